@@ -1,0 +1,54 @@
+"""The one static table of verbs and methods: it feeds the command line, the docs, the bench and the shared tests.
+
+Nothing is imported here, so that `intaglio --help` stays instant; a test holds the table against the modules.
+"""
+
+from typing import NamedTuple
+
+
+class Method(NamedTuple):
+    """Where a method lives and what it does, in one line."""
+
+    target: str
+    """`module:Class`"""
+    summary: str
+
+
+class Verb(NamedTuple):
+    """A verb of the command line: the dataclass of its inputs, and the methods it can run."""
+
+    command: str
+    """`module:Class` of the command's dataclass, generic over the method where there are methods."""
+    summary: str
+    methods: dict[str, Method]
+
+
+VERBS: dict[str, Verb] = {
+    "finetune": Verb(
+        "intaglio.commands.finetune:FineTune",
+        "adapt a model from a few pictures",
+        {
+            "dreambooth": Method("intaglio.adapt.dreambooth:DreamBooth", "train all weights, with prior preservation"),
+            "lora": Method("intaglio.adapt.lora:LoRATuning", "train low-rank updates; a file of a few megabytes"),
+        },
+    ),
+    "authenticate": Verb(
+        "intaglio.commands.authenticate:Authenticate",
+        "tell which pictures were in a fine-tuning set, with a false-positive rate",
+        {
+            "cgi-dm": Method("intaglio.audit.cgi_dm:CGIDM", "refill half of each picture from the models' difference"),
+            "loss-gap": Method("intaglio.audit.loss_gap:LossGap", "the gap of the two models' denoising errors"),
+            "pia": Method("intaglio.audit.pia:PIA", "proximal initialisation: error on the model's own noise estimate"),
+        },
+    ),
+    "sample": Verb("intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings", {}),
+    "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end", {}),
+    "bench": Verb(
+        "intaglio.commands.bench:Bench",
+        "set methods side by side on one bench",
+        {"authenticate": Method("intaglio.bench.authenticate:AuthenticateBench", "every audit method, two regimes")},
+    ),
+    "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs", {}),
+    "report": Verb("intaglio.commands.report:Report", "write a run's report, one HTML file", {}),
+    "doctor": Verb("intaglio.commands.doctor:Doctor", "print what a bug report needs", {}),
+}
