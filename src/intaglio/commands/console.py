@@ -1,0 +1,61 @@
+"""What commands say, and what is known of the command line being run."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One command line, as `cli.main` was given it."""
+
+    words: tuple[str, ...] = ()
+    """The words after `intaglio`."""
+    quiet: bool = False
+    """No progress and no comments; results and errors only."""
+
+
+_current: ContextVar[Invocation] = ContextVar("invocation", default=Invocation())
+
+
+@contextmanager
+def invoked(words: Sequence[str], quiet: bool) -> Iterator[None]:
+    """Make this the command line that `command_line` and `quiet` tell of, while the block runs."""
+    token = _current.set(Invocation(tuple(words), quiet))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def command_line() -> list[str]:
+    """The words after `intaglio` of the command being run; empty when called from Python."""
+    return list(_current.get().words)
+
+
+def quiet() -> bool:
+    """Whether `--quiet` was given."""
+    return _current.get().quiet
+
+
+def say(text: str = "") -> None:
+    """Write a line of result to standard output."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Write a line of comment to standard error, unless `--quiet` was given."""
+    if not quiet():
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def table(rows: Iterable[Sequence[object]], indent: str = "") -> str:
+    """Rows of cells as text in aligned columns; the last column is not padded."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(f"{indent}{line}".rstrip() for line in lines)
