@@ -1,0 +1,176 @@
+"""From scores of controls, which cannot have been in the set, to p-values, thresholds and false-positive rates.
+
+All of it rests on one premise, that a picture that was not in the set is exchangeable with the controls: same kind of
+pictures, same prompt, same treatment. Then the p-values are valid whatever the score's distribution (conformal
+p-values; Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta
+
+EXACT_LIMIT = 80
+"""Most pictures in both groups together for which the rank test is enumerated exactly."""
+PERMUTATIONS = 9_999
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where the controls put the bar for an asked false-positive rate."""
+
+    asked_rate: float
+    """False-positive rate asked for, in (0, 1)."""
+    controls: int
+    attainable_rate: float
+    """The lowest rate that this many controls can support, 1/(controls + 1)."""
+    value: float | None
+    """A picture is called when its score is above this; `None` when there are too few controls to call any."""
+    rate: float | None
+    """Expected false-positive rate of the bar, at most the asked one."""
+    observed: int
+    """Controls above the bar."""
+    interval: tuple[float, float] | None
+    """95% Clopper-Pearson interval for the false-positive rate of this very bar."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether the controls support the asked rate at all."""
+        return self.value is not None
+
+    @property
+    def statement(self) -> str:
+        """What a reader must know of the rate, in words."""
+        if self.interval is None:
+            return too_few(self.controls, self.asked_rate)
+        low, high = self.interval
+        return (
+            f"at most {self.asked_rate:.2%} of pictures that were not in the set are called, calibrated on "
+            f"{self.controls} controls ({self.observed} above the threshold; 95% interval of the rate "
+            f"{low:.1%} to {high:.1%}; the lowest rate {self.controls} controls can support is "
+            f"{self.attainable_rate:.1%})"
+        )
+
+
+def p_values(scores: ArrayLike, controls: ArrayLike) -> NDArray[np.float64]:
+    """Conformal p-values [m]: (1 + controls at or above the score) / (controls + 1); NaN for a NaN score.
+
+    With no controls every p-value is 1. Controls that are NaN are left out.
+    """
+    tested = np.asarray(scores, dtype=np.float64).ravel()
+    known = _known(controls)
+    p = (1 + (known[None] >= tested[:, None]).sum(1)) / (known.size + 1)
+    return np.where(np.isnan(tested), np.nan, p)
+
+
+def needed_controls(rate: float) -> int:
+    """Fewest controls that support an asked false-positive rate: ceil(1/rate) - 1."""
+    return math.ceil(1 / rate - 1e-9) - 1
+
+
+def too_few(controls: int, rate: float) -> str:
+    """The sentence for controls that cannot support the asked rate."""
+    return (
+        f"too few controls for the asked rate: {rate:.2%} needs at least {needed_controls(rate)} controls, there are "
+        f"{controls}, which support nothing below {1 / (controls + 1):.1%}; no picture is called"
+    )
+
+
+def called(p: ArrayLike, rate: float) -> NDArray[np.bool_]:
+    """Which p-values make a call at the asked rate; NaN makes none."""
+    # p-values are fractions with a small denominator; the slack only undoes rounding, as in 3/60 against 0.05.
+    return np.asarray(p, dtype=np.float64) <= rate * (1 + 1e-12)
+
+
+def threshold(controls: ArrayLike, rate: float, level: float = 0.95) -> Threshold:
+    """The bar for an asked false-positive rate: calls `score > value` are exactly those with a p-value <= rate.
+
+    The bar is a control's own score, so the interval's upper end holds for it as an order statistic too: given the
+    controls, its rate follows Beta(observed + 1, controls - observed) when scores have no ties.
+    """
+    if not 0 < rate < 1:
+        raise ValueError(f"the false-positive rate must lie between 0 and 1, not {rate}")
+    known = np.sort(_known(controls))[::-1]
+    allowed = math.floor(rate * (known.size + 1) * (1 + 1e-12)) - 1
+    attainable = 1 / (known.size + 1)
+    if allowed < 0 or not known.size:
+        return Threshold(rate, known.size, attainable, None, None, 0, None)
+    value = float(known[allowed])
+    observed = int((known > value).sum())
+    return Threshold(
+        asked_rate=rate,
+        controls=known.size,
+        attainable_rate=attainable,
+        value=value,
+        rate=(observed + 1) / (known.size + 1),
+        observed=observed,
+        interval=clopper_pearson(observed, known.size, level),
+    )
+
+
+def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float, float] | None:
+    """Exact interval for a share, seen `count` times in `total`; `None` when nothing was looked at."""
+    if total <= 0:
+        return None
+    tail = (1 - level) / 2
+    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
+    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
+    return low, high
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """One-sided test that a whole set scores higher than the controls."""
+
+    p_value: float | None
+    """Chance of so high a rank sum if the set were no different from the controls; `None` where a group is empty."""
+    smallest: float | None
+    """The smallest value this test could have given with so many pictures."""
+    exact: bool
+    """Whether all assignments were counted; else `permutations` random ones."""
+    pictures: int
+    controls: int
+
+
+def rank_test(scores: ArrayLike, controls: ArrayLike, *, seed: int = 0, permutations: int = PERMUTATIONS) -> RankTest:
+    """Mann-Whitney test, one-sided (scores above controls), ties by midranks.
+
+    Exact up to `EXACT_LIMIT` pictures in all; beyond, (1 + assignments at least as extreme) / (permutations + 1).
+    """
+    tested, known = _known(scores), _known(controls)
+    m, n = tested.size, known.size
+    if not m or not n:
+        return RankTest(None, None, True, m, n)
+    ranks = _doubled_midranks(np.concatenate([tested, known]))
+    observed = int(ranks[:m].sum())
+    if m + n <= EXACT_LIMIT:
+        return RankTest(_exact_tail(ranks, m, observed), 1 / math.comb(m + n, m), True, m, n)
+    generator = np.random.default_rng(seed)
+    sums = np.array([generator.permutation(ranks)[:m].sum() for _ in range(permutations)])
+    p = (1 + int((sums >= observed).sum())) / (permutations + 1)
+    return RankTest(p, 1 / (permutations + 1), False, m, n)
+
+
+def _known(values: ArrayLike) -> NDArray[np.float64]:
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return flat[~np.isnan(flat)]
+
+
+def _doubled_midranks(values: NDArray) -> NDArray[np.int64]:
+    """Twice the midranks, so that ties stay whole numbers."""
+    below = (values[None] < values[:, None]).sum(1)
+    level = (values[None] == values[:, None]).sum(1)
+    return (2 * below + level + 1).astype(np.int64)
+
+
+def _exact_tail(ranks: NDArray[np.int64], chosen: int, observed: int) -> float:
+    """Share of all ways to choose `chosen` of the ranks whose sum is at least `observed`."""
+    total = int(ranks.sum())
+    # ways[k, s]: subsets of k of the ranks so far with sum s; float64 holds the counts to 1e-16 of their size.
+    ways = np.zeros((chosen + 1, total + 1))
+    ways[0, 0] = 1
+    for rank in ranks:
+        ways[1:, rank:] += ways[:-1, : total + 1 - rank].copy()
+    return float(ways[chosen, observed:].sum() / ways[chosen].sum())

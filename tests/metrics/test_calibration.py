@@ -1,0 +1,109 @@
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, mannwhitneyu
+
+from intaglio.metrics import calibration as cal
+
+few = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=6)
+
+
+def test_p_values_by_hand():
+    assert cal.p_values([5, 3, 0, math.nan], [1, 2, 3, 4]).tolist()[:3] == [1 / 5, 3 / 5, 1.0]
+    assert math.isnan(cal.p_values([math.nan], [1.0])[0])
+    assert cal.p_values([7.0], []).tolist() == [1.0]
+    assert cal.p_values([7.0], [1.0, math.nan]).tolist() == [0.5]
+
+
+def test_p_values_are_valid_for_exchangeable_pictures():
+    """Exact over all orders: of n+1 exchangeable pictures at most f(n+1) get p <= f, ties or not."""
+    for values in ([1, 2, 3, 4, 5], [1, 1, 2, 2, 2], [3, 3, 3, 3, 3]):
+        p = [cal.p_values([values[i]], values[:i] + values[i + 1 :])[0] for i in range(5)]
+        for rate in (0.2, 0.4, 0.6, 0.8):
+            assert np.mean([v <= rate + 1e-12 for v in p]) <= rate + 1e-12
+
+
+@given(st.lists(st.integers(0, 6).map(float), min_size=1, max_size=30), st.sampled_from([0.03, 0.05, 0.1, 0.2, 0.5]))
+def test_the_threshold_calls_exactly_those_with_a_small_p_value(controls, rate):
+    found = cal.threshold(controls, rate)
+    candidates = [c + shift for c in range(-1, 8) for shift in (0.0, 0.5)]
+    by_p = cal.called(cal.p_values(candidates, controls), rate)
+    by_bar = [found.value is not None and s > found.value for s in candidates]
+    assert by_p.tolist() == by_bar
+    assert found.enough == (len(controls) >= math.ceil(1 / rate - 1e-9) - 1)
+    if found.enough:
+        assert found.rate <= rate + 1e-12
+        low, high = found.interval
+        assert low <= found.observed / len(controls) <= high
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.05, 19), (0.01, 99), (0.1, 9), (0.5, 1), (0.3, 3)])
+def test_too_few_controls_is_said(rate, needed):
+    assert cal.needed_controls(rate) == needed
+    short = cal.threshold(np.arange(needed - 1), rate)
+    assert not short.enough
+    assert f"needs at least {needed} controls" in short.statement
+    assert not cal.called(cal.p_values([1e9], np.arange(needed - 1)), rate).any()
+    enough = cal.threshold(np.arange(needed), rate)
+    assert enough.enough
+    assert cal.called(cal.p_values([1e9], np.arange(needed)), rate).all()
+    assert f"{needed} controls" in enough.statement
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, 2.0])
+def test_a_rate_outside_0_1_is_refused(rate):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        cal.threshold([1.0, 2.0], rate)
+
+
+def test_clopper_pearson_inverts_the_binomial():
+    for count, total in ((0, 10), (1, 10), (5, 40), (10, 10)):
+        low, high = cal.clopper_pearson(count, total)
+        if count:
+            assert binom.sf(count - 1, total, low) == pytest.approx(0.025)
+        if count < total:
+            assert binom.cdf(count, total, high) == pytest.approx(0.025)
+    assert cal.clopper_pearson(0, 10)[0] == 0.0
+    assert cal.clopper_pearson(10, 10)[1] == 1.0
+    assert cal.clopper_pearson(0, 0) is None
+
+
+@given(few, few)
+def test_the_exact_rank_test_counts_all_assignments(scores, controls):
+    pooled = scores + controls
+    rank = [sum(b < a for b in pooled) + (sum(b == a for b in pooled) + 1) / 2 for a in pooled]
+    sums = [sum(rank[i] for i in chosen) for chosen in combinations(range(len(pooled)), len(scores))]
+    expected = np.mean([s >= sum(rank[: len(scores)]) - 1e-9 for s in sums])
+    found = cal.rank_test(scores, controls)
+    assert found.p_value == pytest.approx(expected)
+    assert found.smallest == pytest.approx(1 / len(sums))
+    assert found.exact
+
+
+def test_the_exact_rank_test_agrees_with_scipy_without_ties():
+    generator = np.random.default_rng(1)
+    scores, controls = generator.normal(0.4, 1, 25), generator.normal(0, 1, 40)
+    expected = mannwhitneyu(scores, controls, alternative="greater", method="exact").pvalue
+    assert cal.rank_test(scores, controls).p_value == pytest.approx(expected)
+
+
+def test_the_permutation_test_is_seeded_and_near_the_exact_one(monkeypatch):
+    generator = np.random.default_rng(1)
+    scores, controls = generator.normal(0.5, 1, 20), generator.normal(0, 1, 30)
+    exact = cal.rank_test(scores, controls)
+    monkeypatch.setattr(cal, "EXACT_LIMIT", 10)
+    drawn = cal.rank_test(scores, controls, seed=2, permutations=4999)
+    assert not drawn.exact
+    assert drawn == cal.rank_test(scores, controls, seed=2, permutations=4999)
+    assert drawn.smallest == 1 / 5000
+    assert drawn.p_value == pytest.approx(exact.p_value, abs=4 * math.sqrt(exact.p_value / 5000))
+
+
+def test_the_rank_test_of_nothing_is_undefined():
+    assert cal.rank_test([], [1.0]).p_value is None
+    assert cal.rank_test([1.0], []).p_value is None
+    assert cal.rank_test([2.0, 2.0], [2.0]).p_value == 1.0
