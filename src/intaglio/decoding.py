@@ -1,0 +1,127 @@
+"""One picture file to 8-bit RGB at a model's resolution, with every refusal in words."""
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+MAX_PIXELS = 100_000_000
+MAX_SIDE = 30_000
+CROP_RATIO = 2.0
+
+
+class UnusableError(Exception):
+    """Why one file cannot be used, and the remedy, without the file's name."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as used, and what was done to it."""
+
+    pixels: np.ndarray
+    """uint8 [3, resolution, resolution]"""
+    size: tuple[int, int]
+    """width and height of the file, upright, in pixels"""
+    notes: frozenset[str] = field(default_factory=frozenset)
+    """of "frames" (only the first was read), "enlarged", "cropped" (more than half of the longer side is lost)"""
+
+
+def decode(path: Path, resolution: int) -> Decoded:
+    """Reads a file as RGB in [0, 255]: shorter side resized to `resolution` pixels, centre cropped to a square.
+
+    In this order: EXIF rotation, 16 bits scaled to 8, transparency composited on white, CMYK and grey to RGB, Lanczos
+    resize (which averages over all source pixels when shrinking), crop. A shorter side of the right length already is
+    cropped without resampling.
+    Colour profiles are not applied, as trainers do not apply them. Raises `UnusableError`.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of bombs, odd EXIF and odd transparency; what matters is refused or noted below.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                _check_header(image, resolution)
+                notes = {"frames"} if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else set()
+                image.load()
+                upright = _to_rgb(_upright(image), image.format)
+        except UnusableError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise UnusableError(
+                f"it declares more than {MAX_PIXELS // 1_000_000} megapixels; shrink it first"
+            ) from error
+        except PermissionError as error:
+            raise UnusableError("it may not be read; change its permissions") from error
+        except FileNotFoundError as error:
+            raise UnusableError("it does not exist; check the path") from error
+        except IsADirectoryError as error:
+            raise UnusableError("it is a folder; give the folder alone") from error
+        except Image.UnidentifiedImageError as error:
+            raise UnusableError(
+                "it is not a PNG, JPEG, WebP, BMP, TIFF or GIF; export it again or remove it"
+            ) from error
+        except Exception as error:
+            # Parsers of damaged files fail in every way there is (struct, zlib, Syntax, Type ... errors).
+            raise UnusableError("it is damaged or cut short; copy it again from its source or remove it") from error
+    width, height = upright.size
+    if min(width, height) < resolution:
+        notes.add("enlarged")
+    if max(width, height) > CROP_RATIO * min(width, height):
+        notes.add("cropped")
+    square = np.asarray(_square(upright, resolution))
+    return Decoded(np.ascontiguousarray(square.transpose(2, 0, 1)), (width, height), frozenset(notes))
+
+
+def _check_header(image: Image.Image, resolution: int) -> None:
+    """Decides on the declared size alone: nothing has been decompressed yet."""
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE:,} pixels a side are the limit"
+        raise UnusableError(f"it is {width}x{height} pixels, where {limit}; shrink it first")
+    if min(width, height) * 8 < resolution:
+        raise UnusableError(
+            f"it is {width}x{height} pixels, too small for {resolution}; find a larger copy or remove it"
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # A damaged EXIF block takes nothing from the pixels, and viewers show such a picture as it is stored.
+        return image
+
+
+def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PNG"):
+        return _from_sixteen_bits(image)
+    if image.mode in ("I", "F"):
+        raise UnusableError("its pixels are 32-bit numbers of no fixed range; save it with 8 or 16 bits a channel")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    # Pillow has already undone the inversion of Adobe's CMYK JPEGs.
+    return image.convert("RGB")
+
+
+def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    wide = np.asarray(image).astype(np.int64)
+    grey = ((wide * 255 + 32767) // 65535).clip(0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey = np.where(wide == clear, np.uint8(255), grey)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _square(image: Image.Image, resolution: int) -> Image.Image:
+    width, height = image.size
+    short = min(width, height)
+    left, top = (width - short) / 2, (height - short) / 2
+    if short == resolution:
+        return image.crop((int(left), int(top), int(left) + short, int(top) + short))
+    # The same as to resize and then to crop, without ever holding the enlarged strip of a panorama.
+    box = (left, top, left + short, top + short)
+    return image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box)

@@ -1,0 +1,115 @@
+"""Atomic writes and content hashes; only the standard library, so that every floor may use it."""
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from intaglio.errors import BadInput, IntaglioError
+
+TEMPORARY = ".tmp-"
+"""Prefix of files being written; one left by a killed process means nothing and may be deleted."""
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Turns a refusal of the disk (full, over quota, read-only, no permission) into one clear `IntaglioError`."""
+    try:
+        yield
+    except IntaglioError:
+        raise
+    except Exception as error:
+        if not (reason := _refusal(error)):
+            raise
+        raise IntaglioError(f"cannot write into {folder}: {reason}; what was stored before is intact") from error
+
+
+def _refusal(error: Exception) -> str | None:
+    # safetensors hides the operating system's error in a sentence of its own type.
+    number = error.errno if isinstance(error, OSError) else None
+    text = str(error)
+    if number in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in text or "No space left" in text:
+        return "the disk is full, free some space and run the same command again"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}, check the folder and run the same command again"
+    return f"{text}, check the folder and run the same command again" if "os error" in text else None
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder; on success it is synced to disk and takes the place of `path`.
+
+    A reader, or a process killed at any instant, sees the old file or the whole new one. On an error the temporary
+    file is removed and `path` stays as it was. Missing folders are made. Raises `IntaglioError` where the disk refuses.
+    """
+    path = Path(path)
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        with writing_into(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Writes `data` (text as UTF-8) so that `path` is never seen half written."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Windows cannot open a folder, and some network file systems cannot sync one; the rename holds all the same.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's content, 64 hex digits. Raises `BadInput` where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
+def folder_hash(path: Path) -> str:
+    """sha256 over the sorted relative names and contents of all files below a folder; a file gives `file_hash`.
+
+    Names that begin with a dot are left out (`.DS_Store`, `.git`), so a copied folder keeps its hash.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return file_hash(path)
+    digest = hashlib.sha256()
+    for name in sorted(_visible(path)):
+        # A name holds no NUL and a hash has one length, so no two folders spell the same stream.
+        digest.update(name.encode(errors="surrogateescape") + b"\0" + bytes.fromhex(file_hash(path / name)))
+    return digest.hexdigest()
+
+
+def _visible(root: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                yield (Path(folder) / name).relative_to(root).as_posix()

@@ -1,0 +1,73 @@
+"""Atomic writes under failure, and content hashes against their definition."""
+
+import errno
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intaglio.errors import BadInput, IntaglioError
+from intaglio.files import TEMPORARY, atomic_path, atomic_write, file_hash, folder_hash
+
+
+@given(data=st.one_of(st.binary(max_size=99), st.text(st.characters(exclude_categories=["Cs"]), max_size=99)))
+def test_what_is_written_is_read(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("w") / "new" / "a"
+    atomic_write(path, data)
+    assert path.read_bytes() == (data if isinstance(data, bytes) else data.encode())
+    assert [p.name for p in path.parent.iterdir()] == ["a"]
+
+
+def test_failure_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a"
+    atomic_write(path, b"old")
+
+    def fail():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"half")
+            assert temporary.name.startswith(TEMPORARY)
+            assert path.read_bytes() == b"old"
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "disk is full"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only"),
+    ],
+)
+def test_refusals_of_the_disk_are_one_sentence(tmp_path, error, reason):
+    def fail():
+        with atomic_path(tmp_path / "a"):
+            raise error
+
+    with pytest.raises(IntaglioError, match=reason) as caught:
+        fail()
+    assert str(tmp_path) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hashes(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b").write_bytes(b"bb")
+    (tmp_path / "sub" / "a").write_bytes(b"aa")
+    digest = hashlib.sha256()
+    for name, data in (("b", b"bb"), ("sub/a", b"aa")):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+    before = folder_hash(tmp_path)
+    assert before == digest.hexdigest()
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    assert folder_hash(tmp_path) == before
+    (tmp_path / "b").rename(tmp_path / "c")
+    assert folder_hash(tmp_path) != before
+    assert folder_hash(tmp_path / "c") == file_hash(tmp_path / "c") == hashlib.sha256(b"bb").hexdigest()
+    with pytest.raises(BadInput, match="gone"):
+        file_hash(tmp_path / "gone")
