@@ -17,7 +17,8 @@ class Invocation:
     """No progress and no comments; results and errors only."""
 
 
-_current: ContextVar[Invocation] = ContextVar("invocation", default=Invocation())
+NOTHING = Invocation()
+_current: ContextVar[Invocation] = ContextVar("invocation", default=NOTHING)
 
 
 @contextmanager

@@ -122,7 +122,8 @@ def _absolute(value: Any) -> Any:
 def _positionals(command: type) -> set[str]:
     hints = get_type_hints(command, include_extras=True)
     marked = {name: get_args(hint)[1:] for name, hint in hints.items() if get_origin(hint) is Annotated}
-    return {name for name, marks in marked.items() if tyro.conf.Positional[int].__metadata__[0] in marks}
+    positional = get_args(tyro.conf.Positional[int])[1]
+    return {name for name, marks in marked.items() if positional in marks}
 
 
 def _values(settings: Any) -> dict[str, Any]:

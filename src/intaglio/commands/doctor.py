@@ -1,0 +1,125 @@
+"""`intaglio doctor`: what a bug report needs, as text to copy."""
+
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import intaglio
+from intaglio.commands.console import note, say, table
+
+Row = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Print what a bug report needs: versions, machine, optional groups, the embedded testbed, one small check."""
+
+    check: bool = True
+    """Draw one picture with the embedded testbed (some seconds)."""
+
+    def __call__(self) -> None:
+        note("looking; torch and diffusers take some seconds to import")
+        rows = [*machine(), *compute(), *packages(), *testbed(), *(drawing() if self.check else ())]
+        say(table(rows))
+
+
+def machine() -> Iterator[Row]:
+    """The interpreter, the system, the processor, memory and disk."""
+    yield "intaglio", intaglio.__version__
+    yield "python", f"{platform.python_implementation()} {platform.python_version()}"
+    yield "platform", platform.platform()
+    yield "processor", f"{_processor()}, {_cores()} of {os.cpu_count()} cores usable"
+    page = os.sysconf("SC_PAGE_SIZE")
+    yield "memory", f"{_gigabytes(os.sysconf('SC_PHYS_PAGES') * page)}{_memory_limit()}"
+    yield "disk here", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} free"
+
+
+def compute() -> Iterator[Row]:
+    """What torch computes on."""
+    import torch
+
+    yield "torch threads", f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} between"
+    if not torch.cuda.is_available():
+        yield "accelerator", "mps" if torch.backends.mps.is_available() else "none"
+    for index in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(index)
+        yield f"cuda:{index}", f"{card.name}, {_gigabytes(card.total_memory)}, CUDA {torch.version.cuda}"
+
+
+def packages() -> Iterator[Row]:
+    """The versions of what Intaglio needs, and which optional groups are whole."""
+    try:
+        requirements = metadata.requires("intaglio") or []
+    except metadata.PackageNotFoundError:
+        yield "packages", "intaglio is not installed as a package here"
+        return
+    groups: dict[str, list[str]] = {}
+    for requirement in requirements:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        extra = re.search(r"extra\s*==\s*['\"](\S+)['\"]", requirement)
+        groups.setdefault(extra.group(1) if extra else "", []).append(name)
+    for name in groups.pop("", []):
+        yield name, _version(name) or "MISSING"
+    for group, names in groups.items():
+        absent = [name for name in names if _version(name) is None]
+        yield f"group {group}", f"without {', '.join(absent)}" if absent else "whole"
+
+
+def testbed() -> Iterator[Row]:
+    """Whether the embedded testbed is there, and which one it is."""
+    from intaglio.models import testbed as embedded
+
+    path = embedded.model_path()
+    if not path.is_dir():
+        yield "testbed", "MISSING; install the package again"
+        return
+    from intaglio.models.loading import load_model
+
+    yield "testbed", f"fingerprint {load_model(path).fingerprint[:16]}"
+
+
+def drawing() -> Iterator[Row]:
+    """One small picture drawn twice, to see that the machine computes and repeats itself."""
+    from intaglio.models import testbed as embedded
+    from intaglio.models.loading import load_model
+    from intaglio.models.sampling import sample
+
+    started = time.monotonic()
+    model = load_model(embedded.model_path())
+    first, second = (sample(model, ["a red apple"], [0], steps=2) for _ in range(2))
+    seconds = time.monotonic() - started
+    same = "drawn twice alike" if first.hashes == second.hashes else "DRAWN TWICE DIFFERENTLY"
+    yield "self-check", f"{same} in {seconds:.1f} s, picture {first.hashes[0][:12]}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else None
+    return found.group(1) if found else platform.processor() or platform.machine()
+
+
+def _cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _memory_limit() -> str:
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return "" if text == "max" else f", of which {_gigabytes(int(text))} may be used"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,33 @@
+"""`intaglio report RUN`: a run as one HTML file."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from intaglio.commands.console import say
+from intaglio.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a run's report: one HTML file that needs no network."""
+
+    run: Positional[Path]
+    """The run's folder."""
+    out: Path | None = None
+    """Where the file goes; `report.html` in the run's folder where not given."""
+
+    def __call__(self) -> None:
+        if not (self.run / "run.json").is_file():
+            raise BadInput(
+                f"{self.run} is not a run: it has no run.json; `intaglio runs list` names the runs there are"
+            )
+        from intaglio.report import write_report
+
+        written = write_report(self.run)
+        if self.out is not None:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            written = Path(shutil.copyfile(written, self.out))
+        say(str(written))
