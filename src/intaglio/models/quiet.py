@@ -1,0 +1,24 @@
+"""Keep diffusers and transformers from talking while Intaglio reads and writes models; it has its own words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import diffusers.utils.logging as diffusers_logging
+import transformers.utils.logging as transformers_logging
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """No log lines below errors and no progress bars of the two libraries; their settings are restored."""
+    kept = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
+    bars = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    try:
+        for library, _ in kept:
+            library.set_verbosity_error()
+            library.disable_progress_bar()
+        yield
+    finally:
+        for library, verbosity in kept:
+            library.set_verbosity(verbosity)
+        for library in bars:
+            library.enable_progress_bar()
