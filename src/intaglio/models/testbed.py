@@ -1,0 +1,116 @@
+"""The testbed that ships inside the package: a base model, few-shot sets of an artist it never saw, an encoder."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from intaglio.errors import BadInput, IntaglioError
+from intaglio.files import atomic_write
+from intaglio.images import ImageSet, save_png
+
+FOLDER = Path(__file__).parent.parent / "testbed"
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """One set of the held-out artist, 64x64 pictures. No two of its members and holdouts are twins."""
+
+    members: ImageSet
+    """10 pictures to fine-tune on"""
+    holdouts: ImageSet
+    """10 of the same kind, the other half of the draw that gave the members"""
+    near: ImageSet
+    """10 unused pictures most like the members, twins such as the other gender included: the hard case"""
+    controls: ImageSet
+    """40 more of the artist's, of the same kind as far as there are any, else of the same category"""
+    other_hands: ImageSet
+    """20 of the members' and holdouts' subjects by the base's artists, which the base was trained on"""
+
+
+def base_path() -> Path:
+    """The folder of the base model in diffusers' layout. Raises `IntaglioError` where it was not installed."""
+    return _installed("emoji64/model_index.json").parent
+
+
+def encoder_path() -> Path:
+    """The similarity encoder, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
+    return _installed("encoder/encoder.safetensors")
+
+
+def sets() -> tuple[str, ...]:
+    """The names of the few-shot sets, in the order of the file that lists them."""
+    return tuple(_document()["sets"])
+
+
+def few_shot(name: str) -> FewShot:
+    """One of `sets()`. Raises `BadInput` for another name."""
+    table = _document()["sets"]
+    if name not in table:
+        raise BadInput(f"there is no few-shot set called {name!r}; choose one of: {', '.join(table)}")
+    return FewShot(**{part.name: _read(table[name][part.name]) for part in fields(FewShot)})
+
+
+def controls_wide() -> ImageSet:
+    """150 pictures of the held-out artist that are in no set, so that a false-positive rate of 1% can be resolved."""
+    return _read(_document()["controls_wide"])
+
+
+def materialise(name: str, folder: Path, *, captions: bool = True) -> Path:
+    """Writes one set as plain folders of PNG files: `members/`, `holdouts/`, `near/`, `controls/`, `other_hands/`.
+
+    With `captions`, each picture has its caption beside it as `.txt`. Also takes the name `controls-wide`, which
+    is written flat. Returns `folder`.
+    """
+    if name == "controls-wide":
+        _write(controls_wide(), folder, captions)
+        return folder
+    parts = few_shot(name)
+    for part in fields(FewShot):
+        _write(getattr(parts, part.name), folder / part.name, captions)
+    return folder
+
+
+def _write(images: ImageSet, folder: Path, captions: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for picture, name, caption in zip(images.pixels, images.names, images.captions, strict=True):
+        save_png(picture, folder / name)
+        if captions and caption is not None:
+            atomic_write((folder / name).with_suffix(".txt"), f"{caption}\n".encode())
+
+
+def _installed(relative: str) -> Path:
+    path = FOLDER / relative
+    if not path.is_file():
+        raise IntaglioError(
+            f"the testbed's {path} is missing: Intaglio was installed without its data; install the full wheel, or "
+            "from a complete checkout"
+        )
+    return path
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return json.loads(_installed("sets/sets.json").read_text())
+
+
+def _read(lines: list[dict[str, str]]) -> ImageSet:
+    """The listed pictures in the order in which a folder of them would be read."""
+    lines = sorted(lines, key=lambda line: f"{line['name']}.png")
+    with zipfile.ZipFile(_installed("sets/pictures.zip")) as archive:
+        pictures = [np.asarray(Image.open(io.BytesIO(archive.read(line["file"]))).convert("RGB")) for line in lines]
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    images = ImageSet.from_pixels(
+        pixels, [f"{line['name']}.png" for line in lines], [line["caption"] for line in lines]
+    )
+    changed = [line["name"] for line, found in zip(lines, images.hashes, strict=True) if line["hash"] != found]
+    if changed:
+        raise IntaglioError(f"pictures of the testbed differ from their listed hashes ({changed[0]}); install it again")
+    return images
