@@ -271,7 +271,7 @@ class LatentDiffusion:
 
 
 def unit_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "n *shape"]:
-    """Standard normal noise, float32 on the CPU, one row from each generator: the same in whatever batch it is drawn."""
+    """Standard normal noise, float32 on the CPU, a row from each generator: the same in whatever batch it is drawn."""
     return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
 
 

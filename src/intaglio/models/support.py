@@ -43,9 +43,9 @@ def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[n
         yield "its denoiser is conditioned on an image or on another network's embedding"
     if (size := config.get("sample_size")) is None or (not isinstance(size, int) and len(set(size)) != 1):
         yield "the sample_size in its denoiser's config.json is not one number, so its resolution is unknown"
-    hidden = sum(_config(encoder)["hidden_size"] for encoder in text_encoders)
-    if hidden != config["cross_attention_dim"]:
-        yield f"its text encoders give {hidden} numbers a token where the denoiser takes {config['cross_attention_dim']}"
+    given, taken = sum(_config(encoder)["hidden_size"] for encoder in text_encoders), config["cross_attention_dim"]
+    if given != taken:
+        yield f"its text encoders give {given} numbers a token where the denoiser takes {taken}"
     if config.get("addition_embed_type") == "text_time":
         yield from _pooled_reasons(config, text_encoders)
     elif len(text_encoders) != 1:
