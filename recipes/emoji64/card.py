@@ -36,7 +36,7 @@ exists so that methods for generative models can be run and tested anywhere; it 
 | | |
 |---|---|
 | parameters | U-Net {unet:.1f} M, autoencoder {vae:.2f} M, text encoder {text:.2f} M |
-| training | {steps} steps of 64 pictures, AdamW, peak rate 6e-4, cosine; exponential mean of the weights |
+| training | {steps} steps of 32 pictures, AdamW, peak rate 5e-4, cosine; exponential mean of the weights |
 | data | 6,711 of 6,967 pictures of three artists; 256 kept back for the curve below |
 | noise | 1000 steps, scaled-linear 0.00085 to 0.012, noise prediction |
 | autoencoder | PSNR {psnr_base:.1f} dB on its artists, {psnr_heldout:.1f} dB on the held-out artist (mean over pictures) |
