@@ -1,0 +1,52 @@
+"""Reading one `.safetensors` file, with an answer for every file that is not one."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from intaglio.errors import BadInput
+
+PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+
+
+def read_weights(path: Path, what: str = "weights") -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """All tensors of a `.safetensors` file, on the CPU, and its metadata.
+
+    `what` says in an error what the file was meant to hold. Raises `BadInput` for a file that is missing, pickled,
+    truncated or of another kind. Nothing is ever unpickled.
+    """
+    refuse_pickle(path, what)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            return tensors, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise BadInput(f"{path} does not exist; give the .safetensors file with the {what}.") from None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise BadInput(
+            f"{path} cannot be read as .safetensors ({error}): it is truncated or of another kind; "
+            "download or export it again."
+        ) from error
+
+
+def refuse_pickle(path: Path, what: str = "weights") -> None:
+    """Raise `BadInput` if `path` is a directory, or holds pickled weights by its suffix or by its first bytes."""
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; give the .safetensors file with the {what}.")
+    if path.suffix.lower() in PICKLE_SUFFIXES or _looks_pickled(path):
+        raise BadInput(
+            f"{path} holds pickled {what}, which can run any code when opened and are never read; "
+            "convert it to .safetensors on a machine you can afford to lose, or ask for a .safetensors copy."
+        )
+
+
+def _looks_pickled(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == b"PK\x03\x04":
+        return True
+    # A safetensors file begins with the length of its header, which may well look like a pickle's first two bytes.
+    return path.suffix.lower() != ".safetensors" and start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5")
