@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +24,8 @@ PINS = ROOT / "constraints.txt"
 
 def wanted() -> str:
     """A digest of all that decides what is installed; settings of tools in pyproject.toml are not part of it."""
+    import tomllib  # not at the top: main says it better where it is missing
+
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     parts = [project["project"], project["build-system"], PINS.read_text(encoding="utf-8")]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -59,7 +60,8 @@ def install(groups: set[str], mark: dict, pins: str) -> None:
 def main(groups: set[str]) -> str | None:
     """Do what is left to do; a sentence when it cannot be done."""
     if sys.version_info < (3, 11):  # noqa: UP036 -- this file also runs where the package cannot
-        return f"Intaglio needs Python 3.11 or newer, and this is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11"
+        found = sys.version.split()[0]
+        return f"Intaglio needs Python 3.11 or newer, and this is {found}: make PYTHON=/path/to/python3.11"
     try:
         import ensurepip  # noqa: F401
     except ImportError:

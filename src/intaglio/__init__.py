@@ -1,3 +1,58 @@
 """Intaglio: a workbench for image generative models on one's own hardware."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from intaglio.adapt.data import TrainingSet as TrainingSet
+    from intaglio.adapt.dreambooth import DreamBooth as DreamBooth
+    from intaglio.adapt.lora import LoRATuning as LoRATuning
+    from intaglio.audit.cgi_dm import CGIDM as CGIDM
+    from intaglio.audit.loss_gap import LossGap as LossGap
+    from intaglio.audit.pia import PIA as PIA
+    from intaglio.audit.protocol import Authentication as Authentication
+    from intaglio.errors import BadInput as BadInput
+    from intaglio.errors import IntaglioError as IntaglioError
+    from intaglio.images import ImageSet as ImageSet
+    from intaglio.models.diffusion import LatentDiffusion as LatentDiffusion
+    from intaglio.models.loading import load_model as load_model
+    from intaglio.models.lora import LoRA as LoRA
+    from intaglio.models.sampling import sample as sample
+    from intaglio.report import write_report as write_report
+    from intaglio.runs.run import Run as Run
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "BadInput": "intaglio.errors",
+    "CGIDM": "intaglio.audit.cgi_dm",
+    "PIA": "intaglio.audit.pia",
+    "Authentication": "intaglio.audit.protocol",
+    "DreamBooth": "intaglio.adapt.dreambooth",
+    "ImageSet": "intaglio.images",
+    "IntaglioError": "intaglio.errors",
+    "LatentDiffusion": "intaglio.models.diffusion",
+    "LoRA": "intaglio.models.lora",
+    "LoRATuning": "intaglio.adapt.lora",
+    "LossGap": "intaglio.audit.loss_gap",
+    "Run": "intaglio.runs.run",
+    "TrainingSet": "intaglio.adapt.data",
+    "load_model": "intaglio.models.loading",
+    "sample": "intaglio.models.sampling",
+    "write_report": "intaglio.report",
+}
+"""The public names and the modules they live in; each is imported when it is first asked for."""
+
+__all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'intaglio' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -65,8 +65,7 @@ def run(words: list[str]) -> int:
     except ValueError as error:
         raise BadInput(str(error)) from error
     with invoked([*place, *parsing.to_words(command)], quiet):
-        command()
-    return 0
+        return command() or 0
 
 
 def overview() -> str:

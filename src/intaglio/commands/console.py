@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ def command_line() -> list[str]:
 def quiet() -> bool:
     """Whether `--quiet` was given."""
     return _current.get().quiet
+
+
+def shown() -> Literal["auto", "none"]:
+    """What `Run.open(progress=...)` takes: nothing is shown under `--quiet`."""
+    return "none" if quiet() else "auto"
 
 
 def say(text: str = "") -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import intaglio
 from intaglio.commands.console import note, say, table
+from intaglio.errors import IntaglioError
 
 Row = tuple[str, str]
 
@@ -73,25 +74,26 @@ def packages() -> Iterator[Row]:
 
 def testbed() -> Iterator[Row]:
     """Whether the embedded testbed is there, and which one it is."""
-    from intaglio.models import testbed as embedded
-
-    path = embedded.model_path()
-    if not path.is_dir():
-        yield "testbed", "MISSING; install the package again"
-        return
     from intaglio.models.loading import load_model
+    from intaglio.models.testbed import base_path, sets
 
-    yield "testbed", f"fingerprint {load_model(path).fingerprint[:16]}"
+    try:
+        yield "testbed", f"model {load_model(base_path()).fingerprint[:16]}, {len(sets())} sets"
+    except IntaglioError as error:
+        yield "testbed", f"MISSING: {error}"
 
 
 def drawing() -> Iterator[Row]:
     """One small picture drawn twice, to see that the machine computes and repeats itself."""
-    from intaglio.models import testbed as embedded
     from intaglio.models.loading import load_model
     from intaglio.models.sampling import sample
+    from intaglio.models.testbed import base_path
 
     started = time.monotonic()
-    model = load_model(embedded.model_path())
+    try:
+        model = load_model(base_path())
+    except IntaglioError:
+        return
     first, second = (sample(model, ["a red apple"], [0], steps=2) for _ in range(2))
     seconds = time.monotonic() - started
     same = "drawn twice alike" if first.hashes == second.hashes else "DRAWN TWICE DIFFERENTLY"

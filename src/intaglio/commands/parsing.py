@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import inspect
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,8 +60,7 @@ def read_command(target: str, method: str | None, words: Sequence[str], prog: st
     twin = settings_of(method) if method else None
     kind = command[twin] if twin else command
     leading = config_words(Path(config), command, twin) if config else []
-    described = twin or command
-    description = f"{(described.__doc__ or '').strip()}\n\n{COMMON}"
+    description = f"{inspect.getdoc(command)}\n\n{COMMON}"
     parsed = tyro.cli(kind, prog=prog, description=description, args=[*leading, *words])
     if method is None:
         return parsed

@@ -11,7 +11,7 @@ import importlib
 import operator
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, make_dataclass
+from dataclasses import MISSING, Field, dataclass, field, make_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import tyro
 
 LIGHT = frozenset(sys.stdlib_module_names) | {"tyro"}
+CALLED = (field, Path, tyro.conf.arg)
 OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -124,7 +125,7 @@ class Module:
         raise NotUnderstood(ast.unparse(node))
 
     def _called(self, function: Any, args: list[ast.expr], keywords: list[ast.keyword]) -> Any:
-        if getattr(function, "__module__", "").partition(".")[0] not in LIGHT:
+        if function not in CALLED:
             raise NotUnderstood(str(function))
         named = {k.arg: self.value(k.value) for k in keywords if k.arg is not None}
         return function(*(self.value(arg) for arg in args), **named)

@@ -1,0 +1,83 @@
+"""The table of methods says what the modules say."""
+
+import ast
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+import intaglio
+from intaglio.commands.settings import Declared, Module, default_of, load, settings_of
+from intaglio.methods import VERBS
+
+METHODS = {f"{verb} {name}": method for verb, entry in VERBS.items() for name, method in entry.methods.items()}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_verb_is_a_frozen_dataclass_with_one_call(name):
+    command = load(VERBS[name].command)
+    assert dataclasses.is_dataclass(command)
+    assert command.__dataclass_params__.frozen
+    assert callable(command.__call__)
+    assert inspect.getdoc(command)
+    takes_method = "method" in {field.name for field in dataclasses.fields(command)}
+    assert takes_method == bool(VERBS[name].methods)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_each_method_is_a_frozen_dataclass_that_says_what_it_is(method):
+    kind = load(method.target)
+    assert kind.__name__ == method.target.partition(":")[2]
+    assert kind.__module__ == method.target.partition(":")[0]
+    assert dataclasses.is_dataclass(kind)
+    assert kind.__dataclass_params__.frozen
+    assert len((kind.__doc__ or "").strip().splitlines()[0]) > 20
+    assert len(method.summary) <= 80
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_the_settings_read_from_the_source_are_those_of_the_class(method):
+    module, _, name = method.target.partition(":")
+    declared = Module.read(module)[name]
+    assert isinstance(declared, Declared), "the source is not understood, so that --help imports torch"
+    twin, kind = settings_of(method.target), load(method.target)
+    seen = {f.name: (_plain(f.type), default_of(f)) for f in dataclasses.fields(twin)}
+    meant = {f.name: (f.type, default_of(f)) for f in dataclasses.fields(kind)}
+    assert seen == meant
+    assert (twin.__doc__ or "") == inspect.getdoc(kind)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_every_setting_is_documented(method):
+    twin = settings_of(method.target)
+    undocumented = [f.name for f in dataclasses.fields(twin) if not hasattr(f.type, "__metadata__")]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize("verb", [verb for verb, entry in VERBS.items() if entry.methods])
+def test_no_flag_of_a_verb_is_also_a_method_s(verb):
+    inputs = {field.name for field in dataclasses.fields(load(VERBS[verb].command))}
+    for method in VERBS[verb].methods.values():
+        assert inputs.isdisjoint(field.name for field in dataclasses.fields(load(method.target)))
+
+
+def test_the_public_names_are_there_and_editors_know_them():
+    for name in intaglio.__all__:
+        assert getattr(intaglio, name) is not None
+    tree = ast.parse(Path(intaglio.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    typed = {(alias.name, node.module) for node in block.body for alias in node.names}
+    assert typed == set(intaglio._HOMES.items())
+    for method in METHODS.values():
+        module, _, name = method.target.partition(":")
+        assert module.startswith("intaglio.bench.") or intaglio._HOMES[name] == module
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = intaglio.nothing
+
+
+def _plain(annotation):
+    return getattr(annotation, "__origin__", annotation) if hasattr(annotation, "__metadata__") else annotation
