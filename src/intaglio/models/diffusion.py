@@ -61,8 +61,10 @@ class LatentDiffusion:
         """
         support.refuse_unsupported(name, denoiser, autoencoder, text_encoders)
         self.name, self.source, self.notes = name, source, tuple(notes)
-        self.denoiser, self.autoencoder = denoiser.eval(), autoencoder.eval().float()
-        self.text_encoders = tuple(encoder.eval() for encoder in text_encoders)
+        # Any: what networks of the libraries have beyond a module (config, encode, decode) is not typed there.
+        self.denoiser: Any = denoiser.eval()
+        self.autoencoder: Any = autoencoder.eval().float()
+        self.text_encoders: tuple[Any, ...] = tuple(encoder.eval() for encoder in text_encoders)
         self.tokenizers, self.scheduler, self.options = tuple(tokenizers), dict(scheduler), dict(options or {})
         self.schedule = NoiseSchedule.from_config(scheduler)
         self._digests: dict[str, tuple[tuple, str]] = {}
@@ -91,27 +93,23 @@ class LatentDiffusion:
 
     @property
     def latent_channels(self) -> int:
-        return self._autoencoder_config["latent_channels"]
+        return self.autoencoder.config["latent_channels"]
 
     @property
     def factor(self) -> int:
         """Pixels a side of one latent cell."""
-        return 2 ** (len(self._autoencoder_config["block_out_channels"]) - 1)
+        return 2 ** (len(self.autoencoder.config["block_out_channels"]) - 1)
 
     @property
     def resolution(self) -> int:
         """Pixels a side of the pictures that it draws."""
-        size = self.denoiser.config.sample_size  # type: ignore[union-attr]
+        size = self.denoiser.config.sample_size
         return (size if isinstance(size, int) else size[0]) * self.factor
 
     @property
     def scaling_factor(self) -> float:
         """What the autoencoder's latents are multiplied by before the denoiser sees them."""
-        return self._autoencoder_config["scaling_factor"]
-
-    @property
-    def _autoencoder_config(self) -> Any:
-        return self.autoencoder.config
+        return self.autoencoder.config["scaling_factor"]
 
     # What it does
 
@@ -127,16 +125,16 @@ class LatentDiffusion:
                 f"pictures of {pixels.shape[-1]}x{pixels.shape[-2]} pixels do not fit {self.name}; "
                 f"use sides that are multiples of {self.factor}"
             )
-        posterior = self.autoencoder.encode(pixels.float().to(self.device) * 2 - 1).latent_dist  # type: ignore[operator]
+        posterior = self.autoencoder.encode(pixels.float().to(self.device) * 2 - 1).latent_dist
         latents = posterior.mean
         if generators is not None:
             latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
-        return (latents - (self._autoencoder_config.get("shift_factor") or 0.0)) * self.scaling_factor
+        return (latents - (self.autoencoder.config.get("shift_factor") or 0.0)) * self.scaling_factor
 
     def decode(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
         """Pixels, clipped to [0, 1]."""
-        raw = latents.float() / self.scaling_factor + (self._autoencoder_config.get("shift_factor") or 0.0)
-        return (self.autoencoder.decode(raw, return_dict=False)[0] / 2 + 0.5).clamp(0, 1)  # type: ignore[operator]
+        raw = latents.float() / self.scaling_factor + (self.autoencoder.config.get("shift_factor") or 0.0)
+        return (self.autoencoder.decode(raw, return_dict=False)[0] / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: Sequence[str]) -> Conditioning:
         """The prompts' embeddings; differentiable in the text encoders. The empty prompt is embedded like any other.
