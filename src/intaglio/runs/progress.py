@@ -1,0 +1,98 @@
+"""How far the work is: a bar with the time left on a terminal, JSON lines elsewhere, or nothing."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Protocol
+
+from tqdm import tqdm
+
+Show = Literal["auto", "none"]
+"""auto: a bar where standard error is a terminal, JSON lines on standard error where it is not."""
+
+LINE_EVERY_S = 10.0
+
+
+class Progress(Protocol):
+    """What a method tells of its progress."""
+
+    def advance(self, n: int = 1, **numbers: float | int) -> None:
+        """`n` more are done; `numbers`, such as `loss`, are shown beside."""
+        ...
+
+
+@contextmanager
+def showing(total: int, label: str, done: int, show: Show) -> Iterator[Progress]:
+    """The progress of one piece of work of `total` steps, of which `done` were done before."""
+    if show == "none":
+        yield _Silent()
+    elif sys.stderr.isatty():
+        with tqdm(total=total, initial=done, desc=label, file=sys.stderr, dynamic_ncols=True, leave=None) as bar:
+            yield _Bar(bar)
+    else:
+        lines = _Lines(total, label, done)
+        try:
+            yield lines
+        finally:
+            lines.close()
+
+
+def tell(event: str, message: str, show: Show) -> None:
+    """A sentence to standard error, in the manner of the progress."""
+    if show == "none":
+        return
+    if sys.stderr.isatty():
+        tqdm.write(f"{event}: {message}", file=sys.stderr)
+    else:
+        _line({"event": event, "message": message})
+
+
+def _line(values: dict) -> None:
+    sys.stderr.write(json.dumps(values) + "\n")
+    sys.stderr.flush()
+
+
+class _Silent:
+    def advance(self, n: int = 1, **numbers: float | int) -> None:
+        pass
+
+
+class _Bar:
+    def __init__(self, bar: tqdm):
+        self._bar = bar
+
+    def advance(self, n: int = 1, **numbers: float | int) -> None:
+        if numbers:
+            self._bar.set_postfix({name: f"{number:.4g}" for name, number in numbers.items()}, refresh=False)
+        self._bar.update(n)
+
+
+class _Lines:
+    """A line at the start, then at most one every ten seconds, and one at the end."""
+
+    def __init__(self, total: int, label: str, done: int):
+        self._total, self._label, self._done, self._before = total, label, done, done
+        self._numbers: dict[str, float | int] = {}
+        self._began = time.monotonic()
+        self._write()
+
+    def advance(self, n: int = 1, **numbers: float | int) -> None:
+        self._done += n
+        self._numbers = numbers or self._numbers
+        if time.monotonic() - self._written >= LINE_EVERY_S:
+            self._write()
+
+    def close(self) -> None:
+        if self._told != self._done:
+            self._write()
+
+    def _write(self) -> None:
+        self._written, self._told = time.monotonic(), self._done
+        spent = self._written - self._began
+        fresh = self._done - self._before
+        left = round(spent / fresh * (self._total - self._done), 1) if fresh else None
+        numbers = {name: float(number) for name, number in self._numbers.items()}
+        state = {"event": "progress", "label": self._label, "done": self._done, "total": self._total}
+        _line({**state, "seconds": round(spent, 1), "seconds_left": left, **numbers})

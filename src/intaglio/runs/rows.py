@@ -1,0 +1,52 @@
+"""Rows of JSON appended to a file that a killed process may have left with half a line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from intaglio.files import atomic_write, writing_into
+
+
+def append(path: Path, line: str) -> None:
+    """Adds one line in one write, after cutting off a torn last line. Raises `IntaglioError` where the disk refuses."""
+    with writing_into(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+", buffering=0) as file:
+            _mend(file)
+            data = line.encode() + b"\n"
+            while data:
+                data = data[file.write(data) :]
+
+
+def _mend(file: Any) -> None:
+    end = file.seek(0, 2)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.seek(0, 2)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The whole rows, in order; a torn or damaged line is passed over, since a resumed run writes it again."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def rewind(path: Path, step: int) -> None:
+    """Keeps the rows up to and with `step`."""
+    if not path.is_file():
+        return
+    kept = [json.dumps(row) + "\n" for row in read(path) if row.get("step", step) <= step]
+    atomic_write(path, "".join(kept))

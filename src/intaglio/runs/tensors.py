@@ -1,0 +1,53 @@
+"""Tensors with a JSON note as safetensors, written atomically, never pickled."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from intaglio.errors import IntaglioError
+from intaglio.files import atomic_path
+from intaglio.runs.plain import to_json
+
+NOTE = "intaglio"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes copies on the CPU; tensors that share memory are stored apart."""
+    with atomic_path(path) as temporary:
+        save_file(_apart(tensors), temporary, metadata=dict(metadata))
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage()
+        if memory.data_ptr() in seen or memory.nbytes() != plain.nbytes:
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        apart[name] = plain
+    return apart
+
+
+def write_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """`write_tensors` with plain values beside the tensors."""
+    write_tensors(path, tensors, {NOTE: to_json(meta)})
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `write_state` wrote, on the CPU, or None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {})[NOTE])
+            return {name: torch.clone(file.get_tensor(name)) for name in file.keys()}, meta  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise IntaglioError(f"{path} is damaged; delete it, and this part of the work is done again") from error
