@@ -1,0 +1,98 @@
+"""Pictures for a report: thumbnails as data URIs that together stay within a size, originals by relative link."""
+
+import base64
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image, UnidentifiedImageError
+
+PIXEL_ART = 128
+"""A picture whose longer side is at most this is embedded as it is and drawn with hard pixel edges."""
+SIDES = (320, 256, 192, 128, 96, 64, 48)
+QUALITIES = (82, 65, 45)
+
+
+@dataclass(frozen=True)
+class Thumb:
+    """An embedded picture."""
+
+    src: str
+    """A data URI."""
+    href: str | None
+    """Relative link to the original; None where it lies outside the report's reach."""
+    width: int
+    height: int
+    """Size in pixels of what is embedded."""
+    pixelated: bool
+
+
+class Album:
+    """Makes the thumbnails of one report; each gets an equal share of the budget.
+
+    Args:
+        folder: where the report will lie; links are relative to it.
+        count: how many pictures the report will ask for.
+        budget: bytes of base64 text for all of them together.
+    """
+
+    def __init__(self, folder: Path, count: int, budget: int = 2_200_000):
+        self.folder = folder
+        self.share = int(budget / max(count, 1) * 3 / 4)
+
+    def thumb(self, picture: Path | None) -> Thumb | None:
+        """The picture within its share; None where there is no such picture or it cannot be read."""
+        if picture is None or not picture.is_file():
+            return None
+        try:
+            with Image.open(picture) as opened:
+                image = opened.convert("RGB")
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
+            return None
+        data, kind, size = shrunk(image, self.share)
+        return Thumb(
+            src=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
+            href=relative_link(picture, self.folder),
+            width=size[0],
+            height=size[1],
+            pixelated=max(image.size) <= PIXEL_ART and size == image.size,
+        )
+
+
+def shrunk(image: Image.Image, share: int) -> tuple[bytes, str, tuple[int, int]]:
+    """The best encoding of at most `share` bytes: PNG for pixel art, else WebP, smaller and coarser until it fits.
+
+    The smallest and coarsest is taken where nothing fits.
+    """
+    if max(image.size) <= PIXEL_ART:
+        data = encoded(image, "PNG", optimize=True)
+        if len(data) <= share:
+            return data, "png", image.size
+    data, size = b"", image.size
+    for side in SIDES:
+        if side > max(image.size) and side != SIDES[-1]:
+            continue
+        small = image.copy()
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        for quality in QUALITIES:
+            data, size = encoded(small, "WEBP", quality=quality, method=4), small.size
+            if len(data) <= share:
+                return data, "webp", size
+    return data, "webp", size
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def relative_link(picture: Path, folder: Path) -> str | None:
+    """A link from a page in `folder` to `picture`, never more than one level up (a report travels with its run)."""
+    relative = os.path.relpath(picture.resolve(), folder.resolve())
+    parts = Path(relative).parts
+    if Path(relative).is_absolute() or parts.count("..") > 1:
+        return None
+    return quote(Path(relative).as_posix())

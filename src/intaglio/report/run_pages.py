@@ -1,0 +1,148 @@
+"""A fine-tune as a page, and any other run as plain tables."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from intaglio.report.common import count, flattened, is_place, plain, row, title
+from intaglio.report.data import RunData
+from intaglio.report.figures import curve_plot
+from intaglio.report.pictures import Album
+from intaglio.report.views import Key, Row, RunPage, Shown, Table
+
+ROWS = 200
+PICTURES = 120
+WINDOW = 20
+SAMPLES = re.compile(r"samples-\d+")
+TIMES = ("second", "step_s", "bytes")
+"""A number whose name holds one of these may differ between two runs of the same work."""
+
+
+def finetune_page(run: RunData, page_folder: Path) -> RunPage:
+    """The page of a `finetune` run."""
+    samples = {_sample_caption(name): path for name, path in run.pictures.items() if SAMPLES.fullmatch(name)}
+    samples |= {f"at the end, {path.stem}": path for path in sorted((run.folder / "samples").glob("*.png"))}
+    data = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("data/")}
+    classes = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("class/")}
+    shown = [dict(list(group.items())[:PICTURES]) for group in (samples, data, classes)]
+    album = Album(page_folder, sum(map(len, shown)))
+    drawn, learned, kept = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
+    summary = run.summary
+    return RunPage(
+        template="finetune.html.j2",
+        **title(run, _finetune_headline(run)),
+        lead=_finetune_lead(run),
+        keys=_keys(summary),
+        warnings=run.warnings,
+        curves=_curves(run),
+        samples=drawn,
+        samples_text="The same prompts and the same seeds each time, so that only the model differs.",
+        data=learned,
+        data_text=_of(learned, data, "as the model saw them"),
+        classes=kept,
+        classes_text=_of(kept, classes, "which keep what the model knew of their kind"),
+        plan=result_rows(run.records.get("plan", {}).get("plan", {})),
+        result=result_rows(summary),
+    )
+
+
+def _of(shown: Sequence[Shown], known: Mapping[str, Path], clause: str) -> str:
+    part = f"{len(shown)} of {len(known)} pictures" if len(shown) < len(known) else count(len(known), "picture")
+    return f"{part}, {clause}."
+
+
+def plain_page(run: RunData, page_folder: Path) -> RunPage:
+    """The page of a run of any other verb, or of one that is not finished."""
+    names = list(run.pictures)[:PICTURES]
+    album = Album(page_folder, len(names))
+    verb, method = run.run.get("verb", "unknown"), run.run.get("method")
+    return RunPage(
+        template="plain.html.j2",
+        **title(run, f"{verb} {method}" if method else str(verb)),
+        lead=_state(run),
+        warnings=run.warnings,
+        result=result_rows(run.summary),
+        curves=_curves(run),
+        tables=[_table(kind, values) for kind, values in run.records.items()],
+        pictures=[Shown(album.thumb(run.pictures[name]), name) for name in names],
+    )
+
+
+def result_rows(values: Mapping[str, Any]) -> list[Row]:
+    """Rows of a nested mapping; durations and amounts of memory are volatile."""
+    rows = []
+    for name, value in flattened(values):
+        made = row(name, value)
+        rows.append(Row(made.name, made.value, volatile=volatile(name), place=made.place))
+    return rows
+
+
+def volatile(name: str) -> bool:
+    return any(word in name for word in TIMES)
+
+
+def _state(run: RunData) -> str:
+    status = str(run.run.get("status") or "unknown")
+    if status == "done":
+        return "This run is done; what it found and left behind is below."
+    if status == "failed":
+        return f"This run failed: {run.run.get('error')} The same command goes on where it was."
+    return f"This run is {status}: the same command, or `intaglio runs resume`, goes on where it was."
+
+
+def _sample_caption(name: str) -> str:
+    return f"after {count(int(name.removeprefix('samples-')), 'step')}"
+
+
+def _finetune_headline(run: RunData) -> str:
+    method = {"dreambooth": "All weights tuned (DreamBooth)", "lora": "Low-rank update tuned (LoRA)"}
+    head = method.get(str(run.run.get("method")), f"Tuned by {run.run.get('method')}")
+    steps = (run.run.get("settings") or {}).get("steps")
+    return f"{head} over {count(int(steps), 'step')}" if isinstance(steps, int) else head
+
+
+def _finetune_lead(run: RunData) -> str:
+    pictures, prompt = run.summary.get("pictures"), run.summary.get("prompt")
+    on = f"on {count(pictures, 'picture')}" if isinstance(pictures, int) else ""
+    words = f"under the prompt “{prompt}”" if prompt else ""
+    said = " ".join(part for part in (on, words) if part)
+    return f"Tuned {said}. {_state(run)}" if said else _state(run)
+
+
+def _keys(summary: Mapping[str, Any]) -> list[Key]:
+    numbers = [(n, v) for n, v in flattened(summary) if isinstance(v, int | float) and not isinstance(v, bool)]
+    return [Key(name.replace("_", " "), plain(value), volatile=volatile(name)) for name, value in numbers[:6]]
+
+
+def _curves(run: RunData) -> list[Row]:
+    """One figure a number a stream; what depends on the machine's speed is left out."""
+    figures = []
+    for stream, rows in run.metrics.items():
+        names = [n for n in _numbers(rows) if n != "step" and not volatile(n)]
+        for name in names[:6]:
+            points = [(float(r.get("step", k)), float(r[name])) for k, r in enumerate(rows) if _is_number(r.get(name))]
+            if len({value for _, value in points}) > 1:
+                window = min(WINDOW, max(1, len(points) // 10))
+                figures.append(
+                    Row(f"{name.replace('_', ' ')} ({stream})", curve_plot({name: points}, "step", name, window))
+                )
+    return figures
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for r in rows for name, value in r.items() if _is_number(value)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _table(kind: str, values: Mapping[str, Mapping[str, Any]]) -> Table:
+    flat = {key: dict(flattened(value)) for key, value in values.items()}
+    heads = [h for h in dict.fromkeys(n for value in flat.values() for n in value) if not volatile(h)]
+    heads = [h for h in heads if not any(is_place(value.get(h)) for value in flat.values())]
+    shown = list(flat.items())[:ROWS]
+    rows = [[key, *(plain(value[h]) if h in value else "" for h in heads)] for key, value in shown]
+    left = len(flat) - len(shown)
+    return Table(kind, ["", *heads], rows, f"and {left} more, in the run folder" if left > 0 else "")
