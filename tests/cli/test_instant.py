@@ -21,7 +21,9 @@ def python(code: str) -> str:
 
 
 def imported_by(code: str) -> set[str]:
-    loaded = python(f"{code}\nimport sys\nsys.stdout.write('\\n' + ' '.join({{m.partition('.')[0] for m in sys.modules}}))")
+    loaded = python(
+        f"{code}\nimport sys\nsys.stdout.write('\\n' + ' '.join({{m.partition('.')[0] for m in sys.modules}}))"
+    )
     return set(loaded.splitlines()[-1].split())
 
 

@@ -66,7 +66,9 @@ def test_a_docstring_becomes_help():
     assert annotation.__metadata__[0].help == "Seeds it."
 
 
-@pytest.mark.parametrize("line", ["x: int = heavy.count", "x: heavy.Kind = 1", "x: int = len(open('f').read())", "x: int = [][0]"])
+@pytest.mark.parametrize(
+    "line", ["x: int = heavy.count", "x: heavy.Kind = 1", "x: int = len(open('f').read())", "x: int = [][0]"]
+)
 def test_what_only_python_can_work_out_is_not_guessed(line):
     source = f"from dataclasses import dataclass\nimport heavy\n@dataclass\nclass Method:\n    {line}\n"
     with pytest.raises(NotUnderstood):

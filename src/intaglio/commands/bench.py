@@ -28,7 +28,6 @@ class Bench(Generic[B]):
     """Set methods side by side on one bench."""
 
     method: OmitArgPrefixes[B]
-    """The bench's settings."""
     json: bool = False
     """End with the figures as one line of JSON on standard output; the table goes to standard error."""
 

@@ -80,10 +80,10 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
     words = []
     for key, value in values.items():
         name = key.replace("-", "_")
+        if isinstance(value, Mapping):
+            raise BadInput(f"{path} has a table [{key}]; settings are top-level keys, such as steps = 40")
         if name not in known:
             raise BadInput(f"{path} sets {key!r}, which no flag here is called; {nearest(name, known)}")
-        if isinstance(value, Mapping):
-            raise BadInput(f"{path} has a table [{key}]; settings are top-level keys, such as {key} = 1")
         if name in _positionals(command):
             raise BadInput(f"{path} sets {key!r}, which is a word of the command line and not a flag; give it there")
         words += _flag(name, value)

@@ -3,7 +3,9 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from intaglio.commands.console import say
@@ -14,7 +16,7 @@ from intaglio.errors import BadInput
 class Report:
     """Write a run's report: one HTML file that needs no network."""
 
-    run: Positional[Path]
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
     out: Path | None = None
     """Where the file goes; `report.html` in the run's folder where not given."""

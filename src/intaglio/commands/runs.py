@@ -1,0 +1,102 @@
+"""`intaglio runs`: what was done, what is unfinished, and going on with it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from intaglio.commands.console import note, say, table
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.runs.store import StoredRun
+
+
+@dataclass(frozen=True)
+class Runs:
+    """List runs, show one, go on with an unfinished one, or build the index of a folder of runs anew."""
+
+    action: Positional[Literal["list", "show", "resume", "reindex"]] = "list"
+    """What to do."""
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")] = ""
+    """For show and resume: the run's folder or name, or the beginning of its name or of its ten digits."""
+    runs: Path = Path("runs")
+    """The folder of runs."""
+    json: bool = False
+    """Write JSON instead of text (list and show)."""
+
+    def __call__(self) -> int | None:
+        needs_run = self.action in ("show", "resume")
+        if needs_run and not self.run:
+            raise BadInput(f"runs {self.action} wants the name of a run; `intaglio runs` lists those there are")
+        if self.run and not needs_run:
+            raise BadInput(f"runs {self.action} takes no run, and was given {self.run!r}; did you mean runs show?")
+        if self.json and self.action not in ("list", "show"):
+            raise BadInput(f"--json belongs to list and show; runs {self.action} has nothing to write as JSON")
+        return getattr(self, f"_{self.action}")()
+
+    def _list(self) -> None:
+        from intaglio.runs.store import list_runs
+
+        found = list_runs(self.runs)
+        if self.json:
+            say(json.dumps([{**run.header, "folder": str(run.folder)} for run in found]))
+        elif found:
+            rows = [(run.name, run.status, run.started, _duration(run.seconds)) for run in found]
+            say(table([("run", "status", "started", "took"), *rows]))
+        else:
+            note(f"no runs in {self.runs} yet")
+
+    def _show(self) -> None:
+        run = self._found()
+        if self.json:
+            say(json.dumps({**run.header, "folder": str(run.folder)}))
+            return
+        header = run.header
+        rows = [("run", run.name), ("folder", str(run.folder)), ("status", run.status), ("started", run.started)]
+        rows += [("finished", run.finished or "not yet"), ("took", _duration(run.seconds))]
+        rows += [("device", header.get("device")), ("seed", header.get("seed"))]
+        rows += [("command", " ".join(["intaglio", *header["command"]]) if header.get("command") else "from Python")]
+        rows += [(f"input {role}", about.get("path")) for role, about in (header.get("inputs") or {}).items()]
+        rows += [(f"setting {name}", value) for name, value in (header.get("settings") or {}).items()]
+        rows += [("warning", warning) for warning in header.get("warnings") or []]
+        rows += [("error", header["error"])] if header.get("error") else []
+        rows += [(f"result {name}", _short(value)) for name, value in (header.get("summary") or {}).items()]
+        say(table(rows))
+
+    def _resume(self) -> int:
+        from intaglio.commands.dispatch import run
+
+        found = self._found()
+        command = found.header.get("command")
+        if found.status == "done":
+            note(f"{found.name} is done already; its report: intaglio report {found.folder}")
+            return 0
+        if not command:
+            raise BadInput(f"{found.name} was started from Python, not from the command line; call it again there")
+        note(f"intaglio {' '.join(command)}")
+        return run(list(command))
+
+    def _reindex(self) -> None:
+        from intaglio.runs.store import reindex
+
+        say(f"{reindex(self.runs)} runs in {self.runs}")
+
+    def _found(self) -> "StoredRun":
+        from intaglio.runs.store import find_run
+
+        return find_run(self.runs, self.run)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:100]} ... (--json writes all)"

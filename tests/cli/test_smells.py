@@ -1,0 +1,133 @@
+"""Cheap checks of the source for faults that other code bases had to live with."""
+
+import ast
+import inspect
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import intaglio
+from intaglio.commands.settings import Module
+from intaglio.methods import VERBS
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "src" / "intaglio").rglob("*.py"))
+RECIPES = [*sorted((ROOT / "recipes").rglob("*.py")), *sorted((ROOT / "tools").glob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+TEXTS = [
+    *SOURCES,
+    *RECIPES,
+    *sorted((ROOT / "docs").rglob("*.*")),
+    *ROOT.glob("*.*"),
+    ROOT / "Makefile",
+    ROOT / ".ci/run",
+]
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in [*SOURCES, *RECIPES, *TESTS]}
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def at(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
+
+
+def nodes(paths, kind):
+    return [(path, node) for path in paths for node in ast.walk(TREES[path]) if isinstance(node, kind)]
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+def test_bad_input_is_never_left_to_assert():
+    assert [at(path, node) for path, node in nodes(SOURCES, ast.Assert)] == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "name", "why"),
+    [
+        (SOURCES, r"print", "commands speak through console.say"),
+        (
+            SOURCES + RECIPES,
+            r"exec|eval|pickle\..*|torch\.load|joblib\.load|marshal\..*",
+            "no code from a file",
+        ),
+        (SOURCES, r"time\.time|datetime\.now\(\) -.*", "durations use a monotonic clock"),
+        (SOURCES, r"os\.getenv|os\.environ\.get", "settings never come from the environment"),
+        (SOURCES, r"torch\.manual_seed|(np|numpy)\.random\.seed|random\.seed", "randomness is an argument"),
+        (SOURCES, r"torch\.compile", "it miscompiles on some processors"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_some_calls_are_never_made(paths, name, why):
+    found = [at(path, node) for path, node in nodes(paths, ast.Call) if re.fullmatch(name, called(node))]
+    assert found == [], why
+
+
+def test_no_file_no_function_and_no_dataclass_outgrows_one_idea():
+    long_files = [at(path, TREES[path]) for path in SOURCES if len(path.read_text().splitlines()) > 400]
+    long_functions = [at(p, n) for p, n in nodes(SOURCES, FUNCTION) if (n.end_lineno or 0) - n.lineno >= 80]
+    wide = [
+        at(path, node)
+        for path, node in nodes(SOURCES, ast.ClassDef)
+        if any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+        and sum(isinstance(s, ast.AnnAssign) and "ClassVar" not in ast.unparse(s.annotation) for s in node.body) > 20
+    ]
+    assert (long_files, long_functions, wide) == ([], [], [])
+
+
+def test_every_module_every_class_and_every_public_name_says_what_it_is():
+    bare = [at(path, TREES[path]) for path in SOURCES if not ast.get_docstring(TREES[path]) and TREES[path].body]
+    bare += [at(p, n) for p, n in nodes(SOURCES, ast.ClassDef) if n.name[0] != "_" and not ast.get_docstring(n)]
+    for name in set(intaglio.__all__) - {"__version__"}:
+        public = getattr(intaglio, name)
+        own = [(key, part) for key, part in vars(public).items() if inspect.isfunction(part) and key[0] != "_"]
+        bare += [f"{name}.{key}" for key, part in [("", public), *own] if not inspect.getdoc(part)]
+    assert bare == []
+
+
+def test_no_paragraph_stands_in_two_docstrings():
+    seen = defaultdict(list)
+    for path, node in nodes(SOURCES, FUNCTION | ast.ClassDef | ast.Module):
+        for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
+            if len(words := " ".join(paragraph.split())) > 120:
+                seen[words].append(at(path, node))
+    assert {text: places for text, places in seen.items() if len(places) > 1} == {}
+
+
+def test_nothing_names_a_path_of_one_machine_or_a_package_index():
+    machine = re.compile(
+        r"""(?<![\w.>}"'])/(home|root|tmp|work|Users|mnt)/\w|index-url|find-links|pypi\.org|pythonhosted"""
+    )
+    found = {
+        str(p.relative_to(ROOT)): machine.findall(p.read_text(errors="ignore"))
+        for p in [*SOURCES, *RECIPES, *DOCS]
+        if p.is_file()
+    }
+    assert {path: hits for path, hits in found.items() if hits} == {}
+
+
+def test_every_test_can_fail():
+    proofs = re.compile(r"\bassert\b|pytest\.raises|pytest\.warns|\bassert_\w+|\bcheck\w*\(|\bexpect\w*\(")
+    idle = [
+        at(path, node)
+        for path, node in nodes(TESTS, FUNCTION)
+        if node.name.startswith("test_") and not proofs.search(ast.unparse(node))
+    ]
+    assert idle == []
+
+
+@pytest.mark.parametrize("method", [m for v in VERBS.values() for m in v.methods.values()], ids=lambda m: m.target)
+def test_every_setting_is_read_by_more_than_its_check(method):
+    module, _, name = method.target.partition(":")
+    room = (ROOT / "src" / Path(*module.split("."))).parent
+    read = {
+        node.attr
+        for path in room.glob("*.py")
+        for function in ast.walk(TREES[path])
+        if isinstance(function, FUNCTION) and function.name != "__post_init__"
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute)
+    }
+    assert set(Module.read(module)[name].fields) <= read
