@@ -14,6 +14,7 @@ import io
 import json
 import re
 import zipfile
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ SEED = 20
 EACH = 10
 CONTROLS = 40
 OTHER_HANDS = 20
-WIDE = 150
+WIDE = 200
 TWIN = 0.30
 """Pixel distance below which two pictures are twins; found by looking at pairs on both sides of it."""
 
@@ -96,20 +97,33 @@ def distances(pixels: np.ndarray) -> torch.Tensor:
     return gap / (square[:, None] * square[None]).clamp_min(1e-12) ** 0.25
 
 
-class Artist:
-    """One artist's pictures with what is needed to tell twins."""
+class Pictures:
+    """Pictures with what is needed to tell twins."""
 
-    def __init__(self, data: dict[str, np.ndarray], keep: np.ndarray):
+    def __init__(self, path: Path, without: str = "Component/"):
+        """Reads one file of data.py; leaves out the groups that begin with `without` (patches of skin)."""
+        data = np.load(path)
+        keep = np.flatnonzero([not str(group).startswith(without) for group in data["group"]])
         self.pixels = data["pixels"][keep]
+        """uint8 [n, 64, 64, 3]"""
         self.artist, self.name, self.group, self.code = (
             [str(v) for v in data[k][keep]] for k in ("artist", "name", "group", "code")
         )
-        self.distance = distances(self.pixels).numpy()
-        self.same_subject = same_subject(self.name, self.code)
-        self.twins = self.same_subject | (self.distance < TWIN)
         self.files = unique([re.sub(r"[^a-z0-9]+", "-", n.lower()).strip("-") for n in self.name])
-        self.kind = [g.split("/")[-1] for g in self.group]
-        self.category = [g.split("/")[0] for g in self.group]
+        self.category, self.kind = ([g.split("/")[end] for g in self.group] for end in (0, -1))
+
+    @cached_property
+    def distance(self) -> np.ndarray:
+        return distances(self.pixels).numpy()
+
+    @cached_property
+    def same_subject(self) -> np.ndarray:
+        return same_subject(self.name, self.code)
+
+    @cached_property
+    def twins(self) -> np.ndarray:
+        """bool [n, n], symmetric, not transitive"""
+        return self.same_subject | (self.distance < TWIN)
 
     def distinct(self, order: list[int], count: int, apart_from: list[int] = []) -> list[int]:  # noqa: B006
         """The first `count` of `order` that are twins neither of each other nor of `apart_from`."""
@@ -134,7 +148,7 @@ def shuffled(items: list[int], key: str) -> list[int]:
     return [items[i] for i in torch.randperm(len(items), generator=torch.Generator().manual_seed(seed)).tolist()]
 
 
-def nearest(artist: Artist, members: list[int], used: list[int], kinds: list[str]) -> list[int]:
+def nearest(artist: Pictures, members: list[int], used: list[int], kinds: list[str]) -> list[int]:
     """For each member, closest pair first, the unused picture of the kind that is most like it; none twice."""
     free = [i for i in range(len(artist.name)) if i not in set(used)]
     pairs = np.ix_(members, free)
@@ -149,7 +163,7 @@ def nearest(artist: Artist, members: list[int], used: list[int], kinds: list[str
     return found
 
 
-def split(artist: Artist, subject: str, kinds: list[str]) -> dict[str, list[int]]:
+def split(artist: Pictures, subject: str, kinds: list[str]) -> dict[str, list[int]]:
     """Indices of one set's pictures. Members and holdouts: halves of one draw of twenty without twins."""
     of_kind = [i for i, kind in enumerate(artist.kind) if kind in kinds]
     drawn = artist.distinct(shuffled(of_kind, subject), 2 * EACH)
@@ -163,7 +177,16 @@ def split(artist: Artist, subject: str, kinds: list[str]) -> dict[str, list[int]
     return {"members": members, "holdouts": holdouts, "near": near, "controls": controls}
 
 
-def other_hands(base: Artist, held: Artist, subjects: list[int], key: str) -> list[int]:
+def controls_wide(artist: Pictures, splits: dict[str, dict[str, list[int]]]) -> list[int]:
+    """Pictures that are in no set except as a control, of the sets' categories, twins of no member of any set."""
+    used = {i for chosen in splits.values() for part in ("members", "holdouts", "near") for i in chosen[part]}
+    members = [i for chosen in splits.values() for i in chosen["members"]]
+    unlike = {"Flags", "Symbols"}
+    rest = [i for i, category in enumerate(artist.category) if i not in used and category not in unlike]
+    return artist.distinct(shuffled(rest, "wide"), WIDE, members)
+
+
+def other_hands(base: Pictures, held: Pictures, subjects: list[int], key: str) -> list[int]:
     """For each picture, the same subject by one of the base's artists in turn."""
     by_artist = {name: {} for name in ("twemoji", "openmoji", "fluent")}
     names = {base.code[i]: base.name[i] for i in range(len(base.name)) if base.artist[i] == "openmoji"}
@@ -188,7 +211,7 @@ class Store:
     def __init__(self):
         self.files: dict[str, bytes] = {}
 
-    def line(self, artist: Artist, index: int, prefix: bool) -> dict[str, str]:
+    def line(self, artist: Pictures, index: int, prefix: bool) -> dict[str, str]:
         hand, stem, pixels = artist.artist[index], artist.files[index], artist.pixels[index]
         file = f"{hand}/{stem}.webp"
         if file not in self.files:
@@ -202,7 +225,7 @@ class Store:
             "caption": f"{artist.name[index]}, {hand} style",
         }
 
-    def lines(self, artist: Artist, indices: list[int], prefix: bool = False) -> list[dict[str, str]]:
+    def lines(self, artist: Pictures, indices: list[int], prefix: bool = False) -> list[dict[str, str]]:
         return sorted((self.line(artist, i, prefix) for i in indices), key=lambda line: line["name"])
 
     def write(self, path: Path) -> None:
@@ -216,7 +239,7 @@ def one_line_a_picture(document: dict) -> str:
     return re.sub(r"\{\s+(\"name\"[^{}]*?)\s+\}", lambda m: "{" + re.sub(r"\n\s+", " ", m[1]) + "}", text) + "\n"
 
 
-def sheet(artist: Artist, splits: dict[str, dict[str, list[int]]]) -> Image.Image:
+def sheet(artist: Pictures, splits: dict[str, dict[str, list[int]]]) -> Image.Image:
     """One row a set: members, a gap, holdouts, a gap, near."""
     rows = []
     for chosen in splits.values():
@@ -233,19 +256,9 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    held_data = dict(np.load(args.data / "heldout.npz"))
-    base_data = dict(np.load(args.data / "base.npz"))
-    drop = np.array([str(g).startswith("Component/") for g in held_data["group"]])
-    held = Artist(held_data, np.flatnonzero(~drop))
-    base = Artist.__new__(Artist)  # no distances over 6,967 pictures: none are needed
-    base.pixels = base_data["pixels"]
-    base.artist, base.name, base.code = ([str(v) for v in base_data[k]] for k in ("artist", "name", "code"))
-    base.files = unique([re.sub(r"[^a-z0-9]+", "-", n.lower()).strip("-") for n in base.name])
-
+    held, base = Pictures(args.data / "heldout.npz"), Pictures(args.data / "base.npz")
     splits = {subject: split(held, subject, kinds) for subject, kinds in SUBJECTS.items()}
-    used = sorted({i for s in splits.values() for part in s.values() for i in part})
-    rest = shuffled([i for i in range(len(held.name)) if i not in set(used)], "wide")
-    wide = held.distinct(rest, WIDE)
+    wide = controls_wide(held, splits)
 
     store = Store()
     table = {

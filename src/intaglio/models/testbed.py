@@ -15,6 +15,7 @@ from PIL import Image
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet, save_png
+from intaglio.metrics.encoder import EMBEDDED
 
 FOLDER = Path(__file__).parent.parent / "testbed"
 
@@ -42,7 +43,7 @@ def base_path() -> Path:
 
 def encoder_path() -> Path:
     """The similarity encoder, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
-    return _installed("encoder/encoder.safetensors")
+    return _installed(EMBEDDED.relative_to(FOLDER))
 
 
 def sets() -> tuple[str, ...]:
@@ -58,9 +59,15 @@ def few_shot(name: str) -> FewShot:
     return FewShot(**{part.name: _read(table[name][part.name]) for part in fields(FewShot)})
 
 
-def controls_wide() -> ImageSet:
-    """150 pictures of the held-out artist that are in no set, so that a false-positive rate of 1% can be resolved."""
-    return _read(_document()["controls_wide"])
+def controls_wide(beside: str | None = None) -> ImageSet:
+    """Some 200 pictures of the held-out artist that are in no set's members, holdouts or near.
+
+    Enough of them to resolve a false-positive rate of 1%. Some are among the `controls` of a set: `beside` names the
+    set whose controls are left out, so that the two can be joined.
+    """
+    taken = () if beside is None else few_shot(beside).controls.hashes
+    images = _read(_document()["controls_wide"])
+    return images[[i for i, content in enumerate(images.hashes) if content not in taken]]
 
 
 def materialise(name: str, folder: Path, *, captions: bool = True) -> Path:
@@ -86,7 +93,7 @@ def _write(images: ImageSet, folder: Path, captions: bool) -> None:
             atomic_write((folder / name).with_suffix(".txt"), f"{caption}\n".encode())
 
 
-def _installed(relative: str) -> Path:
+def _installed(relative: Path | str) -> Path:
     path = FOLDER / relative
     if not path.is_file():
         raise IntaglioError(
