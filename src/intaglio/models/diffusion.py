@@ -154,11 +154,12 @@ class LatentDiffusion:
     def _encode_text(self, place: int, prompts: list[str]) -> Any:
         tokenizer, encoder = self.tokenizers[place], self.text_encoders[place]
         longest = tokenizer.model_max_length
-        for prompt, tokens in zip(prompts, tokenizer(prompts).input_ids, strict=True):
-            if len(tokens) > longest and place == 0:
-                warnings.warn(
-                    f"only {longest - 2} of {len(tokens) - 2} tokens of this prompt are read: {prompt}", stacklevel=3
-                )
+        with quiet_libraries():
+            lengths = [len(tokens) for tokens in tokenizer(prompts).input_ids]
+        for prompt, length in zip(prompts, lengths, strict=True):
+            if length > longest and place == 0:
+                words = f"only {longest - 2} of {length - 2} tokens of this prompt are read: {prompt}"
+                warnings.warn(words, stacklevel=3)
         tokens = tokenizer(prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
         return encoder(tokens.input_ids.to(next(encoder.parameters()).device), output_hidden_states=True)
 

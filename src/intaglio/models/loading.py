@@ -99,7 +99,9 @@ def _is_lora(path: Path) -> bool:
 
 def _lora_model(path: Path, base: LatentDiffusion | None) -> LatentDiffusion:
     if base is None:
-        raise BadInput(f"{path} is a LoRA, which changes a model and is none; give its base as well")
+        raise BadInput(
+            f"{path} is a LoRA, which changes a model and is none; give its base as the model, and this as the LoRA"
+        )
     model: LatentDiffusion = LoRA.read(path).merged_into(base.copy().to(dtype=torch.float32))
     model.name, model.source = path.stem, path
     model.notes = (f"the LoRA {path} on {base.name}",)

@@ -4,11 +4,11 @@ A latent is `signal * clean + noise * unit noise`; a sampler walks a grid of tim
 asks, at each, for the noise in the latent. Nothing here knows a network or what it predicts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -46,6 +46,7 @@ class GuideContext:
     """the guidance scale that was asked for"""
 
 
+@runtime_checkable
 class Guide(Protocol):
     """Combines predictions inside the loop; a pure function of an explicit state, and never the owner of the loop."""
 
@@ -224,23 +225,46 @@ def sample(
         BadInput: for a sampler or a number of steps that does not exist.
         IntaglioError: if a picture turned into NaN or infinity; it is named.
     """
+    options = {"sampler": sampler, "steps": steps, "guidance_scale": guidance_scale, "negative": negative}
+    drawn = list(sample_batches(model, prompts, seeds, **options, guide=guide, batch=batch, run=run))
+    return ImageSet.from_pixels(torch.cat(drawn), captions=list(prompts))
+
+
+def sample_batches(
+    model: LatentDiffusion,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    sampler: str,
+    steps: int,
+    guidance_scale: float,
+    negative: str,
+    guide: Guide | None = None,
+    batch: int = 8,
+    run: Run = Run.none(),
+) -> Iterator[Float[Tensor, "n 3 h w"]]:
+    """The pixels of `sample`, batch by batch, each as soon as it is drawn."""
     if sampler not in SAMPLERS:
         raise BadInput(f"there is no sampler {sampler!r}; use one of {', '.join(SAMPLERS)}")
     if len(prompts) != len(seeds) or not prompts or batch < 1:
         raise ValueError(f"give a seed for each prompt, one at least, and a batch of 1 or more, not {batch}")
     guide = ClassifierFree(guidance_scale) if guide is None else guide
     grid = timestep_grid(model.schedule, steps)
-    pictures = []
-    with torch.no_grad(), model.frozen(), run.progress(steps * len(prompts), "sampling") as progress:
-        blank = model.embed([negative])
+    with run.progress(steps * len(prompts), "sampling") as progress:
         for first in range(0, len(prompts), batch):
-            texts, rows = tuple(prompts[first : first + batch]), seeds[first : first + batch]
-            context = GuideContext(
-                model, texts, model.embed(texts), blank[[0] * len(texts)], tuple(n.t for n in grid[:-1]), guidance_scale
-            )
-            latents = _draw(context, rows, SAMPLERS[sampler], grid, guide, progress)
-            pictures.append(model.decode(latents).float().cpu())
-    return ImageSet.from_pixels(torch.cat(pictures), captions=list(prompts))
+            rows = slice(first, first + batch)
+            # Nothing of this may stay in force while the caller holds the batch.
+            with torch.no_grad(), model.frozen():
+                context = _context(model, tuple(prompts[rows]), negative, grid, guidance_scale)
+                pixels = model.decode(_draw(context, seeds[rows], SAMPLERS[sampler], grid, guide, progress)).cpu()
+            yield pixels
+
+
+def _context(
+    model: LatentDiffusion, prompts: tuple[str, ...], negative: str, grid: list[Node], scale: float
+) -> GuideContext:
+    blank = model.embed([negative])[[0] * len(prompts)]
+    return GuideContext(model, prompts, model.embed(prompts), blank, tuple(node.t for node in grid[:-1]), scale)
 
 
 def _draw(
