@@ -1,6 +1,6 @@
 import math
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_auc_counts_pairs_and_is_the_area_under_the_points(members, holdouts):
     points = roc.roc_points(members, holdouts)
     assert points[0] == (0.0, 0.0)
     assert points[-1] == (1.0, 1.0)
-    area = sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False))
+    area = sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in pairwise(points))
     assert area == pytest.approx(value)
 
 
