@@ -19,8 +19,8 @@ NO_METER = "not measured: no energy meter is attached"
 def run_name(verb: str, method: str, settings: Mapping, inputs: Mapping[str, Mapping], seed: int | None) -> str:
     """`<verb>-<method>-<10 hex>`: of the settings, the inputs' contents wherever they lie, the seed and the format."""
     contents = {role: about.get("sha256", about) for role, about in inputs.items()}
-    mark = digest({"format": FORMAT, "settings": settings, "inputs": contents, "seed": seed})[:10]
-    words = "-".join(word for word in (verb, method) if word)
+    asked = {"format": FORMAT, "verb": verb, "method": method, "settings": settings, "inputs": contents, "seed": seed}
+    words, mark = "-".join(word for word in (verb, method) if word), digest(asked)[:10]
     return f"{words if words.replace('-', '').replace('_', '').isalnum() else unique(words)}-{mark}"
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
@@ -15,6 +15,7 @@ Show = Literal["auto", "none"]
 LINE_EVERY_S = 10.0
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What a method tells of its progress."""
 

@@ -29,7 +29,8 @@ class Run:
     """A run's folder, or nothing at all (`Run.none()`), with one set of calls for methods.
 
     Everything is stored so that a process killed at any instant leaves only whole files. Where the disk refuses, every
-    call that stores raises one `IntaglioError` naming the folder, and what was stored before stays readable.
+    call that stores raises one `IntaglioError` naming the folder, and what was stored before stays readable. Pictures
+    and records come before the state that says they are made: a kill may fall between any two calls.
 
     A context manager: on an interruption the run stays `unfinished`, on an error it is stored as `failed` with the
     error's sentence; both are found and continued by the same command. Leaving it, or `finish`, frees the folder.
