@@ -16,14 +16,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "intaglio").rglob("*.py"))
 RECIPES = [*sorted((ROOT / "recipes").rglob("*.py")), *sorted((ROOT / "tools").glob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-TEXTS = [
-    *SOURCES,
-    *RECIPES,
-    *sorted((ROOT / "docs").rglob("*.*")),
-    *ROOT.glob("*.*"),
-    ROOT / "Makefile",
-    ROOT / ".ci/run",
-]
+DOCS = [*sorted((ROOT / "docs").rglob("*.*")), *ROOT.glob("*.*"), ROOT / "Makefile", ROOT / ".ci/run"]
+TEXTS = [path for path in [*SOURCES, *RECIPES, *DOCS] if path.is_file()]
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in [*SOURCES, *RECIPES, *TESTS]}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -100,11 +94,7 @@ def test_nothing_names_a_path_of_one_machine_or_a_package_index():
     machine = re.compile(
         r"""(?<![\w.>}"'])/(home|root|tmp|work|Users|mnt)/\w|index-url|find-links|pypi\.org|pythonhosted"""
     )
-    found = {
-        str(p.relative_to(ROOT)): machine.findall(p.read_text(errors="ignore"))
-        for p in [*SOURCES, *RECIPES, *DOCS]
-        if p.is_file()
-    }
+    found = {str(p.relative_to(ROOT)): machine.findall(p.read_text(errors="ignore")) for p in TEXTS}
     assert {path: hits for path, hits in found.items() if hits} == {}
 
 

@@ -76,7 +76,8 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"--config {path} is not a TOML file: {error}") from None
     known = {field.name: field for kind in (command, twin) if kind for field in dataclasses.fields(kind)}
-    known.pop("method", None)
+    if twin is not None:
+        del known["method"]
     words = []
     for key, value in values.items():
         name = key.replace("-", "_")
