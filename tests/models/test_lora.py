@@ -258,7 +258,6 @@ def test_half_precision_on_disk(model, tmp_path):
     assert {float(tensor) for key, tensor in tensors.items() if key.endswith(".alpha")} == {ALPHA}
 
 
-
 def test_diffusers_reads_what_we_write_and_draws_the_same(pipeline, model, tmp_path, kind):
     pytest.importorskip("peft")
     lora = trained(model, tuple(target for target in ALL if target != "fc1"))

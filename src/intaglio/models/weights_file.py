@@ -1,6 +1,9 @@
 """Reading one `.safetensors` file, with an answer for every file that is not one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,14 +19,20 @@ def read_weights(path: Path, what: str = "weights") -> tuple[dict[str, torch.Ten
     `what` says in an error what the file was meant to hold. Raises `BadInput` for a file that is missing, pickled,
     truncated or of another kind. Nothing is ever unpickled.
     """
+    with opened(path, what) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+@contextmanager
+def opened(path: Path, what: str = "weights") -> Iterator[Any]:
+    """A `.safetensors` file, open for reading tensors one by one; errors as in `read_weights`."""
     refuse_pickle(path, what)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-            return tensors, dict(file.metadata() or {})
+            yield file
     except FileNotFoundError:
         raise BadInput(f"{path} does not exist; give the .safetensors file with the {what}.") from None
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         raise BadInput(
             f"{path} cannot be read as .safetensors ({error}): it is truncated or of another kind; "
             "download or export it again."
