@@ -101,6 +101,22 @@ def test_exact_duplicates_by_brute_force():
     assert images.duplicates(images[[1, 0]]) == [("0000", "0000"), *[(n, "0001") for n in ("0001", "0003", "0005")]]
 
 
+def test_exact_duplicates_come_first():
+    pixels = noise(4, 64)
+    pixels[1], pixels[3] = pixels[0] * 0.98, pixels[2]
+    assert ImageSet.from_pixels(pixels).duplicates() == [("0002", "0003"), ("0000", "0001")]
+
+
+def test_sizes_may_differ():
+    pixels = noise(2, 64)
+    small = torch.nn.functional.interpolate(pixels, (32, 32), mode="area")
+    assert ImageSet.from_pixels(pixels).duplicates(ImageSet.from_pixels(small)) == []
+    smooth = torch.nn.functional.interpolate(small, (64, 64), mode="bilinear")
+    again = torch.nn.functional.interpolate(smooth, (128, 128), mode="bilinear")
+    pairs = ImageSet.from_pixels(smooth).duplicates(ImageSet.from_pixels(again))
+    assert pairs == [("0000", "0000"), ("0001", "0001")]
+
+
 def drawing(kind, colour="red", side=64):
     image = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(image)
@@ -134,9 +150,10 @@ def test_resaved_pictures_are_duplicates(tmp_path):
     face = drawing("face", "orange", 64)
     face.save(tmp_path / "a.png")
     face.save(tmp_path / "b.jpg", quality=70)
+    face.save(tmp_path / "e.webp", quality=60)
     face.resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / "c.png")
     face.point(lambda v: min(255, int(v * 0.96))).save(tmp_path / "d.png")
     drawing("disc", "orange").resize((64, 64)).save(tmp_path / "other.png")
     pairs = ImageSet.load(tmp_path, 64).duplicates()
-    assert {("a.png", "b.jpg"), ("a.png", "c.png"), ("a.png", "d.png")} <= set(pairs)
+    assert {("a.png", "b.jpg"), ("a.png", "c.png"), ("a.png", "d.png"), ("a.png", "e.webp")} <= set(pairs)
     assert not any("other.png" in pair for pair in pairs)
