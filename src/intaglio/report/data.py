@@ -3,14 +3,16 @@
 `run.json` is as `docs/architecture.md` says. An audit adds `verdict.json`:
 
     {"method": str, "score": str, "prompt": str,
-     "questioned": [picture, ...], "controls": [picture, ...],
-     "threshold": Threshold, "set_test": RankTest, "separation": Separation or null}
+     "rows": [picture, ...], "controls": [picture, ...], "weights": {signal: share},
+     "threshold": Threshold, "set_test": RankTest, "separation": Separation or null,
+     "no_signal": str or null, "warnings": [str, ...]}
 
     picture = {"name": str, "score": float or null, "p_value": float or null, "called": bool or null,
                "truth": bool or null, "signals": {name: float},
                "images": {"original" | "partial" | "recovered": path relative to the run folder}}
 
-where `Threshold`, `RankTest` and `Separation` are the fields of the classes of `intaglio.metrics`.
+that is `intaglio.audit.verdict.Verdict.to_dict()` with the pictures' signals, images and (where it is known) truth;
+`Threshold`, `RankTest` and `Separation` are the fields of the classes of `intaglio.metrics`.
 """
 
 import json
@@ -184,7 +186,7 @@ def read_audit(run: RunData) -> Audit | None:
             method=str(verdict["method"]),
             score_name=str(verdict.get("score") or "score"),
             prompt=str(verdict.get("prompt") or ""),
-            questioned=tuple(_judged(run, p, control=False) for p in verdict["questioned"]),
+            questioned=tuple(_judged(run, p, control=False) for p in verdict["rows"]),
             controls=tuple(_judged(run, p, control=True) for p in verdict["controls"]),
             threshold=_threshold(verdict["threshold"]),
             set_test=RankTest(**verdict["set_test"]),
