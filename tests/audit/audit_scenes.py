@@ -59,6 +59,10 @@ class Closeness:
     """A similarity that tests can work out: one less the mean absolute difference."""
 
     name = "closeness"
+    hash = "0" * 64
 
     def __call__(self, a, b):
         return 1 - (a - b).abs().mean((1, 2, 3))
+
+    def matrix(self, a, b):
+        return torch.stack([self(picture.expand_as(b), b) for picture in a])

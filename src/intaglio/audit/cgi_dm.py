@@ -1,9 +1,8 @@
 """CGI-DM: contrasting gradient inversion for diffusion models."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.contrast import Contrast, Precision, fixed_samples, gap_at
+from intaglio.audit.memory import work_key
 from intaglio.audit.protocol import Authentication, Authenticator, check_inputs, check_timesteps, without_nan
 from intaglio.audit.randomness import generator
 from intaglio.audit.refinement import GradientMode, Group, Refinement, State, Stopped, advance, checkerboard
@@ -50,6 +50,9 @@ class CGIDM(Authenticator):
     """
 
     name: ClassVar[str] = "cgi-dm"
+    signals: ClassVar[tuple[str, ...]] = (
+        "similarity", "similarity_start", "gain", "gap_original", "gap_initial", "gap_final",
+    )  # fmt: skip
     uses_similarity: ClassVar[bool] = True
 
     steps: int = 24
@@ -136,7 +139,8 @@ class CGIDM(Authenticator):
         order = sorted(range(len(images)), key=lambda i: (images.hashes[i], images.names[i]))
         how = {"micro_batch": self.micro_batch, "precision": self.precision, "checkpointing": self.checkpointing}
         with Contrast.of(suspect, base, prompt, **how) as contrast:
-            work = _Work(self, contrast, similarity, run, self._key(contrast, prompt))
+            key = work_key(self, suspect, base, prompt, without=("score", "gap_samples", "max_skipped", "micro_batch"))
+            work = _Work(self, contrast, similarity, run, key)
             found = dict(zip(order, work.results(images[order]), strict=True))
         return self._gathered(images, [found[i] for i in range(len(images))], similarity, tuple(warnings))
 
@@ -144,11 +148,9 @@ class CGIDM(Authenticator):
         if self.steps and self.step_rms > self.radius_rms:
             yield f"a step ({self.step_rms:g} RMS) is longer than the radius ({self.radius_rms:g} RMS) and is cut to it"
 
-    def _key(self, contrast: Contrast, prompt: str) -> str:
-        """What a stored state must have been made with."""
-        settings = {k: v for k, v in asdict(self).items() if k not in ("score", "gap_samples", "max_skipped")}
-        parts = (repr(sorted(settings.items())), contrast.suspect.fingerprint, contrast.base.fingerprint, prompt)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    def forget(self, run: Run, pictures: int) -> None:
+        for place in range(math.ceil(pictures / self.batch)):
+            run.drop_state(_state_name(place))
 
     def _gathered(
         self, images: ImageSet, results: Sequence["_Result"], similarity: Similarity, warnings: tuple[str, ...]
@@ -172,12 +174,15 @@ class CGIDM(Authenticator):
         )
 
 
+def _state_name(place: int) -> str:
+    return f"{CGIDM.name}-{place}"
+
+
 def gallery_max(
     originals: Float[Tensor, "n 3 h w"], recovered: Float[Tensor, "n 3 h w"], similarity: Similarity
 ) -> Float[Tensor, "n"]:
     """The highest similarity of each original with any recovered picture of the run, its own or another's."""
-    shifted = [similarity(originals, recovered.roll(shift, 0)).float().cpu() for shift in range(len(originals))]
-    return torch.stack(shifted).amax(0)
+    return similarity.matrix(originals, recovered).amax(1)
 
 
 @dataclass(frozen=True)
@@ -231,7 +236,7 @@ class _Work:
             ) from error
         finally:
             # Reached by Ctrl-C too; a state is only ever replaced whole, so it is sound at any moment.
-            self.store(place, images, state, 0)
+            self.store(place, images, state, 0.0)
         for name, result in zip(images.names, self.scored(images, group, partial, state), strict=True):
             self.run.record(
                 self.method.name, name, without_nan({**result.signals, **result.diagnostics, "failure": result.failure})
@@ -316,11 +321,11 @@ class _Work:
 
     def store(self, place: int, images: ImageSet, state: State, every_s: float) -> None:
         meta = {"key": self.key, "hashes": list(images.hashes), "step": state.step}
-        self.run.save_state(f"{self.method.name}-{place}", state.tensors(), meta, every_s)
+        self.run.save_state(_state_name(place), state.tensors(), meta, every_s)
 
     def restored(self, place: int, images: ImageSet) -> State:
         """The stored state of a group, or its beginning where there is none of this very work."""
-        found = self.run.load_state(f"{self.method.name}-{place}")
+        found = self.run.load_state(_state_name(place))
         if found is not None:
             tensors, meta = found
             if meta["key"] == self.key and meta["hashes"] == list(images.hashes):

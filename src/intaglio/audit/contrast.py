@@ -59,11 +59,18 @@ class Contrast:
         self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
     ) -> Float[Tensor, "n k"]:
         """The base's denoising error less the suspect's, same noise for both: positive where the suspect is better."""
-        errors = [
-            denoising_errors(model, text, latents, noise, t, self.micro_batch, self.precision)
+        suspect, base = self.errors(latents, noise, t)
+        return base - suspect
+
+    def errors(
+        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
+    ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+        """The mean squared errors of the suspect and of the base, each in its network's own target."""
+        suspect, base = (
+            _denoising_errors(model, text, latents, noise, t, self.micro_batch, self.precision)
             for model, text in self._sides()
-        ]
-        return errors[1] - errors[0]
+        )
+        return suspect, base
 
     def ascent(
         self,
@@ -120,7 +127,7 @@ def gap_at(contrast: Contrast, latents: Float[Tensor, "n c h w"], samples: tuple
     return contrast.gaps(latents, noise.expand(len(latents), -1, -1, -1, -1), t.expand(len(latents), -1)).mean(1)
 
 
-def denoising_errors(
+def _denoising_errors(
     model: LatentDiffusion,
     text: Conditioning,
     latents: Float[Tensor, "n c h w"],

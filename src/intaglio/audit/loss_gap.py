@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import torch
 
-from intaglio.audit.contrast import Contrast, Precision, denoising_errors, fixed_samples
+from intaglio.audit.contrast import Contrast, Precision, fixed_samples
+from intaglio.audit.memory import one_by_one, work_key
 from intaglio.audit.protocol import Authentication, Authenticator, check_inputs, check_timesteps
 from intaglio.images import ImageSet
 from intaglio.models.diffusion import LatentDiffusion
@@ -26,6 +27,7 @@ class LossGap(Authenticator):
     """
 
     name: ClassVar[str] = "loss-gap"
+    signals: ClassVar[tuple[str, ...]] = ("suspect", "base")
 
     levels: int = 20
     """Timesteps, one from each of as many equal bins; from 1."""
@@ -60,33 +62,28 @@ class LossGap(Authenticator):
     ) -> Authentication:
         """Scores every picture; see `Authenticator`.
 
-        Signals: `error_suspect` and `error_base`, both negated so that higher means "in the set" of that model.
+        Signals: `suspect` and `base`, the errors of each model alone, negated.
         """
         warnings = check_inputs(suspect, base, images)
         check_timesteps(base, *self.timesteps)
-        errors: dict[str, list[torch.Tensor]] = {"suspect": [], "base": []}
-        with (
-            Contrast.of(suspect, base, prompt, micro_batch=self.micro_batch, precision=self.precision) as contrast,
-            run.progress(len(images), "loss gap") as progress,
-        ):
-            for i in range(len(images)):
-                with torch.no_grad():
-                    latents = base.encode(images.pixels[i : i + 1]).cpu()
-                noise, t = self._samples(tuple(latents.shape[1:]))
-                sides = {"suspect": (suspect, contrast.suspect_text), "base": (base, contrast.base_text)}
-                for side, (model, text) in sides.items():
-                    rows = denoising_errors(model, text, latents, noise, t, self.micro_batch, self.precision)
-                    errors[side].append(rows.mean(1))
-                progress.advance()
-        mine, theirs = torch.cat(errors["suspect"]), torch.cat(errors["base"])
-        scores = (theirs - mine) / theirs if self.relative else theirs - mine
+        key = work_key(self, suspect, base, prompt)
+        with Contrast.of(suspect, base, prompt, micro_batch=self.micro_batch, precision=self.precision) as contrast:
+            found = one_by_one(run, self.name, key, images, "loss gap", lambda one: self._errors(contrast, one))
+        mine, theirs = found["suspect"], found["base"]
         return Authentication(
             method=self.name,
             names=images.names,
-            scores=scores,
-            signals={"error_suspect": -mine, "error_base": -theirs},
+            scores=(theirs - mine) / theirs if self.relative else theirs - mine,
+            signals={"suspect": -mine, "base": -theirs},
             warnings=warnings,
         )
+
+    def _errors(self, contrast: Contrast, image: ImageSet) -> dict[str, float]:
+        with torch.no_grad():
+            latents = contrast.base.encode(image.pixels).cpu()
+        noise, t = self._samples(tuple(latents.shape[1:]))
+        suspect, base = contrast.errors(latents, noise, t)
+        return {"suspect": float(suspect.mean()), "base": float(base.mean())}
 
     def _samples(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [fixed_samples(self.levels, shape, self.timesteps, self.seed + k) for k in range(self.noises)]

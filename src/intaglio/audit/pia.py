@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.contrast import Contrast, Precision, noise_predictions
+from intaglio.audit.memory import one_by_one, work_key
 from intaglio.audit.protocol import Authentication, Authenticator, check_inputs, check_timesteps
 from intaglio.images import ImageSet
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
@@ -34,6 +35,7 @@ class PIA(Authenticator):
     """
 
     name: ClassVar[str] = "pia"
+    signals: ClassVar[tuple[str, ...]] = ("suspect", "base")
 
     timesteps: tuple[int, ...] = (100, 200, 300, 400, 500)
     """Timesteps of the second query, averaged; each from 1."""
@@ -68,20 +70,18 @@ class PIA(Authenticator):
         """Scores every picture; see `Authenticator`. Signals: `suspect` and `base`, the score of each model alone."""
         warnings = check_inputs(suspect, base, images)
         check_timesteps(base, *self.timesteps)
-        found: dict[str, list[Tensor]] = {"suspect": [], "base": []}
-        with (
-            Contrast.of(suspect, base, prompt, micro_batch=self.micro_batch, precision=self.precision) as contrast,
-            run.progress(len(images), "proximal initialisation") as progress,
-        ):
-            for i in range(len(images)):
-                with torch.no_grad():
-                    latents = base.encode(images.pixels[i : i + 1]).cpu()
-                found["suspect"].append(self._agreement(suspect, contrast.suspect_text, latents))
-                found["base"].append(self._agreement(base, contrast.base_text, latents))
-                progress.advance()
-        signals = {side: torch.cat(rows) for side, rows in found.items()}
+        key = work_key(self, suspect, base, prompt)
+        with Contrast.of(suspect, base, prompt, micro_batch=self.micro_batch, precision=self.precision) as contrast:
+            signals = one_by_one(run, self.name, key, images, "proximal", lambda one: self._each(contrast, one))
         scores = signals["suspect"] - signals["base"] if self.calibrate else signals["suspect"].clone()
         return Authentication(method=self.name, names=images.names, scores=scores, signals=signals, warnings=warnings)
+
+    def _each(self, contrast: Contrast, image: ImageSet) -> dict[str, float]:
+        with torch.no_grad():
+            latents = contrast.base.encode(image.pixels).cpu()
+        mine = self._agreement(contrast.suspect, contrast.suspect_text, latents)
+        theirs = self._agreement(contrast.base, contrast.base_text, latents)
+        return {"suspect": float(mine), "base": float(theirs)}
 
     def _agreement(
         self, model: LatentDiffusion, text: Conditioning, latents: Float[Tensor, "n c h w"]

@@ -78,6 +78,8 @@ class Authenticator:
 
     name: ClassVar[str]
     """Its name in the table of methods."""
+    signals: ClassVar[tuple[str, ...]] = ()
+    """The names of the signals it gives."""
     uses_similarity: ClassVar[bool] = False
 
     def __call__(
@@ -96,6 +98,9 @@ class Authenticator:
             BadInput: models that cannot be compared or are identical, or pictures that do not fit them.
         """
         raise NotImplementedError
+
+    def forget(self, run: Run, pictures: int) -> None:
+        """Drops the states that a call on so many pictures stored; to be called once its result is safe."""
 
 
 def check_inputs(
