@@ -1,0 +1,162 @@
+"""How the methods of a verb are called in the shared tests, and what their results are compared by."""
+
+import csv
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tiny
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.settings import Watch
+from intaglio.images import ImageSet
+from intaglio.metrics.similarity import load_similarity
+from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.loading import load_model
+from intaglio.models.lora import LoRA
+from intaglio.runs.run import Run
+
+Numbers = dict[str, torch.Tensor]
+PICTURES = ImageSet.from_pixels(tiny.pixels(3), captions=["red cat", "dog", "red dog"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One verb's methods."""
+
+    models: Callable[[Path], tuple[LatentDiffusion, ...]]
+    """Tiny models for a call, made from a folder."""
+    call: Callable[[Any, tuple[LatentDiffusion, ...], Run], Any]
+    numbers: Callable[[Any], Numbers]
+    """All that a result says, as tensors."""
+    stored: Callable[[Any, Path], tuple[Numbers, Numbers]]
+    """What a result says, and what its saved files say, of the same things."""
+
+
+def weights(model: LatentDiffusion) -> Numbers:
+    return {f"{name}.{key}": t for name, part in model.parts.items() for key, t in part.state_dict().items()}
+
+
+def _base(folder: Path) -> tuple[LatentDiffusion, ...]:
+    return (load_model(tiny.sd_folder(folder / "base")),)
+
+
+def _suspect_and_base(folder: Path) -> tuple[LatentDiffusion, ...]:
+    (base,) = _base(folder)
+    suspect = base.copy()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in suspect.parts["denoiser"].parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=generator)
+    suspect.save(folder / "suspect")
+    return load_model(folder / "suspect"), base
+
+
+def _tune(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    return method(*models, TrainingSet(PICTURES), run=run, watch=Watch(checkpoint_every=1, sample_count=0))
+
+
+def _learned(tuned: Any) -> Numbers:
+    if tuned.adapter is None:
+        return {"losses": tuned.losses, **weights(tuned.model)}
+    return {"losses": tuned.losses, **_layers(tuned.adapter)}
+
+
+def _layers(adapter: LoRA) -> Numbers:
+    return {
+        f"{part}.{path}.{name}": value.detach()
+        for part, path, layer in adapter.items()
+        for name, value in (("down", layer.down), ("up", layer.up))
+    }
+
+
+def _reloaded(tuned: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    saved = tuned.save(folder)
+    if tuned.adapter is None:
+        return weights(tuned.model), weights(load_model(saved))
+    return _layers(tuned.adapter), _layers(LoRA.read(saved))
+
+
+def _audit(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    further = {"similarity": load_similarity("ssim")} if method.uses_similarity else {}
+    return method(*models, PICTURES, prompt="red cat", run=run, **further)
+
+
+def _found(result: Any) -> Numbers:
+    return {"scores": result.scores, **result.signals, **result.pictures}
+
+
+def _table(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
+    assert tuple(row.pop("name") for row in rows) == result.names
+    read = {column: torch.tensor([float(row[column]) for row in rows]) for column in rows[0]}
+    return {"score": result.scores, **result.signals}, read
+
+
+FAMILIES = {
+    "finetune": Family(_base, _tune, _learned, _reloaded),
+    "authenticate": Family(_suspect_and_base, _audit, _found, _table),
+}
+
+
+class Killed(BaseException):
+    """What ends a run at a given step, as a kill would; nothing catches it."""
+
+
+def breaking(run: Run, at: int, error: type[BaseException] = Killed) -> Run:
+    """Let the run raise at the `at`-th step of its progress, counted from 1; 0: never. `run.steps` counts them.
+
+    States are kept whenever a method offers one, so that tiny runs have some.
+    """
+    shown, save, run.steps = run.progress, run.save_state, 0
+    run.save_state = lambda name, tensors, meta, every_s=0: save(name, tensors, meta)
+
+    class Breaking:
+        def __init__(self, bar: Any):
+            self.bar = bar
+
+        def advance(self, n: int = 1, **numbers: float) -> None:
+            run.steps += 1
+            if run.steps == at:
+                raise error(f"at step {at}")
+            self.bar.advance(n, **numbers)
+
+    @contextmanager
+    def progress(*args: Any, **kwargs: Any) -> Any:
+        with shown(*args, **kwargs) as bar:
+            yield Breaking(bar)
+
+    run.progress = progress
+    return run
+
+
+def opened(root: Path, settings: Any) -> AbstractContextManager[Run]:
+    """The run of these settings below `root`; the same again for the same settings."""
+    inputs = {"model": {"path": "tiny", "sha256": "0" * 64}}
+    about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    return Run.open(root, "verb", "method", dataclasses.asdict(settings), inputs, **about)
+
+
+def state_of(model: LatentDiffusion) -> dict[str, Any]:
+    """All that a method might leave changed in a model: weights, gradients, modes, types, hooks."""
+    state: dict[str, Any] = {"weights": {key: value.clone() for key, value in weights(model).items()}}
+    for name, part in model.parts.items():
+        for path, module in part.named_modules():
+            hooks = [len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks)]
+            state[f"{name}.{path}"] = (module.training, type(module).forward, "forward" in vars(module), hooks)
+        for path, weight in part.named_parameters():
+            state[f"{name}.{path} weight"] = (weight.requires_grad, weight.grad is None, weight.dtype, weight.device)
+    return state
+
+
+def same(one: Any, two: Any) -> bool:
+    """Equality to the last bit, through dictionaries of tensors; NaN equals NaN."""
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one.nan_to_num(nan=1e30), two.nan_to_num(nan=1e30))
+    return one == two
