@@ -31,6 +31,8 @@ class Sample:
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
     lora: Path | None = None
     """A LoRA file whose change is added to the model."""
+    like: Path | None = None
+    """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
     prompt: tuple[str, ...] = ()
     """What to draw; more than one may be given."""
     prompts: Path | None = None
@@ -120,8 +122,9 @@ class Sample:
         from intaglio.models.testbed import base_path
 
         model = load_model(
-            self.model or base_path(), lora=self.lora, device=self.device, dtype=getattr(torch, self.dtype)
-        )
+            self.model or base_path(), lora=self.lora, like=self.like,
+            device=self.device, dtype=getattr(torch, self.dtype),
+        )  # fmt: skip
         for line in model.notes:
             note(line)
         return model
@@ -136,7 +139,7 @@ class Sample:
             "steps": self.steps, "guidance": self.guidance, "size": [model.resolution, model.resolution],
             "rows": rows, "dtype": self.dtype, "device": self.device,
             "model": {"name": model.name, "fingerprint": model.fingerprint, "path": _absolute(self.model)},
-            "lora": _absolute(self.lora),
+            "lora": _absolute(self.lora), "like": _absolute(self.like),
             "versions": {
                 "intaglio": intaglio.__version__, "torch": torch.__version__, "diffusers": diffusers.__version__,
             },
@@ -184,10 +187,10 @@ class Sample:
         return drawn.pixels[0]
 
     def _as_recorded(self, known: dict[str, Any]) -> "Sample":
-        """This command with the picture's settings; a model or LoRA given now stands for the recorded path."""
+        """This command with the picture's settings; paths given now stand for the recorded ones."""
         recorded = {key: known[key] for key in ("negative", "sampler", "steps", "guidance", "dtype")}
         model, lora = self.model or _path(known["model"]["path"]), self.lora or _path(known["lora"])
-        return replace(self, **recorded, model=model, lora=lora)
+        return replace(self, **recorded, model=model, lora=lora, like=self.like or _path(known["like"]))
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -212,7 +215,8 @@ def read_settings(path: Path) -> dict[str, Any]:
 def _complete(known: dict[str, Any]) -> bool:
     kinds = {
         "prompt": str, "negative": str, "seed": int, "sampler": str, "steps": int, "guidance": int | float,
-        "rows": int, "dtype": str, "device": str, "model": dict, "lora": str | None, "versions": dict,
+        "rows": int, "dtype": str, "device": str, "model": dict, "lora": str | None, "like": str | None,
+        "versions": dict,
     }  # fmt: skip
     model = {"name": str, "fingerprint": str, "path": str | None}
     right = all(isinstance(known[key], kind) for key, kind in kinds.items())

@@ -93,6 +93,7 @@ class LatentDiffusion:
 
     @property
     def latent_channels(self) -> int:
+        """Numbers a latent cell, 4 in SD 1, 2 and XL."""
         return self.autoencoder.config["latent_channels"]
 
     @property

@@ -3,6 +3,7 @@
 Nothing is ever downloaded and nothing is ever unpickled.
 """
 
+import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -22,11 +22,12 @@ from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.lora import FILE_NAME as LORA_FILE
 from intaglio.models.lora import LoRA
 from intaglio.models.quiet import quiet_libraries
-from intaglio.models.weights_file import PICKLE_SUFFIXES, refuse_pickle
+from intaglio.models.weights_file import PICKLE_SUFFIXES, opened, refuse_pickle
 
 WAY_OUT = "convert it with diffusers' save_pretrained(safe_serialization=True) on a machine you can afford to lose"
 REQUIRED = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
 SECOND = ("text_encoder_2", "tokenizer_2")
+Like = LatentDiffusion | Path | str | None
 LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_")
 
 
@@ -34,7 +35,7 @@ def load_model(
     path: Path | str,
     *,
     lora: Path | str | None = None,
-    like: LatentDiffusion | Path | str | None = None,
+    like: Like = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> LatentDiffusion:
@@ -44,8 +45,8 @@ def load_model(
         path: a diffusers folder; a folder with some of its parts (`unet/`, or the U-Net's own folder); a single-file
             `.safetensors` checkpoint; or a LoRA, which then acts on a copy of `like`.
         lora: a LoRA file or folder whose change is added to the weights, computed in float32.
-        like: the base. It gives what `path` lacks (a U-Net folder has no text encoder), and `notes` of the result say
-            what that was.
+        like: the base, loaded or a path. It gives what `path` lacks (a U-Net folder has no text encoder, a single
+            file no tokenizer), and `notes` of the result say what that was.
         device: where the weights go.
         dtype: their precision; the autoencoder's is always float32.
 
@@ -53,8 +54,7 @@ def load_model(
         BadInput: for what is not there, pickled, truncated, incomplete or of an unsupported kind.
     """
     path = _existing(path, "model")
-    base = load_model(like) if isinstance(like, Path | str) else like
-    model = _lora_model(path, base) if _is_lora(path) else _folder_or_file(path, base)
+    model = _lora_model(path, like) if _is_lora(path) else _folder_or_file(path, like)
     if lora is not None:
         LoRA.read(_existing(lora, "LoRA")).merged_into(model)
         model.notes = (*model.notes, f"with the LoRA {lora}")
@@ -74,15 +74,20 @@ def _existing(path: Path | str, what: str) -> Path:
     raise BadInput(f"there is no {what} at {text}; give an existing folder or .safetensors file")
 
 
-def _folder_or_file(path: Path, base: LatentDiffusion | None) -> LatentDiffusion:
+def _folder_or_file(path: Path, like: Like) -> LatentDiffusion:
     if path.is_dir():
-        return _from_folder(path, base)
+        return _from_folder(path, like)
     refuse_pickle(path, "model weights")
     if path.suffix != ".safetensors":
         raise BadInput(f"{path} is no model; give a diffusers folder or a .safetensors file")
+    # That module reads its base with this one.
     from intaglio.models.single_file import load_single_file
 
-    return load_single_file(path, like=base)
+    return load_single_file(path, like=like)
+
+
+def _base(like: LatentDiffusion | Path | str) -> LatentDiffusion:
+    return like if isinstance(like, LatentDiffusion) else load_model(like)
 
 
 # A LoRA given as the model
@@ -93,15 +98,14 @@ def _is_lora(path: Path) -> bool:
         return (path / LORA_FILE).is_file() and not any((path / name).exists() for name in ("unet", "model_index.json"))
     if path.suffix != ".safetensors":
         return False
-    with _opened(path) as file:
+    with opened(path) as file:
         return any(mark in key for key in file.keys() for mark in LORA_MARKS)  # noqa: SIM118 (not a mapping)
 
 
-def _lora_model(path: Path, base: LatentDiffusion | None) -> LatentDiffusion:
-    if base is None:
-        raise BadInput(
-            f"{path} is a LoRA, which changes a model and is none; give its base as the model, and this as the LoRA"
-        )
+def _lora_model(path: Path, like: Like) -> LatentDiffusion:
+    if like is None:
+        raise BadInput(f"{path} is a LoRA and no model; give its base as the model, and this file as the LoRA")
+    base = _base(like)
     model: LatentDiffusion = LoRA.read(path).merged_into(base.copy().to(dtype=torch.float32))
     model.name, model.source = path.stem, path
     model.notes = (f"the LoRA {path} on {base.name}",)
@@ -119,13 +123,13 @@ class _Found:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def _from_folder(folder: Path, base: LatentDiffusion | None) -> LatentDiffusion:
-    found = _read_folder(folder)
-    if base is None:
-        _refuse_incomplete(folder, found)
-        notes: tuple[str, ...] = ()
-    else:
-        notes = _complete(found, base)
+def _from_folder(folder: Path, like: Like) -> LatentDiffusion:
+    found, notes = _read_folder(folder), ()
+    if missing := _missing(found):
+        if like is None:
+            names = ", ".join(missing)
+            raise BadInput(f"{folder} has no {names}; give a whole diffusers folder, or the base that it belongs to")
+        notes = _complete(found, _base(like))
     suffixes = ("", "_2") if "text_encoder_2" in found.parts else ("",)
     return LatentDiffusion(
         denoiser=found.parts["unet"],
@@ -140,26 +144,23 @@ def _from_folder(folder: Path, base: LatentDiffusion | None) -> LatentDiffusion:
     )
 
 
-def _refuse_incomplete(folder: Path, found: _Found) -> None:
+def _missing(found: _Found) -> list[str]:
     # One second component without the other is as incomplete as one of the first.
-    needed = (*REQUIRED, *(SECOND if set(SECOND) & set(found.parts) else ()))
-    if missing := [name for name in needed if name not in found.parts]:
-        raise BadInput(
-            f"{folder} has no {', '.join(missing)}; give a whole diffusers folder, or the base that it belongs to"
-        )
+    unet = found.parts.get("unet")
+    two = set(SECOND) & set(found.parts) or (unet and unet.config.addition_embed_type == "text_time")
+    return [name for name in (*REQUIRED, *(SECOND if two else ())) if name not in found.parts]
 
 
 def _complete(found: _Found, base: LatentDiffusion) -> tuple[str, ...]:
-    """Takes what is missing from `base`, with its own weights so that training one leaves the other alone."""
-    twin = base.copy()
-    suffixes = ("", "_2")[: len(twin.text_encoders)]
-    given = {"unet": twin.denoiser, "vae": twin.autoencoder, "scheduler": twin.scheduler}
-    for suffix, encoder, tokenizer in zip(suffixes, twin.text_encoders, twin.tokenizers, strict=True):
+    """Takes what is missing from `base`, with weights of its own so that training one leaves the other alone."""
+    given = {"unet": base.denoiser, "vae": base.autoencoder, "scheduler": base.scheduler}
+    for suffix, encoder, tokenizer in zip(("", "_2"), base.text_encoders, base.tokenizers, strict=False):
         given |= {f"text_encoder{suffix}": encoder, f"tokenizer{suffix}": tokenizer}
     borrowed = [name for name in given if name not in found.parts]
-    found.parts = {**given, **found.parts}
+    for name in borrowed:
+        found.parts[name] = copy.deepcopy(given[name]) if name.startswith(("unet", "text")) else given[name]
     found.options = {**base.options, **found.options}
-    return (f"{', '.join(borrowed)} taken from {base.name}",) if borrowed else ()
+    return (f"{', '.join(borrowed)} taken from {base.name}",)
 
 
 def _read_folder(folder: Path) -> _Found:
@@ -254,19 +255,10 @@ def _checked_variant(folder: Path) -> str | None:
             raise BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {WAY_OUT}")
         raise BadInput(f"{folder} holds no .safetensors weights; copy the folder again, or export it again")
     for path in files:
-        with _opened(path):
+        with opened(path):
             pass
     plain = [path for path in files if "." not in path.stem]
     return None if plain else files[0].stem.partition(".")[2].partition("-")[0]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is truncated or no .safetensors file ({error}); copy or download it again") from error
 
 
 @contextmanager
