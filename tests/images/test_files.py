@@ -2,6 +2,9 @@
 
 import errno
 import hashlib
+import os
+import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -34,6 +37,26 @@ def test_failure_leaves_the_old_file(tmp_path):
         fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_is_on_disk_before_the_name_is(tmp_path, monkeypatch):
+    """The order that makes a write safe: sync the new file, then rename it in its own folder, then sync the folder."""
+    path = tmp_path / "a"
+    calls = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor):
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.fstat(descriptor).st_size)
+        sync(descriptor)
+
+    def replaced(self, target):
+        calls.append((self.parent, self.read_bytes(), target))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    atomic_write(path, b"whole")
+    assert calls == [5, (tmp_path, b"whole", path), "folder"]
 
 
 @pytest.mark.parametrize(

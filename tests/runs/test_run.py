@@ -67,6 +67,8 @@ def test_header_says_what_was_asked(tmp_path):
         assert {"python", "intaglio", "torch", "diffusers", "transformers", "numpy"} <= seen["versions"].keys()
         assert seen["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
         assert {"platform", "cpu", "cores"} <= seen["machine"].keys()
+        assert seen["command"] == ["finetune", "lora"]
+        assert seen["cwd"] == str(Path.cwd())
         assert seen["joules"] is None
         assert "meter" in seen["joules_why"]
 

@@ -48,6 +48,7 @@ def new_header(
         "seed": seed,
         "device": device,
         "command": list(command),
+        "cwd": str(Path.cwd()),
         "versions": versions(),
         "machine": machine(),
         "started": now(),

@@ -96,7 +96,7 @@ class Run:
         return run
 
     def _resumed(self, device: str, command: Sequence[str]) -> None:
-        again = {"status": "unfinished", "error": None, "command": list(command)}
+        again = {"status": "unfinished", "error": None, "command": list(command), "cwd": str(Path.cwd())}
         self._about |= {**again, "resumed": int(self._about.get("resumed", 0)) + 1}
         if (sentence := header.changed(self._about, device)) is not None:
             self.warn(sentence)
