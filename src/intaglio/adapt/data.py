@@ -1,0 +1,126 @@
+"""What a model is tuned on: pictures with their prompts, and class pictures that keep what the model knew."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from intaglio.adapt.draws import seed_of
+from intaglio.errors import BadInput
+from intaglio.images import ImageSet, to_uint8
+from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.sampling import sample
+from intaglio.runs.run import Run
+
+KOHYA_FOLDER = re.compile(r"\d+_([^/]+)/")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Pictures to learn, and optionally class pictures for prior preservation (arXiv 2208.12242, section 3.3).
+
+    A picture's own caption comes first, then `prompt` (for class pictures `class_prompt`), then the name after the
+    number of a kohya folder such as `10_sks dog`.
+    Raises `BadInput` where a picture is left without a prompt, or where a class prompt has no class pictures.
+    """
+
+    images: ImageSet
+    prompt: str | None = None
+    class_images: ImageSet | None = None
+    class_prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.images):
+            raise BadInput("There are no pictures to train on; give a folder with at least one.")
+        _prompts(self.images, self.prompt, "prompt")
+        if self.class_images is None:
+            if self.class_prompt is not None:
+                raise BadInput("A class prompt needs class pictures: give --class-images FOLDER or --class-count N.")
+            return
+        if not len(self.class_images):
+            raise BadInput("There are no class pictures; give a folder with at least one, or leave them out.")
+        _prompts(self.class_images, self.class_prompt, "class-prompt")
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompt of each picture."""
+        return _prompts(self.images, self.prompt, "prompt")
+
+    @property
+    def class_prompts(self) -> tuple[str, ...]:
+        """The prompt of each class picture; empty where there are none."""
+        return () if self.class_images is None else _prompts(self.class_images, self.class_prompt, "class-prompt")
+
+    @property
+    def trigger(self) -> str:
+        """The prompt that brings the subject back: the instance prompt, or else the first picture's."""
+        return self.prompt if self.prompt is not None else self.prompts[0]
+
+    def head(self, count: int) -> "TrainingSet":
+        """The first `count` pictures, and as many class pictures."""
+        few = None if self.class_images is None else self.class_images[:count]
+        return TrainingSet(self.images[:count], self.prompt, few, self.class_prompt)
+
+
+def repeated(images: ImageSet) -> tuple[int, ...]:
+    """The indices of one epoch: each picture as often as its folder's repeats say."""
+    return tuple(index for index, times in enumerate(images.repeats) for _ in range(times))
+
+
+def content_hash(images: ImageSet, prompts: Sequence[str]) -> str:
+    """Sha256 over what training sees of a set, in order: pictures, prompts, repeats."""
+    return hashlib.sha256(repr(list(zip(images.hashes, prompts, images.repeats, strict=True))).encode()).hexdigest()
+
+
+def generate_class_images(
+    model: LatentDiffusion, prompt: str, count: int, seed: int, *, run: Run | None = None, batch: int = 8
+) -> ImageSet:
+    """Draw `count` class pictures from the base, once: those already in the run's folder are read again.
+
+    Each has its own seed and is rounded to 8 bits as its file is, so that a resumed run trains on the same numbers.
+    """
+    run = run or Run.none()
+    names = [f"class/{index:04d}" for index in range(count)]
+    seeds = [seed_of(seed, "class", index) for index in range(count)]
+    pictures = {index: path for index, name in enumerate(names) if (path := _kept(run, name)) is not None}
+    pixels = dict(zip(pictures, _read(list(pictures.values()), model.resolution), strict=True))
+    missing = [index for index in range(count) if index not in pixels]
+    with run.progress(count, "class pictures", len(pixels)) as progress:
+        for start in range(0, len(missing), batch):
+            part = missing[start : start + batch]
+            drawn = sample(model, [prompt] * len(part), [seeds[i] for i in part], batch=batch).pixels
+            for index, picture in zip(part, drawn, strict=True):
+                run.save_image(names[index], picture, {"prompt": prompt, "seed": str(seeds[index])})
+                pixels[index] = to_uint8(picture).float() / 255
+            progress.advance(len(part))
+    ordered = torch.stack([pixels[index] for index in range(count)])
+    return ImageSet.from_pixels(ordered, names=names, captions=[prompt] * count)
+
+
+def _kept(run: Run, name: str) -> Path | None:
+    path = None if run.folder is None else run.folder / "images" / f"{name}.png"
+    return path if path is not None and path.exists() else None
+
+
+def _read(paths: Sequence[Path], resolution: int) -> list[torch.Tensor]:
+    return [ImageSet.load([path], resolution).pixels[0] for path in paths]
+
+
+def _prompts(images: ImageSet, fallback: str | None, flag: str) -> tuple[str, ...]:
+    prompts, without = [], []
+    for name, caption in zip(images.names, images.captions, strict=True):
+        known = [text for text in (caption, fallback, _kohya_name(name)) if text is not None]
+        prompts += known[:1]
+        without += [] if known else [name]
+    if without:
+        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
+        raise BadInput(f"{without[0]}{more} has no caption; give --{flag}, or a .txt file of the same name beside it.")
+    return tuple(prompts)
+
+
+def _kohya_name(name: str) -> str | None:
+    match = KOHYA_FOLDER.match(name)
+    return match[1] if match else None

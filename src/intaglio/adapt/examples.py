@@ -1,0 +1,98 @@
+"""A training set as the denoiser sees it: what never changes is computed once, what a step sees is drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from intaglio.adapt.data import TrainingSet, repeated
+from intaglio.adapt.draws import batch_at, dropped_at, noise_at, timesteps_at
+from intaglio.adapt.settings import Training
+from intaglio.models.diffusion import Conditioning, LatentDiffusion
+
+CHUNK = 8
+"""Pictures or prompts encoded at a time while a set is prepared."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What one step sees: instance pictures first, then as many class pictures where there are any."""
+
+    latents: Float[Tensor, "n c h w"]
+    noise: Float[Tensor, "n c h w"]
+    timesteps: Int64[Tensor, " n"]
+    prompts: tuple[str, ...]
+    weights: Float[Tensor, " n"]
+    """Share of each picture in the loss: 1 / batch, for class pictures prior_weight / batch."""
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __getitem__(self, part: slice) -> "Draw":
+        return Draw(
+            self.latents[part], self.noise[part], self.timesteps[part], self.prompts[part], self.weights[part]
+        )  # fmt: skip
+
+
+class Examples:
+    """Latents of all pictures, and, unless the text encoders learn, the embeddings of all prompts.
+
+    A picture is the mean of its posterior, always the same: the posterior's own spread is far below the noise that
+    the denoiser sees.
+    """
+
+    def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: Training):
+        self._model, self._settings = model, settings
+        self._orders = {"instance": repeated(data.images)}
+        self._latents = {"instance": _encode(model, data.images.pixels)}
+        self._prompts = {"instance": data.prompts}
+        if data.class_images is not None and settings.prior_weight:
+            self._orders["class"] = repeated(data.class_images)
+            self._latents["class"] = _encode(model, data.class_images.pixels)
+            self._prompts["class"] = data.class_prompts
+        self._rows: dict[str, int] = {}
+        if not settings.text_encoder:
+            known = {prompt for prompts in self._prompts.values() for prompt in prompts}
+            known |= {""} if settings.caption_dropout else set()
+            self._rows = {prompt: row for row, prompt in enumerate(sorted(known))}
+            self._embedded = _embed(model, list(self._rows))
+
+    def at(self, step: int) -> Draw:
+        """What step `step` sees."""
+        settings = self._settings
+        chosen = {
+            stream: batch_at(order, step, settings.batch, settings.seed, stream)
+            for stream, order in self._orders.items()
+        }
+        latents = torch.cat([self._latents[stream][indices] for stream, indices in chosen.items()])
+        prompts = [self._prompts[stream][index] for stream, indices in chosen.items() for index in indices]
+        weights = torch.ones(len(latents), device=latents.device) / settings.batch
+        weights[settings.batch :] *= settings.prior_weight
+        noise = noise_at(latents.shape, step, settings.seed).to(latents)
+        timesteps = timesteps_at(len(latents), self._model.schedule.count, step, settings.seed).to(latents.device)
+        return Draw(latents, noise, timesteps, self._kept(prompts, step), weights)
+
+    def conditioning(self, prompts: Sequence[str]) -> Conditioning:
+        """The prompts as the denoiser takes them; differentiable where the text encoders learn."""
+        if self._settings.text_encoder:
+            return self._model.embed(prompts)
+        return self._embedded[[self._rows[prompt] for prompt in prompts]]
+
+    def _kept(self, prompts: Sequence[str], step: int) -> tuple[str, ...]:
+        if not self._settings.caption_dropout:
+            return tuple(prompts)
+        dropped = dropped_at(len(prompts), self._settings.caption_dropout, step, self._settings.seed)
+        return tuple("" if out else prompt for prompt, out in zip(prompts, dropped.tolist(), strict=True))
+
+
+@torch.no_grad()
+def _encode(model: LatentDiffusion, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hl wl"]:
+    return torch.cat([model.encode(part.to(model.device, model.dtype)) for part in pixels.split(CHUNK)])
+
+
+@torch.no_grad()
+def _embed(model: LatentDiffusion, prompts: Sequence[str]) -> Conditioning:
+    parts = [model.embed(prompts[start : start + CHUNK]) for start in range(0, len(prompts), CHUNK)]
+    return Conditioning.cat(parts)

@@ -1,0 +1,31 @@
+"""Sample pictures of a model while it learns, always from the same seeds."""
+
+import torch
+
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.draws import seed_of
+from intaglio.adapt.settings import Watch
+from intaglio.images import ImageSet
+from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.sampling import sample
+from intaglio.runs.run import Run
+
+
+def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Watch) -> ImageSet | None:
+    """`sample_count` pictures of each prompt, the k-th always from the same noise; None where none are wanted."""
+    if not watch.sample_count:
+        return None
+    prompts = watch.sample_prompt or (data.trigger,)
+    seeds = [seed_of(seed, "sample", index) for index in range(watch.sample_count)]
+    return sample(
+        model, [prompt for prompt in prompts for _ in seeds], seeds * len(prompts),
+        steps=watch.sample_steps, guidance_scale=watch.sample_guidance,
+    )  # fmt: skip
+
+
+def save_grid(pictures: ImageSet | None, step: int, run: Run, watch: Watch) -> None:
+    """Keep one picture of all, a row a prompt, in the run's folder."""
+    if pictures is not None:
+        rows = [torch.cat(list(row), dim=-1) for row in pictures.pixels.split(watch.sample_count)]
+        text = {"step": str(step), "prompts": "\n".join(watch.sample_prompt)}
+        run.save_image(f"samples-{step:06d}", torch.cat(rows, dim=-2), text)

@@ -1,0 +1,104 @@
+"""The weights being learned with their optimiser and their mean: all that a resumed run needs, beside the step."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from intaglio.adapt.settings import Training
+from intaglio.errors import IntaglioError
+
+Weights = Mapping[str, Tensor]
+"""Trainable leaf tensors by a name that stays the same from run to run."""
+
+
+class Learner:
+    """AdamW over named weights, with an optional exponential mean of them."""
+
+    def __init__(self, weights: Weights, settings: Training):
+        self.step = 0
+        self.losses = torch.zeros(settings.steps, dtype=torch.float64)
+        self._settings = settings
+        self._weights = {name: weight.requires_grad_(True) for name, weight in weights.items()}
+        self._mean = {name: weight.detach().clone() for name, weight in weights.items()} if settings.ema else {}
+        # The fused kernel took 0.6 of the time of the two others on two CPU cores, with 400 tensors of 17,000.
+        self._optimiser = torch.optim.AdamW(
+            list(self._weights.values()), lr=settings.learning_rate, betas=settings.betas,
+            weight_decay=settings.weight_decay, fused=True,
+        )  # fmt: skip
+
+    def gradient_norm(self) -> Float[Tensor, ""]:
+        """The norm over all gradients now held."""
+        return get_total_norm([weight.grad for weight in self._weights.values() if weight.grad is not None])
+
+    def update(self, loss: float, norm: Float[Tensor, ""]) -> None:
+        """One step of AdamW along the gradients now held, whose norm is `norm`; they are dropped after it."""
+        if self._settings.clip is not None:
+            clip_grads_with_norm_(self._weights.values(), self._settings.clip, norm)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.rate(self.step)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        self._follow()
+        self.losses[self.step] = loss
+        self.step += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, moments, mean and losses; the tensors are shared, not copied."""
+        state = {f"weight/{name}": weight.detach() for name, weight in self._weights.items()}
+        state |= {f"mean/{name}": mean for name, mean in self._mean.items()}
+        for name, weight in self._weights.items():
+            moments = self._optimiser.state.get(weight, {})
+            state |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
+        return state | {"losses": self.losses}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor], step: int) -> None:
+        """Go on after `step` updates from what `state` gave then. Raises `IntaglioError` where it does not fit."""
+        expected = {f"weight/{name}" for name in self._weights} | {f"mean/{name}" for name in self._mean}
+        if missing := sorted(expected - state.keys()):
+            raise IntaglioError(f"The saved state lacks {missing[0]}; delete the run's folder and start again.")
+        for name, weight in self._weights.items():
+            weight.copy_(state[f"weight/{name}"])
+            if self._mean:
+                self._mean[name].copy_(state[f"mean/{name}"])
+            if f"exp_avg/{name}" in state:
+                self._optimiser.state[weight] = {
+                    "step": torch.tensor(float(step), device=weight.device),
+                    "exp_avg": torch.empty_like(weight).copy_(state[f"exp_avg/{name}"]),
+                    "exp_avg_sq": torch.empty_like(weight).copy_(state[f"exp_avg_sq/{name}"]),
+                }
+        self.losses.copy_(state["losses"])
+        self.step = step
+
+    @contextmanager
+    @torch.no_grad()
+    def exported(self) -> Iterator[None]:
+        """While the block runs the weights are those that will be exported: their mean, where one is kept."""
+        last = {name: self._weights[name].detach().clone() for name in self._mean}
+        try:
+            self._put(self._mean)
+            yield
+        finally:
+            self._put(last)
+
+    def export(self) -> None:
+        """Make the weights those to be exported, and stop learning."""
+        self._put(self._mean)
+        for weight in self._weights.values():
+            weight.requires_grad_(False)
+            weight.grad = None
+
+    @torch.no_grad()
+    def _put(self, values: Weights) -> None:
+        for name, value in values.items():
+            self._weights[name].copy_(value)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        if self._settings.ema is not None:
+            decay = min(self._settings.ema, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(list(self._mean.values()), list(self._weights.values()), 1 - decay)

@@ -1,0 +1,116 @@
+"""What every fine-tuning method shares: the settings that make its result, and those that only watch it."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The settings of stochastic gradient descent on the denoising error (AdamW, arXiv 1711.05101).
+
+    Together with the model and the data they determine the tuned weights; a wrong value raises `ValueError`.
+    """
+
+    gives: ClassVar[Literal["model", "adapter"]] = "model"
+    """What a method leaves: full weights, or an adapter beside the base's."""
+
+    steps: int = 800
+    """Updates of the weights."""
+    batch: int = 1
+    """Pictures a step; with class pictures, as many of those again."""
+    micro_batch: int | None = None
+    """Pictures in memory at once, class pictures included; less memory, the same result up to rounding.
+    None takes the whole step at once."""
+    learning_rate: float = 1e-5
+    """Of AdamW, at its highest."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the learning rate goes on after the warm-up; cosine and linear end at 0."""
+    warmup: int = 0
+    """Steps over which the learning rate rises linearly to its highest."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of AdamW's first and second moments, each in [0, 1)."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled decay, as a fraction of the learning rate."""
+    clip: float | None = 1.0
+    """Largest norm of the gradient over all trained weights; None leaves it as it is."""
+    ema: float | None = None
+    """Decay in (0, 1) of an exponential mean of the weights, which is then what is exported; None exports the last
+    weights. Early on the decay is (1 + k) / (10 + k) after k updates, where that is smaller."""
+    snr_gamma: float | None = None
+    """Weigh the squared error of the noise by min(SNR, gamma) / SNR (arXiv 2303.09556, which takes 5); None weighs
+    all timesteps alike in the network's own target."""
+    prior_weight: float = 1.0
+    """Weight of the class pictures' loss beside the instance pictures' (lambda in arXiv 2208.12242)."""
+    caption_dropout: float = 0.0
+    """Probability in [0, 1] that a picture is shown with an empty prompt."""
+    text_encoder: bool = False
+    """Train the text encoders along with the denoiser."""
+    gradient_checkpointing: bool = False
+    """Compute activations again on the way back: about a third slower, with far less memory."""
+    seed: int = 0
+    """Of the order of the pictures, their noise and their timesteps; each is a function of (seed, step)."""
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
+        _require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+        _require(
+            self.micro_batch is None or self.micro_batch >= 1, f"micro_batch must be at least 1: {self.micro_batch}"
+        )
+        _require(0 < self.learning_rate < math.inf, f"learning_rate must be above 0, not {self.learning_rate}")
+        _require(0 <= self.warmup <= self.steps, f"warmup must lie in 0..steps ({self.steps}), not {self.warmup}")
+        _require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie in [0, 1), not {self.betas}")
+        _require(0 <= self.weight_decay < math.inf, f"weight_decay must not be negative: {self.weight_decay}")
+        _require(self.clip is None or self.clip > 0, f"clip must be above 0, or None: {self.clip}")
+        _require(self.ema is None or 0 < self.ema < 1, f"ema must lie between 0 and 1, or be None: {self.ema}")
+        _require(self.snr_gamma is None or self.snr_gamma > 0, f"snr_gamma must be above 0, or None: {self.snr_gamma}")
+        _require(0 <= self.prior_weight < math.inf, f"prior_weight must not be negative: {self.prior_weight}")
+        _require(0 <= self.caption_dropout <= 1, f"caption_dropout must lie in [0, 1], not {self.caption_dropout}")
+        _require(self.seed >= 0, f"seed must not be negative: {self.seed}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update `step`, counted from 0."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        share = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}
+        return self.learning_rate * share[self.schedule]
+
+    def step_size(self, prior: bool) -> int:
+        """Pictures a step sees: class pictures (`prior`) come on top of the batch, unless they weigh nothing."""
+        return self.batch * (2 if prior and self.prior_weight else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What is kept and drawn while a model trains; nothing here changes the tuned weights."""
+
+    checkpoint_every_s: float = 60.0
+    """Seconds between two saved states, stretched so that saving takes at most a twentieth of the time."""
+    checkpoint_every: int = 0
+    """Also save the state every so many steps; 0 leaves it to the clock."""
+    sample_every: int = 0
+    """Draw sample pictures every so many steps; 0 draws them at the end only."""
+    sample_prompt: tuple[str, ...] = ()
+    """Prompts of the sample pictures; none takes the first picture's."""
+    sample_count: int = 4
+    """Sample pictures a prompt, each with its own fixed seed; 0 draws none."""
+    sample_steps: int = 30
+    """Sampler steps of each sample picture."""
+    sample_guidance: float = 5.0
+    """Guidance scale of the sample pictures; 1 draws without guidance."""
+
+    def __post_init__(self) -> None:
+        _require(self.checkpoint_every_s >= 0, f"checkpoint_every_s must not be negative: {self.checkpoint_every_s}")
+        for name in ("checkpoint_every", "sample_every", "sample_count"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative: {getattr(self, name)}")
+        _require(self.sample_steps >= 1, f"sample_steps must be at least 1, not {self.sample_steps}")
+
+
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise ValueError(sentence)
+
+
+UNSEEN = Watch(sample_count=0)
+"""The default of calls from Python: no pictures are drawn unless asked for."""

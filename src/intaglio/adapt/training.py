@@ -1,0 +1,169 @@
+"""The loop that every fine-tuning method shares: they only say which weights learn and what is exported."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.examples import Draw, Examples
+from intaglio.adapt.grids import draw_samples, save_grid
+from intaglio.adapt.interrupt import held_interrupt
+from intaglio.adapt.learner import Learner, Weights
+from intaglio.adapt.settings import Training, Watch
+from intaglio.errors import BadInput, IntaglioError
+from intaglio.models.diffusion import Conditioning, LatentDiffusion
+from intaglio.runs.run import Run
+
+STATE = "training"
+"""Name of the saved state; the run's owner drops it once the result is stored."""
+
+
+def train(
+    model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: Training, run: Run, watch: Watch
+) -> Float64[Tensor, " steps"]:
+    """Minimise the denoising error of `data` over `weights`, in place; returns the loss of every step.
+
+    `weights` are trained in `model`, which must be the caller's own copy. A run that was killed goes on from its last
+    saved state and ends with the same bits, on the same machine with the same number of threads. Raises
+    `IntaglioError` where the loss is no longer finite, with the last good state saved.
+    """
+    freeze(model)
+    examples = Examples(model, data, settings)
+    learner = Learner(weights, settings)
+    keeper = Keeper(run, watch)
+    keeper.restore(learner)
+    with (
+        checkpointed(model, settings),
+        run.progress(settings.steps, "fine-tune", learner.step) as progress,
+        held_interrupt() as interrupted,
+    ):
+        while learner.step < settings.steps:
+            loss, prior = accumulate(model, examples, examples.at(learner.step), settings)
+            norm = learner.gradient_norm()
+            if not math.isfinite(loss + float(norm)):
+                keeper.keep(learner)
+                raise IntaglioError(_diverged(learner.step, settings))
+            rate = settings.rate(learner.step)
+            learner.update(loss, norm)
+            run.log("train", learner.step, loss=loss, lr=rate, gradient_norm=float(norm), **prior)
+            if watch.sample_every and learner.step % watch.sample_every == 0:
+                with learner.exported():
+                    save_grid(draw_samples(model, data, settings.seed, watch), learner.step, run, watch)
+            keeper.keep_when_due(learner)
+            if interrupted():
+                keeper.keep(learner)
+                raise KeyboardInterrupt
+            progress.advance(1, loss=loss)
+    keeper.keep(learner)
+    learner.export()
+    return learner.losses
+
+
+def accumulate(
+    model: LatentDiffusion, examples: Examples, draw: Draw, settings: Training
+) -> tuple[float, dict[str, float]]:
+    """Gradients of a step's loss, summed over micro-batches; returns the loss and, apart, its class pictures' part.
+
+    The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding.
+    """
+    errors = []
+    for start in range(0, len(draw), settings.micro_batch or len(draw)):
+        part = draw[start : start + (settings.micro_batch or len(draw))]
+        error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
+        (part.weights * error).sum().backward()
+        errors.append(error.detach())
+    shares = draw.weights * torch.cat(errors)
+    prior = {"prior": float(shares[settings.batch :].sum())} if len(draw) > settings.batch else {}
+    return float(shares.sum()), prior
+
+
+def denoising_error(
+    model: LatentDiffusion, draw: Draw, conditioning: Conditioning, snr_gamma: float | None
+) -> Float[Tensor, " n"]:
+    """Each picture's mean squared error: in the network's own target, or weighted by its signal-to-noise ratio.
+
+    min(SNR, gamma) times the squared error of the clean latents is min(SNR, gamma) / SNR times that of the noise,
+    whatever the network predicts (arXiv 2303.09556, section 3.4).
+    """
+    if snr_gamma is None:
+        return model.error(draw.latents, draw.noise, draw.timesteps, conditioning)
+    signal_, noise_ = model.schedule.signal(draw.timesteps), model.schedule.noise(draw.timesteps)
+    ratio = (signal_ / noise_).square().to(draw.latents)
+    noised = model.noised(draw.latents, draw.noise, draw.timesteps)
+    error = (model.predict(noised, draw.timesteps, conditioning) - draw.noise).square().flatten(1).mean(1)
+    return (snr_gamma / ratio).clamp(max=1.0) * error
+
+
+class Keeper:
+    """Saves the learner's state by the clock and by the step, and finds it again."""
+
+    def __init__(self, run: Run, watch: Watch):
+        self._run, self._watch = run, watch
+        self._due = time.monotonic() + watch.checkpoint_every_s
+
+    def restore(self, learner: Learner) -> None:
+        if (saved := self._run.load_state(STATE)) is not None:
+            tensors, meta = saved
+            learner.restore(tensors, int(meta["step"]))
+        self._run.rewind("train", learner.step)
+
+    def keep_when_due(self, learner: Learner) -> None:
+        by_step = self._watch.checkpoint_every and learner.step % self._watch.checkpoint_every == 0
+        if by_step or time.monotonic() >= self._due:
+            self.keep(learner)
+
+    def keep(self, learner: Learner) -> None:
+        start = time.monotonic()
+        self._run.save_state(STATE, learner.state(), {"step": learner.step})
+        spent = time.monotonic() - start
+        self._due = time.monotonic() + max(self._watch.checkpoint_every_s, 20 * spent)
+
+
+def freeze(model: LatentDiffusion) -> None:
+    """No weight of the denoiser and the text encoders learns. Raises `BadInput` where none could."""
+    if model.dtype == torch.float16:
+        raise BadInput(f"{model.name} is loaded in float16, in which updates vanish; load it in float32 to train it.")
+    for part in learning_parts(model):
+        part.requires_grad_(False)
+
+
+def learning_parts(model: LatentDiffusion) -> list[nn.Module]:
+    """All parts but the autoencoder, which copies of a model share."""
+    return [part for name, part in model.parts.items() if name != "autoencoder"]
+
+
+@contextmanager
+def checkpointed(model: LatentDiffusion, settings: Training) -> Iterator[None]:
+    """Dropout stays off, so that a step is a function of (seed, step); activations are recomputed where asked."""
+    parts = learning_parts(model)
+    modes = {module: module.training for part in parts for module in part.modules()}
+    with ExitStack() as undo:
+        undo.callback(lambda: [setattr(module, "training", mode) for module, mode in modes.items()])
+        for part in parts:
+            part.train(settings.gradient_checkpointing)
+            for module in part.modules():
+                if isinstance(module, nn.Dropout):
+                    module.eval()
+            if settings.gradient_checkpointing:
+                undo.callback(_recompute(part))
+        yield
+
+
+def _recompute(part: nn.Module) -> Callable[[], None]:
+    """Switches recomputing on; returns what switches it off. diffusers' name first, then transformers' new and old."""
+    names = ("{}able_gradient_checkpointing", "activation_checkpointing_{}able", "gradient_checkpointing_{}able")
+    name = next(name for name in names if hasattr(part, name.format("en")))
+    getattr(part, name.format("en"))()
+    return getattr(part, name.format("dis"))
+
+
+def _diverged(step: int, settings: Training) -> str:
+    return (
+        f"The loss is not finite at step {step + 1}: the state before it is saved; "
+        f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient."
+    )

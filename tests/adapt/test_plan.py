@@ -1,0 +1,77 @@
+import dataclasses
+
+import pytest
+import torch
+from adapt_scenes import model, same, training_set, weights
+
+from intaglio.adapt.dreambooth import DreamBooth
+from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.plan import Plan
+from intaglio.images import ImageSet
+
+
+def test_a_plan_counts_what_will_be_done():
+    base, data = model(), training_set(3, 2)
+    data = dataclasses.replace(data, images=dataclasses.replace(data.images, repeats=(1, 2, 3)))
+    plan = DreamBooth(steps=12, batch=4, ema=0.99).plan(base, data)
+    numbers = sum(weight.numel() for weight in base.denoiser.parameters())
+    everything = sum(weight.numel() for part in base.parts.values() for weight in part.parameters())
+    assert (plan.pictures, plan.shown, plan.class_pictures, plan.micro_batch) == (3, 6, 2, 8)
+    assert plan.epochs == 12 * 4 / 6
+    assert plan.trainable == numbers
+    assert plan.weights_bytes == 4 * everything
+    assert (plan.gradients_bytes, plan.moments_bytes, plan.mean_bytes) == (4 * numbers, 8 * numbers, 4 * numbers)
+    assert plan.step_s > 0
+    assert plan.seconds == pytest.approx(12 * plan.step_s)
+
+
+def test_an_adapter_needs_less():
+    base, data = model(), training_set()
+    full, low = DreamBooth(batch=2).plan(base, data), LoRATuning(rank=2, batch=2).plan(base, data)
+    adapter = LoRATuning(rank=2, steps=1)(base, data).adapter
+    assert low.trainable == sum(tensor.numel() for tensor in adapter.parameters())
+    assert low.weights_bytes == full.weights_bytes + 4 * low.trainable
+    assert low.memory_bytes < full.memory_bytes
+    assert low.mean_bytes == 0
+
+
+def test_activations_are_what_autograd_keeps():
+    """Twice the pictures keep twice as much; smaller micro-batches and checkpointing keep less."""
+    base, data = model(), training_set(4)
+    kept = {batch: DreamBooth(batch=batch).plan(base, data).activations_bytes for batch in (1, 2, 4)}
+    assert kept[4] - kept[2] == pytest.approx(2 * (kept[2] - kept[1]), rel=0.05)
+    assert DreamBooth(batch=4, micro_batch=1).plan(base, data).activations_bytes == pytest.approx(kept[1], rel=0.01)
+    assert DreamBooth(batch=4, gradient_checkpointing=True).plan(base, data).activations_bytes < 0.7 * kept[4]
+
+
+@pytest.mark.parametrize("method", [DreamBooth(steps=2), LoRATuning(steps=2)], ids=["dreambooth", "lora"])
+def test_a_plan_leaves_no_trace(method):
+    base, data = model(), training_set(2, 2)
+    before, expected = weights(base), weights(method(base, data).model)
+    torch.manual_seed(0)
+    method.plan(base, data)
+    assert torch.rand(1) == torch.rand(1, generator=torch.Generator().manual_seed(0))
+    assert same(before, weights(base))
+    assert same(expected, weights(method(base, data).model))
+
+
+def test_a_plan_reads_as_five_lines():
+    plan = Plan(
+        pictures=10, shown=30, class_pictures=200, steps=800, batch=2, micro_batch=4, trainable=859_520_964,
+        weights_bytes=4_265_000_000, gradients_bytes=3_438_000_000, moments_bytes=6_876_000_000, mean_bytes=0,
+        activations_bytes=912_000_000, step_s=0.525,
+    )  # fmt: skip
+    assert str(plan) == (
+        "pictures   10, 30 an epoch with repeats and 200 class pictures\n"
+        "steps      800 of batch 2 (4 in memory), 53.3 epochs\n"
+        "trainable  859,520,964 numbers\n"
+        "memory     about 15.5 GB: weights 4.26 GB, gradients 3.44 GB, moments 6.88 GB, activations 912 MB\n"
+        "time       about 7 min (0.53 s a step)"
+    )
+    assert "mean 2 kB" in str(dataclasses.replace(plan, mean_bytes=2000))
+
+
+def test_many_pictures_are_planned_from_a_few():
+    data = training_set(2)
+    many = dataclasses.replace(data, images=ImageSet.from_pixels(torch.rand(50, 3, 16, 16)))
+    assert DreamBooth(steps=5).plan(model(), many).pictures == 50
