@@ -1,8 +1,8 @@
 """Asking is instant: neither the package nor any help imports torch."""
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -49,10 +49,11 @@ def test_no_leaf_help_and_no_typo_imports_torch():
 
 def test_the_table_of_verbs_comes_at_once():
     def seconds(code: str) -> float:
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         python(code)
-        return time.monotonic() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     own = min(seconds("from intaglio.cli import main; main(['--help'])") for _ in range(5))
     bare = min(seconds("pass") for _ in range(5))
-    assert own - bare < 0.15
+    assert own - bare < 0.15  # of the processor: other work on the machine does not count

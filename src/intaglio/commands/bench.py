@@ -1,12 +1,13 @@
 """`intaglio bench NAME`: one bench, in words or as one line of JSON."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from tyro.conf import OmitArgPrefixes
 
-from intaglio.commands.console import note, say
+from intaglio.commands.console import command_line, note, say, shown
 
 B = TypeVar("B")
 
@@ -14,8 +15,8 @@ B = TypeVar("B")
 class Measured(Protocol):
     """What a bench offers."""
 
-    def __call__(self) -> dict[str, Any]:
-        """Measure; the figures by name."""
+    def __call__(self, *, command: Sequence[str], progress: Literal["auto", "none"]) -> dict[str, Any]:
+        """Measure; the figures by name. `command` and `progress` are for the `Run` it is kept in."""
         ...
 
     def summary(self, figures: dict[str, Any]) -> str:
@@ -33,7 +34,7 @@ class Bench(Generic[B]):
 
     def __call__(self) -> None:
         bench = cast(Measured, self.method)
-        figures = bench()
+        figures = bench(command=command_line(), progress=shown())
         if self.json:
             note(bench.summary(figures))
             say(json.dumps(figures, allow_nan=False))

@@ -1,0 +1,102 @@
+"""`bench`, `report` and `doctor`: what they print, with everything heavy replaced."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+
+import pytest
+
+import intaglio.report
+from intaglio.cli import main
+from intaglio.commands import dispatch, doctor
+from intaglio.methods import Method, Verb
+
+
+@dataclass(frozen=True)
+class ToyBench:
+    """A bench of nothing."""
+
+    quick: bool = False
+    """Faster."""
+
+    def __call__(self, **about):
+        return {"auc": 0.5 if self.quick else 0.25, "command": list(about["command"])}
+
+    def summary(self, figures):
+        return f"auc  {figures['auc']}"
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    table = {"toy": Method(f"{__name__}:ToyBench", "a bench of nothing")}
+    monkeypatch.setattr(dispatch, "VERBS", {"bench": Verb("intaglio.commands.bench:Bench", "measure", table)})
+
+    def run(*words):
+        code = main(["bench", "toy", *words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_bench_prints_its_table(bench):
+    assert bench("--quick") == (0, "auc  0.5\n", "")
+
+
+def test_with_json_the_last_line_of_output_is_one_object(bench):
+    code, out, err = bench("--json")
+    assert code == 0
+    assert out.count("\n") == 1
+    assert json.loads(out) == {"auc": 0.25, "command": ["bench", "toy", "--json"]}
+    assert err == "auc  0.25\n"
+
+
+def test_quiet_leaves_the_json_alone(bench):
+    assert bench("--json", "--quiet")[1:] == ('{"auc": 0.25, "command": ["bench", "toy", "--json"]}\n', "")
+
+
+def test_a_report_is_written_and_copied_where_asked(tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+
+    def write_report(folder):
+        (folder / "report.html").write_text("<!doctype html>")
+        return folder / "report.html"
+
+    monkeypatch.setattr(intaglio.report, "write_report", write_report)
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
+    out = tmp_path / "elsewhere" / "x.html"
+    assert main(["report", str(run), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert out.read_text() == "<!doctype html>"
+
+
+def test_a_folder_without_a_run_has_no_report(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "is not a run" in capsys.readouterr().err
+
+
+def test_doctor_tells_of_the_machine_without_the_testbed(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "testbed", lambda: [("testbed", "not asked")])
+    assert main(["doctor", "--no-check", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert err == ""
+    assert {"intaglio", "python", "platform", "processor", "memory", "disk", "torch", "testbed"} <= rows.keys()
+    assert "GiB" in rows["memory"]
+
+
+def test_packages_tell_which_groups_are_whole(monkeypatch):
+    wanted = ["torch>=2", "numpy", "pandas>=2; extra == 'frame'", "no-such-thing; extra == 'rare'"]
+    monkeypatch.setattr(metadata, "requires", lambda _: wanted)
+    rows = dict(doctor.packages())
+    assert rows["torch"] == metadata.version("torch")
+    assert rows["group frame"] == "whole"
+    assert rows["group rare"] == "without no-such-thing"
+
+
+def test_free_disk_is_that_of_this_folder(monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 6, 3 * 2**30))
+    assert dict(doctor.machine())["disk here"] == "3.0 GiB free"
