@@ -389,9 +389,23 @@ def test_kohya_files_of_sdxl_use_the_original_block_numbers_and_say_what_they_ar
     assert not any("_down_blocks_" in stem for stem in stems)
     expected = {
         "ss_network_dim": "3", "ss_network_alpha": "5", "ss_network_module": "networks.lora", "modelspec.title": "me",
+        "modelspec.prediction_type": "epsilon", "ss_v2": "False",
         "ss_base_model_version": "sdxl_base_v1-0", "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
     }  # fmt: skip
     assert expected.items() <= lora.metadata.items()
+
+
+def test_kohya_metadata_of_velocity_models(tmp_path):
+    base = tiny.sd_pipeline(unet_changes={"cross_attention_dim": 1024})
+    model = model_of(base)
+    model.schedule = SimpleNamespace(prediction="v_prediction")
+    LoRA.new(model, 2, 1.0, ("attn2.to_k",)).write(tmp_path / "a.safetensors", "kohya")
+    metadata = LoRA.read(tmp_path / "a.safetensors").metadata
+    expected = {
+        "ss_base_model_version": "sd_v2", "ss_v2": "True", "modelspec.prediction_type": "v",
+        "modelspec.architecture": "stable-diffusion-v2-768-v/lora", "ss_network_alpha": "1",
+    }  # fmt: skip
+    assert expected.items() <= metadata.items()
 
 
 # What must be refused, and how

@@ -10,11 +10,15 @@ import original_layout as original
 import pytest
 import torch
 from diffusers.loaders import single_file_utils as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import tiny
 from intaglio.errors import BadInput
 from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.ldm_names import UNetLayout
+from intaglio.models.loading import load_model
 from intaglio.models.lora import Layer, LoRA
 from intaglio.models.single_file import load_single_file, skeleton
 from intaglio.models.single_file_configs import FAMILIES
@@ -135,6 +139,32 @@ def test_original_block_numbers_in_an_sdxl_adapter_find_every_module():
     assert names == {"lora_unet_" + stem for stem in layers}
 
 
+@settings(max_examples=12, deadline=None)
+@given(
+    depths=st.lists(st.integers(0, 2), min_size=1, max_size=3), layers=st.integers(1, 3), linear=st.booleans(),
+    middle=st.integers(1, 2), added=st.booleans(),
+)  # fmt: skip
+def test_block_numbers_hold_for_u_nets_of_any_depth(depths, layers, linear, middle, added):
+    """The names given to a diffusers U-Net are exactly those of the original network of the same plan."""
+    levels = range(len(depths))
+    plan = original.UNet(
+        8, (1, 2, 3)[: len(depths)], tuple(depths), depths[-1] or middle, layers, 6, linear, 54 if added else 0
+    )
+    config = {
+        "in_channels": 4, "out_channels": 4, "block_out_channels": tuple(8 * (level + 1) for level in levels),
+        "layers_per_block": layers, "cross_attention_dim": 6, "norm_num_groups": 4, "attention_head_dim": 2,
+        "use_linear_projection": linear, "transformer_layers_per_block": [*depths[:-1], depths[-1] or middle],
+        "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
+        "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
+        **({"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 54} if added else {}),
+    }  # fmt: skip
+    unet = skeleton("denoiser", config)
+    names = UNetLayout.of(unet.state_dict())
+    found = {names.original(name): list(weight.shape) for name, weight in unet.state_dict().items()}
+    assert found == plan.shapes()
+
+
 # Tiny checkpoints, with weights
 
 VAE = original.Autoencoder(4, (1, 2), 1, 4, attended=False)
@@ -229,6 +259,20 @@ def test_a_folder_will_do_as_base(tmp_path):
     assert any("v_prediction" in note for note in model.notes)
     with pytest.raises(BadInput, match="nowhere"):
         load_single_file(tmp_path / "me.safetensors", tmp_path / "nowhere")
+
+
+def test_load_model_takes_a_single_file_with_an_adapter_on_top(tmp_path):
+    tiny_file(tmp_path / "me.safetensors", "sd1")
+    plain = load_model(tmp_path / "me.safetensors", like=tiny.sd_folder(tmp_path / "base"))
+    lora = LoRA.new(plain, 2, 1.0, generator=torch.Generator().manual_seed(0))
+    for weight in lora.parameters():
+        weight.data += 0.1
+    lora.write(tmp_path / "lora.safetensors", "kohya")
+    merged = load_model(tmp_path / "me.safetensors", like=tmp_path / "base", lora=tmp_path / "lora.safetensors")
+    assert not merged.same_weights(plain)
+    latents, t, words = torch.randn(2, 4, 8, 8), torch.tensor([1, 900]), plain.embed(["red dog"])
+    with torch.no_grad(), plain.frozen(), lora.attached(plain):
+        assert torch.allclose(plain.predict(latents, t, words), merged.predict(latents, t, words), atol=1e-5)
 
 
 def test_missing_parts_come_from_the_base_and_are_named(tmp_path):

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from intaglio.errors import BadInput
 from intaglio.models.lora_keys import Layer, parse
-from intaglio.models.lora_names import ModelNames, base_of_width, modules
+from intaglio.models.lora_names import Hooked, ModelNames, base_of_width, modules
 from intaglio.models.lora_write import written
 from intaglio.models.weights_file import read_weights
 
@@ -25,7 +25,7 @@ DENOISER_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 """The attention projections of the denoiser, and of the text encoders."""
 
-_Step = tuple[nn.Module, Tensor, Tensor, float]  # a module, its down and up, their scale
+_Step = tuple[Hooked, Tensor, Tensor, float]  # a module, its down and up, their scale
 
 FILE_NAME = "pytorch_lora_weights.safetensors"
 
@@ -238,7 +238,7 @@ class _Hook:
         return output + (self.scale * change).to(output.dtype)
 
 
-def _fitted(layer: Layer, module: nn.Module) -> tuple[Tensor, Tensor] | str:
+def _fitted(layer: Layer, module: Hooked) -> tuple[Tensor, Tensor] | str:
     """(down, up) in the dimensions of the module's weight, or why they cannot act on it."""
     if why := _why_not_hooked(module):
         return why
@@ -253,12 +253,12 @@ def _fitted(layer: Layer, module: nn.Module) -> tuple[Tensor, Tensor] | str:
     return down, up
 
 
-def _placed(tensor: Tensor, module: nn.Module) -> Tensor:
+def _placed(tensor: Tensor, module: Hooked) -> Tensor:
     """Frozen weights go to the module's device and type once; trained ones keep their own, and are cast in use."""
     return tensor if tensor.requires_grad else tensor.to(module.weight.device, module.weight.dtype)
 
 
-def _why_not_hooked(module: nn.Module) -> str | None:
+def _why_not_hooked(module: Hooked) -> str | None:
     if isinstance(module, nn.Conv2d) and (module.groups != 1 or module.padding_mode != "zeros"):
         return "grouped convolutions and paddings other than zeros are not supported"
     return None
@@ -268,7 +268,7 @@ def _why_no_module(model: Any, part: str) -> str:
     return "the model has no module of that name" if part in model.parts else f"the model has no {part}"
 
 
-def _fresh(module: nn.Module, rank: int, alpha: float, generator: torch.Generator | None) -> Layer:
+def _fresh(module: Hooked, rank: int, alpha: float, generator: torch.Generator | None) -> Layer:
     out, *inner = module.weight.shape
     made_on = generator.device if generator is not None else "cpu"
     down = torch.empty(rank, *inner, device=made_on)

@@ -9,14 +9,17 @@ from torch import nn
 from intaglio.models.ldm_names import UNetLayout
 from intaglio.models.lora_keys import TEXT_PARTS
 
+Hooked = nn.Linear | nn.Conv2d
+"""The kinds of modules that an adapter can change."""
+
 PARTS = ("denoiser", *TEXT_PARTS)
 _WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}
 
 
-def modules(model: Any, part: str) -> Iterator[tuple[str, nn.Module]]:
+def modules(model: Any, part: str) -> Iterator[tuple[str, Hooked]]:
     """(path, module) of every linear layer and convolution of a part; text encoders without `text_model.`."""
     for path, module in model.parts[part].named_modules() if part in model.parts else ():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, Hooked):
             yield path.removeprefix("text_model.") if part in TEXT_PARTS else path, module
 
 
@@ -27,6 +30,7 @@ class ModelNames:
     paths: dict[str, dict[str, str]]  # part -> {any known name, dots as underscores: path in diffusers naming}
     layout: UNetLayout | None  # how the original code numbers the denoiser's blocks; None if it is no U-Net
     family: str  # "sd1", "sd2", "sdxl", or "" if unknown
+    prediction: str = "epsilon"  # what the denoiser puts out, in the words of diffusers
 
     @classmethod
     def of(cls, model: Any) -> "ModelNames":
@@ -36,7 +40,8 @@ class ModelNames:
         paths = {part: {_flat(path): path for path in names} for part, names in found.items()}
         if layout is not None:
             paths["denoiser"] |= {_flat(layout.original(path)): path for path in found["denoiser"]}
-        return cls(paths, layout, _family(model))
+        schedule = getattr(model, "schedule", None)
+        return cls(paths, layout, _family(model), getattr(schedule, "prediction", "epsilon"))
 
     def path(self, part: str, name: str) -> str | None:
         """The diffusers path of the module that a file calls `name`, dotted or underscored; None if there is none."""

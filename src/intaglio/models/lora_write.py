@@ -33,7 +33,8 @@ def written(
     if layout == "diffusers":
         tensors, own = _diffusers(layers, names)
     elif layout == "kohya":
-        tensors, own = _kohya(layers, names, metadata.get("modelspec.title", path.stem))
+        tensors = _kohya(layers, names)
+        own = _kohya_metadata(layers, names, metadata.get("modelspec.title", path.stem))
     else:
         raise ValueError(f"layout must be 'diffusers' or 'kohya', not {layout!r}")
     tensors = {
@@ -69,8 +70,8 @@ def _peft_config(layers: Mapping[str, Layer]) -> dict:
     }
 
 
-def _kohya(layers: Layers, names: ModelNames, title: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    tensors, every = {}, [layer for found in layers.values() for layer in found.values()]
+def _kohya(layers: Layers, names: ModelNames) -> dict[str, torch.Tensor]:
+    tensors = {}
     for part, found in layers.items():
         for path, layer in found.items():
             key = names.kohya(part, path)
@@ -79,6 +80,11 @@ def _kohya(layers: Layers, names: ModelNames, title: str) -> tuple[dict[str, tor
                 f"{key}.lora_up.weight": layer.up,
                 f"{key}.alpha": torch.tensor(layer.alpha),
             }
+    return tensors
+
+
+def _kohya_metadata(layers: Layers, names: ModelNames, title: str) -> dict[str, str]:
+    every = [layer for found in layers.values() for layer in found.values()]
     ranks, alphas = {layer.rank for layer in every}, {layer.alpha for layer in every}
     metadata = {
         "ss_network_module": "networks.lora",
@@ -86,16 +92,18 @@ def _kohya(layers: Layers, names: ModelNames, title: str) -> tuple[dict[str, tor
         "ss_network_alpha": f"{alphas.pop():g}" if len(alphas) == 1 else "Dynamic",
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": title,
+        "modelspec.prediction_type": "v" if names.prediction == "v_prediction" else names.prediction,
     }
     if names.family:
         architecture, implementation = _ARCHITECTURE[names.family]
+        velocity = names.family == "sd2" and names.prediction == "v_prediction"
         metadata |= {
             "ss_base_model_version": _KOHYA_BASE[names.family],
             "ss_v2": str(names.family == "sd2"),
-            "modelspec.architecture": architecture,
+            "modelspec.architecture": architecture.replace("v2-512", "v2-768-v") if velocity else architecture,
             "modelspec.implementation": implementation,
         }
-    return tensors, metadata
+    return metadata
 
 
 def _commonest(values: Iterable) -> int | float:

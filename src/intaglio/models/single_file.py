@@ -77,8 +77,8 @@ def load_single_file(
 # Networks
 
 
-def skeleton(part: str, config: Mapping[str, Any] | CLIPTextConfig) -> nn.Module:
-    """A part's network without memory for its weights (on the meta device)."""
+def skeleton(part: str, config: Any) -> nn.Module:
+    """A part's network without memory for its weights (on the meta device); settings as a mapping or a config."""
     with torch.device("meta"), quiet_libraries():
         if part in _TEXT_KINDS:
             return _TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
