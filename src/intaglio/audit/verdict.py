@@ -202,7 +202,7 @@ def _row(name: str, score: float, p: float, bar: Threshold) -> Row:
         return Row(name, score, p, None, "no score, see the warnings")
     if bar.value is None:
         return Row(name, score, p, None, f"too few controls: {bar.controls} cannot support {bar.asked_rate:g}")
-    if bool(called(p, bar.asked_rate)) and score > bar.value:
+    if called([p], bar.asked_rate)[0] and score > bar.value:
         return Row(name, score, p, True, f"in the set (p = {p:.3g})")
     return Row(name, score, p, False, f"not shown to be in the set (p = {p:.3g})")
 
