@@ -140,7 +140,10 @@ class Clip:
     inner: int = 4  # the width within the perceptrons, in multiples
 
     def shapes(self) -> Shapes:
-        made = {"embeddings.position_ids": [1, self.length], "embeddings.token_embedding.weight": [self.words, self.width]}
+        made = {
+            "embeddings.position_ids": [1, self.length],
+            "embeddings.token_embedding.weight": [self.words, self.width],
+        }
         made["embeddings.position_embedding.weight"] = [self.length, self.width]
         for block in (f"encoder.layers.{number}" for number in range(self.layers)):
             for part in ("q", "k", "v", "out"):
@@ -167,25 +170,25 @@ def under(prefix: str, shapes: Shapes) -> Shapes:
     return {prefix + name: shape for name, shape in shapes.items()}
 
 
-def sd1(unet: UNet = UNet(), vae: Autoencoder = Autoencoder(), text: Clip = Clip()) -> Shapes:  # noqa: B008
+def sd1(unet: UNet = UNet(), vae: Autoencoder = Autoencoder(), text: Clip = Clip()) -> Shapes:
     made = under("model.diffusion_model.", unet.shapes()) | under("first_stage_model.", vae.shapes())
     return made | under("cond_stage_model.transformer.text_model.", text.shapes())
 
 
 def sd2(
-    unet: UNet = UNet(context=1024, linear=True),  # noqa: B008
-    vae: Autoencoder = Autoencoder(),  # noqa: B008
-    text: Clip = Clip(1024, 24),  # noqa: B008
+    unet: UNet = UNet(context=1024, linear=True),
+    vae: Autoencoder = Autoencoder(),
+    text: Clip = Clip(1024, 24),
 ) -> Shapes:
     made = under("model.diffusion_model.", unet.shapes()) | under("first_stage_model.", vae.shapes())
     return made | under("cond_stage_model.model.", text.open_shapes())
 
 
 def sdxl(
-    unet: UNet = UNet(320, (1, 2, 4), (0, 2, 10), 10, 2, 2048, True, 2816),  # noqa: B008
-    vae: Autoencoder = Autoencoder(),  # noqa: B008
-    text: Clip = Clip(),  # noqa: B008
-    text_2: Clip = Clip(1280, 32),  # noqa: B008
+    unet: UNet = UNet(320, (1, 2, 4), (0, 2, 10), 10, 2, 2048, True, 2816),
+    vae: Autoencoder = Autoencoder(),
+    text: Clip = Clip(),
+    text_2: Clip = Clip(1280, 32),
 ) -> Shapes:
     made = under("model.diffusion_model.", unet.shapes()) | under("first_stage_model.", vae.shapes())
     made |= under("conditioner.embedders.0.transformer.text_model.", text.shapes())

@@ -488,6 +488,16 @@ def test_incomplete_and_contradicting_layers(tmp_path):
         LoRA.read(write(tmp_path, whole | {f"{stem}.lora_A.other.weight": torch.ones(2, 8)}))
 
 
+def test_eight_bit_files_are_widened(tmp_path):
+    model = model_of(tiny.sd_pipeline())
+    names = (f"unet.{STEM}.to_q.lora_A.weight", f"unet.{STEM}.to_q.lora_B.weight")
+    tensors = {key: tensor.to(torch.float8_e4m3fn) for key, tensor in keys_of(model, f"{STEM}.to_q", names).items()}
+    lora = LoRA.read(write(tmp_path, tensors))
+    assert torch.equal(lora.layers["denoiser"][f"{STEM}.to_q"].down, tensors[names[0]].float())
+    with lora.attached(model):
+        assert torch.isfinite(outputs(model)).all()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     tensors = {"unet.x.lora_A.weight": torch.ones(2, 2), "unet.x.lora_B.weight": torch.full((2, 2), value)}

@@ -105,9 +105,11 @@ class LoRA:
         """
         path = Path(path)
         path = path / FILE_NAME if path.is_dir() else path
-        tensors, metadata = read_weights(path, "LoRA")
+        stored, metadata = read_weights(path, "LoRA")
+        # Eight-bit floats can be stored but not computed with.
+        tensors = {key: tensor if tensor.dtype.itemsize > 1 else tensor.float() for key, tensor in stored.items()}
         for key, tensor in tensors.items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            if not torch.isfinite(tensor).all():
                 raise BadInput(f"{path} holds NaN or infinity ({key}): its training diverged; use an earlier one.")
         parsed = parse(tensors, metadata, str(path))
         if not parsed.layers:
