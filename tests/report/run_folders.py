@@ -90,7 +90,7 @@ def audit_run(folder: Path, members, others, controls, *, rate=0.05, labels=True
         "method": "cgi-dm",
         "score": "gain in similarity",
         "prompt": "sks animal",
-        "rows": [
+        "questioned": [
             picture(
                 g, k, asked[i], float(p[i]), bool(calls[i]) if bar.enough else None, g == "member" if labels else None
             )

@@ -75,18 +75,18 @@ def test_links_reach_the_originals(audited):
 
 def test_headline_and_truth_count_what_the_verdict_holds(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
-    called = [p for p in verdict["rows"] if p["called"]]
+    called = [p for p in verdict["questioned"] if p["called"]]
     words = words_of(page_of(audited))
     assert f"{len(called)} of 8 questioned" in words
     assert "at a false-positive rate of 5%" in words
     assert "25 controls" in words
-    right = sum(p["called"] == p["truth"] for p in verdict["rows"])
+    right = sum(p["called"] == p["truth"] for p in verdict["questioned"])
     assert f"{right} of 8" in words
 
 
 def test_questioned_pictures_are_sorted_by_score(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
-    expected = [p["name"] for p in sorted(verdict["rows"], key=lambda p: -p["score"])]
+    expected = [p["name"] for p in sorted(verdict["questioned"], key=lambda p: -p["score"])]
     section = page_of(audited).split('id="controls"')[0]
     assert re.findall(r"<h3>([^<]+)</h3>", section) == expected
 
@@ -129,7 +129,7 @@ def test_what_it_does_not_prove_is_always_there(audited):
 
 def test_names_from_outside_are_escaped(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
-    verdict["rows"][0]["name"] = "<script>alert(1)</script>.png"
+    verdict["questioned"][0]["name"] = "<script>alert(1)</script>.png"
     (audited / "verdict.json").write_text(json.dumps(verdict))
     text = page_of(audited)
     assert "<script>alert" not in text
@@ -138,7 +138,7 @@ def test_names_from_outside_are_escaped(audited):
 
 def test_a_picture_without_a_score_is_said_so(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
-    verdict["rows"][1] |= {"score": None, "p_value": None, "called": None}
+    verdict["questioned"][1] |= {"score": None, "p_value": None, "called": None}
     (audited / "verdict.json").write_text(json.dumps(verdict))
     words = words_of(page_of(audited))
     assert "1 questioned picture got no score and no verdict: member-01" in words
@@ -168,7 +168,7 @@ def test_content_hash_sees_what_matters(tmp_path, change):
 def test_content_hash_sees_a_picture_and_a_score(tmp_path, audited):
     before = content_hash(write_report(audited))
     verdict = json.loads((audited / "verdict.json").read_text())
-    verdict["rows"][0]["score"] += 0.01
+    verdict["questioned"][0]["score"] += 0.01
     (audited / "verdict.json").write_text(json.dumps(verdict))
     after = content_hash(write_report(audited))
     assert before != after
@@ -220,7 +220,7 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 def test_a_damaged_verdict_is_refused(audited):
     (audited / "verdict.json").write_text(json.dumps({"method": "cgi-dm"}))
-    with pytest.raises(BadInput, match="rows"):
+    with pytest.raises(BadInput, match="questioned"):
         write_report(audited)
 
 

@@ -186,9 +186,18 @@ def threat(run: RunData, audit: Audit) -> list[Row]:
             f"{count(len(audit.controls), 'picture')} that cannot have been in the set, by the auditor’s word",
         ),
         Row("method", audit.method),
+        Row("score", score_made_of(audit)),
         Row("asked false-positive rate", rate_text(audit.threshold.asked_rate)),
         Row("needed of the fine-tuning set itself", "nothing; neither its pictures nor its size"),
     ]
+
+
+def score_made_of(audit: Audit) -> str:
+    """The score's name, and of which signals it was combined."""
+    if len(audit.weights) < 2:
+        return audit.score_name
+    shares = ", ".join(f"{name} {rate_text(share)}" for name, share in audit.weights.items())
+    return f"{audit.score_name}, combined of {shares}; the weights were set from the controls alone"
 
 
 def _input(run: RunData, name: str) -> dict:

@@ -3,16 +3,14 @@
 `run.json` is as `docs/architecture.md` says. An audit adds `verdict.json`:
 
     {"method": str, "score": str, "prompt": str,
-     "rows": [picture, ...], "controls": [picture, ...], "weights": {signal: share},
-     "threshold": Threshold, "set_test": RankTest, "separation": Separation or null,
-     "no_signal": str or null, "warnings": [str, ...]}
+     "questioned": [picture, ...], "controls": [picture, ...], "weights": {signal: share},
+     "threshold": Threshold, "set_test": RankTest, "separation": Separation or null, "no_signal": str or null}
 
-    picture = {"name": str, "score": float or null, "p_value": float or null, "called": bool or null,
-               "truth": bool or null, "signals": {name: float},
+    picture = {"name": str, "role": "questioned" | "holdouts" | "controls", "score": float or null,
+               "p_value": float or null, "called": bool or null, "truth": bool or null, "signals": {name: float},
                "images": {"original" | "partial" | "recovered": path relative to the run folder}}
 
-that is `intaglio.audit.verdict.Verdict.to_dict()` with the pictures' signals, images and (where it is known) truth;
-`Threshold`, `RankTest` and `Separation` are the fields of the classes of `intaglio.metrics`.
+as `intaglio.audit.examination` writes it; `Threshold`, `RankTest` and `Separation` are the fields of the classes of `intaglio.metrics`.
 """
 
 import json
@@ -108,6 +106,8 @@ class Audit:
     set_test: RankTest
     separation: Separation | None
     no_signal: str | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Share of each signal in the score, where several were combined."""
 
     @property
     def called(self) -> int:
@@ -186,12 +186,13 @@ def read_audit(run: RunData) -> Audit | None:
             method=str(verdict["method"]),
             score_name=str(verdict.get("score") or "score"),
             prompt=str(verdict.get("prompt") or ""),
-            questioned=tuple(_judged(run, p, control=False) for p in verdict["rows"]),
+            questioned=tuple(_judged(run, p, control=False) for p in verdict["questioned"]),
             controls=tuple(_judged(run, p, control=True) for p in verdict["controls"]),
             threshold=_threshold(verdict["threshold"]),
             set_test=RankTest(**verdict["set_test"]),
             separation=_separation(verdict.get("separation")),
             no_signal=verdict.get("no_signal"),
+            weights={name: float(share) for name, share in (verdict.get("weights") or {}).items()},
         )
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path} lacks {error}; run the audit again with this version.") from error
@@ -201,7 +202,7 @@ def _judged(run: RunData, picture: Mapping[str, Any], control: bool) -> Judged:
     score = picture.get("score")
     signals = picture.get("signals") or {}
     return Judged(
-        name=str(picture["name"]),
+        name=str(picture["name"]).removeprefix(f"{picture.get('role')}/"),
         control=control,
         score=math.nan if score is None else float(score),
         p_value=picture.get("p_value"),
