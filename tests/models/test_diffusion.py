@@ -65,7 +65,7 @@ def test_decoding_ends_in_zero_to_one(pipeline):
     assert torch.allclose(pixels, ((raw + 1) / 2).clamp(0, 1), atol=1e-6)
     assert pixels.min() >= 0
     assert pixels.max() <= 1
-    with pytest.raises(BadInput, match="17x16.*multiples of 2"):
+    with pytest.raises(BadInput, match=r"17x16 .*multiples of 2"):
         model.encode(torch.zeros(1, 3, 16, 17))
 
 

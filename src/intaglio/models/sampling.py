@@ -118,7 +118,8 @@ def timestep_grid(schedule: NoiseSchedule, steps: int) -> list[Node]:
     if not 1 <= steps <= schedule.count:
         raise BadInput(f"{steps} steps cannot be taken; use 1 to {schedule.count}")
     ts = [round(schedule.count - place * schedule.count / steps) - 1 for place in range(steps)]
-    return [*(Node(t, schedule.signals[t].item(), schedule.noises[t].item()) for t in ts), CLEAN]
+    levels = zip(ts, schedule.signals[ts].tolist(), schedule.noises[ts].tolist(), strict=True)
+    return [*(Node(*level) for level in levels), CLEAN]
 
 
 # Samplers: (noise_at, latents, grid, draw) -> clean latents. `draw()` gives fresh unit noise, a row a picture.
