@@ -25,7 +25,7 @@ class LoRATuning(Training):
 
     Each target's weight W [out, in] acts as W + alpha / rank * up @ down, where down [rank, in] starts random and up
     [out, rank] at zero, so that training begins at the base itself. Loss and class pictures are DreamBooth's.
-    Ranks of 4 to 32 and rates of 1e-4 to 5e-4 are usual for Stable Diffusion; the embedded testbed wants 1e-3.
+    Ranks of 4 to 32 and rates of 1e-4 to 5e-4 are usual for Stable Diffusion.
 
     Source: arXiv 2106.09685.
     """

@@ -15,7 +15,6 @@ from intaglio.methods import VERBS
 if TYPE_CHECKING:
     from intaglio.adapt.data import TrainingSet
     from intaglio.adapt.plan import Plan
-    from intaglio.images import ImageSet
     from intaglio.models.diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
@@ -25,10 +24,9 @@ SHOWN = ("sample_prompt", "sample_count", "sample_steps", "sample_guidance")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune(Watch, Generic[M]):
-    """Adapt a model from a few pictures. The same command again goes on where a killed one was."""
+class Inputs:
+    """What a fine-tune is made from, and where it goes."""
 
-    method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """Folder of pictures; captions in .txt files of the same name, metadata.jsonl, or kohya folders such as 10_dog."""
     prompt: str | None = None
@@ -54,46 +52,62 @@ class FineTune(Watch, Generic[M]):
     dry_run: bool = False
     """Print the plan and stop."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(Watch, Inputs, Generic[M]):
+    """Adapt a model from a few pictures. The same command again goes on where a killed one was."""
+
+    method: tyro.conf.OmitArgPrefixes[M]
+
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.adapt.data import TrainingSet, content_hash
         from intaglio.adapt.training import STATE
-        from intaglio.images import ImageSet
         from intaglio.models.loading import load_model
-        from intaglio.runs.run import Run
 
         self._check()
         base = load_model(self.model or _testbed(), device=self.device)
-        images = ImageSet.load(self.images, base.resolution, skip_bad=self.skip_bad)
-        classes = None
-        if self.class_images is not None:
-            classes = ImageSet.load(self.class_images, base.resolution, skip_bad=self.skip_bad)
-        known = TrainingSet(images, self.prompt, classes, None if self.class_count else self.class_prompt)
+        known = self._known_pictures(base.resolution)
         if self.dry_run:
             say(str(self._plan(base, known)))
             return 0
-        inputs = {
-            "model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint},
-            "images": {"path": str(self.images), "sha256": content_hash(images, known.prompts)},
-        }
-        if classes is not None:
-            path, sha256 = str(self.class_images), content_hash(classes, known.class_prompts)
-            inputs["class_images"] = {"path": path, "sha256": sha256}
-        method: Any = self.method
-        run = Run.open(
-            self.runs, "finetune", self._method_name, self._settings(), inputs,
-            seed=method.seed, device=self.device, command=command_line(),
-            progress="none" if quiet() else "auto",
-        )  # fmt: skip
-        with run:
+        with self._run(base, known) as run:
             if run.status != "done":
-                for warning in _warnings(images, classes):
+                for warning in _warnings(known):
                     run.warn(warning)
                 note(str(self._plan(base, known)))
                 self._tune(base, known, run)
             run.drop_state(STATE)
-        say(f"{Path(run.folder or '.') / run.summary['weights']}")
+            say(str((run.folder or Path()) / run.summary["weights"]))
         return 0
+
+    def _known_pictures(self, resolution: int) -> "TrainingSet":
+        """All but the class pictures that are still to be drawn."""
+        from intaglio.adapt.data import TrainingSet
+        from intaglio.images import ImageSet
+
+        images = ImageSet.load(self.images, resolution, skip_bad=self.skip_bad)
+        if self.class_count:
+            return TrainingSet(images, self.prompt)
+        folder = self.class_images
+        classes = None if folder is None else ImageSet.load(folder, resolution, skip_bad=self.skip_bad)
+        return TrainingSet(images, self.prompt, classes, self.class_prompt)
+
+    def _run(self, base: "LatentDiffusion", known: "TrainingSet") -> "Run":
+        from intaglio.adapt.data import content_hash
+        from intaglio.runs.run import Run
+
+        inputs = {
+            "model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint},
+            "images": {"path": str(self.images), "sha256": content_hash(known.images, known.prompts)},
+        }
+        if known.class_images is not None:
+            sha256 = content_hash(known.class_images, known.class_prompts)
+            inputs["class_images"] = {"path": str(self.class_images), "sha256": sha256}
+        method: Any = self.method
+        return Run.open(
+            self.runs, "finetune", self._method_name, self._settings(), inputs, seed=method.seed, device=self.device,
+            command=command_line(), progress="none" if quiet() else "auto",
+        )  # fmt: skip
 
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
         method: Any = self.method
@@ -163,9 +177,9 @@ def _testbed() -> Path:
     return base_path()
 
 
-def _warnings(images: "ImageSet", classes: "ImageSet | None") -> list[str]:
-    found = list(images.warnings) + list(classes.warnings if classes is not None else ())
-    if pairs := images.duplicates():
+def _warnings(known: "TrainingSet") -> list[str]:
+    found = list(known.images.warnings) + list(known.class_images.warnings if known.class_images is not None else ())
+    if pairs := known.images.duplicates():
         listed = ", ".join(f"{one} and {two}" for one, two in pairs)
         found.append(f"pictures that look the same weigh double in training: {listed}")
     return found
