@@ -56,9 +56,9 @@ def test_the_rate_holds_for_pictures_like_the_controls():
     generator = np.random.default_rng(0)
     calls = [
         judge(["q"], scores[:1], named(39, "c"), scores[1:], fpr=0.1).rows[0].called
-        for scores in generator.exponential(size=(400, 40))
+        for scores in generator.exponential(size=(200, 40))
     ]
-    assert np.mean(calls) == pytest.approx(0.1, abs=4 * math.sqrt(0.1 * 0.9 / 400))
+    assert np.mean(calls) == pytest.approx(0.1, abs=4 * math.sqrt(0.1 * 0.9 / 200))
 
 
 def test_swapped_and_weak_models_are_told_by_the_gaps():

@@ -1,0 +1,162 @@
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+
+import tiny
+from intaglio import cli
+from intaglio.images import save_png
+
+FAST = {
+    "cgi-dm": ["--steps", "2", "--samples-per-step", "1", "--gap-samples", "2", "--similarity", "ssim"],
+    "loss-gap": ["--levels", "2", "--noises", "1"],
+    "pia": ["--timesteps", "300", "500"],
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A base, and a suspect with other weights, as folders."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("models")
+    base = tiny.sd_folder(folder / "base")
+    suspect = shutil.copytree(base, folder / "suspect")
+    (weights,) = (suspect / "unet").glob("*.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    changed = {k: v + 0.01 * torch.randn(v.shape, generator=generator) for k, v in load_file(weights).items()}
+    save_file(changed, weights, metadata={"format": "pt"})
+    return base, suspect
+
+
+@pytest.fixture
+def scene(tmp_path, models, capsys):
+    """Runs an audit of tiny models; returns the exit code, standard output and standard error."""
+    for folder, count, seed in (("images", 2, 1), ("controls", 4, 2), ("holdouts", 2, 3)):
+        pixels = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+        for i, picture in enumerate(pixels):
+            save_png(picture, tmp_path / folder / f"{i}.png")
+
+    def run(method, *words, suspect=models[1], base=models[0]):
+        inputs = ["--suspect", str(suspect), "--base", str(base), "--images", str(tmp_path / "images")]
+        places = ["--controls", str(tmp_path / "controls"), "--runs", str(tmp_path / "runs")]
+        code = cli.main(["authenticate", method, *inputs, *places, *FAST[method], "--quiet", *words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def only_run(tmp_path):
+    (folder,) = (tmp_path / "runs").glob("authenticate-*")
+    return folder
+
+
+@pytest.mark.parametrize("method", ["cgi-dm", "loss-gap", "pia"])
+def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
+    words = ["--signals", "score", "loss-gap"] if method == "cgi-dm" else ["--verdict", "method"]
+    code, out, _ = scene(method, "--fpr", "0.2", "--prompt", "cat", *words)
+    folder = only_run(tmp_path)
+    assert code == 0
+    assert out.splitlines()[-1] == str(folder / "report.html")
+    assert "0.png" in out
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert [row["name"] for row in verdict["questioned"]] == ["0.png", "1.png"]
+    assert all(row["p_value"] in (0.2, 0.4, 0.6, 0.8, 1.0) for row in verdict["questioned"])
+    assert verdict["threshold"]["controls"] == 4
+    assert verdict["separation"] is None
+    kinds = {"original", "partial", "recovered"} if method == "cgi-dm" else {"original"}
+    for row in (*verdict["questioned"], *verdict["controls"]):
+        assert set(row["images"]) == kinds
+        assert all((folder / path).is_file() for path in row["images"].values())
+    with (folder / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["role"] for row in rows] == ["questioned"] * 2 + ["controls"] * 4
+    assert float(rows[0]["score"]) == verdict["questioned"][0]["score"]
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "done"
+    assert record["settings"]["prompt"] == "cat"
+    assert set(record["inputs"]) >= {"suspect", "base", "images", "controls"}
+    assert len(list((folder / "records" / "picture").iterdir())) == 6
+    assert not list((folder / "states").glob("*")) if (folder / "states").exists() else True
+
+
+def test_the_same_command_again_only_tells(scene, tmp_path, monkeypatch):
+    first = scene("loss-gap")
+    stored = (only_run(tmp_path) / "verdict.json").read_bytes()
+    monkeypatch.setattr("intaglio.audit.examination.examine", lambda *a, **k: pytest.fail("worked again"))
+    assert scene("loss-gap")[:2] == first[:2]
+    assert (only_run(tmp_path) / "verdict.json").read_bytes() == stored
+
+
+def test_too_few_controls_is_said(scene):
+    code, out, _ = scene("loss-gap", "--fpr", "0.01")
+    assert code == 0
+    assert "too few controls for the asked rate: 1.00% needs at least 99 controls, there are 4" in out
+
+
+def test_known_holdouts_measure_the_audit(scene, tmp_path):
+    code, _, _ = scene("loss-gap", "--known-holdouts", str(tmp_path / "holdouts"))
+    assert code == 0
+    verdict = json.loads((only_run(tmp_path) / "verdict.json").read_text())
+    assert [(row["name"], row["truth"]) for row in verdict["questioned"]] == [
+        ("0.png", True), ("1.png", True), ("holdouts/0.png", False), ("holdouts/1.png", False),
+    ]  # fmt: skip
+    scores = [row["score"] for row in verdict["questioned"]]
+    wins = sum(a > b for a in scores[:2] for b in scores[2:])
+    assert verdict["separation"]["auc"] == wins / 4
+    assert verdict["separation"]["tpr_at_fpr"] == {"0.01": None, "0.05": None}
+    assert verdict["set_test"]["pictures"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--fpr", "0"], "fpr must lie between 0 and 1"),
+        (["--signals", "nonsense"], "gives no signal nonsense"),
+        (["--controls", "{images}"], "the same pictures stand among the questioned and the controls"),
+        (["--suspect", "{base}"], "the models are identical"),
+        (["--images", "{nowhere}"], "nowhere"),
+        (["--levels", "0"], "levels must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(scene, tmp_path, models, words, says):
+    places = {"images": tmp_path / "images", "base": models[0], "nowhere": tmp_path / "nowhere"}
+    code, _, err = scene("loss-gap", *(word.format(**places) for word in words))
+    assert code == 2
+    assert says in " ".join(err.replace("│", " ").split())
+
+
+def test_a_killed_audit_ends_with_the_same_verdict(scene, tmp_path, monkeypatch):
+    from intaglio.audit import cgi_dm
+
+    scene("cgi-dm", "--batch", "2")
+    folder = only_run(tmp_path)
+    whole = (folder / "verdict.json").read_bytes()
+    shutil.rmtree(tmp_path / "runs")
+    sound, calls = cgi_dm.advance, []
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return sound(*arguments)
+
+    monkeypatch.setattr(cgi_dm, "advance", dying)
+    code, _, _ = scene("cgi-dm", "--batch", "2")
+    assert code == 130
+    assert json.loads((folder / "run.json").read_text())["status"] == "unfinished"
+    code, _, _ = scene("cgi-dm", "--batch", "2")
+    assert code == 0
+    assert len(calls) == 3 * 2 + 1
+    assert (folder / "verdict.json").read_bytes() == whole
+
+
+def test_a_picture_questioned_twice_is_warned_of(scene, tmp_path):
+    shutil.copy(tmp_path / "images/0.png", tmp_path / "images/again.png")
+    code, _, _ = scene("loss-gap")
+    assert code == 0
+    warnings = json.loads((only_run(tmp_path) / "run.json").read_text())["warnings"]
+    assert any("0.png and again.png" in warning for warning in warnings)
