@@ -27,8 +27,8 @@ class DreamBooth(Training):
         E |net(noised(x, t), t, c) - target(x, t)|^2 + prior_weight * E |net(noised(x', t'), t', c') - target(x', t')|^2
 
     Class pictures are the base's own drawings of c', so that the class does not drift towards the subject.
-    The paper takes 1,000 steps of one picture at 1e-5 for Imagen and 5e-6 for Stable Diffusion; at 512 pixels 2e-6 to
-    5e-6 are usual. The small embedded testbed wants 1e-4.
+    The paper takes about 1,000 steps, at 1e-5 for Imagen and 5e-6 for Stable Diffusion; at 512 pixels 2e-6 to 5e-6
+    are usual. The small embedded testbed wants 1e-4.
 
     Source: arXiv 2208.12242.
     """

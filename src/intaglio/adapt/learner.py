@@ -101,4 +101,5 @@ class Learner:
     def _follow(self) -> None:
         if self._settings.ema is not None:
             decay = min(self._settings.ema, (1 + self.step) / (10 + self.step))
-            torch._foreach_lerp_(list(self._mean.values()), list(self._weights.values()), 1 - decay)
+            means, weights = list(self._mean.values()), list(self._weights.values())
+            torch._foreach_lerp_(means, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
