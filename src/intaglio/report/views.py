@@ -60,6 +60,8 @@ class Card:
 
 @dataclass(frozen=True)
 class RocView:
+    """How well known members and holdouts were told apart."""
+
     text: str
     linear: Markup
     log: Markup
@@ -68,6 +70,8 @@ class RocView:
 
 @dataclass(frozen=True)
 class Table:
+    """One kind of records, as rows of text."""
+
     name: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
