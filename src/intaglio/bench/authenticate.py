@@ -92,7 +92,9 @@ class AuthenticateBench:
         return self.reference_pictures or (1 if self.quick else 10)
 
     def _measure(self, base: LatentDiffusion, run: Run) -> None:
-        jobs = [(regime, kind, name) for regime in (PAPER, HARD) for name in self._sets() for kind in TUNERS]
+        jobs: list[tuple[Regime, Tuner, str]] = [
+            (regime, kind, name) for regime in (PAPER, HARD) for name in self._sets() for kind in TUNERS
+        ]
         done = run.recorded("audit")
         with run.progress(len(jobs), "audits", 0) as progress:
             for regime, kind, name in jobs:

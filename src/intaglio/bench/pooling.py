@@ -31,7 +31,8 @@ class Area:
 
 def mean_auc(audits: Sequence[Audit], *, seed: int = 0) -> Area:
     """The mean AUC; raises `ValueError` for no audits."""
-    return _area(np.mean([_auc(a.members[None], a.holdouts[None])[0] for a in audits]), _resampled(audits, seed))
+    areas = [_auc(a.members[None], a.holdouts[None])[0] for a in audits]
+    return _area(float(np.mean(areas)), _resampled(audits, seed))
 
 
 def margin(ours: Sequence[Audit], theirs: Sequence[Audit], *, seed: int = 0) -> Area:
@@ -70,4 +71,4 @@ def _auc(members: NDArray[np.float64], holdouts: NDArray[np.float64]) -> NDArray
 
 def _area(value: float, draws: NDArray[np.float64]) -> Area:
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Area(float(value), float(low), float(high))
+    return Area(value, float(low), float(high))

@@ -33,10 +33,10 @@ class Regime:
 
     def tuner(self, kind: Tuner, seed: int) -> DreamBooth | LoRATuning:
         """The settings of one fine-tune."""
-        shared = {
-            "steps": self.steps[kind], "batch": self.batch, "learning_rate": self.learning_rate[kind], "seed": seed,
-        }  # fmt: skip
-        return DreamBooth(**shared) if kind == "dreambooth" else LoRATuning(rank=self.rank, **shared)
+        steps, rate = self.steps[kind], self.learning_rate[kind]
+        if kind == "dreambooth":
+            return DreamBooth(steps=steps, batch=self.batch, learning_rate=rate, seed=seed)
+        return LoRATuning(steps=steps, batch=self.batch, learning_rate=rate, seed=seed, rank=self.rank)
 
     def training_set(self, name: str) -> TrainingSet:
         """The members of a set and the fillers, all under one prompt."""
