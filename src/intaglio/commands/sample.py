@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,7 +77,9 @@ class Sample:
 
     def __call__(self) -> int:
         """Run the command; returns the exit code: 1 for a replay that differs."""
-        return self._draw() if self.replay is None else self._draw_again(self.replay)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest: note(str(message))
+            return self._draw() if self.replay is None else self._draw_again(self.replay)
 
     # Drawing
 

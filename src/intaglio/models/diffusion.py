@@ -112,6 +112,10 @@ class LatentDiffusion:
         """What the autoencoder's latents are multiplied by before the denoiser sees them."""
         return self.autoencoder.config["scaling_factor"]
 
+    @property
+    def _shift(self) -> float:
+        return self.autoencoder.config.get("shift_factor") or 0.0
+
     # What it does
 
     def encode(
@@ -130,11 +134,11 @@ class LatentDiffusion:
         latents = posterior.mean
         if generators is not None:
             latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
-        return (latents - (self.autoencoder.config.get("shift_factor") or 0.0)) * self.scaling_factor
+        return (latents - self._shift) * self.scaling_factor
 
     def decode(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
         """Pixels, clipped to [0, 1]."""
-        raw = latents.float() / self.scaling_factor + (self.autoencoder.config.get("shift_factor") or 0.0)
+        raw = latents.float().to(self.device) / self.scaling_factor + self._shift
         return (self.autoencoder.decode(raw, return_dict=False)[0] / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: Sequence[str]) -> Conditioning:
