@@ -23,10 +23,11 @@ def ssim(a: Float[Tensor, "n c h w"], b: Float[Tensor, "n c h w"]) -> Float[Tens
     """
     channels = a.shape[1]
     size = min(11, *(side - (side + 1) % 2 for side in a.shape[-2:]))
-    window = _gaussian(size, 1.5).to(a.device).expand(channels, 1, size, size)
+    window = _gaussian(size, 1.5).to(a.device)
+    down, across = (window.view(shape).expand(channels, 1, *shape[2:]) for shape in ((1, 1, -1, 1), (1, 1, 1, -1)))
 
     def local(x: Tensor) -> Tensor:
-        return functional.conv2d(x, window, groups=channels)
+        return functional.conv2d(functional.conv2d(x, down, groups=channels), across, groups=channels)
 
     x, y = a.double(), b.double()
     mean_x, mean_y = local(x), local(y)
@@ -43,5 +44,4 @@ def ssim(a: Float[Tensor, "n c h w"], b: Float[Tensor, "n c h w"]) -> Float[Tens
 def _gaussian(size: int, deviation: float) -> Tensor:
     offsets = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     weights = torch.exp(-(offsets**2) / (2 * deviation**2))
-    weights = weights / weights.sum()
-    return torch.outer(weights, weights)
+    return weights / weights.sum()
