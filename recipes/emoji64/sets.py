@@ -86,15 +86,17 @@ def same_subject(names: list[str], codes: list[str]) -> np.ndarray:
     return out | out.T
 
 
-def distances(pixels: np.ndarray) -> torch.Tensor:
-    """[n, n]: difference of ink (1 - colour) at 32 x 32 over the geometric mean of the two inks, mirrored or not."""
-    ink = 1 - torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    ink = torch.nn.functional.avg_pool2d(ink, 2)
-    plain, mirrored = ink.flatten(1), ink.flip(-1).flatten(1)
-    square = plain.square().sum(1)
-    inner = torch.maximum(plain @ plain.T, plain @ mirrored.T)
-    gap = (square[:, None] + square[None] - 2 * inner).clamp_min(0).sqrt()
-    return gap / (square[:, None] * square[None]).clamp_min(1e-12) ** 0.25
+def distances(some: np.ndarray, others: np.ndarray) -> torch.Tensor:
+    """[n, m]: difference of ink (1 - colour) at 32 x 32 over the geometric mean of the two inks, mirrored or not."""
+    first, second = (
+        torch.nn.functional.avg_pool2d(1 - torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, 2)
+        for pixels in (some, others)
+    )
+    mirrored = second.flip(-1).flatten(1)
+    first, second = first.flatten(1), second.flatten(1)
+    inner = torch.maximum(first @ second.T, first @ mirrored.T)
+    ink, other_ink = first.square().sum(1)[:, None], second.square().sum(1)[None]
+    return (ink + other_ink - 2 * inner).clamp_min(0).sqrt() / (ink * other_ink).clamp_min(1e-12) ** 0.25
 
 
 class Pictures:
@@ -114,7 +116,7 @@ class Pictures:
 
     @cached_property
     def distance(self) -> np.ndarray:
-        return distances(self.pixels).numpy()
+        return distances(self.pixels, self.pixels).numpy()
 
     @cached_property
     def same_subject(self) -> np.ndarray:

@@ -13,17 +13,18 @@ apart. `--evaluate` measures on the held-out artist what the model card says, be
 import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity
 
 from augment import STRONG, WEAK, augmented, blurred, through_latents
 from common import Checkpoint, Log, batch_at, generator_at, pictures
-from intaglio.metrics.encoder import EMBEDDED, Encoder, load_encoder, save_encoder
-from intaglio.metrics.quality import ssim
-from sets import Pictures
+from intaglio.metrics.encoder import EMBEDDED, Encoder, save_encoder
+from intaglio.metrics.similarity import load_similarity
+from sets import Pictures, distances
 
 RUN = 4
 """Neighbours taken together into a batch."""
@@ -100,59 +101,57 @@ def degraded(pixels: Tensor, seed: int) -> Tensor:
     return out.roll((1, -1), (-2, -1)).clamp(0, 1)
 
 
-def questioned(artist: Pictures, count: int) -> tuple[list[int], list[int]]:
-    """`count` pictures spread over all kinds, and for each the two pictures of the artist most like it."""
-    queries = list(range(0, len(artist.name), len(artist.name) // count))[:count]
-    gap = torch.from_numpy(artist.distance[queries]).clone()
+def line_up(artist: Pictures, count: int, others: int = 37) -> Tensor:
+    """[count, others + 3] indices: a picture, the two of the artist most like it, and others at random."""
+    queries = torch.arange(count) * (len(artist.name) // count)
+    gap = distances(artist.pixels[queries], artist.pixels)
     gap[torch.arange(count), queries] = torch.inf
-    return queries, gap.topk(2, largest=False).indices.flatten().tolist()
+    twins = gap.topk(2, largest=False).indices
+    source = torch.Generator().manual_seed(3)
+    offsets = torch.stack([torch.randperm(len(artist.name) - 1, generator=source)[:others] for _ in range(count)]) + 1
+    rest = (queries[:, None] + offsets) % len(artist.name)
+    return torch.cat([queries[:, None], twins, rest], dim=1)
 
 
-def rates(scores: Tensor, truth: Tensor, twins: Tensor) -> dict[str, float]:
-    """Average precision over all pairs, hits at rank one, and the copies found at a false-positive rate of 1%."""
+def rates(scores: Tensor) -> dict[str, float]:
+    """Of [n, m] scores whose first column is the copy's original, and whose next two are its original's twins.
+
+    Average precision over all pairs, hits at rank one, and copies found at a false-positive rate of 1%.
+    """
     order = scores.flatten().argsort(descending=True)
-    found = truth.flatten()[order].double()
+    found = (order % scores.shape[1] == 0).double()
     precision = found.cumsum(0) / torch.arange(1, len(found) + 1)
-    first = truth.gather(1, scores.argmax(1, keepdim=True)).double().mean()
+    copies, twins, others = scores[:, 0], scores[:, 1:3], scores[:, 1:]
     return {
         "average precision": float((precision * found).sum() / found.sum()),
-        "top 1": float(first),
-        "found at 1% FPR": float((scores[truth] > scores[~truth].quantile(0.99)).double().mean()),
-        "found at 1% FPR among twins": float((scores[truth] > scores[twins].quantile(0.99)).double().mean()),
+        "top 1": float((scores.argmax(1) == 0).double().mean()),
+        "found at 1% FPR": float((copies > others.quantile(0.99)).double().mean()),
+        "found at 1% FPR among twins": float((copies > twins.quantile(0.99)).double().mean()),
     }
 
 
-def ssim_matrix(a: Tensor, b: Tensor) -> Tensor:
-    return torch.stack([ssim(row.expand_as(b), b) for row in a])
-
-
-def cosine_matrix(a: Tensor, b: Tensor) -> Tensor:
-    flat_a, flat_b = (normalize((1 - x).flatten(1), dim=1) for x in (a, b))
-    return flat_a @ flat_b.T
+def pixel_cosine(a: Tensor, b: Tensor) -> Tensor:
+    return cosine_similarity((1 - a).flatten(1), (1 - b).flatten(1))
 
 
 def evaluate(data: Path, weights: Path, count: int) -> dict[str, dict[str, dict[str, float]]]:
-    encoder = load_encoder(weights)
+    """Copies of pictures the encoder never saw, by an artist it never saw, against `line_up`'s originals."""
     artist = Pictures(data / "heldout.npz")
-    queries, alike = questioned(artist, count)
-    gallery = sorted({*queries, *alike})
-    originals = torch.from_numpy(artist.pixels[gallery]).permute(0, 3, 1, 2) / 255
-    asked = torch.from_numpy(artist.pixels[queries]).permute(0, 3, 1, 2) / 255
-    place = {index: column for column, index in enumerate(gallery)}
-    truth = torch.zeros(len(queries), len(gallery), dtype=torch.bool)
-    truth[torch.arange(len(queries)), [place[q] for q in queries]] = True
-    twins = torch.zeros_like(truth)
-    twins[torch.arange(len(queries)).repeat_interleave(2), [place[i] for i in alike]] = True
+    originals = torch.from_numpy(artist.pixels).permute(0, 3, 1, 2) / 255
+    shown = line_up(artist, count)
+    asked = originals[shown[:, 0]]
     measures = {
-        "encoder": lambda a, b: encoder(a) @ encoder(b).T,
-        "ssim": ssim_matrix,
-        "pixel cosine": cosine_matrix,
+        "encoder": load_similarity(weights),
+        "SSIM": load_similarity("ssim"),
+        "pixel cosine": pixel_cosine,
     }
     copies = {"edited": edited(asked, 1), "degraded": degraded(asked, 2)}
-    return {
-        kind: {name: rates(measure(copy, originals), truth, twins) for name, measure in measures.items()}
-        for kind, copy in copies.items()
-    }
+
+    def scored(measure: Callable[[Tensor, Tensor], Tensor], copy: Tensor) -> dict[str, float]:
+        pairs = ((one.expand_as(originals[row]), originals[row]) for one, row in zip(copy, shown, strict=True))
+        return rates(torch.stack([measure(a, b) for a, b in pairs]))
+
+    return {kind: {name: scored(measure, copy) for name, measure in measures.items()} for kind, copy in copies.items()}
 
 
 def table(results: dict[str, dict[str, dict[str, float]]]) -> str:

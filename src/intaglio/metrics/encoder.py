@@ -64,13 +64,17 @@ class GeneralisedMean(nn.Module):
 
 def save_encoder(encoder: Encoder, path: Path, card: dict[str, str] | None = None) -> None:
     """Writes weights in half precision (statistics of the normalisation in single), and how to build the network."""
-    state = {
-        k: v.half() if v.dim() > 1 else v.float() for k, v in encoder.state_dict().items() if "num_batches" not in k
-    }
+    weights = {k: v for k, v in encoder.state_dict().items() if "num_batches" not in k}
+    state = {k: v.half() if v.dim() > 1 else v.float() for k, v in weights.items()}
     shape = {"widths": json.dumps(encoder.widths), "dim": str(encoder.dim), "size": str(encoder.size)}
     with atomic_path(path) as temporary:
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         save_file(tensors, temporary, {"architecture": ARCHITECTURE, **shape, **(card or {})})
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself. Raises `BadInput` where it is damaged."""
+    return _read(path)[0]
 
 
 def load_encoder(path: Path, device: str | torch.device = "cpu") -> Encoder:
@@ -78,23 +82,28 @@ def load_encoder(path: Path, device: str | torch.device = "cpu") -> Encoder:
 
     Raises `BadInput` where the file is damaged or of another layout.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} cannot be read as safetensors ({error}); download or export it again") from error
-    if metadata.get("architecture") != ARCHITECTURE:
+    about, tensors = _read(path, with_tensors=True)
+    if about.get("architecture") != ARCHITECTURE:
         raise BadInput(
             f"{path} does not say in its metadata that it is a {ARCHITECTURE}, so its network is unknown; "
             "give a TorchScript file, or a transformers folder with config.json beside model.safetensors"
         )
     try:
-        encoder = Encoder(tuple(json.loads(metadata["widths"])), int(metadata["dim"]), int(metadata["size"]))
+        fine, middle, coarse = json.loads(about["widths"])
+        encoder = Encoder((fine, middle, coarse), int(about["dim"]), int(about["size"]))
         missing, unexpected = encoder.load_state_dict(tensors, strict=False)
-        wrong = [key for key in missing if "num_batches" not in key] + unexpected
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(f"{path} is damaged: its tensors do not fit its metadata; export it again") from error
+    wrong = [key for key in missing if "num_batches" not in key] + unexpected
     if wrong:
         raise BadInput(f"{path} is damaged: its tensors do not fit its metadata ({wrong[0]}); export it again")
     return encoder.eval().requires_grad_(False).to(device)
+
+
+def _read(path: Path, *, with_tensors: bool = False) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()} if with_tensors else {}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} cannot be read as safetensors ({error}); download or export it again") from error

@@ -15,7 +15,6 @@ from PIL import Image
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet, save_png
-from intaglio.metrics.encoder import EMBEDDED
 
 FOLDER = Path(__file__).parent.parent / "testbed"
 
@@ -43,7 +42,7 @@ def base_path() -> Path:
 
 def encoder_path() -> Path:
     """The similarity encoder, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
-    return _installed(EMBEDDED.relative_to(FOLDER))
+    return _installed("encoder/encoder.safetensors")
 
 
 def sets() -> tuple[str, ...]:
@@ -93,7 +92,7 @@ def _write(images: ImageSet, folder: Path, captions: bool) -> None:
             atomic_write((folder / name).with_suffix(".txt"), f"{caption}\n".encode())
 
 
-def _installed(relative: Path | str) -> Path:
+def _installed(relative: str) -> Path:
     path = FOLDER / relative
     if not path.is_file():
         raise IntaglioError(

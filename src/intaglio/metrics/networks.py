@@ -1,0 +1,290 @@
+"""Image networks from local files, TorchScript or transformers, with the preprocessing each was made for."""
+
+import hashlib
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from intaglio.errors import BadInput
+from intaglio.files import file_hash
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+Filter = Literal["bilinear", "bicubic"]
+FILTERS: dict[int, Filter] = {2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers of them, which `preprocessor_config.json` uses."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Pictures in [0, 1] to a network's input: resize, centre crop, (x - mean) / deviation."""
+
+    resize: int | tuple[int, int] | None = None
+    """the shorter side in pixels, or (height, width); None leaves the size"""
+    crop: tuple[int, int] | None = None
+    """(height, width) of the centre that is kept"""
+    filter: Filter = "bicubic"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self):
+        if min(self.deviation) <= 0:
+            raise ValueError(f"the deviation of each channel must be positive, not {self.deviation}")
+
+    def __call__(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 hh ww"]:
+        if self.resize is not None:
+            pixels = resized(pixels, self._target(pixels.shape[-2], pixels.shape[-1]), self.filter)
+        if self.crop is not None:
+            pixels = _centre(pixels, self.crop)
+        mean, deviation = (pixels.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.deviation))
+        return (pixels - mean) / deviation
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if isinstance(self.resize, tuple):
+            return self.resize
+        short = self.resize or 0
+        if height <= width:
+            return short, int(short * width / height)
+        return int(short * height / width), short
+
+
+def resized(
+    pixels: Float[Tensor, "n 3 h w"], size: tuple[int, int], filter: Filter = "bilinear"
+) -> Float[Tensor, "n 3 hh ww"]:
+    """To (height, width) with antialiasing, as Pillow does it; stays in [0, 1]."""
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    return interpolate(pixels, size=size, mode=filter, antialias=True, align_corners=False).clamp(0, 1)
+
+
+def _centre(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of the picture; black is put around where it is smaller."""
+    gaps = [have - want for have, want in zip(pixels.shape[-2:], size, strict=True)]
+    if min(gaps) < 0:
+        rows, columns = (max(-gap, 0) for gap in gaps)
+        around = [columns // 2, columns - columns // 2, rows // 2, rows - rows // 2]
+        return _centre(nn.functional.pad(pixels, around), size)
+    top, left = (gap // 2 for gap in gaps)
+    return pixels[..., top : top + size[0], left : left + size[1]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded network with its preprocessing: pictures in [0, 1] to descriptors [n, d], not normalised."""
+
+    name: str
+    source_hash: str
+    preprocessing: Preprocessing
+    describe: Callable[[Tensor], Any]
+    variant: str = ""
+
+    def __call__(self, pixels: Tensor) -> Any:
+        return self.describe(self.preprocessing(pixels))
+
+    @property
+    def hash(self) -> str:
+        settings = json.dumps([self.source_hash, self.variant, asdict(self.preprocessing)])
+        return hashlib.sha256(settings.encode()).hexdigest()
+
+
+# --- TorchScript ------------------------------------------------------------------------------------------------------
+
+
+def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing | None = None) -> Network:
+    """A TorchScript file whose forward takes [n, 3, h, w] and gives [n, d].
+
+    By default pictures are brought to 288 pixels on the shorter side (bilinear) and normalised with ImageNet's mean
+    and deviation, as SSCD asks for. A file made with plain `torch.save` holds a pickle, which can run any code when
+    it is loaded: it is told from TorchScript by its members before anything is loaded, and refused.
+    """
+    if not _is_torchscript(path):
+        raise BadInput(
+            f"{path} is a pickle, which can run any code when loaded, not TorchScript; export the network with "
+            "torch.jit.trace(network, example).save(...) where you trust its source, and give that file"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript itself: files out there are in it
+            module = torch.jit.load(str(path), map_location=device).eval()
+    except RuntimeError as error:
+        raise BadInput(f"{path} cannot be loaded as TorchScript ({_first_line(error)}); export it again") from error
+    default = Preprocessing(resize=288, filter="bilinear", mean=IMAGENET[0], deviation=IMAGENET[1])
+
+    def describe(pixels: Tensor) -> Any:
+        try:
+            return module(pixels)
+        except RuntimeError as error:
+            reason = _first_line(error)
+            raise BadInput(f"{path} cannot take pictures of shape {tuple(pixels.shape)[1:]} ({reason})") from error
+
+    return Network(f"TorchScript {path.name}", file_hash(path), preprocessing or default, describe)
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether the archive has TorchScript's `constants.pkl` and `code/`, which plain `torch.save` never writes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return "constants.pkl" in inside and any(name.startswith("code/") for name in inside)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+# --- transformers -----------------------------------------------------------------------------------------------------
+
+
+def vision_transformer(
+    folder: Path, device: torch.device, preprocessing: Preprocessing | None = None, blocks: int | None = None
+) -> Network:
+    """CLIP's image embedding, or the class tokens of the last `blocks` blocks of a ViT (DINO) or DINOv2.
+
+    Each block's token goes through the network's last layer normalisation, as in DINO's own evaluation.
+    """
+    config = _json(folder / "config.json")
+    if not (folder / "model.safetensors").is_file():
+        raise BadInput(
+            f"{folder} has no model.safetensors; pickled weights (.bin) are not loaded: convert them with "
+            "save_pretrained(safe_serialization=True) where you trust their source"
+        )
+    kind = config.get("model_type")
+    if kind not in ("clip", "clip_vision_model", "vit", "dinov2"):
+        raise BadInput(f"{folder} holds a network of type {kind}; give CLIP, DINO (vit) or DINOv2")
+    if kind.startswith("clip") and blocks is not None:
+        raise BadInput(f"{folder} is CLIP, whose score is its image embedding; `blocks` is for DINO and DINOv2")
+    preprocessing = preprocessing or _preprocessing(folder, config)
+    source_hash = file_hash(folder / "model.safetensors")
+    if kind.startswith("clip"):
+        return Network(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
+    if blocks is None:
+        blocks = 4 if kind == "vit" else 1
+    depth = int(config.get("num_hidden_layers", 0))
+    if not 1 <= blocks <= depth:
+        raise BadInput(f"{folder} has {depth} blocks; `blocks` must be from 1 to {depth}, not {blocks}")
+    describe = _class_tokens(folder, device, kind, blocks)
+    label = "ViT" if kind == "vit" else "DINOv2"
+    name = f"{label} {folder.name}, class token" + (f"s of the last {blocks} blocks" if blocks > 1 else "")
+    return Network(name, source_hash, preprocessing, describe, f"{kind} {blocks}")
+
+
+def _clip(folder: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+    from transformers import CLIPVisionModelWithProjection
+
+    model = _pretrained(CLIPVisionModelWithProjection, folder, device)
+    return lambda pixels: model(pixel_values=pixels).image_embeds
+
+
+def _class_tokens(folder: Path, device: torch.device, kind: str, blocks: int) -> Callable[[Tensor], Tensor]:
+    from transformers import Dinov2Model, ViTModel
+
+    if kind == "vit":
+        model = _pretrained(ViTModel, folder, device, add_pooling_layer=False)
+    else:
+        model = _pretrained(Dinov2Model, folder, device)
+
+    def describe(pixels: Tensor) -> Tensor:
+        extra = {"interpolate_pos_encoding": True} if kind == "vit" else {}
+        states: Sequence[Tensor] = model(pixel_values=pixels, output_hidden_states=True, **extra).hidden_states
+        return torch.cat([model.layernorm(state)[:, 0] for state in states[-blocks:]], dim=1)
+
+    return describe
+
+
+def _pretrained(kind: Any, folder: Path, device: torch.device, **settings: Any) -> Any:
+    try:
+        with _quiet():
+            model, report = kind.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **settings
+            )
+    except Exception as error:
+        raise BadInput(f"{folder} cannot be loaded as {kind.__name__} ({_first_line(error)})") from error
+    missing = sorted([*report["missing_keys"], *(str(m) for m in report["mismatched_keys"])])
+    if missing:
+        raise BadInput(f"{folder}/model.safetensors lacks {missing[0]}, so the network would be random there")
+    return model.eval().requires_grad_(False).to(device)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Transformers' progress bars and reports off: what matters of them becomes an error here."""
+    from transformers.utils import logging as library
+
+    verbosity, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity(logging.CRITICAL)
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.set_verbosity(verbosity)
+        if bars:
+            library.enable_progress_bar()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} is missing; give a folder written by transformers' save_pretrained") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is not readable JSON; export the network again") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} is not a JSON object; export the network again")
+    return content
+
+
+def _preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
+    """The folder's `preprocessor_config.json`; without one, what the network was published with."""
+    default = _published(config)
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return default
+    found = _json(path)
+    try:
+        crop = _sides(found["crop_size"]) if found.get("do_center_crop") and "crop_size" in found else None
+        return Preprocessing(
+            resize=_resize(found["size"], config) if found.get("do_resize", True) and "size" in found else None,
+            crop=(crop, crop) if isinstance(crop, int) else crop,
+            filter=FILTERS[found["resample"]] if "resample" in found else default.filter,
+            mean=tuple(found["image_mean"]) if found.get("do_normalize", True) else (0.0, 0.0, 0.0),
+            deviation=tuple(found["image_std"]) if found.get("do_normalize", True) else (1.0, 1.0, 1.0),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} asks for a preprocessing that is not known here ({error}); pass your own") from error
+
+
+def _published(config: dict[str, Any]) -> Preprocessing:
+    kind = config["model_type"]
+    side = int(config.get("vision_config", config).get("image_size", 224))
+    if kind.startswith("clip"):
+        return Preprocessing(resize=side, crop=(side, side), mean=CLIP[0], deviation=CLIP[1])
+    if kind == "dinov2" and side == 518:
+        side = 224  # trained at 518, published for use at 224
+    return Preprocessing(resize=side * 256 // 224, crop=(side, side), mean=IMAGENET[0], deviation=IMAGENET[1])
+
+
+def _resize(size: Any, config: dict[str, Any]) -> int | tuple[int, int]:
+    """A bare number is the shorter side for CLIP, and both sides for a ViT: so their processors read it."""
+    if isinstance(size, dict) and "shortest_edge" in size:
+        return int(size["shortest_edge"])
+    sides = _sides(size)
+    return (sides, sides) if isinstance(sides, int) and config["model_type"] == "vit" else sides
+
+
+def _sides(size: Any) -> int | tuple[int, int]:
+    if isinstance(size, dict):
+        return int(size["height"]), int(size["width"])
+    return int(size)
