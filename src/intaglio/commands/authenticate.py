@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import tyro
 
-from intaglio.commands.console import command_line, quiet, say, table
+from intaglio.commands.console import command_line, say, shown, table
 from intaglio.methods import VERBS
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Authenticate(Generic[M]):
         return Run.open(
             self.runs, "authenticate", self._method.name, {**asdict(self.method), **own}, inputs,  # type: ignore[call-overload]
             seed=getattr(self.method, "seed", None), device=self.device, command=command_line(),
-            progress="none" if quiet() else "auto",
+            progress=shown(),
         )  # fmt: skip
 
     def _examine(

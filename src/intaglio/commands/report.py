@@ -23,9 +23,7 @@ class Report:
 
     def __call__(self) -> None:
         if not (self.run / "run.json").is_file():
-            raise BadInput(
-                f"{self.run} is not a run: it has no run.json; `intaglio runs` lists those there are"
-            )
+            raise BadInput(f"{self.run} is not a run: it has no run.json; `intaglio runs` lists those there are")
         from intaglio.report import write_report
 
         written = write_report(self.run)

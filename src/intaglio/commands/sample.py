@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import intaglio
-from intaglio.commands.console import note, quiet, say
+from intaglio.commands.console import note, say, shown
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Sample:
         model = self._loaded()
         batches = sample_batches(
             model, prompts, seeds, sampler=self.sampler, steps=self.steps, guidance_scale=self.guidance,
-            negative=self.negative, batch=self.batch, run=Run.none(progress="none" if quiet() else "auto"),
+            negative=self.negative, batch=self.batch, run=Run.none(progress=shown()),
         )  # fmt: skip
         written = 0
         for pixels in batches:
