@@ -8,9 +8,13 @@ from importlib import metadata
 import pytest
 
 import intaglio.report
+import tiny
 from intaglio.cli import main
 from intaglio.commands import dispatch, doctor
+from intaglio.errors import IntaglioError
 from intaglio.methods import Method, Verb
+from intaglio.models import testbed
+from intaglio.models.loading import load_model
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,22 @@ def test_doctor_tells_of_the_machine_without_the_testbed(monkeypatch, capsys):
     assert err == ""
     assert {"intaglio", "python", "platform", "processor", "memory", "disk", "torch", "testbed"} <= rows.keys()
     assert "GiB" in rows["memory"]
+
+
+def test_doctor_draws_a_picture_twice_with_the_testbed_and_names_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(testbed, "base_path", lambda: tiny.sd_folder(tmp_path / "model"))
+    rows = dict([*doctor.testbed(), *doctor.drawing()])
+    assert rows["testbed"].startswith(f"model {load_model(tmp_path / 'model').fingerprint[:16]}")
+    assert rows["self-check"].startswith("drawn twice alike in ")
+
+
+def test_doctor_says_that_the_testbed_is_missing(monkeypatch):
+    def missing():
+        raise IntaglioError("it is not there; install it")
+
+    monkeypatch.setattr(testbed, "base_path", missing)
+    assert dict(doctor.testbed()) == {"testbed": "MISSING: it is not there; install it"}
+    assert list(doctor.drawing()) == []
 
 
 def test_packages_tell_which_groups_are_whole(monkeypatch):
