@@ -107,10 +107,9 @@ def test_a_batch_may_hold_one_picture_twice(base, suspect):
 def test_the_gap_grows_for_a_suspect_that_was_trained_on_the_picture(prediction):
     base, images = model(3, prediction), pictures(2, 4)
     suspect = overfitted(base, images, "cat", 40)
-    found = call(CGIDM(steps=10, step_rms=0.1, samples_per_step=4), suspect, base, images)
-    assert found.signals["gap_final"].mean() > found.signals["gap_initial"].mean()
-    trace = torch.tensor(found.diagnostics["gap_trace"])
-    assert trace[:, -3:].mean() > trace[:, :3].mean()
+    # The gap is compared at the same noises before and after; from step to step it mostly shows the timestep drawn.
+    found = call(CGIDM(steps=10, step_rms=0.03, samples_per_step=4, gap_samples=32), suspect, base, images)
+    assert (found.signals["gap_final"] > found.signals["gap_initial"]).all()
 
 
 @pytest.mark.parametrize(
