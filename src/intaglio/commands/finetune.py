@@ -15,10 +15,13 @@ from intaglio.methods import VERBS
 if TYPE_CHECKING:
     from intaglio.adapt.data import TrainingSet
     from intaglio.adapt.plan import Plan
+    from intaglio.images import ImageSet
     from intaglio.models.diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
+KEPT = 100
+"""Pictures of the data that a run keeps as the model sees them, for its report."""
 SHOWN = ("sample_prompt", "sample_count", "sample_steps", "sample_guidance")
 """What to watch that shows in the result, by its sample pictures; the rest never makes it another run."""
 
@@ -74,7 +77,9 @@ class FineTune(Watch, Inputs, Generic[M]):
             if run.status != "done":
                 for warning in _warnings(known):
                     run.warn(warning)
-                note(str(self._plan(base, known)))
+                plan = self._plan(base, known)
+                note(str(plan))
+                _keep(run, plan, known.images)
                 self._tune(base, known, run)
             run.drop_state(STATE)
             say(str((run.folder or Path()) / run.summary["weights"]))
@@ -175,6 +180,12 @@ def _testbed() -> Path:
     from intaglio.models.testbed import base_path
 
     return base_path()
+
+
+def _keep(run: "Run", plan: "Plan", images: "ImageSet") -> None:
+    run.record("plan", "plan", asdict(plan))
+    for name, picture in zip(images.names[:KEPT], images.pixels, strict=False):
+        run.save_image(f"data/{name}", picture)
 
 
 def _warnings(known: "TrainingSet") -> list[str]:

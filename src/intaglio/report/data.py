@@ -10,7 +10,8 @@
                "p_value": float or null, "called": bool or null, "truth": bool or null, "signals": {name: float},
                "images": {"original" | "partial" | "recovered": path relative to the run folder}}
 
-as `intaglio.audit.examination` writes it; `Threshold`, `RankTest` and `Separation` are the fields of the classes of `intaglio.metrics`.
+as `intaglio.audit.examination` writes it; `Threshold`, `RankTest` and `Separation` are the fields of the classes of
+`intaglio.metrics`.
 """
 
 import json

@@ -70,17 +70,21 @@ def shrunk(image: Image.Image, share: int) -> tuple[bytes, str, tuple[int, int]]
         data = encoded(image, "PNG", optimize=True)
         if len(data) <= share:
             return data, "png", image.size
-    data, size = b"", image.size
+    best, limit = (b"", "webp", image.size), max(image.size)
     for side in SIDES:
-        if side > max(image.size) and side != SIDES[-1]:
+        if side > limit and side != SIDES[-1]:
             continue
         small = image.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         for quality in QUALITIES:
-            data, size = encoded(small, "WEBP", quality=quality, method=4), small.size
-            if len(data) <= share:
-                return data, "webp", size
-    return data, "webp", size
+            best = encoded(small, "WEBP", quality=quality, method=2), "webp", small.size
+            if len(best[0]) <= share:
+                return best
+            if len(best[0]) > 2 * share:
+                # Bytes go about with the area: skip the sizes that cannot fit either.
+                limit = int(side * (1.5 * share / len(best[0])) ** 0.5)
+                break
+    return best
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
