@@ -1,6 +1,6 @@
 """Ship the trained base: its folder in the package, a sample grid, the held-out loss curve and the card.
 
-    python recipes/emoji64/card.py --train FOLDER --data FOLDER --out src/intaglio/testbed/emoji64
+python recipes/emoji64/card.py --train FOLDER --data FOLDER --out src/intaglio/testbed/emoji64
 """
 
 import argparse
@@ -55,7 +55,10 @@ The few-shot sets beside this folder are from Noto Emoji (c) Google, Apache-2.0,
 
 
 def grid(pictures: torch.Tensor, columns: int, path: Path, scale: int = 2) -> None:
-    rows = [np.concatenate(list(row), 1) for row in to_uint8(pictures).permute(0, 2, 3, 1).numpy().reshape(-1, columns, 64, 64, 3)]
+    rows = [
+        np.concatenate(list(row), 1)
+        for row in to_uint8(pictures).permute(0, 2, 3, 1).numpy().reshape(-1, columns, 64, 64, 3)
+    ]
     sheet = Image.fromarray(np.concatenate(rows, 0))
     sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(path, optimize=True)
 

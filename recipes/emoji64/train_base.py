@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import Checkpoint, Log, batch_at, generator_at, pictures
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from common import Checkpoint, Log, batch_at, generator_at, pictures
 
 LENGTH = 32
 """Tokens a caption, start and end included."""

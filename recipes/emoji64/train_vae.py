@@ -10,9 +10,10 @@ import argparse
 from pathlib import Path
 
 import torch
-from common import Checkpoint, Log, batch_at, generator_at, pictures
 from diffusers import AutoencoderKL
 from torch.nn.functional import l1_loss, mse_loss
+
+from common import Checkpoint, Log, batch_at, generator_at, pictures
 
 
 def build() -> AutoencoderKL:

@@ -41,7 +41,9 @@ VERBS: dict[str, Verb] = {
             "pia": Method("intaglio.audit.pia:PIA", "proximal initialisation: error on the model's own noise estimate"),
         },
     ),
-    "sample": Verb("intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings", {}),
+    "sample": Verb(
+        "intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings", {}
+    ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end", {}),
     "bench": Verb(
         "intaglio.commands.bench:Bench",
