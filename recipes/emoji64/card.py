@@ -39,7 +39,7 @@ exists so that methods for generative models can be run and tested anywhere; it 
 | training | {steps} steps of 32 pictures, AdamW, peak rate 5e-4, cosine; exponential mean of the weights |
 | data | 6,711 of 6,967 pictures of three artists; 256 kept back for the curve below |
 | noise | 1000 steps, scaled-linear 0.00085 to 0.012, noise prediction |
-| autoencoder | PSNR {psnr_base:.1f} dB on its artists, {psnr_heldout:.1f} dB on the held-out artist (mean over pictures) |
+| autoencoder | PSNR {psnr_base:.1f} dB on its artists, {psnr_heldout:.1f} dB on the held-out artist |
 | held-out loss | {heldout:.4f} (mean squared error of the noise, fixed timesteps) |
 
 Captions read "NAME, ARTIST style" with `twemoji`, `fluent` or `openmoji`; classifier-free guidance around 4.

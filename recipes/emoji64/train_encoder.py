@@ -13,6 +13,7 @@ apart. `--evaluate` measures on the held-out artist what the model card says, be
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def train(args: argparse.Namespace) -> None:
     data = pictures(args.data / "base.npz")
     log = Log(args.out / "encoder.jsonl", every=25)
 
-    for step in range(first, args.steps):
+    for step in range(first, min(args.steps, args.stop)):
         for group in optimizer.param_groups:
             group["lr"] = args.rate * rate(step, args.steps)
         source = generator_at(step, args.seed)
@@ -82,6 +83,9 @@ def train(args: argparse.Namespace) -> None:
         if (step + 1) % 50 == 0:
             checkpoint.save(step + 1, {"encoder": encoder}, optimizer)
 
+    if args.stop < args.steps:
+        checkpoint.save(max(first, args.stop), {"encoder": encoder}, optimizer)
+        return
     encoder.eval()
     card = {"steps": str(args.steps), "batch": str(args.batch), "seed": str(args.seed), "licence": "Apache-2.0"}
     save_encoder(encoder, args.out / "encoder.safetensors", card)
@@ -172,6 +176,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=120, help="pictures that --evaluate asks about")
     parser.add_argument("--json", action="store_true", help="print --evaluate's numbers as JSON")
     parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--stop", type=int, default=sys.maxsize, help="leave off at this step, to be resumed")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--temperature", type=float, default=0.07)

@@ -109,7 +109,7 @@ def test_a_lost_audit_is_made_again(small, whole, tmp_path):
     [
         ("intaglio.models.testbed", "save_png", 9),
         ("intaglio.adapt.training", "accumulate", 3),
-        ("intaglio.audit.cgi_dm", "advance", 5),
+        ("intaglio.audit.cgi_dm", "advance", 2),
         ("intaglio.report.render", "atomic_write", 2),
     ],
 )
