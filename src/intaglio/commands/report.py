@@ -1,6 +1,5 @@
 """`intaglio report RUN`: a run as one HTML file."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -26,8 +25,4 @@ class Report:
             raise BadInput(f"{self.run} is not a run: it has no run.json; `intaglio runs` lists those there are")
         from intaglio.report import write_report
 
-        written = write_report(self.run)
-        if self.out is not None:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            written = Path(shutil.copyfile(written, self.out))
-        say(str(written))
+        say(str(write_report(self.run, self.out)))
