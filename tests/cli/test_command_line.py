@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from intaglio import cli
 from intaglio.commands import console, dispatch, parsing
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.methods import VERBS
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +141,7 @@ def test_the_words_of_a_command_make_it_again(steps, prompt, exact, betas, limit
     settings = toy.Toy(steps, "right", exact, betas, limit)
     command = toy.Play(Path("x").absolute(), settings, prompt, Path("y").absolute())
     words = list(parsing.to_words(command))
-    assert parsing.read_command("toy:Play", "toy:Toy", words, "toy", None) == command
+    assert parsing.read_command("toy:Play", "toy:Toy", words, ["toy"]) == command
 
 
 def test_words_say_what_differs_and_where_from_any_folder():
@@ -198,3 +199,23 @@ def test_debug_lets_the_traceback_through():
 @pytest.mark.parametrize("word", ["--quiet", "--debug"])
 def test_common_flags_alone_show_the_table(outcome, word):
     assert outcome(word) == outcome("--help")
+
+
+def test_preset_reference_is_the_published_procedure_and_flags_win():
+    from intaglio.audit.cgi_dm import CGIDM
+
+    place = ["authenticate", "cgi-dm"]
+    verb = VERBS["authenticate"]
+    needed = ["--suspect", "s", "--images", "i", "--controls", "c"]
+    preset = parsing.preset_file(place, "reference")
+    made = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--seed", "3"], place, preset)
+    assert made.method == CGIDM.reference(seed=3)
+    fewer = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--steps", "5"], place, preset)
+    assert fewer.method == CGIDM.reference(steps=5)
+
+
+def test_an_unknown_preset_names_those_there_are():
+    with pytest.raises(BadInput, match="no preset 'refrence'; did you mean reference"):
+        parsing.preset_file(["authenticate", "cgi-dm"], "refrence")
+    with pytest.raises(BadInput, match="it has none"):
+        parsing.preset_file(["authenticate", "pia"], "reference")

@@ -1,5 +1,7 @@
 """A verb and a method are looked up in one table, and one dataclass is made of the rest of the words."""
 
+from pathlib import Path
+
 import intaglio
 from intaglio.commands.console import invoked, say, table
 from intaglio.errors import BadInput
@@ -20,7 +22,7 @@ def run(words: list[str]) -> int:
     from intaglio.commands import parsing
 
     quiet = parsing.take_flag(words, "--quiet")
-    config = parsing.take_option(words, "--config")
+    config, preset = parsing.take_option(words, "--config"), parsing.take_option(words, "--preset")
     if not words:
         return run(["--help"])
     name, *rest = words
@@ -35,7 +37,8 @@ def run(words: list[str]) -> int:
             raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
         method, place, rest = verb.methods[rest[0]].target, [name, rest[0]], rest[1:]
     try:
-        command = parsing.read_command(verb.command, method, rest, f"intaglio {' '.join(place)}", config)
+        files = (parsing.preset_file(place, preset) if preset else None, Path(config) if config else None)
+        command = parsing.read_command(verb.command, method, rest, place, *files)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     except ValueError as error:

@@ -13,6 +13,8 @@ import tyro
 from intaglio.commands.settings import default_of, load, settings_of
 from intaglio.errors import BadInput
 
+PRESETS = Path(__file__).parents[1] / "presets"
+"""TOML files named VERB-METHOD-PRESET: settings that go by a name, such as the published ones of a paper."""
 COMMON = "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --debug."
 
 
@@ -46,22 +48,41 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"there is: {', '.join(known)}"
 
 
-def read_command(target: str, method: str | None, words: Sequence[str], prog: str, config: str | None) -> Any:
+def presets(place: Sequence[str]) -> dict[str, Path]:
+    """The presets of a verb and its method, by name."""
+    lead = "-".join(place) + "-"
+    return {path.stem.removeprefix(lead): path for path in sorted(PRESETS.glob(f"{lead}*.toml"))}
+
+
+def preset_file(place: Sequence[str], name: str) -> Path:
+    """The file of one preset. Raises `BadInput` for a name that there is not."""
+    known = presets(place)
+    if name not in known:
+        what = nearest(name, known) if known else "it has none"
+        raise BadInput(f"{' '.join(place)} has no preset {name!r}; {what}")
+    return known[name]
+
+
+def read_command(
+    target: str, method: str | None, words: Sequence[str], place: Sequence[str], *configs: Path | None
+) -> Any:
     """The command's dataclass, filled from the words; `--help` and usage errors end in SystemExit, as tyro does.
 
     Args:
         target: `module:Class` of the command.
         method: `module:Class` of the method, for a command that is generic over one.
         words: flags and values, without `--config`.
-        prog: what stands before the flags, for the help text.
-        config: a TOML file of defaults.
+        place: verb and method as they stand before the flags.
+        configs: TOML files of defaults; later ones win.
     """
     command = load(target)
     twin = settings_of(method) if method else None
     kind = command[twin] if twin else command
-    leading = config_words(Path(config), command, twin) if config else []
-    description = f"{inspect.getdoc(command)}\n\n{COMMON}"
-    parsed = tyro.cli(kind, prog=prog, description=description, args=[*leading, *words])
+    leading = [word for path in configs if path for word in config_words(path, command, twin)]
+    named = [f"--preset {name}" for name in presets(place)]
+    common = [COMMON, *([f"Settings that go by a name: {', '.join(named)}."] if named else [])]
+    description = f"{inspect.getdoc(command)}\n\n{' '.join(common)}"
+    parsed = tyro.cli(kind, prog=" ".join(["intaglio", *place]), description=description, args=[*leading, *words])
     if method is None:
         return parsed
     return dataclasses.replace(parsed, method=load(method)(**_values(parsed.method)))
