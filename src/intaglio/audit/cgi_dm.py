@@ -42,9 +42,10 @@ class CGIDM(Authenticator):
     The defaults are a faster estimate of the same ascent: both models see the same noise, so that what their errors
     share cancels; each step averages several timesteps, one from each of as many equal bins, and is longer; only d
     collects gradients, and pictures are normalised, projected and seeded one by one, so that they can share batches.
-    `CGIDM.reference()`, on the command line `--preset reference`, is the published procedure. Differences from the authors' code that remain in both: the
-    gradient is normalised for each picture (their batches hold one), the schedule is float64 (theirs half
-    precision), and the clip of u0 + d to 100 standard deviations, out of the ball's reach, is left out.
+    `CGIDM.reference()`, on the command line `--preset reference`, is the published procedure. Differences from the
+    authors' code that remain in both: the gradient is normalised for each picture (their batches hold one), the
+    schedule is float64 (theirs half precision), and the clip of u0 + d to 100 standard deviations, out of the ball's
+    reach, is left out.
 
     Source: arXiv 2403.11162 (CVPR 2024).
     """
