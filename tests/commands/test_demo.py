@@ -69,7 +69,7 @@ def test_it_ends_with_two_reports_and_says_how_often_it_was_right(whole):
     assert "Tuned on 2 pictures under the prompt “sks style”" in (tuned / "report.html").read_text()
     text = (audit / "report.html").read_text()
     assert text.count("It was in the fine-tuning set") == text.count("It was not in the fine-tuning set") == 2
-    assert "of 4 questioned" in text
+    assert "of 2 questioned" in text
 
 
 def test_its_runs_are_those_of_the_commands_it_names(whole):

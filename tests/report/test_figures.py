@@ -45,7 +45,7 @@ def test_ticks_are_round_and_inside(low, width):
 
 def test_ticks_known_cases():
     assert nice_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert nice_ticks(0.34, 0.87) == [0.4, 0.6, 0.8]
+    assert nice_ticks(0.34, 0.87) == [0.4, 0.5, 0.6, 0.7, 0.8]
     assert log_ticks(1e-4, 1) == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1])
     assert log_ticks(0.05, 1) == pytest.approx([0.05, 0.1, 0.2, 0.5, 1])
 

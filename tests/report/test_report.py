@@ -75,9 +75,10 @@ def test_links_reach_the_originals(audited):
 
 def test_headline_and_truth_count_what_the_verdict_holds(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
-    called = [p for p in verdict["questioned"] if p["called"]]
+    called = [p for p in verdict["questioned"] if p["called"] and p["truth"]]
     words = words_of(page_of(audited))
-    assert f"{len(called)} of 8 questioned" in words
+    assert f"{len(called)} of 4 questioned" in words, "those known not to be in the set are not asked about"
+    assert "4 pictures, and 4 pictures known not to be in the set" in words
     assert "at a false-positive rate of 5%" in words
     assert "25 controls" in words
     right = sum(p["called"] == p["truth"] for p in verdict["questioned"])
@@ -97,6 +98,15 @@ def test_the_best_controls_are_shown_as_the_questioned_are(audited):
     section = page_of(audited).split('id="controls"')[1].split("</section>")[0]
     assert re.findall(r"<h3>([^<]+)</h3>", section) == best
     assert section.count("<img") == 12
+    above = [p for p in verdict["controls"] if p["score"] > verdict["threshold"]["value"]]
+    assert len(above) == verdict["threshold"]["observed"] > 0 or not above
+    assert section.count("control, above the threshold") == min(4, len(above))
+
+
+def test_a_combined_score_says_of_what(audited):
+    verdict = json.loads((audited / "verdict.json").read_text())
+    (audited / "verdict.json").write_text(json.dumps(verdict | {"weights": {"score": 0.6, "loss-gap": 0.4}}))
+    assert "combined: cgi-dm score 60%, loss-gap 40%" in words_of(page_of(audited))
 
 
 def test_too_few_controls_give_no_verdict(tmp_path):
@@ -119,6 +129,7 @@ def test_without_labels_there_is_no_roc_and_no_truth(tmp_path):
     assert 'id="roc"' not in text
     assert "was in the" not in text
     assert "truth is known" not in text
+    assert "of 6 questioned" in text
 
 
 def test_what_it_does_not_prove_is_always_there(audited):
@@ -189,7 +200,8 @@ def test_a_finetune_shows_curve_samples_data_and_plan(tmp_path):
     assert "over 60 steps" in words
     assert "loss (train)" in words
     assert "lr (train)" not in words, "a constant is no curve"
-    assert "0.21" not in words, "seconds are volatile"
+    assert "0.2 s" in text
+    assert "0.2 s" not in words, "seconds are volatile"
     assert text.count("<img") == 5 + 2 + 1
 
 

@@ -139,7 +139,8 @@ def spoken(words: list[str]) -> list[str]:
     if code:
         raise IntaglioError(f"`intaglio {shlex.join(words)}` ended with exit code {code}; run it alone to see why")
     lines = result.getvalue().splitlines()
-    note("\n".join(lines[:-1]))
+    if lines[:-1]:
+        note("\n".join(lines[:-1]))
     return lines
 
 

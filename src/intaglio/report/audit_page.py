@@ -43,7 +43,7 @@ def audit_page(run: RunData, audit: Audit, page_folder: Path) -> AuditPage:
         warnings=run.warnings,
         how_to_read=words.how_to_read(audit, with_pictures="recovered" in kinds),
         questioned=[maker.card(j) for j in shown],
-        rest=[_listed(j) for j in questioned[CARDS:]],
+        rest=[_listed(j, audit.threshold.value) for j in questioned[CARDS:]],
         unshown=words.unshown(len(questioned), CARDS),
         controls=[maker.card(j) for j in controls],
         controls_text=words.controls_text(audit, len(controls)),
@@ -76,7 +76,7 @@ class _CardMaker:
 
     def card(self, judged: Judged) -> Card:
         truth, wrong = words.truth(judged)
-        listed = _listed(judged)
+        listed = _listed(judged, self.audit.threshold.value)
         return Card(
             name=judged.name,
             css=listed.css,
@@ -104,13 +104,13 @@ class _CardMaker:
         return place_in_nulls(judged.score, self.nulls, self.audit.threshold.value, css(judged), self.span)
 
 
-def _listed(judged: Judged) -> Card:
-    badge = words.badge(judged)
+def _listed(judged: Judged, threshold: float | None) -> Card:
+    badge = words.badge(judged, threshold is not None and judged.score > threshold)
     return Card(judged.name, css(judged), badge, (), (), decimal(judged.score, 3), decimal(judged.p_value, 2))
 
 
 def _keys(audit: Audit) -> list[Key]:
-    total, limit = len(audit.questioned), audit.threshold
+    total, limit = len(audit.asked), audit.threshold
     keys = [Key("Called “in the fine-tuning set”", f"{audit.called} of {total}", words.expected_by_chance(audit))]
     if limit.enough:
         rate = f"{interval_text(limit.interval)} at this threshold; {count(limit.controls, 'control')}"
@@ -147,9 +147,7 @@ def _strips(audit: Audit, width: int, classes: str) -> Markup:
 
 
 def _p_values(audit: Audit) -> Markup:
-    dots = [
-        Dot(j.p_value, j.name, css(j)) for j in audit.questioned if j.p_value is not None and math.isfinite(j.p_value)
-    ]
+    dots = [Dot(j.p_value, j.name, css(j)) for j in audit.asked if j.p_value is not None and math.isfinite(j.p_value)]
     return p_value_plot(dots, audit.threshold.asked_rate, audit.threshold.attainable_rate)
 
 

@@ -10,7 +10,7 @@ from intaglio.report.views import Row
 
 
 def headline(audit: Audit) -> str:
-    total, rate = len(audit.questioned), rate_text(audit.threshold.asked_rate)
+    total, rate = len(audit.asked), rate_text(audit.threshold.asked_rate)
     if not audit.threshold.enough:
         return (
             f"No verdict: {count(audit.threshold.controls, 'control')} cannot support a false-positive rate of {rate}"
@@ -48,7 +48,7 @@ def one_in(rate: float | int) -> str:
 def expected_by_chance(audit: Audit) -> str:
     if not audit.threshold.enough:
         return "no picture can be called"
-    expected = audit.threshold.asked_rate * len(audit.questioned)
+    expected = audit.threshold.asked_rate * len(audit.asked)
     return f"about {decimal(expected, 2)} would be called if none had been used"
 
 
@@ -66,24 +66,27 @@ def loud(audit: Audit) -> list[str]:
 
 
 def how_to_read(audit: Audit, with_pictures: bool) -> str:
+    first = "Sorted by score. "
+    if len(audit.asked) < len(audit.questioned):
+        first = "Sorted by score, among pictures known not to be in the set, which measure the audit itself. "
     if not with_pictures:
-        return (
-            "Sorted by score. This method compares how well the two models denoise each picture; it recovers no "
+        return first + (
+            "This method compares how well the two models denoise each picture; it recovers no "
             "picture, so that only the score speaks. The small scale shows where it stands among the controls."
         )
-    return (
-        "Sorted by score. Half of each picture is removed in small squares and refilled by what the suspect knows "
+    return first + (
+        "Half of each picture is removed in small squares and refilled by what the suspect knows "
         "and its base does not. If the suspect saw the picture, the refill comes close to it. Mind that the other "
         "half is the original itself: compare with the controls below before believing your eyes. The small scale "
         "shows where the score stands among the controls."
     )
 
 
-def badge(judged: Judged) -> str:
+def badge(judged: Judged, above: bool) -> str:
     if math.isnan(judged.score):
         return "no score"
     if judged.control:
-        return "control, above the threshold" if judged.called else "control"
+        return "control, above the threshold" if above else "control"
     if judged.called is None:
         return "no verdict"
     return "in the set" if judged.called else "not called"
@@ -180,7 +183,7 @@ def threat(run: RunData, audit: Audit) -> list[Row]:
         Row("its base", _model(run, "base"), place=_place(run, "base")),
         Row("access", "the weights of both; it does not work through an interface that only returns pictures"),
         Row("prompt", f"“{audit.prompt}”" if audit.prompt else "the empty prompt"),
-        Row("questioned pictures", count(len(audit.questioned), "picture")),
+        Row("questioned pictures", _questioned(audit)),
         Row(
             "controls",
             f"{count(len(audit.controls), 'picture')} that cannot have been in the set, by the auditor’s word",
@@ -196,8 +199,15 @@ def score_made_of(audit: Audit) -> str:
     """The score's name, and of which signals it was combined."""
     if len(audit.weights) < 2:
         return audit.score_name
-    shares = ", ".join(f"{name} {rate_text(share)}" for name, share in audit.weights.items())
-    return f"{audit.score_name}, combined of {shares}; the weights were set from the controls alone"
+    named = {f"{audit.method} score" if name == "score" else name: share for name, share in audit.weights.items()}
+    shares = ", ".join(f"{name} {rate_text(share)}" for name, share in named.items())
+    return f"combined: {shares}; weighed by how these go together among the controls"
+
+
+def _questioned(audit: Audit) -> str:
+    others = len(audit.questioned) - len(audit.asked)
+    known = f", and {count(others, 'picture')} known not to be in the set, to measure the audit" if others else ""
+    return count(len(audit.asked), "picture") + known
 
 
 def _input(run: RunData, name: str) -> dict:

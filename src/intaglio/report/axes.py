@@ -50,7 +50,7 @@ def nice_ticks(low: Real, high: Real, count: int = 5) -> list[Real]:
         return [low]
     raw = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next((m * power for m in (1, 2, 5) if m * power >= raw * 0.999), 10 * power)
+    step = next((m * power for m in (1, 2, 5) if m * power >= raw * 0.75), 10 * power)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(k * step, 12) for k in range(first, last + 1)]
 

@@ -111,8 +111,14 @@ class Audit:
     """Share of each signal in the score, where several were combined."""
 
     @property
+    def asked(self) -> list[Judged]:
+        """The questioned pictures proper, without those that are known not to be in the set and measure the audit."""
+        return [j for j in self.questioned if j.truth is not False]
+
+    @property
     def called(self) -> int:
-        return sum(j.called is True for j in self.questioned)
+        """How many of those asked about are called."""
+        return sum(j.called is True for j in self.asked)
 
     @property
     def right(self) -> Right | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intaglio.report.common import count, flattened, is_place, plain, row, title
+from intaglio.report.common import count, duration, flattened, is_place, plain, row, title
 from intaglio.report.data import RunData
 from intaglio.report.figures import curve_plot
 from intaglio.report.pictures import Album
@@ -22,7 +22,8 @@ TIMES = ("second", "step_s", "bytes")
 def finetune_page(run: RunData, page_folder: Path) -> RunPage:
     """The page of a `finetune` run."""
     samples = {_sample_caption(name): path for name, path in run.pictures.items() if SAMPLES.fullmatch(name)}
-    samples |= {f"at the end, {path.stem}": path for path in sorted((run.folder / "samples").glob("*.png"))}
+    if _sample_caption(f"samples-{run.summary.get('steps', 0):06d}") not in samples:
+        samples |= {f"at the end, {path.stem}": path for path in sorted((run.folder / "samples").glob("*.png"))}
     data = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("data/")}
     classes = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("class/")}
     shown = [dict(list(group.items())[:PICTURES]) for group in (samples, data, classes)]
@@ -73,9 +74,21 @@ def result_rows(values: Mapping[str, Any]) -> list[Row]:
     """Rows of a nested mapping; durations and amounts of memory are volatile."""
     rows = []
     for name, value in flattened(values):
-        made = row(name, value)
-        rows.append(Row(made.name, made.value, volatile=volatile(name), place=made.place))
+        label, shown = readable(name, value)
+        made = row(label, shown)
+        rows.append(Row(label, made.value, volatile=volatile(name), place=made.place))
     return rows
+
+
+def readable(name: str, value: Any) -> tuple[str, Any]:
+    """A stored name and value as a reader takes them: no underscores, megabytes, seconds with their unit."""
+    if _is_number(value) and name.endswith("_bytes"):
+        return name.removesuffix("_bytes").replace("_", " "), f"{value / 1e6:.3g} MB"
+    if _is_number(value) and name.endswith("_s"):
+        return name.removesuffix("_s").replace("_", " "), duration(value)
+    if _is_number(value) and name.rsplit(".", 1)[-1] == "seconds":
+        return name.replace("_", " "), duration(value)
+    return name.replace("_", " "), f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def volatile(name: str) -> bool:
