@@ -31,6 +31,8 @@ OTHER_HANDS = 20
 WIDE = 200
 TWIN = 0.30
 """Pixel distance below which two pictures are twins; found by looking at pairs on both sides of it."""
+SAME = 0.05
+"""Below this they are one drawing, perhaps mirrored: whoever trained on one has trained on the other."""
 
 SUBJECTS = {
     "mammals": ["animal-mammal"],
@@ -157,6 +159,7 @@ def nearest(artist: Pictures, members: list[int], used: list[int], kinds: list[s
     gap = artist.distance[pairs].copy()
     gap[artist.same_subject[pairs]] *= 0.1  # before whatever happens to have the same colours
     gap[:, [artist.kind[i] not in kinds for i in free]] += 10
+    gap[:, (artist.distance[pairs] < SAME).any(0)] = np.inf  # not apart from the members at all
     found = []
     for _ in members:
         row, column = divmod(int(gap.argmin()), len(free))

@@ -25,7 +25,7 @@ from augment import STRONG, WEAK, augmented, blurred, through_latents
 from common import Checkpoint, Log, batch_at, generator_at, pictures
 from intaglio.metrics.encoder import EMBEDDED, Encoder, save_encoder
 from intaglio.metrics.similarity import load_similarity
-from sets import Pictures, distances
+from sets import SAME, Pictures, distances
 
 RUN = 4
 """Neighbours taken together into a batch."""
@@ -106,15 +106,17 @@ def degraded(pixels: Tensor, seed: int) -> Tensor:
 
 
 def line_up(artist: Pictures, count: int, others: int = 37) -> Tensor:
-    """[count, others + 3] indices: a picture, the two of the artist most like it, and others at random."""
+    """[count, others + 3] indices: a picture, the two of the artist most like it, and others at random.
+
+    Drawings that the artist used twice, under two names or mirrored, are no other pictures and left out.
+    """
     queries = torch.arange(count) * (len(artist.name) // count)
     gap = distances(artist.pixels[queries], artist.pixels)
-    gap[torch.arange(count), queries] = torch.inf
+    gap[gap < SAME] = torch.inf
     twins = gap.topk(2, largest=False).indices
     source = torch.Generator().manual_seed(3)
-    offsets = torch.stack([torch.randperm(len(artist.name) - 1, generator=source)[:others] for _ in range(count)]) + 1
-    rest = (queries[:, None] + offsets) % len(artist.name)
-    return torch.cat([queries[:, None], twins, rest], dim=1)
+    chance = torch.rand(gap.shape, generator=source).masked_fill(gap.isinf(), -1).scatter(1, twins, -1)
+    return torch.cat([queries[:, None], twins, chance.topk(others).indices], dim=1)
 
 
 def rates(scores: Tensor) -> dict[str, float]:

@@ -24,6 +24,7 @@ def reopen(root):
 
 def work(root, tell, sleep):
     """A toy training, in a process of its own: each step halves a tensor and adds the step's number."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
     with reopen(root) as run:
         tell.send(0)
         tensors, meta = run.load_state("training") or ({"x": torch.zeros(50_000)}, {"step": 0})
