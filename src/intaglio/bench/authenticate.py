@@ -23,7 +23,7 @@ from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
-QUICK_SETS = 3
+QUICK_SETS, QUICK_CONTROLS = 3, 20
 COMBINED = (("cgi-dm", "score"), ("loss-gap", "score"))
 """(method, signal) of the verdict's score: what `intaglio authenticate cgi-dm` combines by default."""
 METHODS = {"cgi-dm": CGIDM, "loss-gap": LossGap, "pia": PIA}
@@ -40,7 +40,7 @@ class AuthenticateBench:
     """
 
     quick: bool = False
-    """Three sets in place of all, and few pictures for the published procedure; minutes in place of hours."""
+    """Three sets, half the controls, and few pictures for the published procedure; minutes in place of hours."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to use; none takes all (or three with --quick)."""
     reference_pictures: int | None = None
@@ -62,8 +62,8 @@ class AuthenticateBench:
         """Measure; the figures by name, and beside them the table of every method and set under `audits`."""
         base = load_model(self.model or testbed.base_path(), device=self.device)
         settings = {
-            "sets": self._sets(), "reference_pictures": self._reference_pictures(), "regimes": _regimes(),
-            "methods": {name: asdict(method(seed=self.seed)) for name, method in METHODS.items()},
+            "sets": self._sets(), "quick": self.quick, "reference_pictures": self._reference_pictures(),
+            "regimes": _regimes(), "methods": {name: asdict(method(seed=self.seed)) for name, method in METHODS.items()},
         }  # fmt: skip
         inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
         run = Run.open(
@@ -112,7 +112,7 @@ class AuthenticateBench:
     ) -> dict[str, Any]:
         """Every method's signals of members, holdouts and controls, and the seconds each took."""
         members, holdouts = regime.questioned(name)
-        controls = testbed.few_shot(name).controls
+        controls = testbed.few_shot(name).controls[: QUICK_CONTROLS if self.quick else None]
         everyone = joined([members, holdouts, controls])
         cuts = np.cumsum([len(members), len(holdouts)])
         found: dict[str, Any] = {"regime": regime.name, "tuner": kind, "set": name, "seconds": {}, "signals": {}}

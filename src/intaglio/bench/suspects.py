@@ -65,10 +65,11 @@ PAPER = Regime(
 """The published dose: 50 steps of one picture for each of ten pictures; holdouts from the same draw as the members."""
 
 HARD = Regime(
-    name="hard", steps={"dreambooth": 100, "lora": 150}, batch=4,
-    learning_rate={"dreambooth": 5e-5, "lora": 1e-3}, rank=2, fillers=30, negatives="near",
+    name="hard", steps={"dreambooth": 50, "lora": 300}, batch=4,
+    learning_rate={"dreambooth": 2e-5, "lora": 1e-3}, rank=2, fillers=30, negatives="near",
 )  # fmt: skip
-"""Ten steps' worth a picture, forty pictures, rank 2, and the members' nearest relatives to tell them from."""
+"""Forty pictures, a tenth of the dose and a fifth of the rate (or rank 2), and the members' nearest relatives to tell
+them from."""
 
 
 def joined(parts: list[ImageSet], *, captions: bool = True) -> ImageSet:
