@@ -63,7 +63,8 @@ class AuthenticateBench:
         base = load_model(self.model or testbed.base_path(), device=self.device)
         settings = {
             "sets": self._sets(), "quick": self.quick, "reference_pictures": self._reference_pictures(),
-            "regimes": _regimes(), "methods": {name: asdict(method(seed=self.seed)) for name, method in METHODS.items()},
+            "regimes": _regimes(),
+            "methods": {name: asdict(method(seed=self.seed)) for name, method in METHODS.items()},
         }  # fmt: skip
         inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
         run = Run.open(
