@@ -27,7 +27,7 @@ class LossGap(Authenticator):
     """
 
     name: ClassVar[str] = "loss-gap"
-    signals: ClassVar[tuple[str, ...]] = ("suspect", "base")
+    signals: ClassVar[tuple[str, ...]] = ("suspect", "base", "relative")
 
     levels: int = 20
     """Timesteps, one from each of as many equal bins; from 1."""
@@ -62,7 +62,7 @@ class LossGap(Authenticator):
     ) -> Authentication:
         """Scores every picture; see `Authenticator`.
 
-        Signals: `suspect` and `base`, the errors of each model alone, negated.
+        Signals: `suspect` and `base`, the errors of each model alone, negated; `relative`, the gap over the base's.
         """
         warnings = check_inputs(suspect, base, images)
         check_timesteps(base, *self.timesteps)
@@ -70,11 +70,12 @@ class LossGap(Authenticator):
         with Contrast.of(suspect, base, prompt, micro_batch=self.micro_batch, precision=self.precision) as contrast:
             found = one_by_one(run, self.name, key, images, "loss gap", lambda one: self._errors(contrast, one))
         mine, theirs = found["suspect"], found["base"]
+        relative = (theirs - mine) / theirs
         return Authentication(
             method=self.name,
             names=images.names,
-            scores=(theirs - mine) / theirs if self.relative else theirs - mine,
-            signals={"suspect": -mine, "base": -theirs},
+            scores=relative if self.relative else theirs - mine,
+            signals={"suspect": -mine, "base": -theirs, "relative": relative},
             warnings=warnings,
         )
 

@@ -26,7 +26,6 @@ from intaglio.runs.run import Run
 QUICK_SETS, QUICK_CONTROLS = 3, 20
 COMBINED = (("cgi-dm", "score"), ("loss-gap", "score"))
 """(method, signal) of the verdict's score: what `intaglio authenticate cgi-dm` combines by default."""
-METHODS = {"cgi-dm": CGIDM, "loss-gap": LossGap, "pia": PIA}
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class AuthenticateBench:
         settings = {
             "sets": self._sets(), "quick": self.quick, "reference_pictures": self._reference_pictures(),
             "regimes": _regimes(),
-            "methods": {name: asdict(method(seed=self.seed)) for name, method in METHODS.items()},
+            "methods": {name: asdict(method) for name, method in self._methods().items()},
         }  # fmt: skip
         inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
         run = Run.open(
@@ -89,6 +88,9 @@ class AuthenticateBench:
             raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
         return self.sets or (known[:: len(known) // QUICK_SETS][:QUICK_SETS] if self.quick else known)
 
+    def _methods(self) -> dict[str, CGIDM | LossGap | PIA]:
+        return {"cgi-dm": CGIDM(seed=self.seed), "loss-gap": LossGap(seed=self.seed), "pia": PIA()}
+
     def _reference_pictures(self) -> int:
         return self.reference_pictures or (1 if self.quick else 10)
 
@@ -109,21 +111,21 @@ class AuthenticateBench:
                 progress.advance()
 
     def _audited(
-        self, suspect: LatentDiffusion, base: LatentDiffusion, regime: Regime, kind: Tuner, name: str
+        self, suspect: LatentDiffusion, base: LatentDiffusion, regime: Regime, kind: Tuner, subject: str
     ) -> dict[str, Any]:
         """Every method's signals of members, holdouts and controls, and the seconds each took."""
-        members, holdouts = regime.questioned(name)
-        controls = testbed.few_shot(name).controls[: QUICK_CONTROLS if self.quick else None]
+        members, holdouts = regime.questioned(subject)
+        controls = testbed.few_shot(subject).controls[: QUICK_CONTROLS if self.quick else None]
         everyone = joined([members, holdouts, controls])
         cuts = np.cumsum([len(members), len(holdouts)])
-        found: dict[str, Any] = {"regime": regime.name, "tuner": kind, "set": name, "seconds": {}, "signals": {}}
-        for method, made in METHODS.items():
+        found: dict[str, Any] = {"regime": regime.name, "tuner": kind, "set": subject, "seconds": {}, "signals": {}}
+        for name, method in self._methods().items():
             began = time.monotonic()
-            result = made(seed=self.seed)(suspect, base, everyone, prompt=PROMPT)
-            found["seconds"][method] = time.monotonic() - began
+            result = method(suspect, base, everyone, prompt=PROMPT)
+            found["seconds"][name] = time.monotonic() - began
             signals = {"score": result.scores, **result.signals}
             split = {k: [part.tolist() for part in np.split(v.numpy(), cuts)] for k, v in signals.items()}
-            found["signals"][method] = split
+            found["signals"][name] = split
         return found
 
     def _beside_reference(
