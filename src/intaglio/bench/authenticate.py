@@ -86,7 +86,7 @@ class AuthenticateBench:
         known = testbed.sets()
         if unknown := [name for name in self.sets if name not in known]:
             raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
-        return self.sets or (known[:: len(known) // QUICK_SETS][:QUICK_SETS] if self.quick else known)
+        return self.sets or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
 
     def _methods(self) -> dict[str, CGIDM | LossGap | PIA]:
         return {"cgi-dm": CGIDM(seed=self.seed), "loss-gap": LossGap(seed=self.seed), "pia": PIA()}

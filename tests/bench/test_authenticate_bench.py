@@ -1,0 +1,86 @@
+"""The audit bench end to end on a tiny model: what it measures, and that a stopped one goes on."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import tiny
+from intaglio.bench import authenticate, suspects
+from intaglio.bench.authenticate import AuthenticateBench
+from intaglio.errors import BadInput
+from intaglio.images import ImageSet
+from intaglio.models import testbed
+
+WANTED = {
+    "auc", "auc_low", "auc_high", "tpr_at_1pct_fpr", "auc_reference", "speedup_vs_reference", "auc_hard",
+    "auc_cgi_dm_hard", "auc_best_baseline_hard",
+}  # fmt: skip
+
+
+def some(seed: int, count: int) -> ImageSet:
+    generator = torch.Generator().manual_seed(seed)
+    return ImageSet.from_pixels(
+        torch.rand(count, 3, 16, 16, generator=generator), [f"{seed}-{i}" for i in range(count)]
+    )
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    def few_shot(name: str) -> testbed.FewShot:
+        first = 10 * ("one", "two").index(name)
+        return testbed.FewShot(*(some(first + part, 4 if part < 3 else 5) for part in range(5)))
+
+    monkeypatch.setattr(testbed, "sets", lambda: ("one", "two"))
+    monkeypatch.setattr(testbed, "few_shot", few_shot)
+    brief = {"steps": {"dreambooth": 2, "lora": 2}, "learning_rate": {"dreambooth": 1e-2, "lora": 1e-1}}
+    monkeypatch.setattr(authenticate, "PAPER", replace(suspects.PAPER, **brief))
+    monkeypatch.setattr(authenticate, "HARD", replace(suspects.HARD, fillers=3, **brief))
+    short = authenticate.CGIDM(steps=2, gap_samples=2)
+    monkeypatch.setattr(authenticate.CGIDM, "reference", classmethod(lambda cls, **changes: replace(short, **changes)))
+    monkeypatch.setattr(AuthenticateBench, "_methods", lambda self: {
+        "cgi-dm": short, "loss-gap": authenticate.LossGap(levels=2, noises=1), "pia": authenticate.PIA(),
+    })  # fmt: skip
+    return AuthenticateBench(quick=True, model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs")
+
+
+def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
+    made = []
+    original = authenticate.fine_tuned
+
+    def stopped(*args):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(args[1:4])
+        return original(*args)
+
+    monkeypatch.setattr(authenticate, "fine_tuned", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bench(progress="none")
+    monkeypatch.setattr(authenticate, "fine_tuned", lambda *args: made.append(args[1:4]) or original(*args))
+    figures = bench(progress="none")
+    assert len({(r.name, kind, name) for r, kind, name in made}) == len(made) == 8, "no audit is done twice"
+    assert figures.keys() >= WANTED
+    assert 0 <= figures["auc_low"] <= figures["auc"] <= figures["auc_high"] <= 1
+    assert figures["auc_best_baseline_hard"] == max(
+        figures["areas"]["hard"][name]["value"] for name in ("loss-gap", "loss-gap relative", "pia")
+    )
+    json.dumps(figures, allow_nan=False)
+    assert "auc_hard" in bench.summary(figures)
+
+
+def test_the_hard_regime_trains_on_members_and_other_sets_and_asks_about_near_relatives(bench):
+    regime = replace(suspects.HARD, fillers=3)
+    learned = regime.training_set("one")
+    few, other = testbed.few_shot("one"), testbed.few_shot("two")
+    assert learned.images.hashes == (*few.members.hashes, *other.members.hashes[:3])
+    assert set(learned.prompts) == {suspects.PROMPT}
+    assert regime.questioned("one")[1].hashes == few.near.hashes
+    assert suspects.PAPER.questioned("one")[1].hashes == few.holdouts.hashes
+    assert len(suspects.PAPER.training_set("one").images) == 4
+
+
+def test_an_unknown_set_is_named(bench):
+    with pytest.raises(BadInput, match="no few-shot set called 'three'; choose from: one, two"):
+        replace(bench, sets=("three",))(progress="none")
