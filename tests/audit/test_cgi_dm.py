@@ -40,6 +40,8 @@ def test_every_picture_gets_scores_signals_and_evidence(base, suspect):
     assert found.names == images.names
     assert set(found.signals) == set(CGIDM.signals)
     torch.testing.assert_close(found.signals["gain"], found.signals["similarity"] - found.signals["similarity_start"])
+    missing = 1 - found.signals["similarity_start"]
+    torch.testing.assert_close(found.signals["refilled"] * missing, found.signals["gain"])
     assert torch.equal(found.scores, found.signals["gain"])
     for kind in ("partial", "recovered"):
         shown = found.pictures[kind]
@@ -65,7 +67,10 @@ def test_no_steps_give_the_start(base, suspect):
     assert torch.equal(found.pictures["recovered"], recovered)
 
 
-@pytest.mark.parametrize(("score", "signal"), [("similarity", "similarity"), ("gap", "gap_final"), ("gain", "gain")])
+@pytest.mark.parametrize(
+    ("score", "signal"),
+    [("similarity", "similarity"), ("gap", "gap_final"), ("gain", "gain"), ("refilled", "refilled")],
+)
 def test_the_score_is_the_chosen_signal(base, suspect, score, signal):
     found = call(replace(QUICK, score=score), suspect, base, pictures(2))
     assert torch.equal(found.scores, found.signals[signal])

@@ -52,7 +52,7 @@ class CGIDM(Authenticator):
 
     name: ClassVar[str] = "cgi-dm"
     signals: ClassVar[tuple[str, ...]] = (
-        "similarity", "similarity_start", "gain", "gap_original", "gap_initial", "gap_final",
+        "similarity", "similarity_start", "gain", "refilled", "gap_original", "gap_initial", "gap_final",
     )  # fmt: skip
     uses_similarity: ClassVar[bool] = True
 
@@ -74,8 +74,9 @@ class CGIDM(Authenticator):
     """Latent cells a side of a kept or removed square; two of them must divide the latents' sides."""
     posterior: Literal["mean", "sample"] = "mean"
     """What the encoder gives: its mean, or a sample that the seed fixes. Published: an unseeded sample."""
-    score: Literal["gain", "similarity", "gallery-max", "gap"] = "gain"
+    score: Literal["gain", "refilled", "similarity", "gallery-max", "gap"] = "gain"
     """`similarity` of the original and its own recovery (published idea); `gain` of it over the masked start;
+    `refilled`, the share of the similarity missing at the start that came back, gain / (1 - similarity_start);
     `gallery-max`, the highest with any recovery of the run (the authors' evaluation); `gap`, the last of G."""
     gap_samples: int = 8
     """Timesteps, with noises shared by all pictures, at which the gap is measured before and after; from 1."""
@@ -130,8 +131,8 @@ class CGIDM(Authenticator):
     ) -> Authentication:
         """Scores every picture; see `Authenticator`.
 
-        Signals: `similarity`, `similarity_start` (of the masked picture, d = 0), `gain`, `gap_original` (of the
-        untouched picture), `gap_initial`, `gap_final`. Pictures: `partial`, `recovered`.
+        Signals: `similarity`, `similarity_start` (of the masked picture, d = 0), `gain`, `refilled`, `gap_original`
+        (of the untouched picture), `gap_initial`, `gap_final`. Pictures: `partial`, `recovered`.
         """
         warnings = [*check_inputs(suspect, base, images, cells=2 * self.square), *self._cautions()]
         check_timesteps(base, *self.timesteps)
@@ -275,6 +276,7 @@ class _Work:
             "gap_final": gap_at(self.contrast, end, samples),
         }
         signals["gain"] = signals["similarity"] - signals["similarity_start"]
+        signals["refilled"] = signals["gain"] / (1 - signals["similarity_start"]).clamp_min(1e-6)
         for i in range(len(images)):
             taken, skipped = int(state.taken[i]), int(state.skipped[i])
             yield _Result(

@@ -183,6 +183,8 @@ VERDICT = "verdict"
 SCORES: dict[str, tuple[str, str]] = {
     "cgi-dm": ("cgi-dm", "score"),
     "cgi-dm similarity": ("cgi-dm", "similarity"),
+    "cgi-dm refilled": ("cgi-dm", "refilled"),
+    "cgi-dm gap": ("cgi-dm", "gap_final"),
     "loss-gap": ("loss-gap", "score"),
     "loss-gap relative": ("loss-gap", "relative"),
     "pia": ("pia", "score"),
