@@ -85,7 +85,7 @@ class Training:
 class Watch:
     """What is kept and drawn while a model trains; nothing here changes the tuned weights."""
 
-    checkpoint_every_s: float = 60.0
+    checkpoint_every_s: float = 15.0
     """Seconds between two saved states, stretched so that saving takes at most a twentieth of the time."""
     checkpoint_every: int = 0
     """Also save the state every so many steps; 0 leaves it to the clock."""

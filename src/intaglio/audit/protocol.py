@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ class Authentication:
         atomic_write(folder / "authentication.json", json.dumps(without_nan(record), indent=1) + "\n")
 
 
-class Authenticator:
+class Authenticator(ABC):
     """Scores pictures by how likely they were in the set that turned `base` into `suspect`.
 
     A method is a frozen dataclass of settings with this one call; it leaves both models as it found them. Methods
@@ -82,6 +83,7 @@ class Authenticator:
     """The names of the signals it gives."""
     uses_similarity: ClassVar[bool] = False
 
+    @abstractmethod
     def __call__(
         self, suspect: LatentDiffusion, base: LatentDiffusion, images: ImageSet, *, prompt: str, run: Run
     ) -> Authentication:
@@ -97,9 +99,8 @@ class Authenticator:
         Raises:
             BadInput: models that cannot be compared or are identical, or pictures that do not fit them.
         """
-        raise NotImplementedError
 
-    def forget(self, run: Run, pictures: int) -> None:
+    def forget(self, run: Run, pictures: int) -> None:  # noqa: B027 - a method without states forgets nothing
         """Drops the states that a call on so many pictures stored; to be called once its result is safe."""
 
 
