@@ -38,6 +38,7 @@ def test_an_adapter_is_saved_in_either_layout_and_acts_alike(tmp_path, kind, lay
     result = method(base, training_set())
     path = result.save(tmp_path, layout=layout, name="cat")
     assert path == tmp_path / file
+    assert not result.model.same_weights(base), "an audit must see that the tuned model is another one"
     with safe_open(path, "pt") as opened:
         assert opened.metadata()["intaglio.base"] == base.fingerprint
         assert all(".lora_A." in key or ".lora_B." in key for key in opened.keys()) == (layout == "diffusers")  # noqa: SIM118

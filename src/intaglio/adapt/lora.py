@@ -57,9 +57,12 @@ class LoRATuning(Training):
         with memory_advice(self, self.step_size(data.class_images is not None)):
             tuned = model.copy()
             adapter = self._adapter(tuned)
-            adapter.attach(tuned)
+            attached = adapter.attach(tuned)
             losses = train(tuned, _weights(adapter), data, self, run, watch)
             samples = draw_samples(tuned, data, self.seed, watch)
+        attached.detach()
+        # Merged, since hooks are no weights: the fingerprint would be the base's, and an audit find nothing.
+        adapter.merged_into(tuned)
         return FineTuned(tuned, adapter, losses, self, data, model.name, model.fingerprint, samples)
 
     def plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:

@@ -29,7 +29,7 @@ class FineTuned:
     """A tuned model, which samples as any other; saved with a card that says where it comes from."""
 
     model: LatentDiffusion
-    """With the tuned weights; for a LoRA the base's, with the adapter attached."""
+    """With the tuned weights; for a LoRA the base's, with the adapter merged in."""
     adapter: LoRA | None
     """What was learned beside the base's weights; None where these themselves were tuned."""
     losses: Float64[Tensor, " steps"]
