@@ -294,7 +294,8 @@ def _locked(folder: Path) -> FileLock:
 
 def _sweep(folder: Path) -> None:
     """Removes what a killed process was writing; only the holder of the lock may."""
-    for path in folder.rglob(f"{TEMPORARY}*"):
+    # Without the dash too: safetensors writes through temporary files of its own, called .tmp and six letters.
+    for path in folder.rglob(f"{TEMPORARY.rstrip('-')}*"):
         with suppress(OSError):
             path.unlink()
 
