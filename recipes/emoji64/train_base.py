@@ -130,7 +130,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=6800, help="at which the rate reaches its end")
+    parser.add_argument("--until", type=int, help="stop and export here, a multiple of 500; none: at --steps")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--decay", type=float, default=0.999, help="of the exponential mean of the weights")
@@ -166,7 +167,7 @@ def train(args, first, model, mean, optimizer, checkpoint, vae, tokenizer, capti
     log = Log(args.out / "base.jsonl", every=50)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens", flush=True)
 
-    for step in range(first, args.steps):
+    for step in range(first, args.until or args.steps):
         rate = args.rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
         for group in optimizer.param_groups:
             group["lr"] = max(rate, 1e-6)

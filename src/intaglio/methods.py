@@ -38,6 +38,9 @@ VERBS: dict[str, Verb] = {
         {
             "cgi-dm": Method("intaglio.audit.cgi_dm:CGIDM", "refill half of each picture from the models' difference"),
             "loss-gap": Method("intaglio.audit.loss_gap:LossGap", "the gap of the two models' denoising errors"),
+            "update-alignment": Method(
+                "intaglio.audit.update_alignment:UpdateAlignment", "each picture's gradient in the suspect's update"
+            ),
             "pia": Method("intaglio.audit.pia:PIA", "proximal initialisation: error on the model's own noise estimate"),
         },
     ),

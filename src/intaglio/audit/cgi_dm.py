@@ -136,7 +136,7 @@ class CGIDM(Authenticator):
         """
         warnings = [*check_inputs(suspect, base, images, cells=2 * self.square), *self._cautions()]
         check_timesteps(base, *self.timesteps)
-        similarity = load_similarity("embedded") if similarity is None else similarity
+        similarity = load_similarity("ssim") if similarity is None else similarity
         # By content, so that the groups, and with them every rounding, do not depend on the order of the files.
         order = sorted(range(len(images)), key=lambda i: (images.hashes[i], images.names[i]))
         how = {"micro_batch": self.micro_batch, "precision": self.precision, "checkpointing": self.checkpointing}

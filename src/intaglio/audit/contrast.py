@@ -113,12 +113,15 @@ class Contrast:
 
 
 def fixed_samples(
-    count: int, shape: tuple[int, ...], limits: tuple[int, int], seed: int
+    count: int, shape: tuple[int, ...], limits: tuple[int, int], seed: int, draws: int = 1
 ) -> tuple[Float[Tensor, "1 k c h w"], Int[Tensor, "1 k"]]:
-    """`count` stratified timesteps with their noises, the same for every picture, so that pictures can be compared."""
-    source = generator(seed, "fixed samples", *shape)
-    t = stratified_timesteps(count, limits, source)
-    return standard_normal(count, shape, source)[None], t[None]
+    """`draws` times `count` stratified timesteps, each with its noise: the same for every picture, to compare them."""
+    times, noises = [], []
+    for draw in range(draws):
+        source = generator(seed + draw, "fixed samples", *shape)
+        times.append(stratified_timesteps(count, limits, source))
+        noises.append(standard_normal(count, shape, source))
+    return torch.cat(noises)[None], torch.cat(times)[None]
 
 
 def gap_at(contrast: Contrast, latents: Float[Tensor, "n c h w"], samples: tuple[Tensor, Tensor]) -> Float[Tensor, "n"]:
@@ -137,8 +140,8 @@ def _denoising_errors(
     precision: Precision = "float32",
 ) -> Float[Tensor, "n k"]:
     """Mean squared error in the network's own target, a number a sample."""
-    with torch.no_grad(), _arithmetic(model, precision):
-        errors = [model.error(*rows, text).cpu() for rows in _rows(model, latents, noise, t, micro_batch)]
+    with torch.no_grad(), arithmetic(model, precision):
+        errors = [model.error(*piece, text).cpu() for piece in rows(model, latents, noise, t, micro_batch)]
     return torch.cat(errors).float().view(t.shape)
 
 
@@ -151,11 +154,11 @@ def noise_predictions(
     precision: Precision = "float32",
 ) -> Float[Tensor, "n k c h w"]:
     """The noise that the model sees in latents that are noised already, a tensor a sample."""
-    rows, times, predicted = noised.flatten(0, 1), t.flatten(), []
-    with torch.no_grad(), _arithmetic(model, precision):
-        for start in range(0, len(rows), micro_batch):
+    every, times, predicted = noised.flatten(0, 1), t.flatten(), []
+    with torch.no_grad(), arithmetic(model, precision):
+        for start in range(0, len(every), micro_batch):
             piece = slice(start, start + micro_batch)
-            predicted.append(model.predict(rows[piece].to(model.device), times[piece].to(model.device), text).cpu())
+            predicted.append(model.predict(every[piece].to(model.device), times[piece].to(model.device), text).cpu())
     return torch.cat(predicted).float().view(noised.shape)
 
 
@@ -170,8 +173,8 @@ def _error_and_gradient(
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
     """The mean error over the samples, and the gradient of the mean of the summed squared errors."""
     errors, gradients = [], []
-    for z, eps, times in _rows(model, latents, noise, t, micro_batch):
-        with torch.enable_grad(), _arithmetic(model, precision):
+    for z, eps, times in rows(model, latents, noise, t, micro_batch):
+        with torch.enable_grad(), arithmetic(model, precision):
             z.requires_grad_(True)
             error = model.error(z, eps, times, text)
             (gradient,) = torch.autograd.grad(error.sum() * z[0].numel(), z)
@@ -180,7 +183,7 @@ def _error_and_gradient(
     return torch.cat(errors).float().view(t.shape).mean(1), torch.cat(gradients).float().view(noise.shape).mean(1)
 
 
-def _rows(
+def rows(
     model: LatentDiffusion, latents: Tensor, noise: Tensor, t: Tensor, micro_batch: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Latents, noise and timesteps as rows on the model's device, every sample of every picture, in pieces."""
@@ -192,7 +195,8 @@ def _rows(
         yield latents[rows // samples].to(model.device), eps[rows].to(model.device), times[rows].to(model.device)
 
 
-def _arithmetic(model: LatentDiffusion, precision: Precision) -> AbstractContextManager:
+def arithmetic(model: LatentDiffusion, precision: Precision) -> AbstractContextManager:
+    """The block's arithmetic inside the networks: float32 as it is, the halves by autocast."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(model.device.type, getattr(torch, precision))

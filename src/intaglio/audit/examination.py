@@ -120,10 +120,8 @@ class Examination:
     @property
     def score_name(self) -> str:
         """What the verdict's score is, in words."""
-        if len(self.signals) == 1:
-            return f"{self.main.method} score"
         named = [f"{self.main.method} score" if name == OWN else name for name in self.signals]
-        return f"combined score of {', '.join(named)}"
+        return named[0] if len(named) == 1 else f"combined score of {', '.join(named)}"
 
     def write(self, run: Run) -> None:
         """Stores the evidence's pictures, a record a picture, `scores.csv` and `verdict.json` in a run's folder."""
@@ -217,7 +215,7 @@ def examine(
         companions: further methods by name, whose scores may be among the signals.
         signals: what the verdict rests on: `score`, the method's own, one of its signals, or a companion's name.
             One alone is judged as it is; several are combined.
-        similarity: for methods that use one; None takes the embedded encoder.
+        similarity: for methods that use one; None takes SSIM.
         run: progress, states and records.
 
     Raises:

@@ -82,10 +82,7 @@ class LossGap(Authenticator):
     def _errors(self, contrast: Contrast, image: ImageSet) -> dict[str, float]:
         with torch.no_grad():
             latents = contrast.base.encode(image.pixels).cpu()
-        noise, t = self._samples(tuple(latents.shape[1:]))
+        shape = tuple(latents.shape[1:])
+        noise, t = fixed_samples(self.levels, shape, self.timesteps, self.seed, self.noises)
         suspect, base = contrast.errors(latents, noise, t)
         return {"suspect": float(suspect.mean()), "base": float(base.mean())}
-
-    def _samples(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = [fixed_samples(self.levels, shape, self.timesteps, self.seed + k) for k in range(self.noises)]
-        return torch.cat([noise for noise, _ in parts], 1), torch.cat([t for _, t in parts], 1)

@@ -2,30 +2,39 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
 from intaglio.audit.cgi_dm import CGIDM
 from intaglio.audit.combination import combine
 from intaglio.audit.loss_gap import LossGap
 from intaglio.audit.pia import PIA
+from intaglio.audit.protocol import Authentication
+from intaglio.audit.update_alignment import UpdateAlignment
 from intaglio.bench.pooling import Audit, margin, mean_auc, pooled_tpr
 from intaglio.bench.suspects import HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
 from intaglio.errors import BadInput
+from intaglio.images import ImageSet
 from intaglio.metrics.roc import auc
+from intaglio.metrics.similarity import load_similarity
 from intaglio.models import testbed
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.loading import load_model
+from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
-QUICK_SETS, QUICK_CONTROLS = 3, 20
-COMBINED = (("cgi-dm", "score"), ("loss-gap", "score"))
-"""(method, signal) of the verdict's score: what `intaglio authenticate cgi-dm` combines by default."""
+QUICK_SETS, QUICK_PICTURES, QUICK_CONTROLS = 3, 5, 8
+CONTROLS = 12
+REFERENCE_PICTURES = 5
+COMBINED = (("update-alignment", "score"),)
+"""(method, signal) that the verdict of `intaglio authenticate cgi-dm` rests on by default; several are combined."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,17 @@ class AuthenticateBench:
     """
 
     quick: bool = False
-    """Three sets, half the controls, and few pictures for the published procedure; minutes in place of hours."""
+    """Three sets by turns, half the pictures, fewer controls, and the published procedure on two pictures; minutes in
+    place of hours."""
+    by_turns: bool = False
+    """DreamBooth and LoRA by turns, in place of both on every set; a set gets the one in one regime and the other in
+    the other. Half the time."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to use; none takes all (or three with --quick)."""
     reference_pictures: int | None = None
-    """Members, and as many holdouts, that the published procedure is run on; none takes 10 (1 with --quick)."""
+    """Members, and as many holdouts, that the published procedure is run on; none takes 5 (1 with --quick)."""
+    workers: int | None = None
+    """Processes that the audits are spread over; none takes one a core on the CPU, else one."""
     seed: int = 0
     """Of the fine-tunes and the audits."""
     device: str = "cpu"
@@ -56,12 +71,16 @@ class AuthenticateBench:
     def __post_init__(self) -> None:
         if self.reference_pictures is not None and not 1 <= self.reference_pictures <= 10:
             raise ValueError(f"reference_pictures must lie in 1..10, not {self.reference_pictures}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, not {self.workers}")
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
-        """Measure; the figures by name, and beside them the table of every method and set under `audits`."""
-        base = load_model(self.model or testbed.base_path(), device=self.device)
+        """Measure; the figures by name, and beside them the table of every method and set under `by_audit`."""
+        sets = self._sets()
+        base = _base(self.model, self.device)
         settings = {
-            "sets": self._sets(), "quick": self.quick, "reference_pictures": self._reference_pictures(),
+            "sets": sets, "quick": self.quick, "by_turns": self.by_turns,
+            "reference_pictures": self._reference_pictures(),
             "regimes": _regimes(),
             "methods": {name: asdict(method) for name, method in self._methods().items()},
         }  # fmt: skip
@@ -72,7 +91,7 @@ class AuthenticateBench:
         )  # fmt: skip
         with run:
             if run.status != "done":
-                self._measure(base, run)
+                self._measure(run)
                 run.finish(_figures(run))
             return run.summary
 
@@ -88,59 +107,103 @@ class AuthenticateBench:
             raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
         return self.sets or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
 
-    def _methods(self) -> dict[str, CGIDM | LossGap | PIA]:
-        return {"cgi-dm": CGIDM(seed=self.seed), "loss-gap": LossGap(seed=self.seed), "pia": PIA()}
+    def _methods(self) -> dict[str, CGIDM | UpdateAlignment | LossGap | PIA]:
+        return {
+            "cgi-dm": CGIDM(seed=self.seed), "update-alignment": UpdateAlignment(seed=self.seed),
+            "loss-gap": LossGap(seed=self.seed), "pia": PIA(),
+        }  # fmt: skip
 
     def _reference_pictures(self) -> int:
-        return self.reference_pictures or (1 if self.quick else 10)
+        return self.reference_pictures or (1 if self.quick else REFERENCE_PICTURES)
 
-    def _measure(self, base: LatentDiffusion, run: Run) -> None:
-        jobs: list[tuple[Regime, Tuner, str]] = [
-            (regime, kind, name) for regime in (PAPER, HARD) for name in self._sets() for kind in TUNERS
+    def _jobs(self) -> list["Job"]:
+        """Every audit, led by the comparison with the published procedure, which takes longest."""
+        audits = [
+            Job("audit", regime, kind, name)
+            for turn, regime in enumerate((PAPER, HARD))
+            for place, name in enumerate(self._sets())
+            for kind in ((TUNERS[(turn + place) % len(TUNERS)],) if self.quick or self.by_turns else TUNERS)
         ]
-        done = run.recorded("audit")
-        with run.progress(len(jobs), "audits", 0) as progress:
-            for regime, kind, name in jobs:
-                key = f"{regime.name}/{kind}/{name}"
-                first = (regime, kind, name) == jobs[0]
-                if key not in done or (first and not run.recorded("reference")):
-                    suspect = fine_tuned(base, regime, kind, name, self.seed)
-                    run.record("audit", key, self._audited(suspect, base, regime, kind, name))
-                    if first:
-                        run.record("reference", key, self._beside_reference(suspect, base, regime, name))
+        return [replace(audits[0], part="reference"), *audits]
+
+    def _measure(self, run: Run) -> None:
+        jobs = self._jobs()
+        left = [job for job in jobs if job.key not in run.recorded(job.part)]
+        workers = self.workers or workers_for(self.device)
+        with run.progress(len(jobs), "audits", len(jobs) - len(left)) as progress:
+            for job, found in fan_out(self._done, left, workers):
+                run.record(job.part, job.key, found)
                 progress.advance()
 
-    def _audited(
-        self, suspect: LatentDiffusion, base: LatentDiffusion, regime: Regime, kind: Tuner, subject: str
-    ) -> dict[str, Any]:
+    def _done(self, job: "Job") -> dict[str, Any]:
+        base = _base(self.model, self.device)
+        suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
+        return (self._audited if job.part == "audit" else self._beside_reference)(suspect, base, job)
+
+    def _audited(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "Job") -> dict[str, Any]:
         """Every method's signals of members, holdouts and controls, and the seconds each took."""
-        members, holdouts = regime.questioned(subject)
-        controls = testbed.few_shot(subject).controls[: QUICK_CONTROLS if self.quick else None]
+        pictures = QUICK_PICTURES if self.quick else None
+        members, holdouts = (part[:pictures] for part in job.regime.questioned(job.subject))
+        controls = testbed.few_shot(job.subject).controls[: QUICK_CONTROLS if self.quick else CONTROLS]
         everyone = joined([members, holdouts, controls])
         cuts = np.cumsum([len(members), len(holdouts)])
-        found: dict[str, Any] = {"regime": regime.name, "tuner": kind, "set": subject, "seconds": {}, "signals": {}}
+        found: dict[str, Any] = {
+            "regime": job.regime.name, "tuner": job.kind, "set": job.subject, "seconds": {}, "signals": {},
+        }  # fmt: skip
         for name, method in self._methods().items():
             began = time.monotonic()
             result = method(suspect, base, everyone, prompt=PROMPT)
             found["seconds"][name] = time.monotonic() - began
-            signals = {"score": result.scores, **result.signals}
+            signals = {"score": result.scores, **result.signals, **_by_encoder(result, everyone, self.device)}
             split = {k: [part.tolist() for part in np.split(v.numpy(), cuts)] for k, v in signals.items()}
             found["signals"][name] = split
         return found
 
-    def _beside_reference(
-        self, suspect: LatentDiffusion, base: LatentDiffusion, regime: Regime, name: str
-    ) -> dict[str, Any]:
-        """The published procedure and the default on the same pictures, one after the other."""
-        members, holdouts = regime.questioned(name)
+    def _beside_reference(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "Job") -> dict[str, Any]:
+        """The published procedure between two calls of the default one, on the same pictures."""
+        members, holdouts = job.regime.questioned(job.subject)
         count = self._reference_pictures()
         few = joined([members[:count], holdouts[:count]])
-        found: dict[str, Any] = {"pictures": len(few)}
-        for label, method in (("default", CGIDM(seed=self.seed)), ("reference", CGIDM.reference(seed=self.seed))):
+        found: dict[str, Any] = {"pictures": len(few), "default_seconds": []}
+        ours, published = CGIDM(seed=self.seed), CGIDM.reference(seed=self.seed)
+        for label, method in (("default", ours), ("reference", published), ("default", ours)):
             began = time.monotonic()
-            scores = method(suspect, base, few, prompt=PROMPT).scores.tolist()
-            found[label] = {"seconds": time.monotonic() - began, "scores": [scores[:count], scores[count:]]}
+            result = method(suspect, base, few, prompt=PROMPT)
+            seconds = time.monotonic() - began
+            signals = {"score": result.scores, **result.signals, **_by_encoder(result, few, self.device)}
+            split = {name: [v[:count].tolist(), v[count:].tolist()] for name, v in signals.items()}
+            found[label] = {"seconds": seconds, "signals": split}
+            if label == "default":
+                found["default_seconds"].append(seconds)
         return found
+
+
+@dataclass(frozen=True)
+class Job:
+    """One suspect and what is done with it."""
+
+    part: Literal["audit", "reference"]
+    regime: Regime
+    kind: Tuner
+    subject: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.regime.name}/{self.kind}/{self.subject}"
+
+
+@cache
+def _base(model: Path | None, device: str) -> LatentDiffusion:
+    return load_model(model or testbed.base_path(), device=device)
+
+
+def _by_encoder(result: Authentication, originals: ImageSet, device: str) -> dict[str, Tensor]:
+    """The similarity of each recovery by the embedded encoder too, beside the method's own measure."""
+    if "recovered" not in result.pictures:
+        return {}
+    encoder = load_similarity("embedded", device)
+    end, start = (encoder(originals.pixels, result.pictures[kind]) for kind in ("recovered", "partial"))
+    return {"encoder similarity": end, "encoder gain": end - start}
 
 
 def _regimes() -> dict[str, Any]:
@@ -158,11 +221,15 @@ def _figures(run: Run) -> dict[str, Any]:
     verdict = mean_auc(_scores(hard, VERDICT))
     lead = margin(_scores(hard, VERDICT), _scores(hard, best))
     default, published = reference["default"], reference["reference"]
+    ratios = [published["seconds"] / seconds for seconds in reference["default_seconds"]]
     return {
         "auc": ours.value, "auc_low": ours.low, "auc_high": ours.high,
         "tpr_at_1pct_fpr": pooled_tpr(_scores(paper, "cgi-dm"), 0.01),
-        "auc_reference": auc(*published["scores"]), "auc_default_beside_reference": auc(*default["scores"]),
-        "speedup_vs_reference": published["seconds"] / default["seconds"], "reference_pictures": reference["pictures"],
+        "auc_reference": auc(*published["signals"]["score"]),
+        "auc_reference_gain": auc(*published["signals"]["gain"]),
+        "auc_default_beside_reference": auc(*default["signals"]["score"]),
+        "speedup_vs_reference": sum(ratios) / len(ratios), "speedups": ratios,
+        "reference_pictures": reference["pictures"],
         "auc_hard": verdict.value, "auc_hard_low": verdict.low, "auc_hard_high": verdict.high,
         "auc_cgi_dm_hard": mean_auc(_scores(hard, "cgi-dm")).value,
         "auc_best_baseline_hard": baselines[best].value, "best_baseline_hard": best,
@@ -184,7 +251,11 @@ SCORES: dict[str, tuple[str, str]] = {
     "cgi-dm": ("cgi-dm", "score"),
     "cgi-dm similarity": ("cgi-dm", "similarity"),
     "cgi-dm refilled": ("cgi-dm", "refilled"),
+    "cgi-dm encoder similarity": ("cgi-dm", "encoder similarity"),
+    "cgi-dm encoder gain": ("cgi-dm", "encoder gain"),
     "cgi-dm gap": ("cgi-dm", "gap_final"),
+    "update-alignment": ("update-alignment", "score"),
+    "update-alignment coefficient": ("update-alignment", "coefficient"),
     "loss-gap": ("loss-gap", "score"),
     "loss-gap relative": ("loss-gap", "relative"),
     "pia": ("pia", "score"),
@@ -203,7 +274,10 @@ def _scores(audits: Sequence[Mapping[str, Any]], name: str) -> list[Audit]:
 
 
 def _combined(signals: Mapping[str, Mapping[str, list[list[float]]]]) -> Audit:
-    """The verdict's score of members, holdouts and controls, as `intaglio authenticate` combines it."""
+    """The verdict's score of members, holdouts and controls, as `intaglio authenticate` makes it."""
+    if len(COMBINED) == 1:
+        ((method, signal),) = COMBINED
+        return Audit(*map(np.array, signals[method][signal]))
     parts = [
         {f"{method} {signal}": signals[method][signal][place] for method, signal in COMBINED} for place in range(3)
     ]

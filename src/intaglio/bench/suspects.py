@@ -11,10 +11,13 @@ from intaglio.adapt.lora import LoRATuning
 from intaglio.images import ImageSet
 from intaglio.models import testbed
 from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.lora import DENOISER_TARGETS
 
 Tuner = Literal["dreambooth", "lora"]
 TUNERS: tuple[Tuner, ...] = ("dreambooth", "lora")
 PROMPT = "sks style"
+LAYERS = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2")
+"""The feed-forward layers and the convolutions of the denoiser."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Regime:
     batch: int
     learning_rate: dict[Tuner, float]
     rank: int
+    targets: tuple[str, ...]
+    """What the LoRA learns, by endings of module paths."""
     fillers: int
     """Further pictures that the suspect is trained on, members of the sets that follow; nobody asks about them."""
     negatives: Literal["holdouts", "near"]
@@ -36,7 +41,9 @@ class Regime:
         steps, rate = self.steps[kind], self.learning_rate[kind]
         if kind == "dreambooth":
             return DreamBooth(steps=steps, batch=self.batch, learning_rate=rate, seed=seed)
-        return LoRATuning(steps=steps, batch=self.batch, learning_rate=rate, seed=seed, rank=self.rank)
+        return LoRATuning(
+            steps=steps, batch=self.batch, learning_rate=rate, seed=seed, rank=self.rank, targets=self.targets
+        )
 
     def training_set(self, name: str) -> TrainingSet:
         """The members of a set and the fillers, all under one prompt."""
@@ -60,13 +67,19 @@ class Regime:
 
 PAPER = Regime(
     name="paper", steps={"dreambooth": 500, "lora": 500}, batch=1,
-    learning_rate={"dreambooth": 1e-4, "lora": 1e-3}, rank=8, fillers=0, negatives="holdouts",
+    learning_rate={"dreambooth": 1e-4, "lora": 1e-3}, rank=8, targets=(*DENOISER_TARGETS, *LAYERS), fillers=0,
+    negatives="holdouts",
 )  # fmt: skip
-"""The published dose: 50 steps of one picture for each of ten pictures; holdouts from the same draw as the members."""
+"""The published dose: 50 steps of one picture for each of ten pictures; holdouts from the same draw as the members.
+
+The LoRA reaches the feed-forward layers and convolutions too. The base has attention at two of its three resolutions
+only: by attention alone the suspect hardly learns its pictures (on `hands` their denoising error fell by 8%, with
+these layers by 27%, by DreamBooth by 48%), which is no fine-tune that anybody would publish.
+"""
 
 HARD = Regime(
     name="hard", steps={"dreambooth": 50, "lora": 300}, batch=4,
-    learning_rate={"dreambooth": 2e-5, "lora": 1e-3}, rank=2, fillers=30, negatives="near",
+    learning_rate={"dreambooth": 2e-5, "lora": 1e-3}, rank=2, targets=DENOISER_TARGETS, fillers=30, negatives="near",
 )  # fmt: skip
 """Forty pictures, a tenth of the dose and a fifth of the rate (or rank 2), and the members' nearest relatives to tell
 them from."""

@@ -47,12 +47,13 @@ class Authenticate(Generic[M]):
     """The prompt that the fine-tune is thought to have used, such as "a photo of sks dog"; both models get it."""
     fpr: float = 0.05
     """The false-positive rate asked for: of pictures that were not in the set, at most this share is called."""
-    verdict: Literal["combined", "method"] = "combined"
-    """Whether the verdict combines the signals below or rests on the method's score alone."""
-    signals: tuple[str, ...] = ("score", "loss-gap")
-    """What is combined: `score`, the method's own; one of its signals; or another method, run with its defaults."""
-    similarity: str = "embedded"
-    """How alike two pictures are: embedded, ssim, or the path of a local encoder."""
+    verdict: Literal["signals", "method"] = "signals"
+    """Whether the verdict rests on the signals below or on the method's own score alone."""
+    signals: tuple[str, ...] = ("update-alignment",)
+    """What the verdict rests on: `score`, the method's own; one of its signals; or another method, run with its
+    defaults. Several are combined."""
+    similarity: str = "ssim"
+    """How alike a recovery and its original are: ssim, embedded, or the path of a local encoder."""
     runs: Path = Path("runs")
     """Folder that the run's own folder is made in."""
     device: str = "cpu"

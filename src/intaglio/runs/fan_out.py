@@ -1,0 +1,36 @@
+"""Independent pieces of work, spread over processes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import joblib
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iterator[tuple[J, R]]:
+    """(job, result) of every job, as they are done; with more than one worker in no fixed order.
+
+    `work` and the jobs are pickled for the worker processes, which share the cores' threads evenly. One worker is
+    this very process. An error in one job ends the others and is raised here, with what was done already given.
+
+    Raises:
+        ValueError: fewer than one worker.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
+    if workers == 1:
+        yield from ((job, work(job)) for job in jobs)
+        return
+    spread = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    yield from spread(joblib.delayed(_labelled)(work, job) for job in jobs)
+
+
+def workers_for(device: str) -> int:
+    """A worker a core on the CPU, where one thread each is the most that many small networks gain; else one."""
+    return joblib.cpu_count(only_physical_cores=True) if device == "cpu" else 1
+
+
+def _labelled(work: Callable[[J], R], job: J) -> tuple[J, R]:
+    return job, work(job)
