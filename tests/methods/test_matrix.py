@@ -32,6 +32,7 @@ MATRIX = {
         {"steps": 3, "batch": 2, "gap_samples": 2}, {"steps": -1}, {"batch": 1, "micro_batch": 1}
     ),
     "authenticate loss-gap": Row({"levels": 4}, {"levels": 0}, {"micro_batch": 1}),
+    "authenticate update-alignment": Row({"levels": 3, "pilot": 2}, {"pilot": -1}, {"micro_batch": 1}),
     "authenticate pia": Row({}, {"micro_batch": 0}, {"micro_batch": 1}),
 }
 WITHOUT = {"bench"}

@@ -96,7 +96,7 @@ class UpdateAlignment(Authenticator):
         key = "\n".join((work_key(self, suspect, base, prompt, without=("micro_batch",)), *chosen.hashes))
         with half_way(suspect, base, bases) as model:
             with torch.no_grad():
-                text = model.embed([prompt])
+                text = suspect.embed([prompt]).to(base.device)
             work = _Work(self, model, text, bases, run, key)
             weights = work.weights(chosen)
             found = one_by_one(run, self.name, key, images, "update alignment", lambda one: work.aligned(one, weights))
@@ -133,17 +133,16 @@ def update_bases(suspect: LatentDiffusion, base: LatentDiffusion) -> dict[str, U
     A convolution's weight [o, i, ...] counts as the matrix [o, i * ...]. Raises `BadInput` where none differs.
     """
     found: dict[str, UpdateBasis] = {}
-    mine = dict(suspect.denoiser.named_parameters())
-    for path, weight in base.denoiser.named_parameters():
-        update = (
-            (mine[path].detach().to(weight.device).float() - weight.detach().float()).flatten(1)
-            if weight.ndim > 1
-            else weight.new_zeros(0)
-        )
-        if update.numel() and update.any():
-            _, values, right = torch.linalg.svd(update, full_matrices=False)
-            directions = right[values > ROUNDING * values[0]].T.contiguous()
-            found[path] = UpdateBasis(directions, update @ directions)
+    theirs = dict(base.denoiser.named_parameters())
+    for path, learned in suspect.denoiser.named_parameters():
+        weight = theirs[path].detach().float()
+        update = learned.detach().to(weight.device).float() - weight
+        if update.ndim < 2 or not update.any():
+            continue
+        update = update.flatten(1)
+        _, values, right = torch.linalg.svd(update, full_matrices=False)
+        directions = right[values > ROUNDING * values[0]].T.contiguous()
+        found[path] = UpdateBasis(directions, update @ directions)
     if not found:
         raise BadInput(
             f"no matrix of {suspect.name}'s denoiser differs from {base.name}'s, so there is no update to compare "
@@ -154,13 +153,13 @@ def update_bases(suspect: LatentDiffusion, base: LatentDiffusion) -> dict[str, U
 
 @contextmanager
 def half_way(suspect: LatentDiffusion, base: LatentDiffusion, paths: Mapping[str, Any]) -> Iterator[LatentDiffusion]:
-    """A copy of the suspect whose denoiser stands half way to the base's; only weights in `paths` collect gradients."""
-    model = suspect.copy()
-    theirs = dict(base.denoiser.named_parameters())
-    with model.frozen(), torch.enable_grad():
+    """A copy of the base whose denoiser stands half way to the suspect's; only weights in `paths` collect gradients."""
+    model = base.copy().to(dtype=torch.float32)
+    learned = dict(suspect.denoiser.named_parameters())
+    with model.frozen():
         for path, weight in model.denoiser.named_parameters():
             with torch.no_grad():
-                weight.lerp_(theirs[path].to(weight.device, weight.dtype), 0.5)
+                weight.lerp_(learned[path].to(weight.device, weight.dtype), 0.5)
             weight.requires_grad_(path in paths)
         yield model
 
@@ -217,7 +216,7 @@ class _Work:
                 error = model.error(z, eps, times, self.text).sum() * z[0].numel() / t.numel()
                 pieces = torch.autograd.grad(error, [named[path] for path in self.bases])
             for (path, basis), piece in zip(self.bases.items(), pieces, strict=True):
-                seen = basis.project(piece.float().to(basis.directions.device))
+                seen = basis.project(piece.float())
                 total[path] = total[path] + seen if path in total else seen
         return total
 
