@@ -46,8 +46,9 @@ Captions read "NAME, ARTIST style" with `twemoji`, `fluent` or `openmoji`; class
 
 Held-out loss by step: {curve}.
 
-It has learned each artist's manner and the coarse shape of a subject, and draws no crisp objects: the curve was still
-falling when the training ended. Fine-tuned on ten pictures it reproduces them, which is what the audits need.
+It has learned each artist's manner, and draws faces and animals one can name; most other subjects keep their coarse
+shape only, and the curve was still falling when the training ended. Fine-tuned on ten pictures it reproduces them,
+which is what the audits need.
 
 ## Licences of the pictures it learned from
 

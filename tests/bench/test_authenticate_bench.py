@@ -1,6 +1,7 @@
 """The audit bench end to end on a tiny model: what it measures, and that a stopped one goes on."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from intaglio.bench import authenticate, suspects
 from intaglio.bench.authenticate import AuthenticateBench
 from intaglio.errors import BadInput
 from intaglio.images import ImageSet
+from intaglio.metrics.similarity import load_similarity
 from intaglio.models import testbed
 
 WANTED = {
@@ -40,9 +42,12 @@ def bench(tmp_path, monkeypatch):
     short = authenticate.CGIDM(steps=2, gap_samples=2)
     monkeypatch.setattr(authenticate.CGIDM, "reference", classmethod(lambda cls, **changes: replace(short, **changes)))
     monkeypatch.setattr(AuthenticateBench, "_methods", lambda self: {
-        "cgi-dm": short, "loss-gap": authenticate.LossGap(levels=2, noises=1), "pia": authenticate.PIA(),
+        "cgi-dm": short, "update-alignment": authenticate.UpdateAlignment(levels=2, noises=1),
+        "loss-gap": authenticate.LossGap(levels=2, noises=1), "pia": authenticate.PIA(),
     })  # fmt: skip
-    return AuthenticateBench(quick=True, model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs")
+    encoder = load_similarity("ssim")
+    monkeypatch.setattr(authenticate, "load_similarity", lambda *_: encoder)
+    return AuthenticateBench(model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs", workers=1)
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
@@ -52,15 +57,17 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
     def stopped(*args):
         if len(made) == 3:
             raise KeyboardInterrupt
-        made.append(args[1:4])
+        made.append((args[1].name, *args[2:4]))
         return original(*args)
 
     monkeypatch.setattr(authenticate, "fine_tuned", stopped)
     with pytest.raises(KeyboardInterrupt):
         bench(progress="none")
-    monkeypatch.setattr(authenticate, "fine_tuned", lambda *args: made.append(args[1:4]) or original(*args))
+    monkeypatch.setattr(
+        authenticate, "fine_tuned", lambda *args: made.append((args[1].name, *args[2:4])) or original(*args)
+    )
     figures = bench(progress="none")
-    assert len({(r.name, kind, name) for r, kind, name in made}) == len(made) == 8, "no audit is done twice"
+    assert sorted(Counter(made).values()) == [1] * 7 + [2], "no audit is done twice, beside the one with a reference"
     assert figures.keys() >= WANTED
     assert 0 <= figures["auc_low"] <= figures["auc"] <= figures["auc_high"] <= 1
     assert figures["auc_best_baseline_hard"] == max(
@@ -79,6 +86,14 @@ def test_the_hard_regime_trains_on_members_and_other_sets_and_asks_about_near_re
     assert regime.questioned("one")[1].hashes == few.near.hashes
     assert suspects.PAPER.questioned("one")[1].hashes == few.holdouts.hashes
     assert len(suspects.PAPER.training_set("one").images) == 4
+
+
+def test_by_turns_every_set_gets_one_tuner_in_one_regime_and_the_other_in_the_other(bench):
+    keys = [job.key for job in replace(bench, by_turns=True)._jobs()]
+    assert keys == [
+        "paper/dreambooth/one", "paper/dreambooth/one", "paper/lora/two", "hard/lora/one", "hard/dreambooth/two",
+    ]  # fmt: skip
+    assert len(bench._jobs()) == 9
 
 
 def test_an_unknown_set_is_named(bench):

@@ -4,8 +4,8 @@ import pytest
 from intaglio.bench.pooling import Audit, margin, mean_auc, pooled_tpr
 
 
-def audit(members, holdouts, controls=(0.0, 1.0)):
-    return Audit(np.array(members, float), np.array(holdouts, float), np.array(controls, float))
+def audit(members, holdouts):
+    return Audit(np.array(members, float), np.array(holdouts, float))
 
 
 def test_the_mean_is_over_audits_not_over_pooled_scores():
@@ -34,8 +34,8 @@ def test_margin_resamples_the_same_pictures_for_both():
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
-def test_pooled_tpr_puts_audits_on_the_scale_of_their_controls():
-    wide = audit([50.0] * 50, [5.0] * 50, controls=[-10.0, 10.0])
-    narrow = audit([5.0] * 50, [0.5] * 50, controls=[-1.0, 1.0])
-    assert pooled_tpr([wide, narrow], 0.01) == 1.0
+def test_pooled_tpr_puts_audits_on_the_scale_of_their_holdouts():
+    wide = audit([500.0] * 50, [-10.0, 10.0] * 25)
+    narrow = audit([5.0] * 50, [-0.1, 0.1] * 25)
+    assert pooled_tpr([wide, narrow], 0.01) == 1.0, "raw, the narrow audit's members would lie below the wide holdouts"
     assert pooled_tpr([wide], 0.01) is None, "50 holdouts cannot resolve one in a hundred"

@@ -109,6 +109,15 @@ def test_a_combined_score_says_of_what(audited):
     assert "combined: cgi-dm score 60%, loss-gap 40%" in words_of(page_of(audited))
 
 
+def test_a_score_of_another_method_is_named_and_put_in_words(audited):
+    verdict = json.loads((audited / "verdict.json").read_text())
+    (audited / "verdict.json").write_text(
+        json.dumps(verdict | {"score": "update-alignment", "weights": {"score": 1.0}})
+    )
+    words = words_of(page_of(audited))
+    assert "The verdict rests on update-alignment: how far the weights moved" in words
+
+
 def test_too_few_controls_give_no_verdict(tmp_path):
     run = audit_run(tmp_path / "run", pictures(3, 0), pictures(3, 1), pictures(6, 2))
     words = words_of(page_of(run))

@@ -39,6 +39,10 @@ class CGIDM(Authenticator):
     of root mean square `radius_rms`. The score is how similar the refilled picture is to the original, or by how
     much that rose. A score is no verdict: compare it with those of pictures that cannot have been in the set.
 
+    How alike two pictures are is measured by SSIM unless another measure is given: a refilled picture lies on its
+    original pixel by pixel, and encoders made to recognise a subject overlook what the filled half changes. Published:
+    the cosine of CLIP's or DINO's features.
+
     The defaults are a faster estimate of the same ascent: both models see the same noise, so that what their errors
     share cancels; each step averages several timesteps, one from each of as many equal bins, and is longer; only d
     collects gradients, and pictures are normalised, projected and seeded one by one, so that they can share batches.

@@ -45,6 +45,8 @@ class UpdateAlignment(Authenticator):
     most. v comes from `pilot` of the pictures of the call, picked by their content and so whatever their role, which
     leaves a questioned picture exchangeable with the controls; a score is comparable within its own call only.
 
+    Only what the denoiser learned is seen. Memory: some five times the weights that differ, which is little for a LoRA.
+
     Intaglio's own. Related: influence as products of gradients, TracIn, arXiv 2002.08484; gradients of diffusion
     models as features of membership, arXiv 2308.06405.
     """

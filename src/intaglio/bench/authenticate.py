@@ -11,7 +11,6 @@ import numpy as np
 from torch import Tensor
 
 from intaglio.audit.cgi_dm import CGIDM
-from intaglio.audit.combination import combine
 from intaglio.audit.loss_gap import LossGap
 from intaglio.audit.pia import PIA
 from intaglio.audit.protocol import Authentication
@@ -30,11 +29,8 @@ from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
-QUICK_SETS, QUICK_PICTURES, QUICK_CONTROLS = 3, 5, 8
-CONTROLS = 12
-REFERENCE_PICTURES = 5
-COMBINED = (("update-alignment", "score"),)
-"""(method, signal) that the verdict of `intaglio authenticate cgi-dm` rests on by default; several are combined."""
+QUICK_SETS, QUICK_PICTURES = 3, 5
+REFERENCE_PICTURES = 3
 
 
 @dataclass(frozen=True)
@@ -48,15 +44,14 @@ class AuthenticateBench:
     """
 
     quick: bool = False
-    """Three sets by turns, half the pictures, fewer controls, and the published procedure on two pictures; minutes in
-    place of hours."""
+    """Three sets by turns, half the pictures, and the published procedure on two of them; minutes in place of hours."""
     by_turns: bool = False
     """DreamBooth and LoRA by turns, in place of both on every set; a set gets the one in one regime and the other in
     the other. Half the time."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to use; none takes all (or three with --quick)."""
     reference_pictures: int | None = None
-    """Members, and as many holdouts, that the published procedure is run on; none takes 5 (1 with --quick)."""
+    """Members, and as many holdouts, that the published procedure is run on; none takes 3 (1 with --quick)."""
     workers: int | None = None
     """Processes that the audits are spread over; none takes one a core on the CPU, else one."""
     seed: int = 0
@@ -141,12 +136,10 @@ class AuthenticateBench:
         return (self._audited if job.part == "audit" else self._beside_reference)(suspect, base, job)
 
     def _audited(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "Job") -> dict[str, Any]:
-        """Every method's signals of members, holdouts and controls, and the seconds each took."""
+        """Every method's signals of members and holdouts, and the seconds each took."""
         pictures = QUICK_PICTURES if self.quick else None
         members, holdouts = (part[:pictures] for part in job.regime.questioned(job.subject))
-        controls = testbed.few_shot(job.subject).controls[: QUICK_CONTROLS if self.quick else CONTROLS]
-        everyone = joined([members, holdouts, controls])
-        cuts = np.cumsum([len(members), len(holdouts)])
+        everyone, count = joined([members, holdouts]), len(members)
         found: dict[str, Any] = {
             "regime": job.regime.name, "tuner": job.kind, "set": job.subject, "seconds": {}, "signals": {},
         }  # fmt: skip
@@ -155,8 +148,7 @@ class AuthenticateBench:
             result = method(suspect, base, everyone, prompt=PROMPT)
             found["seconds"][name] = time.monotonic() - began
             signals = {"score": result.scores, **result.signals, **_by_encoder(result, everyone, self.device)}
-            split = {k: [part.tolist() for part in np.split(v.numpy(), cuts)] for k, v in signals.items()}
-            found["signals"][name] = split
+            found["signals"][name] = {k: [v[:count].tolist(), v[count:].tolist()] for k, v in signals.items()}
         return found
 
     def _beside_reference(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "Job") -> dict[str, Any]:
@@ -246,7 +238,6 @@ def _figures(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-VERDICT = "verdict"
 SCORES: dict[str, tuple[str, str]] = {
     "cgi-dm": ("cgi-dm", "score"),
     "cgi-dm similarity": ("cgi-dm", "similarity"),
@@ -259,30 +250,16 @@ SCORES: dict[str, tuple[str, str]] = {
     "loss-gap": ("loss-gap", "score"),
     "loss-gap relative": ("loss-gap", "relative"),
     "pia": ("pia", "score"),
-    VERDICT: ("", ""),
 }
-"""Name in the table to (method, signal); the verdict's score is combined from several."""
+"""Name in the table to (method, signal)."""
 BASELINES = ("loss-gap", "loss-gap relative", "pia")
+VERDICT = "update-alignment"
+"""What the verdict of `intaglio authenticate cgi-dm` rests on by default."""
 
 
 def _scores(audits: Sequence[Mapping[str, Any]], name: str) -> list[Audit]:
     method, signal = SCORES[name]
-    return [
-        _combined(audit["signals"]) if name == VERDICT else Audit(*map(np.array, audit["signals"][method][signal]))
-        for audit in audits
-    ]
-
-
-def _combined(signals: Mapping[str, Mapping[str, list[list[float]]]]) -> Audit:
-    """The verdict's score of members, holdouts and controls, as `intaglio authenticate` makes it."""
-    if len(COMBINED) == 1:
-        ((method, signal),) = COMBINED
-        return Audit(*map(np.array, signals[method][signal]))
-    parts = [
-        {f"{method} {signal}": signals[method][signal][place] for method, signal in COMBINED} for place in range(3)
-    ]
-    members, holdouts = combine(parts[0], parts[2]), combine(parts[1], parts[2])
-    return Audit(members.scores, holdouts.scores, members.controls)
+    return [Audit(*map(np.array, audit["signals"][method][signal])) for audit in audits]
 
 
 def _shown(value: Any) -> str:

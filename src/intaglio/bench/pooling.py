@@ -17,7 +17,6 @@ class Audit:
 
     members: NDArray[np.float64]
     holdouts: NDArray[np.float64]
-    controls: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ def margin(ours: Sequence[Audit], theirs: Sequence[Audit], *, seed: int = 0) -> 
 
 
 def pooled_tpr(audits: Sequence[Audit], rate: float) -> float | None:
-    """TPR at a false-positive rate over the pictures of all audits, each on the scale of its own controls.
+    """TPR at a false-positive rate over the pictures of all audits, each on the scale of its own holdouts.
 
-    A score counts as standard deviations above the mean of the audit's controls, so that one threshold serves all.
+    A score counts as standard deviations above the mean of the audit's holdouts, so that one threshold serves all.
     None where there are fewer holdouts than the rate needs.
     """
-    scaled = [((s - a.controls.mean()) / max(a.controls.std(), 1e-12)) for a in audits for s in (a.members, a.holdouts)]
+    scaled = [((s - a.holdouts.mean()) / max(a.holdouts.std(), 1e-12)) for a in audits for s in (a.members, a.holdouts)]
     return tpr_at_fpr(np.concatenate(scaled[::2]), np.concatenate(scaled[1::2]), rate)
 
 

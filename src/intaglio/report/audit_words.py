@@ -65,14 +65,24 @@ def loud(audit: Audit) -> list[str]:
     return messages
 
 
+MEANING = {
+    "update-alignment": "how far the weights moved, from the base to the suspect, the way this very picture pulls them",
+    "loss-gap": "by how much better the suspect denoises the picture than the base does",
+    "pia": "how well the suspect agrees with its own first guess of the picture’s noise, beside the base",
+}
+"""What a score says, for people who know no formula."""
+
+
 def how_to_read(audit: Audit, with_pictures: bool) -> str:
     first = "Sorted by score. "
     if len(audit.asked) < len(audit.questioned):
         first = "Sorted by score, among pictures known not to be in the set, which measure the audit itself. "
+    if audit.score_name in MEANING:
+        first += f"The verdict rests on {audit.score_name}: {MEANING[audit.score_name]}. "
     if not with_pictures:
         return first + (
-            "This method compares how well the two models denoise each picture; it recovers no "
-            "picture, so that only the score speaks. The small scale shows where it stands among the controls."
+            "This method compares the two models at each picture; it recovers no picture, so that only the score "
+            "speaks. The small scale shows where it stands among the controls."
         )
     return first + (
         "Half of each picture is removed in small squares and refilled by what the suspect knows "
@@ -198,7 +208,8 @@ def threat(run: RunData, audit: Audit) -> list[Row]:
 def score_made_of(audit: Audit) -> str:
     """The score's name, and of which signals it was combined."""
     if len(audit.weights) < 2:
-        return audit.score_name
+        meaning = MEANING.get(audit.score_name)
+        return f"{audit.score_name}: {meaning}" if meaning else audit.score_name
     named = {f"{audit.method} score" if name == "score" else name: share for name, share in audit.weights.items()}
     shares = ", ".join(f"{name} {rate_text(share)}" for name, share in named.items())
     return f"combined: {shares}; weighed by how these go together among the controls"
@@ -237,7 +248,7 @@ def limits(audit: Audit) -> list[Row]:
         Row(
             "Half of the recovered picture is the original",
             "The kept squares make every recovery look familiar. The evidence is how the refilled squares compare with "
-            "those of the controls, and that is what the score measures.",
+            "those of the controls; the score and its controls decide, not the look.",
         ),
         Row(
             "Nothing about the base’s own training",
