@@ -25,17 +25,21 @@ class Decoded:
     pixels: np.ndarray
     """uint8 [3, resolution, resolution]"""
     size: tuple[int, int]
-    """width and height of the file, upright, in pixels"""
+    """width and height of the file, or of the box, upright, in pixels"""
     notes: frozenset[str] = field(default_factory=frozenset)
     """of "frames" (only the first was read), "enlarged", "cropped" (more than half of the longer side is lost)"""
 
 
-def decode(path: Path, resolution: int) -> Decoded:
+Box = tuple[int, int, int, int]
+"""left, top, right and bottom of a part of a picture, in pixels of the upright picture"""
+
+
+def decode(path: Path, resolution: int, box: Box | None = None) -> Decoded:
     """Reads a file as RGB in [0, 255]: shorter side resized to `resolution` pixels, centre cropped to a square.
 
     In this order: EXIF rotation, 16 bits scaled to 8, transparency composited on white, CMYK and grey to RGB, Lanczos
     resize (which averages over all source pixels when shrinking), crop. A shorter side of the right length already is
-    cropped without resampling.
+    cropped without resampling. With a `box` all of this is done to that part of the picture.
     Colour profiles are not applied, as trainers do not apply them. Raises `UnusableError`.
     """
     with warnings.catch_warnings():
@@ -66,6 +70,8 @@ def decode(path: Path, resolution: int) -> Decoded:
         except Exception as error:
             # Parsers of damaged files fail in every way there is (struct, zlib, Syntax, Type ... errors).
             raise UnusableError("it is damaged or cut short; copy it again from its source or remove it") from error
+    if box is not None:
+        upright = _part(upright, box, resolution)
     width, height = upright.size
     if min(width, height) < resolution:
         notes.add("enlarged")
@@ -85,6 +91,18 @@ def _check_header(image: Image.Image, resolution: int) -> None:
         raise UnusableError(
             f"it is {width}x{height} pixels, too small for {resolution}; find a larger copy or remove it"
         )
+
+
+def _part(image: Image.Image, box: Box, resolution: int) -> Image.Image:
+    left, top, right, bottom = box
+    if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
+        raise UnusableError(
+            f"its box {left},{top},{right},{bottom} does not lie in its {image.width}x{image.height} pixels; give "
+            "left, top, right and bottom, counted from the upper left corner"
+        )
+    if min(right - left, bottom - top) * 8 < resolution:
+        raise UnusableError(f"its box is {right - left}x{bottom - top} pixels, too small for {resolution}; widen it")
+    return image.crop(box)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from intaglio.decoding import CROP_RATIO, MAX_PIXELS, Decoded, UnusableError, decode
+from intaglio.decoding import CROP_RATIO, MAX_PIXELS, Box, Decoded, UnusableError, decode
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.picture_folder import Entry, Listing, list_pictures
@@ -76,11 +76,19 @@ class ImageSet:
         return cls(pixels.float(), tuple(names), tuple(captions), (1,) * count, hashes)
 
     @classmethod
-    def load(cls, path: Path | Sequence[Path], resolution: int, *, skip_bad: bool = False) -> "ImageSet":
+    def load(
+        cls,
+        path: Path | Sequence[Path],
+        resolution: int,
+        *,
+        skip_bad: bool = False,
+        boxes: Mapping[str, Box] | None = None,
+    ) -> "ImageSet":
         """Reads a folder, one file, or a list of files as squares of `resolution` pixels (see `decoding.decode`).
 
         A folder is read flat, and in addition every subfolder named like kohya's `10_name`. A caption is the
-        same-stem `.txt`, or else the `text` of the picture's line in `metadata.jsonl`, or else None.
+        same-stem `.txt`, or else the `text` of the picture's line in `metadata.jsonl`, or else None. Of a picture
+        named in `boxes` only that part is used.
 
         Raises `BadInput` that lists every file that cannot be used, each with its remedy; with `skip_bad` these are
         warnings, and only an empty outcome is an error. Pictures that were enlarged, or lost more than half of their
@@ -89,11 +97,14 @@ class ImageSet:
         if resolution < 1:
             raise ValueError(f"resolution must be at least 1 pixel, not {resolution}")
         listing = list_pictures(path)
+        boxes = dict(boxes or {})
+        if unknown := sorted(boxes.keys() - {entry.name for entry in listing.entries}):
+            raise BadInput(f"there is a box for {unknown[0]}, but no such picture; name the files as they are")
         refused = list(listing.problems)
         kept: list[tuple[Entry, Decoded]] = []
         for entry in listing.entries:
             try:
-                kept.append((entry, decode(entry.path, resolution)))
+                kept.append((entry, decode(entry.path, resolution, boxes.get(entry.name))))
             except UnusableError as problem:
                 refused.append(f"{entry.name}: {problem}")
         if refused and not (skip_bad and kept):

@@ -13,6 +13,7 @@ FAST = {
     "cgi-dm": ["--steps", "2", "--samples-per-step", "1", "--gap-samples", "2", "--similarity", "ssim"],
     "loss-gap": ["--levels", "2", "--noises", "1"],
     "pia": ["--timesteps", "300", "500"],
+    "update-alignment": ["--levels", "2", "--noises", "1", "--pilot", "2"],
 }
 
 
@@ -54,9 +55,9 @@ def only_run(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("method", ["cgi-dm", "loss-gap", "pia"])
+@pytest.mark.parametrize("method", list(FAST))
 def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
-    words = ["--signals", "score", "loss-gap"] if method == "cgi-dm" else ["--verdict", "method"]
+    words = ["--signals", "score", "loss-gap"] if method == "cgi-dm" else []
     code, out, _ = scene(method, "--fpr", "0.2", "--prompt", "cat", *words)
     folder = only_run(tmp_path)
     assert code == 0
@@ -89,6 +90,46 @@ def test_the_same_command_again_only_tells(scene, tmp_path, monkeypatch):
     monkeypatch.setattr("intaglio.audit.examination.examine", lambda *a, **k: pytest.fail("worked again"))
     assert scene("loss-gap")[:2] == first[:2]
     assert (only_run(tmp_path) / "verdict.json").read_bytes() == stored
+
+
+def test_the_verdict_of_cgi_dm_rests_on_update_alignment(scene, tmp_path):
+    code, _, _ = scene("cgi-dm")
+    assert code == 0
+    verdict = json.loads((only_run(tmp_path) / "verdict.json").read_text())
+    assert verdict["score"] == "update-alignment"
+    assert all(row["score"] == row["signals"]["update-alignment"] for row in verdict["questioned"])
+
+
+def test_other_prompts_show_how_far_the_verdict_hangs_on_the_words(scene, tmp_path):
+    words = ["--fpr", "0.5", "--prompt", "cat", "--other-prompts", "", "red dog", "cat"]
+    code, _, _ = scene("loss-gap", *words)
+    assert code == 0
+    folder = only_run(tmp_path)
+    verdict = json.loads((folder / "verdict.json").read_text())
+    empty, dog = verdict["other_prompts"]
+    assert (empty["prompt"], dog["prompt"]) == ("", "red dog"), "the audit's own prompt is not compared with itself"
+    shutil.rmtree(folder)
+    scene("loss-gap", "--fpr", "0.5", "--prompt", "red dog")
+    alone = json.loads((only_run(tmp_path) / "verdict.json").read_text())
+    called = [row["called"] for row in alone["questioned"]]
+    before = [row["called"] for row in verdict["questioned"]]
+    assert dog["called"] == sum(called)
+    assert dog["changed"] == sum(a != b for a, b in zip(before, called, strict=True))
+
+
+def test_a_box_is_the_picture_that_is_judged(scene, tmp_path):
+    wide = torch.rand(3, 16, 40, generator=torch.Generator().manual_seed(9))
+    save_png(wide, tmp_path / "images" / "0.png")
+    (tmp_path / "boxes.csv").write_text("name,left,top,right,bottom\n0.png,20,0,36,16\n")
+    code, _, _ = scene("loss-gap", "--boxes", str(tmp_path / "boxes.csv"))
+    assert code == 0
+    folder = only_run(tmp_path)
+    boxed = json.loads((folder / "verdict.json").read_text())["questioned"][0]["score"]
+    assert json.loads((folder / "run.json").read_text())["settings"]["boxes"] == {"0.png": [20, 0, 36, 16]}
+    shutil.rmtree(folder)
+    save_png(wide[:, :, 20:36], tmp_path / "images" / "0.png")
+    scene("loss-gap")
+    assert json.loads((only_run(tmp_path) / "verdict.json").read_text())["questioned"][0]["score"] == boxed
 
 
 def test_too_few_controls_is_said(scene):

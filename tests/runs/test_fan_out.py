@@ -1,4 +1,8 @@
 import math
+import pathlib
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -31,3 +35,42 @@ def test_no_workers_are_refused():
 def test_a_gpu_gets_one_worker():
     assert workers_for("cuda") == 1
     assert workers_for("cpu") >= 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_workers_end_with_a_killed_parent(tmp_path):
+    """The parent's own word to stop never comes when it is killed; the workers must see for themselves."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import sys, time, os, pathlib\n"
+        "from intaglio.runs.fan_out import fan_out\n"
+        "def work(place):\n"
+        "    (pathlib.Path(sys.argv[1]) / f'{place}.pid').write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        "if __name__ == '__main__':\n"
+        "    list(fan_out(work, [0, 1], 2))\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    try:
+        wait(lambda: len(list(tmp_path.glob("*.pid"))) == 2 and all(f.read_text() for f in tmp_path.glob("*.pid")))
+        pids = [int(file.read_text()) for file in tmp_path.glob("*.pid")]
+        assert all(map(running, pids))
+    finally:
+        parent.kill()
+        parent.wait()
+    wait(lambda: not any(map(running, pids)))
+
+
+def running(pid: int) -> bool:
+    """Whether a process lives; one that waits to be reaped does not."""
+    try:
+        return "State:\tZ" not in pathlib.Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait(until, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)

@@ -58,6 +58,7 @@ class CGIDM(Authenticator):
     signals: ClassVar[tuple[str, ...]] = (
         "similarity", "similarity_start", "gain", "refilled", "gap_original", "gap_initial", "gap_final",
     )  # fmt: skip
+    verdict_signals: ClassVar[tuple[str, ...]] = ("update-alignment",)
     uses_similarity: ClassVar[bool] = True
 
     steps: int = 24

@@ -24,6 +24,8 @@ from intaglio.runs.plain import to_json
 from intaglio.runs.run import Run
 
 Role = Literal["questioned", "holdouts", "controls"]
+OTHER_PROMPTS = "other-prompts"
+"""Kind of the records of verdicts under further prompts."""
 ROLES: tuple[Role, ...] = ("questioned", "holdouts", "controls")
 OWN = "score"
 """Among the signals of a verdict, the score of the method itself."""
@@ -100,6 +102,19 @@ def _pairs(pairs: list[tuple[str, str]]) -> str:
     return shown + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
 
 
+@dataclass(frozen=True)
+class OtherPrompt:
+    """What becomes of the verdict under other words."""
+
+    prompt: str
+    called: int
+    """Questioned pictures that are called."""
+    changed: int
+    """Questioned pictures whose verdict is another than under the audit's own prompt."""
+    pictures: int
+    """Questioned pictures with a verdict under both."""
+
+
 @dataclass(frozen=True, eq=False)
 class Examination:
     """What an audit found."""
@@ -116,6 +131,7 @@ class Examination:
     separation: Separation | None
     """Of questioned pictures, taken to be members, and known holdouts; None without holdouts."""
     prompt: str
+    other_prompts: tuple[OtherPrompt, ...] = ()
 
     @property
     def score_name(self) -> str:
@@ -145,6 +161,7 @@ class Examination:
             "method": self.main.method,
             "score": self.score_name,
             "prompt": self.prompt,
+            "other_prompts": [asdict(one) for one in self.other_prompts],
             "statement": verdict.statement,
             "no_signal": verdict.no_signal,
             "weights": verdict.weights,
@@ -200,6 +217,7 @@ def examine(
     fpr: float = 0.05,
     companions: Mapping[str, Authenticator] | None = None,
     signals: Sequence[str] = (OWN,),
+    other_prompts: Sequence[str] = (),
     similarity: Similarity | None = None,
     run: Run = Run.none(),
 ) -> Examination:
@@ -215,6 +233,7 @@ def examine(
         companions: further methods by name, whose scores may be among the signals.
         signals: what the verdict rests on: `score`, the method's own, one of its signals, or a companion's name.
             One alone is judged as it is; several are combined.
+        other_prompts: under which the signals are measured again, to see how far the verdict hangs on the words.
         similarity: for methods that use one; None takes SSIM.
         run: progress, states and records.
 
@@ -224,18 +243,70 @@ def examine(
     companions = dict(companions or {})
     check_signals(method, signals, companions)
     images = evidence.images
-    main = _called(method, suspect, base, images, prompt, similarity, run)
-    others = {
-        name: _called(one, suspect, base, images, prompt, similarity, run)
-        for name, one in companions.items()
-        if name in signals
-    }
-    found = {name: _signal(name, main, others) for name in dict.fromkeys(signals)}
+    scene = _Scene(method, companions, tuple(dict.fromkeys(signals)), suspect, base, images, similarity)
+    results = {method.name: scene.called(method, prompt, run), **scene.companions_called(prompt, run)}
+    found = scene.signals_of(results)
     verdict = _judged(evidence, found, "questioned", fpr)
-    verdict = _with_gaps(verdict, evidence, {main.method: main, **others})
+    verdict = _with_gaps(verdict, evidence, results)
     holdouts = _judged(evidence, found, "holdouts", fpr).rows
     known = evaluate([row.score for row in verdict.rows], [row.score for row in holdouts]) if holdouts else None
-    return Examination(evidence, main, found, verdict, holdouts, known, prompt)
+    main = results[method.name]
+    others = []
+    for words in dict.fromkeys(other_prompts):
+        if words != prompt:
+            others.append(_under(words, scene, evidence, verdict, fpr, run))
+    return Examination(evidence, main, found, verdict, holdouts, known, prompt, tuple(others))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What the methods of an audit are called with, whatever the prompt."""
+
+    method: Authenticator
+    companions: Mapping[str, Authenticator]
+    signals: tuple[str, ...]
+    suspect: LatentDiffusion
+    base: LatentDiffusion
+    images: ImageSet
+    similarity: Similarity | None
+
+    def called(self, method: Authenticator, prompt: str, run: Run) -> Authentication:
+        further = {"similarity": self.similarity} if method.uses_similarity else {}
+        return method(self.suspect, self.base, self.images, prompt=prompt, run=run, **further)
+
+    def companions_called(self, prompt: str, run: Run) -> dict[str, Authentication]:
+        """Of the companions, those that are among the signals."""
+        wanted = {name: one for name, one in self.companions.items() if name in self.signals}
+        return {name: self.called(one, prompt, run) for name, one in wanted.items()}
+
+    def signals_of(self, results: Mapping[str, Authentication]) -> dict[str, NDArray[np.float64]]:
+        return {name: self._signal(name, results) for name in self.signals}
+
+    def _signal(self, name: str, results: Mapping[str, Authentication]) -> NDArray[np.float64]:
+        if name in results and name != self.method.name:
+            return results[name].scores.double().numpy()
+        main = results[self.method.name]
+        values = (main.scores if name == OWN else main.signals[name]).double().numpy()
+        # A picture that failed has signals too, but they are those of an unfinished recovery.
+        return np.where(np.isnan(main.scores.numpy()), np.nan, values)
+
+
+def _under(prompt: str, scene: _Scene, evidence: Evidence, verdict: Verdict, fpr: float, run: Run) -> OtherPrompt:
+    """The verdict made again under another prompt, recorded as soon as it is known."""
+    key = f"prompt {prompt!r}"
+    if key in (known := run.recorded(OTHER_PROMPTS)):
+        return OtherPrompt(**known[key])
+    # Without the run: its records are those of the audit's own prompt.
+    alone = Run.none()
+    results = scene.companions_called(prompt, alone)
+    if len(results) < len(scene.signals):
+        results[scene.method.name] = scene.called(scene.method, prompt, alone)
+    again = _judged(evidence, scene.signals_of(results), "questioned", fpr)
+    both = [(a.called, b.called) for a, b in zip(verdict.rows, again.rows, strict=True)]
+    judged = [(a, b) for a, b in both if a is not None and b is not None]
+    found = OtherPrompt(prompt, sum(b for _, b in judged), sum(a != b for a, b in judged), len(judged))
+    run.record(OTHER_PROMPTS, key, asdict(found))
+    return found
 
 
 def check_signals(method: Authenticator, signals: Sequence[str], companions: Mapping[str, Authenticator]) -> None:
@@ -245,27 +316,6 @@ def check_signals(method: Authenticator, signals: Sequence[str], companions: Map
         raise BadInput(f"a verdict needs at least one signal; choose from: {', '.join(known)}")
     if unknown := [name for name in signals if name not in known]:
         raise BadInput(f"{method.name} gives no signal {', '.join(unknown)}; choose from: {', '.join(known)}")
-
-
-def _called(
-    method: Authenticator,
-    suspect: LatentDiffusion,
-    base: LatentDiffusion,
-    images: ImageSet,
-    prompt: str,
-    similarity: Similarity | None,
-    run: Run,
-) -> Authentication:
-    further = {"similarity": similarity} if method.uses_similarity else {}
-    return method(suspect, base, images, prompt=prompt, run=run, **further)
-
-
-def _signal(name: str, main: Authentication, others: Mapping[str, Authentication]) -> NDArray[np.float64]:
-    if name in others:
-        return others[name].scores.double().numpy()
-    values = (main.scores if name == OWN else main.signals[name]).double().numpy()
-    # A picture that failed has signals too, but they are those of an unfinished recovery.
-    return np.where(np.isnan(main.scores.numpy()), np.nan, values)
 
 
 def _judged(evidence: Evidence, signals: dict[str, NDArray], role: Role, fpr: float) -> Verdict:

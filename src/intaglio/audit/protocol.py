@@ -81,6 +81,8 @@ class Authenticator(ABC):
     """Its name in the table of methods."""
     signals: ClassVar[tuple[str, ...]] = ()
     """The names of the signals it gives."""
+    verdict_signals: ClassVar[tuple[str, ...]] = ("score",)
+    """What a verdict rests on unless it is told otherwise: `score`, signals of the method, or other methods."""
     uses_similarity: ClassVar[bool] = False
 
     @abstractmethod

@@ -253,8 +253,7 @@ SCORES: dict[str, tuple[str, str]] = {
 }
 """Name in the table to (method, signal)."""
 BASELINES = ("loss-gap", "loss-gap relative", "pia")
-VERDICT = "update-alignment"
-"""What the verdict of `intaglio authenticate cgi-dm` rests on by default."""
+(VERDICT,) = CGIDM.verdict_signals
 
 
 def _scores(audits: Sequence[Mapping[str, Any]], name: str) -> list[Audit]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import tyro
 
@@ -45,13 +45,17 @@ class Authenticate(Generic[M]):
     """To measure the audit itself: pictures known not to be in the set, when --images are known to be in it."""
     prompt: str = ""
     """The prompt that the fine-tune is thought to have used, such as "a photo of sks dog"; both models get it."""
+    other_prompts: tuple[str, ...] = ()
+    """Further prompts, "" among them, under which the verdict is made again: the report says how far it hangs on the
+    words. The verdict itself stays that of --prompt."""
+    boxes: Path | None = None
+    """Which part of each questioned picture counts: a CSV of name,left,top,right,bottom in pixels; where a picture has
+    none, the centre square."""
     fpr: float = 0.05
     """The false-positive rate asked for: of pictures that were not in the set, at most this share is called."""
-    verdict: Literal["signals", "method"] = "signals"
-    """Whether the verdict rests on the signals below or on the method's own score alone."""
-    signals: tuple[str, ...] = ("update-alignment",)
+    signals: tuple[str, ...] = ()
     """What the verdict rests on: `score`, the method's own; one of its signals; or another method, run with its
-    defaults. Several are combined."""
+    defaults. Several are combined. None takes `update-alignment` for cgi-dm, else the method's own score."""
     similarity: str = "ssim"
     """How alike a recovery and its original are: ssim, embedded, or the path of a local encoder."""
     runs: Path = Path("runs")
@@ -104,11 +108,16 @@ class Authenticate(Generic[M]):
     def _pictures(self, base: "LatentDiffusion") -> "tuple[ImageSet, ImageSet, ImageSet | None]":
         from intaglio.images import ImageSet
 
-        def load(folder: Path) -> ImageSet:
-            return ImageSet.load(folder, base.resolution, skip_bad=self.skip_bad)
+        def load(folder: Path, **further: Any) -> ImageSet:
+            return ImageSet.load(folder, base.resolution, skip_bad=self.skip_bad, **further)
 
         holdouts = None if self.known_holdouts is None else load(self.known_holdouts)
-        return load(self.images), load(self.controls), holdouts
+        return load(self.images, boxes=self._boxes()), load(self.controls), holdouts
+
+    def _boxes(self) -> "dict[str, tuple[int, int, int, int]]":
+        from intaglio.crop_boxes import read_boxes
+
+        return {} if self.boxes is None else read_boxes(self.boxes)
 
     def _open(
         self,
@@ -130,7 +139,10 @@ class Authenticate(Generic[M]):
                 inputs[name] = {"path": str(path), "sha256": _content(part)}
         if similarity is not None:
             inputs["similarity"] = {"path": self.similarity, "sha256": similarity.hash}
-        own = {"prompt": self.prompt, "fpr": self.fpr, "verdict": self.verdict, "signals": list(self._signals)}
+        own = {
+            "prompt": self.prompt, "fpr": self.fpr, "signals": list(self._signals),
+            "other_prompts": list(self.other_prompts), "boxes": self._boxes(),
+        }  # fmt: skip
         return Run.open(
             self.runs, "authenticate", self._method.name, {**asdict(self.method), **own}, inputs,  # type: ignore[call-overload]
             seed=getattr(self.method, "seed", None), device=self.device, command=command_line(),
@@ -150,7 +162,7 @@ class Authenticate(Generic[M]):
 
         found = examine(
             self._method, suspect, base, evidence, prompt=self.prompt, fpr=self.fpr, companions=companions,
-            signals=self._signals, similarity=similarity, run=run,
+            signals=self._signals, other_prompts=self.other_prompts, similarity=similarity, run=run,
         )  # fmt: skip
         found.write(run)
         verdict, known = found.verdict, found.separation
@@ -178,9 +190,8 @@ class Authenticate(Generic[M]):
     @property
     def _signals(self) -> tuple[str, ...]:
         """Without the method's own name, which is its score."""
-        if self.verdict == "method":
-            return ("score",)
-        return tuple(dict.fromkeys("score" if name == self._method.name else name for name in self.signals))
+        signals = self.signals or self._method.verdict_signals
+        return tuple(dict.fromkeys("score" if name == self._method.name else name for name in signals))
 
     def _tell(self, folder: Path) -> None:
         from intaglio.report import write_report

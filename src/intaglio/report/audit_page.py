@@ -54,6 +54,7 @@ def audit_page(run: RunData, audit: Audit, page_folder: Path) -> AuditPage:
         set_text=words.set_text(audit),
         roc=_roc(audit),
         threat=words.threat(run, audit),
+        other_prompts=words.other_prompts(audit),
         limits=words.limits(audit),
     )
 

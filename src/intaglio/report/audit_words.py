@@ -205,6 +205,18 @@ def threat(run: RunData, audit: Audit) -> list[Row]:
     ]
 
 
+def other_prompts(audit: Audit) -> list[Row]:
+    """How far the verdict hangs on the words, a row for each further prompt."""
+    rows = []
+    for one in audit.other_prompts:
+        changed = (
+            f"{one.changed} of {count(one.pictures, 'verdict')} would change" if one.changed else "no verdict changes"
+        )
+        name = f"“{one.prompt}”" if one.prompt else "the empty prompt"
+        rows.append(Row(name, f"{one.called} of {count(one.pictures, 'picture')} called; {changed}"))
+    return rows
+
+
 def score_made_of(audit: Audit) -> str:
     """The score's name, and of which signals it was combined."""
     if len(audit.weights) < 2:

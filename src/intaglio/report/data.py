@@ -95,6 +95,16 @@ class Right:
 
 
 @dataclass(frozen=True)
+class OtherPrompt:
+    """The verdict under further words, of so many questioned pictures."""
+
+    prompt: str
+    called: int
+    changed: int
+    pictures: int
+
+
+@dataclass(frozen=True)
 class Audit:
     """An audit's verdict."""
 
@@ -109,6 +119,7 @@ class Audit:
     no_signal: str | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     """Share of each signal in the score, where several were combined."""
+    other_prompts: tuple[OtherPrompt, ...] = ()
 
     @property
     def asked(self) -> list[Judged]:
@@ -200,6 +211,7 @@ def read_audit(run: RunData) -> Audit | None:
             separation=_separation(verdict.get("separation")),
             no_signal=verdict.get("no_signal"),
             weights={name: float(share) for name, share in (verdict.get("weights") or {}).items()},
+            other_prompts=tuple(OtherPrompt(**one) for one in verdict.get("other_prompts") or ()),
         )
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path} lacks {error}; run the audit again with this version.") from error

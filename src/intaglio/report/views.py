@@ -119,6 +119,7 @@ class AuditPage(Page):
     set_text: str
     roc: RocView | None
     threat: Sequence[Row]
+    other_prompts: Sequence[Row]
     limits: Sequence[Row]
 
 

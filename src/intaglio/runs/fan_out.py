@@ -1,6 +1,10 @@
 """Independent pieces of work, spread over processes."""
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import TypeVar
 
 import joblib
@@ -8,12 +12,16 @@ import joblib
 J = TypeVar("J")
 R = TypeVar("R")
 
+WATCH_S = 1.0
+"""Seconds between two looks of a worker at whether its parent still lives."""
+
 
 def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iterator[tuple[J, R]]:
     """(job, result) of every job, as they are done; with more than one worker in no fixed order.
 
-    `work` and the jobs are pickled for the worker processes, which share the cores' threads evenly. One worker is
-    this very process. An error in one job ends the others and is raised here, with what was done already given.
+    `work` and the jobs are pickled for the worker processes, which share the cores' threads evenly and end with this
+    one, however it ends. One worker is this very process. An error in one job ends the others and is raised here, with
+    what was done already given.
 
     Raises:
         ValueError: fewer than one worker.
@@ -33,4 +41,18 @@ def workers_for(device: str) -> int:
 
 
 def _labelled(work: Callable[[J], R], job: J) -> tuple[J, R]:
+    _end_with_parent()
     return job, work(job)
+
+
+@cache
+def _end_with_parent() -> None:
+    """From now on this process ends when its parent does: a killed parent cannot tell its workers to stop."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
