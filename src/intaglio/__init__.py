@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from intaglio.audit.loss_gap import LossGap as LossGap
     from intaglio.audit.pia import PIA as PIA
     from intaglio.audit.protocol import Authentication as Authentication
+    from intaglio.audit.update_alignment import UpdateAlignment as UpdateAlignment
     from intaglio.errors import BadInput as BadInput
     from intaglio.errors import IntaglioError as IntaglioError
     from intaglio.images import ImageSet as ImageSet
@@ -37,6 +38,7 @@ _HOMES = {
     "LossGap": "intaglio.audit.loss_gap",
     "Run": "intaglio.runs.run",
     "TrainingSet": "intaglio.adapt.data",
+    "UpdateAlignment": "intaglio.audit.update_alignment",
     "load_model": "intaglio.models.loading",
     "sample": "intaglio.models.sampling",
     "write_report": "intaglio.report",
