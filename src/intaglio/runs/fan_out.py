@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import joblib
 
@@ -31,7 +31,8 @@ def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iter
     if workers == 1:
         yield from ((job, work(job)) for job in jobs)
         return
-    spread = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    # Any: joblib says that batch_size is a text, and nothing of what the generator gives.
+    spread: Any = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)  # type: ignore[arg-type]
     yield from spread(joblib.delayed(_labelled)(work, job) for job in jobs)
 
 
