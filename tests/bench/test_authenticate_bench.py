@@ -91,7 +91,7 @@ def test_the_hard_regime_trains_on_members_and_other_sets_and_asks_about_near_re
 def test_by_turns_every_set_gets_one_tuner_in_one_regime_and_the_other_in_the_other(bench):
     keys = [job.key for job in replace(bench, by_turns=True)._jobs()]
     assert keys == [
-        "paper/dreambooth/one", "paper/dreambooth/one", "paper/lora/two", "hard/lora/one", "hard/dreambooth/two",
+        "paper/dreambooth/one", "paper/dreambooth/one", "hard/lora/one", "paper/lora/two", "hard/dreambooth/two",
     ]  # fmt: skip
     assert len(bench._jobs()) == 9
 

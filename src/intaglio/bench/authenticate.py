@@ -112,11 +112,11 @@ class AuthenticateBench:
         return self.reference_pictures or (1 if self.quick else REFERENCE_PICTURES)
 
     def _jobs(self) -> list["Job"]:
-        """Every audit, led by the comparison with the published procedure, which takes longest."""
+        """Every audit, set by set, led by the comparison with the published procedure, which takes longest."""
         audits = [
             Job("audit", regime, kind, name)
-            for turn, regime in enumerate((PAPER, HARD))
             for place, name in enumerate(self._sets())
+            for turn, regime in enumerate((PAPER, HARD))
             for kind in ((TUNERS[(turn + place) % len(TUNERS)],) if self.quick or self.by_turns else TUNERS)
         ]
         return [replace(audits[0], part="reference"), *audits]
