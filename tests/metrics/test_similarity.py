@@ -230,6 +230,17 @@ def test_torchscript_sees_imagenets_normalisation(tmp_path, suffix):
     assert measure.hash != given_.hash
 
 
+def test_a_file_beside_torchscript_says_how_pictures_go_in(tmp_path):
+    path = scripted(Means(), tmp_path / "net.pt")
+    x = pictures(2, side=40)
+    half = {"do_resize": False, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (tmp_path / "net.json").write_text(json.dumps(half))
+    assert torch.allclose(load_similarity(path).embed(x), normalize((x.mean((2, 3)) - 0.5) / 0.25, dim=1), atol=1e-5)
+    (tmp_path / "net.json").write_text(json.dumps({"size": {"height": "wide"}}))
+    with pytest.raises(BadInput, match=r"net\.json asks for a preprocessing that is not known here"):
+        load_similarity(path)
+
+
 def test_a_pickle_is_refused_before_it_can_run(tmp_path):
     class Trap:
         def __reduce__(self):

@@ -105,8 +105,11 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
     """A TorchScript file whose forward takes [n, 3, h, w] and gives [n, d].
 
     By default pictures are brought to 288 pixels on the shorter side (bilinear) and normalised with ImageNet's mean
-    and deviation, as SSCD asks for. A file made with plain `torch.save` holds a pickle, which can run any code when
-    it is loaded: it is told from TorchScript by its members before anything is loaded, and refused.
+    and deviation, as SSCD asks for. A file of the same stem that ends in `.json` says otherwise, in the layout of
+    transformers' `preprocessor_config.json`, a bare size being the shorter side.
+
+    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded: it is told from
+    TorchScript by its members before anything is loaded, and refused.
     """
     if not _is_torchscript(path):
         raise BadInput(
@@ -119,7 +122,8 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
             module = torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
         raise BadInput(f"{path} cannot be loaded as TorchScript ({_first_line(error)}); export it again") from error
-    default = Preprocessing(resize=288, filter="bilinear", mean=IMAGENET[0], deviation=IMAGENET[1])
+    sscd = Preprocessing(resize=288, filter="bilinear", mean=IMAGENET[0], deviation=IMAGENET[1])
+    preprocessing = preprocessing or _preprocessing(path.with_suffix(".json"), sscd)
 
     def describe(pixels: Tensor) -> Any:
         try:
@@ -128,7 +132,7 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
             reason = _first_line(error)
             raise BadInput(f"{path} cannot take pictures of shape {tuple(pixels.shape)[1:]} ({reason})") from error
 
-    return Network(f"TorchScript {path.name}", file_hash(path), preprocessing or default, describe)
+    return Network(f"TorchScript {path.name}", file_hash(path), preprocessing, describe)
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -166,7 +170,9 @@ def vision_transformer(
         raise BadInput(f"{folder} holds a network of type {kind}; give CLIP, DINO (vit) or DINOv2")
     if kind.startswith("clip") and blocks is not None:
         raise BadInput(f"{folder} is CLIP, whose score is its image embedding; `blocks` is for DINO and DINOv2")
-    preprocessing = preprocessing or _preprocessing(folder, config)
+    both_sides = config["model_type"] == "vit"
+    file = folder / "preprocessor_config.json"
+    preprocessing = preprocessing or _preprocessing(file, _published(config), both_sides=both_sides)
     source_hash = file_hash(folder / "model.safetensors")
     if kind.startswith("clip"):
         return Network(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
@@ -246,17 +252,18 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
-    """The folder's `preprocessor_config.json`; without one, what the network was published with."""
-    default = _published(config)
-    path = folder / "preprocessor_config.json"
+def _preprocessing(path: Path, default: Preprocessing, *, both_sides: bool = False) -> Preprocessing:
+    """What a file in the layout of `preprocessor_config.json` says; `default` where there is none.
+
+    With `both_sides` a bare size is that of both sides: so a ViT's processor reads it, and CLIP's as the shorter side.
+    """
     if not path.is_file():
         return default
     found = _json(path)
     try:
         crop = _sides(found["crop_size"]) if found.get("do_center_crop") and "crop_size" in found else None
         return Preprocessing(
-            resize=_resize(found["size"], config) if found.get("do_resize", True) and "size" in found else None,
+            resize=_resize(found["size"], both_sides) if found.get("do_resize", True) and "size" in found else None,
             crop=(crop, crop) if isinstance(crop, int) else crop,
             filter=FILTERS[found["resample"]] if "resample" in found else default.filter,
             mean=tuple(found["image_mean"]) if found.get("do_normalize", True) else (0.0, 0.0, 0.0),
@@ -276,12 +283,11 @@ def _published(config: dict[str, Any]) -> Preprocessing:
     return Preprocessing(resize=side * 256 // 224, crop=(side, side), mean=IMAGENET[0], deviation=IMAGENET[1])
 
 
-def _resize(size: Any, config: dict[str, Any]) -> int | tuple[int, int]:
-    """A bare number is the shorter side for CLIP, and both sides for a ViT: so their processors read it."""
+def _resize(size: Any, both_sides: bool) -> int | tuple[int, int]:
     if isinstance(size, dict) and "shortest_edge" in size:
         return int(size["shortest_edge"])
     sides = _sides(size)
-    return (sides, sides) if isinstance(sides, int) and config["model_type"] == "vit" else sides
+    return (sides, sides) if isinstance(sides, int) and both_sides else sides
 
 
 def _sides(size: Any) -> int | tuple[int, int]:

@@ -112,8 +112,9 @@ def load_similarity(
             TorchScript file (SSCD is published as one), a `.safetensors` in the embedded encoder's layout, or a
             folder of transformers with `config.json` and `model.safetensors` (CLIP, DINO, DINOv2).
         device: where the network runs.
-        preprocessing: how pictures become the network's input. By default a folder's `preprocessor_config.json`, or
-            what the network was published with: 288 pixels and ImageNet's mean and deviation for TorchScript.
+        preprocessing: how pictures become the network's input. By default a folder's `preprocessor_config.json`, or a
+            file of that layout beside a TorchScript file and of its stem (`net.json` for `net.pt`); else what the
+            network was published with: 288 pixels and ImageNet's mean and deviation for TorchScript.
         blocks: of a DINO or DINOv2, how many of the last blocks give their class token, concatenated; by default 4
             for DINO (as CGI-DM's published score has it) and 1 for DINOv2.
 
