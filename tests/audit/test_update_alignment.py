@@ -7,7 +7,7 @@ from audit_scenes import model, nudged, overfitted, pictures
 import tiny
 from intaglio.audit.contrast import fixed_samples
 from intaglio.audit.update_alignment import UpdateAlignment, update_bases
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.images import ImageSet
 from intaglio.models.diffusion import LatentDiffusion
 
@@ -113,6 +113,19 @@ def test_a_suspect_whose_text_encoder_alone_learned_is_refused(base):
         next(suspect.parts["text_encoder"].parameters()).add_(0.1)
     with pytest.raises(BadInput, match="no matrix of suspect's denoiser differs .* use loss-gap"):
         FEW(suspect, base, pictures(2), prompt="cat")
+
+
+def test_a_gradient_that_is_not_finite_names_the_picture(base, suspect, monkeypatch):
+    images = pictures(2)
+    worst = images.names[1]
+    encode = LatentDiffusion.encode
+    broken = images.pixels[1:2]
+    monkeypatch.setattr(
+        LatentDiffusion, "encode", lambda self, x, *more: encode(self, x, *more) * (torch.nan if x.equal(broken) else 1)
+    )
+    for pilot in (1, 2):
+        with pytest.raises(IntaglioError, match=f"the gradient of {worst} is zero or not finite; try --precision"):
+            replace(FEW, pilot=pilot)(suspect, base, images, prompt="cat")
 
 
 def test_order_and_micro_batch_do_not_matter(base, suspect):

@@ -1,5 +1,6 @@
 """Update alignment: how much of a picture's own gradient lies in the step from the base to the suspect."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 from intaglio.audit.contrast import Precision, arithmetic, fixed_samples, rows
 from intaglio.audit.memory import one_by_one, work_key
 from intaglio.audit.protocol import Authentication, Authenticator, check_inputs, check_timesteps
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.images import ImageSet
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
@@ -193,7 +194,7 @@ class _Work:
                     self.store(done, sums, 0.0)
         entries = sum(square.numel() for square in sums.values())
         floor = FLOOR * float(sum(square.double().sum() for square in sums.values())) / entries
-        # Scaled to unit mean, so that neither squares of small gradients nor their roots leave float32.
+        # In units of the mean of v, so that neither squares of small gradients nor their roots leave float32.
         return {path: (floor / FLOOR / (square + floor)).sqrt() for path, square in sums.items()}
 
     def aligned(self, image: ImageSet, weights: Mapping[str, Tensor]) -> dict[str, float]:
@@ -220,6 +221,9 @@ class _Work:
             for (path, basis), piece in zip(self.bases.items(), pieces, strict=True):
                 seen = basis.project(piece.float())
                 total[path] = total[path] + seen if path in total else seen
+        size = sum(float(seen.double().square().sum()) for seen in total.values())
+        if not 0 < size < math.inf:
+            raise IntaglioError(f"the gradient of {image.names[0]} is zero or not finite; try --precision float32")
         return total
 
     def store(self, done: int, sums: Mapping[str, Tensor], every_s: float) -> None:
