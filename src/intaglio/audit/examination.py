@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from intaglio.audit.protocol import Authentication, Authenticator, file_stem, rows_csv, without_nan
-from intaglio.audit.verdict import Row, Verdict, evaluate, gap_warnings, judge, judge_combined
+from intaglio.audit.verdict import OtherPrompt, Row, Verdict, evaluate, gap_warnings, judge, judge_combined
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet
@@ -100,19 +100,6 @@ def likenesses(questioned: ImageSet, controls: ImageSet, holdouts: ImageSet | No
 def _pairs(pairs: list[tuple[str, str]]) -> str:
     shown = ", ".join(f"{one} and {two}" for one, two in pairs[:5])
     return shown + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
-
-
-@dataclass(frozen=True)
-class OtherPrompt:
-    """What becomes of the verdict under other words."""
-
-    prompt: str
-    called: int
-    """Questioned pictures that are called."""
-    changed: int
-    """Questioned pictures whose verdict is another than under the audit's own prompt."""
-    pictures: int
-    """Questioned pictures with a verdict under both."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,19 @@ class Row:
     words: str
 
 
+@dataclass(frozen=True)
+class OtherPrompt:
+    """What becomes of the verdict under other words."""
+
+    prompt: str
+    called: int
+    """Questioned pictures that are called."""
+    changed: int
+    """Questioned pictures whose verdict is another than under the audit's own prompt."""
+    pictures: int
+    """Questioned pictures with a verdict under both."""
+
+
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """What is said of the questioned pictures, and how far it can be trusted."""

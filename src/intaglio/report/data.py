@@ -4,14 +4,15 @@
 
     {"method": str, "score": str, "prompt": str,
      "questioned": [picture, ...], "controls": [picture, ...], "weights": {signal: share},
-     "threshold": Threshold, "set_test": RankTest, "separation": Separation or null, "no_signal": str or null}
+     "threshold": Threshold, "set_test": RankTest, "separation": Separation or null, "no_signal": str or null,
+     "other_prompts": [OtherPrompt, ...]}
 
     picture = {"name": str, "role": "questioned" | "holdouts" | "controls", "score": float or null,
                "p_value": float or null, "called": bool or null, "truth": bool or null, "signals": {name: float},
                "images": {"original" | "partial" | "recovered": path relative to the run folder}}
 
 as `intaglio.audit.examination` writes it; `Threshold`, `RankTest` and `Separation` are the fields of the classes of
-`intaglio.metrics`.
+`intaglio.metrics`, `OtherPrompt` those of `intaglio.audit.verdict`.
 """
 
 import json
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from intaglio.audit.verdict import OtherPrompt
 from intaglio.errors import BadInput
 from intaglio.metrics.calibration import RankTest, Threshold
 from intaglio.metrics.roc import Separation
@@ -92,16 +94,6 @@ class Right:
         if self.others:
             parts.append(f"{self.others_called} of {self.others} that were not are called wrongly")
         return ", and ".join(parts)
-
-
-@dataclass(frozen=True)
-class OtherPrompt:
-    """The verdict under further words, of so many questioned pictures."""
-
-    prompt: str
-    called: int
-    changed: int
-    pictures: int
 
 
 @dataclass(frozen=True)
