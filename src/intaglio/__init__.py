@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from intaglio.audit.update_alignment import UpdateAlignment as UpdateAlignment
     from intaglio.errors import BadInput as BadInput
     from intaglio.errors import IntaglioError as IntaglioError
+    from intaglio.extract.cfg import ClassifierFreeExtract as ClassifierFreeExtract
+    from intaglio.extract.direct import Direct as Direct
+    from intaglio.extract.finextract import FineXtract as FineXtract
+    from intaglio.extract.model_guidance import ModelGuidance as ModelGuidance
+    from intaglio.extract.protocol import Extraction as Extraction
     from intaglio.images import ImageSet as ImageSet
     from intaglio.models.diffusion import LatentDiffusion as LatentDiffusion
     from intaglio.models.loading import load_model as load_model
@@ -29,7 +34,11 @@ _HOMES = {
     "CGIDM": "intaglio.audit.cgi_dm",
     "PIA": "intaglio.audit.pia",
     "Authentication": "intaglio.audit.protocol",
+    "ClassifierFreeExtract": "intaglio.extract.cfg",
+    "Direct": "intaglio.extract.direct",
     "DreamBooth": "intaglio.adapt.dreambooth",
+    "Extraction": "intaglio.extract.protocol",
+    "FineXtract": "intaglio.extract.finextract",
     "ImageSet": "intaglio.images",
     "IntaglioError": "intaglio.errors",
     "LatentDiffusion": "intaglio.models.diffusion",
@@ -38,6 +47,7 @@ _HOMES = {
     "LossGap": "intaglio.audit.loss_gap",
     "Run": "intaglio.runs.run",
     "TrainingSet": "intaglio.adapt.data",
+    "ModelGuidance": "intaglio.extract.model_guidance",
     "UpdateAlignment": "intaglio.audit.update_alignment",
     "load_model": "intaglio.models.loading",
     "sample": "intaglio.models.sampling",

@@ -124,6 +124,12 @@ class ImageSet:
             warnings,
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over names and contents."""
+        lines = (f"{content} {name}" for name, content in zip(self.names, self.hashes, strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def duplicates(self, other: "ImageSet | None" = None) -> list[tuple[str, str]]:
         """Pairs of names that show one picture: within the set, or (mine, theirs) against `other`.
 

@@ -44,6 +44,15 @@ VERBS: dict[str, Verb] = {
             "pia": Method("intaglio.audit.pia:PIA", "proximal initialisation: error on the model's own noise estimate"),
         },
     ),
+    "extract": Verb(
+        "intaglio.commands.extract:Extract",
+        "draw the pictures that a model was most probably fine-tuned on",
+        {
+            "finextract": Method("intaglio.extract.finextract:FineXtract", "led past the suspect, away from its base"),
+            "cfg": Method("intaglio.extract.cfg:ClassifierFreeExtract", "led towards the prompt; a baseline"),
+            "direct": Method("intaglio.extract.direct:Direct", "not led at all; a baseline"),
+        },
+    ),
     "sample": Verb(
         "intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings", {}
     ),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intaglio.audit.contrast import Contrast, Precision, fixed_samples, gap_at
 from intaglio.audit.memory import work_key
-from intaglio.audit.protocol import Authentication, Authenticator, check_inputs, check_timesteps, without_nan
+from intaglio.audit.protocol import Authentication, Authenticator, check_inputs, check_timesteps
 from intaglio.audit.randomness import generator
 from intaglio.audit.refinement import GradientMode, Group, Refinement, State, Stopped, advance, checkerboard
 from intaglio.errors import IntaglioError
@@ -20,6 +20,7 @@ from intaglio.metrics.similarity import Similarity, load_similarity
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
+from intaglio.runs.tables import without_nan
 
 SAVE_EVERY_S = 20.0
 """Seconds between two stored states; a killed run repeats at most that much, with the same result."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from intaglio.audit.protocol import Authentication, Authenticator, file_stem, rows_csv, without_nan
+from intaglio.audit.protocol import Authentication, Authenticator, file_stem
 from intaglio.audit.verdict import OtherPrompt, Row, Verdict, evaluate, gap_warnings, judge, judge_combined
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
@@ -22,6 +22,7 @@ from intaglio.metrics.similarity import Similarity
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.runs.plain import to_json
 from intaglio.runs.run import Run
+from intaglio.runs.tables import rows_csv, without_nan
 
 Role = Literal["questioned", "holdouts", "controls"]
 OTHER_PROMPTS = "other-prompts"

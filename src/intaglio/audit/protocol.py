@@ -1,17 +1,12 @@
 """What every audit method is called with, gives back, and checks before any work."""
 
-import csv
-import io
 import json
-import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,7 +14,9 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet, save_png
 from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.pair import check_pair, same_autoencoder
 from intaglio.runs.run import Run
+from intaglio.runs.tables import rows_csv, without_nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +111,7 @@ def check_inputs(
     Raises `BadInput` for models that differ in anything but weights, for identical models, for an empty set of
     pictures, and for sides that are no multiple of the autoencoder's factor times `cells` latent cells.
     """
-    if unlike := suspect.differences(base):
-        raise BadInput(
-            f"{suspect.name} and {base.name} cannot be compared: {'; '.join(unlike)}; "
-            "pass as --base the very model that the suspect was fine-tuned from"
-        )
-    if suspect.same_weights(base):
-        raise BadInput(
-            f"the models are identical: {suspect.name} and {base.name} have the same weights, so there is nothing to "
-            "find; pass the fine-tuned model as --suspect and the one it came from as --base"
-        )
+    check_pair(suspect, base)
     check_pictures(base, images, cells)
     if not same_autoencoder(suspect, base):
         return (
@@ -153,39 +141,6 @@ def check_timesteps(model: LatentDiffusion, *timesteps: int) -> None:
             f"timestep {highest} is asked for, but {model.name} has timesteps 0 to {model.schedule.count - 1}; "
             "pass --timesteps within them"
         )
-
-
-def same_autoencoder(suspect: LatentDiffusion, base: LatentDiffusion) -> bool:
-    """Whether the two autoencoders have the same weights."""
-    mine, theirs = suspect.parts["autoencoder"], base.parts["autoencoder"]
-    if mine is theirs:
-        return True
-    a, b = mine.state_dict(), theirs.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[key].cpu(), b[key].cpu()) for key in a)
-
-
-def rows_csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
-    """Rows as CSV text with a head; NaN and None are empty cells."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: "" if missing(row.get(key)) else row[key] for key in columns})
-    return buffer.getvalue()
-
-
-def missing(value: Any) -> bool:
-    """Whether a cell has no value: None or NaN."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def without_nan(value: Any) -> Any:
-    """The same with every number that JSON cannot hold as None."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def file_stem(name: str) -> str:

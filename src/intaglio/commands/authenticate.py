@@ -1,6 +1,5 @@
 """`intaglio authenticate METHOD`: a suspect, its base and pictures in, verdicts with their error rate out."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -136,7 +135,7 @@ class Authenticate(Generic[M]):
         paths = {"images": self.images, "controls": self.controls, "known_holdouts": self.known_holdouts}
         for (name, path), part in zip(paths.items(), pictures, strict=True):
             if part is not None:
-                inputs[name] = {"path": str(path), "sha256": _content(part)}
+                inputs[name] = {"path": str(path), "sha256": part.fingerprint}
         if similarity is not None:
             inputs["similarity"] = {"path": self.similarity, "sha256": similarity.hash}
         own = {
@@ -215,9 +214,3 @@ def _testbed() -> Path:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
-
-
-def _content(images: "ImageSet") -> str:
-    """sha256 over names and content hashes."""
-    lines = (f"{content} {name}" for name, content in zip(images.names, images.hashes, strict=True))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NoReturn, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -243,8 +243,12 @@ def sample_batches(
     guide: Guide | None = None,
     batch: int = 8,
     run: Run = Run.none(),
+    spare_failed: bool = False,
 ) -> Iterator[Float[Tensor, "n 3 h w"]]:
-    """The pixels of `sample`, batch by batch, each as soon as it is drawn."""
+    """The pixels of `sample`, batch by batch, each as soon as it is drawn.
+
+    With `spare_failed`, a picture that turned into NaN or infinity is given as NaN and the others go on.
+    """
     if sampler not in SAMPLERS:
         raise BadInput(f"there is no sampler {sampler!r}; use one of {', '.join(SAMPLERS)}")
     if len(prompts) != len(seeds) or not prompts or batch < 1:
@@ -257,7 +261,8 @@ def sample_batches(
             # Nothing of this may stay in force while the caller holds the batch.
             with torch.no_grad(), model.frozen():
                 context = _context(model, tuple(prompts[rows]), negative, grid, guidance_scale)
-                pixels = model.decode(_draw(context, seeds[rows], SAMPLERS[sampler], grid, guide, progress)).cpu()
+                latents = _draw(context, seeds[rows], SAMPLERS[sampler], grid, guide, progress, spare_failed)
+                pixels = model.decode(latents).cpu()
             yield pixels
 
 
@@ -269,9 +274,15 @@ def _context(
 
 
 def _draw(
-    context: GuideContext, seeds: Sequence[int], walk: Sampler, grid: list[Node], guide: Guide, progress: Progress
+    context: GuideContext,
+    seeds: Sequence[int],
+    walk: Sampler,
+    grid: list[Node],
+    guide: Guide,
+    progress: Progress,
+    spare_failed: bool,
 ) -> Tensor:
-    """The clean latents of one batch.
+    """The clean latents of one batch; NaN for a picture that failed and is spared.
 
     The sampler's own state is float64 and on the CPU: it is small, its differences cancel, and not every device has
     float64.
@@ -279,6 +290,7 @@ def _draw(
     model, state, visited = context.model, guide.init(context), set()
     side = model.resolution // model.factor
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    failed = torch.zeros(len(seeds), 1, 1, 1, dtype=torch.bool)
 
     def draw() -> Tensor:
         return unit_noise((model.latent_channels, side, side), generators).double()
@@ -287,19 +299,20 @@ def _draw(
         nonlocal state
         t = torch.full((len(seeds),), node.t, device=model.device)
         state, eps = guide.step(state, x.float().to(model.device), t, model.predict)
-        _refuse_non_finite(eps, context.prompts, seeds, node)
+        eps = eps.cpu().double()
+        bad = ~eps.isfinite().flatten(1).all(1)
+        if bad.any() and not spare_failed:
+            _refuse_non_finite(int(bad.nonzero()[0]), context.prompts, seeds, node)
+        failed.logical_or_(bad.view(-1, 1, 1, 1))
         if node not in visited:
             visited.add(node)
             progress.advance(len(seeds))
-        return eps.cpu().double()
+        return eps.masked_fill(failed, 0.0)
 
-    return walk(noise_at, draw(), grid, draw).float().to(model.device)
+    return walk(noise_at, draw(), grid, draw).masked_fill(failed, torch.nan).float().to(model.device)
 
 
-def _refuse_non_finite(eps: Tensor, prompts: Sequence[str], seeds: Sequence[int], node: Node) -> None:
-    if not (bad := ~eps.isfinite().flatten(1).all(1)).any():
-        return
-    place = int(bad.nonzero()[0])
+def _refuse_non_finite(place: int, prompts: Sequence[str], seeds: Sequence[int], node: Node) -> NoReturn:
     raise IntaglioError(
         f"the picture of seed {seeds[place]} ({prompts[place]!r}) turned into NaN or infinity at timestep {node.t}; "
         "load the model in float32, or lower the guidance scale"

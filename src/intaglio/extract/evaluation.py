@@ -1,0 +1,73 @@
+"""How much was extracted, where the training set is known; with what other pictures of the kind would give."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from intaglio.errors import BadInput
+from intaglio.extract.coverage import Coverage, coverage, fitted_threshold
+from intaglio.extract.protocol import Extraction
+from intaglio.images import ImageSet
+from intaglio.metrics.discovery import q_values
+from intaglio.metrics.similarity import Embedding
+
+LOOSE, STRICT = 0.01, 0.001
+"""Shares of pairs of different pictures that lie above the two thresholds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Finds and training pictures held against each other."""
+
+    coverage: Coverage
+    """Of the training set by all finds."""
+    nearest: tuple[str, ...]
+    """The training picture nearest to each find."""
+    similarity: Float[Tensor, "n"]
+    """With it, of each find."""
+    held_out: Float[Tensor, "n"] | None
+    """Similarity of each find with its nearest picture that was not trained on; None where none are known."""
+    loose: float | None
+    """What one in a hundred pairs of a training picture and one that was not trained on exceeds; None where there
+    are too few pairs."""
+    strict: float | None
+    """What one in a thousand exceeds."""
+    matches: Float[ndarray, "n"] | None
+    """Of each find, the false-discovery rate of matches with the training set as close as its own: the q-value among
+    all finds, with the matches of as many pictures that were not trained on for chance."""
+
+
+def check_held_out(training: ImageSet, held_out: ImageSet) -> None:
+    """Raises `BadInput` for fewer held-out pictures than training pictures, or a picture in both."""
+    if len(held_out) < len(training):
+        raise BadInput(
+            f"{len(held_out)} held-out pictures cannot stand for {len(training)} training pictures; give at least as "
+            "many, of the same kind"
+        )
+    if pairs := training.duplicates(held_out):
+        raise BadInput(f"{pairs[0][0]} is in the training set and, as {pairs[0][1]}, among the held-out pictures")
+
+
+def evaluate(
+    extraction: Extraction, training: ImageSet, held_out: ImageSet | None, similarity: Embedding
+) -> Evaluation | None:
+    """Compare; None where nothing was extracted."""
+    if not len(extraction.pictures):
+        return None
+    alike = similarity.matrix(extraction.pictures.pixels, training.pixels)
+    best = alike.max(1)
+    nearest = tuple(training.names[i] for i in best.indices.tolist())
+    covered = coverage(training, extraction.pictures, similarity)
+    if held_out is None:
+        return Evaluation(covered, nearest, best.values, None, None, None, None)
+    apart = similarity.matrix(training.pixels, held_out.pixels).flatten()
+    others = similarity.matrix(extraction.pictures.pixels, held_out.pixels)
+    loose, strict = (fitted_threshold(apart, rate) if len(apart) * rate >= 1 else None for rate in (LOOSE, STRICT))
+    # Subsets as large as the training set, so that the nearest of each is a fair stand-in for its nearest.
+    subsets = len(held_out) // len(training)
+    null = torch.stack([part.max(1).values for part in others[:, : subsets * len(training)].split(len(training), 1)])
+    matches = q_values(best.values, null.flatten(), scale=1 / subsets)
+    return Evaluation(covered, nearest, best.values, others.max(1).values, loose, strict, matches)

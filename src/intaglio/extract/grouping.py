@@ -1,0 +1,90 @@
+"""From drawn pictures to the few that are returned: groups of alike pictures, ranked, and when they are settled."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from intaglio.extract.cliques import Partition, partition, representatives, threshold_for
+from intaglio.extract.drawing import Drawn
+from intaglio.extract.settings import Drawing
+
+SMALLEST = 3
+"""Pictures in a group that is returned where nobody knows how many to seek."""
+SAME = 0.98
+"""Similarity from which two representatives are taken for the same picture."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Alike pictures, by their places in what was drawn."""
+
+    members: tuple[int, ...]
+    representative: int
+    """The member nearest to the mean of the group's descriptors."""
+    cohesion: float
+    """Mean similarity of two members; NaN for a lone picture."""
+    lowest: float
+    """Least similarity of two members; NaN for a lone picture."""
+
+    @property
+    def score(self) -> float:
+        """How far the group stands out: its size, and among equals how alike its members are."""
+        return len(self.members) + (0.0 if np.isnan(self.cohesion) else max(0.0, self.cohesion) / 2)
+
+
+def divided(method: Drawing, drawn: Drawn) -> Partition:
+    """All pictures in groups: at the threshold that gives as many as are sought, or at the one that was set."""
+    similarity = drawn.descriptors @ drawn.descriptors.T
+    listed = {} if method.grouping == "cliques" else {"listed": 0}
+    if method.pictures is None or method.pictures == 1:
+        return partition(similarity, method.threshold, **listed)
+    return threshold_for(similarity, method.pictures, **listed)
+
+
+def ranked(found: Partition, drawn: Drawn) -> list[Group]:
+    """Every group, the one that stands out most first."""
+    chosen = representatives(found.groups, drawn.descriptors)
+    groups = [
+        Group(members, place, *_alike(drawn.descriptors[list(members)]))
+        for members, place in zip(found.groups, chosen, strict=True)
+    ]
+    return sorted(groups, key=lambda group: (-group.score, group.members))
+
+
+def returned(method: Drawing, groups: list[Group]) -> list[Group]:
+    """Of ranked groups the best `pictures`, or all that are large enough."""
+    if method.pictures is None:
+        return [group for group in groups if len(group.members) >= SMALLEST]
+    return groups[: method.pictures]
+
+
+def settled(method: Drawing) -> Callable[[Drawn], bool] | None:
+    """A test, asked after each round, of whether the returned pictures stay the same; None where all are drawn."""
+    if not method.patience:
+        return None
+    before: list[Float[ndarray, "m d"]] = []
+
+    def enough(drawn: Drawn) -> bool:
+        if len(drawn.seeds) < max(2, method.pictures or 1):
+            return False
+        groups = returned(method, ranked(divided(method, drawn), drawn))
+        before.append(drawn.descriptors[[group.representative for group in groups]])
+        last = before[-method.patience - 1 :]
+        return len(last) > method.patience and all(_same(last[-1], other) for other in last[:-1])
+
+    return enough
+
+
+def _same(now: Float[ndarray, "m d"], then: Float[ndarray, "n d"]) -> bool:
+    """Whether each picture of the one has its like in the other, and there are as many."""
+    return len(now) == len(then) > 0 and bool(((now @ then.T).max(1) > SAME).all())
+
+
+def _alike(rows: Float[ndarray, "m d"]) -> tuple[float, float]:
+    if len(rows) < 2:
+        return float("nan"), float("nan")
+    pairs = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+    return float(pairs.mean()), float(pairs.min())

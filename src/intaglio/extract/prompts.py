@@ -1,0 +1,59 @@
+"""What a fine-tune itself says of the prompt that it was tuned with."""
+
+import json
+import re
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from intaglio.models.diffusion import LatentDiffusion
+
+CARD_PROMPTS = (
+    re.compile(r"^instance_prompt:\s*[\"']?(?P<words>.+?)[\"']?\s*$", re.MULTILINE),
+    re.compile(r"^- Prompt: `(?P<words>[^`]+)`", re.MULTILINE),
+)
+"""The front matter of model hubs, and the card that a fine-tune by Intaglio is saved with."""
+
+
+def suggested_prompt(path: Path, suspect: LatentDiffusion, base: LatentDiffusion) -> tuple[str, str] | None:
+    """(prompt, where it was found) of the model at `path`, or None.
+
+    Looked for in the card beside it, in a LoRA file's own notes, and among words that only the suspect's tokenizer
+    has. Words that somebody wrote on a card may be wrong: whoever uses them says where they come from.
+    """
+    return _of_card(path) or _of_notes(path) or _of_words(suspect, base)
+
+
+def _of_card(path: Path) -> tuple[str, str] | None:
+    folder = path if path.is_dir() else path.parent
+    # The card of a fine-tune by Intaglio lies beside the folder of the weights.
+    for card in (folder / "README.md", folder.parent / "README.md" if path.is_dir() else folder / "README.md"):
+        try:
+            text = card.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        found = next((match for pattern in CARD_PROMPTS if (match := pattern.search(text))), None)
+        if found:
+            return found["words"], f"the card {card.name}"
+    return None
+
+
+def _of_notes(path: Path) -> tuple[str, str] | None:
+    file = path if path.is_file() else path / "pytorch_lora_weights.safetensors"
+    try:
+        with safe_open(file, framework="pt") as opened:
+            notes = opened.metadata() or {}
+        if phrase := notes.get("modelspec.trigger_phrase"):
+            return phrase, f"the notes in {file.name}"
+        counts = [tags for tags in json.loads(notes.get("ss_tag_frequency", "{}")).values() if tags]
+        most = max((item for tags in counts for item in tags.items()), key=lambda item: item[1], default=None)
+    except (OSError, SafetensorError, ValueError, AttributeError, TypeError):
+        return None
+    return None if most is None else (str(most[0]), f"the tags in {file.name}")
+
+
+def _of_words(suspect: LatentDiffusion, base: LatentDiffusion) -> tuple[str, str] | None:
+    for mine, theirs in zip(suspect.tokenizers, base.tokenizers, strict=False):
+        if fresh := sorted(mine.get_vocab().keys() - theirs.get_vocab().keys()):
+            return " ".join(fresh), "the words that only the suspect's tokenizer has"
+    return None
