@@ -60,7 +60,10 @@ VERBS: dict[str, Verb] = {
     "bench": Verb(
         "intaglio.commands.bench:Bench",
         "set methods side by side on one bench",
-        {"authenticate": Method("intaglio.bench.authenticate:AuthenticateBench", "every audit method, two regimes")},
+        {
+            "authenticate": Method("intaglio.bench.authenticate:AuthenticateBench", "every audit method, two regimes"),
+            "extract": Method("intaglio.bench.extract:ExtractBench", "every extraction method, several strengths"),
+        },
     ),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs", {}),
     "report": Verb("intaglio.commands.report:Report", "write a run's report, one HTML file", {}),

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intaglio.audit.combination import combine, combined_rank_test
-from intaglio.runs.tables import without_nan
 from intaglio.audit.verdict import evaluate, gap_warnings, judge, judge_combined
+from intaglio.runs.tables import without_nan
 
 
 def named(count, letter):

@@ -17,7 +17,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierFreeExtract(Drawing):
-    """Classifier-free guidance: draw from the suspect led towards its prompt, and group the pictures as FineXtract does.
+    """Classifier-free guidance: draw from the suspect led towards its prompt, and group as FineXtract does.
 
     Every step takes out, in noise eps [n, c, h, w] at timestep t, with s the scale,
 

@@ -198,4 +198,6 @@ def _drawn(jobs: Sequence[Job], kept: dict[Job, Outcome]) -> Drawn:
     good = [place for place, reason in enumerate(why) if reason is None]
     descriptors = torch.cat([kept[job].descriptors for job in jobs])[good].numpy()
     excluded = Counter(reason for reason in why if reason is not None)
-    return Drawn(tuple(seeds[i] for i in good), tuple(prompts[i] for i in good), descriptors, dict(sorted(excluded.items())))
+    return Drawn(
+        tuple(seeds[i] for i in good), tuple(prompts[i] for i in good), descriptors, dict(sorted(excluded.items()))
+    )

@@ -63,8 +63,10 @@ def extract(
         )
     names = [f"{place:03d}-seed-{find.seed}.png" for place, find in enumerate(finds)]
     return Extraction(
-        method.name, ImageSet.from_pixels(pixels, names, [find.prompt for find in finds]), tuple(finds), drawn.count,
-        drawn.excluded, found.threshold, scores_of(groups), found.exact, bool(prompts), tuple(warnings),
+        method=method.name, pictures=ImageSet.from_pixels(pixels, names, [find.prompt for find in finds]),
+        finds=tuple(finds), drawn=drawn.count, excluded=drawn.excluded, threshold=found.threshold,
+        scores=scores_of(groups), descriptors=torch.from_numpy(drawn.descriptors), exact=found.exact,
+        captioned=bool(prompts), warnings=tuple(warnings),
     )  # fmt: skip
 
 

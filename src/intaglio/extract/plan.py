@@ -30,7 +30,13 @@ class Plan:
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
-        took = f"{self.seconds:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+        took = (
+            f"{self.seconds:.0f} s"
+            if minutes < 1.5
+            else f"{minutes:.0f} min"
+            if minutes < 90
+            else f"{minutes / 60:.1f} h"
+        )
         controls = f" and {self.controls} of the base for control" if self.controls else ""
         return "\n".join([
             f"pictures   {self.generations}{controls}, {self.steps} steps each",

@@ -57,6 +57,8 @@ class Extraction:
     """Every two pictures of a group are at least this alike."""
     scores: Float[Tensor, "g"]
     """Of every group of two and more, returned or not."""
+    descriptors: Float[Tensor, "m d"]
+    """Of every picture that was compared, of unit length, in the order of the seeds."""
     exact: bool
     """Whether all groups are the largest cliques; see `intaglio.extract.cliques`."""
     captioned: bool

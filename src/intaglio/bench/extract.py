@@ -1,0 +1,325 @@
+"""`intaglio bench extract`: every extraction method on the same suspects, at several strengths of fine-tuning."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from intaglio.bench.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned
+from intaglio.errors import BadInput
+from intaglio.extract.cfg import ClassifierFreeExtract
+from intaglio.extract.coverage import coverage, fitted_threshold
+from intaglio.extract.direct import Direct
+from intaglio.extract.evaluation import LOOSE, STRICT
+from intaglio.extract.finextract import FineXtract
+from intaglio.extract.protocol import Extraction
+from intaglio.images import ImageSet, save_png
+from intaglio.metrics.similarity import Embedding, load_similarity
+from intaglio.models import testbed
+from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.loading import load_model
+from intaglio.models.sampling import sample
+from intaglio.runs.fan_out import fan_out, workers_for
+from intaglio.runs.machine import machine, versions
+from intaglio.runs.progress import Show
+from intaglio.runs.run import Run
+
+STRENGTHS: dict[str, dict[Tuner, int]] = {
+    "weak": {"dreambooth": 75, "lora": 150},
+    "middle": {"dreambooth": 150, "lora": 300},
+    "strong": {"dreambooth": 300, "lora": 600},
+}
+"""Steps of batch 4 on ten pictures."""
+SHARE = (0.05, 0.40)
+"""The headline is over strengths and kinds of fine-tune at which direct sampling extracts between these shares."""
+LEFT_OUT = ("hands", "mammals")
+"""Sets on which settings were tried before; the bench does not use them unless they are named."""
+COUNT, QUICK_COUNT = 6, 2
+"""Sets used, evenly spread over the others."""
+DRAWS = 2000
+FLOOR = 0.001
+"""What a baseline that extracted nothing is divided by."""
+TIMED = 60
+"""Pictures that the speed is measured on (20 with --quick)."""
+PUBLISHED_STEPS, PUBLISHED_BATCH = 50, 5
+
+
+@dataclass(frozen=True)
+class ExtractBench:
+    """Fine-tune the embedded base on few-shot sets at three strengths, then extract by every method.
+
+    All methods draw the same number of pictures with the same seeds, sampler and steps, group them alike, and return
+    as many as there are training pictures. Two thresholds are fitted to the encoder on pairs of different pictures of
+    one kind: `loose` lies above all but one pair in a hundred, `strict` above all but one in a thousand; the headline
+    rates are at `strict`. FineXtract is timed beside a plain loop of the published procedure on the same suspect.
+    """
+
+    quick: bool = False
+    """Two sets, the middle strength, 40 pictures a method; minutes in place of an hour."""
+    sets: tuple[str, ...] = ()
+    """Few-shot sets to use, by turns tuned by DreamBooth and by LoRA; none takes six."""
+    generations: int | None = None
+    """Pictures that each method draws; none takes 100 (40 with --quick), for ten training pictures."""
+    workers: int | None = None
+    """Processes that the suspects are spread over; none takes one a core on the CPU, else one."""
+    seed: int = 0
+    """Of the fine-tunes and the pictures."""
+    device: str = "cpu"
+    """Where to compute, such as cpu or cuda."""
+    runs: Path = Path("runs")
+    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+
+    def __post_init__(self) -> None:
+        if self.generations is not None and self.generations < 20:
+            raise ValueError(f"generations must be at least 20, twice the pictures sought, not {self.generations}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, not {self.workers}")
+
+    def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
+        """Measure; the figures by name, and beside them what each suspect gave under `by_suspect`."""
+        base = _base(self.device)
+        settings = {
+            "sets": self._sets(), "quick": self.quick, "strengths": STRENGTHS,
+            "methods": {name: asdict(method) for name, method in self._methods("dreambooth").items()},
+        }  # fmt: skip
+        inputs = {
+            "model": {"path": "testbed", "sha256": base.fingerprint},
+            "encoder": {"path": "embedded", "sha256": _encoder(self.device).hash},
+        }
+        run = Run.open(
+            self.runs, "bench", "extract", settings, inputs, seed=self.seed, device=self.device, command=command,
+            progress=progress,
+        )  # fmt: skip
+        with run:
+            if run.status != "done":
+                self._measure(run)
+                run.finish(_figures(run))
+            return run.summary
+
+    def summary(self, figures: Mapping[str, Any]) -> str:
+        """The figures as a table."""
+        plain = [(name, value) for name, value in figures.items() if not isinstance(value, dict)]
+        return "\n".join(
+            f"{name:>28}  {f'{value:.4g}' if isinstance(value, float) else value}" for name, value in plain
+        )
+
+    def _sets(self) -> tuple[str, ...]:
+        known = testbed.sets()
+        if unknown := [name for name in self.sets if name not in known]:
+            raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
+        others = [name for name in known if name not in LEFT_OUT]
+        count = QUICK_COUNT if self.quick else COUNT
+        return self.sets or tuple(others[place * len(others) // count] for place in range(count))
+
+    def _methods(self, kind: Tuner) -> dict[str, FineXtract | ClassifierFreeExtract | Direct]:
+        """Each with the published scale for the kind of fine-tune, all with the same pictures to draw."""
+        drawing: dict[str, Any] = {
+            "generations": self.generations or (40 if self.quick else 100), "patience": 0, "seed": self.seed
+        }  # fmt: skip
+        scale = {"scale": 3.0, "correction": -0.02} if kind == "dreambooth" else {"scale": 5.0, "correction": 0.0}
+        return {
+            "finextract": FineXtract(**drawing, **scale),
+            "cfg": ClassifierFreeExtract(**drawing),
+            "direct": Direct(**drawing),
+        }
+
+    def _jobs(self) -> list["Job"]:
+        strengths = ("middle",) if self.quick else tuple(STRENGTHS)
+        turns = [(name, TUNERS[place % len(TUNERS)]) for place, name in enumerate(self._sets())]
+        return [Job(name, kind, strength) for name, kind in turns for strength in strengths]
+
+    def _measure(self, run: Run) -> None:
+        jobs = self._jobs()
+        left = [job for job in jobs if job.key not in run.recorded("suspect")]
+        with run.progress(len(jobs) + 1, "suspects", len(jobs) - len(left)) as progress:
+            for job, found in fan_out(self._extracted, left, self._workers()):
+                run.record("suspect", job.key, found)
+                progress.advance()
+            if not run.recorded("speed"):
+                run.record("speed", "speed", self._timed(jobs[0]))
+            progress.advance()
+
+    def _workers(self) -> int:
+        return self.workers or workers_for(self.device)
+
+    def _extracted(self, job: "Job") -> dict[str, Any]:
+        """What every method makes of one suspect."""
+        base, encoder = _base(self.device), _encoder(self.device)
+        suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
+        found: dict[str, Any] = {"set": job.subject, "tuner": job.kind, "strength": job.strength, "methods": {}}
+        for name, method in self._variants(job).items():
+            began = time.monotonic()
+            result = method(suspect, base, prompts=(PROMPT,), similarity=encoder)
+            seconds = time.monotonic() - began
+            found["methods"][name] = {**_measured(result, job.subject, encoder), "seconds": seconds}
+        return found
+
+    def _variants(self, job: "Job") -> dict[str, FineXtract | ClassifierFreeExtract | Direct]:
+        """The methods, and on two suspects FineXtract with the published sampler too."""
+        methods = self._methods(job.kind)
+        if job.strength == "middle" and job.subject in self._sets()[:2]:
+            methods["finextract, published sampler"] = replace(
+                methods["finextract"], sampler="ddim", steps=PUBLISHED_STEPS, batch=PUBLISHED_BATCH
+            )
+        return methods
+
+    def _timed(self, job: "Job") -> dict[str, Any]:
+        """The plain loop between two calls of the default, and the default with the published steps."""
+        base, encoder = _base(self.device), _encoder(self.device)
+        suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
+        count = 20 if self.quick else TIMED
+        ours = replace(self._methods(job.kind)["finextract"], generations=count, pictures=10)
+        same = replace(ours, sampler="ddim", steps=PUBLISHED_STEPS)
+
+        def timed(method: FineXtract | ClassifierFreeExtract | Direct) -> float:
+            began = time.monotonic()
+            method(suspect, base, prompts=(PROMPT,), similarity=encoder, workers=self._workers())
+            return (time.monotonic() - began) / count
+
+        timed(replace(ours, generations=20, steps=1))  # starts the workers
+        first = timed(ours)
+        began = time.monotonic()
+        plain_loop(suspect, base, count, encoder)
+        plain = (time.monotonic() - began) / count
+        return {"plain": plain, "ours": [first, timed(ours)], "equal_steps": timed(same), "pictures": count}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One suspect."""
+
+    subject: str
+    kind: Tuner
+    strength: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.strength}/{self.kind}/{self.subject}"
+
+    @property
+    def regime(self) -> Regime:
+        """How the suspect is made: on the ten members alone."""
+        return replace(PAPER, name=self.strength, batch=4, steps=STRENGTHS[self.strength])
+
+
+def plain_loop(suspect: LatentDiffusion, base: LatentDiffusion, count: int, encoder: Embedding) -> torch.Tensor:
+    """The published procedure as a script has it: small batches, prompts read anew, pictures through files.
+
+    Fifty DDIM steps, both networks called in turn on batches of five, each picture written as PNG, read again and
+    embedded alone; one process with all its threads. Returns the descriptors [count, d].
+    """
+    guide = FineXtract(scale=3.0).guide(base, captioned=True)
+    with TemporaryDirectory() as folder:
+        for first in range(0, count, PUBLISHED_BATCH):
+            seeds = range(first, min(first + PUBLISHED_BATCH, count))
+            drawn = sample(
+                suspect, [PROMPT] * len(seeds), list(seeds), steps=PUBLISHED_STEPS, guidance_scale=1.0, guide=guide,
+                batch=PUBLISHED_BATCH,
+            )  # fmt: skip
+            for seed, picture in zip(seeds, drawn.pixels, strict=True):
+                save_png(picture, Path(folder) / f"{seed}.png")
+        paths = sorted(Path(folder).iterdir())
+        return torch.cat([encoder.embed(ImageSet.load([path], suspect.resolution).pixels) for path in paths])
+
+
+@cache
+def _base(device: str) -> LatentDiffusion:
+    return load_model(testbed.base_path(), device=device)
+
+
+@cache
+def _encoder(device: str) -> Embedding:
+    encoder = load_similarity("embedded", device)
+    assert isinstance(encoder, Embedding)
+    return encoder
+
+
+@cache
+def thresholds(device: str) -> dict[str, float]:
+    """Similarities that few pairs of different pictures of one kind exceed, over all few-shot sets."""
+    encoder = _encoder(device)
+    apart = []
+    for name in testbed.sets():
+        few = testbed.few_shot(name)
+        # Not the nearest relatives: they were sought out, which no pair of a kind is.
+        for others in (few.holdouts, few.controls):
+            apart.append(encoder.matrix(few.members.pixels, others.pixels).flatten())
+    pooled = torch.cat(apart)
+    return {"loose": fitted_threshold(pooled, LOOSE), "strict": fitted_threshold(pooled, STRICT)}
+
+
+def _measured(result: Extraction, subject: str, encoder: Embedding) -> dict[str, Any]:
+    """Coverage by what was returned; by everything that was drawn, as the limit of any choice among it."""
+    members = testbed.few_shot(subject).members
+    covered, at = coverage(members, result.pictures, encoder), thresholds(str(encoder.device))
+    everything = (encoder.embed(members.pixels) @ result.descriptors.T).max(1).values
+    return {
+        "average": covered.average, "extracted": covered.extracted, "drawn": result.drawn,
+        "threshold": result.threshold, "groups": len(result.scores),
+        **{name: covered.rate(value) for name, value in at.items()},
+        "oracle_average": float(everything.mean()),
+        **{f"oracle_{name}": float((everything > value).double().mean()) for name, value in at.items()},
+    }  # fmt: skip
+
+
+METHODS = ("finextract", "cfg", "direct")
+FIGURES = ("average", "loose", "strict", "oracle_average", "oracle_loose", "oracle_strict")
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    """The headline, over those strengths and kinds of fine-tune at which direct sampling extracts some but not most."""
+    found = list(run.recorded("suspect").values())
+    cells = {key: [s for s in found if _cell(s) == key] for key in dict.fromkeys(map(_cell, found))}
+    chosen = [key for key, part in cells.items() if SHARE[0] <= _mean(part, "direct", "strict") <= SHARE[1]]
+    headline = [s for key in chosen or cells for s in cells[key]]
+    rates = {name: _mean(headline, name, "strict") for name in METHODS}
+    best = max(("cfg", "direct"), key=lambda name: rates[name])
+    similar = max(("cfg", "direct"), key=lambda name: _mean(headline, name, "average"))
+    low, high = _ratio_interval(headline, best)
+    (speed,) = run.recorded("speed").values()
+    ours = sum(speed["ours"]) / len(speed["ours"])
+    return {
+        **{f"aesr_{name}": rates[name] for name in METHODS},
+        "ratio_vs_best_baseline": rates["finextract"] / max(rates[best], FLOOR), "ratio_low": low, "ratio_high": high,
+        "best_baseline": best,
+        **{f"aesr_loose_{name}": _mean(headline, name, "loose") for name in METHODS},
+        "as_finextract": _mean(headline, "finextract", "average"),
+        "as_best_baseline": _mean(headline, similar, "average"),
+        "seconds_per_image_ratio": ours / speed["plain"], "speedup_vs_plain": speed["plain"] / ours,
+        "speedups": [speed["plain"] / seconds for seconds in speed["ours"]],
+        "speedup_at_equal_steps": speed["plain"] / speed["equal_steps"], "timed_pictures": speed["pictures"],
+        "headline_cells": chosen, "suspects": len(headline), "thresholds": thresholds("cpu"),
+        "returned": 10, "seconds": run.seconds, "machine": machine(), "versions": versions(),
+        "by_cell": {
+            key: {name: {figure: _mean(part, name, figure) for figure in FIGURES} for name in METHODS}
+            for key, part in cells.items()
+        },
+        "by_suspect": {f"{s['strength']}/{s['tuner']}/{s['set']}": s["methods"] for s in found},
+    }  # fmt: skip
+
+
+def _cell(suspect: Mapping[str, Any]) -> str:
+    return f"{suspect['strength']}, {suspect['tuner']}"
+
+
+def _mean(suspects: Sequence[Mapping[str, Any]], method: str, figure: str) -> float:
+    return float(np.mean([suspect["methods"][method][figure] for suspect in suspects]))
+
+
+def _ratio_interval(suspects: Sequence[Mapping[str, Any]], baseline: str) -> tuple[float, float]:
+    """95% of the ratio of mean strict rates, with suspects resampled; a draw without a baseline's find is the highest
+    ratio of all.
+    """
+    rates = {name: np.array([s["methods"][name]["strict"] for s in suspects]) for name in ("finextract", baseline)}
+    rows: NDArray[np.int64] = np.random.default_rng(0).integers(len(suspects), size=(DRAWS, len(suspects)))
+    ours, theirs = (rates[name][rows].mean(1) for name in ("finextract", baseline))
+    ratios = ours / np.maximum(theirs, FLOOR)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(low), float(high)
