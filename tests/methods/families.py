@@ -97,9 +97,31 @@ def _table(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
     return {"score": result.scores, **result.signals}, read
 
 
+def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    return method(*models, prompts=("red cat",), similarity=load_similarity("embedded"), run=run)
+
+
+def _drawn(result: Any) -> Numbers:
+    rows = {key: torch.tensor([row[key] for row in result.rows()]) for key in FIND_NUMBERS}
+    return {"pictures": result.pictures.pixels, "descriptors": result.descriptors, "scores": result.scores, **rows}
+
+
+def _finds(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    rows = list(csv.DictReader((folder / "finds.csv").read_text().splitlines()))
+    read = {key: torch.tensor([float(row[key] or "nan") for row in rows]) for key in FIND_NUMBERS}
+    pictures = ImageSet.load(folder / "pictures", tiny.RESOLUTION)
+    assert pictures.names == result.pictures.names
+    found = _drawn(result)
+    return {key: found[key] for key in (*read, "pictures")}, {**read, "pictures": pictures.pixels}
+
+
+FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
+
 FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
+    "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
 }
 
 

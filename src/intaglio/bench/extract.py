@@ -75,6 +75,8 @@ class ExtractBench:
     """Where to compute, such as cpu or cuda."""
     runs: Path = Path("runs")
     """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+    model: Path | None = None
+    """The base; none takes the embedded testbed, which the few-shot sets were made for."""
 
     def __post_init__(self) -> None:
         if self.generations is not None and self.generations < 20:
@@ -84,13 +86,13 @@ class ExtractBench:
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and beside them what each suspect gave under `by_suspect`."""
-        base = _base(self.device)
+        base = _base(self.model, self.device)
         settings = {
             "sets": self._sets(), "quick": self.quick, "strengths": STRENGTHS,
             "methods": {name: asdict(method) for name, method in self._methods("dreambooth").items()},
         }  # fmt: skip
         inputs = {
-            "model": {"path": "testbed", "sha256": base.fingerprint},
+            "model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint},
             "encoder": {"path": "embedded", "sha256": _encoder(self.device).hash},
         }
         run = Run.open(
@@ -151,7 +153,7 @@ class ExtractBench:
 
     def _extracted(self, job: "Job") -> dict[str, Any]:
         """What every method makes of one suspect."""
-        base, encoder = _base(self.device), _encoder(self.device)
+        base, encoder = _base(self.model, self.device), _encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         found: dict[str, Any] = {"set": job.subject, "tuner": job.kind, "strength": job.strength, "methods": {}}
         for name, method in self._variants(job).items():
@@ -172,7 +174,7 @@ class ExtractBench:
 
     def _timed(self, job: "Job") -> dict[str, Any]:
         """The plain loop between two calls of the default, and the default with the published steps."""
-        base, encoder = _base(self.device), _encoder(self.device)
+        base, encoder = _base(self.model, self.device), _encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         count = 20 if self.quick else TIMED
         ours = replace(self._methods(job.kind)["finextract"], generations=count, pictures=10)
@@ -230,8 +232,8 @@ def plain_loop(suspect: LatentDiffusion, base: LatentDiffusion, count: int, enco
 
 
 @cache
-def _base(device: str) -> LatentDiffusion:
-    return load_model(testbed.base_path(), device=device)
+def _base(model: Path | None, device: str) -> LatentDiffusion:
+    return load_model(model or testbed.base_path(), device=device)
 
 
 @cache

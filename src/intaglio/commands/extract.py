@@ -46,7 +46,7 @@ class Extract(Generic[M]):
     """Folder of pictures of the same kind that it was not tuned on, at least as many: what a match by chance is."""
     control: bool = True
     """Draw from the base alone too, for the false-discovery rates; doubles the time."""
-    fdr: float = 0.2
+    fdr: float = 0.1
     """The false-discovery rate asked for: of the pictures told to stand out, at most this share by chance."""
     similarity: str = "embedded"
     """How alike two pictures are: embedded, or the path of a local encoder."""
@@ -77,7 +77,8 @@ class Extract(Generic[M]):
         from intaglio.extract.extraction import forget
 
         method: Any = self.method
-        doubt = check_confidence(method, self.fdr) if self.control else None
+        if self.control:
+            check_confidence(method, self.fdr)
         if self.held_out is not None and self.training is None:
             raise BadInput("--held-out stands beside --training, to say what a match by chance is; give both")
         similarity = self._encoder()
@@ -91,7 +92,7 @@ class Extract(Generic[M]):
         with self._open(suspect, base, prompts, training, held_out, similarity) as run:
             if run.status != "done":
                 note(str(plan))
-                for warning in (*said, *([doubt] if doubt else []), *_warnings(training, held_out), *suspect.notes):
+                for warning in (*said, *_warnings(training, held_out), *suspect.notes):
                     run.warn(warning)
                 self._examine(suspect, base, prompts, training, held_out, similarity, run)
             forget(method, run)

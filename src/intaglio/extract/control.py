@@ -30,7 +30,7 @@ class Control:
     """Groups of the base's own pictures, drawn with the same settings, seeds and number."""
 
     scores: Float[Tensor, "g"]
-    """Of every group of two and more, at the extraction's threshold."""
+    """Of every group at the extraction's threshold, lone pictures among them."""
     pictures: ImageSet
     """Of the groups that stand out most."""
     sizes: tuple[int, ...]
@@ -38,17 +38,14 @@ class Control:
     drawn: int
 
     def q_values(self, extraction: Extraction) -> Float[ndarray, "n"]:
-        """Of each find, the false-discovery rate at which it is among those reported; 1 for a lone picture.
+        """Of each find, the false-discovery rate at which it is among those reported.
 
-        The finds rank among all groups of the suspect's pictures, and the base's groups stand for chance. Prompts that
-        the base itself answers with one picture over and over make no find here: the control does it too.
+        Every group of the suspect's pictures is tested, returned or not, and the base's groups stand for chance: how
+        large a group is where nothing was learned. Prompts that the base itself answers with one picture over and over
+        make no find here: the control does it too.
         """
-        rates = q_values(extraction.scores, self.scores)
-        found = extraction.scores.numpy()
-        return np.array([
-            rates[int(np.abs(found - find.score).argmin())] if len(find.members) > 1 else 1.0
-            for find in extraction.finds
-        ])  # fmt: skip
+        rates, found = q_values(extraction.scores, self.scores), extraction.scores.numpy()
+        return np.array([rates[int(np.abs(found - find.score).argmin())] for find in extraction.finds])
 
 
 def control(

@@ -37,7 +37,7 @@ class Evaluation:
     """What one in a thousand exceeds."""
     matches: Float[ndarray, "n"] | None
     """Of each find, the false-discovery rate of matches with the training set as close as its own: the q-value among
-    all finds, with the matches of as many pictures that were not trained on for chance."""
+    all finds, with the matches of as many pictures that were not trained on for chance; see `q_values`."""
 
 
 def check_held_out(training: ImageSet, held_out: ImageSet) -> None:
@@ -69,5 +69,5 @@ def evaluate(
     # Subsets as large as the training set, so that the nearest of each is a fair stand-in for its nearest.
     subsets = len(held_out) // len(training)
     null = torch.stack([part.max(1).values for part in others[:, : subsets * len(training)].split(len(training), 1)])
-    matches = q_values(best.values, null.flatten(), scale=1 / subsets)
+    matches = q_values(best.values, null.flatten())
     return Evaluation(covered, nearest, best.values, others.max(1).values, loose, strict, matches)

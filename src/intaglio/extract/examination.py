@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from intaglio.errors import BadInput
 from intaglio.extract.control import Control, control
 from intaglio.extract.evaluation import Evaluation, evaluate
 from intaglio.extract.protocol import COLUMNS, Extraction, Extractor
@@ -57,11 +58,9 @@ class Examination:
                 f"{self.told} of {count} returned pictures stand out from what the base draws by itself, at a "
                 f"false-discovery rate of at most {self.fdr:g}."
             )
-        lowest = float(self.q_values.min())
         return (
             f"None of {count} returned pictures can be told from what the base draws by itself at a false-discovery "
-            f"rate of {self.fdr:g}; the lowest reached is {lowest:.2g}, where {len(self.extraction.scores)} groups "
-            f"allow {1 / max(1, len(self.extraction.scores)):.2g}."
+            f"rate of {self.fdr:g}; the lowest reached is {float(self.q_values.min()):.2g}."
         )
 
     def write(self, run: Run) -> None:
@@ -80,7 +79,7 @@ class Examination:
         found, evaluation = self.extraction, self.evaluation
         return {
             **found.figures(), "statement": self.statement, "fdr": self.fdr, "told": self.told,
-            "groups": len(found.scores), "finds": [self._find(run, place) for place in range(len(found.finds))],
+            "finds": [self._find(run, place) for place in range(len(found.finds))],
             "control": None if self.control is None else _control(run, self.control),
             "scores": found.scores.tolist(),
             "evaluation": None if evaluation is None else _evaluation(evaluation),
@@ -129,24 +128,15 @@ def examine(
     return Examination(found, beside, evaluation, training, fdr)
 
 
-def check_confidence(method: Drawing, fdr: float) -> str | None:
-    """A warning where the rate asked for can hardly be reached; none where it can.
-
-    Raises `ValueError` where it cannot be reached at all: with g groups no rate below 1 / g can be shown, and so many
-    pictures make half as many groups of two.
+def check_confidence(method: Drawing, fdr: float) -> None:
+    """Raises `BadInput` for a rate that cannot be reached: no q-value lies below one in the base's groups and one,
+    and there are at most as many groups as pictures.
     """
-    if fdr < 2 / method.generations:
-        raise ValueError(
-            f"a false-discovery rate of {fdr:g} cannot be shown with {method.generations} generations, which make at "
-            f"most {method.generations // 2} groups; draw {int(np.ceil(2 / fdr))} or more, or ask for a higher rate"
+    if fdr * (method.generations + 1) < 1:
+        raise BadInput(
+            f"a false-discovery rate of {fdr:g} cannot be shown with {method.generations} generations; draw "
+            f"{int(np.ceil(1 / fdr)) - 1} or more (--generations), or ask for a higher rate (--fdr)"
         )
-    if method.pictures is not None and fdr < 1 / method.pictures:
-        return (
-            f"a false-discovery rate of {fdr:g} will hardly be reached by {method.pictures} returned pictures, where "
-            f"each false one counts for 1 in {method.pictures}; seek {int(np.ceil(1 / fdr))} or ask for "
-            f"{1 / method.pictures:.2g}"
-        )
-    return None
 
 
 def _control(run: Run, beside: Control) -> dict[str, Any]:

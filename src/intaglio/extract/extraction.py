@@ -77,8 +77,8 @@ def forget(method: Drawing, run: Run) -> None:
 
 
 def scores_of(groups: Sequence[Group]) -> torch.Tensor:
-    """The scores of all groups of two and more."""
-    return torch.tensor([group.score for group in groups if len(group.members) > 1], dtype=torch.float64)
+    """Of all groups, lone pictures among them."""
+    return torch.tensor([group.score for group in groups], dtype=torch.float64)
 
 
 @contextmanager

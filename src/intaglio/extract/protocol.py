@@ -56,7 +56,7 @@ class Extraction:
     threshold: float
     """Every two pictures of a group are at least this alike."""
     scores: Float[Tensor, "g"]
-    """Of every group of two and more, returned or not."""
+    """Of every group, returned or not, lone pictures among them."""
     descriptors: Float[Tensor, "m d"]
     """Of every picture that was compared, of unit length, in the order of the seeds."""
     exact: bool

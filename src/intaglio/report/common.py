@@ -10,7 +10,12 @@ from intaglio import __version__
 from intaglio.report.data import RunData
 from intaglio.report.views import Row
 
-VERBS = {"authenticate": "Audit of a fine-tuned model", "finetune": "Fine-tune of a model", "bench": "Bench"}
+VERBS = {
+    "authenticate": "Audit of a fine-tuned model",
+    "extract": "Extraction from a fine-tuned model",
+    "finetune": "Fine-tune of a model",
+    "bench": "Bench",
+}
 
 
 def title(run: RunData, headline: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def read_run(folder: Path) -> RunData:
         raise BadInput(
             f"{folder} is not a run folder: it has no run.json; `intaglio runs list` shows the runs there are."
         )
-    run = _json(folder / "run.json")
+    run = read_json(folder / "run.json")
     if not isinstance(run, dict):
         raise BadInput(f"{folder / 'run.json'} does not describe a run; run the command again to write it anew.")
     images = folder / "images"
@@ -153,7 +153,7 @@ def read_run(folder: Path) -> RunData:
     )
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -177,7 +177,7 @@ def _records(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """records/<kind>/<file>.json, each {"key": ..., "value": ...}."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for file in sorted(folder.glob("*/*.json")):
-        content = _json(file)
+        content = read_json(file)
         if isinstance(content, dict):
             key = str(content.get("key", file.stem))
             value = content.get("value", content)
@@ -190,7 +190,7 @@ def read_audit(run: RunData) -> Audit | None:
     path = run.folder / "verdict.json"
     if not path.is_file():
         return None
-    verdict = _json(path)
+    verdict = read_json(path)
     try:
         return Audit(
             method=str(verdict["method"]),

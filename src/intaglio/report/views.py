@@ -124,6 +124,24 @@ class AuditPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtractPage(Page):
+    """An extraction of what a model was tuned on."""
+
+    finds: Sequence[Card]
+    finds_text: str
+    strip_wide: str | Markup
+    strip_narrow: str | Markup
+    groups_text: str
+    control: Sequence[Shown]
+    """What the base alone gives."""
+    control_text: str
+    evaluation: Sequence[Row]
+    """Empty where the training set is not known."""
+    threat: Sequence[Row]
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunPage(Page):
     """A fine-tune, or a run of any other verb."""
 
