@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 import tiny
 from intaglio.commands.sample import DTYPES, WEBUI_NAMES, Sample, read_settings
 from intaglio.errors import BadInput
+from intaglio.extract.model_guidance import ModelGuidance
 from intaglio.images import ImageSet, read_png_text, save_png
 from intaglio.models.loading import load_model
 from intaglio.models.lora import LoRA
@@ -200,3 +202,62 @@ def test_wrong_settings(settings, words, tmp_path):
         settings = {**settings, "replay": tmp_path / settings["replay"]}
     with pytest.raises(ValueError, match=re.escape(words)):
         Sample(**settings)
+
+
+# Model guidance
+
+
+@pytest.fixture(scope="module")
+def tuned(folder, tmp_path_factory):
+    """The folder of a fine-tune of `folder`."""
+    model = load_model(folder)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parts["denoiser"].parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=generator)
+    place = tmp_path_factory.mktemp("tuned") / "tuned"
+    model.save(place)
+    return place
+
+
+def test_a_base_leads_away_from_it_and_is_kept_with_the_picture(folder, tuned, out, tmp_path):
+    other = tiny.sd_folder(tmp_path / "other", 5)
+    further = {"guidance": 3.0, "correction": -0.02}
+    Sample(model=tuned, base=folder, prompt=("dog",), steps=2, out=out, **further)()
+    model, base = load_model(tuned), load_model(folder)
+    expected = sample(model, ["dog"], [0], steps=2, guide=ModelGuidance(base, 3.0, -0.02))
+    assert ImageSet.load(out / "dog-0.png", 16).hashes == expected.hashes
+    known = json.loads(read_png_text(out / "dog-0.png")["intaglio"])
+    assert known["base"] == {"name": "base", "fingerprint": base.fingerprint, "path": str(folder)}
+    assert Sample(replay=out / "dog-0.png", out=out)() == 0
+    with pytest.raises(BadInput, match="another model; give the first by --base"):
+        Sample(replay=out / "dog-0.png", base=other, out=out)()
+
+
+def test_a_picture_without_a_base_is_not_drawn_again_with_one(drawn, folder, out):
+    with pytest.raises(BadInput, match="was drawn without a base; leave --base out"):
+        Sample(replay=out / "a-red-cat-3.png", base=folder)()
+
+
+def test_a_base_that_is_the_model_itself_is_refused(folder):
+    with pytest.raises(BadInput, match="the models are identical"):
+        Sample(model=folder, base=folder, prompt=("dog",), steps=1)()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"correction": 0.1}, "--correction and --reference belong to --base"),
+        ({"base": Path("b")}, "--base needs --model or --lora"),
+        ({"base": Path("b"), "model": Path("m"), "negative": "cat"}, "--base takes the place of --negative"),
+        ({"base": Path("b"), "model": Path("m"), "guidance": 0.5}, "--guidance must be 1 or more beside --base"),
+        ({"base": Path("b"), "model": Path("m"), "correction": 1.0}, "--correction must lie between -1 and 1"),
+        (
+            {"base": Path("b"), "model": Path("m"), "correction": 0.1, "reference": "prompt"},
+            "--correction belongs to --reference empty",
+        ),
+    ],
+)
+def test_settings_of_model_guidance_that_mean_nothing_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Sample(prompt=("dog",), **settings)

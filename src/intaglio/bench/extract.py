@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -238,9 +238,7 @@ def _base(model: Path | None, device: str) -> LatentDiffusion:
 
 @cache
 def _encoder(device: str) -> Embedding:
-    encoder = load_similarity("embedded", device)
-    assert isinstance(encoder, Embedding)
-    return encoder
+    return cast(Embedding, load_similarity("embedded", device))
 
 
 @cache

@@ -13,6 +13,7 @@ from intaglio.commands.console import note, say, shown
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
+    from intaglio.extract.model_guidance import ModelGuidance
     from intaglio.models.diffusion import LatentDiffusion
 
 CHUNK = "intaglio"
@@ -50,6 +51,13 @@ class Sample:
     """Guidance scale: 1 is none, 3 to 10 is usual."""
     negative: str = ""
     """What guidance leads away from."""
+    base: Path | None = None
+    """What --model was fine-tuned from: guidance then leads away from this model in place of --negative, towards what
+    the fine-tune learned (arXiv 2410.03039)."""
+    correction: float = 0.0
+    """With --base: added to its factor, between -1 and 1 and near 0; each step takes out that much more noise."""
+    reference: Literal["empty", "prompt"] = "empty"
+    """With --base: what the base hears, nothing or the prompt."""
     batch: int = 8
     """Pictures drawn at once."""
     out: Path = Path("pictures")
@@ -72,6 +80,18 @@ class Sample:
             raise ValueError(f"--steps must be 1 to 1000, not {self.steps}")
         if not 0 <= self.guidance < float("inf"):
             raise ValueError(f"--guidance must be 0 or more, and finite, not {self.guidance}")
+        if self.base is None and (self.correction or self.reference != "empty"):
+            raise ValueError("--correction and --reference belong to --base; give the model that was fine-tuned")
+        if self.base is not None and self.negative:
+            raise ValueError("--base takes the place of --negative; give one of them")
+        if self.base is not None and not (self.model or self.lora or self.replay):
+            raise ValueError("--base needs --model or --lora, the fine-tune that it leads away to")
+        if self.base is not None and self.guidance < 1:
+            raise ValueError(f"--guidance must be 1 or more beside --base, not {self.guidance}")
+        if not -1 < self.correction < 1:
+            raise ValueError(f"--correction must lie between -1 and 1, near 0, not {self.correction}")
+        if self.correction and self.reference != "empty":
+            raise ValueError("--correction belongs to --reference empty; leave one of them out")
         if not 0 <= self.seed < 2**62:
             raise ValueError(f"--seed must be 0 to 2**62 - 1, not {self.seed}")
 
@@ -91,15 +111,16 @@ class Sample:
         prompts = [prompt for prompt in self._prompts() for _ in range(self.count)]
         seeds = [self.seed + k for k in range(len(prompts))]
         model = self._loaded()
+        guide = self._guide(model)
         batches = sample_batches(
             model, prompts, seeds, sampler=self.sampler, steps=self.steps, guidance_scale=self.guidance,
-            negative=self.negative, batch=self.batch, run=Run.none(progress=shown()),
+            negative=self.negative, guide=guide, batch=self.batch, run=Run.none(progress=shown()),
         )  # fmt: skip
         written = 0
         for pixels in batches:
             for picture in pixels:
                 prompt, seed = prompts[written], seeds[written]
-                text = self._text(model, prompt, seed, rows=len(pixels)) if self.metadata else {}
+                text = self._text(model, guide, prompt, seed, rows=len(pixels)) if self.metadata else {}
                 save_png(picture, _free(self.out / f"{_slug(prompt)}-{seed}.png"), text)
                 written += 1
         say(f"{written} picture{'s' if written > 1 else ''} by {model.name} in {self.out}")
@@ -132,7 +153,23 @@ class Sample:
             note(line)
         return model
 
-    def _text(self, model: "LatentDiffusion", prompt: str, seed: int, rows: int) -> dict[str, str]:
+    def _guide(self, model: "LatentDiffusion") -> "ModelGuidance | None":
+        """Model guidance, where a base was given."""
+        import torch
+
+        from intaglio.extract.model_guidance import ModelGuidance
+        from intaglio.models.loading import load_model
+        from intaglio.models.pair import check_pair
+
+        if self.base is None:
+            return None
+        base = load_model(self.base, like=self.like, device=self.device, dtype=getattr(torch, self.dtype))
+        check_pair(model, base)
+        return ModelGuidance(base, self.guidance, self.correction, self.reference)
+
+    def _text(
+        self, model: "LatentDiffusion", guide: "ModelGuidance | None", prompt: str, seed: int, rows: int
+    ) -> dict[str, str]:
         """The PNG's two text chunks: one for the usual web interfaces, one with everything."""
         import diffusers
         import torch
@@ -143,6 +180,10 @@ class Sample:
             "rows": rows, "dtype": self.dtype, "device": self.device,
             "model": {"name": model.name, "fingerprint": model.fingerprint, "path": _absolute(self.model)},
             "lora": _absolute(self.lora), "like": _absolute(self.like),
+            "base": None if guide is None else {
+                "name": guide.base.name, "fingerprint": guide.base.fingerprint, "path": _absolute(self.base),
+            },
+            "correction": self.correction, "reference": self.reference,
             "versions": {
                 "intaglio": intaglio.__version__, "torch": torch.__version__, "diffusers": diffusers.__version__,
             },
@@ -157,18 +198,17 @@ class Sample:
         known = read_settings(path)
         command = self._as_recorded(known)
         model = command._loaded()
-        if model.fingerprint != known["model"]["fingerprint"]:
-            raise BadInput(
-                f"{path} was drawn by {known['model']['name']} ({known['model']['fingerprint'][:16]}), and "
-                f"{model.name} ({model.fingerprint[:16]}) is another model; give the first by --model and --lora"
-            )
+        guide = command._guide(model)
+        _refuse_another(path, known["model"], model, "--model and --lora")
+        if guide is not None:
+            _refuse_another(path, known["base"], guide.base, "--base")
         before = ImageSet.load(path, model.resolution)
         for rows in sorted({1, int(known["rows"])}):
-            drawn = command._one(model, known, rows)
+            drawn = command._one(model, guide, known, rows)
             apart = (to_uint8(drawn).int() - to_uint8(before.pixels[0]).int()).abs()
             if not apart.any():
                 break
-        text = {} if not self.metadata else command._text(model, known["prompt"], known["seed"], rows)
+        text = {} if not self.metadata else command._text(model, guide, known["prompt"], known["seed"], rows)
         target = _free(self.out / f"{path.stem}-replay.png")
         save_png(drawn, target, text)
         if apart.any():
@@ -179,13 +219,13 @@ class Sample:
         say(f"{path}: all {apart.numel()} values are the same; see {target}")
         return 0
 
-    def _one(self, model: "LatentDiffusion", known: dict[str, Any], rows: int) -> Any:
+    def _one(self, model: "LatentDiffusion", guide: "ModelGuidance | None", known: dict[str, Any], rows: int) -> Any:
         """The picture, drawn in a batch of as many: the last bits of a network depend on the batch's size."""
         from intaglio.models.sampling import sample
 
         drawn = sample(
             model, [known["prompt"]] * rows, [known["seed"]] * rows, sampler=known["sampler"], steps=known["steps"],
-            guidance_scale=known["guidance"], negative=known["negative"], batch=rows,
+            guidance_scale=known["guidance"], negative=known["negative"], guide=guide, batch=rows,
         )  # fmt: skip
         return drawn.pixels[0]
 
@@ -193,7 +233,23 @@ class Sample:
         """This command with the picture's settings; paths given now stand for the recorded ones."""
         recorded = {key: known[key] for key in ("negative", "sampler", "steps", "guidance", "dtype")}
         model, lora = self.model or _path(known["model"]["path"]), self.lora or _path(known["lora"])
-        return replace(self, **recorded, model=model, lora=lora, like=self.like or _path(known["like"]))
+        # Pictures of before model guidance know nothing of a base.
+        if (base := known.get("base")) is not None:
+            recorded |= {key: known[key] for key in ("correction", "reference")}
+        elif self.base is not None:
+            raise BadInput(f"{self.replay} was drawn without a base; leave --base out")
+        return replace(
+            self, **recorded, model=model, lora=lora, like=self.like or _path(known["like"]),
+            base=self.base or _path(base["path"] if base else None),
+        )  # fmt: skip
+
+
+def _refuse_another(path: Path, drawn_by: dict[str, Any], model: "LatentDiffusion", flags: str) -> None:
+    if model.fingerprint != drawn_by["fingerprint"]:
+        raise BadInput(
+            f"{path} was drawn by {drawn_by['name']} ({drawn_by['fingerprint'][:16]}), and {model.name} "
+            f"({model.fingerprint[:16]}) is another model; give the first by {flags}"
+        )
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -223,7 +279,10 @@ def _complete(known: dict[str, Any]) -> bool:
     }  # fmt: skip
     model = {"name": str, "fingerprint": str, "path": str | None}
     right = all(isinstance(known[key], kind) for key, kind in kinds.items())
-    right = right and all(isinstance(known["model"][key], kind) for key, kind in model.items())
+    for drawer in (known["model"], *([known["base"]] if known.get("base") else [])):
+        right = right and all(isinstance(drawer[key], kind) for key, kind in model.items())
+    if known.get("base"):
+        right = right and isinstance(known["correction"], int | float) and known["reference"] in ("empty", "prompt")
     return right and known["sampler"] in WEBUI_NAMES and known["dtype"] in DTYPES and known["rows"] >= 1
 
 

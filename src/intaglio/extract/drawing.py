@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ FAILED, BLANK = "not finite", "blank"
 """Why a picture is left out of the groups."""
 
 
+@runtime_checkable
 class Guiding(Protocol):
     """An extraction method as far as drawing knows it."""
 

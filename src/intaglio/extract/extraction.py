@@ -53,7 +53,7 @@ def extract(
         found = divided(method, drawn)
         groups = ranked(found, drawn)
         chosen = returned(method, groups)
-        finds = _finds(chosen, drawn, kept, suspect, base)
+        finds = _finds(method, chosen, drawn, kept, suspect, base)
         pixels = kept.get([find.seed for find in finds]) if finds else _none(suspect)
     largest = max(len(group.members) for group in groups)
     if method.pictures != 1 and largest > COLLAPSED * len(drawn.seeds):
@@ -103,20 +103,35 @@ def work_key(
 
 
 def _finds(
-    chosen: Sequence[Group], drawn: Drawn, kept: Sheets, suspect: LatentDiffusion, base: LatentDiffusion
-) -> list[Find]:
-    rows = drawn.descriptors[[group.representative for group in chosen]]
-    alike = rows @ rows.T
+    method: Drawing, chosen: Sequence[Group], drawn: Drawn, kept: Sheets, suspect: LatentDiffusion,
+    base: LatentDiffusion,
+) -> list[Find]:  # fmt: skip
+    places = [group.representative for group in chosen]
+    alike = drawn.descriptors[places] @ drawn.descriptors[places].T
+    gaps = _gaps(method, [(drawn.seeds[i], drawn.prompts[i]) for i in places], kept, suspect, base)
     finds = []
     for place, group in enumerate(chosen):
         others = [float(alike[place, other]) for other in range(len(chosen)) if other != place]
-        seed, prompt = drawn.seeds[group.representative], drawn.prompts[group.representative]
-        gap = denoising_gap(suspect, base, kept.get([seed]), prompt)
         finds.append(Find(
-            seed, prompt, tuple(drawn.seeds[member] for member in group.members), group.cohesion, group.lowest,
-            max(others, default=float("nan")), float(gap), group.score,
+            seed=drawn.seeds[group.representative], prompt=drawn.prompts[group.representative],
+            members=tuple(drawn.seeds[member] for member in group.members), cohesion=group.cohesion,
+            lowest=group.lowest, apart=max(others, default=float("nan")), gap=gaps[place], score=group.score,
         ))  # fmt: skip
     return finds
+
+
+def _gaps(
+    method: Drawing, pictures: Sequence[tuple[int, str]], kept: Sheets, suspect: LatentDiffusion, base: LatentDiffusion
+) -> list[float]:
+    """Of each (seed, prompt); pictures of one prompt go through the models together."""
+    gaps = dict[tuple[int, str], float]()
+    for prompt in dict.fromkeys(prompt for _, prompt in pictures):
+        alike = [picture for picture in pictures if picture[1] == prompt]
+        for first in range(0, len(alike), method.batch):
+            part = alike[first : first + method.batch]
+            found = denoising_gap(suspect, base, kept.get([seed for seed, _ in part]), prompt)
+            gaps |= dict(zip(part, found.tolist(), strict=True))
+    return [gaps[picture] for picture in pictures]
 
 
 def _none(model: LatentDiffusion) -> torch.Tensor:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -105,6 +105,7 @@ class Extraction:
 COLUMNS = ["name", "seed", "prompt", "size", "cohesion", "lowest", "apart", "gap", "score"]
 
 
+@runtime_checkable
 class Extractor(Protocol):
     """A way of drawing what a suspect was tuned on: `Drawing`'s settings and its own, a guide, one call."""
 

@@ -90,7 +90,9 @@ def load_encoder(path: Path, device: str | torch.device = "cpu") -> Encoder:
         )
     try:
         fine, middle, coarse = json.loads(about["widths"])
-        encoder = Encoder((fine, middle, coarse), int(about["dim"]), int(about["size"]))
+        # The first weights are random, and nobody's random state is to be moved by loading.
+        with torch.random.fork_rng(devices=[]):
+            encoder = Encoder((fine, middle, coarse), int(about["dim"]), int(about["size"]))
         missing, unexpected = encoder.load_state_dict(tensors, strict=False)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(f"{path} is damaged: its tensors do not fit its metadata; export it again") from error

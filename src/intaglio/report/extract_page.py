@@ -1,7 +1,7 @@
 """An extraction as a page: what stands out first, then each returned picture, then what the base alone gives."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,16 +149,18 @@ def _groups_text(found: Mapping[str, Any]) -> str:
 
 def _strips(found: Mapping[str, Any], width: int, classes: str) -> Any:
     told = {find["score"] for find in found["finds"] if (find.get("q_value") or 1.0) <= found["fdr"]}
-    suspect = [
-        Dot(s, f"{math.floor(s)} pictures", "in" if _among(s, told) else "out") for s in found["scores"] if s >= 2
-    ]
-    strips = [Strip("groups of the suspect’s pictures", suspect)]
+    strips = [Strip("groups of the suspect’s pictures", _dots(found["scores"], lambda s: _among(s, told)))]
     if (control := found.get("control")) is not None:
-        base = [Dot(s, f"{math.floor(s)} pictures", "ctl") for s in control["scores"] if s >= 2]
-        strips.append(Strip("groups of the base’s pictures", base))
+        strips.append(Strip("groups of the base’s pictures", _dots(control["scores"], None)))
     if not any(strip.dots for strip in strips):
         return ""
     return strip_plot(strips, None, "pictures in the group", width, classes)
+
+
+def _dots(scores: Sequence[float], stands: Callable[[float], bool] | None) -> list[Dot]:
+    """A mark a group of two and more; `stands` None for the base's."""
+    kinds = {True: "in", False: "out", None: "ctl"}
+    return [Dot(s, f"{math.floor(s)} pictures", kinds[stands(s) if stands else None]) for s in scores if s >= 2]
 
 
 def _among(score: float, told: set[float]) -> bool:
