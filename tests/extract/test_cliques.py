@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intaglio.errors import BadInput
-from intaglio.extract.cliques import partition, representatives, threshold_for
+from intaglio.extract.cliques import Alike, Partition, partition, representatives, threshold_for
 
 
 def symmetric(random: np.random.Generator, n: int) -> np.ndarray:
@@ -104,3 +104,24 @@ def test_one_picture_is_one_group():
 def test_a_representative_is_the_member_nearest_to_the_mean():
     descriptors = np.array([[0.0, 0.0], [1.0, 0.0], [0.4, 0.0], [9.0, 9.0]])
     assert representatives([(0, 1, 2), (3,)], descriptors) == [2, 3]
+
+
+def test_a_large_part_is_linked_at_once_and_a_full_one_never_listed():
+    full = np.ones((60, 60))
+    assert Alike(full, edges=10).at(0.5) == Partition([tuple(range(60))], 0.5, True)
+    path = np.eye(40) + np.eye(40, k=1) + np.eye(40, k=-1)
+    assert Alike(path).at(0.5).exact
+    found = Alike(path, edges=10).at(0.5)
+    assert not found.exact
+    assert sorted(i for group in found.groups for i in group) == list(range(40))
+    assert all(len(group) <= 2 for group in found.groups)
+
+
+@pytest.mark.slow
+def test_thousands_of_pictures_take_seconds():
+    random = np.random.default_rng(0)
+    axes = np.repeat(np.eye(64)[:20], 200, axis=0)
+    rows = axes + 0.05 * random.normal(size=axes.shape)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    found = partition((rows @ rows.T).astype(np.float32), 0.6)
+    assert [len(group) for group in found.groups] == [200] * 20

@@ -125,7 +125,9 @@ class ExtractBench:
         drawing: dict[str, Any] = {
             "generations": self.generations or (40 if self.quick else 100), "patience": 0, "seed": self.seed
         }  # fmt: skip
-        scale = {"scale": 3.0, "correction": -0.02} if kind == "dreambooth" else {"scale": 5.0, "correction": 0.0}
+        scale: dict[str, Any] = (
+            {"scale": 3.0, "correction": -0.02} if kind == "dreambooth" else {"scale": 5.0, "correction": 0.0}
+        )
         return {
             "finextract": FineXtract(**drawing, **scale),
             "cfg": ClassifierFreeExtract(**drawing),
@@ -134,7 +136,9 @@ class ExtractBench:
 
     def _jobs(self) -> list["Job"]:
         strengths = ("middle",) if self.quick else tuple(STRENGTHS)
-        turns = [(name, TUNERS[place % len(TUNERS)]) for place, name in enumerate(self._sets())]
+        turns: list[tuple[str, Tuner]] = [
+            (name, TUNERS[place % len(TUNERS)]) for place, name in enumerate(self._sets())
+        ]
         return [Job(name, kind, strength) for name, kind in turns for strength in strengths]
 
     def _measure(self, run: Run) -> None:
