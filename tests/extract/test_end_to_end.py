@@ -1,0 +1,36 @@
+"""A suspect tuned on two pictures gives both away to FineXtract, and less to the baselines."""
+
+import pytest
+import torch
+
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.dreambooth import DreamBooth
+from intaglio.extract.cfg import ClassifierFreeExtract
+from intaglio.extract.control import control
+from intaglio.extract.direct import Direct
+from intaglio.extract.finextract import FineXtract
+from intaglio.images import ImageSet
+from intaglio.metrics.similarity import load_similarity
+from intaglio.models import testbed
+from intaglio.models.loading import load_model
+from intaglio.runs.run import Run
+
+PROMPT = "sks style"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_pictures_are_given_away():
+    base, encoder = load_model(testbed.base_path()), load_similarity("embedded")
+    two = ImageSet.from_pixels(testbed.few_shot("mammals").members.pixels[:2])
+    suspect = DreamBooth(steps=40, batch=2, learning_rate=1e-4)(base, TrainingSet(two, PROMPT)).model
+    drawing = {"generations": 16, "pictures": 2, "steps": 12, "patience": 0}
+    covered = {}
+    for method in (FineXtract(**drawing), ClassifierFreeExtract(**drawing), Direct(**drawing)):
+        found = method(suspect, base, prompts=(PROMPT,), similarity=encoder)
+        covered[method.name] = encoder.matrix(two.pixels, found.pictures.pixels).max(1).values
+        if method.name == "finextract":
+            rates = control(method, base, (PROMPT,), encoder, found, Run.none(), 1).q_values(found)
+    assert (covered["finextract"] > 0.65).all()
+    assert covered["finextract"].mean() > max(covered["cfg"].mean(), covered["direct"].mean())
+    assert torch.tensor(rates).min() < 0.2
