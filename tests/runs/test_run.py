@@ -393,3 +393,14 @@ def test_null_run_remembers_nothing(caplog):
     assert run.logged("train") == []
     assert run.summary == {}
     assert run.status == "new", "one default object serves every call"
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path):
+    with begin(tmp_path) as run:
+        folder = run.folder
+    (folder / ".tmp-ab" / "0").mkdir(parents=True)
+    (folder / ".tmp-ab" / "0" / "model.safetensors").write_bytes(b"x")
+    (folder / "records").mkdir(exist_ok=True)
+    (folder / "records" / ".tmp-cd").write_bytes(b"x")
+    with begin(tmp_path):
+        assert not list(folder.rglob(".tmp*"))

@@ -153,7 +153,7 @@ def draw(
             kept[job] = Outcome(stored[0]["descriptors"], tuple(stored[1]["left_out"]))
     done = sum(len(job.seeds) for job in kept)
     a_round = -(-ROUND // method.batch)
-    with handed((suspect, base), workers) as models, run.progress(count, label, done) as progress:
+    with handed((suspect, base), workers, run.folder) as models, run.progress(count, label, done) as progress:
         painter = Painter(models, method, bool(prompts))
         for first in range(0, len(jobs), a_round):
             fresh = [job for job in jobs[first : first + a_round] if job not in kept]

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from intaglio.files import TEMPORARY
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.loading import load_model
 
@@ -28,16 +29,17 @@ class Handed:
 
 
 @contextmanager
-def handed(models: Sequence[LatentDiffusion], workers: int) -> Iterator[Handed]:
+def handed(models: Sequence[LatentDiffusion], workers: int, folder: Path | None = None) -> Iterator[Handed]:
     """The models for `workers` processes: as they are for one, else as files that last as long as the block.
 
-    Pickling them for every piece of work would copy gigabytes each time. Workers compute on the CPU.
+    Pickling them for every piece of work would copy gigabytes each time. Workers compute on the CPU. The files lie in
+    `folder`, a run's, which clears away what a killed process left; without one among the system's temporary files.
     """
     if workers == 1:
         yield Handed(here=tuple(models))
         return
-    with TemporaryDirectory(prefix="intaglio-") as folder:
-        paths = tuple(Path(folder) / str(place) for place in range(len(models)))
+    with TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
+        paths = tuple(Path(temporary) / str(place) for place in range(len(models)))
         for model, path in zip(models, paths, strict=True):
             model.save(path)
         yield Handed(paths=paths, dtypes=tuple(model.dtype for model in models))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -295,9 +296,12 @@ def _locked(folder: Path) -> FileLock:
 def _sweep(folder: Path) -> None:
     """Removes what a killed process was writing; only the holder of the lock may."""
     # Without the dash too: safetensors writes through temporary files of its own, called .tmp and six letters.
-    for path in folder.rglob(f"{TEMPORARY.rstrip('-')}*"):
+    for path in list(folder.rglob(f"{TEMPORARY.rstrip('-')}*")):
         with suppress(OSError):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _outcome(error: BaseException) -> dict[str, Any]:
