@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import intaglio
+from intaglio.adapt.corruption import stages
 from intaglio.adapt.data import content_hash, repeated
 from intaglio.images import ImageSet
 
@@ -31,6 +32,13 @@ def card(result: "FineTuned", *, name: str, weights: str, pictures: Sequence[str
     if len(result.losses):
         last = result.losses[-max(1, len(result.losses) // 10) :]
         lines.append(f"- Loss: {float(last.mean()):.4f}, mean of the last {len(last)} steps of {len(result.losses)}")
+    if settings.bayesian:
+        share, most = result.trained.random, "of the trained numbers were random while they learned"
+        lines.append(f"- Bayesian fine-tune (arXiv 2405.19931): {share:.1%} {most}; these are their means")
+    if result.trained.kept is not None:
+        lines.append(f"- Weights: of step {result.trained.kept}, which was judged best")
+    for stage in stages(result.trained.curve):
+        lines.append(f"- Corruption stage: from step {stage.first} to {stage.last}")
     lines += ["", "## Settings", "", f"`{type(settings).__name__}` of intaglio {intaglio.__version__}", ""]
     lines += ["| setting | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in asdict(settings).items())]
     if pictures:
