@@ -34,20 +34,20 @@ class Plan:
     """Pictures in memory at once, class pictures included."""
     trainable: int
     """Numbers that are trained."""
-    random: int
-    """Of these, those that are random while they learn; each trains a sigma beside it."""
     weights_bytes: int
     """The whole model and what is trained beside it."""
     gradients_bytes: int
     moments_bytes: int
     mean_bytes: int
     """The exponential mean; 0 where none is kept."""
-    random_bytes: int
-    """Sigmas with their gradients and moments, the noise and the draw; 0 where no weight is random."""
     activations_bytes: int
     """Kept for the way back by one micro-batch: measured, apart from what gradient checkpointing computes again."""
     step_s: float
     """Seconds a step, from a timing of one micro-batch and of an update."""
+    random: int = 0
+    """Of the trained numbers, those that are random while they learn; each trains a sigma beside it."""
+    random_bytes: int = 0
+    """Sigmas with their gradients and moments, the noise and the draw."""
 
     @property
     def epochs(self) -> float:
