@@ -51,7 +51,12 @@ VERBS: dict[str, Verb] = {
     "bench": Verb(
         "intaglio.commands.bench:Bench",
         "set methods side by side on one bench",
-        {"authenticate": Method("intaglio.bench.authenticate:AuthenticateBench", "every audit method, two regimes")},
+        {
+            "authenticate": Method("intaglio.bench.authenticate:AuthenticateBench", "every audit method, two regimes"),
+            "finetune": Method(
+                "intaglio.bench.finetune:FineTuneBench", "plain and Bayesian fine-tunes, and their dips"
+            ),
+        },
     ),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs", {}),
     "report": Verb("intaglio.commands.report:Report", "write a run's report, one HTML file", {}),

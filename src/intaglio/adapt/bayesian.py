@@ -125,7 +125,7 @@ class Posterior:
 
     @torch.no_grad()
     def add_divergence(self) -> float | None:
-        """Adds the gradients of kl_weight times the divergence, and returns that number; None where it has no weight."""
+        """Adds the gradients of kl_weight times the divergence; returns that number, None where it has no weight."""
         settings = self._settings
         if not self._starts:
             return None
@@ -194,8 +194,8 @@ def warnings_of(settings: Training, posterior: Posterior, pictures: int) -> list
     least = 100 * pictures * (2 if settings.gives == "adapter" else 1)
     if settings.steps * settings.batch <= least:
         found.append(
-            f"random weights learn more slowly: with {settings.steps} steps of {settings.batch} for {pictures} pictures "
-            f"the likeness may stay below the plain method's; take more than {-(-least // settings.batch)} steps"
+            f"random weights learn more slowly: with {settings.steps} steps of {settings.batch} for {pictures} "
+            f"pictures likeness may stay below the plain method's; take more than {-(-least // settings.batch)} steps"
         )
     if layers := posterior.loud():
         more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -15,13 +16,16 @@ Weights = Mapping[str, Tensor]
 """Trainable leaf tensors by a name that stays the same from run to run."""
 
 
+NOTHING: Weights = MappingProxyType({})
+
+
 class Learner:
     """AdamW over named weights, with an optional exponential mean of them.
 
     What is `beside` them learns along, but is no part of the mean and never exported.
     """
 
-    def __init__(self, weights: Weights, settings: Training, beside: Weights = {}):
+    def __init__(self, weights: Weights, settings: Training, beside: Weights = NOTHING):
         self.step = 0
         self.losses = torch.zeros(settings.steps, dtype=torch.float64)
         self._settings = settings

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import torch
 
@@ -87,7 +88,11 @@ class Plan:
 
 
 def make_plan(
-    model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: Training, random: Mapping[str, float] = {}
+    model: LatentDiffusion,
+    weights: Weights,
+    data: TrainingSet,
+    settings: Training,
+    random: Mapping[str, float] = MappingProxyType({}),
 ) -> Plan:
     """Measure one step of `weights` in `model`, which must be a throw-away copy: its gradients are used up."""
     freeze(model)

@@ -155,7 +155,9 @@ class Watch:
             _require(getattr(self, name) >= 0, f"{name} must not be negative: {getattr(self, name)}")
         for name in ("sample_steps", "watch_steps"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
-        _require(self.watch_every is None or self.watch_every >= 0, f"watch_every must not be negative: {self.watch_every}")
+        _require(
+            self.watch_every is None or self.watch_every >= 0, f"watch_every must not be negative: {self.watch_every}"
+        )
         _require(self.watch_count >= 2, f"watch_count must be at least 2, not {self.watch_count}")
         if self.watch_every == 0:
             _require(self.keep == "last", "keep best needs judgements: give watch_every too")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Float64
@@ -48,7 +49,7 @@ class Trained:
 
 def train(
     model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: Training, run: Run, watch: Watch,
-    random: Mapping[str, float] = {},
+    random: Mapping[str, float] = MappingProxyType({}),
 ) -> Trained:  # fmt: skip
     """Minimise the denoising error of `data` over `weights`, in place.
 

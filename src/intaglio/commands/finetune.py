@@ -217,7 +217,9 @@ def _warnings(known: "TrainingSet") -> list[str]:
     distinct = len(set(known.images.hashes))
     found = list(known.images.warnings) + list(known.class_images.warnings if known.class_images is not None else ())
     if distinct == 1:
-        found.append("one training picture: corruption comes early and copying soon after; look at the curve, keep best")
+        found.append(
+            "one training picture: corruption comes early and copying soon after; look at the curve, keep best"
+        )
     if pairs := known.images.duplicates():
         listed = ", ".join(f"{one} and {two}" for one, two in pairs)
         found.append(f"pictures that look the same weigh double in training: {listed}")
