@@ -50,7 +50,7 @@ class Training:
     """Compute activations again on the way back: about a third slower, with far less memory."""
     bayesian: bool = False
     """Let some weights be Gaussian random variables while training, against the corruption stage of few-shot tuning
-    (arXiv 2405.19931); their means are exported, as ordinary weights."""
+    (arXiv 2405.19931); every micro-batch sees its own draw, and the means are exported, as ordinary weights."""
     sigma: float = 0.01
     """Standard deviation of each random weight at the start, above 0; an absolute level, learned from there on."""
     random_targets: tuple[str, ...] = ("attn1", "ff")
