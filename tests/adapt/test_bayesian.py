@@ -17,7 +17,7 @@ from intaglio.adapt.draws import seed_of
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.lora import LoRATuning
-from intaglio.adapt.settings import Training, Watch
+from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.adapt.training import accumulate, checkpointed
 from intaglio.errors import BadInput
 from intaglio.models.loading import load_model
@@ -30,7 +30,7 @@ both = pytest.mark.parametrize("name", BOTH)
 
 
 def posterior(parameters, scales=None, **changes) -> Posterior:
-    settings = Training(**{"bayesian": True, **changes})
+    settings = BayesianTraining(**{"bayesian": True, **changes})
     return Posterior(parameters, dict.fromkeys(parameters, 1.0) if scales is None else scales, settings)
 
 
@@ -311,7 +311,7 @@ def test_sigmas_learn_and_are_told(tmp_path):
 
 def test_what_a_person_should_know_is_said_before_the_first_step():
     loud = posterior({"a.ff.weight": torch.full((4, 4), 0.5).tril()}, sigma=0.2)
-    assert any("a.ff.weight" in warning for warning in warnings_of(Training(sigma=0.2, bayesian=True), loud, 1))
+    assert any("a.ff.weight" in warning for warning in warnings_of(BayesianTraining(sigma=0.2, bayesian=True), loud, 1))
     quiet = posterior({"a.ff.weight": torch.full((4, 4), 0.5).tril()})
     steps = DreamBooth(steps=401, bayesian=True)
     assert warnings_of(steps, quiet, 4) == []

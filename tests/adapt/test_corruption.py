@@ -58,6 +58,13 @@ def test_a_fall_must_last():
     assert stages([judged(100 * k, v, v) for k, v in enumerate(values)]) == [Stage(400, 500, 500)]
 
 
+def test_the_first_judgements_set_no_mark():
+    """A model that only begins to turn to its pictures may do so by way of a worse one."""
+    values = [0.2, 0.8, 0.6, 0.6, 0.7, 0.8]
+    assert stages([judged(100 * k, v, v) for k, v in enumerate(values)]) == []
+    assert len(stages([judged(100 * k, v, v) for k, v in enumerate([0.2, *values])])) == 1
+
+
 def test_a_fall_must_exceed_three_errors():
     values = [0.2, 0.6, 0.8, 0.8, 0.6, 0.6, 0.8, 0.8]
     for error, found in ((0.05, 1), (0.08, 0)):

@@ -13,6 +13,7 @@ from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import Watch
 from intaglio.metrics.quality import roughness
 from intaglio.metrics.similarity import load_similarity
+from intaglio.models.sampling import sample
 from intaglio.runs.run import Run
 
 STEPS = 6
@@ -62,6 +63,19 @@ def test_the_best_step_is_kept_as_if_the_run_had_ended_there(name, monkeypatch):
     short = dataclasses.replace(METHODS[name], steps=4)
     ended = weights(short(model(), training_set(3)).model)
     assert same(kept, ended)
+
+
+@every_method
+def test_what_is_judged_at_the_end_is_what_is_exported(name):
+    """Means and averages, never a draw of the random weights."""
+    found, _ = call(name, Run.none(), WATCH)
+    watcher = watching.Watcher(found.model, training_set(3), METHODS[name], Run.none(), WATCH)
+    watcher.curve = [found.trained.curve[0]]
+    exported = sample(
+        found.model, watcher._prompts, watcher._seeds, sampler=watching.SAMPLER, steps=2, guidance_scale=5.0
+    )
+    again, last = watcher._judged(STEPS, exported.pixels), found.trained.curve[-1]
+    assert dataclasses.astuple(again) == pytest.approx(dataclasses.astuple(last), rel=1e-3, abs=1e-4)
 
 
 @every_method

@@ -6,7 +6,9 @@ g = dL/dtheta as backpropagation leaves it in the weight, dL/dmean = g and dL/ds
 either. The trained weights of the plain method are the means, so that what samples, is saved or resumed between two
 steps never sees a draw.
 
-Source: arXiv 2405.19931, sections 4.1 and 4.2; in the paper sigma starts at 0.01 and the prior is not weighed in.
+Source: arXiv 2405.19931; in the paper sigma starts at 0.01 and the prior is not weighed in. Its third base method, OFT,
+is left out: peft's OFT cuts the Cayley map to five terms by default, so that a draw is no rotation, and replaces
+modules, where Intaglio's adapters are hooks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +20,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from intaglio.adapt.draws import seed_of
-from intaglio.adapt.settings import Training
+from intaglio.adapt.settings import BayesianTraining
 from intaglio.errors import BadInput
 
 FLOOR = 1e-7
@@ -48,7 +50,7 @@ def _holds(name: str, target: str) -> bool:
 class Posterior:
     """Independent Gaussians over some of the trained weights, whose means are the weights themselves."""
 
-    def __init__(self, weights: Mapping[str, Tensor], scales: Mapping[str, float], settings: Training):
+    def __init__(self, weights: Mapping[str, Tensor], scales: Mapping[str, float], settings: BayesianTraining):
         """Around the weights as they now are, which is where the prior stays.
 
         Args:
@@ -186,7 +188,7 @@ def divergence(
     return value.sum(dtype=torch.float64), drift / sigma.square(), by_sigma
 
 
-def warnings_of(settings: Training, posterior: Posterior, pictures: int) -> list[str]:
+def warnings_of(settings: BayesianTraining, posterior: Posterior, pictures: int) -> list[str]:
     """What a person should know before the first step of a Bayesian fine-tune on `pictures` distinct ones."""
     found = []
     if pictures > FEW:

@@ -32,8 +32,8 @@ def card(result: "FineTuned", *, name: str, weights: str, pictures: Sequence[str
     if len(result.losses):
         last = result.losses[-max(1, len(result.losses) // 10) :]
         lines.append(f"- Loss: {float(last.mean()):.4f}, mean of the last {len(last)} steps of {len(result.losses)}")
-    if settings.bayesian:
-        share, most = result.trained.random, "of the trained numbers were random while they learned"
+    if share := result.trained.random:
+        most = "of the trained numbers were random while they learned"
         lines.append(f"- Bayesian fine-tune (arXiv 2405.19931): {share:.1%} {most}; these are their means")
     if result.trained.kept is not None:
         lines.append(f"- Weights: of step {result.trained.kept}, which was judged best")

@@ -10,7 +10,7 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory import memory_advice
 from intaglio.adapt.plan import Plan, make_plan
-from intaglio.adapt.settings import UNSEEN, Training, Watch
+from intaglio.adapt.settings import UNSEEN, BayesianTraining, Watch
 from intaglio.adapt.training import train
 from intaglio.adapt.tuned import FineTuned
 from intaglio.models.diffusion import LatentDiffusion
@@ -20,7 +20,7 @@ LESS = "`finetune lora` in place of dreambooth"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DreamBooth(Training):
+class DreamBooth(BayesianTraining):
     """DreamBooth: train all weights of the denoiser on a few pictures of a subject.
 
     Minimises over the weights, for pictures x with prompt c and class pictures x' with prompt c' (eq. 2 of the paper,

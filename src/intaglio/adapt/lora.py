@@ -11,7 +11,7 @@ from intaglio.adapt.draws import generator
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory import memory_advice
 from intaglio.adapt.plan import Plan, make_plan
-from intaglio.adapt.settings import UNSEEN, Training, Watch
+from intaglio.adapt.settings import UNSEEN, BayesianTraining, Watch
 from intaglio.adapt.training import train
 from intaglio.adapt.tuned import FineTuned
 from intaglio.errors import BadInput
@@ -21,7 +21,7 @@ from intaglio.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoRATuning(Training):
+class LoRATuning(BayesianTraining):
     """LoRA: train low-rank updates of the attention projections on a few pictures; the base's weights stay.
 
     Each target's weight W [out, in] acts as W + alpha / rank * up @ down, where down [rank, in] starts random and up

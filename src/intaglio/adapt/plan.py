@@ -9,11 +9,11 @@ from types import MappingProxyType
 import torch
 
 from intaglio.adapt.bayesian import Posterior
-from intaglio.adapt.data import TrainingSet, repeated
+from intaglio.adapt.data import repeated
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.learner import Weights
 from intaglio.adapt.memory import counting
-from intaglio.adapt.settings import Training
+from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.training import accumulate, checkpointed, freeze
 from intaglio.models.diffusion import LatentDiffusion
 
@@ -91,7 +91,7 @@ def make_plan(
     model: LatentDiffusion,
     weights: Weights,
     data: TrainingSet,
-    settings: Training,
+    settings: BayesianTraining,
     random: Mapping[str, float] = MappingProxyType({}),
 ) -> Plan:
     """Measure one step of `weights` in `model`, which must be a throw-away copy: its gradients are used up."""

@@ -48,25 +48,8 @@ class Training:
     """Train the text encoders along with the denoiser."""
     gradient_checkpointing: bool = False
     """Compute activations again on the way back: about a third slower, with far less memory."""
-    bayesian: bool = False
-    """Let some weights be Gaussian random variables while training, against the corruption stage of few-shot tuning
-    (arXiv 2405.19931); every micro-batch sees its own draw, and the means are exported, as ordinary weights."""
-    sigma: float = 0.01
-    """Standard deviation of each random weight at the start, above 0; an absolute level, learned from there on."""
-    random_targets: tuple[str, ...] = ("attn1", "ff")
-    """Which weights are random: those whose path holds one of these, between dots. By default the linear layers of
-    self-attention and feed-forward."""
-    kl_weight: float = 0.0
-    """Weight of the divergence from the prior, N(start, prior_sigma^2) for each random weight (lambda); the paper has
-    0, and its random weights alone do the work."""
-    kl_direction: Literal["prior-to-posterior", "posterior-to-prior"] = "prior-to-posterior"
-    """KL(prior || posterior) is what the published runs used, KL(posterior || prior) the evidence bound."""
-    kl_reduction: Literal["sum", "mean"] = "sum"
-    """Over all random numbers. A sum grows with the model: on Stable Diffusion 0.1 of it outweighs the loss."""
-    prior_sigma: float = 0.01
-    """Standard deviation of the prior, above 0."""
     seed: int = 0
-    """Of the order of the pictures, their noise and their timesteps, and of the random weights; each is a function of
+    """Of the order of the pictures, their noise and their timesteps, and of random weights; each is a function of
     (seed, step)."""
 
     def __post_init__(self) -> None:
@@ -85,9 +68,44 @@ class Training:
         _require(0 <= self.prior_weight < math.inf, f"prior_weight must not be negative: {self.prior_weight}")
         _require(0 <= self.caption_dropout <= 1, f"caption_dropout must lie in [0, 1], not {self.caption_dropout}")
         _require(self.seed >= 0, f"seed must not be negative: {self.seed}")
-        self._check_bayesian()
 
-    def _check_bayesian(self) -> None:
+    def rate(self, step: int) -> float:
+        """The learning rate of update `step`, counted from 0."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        share = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}
+        return self.learning_rate * share[self.schedule]
+
+    def step_size(self, prior: bool) -> int:
+        """Pictures a step sees: class pictures (`prior`) come on top of the batch, unless they weigh nothing."""
+        return self.batch * (2 if prior and self.prior_weight else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BayesianTraining(Training):
+    """`Training` of weights that may be random while they learn (arXiv 2405.19931); by default none is."""
+
+    bayesian: bool = False
+    """Let some weights be Gaussian random variables while training, against the corruption stage of few-shot tuning
+    (arXiv 2405.19931); every micro-batch sees its own draw, and the means are exported, as ordinary weights."""
+    sigma: float = 0.01
+    """Standard deviation of each random weight at the start, above 0; an absolute level, learned from there on."""
+    random_targets: tuple[str, ...] = ("attn1", "ff")
+    """Which weights are random: those whose path holds one of these, between dots. By default the linear layers of
+    self-attention and feed-forward."""
+    kl_weight: float = 0.0
+    """Weight of the divergence from the prior, N(start, prior_sigma^2) for each random weight (lambda); the paper has
+    0, and its random weights alone do the work."""
+    kl_direction: Literal["prior-to-posterior", "posterior-to-prior"] = "prior-to-posterior"
+    """KL(prior || posterior) is what the published runs used, KL(posterior || prior) the evidence bound."""
+    kl_reduction: Literal["sum", "mean"] = "sum"
+    """Over all random numbers. A sum grows with the model: on Stable Diffusion 0.1 of it outweighs the loss."""
+    prior_sigma: float = 0.01
+    """Standard deviation of the prior, above 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         _require(0 < self.sigma < math.inf, f"sigma must be above 0, not {self.sigma}; leave out bayesian for none")
         _require(0 < self.prior_sigma < math.inf, f"prior_sigma must be above 0, not {self.prior_sigma}")
         _require(0 <= self.kl_weight < math.inf, f"kl_weight must not be negative: {self.kl_weight}")
@@ -102,18 +120,6 @@ class Training:
             needed = "kl_weight above 0" if self.bayesian else "bayesian"
             unused = field.name in idle and getattr(self, field.name) != field.default
             _require(not unused, f"{field.name} acts only with {needed}; give that too, or leave it out")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of update `step`, counted from 0."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        share = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}
-        return self.learning_rate * share[self.schedule]
-
-    def step_size(self, prior: bool) -> int:
-        """Pictures a step sees: class pictures (`prior`) come on top of the batch, unless they weigh nothing."""
-        return self.batch * (2 if prior and self.prior_weight else 1)
 
 
 @dataclass(frozen=True, kw_only=True)

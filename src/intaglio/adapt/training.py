@@ -19,7 +19,7 @@ from intaglio.adapt.examples import Draw, Examples
 from intaglio.adapt.grids import draw_samples, save_grid
 from intaglio.adapt.interrupt import held_interrupt
 from intaglio.adapt.learner import Learner, Weights
-from intaglio.adapt.settings import Training, Watch
+from intaglio.adapt.settings import BayesianTraining, Training, Watch
 from intaglio.adapt.watching import Watcher
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
@@ -48,7 +48,7 @@ class Trained:
 
 
 def train(
-    model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: Training, run: Run, watch: Watch,
+    model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch,
     random: Mapping[str, float] = MappingProxyType({}),
 ) -> Trained:  # fmt: skip
     """Minimise the denoising error of `data` over `weights`, in place.
@@ -99,7 +99,7 @@ def train(
 
 
 def _gradients(
-    model: LatentDiffusion, examples: Examples, posterior: Posterior, step: int, settings: Training
+    model: LatentDiffusion, examples: Examples, posterior: Posterior, step: int, settings: BayesianTraining
 ) -> tuple[float, dict[str, float]]:
     """Gradients of a step's whole objective; its loss, and by name the class pictures' part and the divergence."""
     loss, parts = accumulate(model, examples, examples.at(step), settings, partial(posterior.drawn, step))
@@ -210,7 +210,7 @@ def _recompute(part: nn.Module) -> Callable[[], None]:
 
 
 def _tell_of(
-    posterior: Posterior, step: int, loss: float, parts: Mapping[str, float], settings: Training, run: Run
+    posterior: Posterior, step: int, loss: float, parts: Mapping[str, float], settings: BayesianTraining, run: Run
 ) -> None:
     """Every so many steps, where the sigmas are, and whether the divergence drowns the loss."""
     if not len(posterior) or (step % TOLD and step != settings.steps):

@@ -10,7 +10,7 @@ from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stage
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.draws import seed_of
 from intaglio.adapt.learner import Learner
-from intaglio.adapt.settings import Training, Watch
+from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.metrics.quality import roughness
 from intaglio.metrics.similarity import load_similarity
 from intaglio.models.diffusion import LatentDiffusion
@@ -30,7 +30,7 @@ class Watcher:
     had, whichever is more, over the picture's own: 1 for a picture no rougher than these, 1/2 at twice their power.
     """
 
-    def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: Training, run: Run, watch: Watch):
+    def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch):
         self._model, self._data, self._settings, self._run, self._watch = model, data, settings, run, watch
         self._every = watch.interval(len(set(data.images.hashes)), settings.steps)
         self._best: dict[str, Tensor] = {}
