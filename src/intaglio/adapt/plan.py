@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 
 from intaglio.adapt.bayesian import Posterior
-from intaglio.adapt.data import repeated
+from intaglio.adapt.data import TrainingSet, repeated
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.learner import Weights
 from intaglio.adapt.memory import counting
