@@ -19,7 +19,7 @@ from intaglio.adapt.examples import Examples
 from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.adapt.training import accumulate, checkpointed
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.loading import load_model
 from intaglio.models.lora import LoRA
 from intaglio.runs.run import Run
@@ -295,6 +295,40 @@ def test_recomputed_activations_see_the_same_draw(name):
     assert one.keys() == two.keys()
     for key in one:
         torch.testing.assert_close(one[key], two[key], rtol=1e-4, atol=1e-7)
+
+
+def test_one_step_that_is_not_finite_is_left_out_and_a_second_one_ends_it_with_the_state_saved(tmp_path, monkeypatch):
+    bad: set[int] = set()
+    whole = training.accumulate
+
+    def unlucky(own, examples, draw, settings, drawn):
+        loss, parts = whole(own, examples, draw, settings, drawn)
+        return (math.nan if drawn.args[0] in bad else loss), parts
+
+    def opened(name):
+        return Run.open(tmp_path / name, "finetune", "x", {}, {}, seed=0, device="cpu", command=(), progress="none")
+
+    method, watch = dataclasses.replace(BOTH["dreambooth"], steps=6), Watch(sample_count=0, checkpoint_every=1)
+    monkeypatch.setattr(training, "accumulate", unlucky)
+    bad.add(2)
+    with opened("once") as run:
+        found = method(model(), training_set(), run=run, watch=watch)
+        assert [(row["step"], row["lr"]) for row in run.logged("train")] == [
+            (1, 1e-3), (2, 1e-3), (4, 5e-4), (5, 5e-4), (6, 5e-4)
+        ]  # fmt: skip
+        assert any("not finite at step 3" in warning for warning in run.warnings)
+    assert found.losses.isnan().tolist() == [False, False, True, False, False, False]
+    assert torch.isfinite(torch.cat([value.flatten() for value in weights(found.model).values()])).all()
+    bad.add(4)
+    with opened("twice") as run:
+        with pytest.raises(IntaglioError, match="not finite at step 5"):
+            method(model(), training_set(), run=run, watch=watch)
+        bad.remove(4)
+        again = method(model(), training_set(), run=run, watch=watch)
+    assert same(weights(again.model), weights(found.model)), "the halved rate is part of the state"
+    bad.add(1)
+    with pytest.raises(IntaglioError, match="not finite at step 2"):
+        dataclasses.replace(method, bayesian=False)(model(), training_set())
 
 
 def test_sigmas_learn_and_are_told(tmp_path):

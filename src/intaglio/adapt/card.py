@@ -31,7 +31,7 @@ def card(result: "FineTuned", *, name: str, weights: str, pictures: Sequence[str
         lines.append(f"- Class pictures: {classes}, prompt `{data.class_prompts[0]}`")
     if len(result.losses):
         last = result.losses[-max(1, len(result.losses) // 10) :]
-        lines.append(f"- Loss: {float(last.mean()):.4f}, mean of the last {len(last)} steps of {len(result.losses)}")
+        lines.append(f"- Loss: {float(last.nanmean()):.4f}, mean of the last {len(last)} steps of {len(result.losses)}")
     if share := result.trained.random:
         most = "of the trained numbers were random while they learned"
         lines.append(f"- Bayesian fine-tune (arXiv 2405.19931): {share:.1%} {most}; these are their means")

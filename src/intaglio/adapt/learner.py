@@ -28,6 +28,8 @@ class Learner:
     def __init__(self, weights: Weights, settings: Training, beside: Weights = NOTHING):
         self.step = 0
         self.losses = torch.zeros(settings.steps, dtype=torch.float64)
+        self.halved = False
+        """Whether a step was left out, from which on the learning rate is half of what was asked for."""
         self._settings = settings
         self._exported = dict(weights)
         self._weights = {name: weight.requires_grad_(True) for name, weight in {**weights, **beside}.items()}
@@ -47,11 +49,22 @@ class Learner:
         if self._settings.clip is not None:
             clip_grads_with_norm_(self._weights.values(), self._settings.clip, norm)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.rate(self.step)
+            group["lr"] = self.rate()
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         self._follow()
         self.losses[self.step] = loss
+        self.step += 1
+
+    def rate(self) -> float:
+        """The learning rate of the update to come."""
+        return self._settings.rate(self.step) * (0.5 if self.halved else 1.0)
+
+    def skip(self) -> None:
+        """Leave this step out, its gradients dropped, and go on at half the rate; its loss stays unknown."""
+        self._optimiser.zero_grad(set_to_none=True)
+        self.losses[self.step] = float("nan")
+        self.halved = True
         self.step += 1
 
     def state(self) -> dict[str, Tensor]:
@@ -61,7 +74,7 @@ class Learner:
         for name, weight in self._weights.items():
             moments = self._optimiser.state.get(weight, {})
             state |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
-        return state | {"losses": self.losses}
+        return state | {"losses": self.losses, "halved": torch.tensor(self.halved)}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor], step: int) -> None:
@@ -69,13 +82,15 @@ class Learner:
         expected = {f"weight/{name}" for name in self._weights} | {f"mean/{name}" for name in self._mean}
         if missing := sorted(expected - state.keys()):
             raise IntaglioError(f"The saved state lacks {missing[0]}; delete the run's folder and start again.")
+        self.halved = bool(state["halved"])
+        updates = float(step - self.halved)  # a step that was left out made none
         for name, weight in self._weights.items():
             weight.copy_(state[f"weight/{name}"])
             if self._mean:
                 self._mean[name].copy_(state[f"mean/{name}"])
             if f"exp_avg/{name}" in state:
                 self._optimiser.state[weight] = {
-                    "step": torch.tensor(float(step), device=weight.device),
+                    "step": torch.tensor(updates, device=weight.device),
                     "exp_avg": torch.empty_like(weight).copy_(state[f"exp_avg/{name}"]),
                     "exp_avg_sq": torch.empty_like(weight).copy_(state[f"exp_avg_sq/{name}"]),
                 }

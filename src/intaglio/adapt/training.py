@@ -56,7 +56,7 @@ def train(
     `weights` are trained in `model`, which must be the caller's own copy; those named in `random` are random while
     they learn, with the given scales (`bayesian.Posterior`). A run that was killed goes on from its last saved state
     and ends with the same bits, on the same machine with the same number of threads. Raises `IntaglioError` where the
-    loss is no longer finite, with the last good state saved.
+    loss is no longer finite, with the last good state saved; with random weights one such step is left out first.
     """
     freeze(model)
     posterior = Posterior(weights, random, settings)
@@ -76,14 +76,20 @@ def train(
         while learner.step < settings.steps and not watcher.stopped:
             loss, parts = _gradients(model, examples, posterior, learner.step, settings)
             norm = learner.gradient_norm()
-            if not math.isfinite(sum(parts.values(), loss) + float(norm)):
+            rate = learner.rate()
+            if math.isfinite(sum(parts.values(), loss) + float(norm)):
+                learner.update(loss, norm)
+                posterior.keep_positive()
+                run.log("train", learner.step, loss=loss, lr=rate, gradient_norm=float(norm), **parts)
+                _tell_of(posterior, learner.step, loss, parts, settings, run)
+            elif settings.bayesian and not learner.halved:
+                learner.skip()  # one unlucky draw of the weights says little about the means
+                run.warn(
+                    f"the loss was not finite at step {learner.step}: it is left out, and the rate halved from there"
+                )
+            else:
                 keeper.keep(learner)
                 raise IntaglioError(_diverged(learner.step, settings))
-            rate = settings.rate(learner.step)
-            learner.update(loss, norm)
-            posterior.keep_positive()
-            run.log("train", learner.step, loss=loss, lr=rate, gradient_norm=float(norm), **parts)
-            _tell_of(posterior, learner.step, loss, parts, settings, run)
             if watch.sample_every and learner.step % watch.sample_every == 0:
                 with learner.exported():
                     save_grid(draw_samples(model, data, settings.seed, watch), learner.step, run, watch)

@@ -133,7 +133,7 @@ class FineTune(Watch, Inputs, Generic[M]):
         last = tuned.losses[-max(1, len(tuned.losses) // 10) :]
         run.finish({
             "weights": str(weights.relative_to(folder)), "name": self._name, "prompt": data.trigger,
-            "pictures": len(data.images), "steps": len(tuned.losses), "loss_last_tenth": float(last.mean()),
+            "pictures": len(data.images), "steps": len(tuned.losses), "loss_last_tenth": float(last.nanmean()),
             **_seen(tuned.trained),
         })  # fmt: skip
 
