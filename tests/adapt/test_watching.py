@@ -11,6 +11,7 @@ from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import Watch
+from intaglio.errors import BadInput
 from intaglio.metrics.quality import roughness
 from intaglio.metrics.similarity import load_similarity
 from intaglio.models.sampling import sample
@@ -30,7 +31,9 @@ BEST = dataclasses.replace(WATCH, keep="best")
 
 @pytest.fixture(autouse=True)
 def ssim(monkeypatch):
-    monkeypatch.setattr(watching, "load_similarity", lambda *_: load_similarity("ssim"))
+    monkeypatch.setattr(
+        watching, "load_similarity", lambda name, _: load_similarity("ssim" if name == "embedded" else name)
+    )
 
 
 def opened(root):
@@ -145,6 +148,11 @@ def test_what_a_judgement_says(tmp_path):
     assert 0 < now.quality < 1
     own = ssim.matrix(pictures, pictures)
     assert now.diversity == pytest.approx(1 - float(own.sum() - 4) / 12, abs=1e-5)
+
+
+def test_likeness_is_measured_as_asked():
+    with pytest.raises(BadInput, match="no similarity called nowhere"):
+        call("lora", Run.none(), dataclasses.replace(WATCH, watch_similarity="nowhere"))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Of all steps together, without sample pictures."""
+        """Of all steps together, without sample and judged pictures."""
         return self.steps * self.step_s
 
     def __str__(self) -> str:

@@ -150,6 +150,8 @@ class Watch:
     """Pictures judged each time, at least 2, of the sample pictures' prompts."""
     watch_steps: int = 10
     """Sampler steps of each judged picture."""
+    watch_similarity: str = "embedded"
+    """What likeness is measured by: `embedded`, which knows emoji, `ssim`, or the path of a local encoder."""
     keep: Literal["last", "best"] = "last"
     """Export the last step's weights, or those of the step that was judged best."""
     on_corruption: Literal["warn", "stop"] = "warn"

@@ -25,9 +25,10 @@ SAMPLER = "dpm++2m"
 class Watcher:
     """Draws and judges when it is due; what it finds lives in the run, so that a killed one goes on with it.
 
-    Fidelity is the embedded encoder's similarity of each picture to the nearest training picture. Quality is a proxy:
-    the roughness (`metrics.quality`) that training pictures have, or that the base's own drawings of the same seeds
-    had, whichever is more, over the picture's own: 1 for a picture no rougher than these, 1/2 at twice their power.
+    Fidelity is the similarity of each picture to the nearest training picture. Quality is a proxy: the roughness
+    (`metrics.quality`) that training pictures have, or that the base's own drawings of the same seeds had, whichever
+    is more, over the picture's own: 1 for a picture no rougher than these, 1/2 at twice their power. It does not see
+    hues that are wrong but smooth.
     """
 
     def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch):
@@ -36,7 +37,7 @@ class Watcher:
         self._best: dict[str, Tensor] = {}
         self.curve: list[Judgement] = []
         if self._every:
-            self._similarity = load_similarity("embedded", model.device)
+            self._similarity = load_similarity(watch.watch_similarity, model.device)
             prompts = watch.sample_prompt or (data.trigger,)
             self._prompts = [prompts[place % len(prompts)] for place in range(watch.watch_count)]
             self._seeds = [seed_of(settings.seed, "watch", place) for place in range(watch.watch_count)]

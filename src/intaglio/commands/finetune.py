@@ -25,7 +25,7 @@ KEPT = 100
 """Pictures of the data that a run keeps as the model sees them, for its report."""
 SHOWN = (
     "sample_prompt", "sample_count", "sample_steps", "sample_guidance", "watch_every", "watch_count", "watch_steps",
-    "keep", "on_corruption",
+    "watch_similarity", "keep", "on_corruption",
 )  # fmt: skip
 """What to watch that shows in the result, by its pictures or by the step that is kept; the rest never makes it another
 run."""
