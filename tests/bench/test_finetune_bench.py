@@ -61,7 +61,7 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
             bench(progress="none")
     monkeypatch.setattr(finetune, "_beside", lambda *args: made.append(args[3].key) or original(*args))
     figures = bench(progress="none")
-    assert sorted(made) == sorted(f"{kind}/{name}/0" for kind in finetune.TUNERS for name in ("one", "two"))
+    assert sorted(made) == sorted(f"{kind}/{name}" for kind in finetune.TUNERS for name in ("one/0", "two/1"))
     assert figures.keys() >= WANTED
     json.dumps(figures, allow_nan=False)
     pairs = figures["by_pair"]
