@@ -63,6 +63,9 @@ VERBS: dict[str, Verb] = {
         {
             "authenticate": Method("intaglio.bench.authenticate:AuthenticateBench", "every audit method, two regimes"),
             "extract": Method("intaglio.bench.extract:ExtractBench", "every extraction method, several strengths"),
+            "finetune": Method(
+                "intaglio.bench.finetune:FineTuneBench", "plain and Bayesian fine-tunes, and their dips"
+            ),
         },
     ),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs", {}),

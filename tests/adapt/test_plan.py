@@ -68,6 +68,10 @@ def test_a_plan_reads_as_five_lines():
         "memory     about 15.5 GB: weights 4.26 GB, gradients 3.44 GB, moments 6.88 GB, activations 912 MB\n"
         "time       about 7 min (0.53 s a step)"
     )
+    bayesian = dataclasses.replace(plan, random=198_371_200, random_bytes=4_760_000_000)
+    assert "trainable  859,520,964 numbers, 198,371,200 of them random (23.1%)\n" in str(bayesian)
+    assert "about 20.3 GB" in str(bayesian)
+    assert "random weights 4.76 GB" in str(bayesian)
     assert "mean 2 kB" in str(dataclasses.replace(plan, mean_bytes=2000))
 
 

@@ -9,7 +9,7 @@ import tiny
 from intaglio import cli
 from intaglio.images import save_png
 
-FEW = ["--steps", "3", "--batch", "2", "--sample-count", "1", "--sample-steps", "2", "--quiet"]
+FEW = ["--steps", "3", "--batch", "2", "--sample-count", "1", "--sample-steps", "2", "--watch-every", "0", "--quiet"]
 
 
 @pytest.fixture
@@ -141,9 +141,47 @@ def test_twins_among_the_pictures_are_told(command, tmp_path, images):
     assert "1.png and again.png" in warning or "again.png and 1.png" in warning
 
 
+@pytest.mark.parametrize("method", ["dreambooth", "lora"])
+def test_a_watched_bayesian_fine_tune_tells_what_it_saw(command, tmp_path, method):
+    words = ["--bayesian", "--watch-every", "1", "--watch-count", "2", "--watch-steps", "1", "--keep", "best"]
+    code, _, _ = command(method, "--prompt", "red dog", *words)
+    (folder,) = folders(tmp_path)
+    record = json.loads((folder / "run.json").read_text())
+    summary = record["summary"]
+    seen = [json.loads(row) for row in (folder / "metrics" / "watch.jsonl").read_text().splitlines()]
+    assert (code, [row["step"] for row in seen]) == (0, [0, 1, 2, 3])
+    assert summary["kept_step"] in (1, 2, 3)
+    assert summary["fidelity"] == seen[summary["kept_step"]]["fidelity"]
+    assert summary["corruption"] == []
+    assert any("likeness may stay below the plain method's" in warning for warning in record["warnings"])
+    assert len(list((folder / "images" / "watch").iterdir())) == 4
+    assert not list((folder / "states").iterdir())
+    assert f"- Weights: of step {summary['kept_step']}" in (folder / "README.md").read_text()
+
+
+def test_the_command_line_watches_by_default_and_python_does_not(command, tmp_path):
+    loud = [word for word in FEW if word not in ("--watch-every", "0")]
+    assert command("lora", "--prompt", "dog", "--watch-count", "2", "--watch-steps", "1", few=loud)[0] == 0
+    (folder,) = folders(tmp_path)
+    assert len((folder / "metrics" / "watch.jsonl").read_text().splitlines()) == 4
+
+
+def test_one_picture_is_warned_of(command, tmp_path, images):
+    for path in sorted(images.iterdir())[1:]:
+        path.unlink()
+    assert command("lora", "--prompt", "dog")[0] == 0
+    (folder,) = folders(tmp_path)
+    (warning,) = json.loads((folder / "run.json").read_text())["warnings"]
+    assert warning.startswith("one training picture: corruption comes early")
+
+
 @pytest.mark.parametrize(
     ("method", "words", "sentence"),
     [
+        ("dreambooth", ["--prompt", "x", "--sigma", "0.02"], "sigma acts only with bayesian"),
+        ("dreambooth", ["--prompt", "x", "--bayesian", "--text-encoder"], "text_encoder does not go with bayesian"),
+        ("lora", ["--prompt", "x", "--bayesian", "--random-targets", "nowhere"], "'nowhere' in its path"),
+        ("lora", ["--prompt", "x", "--keep", "best"], "keep best needs judgements"),
         ("lora", [], "0.png and 2 more has no caption; give --prompt"),
         ("lora", ["--prompt", "x", "--class-count", "2"], "--class-count needs --class-prompt"),
         ("lora", ["--prompt", "x", "--class-prompt", "y"], "--class-images FOLDER or --class-count N"),

@@ -1,10 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import median_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from intaglio.metrics.quality import psnr, ssim
+from intaglio.metrics.quality import psnr, roughness, ssim
 
 
 def noisy(amount, side=24):
@@ -39,3 +41,19 @@ def test_pictures_smaller_than_the_window():
     a, b = noisy(0.1, side=4)
     assert ssim(a[..., :4], b[..., :4]).shape == (3,)
     assert ssim(a[..., :1, :1], a[..., :1, :1]).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_roughness_is_the_power_that_a_median_takes_out():
+    a, _ = noisy(0.1)
+    for picture, found in zip(a.numpy(), roughness(a), strict=True):
+        middle = np.stack([median_filter(channel, size=3, mode="nearest") for channel in picture])
+        assert float(found) == pytest.approx(float(((picture - middle) ** 2).mean()), rel=1e-5)
+
+
+def test_noise_is_rough_and_an_edge_is_not():
+    half = torch.zeros(1, 3, 16, 16)
+    half[..., 8:] = 1
+    assert roughness(half).item() == 0
+    speckled = half.clone()
+    speckled[..., 3, 3] = 1
+    assert roughness(speckled).item() == pytest.approx(1 / 256)

@@ -125,3 +125,22 @@ def finetune_run(folder: Path, pictures: np.ndarray, steps: int = 60, **more) ->
     summary = {"weights": "model", "prompt": "sks animal", "pictures": len(pictures), "loss_last_tenth": 0.05}
     run_json(folder, "finetune", "dreambooth", **({"settings": {"steps": steps}, "summary": summary} | more))
     return folder
+
+
+def watched(folder: Path, picture: np.ndarray) -> Path:
+    """Adds to a fine-tune what was judged on the way: a rise, a fall with noise, and a rise again; step 20 is kept."""
+    likeness = {0: 0.1, 10: 0.5, 20: 0.8, 30: 0.5, 40: 0.4, 50: 0.6, 60: 0.9}
+    rows = [
+        {"step": step, "fidelity": value, "quality": 0.4 if value in (0.5, 0.4) else 0.95, "diversity": 0.5}
+        for step, value in likeness.items()
+    ]
+    (folder / "metrics" / "watch.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for step in likeness:
+        save(folder, f"watch/{step:06d}", picture)
+    about = json.loads((folder / "run.json").read_text())
+    about["summary"] |= {
+        "kept_step": 20, "fidelity": 0.8, "quality": 0.95, "corruption": [{"first": 30, "detected": 40, "last": 50}],
+    }  # fmt: skip
+    about["settings"] |= {"bayesian": True}
+    (folder / "run.json").write_text(json.dumps(about))
+    return folder

@@ -21,6 +21,7 @@ from intaglio.report.figures import (
     stairs,
     strip_plot,
     thinned,
+    watch_plot,
 )
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
@@ -152,3 +153,20 @@ def test_curves_draw_a_line_a_series_and_survive_one_point():
     figure = curve_plot({"loss": [(1, 0.5), (2, 0.4)], "prior": [(1, 0.2), (2, 0.1)]}, "step", "loss")
     assert len([e for e in parsed(figure).iter() if (e.get("class") or "").startswith("curve")]) == 2
     assert re.search(r"<path", str(curve_plot({"loss": [(1, 0.5)]}, "step", "loss", window=5)))
+
+
+def test_a_watched_curve_shades_the_stage_and_marks_the_step_that_was_kept():
+    likeness, quality = [(0, 0.1), (50, 0.9), (100, -0.2)], [(0, 1.0), (50, 0.9), (100, 0.3)]
+    figure = watch_plot(likeness, quality, [(50, 100)], 50)
+    x = Scale(0, 100, 46, 366)
+    (shade,) = [e for e in parsed(figure).iter() if e.get("class") == "blind"]
+    assert float(shade.get("x")) == pytest.approx(x(50), abs=0.1)
+    assert float(shade.get("width")) == pytest.approx(x(100) - x(50), abs=0.1)
+    (kept,) = [e for e in parsed(figure).iter() if e.get("class") == "cut"]
+    assert float(kept.get("x1")) == pytest.approx(x(50), abs=0.1)
+    heights = [float(mark.get("y")) for mark in marks(figure, "in")]
+    assert heights[1] < heights[0] < heights[2]
+    assert "corruption from 50 to 100" in str(figure)
+    calm = watch_plot(likeness[:1], quality[:1], [], None)
+    assert "no corruption" in str(calm)
+    assert not [e for e in parsed(calm).iter() if e.get("class") in ("cut", "blind")]

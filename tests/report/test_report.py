@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
-from run_folders import audit_run, finetune_run, run_json
+from run_folders import audit_run, finetune_run, run_json, watched
 
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
@@ -212,6 +212,20 @@ def test_a_finetune_shows_curve_samples_data_and_plan(tmp_path):
     assert "0.2 s" in text
     assert "0.2 s" not in words, "seconds are volatile"
     assert text.count("<img") == 5 + 2 + 1
+
+
+def test_a_watched_finetune_shows_where_it_fell_and_what_was_kept(tmp_path):
+    folder = watched(finetune_run(tmp_path / "run", pictures(5, 0)), pictures(1, 3)[0])
+    text = page_of(folder)
+    words = words_of(text)
+    assert "with random weights over 60 steps" in words
+    assert "From step 30 to 50 the pictures lost their likeness" in words
+    assert "exported are the weights of step 20." in words
+    assert "fidelity (watch)" not in words, "it has a figure of its own"
+    assert text.count("<img") == 5 + 2 + 1 + 7
+    assert "corruption" in words
+    (folder / "metrics" / "watch.jsonl").unlink()
+    assert "Likeness and noise while it learned" not in words_of(page_of(folder))
 
 
 def test_any_other_run_is_a_plain_table(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import intaglio
+from intaglio.adapt.corruption import stages
 from intaglio.adapt.data import content_hash, repeated
 from intaglio.images import ImageSet
 
@@ -30,7 +31,14 @@ def card(result: "FineTuned", *, name: str, weights: str, pictures: Sequence[str
         lines.append(f"- Class pictures: {classes}, prompt `{data.class_prompts[0]}`")
     if len(result.losses):
         last = result.losses[-max(1, len(result.losses) // 10) :]
-        lines.append(f"- Loss: {float(last.mean()):.4f}, mean of the last {len(last)} steps of {len(result.losses)}")
+        lines.append(f"- Loss: {float(last.nanmean()):.4f}, mean of the last {len(last)} steps of {len(result.losses)}")
+    if share := result.trained.random:
+        most = "of the trained numbers were random while they learned"
+        lines.append(f"- Bayesian fine-tune (arXiv 2405.19931): {share:.1%} {most}; these are their means")
+    if result.trained.kept is not None:
+        lines.append(f"- Weights: of step {result.trained.kept}, which was judged best")
+    for stage in stages(result.trained.curve):
+        lines.append(f"- Corruption stage: from step {stage.first} to {stage.last}")
     lines += ["", "## Settings", "", f"`{type(settings).__name__}` of intaglio {intaglio.__version__}", ""]
     lines += ["| setting | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in asdict(settings).items())]
     if pictures:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -15,14 +16,23 @@ Weights = Mapping[str, Tensor]
 """Trainable leaf tensors by a name that stays the same from run to run."""
 
 
-class Learner:
-    """AdamW over named weights, with an optional exponential mean of them."""
+NOTHING: Weights = MappingProxyType({})
 
-    def __init__(self, weights: Weights, settings: Training):
+
+class Learner:
+    """AdamW over named weights, with an optional exponential mean of them.
+
+    What is `beside` them learns along, but is no part of the mean and never exported.
+    """
+
+    def __init__(self, weights: Weights, settings: Training, beside: Weights = NOTHING):
         self.step = 0
         self.losses = torch.zeros(settings.steps, dtype=torch.float64)
+        self.halved = False
+        """Whether a step was left out, from which on the learning rate is half of what was asked for."""
         self._settings = settings
-        self._weights = {name: weight.requires_grad_(True) for name, weight in weights.items()}
+        self._exported = dict(weights)
+        self._weights = {name: weight.requires_grad_(True) for name, weight in {**weights, **beside}.items()}
         self._mean = {name: weight.detach().clone() for name, weight in weights.items()} if settings.ema else {}
         # The fused kernel took 0.6 of the time of the two others on two CPU cores, with 400 tensors of 17,000.
         self._optimiser = torch.optim.AdamW(
@@ -39,11 +49,22 @@ class Learner:
         if self._settings.clip is not None:
             clip_grads_with_norm_(self._weights.values(), self._settings.clip, norm)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.rate(self.step)
+            group["lr"] = self.rate()
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         self._follow()
         self.losses[self.step] = loss
+        self.step += 1
+
+    def rate(self) -> float:
+        """The learning rate of the update to come."""
+        return self._settings.rate(self.step) * (0.5 if self.halved else 1.0)
+
+    def skip(self) -> None:
+        """Leave this step out, its gradients dropped, and go on at half the rate; its loss stays unknown."""
+        self._optimiser.zero_grad(set_to_none=True)
+        self.losses[self.step] = float("nan")
+        self.halved = True
         self.step += 1
 
     def state(self) -> dict[str, Tensor]:
@@ -53,7 +74,7 @@ class Learner:
         for name, weight in self._weights.items():
             moments = self._optimiser.state.get(weight, {})
             state |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
-        return state | {"losses": self.losses}
+        return state | {"losses": self.losses, "halved": torch.tensor(self.halved)}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor], step: int) -> None:
@@ -61,13 +82,15 @@ class Learner:
         expected = {f"weight/{name}" for name in self._weights} | {f"mean/{name}" for name in self._mean}
         if missing := sorted(expected - state.keys()):
             raise IntaglioError(f"The saved state lacks {missing[0]}; delete the run's folder and start again.")
+        self.halved = bool(state["halved"])
+        updates = float(step - self.halved)  # a step that was left out made none
         for name, weight in self._weights.items():
             weight.copy_(state[f"weight/{name}"])
             if self._mean:
                 self._mean[name].copy_(state[f"mean/{name}"])
             if f"exp_avg/{name}" in state:
                 self._optimiser.state[weight] = {
-                    "step": torch.tensor(float(step), device=weight.device),
+                    "step": torch.tensor(updates, device=weight.device),
                     "exp_avg": torch.empty_like(weight).copy_(state[f"exp_avg/{name}"]),
                     "exp_avg_sq": torch.empty_like(weight).copy_(state[f"exp_avg_sq/{name}"]),
                 }
@@ -85,9 +108,13 @@ class Learner:
         finally:
             self._put(last)
 
-    def export(self) -> None:
-        """Make the weights those to be exported, and stop learning."""
-        self._put(self._mean)
+    def snapshot(self) -> dict[str, Tensor]:
+        """The weights that would be exported now; shared, not copied."""
+        return dict(self._mean) or {name: weight.detach() for name, weight in self._exported.items()}
+
+    def export(self, snapshot: Weights | None = None) -> None:
+        """Make the weights those to be exported, or an earlier snapshot, and stop learning."""
+        self._put(self._mean if snapshot is None else snapshot)
         for weight in self._weights.values():
             weight.requires_grad_(False)
             weight.grad = None
@@ -101,5 +128,5 @@ class Learner:
     def _follow(self) -> None:
         if self._settings.ema is not None:
             decay = min(self._settings.ema, (1 + self.step) / (10 + self.step))
-            means, weights = list(self._mean.values()), list(self._weights.values())
+            means, weights = list(self._mean.values()), list(self._exported.values())
             torch._foreach_lerp_(means, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]

@@ -5,12 +5,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from intaglio.adapt.bayesian import chosen
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.draws import generator
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory import memory_advice
 from intaglio.adapt.plan import Plan, make_plan
-from intaglio.adapt.settings import UNSEEN, Training, Watch
+from intaglio.adapt.settings import UNSEEN, BayesianTraining, Watch
 from intaglio.adapt.training import train
 from intaglio.adapt.tuned import FineTuned
 from intaglio.errors import BadInput
@@ -20,14 +21,19 @@ from intaglio.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoRATuning(Training):
+class LoRATuning(BayesianTraining):
     """LoRA: train low-rank updates of the attention projections on a few pictures; the base's weights stay.
 
     Each target's weight W [out, in] acts as W + alpha / rank * up @ down, where down [rank, in] starts random and up
     [out, rank] at zero, so that training begins at the base itself. Loss and class pictures are DreamBooth's.
     Ranks of 4 to 32 and rates of 1e-4 to 5e-4 are usual for Stable Diffusion.
 
-    Source: arXiv 2106.09685.
+    With `bayesian` every up is random while it learns, those of convolutions too, which are linear maps of the rank's
+    features as any other; down is not, so that the product stays Gaussian given it. The published sigma is meant for a
+    down of deviation 1 / rank, and ours is smaller (Kaiming): sigma is scaled up by what it lacks, a layer at a time,
+    so that the noise in up @ down is the published, sigma / sqrt(rank).
+
+    Source: arXiv 2106.09685; of the random weights arXiv 2405.19931.
     """
 
     gives: ClassVar[Literal["model", "adapter"]] = "adapter"
@@ -40,6 +46,8 @@ class LoRATuning(Training):
     """The update is multiplied by alpha / rank; None takes the rank, which multiplies by 1."""
     targets: tuple[str, ...] = DENOISER_TARGETS
     """Endings of the paths of the linear layers and convolutions that learn."""
+    random_targets: tuple[str, ...] = ("up",)
+    """Which ups are random: those whose path holds one of these, between dots; `up` takes all of them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,12 +66,12 @@ class LoRATuning(Training):
             tuned = model.copy()
             adapter = self._adapter(tuned)
             attached = adapter.attach(tuned)
-            losses = train(tuned, _weights(adapter), data, self, run, watch)
+            trained = train(tuned, _weights(adapter), data, self, run, watch, self._random(adapter))
             samples = draw_samples(tuned, data, self.seed, watch)
         attached.detach()
         # Merged, since hooks are no weights: the fingerprint would be the base's, and an audit find nothing.
         adapter.merged_into(tuned)
-        return FineTuned(tuned, adapter, losses, self, data, model.name, model.fingerprint, samples)
+        return FineTuned(tuned, adapter, trained, self, data, model.name, model.fingerprint, samples)
 
     def plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:
         """What the call will take, measured on a throw-away copy."""
@@ -71,7 +79,7 @@ class LoRATuning(Training):
             probe = model.copy()
             adapter = self._adapter(probe)
             adapter.attach(probe)
-            return make_plan(probe, _weights(adapter), data, self)
+            return make_plan(probe, _weights(adapter), data, self, self._random(adapter))
 
     def _adapter(self, model: LatentDiffusion) -> LoRA:
         targets = (*self.targets, *TEXT_TARGETS) if self.text_encoder else self.targets
@@ -83,6 +91,16 @@ class LoRATuning(Training):
         if not self.text_encoder and (inside := [part for part, *_ in adapter.items() if part != "denoiser"]):
             raise BadInput(f"Some targets lie in the {inside[0]}; add --text-encoder, or name others.")
         return adapter
+
+    def _random(self, adapter: LoRA) -> dict[str, float]:
+        """The random ups, each with what its down's deviation lacks of 1 / rank."""
+        if not self.bayesian:
+            return {}
+        scales = {
+            f"{part}.{path}.up": 1 / (self.rank * float(layer.down.detach().square().mean().sqrt()))
+            for part, path, layer in adapter.items()
+        }
+        return {name: scales[name] for name in chosen(list(scales), self.random_targets)}
 
 
 def _weights(adapter: LoRA) -> dict[str, Tensor]:

@@ -1,15 +1,19 @@
 """What a fine-tune will take, said before its first step."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
 import torch
 
+from intaglio.adapt.bayesian import Posterior
 from intaglio.adapt.data import TrainingSet, repeated
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.learner import Weights
 from intaglio.adapt.memory import counting
-from intaglio.adapt.settings import Training
+from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.training import accumulate, checkpointed, freeze
 from intaglio.models.diffusion import LatentDiffusion
 
@@ -41,6 +45,10 @@ class Plan:
     """Kept for the way back by one micro-batch: measured, apart from what gradient checkpointing computes again."""
     step_s: float
     """Seconds a step, from a timing of one micro-batch and of an update."""
+    random: int = 0
+    """Of the trained numbers, those that are random while they learn; each trains a sigma beside it."""
+    random_bytes: int = 0
+    """Sigmas with their gradients and moments, the noise and the draw."""
 
     @property
     def epochs(self) -> float:
@@ -49,12 +57,12 @@ class Plan:
     @property
     def memory_bytes(self) -> int:
         """The sum of the parts; the libraries' own overhead comes on top."""
-        kept = self.weights_bytes + self.gradients_bytes + self.moments_bytes + self.mean_bytes
+        kept = self.weights_bytes + self.gradients_bytes + self.moments_bytes + self.mean_bytes + self.random_bytes
         return kept + self.activations_bytes
 
     @property
     def seconds(self) -> float:
-        """Of all steps together, without sample pictures."""
+        """Of all steps together, without sample and judged pictures."""
         return self.steps * self.step_s
 
     def __str__(self) -> str:
@@ -65,34 +73,44 @@ class Plan:
             "gradients": self.gradients_bytes,
             "moments": self.moments_bytes,
             "mean": self.mean_bytes,
+            "random weights": self.random_bytes,
             "activations": self.activations_bytes,
         }
+        share = f", {self.random:,} of them random ({self.random / self.trainable:.1%})" if self.random else ""
         memory = ", ".join(f"{name} {_size(count)}" for name, count in parts.items() if count)
         return "\n".join([
             f"pictures   {self.pictures}{repeats}{prior}",
             f"steps      {self.steps} of batch {self.batch} ({self.micro_batch} in memory), {self.epochs:.1f} epochs",
-            f"trainable  {self.trainable:,} numbers",
+            f"trainable  {self.trainable:,} numbers{share}",
             f"memory     about {_size(self.memory_bytes)}: {memory}",
             f"time       about {_duration(self.seconds)} ({self.step_s:.2g} s a step)",
         ])  # fmt: skip
 
 
-def make_plan(model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: Training) -> Plan:
+def make_plan(
+    model: LatentDiffusion,
+    weights: Weights,
+    data: TrainingSet,
+    settings: BayesianTraining,
+    random: Mapping[str, float] = MappingProxyType({}),
+) -> Plan:
     """Measure one step of `weights` in `model`, which must be a throw-away copy: its gradients are used up."""
     freeze(model)
-    trained = list(weights.values())
-    for weight in trained:
+    posterior = Posterior(weights, random, settings)
+    trained, sigmas = list(weights.values()), list(posterior.sigmas.values())
+    for weight in (*trained, *sigmas):
         weight.requires_grad_(True)
     examples = Examples(model, data.head(settings.batch), settings)
     draw = examples.at(0)
     at_once = min(settings.micro_batch or len(draw), len(draw))
     part = draw[:at_once]
     everything = {id(weight): weight for weight in [*_all_weights(model), *trained]}.values()
+    drawn = partial(posterior.drawn, 0)
     with checkpointed(model, settings):
-        with counting(list(everything)) as kept:
-            accumulate(model, examples, part, settings)
+        with counting([*everything, *posterior.draws]) as kept:
+            accumulate(model, examples, part, settings, drawn)
         start = time.monotonic()
-        accumulate(model, examples, part, settings)
+        accumulate(model, examples, part, settings, drawn)
         _finish(model)
         spent = time.monotonic() - start
     size = _bytes(trained)
@@ -100,9 +118,10 @@ def make_plan(model: LatentDiffusion, weights: Weights, data: TrainingSet, setti
     return Plan(
         pictures=len(data.images), shown=len(repeated(data.images)), class_pictures=len(prior), steps=settings.steps,
         batch=settings.batch, micro_batch=at_once, trainable=sum(weight.numel() for weight in trained),
+        random=len(posterior), random_bytes=4 * _bytes(sigmas) + posterior.buffers_bytes,
         weights_bytes=_bytes(everything), gradients_bytes=size, moments_bytes=2 * size,
         mean_bytes=size if settings.ema else 0, activations_bytes=kept.bytes,
-        step_s=spent * len(draw) / at_once + _update_seconds(model, trained),
+        step_s=spent * len(draw) / at_once + _update_seconds(model, [*trained, *sigmas]),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What every fine-tuning method shares: the settings that make its result, and those that only watch it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 
@@ -49,7 +49,8 @@ class Training:
     gradient_checkpointing: bool = False
     """Compute activations again on the way back: about a third slower, with far less memory."""
     seed: int = 0
-    """Of the order of the pictures, their noise and their timesteps; each is a function of (seed, step)."""
+    """Of the order of the pictures, their noise and their timesteps, and of random weights; each is a function of
+    (seed, step)."""
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
@@ -82,8 +83,51 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BayesianTraining(Training):
+    """`Training` of weights that may be random while they learn (arXiv 2405.19931); by default none is."""
+
+    bayesian: bool = False
+    """Let some weights be Gaussian random variables while training, against the corruption stage of few-shot tuning
+    (arXiv 2405.19931); every micro-batch sees its own draw, and the means are exported, as ordinary weights."""
+    sigma: float = 0.01
+    """Standard deviation of each random weight at the start, above 0; an absolute level, learned from there on."""
+    random_targets: tuple[str, ...] = ("attn1", "ff")
+    """Which weights are random: those whose path holds one of these, between dots. By default the linear layers of
+    self-attention and feed-forward."""
+    kl_weight: float = 0.0
+    """Weight of the divergence from the prior, N(start, prior_sigma^2) for each random weight (lambda); the paper has
+    0, and its random weights alone do the work."""
+    kl_direction: Literal["prior-to-posterior", "posterior-to-prior"] = "prior-to-posterior"
+    """KL(prior || posterior) is what the published runs used, KL(posterior || prior) the evidence bound."""
+    kl_reduction: Literal["sum", "mean"] = "sum"
+    """Over all random numbers. A sum grows with the model: on Stable Diffusion 0.1 of it outweighs the loss."""
+    prior_sigma: float = 0.01
+    """Standard deviation of the prior, above 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(0 < self.sigma < math.inf, f"sigma must be above 0, not {self.sigma}; leave out bayesian for none")
+        _require(0 < self.prior_sigma < math.inf, f"prior_sigma must be above 0, not {self.prior_sigma}")
+        _require(0 <= self.kl_weight < math.inf, f"kl_weight must not be negative: {self.kl_weight}")
+        _require(bool(self.random_targets), "random_targets must name at least one part of a path, such as attn1")
+        _require(
+            not (self.bayesian and self.text_encoder),
+            "text_encoder does not go with bayesian: only the denoiser's weights can be random; leave one of them out",
+        )
+        idle = () if self.kl_weight else ("kl_direction", "kl_reduction", "prior_sigma")
+        idle = idle if self.bayesian else ("sigma", "random_targets", "kl_weight", *idle)
+        for field in fields(self):
+            needed = "kl_weight above 0" if self.bayesian else "bayesian"
+            unused = field.name in idle and getattr(self, field.name) != field.default
+            _require(not unused, f"{field.name} acts only with {needed}; give that too, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Watch:
-    """What is kept and drawn while a model trains; nothing here changes the tuned weights."""
+    """What is kept, drawn and judged while a model trains.
+
+    Nothing here changes a step: `keep` chooses which step's weights are exported, `on_corruption` how far it goes.
+    """
 
     checkpoint_every_s: float = 15.0
     """Seconds between two saved states, stretched so that saving takes at most a twentieth of the time."""
@@ -99,12 +143,39 @@ class Watch:
     """Sampler steps of each sample picture."""
     sample_guidance: float = 5.0
     """Guidance scale of the sample pictures; 1 draws without guidance."""
+    watch_every: int | None = 0
+    """Judge pictures of fixed seeds every so many steps, for likeness to the training pictures and for noise; 0 never.
+    None takes 100 steps or 40 for each picture, if that is more, and at most a tenth of all steps."""
+    watch_count: int = 8
+    """Pictures judged each time, at least 2, of the sample pictures' prompts."""
+    watch_steps: int = 10
+    """Sampler steps of each judged picture."""
+    watch_similarity: str = "embedded"
+    """What likeness is measured by: `embedded`, which knows emoji, `ssim`, or the path of a local encoder."""
+    keep: Literal["last", "best"] = "last"
+    """Export the last step's weights, or those of the step that was judged best."""
+    on_corruption: Literal["warn", "stop"] = "warn"
+    """What to do when likeness falls for two judgements on end while noise rises: say so, or stop as well."""
 
     def __post_init__(self) -> None:
         _require(self.checkpoint_every_s >= 0, f"checkpoint_every_s must not be negative: {self.checkpoint_every_s}")
         for name in ("checkpoint_every", "sample_every", "sample_count"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative: {getattr(self, name)}")
-        _require(self.sample_steps >= 1, f"sample_steps must be at least 1, not {self.sample_steps}")
+        for name in ("sample_steps", "watch_steps"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        _require(
+            self.watch_every is None or self.watch_every >= 0, f"watch_every must not be negative: {self.watch_every}"
+        )
+        _require(self.watch_count >= 2, f"watch_count must be at least 2, not {self.watch_count}")
+        if self.watch_every == 0:
+            _require(self.keep == "last", "keep best needs judgements: give watch_every too")
+            _require(self.on_corruption == "warn", "on_corruption stop needs judgements: give watch_every too")
+
+    def interval(self, pictures: int, steps: int) -> int:
+        """Steps between two judgements; 0 for none."""
+        if self.watch_every is not None:
+            return self.watch_every
+        return min(max(100, 40 * pictures), max(1, steps // 10))
 
 
 def _require(holds: bool, sentence: str) -> None:

@@ -2,80 +2,132 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from intaglio.adapt.bayesian import Posterior, warnings_of
+from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import Draw, Examples
 from intaglio.adapt.grids import draw_samples, save_grid
 from intaglio.adapt.interrupt import held_interrupt
 from intaglio.adapt.learner import Learner, Weights
-from intaglio.adapt.settings import Training, Watch
+from intaglio.adapt.settings import BayesianTraining, Training, Watch
+from intaglio.adapt.watching import Watcher
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
 STATE = "training"
 """Name of the saved state; the run's owner drops it once the result is stored."""
+TOLD = 50
+"""Steps between two looks at the sigmas."""
+DROWNED = 10
+"""A divergence of more times the loss leaves nothing of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What the loop leaves beside the weights."""
+
+    losses: Float64[Tensor, " steps"]
+    """Of every step that was made."""
+    curve: tuple[Judgement, ...] = ()
+    """What the pictures looked like on the way; empty where nobody watched."""
+    kept: int | None = None
+    """The step whose weights are exported; None for the last."""
+    random: float = 0.0
+    """Share of the trained numbers that were random, in [0, 1]."""
 
 
 def train(
-    model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: Training, run: Run, watch: Watch
-) -> Float64[Tensor, " steps"]:
-    """Minimise the denoising error of `data` over `weights`, in place; returns the loss of every step.
+    model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch,
+    random: Mapping[str, float] = MappingProxyType({}),
+) -> Trained:  # fmt: skip
+    """Minimise the denoising error of `data` over `weights`, in place.
 
-    `weights` are trained in `model`, which must be the caller's own copy. A run that was killed goes on from its last
-    saved state and ends with the same bits, on the same machine with the same number of threads. Raises
-    `IntaglioError` where the loss is no longer finite, with the last good state saved.
+    `weights` are trained in `model`, which must be the caller's own copy; those named in `random` are random while
+    they learn, with the given scales (`bayesian.Posterior`). A run that was killed goes on from its last saved state
+    and ends with the same bits, on the same machine with the same number of threads. Raises `IntaglioError` where the
+    loss is no longer finite, with the last good state saved; with random weights one such step is left out first.
     """
     freeze(model)
+    posterior = Posterior(weights, random, settings)
+    pictures = len(set(data.images.hashes))
+    for warning in warnings_of(settings, posterior, pictures) if settings.bayesian else ():
+        run.warn(warning)
     examples = Examples(model, data, settings)
-    learner = Learner(weights, settings)
-    keeper = Keeper(run, watch)
+    learner = Learner(weights, settings, posterior.sigmas)
+    keeper, watcher = Keeper(run, watch), Watcher(model, data, settings, run, watch)
     keeper.restore(learner)
     with (
         checkpointed(model, settings),
         run.progress(settings.steps, "fine-tune", learner.step) as progress,
         held_interrupt() as interrupted,
     ):
-        while learner.step < settings.steps:
-            loss, prior = accumulate(model, examples, examples.at(learner.step), settings)
+        watcher.restore(learner)
+        while learner.step < settings.steps and not watcher.stopped:
+            loss, parts = _gradients(model, examples, posterior, learner.step, settings)
             norm = learner.gradient_norm()
-            if not math.isfinite(loss + float(norm)):
+            rate = learner.rate()
+            if math.isfinite(sum(parts.values(), loss) + float(norm)):
+                learner.update(loss, norm)
+                posterior.keep_positive()
+                run.log("train", learner.step, loss=loss, lr=rate, gradient_norm=float(norm), **parts)
+                _tell_of(posterior, learner.step, loss, parts, settings, run)
+            elif settings.bayesian and not learner.halved:
+                learner.skip()  # one unlucky draw of the weights says little about the means
+                run.warn(
+                    f"the loss was not finite at step {learner.step}: it is left out, and the rate halved from there"
+                )
+            else:
                 keeper.keep(learner)
                 raise IntaglioError(_diverged(learner.step, settings))
-            rate = settings.rate(learner.step)
-            learner.update(loss, norm)
-            run.log("train", learner.step, loss=loss, lr=rate, gradient_norm=float(norm), **prior)
             if watch.sample_every and learner.step % watch.sample_every == 0:
                 with learner.exported():
                     save_grid(draw_samples(model, data, settings.seed, watch), learner.step, run, watch)
+            watcher.look_when_due(learner)
             keeper.keep_when_due(learner)
             if interrupted():
                 keeper.keep(learner)
                 raise KeyboardInterrupt
             progress.advance(1, loss=loss)
     keeper.keep(learner)
-    learner.export()
-    return learner.losses
+    learner.export(watcher.best_weights())
+    return Trained(learner.losses[: learner.step], tuple(watcher.curve), watcher.kept, posterior.share)
+
+
+def _gradients(
+    model: LatentDiffusion, examples: Examples, posterior: Posterior, step: int, settings: BayesianTraining
+) -> tuple[float, dict[str, float]]:
+    """Gradients of a step's whole objective; its loss, and by name the class pictures' part and the divergence."""
+    loss, parts = accumulate(model, examples, examples.at(step), settings, partial(posterior.drawn, step))
+    divergence = posterior.add_divergence()
+    return loss, parts if divergence is None else {**parts, "divergence": divergence}
 
 
 def accumulate(
-    model: LatentDiffusion, examples: Examples, draw: Draw, settings: Training
-) -> tuple[float, dict[str, float]]:
+    model: LatentDiffusion, examples: Examples, draw: Draw, settings: Training,
+    drawn: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
+) -> tuple[float, dict[str, float]]:  # fmt: skip
     """Gradients of a step's loss, summed over micro-batches; returns the loss and, apart, its class pictures' part.
 
-    The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding.
+    The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding. The k-th
+    micro-batch goes forth and back inside `drawn(k)`.
     """
     errors = []
-    for start in range(0, len(draw), settings.micro_batch or len(draw)):
+    for place, start in enumerate(range(0, len(draw), settings.micro_batch or len(draw))):
         part = draw[start : start + (settings.micro_batch or len(draw))]
-        error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
-        (part.weights * error).sum().backward()
+        with drawn(place):
+            error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
+            (part.weights * error).sum().backward()
         errors.append(error.detach())
     shares = draw.weights * torch.cat(errors)
     prior = {"prior": float(shares[settings.batch :].sum())} if len(draw) > settings.batch else {}
@@ -110,7 +162,8 @@ class Keeper:
         if (saved := self._run.load_state(STATE)) is not None:
             tensors, meta = saved
             learner.restore(tensors, int(meta["step"]))
-        self._run.rewind("train", learner.step)
+        for stream in ("train", "sigma"):
+            self._run.rewind(stream, learner.step)
 
     def keep_when_due(self, learner: Learner) -> None:
         by_step = self._watch.checkpoint_every and learner.step % self._watch.checkpoint_every == 0
@@ -160,6 +213,20 @@ def _recompute(part: nn.Module) -> Callable[[], None]:
     name = next(name for name in names if hasattr(part, name.format("en")))
     getattr(part, name.format("en"))()
     return getattr(part, name.format("dis"))
+
+
+def _tell_of(
+    posterior: Posterior, step: int, loss: float, parts: Mapping[str, float], settings: BayesianTraining, run: Run
+) -> None:
+    """Every so many steps, where the sigmas are, and whether the divergence drowns the loss."""
+    if not len(posterior) or (step % TOLD and step != settings.steps):
+        return
+    run.log("sigma", step, **posterior.quantiles())
+    if (ratio := parts.get("divergence", 0.0) / loss) > DROWNED:
+        run.warn(
+            f"kl_weight {settings.kl_weight:g} makes the divergence {ratio:.0f} times the loss at step {step}: the "
+            "weights are held at the base's; take a smaller one, or kl_reduction mean"
+        )
 
 
 def _diverged(step: int, settings: Training) -> str:

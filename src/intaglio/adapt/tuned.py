@@ -10,6 +10,7 @@ from torch import Tensor
 from intaglio.adapt.card import card
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Training, Watch
+from intaglio.adapt.training import Trained
 from intaglio.errors import IntaglioError
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet, save_png
@@ -32,8 +33,8 @@ class FineTuned:
     """With the tuned weights; for a LoRA the base's, with the adapter merged in."""
     adapter: LoRA | None
     """What was learned beside the base's weights; None where these themselves were tuned."""
-    losses: Float64[Tensor, " steps"]
-    """Of every step; class pictures included, with their weight."""
+    trained: Trained
+    """The losses of every step, and what was seen on the way."""
     settings: Training
     data: TrainingSet
     base: str
@@ -41,6 +42,11 @@ class FineTuned:
     base_fingerprint: str
     samples: ImageSet | None = None
     """Pictures drawn from the tuned model; None where none were asked for."""
+
+    @property
+    def losses(self) -> Float64[Tensor, " steps"]:
+        """Of every step; class pictures included, with their weight."""
+        return self.trained.losses
 
     def save(self, folder: Path, *, layout: Literal["diffusers", "kohya"] = "diffusers", name: str = "lora") -> Path:
         """Write weights and card into `folder`, each atomically; returns the path of the weights.

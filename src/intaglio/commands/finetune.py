@@ -15,6 +15,7 @@ from intaglio.methods import VERBS
 if TYPE_CHECKING:
     from intaglio.adapt.data import TrainingSet
     from intaglio.adapt.plan import Plan
+    from intaglio.adapt.training import Trained
     from intaglio.images import ImageSet
     from intaglio.models.diffusion import LatentDiffusion
     from intaglio.runs.run import Run
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 KEPT = 100
 """Pictures of the data that a run keeps as the model sees them, for its report."""
-SHOWN = ("sample_prompt", "sample_count", "sample_steps", "sample_guidance")
-"""What to watch that shows in the result, by its sample pictures; the rest never makes it another run."""
+SHOWN = (
+    "sample_prompt", "sample_count", "sample_steps", "sample_guidance", "watch_every", "watch_count", "watch_steps",
+    "watch_similarity", "keep", "on_corruption",
+)  # fmt: skip
+"""What to watch that shows in the result, by its pictures or by the step that is kept; the rest never makes it another
+run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +66,14 @@ class FineTune(Watch, Inputs, Generic[M]):
     """Adapt a model from a few pictures. The same command again goes on where a killed one was."""
 
     method: tyro.conf.OmitArgPrefixes[M]
+    watch_every: int | None = None
+    """Judge pictures of fixed seeds every so many steps, for likeness to the training pictures and for noise; 0 never.
+    None takes 100 steps or 40 for each picture, if that is more, and at most a tenth of all steps."""
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.adapt.training import STATE
+        from intaglio.adapt.watching import STATE as BEST
         from intaglio.models.loading import load_model
 
         self._check()
@@ -81,7 +90,8 @@ class FineTune(Watch, Inputs, Generic[M]):
                 note(str(plan))
                 _keep(run, plan, known.images)
                 self._tune(base, known, run)
-            run.drop_state(STATE)
+            for state in (STATE, BEST):
+                run.drop_state(state)
             say(str((run.folder or Path()) / run.summary["weights"]))
         return 0
 
@@ -123,7 +133,8 @@ class FineTune(Watch, Inputs, Generic[M]):
         last = tuned.losses[-max(1, len(tuned.losses) // 10) :]
         run.finish({
             "weights": str(weights.relative_to(folder)), "name": self._name, "prompt": data.trigger,
-            "pictures": len(data.images), "steps": len(tuned.losses), "loss_last_tenth": float(last.mean()),
+            "pictures": len(data.images), "steps": len(tuned.losses), "loss_last_tenth": float(last.nanmean()),
+            **_seen(tuned.trained),
         })  # fmt: skip
 
     def _with_class_pictures(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> "TrainingSet":
@@ -188,8 +199,27 @@ def _keep(run: "Run", plan: "Plan", images: "ImageSet") -> None:
         run.save_image(f"data/{name}", picture)
 
 
+def _seen(trained: "Trained") -> dict[str, Any]:
+    """What the judgements came to: the step that is exported, how it looked, and the corruption stages."""
+    from intaglio.adapt.corruption import stages
+
+    if not trained.curve:
+        return {}
+    kept = trained.kept or trained.curve[-1].step
+    exported = next(judged for judged in trained.curve if judged.step == kept)
+    return {
+        "kept_step": kept, "fidelity": exported.fidelity, "quality": exported.quality,
+        "corruption": [asdict(stage) for stage in stages(trained.curve)],
+    }  # fmt: skip
+
+
 def _warnings(known: "TrainingSet") -> list[str]:
+    distinct = len(set(known.images.hashes))
     found = list(known.images.warnings) + list(known.class_images.warnings if known.class_images is not None else ())
+    if distinct == 1:
+        found.append(
+            "one training picture: corruption comes early and copying soon after; look at the curve, keep best"
+        )
     if pairs := known.images.duplicates():
         listed = ", ".join(f"{one} and {two}" for one, two in pairs)
         found.append(f"pictures that look the same weigh double in training: {listed}")

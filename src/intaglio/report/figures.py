@@ -226,3 +226,35 @@ def curve_plot(
         parts.append(path([(x(a), y(b)) for a, b in drawn], f"curve {css}"))
         parts.append(text(x.end, TOP + 12 + 15 * k, name, "end", f"key {css}"))
     return svg(Markup("").join(parts), y_label, f"{', '.join(series)} over {x_label}")
+
+
+def watch_plot(
+    fidelity: Sequence[tuple[Real, Real]],
+    quality: Sequence[tuple[Real, Real]],
+    shaded: Sequence[tuple[Real, Real]],
+    kept: Real | None,
+) -> Markup:
+    """Likeness and freedom from noise over the steps; corruption stages shaded, the step that was kept as a line."""
+    values = [value for _, value in (*fidelity, *quality)]
+    low, high = fidelity[0][0], fidelity[-1][0]
+    x, y = box(low, high if high > low else low + 1, min(0.0, *values), max(1.1, *values))
+    parts = []
+    for start, end in shaded:
+        shade = Markup('<rect x="{}" y="{}" width="{}" height="{}" class="blind"/>')
+        parts.append(shade.format(at(x(start)), at(y.end), at(max(2.0, x(end) - x(start))), at(y.start - y.end)))
+        parts.append(text((x(start) + x(end)) / 2, y.start - 6, "corruption", css="note"))
+    parts.append(frame(x, y, "step", ""))
+    for css, points in (("s0", fidelity), ("s1", quality)):
+        parts.append(path([(x(step), y(value)) for step, value in points], f"curve {css}"))
+        parts += [
+            marker(x(step), y(value), "in" if css == "s0" else "out", f"{step:g}: {number(value)}")
+            for step, value in points
+        ]
+    if kept is not None:
+        parts.append(line(x(kept), y.end, x(kept), y.start, "cut"))
+        anchor = "end" if x(kept) > (x.start + x.end) / 2 else "start"
+        parts.append(text(x(kept) + (-5 if anchor == "end" else 5), y.end + 9, f"kept: step {kept:g}", anchor, "cutl"))
+    described = f"{len(fidelity)} judgements; " + (
+        "; ".join(f"corruption from {a:g} to {b:g}" for a, b in shaded) or "no corruption"
+    )
+    return svg(Markup("").join(parts), "Likeness and quality over the steps", described)

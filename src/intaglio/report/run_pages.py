@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from intaglio.report.common import count, duration, flattened, is_place, plain, row, title
 from intaglio.report.data import RunData
-from intaglio.report.figures import curve_plot
+from intaglio.report.figures import curve_plot, watch_plot
 from intaglio.report.pictures import Album
 from intaglio.report.views import Key, Row, RunPage, Shown, Table
 
@@ -15,6 +17,9 @@ ROWS = 200
 PICTURES = 120
 WINDOW = 20
 SAMPLES = re.compile(r"samples-\d+")
+WATCHED = re.compile(r"watch/\d+")
+WATCH = "watch"
+"""The stream of judgements while a model learned."""
 TIMES = ("second", "step_s", "bytes")
 """A number whose name holds one of these may differ between two runs of the same work."""
 
@@ -26,9 +31,10 @@ def finetune_page(run: RunData, page_folder: Path) -> RunPage:
         samples |= {f"at the end, {path.stem}": path for path in sorted((run.folder / "samples").glob("*.png"))}
     data = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("data/")}
     classes = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("class/")}
-    shown = [dict(list(group.items())[:PICTURES]) for group in (samples, data, classes)]
+    judged = {f"step {int(name.split('/')[1])}": path for name, path in run.pictures.items() if WATCHED.fullmatch(name)}
+    shown = [dict(list(group.items())[:PICTURES]) for group in (samples, data, classes, judged)]
     album = Album(page_folder, sum(map(len, shown)))
-    drawn, learned, kept = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
+    drawn, learned, kept, seen = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
     summary = run.summary
     return RunPage(
         template="finetune.html.j2",
@@ -36,7 +42,10 @@ def finetune_page(run: RunData, page_folder: Path) -> RunPage:
         lead=_finetune_lead(run),
         keys=_keys(summary),
         warnings=run.warnings,
-        curves=_curves(run),
+        watch=_watch_figure(run),
+        watch_text=_watch_text(run),
+        judged=seen,
+        curves=_curves(run, without=WATCH),
         samples=drawn,
         samples_text="The same prompts and the same seeds each time, so that only the model differs.",
         data=learned,
@@ -111,7 +120,9 @@ def _sample_caption(name: str) -> str:
 def _finetune_headline(run: RunData) -> str:
     method = {"dreambooth": "All weights tuned (DreamBooth)", "lora": "Low-rank update tuned (LoRA)"}
     head = method.get(str(run.run.get("method")), f"Tuned by {run.run.get('method')}")
-    steps = (run.run.get("settings") or {}).get("steps")
+    settings = run.run.get("settings") or {}
+    head += " with random weights" if settings.get("bayesian") else ""
+    steps = settings.get("steps")
     return f"{head} over {count(int(steps), 'step')}" if isinstance(steps, int) else head
 
 
@@ -128,10 +139,34 @@ def _keys(summary: Mapping[str, Any]) -> list[Key]:
     return [Key(name.replace("_", " "), plain(value), volatile=volatile(name)) for name, value in numbers[:6]]
 
 
-def _curves(run: RunData) -> list[Row]:
+def _watch_figure(run: RunData) -> Markup | None:
+    rows = run.metrics.get(WATCH)
+    if not rows:
+        return None
+    fidelity, quality = ([(float(r["step"]), float(r[name])) for r in rows] for name in ("fidelity", "quality"))
+    shaded = [(float(stage["first"]), float(stage["last"])) for stage in run.summary.get("corruption") or ()]
+    return watch_plot(fidelity, quality, shaded, run.summary.get("kept_step"))
+
+
+def _watch_text(run: RunData) -> str:
+    """What the judgements came to, in words."""
+    found, kept = run.summary.get("corruption") or (), run.summary.get("kept_step")
+    said = [
+        f"From step {stage['first']} to {stage['last']} the pictures lost their likeness to the training pictures "
+        "while noise rose: the corruption stage."
+        for stage in found
+    ] or ["No corruption stage was found."]
+    if kept is not None:
+        said.append(f"What was exported are the weights of step {kept}.")
+    return " ".join(said)
+
+
+def _curves(run: RunData, without: str | None = None) -> list[Row]:
     """One figure a number a stream; what depends on the machine's speed is left out."""
     figures = []
     for stream, rows in run.metrics.items():
+        if stream == without:
+            continue
         names = [n for n in _numbers(rows) if n != "step" and not volatile(n)]
         for name in names[:6]:
             points = [(float(r.get("step", k)), float(r[name])) for k, r in enumerate(rows) if _is_number(r.get(name))]

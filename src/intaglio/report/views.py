@@ -145,6 +145,11 @@ class ExtractPage(Page):
 class RunPage(Page):
     """A fine-tune, or a run of any other verb."""
 
+    watch: Markup | None = None
+    """Likeness and quality while a model learned; None where nobody watched."""
+    watch_text: str = ""
+    judged: Sequence[Shown] = ()
+    """What was judged, a row of pictures a judgement."""
     curves: Sequence[Row] = ()
     samples: Sequence[Shown] = ()
     samples_text: str = ""

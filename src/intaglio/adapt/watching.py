@@ -1,0 +1,129 @@
+"""Judges a model while it learns, by pictures of fixed seeds, and remembers the step that was best."""
+
+from dataclasses import asdict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stages
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.draws import seed_of
+from intaglio.adapt.learner import Learner
+from intaglio.adapt.settings import BayesianTraining, Watch
+from intaglio.metrics.quality import roughness
+from intaglio.metrics.similarity import load_similarity
+from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.sampling import sample
+from intaglio.runs.run import Run
+
+STREAM, STATE = "watch", "best"
+"""Of the judgements in a run's metrics, and of the best weights among its states."""
+SAMPLER = "dpm++2m"
+
+
+class Watcher:
+    """Draws and judges when it is due; what it finds lives in the run, so that a killed one goes on with it.
+
+    Fidelity is the similarity of each picture to the nearest training picture. Quality is a proxy: the roughness
+    (`metrics.quality`) that training pictures have, or that the base's own drawings of the same seeds had, whichever
+    is more, over the picture's own: 1 for a picture no rougher than these, 1/2 at twice their power. It does not see
+    hues that are wrong but smooth.
+    """
+
+    def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch):
+        self._model, self._data, self._settings, self._run, self._watch = model, data, settings, run, watch
+        self._every = watch.interval(len(set(data.images.hashes)), settings.steps)
+        self._best: dict[str, Tensor] = {}
+        self.curve: list[Judgement] = []
+        if self._every:
+            self._similarity = load_similarity(watch.watch_similarity, model.device)
+            prompts = watch.sample_prompt or (data.trigger,)
+            self._prompts = [prompts[place % len(prompts)] for place in range(watch.watch_count)]
+            self._seeds = [seed_of(settings.seed, "watch", place) for place in range(watch.watch_count)]
+
+    def restore(self, learner: Learner) -> None:
+        """Go on from the judgements up to the step that the learner is at, the base's own being the first."""
+        self._run.rewind(STREAM, learner.step)
+        self.curve = [Judgement(**row) for row in self._run.logged(STREAM)] if self._every else []
+        if not self.curve:
+            self.look(learner)
+
+    def look_when_due(self, learner: Learner) -> None:
+        """Judge at every interval and at the last step."""
+        if self._every and (learner.step % self._every == 0 or learner.step == self._settings.steps):
+            self.look(learner)
+
+    def look(self, learner: Learner) -> None:
+        """Judge the weights that would be exported now; a step's best weights are stored before its judgement."""
+        if not self._every:
+            return
+        with learner.exported():
+            pictures = sample(
+                self._model, self._prompts, self._seeds, sampler=SAMPLER, steps=self._watch.watch_steps,
+                guidance_scale=self._watch.sample_guidance,
+            ).pixels  # fmt: skip
+        self.curve.append(self._judged(learner.step, pictures))
+        if self._watch.keep == "best" and best(self.curve) is self.curve[-1]:
+            self._remember(learner)
+        self._run.save_image(f"watch/{learner.step:06d}", torch.cat(list(pictures), dim=-1))
+        self._run.log(STREAM, **asdict(self.curve[-1]))
+        self._tell()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run shall go no further."""
+        return self._watch.on_corruption == "stop" and bool(stages(self.curve))
+
+    @property
+    def kept(self) -> int | None:
+        """The step whose weights are to be exported; None for the last."""
+        found = best(self.curve) if self._watch.keep == "best" else None
+        return None if found is None else found.step
+
+    def best_weights(self) -> dict[str, Tensor] | None:
+        """The weights of the step that is kept; None for the last."""
+        if self.kept is None:
+            return None
+        stored = self._run.load_state(STATE)
+        return self._best if stored is None else stored[0]
+
+    def _remember(self, learner: Learner) -> None:
+        snapshot = learner.snapshot()
+        if self._run.folder is None:
+            self._best = {name: weight.cpu().clone() for name, weight in snapshot.items()}
+        else:
+            self._run.save_state(STATE, snapshot, {"step": learner.step})
+
+    def _judged(self, step: int, pictures: Float[Tensor, "n 3 h w"]) -> Judgement:
+        known = self._data.images.pixels
+        likeness = self._similarity.matrix(pictures, known).max(dim=1).values
+        rough = roughness(pictures)
+        own = float(rough.mean())
+        usual = max(float(roughness(known).mean()), self.curve[0].roughness if self.curve else own)
+        quality = (usual / rough.clamp_min(1e-12)).clamp(max=1)
+        among = self._similarity.matrix(pictures, pictures)
+        pairs = len(pictures) * (len(pictures) - 1)
+        return Judgement(
+            step=step,
+            fidelity=float(likeness.mean()), fidelity_error=mean_error(likeness.tolist()),
+            quality=float(quality.mean()), quality_error=mean_error(quality.tolist()),
+            diversity=1 - float(among.sum() - among.trace()) / pairs, roughness=own,
+        )  # fmt: skip
+
+    def _tell(self) -> None:
+        if found := stages(self.curve):
+            remedy = (
+                "a larger sigma, or random norms in place of layers, may help; more steps do not"
+                if self._settings.bayesian
+                else "stop here, keep the best step, or start again with bayesian"
+            )
+            self._run.warn(
+                f"corruption stage since step {found[0].first}: the pictures lose their likeness to the training "
+                f"pictures while noise rises; {remedy}"
+            )
+        if copies(self.curve):
+            self._run.warn(
+                "over-fitted: the pictures are near copies of the training pictures and of each other; take fewer "
+                "steps, and audit the result before it is published"
+            )

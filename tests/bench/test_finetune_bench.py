@@ -1,0 +1,108 @@
+"""The fine-tune bench end to end on a tiny model: what it measures, and that a stopped one goes on."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import tiny
+from intaglio.adapt import watching
+from intaglio.bench import finetune
+from intaglio.bench.finetune import FineTuneBench
+from intaglio.errors import BadInput
+from intaglio.images import ImageSet
+from intaglio.metrics.similarity import load_similarity
+from intaglio.models import testbed
+
+WANTED = {"dip_plain", "dip_bayes", "dip_reduction", "fidelity_gain", "time_overhead"}
+SETS = ("one", "two", "mammals")
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    def few_shot(name):
+        parts = [ImageSet.from_pixels(tiny.pixels(4, seed=10 * SETS.index(name) + part)) for part in range(5)]
+        return testbed.FewShot(*parts)
+
+    monkeypatch.setattr(testbed, "sets", lambda: SETS)
+    monkeypatch.setattr(testbed, "few_shot", few_shot)
+    brief = replace(
+        finetune.FEW,
+        steps=3,
+        every=1,
+        rank=2,
+        targets=("to_q", "to_v"),
+        learning_rate={"dreambooth": 1e-2, "lora": 0.1},
+    )
+    monkeypatch.setattr(finetune, "FEW", brief)
+    monkeypatch.setattr(finetune, "QUICK_STEPS", 2)
+    monkeypatch.setattr(finetune, "TIMED", 1)
+    monkeypatch.setattr(finetune, "TURNS", 2)
+    monkeypatch.setattr(finetune.Regime, "watch", lambda self: finetune.Watch(
+        sample_count=0, watch_every=self.every, watch_count=2, watch_steps=1,
+    ))  # fmt: skip
+    monkeypatch.setattr(watching, "load_similarity", lambda *_: load_similarity("ssim"))
+    return FineTuneBench(model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs", workers=1, seeds=1)
+
+
+def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
+    made, original = [], finetune._beside
+
+    def counted(base, data, regime, job):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(job.key)
+        return original(base, data, regime, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "_beside", counted)
+        with pytest.raises(KeyboardInterrupt):
+            bench(progress="none")
+    monkeypatch.setattr(finetune, "_beside", lambda *args: made.append(args[3].key) or original(*args))
+    figures = bench(progress="none")
+    assert sorted(made) == sorted(f"{kind}/{name}" for kind in finetune.TUNERS for name in ("one/0", "two/1"))
+    assert figures.keys() >= WANTED
+    json.dumps(figures, allow_nan=False)
+    pairs = figures["by_pair"]
+    depths = {label: sum(pair[label]["dip"] for pair in pairs.values()) / 4 for label in ("plain", "bayes")}
+    assert figures["dip_plain"] == pytest.approx(depths["plain"])
+    assert figures["dip_bayes"] == pytest.approx(depths["bayes"])
+    assert figures["dip_reduction"] == pytest.approx(1 - depths["bayes"] / max(depths["plain"], 1e-9))
+    gains = [pair["bayes"]["final"] - pair["plain"]["final"] for pair in pairs.values()]
+    assert figures["fidelity_gain"] == pytest.approx(sum(gains) / 4)
+    assert figures["fidelity_gain_low"] <= figures["fidelity_gain"] <= figures["fidelity_gain_high"]
+    assert len(pairs["lora/one/0"]["plain"]["fidelity_curve"]) == 4
+    assert all(figures["by_tuner"][kind]["memory_overhead"] > 0 for kind in finetune.TUNERS)
+    assert "dreambooth dip_reduction" in bench.summary(figures)
+
+
+def test_what_settings_were_chosen_on_is_left_out_unless_it_is_named(bench):
+    assert bench._sets() == ("one", "two")
+    assert replace(bench, sets=("mammals",))._sets() == ("mammals",)
+    assert replace(bench, quick=True)._sets() == ("one",)
+    assert {job.seed for job in replace(bench, quick=True, seeds=5)._jobs()} == {0}
+
+
+def test_plain_and_bayesian_differ_in_their_randomness_alone():
+    for kind in finetune.TUNERS:
+        plain, bayes = (finetune.FEW.tuner(kind, 3, bayesian=flag) for flag in (False, True))
+        assert replace(bayes, bayesian=False, sigma=plain.sigma, kl_weight=0.0, **_idle(plain)) == plain
+
+
+def _idle(plain):
+    return {name: getattr(plain, name) for name in ("kl_direction", "kl_reduction", "prior_sigma")}
+
+
+def test_every_seed_has_pictures_of_its_own(monkeypatch):
+    members = ImageSet.from_pixels(torch.rand(10, 3, 8, 8))
+    monkeypatch.setattr(testbed, "few_shot", lambda name: testbed.FewShot(*[members] * 5))
+    taken = [finetune._pictures("x", 2, seed).images.hashes for seed in range(5)]
+    assert sorted(content for part in taken for content in part) == sorted(members.hashes)
+
+
+def test_bad_input_is_named(bench):
+    with pytest.raises(BadInput, match="no few-shot set called 'three'; choose from: one, two, mammals"):
+        replace(bench, sets=("three",))(progress="none")
+    with pytest.raises(ValueError, match="seeds must be at least 1"):
+        FineTuneBench(seeds=0)
