@@ -3,6 +3,7 @@
 Pictures are 16 px, latents 4x8x8, the text encoders know some 300 tokens of letters and short words.
 """
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -13,7 +14,10 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from intaglio.images import ImageSet
 
 RESOLUTION, FACTOR, CHANNELS, LENGTH = 16, 2, 4, 12
 """Pixels a side, pixels a latent cell, latent channels, tokens a prompt."""
@@ -112,3 +116,20 @@ def pixels(count: int = 2, seed: int = 0, side: int = RESOLUTION) -> torch.Tenso
     """Random smooth pictures, float32 [count, 3, side, side] in [0, 1]."""
     coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear").clamp(0, 1)
+
+
+def pair_folders(folder: Path) -> tuple[Path, Path]:
+    """A base, and a suspect with other weights in its denoiser, as folders."""
+    base = sd_folder(folder / "base")
+    suspect = Path(shutil.copytree(base, folder / "suspect"))
+    (weights,) = (suspect / "unet").glob("*.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    changed = {k: v + 0.01 * torch.randn(v.shape, generator=generator) for k, v in load_file(weights).items()}
+    save_file(changed, weights, metadata={"format": "pt"})
+    return base, suspect
+
+
+def some_pictures(seed: int, count: int) -> ImageSet:
+    """Pictures of noise, named after the seed."""
+    pixels = torch.rand(count, 3, RESOLUTION, RESOLUTION, generator=torch.Generator().manual_seed(seed))
+    return ImageSet.from_pixels(pixels, [f"{seed}-{place}" for place in range(count)])

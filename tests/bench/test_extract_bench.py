@@ -4,13 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 
 import tiny
 from intaglio.bench import extract, suspects
 from intaglio.bench.extract import ExtractBench, Job
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet
 from intaglio.models import testbed
 from intaglio.runs.run import Run
 
@@ -20,18 +18,11 @@ WANTED = {
 }  # fmt: skip
 
 
-def some(seed: int, count: int) -> ImageSet:
-    generator = torch.Generator().manual_seed(seed)
-    return ImageSet.from_pixels(
-        torch.rand(count, 3, 16, 16, generator=generator), [f"{seed}-{i}" for i in range(count)]
-    )
-
-
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     def few_shot(name: str) -> testbed.FewShot:
         first = 10 * ("one", "two").index(name)
-        return testbed.FewShot(*(some(first + part, 10 if part < 3 else 100) for part in range(5)))
+        return testbed.FewShot(*(tiny.some_pictures(first + part, 10 if part < 3 else 100) for part in range(5)))
 
     monkeypatch.setattr(testbed, "sets", lambda: ("one", "two"))
     monkeypatch.setattr(testbed, "few_shot", few_shot)

@@ -19,17 +19,7 @@ FAST = {
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A base, and a suspect with other weights, as folders."""
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path_factory.mktemp("models")
-    base = tiny.sd_folder(folder / "base")
-    suspect = shutil.copytree(base, folder / "suspect")
-    (weights,) = (suspect / "unet").glob("*.safetensors")
-    generator = torch.Generator().manual_seed(0)
-    changed = {k: v + 0.01 * torch.randn(v.shape, generator=generator) for k, v in load_file(weights).items()}
-    save_file(changed, weights, metadata={"format": "pt"})
-    return base, suspect
+    return tiny.pair_folders(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
