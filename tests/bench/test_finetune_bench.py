@@ -47,28 +47,30 @@ def bench(tmp_path, monkeypatch):
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
-    made, original = [], finetune._beside
+    made, original = [], finetune._watched
 
-    def counted(base, data, regime, job):
+    def counted(base, data, regime, job, labels):
         if len(made) == 2:
             raise KeyboardInterrupt
-        made.append(job.key)
-        return original(base, data, regime, job)
+        made.append((job.part, job.key))
+        return original(base, data, regime, job, labels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetune, "_beside", counted)
+        patch.setattr(finetune, "_watched", counted)
         with pytest.raises(KeyboardInterrupt):
             bench(progress="none")
-    monkeypatch.setattr(finetune, "_beside", lambda *args: made.append(args[3].key) or original(*args))
+    monkeypatch.setattr(finetune, "_watched", lambda *a: made.append((a[3].part, a[3].key)) or original(*a))
     figures = bench(progress="none")
-    assert sorted(made) == sorted(f"{kind}/{name}" for kind in finetune.TUNERS for name in ("one/0", "two/1"))
+    keys = [f"{kind}/{name}" for kind in finetune.TUNERS for name in ("one/0", "two/1")]
+    assert sorted(made) == sorted((part, key) for part in ("pair", "ema") for key in keys)
     assert figures.keys() >= WANTED
     json.dumps(figures, allow_nan=False)
     pairs = figures["by_pair"]
-    depths = {label: sum(pair[label]["dip"] for pair in pairs.values()) / 4 for label in ("plain", "bayes")}
+    depths = {label: sum(pair[label]["dip"] for pair in pairs.values()) / 4 for label in ("plain", "bayes", "ema")}
     assert figures["dip_plain"] == pytest.approx(depths["plain"])
     assert figures["dip_bayes"] == pytest.approx(depths["bayes"])
     assert figures["dip_reduction"] == pytest.approx(1 - depths["bayes"] / max(depths["plain"], 1e-9))
+    assert figures["dip_reduction_ema"] == pytest.approx(1 - depths["ema"] / max(depths["plain"], 1e-9))
     gains = [pair["bayes"]["final"] - pair["plain"]["final"] for pair in pairs.values()]
     assert figures["fidelity_gain"] == pytest.approx(sum(gains) / 4)
     assert figures["fidelity_gain_low"] <= figures["fidelity_gain"] <= figures["fidelity_gain_high"]
@@ -84,9 +86,10 @@ def test_what_settings_were_chosen_on_is_left_out_unless_it_is_named(bench):
     assert {job.seed for job in replace(bench, quick=True, seeds=5)._jobs()} == {0}
 
 
-def test_plain_and_bayesian_differ_in_their_randomness_alone():
+def test_plain_and_the_others_differ_in_one_thing_alone():
     for kind in finetune.TUNERS:
-        plain, bayes = (finetune.FEW.tuner(kind, 3, bayesian=flag) for flag in (False, True))
+        plain, bayes, mean = (finetune.FEW.tuner(kind, 3, label) for label in ("plain", "bayes", "ema"))
+        assert replace(mean, ema=None) == plain != mean
         assert replace(bayes, bayesian=False, sigma=plain.sigma, kl_weight=0.0, **_idle(plain)) == plain
 
 

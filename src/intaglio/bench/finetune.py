@@ -1,11 +1,12 @@
 """`intaglio bench finetune`: the plain and the Bayesian fine-tune side by side, and how deep each falls on its way."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ TIMED, TURNS = 10, 3
 """Steps of each timing, and timings of each method, by turns."""
 DRAWS = 2000
 LABELS = ("plain", "bayes")
+EMA = "ema"
+"""The plain method with a mean of its weights: the older remedy, judged beside the two."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,14 @@ class Regime:
     rank: int
     targets: tuple[str, ...]
     """What the LoRA learns."""
+    ema: float
+    """Decay of the mean of the weights, for the remedy beside the Bayesian one."""
 
-    def tuner(self, kind: Tuner, seed: int, *, bayesian: bool) -> DreamBooth | LoRATuning:
-        """The settings of one fine-tune."""
+    def tuner(self, kind: Tuner, seed: int, label: str) -> DreamBooth | LoRATuning:
+        """The settings of one fine-tune: plain, bayes or ema."""
         own: dict[str, Any] = {"steps": self.steps, "learning_rate": self.learning_rate[kind], "seed": seed}
-        own |= {"bayesian": True, "sigma": self.sigma[kind]} if bayesian else {}
+        further = {"bayes": {"bayesian": True, "sigma": self.sigma[kind]}, EMA: {"ema": self.ema}}
+        own |= further.get(label, {})
         return DreamBooth(**own) if kind == "dreambooth" else LoRATuning(**own, rank=self.rank, targets=self.targets)
 
     def watch(self) -> Watch:
@@ -66,7 +72,7 @@ class Regime:
 
 FEW = Regime(
     pictures=1, steps=240, every=24, learning_rate={"dreambooth": 2e-4, "lora": 4e-3},
-    sigma={"dreambooth": 0.03, "lora": 0.01}, rank=PAPER.rank, targets=PAPER.targets,
+    sigma={"dreambooth": 0.03, "lora": 0.01}, rank=PAPER.rank, targets=PAPER.targets, ema=0.95,
 )  # fmt: skip
 """One picture of the artist, as the corruption stage is clearest with one.
 
@@ -84,8 +90,9 @@ class FineTuneBench:
 
     A dip is the deepest fall of the likeness to the training pictures below what it had reached; `dip_reduction` is
     the share of it that random weights take away, `fidelity_gain` what they add to the likeness at the last step, and
-    `time_overhead` what they add to a step's time. Intervals of 95% are over resampled pairs of set and seed. Rates
-    and sigmas were chosen on two sets that are left out here.
+    `time_overhead` what they add to a step's time. An exponential mean of the plain method's weights runs beside them,
+    as `ema`. Intervals of 95% are over resampled pairs of set and seed. Rates and sigmas were chosen on two sets that
+    are left out here.
     """
 
     quick: bool = False
@@ -153,22 +160,26 @@ class FineTuneBench:
             for place, subject in enumerate(self._sets())
             for kind in TUNERS
         ]
-        return [*(replace(pairs[place], timed=True) for place in range(len(TUNERS))), *pairs]
+        timed = [replace(pairs[place], part="timing") for place in range(len(TUNERS))]
+        return [*timed, *pairs, *(replace(pair, part=EMA) for pair in pairs)]
 
     def _measure(self, run: Run) -> None:
         jobs = self._jobs()
         left = [job for job in jobs if job.key not in run.recorded(job.part)]
         # Timings first and alone: beside other work the two would not be timed alike.
-        timed, pairs = [job for job in left if job.timed], [job for job in left if not job.timed]
+        timed = [job for job in left if job.part == "timing"]
+        watched = [job for job in left if job.part != "timing"]
         with run.progress(len(jobs), "pairs", len(jobs) - len(left)) as progress:
-            for some, workers in ((timed, 1), (pairs, self.workers or workers_for(self.device))):
+            for some, workers in ((timed, 1), (watched, self.workers or workers_for(self.device))):
                 for job, found in fan_out(self._done, some, workers):
                     run.record(job.part, job.key, found)
                     progress.advance()
 
     def _done(self, job: "Job") -> dict[str, Any]:
         base, data = _base(self.model, self.device), _pictures(job.subject, self._regime().pictures, job.seed)
-        return (_timed if job.timed else _beside)(base, data, self._regime(), job)
+        if job.part == "timing":
+            return _timed(base, data, self._regime(), job)
+        return _watched(base, data, self._regime(), job, LABELS if job.part == "pair" else (EMA,))
 
 
 @dataclass(frozen=True)
@@ -178,16 +189,12 @@ class Job:
     kind: Tuner
     subject: str
     seed: int
-    timed: bool = False
-    """To be timed, in place of being watched."""
-
-    @property
-    def part(self) -> str:
-        return "timing" if self.timed else "pair"
+    part: Literal["pair", "timing", "ema"] = "pair"
+    """To be watched as a pair, timed, or watched with a mean of its weights."""
 
     @property
     def key(self) -> str:
-        return self.kind if self.timed else f"{self.kind}/{self.subject}/{self.seed}"
+        return self.kind if self.part == "timing" else f"{self.kind}/{self.subject}/{self.seed}"
 
 
 @cache
@@ -203,11 +210,13 @@ def _pictures(name: str, count: int, seed: int) -> TrainingSet:
     return TrainingSet(ImageSet.from_pixels(members.pixels[taken], [members.names[place] for place in taken]), PROMPT)
 
 
-def _beside(base: LatentDiffusion, data: TrainingSet, regime: Regime, job: Job) -> dict[str, Any]:
-    """The judgements of both fine-tunes."""
+def _watched(
+    base: LatentDiffusion, data: TrainingSet, regime: Regime, job: Job, labels: Sequence[str]
+) -> dict[str, Any]:
+    """The judgements of each fine-tune."""
     found: dict[str, Any] = {"tuner": job.kind, "set": job.subject, "seed": job.seed}
-    for label, bayesian in zip(LABELS, (False, True), strict=True):
-        method = regime.tuner(job.kind, job.seed, bayesian=bayesian)
+    for label in labels:
+        method = regime.tuner(job.kind, job.seed, label)
         found[label] = [asdict(judged) for judged in method(base, data, watch=regime.watch()).trained.curve]
     return found
 
@@ -215,13 +224,25 @@ def _beside(base: LatentDiffusion, data: TrainingSet, regime: Regime, job: Job) 
 def _timed(base: LatentDiffusion, data: TrainingSet, regime: Regime, job: Job) -> dict[str, Any]:
     """Seconds a step, unwatched, plain and Bayesian by turns, and the plans' bytes of both."""
     found: dict[str, Any] = {"tuner": job.kind, "seconds": {"plain": [], "bayes": []}, "bytes": {}}
-    methods = {label: regime.tuner(job.kind, job.seed, bayesian=label == "bayes") for label in LABELS}
-    for label in LABELS * TURNS:
-        # What a fine-tune of one step takes as well, copying and encoding, is no part of a step's time.
-        short, long = (_seconds(replace(methods[label], steps=steps), base, data) for steps in (1, 1 + TIMED))
-        found["seconds"][label].append((long - short) / TIMED)
+    methods = {label: regime.tuner(job.kind, job.seed, label) for label in LABELS}
+    with _one_thread():
+        for label in LABELS * TURNS:
+            # What a fine-tune of one step takes as well, copying and encoding, is no part of a step's time.
+            short, long = (_seconds(replace(methods[label], steps=steps), base, data) for steps in (1, 1 + TIMED))
+            found["seconds"][label].append((long - short) / TIMED)
     found["bytes"] = {label: method.plan(base, data).memory_bytes for label, method in methods.items()}
     return found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Where the processor's time is taken, a thread that waits for another counts as work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _seconds(method: DreamBooth | LoRATuning, base: LatentDiffusion, data: TrainingSet) -> float:
@@ -234,7 +255,8 @@ def _seconds(method: DreamBooth | LoRATuning, base: LatentDiffusion, data: Train
 
 def _figures(run: Run, regime: Regime) -> dict[str, Any]:
     """The headline figures over both methods, then each method's own, then every pair's."""
-    pairs = [run.recorded("pair")[key] for key in sorted(run.recorded("pair"))]
+    means = run.recorded(EMA)
+    pairs = [pair | {EMA: means[key][EMA]} for key, pair in sorted(run.recorded("pair").items())]
     timings = run.recorded("timing")
     each = {kind: [pair for pair in pairs if pair["tuner"] == kind] for kind in TUNERS}
     overheads = {kind: _overhead(timings[kind]["seconds"]) for kind in TUNERS}
@@ -250,7 +272,7 @@ def _figures(run: Run, regime: Regime) -> dict[str, Any]:
             for kind in TUNERS
         },
         "by_pair": {
-            f"{pair['tuner']}/{pair['set']}/{pair['seed']}": {label: _measured(pair[label]) for label in LABELS}
+            f"{pair['tuner']}/{pair['set']}/{pair['seed']}": {label: _measured(pair[label]) for label in (*LABELS, EMA)}
             for pair in pairs
         },
     }  # fmt: skip
@@ -270,29 +292,33 @@ def _measured(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over pairs, with intervals from resampled ones where the two are set against each other."""
-    found = {label: [_measured(pair[label]) for pair in pairs] for label in LABELS}
+    """Means over pairs, with intervals from resampled ones where two are set against each other."""
+    found = {label: [_measured(pair[label]) for pair in pairs] for label in (*LABELS, EMA)}
     values = {
         f"{name}_{label}": np.array([one[name] for one in found[label]])
         for name in ("dip", "dip_length", "best", "final", "diversity", "quality", "stages")
-        for label in LABELS
+        for label in found
     }
     everyone = np.arange(len(pairs))[None]
     resampled = np.random.default_rng(0).integers(len(pairs), size=(DRAWS, len(pairs)))
 
-    def reduction(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        plain, bayes = (values[f"dip_{label}"][rows].mean(-1) for label in LABELS)
-        return 1 - bayes / np.maximum(plain, 1e-9)
+    def reduction(label: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        plain, other = (values[f"dip_{one}"][rows].mean(-1) for one in ("plain", label))
+        return 1 - other / np.maximum(plain, 1e-9)
 
-    def gain(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        return (values["final_bayes"] - values["final_plain"])[rows].mean(-1)
+    def gain(label: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return (values[f"final_{label}"] - values["final_plain"])[rows].mean(-1)
+
+    def against_plain(label: str, ending: str) -> dict[str, float]:
+        return {
+            **_interval(f"dip_reduction{ending}", float(reduction(label, everyone)[0]), reduction(label, resampled)),
+            **_interval(f"fidelity_gain{ending}", float(gain(label, everyone)[0]), gain(label, resampled)),
+        }
 
     means = {name: float(each.mean()) for name, each in values.items()}
     return {
         "dip_plain": means.pop("dip_plain"), "dip_bayes": means.pop("dip_bayes"),
-        **_interval("dip_reduction", float(reduction(everyone)[0]), reduction(resampled)),
-        **_interval("fidelity_gain", float(gain(everyone)[0]), gain(resampled)),
-        **means,
+        **against_plain("bayes", ""), **against_plain(EMA, "_ema"), **means,
     }  # fmt: skip
 
 
