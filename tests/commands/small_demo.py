@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tiny
 from intaglio import files
+from intaglio.adapt import watching
 from intaglio.commands.demo import Demo
 from intaglio.errors import BadInput
 from intaglio.images import ImageSet
@@ -34,7 +35,8 @@ def use_tiny(setattr_: Callable, base: Path) -> None:
     """The testbed is a tiny model, likeness needs no encoder, sampling and audits take two steps."""
     setattr_(testbed, "base_path", lambda: base)
     setattr_(testbed, "few_shot", few_shot)
-    setattr_(similarity, "load_similarity", lambda *_: load_similarity("ssim"))
+    for user in (similarity, watching):  # the second has its own name for it, whenever it was imported
+        setattr_(user, "load_similarity", lambda *_: load_similarity("ssim"))
     setattr_(Demo, "finetune_words", lambda *given: [*finetune_words(*given), "--sample-steps", "2"])
     setattr_(Demo, "audit_words", lambda *given: [*audit_words(*given), *FAST])
 
