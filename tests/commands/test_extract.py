@@ -114,6 +114,7 @@ def test_bad_input_is_named_before_any_picture_is_drawn(scene, tmp_path, models)
         (["--authority", " "], "authority must say why you may examine this model"),
         (["--pictures", "13"], "pictures must lie in 1..generations (12)"),
         (["--workers", "0"], "workers must be at least 1"),
+        (["--threshold", "0.6"], "threshold acts only where pictures is None or 1"),
     ):
         code, _, err = scene("direct", "--prompt", "cat", *words)
         assert code == 2

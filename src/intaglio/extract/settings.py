@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+THRESHOLD = 0.75
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
@@ -16,7 +18,7 @@ class Drawing:
     pictures: int | None = 10
     """Pictures sought: how many the suspect is thought to have been tuned on. None where nobody knows, which returns
     every group of three and more."""
-    threshold: float = 0.75
+    threshold: float = THRESHOLD
     """Where `pictures` is None or 1: the similarity, in (0, 1), from which two pictures are alike."""
     sampler: Literal["ddim", "euler", "heun", "dpm++2m", "ddpm", "euler_a"] = "dpm++2m"
     """How the noise is taken out; published with ddim."""
@@ -39,6 +41,10 @@ class Drawing:
             f"pictures must lie in 1..generations ({self.generations}), or be None: {self.pictures}",
         )
         _require(0 < self.threshold < 1, f"threshold must lie between 0 and 1, not {self.threshold}")
+        _require(
+            self.pictures in (None, 1) or self.threshold == THRESHOLD,
+            "threshold acts only where pictures is None or 1, else it follows from their number; leave one of them out",
+        )
         _require(1 <= self.steps <= 1000, f"steps must be 1 to 1000, not {self.steps}")
         _require(self.patience >= 0, f"patience must not be negative: {self.patience}")
         _require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
