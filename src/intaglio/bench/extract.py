@@ -40,7 +40,7 @@ STRENGTHS: dict[str, dict[Tuner, int]] = {
 SHARE = (0.05, 0.40)
 """The headline is over strengths and kinds of fine-tune at which direct sampling extracts between these shares."""
 LEFT_OUT = ("hands", "mammals")
-"""Sets on which settings were tried before; the bench does not use them unless they are named."""
+"""Sets on which settings were tried, here or for other benches; not used unless they are named."""
 COUNT, QUICK_COUNT = 6, 2
 """Sets used, evenly spread over the others."""
 DRAWS = 2000

@@ -23,7 +23,7 @@ class Drawing:
     sampler: Literal["ddim", "euler", "heun", "dpm++2m", "ddpm", "euler_a"] = "dpm++2m"
     """How the noise is taken out; published with ddim."""
     steps: int = 20
-    """Timesteps taken of each picture, 1 to 1000; published with 50, which ddim needs and dpm++2m does not."""
+    """Timesteps taken of each picture, 1 to 1000; published with 50, by ddim."""
     grouping: Literal["cliques", "complete"] = "cliques"
     """How alike pictures become groups: the largest clique first, or complete linkage, which is quicker for many."""
     patience: int = 2
