@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,6 +64,34 @@ def atomic_write(path: Path, data: bytes | str) -> None:
     """Writes `data` (text as UTF-8) so that `path` is never seen half written."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_folder(folder: Path, marker: str) -> Iterator[Path]:
+    """Yields a new folder beside `folder`; on success its files are synced and it takes the place of `folder`.
+
+    A reader, or a process killed at any instant, sees the old folder, none, or the whole new one. A folder that is
+    there already is only replaced where it is empty or holds the file `marker`; raises `BadInput` for another.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / marker).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder} exists and holds no model; give another folder for the model, or empty this one")
+    fresh, old = (folder.with_name(f"{TEMPORARY}{secrets.token_hex(8)}") for _ in range(2))
+    try:
+        with writing_into(folder.parent):
+            fresh.mkdir(parents=True)
+            yield fresh
+            for path in fresh.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            if folder.exists():
+                folder.rename(old)
+            fresh.rename(folder)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for leftover in (fresh, old):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

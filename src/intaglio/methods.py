@@ -21,8 +21,11 @@ class Verb(NamedTuple):
     """`module:Class` of the command's dataclass, generic over the method where there are methods."""
     summary: str
     methods: dict[str, Method]
+    default: str = ""
+    """The method that is taken where none is named; empty: one must be named."""
 
 
+# A verb of two words is one part of the work on a kind of model; its first word alone lists the parts.
 VERBS: dict[str, Verb] = {
     "finetune": Verb(
         "intaglio.commands.finetune:FineTune",
@@ -56,6 +59,7 @@ VERBS: dict[str, Verb] = {
     "sample": Verb(
         "intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings", {}
     ),
+    "flow train": Verb("intaglio.commands.flow_train:FlowTrain", "train a normalising flow on a folder of pictures", {}),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end", {}),
     "bench": Verb(
         "intaglio.commands.bench:Bench",

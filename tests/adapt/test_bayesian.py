@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from intaglio.adapt import training
 from intaglio.adapt.bayesian import FLOOR, Posterior, chosen, divergence, warnings_of
-from intaglio.adapt.draws import seed_of
+from intaglio.learning.draws import seed_of
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.lora import LoRATuning

@@ -6,7 +6,7 @@ import torch
 from adapt_scenes import model, same, training_set, weights
 
 import tiny
-from intaglio.adapt.draws import batch_at, noise_at, timesteps_at
+from intaglio.learning.draws import batch_at, noise_at, timesteps_at
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.lora import LoRATuning

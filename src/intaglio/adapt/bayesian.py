@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from intaglio.adapt.draws import seed_of
+from intaglio.learning.draws import seed_of
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.errors import BadInput
 

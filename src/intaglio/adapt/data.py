@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from intaglio.adapt.draws import seed_of
+from intaglio.learning.draws import seed_of
 from intaglio.errors import BadInput
 from intaglio.images import ImageSet, to_uint8
 from intaglio.models.diffusion import LatentDiffusion

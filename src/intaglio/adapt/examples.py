@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from intaglio.adapt.data import TrainingSet, repeated
-from intaglio.adapt.draws import batch_at, dropped_at, noise_at, timesteps_at
+from intaglio.learning.draws import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.adapt.settings import Training
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
 

@@ -3,7 +3,7 @@
 import torch
 
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.draws import seed_of
+from intaglio.learning.draws import seed_of
 from intaglio.adapt.settings import Watch
 from intaglio.images import ImageSet
 from intaglio.models.diffusion import LatentDiffusion

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from intaglio.adapt.bayesian import chosen
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.draws import generator
+from intaglio.learning.draws import generator
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory import memory_advice
 from intaglio.adapt.plan import Plan, make_plan

@@ -11,7 +11,7 @@ import torch
 from intaglio.adapt.bayesian import Posterior
 from intaglio.adapt.data import TrainingSet, repeated
 from intaglio.adapt.examples import Examples
-from intaglio.adapt.learner import Weights
+from intaglio.learning.learner import Weights
 from intaglio.adapt.memory import counting
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.training import accumulate, checkpointed, freeze

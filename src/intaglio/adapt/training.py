@@ -1,7 +1,6 @@
 """The loop that every fine-tuning method shares: they only say which weights learn and what is exported."""
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,16 +16,15 @@ from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import Draw, Examples
 from intaglio.adapt.grids import draw_samples, save_grid
-from intaglio.adapt.interrupt import held_interrupt
-from intaglio.adapt.learner import Learner, Weights
+from intaglio.learning.interrupt import held_interrupt
+from intaglio.learning.keeper import Keeper
+from intaglio.learning.learner import Learner, Weights
 from intaglio.adapt.settings import BayesianTraining, Training, Watch
 from intaglio.adapt.watching import Watcher
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
-STATE = "training"
-"""Name of the saved state; the run's owner drops it once the result is stored."""
 TOLD = 50
 """Steps between two looks at the sigmas."""
 DROWNED = 10
@@ -65,7 +63,10 @@ def train(
         run.warn(warning)
     examples = Examples(model, data, settings)
     learner = Learner(weights, settings, posterior.sigmas)
-    keeper, watcher = Keeper(run, watch), Watcher(model, data, settings, run, watch)
+    keeper = Keeper(
+        run, every_s=watch.checkpoint_every_s, every=watch.checkpoint_every, streams=("train", "sigma")
+    )
+    watcher = Watcher(model, data, settings, run, watch)
     keeper.restore(learner)
     with (
         checkpointed(model, settings),
@@ -149,32 +150,6 @@ def denoising_error(
     noised = model.noised(draw.latents, draw.noise, draw.timesteps)
     error = (model.predict(noised, draw.timesteps, conditioning) - draw.noise).square().flatten(1).mean(1)
     return (snr_gamma / ratio).clamp(max=1.0) * error
-
-
-class Keeper:
-    """Saves the learner's state by the clock and by the step, and finds it again."""
-
-    def __init__(self, run: Run, watch: Watch):
-        self._run, self._watch = run, watch
-        self._due = time.monotonic() + watch.checkpoint_every_s
-
-    def restore(self, learner: Learner) -> None:
-        if (saved := self._run.load_state(STATE)) is not None:
-            tensors, meta = saved
-            learner.restore(tensors, int(meta["step"]))
-        for stream in ("train", "sigma"):
-            self._run.rewind(stream, learner.step)
-
-    def keep_when_due(self, learner: Learner) -> None:
-        by_step = self._watch.checkpoint_every and learner.step % self._watch.checkpoint_every == 0
-        if by_step or time.monotonic() >= self._due:
-            self.keep(learner)
-
-    def keep(self, learner: Learner) -> None:
-        start = time.monotonic()
-        self._run.save_state(STATE, learner.state(), {"step": learner.step})
-        spent = time.monotonic() - start
-        self._due = time.monotonic() + max(self._watch.checkpoint_every_s, 20 * spent)
 
 
 def freeze(model: LatentDiffusion) -> None:

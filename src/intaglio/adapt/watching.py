@@ -8,8 +8,8 @@ from torch import Tensor
 
 from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stages
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.draws import seed_of
-from intaglio.adapt.learner import Learner
+from intaglio.learning.draws import seed_of
+from intaglio.learning.learner import Learner
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.metrics.quality import roughness
 from intaglio.metrics.similarity import load_similarity

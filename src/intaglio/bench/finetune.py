@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intaglio.adapt.corruption import Judgement, dip, stages
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.draws import generator
+from intaglio.learning.draws import generator
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import Watch

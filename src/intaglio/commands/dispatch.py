@@ -26,16 +26,25 @@ def run(words: list[str]) -> int:
     if not words:
         return run(["--help"])
     name, *rest = words
-    if name not in VERBS:
-        raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, VERBS)}")
-    verb, method, place = VERBS[name], None, [name]
-    if verb.methods:
+    if parts := {verb.partition(" ")[2]: verb for verb in VERBS if verb.startswith(f"{name} ")}:
         if not rest or rest[0] in HELP:
+            say(parts_of(name))
+            return 0
+        if rest[0] not in parts:
+            raise BadInput(f"{name} has no part {rest[0]!r}; {parsing.nearest(rest[0], parts)}")
+        name, rest = parts[rest[0]], rest[1:]
+    if name not in VERBS:
+        raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, sorted({v.split()[0] for v in VERBS}))}")
+    verb, method, place = VERBS[name], None, name.split()
+    if verb.methods:
+        if rest[:1] and rest[0] in HELP or not (rest or verb.default):
             say(methods_of(name))
             return 0
+        if verb.default and (not rest or rest[0].startswith("-")):
+            rest = [verb.default, *rest]
         if rest[0] not in verb.methods:
             raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
-        method, place, rest = verb.methods[rest[0]].target, [name, rest[0]], rest[1:]
+        method, place, rest = verb.methods[rest[0]].target, [*place, rest[0]], rest[1:]
     try:
         files = (parsing.preset_file(place, preset) if preset else None, Path(config) if config else None)
         command = parsing.read_command(verb.command, method, rest, place, *files)
@@ -54,9 +63,17 @@ def overview() -> str:
     return f"{intaglio.__doc__}\n\n{usage}\n\n{table(rows, indent='  ')}"
 
 
+def parts_of(name: str) -> str:
+    """The table of the verbs that begin with one word."""
+    rows = [(verb, entry.summary) for verb, entry in VERBS.items() if verb.startswith(f"{name} ")]
+    usage = f"usage: intaglio {name} PART [flags]     intaglio {name} PART --help"
+    return f"{usage}\n\n{table(rows, indent='  ')}"
+
+
 def methods_of(name: str) -> str:
     """The table of a verb's methods."""
     verb = VERBS[name]
     rows = [(method, entry.summary) for method, entry in verb.methods.items()]
-    usage = f"usage: intaglio {name} METHOD [flags]     intaglio {name} METHOD --help"
+    word = f"[METHOD]  (none: {verb.default})" if verb.default else "METHOD"
+    usage = f"usage: intaglio {name} {word} [flags]     intaglio {name} METHOD --help"
     return f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{usage}\n\n{table(rows, indent='  ')}"

@@ -72,8 +72,8 @@ class FineTune(Watch, Inputs, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.adapt.training import STATE
         from intaglio.adapt.watching import STATE as BEST
+        from intaglio.learning.keeper import STATE
         from intaglio.models.loading import load_model
 
         self._check()

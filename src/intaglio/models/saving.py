@@ -1,16 +1,12 @@
 """Write a model as a diffusers folder: whole, or not at all."""
 
 import json
-import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import diffusers
 
-from intaglio.errors import BadInput
-from intaglio.files import TEMPORARY, writing_into
+from intaglio.files import atomic_folder
 from intaglio.models.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -22,29 +18,11 @@ EMPTY = [None, None]
 
 def save_folder(model: "LatentDiffusion", folder: Path) -> None:
     """Writes beside `folder`, syncs, and renames; see `LatentDiffusion.save`."""
-    if (
-        folder.exists()
-        and not (folder / "model_index.json").is_file()
-        and (not folder.is_dir() or any(folder.iterdir()))
-    ):
-        raise BadInput(f"{folder} exists and holds no model; give another folder for the model, or empty this one")
-    fresh, old = (folder.with_name(f"{TEMPORARY}{secrets.token_hex(8)}") for _ in range(2))
-    try:
-        with writing_into(folder.parent):
-            _write(model, fresh)
-            _sync(fresh)
-            if folder.exists():
-                folder.rename(old)
-            fresh.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+    with atomic_folder(folder, "model_index.json") as fresh:
+        _write(model, fresh)
 
 
 def _write(model: "LatentDiffusion", folder: Path) -> None:
-    folder.mkdir(parents=True)
     components: dict[str, Any] = {"unet": model.denoiser, "vae": model.autoencoder}
     for place, suffix in zip(range(len(model.text_encoders)), ("", "_2"), strict=False):
         components["text_encoder" + suffix] = model.text_encoders[place]
@@ -80,10 +58,3 @@ def _index(model: "LatentDiffusion", components: dict[str, Any], scheduler_class
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())

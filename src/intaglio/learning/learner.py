@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from intaglio.adapt.settings import Training
 from intaglio.errors import IntaglioError
 
 Weights = Mapping[str, Tensor]
@@ -19,13 +19,51 @@ Weights = Mapping[str, Tensor]
 NOTHING: Weights = MappingProxyType({})
 
 
+class Descent(Protocol):
+    """How the weights go down: AdamW's settings (arXiv 1711.05101)."""
+
+    @property
+    def steps(self) -> int:
+        """Updates of the weights."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """At its highest."""
+        ...
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Decay of the first and second moments."""
+        ...
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled, as a fraction of the learning rate."""
+        ...
+
+    @property
+    def clip(self) -> float | None:
+        """Largest norm of the gradient; None leaves it as it is."""
+        ...
+
+    @property
+    def ema(self) -> float | None:
+        """Decay of the mean of the weights; None keeps none."""
+        ...
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update `step`, counted from 0."""
+        ...
+
+
 class Learner:
     """AdamW over named weights, with an optional exponential mean of them.
 
     What is `beside` them learns along, but is no part of the mean and never exported.
     """
 
-    def __init__(self, weights: Weights, settings: Training, beside: Weights = NOTHING):
+    def __init__(self, weights: Weights, settings: Descent, beside: Weights = NOTHING):
         self.step = 0
         self.losses = torch.zeros(settings.steps, dtype=torch.float64)
         self.halved = False

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intaglio.adapt.draws import batch_at, dropped_at, generator, noise_at, seed_of, timesteps_at
+from intaglio.learning.draws import batch_at, dropped_at, generator, noise_at, seed_of, timesteps_at
 
 
 @given(

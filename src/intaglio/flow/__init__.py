@@ -1,0 +1,1 @@
+"""Autoregressive normalising flows: trained, their likelihoods, and the ways to sample them."""

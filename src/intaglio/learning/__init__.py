@@ -1,0 +1,1 @@
+"""What every training loop shares: weights with their optimiser, draws as functions of the step, Ctrl-C that waits."""
