@@ -10,7 +10,7 @@ from torch import Tensor
 from intaglio.flow.inverse import Inverse, limits, step
 from intaglio.flow.protocol import BlockReport, Decoder, Guess, Passes
 from intaglio.flow.stopping import Stopping
-from intaglio.flow.sweeps import guessed, sweep
+from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
 
 FIRST_WINDOW = 8
 WIDER, NARROWER = 2, 0.25
@@ -39,6 +39,8 @@ class Frontier(Decoder):
     """Patches a pass; None begins with 8, widens after two full windows and narrows where little is kept."""
     warm_sweeps: int = 0
     """Sweeps over all patches first, for a better guess."""
+    coarse_sweeps: int = 0
+    """Before those, sweeps in bfloat16, which cost half or less."""
     guess: Guess = "output"
     """What to start from: the block's output, or zeros."""
 
@@ -48,35 +50,38 @@ class Frontier(Decoder):
             raise ValueError(f"tolerance must not be negative, and finite: {self.tolerance}")
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1, or None: {self.window}")
-        if self.warm_sweeps < 0:
-            raise ValueError(f"warm_sweeps must not be negative: {self.warm_sweeps}")
+        for name in ("warm_sweeps", "coarse_sweeps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
 
     def decode_block(
         self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
-        u, last = guessed(v, self.guess), inverse.tokens - 1
+        u = guessed(v, self.guess)
+        self.refine(inverse, v, u, report, watch)
+        return u
+
+    def refine(self, inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], report: BlockReport,
+               watch: Passes) -> None:  # fmt: skip
+        """From any finite guess `u` whose first patch is right to the answer, in place."""
+        last = inverse.tokens - 1
+        coarse_sweeps(inverse, v, u, self.coarse_sweeps, report, watch)
         if self.warm_sweeps:
             never = Stopping.of("exact", 0.0, v)
             sweep(inverse, v, u, never, min(self.warm_sweeps, last), report, watch)
         cache, limit = inverse.cache(), limits(v)
-        at, width, full = 0, self.window or FIRST_WINDOW, 0
+        at, window = 0, Window(self.window)
         while at < last:
-            w = min(width, last - at)
+            w = min(window.width, last - at)
             parameters = inverse.parameters(u[:, at : at + w], at, cache)
             fresh, held = step(v[:, at + 1 : at + w + 1], parameters, 1, limit, inverse.effort)
             kept = self._agreeing(fresh, u[:, at + 1 : at + w + 1], held) + 1 if w > 1 else 1
             u[:, at + 1 : at + w + 1] = fresh
             at += kept
+            window.adapt(kept, w)
             report.frontier.append(at)
             watch(u, at + 1)
-            if self.window is None:
-                full = full + 1 if kept == w else 0
-                if full >= WIDER:
-                    width, full = 2 * width, 0
-                elif kept < NARROWER * w:
-                    width = max(1, w // 2)
-        return u
 
     def _agreeing(self, fresh: Tensor, before: Tensor, held: Tensor | None) -> int:
         """How many patches at the head of the window, but its last, came out as they went in, in every picture."""
@@ -85,3 +90,20 @@ class Frontier(Decoder):
             moved |= held[:, :-1]
         apart = moved.any(0).to(torch.int8)
         return int(apart.argmax()) if bool(apart.any()) else len(apart)
+
+
+class Window:
+    """How many patches the next pass takes: as told, or as many as the last ones proved worth it."""
+
+    def __init__(self, told: int | None):
+        self.width, self._fixed, self._full = told or FIRST_WINDOW, told is not None, 0
+
+    def adapt(self, kept: int, of: int) -> None:
+        """After a pass that settled `kept` of `of` patches."""
+        if self._fixed:
+            return
+        self._full = self._full + 1 if kept == of else 0
+        if self._full >= WIDER:
+            self.width, self._full = 2 * self.width, 0
+        elif kept < NARROWER * of:
+            self.width = max(1, of // 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.protocol import BlockReport, Decoder, Guess, Passes
 from intaglio.flow.stopping import Rule, Stopping
-from intaglio.flow.sweeps import guessed, sweep
+from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,13 @@ class Jacobi(Decoder):
     max_sweeps: int | None = None
     """Stop a block after so many sweeps all the same; None: T - 1, which are always enough."""
 
+    coarse_sweeps: int = 0
+    """Sweeps in bfloat16 first, which cost half or less; the rule judges the later ones alone."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.coarse_sweeps < 0:
+            raise ValueError(f"coarse_sweeps must not be negative: {self.coarse_sweeps}")
         if not 0 <= self.tau < float("inf"):
             raise ValueError(f"tau must not be negative, and finite: {self.tau}")
         if self.tau == 0 and self.rule != "exact" and self.max_sweeps is None:
@@ -49,5 +54,6 @@ class Jacobi(Decoder):
         """See `Decoder.decode_block`."""
         u = guessed(v, self.guess)
         cap = min(self.max_sweeps or inverse.tokens - 1, inverse.tokens - 1)
+        coarse_sweeps(inverse, v, u, self.coarse_sweeps, report, watch)
         sweep(inverse, v, u, Stopping.of(self.rule, self.tau, v), cap, report, watch)
         return u

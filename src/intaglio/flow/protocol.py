@@ -31,6 +31,10 @@ class Watching(Protocol):
         ...
 
 
+Seen = Callable[[Float[Tensor, "n t c"], int], None]
+"""Told after a pass of a block, in its own order of patches: all of them, and how many at the head are final."""
+
+
 @dataclass
 class BlockReport:
     """How one block was decoded, for one batch; several batches are summed."""

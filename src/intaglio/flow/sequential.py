@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
-from intaglio.flow.protocol import BlockReport, Decoder, Passes
+from intaglio.flow.protocol import BlockReport, Decoder, Passes, Seen
 from intaglio.models.tarflow import KeyValues
 
 
@@ -34,7 +34,7 @@ class Sequential(Decoder):
 
 
 def one_by_one(
-    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], start: int, cache: KeyValues, watch: Passes
+    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], start: int, cache: KeyValues, watch: Seen
 ) -> None:
     """Decode the patches after `start` in place; `u` up to `start` is final, and what lies before it in the cache."""
     for place in range(start, inverse.tokens - 1):

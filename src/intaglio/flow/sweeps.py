@@ -1,17 +1,13 @@
 """Jacobi sweeps u <- F(u) over a stretch of a block's patches: the inner loop of several decoders."""
 
-from collections.abc import Callable
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from intaglio.flow.inverse import Inverse, limits, step
-from intaglio.flow.protocol import BlockReport, Guess
+from intaglio.flow.protocol import BlockReport, Guess, Seen
 from intaglio.flow.stopping import Stopping
 from intaglio.models.tarflow import KeyValues
-
-Seen = Callable[[Float[Tensor, "n t c"], int], None]
 
 
 def guessed(v: Float[Tensor, "n t c"], guess: Guess) -> Float[Tensor, "n t c"]:
@@ -21,11 +17,25 @@ def guessed(v: Float[Tensor, "n t c"], guess: Guess) -> Float[Tensor, "n t c"]:
     return u
 
 
+def coarse_sweeps(
+    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], count: int, report: BlockReport, seen: Seen
+) -> None:
+    """Sweep all patches of `u`, in place, `count` times in bfloat16, which brings a guess closer and proves nothing."""
+    if not count or inverse.block.dtype == torch.bfloat16:
+        return
+    part, limit = inverse.coarse(), limits(v)
+    for _ in range(count):
+        fresh, _ = step(v[:, 1:], part.parameters(u[:, :-1]), 0, limit, inverse.effort)
+        report.changes.append(float((fresh - u[:, 1:]).abs().max()))
+        u[:, 1:] = fresh
+        seen(u, 1)
+
+
 def sweep(
     inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], stopping: Stopping, cap: int,
     report: BlockReport, seen: Seen,
-) -> None:  # fmt: skip
-    """Sweep all patches of `u`, in place, until every picture is done or after `cap` sweeps.
+) -> Int64[Tensor, "m"]:  # fmt: skip
+    """Sweep all patches of `u`, in place, until every picture is done or after `cap` sweeps; returns who is not.
 
     A picture that is done leaves the batch, so that no picture's result depends on its neighbours. After the t-th
     sweep patches 0..t are exact, provided that `u[:, 0]` was: T - 1 sweeps are enough from any finite guess.
@@ -42,14 +52,15 @@ def sweep(
         seen(u, min(count + 1, inverse.tokens))
         if inverse.block.dtype == torch.bfloat16 and stopping.stalled():
             _tell(report, f"bfloat16 weights allow no smaller change than {report.changes[-1]:.1e}")
-            return
+            return rows[:0]
         left = (~done).nonzero().flatten()
         if not len(left):
-            return
+            return rows[:0]
         if len(left) < len(rows):
             rows, now, target, limit = rows[left], now[left], target[left], limit[left]
             part = part.rows(left)
             stopping.keep(left)
+    return rows
 
 
 def sweep_segment(

@@ -1,0 +1,115 @@
+"""Automatic decoding: each block by what was measured to be fastest for it, here, at the error that is allowed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from intaglio.flow.frontier import Frontier
+from intaglio.flow.guidance import Guidance
+from intaglio.flow.inverse import Inverse
+from intaglio.flow.plan import Choice, DecoderPlan, key_of
+from intaglio.flow.protocol import BlockReport, Decoder, Passes
+from intaglio.flow.sequential import one_by_one
+from intaglio.flow.stopping import Stopping
+from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
+from intaglio.flow.tiers import TIERS, TierName
+from intaglio.models.tarflow import TarFlow
+
+UNPLANNED: dict[str, float] = {"exact": 1e-4, "near": 3e-3}
+"""The frontier's tolerance where nothing was measured, by tier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Decoder):
+    """Automatic decoding: each block [n, T, C] patch by patch, by sweeps, or by a frontier, as a measured plan says.
+
+    Which of them is fastest is a matter of the block, the device and the batch: on a GPU sweeps cost little more than
+    a single patch, on two cores with many pictures hardly anything beats patch by patch. `intaglio flow calibrate`
+    times them all on this machine, chooses within the tier's error, and proves the whole on other latents; it also
+    fits each block's first guess. Without a plan for this model, device, batch and guidance the frontier is taken,
+    with a warning. Sweeps that do not settle within the time of going patch by patch go on that way.
+
+    Source: this project, on arXiv 2412.06329 and 2505.24791.
+    """
+
+    name: ClassVar[str] = "auto"
+
+    tier: TierName = "near"
+    """How close to sequential decoding, in [-1, 1]: near, 2/127.5 at most and 0.002 in the mean; exact, 0.001 and
+    0.0001."""
+    plans: Path = Path("runs/flow-plans")
+    """Folder that `flow calibrate` writes its plans to."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tier not in TIERS:
+            raise ValueError(f"tier is one of {', '.join(TIERS)}, not {self.tier!r}")
+
+    def prepared(self, model: TarFlow, guidance: Guidance, warn: Callable[[str], None]) -> Decoder:
+        """With its plan; the frontier where there is none."""
+        found = DecoderPlan.find(self.plans, key_of(model, self.batch, guidance, self.tier))
+        if found is not None:
+            return Planned(batch=self.batch, certify=self.certify, plan=found)
+        warn(
+            f"no plan was measured for this model, machine and batches of {self.batch}, so the frontier decodes; "
+            "measure one with: intaglio flow calibrate"
+        )
+        return Frontier(batch=self.batch, certify=self.certify, tolerance=UNPLANNED[self.tier])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned(Decoder):
+    """Decoding by a plan that is at hand."""
+
+    name: ClassVar[str] = "auto"
+
+    plan: DecoderPlan
+
+    def decode_block(
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+    ) -> Float[Tensor, "n t c"]:
+        """See `Decoder.decode_block`."""
+        choice = self.plan.choices[place]
+        report.method = choice.method
+        return carry_out(choice, self.plan.guesses.get(place), inverse, v, report, watch)
+
+
+def carry_out(
+    choice: Choice, guess: Callable[[Tensor], Tensor] | None, inverse: Inverse, v: Float[Tensor, "n t c"],
+    report: BlockReport, watch: Passes,
+) -> Float[Tensor, "n t c"]:  # fmt: skip
+    """Decode one block by a choice."""
+    if choice.method == "sequential":
+        u = v.clone()
+        one_by_one(inverse, v, u, 0, inverse.cache(), watch)
+        return u
+    if choice.guess == "fitted" and guess is not None:
+        block = inverse.block
+        u = block.permuted(guess(block.permuted(v)))
+        u[:, :1] = v[:, :1]
+    else:
+        u = guessed(v, "zeros" if choice.guess == "zeros" else "output")
+    if choice.method == "frontier":
+        method = Frontier(tolerance=choice.tolerance, window=choice.window, coarse_sweeps=choice.coarse_sweeps)
+        method.refine(inverse, v, u, report, watch)
+        return u
+    coarse_sweeps(inverse, v, u, choice.coarse_sweeps, report, watch)
+    stopping, cap = Stopping.of("change", choice.tolerance, v), min(choice.cap, inverse.tokens - 1)
+    left = sweep(inverse, v, u, stopping, cap, report, watch)
+    if len(left) and cap < inverse.tokens - 1:
+        report.fallbacks.append(f"{len(left)} pictures went on patch by patch after {cap} sweeps")
+        u[left] = _finished(inverse.rows(left), v[left], u[left], cap)
+    return u
+
+
+def _finished(inverse: Inverse, v: Tensor, u: Tensor, proven: int) -> Tensor:
+    """Patch by patch from the last one that the sweeps proved; one pass stores what stands before it."""
+    cache = inverse.cache()
+    if proven:
+        inverse.parameters(u[:, :proven], 0, cache)
+    one_by_one(inverse, v, u, proven, cache, lambda u, final: None)  # a part of the batch is nothing to watch
+    return u
