@@ -59,7 +59,30 @@ VERBS: dict[str, Verb] = {
     "sample": Verb(
         "intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings", {}
     ),
-    "flow train": Verb("intaglio.commands.flow_train:FlowTrain", "train a normalising flow on a folder of pictures", {}),
+    "flow train": Verb(
+        "intaglio.commands.flow_train:FlowTrain", "train a normalising flow on a folder of pictures", {}
+    ),
+    "flow sample": Verb(
+        "intaglio.commands.flow_sample:FlowSample",
+        "draw pictures from a flow, by the decoder that is fastest here",
+        {
+            "auto": Method("intaglio.flow.auto:Auto", "each block by what was measured to be fastest here"),
+            "frontier": Method("intaglio.flow.frontier:Frontier", "windows that move on past what has settled"),
+            "jacobi": Method("intaglio.flow.jacobi:Jacobi", "every block by fixed-point sweeps"),
+            "sejd": Method("intaglio.flow.sejd:SelectiveJacobi", "one block patch by patch, the others by sweeps"),
+            "gs-jacobi": Method("intaglio.flow.gs_jacobi:GSJacobi", "hard blocks in segments, each by sweeps"),
+            "sequential": Method("intaglio.flow.sequential:Sequential", "patch by patch; the honest baseline"),
+            "reference-sequential": Method(
+                "intaglio.flow.reference_sequential:ReferenceSequential", "patch by patch as published; a baseline"
+            ),
+        },
+        default="auto",
+    ),
+    "flow calibrate": Verb(
+        "intaglio.commands.flow_calibrate:FlowCalibrate", "find the fastest way to decode a flow on this machine", {}
+    ),
+    "flow bpd": Verb("intaglio.commands.flow_bpd:FlowBpd", "weigh pictures: bits a dimension under a flow", {}),
+    "flow convert": Verb("intaglio.commands.flow_convert:FlowConvert", "take over a published TarFlow checkpoint", {}),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end", {}),
     "bench": Verb(
         "intaglio.commands.bench:Bench",

@@ -13,13 +13,13 @@ from scipy.stats import norm
 
 from intaglio.adapt import training
 from intaglio.adapt.bayesian import FLOOR, Posterior, chosen, divergence, warnings_of
-from intaglio.learning.draws import seed_of
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.adapt.training import accumulate, checkpointed
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.learning.draws import seed_of
 from intaglio.models.loading import load_model
 from intaglio.models.lora import LoRA
 from intaglio.runs.run import Run

@@ -6,13 +6,13 @@ import torch
 from adapt_scenes import model, same, training_set, weights
 
 import tiny
-from intaglio.learning.draws import batch_at, noise_at, timesteps_at
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import Training, Watch
 from intaglio.adapt.training import accumulate, denoising_error
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.learning.draws import batch_at, noise_at, timesteps_at
 from intaglio.runs.run import Run
 
 FEW = {"steps": 3, "batch": 2, "learning_rate": 1e-3}

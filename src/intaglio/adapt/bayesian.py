@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from intaglio.learning.draws import seed_of
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.errors import BadInput
+from intaglio.learning.draws import seed_of
 
 FLOOR = 1e-7
 """The least sigma; it is learned as it is, without a logarithm."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from intaglio.learning.draws import seed_of
 from intaglio.errors import BadInput
 from intaglio.images import ImageSet, to_uint8
+from intaglio.learning.draws import seed_of
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.sampling import sample
 from intaglio.runs.run import Run

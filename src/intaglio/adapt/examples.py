@@ -8,8 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from intaglio.adapt.data import TrainingSet, repeated
-from intaglio.learning.draws import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.adapt.settings import Training
+from intaglio.learning.draws import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
 
 CHUNK = 8

@@ -3,9 +3,9 @@
 import torch
 
 from intaglio.adapt.data import TrainingSet
-from intaglio.learning.draws import seed_of
 from intaglio.adapt.settings import Watch
 from intaglio.images import ImageSet
+from intaglio.learning.draws import seed_of
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.sampling import sample
 from intaglio.runs.run import Run

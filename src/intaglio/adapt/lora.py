@@ -7,7 +7,6 @@ from torch import Tensor
 
 from intaglio.adapt.bayesian import chosen
 from intaglio.adapt.data import TrainingSet
-from intaglio.learning.draws import generator
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory import memory_advice
 from intaglio.adapt.plan import Plan, make_plan
@@ -15,6 +14,7 @@ from intaglio.adapt.settings import UNSEEN, BayesianTraining, Watch
 from intaglio.adapt.training import train
 from intaglio.adapt.tuned import FineTuned
 from intaglio.errors import BadInput
+from intaglio.learning.draws import generator
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
 from intaglio.runs.run import Run

@@ -11,10 +11,10 @@ import torch
 from intaglio.adapt.bayesian import Posterior
 from intaglio.adapt.data import TrainingSet, repeated
 from intaglio.adapt.examples import Examples
-from intaglio.learning.learner import Weights
 from intaglio.adapt.memory import counting
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.training import accumulate, checkpointed, freeze
+from intaglio.learning.learner import Weights
 from intaglio.models.diffusion import LatentDiffusion
 
 PROBE = 1 << 22

@@ -16,12 +16,12 @@ from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import Draw, Examples
 from intaglio.adapt.grids import draw_samples, save_grid
-from intaglio.learning.interrupt import held_interrupt
-from intaglio.learning.keeper import Keeper
-from intaglio.learning.learner import Learner, Weights
 from intaglio.adapt.settings import BayesianTraining, Training, Watch
 from intaglio.adapt.watching import Watcher
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.learning.interrupt import held_interrupt
+from intaglio.learning.keeper import Keeper
+from intaglio.learning.learner import Learner, Weights
 from intaglio.models.diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
@@ -63,9 +63,7 @@ def train(
         run.warn(warning)
     examples = Examples(model, data, settings)
     learner = Learner(weights, settings, posterior.sigmas)
-    keeper = Keeper(
-        run, every_s=watch.checkpoint_every_s, every=watch.checkpoint_every, streams=("train", "sigma")
-    )
+    keeper = Keeper(run, every_s=watch.checkpoint_every_s, every=watch.checkpoint_every, streams=("train", "sigma"))
     watcher = Watcher(model, data, settings, run, watch)
     keeper.restore(learner)
     with (

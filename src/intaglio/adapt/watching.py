@@ -8,9 +8,9 @@ from torch import Tensor
 
 from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stages
 from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.learning.draws import seed_of
 from intaglio.learning.learner import Learner
-from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.metrics.quality import roughness
 from intaglio.metrics.similarity import load_similarity
 from intaglio.models.diffusion import LatentDiffusion

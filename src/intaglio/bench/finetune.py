@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from intaglio.adapt.corruption import Judgement, dip, stages
 from intaglio.adapt.data import TrainingSet
-from intaglio.learning.draws import generator
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import Watch
 from intaglio.bench.suspects import PAPER, PROMPT, TUNERS, Tuner
 from intaglio.errors import BadInput
 from intaglio.images import ImageSet
+from intaglio.learning.draws import generator
 from intaglio.models import testbed
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.loading import load_model

@@ -37,7 +37,7 @@ def run(words: list[str]) -> int:
         raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, sorted({v.split()[0] for v in VERBS}))}")
     verb, method, place = VERBS[name], None, name.split()
     if verb.methods:
-        if rest[:1] and rest[0] in HELP or not (rest or verb.default):
+        if (rest[:1] and rest[0] in HELP) or not (rest or verb.default):
             say(methods_of(name))
             return 0
         if verb.default and (not rest or rest[0].startswith("-")):

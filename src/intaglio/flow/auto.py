@@ -12,7 +12,7 @@ from intaglio.flow.frontier import Frontier
 from intaglio.flow.guidance import Guidance
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.plan import Choice, DecoderPlan, key_of
-from intaglio.flow.protocol import BlockReport, Decoder, Passes
+from intaglio.flow.protocol import BlockReport, Decoder, Seen
 from intaglio.flow.sequential import one_by_one
 from intaglio.flow.stopping import Stopping
 from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
@@ -70,7 +70,7 @@ class Planned(Decoder):
     plan: DecoderPlan
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
         choice = self.plan.choices[place]
@@ -80,7 +80,7 @@ class Planned(Decoder):
 
 def carry_out(
     choice: Choice, guess: Callable[[Tensor], Tensor] | None, inverse: Inverse, v: Float[Tensor, "n t c"],
-    report: BlockReport, watch: Passes,
+    report: BlockReport, watch: Seen,
 ) -> Float[Tensor, "n t c"]:  # fmt: skip
     """Decode one block by a choice."""
     if choice.method == "sequential":

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,13 @@ class FlowPictures:
         """sha256 over names, contents and labels."""
         told = "" if self.labels is None else ",".join(map(str, self.labels.tolist()))
         return hashlib.sha256(f"{self.images.fingerprint} {self.classes} {told}".encode()).hexdigest()
+
+    def told_as(self, classes: tuple[str, ...]) -> "FlowPictures":
+        """With labels counted as a model counts them, which must know all the classes."""
+        if self.labels is None:
+            return self
+        places = torch.tensor([classes.index(name) for name in self.classes])
+        return replace(self, labels=places[self.labels], classes=classes)
 
     def split(self, share: float, seed: int) -> tuple[Int64[Tensor, "k"], Int64[Tensor, "h"]]:
         """Places to train on and places to hold out, drawn at random; a share above 0 holds out at least one."""
@@ -70,9 +77,7 @@ def _joined(sets: Sequence[ImageSet], prefixes: Sequence[str]) -> ImageSet:
     )
 
 
-def dequantised(
-    pixels: Float[Tensor, "n 3 h w"], noise: float, source: torch.Generator
-) -> Float[Tensor, "n 3 h w"]:
+def dequantised(pixels: Float[Tensor, "n 3 h w"], noise: float, source: torch.Generator) -> Float[Tensor, "n 3 h w"]:
     """Pictures of [0, 1] as a flow is trained on them, in [-1, 1]: with Gaussian noise, or, at noise 0, uniform
     noise of one 8-bit step: 2 (int + U[0, 1)) / 256 - 1.
     """

@@ -78,7 +78,11 @@ def _blocks(
         v = block.permuted(h)
         report = BlockReport(block.index, decoder.name)
         began = _now(model)
-        u = v.clone() if inverse.tokens == 1 else decoder.decode_block(inverse, v, place, report, Passes(watch, inverse))
+        u = (
+            v.clone()
+            if inverse.tokens == 1
+            else decoder.decode_block(inverse, v, place, report, Passes(watch, inverse))
+        )
         report.seconds = _now(model) - began
         effort = inverse.effort
         report.passes, report.token_passes, report.clamped = effort.passes, effort.token_passes, effort.clamped
@@ -114,9 +118,8 @@ def checked_labels(model: TarFlow, labels: Tensor | None, n: int) -> Int64[Tenso
     if tuple(labels.shape) != (n,):
         raise BadInput(f"{n} pictures need a label each, of shape [{n}], not {list(labels.shape)}")
     if labels.is_floating_point() or bool(((labels < UNLABELLED) | (labels >= classes)).any()):
-        raise BadInput(
-            f"labels are whole numbers from 0 to {classes - 1}, or {UNLABELLED} for none: {sorted(set(labels.tolist()))}"
-        )
+        told = sorted(set(labels.tolist()))
+        raise BadInput(f"labels are whole numbers from 0 to {classes - 1}, or {UNLABELLED} for none, not {told}")
     return labels.to(model.device, torch.int64)
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.inverse import Inverse, limits, step
-from intaglio.flow.protocol import BlockReport, Decoder, Guess, Passes
+from intaglio.flow.protocol import BlockReport, Decoder, Guess, Seen
 from intaglio.flow.stopping import Stopping
 from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
 
@@ -55,7 +55,7 @@ class Frontier(Decoder):
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
         u = guessed(v, self.guess)
@@ -63,7 +63,7 @@ class Frontier(Decoder):
         return u
 
     def refine(self, inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], report: BlockReport,
-               watch: Passes) -> None:  # fmt: skip
+               watch: Seen) -> None:  # fmt: skip
         """From any finite guess `u` whose first patch is right to the answer, in place."""
         last = inverse.tokens - 1
         coarse_sweeps(inverse, v, u, self.coarse_sweeps, report, watch)

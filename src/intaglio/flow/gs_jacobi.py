@@ -1,5 +1,6 @@
 """GS-Jacobi decoding: segments one after the other, each by a few sweeps."""
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.flow.inverse import Inverse
-from intaglio.flow.protocol import BlockReport, Decoder, Guess, Passes
+from intaglio.flow.protocol import BlockReport, Decoder, Guess, Seen
 from intaglio.flow.sequential import one_by_one
 from intaglio.flow.stopping import Stopping
 from intaglio.flow.sweeps import guessed, sweep, sweep_segment
@@ -60,7 +61,7 @@ class GSJacobi(Decoder):
             raise ValueError(f"epsilon must not be negative: {self.epsilon}")
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`. Raises `BadInput` for a block that the model does not have."""
         index, blocks = inverse.block.index, inverse.block.config.num_blocks
@@ -80,11 +81,11 @@ class GSJacobi(Decoder):
         return u
 
     def _by_segments(
-        self, inverse: Inverse, v: Tensor, u: Tensor, segments: int, cap: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Tensor, u: Tensor, segments: int, cap: int, report: BlockReport, watch: Seen
     ) -> None:
         cache, last = inverse.cache(), inverse.tokens - 1
         edges = [last * edge // segments for edge in range(segments + 1)]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             sweep_segment(inverse, v, u, start, stop, cache, self._stopping(v), cap, report, watch)
             if not self.stale and stop < last:
                 inverse.parameters(u[:, start:stop], start, cache)

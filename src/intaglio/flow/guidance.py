@@ -49,7 +49,7 @@ class Guidance:
         return self.scale > 0 and (classes > 0 or self.temperature != 1)
 
     def gains(self, tokens: int) -> Float[Tensor, "t"]:
-        """g of every target patch 0..T-1."""
+        """G of every target patch 0..T-1."""
         if not self.annealed:
             return torch.full((tokens,), float(self.scale), dtype=torch.float64)
         return self.scale * torch.arange(tokens, dtype=torch.float64) / max(1, tokens - 1)

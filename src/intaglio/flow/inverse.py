@@ -118,7 +118,7 @@ class Inverse:
 def step(
     v: Float[Tensor, "n w c"], parameters: Parameters, proven: int, limit: Float[Tensor, "n 1 1"], effort: Effort
 ) -> tuple[Float[Tensor, "n w c"], Bool[Tensor, "n w"] | None]:
-    """v exp(a) + b, and which patches were held back; None for none.
+    """V exp(a) + b, and which patches were held back; None for none.
 
     The first `proven` patches follow from final ones and are left as they are. The others may come from garbage: a
     value that overflows would poison the attention even of patches before it, as 0 times NaN, so they are kept

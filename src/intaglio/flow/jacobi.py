@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
-from intaglio.flow.protocol import BlockReport, Decoder, Guess, Passes
+from intaglio.flow.protocol import BlockReport, Decoder, Guess, Seen
 from intaglio.flow.stopping import Rule, Stopping
 from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
 
@@ -49,7 +49,7 @@ class Jacobi(Decoder):
             raise ValueError(f"max_sweeps must be at least 1, or None: {self.max_sweeps}")
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
         u = guessed(v, self.guess)

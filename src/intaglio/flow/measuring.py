@@ -82,7 +82,7 @@ def _sweeps(
     """For each error the choices of sweeps that should take least, by the curves of their changes and errors."""
     cap = max(1, min(found.inverse.tokens - 1, int(sequential_s / sweep_s)))
     starts: tuple[Start, ...] = ("fitted", "output")
-    curves = {
+    curves: dict[tuple[Start, int], tuple[Tensor, Tensor]] = {
         (start, coarse): curve(found, start, coarse, cap)
         for start in starts for coarse in COARSE if not coarse or coarse * coarse_s < sequential_s
     }  # fmt: skip
@@ -92,13 +92,13 @@ def _sweeps(
             if (tolerance := tolerance_for(changes, wrong_by, error)) is not None:
                 sweeps = 1 + float((changes >= tolerance).int().cummin(0).values[:-1].sum(0).float().mean())
                 seconds = sweeps * sweep_s + (coarse * coarse_s if coarse else 0)
-                expected.append((seconds, Choice("jacobi", tolerance, 0, coarse, start, cap)))
-        yield from (choice for seconds, choice in sorted(expected, key=lambda of: of[0])[:BEST] if seconds < sequential_s)
+                expected.append((seconds, Choice("jacobi", tolerance, coarse_sweeps=coarse, guess=start, cap=cap)))
+        yield from (
+            choice for seconds, choice in sorted(expected, key=lambda of: of[0])[:BEST] if seconds < sequential_s
+        )
 
 
-def curve(
-    found: Measured, start: Start, coarse: int, cap: int
-) -> tuple[Float[Tensor, "s n"], Float[Tensor, "s n"]]:
+def curve(found: Measured, start: Start, coarse: int, cap: int) -> tuple[Float[Tensor, "s n"], Float[Tensor, "s n"]]:
     """Largest change and largest error of every picture after each of `cap` sweeps that follow the coarse ones."""
     v, inverse = found.v, found.inverse
     block = inverse.block
@@ -117,9 +117,7 @@ def curve(
     return torch.stack(changes), torch.stack(errors)
 
 
-def tolerance_for(
-    changes: Float[Tensor, "s n"], errors: Float[Tensor, "s n"], allowed: float
-) -> float | None:
+def tolerance_for(changes: Float[Tensor, "s n"], errors: Float[Tensor, "s n"], allowed: float) -> float | None:
     """The largest tolerance at which every picture stops with no more than the allowed error; None for none.
 
     No picture may stop while a larger error stands, then or later, so the tolerance lies below all changes up to there.

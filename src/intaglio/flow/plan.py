@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.flow.guess import LocalGuess
@@ -129,5 +128,3 @@ def file_name(key: Mapping[str, Any]) -> str:
     """Of the plan for a key."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return f"{key['model'][:8]}-{key['tier']}-{key['batch']}-{digest[:8]}.safetensors"
-
-

@@ -1,7 +1,6 @@
 """What every way of decoding a flow is called with and gives back."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -176,7 +175,7 @@ class Decoder:
             raise ValueError(f"batch must be at least 1, not {self.batch}")
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: "Passes"
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """The u of u = F(u), in the block's own order, as v is.
 
@@ -227,9 +226,7 @@ class Decoder:
         """
         from intaglio.flow.decoding import decode
 
-        return decode(
-            self, model, noise, labels, guidance, denoise, names, redraw, keep_hidden, watch, run
-        )
+        return decode(self, model, noise, labels, guidance, denoise, names, redraw, keep_hidden, watch, run)
 
 
 class Passes:
@@ -243,8 +240,3 @@ class Passes:
         if self._watch is not None:
             block = self._inverse.block
             self._watch(block.index, self._inverse.effort.passes, block.permuted(u), final)
-
-
-def finite(value: float) -> float:
-    """For reports in JSON, which knows no infinity."""
-    return value if math.isfinite(value) else 1e308

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
-from intaglio.flow.protocol import BlockReport, Decoder, Passes
+from intaglio.flow.protocol import BlockReport, Decoder, Seen
 from intaglio.models.tarflow import KeyValues
 
 
@@ -23,7 +23,7 @@ class ReferenceSequential(Decoder):
     name: ClassVar[str] = "reference-sequential"
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
         u, cache = v.clone(), JoinedKeyValues(inverse.cache())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.jacobi import Jacobi
-from intaglio.flow.protocol import BlockReport, Decoder, Passes
+from intaglio.flow.protocol import BlockReport, Decoder, Seen
 from intaglio.flow.sequential import one_by_one
 
 
@@ -37,7 +37,7 @@ class SelectiveJacobi(Decoder):
             raise ValueError(f"tau must be above 0, not {self.tau}")
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
         if _resolved(self.sequential_blocks, inverse.block.config.num_blocks, inverse.block.index):

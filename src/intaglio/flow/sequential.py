@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
-from intaglio.flow.protocol import BlockReport, Decoder, Passes, Seen
+from intaglio.flow.protocol import BlockReport, Decoder, Seen
 from intaglio.models.tarflow import KeyValues
 
 
@@ -25,7 +25,7 @@ class Sequential(Decoder):
     name: ClassVar[str] = "sequential"
 
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Passes
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
         u = v.clone()

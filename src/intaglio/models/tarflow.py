@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from intaglio.models.tarflow_config import TarFlowConfig
 
@@ -53,9 +53,9 @@ class Norm(nn.LayerNorm):
         """As `nn.LayerNorm`."""
         wide = torch.promote_types(input.dtype, torch.float32)
         if wide == input.dtype:
-            return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+            return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
         weight, bias = self.weight.to(wide), self.bias.to(wide)
-        return F.layer_norm(input.to(wide), self.normalized_shape, weight, bias, self.eps).to(input.dtype)
+        return functional.layer_norm(input.to(wide), self.normalized_shape, weight, bias, self.eps).to(input.dtype)
 
 
 class Layer(nn.Module):
@@ -90,9 +90,9 @@ class Layer(nn.Module):
         if query_scale is not None:
             query = query * query_scale
         causal = mask is None and w > 1
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         e = e + self.proj(seen.transpose(1, 2).reshape(n, w, d))
-        return e + self.narrow(F.gelu(self.widen(self.mlp_norm(e))))
+        return e + self.narrow(functional.gelu(self.widen(self.mlp_norm(e))))
 
 
 class MetaBlock(nn.Module):
@@ -177,14 +177,14 @@ class MetaBlock(nn.Module):
         """From data towards noise in one pass, and the mean log-determinant of each picture."""
         u = self.permuted(h)
         a, b = self.parameters_after(u, self.offset(labels))
-        a, b = (F.pad(part[:, :-1], (0, 0, 1, 0)) for part in (a, b))
+        a, b = (functional.pad(part[:, :-1], (0, 0, 1, 0)) for part in (a, b))
         return self.permuted((u - b) * torch.exp(-a)), -a.mean(dim=(1, 2))
 
     def _log_scale(self, raw: Float[Tensor, "n w c"]) -> Float[Tensor, "n w c"]:
         limit = self.config.soft_clip
         if limit is not None:
             raw = limit * torch.tanh(raw / limit)
-        return raw if self.config.scale_param == "exp" else F.softplus(raw + math.log(math.e - 1)).log()
+        return raw if self.config.scale_param == "exp" else functional.softplus(raw + math.log(math.e - 1)).log()
 
 
 class TarFlow(nn.Module):
@@ -234,9 +234,7 @@ class TarFlow(nn.Module):
         cut = patches.reshape(n, rows, columns, config.in_channels, p, p).permute(0, 3, 1, 4, 2, 5)
         return cut.reshape(n, config.in_channels, *config.image_size)
 
-    def forward(
-        self, pictures: Float[Tensor, "n ch h w"], labels: Int64[Tensor, "n"] | None = None
-    ) -> Encoding:
+    def forward(self, pictures: Float[Tensor, "n ch h w"], labels: Int64[Tensor, "n"] | None = None) -> Encoding:
         """Latents and log-determinant of pictures in [-1, 1]; `labels` are classes, -1 for none."""
         h = self.patches(pictures.to(self.working_dtype))
         hidden, total = [h], h.new_zeros(len(h))
