@@ -7,9 +7,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import BadInput
 from intaglio.flow.inverse import Inverse
-from intaglio.flow.protocol import BlockReport, Decoder, Guess, Seen
+from intaglio.flow.protocol import BlockReport, Decoder, Guess, Seen, by_index
 from intaglio.flow.sequential import one_by_one
 from intaglio.flow.stopping import Stopping
 from intaglio.flow.sweeps import guessed, sweep, sweep_segment
@@ -92,13 +91,6 @@ class GSJacobi(Decoder):
 
     def _stopping(self, v: Tensor) -> Stopping:
         return Stopping.of("mean-change", self.epsilon, v)
-
-
-def by_index(named: tuple[int, ...], blocks: int) -> list[int]:
-    """Block indices 0..K-1 of indices that may count from the end. Raises `BadInput` for a block that there is not."""
-    if wrong := [index for index in named if not -blocks <= index < blocks]:
-        raise BadInput(f"there is no block {wrong[0]}: the model has {blocks}, 0 to {blocks - 1}, or -1 for the last")
-    return [index % blocks for index in named]
 
 
 def _at(numbers: tuple[int, ...], place: int) -> int:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from intaglio.flow.guidance import UNGUIDED, Guidance, Parameters
-from intaglio.models.tarflow import KeyValues, MetaBlock, TarFlow
+from intaglio.models.tarflow import MetaBlock, Past, TarFlow
 
 WIDEST_LOG_SCALE = 6.0
 """Of a patch that is not final yet."""
@@ -42,7 +42,7 @@ class Inverse:
         self.effort = Effort()
         self._guidance = guidance if guidance.acts(block.config.num_classes) else None
         weight = block.proj_in.weight
-        self._gains = guidance.gains(self.tokens).to(weight.device, torch.float32)[:, None]
+        self._gains = guidance.gains(self.tokens)[:, None].to(weight.device)
         offset = block.offset(labels).to(block.dtype)
         if self._guidance is not None:
             away = block.offset(None).to(block.dtype)
@@ -56,7 +56,7 @@ class Inverse:
         """1, or 2 where guidance compares two predictions."""
         return 1 if self._guidance is None else 2
 
-    def cache(self) -> KeyValues:
+    def cache(self) -> Past:
         """Empty buffers for the keys and values of all patches."""
         return self.block.cache(self.branches * self.n)
 
@@ -71,7 +71,7 @@ class Inverse:
             part._offset = self._offset[both]
         return part
 
-    def parameters(self, u: Float[Tensor, "n w c"], start: int = 0, cache: KeyValues | None = None) -> Parameters:
+    def parameters(self, u: Float[Tensor, "n w c"], start: int = 0, cache: Past | None = None) -> Parameters:
         """(a, b) of the patches start+1..start+w from those at start..start+w-1, guided where asked.
 
         What stood before `start` is seen through `cache`, which gets the keys and values of these patches too; they

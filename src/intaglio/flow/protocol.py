@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import IntaglioError
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_write
 from intaglio.flow.guidance import UNGUIDED, Guidance
 from intaglio.flow.inverse import Inverse
@@ -22,6 +22,7 @@ Guess = Literal["output", "zeros"]
 """What an iteration starts from: the block's own output v, or zeros."""
 
 
+@runtime_checkable
 class Watching(Protocol):
     """Called after every pass; see `Decoder.__call__`."""
 
@@ -195,9 +196,9 @@ class Decoder:
     def __call__(
         self,
         model: TarFlow,
-        noise: Float[Tensor, "n t c"],
+        noise: Tensor,
         *,
-        labels: Int64[Tensor, "n"] | None = None,
+        labels: Tensor | None = None,
         guidance: Guidance = UNGUIDED,
         denoise: bool | None = None,
         names: Sequence[str] = (),
@@ -210,8 +211,8 @@ class Decoder:
 
         Args:
             model: a trained flow.
-            noise: standard normal latents; anything but floats of the model's type is converted.
-            labels: classes, -1 for a picture without one; None: none has one.
+            noise: standard normal latents [n, T, C]; anything but floats of the model's type is converted.
+            labels: classes [n] as whole numbers, -1 for a picture without one; None: none has one.
             guidance: how each block is led.
             denoise: take out the noise that the model was trained with; None: if it was trained with any.
             names: of the pictures; none numbers them.
@@ -240,3 +241,10 @@ class Passes:
         if self._watch is not None:
             block = self._inverse.block
             self._watch(block.index, self._inverse.effort.passes, block.permuted(u), final)
+
+
+def by_index(named: tuple[int, ...], blocks: int) -> list[int]:
+    """Block indices 0..K-1 of indices that may count from the end. Raises `BadInput` for a block that there is not."""
+    if wrong := [index for index in named if not -blocks <= index < blocks]:
+        raise BadInput(f"there is no block {wrong[0]}: the model has {blocks}, 0 to {blocks - 1}, or -1 for the last")
+    return [index % blocks for index in named]

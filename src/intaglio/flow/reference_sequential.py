@@ -9,7 +9,7 @@ from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.protocol import BlockReport, Decoder, Seen
-from intaglio.models.tarflow import KeyValues
+from intaglio.models.tarflow import LayerPast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ReferenceSequential(Decoder):
         self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
-        u, cache = v.clone(), JoinedKeyValues(inverse.cache())
+        u, cache = v.clone(), [Relisted() for _ in inverse.block.layers]
         for at in range(inverse.tokens - 1):
             a, b = inverse.parameters(u[:, at : at + 1], at, cache)
             u[:, at + 1] = v[:, at + 1] * torch.exp(a[:, 0]) + b[:, 0]
@@ -34,21 +34,17 @@ class ReferenceSequential(Decoder):
         return u
 
 
-class JoinedKeyValues(KeyValues):
+class Relisted(LayerPast):
     """Keys and values as lists of single patches, joined whenever they are read."""
 
-    def __init__(self, like: KeyValues):
-        self.pairs = [(_Joined(), _Joined()) for _ in like.pairs]  # pyright: ignore[reportAttributeAccessIssue]
-
-
-class _Joined:
-    """Takes `[:, :, start:stop] = part` and gives `[:, :, :stop]`, as a buffer would."""
-
     def __init__(self) -> None:
-        self._parts: list[Tensor] = []
+        self._key_list: list[Tensor] = []
+        self._value_list: list[Tensor] = []
 
-    def __setitem__(self, where: tuple[slice, slice, slice], part: Tensor) -> None:
-        self._parts.append(part)
-
-    def __getitem__(self, where: tuple[slice, slice, slice]) -> Tensor:
-        return torch.cat(self._parts, dim=2)
+    def joined(
+        self, start: int, key: Float[Tensor, "n heads w dh"], value: Float[Tensor, "n heads w dh"]
+    ) -> tuple[Float[Tensor, "n heads s dh"], Float[Tensor, "n heads s dh"]]:
+        """See `LayerPast.joined`."""
+        self._key_list.append(key)
+        self._value_list.append(value)
+        return torch.cat(self._key_list, dim=2), torch.cat(self._value_list, dim=2)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.jacobi import Jacobi
-from intaglio.flow.protocol import BlockReport, Decoder, Seen
+from intaglio.flow.protocol import BlockReport, Decoder, Seen, by_index
 from intaglio.flow.sequential import one_by_one
 
 
@@ -39,16 +39,11 @@ class SelectiveJacobi(Decoder):
     def decode_block(
         self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
-        """See `Decoder.decode_block`."""
-        if _resolved(self.sequential_blocks, inverse.block.config.num_blocks, inverse.block.index):
+        """See `Decoder.decode_block`. Raises `BadInput` for a block that the model does not have."""
+        if inverse.block.index in by_index(self.sequential_blocks, inverse.block.config.num_blocks):
             report.method = "sequential"
             u = v.clone()
             one_by_one(inverse, v, u, 0, inverse.cache(), watch)
             return u
         report.method = "jacobi"
         return Jacobi(tau=self.tau, guess="zeros").decode_block(inverse, v, place, report, watch)
-
-
-def _resolved(indices: tuple[int, ...], blocks: int, index: int) -> bool:
-    """Whether the block is among those named."""
-    return index in indices or index - blocks in indices

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.protocol import BlockReport, Decoder, Seen
-from intaglio.models.tarflow import KeyValues
+from intaglio.models.tarflow import Past
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Sequential(Decoder):
 
 
 def one_by_one(
-    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], start: int, cache: KeyValues, watch: Seen
+    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], start: int, cache: Past, watch: Seen
 ) -> None:
     """Decode the patches after `start` in place; `u` up to `start` is final, and what lies before it in the cache."""
     for place in range(start, inverse.tokens - 1):

@@ -7,7 +7,7 @@ from torch import Tensor
 from intaglio.flow.inverse import Inverse, limits, step
 from intaglio.flow.protocol import BlockReport, Guess, Seen
 from intaglio.flow.stopping import Stopping
-from intaglio.models.tarflow import KeyValues
+from intaglio.models.tarflow import Past
 
 
 def guessed(v: Float[Tensor, "n t c"], guess: Guess) -> Float[Tensor, "n t c"]:
@@ -64,7 +64,7 @@ def sweep(
 
 
 def sweep_segment(
-    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], start: int, stop: int, cache: KeyValues,
+    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], start: int, stop: int, cache: Past,
     stopping: Stopping, cap: int, report: BlockReport, seen: Seen,
 ) -> None:  # fmt: skip
     """Sweep the patches start+1..stop of `u`, in place, all pictures together, with those before them final.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ Weights = Mapping[str, Tensor]
 NOTHING: Weights = MappingProxyType({})
 
 
+@runtime_checkable
 class Descent(Protocol):
     """How the weights go down: AdamW's settings (arXiv 1711.05101)."""
 

@@ -30,20 +30,27 @@ class Encoding:
     """h_0 (the patches) to h_K (the latents)."""
 
 
-class KeyValues:
-    """The keys and values of one block's layers, in buffers for all positions; what lies past the known is scratch.
+class LayerPast:
+    """The keys and values of one layer, in buffers for all positions; what lies past the known is scratch.
 
     Writing at `start` overwrites whatever stood there, so that a prefix is taken back by writing over it.
     """
 
-    def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor):
-        self.pairs = [(like.new_zeros(shape), like.new_zeros(shape)) for _ in range(layers)]
+    def __init__(self, keys: Float[Tensor, "n heads t dh"], values: Float[Tensor, "n heads t dh"]):
+        self._keys, self._values = keys, values
 
-    def rows(self, index: Int64[Tensor, "m"] | Bool[Tensor, "n"]) -> "KeyValues":
-        """The buffers of some pictures, copied."""
-        kept = KeyValues.__new__(KeyValues)
-        kept.pairs = [(keys[index], values[index]) for keys, values in self.pairs]
-        return kept
+    def joined(
+        self, start: int, key: Float[Tensor, "n heads w dh"], value: Float[Tensor, "n heads w dh"]
+    ) -> tuple[Float[Tensor, "n heads s dh"], Float[Tensor, "n heads s dh"]]:
+        """Store those of the positions from `start` on; returns all up to the last of them."""
+        stop = start + key.shape[2]
+        self._keys[:, :, start:stop] = key
+        self._values[:, :, start:stop] = value
+        return self._keys[:, :, :stop], self._values[:, :, :stop]
+
+
+Past = Sequence[LayerPast]
+"""Of all layers of a block."""
 
 
 class Norm(nn.LayerNorm):
@@ -74,7 +81,7 @@ class Layer(nn.Module):
         self,
         e: Float[Tensor, "n w d"],
         start: int = 0,
-        past: tuple[Tensor, Tensor] | None = None,
+        past: LayerPast | None = None,
         query_scale: Float[Tensor, "n 1 1 1"] | None = None,
         mask: Bool[Tensor, "w s"] | None = None,
     ) -> Float[Tensor, "n w d"]:
@@ -83,10 +90,7 @@ class Layer(nn.Module):
         heads = self.qkv(self.attention_norm(e)).view(n, w, 3, self.heads, self.head_dim)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
         if past is not None:
-            keys, values = past
-            keys[:, :, start : start + w] = key
-            values[:, :, start : start + w] = value
-            key, value = keys[:, :, : start + w], values[:, :, : start + w]
+            key, value = past.joined(start, key, value)
         if query_scale is not None:
             query = query * query_scale
         causal = mask is None and w > 1
@@ -142,18 +146,18 @@ class MetaBlock(nn.Module):
         rows = torch.where((labels < 0)[:, None], mean, self.classes[labels.clamp(min=0)])
         return places[None] + rows[:, None]
 
-    def cache(self, n: int) -> KeyValues:
+    def cache(self, n: int) -> Past:
         """Empty buffers for n rows."""
-        layer = self.layers[0]
-        assert isinstance(layer, Layer)
-        return KeyValues(len(self.layers), (n, layer.heads, self.config.tokens, layer.head_dim), self.proj_in.weight)
+        config, weight = self.config, self.proj_in.weight
+        shape = (n, config.hidden_size // config.head_dim, config.tokens, config.head_dim)
+        return [LayerPast(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.layers]
 
     def parameters_after(
         self,
         u: Float[Tensor, "n w c"],
         offset: Float[Tensor, "m w d"],
         start: int = 0,
-        past: KeyValues | None = None,
+        past: Past | None = None,
         query_scale: Float[Tensor, "n 1 1 1"] | None = None,
         mask: Bool[Tensor, "w s"] | None = None,
     ) -> tuple[Float[Tensor, "n w c"], Float[Tensor, "n w c"]]:
@@ -164,7 +168,7 @@ class MetaBlock(nn.Module):
         """
         e = self.proj_in(u.to(self.dtype)) + offset
         for place, layer in enumerate(self.layers):
-            e = layer(e, start, None if past is None else past.pairs[place], query_scale, mask)
+            e = layer(e, start, None if past is None else past[place], query_scale, mask)
         out = self.proj_out(e).to(u.dtype)
         if not self.config.nvp:
             return torch.zeros_like(out), out

@@ -1,0 +1,78 @@
+"""Tiny flows of random weights, and the inverse of a block written out patch by patch, apart from the decoders."""
+
+import math
+from typing import Any
+
+import torch
+
+from intaglio.flow.auto import Planned
+from intaglio.flow.frontier import Frontier
+from intaglio.flow.gs_jacobi import GSJacobi
+from intaglio.flow.jacobi import Jacobi
+from intaglio.flow.plan import Choice, DecoderPlan
+from intaglio.flow.protocol import Decoder
+from intaglio.flow.reference_sequential import ReferenceSequential
+from intaglio.flow.sejd import SelectiveJacobi
+from intaglio.flow.sequential import Sequential
+from intaglio.models.tarflow import TarFlow
+from intaglio.models.tarflow_config import TarFlowConfig
+
+
+def unit(*, size=(8, 8), patch=2, blocks=3, spread=0.2, double=True, seed=0, **further: Any) -> TarFlow:
+    """A flow with an output projection that is not zero, without which every test would be empty."""
+    settings: dict[str, Any] = {"hidden_size": 32, "head_dim": 16, "layers_per_block": (1,) * blocks, "num_classes": 3}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = TarFlow(TarFlowConfig(image_size=size, patch_size=patch, num_blocks=blocks, **{**settings, **further}))
+        for index in range(blocks):
+            block = model.block(index)
+            torch.nn.init.normal_(block.proj_out.weight, std=spread / math.sqrt(32))
+            torch.nn.init.normal_(block.proj_out.bias, std=spread)
+            torch.nn.init.normal_(block.positions, std=0.5)
+            if block.classes is not None:
+                torch.nn.init.normal_(block.classes, std=0.5)
+    return (model.double() if double else model).eval().requires_grad_(False)
+
+
+def latents(model: TarFlow, n: int, seed: int = 1) -> torch.Tensor:
+    shape = (n, model.config.tokens, model.config.token_width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.working_dtype)
+
+
+def inverted_by_hand(model: TarFlow, z, labels=None) -> torch.Tensor:
+    """h_0 from whole forward parameters of ever longer prefixes: slow, with no cache, mask or window."""
+    h = z * model.variance.to(z).sqrt()
+    for index in reversed(range(model.config.num_blocks)):
+        block = model.block(index)
+        v = block.permuted(h)
+        u = v[:, :1]
+        for at in range(1, v.shape[1]):
+            a, b = block.parameters_after(u, block.offset(labels)[:, :at])
+            u = torch.cat([u, v[:, at : at + 1] * a[:, -1:].exp() + b[:, -1:]], 1)
+        h = block.permuted(u)
+    return h
+
+
+def exact_decoders(blocks: int = 3) -> dict[str, Decoder]:
+    """Every decoder at settings that leave no error."""
+    choices = (
+        Choice("jacobi", 0.0, cap=4), Choice("frontier", 0.0, window=4, coarse_sweeps=1), Choice("sequential"),
+        Choice("jacobi", 0.0, guess="zeros", coarse_sweeps=2, cap=99),
+    )  # fmt: skip
+    plan = DecoderPlan({"batch": 4}, tuple(choices[place % 4] for place in range(blocks)))
+    return {
+        "sequential": Sequential(),
+        "reference": ReferenceSequential(),
+        "jacobi": Jacobi(rule="exact"),
+        "jacobi from zeros": Jacobi(rule="exact", guess="zeros", coarse_sweeps=1),
+        "sejd": SelectiveJacobi(tau=1e-300),
+        "gs-jacobi": GSJacobi(segments=(4,), sweeps=(99,), other_sweeps=99, epsilon=0.0),
+        "gs-jacobi, all blocks, uneven": GSJacobi(
+            hard_blocks=tuple(range(blocks)), segments=(7,), sweeps=(99,), guess_zeros=(0,), epsilon=0.0
+        ),
+        "frontier": Frontier(tolerance=0.0),
+        "frontier of one": Frontier(tolerance=0.0, window=1),
+        "frontier of five": Frontier(tolerance=0.0, window=5, warm_sweeps=1),
+        "frontier of all": Frontier(tolerance=0.0, window=99, guess="zeros", coarse_sweeps=2),
+        "planned": Planned(plan=plan),
+    }
