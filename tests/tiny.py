@@ -3,6 +3,7 @@
 Pictures are 16 px, latents 4x8x8, the text encoders know some 300 tokens of letters and short words.
 """
 
+import math
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from intaglio.images import ImageSet
+from intaglio.models.tarflow import TarFlow
+from intaglio.models.tarflow_config import TarFlowConfig
 
 RESOLUTION, FACTOR, CHANNELS, LENGTH = 16, 2, 4, 12
 """Pixels a side, pixels a latent cell, latent channels, tokens a prompt."""
@@ -133,3 +136,19 @@ def some_pictures(seed: int, count: int) -> ImageSet:
     """Pictures of noise, named after the seed."""
     pixels = torch.rand(count, 3, RESOLUTION, RESOLUTION, generator=torch.Generator().manual_seed(seed))
     return ImageSet.from_pixels(pixels, [f"{seed}-{place}" for place in range(count)])
+
+
+def flow(*, size=(8, 8), patch=2, blocks=3, spread=0.2, double=True, seed=0, **further) -> TarFlow:
+    """A flow with an output projection that is not zero, without which every test would be empty."""
+    settings = {"hidden_size": 32, "head_dim": 16, "layers_per_block": (1,) * blocks, "num_classes": 3}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = TarFlow(TarFlowConfig(image_size=size, patch_size=patch, num_blocks=blocks, **{**settings, **further}))
+        for index in range(blocks):
+            block = model.block(index)
+            torch.nn.init.normal_(block.proj_out.weight, std=spread / math.sqrt(32))
+            torch.nn.init.normal_(block.proj_out.bias, std=spread)
+            torch.nn.init.normal_(block.positions, std=0.5)
+            if block.classes is not None:
+                torch.nn.init.normal_(block.classes, std=0.5)
+    return (model.double() if double else model).eval().requires_grad_(False)

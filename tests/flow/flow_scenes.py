@@ -1,8 +1,5 @@
 """Tiny flows of random weights, and the inverse of a block written out patch by patch, apart from the decoders."""
 
-import math
-from typing import Any
-
 import torch
 
 from intaglio.flow.auto import Planned
@@ -15,23 +12,9 @@ from intaglio.flow.reference_sequential import ReferenceSequential
 from intaglio.flow.sejd import SelectiveJacobi
 from intaglio.flow.sequential import Sequential
 from intaglio.models.tarflow import TarFlow
-from intaglio.models.tarflow_config import TarFlowConfig
+from tiny import flow
 
-
-def unit(*, size=(8, 8), patch=2, blocks=3, spread=0.2, double=True, seed=0, **further: Any) -> TarFlow:
-    """A flow with an output projection that is not zero, without which every test would be empty."""
-    settings: dict[str, Any] = {"hidden_size": 32, "head_dim": 16, "layers_per_block": (1,) * blocks, "num_classes": 3}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = TarFlow(TarFlowConfig(image_size=size, patch_size=patch, num_blocks=blocks, **{**settings, **further}))
-        for index in range(blocks):
-            block = model.block(index)
-            torch.nn.init.normal_(block.proj_out.weight, std=spread / math.sqrt(32))
-            torch.nn.init.normal_(block.proj_out.bias, std=spread)
-            torch.nn.init.normal_(block.positions, std=0.5)
-            if block.classes is not None:
-                torch.nn.init.normal_(block.classes, std=0.5)
-    return (model.double() if double else model).eval().requires_grad_(False)
+unit = flow
 
 
 def latents(model: TarFlow, n: int, seed: int = 1) -> torch.Tensor:

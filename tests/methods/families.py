@@ -12,11 +12,14 @@ import torch
 import tiny
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
-from intaglio.images import ImageSet
+from intaglio.flow.sampling import sample_flow
+from intaglio.images import ImageSet, to_uint8
 from intaglio.metrics.similarity import load_similarity
 from intaglio.models.diffusion import LatentDiffusion
 from intaglio.models.loading import load_model
 from intaglio.models.lora import LoRA
+from intaglio.models.tarflow import TarFlow
+from intaglio.models.tarflow_files import load_flow, save_flow
 from intaglio.runs.run import Run
 
 Numbers = dict[str, torch.Tensor]
@@ -27,17 +30,21 @@ PICTURES = ImageSet.from_pixels(tiny.pixels(3), captions=["red cat", "dog", "red
 class Family:
     """One verb's methods."""
 
-    models: Callable[[Path], tuple[LatentDiffusion, ...]]
+    models: Callable[[Path], tuple[Any, ...]]
     """Tiny models for a call, made from a folder."""
-    call: Callable[[Any, tuple[LatentDiffusion, ...], Run], Any]
+    call: Callable[[Any, tuple[Any, ...], Run], Any]
     numbers: Callable[[Any], Numbers]
     """All that a result says, as tensors."""
     stored: Callable[[Any, Path], tuple[Numbers, Numbers]]
     """What a result says, and what its saved files say, of the same things."""
 
 
-def weights(model: LatentDiffusion) -> Numbers:
-    return {f"{name}.{key}": t for name, part in model.parts.items() for key, t in part.state_dict().items()}
+def parts(model: LatentDiffusion | TarFlow) -> dict[str, torch.nn.Module]:
+    return {"flow": model} if isinstance(model, TarFlow) else model.parts
+
+
+def weights(model: LatentDiffusion | TarFlow) -> Numbers:
+    return {f"{name}.{key}": t for name, part in parts(model).items() for key, t in part.state_dict().items()}
 
 
 def _base(folder: Path) -> tuple[LatentDiffusion, ...]:
@@ -116,12 +123,37 @@ def _finds(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
     return {key: found[key] for key in (*read, "pictures")}, {**read, "pictures": pictures.pixels}
 
 
+def _flow(folder: Path) -> tuple[TarFlow, ...]:
+    save_flow(tiny.flow(double=False, noise_std=0.1), folder / "flow")
+    return (load_flow(folder / "flow").model,)
+
+
+def _decode(method: Any, models: tuple[TarFlow, ...], run: Run) -> Any:
+    return sample_flow(*models, range(3), method, labels=torch.tensor([0, 1, -1]), run=run)
+
+
+def _decoded(result: Any) -> Numbers:
+    return {"pictures": result.pictures.pixels, "patches": result.patches}
+
+
+def _pictures(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = ImageSet.load(folder / "pictures", result.pictures.pixels.shape[-1])
+    passes = [float(row["passes"]) for row in csv.DictReader((folder / "blocks.csv").read_text().splitlines())]
+    found = {
+        "pictures": to_uint8(result.pictures.pixels),
+        "passes": torch.tensor([b.passes for b in result.report.blocks]),
+    }
+    return found, {"pictures": to_uint8(stored.pixels), "passes": torch.tensor(passes)}
+
+
 FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
 
 FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
+    "flow sample": Family(_flow, _decode, _decoded, _pictures),
 }
 
 
@@ -163,10 +195,10 @@ def opened(root: Path, settings: Any) -> AbstractContextManager[Run]:
     return Run.open(root, "verb", "method", dataclasses.asdict(settings), inputs, **about)
 
 
-def state_of(model: LatentDiffusion) -> dict[str, Any]:
+def state_of(model: LatentDiffusion | TarFlow) -> dict[str, Any]:
     """All that a method might leave changed in a model: weights, gradients, modes, types, hooks."""
     state: dict[str, Any] = {"weights": {key: value.clone() for key, value in weights(model).items()}}
-    for name, part in model.parts.items():
+    for name, part in parts(model).items():
         for path, module in part.named_modules():
             hooks = [len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks)]
             state[f"{name}.{path}"] = (module.training, type(module).forward, "forward" in vars(module), hooks)

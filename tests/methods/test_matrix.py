@@ -47,15 +47,29 @@ MATRIX = {
     "extract finextract": Row(DRAWING, {"scale": 0.5}, {"batch": 2}),
     "extract cfg": Row(DRAWING, {"scale": 0.5}, {"batch": 2}),
     "extract direct": Row(DRAWING, {"generations": 1}, {"batch": 2}),
+    "flow sample auto": Row({"batch": 2}, {"batch": 0}, {"batch": 1}),
+    "flow sample frontier": Row({"batch": 2, "tolerance": 1e-6}, {"tolerance": -1.0}, {"batch": 1}),
+    "flow sample jacobi": Row({"batch": 2}, {"tau": -1.0}, {"batch": 1}),
+    "flow sample sejd": Row({"batch": 2}, {"tau": 0.0}, {"batch": 1}),
+    "flow sample gs-jacobi": Row({"batch": 2, "segments": (3,)}, {"other_sweeps": 0}, {"batch": 1}),
+    "flow sample sequential": Row({"batch": 2}, {"batch": 0}, {"batch": 1}),
+    "flow sample reference-sequential": Row({"batch": 2}, {"batch": 0}, {"batch": 1}),
 }
 WITHOUT = {"bench"}
 """Verbs whose methods are no methods of the literature."""
+
+
+def split(name: str) -> tuple[str, str]:
+    """The verb, which may be of two words, and the method of a row."""
+    verb = next(verb for verb in VERBS if name.startswith(f"{verb} "))
+    return verb, name.removeprefix(f"{verb} ").split()[0]
+
 
 every_method = pytest.mark.parametrize("name", MATRIX)
 
 
 def make(name: str, **changes: Any) -> Any:
-    verb, method = name.split()[:2]
+    verb, method = split(name)
     return load(VERBS[verb].methods[method].target)(**{**MATRIX[name].settings, **changes})
 
 
@@ -70,8 +84,8 @@ def work(scenes):
     """Calls a method by its name in the matrix; gives all that its result says, as tensors."""
 
     def call(name: str, run: Run | None = None, **changes: Any) -> dict[str, torch.Tensor]:
-        family = FAMILIES[name.split()[0]]
-        result = family.call(make(name, **changes), scenes[name.split()[0]], run or Run.none())
+        family = FAMILIES[split(name)[0]]
+        result = family.call(make(name, **changes), scenes[split(name)[0]], run or Run.none())
         return {key: value.clone() for key, value in family.numbers(result).items()}
 
     return call
@@ -79,15 +93,15 @@ def work(scenes):
 
 def test_no_method_is_missing():
     table = {f"{verb} {method}" for verb, entry in VERBS.items() if verb not in WITHOUT for method in entry.methods}
-    assert {" ".join(name.split()[:2]) for name in MATRIX} == table
+    assert {" ".join(split(name)) for name in MATRIX} == table
 
 
 @every_method
 def test_help_names_every_setting(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    assert main([*name.split()[:2], "--help"]) == 0
+    assert main([*split(name)[0].split(), split(name)[1], "--help"]) == 0
     shown = capsys.readouterr().out
-    verb, method = name.split()[:2]
+    verb, method = split(name)
     for field in dataclasses.fields(settings_of(VERBS[verb].methods[method].target)):
         assert f"--{field.name.replace('_', '-')}" in shown
 
@@ -97,10 +111,10 @@ def test_a_bad_setting_is_refused_by_name_before_any_work(name, capsys):
     ((setting, value),) = MATRIX[name].bad.items()
     with pytest.raises(ValueError, match=setting):
         make(name, **MATRIX[name].bad)
-    command = load(VERBS[name.split()[0]].command)
+    command = load(VERBS[split(name)[0]].command)
     required = [f for f in dataclasses.fields(command) if f.default is f.default_factory is dataclasses.MISSING]
     inputs = [f"--{f.name.replace('_', '-')}=nowhere" for f in required if f.name != "method"]
-    assert main([*name.split()[:2], *inputs, f"--{setting.replace('_', '-')}={value}"]) == 2
+    assert main([*split(name)[0].split(), split(name)[1], *inputs, f"--{setting.replace('_', '-')}={value}"]) == 2
     error = capsys.readouterr().err
     assert setting in error
     assert "nowhere" not in error
@@ -108,8 +122,8 @@ def test_a_bad_setting_is_refused_by_name_before_any_work(name, capsys):
 
 @every_method
 def test_what_is_saved_is_what_was_found(name, scenes, tmp_path):
-    family = FAMILIES[name.split()[0]]
-    result = family.call(make(name), scenes[name.split()[0]], Run.none())
+    family = FAMILIES[split(name)[0]]
+    result = family.call(make(name), scenes[split(name)[0]], Run.none())
     found, stored = family.stored(result, tmp_path / "saved")
     assert found.keys() == stored.keys()
     for key in found:
@@ -132,7 +146,7 @@ def test_smaller_pieces_give_the_same_result_up_to_rounding(name, work):
 @every_method
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
 def test_the_models_are_left_as_they_were_found(name, work, scenes, tmp_path, error):
-    models = scenes[name.split()[0]]
+    models = scenes[split(name)[0]]
     before = [state_of(model) for model in models]
     drawn = torch.random.get_rng_state()
     with opened(tmp_path, make(name)) as run:

@@ -33,26 +33,24 @@ def decode(
     noise = checked_noise(model, noise, run)
     labels = checked_labels(model, labels, len(noise))
     check_guidance(model, guidance, run)
-    decoder = decoder.prepared(model, guidance, run.warn)
-    parts: list[dict[str, Any]] = []
+    asked, decoder = decoder.name, decoder.prepared(model, guidance, run.warn)
     starts = range(0, len(noise), decoder.batch)
-    with run.progress(len(starts), "decode") as progress:
-        for start in starts:
+    found = {} if keep_hidden else {start: part for start in starts if (part := _stored(run, start))}
+    with run.progress(len(starts), "decode", len(found)) as progress:
+        for start in (start for start in starts if start not in found):
             rows = slice(start, start + decoder.batch)
-            stored = None if keep_hidden else _stored(run, start)
-            if stored is None:
-                told = None if labels is None else labels[rows]
-                stored = _part(decoder, model, noise[rows], told, guidance, redraw, start, watch)
-                _store(run, start, stored)
-            parts.append(stored)
+            told = None if labels is None else labels[rows]
+            found[start] = _part(decoder, model, noise[rows], told, guidance, redraw, start, watch)
+            _store(run, start, found[start])
             progress.advance()
+    parts = [found[start] for start in starts]
     patches = torch.cat([part["hidden"][0] for part in parts]) if parts else noise
     hidden = _joined([part["hidden"] for part in parts]) if keep_hidden else ()
     pictures = model.pictures(patches)
     if denoise or (denoise is None and model.config.noise_std):
         pictures = denoised(model, pictures, labels)
     report = DecodeReport(
-        decoder.name, len(noise), model.config.tokens, _summed([part["blocks"] for part in parts]),
+        asked, len(noise), model.config.tokens, _summed([part["blocks"] for part in parts]),
         tuple(place for part in parts for place in part["redrawn"]),
     )  # fmt: skip
     return Decoded(_named(pictures, names), patches.cpu(), report, hidden)

@@ -54,8 +54,10 @@ class GSJacobi(Decoder):
                 raise ValueError(f"{name} wants one number, or one for each of {len(self.hard_blocks)} hard blocks")
         if min(self.segments, default=0) < 0:
             raise ValueError(f"segments must not be negative: {self.segments}")
-        if min((*self.sweeps, self.other_sweeps)) < 1:
-            raise ValueError(f"sweeps must be at least 1: {self.sweeps}, {self.other_sweeps}")
+        if min(self.sweeps, default=1) < 1:
+            raise ValueError(f"sweeps must be at least 1: {self.sweeps}")
+        if self.other_sweeps < 1:
+            raise ValueError(f"other_sweeps must be at least 1, not {self.other_sweeps}")
         if self.epsilon < 0:
             raise ValueError(f"epsilon must not be negative: {self.epsilon}")
 
