@@ -93,6 +93,7 @@ VERBS: dict[str, Verb] = {
             "finetune": Method(
                 "intaglio.bench.finetune:FineTuneBench", "plain and Bayesian fine-tunes, and their dips"
             ),
+            "flow": Method("intaglio.bench.flow:FlowBench", "every way of decoding a flow, on the same latents"),
         },
     ),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs", {}),

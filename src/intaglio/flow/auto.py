@@ -1,7 +1,7 @@
 """Automatic decoding: each block by what was measured to be fastest for it, here, at the error that is allowed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from intaglio.flow.sequential import one_by_one
 from intaglio.flow.stopping import Stopping
 from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
 from intaglio.flow.tiers import TIERS, TierName
-from intaglio.models.tarflow import TarFlow
+from intaglio.models.tarflow import MetaBlock, TarFlow
 
 UNPLANNED: dict[str, float] = {"exact": 1e-4, "near": 3e-3}
 """The frontier's tolerance where nothing was measured, by tier."""
@@ -68,6 +68,8 @@ class Planned(Decoder):
     name: ClassVar[str] = "auto"
 
     plan: DecoderPlan
+    copies: dict[int, MetaBlock] = field(default_factory=dict, repr=False, compare=False)
+    """Blocks in bfloat16, made when they are first needed; a plan is of one model."""
 
     def decode_block(
         self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
@@ -75,12 +77,12 @@ class Planned(Decoder):
         """See `Decoder.decode_block`."""
         choice = self.plan.choices[place]
         report.method = choice.method
-        return carry_out(choice, self.plan.guesses.get(place), inverse, v, report, watch)
+        return carry_out(choice, self.plan.guesses.get(place), inverse, v, report, watch, self.copies)
 
 
 def carry_out(
     choice: Choice, guess: Callable[[Tensor], Tensor] | None, inverse: Inverse, v: Float[Tensor, "n t c"],
-    report: BlockReport, watch: Seen,
+    report: BlockReport, watch: Seen, copies: dict[int, MetaBlock],
 ) -> Float[Tensor, "n t c"]:  # fmt: skip
     """Decode one block by a choice."""
     if choice.method == "sequential":
@@ -93,11 +95,11 @@ def carry_out(
         u[:, :1] = v[:, :1]
     else:
         u = guessed(v, "zeros" if choice.guess == "zeros" else "output")
+    coarse_sweeps(inverse, v, u, choice.coarse_sweeps, report, watch, copies)
     if choice.method == "frontier":
-        method = Frontier(tolerance=choice.tolerance, window=choice.window, coarse_sweeps=choice.coarse_sweeps)
+        method = Frontier(tolerance=choice.tolerance, window=choice.window)
         method.refine(inverse, v, u, report, watch)
         return u
-    coarse_sweeps(inverse, v, u, choice.coarse_sweeps, report, watch)
     stopping, cap = Stopping.of("change", choice.tolerance, v), min(choice.cap, inverse.tokens - 1)
     left = sweep(inverse, v, u, stopping, cap, report, watch)
     if len(left) and cap < inverse.tokens - 1:

@@ -116,7 +116,7 @@ def _growth(model: TarFlow, h: Tensor, place: int, labels: Tensor | None, guidan
 def _through(left: Sequence[tuple[MetaBlock, Inverse]], h: Tensor) -> Tensor:
     for block, inverse in left:
         report = BlockReport(block.index, "sequential")
-        u = carry_out(SEQUENTIAL, None, inverse, block.permuted(h), report, lambda u, final: None)
+        u = carry_out(SEQUENTIAL, None, inverse, block.permuted(h), report, lambda u, final: None, {})
         h = block.permuted(u)
     return h
 

@@ -90,13 +90,16 @@ class Inverse:
             gains = torch.cat([gains, gains.new_zeros(1, 1)])
         return self._guidance.led((a[:n], b[:n]), (a[n:], b[n:]), gains.to(a))
 
-    def coarse(self) -> "Inverse":
+    def coarse(self, copies: dict[int, MetaBlock]) -> "Inverse":
         """The same in bfloat16: half the time of a sweep or less, and an answer to some two digits. Its sweeps may
-        lead towards the answer, never decide that it is reached.
+        lead towards the answer, never decide that it is reached. `copies` keeps the blocks' weights, by index, for
+        the next call.
         """
         part = Inverse.__new__(Inverse)
         part.__dict__ |= self.__dict__
-        part.block = copy.deepcopy(self.block).to(torch.bfloat16)
+        if self.block.index not in copies:
+            copies[self.block.index] = copy.deepcopy(self.block).to(torch.bfloat16)
+        part.block = copies[self.block.index]
         part._offset = self._offset.to(torch.bfloat16)
         part._query_scale = part._query_scales(part.n)
         return part

@@ -4,7 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -17,8 +17,9 @@ from intaglio.flow.inverse import Inverse, limits, step
 from intaglio.flow.plan import Choice
 from intaglio.flow.protocol import BlockReport
 from intaglio.flow.sweeps import coarse_sweeps
+from intaglio.models.tarflow import MetaBlock
 
-LEVELS = (3.0, 1.0, 0.3, 0.1)
+LEVELS = (3.0, 1.7, 1.0, 0.5, 0.2)
 """Errors that are tried, as shares of what a block may have."""
 WINDOWS = (4, 8, 16, 32, 64, 128)
 COARSE = (0, 1, 2, 3, 4)
@@ -27,6 +28,8 @@ BEST = 2
 """Choices of sweeps that are measured for each error, those that should take least."""
 SETTLED = 1e-6
 """An error below which more sweeps tell nothing."""
+WIDE = 16
+"""A window before which a coarse sweep is tried."""
 REPEATS = 2
 """Least timings of a choice."""
 Start = Literal["output", "fitted"]
@@ -46,6 +49,8 @@ class Measured:
     guess: LocalGuess
     growth: float
     """Largest change of the pictures over largest change of u."""
+    copies: dict[int, MetaBlock] = field(default_factory=dict)
+    """In bfloat16, once needed."""
 
     def batches(self) -> Iterator[tuple[Inverse, Tensor, Tensor]]:
         """The block, its output and its input, batch by batch."""
@@ -65,15 +70,15 @@ def _promising(found: Measured, allowed: float, sequential_s: float) -> Iterator
     last = found.inverse.tokens - 1
     sweep_s, coarse_s = _pass_seconds(found, found.inverse, last), math.inf
     if found.inverse.block.dtype != torch.bfloat16:
-        coarse_s = _pass_seconds(found, found.inverse.coarse(), last)
+        coarse_s = _pass_seconds(found, found.inverse.coarse(found.copies), last)
     errors = [level * allowed for level in LEVELS]
     yield from _sweeps(found, errors, sequential_s, sweep_s, coarse_s)
     for window in (window for window in WINDOWS if window < last):
         pass_s = _pass_seconds(found, found.inverse, window)
-        for coarse in (0, 1):
+        for coarse in (0, 1) if window >= WIDE else (0,):
             # Half of each window kept is about the best that was seen.
             if (coarse * coarse_s if coarse else 0) + 2 * last / window * pass_s < sequential_s:
-                yield from (Choice("frontier", error, window, coarse, "fitted") for error in errors[:3])
+                yield from (Choice("frontier", error, window, coarse, "fitted") for error in errors[::2])
 
 
 def _sweeps(
@@ -104,7 +109,7 @@ def curve(found: Measured, start: Start, coarse: int, cap: int) -> tuple[Float[T
     block = inverse.block
     u = block.permuted(found.guess(block.permuted(v))) if start == "fitted" else v.clone()
     u[:, :1] = v[:, :1]
-    coarse_sweeps(inverse, v, u, coarse, BlockReport(0, "jacobi"), lambda u, final: None)
+    coarse_sweeps(inverse, v, u, coarse, BlockReport(0, "jacobi"), lambda u, final: None, found.copies)
     limit, changes, errors = limits(v), [], []
     for count in range(1, cap + 1):
         fresh, held = step(v[:, 1:], inverse.parameters(u[:, :-1]), count, limit, inverse.effort)
@@ -141,7 +146,7 @@ def _measured(found: Measured, choice: Choice) -> Choice:
     for inverse, v, u in batches * math.ceil(REPEATS / len(batches)):
         report = BlockReport(0, choice.method)
         began = _now(v)
-        answer = carry_out(choice, found.guess, inverse, v, report, lambda u, final: None)
+        answer = carry_out(choice, found.guess, inverse, v, report, lambda u, final: None, found.copies)
         times.append(_now(v) - began)
         errors.append(float((answer - u).abs().max()))
     return replace(choice, seconds=statistics.median(times), error=max(errors))

@@ -7,7 +7,7 @@ from torch import Tensor
 from intaglio.flow.inverse import Inverse, limits, step
 from intaglio.flow.protocol import BlockReport, Guess, Seen
 from intaglio.flow.stopping import Stopping
-from intaglio.models.tarflow import Past
+from intaglio.models.tarflow import MetaBlock, Past
 
 
 def guessed(v: Float[Tensor, "n t c"], guess: Guess) -> Float[Tensor, "n t c"]:
@@ -18,12 +18,13 @@ def guessed(v: Float[Tensor, "n t c"], guess: Guess) -> Float[Tensor, "n t c"]:
 
 
 def coarse_sweeps(
-    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], count: int, report: BlockReport, seen: Seen
-) -> None:
+    inverse: Inverse, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], count: int, report: BlockReport,
+    seen: Seen, copies: dict[int, MetaBlock] | None = None,
+) -> None:  # fmt: skip
     """Sweep all patches of `u`, in place, `count` times in bfloat16, which brings a guess closer and proves nothing."""
     if not count or inverse.block.dtype == torch.bfloat16:
         return
-    part, limit = inverse.coarse(), limits(v)
+    part, limit = inverse.coarse({} if copies is None else copies), limits(v)
     for _ in range(count):
         fresh, _ = step(v[:, 1:], part.parameters(u[:, :-1]), 0, limit, inverse.effort)
         report.changes.append(float((fresh - u[:, 1:]).abs().max()))

@@ -1,0 +1,227 @@
+"""One cell of the flow bench: all decoders on the same latents at one batch and one guidance, timed by turns."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from intaglio.flow.auto import UNPLANNED, Planned
+from intaglio.flow.calibration import MARGIN, calibrate
+from intaglio.flow.decoding import decode_batch
+from intaglio.flow.frontier import Frontier
+from intaglio.flow.gs_jacobi import GSJacobi
+from intaglio.flow.guidance import Guidance
+from intaglio.flow.inverse import inverses
+from intaglio.flow.jacobi import Jacobi
+from intaglio.flow.plan import DecoderPlan
+from intaglio.flow.protocol import BlockReport, Decoder
+from intaglio.flow.ranking import ranked
+from intaglio.flow.reference_sequential import ReferenceSequential
+from intaglio.flow.sampling import noise_of
+from intaglio.flow.sejd import SelectiveJacobi
+from intaglio.flow.sequential import Sequential
+from intaglio.flow.tiers import TIERS, TierName, differences
+from intaglio.models.tarflow import TarFlow
+
+TierOrPaper = Literal["exact", "near", "paper"]
+TAUS = (0.5, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+PAPER_TAU = 0.5
+SEGMENTS, OTHER_SWEEPS = (4, 8, 16), (2, 3, 4, 5, 6, 8, 10, 14, 20)
+PAPER_SEGMENTS, PAPER_OTHERS = 8, 10
+"""Of GS-Jacobi, as published: the hardest block in eight segments, each swept to its end, ten sweeps elsewhere."""
+RANKED = 256
+"""Pictures that GS-Jacobi's hardest block is found on."""
+TUNED_ON, MEASURED_ON = 10_000_000, 0
+"""Where the seeds of the latents begin that settings are chosen on, and that everything is measured on."""
+FLOOR = "floor"
+DIRECTIONS = 128
+"""Of the sliced Wasserstein distance."""
+
+
+class Cell:
+    """One batch and one guidance: the decoders, and what was measured of them."""
+
+    def __init__(self, model: TarFlow, batch: int, guidance: Guidance, tiers: Sequence[TierOrPaper], seed: int):
+        self._model, self._batch, self._guidance, self._tiers = model, batch, guidance, tiers
+        self._labels = _labels(model, batch)
+        self._noise = self._latents(MEASURED_ON + seed)
+        self._tuning = self._latents(TUNED_ON + seed)
+        self._seed = seed
+
+    def measured(self, repeats: int) -> dict[str, Any]:
+        """Times, ratios, errors and certificates by decoder, and the numeric floor of the attention kernels."""
+        decoders, plans = self._decoders()
+        calls: dict[str, Callable[[], Any]] = {
+            name: lambda decoder=decoder: self._decoded(decoder, self._noise) for name, decoder in decoders.items()
+        }
+        times = _by_turns({**calls, FLOOR: self._floor}, repeats, self._model)
+        exact, _ = self._decoded(Sequential(), self._noise)
+        with sdpa_kernel(SDPBackend.MATH):
+            other, _ = self._decoded(Sequential(), self._noise)
+        plain, floor = statistics.median(times["sequential"]), statistics.median(times[FLOOR])
+        found = {name: self._figures(decoder, times[name], plain, floor, exact) for name, decoder in decoders.items()}
+        return {
+            "batch": self._batch, "guidance": self._guidance.scale, "decoders": found,
+            "floor_seconds": floor, "numeric_floor": differences(other, exact)[0],
+            "plans": {tier: str(plan) for tier, plan in plans.items()}, "proxy": self._proxy(decoders, exact),
+        }  # fmt: skip
+
+    def _figures(
+        self, decoder: Decoder, times: Sequence[float], plain: float, floor: float, exact: Tensor
+    ) -> dict[str, Any]:
+        patches, blocks = self._decoded(replace(decoder, certify=True), self._noise)
+        largest, mean = differences(patches, exact)
+        seconds = statistics.median(times)
+        residuals = [block.residual for block in blocks if block.residual is not None]
+        low, high = min(times), max(times)
+        return {
+            "seconds": seconds, "fastest": low, "slowest": high, "speedup": plain / seconds,
+            "ratio_to_floor": seconds / floor, "largest": largest, "mean": mean,
+            "forwards": sum(block.token_passes for block in blocks) / (self._batch * self._tokens * len(blocks)),
+            "residual": max(residuals, default=0.0), "round_trip": self._round_trip(patches),
+            "settings": _settings(decoder),
+            "blocks": [
+                {"block": block.block, "method": block.method, "passes": block.passes,
+                 "token_passes": block.token_passes, "seconds": block.seconds, "fallbacks": block.fallbacks}
+                for block in blocks
+            ],
+        }  # fmt: skip
+
+    def _decoders(self) -> tuple[dict[str, Decoder], dict[str, DecoderPlan]]:
+        """All of them, those with settings at the largest that keep to each tier on the latents for that."""
+        found: dict[str, Decoder] = {"sequential": Sequential(), "reference-sequential": ReferenceSequential()}
+        plans: dict[str, DecoderPlan] = {}
+        exact, _ = self._decoded(Sequential(), self._tuning)
+        for tier in self._tiers:
+            if tier == "paper":
+                found |= {
+                    "jacobi paper": Jacobi(tau=PAPER_TAU, guess="zeros"), "sejd paper": SelectiveJacobi(tau=PAPER_TAU),
+                    "gs-jacobi paper": self._gs(PAPER_SEGMENTS, PAPER_OTHERS),
+                }  # fmt: skip
+                continue
+            plans[tier] = calibrate(
+                self._model, batch=self._batch, tier=tier, guidance=self._guidance, seed=TUNED_ON + self._seed
+            )
+            peers = {
+                "jacobi": [Jacobi(tau=tau) for tau in TAUS], "sejd": [SelectiveJacobi(tau=tau) for tau in TAUS],
+                "gs-jacobi": [self._gs(count, most) for most in OTHER_SWEEPS for count in SEGMENTS],
+            }  # fmt: skip
+            for name, ladder in peers.items():
+                if (chosen := self._fastest(ladder, tier, exact)) is not None:
+                    found[f"{name} {tier}"] = chosen
+            found[f"frontier {tier}"] = Frontier(tolerance=UNPLANNED[tier])
+            found[f"auto {tier}"] = Planned(plan=plans[tier])
+        return found, plans
+
+    def _fastest(self, ladder: Sequence[Decoder], tier: TierName, exact: Tensor) -> Decoder | None:
+        """The fastest that keeps to the tier, with the margin that plans are held to; None where none does."""
+        kept, allowed = [], replace(TIERS[tier], largest=MARGIN * TIERS[tier].largest)
+        for decoder in ladder:
+            began = time.perf_counter()
+            patches, _ = self._decoded(decoder, self._tuning)
+            seconds = time.perf_counter() - began
+            if allowed.holds(patches, exact):
+                kept.append((seconds, decoder))
+                if not isinstance(decoder, GSJacobi):
+                    break  # a tighter one is only slower
+        return min(kept, key=lambda of: of[0])[1] if kept else None
+
+    def _gs(self, segments: int, others: int) -> GSJacobi:
+        return GSJacobi(
+            hard_blocks=(self._hardest,), segments=(segments,), sweeps=(self._tokens,), other_sweeps=others, stale=True
+        )
+
+    @cached_property
+    def _hardest(self) -> int:
+        """By GS-Jacobi's own metric, on the model's own pictures."""
+        pictures = self._model.pictures(_through(self._model, self._tuning, self._labels, self._guidance))
+        return ranked(self._model, pictures[:RANKED], None)[0].block
+
+    @property
+    def _tokens(self) -> int:
+        return self._model.config.tokens
+
+    def _latents(self, first: int) -> Tensor:
+        return noise_of(self._model, range(first, first + self._batch)).to(
+            self._model.device, self._model.working_dtype
+        )
+
+    def _decoded(self, decoder: Decoder, noise: Tensor) -> tuple[Tensor, list[BlockReport]]:
+        hidden, blocks = decode_batch(decoder, self._model, noise, self._labels, self._guidance)
+        return hidden[-1], blocks
+
+    def _floor(self) -> None:
+        """One pass of every block over all patches: the least that any verified answer takes."""
+        with torch.inference_mode():
+            for block, inverse in inverses(self._model, self._batch, self._labels, self._guidance):
+                inverse.parameters(block.permuted(self._noise))
+
+    def _round_trip(self, patches: Tensor) -> float | None:
+        """Max |f(x) - z|; None for guided pictures, of which it says nothing."""
+        if self._guidance.acts(self._model.config.num_classes):
+            return None
+        with torch.inference_mode():
+            again = self._model(self._model.pictures(patches), self._labels).latents
+        return differences(again, self._noise)[0]
+
+    def _proxy(self, decoders: Mapping[str, Decoder], exact: Tensor) -> dict[str, float]:
+        """Sliced Wasserstein distances on pixels, a proxy for any of distributions: to other seeds' pictures, and to
+        those of the same seeds decoded otherwise.
+        """
+        found = {"other seeds": sliced(exact, self._decoded(Sequential(), self._tuning)[0])}
+        for name in ("auto near", "sejd near", "sejd paper"):
+            if name in decoders:
+                found[name] = sliced(exact, self._decoded(decoders[name], self._noise)[0])
+        return found
+
+
+def sliced(one: Tensor, two: Tensor) -> float:
+    """Mean over directions of the root mean square between two sets' sorted projections; sets of one size."""
+    source = torch.Generator().manual_seed(0)
+    flat = [patches.flatten(1).double().cpu() for patches in (one, two)]
+    directions = torch.randn(flat[0].shape[1], DIRECTIONS, generator=source, dtype=torch.float64)
+    directions /= directions.norm(dim=0)
+    ours, theirs = ((part @ directions).sort(0).values for part in flat)
+    return float((ours - theirs).square().mean(0).sqrt().mean())
+
+
+def _labels(model: TarFlow, batch: int) -> Tensor | None:
+    classes = model.config.num_classes
+    return (torch.arange(batch) % classes).to(model.device) if classes else None
+
+
+def _through(model: TarFlow, noise: Tensor, labels: Tensor | None, guidance: Guidance) -> Tensor:
+    return decode_batch(Sequential(), model, noise, labels, guidance)[0][-1]
+
+
+def _settings(decoder: Decoder) -> dict[str, Any]:
+    if isinstance(decoder, Planned):
+        return {"plan": "measured"}
+    return {key: value for key, value in asdict(decoder).items() if key not in ("batch", "certify")}
+
+
+def _by_turns(calls: Mapping[str, Callable[[], Any]], repeats: int, model: TarFlow) -> dict[str, list[float]]:
+    """Every call in turn, as often as asked, the order turned by one each time; a first round is not counted."""
+    names = list(calls)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(repeats + 1):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            _wait(model)
+            began = time.perf_counter()
+            calls[name]()
+            _wait(model)
+            if turn:
+                times[name].append(time.perf_counter() - began)
+    return times
+
+
+def _wait(model: TarFlow) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
