@@ -21,8 +21,13 @@ def pages() -> dict[str, str]:
     found = {"README.md": contents()}
     for verb, entry in VERBS.items():
         for name, method in entry.methods.items():
-            found[f"{verb}-{name}.md"] = page(verb, name, method)
+            found[file_of(verb, name)] = page(verb, name, method)
     return found
+
+
+def file_of(verb: str, name: str) -> str:
+    """The page's file name."""
+    return f"{verb} {name}.md".replace(" ", "-")
 
 
 def contents() -> str:
@@ -31,7 +36,9 @@ def contents() -> str:
     for verb, entry in VERBS.items():
         if entry.methods:
             lines += [f"**`intaglio {verb}`**: {entry.summary}.", ""]
-            lines += [f"- [`{name}`]({verb}-{name}.md): {method.summary}" for name, method in entry.methods.items()]
+            lines += [
+                f"- [`{name}`]({file_of(verb, name)}): {method.summary}" for name, method in entry.methods.items()
+            ]
             lines += [""]
     return "\n".join(lines)
 

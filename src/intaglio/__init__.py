@@ -19,17 +19,41 @@ if TYPE_CHECKING:
     from intaglio.extract.finextract import FineXtract as FineXtract
     from intaglio.extract.model_guidance import ModelGuidance as ModelGuidance
     from intaglio.extract.protocol import Extraction as Extraction
+    from intaglio.flow.auto import AutoDecoder as AutoDecoder
+    from intaglio.flow.frontier import FrontierDecoder as FrontierDecoder
+    from intaglio.flow.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
+    from intaglio.flow.jacobi import JacobiDecoder as JacobiDecoder
+    from intaglio.flow.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
+    from intaglio.flow.sampling import sample_flow as sample_flow
+    from intaglio.flow.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
+    from intaglio.flow.sequential import SequentialDecoder as SequentialDecoder
+    from intaglio.flow.settings import FlowTraining as FlowTraining
+    from intaglio.flow.training import train_flow as train_flow
     from intaglio.images import ImageSet as ImageSet
     from intaglio.models.diffusion import LatentDiffusion as LatentDiffusion
+    from intaglio.models.flows import open_flow as open_flow
     from intaglio.models.loading import load_model as load_model
     from intaglio.models.lora import LoRA as LoRA
     from intaglio.models.sampling import sample as sample
+    from intaglio.models.tarflow import TarFlow as TarFlow
     from intaglio.report import write_report as write_report
     from intaglio.runs.run import Run as Run
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AutoDecoder": "intaglio.flow.auto",
+    "FrontierDecoder": "intaglio.flow.frontier",
+    "JacobiDecoder": "intaglio.flow.jacobi",
+    "SelectiveJacobiDecoder": "intaglio.flow.sejd",
+    "GSJacobiDecoder": "intaglio.flow.gs_jacobi",
+    "SequentialDecoder": "intaglio.flow.sequential",
+    "ReferenceSequentialDecoder": "intaglio.flow.reference_sequential",
+    "sample_flow": "intaglio.flow.sampling",
+    "train_flow": "intaglio.flow.training",
+    "FlowTraining": "intaglio.flow.settings",
+    "open_flow": "intaglio.models.flows",
+    "TarFlow": "intaglio.models.tarflow",
     "BadInput": "intaglio.errors",
     "CGIDM": "intaglio.audit.cgi_dm",
     "PIA": "intaglio.audit.pia",

@@ -66,14 +66,17 @@ VERBS: dict[str, Verb] = {
         "intaglio.commands.flow_sample:FlowSample",
         "draw pictures from a flow, by the decoder that is fastest here",
         {
-            "auto": Method("intaglio.flow.auto:Auto", "each block by what was measured to be fastest here"),
-            "frontier": Method("intaglio.flow.frontier:Frontier", "windows that move on past what has settled"),
-            "jacobi": Method("intaglio.flow.jacobi:Jacobi", "every block by fixed-point sweeps"),
-            "sejd": Method("intaglio.flow.sejd:SelectiveJacobi", "one block patch by patch, the others by sweeps"),
-            "gs-jacobi": Method("intaglio.flow.gs_jacobi:GSJacobi", "hard blocks in segments, each by sweeps"),
-            "sequential": Method("intaglio.flow.sequential:Sequential", "patch by patch; the honest baseline"),
+            "auto": Method("intaglio.flow.auto:AutoDecoder", "each block by what was measured to be fastest here"),
+            "frontier": Method("intaglio.flow.frontier:FrontierDecoder", "windows that move on past what has settled"),
+            "jacobi": Method("intaglio.flow.jacobi:JacobiDecoder", "every block by fixed-point sweeps"),
+            "sejd": Method(
+                "intaglio.flow.sejd:SelectiveJacobiDecoder", "one block patch by patch, the others by sweeps"
+            ),
+            "gs-jacobi": Method("intaglio.flow.gs_jacobi:GSJacobiDecoder", "hard blocks in segments, each by sweeps"),
+            "sequential": Method("intaglio.flow.sequential:SequentialDecoder", "patch by patch; the honest baseline"),
             "reference-sequential": Method(
-                "intaglio.flow.reference_sequential:ReferenceSequential", "patch by patch as published; a baseline"
+                "intaglio.flow.reference_sequential:ReferenceSequentialDecoder",
+                "patch by patch as published; a baseline",
             ),
         },
         default="auto",

@@ -112,7 +112,7 @@ def test_every_setting_is_read_by_more_than_its_check(method):
     room = (ROOT / "src" / Path(*module.split("."))).parent
     read = {
         node.attr
-        for path in room.glob("*.py")
+        for path in [*room.glob("*.py"), *(ROOT / "src/intaglio/learning").glob("*.py")]
         for function in ast.walk(TREES[path])
         if isinstance(function, FUNCTION) and function.name != "__post_init__"
         for node in ast.walk(function)

@@ -2,15 +2,15 @@
 
 import torch
 
-from intaglio.flow.auto import Planned
-from intaglio.flow.frontier import Frontier
-from intaglio.flow.gs_jacobi import GSJacobi
-from intaglio.flow.jacobi import Jacobi
+from intaglio.flow.auto import PlannedDecoder as Planned
+from intaglio.flow.frontier import FrontierDecoder as Frontier
+from intaglio.flow.gs_jacobi import GSJacobiDecoder as GSJacobi
+from intaglio.flow.jacobi import JacobiDecoder as Jacobi
 from intaglio.flow.plan import Choice, DecoderPlan
 from intaglio.flow.protocol import Decoder
-from intaglio.flow.reference_sequential import ReferenceSequential
-from intaglio.flow.sejd import SelectiveJacobi
-from intaglio.flow.sequential import Sequential
+from intaglio.flow.reference_sequential import ReferenceSequentialDecoder as ReferenceSequential
+from intaglio.flow.sejd import SelectiveJacobiDecoder as SelectiveJacobi
+from intaglio.flow.sequential import SequentialDecoder as Sequential
 from intaglio.models.tarflow import TarFlow
 from tiny import flow
 

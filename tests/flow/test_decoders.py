@@ -5,15 +5,15 @@ import torch
 from flow_scenes import exact_decoders, inverted_by_hand, latents, unit
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.flow.frontier import Frontier
-from intaglio.flow.gs_jacobi import GSJacobi
+from intaglio.flow.frontier import FrontierDecoder as Frontier
+from intaglio.flow.gs_jacobi import GSJacobiDecoder as GSJacobi
 from intaglio.flow.guidance import Guidance
 from intaglio.flow.inverse import Inverse, limits, step
-from intaglio.flow.jacobi import Jacobi
+from intaglio.flow.jacobi import JacobiDecoder as Jacobi
 from intaglio.flow.protocol import BlockReport
 from intaglio.flow.sampling import noise_of, sample_flow
-from intaglio.flow.sejd import SelectiveJacobi
-from intaglio.flow.sequential import Sequential
+from intaglio.flow.sejd import SelectiveJacobiDecoder as SelectiveJacobi
+from intaglio.flow.sequential import SequentialDecoder as Sequential
 from intaglio.flow.stopping import Stopping
 from intaglio.flow.sweeps import sweep
 
@@ -298,7 +298,13 @@ def test_watchers_see_every_pass_in_the_pictures_own_order():
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_pictures_and_a_single_patch_are_no_special_cases(count):
     model = unit(size=(4, 4), patch=4)
-    for decoder in (Sequential(), Jacobi(), Frontier(), SelectiveJacobi(), GSJacobi()):
+    for decoder in (
+        Sequential(),
+        Jacobi(),
+        Frontier(),
+        SelectiveJacobi(),
+        GSJacobi(),
+    ):
         found = decoder(model, latents(model, count), denoise=False)
         assert found.patches.shape == (count, 1, 48)
         assert torch.equal(found.patches, latents(model, count))

@@ -10,7 +10,7 @@ from flow_scenes import inverted_by_hand, latents, unit
 from safetensors.torch import load_file, save_file
 
 from intaglio.errors import BadInput
-from intaglio.flow.sequential import Sequential
+from intaglio.flow.sequential import SequentialDecoder as Sequential
 from intaglio.models.tarflow import TarFlow, denoised
 from intaglio.models.tarflow_config import TarFlowConfig
 from intaglio.models.tarflow_files import fingerprint, from_published, load_flow, save_flow

@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from intaglio.flow.auto import UNPLANNED, Planned
+from intaglio.flow.auto import UNPLANNED, PlannedDecoder
 from intaglio.flow.calibration import MARGIN, calibrate
 from intaglio.flow.decoding import decode_batch
-from intaglio.flow.frontier import Frontier
-from intaglio.flow.gs_jacobi import GSJacobi
+from intaglio.flow.frontier import FrontierDecoder
+from intaglio.flow.gs_jacobi import GSJacobiDecoder
 from intaglio.flow.guidance import Guidance
 from intaglio.flow.inverse import inverses
-from intaglio.flow.jacobi import Jacobi
+from intaglio.flow.jacobi import JacobiDecoder
 from intaglio.flow.plan import DecoderPlan
 from intaglio.flow.protocol import BlockReport, Decoder
 from intaglio.flow.ranking import ranked
-from intaglio.flow.reference_sequential import ReferenceSequential
+from intaglio.flow.reference_sequential import ReferenceSequentialDecoder
 from intaglio.flow.sampling import noise_of
-from intaglio.flow.sejd import SelectiveJacobi
-from intaglio.flow.sequential import Sequential
+from intaglio.flow.sejd import SelectiveJacobiDecoder
+from intaglio.flow.sequential import SequentialDecoder
 from intaglio.flow.tiers import TIERS, TierName, differences
 from intaglio.models.tarflow import TarFlow
 
@@ -61,9 +61,9 @@ class Cell:
             name: lambda decoder=decoder: self._decoded(decoder, self._noise) for name, decoder in decoders.items()
         }
         times = _by_turns({**calls, FLOOR: self._floor}, repeats, self._model)
-        exact, _ = self._decoded(Sequential(), self._noise)
+        exact, _ = self._decoded(SequentialDecoder(), self._noise)
         with sdpa_kernel(SDPBackend.MATH):
-            other, _ = self._decoded(Sequential(), self._noise)
+            other, _ = self._decoded(SequentialDecoder(), self._noise)
         plain, floor = statistics.median(times["sequential"]), statistics.median(times[FLOOR])
         found = {name: self._figures(decoder, times[name], plain, floor, exact) for name, decoder in decoders.items()}
         return {
@@ -95,13 +95,17 @@ class Cell:
 
     def _decoders(self) -> tuple[dict[str, Decoder], dict[str, DecoderPlan]]:
         """All of them, those with settings at the largest that keep to each tier on the latents for that."""
-        found: dict[str, Decoder] = {"sequential": Sequential(), "reference-sequential": ReferenceSequential()}
+        found: dict[str, Decoder] = {
+            "sequential": SequentialDecoder(),
+            "reference-sequential": ReferenceSequentialDecoder(),
+        }
         plans: dict[str, DecoderPlan] = {}
-        exact, _ = self._decoded(Sequential(), self._tuning)
+        exact, _ = self._decoded(SequentialDecoder(), self._tuning)
         for tier in self._tiers:
             if tier == "paper":
                 found |= {
-                    "jacobi paper": Jacobi(tau=PAPER_TAU, guess="zeros"), "sejd paper": SelectiveJacobi(tau=PAPER_TAU),
+                    "jacobi paper": JacobiDecoder(tau=PAPER_TAU, guess="zeros"),
+                    "sejd paper": SelectiveJacobiDecoder(tau=PAPER_TAU),
                     "gs-jacobi paper": self._gs(PAPER_SEGMENTS, PAPER_OTHERS),
                 }  # fmt: skip
                 continue
@@ -109,14 +113,15 @@ class Cell:
                 self._model, batch=self._batch, tier=tier, guidance=self._guidance, seed=TUNED_ON + self._seed
             )
             peers = {
-                "jacobi": [Jacobi(tau=tau) for tau in TAUS], "sejd": [SelectiveJacobi(tau=tau) for tau in TAUS],
+                "jacobi": [JacobiDecoder(tau=tau) for tau in TAUS],
+                "sejd": [SelectiveJacobiDecoder(tau=tau) for tau in TAUS],
                 "gs-jacobi": [self._gs(count, most) for most in OTHER_SWEEPS for count in SEGMENTS],
             }  # fmt: skip
             for name, ladder in peers.items():
                 if (chosen := self._fastest(ladder, tier, exact)) is not None:
                     found[f"{name} {tier}"] = chosen
-            found[f"frontier {tier}"] = Frontier(tolerance=UNPLANNED[tier])
-            found[f"auto {tier}"] = Planned(plan=plans[tier])
+            found[f"frontier {tier}"] = FrontierDecoder(tolerance=UNPLANNED[tier])
+            found[f"auto {tier}"] = PlannedDecoder(plan=plans[tier])
         return found, plans
 
     def _fastest(self, ladder: Sequence[Decoder], tier: TierName, exact: Tensor) -> Decoder | None:
@@ -128,12 +133,12 @@ class Cell:
             seconds = time.perf_counter() - began
             if allowed.holds(patches, exact):
                 kept.append((seconds, decoder))
-                if not isinstance(decoder, GSJacobi):
+                if not isinstance(decoder, GSJacobiDecoder):
                     break  # a tighter one is only slower
         return min(kept, key=lambda of: of[0])[1] if kept else None
 
-    def _gs(self, segments: int, others: int) -> GSJacobi:
-        return GSJacobi(
+    def _gs(self, segments: int, others: int) -> GSJacobiDecoder:
+        return GSJacobiDecoder(
             hard_blocks=(self._hardest,), segments=(segments,), sweeps=(self._tokens,), other_sweeps=others, stale=True
         )
 
@@ -174,7 +179,7 @@ class Cell:
         """Sliced Wasserstein distances on pixels, a proxy for any of distributions: to other seeds' pictures, and to
         those of the same seeds decoded otherwise.
         """
-        found = {"other seeds": sliced(exact, self._decoded(Sequential(), self._tuning)[0])}
+        found = {"other seeds": sliced(exact, self._decoded(SequentialDecoder(), self._tuning)[0])}
         for name in ("auto near", "sejd near", "sejd paper"):
             if name in decoders:
                 found[name] = sliced(exact, self._decoded(decoders[name], self._noise)[0])
@@ -197,11 +202,11 @@ def _labels(model: TarFlow, batch: int) -> Tensor | None:
 
 
 def _through(model: TarFlow, noise: Tensor, labels: Tensor | None, guidance: Guidance) -> Tensor:
-    return decode_batch(Sequential(), model, noise, labels, guidance)[0][-1]
+    return decode_batch(SequentialDecoder(), model, noise, labels, guidance)[0][-1]
 
 
 def _settings(decoder: Decoder) -> dict[str, Any]:
-    if isinstance(decoder, Planned):
+    if isinstance(decoder, PlannedDecoder):
         return {"plan": "measured"}
     return {key: value for key, value in asdict(decoder).items() if key not in ("batch", "certify")}
 

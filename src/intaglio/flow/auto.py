@@ -8,7 +8,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.flow.frontier import Frontier
+from intaglio.flow.frontier import FrontierDecoder
 from intaglio.flow.guidance import Guidance
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.plan import Choice, DecoderPlan, key_of
@@ -24,7 +24,7 @@ UNPLANNED: dict[str, float] = {"exact": 1e-4, "near": 3e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auto(Decoder):
+class AutoDecoder(Decoder):
     """Automatic decoding: each block [n, T, C] patch by patch, by sweeps, or by a frontier, as a measured plan says.
 
     Which of them is fastest is a matter of the block, the device and the batch: on a GPU sweeps cost little more than
@@ -53,16 +53,16 @@ class Auto(Decoder):
         """With its plan; the frontier where there is none."""
         found = DecoderPlan.find(self.plans, key_of(model, self.batch, guidance, self.tier))
         if found is not None:
-            return Planned(batch=self.batch, certify=self.certify, plan=found)
+            return PlannedDecoder(batch=self.batch, certify=self.certify, plan=found)
         warn(
             f"no plan was measured for this model, machine and batches of {self.batch}, so the frontier decodes; "
             "measure one with: intaglio flow calibrate"
         )
-        return Frontier(batch=self.batch, certify=self.certify, tolerance=UNPLANNED[self.tier])
+        return FrontierDecoder(batch=self.batch, certify=self.certify, tolerance=UNPLANNED[self.tier])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned(Decoder):
+class PlannedDecoder(Decoder):
     """Decoding by a plan that is at hand."""
 
     name: ClassVar[str] = "auto"
@@ -97,7 +97,7 @@ def carry_out(
         u = guessed(v, "zeros" if choice.guess == "zeros" else "output")
     coarse_sweeps(inverse, v, u, choice.coarse_sweeps, report, watch, copies)
     if choice.method == "frontier":
-        method = Frontier(tolerance=choice.tolerance, window=choice.window)
+        method = FrontierDecoder(tolerance=choice.tolerance, window=choice.window)
         method.refine(inverse, v, u, report, watch)
         return u
     stopping, cap = Stopping.of("change", choice.tolerance, v), min(choice.cap, inverse.tokens - 1)

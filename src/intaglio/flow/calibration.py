@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from intaglio.errors import BadInput
-from intaglio.flow.auto import Planned, carry_out
+from intaglio.flow.auto import PlannedDecoder, carry_out
 from intaglio.flow.dealing import dealt
 from intaglio.flow.decoding import decode_batch
 from intaglio.flow.guess import LocalGuess
@@ -19,7 +19,7 @@ from intaglio.flow.inverse import Inverse, inverses
 from intaglio.flow.measuring import SEQUENTIAL, Measured, growth, options
 from intaglio.flow.plan import Choice, DecoderPlan, key_of
 from intaglio.flow.protocol import BlockReport
-from intaglio.flow.sequential import Sequential
+from intaglio.flow.sequential import SequentialDecoder
 from intaglio.flow.tiers import TIERS, TierName, differences
 from intaglio.learning.draws import generator
 from intaglio.models.tarflow import MetaBlock, TarFlow
@@ -83,7 +83,7 @@ def _drawn(model: TarFlow, batch: int, seed: int, what: str, part: int) -> Drawn
 
 def _sequential(model: TarFlow, drawn: Sequence[Drawn], guidance: Guidance) -> list[Tensor]:
     """h_K to h_0 of all batches joined."""
-    parts = [decode_batch(Sequential(), model, noise, labels, guidance)[0] for noise, labels in drawn]
+    parts = [decode_batch(SequentialDecoder(), model, noise, labels, guidance)[0] for noise, labels in drawn]
     return [torch.cat(states) for states in zip(*parts, strict=True)]
 
 
@@ -163,5 +163,5 @@ def _seconds(model: TarFlow, plan: DecoderPlan, drawn: Drawn, guidance: Guidance
 
 
 def _decoded(model: TarFlow, plan: DecoderPlan, drawn: Sequence[Drawn], guidance: Guidance) -> Tensor:
-    decoder = Planned(plan=plan)
+    decoder = PlannedDecoder(plan=plan)
     return torch.cat([decode_batch(decoder, model, noise, labels, guidance)[0][-1] for noise, labels in drawn])

@@ -18,7 +18,7 @@ WIDER, NARROWER = 2, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frontier(Decoder):
+class FrontierDecoder(Decoder):
     """Frontier decoding: a window of patches is swept, and the longest prefix that came out as it went in is kept.
 
     With patches 0..c-1 of a block in the cache and patch c final, a pass takes patches c..c+w-1 [n, w, C] to new values

@@ -15,7 +15,7 @@ from intaglio.flow.sweeps import guessed, sweep, sweep_segment
 
 
 @dataclass(frozen=True, kw_only=True)
-class GSJacobi(Decoder):
+class GSJacobiDecoder(Decoder):
     """GS-Jacobi: hard blocks in segments, Gauss-Seidel from one to the next and Jacobi within, others by a few sweeps.
 
     The T - 1 patches that follow the first are cut into contiguous segments that differ by one patch at most; each is

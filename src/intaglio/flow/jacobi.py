@@ -13,7 +13,7 @@ from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jacobi(Decoder):
+class JacobiDecoder(Decoder):
     """Jacobi decoding: every block by sweeps u <- F(u) over all T patches at once, until they change no more.
 
     F is causal, so its Jacobian is strictly lower triangular and nilpotent: after t sweeps patches 0..t are exact, and

@@ -13,7 +13,7 @@ from intaglio.models.tarflow import LayerPast
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferenceSequential(Decoder):
+class ReferenceSequentialDecoder(Decoder):
     """Sequential decoding as in the authors' code, for comparison: the same steps as `sequential`, but each joins all
     keys and values so far [n, heads, l, head width] from a list of single patches, T^2 / 2 copies a layer.
 

@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.inverse import Inverse
-from intaglio.flow.jacobi import Jacobi
+from intaglio.flow.jacobi import JacobiDecoder
 from intaglio.flow.protocol import BlockReport, Decoder, Seen, by_index
 from intaglio.flow.sequential import one_by_one
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectiveJacobi(Decoder):
+class SelectiveJacobiDecoder(Decoder):
     """SeJD: the first decoded block patch by patch, the others by Jacobi sweeps over all T patches from zeros.
 
     What comes out of pure noise leans on its own prefix alone; later blocks refine what is there, and few sweeps are
@@ -46,4 +46,4 @@ class SelectiveJacobi(Decoder):
             one_by_one(inverse, v, u, 0, inverse.cache(), watch)
             return u
         report.method = "jacobi"
-        return Jacobi(tau=self.tau, guess="zeros").decode_block(inverse, v, place, report, watch)
+        return JacobiDecoder(tau=self.tau, guess="zeros").decode_block(inverse, v, place, report, watch)

@@ -13,7 +13,7 @@ from intaglio.models.tarflow import Past
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sequential(Decoder):
+class SequentialDecoder(Decoder):
     """Sequential decoding: T - 1 small passes a block, u_l = v_l exp(a_l) + b_l with (a_l, b_l) from u_0..u_{l-1}.
 
     Keys and values [n, heads, T, head width] of all layers are written into buffers made once, so that no step copies

@@ -6,11 +6,8 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowTraining:
-    """The settings of maximum-likelihood training of a TarFlow (arXiv 2412.06329).
-
-    Together with the pictures they determine the weights; a wrong value raises `ValueError`.
-    """
+class FlowShape:
+    """The size of a TarFlow (arXiv 2412.06329) and its formulas."""
 
     resolution: int = 32
     """Edge of the square pictures in pixels."""
@@ -30,6 +27,26 @@ class FlowTraining:
     """Keep log-scales within plus and minus this; None leaves them free."""
     scale_param: Literal["exp", "softplus"] = "exp"
     """How a log-scale becomes a scale."""
+
+    def __post_init__(self) -> None:
+        for name in ("resolution", "patch_size", "hidden_size", "blocks", "head_dim"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        _require(self.resolution % self.patch_size == 0, f"patch_size must divide {self.resolution}: {self.patch_size}")
+        _require(self.hidden_size % self.head_dim == 0, f"head_dim must divide {self.hidden_size}: {self.head_dim}")
+        _require(
+            len(self.layers) in (1, self.blocks) and min(self.layers) >= 1,
+            f"layers wants one number above 0, or one for each of {self.blocks} blocks: {self.layers}",
+        )
+        _require(self.soft_clip is None or self.soft_clip > 0, f"soft_clip must be above 0, or None: {self.soft_clip}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowTraining(FlowShape):
+    """The settings of maximum-likelihood training of a TarFlow.
+
+    Together with the pictures they determine the weights; a wrong value raises `ValueError`.
+    """
+
     noise: float = 0.1
     """Deviation of the Gaussian noise added to pictures in [-1, 1], for samples; 0 dequantises, for likelihoods."""
     label_dropout: float = 0.1
@@ -66,15 +83,9 @@ class FlowTraining:
     """Of the first weights, the order of the pictures, their noise and the labels left out."""
 
     def __post_init__(self) -> None:
-        for name in ("resolution", "patch_size", "hidden_size", "blocks", "head_dim", "steps", "batch", "judge_every"):
+        super().__post_init__()
+        for name in ("steps", "batch", "judge_every"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
-        _require(self.resolution % self.patch_size == 0, f"patch_size must divide {self.resolution}: {self.patch_size}")
-        _require(self.hidden_size % self.head_dim == 0, f"head_dim must divide {self.hidden_size}: {self.head_dim}")
-        _require(
-            len(self.layers) in (1, self.blocks) and min(self.layers) >= 1,
-            f"layers wants one number above 0, or one for each of {self.blocks} blocks: {self.layers}",
-        )
-        _require(self.soft_clip is None or self.soft_clip > 0, f"soft_clip must be above 0, or None: {self.soft_clip}")
         _require(0 <= self.noise < 1, f"noise must lie in [0, 1), not {self.noise}")
         _require(0 <= self.label_dropout < 1, f"label_dropout must lie in [0, 1), not {self.label_dropout}")
         _require(self.minutes is None or self.minutes > 0, f"minutes must be above 0, or None: {self.minutes}")

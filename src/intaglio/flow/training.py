@@ -18,7 +18,7 @@ from intaglio.learning.draws import batch_at, dropped_at, generator
 from intaglio.learning.interrupt import held_interrupt
 from intaglio.learning.keeper import Keeper
 from intaglio.learning.learner import Learner
-from intaglio.models.tarflow import UNLABELLED, TarFlow
+from intaglio.models.tarflow import UNLABELLED, TarFlow, fresh_flow
 from intaglio.models.tarflow_config import TarFlowConfig
 from intaglio.models.tarflow_files import save_flow
 from intaglio.runs.run import Run
@@ -67,7 +67,7 @@ def train_flow(
     Logs `train` (loss, rate, gradient norm) every step and `held-out` (loss, and the mean square of every block's
     output, which drifts towards 1 in a healthy model). Raises `IntaglioError` where the loss is no longer finite.
     """
-    model = _fresh(config_of(settings, data), settings.seed).to(device)
+    model = fresh_flow(config_of(settings, data), torch.Generator().manual_seed(settings.seed)).to(device)
     kept, aside = data.split(settings.held_out, settings.seed)
     batches = Batches(data, kept, settings, device)
     settings = _with_horizon(model, batches, settings, run)
@@ -161,13 +161,6 @@ def _precision(model: TarFlow, settings: FlowTraining) -> Iterator[None]:
     else:
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             yield
-
-
-def _fresh(config: TarFlowConfig, seed: int) -> TarFlow:
-    """First weights that depend on the seed alone, with the caller's random state left as it is."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return TarFlow(config)
 
 
 def _with_horizon(model: TarFlow, batches: Batches, settings: FlowTraining, run: Run) -> FlowTraining:

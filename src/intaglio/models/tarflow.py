@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -207,9 +208,7 @@ class TarFlow(nn.Module):
 
     def block(self, index: int) -> MetaBlock:
         """Block `index` of 0..K-1; decoding goes from the last to the first."""
-        found = self.blocks[index]
-        assert isinstance(found, MetaBlock)
-        return found
+        return cast(MetaBlock, self.blocks[index])
 
     @property
     def device(self) -> torch.device:
@@ -278,6 +277,38 @@ class TarFlow(nn.Module):
             dimensions = leaf[0].numel()
             (gradient,) = torch.autograd.grad(-dimensions * self.nats(self(leaf, labels)).sum(), leaf)
         return gradient
+
+
+@torch.no_grad()
+def fresh_flow(config: TarFlowConfig, source: torch.Generator) -> TarFlow:
+    """A model of random weights that starts as the identity: every block's output projection is 0."""
+    with torch.device("meta"):
+        model = TarFlow(config)
+    model.to_empty(device="cpu")
+    model.variance.fill_(1.0)
+    for index in range(config.num_blocks):
+        block = model.block(index)
+        _draw(block.proj_in, source)
+        block.positions.copy_(1e-2 * torch.randn(block.positions.shape, generator=source))
+        if block.classes is not None:
+            block.classes.copy_(1e-2 * torch.randn(block.classes.shape, generator=source))
+        for layer in (cast(Layer, layer) for layer in block.layers):
+            for norm in (layer.attention_norm, layer.mlp_norm):
+                nn.init.ones_(norm.weight)
+                nn.init.zeros_(norm.bias)
+            for linear in (layer.qkv, layer.proj, layer.widen, layer.narrow):
+                _draw(linear, source)
+        _draw(block.proj_out, source)
+        nn.init.zeros_(block.proj_out.weight)
+        nn.init.zeros_(block.proj_out.bias)
+    return model
+
+
+def _draw(linear: nn.Linear, source: torch.Generator) -> None:
+    """Weights and bias uniform within one over the root of the inputs' number, as torch's layers begin."""
+    bound = 1 / math.sqrt(linear.in_features)
+    for tensor in (linear.weight, linear.bias):
+        nn.init.uniform_(tensor, -bound, bound, generator=source)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ VERBS = {
     "extract": "Extraction from a fine-tuned model",
     "finetune": "Fine-tune of a model",
     "bench": "Bench",
+    "flow": "Normalising flow",
 }
 
 

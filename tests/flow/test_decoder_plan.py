@@ -10,14 +10,15 @@ from flow_scenes import inverted_by_hand, latents, unit
 
 from intaglio.errors import BadInput
 from intaglio.flow import calibration
-from intaglio.flow.auto import Auto, Planned
+from intaglio.flow.auto import AutoDecoder as Auto
+from intaglio.flow.auto import PlannedDecoder as Planned
 from intaglio.flow.calibration import calibrate
 from intaglio.flow.dealing import dealt
 from intaglio.flow.guess import LocalGuess, neighbourhoods
 from intaglio.flow.guidance import UNGUIDED, Guidance
 from intaglio.flow.measuring import tolerance_for
 from intaglio.flow.plan import Choice, DecoderPlan, bucket, file_name, key_of
-from intaglio.flow.sequential import Sequential
+from intaglio.flow.sequential import SequentialDecoder as Sequential
 from intaglio.flow.tiers import TIERS, Tier, differences
 
 
