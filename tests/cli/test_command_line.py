@@ -42,7 +42,18 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "--help", "--version", "play", "play --help", "play toy --help", "tell --help"],
+    [
+        "",
+        "--help",
+        "--version",
+        "play",
+        "play --help",
+        "play toy --help",
+        "tell --help",
+        "game",
+        "game start --help",
+        "game end --help",
+    ],
 )
 def test_help(line, outcome, snapshot):
     code, out, err = outcome(line)

@@ -68,5 +68,9 @@ class Tell:
 
 VERBS = {
     "play": Verb("toy:Play", "play with a toy", {"toy": Method("toy:Toy", "does nothing, in so many steps")}),
+    "game start": Verb(
+        "toy:Play", "start a game", {"toy": Method("toy:Toy", "does nothing, in so many steps")}, default="toy"
+    ),
+    "game end": Verb("toy:Tell", "end a game", {}),
     "tell": Verb("toy:Tell", "tell of a toy", {}),
 }

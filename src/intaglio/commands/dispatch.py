@@ -74,6 +74,6 @@ def methods_of(name: str) -> str:
     """The table of a verb's methods."""
     verb = VERBS[name]
     rows = [(method, entry.summary) for method, entry in verb.methods.items()]
-    word = f"[METHOD]  (none: {verb.default})" if verb.default else "METHOD"
+    word, default = ("[METHOD]", f"\n\nWithout a method: {verb.default}.") if verb.default else ("METHOD", "")
     usage = f"usage: intaglio {name} {word} [flags]     intaglio {name} METHOD --help"
-    return f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{usage}\n\n{table(rows, indent='  ')}"
+    return f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{usage}\n\n{table(rows, indent='  ')}{default}"

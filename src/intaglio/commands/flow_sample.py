@@ -134,7 +134,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         label = self.label[place % len(self.label)] if self.label else None
         again = [word for word in command_line() if word]
         return {
-            "seed": seed, "label": label, "decoder": self._method_name, "settings": asdict(self.method),  # type: ignore[call-overload]
+            "seed": seed, "label": label, "decoder": self._method_name, "settings": _plain(asdict(self.method)),  # type: ignore[call-overload]
             "guidance": asdict(self.led()), "model": {"name": flow.name, "fingerprint": flow.fingerprint},
             "dtype": self.dtype, "device": self.device, "version": intaglio.__version__, "command": again,
         }  # fmt: skip

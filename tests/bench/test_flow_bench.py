@@ -1,0 +1,95 @@
+"""The flow bench end to end on a tiny flow, and its arithmetic."""
+
+import json
+
+import pytest
+import torch
+
+import tiny
+from intaglio.bench import flow as bench_module
+from intaglio.bench import flow_cell
+from intaglio.bench.flow import FlowBench, headline
+from intaglio.bench.flow_cell import sliced
+from intaglio.flow import calibration
+from intaglio.models.tarflow_files import save_flow
+
+WANTED = {
+    f"{name}{suffix}"
+    for suffix in ("", "_b1", "_b64")
+    for name in (
+        "speedup_auto_vs_sequential", "speedup_auto_vs_reference_sequential", "speedup_sejd_vs_sequential",
+        "speedup_gs_vs_sequential", "ratio_to_floor_auto", "max_abs_diff_auto", "max_abs_diff_sejd",
+    )
+}  # fmt: skip
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    for name, value in {"FITTED": 4, "JUDGED": 2, "PROVED": 2, "TURNS": 1}.items():
+        monkeypatch.setattr(calibration, name, value)
+    monkeypatch.setattr(flow_cell, "TAUS", (0.5, 1e-3, 1e-6))
+    monkeypatch.setattr(flow_cell, "SEGMENTS", (4,))
+    monkeypatch.setattr(flow_cell, "OTHER_SWEEPS", (4, 20))
+    monkeypatch.setattr(bench_module, "SUFFIX", {3: "", 1: "_b1", 2: "_b64"})
+    save_flow(tiny.flow(double=False, noise_std=0.1), tmp_path / "m")
+    return FlowBench(
+        model=str(tmp_path / "m"), runs=tmp_path / "runs", batches=(1, 2, 3), guidances=(0.0, 0.5), repeats=2
+    )
+
+
+def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
+    made, original = [], flow_cell.Cell.measured
+
+    def counted(self, repeats):
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        made.append((self._batch, self._guidance.scale))
+        return original(self, repeats)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flow_cell.Cell, "measured", counted)
+        with pytest.raises(KeyboardInterrupt):
+            bench(progress="none")
+    assert made == [(1, 0.0), (2, 0.0), (3, 0.0), (1, 0.5)]
+    monkeypatch.setattr(flow_cell.Cell, "measured", lambda self, n: made.append("more") or original(self, n))
+    figures = bench(progress="none")
+    assert made[4:] == ["more", "more"]
+    assert figures.keys() >= WANTED
+    assert json.loads(json.dumps(figures, allow_nan=False))["tokens"] == 16
+    assert len(figures["cells"]) == 6
+    cell = figures["cells"]["batch 3, guidance 0"]
+    by = cell["decoders"]
+    assert by["sequential"]["speedup"] == 1
+    assert by["sequential"]["largest"] == 0
+    for name in ("sejd exact", "auto exact", "frontier exact", "jacobi exact"):
+        assert by[name]["largest"] < 1e-3
+        assert by[name]["round_trip"] < 0.1
+    assert by["sejd near"]["largest"] <= 2 / 127.5
+    assert by["jacobi paper"]["settings"]["tau"] == 0.5
+    assert figures["cells"]["batch 3, guidance 0.5"]["decoders"]["sejd exact"]["round_trip"] is None
+    assert figures["speedup_auto_vs_sequential"] == by["sequential"]["seconds"] / by["auto near"]["seconds"]
+    assert "auto near" in bench.summary(figures)
+
+
+def test_the_headline_leaves_out_what_was_not_measured():
+    of = {"seconds": 2.0, "ratio_to_floor": 3.0, "largest": 0.1, "forwards": 4.0}
+    cell = {"decoders": {"sequential": of, "sejd paper": {**of, "seconds": 1.0}}, "numeric_floor": 1e-6}
+    found = headline(cell)
+    assert found["speedup_sejd_vs_sequential"] == 2.0
+    assert found["speedup_auto_vs_sequential"] is None
+
+
+def test_the_sliced_distance_of_shifted_pictures_is_the_shift():
+    one = torch.randn(500, 4, 3, generator=torch.Generator().manual_seed(0))
+    shifted = one + 1.0
+    # a direction w sees the shift sum(w); over unit directions its mean size is sqrt(2 / pi)
+    assert sliced(one, one) == 0
+    assert sliced(one, shifted) == pytest.approx((2 / torch.pi) ** 0.5, rel=0.2)
+    assert sliced(one, one[torch.randperm(500)]) == pytest.approx(0, abs=1e-9)
+
+
+def test_settings_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="repeats"):
+        FlowBench(repeats=0)
+    with pytest.raises(ValueError, match="batches"):
+        FlowBench(batches=(0,))
