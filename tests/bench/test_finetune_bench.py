@@ -106,12 +106,15 @@ def test_every_seed_has_pictures_of_its_own(monkeypatch):
 
 
 def test_another_regime_is_what_was_asked_for():
-    asked = FineTuneBench(tuners=("lora",), pictures=4, class_pictures=8, steps=1500, rate=1e-3, sigma=0.1)
+    asked = FineTuneBench(
+        tuners=("lora",), pictures=4, class_pictures=8, steps=1500, rate=1e-3, sigma=0.1, down="gaussian"
+    )
     regime, (kind, *others) = asked._regime(), {job.kind for job in asked._jobs()}
     assert (kind, others) == ("lora", [])
     assert (regime.pictures, regime.class_pictures, regime.steps, regime.every) == (4, 8, 1500, 60)
     plain, bayes = (regime.tuner("lora", 0, label) for label in ("plain", "bayes"))
     assert (plain.learning_rate, plain.steps, plain.prior_weight, bayes.sigma) == (1e-3, 1500, 1.0, 0.1)
+    assert plain.down == bayes.down == "gaussian"
     assert FineTuneBench()._regime() == finetune.FEW
     assert replace(asked, steps=None, quick=True)._regime().steps == finetune.QUICK_STEPS
 

@@ -64,13 +64,17 @@ class Regime:
     """Decay of the mean of the weights, for the remedy beside the Bayesian one."""
     class_pictures: int = 0
     """Drawn by the base, for prior preservation with a weight of 1; 0 leaves it out."""
+    down: Literal["kaiming", "gaussian"] = "kaiming"
+    """How the LoRA's down starts."""
 
     def tuner(self, kind: Tuner, seed: int, label: str) -> DreamBooth | LoRATuning:
         """The settings of one fine-tune: plain, bayes or ema."""
         own: dict[str, Any] = {"steps": self.steps, "learning_rate": self.learning_rate[kind], "seed": seed}
         further = {"bayes": {"bayesian": True, "sigma": self.sigma[kind]}, EMA: {"ema": self.ema}}
         own |= further.get(label, {})
-        return DreamBooth(**own) if kind == "dreambooth" else LoRATuning(**own, rank=self.rank, targets=self.targets)
+        if kind == "dreambooth":
+            return DreamBooth(**own)
+        return LoRATuning(**own, rank=self.rank, targets=self.targets, down=self.down)
 
     def watch(self) -> Watch:
         """Six pictures of the prompt a judgement, with guidance as a user would draw them."""
@@ -100,7 +104,7 @@ class FineTuneBench:
     `fidelity_gain` what they add to the likeness at the last step, and `time_overhead` what they add to a step's time.
     An exponential mean of the plain method's weights runs beside them, as `ema`. Intervals of 95% are over resampled
     pairs of set and seed. Rates and sigmas were chosen on two sets that are left out here; `pictures`,
-    `class_pictures`, `steps`, `rate` and `sigma` make another regime of it.
+    `class_pictures`, `steps`, `rate`, `sigma` and `down` make another regime of it.
     """
 
     quick: bool = False
@@ -121,6 +125,8 @@ class FineTuneBench:
     """Learning rate; none takes 2e-4 for DreamBooth and 4e-3 for LoRA."""
     sigma: float | None = None
     """What the Bayesian sigmas start at; none takes 0.03 for DreamBooth and 0.01 for LoRA."""
+    down: Literal["kaiming", "gaussian"] = "kaiming"
+    """How the LoRA's down starts."""
     workers: int | None = None
     """Processes that the fine-tunes are spread over; none takes one a core on the CPU, else one."""
     device: str = "cpu"
@@ -185,7 +191,7 @@ class FineTuneBench:
     def _regime(self) -> Regime:
         steps = self.steps or (QUICK_STEPS if self.quick else FEW.steps)
         return replace(
-            FEW, pictures=self.pictures, class_pictures=self.class_pictures, steps=steps,
+            FEW, pictures=self.pictures, class_pictures=self.class_pictures, down=self.down, steps=steps,
             every=max(FEW.every, steps // JUDGED),
             learning_rate=FEW.learning_rate if self.rate is None else dict.fromkeys(TUNERS, self.rate),
             sigma=FEW.sigma if self.sigma is None else dict.fromkeys(TUNERS, self.sigma),
