@@ -115,7 +115,7 @@ class FineTuneBench:
     """Few-shot sets to use; none takes two, evenly over those that nothing was chosen on (one with --quick)."""
     seeds: int = SEEDS
     """Fine-tunes of each set and method, each with a seed and pictures of its own; one with --quick."""
-    pictures: int = FEW.pictures
+    pictures: int = 1
     """Pictures that a fine-tune learns."""
     class_pictures: int = 0
     """Pictures that the base draws for prior preservation, each step as many of them as others; 0 leaves it out."""
