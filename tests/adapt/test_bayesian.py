@@ -197,6 +197,20 @@ def test_a_lora_has_random_ups_only_scaled_to_the_published_noise():
     assert few.keys() == {name for name in scales if ".attn1." in name}
 
 
+def test_a_gaussian_down_has_the_published_deviation_and_leaves_sigma_as_it_is():
+    tuner = LoRATuning(rank=3, bayesian=True, down="gaussian")
+    adapter = tuner._adapter(model())
+    values = torch.cat([layer.down.detach().flatten() for *_, layer in adapter.items()])
+    error = 1 / 3 / (2 * len(values)) ** 0.5
+    assert float(values.std()) == pytest.approx(1 / 3, abs=5 * error)
+    assert float(values.mean()) == pytest.approx(0, abs=5 * error * 2**0.5)
+    assert all(scale == pytest.approx(1, rel=0.5) for scale in tuner._random(adapter).values())
+    again = tuner._adapter(model())
+    assert all(
+        torch.equal(one.down, two.down) for (*_, one), (*_, two) in zip(adapter.items(), again.items(), strict=True)
+    )
+
+
 def test_a_target_that_no_weight_has_is_refused():
     with pytest.raises(BadInput, match="'nowhere' in its path"):
         DreamBooth(bayesian=True, random_targets=("attn1", "nowhere"))(model(), training_set())

@@ -98,7 +98,10 @@ def test_near_copies_are_alike_their_pictures_and_each_other():
 def test_the_depth_and_the_length_of_a_dip():
     found = dip([0, 10, 20, 30, 40], [0.1, 0.8, 0.5, 0.74, 0.9])
     assert (found.depth, found.length, found.step) == (pytest.approx(0.3), pytest.approx(0.4), 20)
+    assert found.lasting == pytest.approx(0.06)
     assert dip([0, 10], [0.1, 0.2]).depth == 0
+    assert dip([0], [0.1]).lasting == 0
+    assert dip([0, 10, 20, 30], [0.8, 0.5, 0.4, 0.9]).lasting == pytest.approx(0.3)
 
 
 def test_the_standard_error_of_a_mean_is_about_the_textbooks():

@@ -8,6 +8,7 @@ import torch
 
 import tiny
 from intaglio.adapt import watching
+from intaglio.adapt.data import generate_class_images
 from intaglio.bench import finetune
 from intaglio.bench.finetune import FineTuneBench
 from intaglio.errors import BadInput
@@ -104,7 +105,39 @@ def test_every_seed_has_pictures_of_its_own(monkeypatch):
     assert sorted(content for part in taken for content in part) == sorted(members.hashes)
 
 
+def test_another_regime_is_what_was_asked_for():
+    asked = FineTuneBench(
+        tuners=("lora",), pictures=4, class_pictures=8, steps=1500, rate=1e-3, sigma=0.1, down="gaussian"
+    )
+    regime, (kind, *others) = asked._regime(), {job.kind for job in asked._jobs()}
+    assert (kind, others) == ("lora", [])
+    assert (regime.pictures, regime.class_pictures, regime.steps, regime.every) == (4, 8, 1500, 60)
+    plain, bayes = (regime.tuner("lora", 0, label) for label in ("plain", "bayes"))
+    assert (plain.learning_rate, plain.steps, plain.prior_weight, bayes.sigma) == (1e-3, 1500, 1.0, 0.1)
+    assert plain.down == bayes.down == "gaussian"
+    assert FineTuneBench()._regime() == finetune.FEW
+    assert replace(asked, steps=None, quick=True)._regime().steps == finetune.QUICK_STEPS
+
+
+def test_class_pictures_are_the_bases_own_and_the_same_for_all(bench, monkeypatch):
+    seen, original = [], finetune._watched
+    monkeypatch.setattr(finetune, "_watched", lambda *a: seen.append(a[1]) or original(*a))
+    figures = replace(bench, tuners=("dreambooth",), class_pictures=2)(progress="none")
+    assert list(figures["by_tuner"]) == ["dreambooth"]
+    assert len(seen) == 4
+    assert {data.class_prompts for data in seen} == {("style", "style")}
+    assert len({data.class_images.hashes for data in seen}) == 1
+    drawn = generate_class_images(finetune.load_model(bench.model), "style", 2, 0)
+    assert seen[0].class_images.hashes == drawn.hashes
+
+
 def test_bad_input_is_named(bench):
+    with pytest.raises(BadInput, match="one has 4 pictures, and 5 are wanted; take fewer with --pictures"):
+        replace(bench, pictures=5)(progress="none")
+    wrong = {"tuners": (), "pictures": 0, "class_pictures": -1, "steps": 0, "rate": 0.0, "sigma": float("nan")}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=name):
+            replace(bench, **{name: value})
     with pytest.raises(BadInput, match="no few-shot set called 'three'; choose from: one, two, mammals"):
         replace(bench, sets=("three",))(progress="none")
     with pytest.raises(ValueError, match="seeds must be at least 1"):

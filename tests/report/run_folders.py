@@ -131,9 +131,12 @@ def watched(folder: Path, picture: np.ndarray) -> Path:
     """Adds to a fine-tune what was judged on the way: a rise, a fall with noise, and a rise again; step 20 is kept."""
     likeness = {0: 0.1, 10: 0.5, 20: 0.8, 30: 0.5, 40: 0.4, 50: 0.6, 60: 0.9}
     rows = [
-        {"step": step, "fidelity": value, "quality": 0.4 if value in (0.5, 0.4) else 0.95, "diversity": 0.5}
+        {
+            "step": step, "fidelity": value, "quality": 0.4 if value in (0.5, 0.4) else 0.95, "diversity": 0.5,
+            "pass_through": 1 - value, "collapse": value, "deviation": 2 - value,
+        }
         for step, value in likeness.items()
-    ]
+    ]  # fmt: skip
     (folder / "metrics" / "watch.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for step in likeness:
         save(folder, f"watch/{step:06d}", picture)

@@ -224,6 +224,11 @@ def test_a_watched_finetune_shows_where_it_fell_and_what_was_kept(tmp_path):
     assert "fidelity (watch)" not in words, "it has a figure of its own"
     assert text.count("<img") == 5 + 2 + 1 + 7
     assert "corruption" in words
+    assert text.count("estimated deviation") == 1
+    older = [json.loads(row) for row in (folder / "metrics" / "watch.jsonl").read_text().splitlines()]
+    rows = [{name: value for name, value in row.items() if name != "deviation"} for row in older]
+    (folder / "metrics" / "watch.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    assert "estimated deviation" not in page_of(folder), "a run of before there were probes"
     (folder / "metrics" / "watch.jsonl").unlink()
     assert "Likeness and noise while it learned" not in words_of(page_of(folder))
 

@@ -41,6 +41,11 @@ class Judgement:
     """1 less the mean likeness between the pictures; near 0 where all are the same."""
     roughness: float = 0.0
     """Mean power of what a median takes out of a picture."""
+    pass_through: float = 0.0
+    """What the denoiser itself says (`probes.Probes`), of this and the three below; 0 in a curve of an older run."""
+    pass_through_error: float = 0.0
+    collapse: float = 0.0
+    deviation: float = 0.0
 
     @property
     def score(self) -> float:
@@ -111,13 +116,16 @@ class Dip:
     """Share of the steps, in [0, 1], at which the value is below its running maximum by more than 0.05."""
     step: int
     """Where the fall is deepest."""
+    lasting: float
+    """The deepest fall that two values on end hold; jitter of single steps has less of it than a stage has."""
 
 
 def dip(steps: Sequence[int], values: Sequence[float]) -> Dip:
     """The dip of a curve of `values` at `steps`; raises `ValueError` for an empty one."""
     falls = np.maximum.accumulate(np.asarray(values, float)) - np.asarray(values, float)
     place = int(falls.argmax())
-    return Dip(float(falls[place]), float((falls > FALL).mean()), int(steps[place]))
+    held = np.minimum(falls[1:], falls[:-1]).max(initial=0.0)
+    return Dip(float(falls[place]), float((falls > FALL).mean()), int(steps[place]), float(held))
 
 
 def mean_error(values: Sequence[float], seed: int = 0) -> float:

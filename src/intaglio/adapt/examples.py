@@ -46,11 +46,11 @@ class Examples:
     def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: Training):
         self._model, self._settings = model, settings
         self._orders = {"instance": repeated(data.images)}
-        self._latents = {"instance": _encode(model, data.images.pixels)}
+        self._latents = {"instance": encoded(model, data.images.pixels)}
         self._prompts = {"instance": data.prompts}
         if data.class_images is not None and settings.prior_weight:
             self._orders["class"] = repeated(data.class_images)
-            self._latents["class"] = _encode(model, data.class_images.pixels)
+            self._latents["class"] = encoded(model, data.class_images.pixels)
             self._prompts["class"] = data.class_prompts
         self._rows: dict[str, int] = {}
         if not settings.text_encoder:
@@ -88,7 +88,8 @@ class Examples:
 
 
 @torch.no_grad()
-def _encode(model: LatentDiffusion, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hl wl"]:
+def encoded(model: LatentDiffusion, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hl wl"]:
+    """The latents of pictures, some at a time, on the model's device."""
     return torch.cat([model.encode(part.to(model.device, model.dtype)) for part in pixels.split(CHUNK)])
 
 

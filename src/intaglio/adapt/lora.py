@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from intaglio.adapt.bayesian import chosen
@@ -30,8 +31,8 @@ class LoRATuning(BayesianTraining):
 
     With `bayesian` every up is random while it learns, those of convolutions too, which are linear maps of the rank's
     features as any other; down is not, so that the product stays Gaussian given it. The published sigma is meant for a
-    down of deviation 1 / rank, and ours is smaller (Kaiming): sigma is scaled up by what it lacks, a layer at a time,
-    so that the noise in up @ down is the published, sigma / sqrt(rank).
+    down of deviation 1 / rank, and Kaiming's is smaller: sigma is scaled up by what it lacks, a layer at a time, so
+    that the noise in up @ down is the published, sigma / sqrt(rank).
 
     Source: arXiv 2106.09685; of the random weights arXiv 2405.19931.
     """
@@ -44,6 +45,9 @@ class LoRATuning(BayesianTraining):
     """Columns of each update; its parameters grow with it."""
     alpha: float | None = None
     """The update is multiplied by alpha / rank; None takes the rank, which multiplies by 1."""
+    down: Literal["kaiming", "gaussian"] = "kaiming"
+    """How down starts: uniform in +-1 / sqrt(in), as adapters mostly do, or N(0, 1 / rank^2), as in the Bayesian paper;
+    the second is larger, and makes a step of the same rate longer."""
     targets: tuple[str, ...] = DENOISER_TARGETS
     """Endings of the paths of the linear layers and convolutions that learn."""
     random_targets: tuple[str, ...] = ("up",)
@@ -88,6 +92,8 @@ class LoRATuning(BayesianTraining):
             adapter = LoRA.new(model, self.rank, alpha, targets, generator(self.seed, "adapter"))
         except ValueError as error:
             raise BadInput(f"{model.name} does not have the targets {', '.join(targets)}: {error}.") from error
+        if self.down == "gaussian":
+            _redraw(adapter, self.rank, self.seed)
         if not self.text_encoder and (inside := [part for part, *_ in adapter.items() if part != "denoiser"]):
             raise BadInput(f"Some targets lie in the {inside[0]}; add --text-encoder, or name others.")
         return adapter
@@ -101,6 +107,13 @@ class LoRATuning(BayesianTraining):
             for part, path, layer in adapter.items()
         }
         return {name: scales[name] for name in chosen(list(scales), self.random_targets)}
+
+
+def _redraw(adapter: LoRA, rank: int, seed: int) -> None:
+    random = generator(seed, "adapter", "gaussian")
+    with torch.no_grad():
+        for _, _, layer in adapter.items():
+            layer.down.copy_(torch.randn(layer.down.shape, generator=random) / rank)
 
 
 def _weights(adapter: LoRA) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Judges a model while it learns, by pictures of fixed seeds, and remembers the step that was best."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from jaxtyping import Float
@@ -8,6 +8,8 @@ from torch import Tensor
 
 from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stages
 from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.examples import encoded
+from intaglio.adapt.probes import Probes, probe
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.learning.draws import seed_of
 from intaglio.learning.learner import Learner
@@ -41,6 +43,7 @@ class Watcher:
             prompts = watch.sample_prompt or (data.trigger,)
             self._prompts = [prompts[place % len(prompts)] for place in range(watch.watch_count)]
             self._seeds = [seed_of(settings.seed, "watch", place) for place in range(watch.watch_count)]
+            self._latents = encoded(model, data.images.pixels)
 
     def restore(self, learner: Learner) -> None:
         """Go on from the judgements up to the step that the learner is at, the base's own being the first."""
@@ -63,7 +66,8 @@ class Watcher:
                 self._model, self._prompts, self._seeds, sampler=SAMPLER, steps=self._watch.watch_steps,
                 guidance_scale=self._watch.sample_guidance,
             ).pixels  # fmt: skip
-        self.curve.append(self._judged(learner.step, pictures))
+            probes = self._probed()
+        self.curve.append(replace(self._judged(learner.step, pictures), **asdict(probes)))
         if self._watch.keep == "best" and best(self.curve) is self.curve[-1]:
             self._remember(learner)
         self._run.save_image(f"watch/{learner.step:06d}", torch.cat(list(pictures), dim=-1))
@@ -94,6 +98,10 @@ class Watcher:
             self._best = {name: weight.cpu().clone() for name, weight in snapshot.items()}
         else:
             self._run.save_state(STATE, snapshot, {"step": learner.step})
+
+    @torch.no_grad()
+    def _probed(self) -> Probes:
+        return probe(self._model, self._latents, self._model.embed([self._data.trigger]), self._settings.seed)
 
     def _judged(self, step: int, pictures: Float[Tensor, "n 3 h w"]) -> Judgement:
         known = self._data.images.pixels

@@ -1,5 +1,6 @@
 """`intaglio bench finetune`: the plain and the Bayesian fine-tune side by side, and how deep each falls on its way."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from intaglio.adapt.corruption import Judgement, dip, stages
-from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.data import TrainingSet, generate_class_images
 from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.lora import LoRATuning
 from intaglio.adapt.settings import Watch
@@ -34,6 +35,10 @@ CHOSEN_ON = ("mammals", "hands")
 SETS = 2
 SEEDS = 2
 QUICK_SETS, QUICK_STEPS = 1, 96
+JUDGED = 25
+"""Judgements at most, where a run is longer than the usual one."""
+CLASS_PROMPT = "style"
+"""The prompt of the pictures without its rare word, as DreamBooth has it."""
 TIMED, TURNS = 10, 3
 """Steps of each timing, and timings of each method, by turns."""
 DRAWS = 2000
@@ -57,13 +62,19 @@ class Regime:
     """What the LoRA learns."""
     ema: float
     """Decay of the mean of the weights, for the remedy beside the Bayesian one."""
+    class_pictures: int = 0
+    """Drawn by the base, for prior preservation with a weight of 1; 0 leaves it out."""
+    down: Literal["kaiming", "gaussian"] = "kaiming"
+    """How the LoRA's down starts."""
 
     def tuner(self, kind: Tuner, seed: int, label: str) -> DreamBooth | LoRATuning:
         """The settings of one fine-tune: plain, bayes or ema."""
         own: dict[str, Any] = {"steps": self.steps, "learning_rate": self.learning_rate[kind], "seed": seed}
         further = {"bayes": {"bayesian": True, "sigma": self.sigma[kind]}, EMA: {"ema": self.ema}}
         own |= further.get(label, {})
-        return DreamBooth(**own) if kind == "dreambooth" else LoRATuning(**own, rank=self.rank, targets=self.targets)
+        if kind == "dreambooth":
+            return DreamBooth(**own)
+        return LoRATuning(**own, rank=self.rank, targets=self.targets, down=self.down)
 
     def watch(self) -> Watch:
         """Six pictures of the prompt a judgement, with guidance as a user would draw them."""
@@ -88,19 +99,34 @@ LoRA's is the paper's: at 0.03 it hardly learned its picture.
 class FineTuneBench:
     """Fine-tune the embedded base on few pictures, plain and Bayesian, by DreamBooth and by LoRA, and watch the fall.
 
-    A dip is the deepest fall of the likeness to the training pictures below what it had reached; `dip_reduction` is
-    the share of it that random weights take away, `fidelity_gain` what they add to the likeness at the last step, and
-    `time_overhead` what they add to a step's time. An exponential mean of the plain method's weights runs beside them,
-    as `ema`. Intervals of 95% are over resampled pairs of set and seed. Rates and sigmas were chosen on two sets that
-    are left out here.
+    A dip is the deepest fall of the likeness to the training pictures below what it had reached, `dip_lasting` the
+    deepest that two judgements on end hold; `dip_reduction` is the share of the first that random weights take away,
+    `fidelity_gain` what they add to the likeness at the last step, and `time_overhead` what they add to a step's time.
+    An exponential mean of the plain method's weights runs beside them, as `ema`. Intervals of 95% are over resampled
+    pairs of set and seed. Rates and sigmas were chosen on two sets that are left out here; `pictures`,
+    `class_pictures`, `steps`, `rate`, `sigma` and `down` make another regime of it.
     """
 
     quick: bool = False
-    """One set, one seed and two fifths of the steps; some minutes."""
+    """One set, one seed and two fifths of the steps: two to four minutes on a core, in which hardly anything falls."""
+    tuners: tuple[Tuner, ...] = TUNERS
+    """Methods to fine-tune by."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to use; none takes two, evenly over those that nothing was chosen on (one with --quick)."""
     seeds: int = SEEDS
     """Fine-tunes of each set and method, each with a seed and pictures of its own; one with --quick."""
+    pictures: int = 1
+    """Pictures that a fine-tune learns."""
+    class_pictures: int = 0
+    """Pictures that the base draws for prior preservation, each step as many of them as others; 0 leaves it out."""
+    steps: int | None = None
+    """Steps of a fine-tune; none takes 240. With more than 600, every 25th part of them is judged."""
+    rate: float | None = None
+    """Learning rate; none takes 2e-4 for DreamBooth and 4e-3 for LoRA."""
+    sigma: float | None = None
+    """What the Bayesian sigmas start at; none takes 0.03 for DreamBooth and 0.01 for LoRA."""
+    down: Literal["kaiming", "gaussian"] = "kaiming"
+    """How the LoRA's down starts."""
     workers: int | None = None
     """Processes that the fine-tunes are spread over; none takes one a core on the CPU, else one."""
     device: str = "cpu"
@@ -113,6 +139,18 @@ class FineTuneBench:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {self.seeds}")
+        if not self.tuners:
+            raise ValueError("tuners must name at least one method, dreambooth or lora")
+        if self.pictures < 1:
+            raise ValueError(f"pictures must be at least 1, not {self.pictures}")
+        if self.class_pictures < 0:
+            raise ValueError(f"class_pictures must not be negative: {self.class_pictures}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}")
+        for name in ("rate", "sigma"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0, not {value}")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, not {self.workers}")
 
@@ -120,7 +158,7 @@ class FineTuneBench:
         """Measure; the figures by name, and beside them those of every pair under `by_pair`."""
         sets, regime = self._sets(), self._regime()
         base = _base(self.model, self.device)
-        settings = {"sets": sets, "seeds": self._seeds(), "regime": asdict(regime), "tuners": TUNERS}
+        settings = {"sets": sets, "seeds": self._seeds(), "regime": asdict(regime), "tuners": self._tuners()}
         inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
         run = Run.open(
             self.runs, "bench", "finetune", settings, inputs, seed=0, device=self.device, command=command,
@@ -151,16 +189,25 @@ class FineTuneBench:
         return 1 if self.quick else self.seeds
 
     def _regime(self) -> Regime:
-        return replace(FEW, steps=QUICK_STEPS) if self.quick else FEW
+        steps = self.steps or (QUICK_STEPS if self.quick else FEW.steps)
+        return replace(
+            FEW, pictures=self.pictures, class_pictures=self.class_pictures, down=self.down, steps=steps,
+            every=max(FEW.every, steps // JUDGED),
+            learning_rate=FEW.learning_rate if self.rate is None else dict.fromkeys(TUNERS, self.rate),
+            sigma=FEW.sigma if self.sigma is None else dict.fromkeys(TUNERS, self.sigma),
+        )  # fmt: skip
+
+    def _tuners(self) -> tuple[Tuner, ...]:
+        return tuple(kind for kind in TUNERS if kind in self.tuners)
 
     def _jobs(self) -> list["Job"]:
         pairs = [
             Job(kind, subject, turn * len(self._sets()) + place)
             for turn in range(self._seeds())
             for place, subject in enumerate(self._sets())
-            for kind in TUNERS
+            for kind in self._tuners()
         ]
-        timed = [replace(pairs[place], part="timing") for place in range(len(TUNERS))]
+        timed = [replace(pairs[place], part="timing") for place in range(len(self._tuners()))]
         return [*timed, *pairs, *(replace(pair, part=EMA) for pair in pairs)]
 
     def _measure(self, run: Run) -> None:
@@ -176,10 +223,16 @@ class FineTuneBench:
                     progress.advance()
 
     def _done(self, job: "Job") -> dict[str, Any]:
-        base, data = _base(self.model, self.device), _pictures(job.subject, self._regime().pictures, job.seed)
+        base, regime = _base(self.model, self.device), self._regime()
+        data = _pictures(job.subject, regime.pictures, job.seed)
+        if regime.class_pictures:
+            data = replace(
+                data, class_images=_class_pictures(self.model, self.device, regime.class_pictures),
+                class_prompt=CLASS_PROMPT,
+            )  # fmt: skip
         if job.part == "timing":
-            return _timed(base, data, self._regime(), job)
-        return _watched(base, data, self._regime(), job, LABELS if job.part == "pair" else (EMA,))
+            return _timed(base, data, regime, job)
+        return _watched(base, data, regime, job, LABELS if job.part == "pair" else (EMA,))
 
 
 @dataclass(frozen=True)
@@ -202,9 +255,17 @@ def _base(model: Path | None, device: str) -> LatentDiffusion:
     return load_model(model or testbed.base_path(), device=device)
 
 
+@cache
+def _class_pictures(model: Path | None, device: str, count: int) -> ImageSet:
+    """The base's own pictures of the class, the same for every fine-tune."""
+    return generate_class_images(_base(model, device), CLASS_PROMPT, count, seed=0)
+
+
 def _pictures(name: str, count: int, seed: int) -> TrainingSet:
     """Some members of a set, others for each seed, all under one prompt."""
     members = testbed.few_shot(name).members
+    if count > len(members):
+        raise BadInput(f"{name} has {len(members)} pictures, and {count} are wanted; take fewer with --pictures")
     order = torch.randperm(len(members), generator=generator(0, "bench", name)).tolist()
     taken = [order[(seed * count + place) % len(order)] for place in range(count)]
     return TrainingSet(ImageSet.from_pixels(members.pixels[taken], [members.names[place] for place in taken]), PROMPT)
@@ -258,8 +319,9 @@ def _figures(run: Run, regime: Regime) -> dict[str, Any]:
     means = run.recorded(EMA)
     pairs = [pair | {EMA: means[key][EMA]} for key, pair in sorted(run.recorded("pair").items())]
     timings = run.recorded("timing")
-    each = {kind: [pair for pair in pairs if pair["tuner"] == kind] for kind in TUNERS}
-    overheads = {kind: _overhead(timings[kind]["seconds"]) for kind in TUNERS}
+    kinds = [kind for kind in TUNERS if kind in timings]
+    each = {kind: [pair for pair in pairs if pair["tuner"] == kind] for kind in kinds}
+    overheads = {kind: _overhead(timings[kind]["seconds"]) for kind in kinds}
     return {
         **_compared(pairs), "time_overhead": float(np.mean(list(overheads.values()))),
         "pairs": len(pairs), "sets": sorted({pair["set"] for pair in pairs}), "chosen_on": list(CHOSEN_ON),
@@ -269,7 +331,7 @@ def _figures(run: Run, regime: Regime) -> dict[str, Any]:
                 **_compared(each[kind]), "time_overhead": overheads[kind],
                 "memory_overhead": timings[kind]["bytes"]["bayes"] / timings[kind]["bytes"]["plain"] - 1,
             }
-            for kind in TUNERS
+            for kind in kinds
         },
         "by_pair": {
             f"{pair['tuner']}/{pair['set']}/{pair['seed']}": {label: _measured(pair[label]) for label in (*LABELS, EMA)}
@@ -283,7 +345,7 @@ def _measured(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     fall = dip([now.step for now in judged], [now.fidelity for now in judged])
     last = judged[-1]
     return {
-        "dip": fall.depth, "dip_length": fall.length, "dip_step": fall.step,
+        "dip": fall.depth, "dip_lasting": fall.lasting, "dip_length": fall.length, "dip_step": fall.step,
         "best": max(now.fidelity for now in judged), "final": last.fidelity,
         "diversity": last.diversity, "quality": last.quality,
         "least_quality": min(now.quality for now in judged), "stages": len(stages(judged)),
@@ -296,7 +358,7 @@ def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = {label: [_measured(pair[label]) for pair in pairs] for label in (*LABELS, EMA)}
     values = {
         f"{name}_{label}": np.array([one[name] for one in found[label]])
-        for name in ("dip", "dip_length", "best", "final", "diversity", "quality", "stages")
+        for name in ("dip", "dip_lasting", "dip_length", "best", "final", "diversity", "quality", "stages")
         for label in found
     }
     everyone = np.arange(len(pairs))[None]

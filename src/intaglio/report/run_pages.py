@@ -44,6 +44,7 @@ def finetune_page(run: RunData, page_folder: Path) -> RunPage:
         warnings=run.warnings,
         watch=_watch_figure(run),
         watch_text=_watch_text(run),
+        probes=_probe_figures(run),
         judged=seen,
         curves=_curves(run, without=WATCH),
         samples=drawn,
@@ -146,6 +147,18 @@ def _watch_figure(run: RunData) -> Markup | None:
     fidelity, quality = ([(float(r["step"]), float(r[name])) for r in rows] for name in ("fidelity", "quality"))
     shaded = [(float(stage["first"]), float(stage["last"])) for stage in run.summary.get("corruption") or ()]
     return watch_plot(fidelity, quality, shaded, run.summary.get("kept_step"))
+
+
+def _probe_figures(run: RunData) -> list[Row]:
+    """None for a run of before there were probes."""
+    rows = [row for row in run.metrics.get(WATCH) or () if row.get("deviation")]
+    series = {
+        name.replace("_", " "): [(float(row["step"]), float(row[name])) for row in rows]
+        for name in ("pass_through", "collapse", "deviation")
+    }
+    deviation = {"deviation": series.pop("deviation")}
+    figures = (("noise passed through, collapse", "share", series), ("estimated deviation", "deviation", deviation))
+    return [Row(name, curve_plot(of, "step", label)) for name, label, of in figures] if rows else []
 
 
 def _watch_text(run: RunData) -> str:

@@ -148,6 +148,8 @@ class RunPage(Page):
     watch: Markup | None = None
     """Likeness and quality while a model learned; None where nobody watched."""
     watch_text: str = ""
+    probes: Sequence[Row] = ()
+    """What the denoiser itself said at each judgement, a figure a row."""
     judged: Sequence[Shown] = ()
     """What was judged, a row of pictures a judgement."""
     curves: Sequence[Row] = ()
