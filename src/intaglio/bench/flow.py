@@ -38,7 +38,7 @@ class FlowBench:
     batches: tuple[int, ...] = ()
     """Pictures decoded at once; none takes 1, 8 and 64."""
     guidances: tuple[float, ...] = ()
-    """Guidance scales; none takes 0 and 2 (0 with --quick)."""
+    """Guidance scales; none takes 0, and 2 at the batch of 8 (0 with --quick)."""
     tiers: tuple[Literal["exact", "near", "paper"], ...] = ()
     """none takes all three (near and paper with --quick)."""
     repeats: int | None = None
@@ -89,6 +89,13 @@ class FlowBench:
         return self.guidances or (QUICK_GUIDANCES if self.quick else GUIDANCES)
 
     @property
+    def _cells(self) -> list[tuple[int, float]]:
+        """Batches and guidances; of those that were not asked for, guided ones at one batch alone."""
+        every = [(batch, scale) for scale in self._guidances for batch in self._batches]
+        chosen = bool(self.batches or self.guidances)
+        return [(batch, scale) for batch, scale in every if chosen or not scale or batch == HEADLINE]
+
+    @property
     def _tiers(self) -> tuple[TierOrPaper, ...]:
         return self.tiers or (("near", "paper") if self.quick else ("exact", "near", "paper"))
 
@@ -97,7 +104,7 @@ class FlowBench:
         return self.repeats or (QUICK_REPEATS if self.quick else REPEATS)
 
     def _measure(self, flow: LoadedFlow, run: Run) -> None:
-        cells = [(batch, scale) for scale in self._guidances for batch in self._batches]
+        cells = self._cells
         known = run.recorded("cell")
         with run.progress(len(cells), "cells", len(known)) as progress:
             for batch, scale in cells:
