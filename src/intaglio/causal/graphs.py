@@ -167,7 +167,8 @@ class Graph:
         """The Markov class of a DAG; that of the DAGs in an MPDAG; a CPDAG itself."""
         if self.kind == "CPDAG":
             return self
-        directed, undirected = meek.completed(self.extension().directed)
+        dag = self if self.kind == "DAG" else self.extension()
+        directed, undirected = meek.completed(dag.directed)
         return Graph.from_adjacency("CPDAG", directed | undirected, self.names)
 
     def extension(self) -> "Graph":

@@ -227,9 +227,7 @@ class Decoder:
         """
         from intaglio.flow.decoding import decode
 
-        return decode(
-            self, model, noise, labels, guidance, denoise, names, redraw, keep_hidden, watch, run
-        )
+        return decode(self, model, noise, labels, guidance, denoise, names, redraw, keep_hidden, watch, run)
 
 
 class Passes:
