@@ -6,7 +6,7 @@ are on AVICI's raw scales (arXiv 2205.12934), where variances rise along the arr
 child is computed, so that every table is Markov to its graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -230,7 +230,7 @@ class _Simulation:
         return levels.from_scores(self.rng, inputs, present, self.chosen.levels[tables, j])
 
 
-def _drawn(rng: np.random.Generator, shares: dict[str, float] | Sequence[str], count: int) -> list[str]:
+def _drawn(rng: np.random.Generator, shares: Mapping[str, float], count: int) -> list[str]:
     names = sorted(shares)
     p = np.array([shares[name] for name in names], np.float64)
     return [names[k] for k in rng.choice(len(names), count, p=p / p.sum())]
