@@ -192,7 +192,7 @@ def _covered(place: Point, half: float, boxes: list[tuple[float, float, float, f
     hidden = sum(
         20.0 for left, top, right, low in boxes if left < x + half and x - half < right and top < y + 6 and y - 6 < low
     )
-    return hidden + sum(1.0 for p, q in dots if abs(p - x) < half + 2 and abs(q - y) < 7)
+    return float(hidden + sum(1 for p, q in dots if abs(p - x) < half + 2 and abs(q - y) < 7))
 
 
 def _page(graph: Graph, layout: Layout, body: Markup) -> str:
