@@ -9,7 +9,7 @@ from unicodedata import east_asian_width
 
 from markupsafe import Markup
 
-from intaglio.causal.graphs import Edge, Graph
+from intaglio.causal.graphs import Graph
 from intaglio.causal.layout import Layout, Point, layered
 from intaglio.causal.marks import Mark
 from intaglio.errors import BadInput
@@ -114,7 +114,7 @@ def _edge(graph: Graph, ends: tuple[int, int], curve: Curve, known: dict[frozens
     run = Markup('<path class="{}" d="{}"/>').format(
         "run unsure" if known.get(pair, 1) < 0.5 else "run", " ".join(steps)
     )
-    title = str(Edge(graph.names[a], graph.names[b], at_a, at_b)) + (
+    title = str(next(edge for edge in graph.edges if {edge.first, edge.second} == pair)) + (
         f", p = {known[pair]:.3g}" if pair in known else ""
     )
     marks = _end(at_a, x1, curve[0][0][1], 1.0) + _end(at_b, x2, curve[-1][3][1], -1.0)

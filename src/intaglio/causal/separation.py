@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Int8
+from jaxtyping import Int8
 from numpy import ndarray
 
 from intaglio.causal.marks import Mark
@@ -13,12 +13,12 @@ from intaglio.causal.paths import descendants
 def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Iterable[int] = ()) -> bool:
     """Does every path between two variables of a DAG or MAG have a block, given the others.
 
-    A path is open where each collider on it is an ancestor of, or in, `given`, and no other vertex is in `given`;
-    searched over (vertex, is there an arrow at it), so in the number of edges times the number of variables.
+    A walk is open where each collider on it is in `given` and no other vertex is; it may go down to what is given and
+    come back, so that an open walk exists exactly where an open path does, whose colliders are ancestors of `given`.
+    Searched over (vertex, is there an arrow at it), so in the number of edges times their number at a vertex.
     """
     held = np.zeros(len(marks), dtype=bool)
     held[list(given)] = True
-    opened = held | _ancestors(marks, held)
     seen: set[tuple[int, bool]] = set()
     edge = [(int(j), marks[first, j] == Mark.ARROW) for j in np.flatnonzero(marks[first])]
     while edge:
@@ -31,15 +31,9 @@ def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Itera
             return False
         for onward in np.flatnonzero(marks[at]):
             collider = headed and marks[onward, at] == Mark.ARROW
-            if opened[at] if collider else not held[at]:
+            if collider == held[at]:
                 edge.append((int(onward), marks[at, onward] == Mark.ARROW))
     return True
-
-
-def _ancestors(marks: Int8[ndarray, "d d"], held: Bool[ndarray, "d"]) -> Bool[ndarray, "d"]:
-    """Variables with a directed path into `held`."""
-    directed = (marks == Mark.ARROW) & (marks.T == Mark.TAIL)
-    return np.asarray(descendants(directed)[:, held].any(1))
 
 
 def inducing_pair(marks: Int8[ndarray, "d d"]) -> tuple[int, int] | None:

@@ -183,9 +183,9 @@ class _Simulation:
         return signal
 
     def _inputs(self, j: int, tables: Int[ndarray, "k"]) -> tuple[Float[ndarray, "k p n"], Bool[ndarray, "k p"]]:
-        """Parents as numbers, 0 where a slot is empty; a parent's levels get random values for this child alone."""
+        """Parents as numbers, anything where no parent is present; levels get random values for this child alone."""
         slots, present = self._slots(j, tables)
-        inputs = np.where(present[..., None], self.values[tables[:, None], slots], 0.0)
+        inputs = self.values[tables[:, None], slots]
         coded = present & (self.chosen.levels[tables[:, None], slots] > 0)
         if coded.any():
             codes = inputs[coded].astype(np.int64)
