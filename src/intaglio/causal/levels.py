@@ -17,14 +17,14 @@ Counts = Int[ndarray, "b"]
 
 
 def shares(
-    rng: np.random.Generator, concentration: Float[ndarray, "b"], counts: Counts, rows: int
-) -> Float[ndarray, "b t k"]:
-    """Dirichlet rows over each table's own number of levels, with `FLOOR` mixed in; 0 beyond that number."""
-    inside = (np.arange(counts.max()) < counts[:, None])[:, None]
-    drawn = rng.standard_gamma(concentration[:, None, None], (len(counts), rows, int(counts.max()))) + 1e-300
+    rng: np.random.Generator, concentration: Float[ndarray, "m"], counts: Int[ndarray, "m"]
+) -> Float[ndarray, "m k"]:
+    """Dirichlet laws, each over its own number of levels and with `FLOOR` mixed in; 0 beyond that number."""
+    inside = np.arange(counts.max()) < counts[:, None]
+    drawn = rng.standard_gamma(concentration[:, None], inside.shape) + 1e-300
     drawn = np.where(inside, drawn, 0.0)
     law = drawn / drawn.sum(-1, keepdims=True)
-    return (1 - FLOOR) * law + FLOOR * inside / counts[:, None, None]
+    return (1 - FLOOR) * law + FLOOR * inside / counts[:, None]
 
 
 def from_table(
@@ -45,8 +45,9 @@ def from_table(
     """
     steps = np.cumprod(sizes, axis=1)
     cell = (parents * np.concatenate([np.ones_like(steps[:, :1]), steps[:, :-1]], axis=1)[..., None]).sum(1)
-    law = shares(rng, concentration, counts, int(steps[:, -1].max()) if sizes.shape[1] else 1)
-    edges = np.take_along_axis(law.cumsum(-1), cell[..., None], axis=1)
+    rows = steps[:, -1]
+    law = shares(rng, np.repeat(concentration, rows), np.repeat(counts, rows))
+    edges = law.cumsum(-1)[cell + (np.cumsum(rows) - rows)[:, None]]
     return _below(rng.random(cell.shape)[..., None] > edges, counts)
 
 
@@ -62,9 +63,8 @@ def from_scores(rng: np.random.Generator, parents: Parents, present: Present, co
 
 def by_cuts(rng: np.random.Generator, values: Float[ndarray, "b n"], counts: Counts) -> Codes:
     """Levels in order: where a number of about unit Gaussian law falls among random cuts (an ordered probit)."""
-    law = shares(rng, np.full(len(counts), 3.0), counts, 1)
-    cuts = ndtri(np.clip(law.cumsum(-1), 0, 1))
-    return _below(values[..., None] > cuts, counts)
+    cuts = ndtri(np.clip(shares(rng, np.full(len(counts), 3.0), counts).cumsum(-1), 0, 1))
+    return _below(values[..., None] > cuts[:, None], counts)
 
 
 def _below(over: Bool[ndarray, "b n k"], counts: Counts) -> Codes:
