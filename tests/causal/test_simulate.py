@@ -44,6 +44,14 @@ def test_a_batch_has_its_shapes_and_the_same_seed_gives_it_again():
     assert [one.graph(k).kind for k in range(40)] == ["DAG"] * 40
 
 
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_smallest_tables_can_be_drawn(d):
+    batch = draw(Recipe(), generator(0, d), 50, d, 60)
+    assert batch.tables.shape == (50, 60, d)
+    assert batch.valid.mean() > 0.8
+    assert batch.report()["valid"] == batch.valid.mean()
+
+
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 @pytest.mark.parametrize("controlled", [0.0, 1.0])
 def test_every_mechanism_with_every_noise_and_type_is_finite(mechanism, controlled):

@@ -4,6 +4,8 @@ from collections.abc import Hashable, Set
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
 
 from intaglio.causal.graphs import Graph
 from intaglio.causal.marks import Mark
@@ -20,6 +22,7 @@ class Overlap:
 
     @classmethod
     def of(cls, truth: Set[Hashable], estimate: Set[Hashable]) -> "Overlap":
+        """Counts what two sets of the same sort of thing share."""
         return cls(len(truth & estimate), len(estimate), len(truth))
 
     @property
@@ -127,7 +130,7 @@ def mark_overlap(truth: Graph, estimate: Graph, mark: Mark) -> Overlap:
     return Overlap.of(_ends(truth, mark), _ends(estimate, mark))
 
 
-def _differing(truth: Graph, estimate: Graph):
+def _differing(truth: Graph, estimate: Graph) -> Bool[ndarray, "d d"]:
     _same(truth, estimate)
     return truth.marks != estimate.reordered(truth.names).marks
 

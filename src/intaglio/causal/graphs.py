@@ -126,12 +126,15 @@ class Graph:
         return Edge(self.names[first], self.names[second], at_first, at_second)
 
     def parents(self, name: str) -> tuple[str, ...]:
+        """Variables with a directed edge into this one."""
         return self._named(self.directed[:, self.place(name)])
 
     def children(self, name: str) -> tuple[str, ...]:
+        """Variables that this one has a directed edge into."""
         return self._named(self.directed[self.place(name)])
 
     def adjacent(self, name: str) -> tuple[str, ...]:
+        """Variables with any edge to this one."""
         return self._named(self.skeleton[self.place(name)])
 
     def place(self, name: str) -> int:

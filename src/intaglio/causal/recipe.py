@@ -32,14 +32,17 @@ class Recipe:
     interactions: float = 0.1
     """Share of numeric variables with two parents or more in which two of them act as a product only."""
     scales: Scales = field(default_factory=Scales)
+    """Of the mechanisms' parameters."""
     bias: tuple[float, float] = (-3.0, 3.0)
-    """Of raw tables; the noise's standard deviation comes next."""
+    """Added to each variable of a raw table."""
     noise: tuple[float, float] = (0.2, 2.0)
+    """Standard deviation of the noise in a raw table, drawn a variable."""
     level_counts: tuple[int, int] = (2, 6)
     """Fewest and most levels of a variable with levels."""
     concentrations: tuple[float, ...] = (0.1, 0.5, 1.0)
     """Of the Dirichlet rows of probability tables, one drawn a variable; a variable without parents takes 1."""
     most_parents: int = priors.MOST_PARENTS
+    """Of one variable; random ones above that are cut from the graph."""
     standardise: bool = True
     """Numbers leave with mean 0 and variance 1; else as they were drawn."""
     shuffle: bool = True
