@@ -59,9 +59,7 @@ VERBS: dict[str, Verb] = {
     "sample": Verb(
         "intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings", {}
     ),
-    "flow train": Verb(
-        "intaglio.commands.flow_train:FlowTrain", "train a normalising flow on a folder of pictures", {}
-    ),
+    "flow train": Verb("intaglio.commands.flow_train:FlowTrain", "train a normalising flow on a folder of pictures", {}),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end", {}),
     "bench": Verb(
         "intaglio.commands.bench:Bench",

@@ -63,7 +63,9 @@ def train(
         run.warn(warning)
     examples = Examples(model, data, settings)
     learner = Learner(weights, settings, posterior.sigmas)
-    keeper = Keeper(run, every_s=watch.checkpoint_every_s, every=watch.checkpoint_every, streams=("train", "sigma"))
+    keeper = Keeper(
+        run, every_s=watch.checkpoint_every_s, every=watch.checkpoint_every, streams=("train", "sigma")
+    )
     watcher = Watcher(model, data, settings, run, watch)
     keeper.restore(learner)
     with (

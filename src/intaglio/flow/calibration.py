@@ -87,7 +87,9 @@ def _sequential(model: TarFlow, drawn: Sequence[Drawn], guidance: Guidance) -> l
     return [torch.cat(states) for states in zip(*parts, strict=True)]
 
 
-def _blocks(model: TarFlow, fitted: Sequence[Tensor], drawn: Sequence[Drawn], guidance: Guidance) -> list[Measured]:
+def _blocks(
+    model: TarFlow, fitted: Sequence[Tensor], drawn: Sequence[Drawn], guidance: Guidance
+) -> list[Measured]:
     """The blocks in the order of decoding, each with its sequential answers, its guess and its growth."""
     labels = None if drawn[0][1] is None else torch.cat([part for _, part in drawn if part is not None])
     exact, batch = _sequential(model, drawn, guidance), len(drawn[0][0])

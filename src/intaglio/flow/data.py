@@ -70,7 +70,9 @@ def _joined(sets: Sequence[ImageSet], prefixes: Sequence[str]) -> ImageSet:
     )
 
 
-def dequantised(pixels: Float[Tensor, "n 3 h w"], noise: float, source: torch.Generator) -> Float[Tensor, "n 3 h w"]:
+def dequantised(
+    pixels: Float[Tensor, "n 3 h w"], noise: float, source: torch.Generator
+) -> Float[Tensor, "n 3 h w"]:
     """Pictures of [0, 1] as a flow is trained on them, in [-1, 1]: with Gaussian noise, or, at noise 0, uniform
     noise of one 8-bit step: 2 (int + U[0, 1)) / 256 - 1.
     """

@@ -78,11 +78,7 @@ def _blocks(
         v = block.permuted(h)
         report = BlockReport(block.index, decoder.name)
         began = _now(model)
-        u = (
-            v.clone()
-            if inverse.tokens == 1
-            else decoder.decode_block(inverse, v, place, report, Passes(watch, inverse))
-        )
+        u = v.clone() if inverse.tokens == 1 else decoder.decode_block(inverse, v, place, report, Passes(watch, inverse))
         report.seconds = _now(model) - began
         effort = inverse.effort
         report.passes, report.token_passes, report.clamped = effort.passes, effort.token_passes, effort.clamped

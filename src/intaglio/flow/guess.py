@@ -62,7 +62,9 @@ def radius_for(width: int) -> int:
     return max(0, (math.isqrt(FEATURES // width) - 1) // 2)
 
 
-def neighbourhoods(patches: Float[Tensor, "n t c"], grid: tuple[int, int], radius: int) -> Float[Tensor, "n t f"]:
+def neighbourhoods(
+    patches: Float[Tensor, "n t c"], grid: tuple[int, int], radius: int
+) -> Float[Tensor, "n t f"]:
     """All numbers in the square around each patch; zeros beyond the border."""
     plane = patches.transpose(1, 2).reshape(len(patches), patches.shape[2], *grid)
     return F.unfold(plane, 2 * radius + 1, padding=radius).transpose(1, 2)

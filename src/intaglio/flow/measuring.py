@@ -93,12 +93,12 @@ def _sweeps(
                 sweeps = 1 + float((changes >= tolerance).int().cummin(0).values[:-1].sum(0).float().mean())
                 seconds = sweeps * sweep_s + (coarse * coarse_s if coarse else 0)
                 expected.append((seconds, Choice("jacobi", tolerance, 0, coarse, start, cap)))
-        yield from (
-            choice for seconds, choice in sorted(expected, key=lambda of: of[0])[:BEST] if seconds < sequential_s
-        )
+        yield from (choice for seconds, choice in sorted(expected, key=lambda of: of[0])[:BEST] if seconds < sequential_s)
 
 
-def curve(found: Measured, start: Start, coarse: int, cap: int) -> tuple[Float[Tensor, "s n"], Float[Tensor, "s n"]]:
+def curve(
+    found: Measured, start: Start, coarse: int, cap: int
+) -> tuple[Float[Tensor, "s n"], Float[Tensor, "s n"]]:
     """Largest change and largest error of every picture after each of `cap` sweeps that follow the coarse ones."""
     v, inverse = found.v, found.inverse
     block = inverse.block
@@ -117,7 +117,9 @@ def curve(found: Measured, start: Start, coarse: int, cap: int) -> tuple[Float[T
     return torch.stack(changes), torch.stack(errors)
 
 
-def tolerance_for(changes: Float[Tensor, "s n"], errors: Float[Tensor, "s n"], allowed: float) -> float | None:
+def tolerance_for(
+    changes: Float[Tensor, "s n"], errors: Float[Tensor, "s n"], allowed: float
+) -> float | None:
     """The largest tolerance at which every picture stops with no more than the allowed error; None for none.
 
     No picture may stop while a larger error stands, then or later, so the tolerance lies below all changes up to there.

@@ -129,3 +129,5 @@ def file_name(key: Mapping[str, Any]) -> str:
     """Of the plan for a key."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return f"{key['model'][:8]}-{key['tier']}-{key['batch']}-{digest[:8]}.safetensors"
+
+

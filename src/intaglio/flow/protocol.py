@@ -227,7 +227,9 @@ class Decoder:
         """
         from intaglio.flow.decoding import decode
 
-        return decode(self, model, noise, labels, guidance, denoise, names, redraw, keep_hidden, watch, run)
+        return decode(
+            self, model, noise, labels, guidance, denoise, names, redraw, keep_hidden, watch, run
+        )
 
 
 class Passes:

@@ -234,7 +234,9 @@ class TarFlow(nn.Module):
         cut = patches.reshape(n, rows, columns, config.in_channels, p, p).permute(0, 3, 1, 4, 2, 5)
         return cut.reshape(n, config.in_channels, *config.image_size)
 
-    def forward(self, pictures: Float[Tensor, "n ch h w"], labels: Int64[Tensor, "n"] | None = None) -> Encoding:
+    def forward(
+        self, pictures: Float[Tensor, "n ch h w"], labels: Int64[Tensor, "n"] | None = None
+    ) -> Encoding:
         """Latents and log-determinant of pictures in [-1, 1]; `labels` are classes, -1 for none."""
         h = self.patches(pictures.to(self.working_dtype))
         hidden, total = [h], h.new_zeros(len(h))

@@ -106,9 +106,7 @@ class TarFlowConfig:
         known = {field.name: field for field in fields(cls)}
         needed = {"image_size", "patch_size", "hidden_size", "num_blocks", "layers_per_block"}
         if values.get("model_type", MODEL_TYPE) != MODEL_TYPE:
-            raise BadInput(
-                f"{source} is of a model of type {values['model_type']!r}; give the folder of a {MODEL_TYPE}"
-            )
+            raise BadInput(f"{source} is of a model of type {values['model_type']!r}; give the folder of a {MODEL_TYPE}")
         if missing := sorted(needed - values.keys()):
             raise BadInput(f"{source} lacks {', '.join(missing)}; give the file that the model was saved with")
         if unknown := sorted(values.keys() - known.keys()):
@@ -128,9 +126,7 @@ class TarFlowConfig:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise BadInput(
-                f"{path} cannot be read ({error.strerror}); give the folder that a flow was saved in"
-            ) from error
+            raise BadInput(f"{path} cannot be read ({error.strerror}); give the folder that a flow was saved in") from error
         except ValueError as error:
             raise BadInput(f"{path} is not JSON ({error}); give the file that the model was saved with") from error
         if not isinstance(values, dict):

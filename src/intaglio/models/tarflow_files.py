@@ -57,7 +57,9 @@ def save_flow(model: TarFlow, folder: Path, *, labels: tuple[str, ...] = (), car
             (fresh / CARD).write_text(card, encoding="utf-8")
 
 
-def load_flow(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> LoadedFlow:
+def load_flow(
+    folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> LoadedFlow:
     """The model of a folder that `save_flow` wrote, for inference: no gradients, evaluation mode.
 
     `dtype` is that of the weights, float32 by default whatever they are stored in; float16 is refused, in which
