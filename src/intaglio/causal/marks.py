@@ -1,0 +1,51 @@
+"""The two marks of an edge, one at each end: how they are coded, spelt and read."""
+
+from enum import IntEnum
+from typing import Literal
+
+from intaglio.errors import BadInput
+
+
+class Mark(IntEnum):
+    """What stands at one end of an edge; the codes are those of the R package pcalg's `amat.pag`."""
+
+    NONE = 0
+    """No edge."""
+    CIRCLE = 1
+    """An arrowhead in some members of the class and a tail in others."""
+    ARROW = 2
+    TAIL = 3
+
+
+Kind = Literal["DAG", "CPDAG", "MPDAG", "MAG", "PAG"]
+"""What the marks mean: one DAG; its Markov class; that class with knowledge added; one MAG; its Markov class."""
+KINDS: tuple[Kind, ...] = ("DAG", "CPDAG", "MPDAG", "MAG", "PAG")
+ALLOWED: dict[Kind, frozenset[tuple[Mark, Mark]]] = {
+    "DAG": frozenset({(Mark.TAIL, Mark.ARROW)}),
+    "CPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),
+    "MPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),
+    "MAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL), (Mark.ARROW, Mark.ARROW)}),
+    "PAG": frozenset((a, b) for a in Mark for b in Mark if a and b),
+}
+"""The edges of each kind, with the two marks in either order."""
+LEFT = {"<": Mark.ARROW, "-": Mark.TAIL, "o": Mark.CIRCLE}
+RIGHT = {">": Mark.ARROW, "-": Mark.TAIL, "o": Mark.CIRCLE}
+
+
+def spelt(at_first: Mark, at_second: Mark) -> str:
+    """An edge's sign between its two variables: `-->`, `<->`, `o->`, `---`, `o-o` and so on."""
+    left = {mark: sign for sign, mark in LEFT.items()}
+    right = {mark: sign for sign, mark in RIGHT.items()}
+    return f"{left[at_first]}-{right[at_second]}"
+
+
+def read(sign: str) -> tuple[Mark, Mark]:
+    """(mark at the first, mark at the second variable) of a sign as `spelt` gives it, or of `->`, `<-` and `--`.
+
+    Raises:
+        BadInput: anything else.
+    """
+    full = {"->": "-->", "<-": "<--", "--": "---"}.get(sign, sign)
+    if len(full) != 3 or full[0] not in LEFT or full[1] != "-" or full[2] not in RIGHT:
+        raise BadInput(f"{sign!r} is no sign of an edge; write one such as -->, <->, ---, o-> or o-o")
+    return LEFT[full[0]], RIGHT[full[2]]

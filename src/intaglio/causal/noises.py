@@ -1,0 +1,83 @@
+"""Noise of unit spread in several families, a batch at a time; heavy tails are cut at 30 robust deviations."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+LIMIT = 30.0
+ROBUST = 1.4826
+"""The standard deviation of a Gaussian over its median absolute deviation, by which a Cauchy law is scaled."""
+
+Shape = tuple[int, int, int]
+"""Tables, variables, rows; shape parameters are drawn once a table."""
+Noise = Float[ndarray, "b d n"]
+
+
+def gaussian(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Mean 0, variance 1."""
+    return rng.standard_normal(shape)
+
+
+def laplace(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Mean 0, variance 1, kurtosis 6."""
+    return rng.laplace(scale=np.sqrt(0.5), size=shape)
+
+
+def uniform(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Mean 0, variance 1, kurtosis 1.8."""
+    return rng.uniform(-np.sqrt(3), np.sqrt(3), shape)
+
+
+def student(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Student's t with 3 to 8 degrees of freedom, drawn a table; mean 0, variance 1."""
+    freedom = rng.uniform(3, 8, (shape[0], 1, 1))
+    return rng.standard_t(freedom, shape) * np.sqrt((freedom - 2) / freedom)
+
+
+def exponential(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Mean 0, variance 1, skewness 2."""
+    return rng.standard_exponential(shape) - 1.0
+
+
+def gumbel(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Mean 0, variance 1, skewness 1.14."""
+    scale = np.sqrt(6) / np.pi
+    return rng.gumbel(-np.euler_gamma * scale, scale, shape)
+
+
+def mixture(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Two Gaussians of equal width, 1 to 4 of their deviations apart, shares 0.2 to 0.8; mean 0, variance 1."""
+    share, gap = rng.uniform(0.2, 0.8, (shape[0], 1, 1)), rng.uniform(1, 4, (shape[0], 1, 1))
+    centre = gap * ((rng.random(shape) < share) - share)
+    return (centre + rng.standard_normal(shape)) / np.sqrt(1 + share * (1 - share) * gap**2)
+
+
+def cauchy(rng: np.random.Generator, shape: Shape) -> Noise:
+    """Median 0, robust deviation 1; it has no variance."""
+    return rng.standard_cauchy(shape) / ROBUST
+
+
+NOISES: dict[str, Callable[[np.random.Generator, Shape], Noise]] = {
+    "gaussian": gaussian,
+    "laplace": laplace,
+    "uniform": uniform,
+    "student": student,
+    "exponential": exponential,
+    "gumbel": gumbel,
+    "mixture": mixture,
+    "cauchy": cauchy,
+}
+USUAL = {"gaussian": 0.5, "laplace": 0.12, "uniform": 0.1, "student": 0.1, "exponential": 0.04, "gumbel": 0.04}
+USUAL |= {"mixture": 0.08, "cauchy": 0.02}
+"""Shares of the families where nothing else is asked for; they sum to 1."""
+
+
+def drawn(rng: np.random.Generator, families: Sequence[str], variables: int, rows: int) -> Noise:
+    """One family a table, all its variables at once."""
+    found = np.empty((len(families), variables, rows))
+    for name in sorted(set(families)):
+        chosen = [k for k, family in enumerate(families) if family == name]
+        found[chosen] = NOISES[name](rng, (len(chosen), variables, rows))
+    return np.clip(found, -LIMIT, LIMIT, out=found)

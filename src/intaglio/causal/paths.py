@@ -1,0 +1,55 @@
+"""Reachability in directed graphs held as boolean matrices, with any number of leading batch axes."""
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
+
+
+def joined(first: Bool[ndarray, "*b m k"], second: Bool[ndarray, "*b k n"]) -> Bool[ndarray, "*b m n"]:
+    """Boolean matrix product: is there a k with first[i, k] and second[k, j]."""
+    # float32 goes through BLAS, booleans do not; counts below 2**24 are exact.
+    return (first.astype(np.float32) @ second.astype(np.float32)) > 0.5
+
+
+def descendants(directed: Bool[ndarray, "*b d d"]) -> Bool[ndarray, "*b d d"]:
+    """[i, j]: is there a directed path of one arrow or more from i to j."""
+    reached = directed.copy()
+    for _ in range(max(1, directed.shape[-1]).bit_length()):
+        reached |= joined(reached, reached)
+    return reached
+
+
+def causal_order(directed: Bool[ndarray, "d d"]) -> list[int]:
+    """A topological order, smallest index first among those that are ready; shorter than d where there is a cycle."""
+    waiting, left, order = directed.sum(0), set(range(len(directed))), []
+    while ready := [i for i in sorted(left) if not waiting[i]]:
+        order += ready[:1]
+        left.discard(ready[0])
+        waiting = waiting - directed[ready[0]]
+    return order
+
+
+def cycle(directed: Bool[ndarray, "d d"]) -> list[int]:
+    """The indices along one shortest directed cycle, in order; empty where there is none."""
+    reached = descendants(directed)
+    found = [route for i in np.flatnonzero(reached.diagonal()) if (route := path(directed, int(i), int(i)))]
+    return min(found, key=len)[:-1] if found else []
+
+
+def path(directed: Bool[ndarray, "d d"], start: int, goal: int) -> list[int]:
+    """The indices along one shortest directed path of one arrow or more, both ends included; empty if there is none."""
+    came: dict[int, int] = {}
+    edge = [start]
+    while edge and goal not in came:
+        following = []
+        for i in edge:
+            fresh = [int(j) for j in np.flatnonzero(directed[i]) if int(j) not in came]
+            came.update(dict.fromkeys(fresh, i))
+            following += fresh
+        edge = following
+    if goal not in came:
+        return []
+    route = [goal, came[goal]]
+    while route[-1] != start:
+        route.append(came[route[-1]])
+    return route[::-1]

@@ -1,0 +1,174 @@
+"""The common ground of DOT and DAGitty text: `kind name { nodes, edges, [attributes] }`, read into plain lists."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from intaglio.errors import BadInput
+
+TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*|\#[^\n]*|/\*.*?\*/)
+      | (?P<text>"(?:\\.|[^"\\])*")
+      | (?P<edge>@-@|@->|<-@|@--|--@|<->|->|<-|--)
+      | (?P<sign>[{}\[\];,=])
+      | (?P<word>(?:[^\W\d]|_)[\w.]*|-?(?:\.\d+|\d+(?:\.\d*)?)\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|\d+", re.ASCII)
+"""Names that need no quotes; all others get them."""
+KEYWORDS = {"graph", "digraph", "node", "edge", "subgraph", "strict"}
+
+
+@dataclass
+class Text:
+    """What a text says: its type, its own attributes, names in the order of mention, and edges as they stand."""
+
+    type: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    edges: list[tuple[str, str, str, dict[str, str]]] = field(default_factory=list)
+    """(first, sign, second, attributes)."""
+
+
+def quoted(name: str) -> str:
+    """A name as it stands in a text, in quotes where it needs them."""
+    if PLAIN.fullmatch(name) and name.lower() not in KEYWORDS:
+        return name
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def parsed(text: str, language: str) -> Text:
+    """Reads a text; `language` names it in an error.
+
+    Chains (`a -> b -> c`), groups (`{a b} -> c`, also named subgraphs) and defaults (`edge [dir=none]`) are followed.
+
+    Raises:
+        BadInput: what it cannot read, with the place.
+    """
+    return _Reader(text, language).whole()
+
+
+class _Reader:
+    """A recursive descent over the tokens."""
+
+    def __init__(self, text: str, language: str):
+        self.language, self.tokens, self.at = language, list(_tokens(text, language)), 0
+        self.found, self.usual = Text(""), {}
+
+    def whole(self) -> Text:
+        while (word := self.take()).lower() == "strict":
+            pass
+        self.found.type = word.lower()
+        while self.peek() != "{":
+            self.take()
+        self.group()
+        if self.peek():
+            self.refuse("the closing brace")
+        return self.found
+
+    def group(self) -> list[str]:
+        """Statements in braces: the names that they mention."""
+        self.expect("{")
+        inside: list[str] = []
+        while self.peek() != "}":
+            if self.peek() in (";", ","):
+                self.take()
+            else:
+                inside += self.statement()
+        self.expect("}")
+        return list(dict.fromkeys(inside))
+
+    def statement(self) -> list[str]:
+        word = self.peek()
+        if word.lower() in ("graph", "node", "edge") and self.peek(1) == "[":
+            self.take()
+            into = {"graph": self.found.attributes, "edge": self.usual}.get(word.lower(), {})
+            into.update(self.attributes())
+            return []
+        if self.peek(1) == "=":
+            key, _, value = self.take(), self.take(), self.take()
+            self.found.attributes[_bare(key)] = _bare(value)
+            return []
+        return self.chain()
+
+    def chain(self) -> list[str]:
+        ends, signs = [self.term()], []
+        while self.peek() in SIGNS:
+            signs.append(self.take())
+            ends.append(self.term())
+        attributes = {**self.usual, **self.attributes()} if self.peek() == "[" else dict(self.usual)
+        for left, sign, right in zip(ends, signs, ends[1:], strict=False):
+            self.found.edges += [(a, sign, b, attributes) for a in left for b in right]
+        return [name for end in ends for name in end]
+
+    def term(self) -> list[str]:
+        """One name, or a group of them."""
+        if self.peek().lower() == "subgraph":
+            self.take()
+            if self.peek() != "{":
+                self.take()
+        if self.peek() == "{":
+            return self.group()
+        if self.peek() in ("", "}", "[", "]", "=") or self.peek() in SIGNS:
+            self.refuse("a name")
+        name = _bare(self.take())
+        if name not in self.found.names:
+            self.found.names.append(name)
+        return [name]
+
+    def attributes(self) -> dict[str, str]:
+        self.expect("[")
+        found = {}
+        while self.peek() != "]":
+            key = _bare(self.take())
+            if self.peek() == "=":
+                self.take()
+                found[key] = _bare(self.take())
+            if self.peek() in (",", ";"):
+                self.take()
+        self.expect("]")
+        return found
+
+    def peek(self, ahead: int = 0) -> str:
+        return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else ""
+
+    def take(self) -> str:
+        if not (token := self.peek()):
+            self.refuse("more")
+        self.at += 1
+        return token
+
+    def expect(self, token: str) -> None:
+        if self.peek() != token:
+            self.refuse(repr(token))
+        self.at += 1
+
+    def refuse(self, wanted: str) -> None:
+        near = " ".join(self.tokens[max(0, self.at - 3) : self.at + 2])
+        raise BadInput(f"this {self.language} text cannot be read: {wanted} was expected near {near!r}; check it there")
+
+
+SIGNS = ("->", "<-", "--", "<->", "@-@", "@->", "<-@", "@--", "--@")
+
+
+def _bare(token: str) -> str:
+    return re.sub(r"\\(.)", r"\1", token[1:-1]) if token.startswith('"') else token
+
+
+def _tokens(text: str, language: str) -> Iterator[str]:
+    at = 0
+    while at < len(text):
+        match = TOKEN.match(text, at)
+        if match is None:
+            line = text.count("\n", 0, at) + 1
+            raise BadInput(
+                f"this {language} text cannot be read: line {line} has {text[at]!r}; put such names in quotes"
+            )
+        if match.lastgroup != "space":
+            yield match[0]
+        at = match.end()
+
+
+def block(head: str, lines: Sequence[str]) -> str:
+    """A text: its head and one statement a line."""
+    return "\n".join([f"{head} {{", *(f"  {line}" for line in lines), "}", ""])

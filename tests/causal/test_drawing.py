@@ -1,0 +1,87 @@
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from small_graphs import named, random_dag
+
+from intaglio.causal.drawing import drawn
+from intaglio.causal.graphs import Graph
+from intaglio.causal.layout import layered
+from intaglio.errors import BadInput
+
+SVG = "{http://www.w3.org/2000/svg}"
+NAMES = tuple(f"variable {k} <&> of a rather long name" if k % 5 == 0 else f"v{k}" for k in range(30))
+
+
+def large() -> Graph:
+    dag = random_dag(np.random.default_rng(0), 30, 0.12)
+    return Graph.from_adjacency("DAG", dag, NAMES).cpdag()
+
+
+def test_the_picture_parses_and_holds_every_name_mark_and_probability():
+    graph = large()
+    probabilities = {(edge.second, edge.first): 0.25 + k / 100 for k, edge in enumerate(graph.edges)}
+    root = ElementTree.fromstring(drawn(graph, probabilities))
+    titles = {node.text for node in root.iter(f"{SVG}title")}
+    assert set(NAMES) <= titles
+    for k, edge in enumerate(graph.edges):
+        assert f"{edge}, p = {0.25 + k / 100:.3g}" in titles
+    assert len([t for t in root.iter(f"{SVG}text") if t.get("class") == "p"]) == len(graph.edges)
+    assert len(list(root.iter(f"{SVG}polygon"))) == int(graph.directed.sum())
+    dashed = [p for p in root.iter(f"{SVG}path") if "unsure" in (p.get("class") or "")]
+    assert len(dashed) == sum(p < 0.5 for p in probabilities.values())
+
+
+def test_the_picture_loads_nothing_and_is_always_the_same():
+    graph = large()
+    text = drawn(graph)
+    assert text == drawn(Graph(graph.kind, graph.names, graph.marks))
+    for banned in ("<script", "href", "url(", "<image", "nan", "http://", "https://"):
+        assert banned not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_rings_and_red_arrows_stand_for_the_marks_of_a_pag():
+    pag = Graph.of("PAG", "ABCDE", [("A", "o->", "B"), ("B", "<->", "C"), ("D", "o-o", "A")])
+    root = ElementTree.fromstring(drawn(pag))
+    assert len(list(root.iter(f"{SVG}circle"))) == 3
+    assert len(list(root.iter(f"{SVG}polygon"))) == 3
+    assert len([g for g in root.iter(f"{SVG}g") if g.get("class") == "both"]) == 1
+
+
+def test_boxes_do_not_overlap_and_edges_pass_none():
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        d = int(random.integers(1, 31))
+        graph = Graph.from_adjacency("DAG", random_dag(random, d, 3 / max(3, d)))
+        layout = layered(graph, [40.0 + 5 * (k % 7) for k in range(d)], 28.0)
+        boxes = [
+            (x - w / 2, y - 14, x + w / 2, y + 14) for (x, y), w in zip(layout.centres, layout.widths, strict=True)
+        ]
+        for k, (left, top, right, low) in enumerate(boxes):
+            assert left >= 0
+            assert right <= layout.width
+            assert low <= layout.height
+            for other in boxes[:k]:
+                assert right <= other[0] or other[2] <= left or low <= other[1] or other[3] <= top
+        assert len(layout.routes) == len(graph.edges)
+        for (a, b), route in layout.routes.items():
+            assert graph.directed[a, b]
+            ys = [y for _, y in route]
+            assert ys == sorted(ys)
+            assert boxes[a][0] <= route[0][0] <= boxes[a][2]
+            assert boxes[b][0] <= route[-1][0] <= boxes[b][2]
+            for x, y in route[1:-1]:
+                assert not any(left < x < right and top < y < low for left, top, right, low in boxes)
+
+
+@pytest.mark.parametrize("d", [0, 1, 2])
+def test_the_smallest_graphs_can_be_drawn(d):
+    assert ElementTree.fromstring(drawn(Graph.of("DAG", named(d)))).get("viewBox")
+
+
+def test_a_probability_without_an_edge_or_out_of_range_is_refused():
+    graph = Graph.of("DAG", "ABC", [("A", "-->", "B")])
+    with pytest.raises(BadInput, match="A and C have a probability but no edge"):
+        drawn(graph, {("A", "C"): 0.5})
+    with pytest.raises(BadInput, match=r"the probability of A and B is 1.5; it lies in 0 to 1"):
+        drawn(graph, {("A", "B"): 1.5})
