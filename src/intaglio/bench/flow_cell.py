@@ -114,9 +114,9 @@ class Cell:
                 self._model, batch=self._batch, tier=tier, guidance=self._guidance, seed=TUNED_ON + self._seed
             )
             peers = {
-                "jacobi": [JacobiDecoder(tau=tau) for tau in TAUS],
-                "sejd": [SelectiveJacobiDecoder(tau=tau) for tau in TAUS],
-                "gs-jacobi": [self._gs(count, most) for most in OTHER_SWEEPS for count in SEGMENTS],
+                "jacobi": [[JacobiDecoder(tau=tau)] for tau in TAUS],
+                "sejd": [[SelectiveJacobiDecoder(tau=tau)] for tau in TAUS],
+                "gs-jacobi": [[self._gs(count, most) for count in SEGMENTS] for most in OTHER_SWEEPS],
             }  # fmt: skip
             for name, ladder in peers.items():
                 if (chosen := self._fastest(ladder, tier, exact)) is not None:
@@ -125,18 +125,22 @@ class Cell:
             found[f"auto {tier}"] = PlannedDecoder(plan=plans[tier])
         return found, plans
 
-    def _fastest(self, ladder: Sequence[Decoder], tier: TierName, exact: Tensor) -> Decoder | None:
-        """The fastest that keeps to the tier, with the margin that plans are held to; None where none does."""
-        kept, allowed = [], replace(TIERS[tier], largest=MARGIN * TIERS[tier].largest)
-        for decoder in ladder:
-            began = time.perf_counter()
-            patches, _ = self._decoded(decoder, self._tuning)
-            seconds = time.perf_counter() - began
-            if allowed.holds(patches, exact):
-                kept.append((seconds, decoder))
-                if not isinstance(decoder, GSJacobiDecoder):
-                    break  # a tighter one is only slower
-        return min(kept, key=lambda of: of[0])[1] if kept else None
+    def _fastest(self, ladder: Sequence[Sequence[Decoder]], tier: TierName, exact: Tensor) -> Decoder | None:
+        """The fastest on the first rung where any keeps to the tier, with the margin that plans are held to.
+
+        Rungs go from loose to tight, and a tighter one is only slower. None where no rung does.
+        """
+        allowed = replace(TIERS[tier], largest=MARGIN * TIERS[tier].largest)
+        for rung in ladder:
+            kept = []
+            for decoder in rung:
+                began = time.perf_counter()
+                patches, _ = self._decoded(decoder, self._tuning)
+                if allowed.holds(patches, exact):
+                    kept.append((time.perf_counter() - began, decoder))
+            if kept:
+                return min(kept, key=lambda of: of[0])[1]
+        return None
 
     def _gs(self, segments: int, others: int) -> GSJacobiDecoder:
         return GSJacobiDecoder(

@@ -25,7 +25,7 @@ from intaglio.learning.draws import generator
 from intaglio.models.tarflow import MetaBlock, TarFlow
 from intaglio.runs.run import Run
 
-FITTED, JUDGED, PROVED = 64, 32, 64
+FITTED, JUDGED, PROVED = 64, 24, 48
 """Pictures, at least, that first guesses are fitted on, that errors are measured on, and that a plan is proved on."""
 DIRECTIONS, NUDGE, NUDGED = 3, 1e-3, 8
 """Perturbations that say how much a block's error grows on its way out: their number, their relative size, pictures."""
@@ -34,6 +34,8 @@ SHARES = (4.0, 2.8, 2.0, 1.4, 1.0, 0.7, 0.5, 0.25, 0.1)
 MARGIN = 0.7
 """Share of the tier that a plan must keep to where it is chosen, so that it keeps to the tier elsewhere."""
 TURNS = 5
+AT_ONCE = 16
+"""Pictures, at least, that are decoded together where time is not measured."""
 GAIN = 1.03
 """A plan must be faster than patch by patch by this much to be taken."""
 
@@ -82,14 +84,25 @@ def _drawn(model: TarFlow, batch: int, seed: int, what: str, part: int) -> Drawn
 
 
 def _sequential(model: TarFlow, drawn: Sequence[Drawn], guidance: Guidance) -> list[Tensor]:
-    """h_K to h_0 of all batches joined."""
-    parts = [decode_batch(SequentialDecoder(), model, noise, labels, guidance)[0] for noise, labels in drawn]
+    """h_K to h_0 of all batches joined; patch by patch the size of a batch changes nothing but the time."""
+    noise, labels = torch.cat([part for part, _ in drawn]), _labels(drawn)
+    size = max(AT_ONCE, len(drawn[0][0]))
+    told = [None] * math.ceil(len(noise) / size) if labels is None else labels.split(size)
+    parts = [
+        decode_batch(SequentialDecoder(), model, part, of, guidance)[0]
+        for part, of in zip(noise.split(size), told, strict=True)
+    ]
     return [torch.cat(states) for states in zip(*parts, strict=True)]
+
+
+def _labels(drawn: Sequence[Drawn]) -> Tensor | None:
+    told = [labels for _, labels in drawn if labels is not None]
+    return torch.cat(told) if told else None
 
 
 def _blocks(model: TarFlow, fitted: Sequence[Tensor], drawn: Sequence[Drawn], guidance: Guidance) -> list[Measured]:
     """The blocks in the order of decoding, each with its sequential answers, its guess and its growth."""
-    labels = None if drawn[0][1] is None else torch.cat([part for _, part in drawn if part is not None])
+    labels = _labels(drawn)
     exact, batch = _sequential(model, drawn, guidance), len(drawn[0][0])
     return [
         Measured(

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Literal
 
 import torch
@@ -24,14 +25,16 @@ LEVELS = (3.0, 1.7, 1.0, 0.5, 0.2)
 WINDOWS = (4, 8, 16, 32, 64, 128)
 COARSE = (0, 1, 2, 3, 4)
 """Sweeps in bfloat16 that are tried."""
+CLEARLY = 0.85
+"""A choice that takes less than this share of another's time, at no more error, makes the other not worth measuring."""
 BEST = 2
 """Choices of sweeps that are measured for each error, those that should take least."""
 SETTLED = 1e-6
 """An error below which more sweeps tell nothing."""
 WIDE = 16
 """A window before which a coarse sweep is tried."""
-REPEATS = 2
-"""Least timings of a choice."""
+REPEATS, BATCHES = 2, 4
+"""Least timings of a choice, and batches at most that it is timed on."""
 Start = Literal["output", "fitted"]
 SEQUENTIAL = Choice("sequential")
 
@@ -60,9 +63,15 @@ class Measured:
 
 def options(found: Measured, allowed: float) -> list[Choice]:
     """Patch by patch, and what is faster than it among sweeps and windows, at errors up to `allowed`."""
-    plain = replace(_measured(found, SEQUENTIAL), error=0.0)
-    faster = [_measured(found, one) for one in _promising(found, allowed, plain.seconds)]
-    return [plain, *(one for one in faster if one.seconds < plain.seconds and math.isfinite(one.error))]
+    kept = [replace(_measured(found, SEQUENTIAL), error=0.0)]
+    for one in _promising(found, allowed, kept[0].seconds):
+        first = _tried(found, one)
+        if any(other.seconds < CLEARLY * first.seconds and other.error <= first.error for other in kept):
+            continue
+        whole = _measured(found, one)
+        if whole.seconds < kept[0].seconds and math.isfinite(whole.error):
+            kept.append(whole)
+    return kept
 
 
 def _promising(found: Measured, allowed: float, sequential_s: float) -> Iterator[Choice]:
@@ -73,12 +82,12 @@ def _promising(found: Measured, allowed: float, sequential_s: float) -> Iterator
         coarse_s = _pass_seconds(found, found.inverse.coarse(found.copies), last)
     errors = [level * allowed for level in LEVELS]
     yield from _sweeps(found, errors, sequential_s, sweep_s, coarse_s)
-    for window in (window for window in WINDOWS if window < last):
+    for window in (window for window in reversed(WINDOWS) if window < last):
         pass_s = _pass_seconds(found, found.inverse, window)
         for coarse in (0, 1) if window >= WIDE else (0,):
             # Half of each window kept is about the best that was seen.
             if (coarse * coarse_s if coarse else 0) + 2 * last / window * pass_s < sequential_s:
-                yield from (Choice("frontier", error, window, coarse, "fitted") for error in errors[::2])
+                yield from (Choice("frontier", error, window, coarse, "fitted") for error in errors[:4:3])
 
 
 def _sweeps(
@@ -140,16 +149,28 @@ def growth(straight: Tensor, moved: Tensor, nudge: Tensor) -> float:
 
 
 def _measured(found: Measured, choice: Choice) -> Choice:
-    """The choice with its median time a batch and its largest error; infinite seconds for one that fell back."""
-    times, errors = [], []
-    batches = list(found.batches())
+    """The choice with its median time a batch, and its largest error on those batches and on all pictures at once."""
+    times, errors = [], [_error(found, choice, found.inverse, found.v, found.u)]
+    batches = list(islice(found.batches(), BATCHES))
     for inverse, v, u in batches * math.ceil(REPEATS / len(batches)):
-        report = BlockReport(0, choice.method)
         began = _now(v)
-        answer = carry_out(choice, found.guess, inverse, v, report, lambda u, final: None, found.copies)
+        errors.append(_error(found, choice, inverse, v, u))
         times.append(_now(v) - began)
-        errors.append(float((answer - u).abs().max()))
     return replace(choice, seconds=statistics.median(times), error=max(errors))
+
+
+def _tried(found: Measured, choice: Choice) -> Choice:
+    """The choice with the time and the error of one batch."""
+    inverse, v, u = next(found.batches())
+    began = _now(v)
+    error = _error(found, choice, inverse, v, u)
+    return replace(choice, seconds=_now(v) - began, error=error)
+
+
+def _error(found: Measured, choice: Choice, inverse: Inverse, v: Tensor, u: Tensor) -> float:
+    report = BlockReport(0, choice.method)
+    answer = carry_out(choice, found.guess, inverse, v, report, lambda u, final: None, found.copies)
+    return float((answer - u).abs().max())
 
 
 def _pass_seconds(found: Measured, whole: Inverse, width: int) -> float:
