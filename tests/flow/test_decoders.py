@@ -1,5 +1,8 @@
 """All ways of decoding give the one inverse there is; their guarantees, one by one."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import pytest
 import torch
 from flow_scenes import exact_decoders, inverted_by_hand, latents, unit
@@ -256,6 +259,16 @@ def test_neither_noise_nor_labels_nor_model_are_touched():
     assert torch.equal(z, latents(model, 4))
     assert torch.equal(labels, LABELS)
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_two_threads_may_decode_with_one_model():
+    model = unit()
+    inputs = [latents(model, 4, seed) for seed in range(4)]
+    for decoder in (Sequential(), Frontier(tolerance=1e-6), Jacobi(tau=1e-6)):
+        apart = [decoder(model, z, labels=LABELS, denoise=False).patches for z in inputs]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(partial(decoder, model, labels=LABELS, denoise=False), inputs))
+        assert [largest(one.patches, two) for one, two in zip(together, apart, strict=True)] == [0.0] * 4
 
 
 def test_batches_in_parts_give_the_same_pictures():

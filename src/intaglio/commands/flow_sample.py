@@ -73,7 +73,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
                 batch: Any = self.method
                 for start in range(0, self.count, batch.batch):
                     run.drop_state(f"batch-{start}")
-            note(run.summary["sentence"])
+            note(_sentence(run.summary))
             say(str(folder / "pictures"))
         return 0
 
@@ -125,8 +125,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             run.warn(f"overflowed and were drawn from their seed's next noise: {seeds}")
         for name, picture in zip(decoded.pictures.names, decoded.pictures.pixels, strict=True):
             run.save_image(Path(name).stem, picture)
-        figures = {"residual_known": report.residual is not None, **decoded.figures()}
-        run.finish({**figures, "pictures_in": f"{RESULT}/pictures", "sentence": str(report)})
+        run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"})
 
     def _text(self, flow: "LoadedFlow", seed: int) -> dict[str, Any]:
         """What a picture's file says of itself, with the words that draw it again."""
@@ -158,6 +157,14 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         kind = type(self.method)
         target = f"{kind.__module__}:{kind.__qualname__}"
         return next(name for name, entry in VERBS[VERB].methods.items() if entry.target == target)
+
+
+def _sentence(known: dict[str, Any]) -> str:
+    sure = "" if known["residual"] is None else f"; residual {known['residual']:.1e}"
+    return (
+        f"{known['pictures']} pictures by {known['decoder']}, {known['seconds']:.2f} s of decoding, "
+        f"{known['forwards']:.1f} forward passes{sure}"
+    )
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from intaglio.commands.console import command_line, note, say, shown
@@ -89,13 +90,16 @@ def card(trained: "TrainedFlow", data: "FlowPictures") -> str:
     height, width = config.image_size
     noise = f"Gaussian noise of deviation {settings.noise}" if settings.noise else "uniform dequantisation"
     layers = "-".join(map(str, config.layers_per_block))
-    return f"""# A TarFlow of {height}x{width} pictures
-
-{parameters:,} parameters: {config.num_blocks} blocks of {layers} layers, width {config.hidden_size}, heads of
-{config.head_dim}; {config.tokens} patches of {config.patch_size}x{config.patch_size} pixels (arXiv 2412.06329).
-
-Trained on {kept} pictures{classes}, with {noise}: {len(trained.losses)} steps of {settings.batch}, AdamW at
-{settings.learning_rate:g}{f", mean of the weights {settings.ema}" if settings.ema else ""}, seed {settings.seed}.
-Loss on {len(data) - kept} held-out pictures: {trained.held_out:.4f} nats a dimension, less ln(2 pi) / 2; with Gaussian
-noise it is that of noisy pictures, not to be compared with bits of clean ones.
-"""
+    shape = (
+        f"{parameters:,} parameters: {config.num_blocks} blocks of {layers} layers, width {config.hidden_size}, "
+        f"heads of {config.head_dim}; {config.tokens} patches of {config.patch_size}x{config.patch_size} pixels "
+        "(arXiv 2412.06329)."
+    )
+    mean = f", mean of the weights {settings.ema}" if settings.ema else ""
+    story = (
+        f"Trained on {kept} pictures{classes}, with {noise}: {len(trained.losses)} steps of {settings.batch}, AdamW at "
+        f"{settings.learning_rate:g}{mean}, seed {settings.seed}. Loss on {len(data) - kept} held-out pictures: "
+        f"{trained.held_out:.4f} nats a dimension, less ln(2 pi) / 2; with Gaussian noise it is that of noisy "
+        "pictures, not to be compared with bits of clean ones."
+    )
+    return f"# A TarFlow of {height}x{width} pictures\n\n{fill(shape, 120)}\n\n{fill(story, 120)}\n"

@@ -20,8 +20,8 @@ class LocalGuess:
     """u ~ mean_u + W neighbourhood(v - mean_v), with one W for all patches.
 
     A block's output determines its input, but only the inverse, patch by patch, says how. Most of it is close by:
-    what stood in a patch is nearly linear in what stands in it and around it now. Sweeps that start there need one or
-    two fewer (docs/benchmarks.md), and still end at the same answer.
+    what stood in a patch is nearly linear in what stands in it and around it now. Sweeps that start there are fewer,
+    and still end at the same answer.
     """
 
     mean_v: Float[Tensor, "t c"]
