@@ -214,7 +214,7 @@ def test_the_words_of_the_group_and_its_default(outcome):
     assert flow_sample.VERB in out
     code, out, _ = outcome("flow", "sample", "--help")
     assert code == 0
-    assert "none: auto" in out
+    assert "Without a method: auto." in out
 
 
 def test_the_flows_of_the_package_are_sound(outcome):

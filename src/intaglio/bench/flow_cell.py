@@ -35,8 +35,8 @@ PAPER_TAU = 0.5
 SEGMENTS, OTHER_SWEEPS = (4, 8, 16), (2, 3, 4, 5, 6, 8, 10, 14, 20)
 PAPER_SEGMENTS, PAPER_OTHERS = 8, 10
 """Of GS-Jacobi, as published: the hardest block in eight segments, each swept to its end, ten sweeps elsewhere."""
-RANKED = 256
-"""Pictures that GS-Jacobi's hardest block is found on."""
+JUDGED = 16
+"""Pictures, at least, that errors are measured on, and that settings are chosen on."""
 TUNED_ON, MEASURED_ON = 10_000_000, 0
 """Where the seeds of the latents begin that settings are chosen on, and that everything is measured on."""
 FLOOR = "floor"
@@ -50,9 +50,9 @@ class Cell:
 
     def __init__(self, model: TarFlow, batch: int, guidance: Guidance, tiers: Sequence[TierOrPaper], seed: int):
         self._model, self._batch, self._guidance, self._tiers = model, batch, guidance, tiers
-        self._labels = _labels(model, batch)
-        self._noise = self._latents(MEASURED_ON + seed)
-        self._tuning = self._latents(TUNED_ON + seed)
+        self._noise = self._latents(MEASURED_ON + seed, batch)
+        self._judged = self._latents(MEASURED_ON + seed, max(batch, JUDGED))
+        self._tuning = self._latents(TUNED_ON + seed, max(batch, JUDGED))
         self._seed = seed
 
     def measured(self, repeats: int) -> dict[str, Any]:
@@ -62,9 +62,9 @@ class Cell:
             name: lambda decoder=decoder: self._decoded(decoder, self._noise) for name, decoder in decoders.items()
         }
         times = _by_turns({**calls, FLOOR: self._floor}, repeats, self._model)
-        exact, _ = self._decoded(SequentialDecoder(), self._noise)
+        exact, _ = self._decoded(SequentialDecoder(), self._judged)
         with sdpa_kernel(SDPBackend.MATH):
-            other, _ = self._decoded(SequentialDecoder(), self._noise)
+            other, _ = self._decoded(SequentialDecoder(), self._judged)
         plain, floor = statistics.median(times["sequential"]), statistics.median(times[FLOOR])
         found = {name: self._figures(decoder, times[name], plain, floor, exact) for name, decoder in decoders.items()}
         return {
@@ -76,7 +76,7 @@ class Cell:
     def _figures(
         self, decoder: Decoder, times: Sequence[float], plain: float, floor: float, exact: Tensor
     ) -> dict[str, Any]:
-        patches, blocks = self._decoded(replace(decoder, certify=True), self._noise)
+        patches, blocks = self._decoded(replace(decoder, certify=True), self._judged)
         largest, mean = differences(patches, exact)
         seconds = statistics.median(times)
         residuals = [block.residual for block in blocks if block.residual is not None]
@@ -84,7 +84,7 @@ class Cell:
         return {
             "timings": len(times), "seconds": seconds, "fastest": low, "slowest": high, "speedup": plain / seconds,
             "ratio_to_floor": seconds / floor, "largest": largest, "mean": mean,
-            "forwards": sum(block.token_passes for block in blocks) / (self._batch * self._tokens * len(blocks)),
+            "forwards": sum(block.token_passes for block in blocks) / patches[..., 0].numel() / len(blocks),
             "residual": max(residuals, default=0.0), "round_trip": self._round_trip(patches),
             "settings": _settings(decoder),
             "blocks": [
@@ -150,26 +150,35 @@ class Cell:
     @cached_property
     def _hardest(self) -> int:
         """By GS-Jacobi's own metric, on the model's own pictures."""
-        pictures = self._model.pictures(_through(self._model, self._tuning, self._labels, self._guidance))
-        return ranked(self._model, pictures[:RANKED], None)[0].block
+        pictures = self._model.pictures(self._decoded(SequentialDecoder(), self._tuning)[0])
+        return ranked(self._model, pictures, None)[0].block
 
     @property
     def _tokens(self) -> int:
         return self._model.config.tokens
 
-    def _latents(self, first: int) -> Tensor:
-        return noise_of(self._model, range(first, first + self._batch)).to(
-            self._model.device, self._model.working_dtype
-        )
+    def _latents(self, first: int, count: int) -> Tensor:
+        noise = noise_of(self._model, range(first, first + count))
+        return noise.to(self._model.device, self._model.working_dtype)
 
     def _decoded(self, decoder: Decoder, noise: Tensor) -> tuple[Tensor, list[BlockReport]]:
-        hidden, blocks = decode_batch(decoder, self._model, noise, self._labels, self._guidance)
-        return hidden[-1], blocks
+        """Decoded batch by batch, and the blocks' reports summed."""
+        patches: list[Tensor] = []
+        whole: list[BlockReport] = []
+        for part in noise.split(self._batch):
+            labels = _labels(self._model, len(part))
+            hidden, blocks = decode_batch(decoder, self._model, part, labels, self._guidance)
+            patches.append(hidden[-1])
+            for known, block in zip(whole, blocks, strict=False):
+                known.add(block)
+            whole = whole or blocks
+        return torch.cat(patches), whole
 
     def _floor(self) -> None:
         """One pass of every block over all patches: the least that any verified answer takes."""
         with torch.inference_mode():
-            for block, inverse in inverses(self._model, self._batch, self._labels, self._guidance):
+            labels = _labels(self._model, self._batch)
+            for block, inverse in inverses(self._model, self._batch, labels, self._guidance):
                 inverse.parameters(block.permuted(self._noise))
 
     def _round_trip(self, patches: Tensor) -> float | None:
@@ -177,8 +186,9 @@ class Cell:
         if self._guidance.acts(self._model.config.num_classes):
             return None
         with torch.inference_mode():
-            again = self._model(self._model.pictures(patches), self._labels).latents
-        return differences(again, self._noise)[0]
+            pictures = self._model.pictures(patches).split(self._batch)
+            again = torch.cat([self._model(part, _labels(self._model, len(part))).latents for part in pictures])
+        return differences(again, self._judged)[0]
 
     def _proxy(self, decoders: Mapping[str, Decoder], exact: Tensor) -> dict[str, float]:
         """Sliced Wasserstein distances on pixels, a proxy for any of distributions: to other seeds' pictures, and to
@@ -187,7 +197,7 @@ class Cell:
         found = {"other seeds": sliced(exact, self._decoded(SequentialDecoder(), self._tuning)[0])}
         for name in ("auto near", "sejd near", "sejd paper"):
             if name in decoders:
-                found[name] = sliced(exact, self._decoded(decoders[name], self._noise)[0])
+                found[name] = sliced(exact, self._decoded(decoders[name], self._judged)[0])
         return found
 
 
@@ -204,10 +214,6 @@ def sliced(one: Tensor, two: Tensor) -> float:
 def _labels(model: TarFlow, batch: int) -> Tensor | None:
     classes = model.config.num_classes
     return (torch.arange(batch) % classes).to(model.device) if classes else None
-
-
-def _through(model: TarFlow, noise: Tensor, labels: Tensor | None, guidance: Guidance) -> Tensor:
-    return decode_batch(SequentialDecoder(), model, noise, labels, guidance)[0][-1]
 
 
 def _settings(decoder: Decoder) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from intaglio.flow.guidance import Guidance
 from intaglio.flow.inverse import Inverse
 from intaglio.flow.plan import Choice, DecoderPlan, key_of
 from intaglio.flow.protocol import BlockReport, Decoder, Seen
-from intaglio.flow.sequential import one_by_one
+from intaglio.flow.sequential import SequentialDecoder, one_by_one
 from intaglio.flow.stopping import Stopping
 from intaglio.flow.sweeps import coarse_sweeps, guessed, sweep
 from intaglio.flow.tiers import TIERS, TierName
@@ -30,8 +30,9 @@ class AutoDecoder(Decoder):
     Which of them is fastest is a matter of the block, the device and the batch: on a GPU sweeps cost little more than
     a single patch, on two cores with many pictures hardly anything beats patch by patch. `intaglio flow calibrate`
     times them all on this machine, chooses within the tier's error, and proves the whole on other latents; it also
-    fits each block's first guess. Without a plan for this model, device, batch and guidance the frontier is taken,
-    with a warning. Sweeps that do not settle within the time of going patch by patch go on that way.
+    fits each block's first guess. Sweeps that do not settle within the time of going patch by patch go on that way.
+    Without a plan for this model, device, batch and guidance it goes patch by patch on a CPU, and by the frontier
+    elsewhere, with a warning.
 
     Source: this project, on arXiv 2412.06329 and 2505.24791.
     """
@@ -50,14 +51,16 @@ class AutoDecoder(Decoder):
             raise ValueError(f"tier is one of {', '.join(TIERS)}, not {self.tier!r}")
 
     def prepared(self, model: TarFlow, guidance: Guidance, warn: Callable[[str], None]) -> Decoder:
-        """With its plan; the frontier where there is none."""
+        """With its plan; where there is none, what is fastest by far on most machines of the kind."""
         found = DecoderPlan.find(self.plans, key_of(model, self.batch, guidance, self.tier))
         if found is not None:
             return PlannedDecoder(batch=self.batch, certify=self.certify, plan=found)
-        warn(
-            f"no plan was measured for this model, machine and batches of {self.batch}, so the frontier decodes; "
-            "measure one with: intaglio flow calibrate"
-        )
+        told = f"no plan was measured for this model, machine and batches of {self.batch}, so "
+        remedy = "; measure one with: intaglio flow calibrate"
+        if model.device.type == "cpu":
+            warn(f"{told}it goes patch by patch{remedy}")
+            return SequentialDecoder(batch=self.batch, certify=self.certify)
+        warn(f"{told}the frontier decodes{remedy}")
         return FrontierDecoder(batch=self.batch, certify=self.certify, tolerance=UNPLANNED[self.tier])
 
 
