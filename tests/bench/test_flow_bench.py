@@ -29,6 +29,7 @@ def bench(tmp_path, monkeypatch):
         monkeypatch.setattr(calibration, name, value)
     monkeypatch.setattr(flow_cell, "TAUS", (0.5, 1e-3, 1e-6))
     monkeypatch.setattr(flow_cell, "SEGMENTS", (4,))
+    monkeypatch.setattr(flow_cell, "JUDGED", 2)
     monkeypatch.setattr(flow_cell, "OTHER_SWEEPS", (4, 20))
     monkeypatch.setattr(bench_module, "SUFFIX", {3: "", 1: "_b1", 2: "_b64"})
     save_flow(tiny.flow(double=False, noise_std=0.1), tmp_path / "m")

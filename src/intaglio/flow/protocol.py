@@ -1,6 +1,7 @@
 """What every way of decoding a flow is called with and gives back."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -158,7 +159,7 @@ COLUMNS = ["block", "method", "passes", "token_passes", "seconds", "clamped", "r
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoder:
+class Decoder(ABC):
     """A way of inverting a flow block by block: its settings, one call, and what it does with one block.
 
     A subclass gives `decode_block`; the loop over batches and blocks is the same for all.
@@ -175,6 +176,7 @@ class Decoder:
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, not {self.batch}")
 
+    @abstractmethod
     def decode_block(
         self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
     ) -> Float[Tensor, "n t c"]:
@@ -187,7 +189,7 @@ class Decoder:
             report: takes the method, changes, frontier and fallbacks; passes and times are filled in by the caller.
             watch: told after every pass.
         """
-        raise NotImplementedError
+        ...
 
     def prepared(self, model: TarFlow, guidance: Guidance, warn: Callable[[str], None]) -> "Decoder":
         """This decoder for a model: itself, unless it must look something up first."""
