@@ -75,7 +75,7 @@ def to_pgmpy(graph: Graph) -> Any:
     """
     graph.require_dags()
     try:
-        from pgmpy.base import DAG, PDAG
+        from pgmpy.base import DAG, PDAG  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise IntaglioError(f"pgmpy cannot be imported ({error}); install it: pip install pgmpy") from error
     arcs, lines = _pairs(graph, "-->"), _pairs(graph, "---")
@@ -104,10 +104,10 @@ def to_causallearn(graph: Graph) -> Any:
         IntaglioError: causal-learn is not installed.
     """
     try:
-        from causallearn.graph.Edge import Edge
-        from causallearn.graph.Endpoint import Endpoint
-        from causallearn.graph.GeneralGraph import GeneralGraph
-        from causallearn.graph.GraphNode import GraphNode
+        from causallearn.graph.Edge import Edge  # pyright: ignore[reportMissingImports]
+        from causallearn.graph.Endpoint import Endpoint  # pyright: ignore[reportMissingImports]
+        from causallearn.graph.GeneralGraph import GeneralGraph  # pyright: ignore[reportMissingImports]
+        from causallearn.graph.GraphNode import GraphNode  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise IntaglioError(
             f"causal-learn cannot be imported ({error}); install it: pip install causal-learn"
