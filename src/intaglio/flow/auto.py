@@ -63,6 +63,12 @@ class AutoDecoder(Decoder):
         warn(f"{told}the frontier decodes{remedy}")
         return FrontierDecoder(batch=self.batch, certify=self.certify, tolerance=UNPLANNED[self.tier])
 
+    def decode_block(
+        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
+    ) -> Float[Tensor, "n t c"]:
+        """Patch by patch: only what `prepared` gives knows better."""
+        return SequentialDecoder().decode_block(inverse, v, place, report, watch)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedDecoder(Decoder):
