@@ -128,7 +128,9 @@ def test_a_plan_comes_back_from_its_file_and_is_found_by_its_key_alone(model, qu
     assert torch.equal(one, two)
     assert torch.equal(Auto(plans=tmp_path, batch=2)(model, z, denoise=False).patches, one)
     assert not caplog.records
-    for other in (Auto(plans=tmp_path, batch=64), Auto(plans=tmp_path, batch=2, tier="exact")):
+    assert torch.equal(Auto(plans=tmp_path, batch=64)(model, z, denoise=False).patches, one)  # two are a batch of two
+    assert not caplog.records
+    for other in (Auto(plans=tmp_path, batch=1), Auto(plans=tmp_path, batch=2, tier="exact")):
         caplog.clear()
         found = other(model, z, denoise=False)
         assert "no plan was measured" in caplog.text

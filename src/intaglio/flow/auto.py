@@ -50,13 +50,14 @@ class AutoDecoder(Decoder):
         if self.tier not in TIERS:
             raise ValueError(f"tier is one of {', '.join(TIERS)}, not {self.tier!r}")
 
-    def prepared(self, model: TarFlow, guidance: Guidance, warn: Callable[[str], None]) -> Decoder:
+    def prepared(self, model: TarFlow, pictures: int, guidance: Guidance, warn: Callable[[str], None]) -> Decoder:
         """With its plan; where there is none, what is fastest by far on most machines of the kind."""
-        found = DecoderPlan.find(self.plans, key_of(model, self.batch, guidance, self.tier))
+        batch = min(self.batch, max(1, pictures))
+        found = DecoderPlan.find(self.plans, key_of(model, batch, guidance, self.tier))
         if found is not None:
             return PlannedDecoder(batch=self.batch, certify=self.certify, plan=found)
-        told = f"no plan was measured for this model, machine and batches of {self.batch}, so "
-        remedy = "; measure one with: intaglio flow calibrate"
+        told = f"no plan was measured for this model, machine and batches of {batch}, so "
+        remedy = f"; measure one with: intaglio flow calibrate --batch {batch}"
         if model.device.type == "cpu":
             warn(f"{told}it goes patch by patch{remedy}")
             return SequentialDecoder(batch=self.batch, certify=self.certify)

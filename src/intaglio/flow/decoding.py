@@ -33,7 +33,7 @@ def decode(
     noise = checked_noise(model, noise, run)
     labels = checked_labels(model, labels, len(noise))
     check_guidance(model, guidance, run)
-    asked, decoder = decoder.name, decoder.prepared(model, guidance, run.warn)
+    asked, decoder = decoder.name, decoder.prepared(model, len(noise), guidance, run.warn)
     starts = range(0, len(noise), decoder.batch)
     found = {} if keep_hidden else {start: part for start in starts if (part := _stored(run, start))}
     with run.progress(len(starts), "decode", len(found)) as progress:

@@ -191,8 +191,8 @@ class Decoder(ABC):
         """
         ...
 
-    def prepared(self, model: TarFlow, guidance: Guidance, warn: Callable[[str], None]) -> "Decoder":
-        """This decoder for a model: itself, unless it must look something up first."""
+    def prepared(self, model: TarFlow, pictures: int, guidance: Guidance, warn: Callable[[str], None]) -> "Decoder":
+        """This decoder for a model and so many pictures: itself, unless it must look something up first."""
         return self
 
     def __call__(
