@@ -24,7 +24,7 @@ Matrix = Float[Tensor, "b d d"]
 def of(
     standard: Float[Tensor, "b n d"],
     score: Float[Tensor, "b n d"],
-    features: Float[Tensor, "b n d m"],
+    features: Float[Tensor, "b r d m"],
     known: Bool[Tensor, "b n d"],
 ) -> tuple[Float[Tensor, "b d d 18"], Float[Tensor, "b d d d 6"]]:
     """Maps of pairs, and of triples ([i, j, k]: i and j given k); both are 0 where two of the columns are the same.
@@ -32,14 +32,14 @@ def of(
     Args:
         standard: columns of mean 0 and variance 1 over what is known, 0 where missing.
         score: likewise, of normal scores.
-        features: functions of each column, of mean 0, 0 where missing.
+        features: functions of each column, of mean 0, 0 where missing; of the first rows.
         known: cells that are not missing.
     """
     counts = common(known)
     root = counts.sqrt()
     linear, ranked = correlation(standard, counts), correlation(score, counts)
     greedy = separation(ranked, root)
-    joint = association(features, counts)
+    joint = association(features, common(known[:, : features.shape[1]]))
     moments = _moments(standard, counts)
     pairs = [
         *_both(linear, root), *_both(partial(linear, counts), root),
@@ -58,8 +58,8 @@ def common(known: Bool[Tensor, "b n d"]) -> Matrix:
     """Rows in which both columns are known, at least 1."""
     if bool(known.all()):
         b, n, d = known.shape
-        return torch.full((b, d, d), float(n), dtype=torch.get_default_dtype(), device=known.device)
-    seen = known.to(torch.float32)
+        return torch.full((b, d, d), float(n), device=known.device)
+    seen = known.float()
     return (seen.transpose(1, 2) @ seen).clamp(min=1)
 
 

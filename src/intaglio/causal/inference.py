@@ -1,0 +1,121 @@
+"""A network's logits of whole tables, the same in whatever order rows and columns come."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from intaglio.causal.encoding import CONTINUOUS, ORDINAL, Encoded, encode
+from intaglio.causal.network import Network
+
+PIECES = 4
+"""Most pieces of a table's rows that a network is shown, one after the other; their logits are averaged."""
+FEW_PIECES, MANY_COLUMNS = 2, 50
+ColliderLogits = Callable[[Int[ndarray, "t 3"]], Float[ndarray, "t"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What a network says of one table, not calibrated."""
+
+    skeleton: Float[ndarray, "d d"]
+    """Symmetric."""
+    colliders: ColliderLogits
+    """Of (centre, leg, leg)."""
+    marks: Float[ndarray, "d d 3"] | None
+    arrows: Float[ndarray, "d d"] | None
+
+
+@torch.no_grad()
+def logits_of(
+    network: Network, values: Float[ndarray, "b n d"], kinds: Int[ndarray, "b d"], context: int
+) -> list[Logits]:
+    """One for each table of a batch of one size.
+
+    Args:
+        network: at rest.
+        values: numbers and codes, NaN where missing.
+        kinds: of the columns, as in `encoding`.
+        context: rows that the network sees at a time; statistics are of all rows.
+    """
+    device = next(network.parameters()).device
+    ordered = torch.from_numpy(np.stack([arranged(*one) for one in zip(values, kinds, strict=True)])).to(device)
+    b, n, d = ordered.shape
+    whole = encode(ordered, torch.from_numpy(kinds).to(device))
+    most = PIECES if d <= MANY_COLUMNS else FEW_PIECES
+    pieces = [network(whole.with_rows(rows)) for rows in _pieces(n, context, most)]
+    skeleton = torch.stack([piece.skeleton for piece in pieces]).mean(0).double().cpu().numpy()
+    marks, arrows = (
+        None if getattr(pieces[0], name) is None
+        else torch.stack([getattr(piece, name) for piece in pieces]).mean(0).double().cpu().numpy()
+        for name in ("marks", "arrows")
+    )  # fmt: skip
+
+    def colliders(table: int) -> ColliderLogits:
+        def of(triples: Int[ndarray, "t 3"]) -> Float[ndarray, "t"]:
+            return _colliders([piece.colliders for piece in pieces], table, triples, device)
+
+        return of
+
+    return [
+        Logits(
+            (skeleton[k] + skeleton[k].T) / 2, colliders(k), None if marks is None else marks[k],
+            None if arrows is None else arrows[k],
+        )
+        for k in range(b)
+    ]  # fmt: skip
+
+
+@torch.no_grad()
+def _colliders(
+    heads: list[Callable[[Tensor], Tensor]], table: int, triples: Int[ndarray, "t 3"], device: torch.device
+) -> Float[ndarray, "t"]:
+    found = np.empty(len(triples))
+    for start in range(0, len(triples), 20_000):
+        some = torch.from_numpy(np.ascontiguousarray(triples[start : start + 20_000], np.int64)).to(device)
+        asked = torch.cat([torch.full_like(some[:, :1], table), some], 1)
+        mean = torch.stack([head(asked) for head in heads]).mean(0)
+        found[start : start + 20_000] = mean.double().cpu().numpy()
+    return found
+
+
+def _pieces(rows: int, context: int, most: int) -> list[slice]:
+    """At most `most` stretches of equal length, of `context` rows or, where there are fewer, of all of them."""
+    count = max(1, min(most, rows // context))
+    return [slice(k * context, (k + 1) * context) for k in range(count)] if rows > context else [slice(0, rows)]
+
+
+def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+    """The table with its rows in an order, and its numbers with a sign, that follow from its content alone.
+
+    Rows are ordered by a hash over the ranks of their cells that is a sum over the columns, so that neither order
+    counts; numbers and ordered levels are turned so that their third moment is positive.
+    """
+    turned = values.astype(np.float64)
+    for k in np.flatnonzero((kinds == CONTINUOUS) | (kinds == ORDINAL)):
+        column = turned[:, k]
+        mean, spread = np.nanmean(column), np.nanstd(column)
+        if np.nansum(((column - mean) / (spread or 1.0)) ** 3) < 0:
+            turned[:, k] = mean - (column - mean) if kinds[k] == CONTINUOUS else np.nanmax(column) - column
+    return turned[np.argsort(_row_keys(turned, kinds), kind="stable")]
+
+
+def _row_keys(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> ndarray:
+    """One unsigned number a row."""
+    keys = np.zeros(len(values), np.uint64)
+    for k in range(values.shape[1]):
+        column = np.where(np.isnan(values[:, k]), np.inf, values[:, k])
+        place = np.searchsorted(np.sort(column), column).astype(np.uint64)
+        keys += _mixed(place + np.uint64(1 + 2**40 * int(kinds[k])))
+    return keys
+
+
+def _mixed(x: ndarray) -> ndarray:
+    """A bijective scrambling of 64 bits (the finaliser of splitmix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
