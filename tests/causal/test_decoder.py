@@ -11,7 +11,8 @@ from intaglio.causal import meek
 from intaglio.causal.decoder import decode, decode_directed
 from intaglio.causal.graphs import Graph
 from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.orienting import unshielded
+from intaglio.causal.orienting import Orientation, unshielded
+from intaglio.causal.paths import descendants
 
 DRAWS = settings(max_examples=60, deadline=None)
 
@@ -367,3 +368,30 @@ def test_two_that_must_be_adjacent_are_joined_by_an_arrow_that_closes_no_cycle()
     arrows[2, 0] = -1.0
     found = decode_directed(named(3), arrows, knowledge=Knowledge(adjacent=(("C", "A"),)), keys=[b""] * 3)
     assert {str(edge) for edge in found.dag.edges} == {"A --> B", "B --> C", "A --> C"}
+
+
+@given(st.integers(3, 9), st.integers(0, 2**32 - 1))
+@DRAWS
+def test_the_rules_are_refused_what_makes_a_cycle_or_a_collider(d, seed):
+    random = np.random.default_rng(seed)
+    pairs = np.triu(random.random((d, d)) < 0.6, 1)
+    order = random.permutation(d)
+    arrows = (pairs & (random.random((d, d)) < 0.4))[np.ix_(order, order)]
+    pairs = (pairs | pairs.T)[np.ix_(order, order)]
+    state = Orientation(pairs, arrows)
+    state.close(knowledge=True)
+    assert not np.diagonal(descendants(state.directed)).any()
+    assert collisions(state.directed, pairs) == collisions(arrows, pairs)
+    free, lines = meek.closure(arrows, pairs & ~arrows & ~arrows.T, knowledge=True)
+    if meek.extension(free, lines) is not None:
+        assert np.array_equal(state.directed, free)
+
+
+def collisions(directed, pairs):
+    """Unshielded colliders among fixed adjacencies."""
+    return {
+        (k, i, j)
+        for k in range(len(directed))
+        for i, j in combinations(np.flatnonzero(directed[:, k]).tolist(), 2)
+        if not pairs[i, j]
+    }
