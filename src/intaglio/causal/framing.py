@@ -1,0 +1,97 @@
+"""Whatever holds a table, as a pandas DataFrame with a name for each column."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from intaglio.errors import BadInput
+
+MOST_CELLS = 50_000_000
+"""Of a sparse matrix that is written out."""
+
+
+def framed(given: Any, names: Sequence[str] | None = None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A table and its columns' names; x0, x1, … where they have none.
+
+    Args:
+        given: a DataFrame (of pandas, or one that has `to_pandas`), an array of two dimensions, a sparse matrix, a list
+            of rows or of mappings, a mapping from names to columns.
+        names: take the place of its own.
+
+    Raises:
+        BadInput: it has not two dimensions, or a name occurs twice or is empty.
+    """
+    frame = _as_frame(given)
+    unnamed = isinstance(frame.columns, pd.RangeIndex)
+    own = [f"x{k}" for k in range(frame.shape[1])] if unnamed else [_text(label) for label in frame.columns]
+    chosen = tuple(own if names is None else map(str, names))
+    if len(chosen) != frame.shape[1]:
+        raise BadInput(f"{len(chosen)} names do not fit {frame.shape[1]} columns; give one for each")
+    check_names(chosen)
+    return frame, chosen
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises `BadInput` where two columns share a name or one has none."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if not name:
+            raise BadInput(f"column {place + 1} has an empty name; give it one")
+        if (first := places.setdefault(name, place)) != place:
+            raise BadInput(f"columns {first + 1} and {place + 1} are both named {name!r}; rename one of them")
+
+
+def _text(label: Any) -> str:
+    return " ".join(str(part) for part in label if str(part)) if isinstance(label, tuple) else str(label).strip()
+
+
+def _as_frame(given: Any) -> pd.DataFrame:
+    if isinstance(given, pd.DataFrame):
+        return given
+    if isinstance(given, str | Path):
+        raise BadInput(f"{str(given)!r} is the name of a file and no table; read it with Table.load")
+    if isinstance(given, pd.Series):
+        raise BadInput(f"{given.name!r} is a single column; give a table of two dimensions, rows and columns")
+    if hasattr(given, "to_pandas"):
+        return given.to_pandas()
+    if hasattr(given, "toarray"):
+        return pd.DataFrame(_dense(given))
+    if isinstance(given, Mapping):
+        return _made(dict(given))
+    if isinstance(given, Sequence) and given and all(isinstance(row, Mapping) for row in given):
+        return _made(list(given))
+    return _from_array(given)
+
+
+def _made(given: Any) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(given)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"this makes no table ({error}); give columns of one length") from error
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    if (cells := int(np.prod(matrix.shape))) > MOST_CELLS:
+        raise BadInput(
+            f"the sparse matrix has {cells:,} cells, and {MOST_CELLS:,} at most are written out; draw some of its rows"
+        )
+    return matrix.toarray()
+
+
+def _from_array(given: Any) -> pd.DataFrame:
+    try:
+        array = np.asarray(given) if hasattr(given, "__array__") else np.array(given, dtype=object)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise BadInput(f"this makes no table ({error}); give a DataFrame or an array, rows by columns") from error
+    if array.dtype.names:
+        return pd.DataFrame(array)
+    if array.ndim != 2:
+        raise BadInput(
+            f"a table has two dimensions, rows and columns, and this has {array.ndim} (shape {array.shape}); "
+            "reshape it, or give a DataFrame"
+        )
+    frame = pd.DataFrame(array)
+    return frame.infer_objects() if array.dtype == object else frame

@@ -1,0 +1,48 @@
+"""A uniform draw of rows from a stream of unknown length, with no more of it held than is drawn."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64, Int64
+from numpy import ndarray
+
+
+class RowDraw:
+    """Keeps the rows whose random keys are the smallest so far: every set of `most` rows is as likely as any other.
+
+    A row's key depends on the seed and its place alone, so the draw is the same whatever pieces the stream comes in.
+    """
+
+    def __init__(self, most: int, seed: int):
+        self.most = most
+        self.seen = 0
+        self._rng = np.random.default_rng(seed)
+        self._bar = np.inf
+        self._parts: list[tuple[pd.DataFrame, Float64[ndarray, "k"], Int64[ndarray, "k"]]] = []
+        self._held = 0
+
+    def add(self, piece: pd.DataFrame) -> None:
+        """The next rows of the stream."""
+        keys = self._rng.random(len(piece))
+        places = np.arange(self.seen, self.seen + len(piece))
+        self.seen += len(piece)
+        if np.isfinite(self._bar):
+            inside = keys < self._bar
+            piece, keys, places = piece[inside], keys[inside], places[inside]
+        self._parts.append((piece, keys, places))
+        self._held += len(piece)
+        if self._held > self.most + max(self.most // 4, 1):
+            self._shrink()
+
+    def pieces(self) -> tuple[list[pd.DataFrame], Int64[ndarray, "n"]]:
+        """The drawn rows in pieces, in the stream's order, and their places in it from 0."""
+        if self._held > self.most:
+            self._shrink()
+        places = [part[2] for part in self._parts] or [np.zeros(0, np.int64)]
+        return [part[0] for part in self._parts], np.concatenate(places)
+
+    def _shrink(self) -> None:
+        keys = np.concatenate([part[1] for part in self._parts])
+        self._bar = float(np.partition(keys, self.most)[self.most])  # the smallest key that is not drawn
+        shrunk = [(frame[k < self._bar], k[k < self._bar], places[k < self._bar]) for frame, k, places in self._parts]
+        self._parts = [part for part in shrunk if len(part[1])]
+        self._held = sum(len(part[1]) for part in self._parts)
