@@ -69,7 +69,7 @@ def to_dict(found: Discovery) -> dict[str, Any]:
 
 
 def from_dict(plain: dict[str, Any]) -> Discovery:
-    """Raises KeyError, TypeError or ValueError where the values are no discovery, `BadInput` where the graph is none."""
+    """Raises KeyError, TypeError or ValueError for what is no discovery, `BadInput` for what is no graph."""
     graph = plain["graph"]
     shapes = {"triples": (-1, 3), "marks": (len(graph["names"]),) * 2 + (3,)}
     known: dict[str, Any] = {}
