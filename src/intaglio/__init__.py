@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from intaglio.audit.pia import PIA as PIA
     from intaglio.audit.protocol import Authentication as Authentication
     from intaglio.audit.update_alignment import UpdateAlignment as UpdateAlignment
+    from intaglio.causal.discovery import Discovery as Discovery
+    from intaglio.causal.estimator import DiscoverCPDAG as DiscoverCPDAG
+    from intaglio.causal.graphs import Graph as Graph
+    from intaglio.causal.knowledge import Knowledge as Knowledge
+    from intaglio.causal.sicl import SiCL as SiCL
+    from intaglio.causal.table import Table as Table
     from intaglio.errors import BadInput as BadInput
     from intaglio.errors import IntaglioError as IntaglioError
     from intaglio.extract.cfg import ClassifierFreeExtract as ClassifierFreeExtract
@@ -53,6 +59,12 @@ _HOMES = {
     "train_flow": "intaglio.flow.training",
     "FlowTraining": "intaglio.flow.settings",
     "open_flow": "intaglio.models.flows",
+    "DiscoverCPDAG": "intaglio.causal.estimator",
+    "Discovery": "intaglio.causal.discovery",
+    "SiCL": "intaglio.causal.sicl",
+    "Knowledge": "intaglio.causal.knowledge",
+    "Table": "intaglio.causal.table",
+    "Graph": "intaglio.causal.graphs",
     "TarFlow": "intaglio.models.tarflow",
     "BadInput": "intaglio.errors",
     "CGIDM": "intaglio.audit.cgi_dm",

@@ -67,15 +67,18 @@ def atomic_write(path: Path, data: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_folder(folder: Path, marker: str) -> Iterator[Path]:
+def atomic_folder(folder: Path, marker: str, holding: str = "model") -> Iterator[Path]:
     """Yields a new folder beside `folder`; on success its files are synced and it takes the place of `folder`.
 
     A reader, or a process killed at any instant, sees the old folder, none, or the whole new one. A folder that is
-    there already is only replaced where it is empty or holds the file `marker`; raises `BadInput` for another.
+    there already is only replaced where it is empty or holds the file `marker`; raises `BadInput` for another, which
+    says that it holds no `holding`.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / marker).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"{folder} exists and holds no model; give another folder for the model, or empty this one")
+        raise BadInput(
+            f"{folder} exists and holds no {holding}; give another folder for the {holding}, or empty this one"
+        )
     fresh, old = (folder.with_name(f"{TEMPORARY}{secrets.token_hex(8)}") for _ in range(2))
     try:
         with writing_into(folder.parent):

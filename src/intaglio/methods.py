@@ -23,6 +23,8 @@ class Verb(NamedTuple):
     methods: dict[str, Method]
     default: str = ""
     """The method that is taken where none is named; empty: one must be named."""
+    operand: str = ""
+    """What the command takes as a bare word before its flags, as help writes it; empty: nothing."""
 
 
 # A verb of two words is one part of the work on a kind of model; its first word alone lists the parts.
@@ -86,6 +88,13 @@ VERBS: dict[str, Verb] = {
     ),
     "flow bpd": Verb("intaglio.commands.flow_bpd:FlowBpd", "weigh pictures: bits a dimension under a flow", {}),
     "flow convert": Verb("intaglio.commands.flow_convert:FlowConvert", "take over a published TarFlow checkpoint", {}),
+    "discover": Verb(
+        "intaglio.commands.discover:Discover",
+        "find the causal graph that a table speaks for, each edge with its probability",
+        {"sicl": Method("intaglio.causal.sicl:SiCL", "a network trained on simulated tables; one pass, no fitting")},
+        default="sicl",
+        operand="TABLE",
+    ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end", {}),
     "bench": Verb(
         "intaglio.commands.bench:Bench",

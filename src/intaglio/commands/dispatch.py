@@ -5,7 +5,7 @@ from pathlib import Path
 import intaglio
 from intaglio.commands.console import invoked, say, table
 from intaglio.errors import BadInput
-from intaglio.methods import VERBS
+from intaglio.methods import VERBS, Verb
 
 HELP = ("-h", "--help")
 
@@ -40,7 +40,7 @@ def run(words: list[str]) -> int:
         if (rest[:1] and rest[0] in HELP) or not (rest or verb.default):
             say(methods_of(name))
             return 0
-        if verb.default and (not rest or rest[0].startswith("-")):
+        if verb.default and (not rest or rest[0].startswith("-") or _is_operand(verb, rest)):
             rest = [verb.default, *rest]
         if rest[0] not in verb.methods:
             raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
@@ -54,6 +54,12 @@ def run(words: list[str]) -> int:
         raise BadInput(str(error)) from error
     with invoked([*place, *parsing.to_words(command)], quiet):
         return command() or 0
+
+
+def _is_operand(verb: Verb, words: list[str]) -> bool:
+    """Whether the first word is the verb's operand: no method, and no misspelt one with the operand after it."""
+    followed = len(words) > 1 and not words[1].startswith("-")
+    return bool(verb.operand) and words[0] not in verb.methods and not followed
 
 
 def overview() -> str:
@@ -75,5 +81,6 @@ def methods_of(name: str) -> str:
     verb = VERBS[name]
     rows = [(method, entry.summary) for method, entry in verb.methods.items()]
     word, default = ("[METHOD]", f"\n\nWithout a method: {verb.default}.") if verb.default else ("METHOD", "")
-    usage = f"usage: intaglio {name} {word} [flags]     intaglio {name} METHOD --help"
+    operand = f" {verb.operand}" if verb.operand else ""
+    usage = f"usage: intaglio {name} {word}{operand} [flags]     intaglio {name} METHOD --help"
     return f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{usage}\n\n{table(rows, indent='  ')}{default}"

@@ -13,6 +13,7 @@ from intaglio.report.views import Row
 VERBS = {
     "authenticate": "Audit of a fine-tuned model",
     "extract": "Extraction from a fine-tuned model",
+    "discover": "Causal discovery in a table",
     "finetune": "Fine-tune of a model",
     "bench": "Bench",
     "flow": "Normalising flow",

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from intaglio.files import atomic_write
 from intaglio.report.audit_page import audit_page
 from intaglio.report.data import RunData, read_audit, read_run
+from intaglio.report.discover_page import discover_page, read_discovery
 from intaglio.report.extract_page import extract_page, read_extraction
 from intaglio.report.run_pages import finetune_page, plain_page
 from intaglio.report.views import Page
@@ -27,12 +28,14 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def page_of(run: RunData, page_folder: Path) -> Page:
-    """The page for a run: an audit with a verdict, an extraction, a fine-tune, or any other."""
+    """The page for a run: an audit with a verdict, an extraction, a found graph, a fine-tune, or any other."""
     verb = run.run.get("verb")
     if verb == "authenticate" and (audit := read_audit(run)) is not None:
         return audit_page(run, audit, page_folder)
     if verb == "extract" and (found := read_extraction(run)) is not None:
         return extract_page(run, found, page_folder)
+    if verb == "discover" and (graph := read_discovery(run)) is not None:
+        return discover_page(run, graph, page_folder)
     return finetune_page(run, page_folder) if verb == "finetune" else plain_page(run, page_folder)
 
 

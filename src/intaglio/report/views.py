@@ -141,6 +141,54 @@ class ExtractPage(Page):
     limits: Sequence[Row]
 
 
+@dataclass(frozen=True)
+class EdgeView:
+    """One edge of a found graph."""
+
+    source: str
+    sign: str
+    """→ or —"""
+    target: str
+    adjacent: str
+    adjacent_bar: Markup
+    interval: str
+    """Empty where no subsamples were drawn, as is `frequency`."""
+    mark: str
+    mark_bar: Markup
+    frequency: str
+    confidence: str
+    weak: bool
+    """Less sure than not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoverPage(Page):
+    """A causal graph that was found in a table."""
+
+    size: int
+    """Variables of the graph."""
+    graph: Markup
+    graph_text: str
+    files: Sequence[Row]
+    edges: Sequence[EdgeView]
+    edges_text: str
+    often: bool
+    """Whether subsamples were drawn."""
+    pairs: Markup | None
+    """None where there are too many pairs to be seen."""
+    pairs_legend: Markup
+    near: Table
+    near_text: str
+    triples: Table
+    triples_text: str
+    columns: Table
+    columns_text: str
+    scores: Sequence[Row]
+    """Empty where no true graph was given."""
+    trust: Sequence[Row]
+    limits: Sequence[Row]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunPage(Page):
     """A fine-tune, or a run of any other verb."""
