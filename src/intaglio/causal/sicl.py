@@ -1,42 +1,59 @@
-"""Stand-in for the method until it lands: a forest of the strongest correlations."""
+"""SiCL: a causal graph from a table by a network that was trained on simulated ones; nothing is fitted at test time."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy import ndarray
 
+from intaglio.causal import answering
 from intaglio.causal.discovery import Discovery
-from intaglio.causal.graphs import Graph
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.protocol import NOTHING_KNOWN, Discoverer, as_table
 from intaglio.causal.table import ColumnKind, Table
+from intaglio.causal.weights import Trained, fingerprint, load_network, network_path
 from intaglio.runs.run import Run
+
+SMALLEST_SUBSAMPLE = 50
+STATE = "subsamples"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiCL(Discoverer):
-    """Find the class of causal graphs of a table by a network that was trained on simulated tables."""
+    """Find what causes what by a network that learned it from simulated tables: one pass, seconds, no tests to choose.
+
+    It answers what the data can tell, which pairs are adjacent and which triples are colliders (arXiv 2502.10883), and
+    always ends in one valid class of graphs. Numbers, ordered and unordered levels, mixtures and gaps are read as they
+    are; units, names and the order of rows and columns change nothing.
+    """
 
     name: ClassVar[str] = "sicl"
 
-    model: Literal["light", "axial", "node-edge"] = "light"
-    """The network."""
+    model: str = "light"
+    """The network: light, axial (the published design, small), node-edge (the baseline), or the folder of another."""
     threshold: float | Literal["f1"] = 0.5
-    """Probability from which on a pair is adjacent, or f1 for the best expected F1."""
+    """Probability above which a pair is adjacent, in (0, 1); f1 takes the one of the best expected F1."""
+    collider_threshold: float = 0.5
+    """Probability above which an unshielded triple is a collider, in (0, 1)."""
     subsamples: int = 0
-    """Subsamples of half the rows, which tell how stable each edge is."""
-    refine: bool = False
-    """Search on by a score from what the network found."""
+    """Subsamples of half the rows that the search is repeated in, which tell how stable each edge is."""
     seed: int = 0
     """Of the subsamples."""
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
 
     def __post_init__(self) -> None:
+        for name in ("threshold", "collider_threshold"):
+            value = getattr(self, name)
+            if value != "f1" and not 0 < value < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not {value}")
         if self.subsamples < 0:
             raise ValueError(f"subsamples must not be negative: {self.subsamples}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative: {self.seed}")
 
     def __call__(
         self,
@@ -46,48 +63,71 @@ class SiCL(Discoverer):
         knowledge: Knowledge = NOTHING_KNOWN,
         run: Run = Run.none(),
     ) -> Discovery:
-        """See `Discoverer.__call__`."""
-        found = as_table(table, kinds)
-        knowledge.check(found.all_names)
-        random, n = np.random.default_rng(self.seed), len(found.values)
-        rows = [np.arange(n), *(random.permutation(n)[: max(2, n // 2)] for _ in range(self.subsamples))]
-        state = run.load_state("subsamples")
-        done = [p.numpy() for p in state[0].values()] if state else []
-        with run.progress(len(rows), f"{self.model} {self.device} {self.refine}", len(done)) as bar:
-            for chosen in rows[len(done) :]:
-                done.append(np.abs(np.atleast_2d(np.corrcoef(found.values[chosen].T))))
-                run.save_state("subsamples", {f"{k:04d}": torch.from_numpy(p) for k, p in enumerate(done)}, {})
-                bar.advance()
-        bar = 0.5 if self.threshold == "f1" else self.threshold
-        whole = self._of(found, done[0], bar)
-        if not self.subsamples:
-            return whole
-        each = [self._of(found, p, bar) for p in done[1:]]
-        frequencies = np.stack([np.zeros_like(whole.adjacent)] * 4, -1)
-        frequencies[..., 3] = np.mean([one.graph.skeleton for one in each], 0)
-        frequencies[..., 0] = 1 - frequencies[..., 3]
-        return replace(whole, spread=np.std([one.adjacent for one in each], 0), frequencies=frequencies)
-
-    def _of(self, table: Table, p: Any, bar: float) -> Discovery:
-        d, places = len(table.all_names), [table.all_names.index(name) for name in table.names]
-        adjacent, marks = np.zeros((d, d)), np.zeros((d, d, 3))
-        adjacent[np.ix_(places, places)] = np.clip((p + p.T) / 2, 0, 1)
-        np.fill_diagonal(adjacent, 0)
-        marks[..., 2] = 0.8
-        marks[..., :2] = 0.1
-        root, edges = list(range(d)), []
-        for i, j in sorted(zip(*np.triu_indices(d, 1), strict=True), key=lambda e: -adjacent[e]):
-            if adjacent[i, j] > bar and root[i] != root[j]:
-                root = [root[i] if r == root[j] else r for r in root]
-                edges.append((table.all_names[i], "---", table.all_names[j]))
-        graph = Graph.of("CPDAG", table.all_names, edges)
-        s = graph.skeleton
-        triples = [
-            (k, i, j) for k in range(d) for i in range(d) for j in range(i) if s[k, i] and s[k, j] and not s[i, j]
-        ]
+        """See `Discoverer.__call__`; a killed search goes on with the subsample that it was at."""
+        began = time.monotonic()
+        whole = as_table(table, kinds)
+        knowledge.check(whole.all_names)
+        network = load_network(self.model, device=self.device)
+        known = knowledge.among(whole.names)
+        found = self._answer(network, whole, known)
+        score, reasons = answering.unusual(network, whole)
+        spread = frequencies = None
+        if self.subsamples:
+            spread, frequencies = self._stability(network, whole, known, run)
         return Discovery(
-            method=self.name, graph=graph, adjacent=adjacent, marks=marks,
-            triples=np.array(triples, int).reshape(-1, 3), colliders=np.full(len(triples), 0.2), ood_score=0.0,
-            duplicates=table.duplicates, isolated=table.isolated, warnings=table.warnings, rows=len(table.values),
-            seconds=0.1,
+            method=self.name, **found.spread_out(whole), spread=spread, frequencies=frequencies,
+            ood_score=score, ood_reasons=reasons, duplicates=whole.duplicates, isolated=whole.isolated,
+            warnings=(*whole.warnings, *answering.warnings(whole, found, score, reasons), *_unheard(knowledge, whole)),
+            rows=len(whole.values), seconds=time.monotonic() - began,
         )  # fmt: skip
+
+    def weights(self) -> dict[str, dict[str, str]]:
+        """The network's folder and the hash of what it holds."""
+        folder = network_path(self.model)
+        return {"network": {"path": str(folder), "sha256": fingerprint(folder)}}
+
+    def _answer(self, network: Trained, table: Table, knowledge: Knowledge) -> answering.Answer:
+        return answering.answer(
+            network, table, threshold=self.threshold, collider_threshold=self.collider_threshold, knowledge=knowledge
+        )
+
+    def _stability(
+        self, network: Trained, table: Table, knowledge: Knowledge, run: Run
+    ) -> tuple[ndarray, ndarray]:
+        """Deviation of the probabilities, and how often each mark was found, over subsamples without replacement."""
+        done = _stored(run)
+        with run.progress(self.subsamples, "subsamples", len(done)) as progress:
+            for part in self._subsamples(table, len(done)):
+                found = self._answer(network, part, knowledge).spread_out(table)
+                graph = found["graph"]
+                marks = np.stack([~graph.skeleton, graph.directed, graph.directed.T, graph.undirected], -1)
+                done.append((found["adjacent"], marks.astype(np.float64)))
+                tensors = {f"{k:04d}/{i}": torch.from_numpy(x) for k, one in enumerate(done) for i, x in enumerate(one)}
+                run.save_state(STATE, tensors, {"done": len(done)}, every_s=5.0)
+                progress.advance()
+        run.drop_state(STATE)
+        return np.std([p for p, _ in done], axis=0), np.mean([marks for _, marks in done], axis=0)
+
+    def _subsamples(self, table: Table, done: int) -> Iterator[Table]:
+        n = len(table.values)
+        size = min(n, max(SMALLEST_SUBSAMPLE, n // 2))
+        for k in range(done, self.subsamples):
+            # One generator a subsample, so that a search that goes on sees the same ones.
+            rows = np.sort(np.random.default_rng([self.seed, k]).permutation(n)[:size])
+            yield replace(table, values=table.values[rows])
+
+
+def _stored(run: Run) -> list[tuple[ndarray, ndarray]]:
+    saved = run.load_state(STATE)
+    if saved is None:
+        return []
+    tensors, meta = saved
+    return [(tensors[f"{k:04d}/0"].numpy(), tensors[f"{k:04d}/1"].numpy()) for k in range(int(meta["done"]))]
+
+
+def _unheard(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
+    """A warning for each column that knowledge speaks of and that takes no part."""
+    said = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
+    missing = sorted(said & (set(table.all_names) - set(table.names)))
+    return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)
+

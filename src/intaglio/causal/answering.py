@@ -1,0 +1,160 @@
+"""From a trained network's logits of one table to its graph and probabilities."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from intaglio.causal import typical
+from intaglio.causal.calibrating import compelled_logit
+from intaglio.causal.calibration import probability
+from intaglio.causal.decoder import Decoded, decode, decode_directed
+from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, SLOTS
+from intaglio.causal.graphs import Graph
+from intaglio.causal.inference import Logits, logits_of
+from intaglio.causal.knowledge import Knowledge
+from intaglio.causal.orienting import unshielded
+from intaglio.causal.table import Table
+from intaglio.causal.weights import Trained
+
+CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
+DENSE = 0.3
+"""Share of adjacent pairs above which training had hardly any tables."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What was found over the columns of a table that take part."""
+
+    names: tuple[str, ...]
+    decoded: Decoded
+    adjacent: Float[ndarray, "d d"]
+    marks: Float[ndarray, "d d 3"]
+    triples: Int[ndarray, "t 3"]
+    colliders: Float[ndarray, "t"]
+
+    def spread_out(self, table: Table) -> dict[str, Any]:
+        """The fields of a `Discovery` over all columns of the table; those that take no part have no edges."""
+        places = np.array([table.all_names.index(name) for name in self.names], int)
+        d = len(table.all_names)
+        adjacent, marks = np.zeros((d, d)), np.zeros((d, d, 3))
+        marks[..., 2] = 1.0
+        adjacent[np.ix_(places, places)] = self.adjacent
+        marks[np.ix_(places, places)] = self.marks
+        inner = self.decoded.graph
+        whole = np.zeros((d, d), np.int8)
+        whole[np.ix_(places, places)] = inner.marks
+        return {
+            "graph": Graph(inner.kind, table.all_names, whole), "adjacent": adjacent, "marks": marks,
+            "triples": places[self.triples].reshape(-1, 3), "colliders": self.colliders,
+            "conflicts": self.decoded.conflicts, "fallback": self.decoded.fallback,
+        }  # fmt: skip
+
+
+def kinds_of(table: Table) -> Int[ndarray, "d"]:
+    """The columns' kinds as the networks count them."""
+    return np.array([CODES[kind] for kind in table.kinds])
+
+
+def answer(
+    trained: Trained,
+    table: Table,
+    *,
+    threshold: float | Literal["f1"],
+    collider_threshold: float,
+    knowledge: Knowledge,
+) -> Answer:
+    """The network's logits, calibrated for the table's size, and the graph that they make with what is known."""
+    n, d = table.values.shape
+    logits = logits_of(trained.network, table.values[None], kinds_of(table)[None], trained.context)[0]
+    scale = trained.calibration
+    skeleton = scale.skeleton(logits.skeleton, n, d)
+    adjacent = probability(skeleton)
+    np.fill_diagonal(adjacent, 0.0)
+
+    def colliders(triples: Int[ndarray, "t 3"]) -> Float[ndarray, "t"]:
+        return scale.colliders(logits.colliders(triples), n, d)
+
+    if logits.arrows is not None:
+        decoded = decode_directed(
+            table.names, logits.arrows, threshold=0.5 if threshold == "f1" else threshold, knowledge=knowledge,
+            keys=table.keys,
+        )  # fmt: skip
+    else:
+        line = best_f1(adjacent) if threshold == "f1" else threshold
+        decoded = decode(
+            table.names, skeleton, colliders, threshold=line, collider_threshold=collider_threshold,
+            knowledge=knowledge, keys=table.keys,
+        )  # fmt: skip
+    triples = unshielded(decoded.graph.skeleton)
+    weighed = probability(colliders(triples)) if len(triples) else np.zeros(0)
+    marks = _marks(trained, logits, n, d, decoded.graph, triples, weighed)
+    return Answer(table.names, decoded, adjacent, marks, triples, weighed)
+
+
+def best_f1(adjacent: Float[ndarray, "d d"]) -> float:
+    """The threshold that keeps the m most probable pairs, with m of the largest 2·Σ_kept p / (m + Σ p).
+
+    That quotient stands for the expected F1, as is usual; between the last pair kept and the first left out.
+    """
+    p = np.sort(adjacent[np.triu_indices(len(adjacent), 1)])[::-1]
+    if not p.size:
+        return 0.5
+    gain = 2 * p.cumsum() / (np.arange(1, len(p) + 1) + p.sum())
+    last = int(gain.argmax())
+    below = p[last + 1] if last + 1 < len(p) else 0.0
+    return float(np.clip((p[last] + below) / 2, 1e-6, 1 - 1e-6))
+
+
+def _marks(
+    trained: Trained, logits: Logits, n: int, d: int, graph: Graph, triples: ndarray, weighed: ndarray
+) -> Float[ndarray, "d d 3"]:
+    """Of each pair, given that it is adjacent: forward, backward, reversible.
+
+    From the head of marks where the network has one. A Node-Edge network knows two directions alone. SiCL as published
+    has neither: there an arrow is as probable as the most probable collider that it takes part in.
+    """
+    if logits.marks is not None:
+        compelled = probability(trained.calibration.forward(compelled_logit(logits.marks), n, d))
+        forward = probability(logits.marks[..., 0] - logits.marks[..., 1])
+        return _normal(compelled * forward, compelled * (1 - forward))
+    if logits.arrows is not None:
+        p = probability(trained.calibration.arrows(logits.arrows, n, d))
+        both = np.maximum(p + p.T, 1e-12)
+        return _normal(p / both, p.T / both)
+    forward = np.zeros((d, d))
+    for (k, i, j), p in zip(triples.tolist(), weighed.tolist(), strict=True):
+        forward[i, k], forward[j, k] = max(forward[i, k], p), max(forward[j, k], p)
+    forward[graph.directed] = np.maximum(forward[graph.directed], 0.5)
+    total = np.maximum(forward + forward.T, 1.0)
+    return _normal(forward / total, forward.T / total)
+
+
+def _normal(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"]) -> Float[ndarray, "d d 3"]:
+    found = np.stack([forward, backward, np.clip(1 - forward - backward, 0, 1)], -1)
+    return np.clip(found, 0, 1)
+
+
+def unusual(trained: Trained, table: Table) -> tuple[float, tuple[str, ...]]:
+    """How far the table is from those of the training: the share of its features outside their range, and which."""
+    return trained.ranges.outside(typical.features(table.values, kinds_of(table)))
+
+
+def warnings(table: Table, found: Answer, score: float, reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """What a reader of the result should know first."""
+    told: list[str] = []
+    if score > typical.WARN_ABOVE:
+        told.append(
+            f"the table is unlike those that the network was trained on ({'; '.join(reasons)}); "
+            "its probabilities may not hold"
+        )
+    d = len(found.names)
+    density = found.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
+    if density > DENSE:
+        told.append(f"about {density:.0%} of all pairs seem adjacent; graphs that dense are found with many errors")
+    if many := [name for name, levels in zip(table.names, table.levels, strict=True) if len(levels) >= SLOTS]:
+        told.append(f"{many[0]} has more levels than the network tells apart ({SLOTS - 1})")
+    return tuple(told)
