@@ -1,6 +1,5 @@
 """From a trained network's logits of one table to its graph and probabilities."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -25,7 +25,7 @@ class Attention(nn.Module):
         first, last = self.norms[0], self.norms[-1]
         middle = self.norms[len(self.norms) // 2]
         q, k, v = self.query(first(queries)), self.key(middle(keys)), self.value(last(keys))
-        mixed = scaled_dot_product_attention(*(self._split(x) for x in (q, k, v)))
+        mixed = scaled_dot_product_attention(self._split(q), self._split(k), self._split(v))
         return self.out(mixed.transpose(-2, -3).flatten(-2))
 
     def _split(self, x: Float[Tensor, "*a l h"]) -> Float[Tensor, "*a heads l w"]:
@@ -35,9 +35,7 @@ class Attention(nn.Module):
 def widened(width: int, factor: int = 4, *, gelu: bool = False) -> nn.Sequential:
     """A layer norm and a hidden layer `factor` times as wide."""
     act = nn.GELU() if gelu else nn.ReLU()
-    return nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, factor * width), act, nn.Linear(factor * width, width)
-    )
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, factor * width), act, nn.Linear(factor * width, width))
 
 
 class AxialBlock(nn.Module):

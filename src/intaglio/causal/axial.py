@@ -109,8 +109,6 @@ class CentreAndPair:
 class Axial(Network):
     """Both of SiCL's networks: one for the skeleton, one for the v-structures."""
 
-    target = "class"
-
     def __init__(self, shape: AxialShape = AxialShape()):
         super().__init__()
         self.shape = shape
@@ -140,8 +138,6 @@ class NodeEdge(Network):
     Logit = cos(u_i, v_j)·exp(temperature) + bias. The acyclicity penalty of AVICI is not part of it; cycles are broken
     when the graph is read.
     """
-
-    target = "arrows"
 
     def __init__(self, shape: AxialShape = AxialShape(blocks=8)):
         super().__init__()

@@ -10,8 +10,9 @@ from numpy import ndarray
 from intaglio.causal import simulate, typical
 from intaglio.causal.batch import Batch
 from intaglio.causal.calibration import Calibration, Reliability, Scaling, fitted, probability
-from intaglio.causal.curriculum import Curriculum, kinds_of, part
+from intaglio.causal.curriculum import Curriculum
 from intaglio.causal.inference import logits_of
+from intaglio.causal.lessons import kinds_of, part, usable
 from intaglio.causal.network import Network
 from intaglio.causal.typical import Ranges
 
@@ -83,9 +84,8 @@ def batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
     for lot, (d, n) in zip(range(-(-tables // LOT)), sizes(curriculum, seed), strict=False):
         rng = simulate.generator(seed, lot)
         batch = curriculum.disguise(rng, simulate.draw(curriculum.recipe, rng, LOT, d, n))
-        usable = batch.valid & ~np.isnan(batch.tables).all(1).any(1)
-        if usable.any():
-            yield part(batch, np.flatnonzero(usable))
+        if (kept := usable(batch)).size:
+            yield part(batch, kept)
 
 
 def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) -> Heads:
@@ -93,7 +93,7 @@ def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) ->
     heads = Heads(*(Head.empty() for _ in range(4)))
     rng = np.random.default_rng(seed)
     for batch in batches(curriculum, seed, tables):
-        b, n, d = batch.tables.shape
+        _, n, d = batch.tables.shape
         found = logits_of(network, batch.tables.astype(np.float64), kinds_of(batch).numpy(), curriculum.context)
         above = np.triu_indices(d, 1)
         for k, logits in enumerate(found):
@@ -106,7 +106,9 @@ def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) ->
                 heads.colliders.add(logits.colliders(triples), true, n, d)
             if logits.marks is not None and (edges := np.argwhere(np.triu(skeleton, 1))).size:
                 i, j = edges.T
-                heads.forward.add(compelled_logit(logits.marks)[i, j], (batch.compelled[k] | batch.compelled[k].T)[i, j], n, d)
+                heads.forward.add(
+                    compelled_logit(logits.marks)[i, j], (batch.compelled[k] | batch.compelled[k].T)[i, j], n, d
+                )
             if logits.arrows is not None:
                 off = ~np.eye(d, dtype=bool)
                 heads.arrows.add(logits.arrows[off], batch.adjacency[k][off], n, d)

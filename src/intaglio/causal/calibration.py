@@ -1,4 +1,4 @@
-"""From a network's logits to probabilities that hold: maps that depend on rows and columns, fitted on simulated tables."""
+"""From a network's logits to probabilities that hold, by maps that depend on the numbers of rows and columns."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -132,7 +132,7 @@ def _texts(series: pd.Series) -> Texts:
             place[k] = words.setdefault(clean, len(words))
     codes = place[codes]
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
-    plain = pd.Series([word.isascii() and word or "-" for word in words], dtype=object)
+    plain = pd.Series([(word.isascii() and word) or "-" for word in words], dtype=object)
     numbers = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     return Texts(list(words), codes, counts, numbers)
 

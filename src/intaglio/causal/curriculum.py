@@ -1,38 +1,25 @@
-"""What a network is shown at each step: sizes that grow, and tables drawn in lots, all as functions of (seed, step)."""
+"""What a network is shown in a training: sizes that grow with the steps, each a function of (seed, lot of steps)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy import ndarray
 
-from intaglio.causal import simulate
-from intaglio.causal.batch import Batch
 from intaglio.causal.disguise import Disguise
-from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, Encoded, encode
-from intaglio.causal.network import Truth
 from intaglio.causal.priors import USUAL
 from intaglio.causal.recipe import Recipe
 
 HELD_BACK = ("ws", "grg")
 """Families of graphs that training never sees, so that there is something to test on."""
-TABLES, SIZES = 0, 1
-"""Streams of random numbers."""
+SIZES = 1
+"""Stream of random numbers that the sizes come from."""
 
 
-def taught() -> Recipe:
-    """The simulator's usual mixture without the families that are held back."""
-    return Recipe(families={name: share for name, share in USUAL.items() if name not in HELD_BACK})
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curriculum:
-    """Sizes of the tables over the course of a training.
+    """What a network is shown in the course of a training.
 
     Raises:
-        ValueError: no sizes, or one below 2 columns or 10 rows.
+        ValueError: no sizes, or one below 2 columns or 10 rows; an unknown family of graphs.
     """
 
     columns: tuple[int, ...] = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)
@@ -55,10 +42,8 @@ class Curriculum:
     """Tables a step."""
     lot: int = 6
     """Steps in a row that share a size; their tables are drawn at once, which is what makes the simulator fast."""
-    recipe: Recipe = field(default_factory=taught)
-    """What the tables are drawn from."""
-    disguise: Disguise = field(default_factory=Disguise)
-    """What is done to them without touching their graph."""
+    held_back: tuple[str, ...] = HELD_BACK
+    """Families of graphs that are never shown."""
 
     def __post_init__(self):
         if not self.columns or min(self.columns) < 2 or not self.rows or min(self.rows) < 10:
@@ -66,6 +51,20 @@ class Curriculum:
         for name in ("context", "cells", "most", "lot", "largest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 < self.parts[0] <= self.parts[1] <= 1:
+            raise ValueError(f"parts are two rising shares of the steps, not {self.parts}")
+        if unknown := sorted(set(self.held_back) - USUAL.keys()):
+            raise ValueError(f"held_back has no family {unknown[0]!r}; there are {', '.join(USUAL)}")
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the tables are drawn from: the simulator's usual mixture without the families that are held back."""
+        return Recipe(families={name: share for name, share in USUAL.items() if name not in self.held_back})
+
+    @property
+    def disguise(self) -> Disguise:
+        """What is done to them without touching their graph."""
+        return Disguise()
 
     def size(self, seed: int, lot: int, steps: int) -> tuple[int, int]:
         """Columns and rows of the tables in one lot."""
@@ -81,47 +80,3 @@ class Curriculum:
     def count(self, columns: int) -> int:
         """Tables a step."""
         return int(np.clip(self.cells // columns**2, 2, self.most))
-
-
-class Lessons:
-    """Tables and graphs of each step; the last lot is kept, all else can be drawn again."""
-
-    def __init__(self, curriculum: Curriculum, seed: int, steps: int):
-        self._curriculum, self._seed, self._steps = curriculum, seed, steps
-        self._lot, self._drawn = -1, None
-
-    def __call__(self, step: int) -> tuple[Encoded, Truth]:
-        """What step `step` sees; tables that cannot be used are left out, at least one stays."""
-        curriculum = self._curriculum
-        lot, place = divmod(step, curriculum.lot)
-        if lot != self._lot or self._drawn is None:
-            d, n = curriculum.size(self._seed, lot, self._steps)
-            rng = simulate.generator(self._seed, lot)
-            batch = simulate.draw(curriculum.recipe, rng, curriculum.count(d) * curriculum.lot, d, n)
-            self._lot, self._drawn = lot, curriculum.disguise(rng, batch)
-        count = len(self._drawn) // curriculum.lot
-        return lesson(part(self._drawn, slice(place * count, (place + 1) * count)), curriculum.context)
-
-
-def part(batch: Batch, which: slice | ndarray) -> Batch:
-    """Some tables of a batch."""
-    names = ("tables", "adjacency", "levels", "ordered", "spread", "valid", "controlled")
-    kinds = {
-        name: tuple(np.array(getattr(batch, name), dtype=object)[which]) for name in ("family", "mechanism", "noise")
-    }
-    return replace(batch, **{name: getattr(batch, name)[which] for name in names}, **kinds)
-
-
-def lesson(batch: Batch, context: int, *, precise: bool = False) -> tuple[Encoded, Truth]:
-    """Usable tables of a batch as a network sees them, with their graphs; the first one where none is usable."""
-    usable = np.flatnonzero(batch.valid & ~np.isnan(batch.tables).all(1).any(1))
-    chosen = part(batch, usable if usable.size else np.arange(1))
-    values = torch.from_numpy(np.nan_to_num(chosen.tables, nan=np.nan, posinf=0.0, neginf=0.0))
-    encoded = encode(values.double() if precise else values, kinds_of(chosen), rows=slice(0, context))
-    return encoded, Truth(torch.from_numpy(chosen.adjacency), torch.from_numpy(chosen.compelled))
-
-
-def kinds_of(batch: Batch) -> torch.Tensor:
-    """What kind each column is, [tables, columns]."""
-    ordered = np.where(batch.ordered, ORDINAL, NOMINAL)
-    return torch.from_numpy(np.where(batch.levels == 0, CONTINUOUS, np.where(batch.levels == 2, BINARY, ordered)))

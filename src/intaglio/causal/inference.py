@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from intaglio.causal.encoding import CONTINUOUS, ORDINAL, Encoded, encode
+from intaglio.causal.encoding import CONTINUOUS, ORDINAL, encode
 from intaglio.causal.network import Network
 
 PIECES = 4

@@ -1,16 +1,14 @@
 """How well a network does on simulated tables that it never trained on."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from intaglio.causal import simulate
-from intaglio.causal.curriculum import Curriculum, lesson
+from intaglio.causal.curriculum import Curriculum
+from intaglio.causal.lessons import lesson
 from intaglio.causal.network import Network, unshielded
-from intaglio.causal.recipe import Recipe
 
 SEED = 10_000_000
 """Of tables to judge by; trainings take seeds far below it."""
@@ -28,7 +26,7 @@ def average_precision(p: Float[ndarray, "k"], true: Bool[ndarray, "k"]) -> float
 
 @torch.no_grad()
 def judge(network: Network, curriculum: Curriculum) -> dict[str, float]:
-    """Average precision of the skeleton and F1 at 0.5 for a few sizes, and of colliders over true unshielded triples."""
+    """Average precision of skeleton and F1 at 0.5 for a few sizes; and of colliders, over true unshielded triples."""
     found = {}
     network.eval()
     for d, n in SIZES:

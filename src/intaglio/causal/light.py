@@ -45,8 +45,6 @@ class LightShape:
 class Light(Network):
     """The network of all three heads; see the module."""
 
-    target = "class"
-
     def __init__(self, shape: LightShape = LightShape()):
         super().__init__()
         self.shape = shape
@@ -62,8 +60,9 @@ class Light(Network):
         })  # fmt: skip
         self.threes = ThreeSum(p, c)
         self.layers = nn.ModuleList(PairLayer(p, c) for _ in range(shape.pair_layers))
-        self.skeleton = nn.Sequential(nn.LayerNorm(p), nn.Linear(p, 1))
-        nn.init.constant_(self.skeleton[1].bias, -2.0)
+        rare = nn.Linear(p, 1)
+        nn.init.constant_(rare.bias, -2.0)
+        self.skeleton = nn.Sequential(nn.LayerNorm(p), rare)
         self.mark, self.reversible = (nn.Sequential(nn.LayerNorm(p), nn.Linear(p, 1)) for _ in range(2))
         self.collider = ColliderHead(h, p)
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -56,8 +57,8 @@ class Truth:
 class Network(nn.Module, ABC):
     """From encoded tables to beliefs; equivariant to the order of columns, and at rest free of randomness."""
 
-    target: str
-    """What it is taught: "class" (what a Markov class shares) or "arrows" (the DAG's own)."""
+    shape: Any
+    """The dataclass of its size."""
 
     @abstractmethod
     def forward(self, tables: Encoded) -> Beliefs:

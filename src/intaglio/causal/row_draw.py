@@ -17,7 +17,7 @@ class RowDraw:
         self.seen = 0
         self._rng = np.random.default_rng(seed)
         self._bar = np.inf
-        self._parts: list[tuple[pd.DataFrame, Float64[ndarray, "k"], Int64[ndarray, "k"]]] = []
+        self._parts: list[tuple[pd.DataFrame, Float64[ndarray, k], Int64[ndarray, k]]] = []
         self._held = 0
 
     def add(self, piece: pd.DataFrame) -> None:

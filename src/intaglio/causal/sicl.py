@@ -91,9 +91,7 @@ class SiCL(Discoverer):
             network, table, threshold=self.threshold, collider_threshold=self.collider_threshold, knowledge=knowledge
         )
 
-    def _stability(
-        self, network: Trained, table: Table, knowledge: Knowledge, run: Run
-    ) -> tuple[ndarray, ndarray]:
+    def _stability(self, network: Trained, table: Table, knowledge: Knowledge, run: Run) -> tuple[ndarray, ndarray]:
         """Deviation of the probabilities, and how often each mark was found, over subsamples without replacement."""
         done = _stored(run)
         with run.progress(self.subsamples, "subsamples", len(done)) as progress:
@@ -130,4 +128,3 @@ def _unheard(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
     said = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
     missing = sorted(said & (set(table.all_names) - set(table.names)))
     return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)
-

@@ -201,13 +201,14 @@ def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Associati
     given = _given_one(cells, counts, degrees)
     eye = torch.eye(d, dtype=torch.bool, device=features.device)
     shut = eye[:, None, :] | eye[None, :, :]
-    least = given.masked_fill(shut, torch.inf).amin(-1) if d > 2 else _against(cells.square().sum((2, 4)), counts, degrees)
+    alone = _against(cells.square().sum((2, 4)), counts, degrees)
+    least = given.masked_fill(shut, torch.inf).amin(-1) if d > 2 else alone
     within = torch.block_diag(*[torch.ones(m, m, device=features.device)] * d).bool()
     single = torch.eye(d * m, dtype=features.dtype, device=features.device)
     between = torch.where(within, single, across)
     full = partial(_definite(between), counts).reshape(b, d, m, d, m)
     return Association(
-        _against(cells.square().sum((2, 4)), counts, degrees),
+        alone,
         _against(full.square().sum((2, 4)), counts, degrees),
         least.masked_fill(eye, 0.0),
         given,
@@ -220,9 +221,7 @@ def _against(squares: Float[Tensor, "..."], counts: Float[Tensor, "..."], degree
     return excess.sign() * torch.log1p(excess.abs())
 
 
-def _given_one(
-    cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matrix
-) -> Float[Tensor, "b d d d"]:
+def _given_one(cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matrix) -> Float[Tensor, "b d d d"]:
     """`Association.given`, one k at a time to keep it small."""
     b, d, m, _, _ = cells.shape
     found = []

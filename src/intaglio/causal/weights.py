@@ -51,7 +51,9 @@ def network_of(kind: str, shape: Mapping[str, int]) -> Network:
     try:
         return made(form(**shape))
     except TypeError as error:
-        raise BadInput(f"the size of a {kind} network is not understood ({error}); give the folder as it was written")
+        raise BadInput(
+            f"the size of a {kind} network is not understood ({error}); give the folder as it was written"
+        ) from None
 
 
 def save_network(trained: Trained, folder: Path, card: str) -> None:
@@ -99,7 +101,8 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
     try:
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     except RuntimeError as error:
-        raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({str(error).splitlines()[-1].strip()})")
+        why = str(error).splitlines()[-1].strip()
+        raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({why}); take both from one place") from None
     return Trained(
         config["kind"], network.to(device).eval().requires_grad_(False), int(config["context"]),
         Calibration.from_json(config["calibration"]), Ranges(config["low"], config["high"]), config["facts"],
