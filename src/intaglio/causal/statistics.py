@@ -80,7 +80,7 @@ def _definite(matrix: Matrix) -> Matrix:
     return matrix * (1 - weight) + eye * weight
 
 
-def partial(matrix: Matrix, counts: Matrix) -> Matrix:
+def partial(matrix: Matrix, counts: Float[Tensor, "b _ _"]) -> Matrix:
     """Correlation given all other columns, of a correlation matrix shrunk as J. Schäfer and K. Strimmer do (2005)."""
     rows = counts.amax((1, 2)).to(matrix.dtype)
     off = matrix - torch.diag_embed(matrix.diagonal(dim1=1, dim2=2))
@@ -181,8 +181,10 @@ class Association(NamedTuple):
 def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Association:
     """Sums of squared correlations of all features of one column with all of another, against their number.
 
-    Works on numbers, ordered and unordered levels alike: n·Σρ² is Bartlett's approximation to a likelihood ratio, of
-    mean r_i·r_j without dependence, where r is the number of features that a column has.
+    Works on numbers, ordered and unordered levels alike: n·Σρ² is Pearson's χ² of two columns with levels, and near
+    Bartlett's likelihood ratio of any two. Without dependence its mean is about r_i·r_j, where r is the number of
+    features that a column has; of a column with four levels or fewer one feature follows from the others, so that
+    chance gives a little less than 0 there.
     """
     b, n, d, m = features.shape
     own = features.transpose(1, 2)
