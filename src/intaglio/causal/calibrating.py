@@ -117,7 +117,7 @@ def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) ->
 
 def compelled_logit(marks: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b"]:
     """Of one direction or the other being compelled, against reversible."""
-    return np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2]
+    return np.asarray(np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2])
 
 
 def _triples(rng: np.random.Generator, skeleton: Bool[ndarray, "d d"]) -> ndarray:

@@ -14,7 +14,9 @@ Coefficients = tuple[float, float, float]
 """Of 1, log10(rows / 500) and log10(columns / 10)."""
 
 
-def _size(rows: Float[ndarray, "..."] | float, columns: Float[ndarray, "..."] | float) -> Float[ndarray, "... 3"]:
+def _size(
+    rows: Float[ndarray, "..."] | float | int, columns: Float[ndarray, "..."] | float | int
+) -> Float[ndarray, "... 3"]:
     rows, columns = np.broadcast_arrays(np.asarray(rows, np.float64), np.asarray(columns, np.float64))
     return np.stack([np.ones_like(rows), np.log10(rows / 500), np.log10(columns / 10)], -1)
 
@@ -26,7 +28,7 @@ class Scaling:
     slope: Coefficients = (float(np.log(np.e - 1)), 0.0, 0.0)
     offset: Coefficients = (0.0, 0.0, 0.0)
 
-    def __call__(self, logits: Float[ndarray, "..."], rows: float, columns: float) -> Float[ndarray, "..."]:
+    def __call__(self, logits: Float[ndarray, "..."], rows: float | int, columns: float | int) -> Float[ndarray, "..."]:
         """The logits of a table of this size, calibrated."""
         size = _size(rows, columns)
         return np.logaddexp(0, size @ np.array(self.slope)) * logits + size @ np.array(self.offset)
@@ -113,4 +115,4 @@ class Reliability:
 
 def probability(logits: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
     """1 / (1 + exp(-logit)), without overflow."""
-    return np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64)))
+    return np.asarray(np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64))))

@@ -96,10 +96,11 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
     """
     folder = network_path(model)
     config = _config(folder / CONFIG)
-    network = network_of(config["kind"], config["shape"])
+    with torch.device("meta"):  # no random weights are drawn that would be thrown away
+        network = network_of(config["kind"], config["shape"])
     weights, _ = read_weights(folder / WEIGHTS, "network's weights")
     try:
-        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     except RuntimeError as error:
         why = str(error).splitlines()[-1].strip()
         raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({why}); take both from one place") from None
