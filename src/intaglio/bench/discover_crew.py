@@ -1,6 +1,7 @@
 """The processes that methods answer in: one a package, asked one question at a time, ended where time is up."""
 
 import multiprocessing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -12,9 +13,11 @@ from intaglio.bench.discover_contenders import Contender
 from intaglio.bench.discover_suites import Sheet
 from intaglio.bench.discover_worker import Question, serve
 
-WARM_S = 300.0
+WARM_S = 120.0
 """For imports and a first, tiny table, which no time is counted for."""
 GONE_S = 5.0
+ENOUGH = 3
+"""Answers too late, at as many columns or fewer, after which a method is asked no more."""
 
 
 @dataclass(eq=False)
@@ -83,6 +86,25 @@ class Crew:
             failure = {"failure": "its process died"}
         self._workers.pop(contender.process).end()
         return failure
+
+
+class Patience:
+    """Which methods are too slow to be asked again, suite by suite."""
+
+    def __init__(self):
+        self._late: dict[tuple[str, str], list[int]] = {}
+        self._given: dict[tuple[str, str], list[int]] = {}
+
+    def note(self, suite: str, name: str, variables: int, answer: Mapping[str, Any]) -> None:
+        """Remembers whether an answer came in time; other failures tell nothing of speed."""
+        if "timeout" in answer or "failure" not in answer:
+            kept = self._late if "timeout" in answer else self._given
+            kept.setdefault((suite, name), []).append(variables)
+
+    def spent(self, suite: str, name: str, variables: int) -> bool:
+        """Late on `ENOUGH` tables of so many columns or fewer, and in time on none of so many or more."""
+        late = [d for d in self._late.get((suite, name), []) if d <= variables]
+        return len(late) >= ENOUGH and not any(d >= variables for d in self._given.get((suite, name), []))
 
 
 def tiny(discrete: bool) -> Sheet:

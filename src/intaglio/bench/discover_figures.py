@@ -144,10 +144,18 @@ def _rounded(value: float | None) -> float | None:
 def tables(found: Mapping[str, Any]) -> str:
     """All of it for people: the headline, methods by rank, suites, cells."""
     plain = [f"{name:>26}  {_word(value)}" for name, value in found.items() if not isinstance(value, dict)]
-    parts = [plain, _methods(found["methods"]), _suites(found["suites"]), _cells(found)]
+    parts = [plain, _margins(found["margins"]), _methods(found["methods"]), _suites(found["suites"]), _cells(found)]
     reasons = found.get("left_out", {}) | found.get("not_asked", {})
     parts.append([f"{name}: {reason}" for name, reason in reasons.items()])
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _margins(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    return [
+        f"{OURS} less {other}, {metric}: {_word(of['value'])} ({_word(of['low'])} to {_word(of['high'])})"
+        f" on {of['tables']} tables"
+        for other, by in found.items() for metric, of in by.items() if of["tables"]
+    ]  # fmt: skip
 
 
 def _methods(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
