@@ -14,6 +14,7 @@ from intaglio.bench.discover_figures import best_peer, figures
 from intaglio.bench.discover_ranks import margin, mean_and_error, mean_ranks, table_ranks
 from intaglio.bench.discover_scores import binned, calibration_error, scored
 from intaglio.bench.discover_suites import Sheet
+from intaglio.bench.networks import files
 from intaglio.causal.distances import compare
 from intaglio.causal.graphs import Graph
 from intaglio.causal.marks import Mark
@@ -123,6 +124,20 @@ def test_a_method_that_is_too_slow_is_not_asked_for_ever(bench, monkeypatch):
     found = bench(NOTHING, graphs=3)(progress="none")
     assert len(asked) == 3
     assert found["methods"]["nothing"]["failures"] == 6
+
+
+@pytest.mark.skipif(files() is None, reason="pgmpy's networks are not installed")
+def test_on_levels_a_twin_is_asked_once_and_methods_for_numbers_not_at_all(bench, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Crew, "ask", lambda self, c, t: asked.append(c.name) or {"failure": "-"})
+    twin = fake("twin", "everything", twin="everything")
+    numbers = fake("numbers", "nothing", only_numbers="it weighs numbers")
+    measured = bench(twin, numbers, EVERYTHING, suites=("simulated", "sachs"), families=("er",), samples=1)
+    found = measured(progress="none")
+    assert asked == ["twin", "numbers", "everything", "everything", "everything"]
+    assert {name: row["tables"] for name, row in found["methods"].items()} == {"twin": 3, "numbers": 1, "everything": 3}
+    assert found["not_asked"] == {"numbers": "not asked about levels, since it weighs numbers"}
+    assert found["best_peer"] != "numbers"
 
 
 def test_patience_ends_with_three_late_answers_and_no_timely_one_as_wide():

@@ -154,16 +154,25 @@ class DiscoverBench:
             patience = Patience()
             for turn, task in enumerate(every):
                 run.record("table", task.key, without_nan(about(task)))
-                first = turn % len(contenders)
-                for contender in (*contenders[first:], *contenders[:first]):
-                    suite, name, size = task.cell.suite, contender.name, task.cell.variables
-                    if (answer := known.get(key := f"{task.key} | {name}")) is None:
-                        late = {"failure": f"not asked: {ENOUGH} answers too late before", "timeout": self.limit}
-                        spent = patience.spent(suite, name, size)
-                        answer = late if spent else without_nan(judged(crew, contender, task))
+                given: dict[str, Any] = {}
+                for contender in by_turns(contenders, turn, task.sheet.discrete):
+                    key = f"{task.key} | {contender.name}"
+                    if (answer := known.get(key)) is None:
+                        answer = self._answer(crew, contender, task, patience, given)
                         run.record("answer", key, answer)
                         progress.advance()
-                    patience.note(suite, name, size, answer)
+                    given[contender.name] = answer
+                    patience.note(task.cell.suite, contender.name, task.cell.variables, answer)
+
+    def _answer(
+        self, crew: Crew, contender: Contender, task: Task, patience: Patience, given: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """A twin's answer to the same table, no answer where too many came late, or the method's own."""
+        if task.sheet.discrete and contender.twin in given:
+            return given[contender.twin]
+        if patience.spent(task.cell.suite, contender.name, task.cell.variables):
+            return {"failure": f"not asked: {ENOUGH} answers too late before", "timeout": self.limit}
+        return without_nan(judged(crew, contender, task))
 
     def _figures(self, run: Run, contenders: Sequence[Contender], left_out: Mapping[str, str]) -> dict[str, Any]:
         facts, results, not_asked = run.recorded("table"), {}, {}
@@ -178,6 +187,13 @@ class DiscoverBench:
             "first_seed": FIRST_SEED + self.seed, "seconds": run.seconds, "left_out": dict(left_out),
             "not_asked": not_asked, "machine": machine(), "versions": versions() | packages(),
         }  # fmt: skip
+
+
+def by_turns(contenders: Sequence[Contender], turn: int, discrete: bool) -> list[Contender]:
+    """In the order of the table's turn, each of them first once in a while; on levels twins after the others."""
+    first = turn % len(contenders)
+    order = [*contenders[first:], *contenders[:first]]
+    return sorted(order, key=lambda contender: bool(contender.twin)) if discrete else order
 
 
 def judged(crew: Crew, contender: Contender, task: Task) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Contender:
     """It sees the scales that numbers had before they were standardised; no other does."""
     slow: bool = False
     """Not asked with --quick."""
+    twin: str = ""
+    """The contender that it is the same as on levels, so that the other's answer is its own."""
 
     @property
     def missing(self) -> str | None:
@@ -52,9 +54,9 @@ def _ours(name: str, model: str) -> Contender:
     return Contender(name, f"{HOME}ours:sicl", {"model": model}, "ours", "ours", ("intaglio.causal.sicl", "intaglio"))
 
 
-def _causal_learn(name: str, function: str, only_numbers: str = "", **settings: Any) -> Contender:
-    needs = ("causallearn", "causal-learn")
-    return Contender(name, f"{HOME}peers:{function}", settings, "peer", "causal-learn", needs, only_numbers)
+def _causal_learn(name: str, function: str, only_numbers: str = "", twin: str = "", **settings: Any) -> Contender:
+    needs, target = ("causallearn", "causal-learn"), f"{HOME}peers:{function}"
+    return Contender(name, target, settings, "peer", "causal-learn", needs, only_numbers, twin=twin)
 
 
 def _weights(name: str, function: str, module: str, package: str, **about: Any) -> Contender:
@@ -77,9 +79,9 @@ CONTENDERS: tuple[Contender, ...] = (
     _causal_learn("pc-0.05", "pc", alpha=0.05),
     _causal_learn("ges", "ges"),
     _causal_learn("grasp-0.5", "grasp", penalty=0.5),
-    _causal_learn("grasp-2", "grasp", penalty=2.0),
+    _causal_learn("grasp-2", "grasp", twin="grasp-0.5", penalty=2.0),
     _causal_learn("boss-0.5", "boss", penalty=0.5),
-    _causal_learn("boss-2", "boss", penalty=2.0),
+    _causal_learn("boss-2", "boss", twin="boss-0.5", penalty=2.0),
     _causal_learn("direct-lingam", "direct_lingam", NON_GAUSSIAN),
     _weights("dagma", "dagma", "dagma", "dagma"),
     _weights("dagma-raw", "dagma", "dagma", "dagma", raw=True, slow=True),
