@@ -121,8 +121,9 @@ class DiscoverBench:
 
     def _cells(self) -> tuple[list[Cell], dict[str, str]]:
         """The cells of the chosen suites, and why a suite is left out."""
-        usual: tuple[SuiteName, ...] = ("simulated", "bnlearn", "sachs")
-        suites = self.suites or (usual if self.quick else (*usual, "gaussian"))
+        quick: tuple[SuiteName, ...] = ("simulated", "bnlearn", "sachs")
+        usual: tuple[SuiteName, ...] = ("simulated", "bnlearn", "gaussian", "sachs")
+        suites = self.suites or (quick if self.quick else usual)
         found: list[Cell] = []
         if "simulated" in suites:
             graphs = self.graphs or (QUICK_GRAPHS if self.quick else GRAPHS)
