@@ -130,7 +130,7 @@ class DiscoverBench:
             sizes = self.variables or (QUICK_VARIABLES if self.quick else VARIABLES)
             rows = self.rows or (QUICK_ROWS if self.quick else ROWS)
             found += simulated(self.families or FAMILIES, self.mechanisms, sizes, rows, graphs)
-        others = [suite for suite in suites if suite != "simulated"]
+        others: list[SuiteName] = [suite for suite in suites if suite != "simulated"]
         if others and files() is None:
             return found, dict.fromkeys(others, "its networks come with pgmpy below 1.3: pip install pgmpy")
         return found + [cell for suite in others for cell in self._published(suite)], {}
