@@ -101,6 +101,7 @@ VERBS: dict[str, Verb] = {
         "set methods side by side on one bench",
         {
             "authenticate": Method("intaglio.bench.authenticate:AuthenticateBench", "every audit method, two regimes"),
+            "discover": Method("intaglio.bench.discover:DiscoverBench", "every way from a table to a causal graph"),
             "extract": Method("intaglio.bench.extract:ExtractBench", "every extraction method, several strengths"),
             "finetune": Method(
                 "intaglio.bench.finetune:FineTuneBench", "plain and Bayesian fine-tunes, and their dips"

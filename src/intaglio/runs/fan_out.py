@@ -42,12 +42,12 @@ def workers_for(device: str) -> int:
 
 
 def _labelled(work: Callable[[J], R], job: J) -> tuple[J, R]:
-    _end_with_parent()
+    end_with_parent()
     return job, work(job)
 
 
 @cache
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """From now on this process ends when its parent does: a killed parent cannot tell its workers to stop."""
     parent = os.getppid()
 

@@ -1,0 +1,62 @@
+"""Many methods on many tables: ranks, means with their errors, paired differences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+METRICS = {"skeleton_f1": True, "orientation_f1": True, "shd": False}
+"""What is ranked, and whether more is better."""
+DRAWS = 2000
+DIGITS = 9
+
+Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By table and method: the figures of an answer, or `failure`; a method that was not asked is not there."""
+
+
+def table_ranks(answers: Mapping[str, Mapping[str, Any]], metric: str) -> dict[str, float]:
+    """Ranks of the methods on one table, 1 the best; equal ones share the mean of their places.
+
+    Methods that failed come after all others and share the last places.
+    """
+    names = list(answers)
+    sign = -1.0 if METRICS[metric] else 1.0
+    values = [np.inf if "failure" in answers[n] else sign * round(answers[n][metric], DIGITS) for n in names]
+    return dict(zip(names, map(float, rankdata(values)), strict=True))
+
+
+def mean_ranks(results: Results) -> dict[str, float]:
+    """Mean over a method's tables of the mean of its ranks by skeleton F1, by orientation F1 and by SHD.
+
+    Every table and each of the three weighs the same.
+    """
+    collected: dict[str, list[float]] = {}
+    for answers in results.values():
+        by_metric = [table_ranks(answers, metric) for metric in METRICS]
+        for name in answers:
+            collected.setdefault(name, []).append(sum(ranks[name] for ranks in by_metric) / len(METRICS))
+    return {name: float(np.mean(ranks)) for name, ranks in collected.items()}
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and its standard error; None for the one without values, for the other with fewer than two."""
+    if not values:
+        return None, None
+    error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
+    return float(np.mean(values)), error
+
+
+def margin(results: Results, ours: str, theirs: str, metric: str, seed: int = 0) -> dict[str, Any]:
+    """Mean of ours less theirs over the tables that both answered, with a 95% interval from resampled tables."""
+    pairs = [
+        (answers[ours][metric], answers[theirs][metric])
+        for answers in results.values()
+        if all(name in answers and "failure" not in answers[name] for name in (ours, theirs))
+    ]
+    if not pairs:
+        return {"value": None, "low": None, "high": None, "tables": 0}
+    differences = np.array([a - b for a, b in pairs], np.float64)
+    drawn = np.random.default_rng(seed).integers(len(pairs), size=(DRAWS, len(pairs)))
+    low, high = np.quantile(differences[drawn].mean(1), [0.025, 0.975])
+    return {"value": float(differences.mean()), "low": float(low), "high": float(high), "tables": len(pairs)}
