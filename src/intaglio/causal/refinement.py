@@ -34,17 +34,20 @@ def refine(
     collider_threshold: float = 0.5,
     most_parents: int = 8,
     tabu: int = 10,
-    triples: TripleTerm = "signed",
+    patience: int = 100,
+    triples: TripleTerm = "likelihood",
     knowledge: Knowledge = Knowledge(),
     keys: Sequence[bytes],
 ) -> Decoded:
     """The class of the best DAG that a tabu search finds from the decoded one; never a worse one than that.
 
     A move adds, deletes or reverses one arrow; the best one is made, even where it loses, and its pair then rests for
-    some moves. The search ends once as many moves in a row found nothing better than the best DAG so far. The
-    objective, of which the logits and the rows are two views of one table, is
+    some moves unless another would give the best DAG so far. The objective, in which logits and rows are two views of
+    the same table, is
 
-        weight Σ_j score(j, parents of j) + Σ_edges s_ij + Σ_unshielded triples (v where a collider, -v where not).
+        weight Σ_j score(j, parents of j) + Σ_edges s_ij + Σ_unshielded triples log sigmoid(±v), + where a collider,
+
+    so with weight 0 it is the log-probability of skeleton and colliders together, up to a constant.
 
     Args:
         decoded: where to start.
@@ -56,9 +59,10 @@ def refine(
             known to be, are candidates too.
         collider_threshold: as the decoder's; only `conflicts` hears it.
         most_parents: above which no arrow is added to a variable.
-        tabu: moves that a pair rests for.
-        triples: "signed" as above; "likelihood" takes log sigmoid(v) where a collider and log sigmoid(-v) where not,
-            so that an unshielded triple never pays for the edges that make it.
+        tabu: moves that a pair rests for; half as many as there are pairs where these are few.
+        patience: moves in a row without a new best DAG after which the search ends.
+        triples: "likelihood" as above; "signed" takes ±v itself. Over one skeleton the two rank alike, but ±v also pays
+            for every further triple that is sure of itself, so for the wrong edges that make one.
         knowledge: as it was decoded with.
         keys: a hash of each column's content, as the decoder's.
 
@@ -67,8 +71,8 @@ def refine(
         ValueError: settings outside their ranges, shapes, NaN, or a start that the knowledge does not allow.
     """
     line, collider_line = logit("candidate", candidate), logit("collider_threshold", collider_threshold)
-    if not 0 <= weight < np.inf or most_parents < 1 or tabu < 1:
-        raise ValueError("weight is 0 or more, most_parents and tabu are 1 or more")
+    if not 0 <= weight < np.inf or min(most_parents, tabu, patience) < 1:
+        raise ValueError("weight is 0 or more; most_parents, tabu and patience are 1 or more")
     names = decoded.dag.names
     if weight and score.columns != len(names):
         raise ValueError(f"the score is of {score.columns} columns, the graph of {len(names)}")
@@ -79,7 +83,7 @@ def refine(
     pairs = ((logits > line) | start | start.T | frame.demands.adjacent) & ~frame.demands.apart
     votes = frame.votes(colliders, wedges(pairs))
     objective = Objective(score, weight, frame.order.tolist(), np.clip(logits, -MOST, MOST), votes, triples)
-    dag = Search(objective, start, pairs, most_parents, frame.demands).run(tabu)
+    dag = Search(objective, start, pairs, most_parents, frame.demands).run(tabu, patience)
     return Decoded(*frame.graphs(dag), votes.disagreements(dag, collider_line), decoded.fallback)
 
 
@@ -93,7 +97,7 @@ class Objective:
         order: Sequence[int],
         logits: Float[ndarray, "d d"],
         votes: Votes,
-        triples: TripleTerm = "signed",
+        triples: TripleTerm = "likelihood",
     ):
         self._score, self._weight, self._order, self._edges = score, weight, order, logits.tolist()
         self._known: dict[tuple[int, int], float] = {}
@@ -185,19 +189,19 @@ class Search:
         self.gains = np.full((len(self.pairs), 3), -np.inf)
         self._weigh(range(len(self.pairs)))
 
-    def run(self, tabu: int) -> Bool[ndarray, "d d"]:
-        """The best DAG until as many moves in a row as a pair rests found no better one."""
+    def run(self, tabu: int, patience: int) -> Bool[ndarray, "d d"]:
+        """The best DAG until so many moves in a row found no better one."""
         best = value = self.objective.total(self.parents, self.adjacent)
         found, step, last = list(self.children), 0, 0
-        rests = np.zeros(len(self.pairs), np.intp)
-        while step - last < tabu:
+        rests, rest = np.zeros(len(self.pairs), np.intp), min(tabu, len(self.pairs) // 2)
+        while step - last < patience:
             step += 1
             move = self._choice(rests >= step, best - value)
             if move is None:
                 break
             value += float(self.gains[move])
             self.move(*move)
-            rests[move[0]] = step + tabu
+            rests[move[0]] = step + rest
             if value > best + _LEAST:
                 best, found, last = value, list(self.children), step
         return unpacked(found, len(found))
