@@ -8,14 +8,20 @@ from intaglio.causal import meek
 from intaglio.causal.bitsets import Reach, members, packed
 
 
-def unshielded(pairs: Bool[ndarray, "d d"]) -> Int[ndarray, "t 3"]:
-    """All (centre, leg, leg) whose legs are adjacent to the centre and not to each other, first leg before second."""
+def wedges(pairs: Bool[ndarray, "d d"]) -> Int[ndarray, "t 3"]:
+    """All (centre, leg, leg) whose legs are adjacent to the centre, first leg before second."""
     found = [np.empty((0, 3), np.intp)]
     for centre in range(len(pairs)):
         around = np.flatnonzero(pairs[centre])
-        first, second = np.nonzero(np.triu(~pairs[np.ix_(around, around)], 1))
+        first, second = np.triu_indices(len(around), 1)
         found.append(np.stack([np.full(len(first), centre), around[first], around[second]], axis=1))
     return np.concatenate(found)
+
+
+def unshielded(pairs: Bool[ndarray, "d d"]) -> Int[ndarray, "t 3"]:
+    """Those of them whose legs are not adjacent to each other."""
+    found = wedges(pairs)
+    return found[~pairs[found[:, 1], found[:, 2]]]
 
 
 class Votes:
@@ -40,11 +46,11 @@ class Votes:
         return [(k, i, j) for k, i, j in self.triples[order[self.values[order] > line]].tolist()]
 
     def disagreements(self, dag: Bool[ndarray, "d d"], line: float) -> int:
-        """How many of the triples that are unshielded are colliders below the line, or none above it."""
-        centre, first, second = self.triples.T
-        there = (dag | dag.T)[first, second]
+        """How many of the triples that are unshielded in a DAG are colliders below the line, or none above it."""
+        (centre, first, second), pairs = self.triples.T, dag | dag.T
+        there = pairs[first, centre] & pairs[second, centre] & ~pairs[first, second]
         collider = dag[first, centre] & dag[second, centre]
-        return int((~there & (collider != (self.values > line))).sum())
+        return int((there & (collider != (self.values > line))).sum())
 
 
 class Orientation:
