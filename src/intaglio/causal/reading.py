@@ -2,12 +2,12 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from jaxtyping import Int
 from numpy import ndarray
@@ -19,6 +19,8 @@ from intaglio.causal.row_draw import RowDraw
 from intaglio.causal.sniffing import Format, not_text, sniffed
 from intaglio.errors import BadInput
 
+LEAST_ROWS = 10
+"""Rows of the smallest table that is looked at."""
 MOST_ROWS = 100_000
 PIECE = 1_000_000
 """Cells that are read at a time."""
@@ -51,8 +53,8 @@ def read_source(path: Path, most_rows: int = MOST_ROWS, seed: int = 0, *, piece:
     Raises:
         BadInput: it is not there, empty, of another format or encoding, has uneven lines or no line of names.
     """
-    if most_rows < 1:
-        raise BadInput(f"{most_rows} rows are no table; draw 10 at least (option `most_rows`)")
+    if most_rows < LEAST_ROWS:
+        raise BadInput(f"{most_rows} rows are too few to draw; draw {LEAST_ROWS} at least (option `most_rows`)")
     if _is_parquet(path):
         return _parquet(path, most_rows, seed, piece)
     shape = sniffed(path)
@@ -166,7 +168,7 @@ def _explained(shape: Format) -> Iterator[None]:
         raise _uneven(shape, strict=True) or BadInput(
             f"{shape.path} cannot be read ({error}); check its quotes"
         ) from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{shape.path} is packed but broken ({error}); pack it again") from error
 
 
@@ -179,8 +181,9 @@ def _uneven(shape: Format, *, strict: bool = False) -> BadInput | None:
             for record in records:
                 if len(record) != len(shape.names) and any(field.strip() for field in record):
                     return BadInput(
-                        f"line {shape.before + last + 1} of {shape.path} has {len(record)} fields and the others have "
-                        f"{len(shape.names)}; put a text that holds {shape.separator!r} into quotes, and end no line early"
+                        f"line {shape.before + last + 1} of {shape.path} has {len(record)} fields and the others "
+                        f"have {len(shape.names)}; put texts that hold {shape.separator!r} into quotes, and end no "
+                        "line early"
                     )
                 last = records.line_num
         except csv.Error:
