@@ -171,7 +171,7 @@ def _told_apart(texts: Texts, rows: Int[ndarray, "n"], odd: Bool[ndarray, "m"]) 
         )
     if not odd.any() and len(texts.words) > 2:
         return [
-            "holds numbers as text and is read as levels without an order: make numbers of them where they count something"
+            "holds numbers as text and is read as levels without an order: make numbers of them where they are some"
         ]
     return []
 

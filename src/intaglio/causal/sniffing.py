@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from intaglio.causal.cells import PADDED
 from intaglio.errors import BadInput
@@ -59,7 +58,7 @@ class Format:
     notes: tuple[str, ...]
 
     @contextmanager
-    def rows(self) -> Iterator[IO[str]]:
+    def rows(self) -> Iterator[io.TextIOWrapper]:
         """The file, open after the line of names."""
         with opened(self.path, self.gzipped, self.encoding) as file:
             for _ in itertools.islice(file, self.before):
@@ -68,7 +67,7 @@ class Format:
 
 
 @contextmanager
-def opened(path: Path, gzipped: bool, encoding: str) -> Iterator[IO[str]]:
+def opened(path: Path, gzipped: bool, encoding: str) -> Iterator[io.TextIOWrapper]:
     """A text file for reading, unpacked on the way."""
     with gzip.open(path) if gzipped else path.open("rb") as raw:
         yield io.TextIOWrapper(raw, encoding=encoding, newline="")  # pyright: ignore[reportArgumentType]
@@ -97,7 +96,7 @@ def sniffed(path: Path) -> Format:
     return _format(path, gzipped, encoding, separator, text, records)
 
 
-def _head(file: IO[str]) -> tuple[str, bool]:
+def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
     """The beginning, some lines of it at least where they are not endless; and is that all."""
     text = ""
     for _ in range(LONGEST):
@@ -176,8 +175,8 @@ def _separated(path: Path, text: str, whole: bool) -> tuple[str, list[list[str]]
     if not records:
         raise BadInput(f"{path} cannot be read as lines of fields; check its quotes")
     _refuse_title(path, text, whole)
-    widths = Counter(len(record[0].split()) for record in records)
-    if len(widths) == 1 and next(iter(widths)) > 1:
+    width, lines = Counter(len(",".join(record).split()) for record in records).most_common(1)[0]
+    if width > 1 and lines > 0.8 * len(records):
         raise BadInput(f"the columns of {path} seem to be separated by spaces; separate them by commas or tabs")
     return ",", records
 

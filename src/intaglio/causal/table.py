@@ -26,7 +26,8 @@ MANY_COLUMNS = 64
 MOST_COLUMNS = 150
 """Past it nothing is known of how right the methods are."""
 
-Kinds = Mapping[str, ColumnKind]
+Kinds = Mapping[str, str]
+"""Names to one of `KINDS`; what a user types is checked here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +133,9 @@ def _content(values: ndarray) -> bytes:
 def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
     without = {without} if isinstance(without, str) else set(without)
     _check_known(source.names, without, "without")
-    _check_known(source.names, kinds, "kinds")
-    if wrong := next((name for name, kind in kinds.items() if kind not in KINDS), None):
-        raise BadInput(f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`); one of {', '.join(KINDS)}")
     names = tuple(name for name in source.names if name not in without)
     _check_shape(source, names)
-    columns = _columns(source, names, kinds)
+    columns = _columns(source, names, _checked(source.names, kinds))
     alone = tuple(name for name, column in columns.items() if column.constant)
     varying = {name: column for name, column in columns.items() if not column.constant}
     _check_width(varying, allow_wide)
@@ -165,6 +163,16 @@ def _check_known(names: Sequence[str], asked: Collection[str], option: str) -> N
             raise BadInput(f"{name!r} (option `{option}`) is no column; {there}{tail}")
 
 
+def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, ColumnKind]:
+    _check_known(names, kinds, "kinds")
+    known: dict[str, ColumnKind] = {kind: kind for kind in KINDS}
+    if wrong := next((name for name, kind in kinds.items() if kind not in known), None):
+        raise BadInput(
+            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; one of {', '.join(KINDS)}"
+        )
+    return {name: known[kind] for name, kind in kinds.items()}
+
+
 def _check_shape(source: Source, names: Sequence[str]) -> None:
     if not names:
         raise BadInput("the table has no columns; give one with a column for each variable")
@@ -175,7 +183,7 @@ def _check_shape(source: Source, names: Sequence[str]) -> None:
         raise BadInput(f"the table has {rows}, and at least {LEAST_ROWS} are needed; add rows, hundreds if possible")
 
 
-def _columns(source: Source, names: Sequence[str], kinds: Kinds) -> dict[str, Column]:
+def _columns(source: Source, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
     places = {name: place for place, name in enumerate(source.names)}
     read: dict[str, Column] = {}
     faults: dict[str, Unusable] = {}
