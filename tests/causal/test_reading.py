@@ -8,6 +8,8 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.stats import chi2, chisquare
 
 from intaglio.causal import reading
@@ -225,6 +227,35 @@ def test_what_cannot_be_read_is_named_with_the_remedy(refusal, content, name, wo
     assert [word for word in words if word not in text] == []
 
 
+CELLS = [
+    "1", "2.5", "", "NA", "a", "x y", '"q"', '"a,b"', '"', "é", "2020-01-01", "inf", "1e400", "007", "1,5", "True", "TRUE",
+    "?", "12 kg", "9" * 400, "\x00", "\ufeff", "\u2028", "½", "٣", "\\", "#",
+]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_stands_in_a_file_ends_in_a_table_or_one_sentence(tmp_path, data):
+    separator, end = data.draw(st.sampled_from(",;\t|")), data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    few = data.draw(st.lists(st.sampled_from(CELLS), min_size=1, max_size=4))
+    width, rows = data.draw(st.integers(1, 4)), data.draw(st.integers(8, 20))
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    lines = [[*map(str, random.standard_normal(width)), few[k % len(few)]] for k in range(rows)]
+    if data.draw(st.booleans()):
+        del lines[data.draw(st.integers(0, rows - 1))][0]
+    names = [f"c{k}" for k in range(width + 1)]
+    text = end.join(separator.join(line) for line in [names, *lines])
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode(data.draw(st.sampled_from(["utf-8", "utf-16", "latin-1"])), "replace"))
+    try:
+        table = Table.load(path)
+    except BadInput as error:
+        assert "\n" not in str(error)
+    else:
+        assert not np.isinf(table.values).any()
+        assert set(table.names) <= set(names)
+
+
 def test_files_that_are_not_there(tmp_path):
     for path, words in ((tmp_path / "no.csv", "no.csv is not there"), (tmp_path, "is a folder")):
         with pytest.raises(BadInput, match=words):
@@ -260,9 +291,9 @@ def test_a_name_that_looks_like_a_value_is_noted(load):
 
 
 def test_a_file_says_the_same_whatever_pieces_it_is_read_in(tmp_path):
-    given = frame(9000).assign(late=[*range(8000), *["x"] * 1000], truth=["True"] * 5000 + ["True", "False"] * 2000)
+    long = frame(9000).assign(late=[*range(8000), *["x"] * 1000], truth=["True"] * 5000 + ["True", "False"] * 2000)
     path = tmp_path / "t.csv"
-    given.assign(gap=[None] * 4000 + [1.5] * 5000).to_csv(path, index=False)
+    long.assign(gap=[None] * 4000 + [1.5] * 5000).to_csv(path, index=False)
     whole = read_source(path, 9000)
     for rows in (9000, 500):
         big = read_source(path, rows, 3)

@@ -218,6 +218,7 @@ def test_columns_can_be_left_out():
         (pd.Categorical([None] * N, ["u"]), ("no value", "leave it out")),
         ([1.0, 2.5, np.inf, 3.5, -np.inf, 0.5] * 20, ("40 infinite values", "row 3", "empty")),
         ([1.0, 2.5, 3.5, np.inf] + [0.5] * 116, ("an infinite value", "row 4", "empty")),
+        ([10**400, 1, 2, -(10**400)] * 30, ("60 infinite values", "row 1")),
         (range(N), ("numbers the rows (0, 1, 2, …)", "leave it out", "`kinds`")),
         (range(1, N + 1), ("numbers the rows (1, 2, 3, …)", "leave it out")),
         ([float(k) for k in range(N)], ("numbers the rows (0, 1, 2, …)", "leave it out")),

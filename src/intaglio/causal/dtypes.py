@@ -110,5 +110,12 @@ def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
 def _floats(series: pd.Series) -> Float64[ndarray, "n"]:
     known = series.notna().to_numpy()
     values = np.full(len(series), np.nan)
-    values[known] = [float(value) for value in series[known]] if series.dtype == object else series[known]
+    values[known] = [_float(value) for value in series[known]] if series.dtype == object else series[known]
     return values
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int of more digits than any float has
+        return np.inf if value > 0 else -np.inf

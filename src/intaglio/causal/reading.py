@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jaxtyping import Int
@@ -24,6 +25,10 @@ LEAST_ROWS = 10
 MOST_ROWS = 100_000
 PIECE = 1_000_000
 """Cells that are read at a time."""
+
+
+# Newer ones read each number exactly, and warn of the option.
+_EXACTLY: Any = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +153,7 @@ def _read(shape: Format, width: int, texts: set[int], draw: RowDraw, piece: int)
         pieces = pd.read_csv(
             file, sep=shape.separator, decimal=shape.decimal, header=None, names=range(width), index_col=False,
             dtype=dict.fromkeys(texts, str), na_values=sorted(BLANKS), keep_default_na=False, skipinitialspace=True,
-            chunksize=max(1000, piece // width), low_memory=False, on_bad_lines="error",
+            chunksize=max(1000, piece // width), low_memory=False, on_bad_lines="error", **_EXACTLY,
         )  # fmt: skip
         for frame in pieces:
             gaps |= bool(frame.iloc[:, -1].isna().any())
@@ -180,10 +185,10 @@ def _uneven(shape: Format, *, strict: bool = False) -> BadInput | None:
         try:
             for record in records:
                 if len(record) != len(shape.names) and any(field.strip() for field in record):
+                    fields = "one field" if len(record) == 1 else f"{len(record)} fields"
                     return BadInput(
-                        f"line {shape.before + last + 1} of {shape.path} has {len(record)} fields and the others "
-                        f"have {len(shape.names)}; put texts that hold {shape.separator!r} into quotes, and end no "
-                        "line early"
+                        f"line {shape.before + last + 1} of {shape.path} has {fields}, and the others have "
+                        f"{len(shape.names)}; put texts that hold {shape.separator!r} into quotes and end no line early"
                     )
                 last = records.line_num
         except csv.Error:

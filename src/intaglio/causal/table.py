@@ -177,9 +177,11 @@ def _check_shape(source: Source, names: Sequence[str]) -> None:
     if not names:
         raise BadInput("the table has no columns; give one with a column for each variable")
     if not source.rows_seen:
-        raise BadInput(f"the table has {len(names)} columns and no rows; at least {LEAST_ROWS} rows are needed")
+        raise BadInput(
+            f"the table has {_count(len(names), 'column')} and no rows; at least {LEAST_ROWS} rows are needed"
+        )
     if source.rows_seen < LEAST_ROWS:
-        rows = "one row" if source.rows_seen == 1 else f"{source.rows_seen} rows"
+        rows = _count(source.rows_seen, "row")
         raise BadInput(f"the table has {rows}, and at least {LEAST_ROWS} are needed; add rows, hundreds if possible")
 
 
@@ -262,6 +264,10 @@ def _of_all(kept: Mapping[str, Column]) -> list[str]:
 
 def _subject(names: Sequence[str]) -> str:
     return f"column {names[0]!r} is" if len(names) == 1 else f"columns {_quoted(names)} are"
+
+
+def _count(number: int, what: str) -> str:
+    return f"one {what}" if number == 1 else f"{number} {what}s"
 
 
 def _quoted(names: Sequence[str]) -> str:
