@@ -111,11 +111,11 @@ def test_doctor_says_that_the_testbed_is_missing(monkeypatch):
 
 
 def test_packages_tell_which_groups_are_whole(monkeypatch):
-    wanted = ["torch>=2", "numpy", "pandas>=2; extra == 'frame'", "no-such-thing; extra == 'rare'"]
+    wanted = ["torch>=2", "numpy", "pytest>=8; extra == 'test'", "no-such-thing; extra == 'rare'"]
     monkeypatch.setattr(metadata, "requires", lambda _: wanted)
     rows = dict(doctor.packages())
     assert rows["torch"] == metadata.version("torch")
-    assert rows["group frame"] == "whole"
+    assert rows["group test"] == "whole"
     assert rows["group rare"] == "without no-such-thing"
 
 

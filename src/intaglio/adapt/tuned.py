@@ -11,7 +11,6 @@ from intaglio.adapt.card import card
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Training, Watch
 from intaglio.adapt.training import Trained
-from intaglio.errors import IntaglioError
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet, save_png
 from intaglio.models.diffusion import LatentDiffusion
@@ -69,11 +68,9 @@ class FineTuned:
         return weights
 
     def to_frame(self) -> "pandas.DataFrame":
-        """One row a step: `step` counted from 1, `loss`, `lr`. Needs the optional group `frame` (pandas)."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise IntaglioError("A table needs pandas: pip install 'intaglio[frame]'.") from error
+        """One row a step: `step` counted from 1, `loss`, `lr`."""
+        import pandas
+
         steps = range(1, len(self.losses) + 1)
         rates = [self.settings.rate(step - 1) for step in steps]
         return pandas.DataFrame({"step": steps, "loss": self.losses.tolist(), "lr": rates})

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import BadInput, IntaglioError
+from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet, save_png
 from intaglio.models.diffusion import LatentDiffusion
@@ -44,11 +44,9 @@ class Authentication:
         ]
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name. Raises `IntaglioError` where pandas is not installed."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise IntaglioError('a table needs pandas; install it with: pip install "intaglio[frame]"') from error
+        """A pandas DataFrame of `rows`, indexed by name."""
+        import pandas as pd  # only who asks for a frame waits for it
+
         return pd.DataFrame(self.rows(), columns=["name", "score", *self.signals]).set_index("name")
 
     def save(self, folder: Path) -> None:

@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float64, Int
 from numpy import ndarray
 
 from intaglio.causal.column import (
+    LEAVE_OUT,
     MOST_LEVELS,
     NEARLY_ALL,
     Column,
     ColumnKind,
     Unusable,
+    no_value,
     of_levels,
     of_numbers,
     shown_row,
@@ -26,6 +28,12 @@ MARKS = frozenset({"?", "-", "--", "–", "—", ".", "..", "*"})
 WORDS = frozenset({"none", "missing", "unknown", "not available", "not applicable", "nat", "nil", "n.a."})
 SOME = 1000
 """Different texts that are looked at to find out what a column is."""
+
+PLAINLY = (
+    "write plain numbers, with a decimal point and without unit or thousands separator, or name it nominal where they "
+    "are levels (option `kinds`)"
+)
+DATES = f"turn it into numbers (days since the first, year, month), or {LEAVE_OUT}"
 
 _DAY = r"\d{4}(?P<a>[-/.])\d{1,2}(?P=a)\d{1,2}|\d{1,2}(?P<b>[-/.])\d{1,2}(?P=b)(\d{4}|\d{2})"
 _MONTH = r"\d{1,2}[ -][A-Za-z]{3,9}\.?[ ,-]+\d{2,4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
@@ -67,7 +75,7 @@ class Texts:
     def example(self, here: Bool[ndarray, "m"], rows: Int[ndarray, "n"]) -> str:
         """The first marked word, with its row."""
         word = int(np.argmax(here))
-        return f"{_short(self.words[word])} (row {shown_row(rows, self.codes == word)})"
+        return f"{_short(self.words[word])} (data row {shown_row(rows, self.codes == word)})"
 
 
 def of_texts(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
@@ -85,7 +93,7 @@ def of_texts(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
     """
     texts = _texts(series)
     if not texts.words:
-        raise Unusable("has no value at all: fill it in, or leave it out (option `without`)")
+        raise no_value()
     odd = np.isnan(texts.numbers)
     if kind in ("continuous", "ordinal"):
         return _wanted_numbers(texts, name, kind, rows, odd)
@@ -94,14 +102,9 @@ def of_texts(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
     padded = any(PADDED.fullmatch(word) for word in texts.words)
     if not odd.any() and not padded and (not typed or len(texts.words) > MOST_LEVELS):
         return of_numbers(texts.as_numbers(), name, None, rows)
-    if (
-        not padded
-        and odd.any()
-        and texts.share(~odd) >= 0.5
-        and all(_mark(texts.words[k]) for k in np.flatnonzero(odd))
-    ):
-        words = ", ".join(repr(texts.words[k]) for k in np.flatnonzero(odd))
-        note = f"holds numbers and {words}, which is read as missing ({texts.counts[odd].sum()} cells)"
+    others = [texts.words[k] for k in np.flatnonzero(odd)]
+    if others and not padded and texts.share(~odd) >= 0.5 and all(map(_mark, others)):
+        note = f"holds numbers and {', '.join(map(repr, others))}, which is read as missing ({_cells(texts, odd)})"
         return of_numbers(texts.as_numbers(), name, None, rows, [note])
     notes = [] if padded else _told_apart(texts, rows, odd)
     return of_categories(texts.codes, texts.words, rows, notes)
@@ -112,13 +115,14 @@ def of_categories(
 ) -> Column:
     """Levels without order. Raises `Unusable` where nearly every row has one of its own, as identifiers do."""
     known = int((codes >= 0).sum())
-    used = np.unique(codes[codes >= 0])
+    used: list[int] = np.unique(codes[codes >= 0]).tolist()
     if not known:
-        raise Unusable("has no value at all: fill it in, or leave it out (option `without`)")
+        raise no_value()
     if len(used) > 2 and len(used) >= NEARLY_ALL * known:
         raise Unusable(
-            f"looks like an identifier, with {len(used)} different texts in {known} rows, such as "
-            f"{_short(words[codes[codes >= 0][0]])}: leave it out (option `without`)"
+            f"looks like an identifier, with {len(used)} different texts in {known} cells, such as "
+            f"{_short(words[used[0]])}",
+            f"{LEAVE_OUT}, or name it nominal where its texts are levels (option `kinds`)",
         )
     return of_levels(codes, words, None, [*notes, *_alike([words[k] for k in used])])
 
@@ -132,8 +136,8 @@ def _texts(series: pd.Series) -> Texts:
             place[k] = words.setdefault(clean, len(words))
     codes = place[codes]
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
-    plain = pd.Series([(word.isascii() and word) or "-" for word in words], dtype=object)
-    numbers = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    plain = pd.Series([word if word.isascii() else "-" for word in words], dtype=object)
+    numbers = np.asarray(pd.to_numeric(plain, errors="coerce"), dtype=np.float64)
     return Texts(list(words), codes, counts, numbers)
 
 
@@ -142,8 +146,8 @@ def _wanted_numbers(
 ) -> Column:
     wrong = odd & np.array([not _mark(word) for word in texts.words])
     if wrong.any():
-        how = "numbers" if kind == "continuous" else "numbers or an ordered pandas categorical"
-        raise Unusable(f"is to be {kind} but holds {texts.example(wrong, rows)}: give {how}, or name it nominal")
+        how = "numbers" if kind == "continuous" else "numbers, or an ordered pandas categorical"
+        raise Unusable(f"is to be {kind} but holds {texts.example(wrong, rows)}", f"give {how}, or name it nominal")
     return of_numbers(texts.as_numbers(), name, kind, rows)
 
 
@@ -151,36 +155,34 @@ def _told_apart(texts: Texts, rows: Int[ndarray, "n"], odd: Bool[ndarray, "m"]) 
     """Refuses dates and what should have been numbers; notes where the few there are may be either."""
     dates = texts.matching(DATE)
     if texts.share(dates) >= NEARLY_ALL * texts.share(_looked_at(texts)):
-        raise Unusable(
-            f"holds dates or times, such as {texts.example(dates, rows)}: turn them into numbers (days since the "
-            "first, year, month), or leave the column out (option `without`)"
-        )
+        raise Unusable(f"holds dates or times, such as {texts.example(dates, rows)}", DATES)
     few = len(texts.words) <= MOST_LEVELS
     decorated = texts.matching(DECORATED) & odd
     if decorated.any() and texts.share(decorated | ~odd) >= NEARLY_ALL * texts.share(_looked_at(texts)):
         if few:
             return [f"holds {texts.example(decorated, rows)} and is read as levels without an order: {PLAINLY}"]
-        raise Unusable(f"holds numbers written as text, such as {texts.example(decorated, rows)}: {PLAINLY}")
+        raise Unusable(f"holds numbers written as text, such as {texts.example(decorated, rows)}", PLAINLY)
     if not odd.all() and texts.share(~odd) >= 0.5 and odd.any():
         if few:
             return [f"mixes numbers with {texts.example(odd, rows)} and is read as levels without an order"]
         raise Unusable(
-            f"holds numbers but for {texts.counts[odd].sum()} cells, such as {texts.example(odd, rows)}: put in a "
-            "number, or leave the cell empty where it is unknown"
+            f"holds numbers, but in {_cells(texts, odd)} something else, such as {texts.example(odd, rows)}",
+            "put in a number, or leave the cell empty where it is unknown",
         )
     if not odd.any() and len(texts.words) > 2:
-        return ["holds numbers as text and is read as levels without an order: turn it into numbers where it is one"]
+        return [
+            "holds numbers as text and is read as levels without an order: make numbers of them where they are some"
+        ]
     return []
-
-
-PLAINLY = (
-    "write plain numbers, with a decimal point and without units or thousands separators, where they are numbers, or "
-    "name the column nominal where they are levels (option `kinds`)"
-)
 
 
 def _looked_at(texts: Texts) -> Bool[ndarray, "m"]:
     return np.arange(len(texts.words)) < SOME
+
+
+def _cells(texts: Texts, here: Bool[ndarray, "m"]) -> str:
+    number = int(texts.counts[here].sum())
+    return "one cell" if number == 1 else f"{number} cells"
 
 
 def _mark(word: str) -> bool:

@@ -22,8 +22,22 @@ NEARLY_ALL = 0.9
 INDEX_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|key|uuid|row|rows|rownum|rownames?|no|nr)$|^unnamed: \d+$", re.I)
 
 
+LEAVE_OUT = "leave it out (option `without`)"
+OR_NAME = f"{LEAVE_OUT}, or name it continuous where it is a measurement (option `kinds`)"
+
+
 class Unusable(Exception):
-    """Why a column cannot take part: the rest of a sentence that begins with its name."""
+    """Why a column cannot take part, as the rest of a sentence that begins with its name; and what to do about it."""
+
+    def __init__(self, why: str, remedy: str):
+        super().__init__(f"{why}: {remedy}")
+        self.why = why
+        self.remedy = remedy
+
+
+def no_value() -> Unusable:
+    """A column without a known cell."""
+    return Unusable("has no value at all", f"fill it in, or {LEAVE_OUT}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +85,7 @@ def of_numbers(
     values = values + 0.0  # -0.0 and 0.0 are one value
     known = values[~np.isnan(values)]
     if not known.size:
-        raise Unusable("has no value at all: fill it in, or leave it out (option `without`)")
+        raise no_value()
     _refuse_infinite(values, rows)
     few = _few(known)
     if kind is None:
@@ -104,7 +118,7 @@ def of_levels(
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     order = [k for k in sorted(range(len(texts)), key=lambda k: (-counts[k], texts[k])) if counts[k]]
     if kind == "binary" and len(order) > 2:
-        raise Unusable(f"has {len(order)} levels, and a binary column has two: name it nominal (option `kinds`)")
+        raise Unusable(f"has {len(order)} levels, and a binary column has two", "name it nominal (option `kinds`)")
     groups = [[k] for k in order]
     if (rare := len(order) - MOST_LEVELS) > 1:
         groups = [*groups[:MOST_LEVELS], order[MOST_LEVELS:]]
@@ -140,7 +154,9 @@ def _refuse_infinite(values: Float64[ndarray, "n"], rows: Int[ndarray, "n"]) -> 
     if number := int(np.isinf(values).sum()):
         first = shown_row(rows, np.isinf(values))
         has = "an infinite value" if number == 1 else f"{number} infinite values, the first"
-        raise Unusable(f"has {has} in row {first}: put in what was meant, or leave the cell empty where it is unknown")
+        raise Unusable(
+            f"has {has} in data row {first}", "put in what was meant, or leave the cell empty where it is unknown"
+        )
 
 
 def _few(known: Float64[ndarray, "k"]) -> Float64[ndarray, "m"] | None:
@@ -167,20 +183,14 @@ def _counting(values: Float64[ndarray, "n"], name: str, rows: Int[ndarray, "n"])
         return []
     start = float(values[0]) - float(rows[0])
     if start in (0.0, 1.0) and (values - rows == start).all():
-        raise Unusable(
-            f"numbers the rows ({number_text(values[0])}, {number_text(values[1])}, {number_text(values[2])}, …) and "
-            "measures nothing: leave it out (option `without`), or name it continuous where it is a measurement "
-            "(option `kinds`)"
-        )
+        counted = ", ".join(number_text(value) for value in values[:3])
+        raise Unusable(f"numbers the rows ({counted}, …) and measures nothing", OR_NAME)
     steps = np.diff(values)
     in_order = bool((steps > 0).all() or (steps < 0).all())
     permuted = values.max() - values.min() == len(values) - 1
     if not (in_order or permuted or INDEX_NAME.search(name)) or not pd.Index(values).is_unique:
         return []
     if INDEX_NAME.search(name):
-        raise Unusable(
-            f"is named like an identifier and its {len(values)} values are all different: leave it out (option "
-            "`without`), or name it continuous where it is a measurement (option `kinds`)"
-        )
+        raise Unusable(f"is named like an identifier, and its {len(values)} values are all different", OR_NAME)
     how = "in order" if in_order else "without a gap"
-    return [f"holds whole numbers, all different and {how}: leave it out (option `without`) where it only numbers rows"]
+    return [f"holds whole numbers, all different and {how}: where it only numbers the rows, {LEAVE_OUT}"]

@@ -9,8 +9,8 @@ from jaxtyping import Float64, Int
 from numpy import ndarray
 from pandas.api import types
 
-from intaglio.causal.cells import of_categories, of_texts
-from intaglio.causal.column import Column, ColumnKind, Unusable, of_levels, of_numbers, of_order
+from intaglio.causal.cells import DATES, of_categories, of_texts
+from intaglio.causal.column import LEAVE_OUT, Column, ColumnKind, Unusable, no_value, of_levels, of_numbers, of_order
 
 _TIMES = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period")
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
@@ -26,10 +26,10 @@ def read_column(
     """
     dtype = series.dtype
     if isinstance(dtype, pd.SparseDtype):
-        series = series.sparse.to_dense()
+        series = pd.Series(series.sparse.to_dense())
         dtype = series.dtype
     if types.is_complex_dtype(dtype):
-        raise Unusable(_COMPLEX)
+        raise _complex()
     if _is_time(dtype):
         raise _times(series, rows)
     if isinstance(dtype, pd.CategoricalDtype):
@@ -41,7 +41,8 @@ def read_column(
     return _objects(series, name, kind, rows, typed)
 
 
-_COMPLEX = "holds complex numbers: put the real and the imaginary part, or modulus and phase, in columns of their own"
+def _complex() -> Unusable:
+    return Unusable("holds complex numbers", "give real and imaginary part a column each")
 
 
 def _is_time(dtype: Any) -> bool:
@@ -52,12 +53,9 @@ def _is_time(dtype: Any) -> bool:
 
 def _times(series: pd.Series, rows: Int[ndarray, "n"]) -> Unusable:
     if not series.notna().any():
-        return Unusable("has no value at all: fill it in, or leave it out (option `without`)")
-    first = series[series.notna()].iloc[0]
-    return Unusable(
-        f"holds dates or times, such as {first}: turn them into numbers (days since the first, year, month), or leave "
-        "the column out (option `without`)"
-    )
+        return no_value()
+    first = series.iloc[int(np.argmax(series.notna()))]
+    return Unusable(f"holds dates or times, such as {str(first).removesuffix(' 00:00:00')}", DATES)
 
 
 def _truths(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"]) -> Column:
@@ -72,7 +70,7 @@ def _categories(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
     codes, categories = series.cat.codes.to_numpy().astype(np.int64), series.cat.categories
     used = len(np.unique(codes[codes >= 0]))
     if not used:
-        raise Unusable("has no value at all: fill it in, or leave it out (option `without`)")
+        raise no_value()
     words = [str(category) for category in categories]
     if series.cat.ordered and (kind == "ordinal" or (kind is None and used > 2)):
         return of_order(codes, words)
@@ -80,7 +78,7 @@ def _categories(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
         if types.is_numeric_dtype(categories.dtype):
             values = np.append(categories.to_numpy(np.float64), np.nan)[codes]
             return of_numbers(values, name, kind, rows)
-        raise Unusable(f"is to be {kind} but is a categorical without numbers or order: give it `ordered=True`")
+        raise Unusable(f"is to be {kind} but is a categorical without numbers or order", "make it with `ordered=True`")
     if kind is not None:
         return of_levels(codes, words, kind)
     return of_categories(codes, words, rows)
@@ -93,7 +91,7 @@ def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
     if what == "boolean":
         return _truths(series, name, kind, rows)
     if what == "complex":
-        raise Unusable(_COMPLEX)
+        raise _complex()
     if what in _TIMES:
         raise _times(series, rows)
     if what in _NUMBERS:
@@ -102,8 +100,8 @@ def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
     for place in np.flatnonzero(known):
         if not isinstance(value := series.iloc[place], str | numbers.Real | np.bool_ | pd.Interval):
             raise Unusable(
-                f"holds a {type(value).__name__} in row {int(rows[place]) + 1}: a cell is one number or one text, so "
-                "spread it over columns of its own, or leave the column out (option `without`)"
+                f"holds a {type(value).__name__} in data row {int(rows[place]) + 1}",
+                f"spread it over columns with one number or text a cell, or {LEAVE_OUT}",
             )
     texts = pd.Series([str(value) if there else None for value, there in zip(series, known, strict=True)], dtype=object)
     return of_texts(texts, name, kind, rows, typed)
@@ -112,5 +110,12 @@ def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
 def _floats(series: pd.Series) -> Float64[ndarray, "n"]:
     known = series.notna().to_numpy()
     values = np.full(len(series), np.nan)
-    values[known] = [float(value) for value in series[known]] if series.dtype == object else series[known]
+    values[known] = [_float(value) for value in series[known]] if series.dtype == object else series[known]
     return values
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int of more digits than any float has
+        return np.inf if value > 0 else -np.inf

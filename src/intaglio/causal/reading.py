@@ -2,12 +2,13 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from jaxtyping import Int
 from numpy import ndarray
@@ -19,9 +20,15 @@ from intaglio.causal.row_draw import RowDraw
 from intaglio.causal.sniffing import Format, not_text, sniffed
 from intaglio.errors import BadInput
 
+LEAST_ROWS = 10
+"""Rows of the smallest table that is looked at."""
 MOST_ROWS = 100_000
 PIECE = 1_000_000
 """Cells that are read at a time."""
+
+
+# Newer ones read each number exactly, and warn of the option.
+_EXACTLY: Any = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +58,8 @@ def read_source(path: Path, most_rows: int = MOST_ROWS, seed: int = 0, *, piece:
     Raises:
         BadInput: it is not there, empty, of another format or encoding, has uneven lines or no line of names.
     """
-    if most_rows < 1:
-        raise BadInput(f"{most_rows} rows are no table; draw 10 at least (option `most_rows`)")
+    if most_rows < LEAST_ROWS:
+        raise BadInput(f"{most_rows} rows are too few to draw; draw {LEAST_ROWS} at least (option `most_rows`)")
     if _is_parquet(path):
         return _parquet(path, most_rows, seed, piece)
     shape = sniffed(path)
@@ -146,7 +153,7 @@ def _read(shape: Format, width: int, texts: set[int], draw: RowDraw, piece: int)
         pieces = pd.read_csv(
             file, sep=shape.separator, decimal=shape.decimal, header=None, names=range(width), index_col=False,
             dtype=dict.fromkeys(texts, str), na_values=sorted(BLANKS), keep_default_na=False, skipinitialspace=True,
-            chunksize=max(1000, piece // width), low_memory=False, on_bad_lines="error",
+            chunksize=max(1000, piece // width), low_memory=False, on_bad_lines="error", **_EXACTLY,
         )  # fmt: skip
         for frame in pieces:
             gaps |= bool(frame.iloc[:, -1].isna().any())
@@ -166,7 +173,7 @@ def _explained(shape: Format) -> Iterator[None]:
         raise _uneven(shape, strict=True) or BadInput(
             f"{shape.path} cannot be read ({error}); check its quotes"
         ) from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{shape.path} is packed but broken ({error}); pack it again") from error
 
 
@@ -178,9 +185,10 @@ def _uneven(shape: Format, *, strict: bool = False) -> BadInput | None:
         try:
             for record in records:
                 if len(record) != len(shape.names) and any(field.strip() for field in record):
+                    fields = "one field" if len(record) == 1 else f"{len(record)} fields"
                     return BadInput(
-                        f"line {shape.before + last + 1} of {shape.path} has {len(record)} fields and the others have "
-                        f"{len(shape.names)}; put a text that holds {shape.separator!r} into quotes, and end no line early"
+                        f"line {shape.before + last + 1} of {shape.path} has {fields}, and the others have "
+                        f"{len(shape.names)}; put texts that hold {shape.separator!r} into quotes and end no line early"
                     )
                 last = records.line_num
         except csv.Error:

@@ -1,6 +1,7 @@
 """Columns that say what others say: copies, and columns that the others determine all but exactly."""
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Float64, Int
 from numpy import ndarray
 
@@ -57,12 +58,9 @@ def determined(columns: list[Column]) -> list[int]:
 
 def _pattern(column: Column) -> bytes:
     """The same bytes for the same partition of the rows, whatever the codes."""
-    codes = np.where(np.isnan(column.values), -1, column.values).astype(np.int64)
-    found, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    place = np.empty(len(found), np.int64)
-    place[np.argsort(first)] = np.arange(len(found))
-    missing = place[0] if found[0] == -1 else -1
-    return np.append(place[inverse], missing).tobytes()
+    missing = np.isnan(column.values)
+    codes, _ = pd.factorize(np.where(missing, -1.0, column.values))  # in the order of their first rows
+    return np.append(codes, codes[missing][:1]).tobytes()
 
 
 def _groups(same: Bool[ndarray, "d d"]) -> list[list[int]]:
@@ -130,7 +128,7 @@ def _correlation(scores: Float64[ndarray, "n d"], known: Bool[ndarray, "n d"] | 
 
 def _r2(values: Float64[ndarray, "n d"]) -> Float[ndarray, "d"]:
     """Adjusted R² of each column on all others, from the rows that know all of them where these are enough."""
-    n, d = values.shape
+    d = values.shape[1]
     complete = ~np.isnan(values).any(1)
     if LEAST_ROWS + 2 * d <= complete.sum() and (np.ptp(values[complete], axis=0) > 0).all():
         values = values[complete]

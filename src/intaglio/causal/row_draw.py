@@ -5,6 +5,9 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 from numpy import ndarray
 
+Part = tuple[pd.DataFrame, Float64[ndarray, "k"], Int64[ndarray, "k"]]
+"""Rows, their keys, their places in the stream."""
+
 
 class RowDraw:
     """Keeps the rows whose random keys are the smallest so far: every set of `most` rows is as likely as any other.
@@ -17,7 +20,7 @@ class RowDraw:
         self.seen = 0
         self._rng = np.random.default_rng(seed)
         self._bar = np.inf
-        self._parts: list[tuple[pd.DataFrame, Float64[ndarray, k], Int64[ndarray, k]]] = []
+        self._parts: list[Part] = []
         self._held = 0
 
     def add(self, piece: pd.DataFrame) -> None:
@@ -27,7 +30,7 @@ class RowDraw:
         self.seen += len(piece)
         if np.isfinite(self._bar):
             inside = keys < self._bar
-            piece, keys, places = piece[inside], keys[inside], places[inside]
+            piece, keys, places = piece.loc[inside], keys[inside], places[inside]
         self._parts.append((piece, keys, places))
         self._held += len(piece)
         if self._held > self.most + max(self.most // 4, 1):
@@ -43,6 +46,6 @@ class RowDraw:
     def _shrink(self) -> None:
         keys = np.concatenate([part[1] for part in self._parts])
         self._bar = float(np.partition(keys, self.most)[self.most])  # the smallest key that is not drawn
-        shrunk = [(frame[k < self._bar], k[k < self._bar], places[k < self._bar]) for frame, k, places in self._parts]
-        self._parts = [part for part in shrunk if len(part[1])]
+        drawn = [(part, part[1] < self._bar) for part in self._parts]
+        self._parts = [(f.loc[here], k[here], places[here]) for (f, k, places), here in drawn if here.any()]
         self._held = sum(len(part[1]) for part in self._parts)

@@ -10,25 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float64, Int
+from jaxtyping import Float64
 from numpy import ndarray
 
 from intaglio.causal.column import KINDS, Column, ColumnKind, Unusable, number_text
 from intaglio.causal.dtypes import read_column
 from intaglio.causal.framing import framed
-from intaglio.causal.reading import MOST_ROWS, Source, read_source
+from intaglio.causal.reading import LEAST_ROWS, MOST_ROWS, Source, read_source
 from intaglio.causal.redundancy import copies, determined
 from intaglio.errors import BadInput
 
-LEAST_ROWS = 10
 FEW_ROWS = 50
 """Below it, what is found is mostly chance."""
 MANY_COLUMNS = 64
 MOST_COLUMNS = 150
 """Past it nothing is known of how right the methods are."""
 
-Kinds = Mapping[str, ColumnKind]
+Kinds = Mapping[str, str]
+"""Names to one of `KINDS`; what a user types is checked here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +41,8 @@ class Table:
     names: tuple[str, ...]
     kinds: tuple[ColumnKind, ...]
     values: Float64[ndarray, "n d"]
-    """Numbers as given; codes 0, 1, … where there are levels; NaN is missing. Ordinal codes follow the order, others the
-    frequency, most frequent first and ties by text, so that they do not depend on how the levels are called."""
+    """Numbers as given; codes 0, 1, … where there are levels; NaN is missing. Ordinal codes follow the order, others
+    the frequency, most frequent first and ties by text: but for ties, it does not matter how levels are called."""
     levels: tuple[tuple[str, ...], ...]
     """The texts of a column's codes; none for a continuous one."""
     isolated: tuple[str, ...] = ()
@@ -134,12 +133,9 @@ def _content(values: ndarray) -> bytes:
 def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
     without = {without} if isinstance(without, str) else set(without)
     _check_known(source.names, without, "without")
-    _check_known(source.names, kinds, "kinds")
-    if wrong := next((name for name, kind in kinds.items() if kind not in KINDS), None):
-        raise BadInput(f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`); one of {', '.join(KINDS)}")
     names = tuple(name for name in source.names if name not in without)
     _check_shape(source, names)
-    columns = _columns(source, names, kinds)
+    columns = _columns(source, names, _checked(source.names, kinds))
     alone = tuple(name for name, column in columns.items() if column.constant)
     varying = {name: column for name, column in columns.items() if not column.constant}
     _check_width(varying, allow_wide)
@@ -148,7 +144,7 @@ def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_w
     extra = {listed[k] for group in groups for k in group[1:]}
     kept = {name: column for name, column in varying.items() if name not in extra}
     duplicates = tuple(tuple(listed[k] for k in group) for group in groups)
-    warnings = [*source.warnings, *_of_columns(columns, alone), *_of_copies(duplicates), *_of_all(kept)]
+    warnings = [*source.warnings, *_of_columns(columns, alone), *_of_copies(duplicates, columns), *_of_all(kept)]
     return Table(
         tuple(kept),
         tuple(column.kind for column in kept.values()),
@@ -161,38 +157,60 @@ def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_w
 def _check_known(names: Sequence[str], asked: Collection[str], option: str) -> None:
     for name in asked:
         if name not in names:
-            near = get_close_matches(str(name), names, 3, 0.5) or names[:10]
-            tail = ", …" if near == names[:10] and len(names) > 10 else ""
-            raise BadInput(f"{name!r} (option `{option}`) is no column; there are {_quoted(near)}{tail}")
+            near = get_close_matches(str(name), names, 3, 0.5)
+            there = f"near are {_quoted(near)}" if near else f"the columns are {_quoted(names[:10])}"
+            tail = ", …" if not near and len(names) > 10 else ""
+            raise BadInput(f"{name!r} (option `{option}`) is no column; {there}{tail}")
+
+
+def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, ColumnKind]:
+    _check_known(names, kinds, "kinds")
+    known: dict[str, ColumnKind] = {kind: kind for kind in KINDS}
+    if wrong := next((name for name, kind in kinds.items() if kind not in known), None):
+        raise BadInput(
+            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; one of {', '.join(KINDS)}"
+        )
+    return {name: known[kind] for name, kind in kinds.items()}
 
 
 def _check_shape(source: Source, names: Sequence[str]) -> None:
     if not names:
         raise BadInput("the table has no columns; give one with a column for each variable")
     if not source.rows_seen:
-        raise BadInput(f"the table has {len(names)} columns and no rows; at least {LEAST_ROWS} rows are needed")
+        raise BadInput(
+            f"the table has {_count(len(names), 'column')} and no rows; at least {LEAST_ROWS} rows are needed"
+        )
     if source.rows_seen < LEAST_ROWS:
-        rows = "one row" if source.rows_seen == 1 else f"{source.rows_seen} rows"
+        rows = _count(source.rows_seen, "row")
         raise BadInput(f"the table has {rows}, and at least {LEAST_ROWS} are needed; add rows, hundreds if possible")
 
 
-def _columns(source: Source, names: Sequence[str], kinds: Kinds) -> dict[str, Column]:
+def _columns(source: Source, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
     places = {name: place for place, name in enumerate(source.names)}
     read: dict[str, Column] = {}
-    faults: dict[str, str] = {}
-    rows: Int[ndarray, "n"] = source.rows
+    faults: dict[str, Unusable] = {}
     for name in names:
-        series: pd.Series = source.frame.iloc[:, places[name]]
+        series = source.frame.iloc[:, places[name]]
         try:
-            read[name] = read_column(series, name, kinds.get(name), rows, typed=source.typed)
+            read[name] = read_column(series, name, kinds.get(name), source.rows, typed=source.typed)
         except Unusable as error:
-            faults[name] = str(error)
+            faults[name] = error
     if faults:
-        said = [f"column {name!r} {why}" for name, why in list(faults.items())[:3]]
-        if more := list(faults)[3:]:
-            said.append(f"and {len(more)} more cannot be used as they are: {_quoted(more)}")
-        raise BadInput("; ".join(said))
+        raise BadInput(_refusal(faults))
     return read
+
+
+def _refusal(faults: Mapping[str, Unusable]) -> str:
+    """One sentence of all columns that cannot be used; those with the same remedy share it, a few are told in full."""
+    by_remedy: dict[str, list[str]] = {}
+    for name, fault in faults.items():
+        by_remedy.setdefault(fault.remedy, []).append(name)
+    said = []
+    for remedy, names in by_remedy.items():
+        told = ", ".join(f"column {name!r} {faults[name].why}" for name in names[:3])
+        more = f", and alike {_quoted(names[3:])}" if names[3:] else ""
+        said.append(f"{told}{more}: {remedy}")
+    return "; ".join(said)
 
 
 def _check_width(varying: Mapping[str, Column], allow_wide: bool) -> None:
@@ -217,11 +235,12 @@ def _of_columns(columns: Mapping[str, Column], alone: Sequence[str]) -> list[str
     return said
 
 
-def _of_copies(duplicates: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"{_subject(group[1:])} the same as {group[0]!r}, but for scale or names: only {group[0]!r} takes part"
-        for group in duplicates
-    ]
+def _of_copies(duplicates: Sequence[Sequence[str]], columns: Mapping[str, Column]) -> list[str]:
+    said = []
+    for group in duplicates:
+        but = "scale and shift" if columns[group[0]].kind == "continuous" else "the names of the levels"
+        said.append(f"{_subject(group[1:])} the same as {group[0]!r} but for {but}: only {group[0]!r} takes part")
+    return said
 
 
 def _of_all(kept: Mapping[str, Column]) -> list[str]:
@@ -245,6 +264,10 @@ def _of_all(kept: Mapping[str, Column]) -> list[str]:
 
 def _subject(names: Sequence[str]) -> str:
     return f"column {names[0]!r} is" if len(names) == 1 else f"columns {_quoted(names)} are"
+
+
+def _count(number: int, what: str) -> str:
+    return f"one {what}" if number == 1 else f"{number} {what}s"
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import IntaglioError
 from intaglio.files import atomic_write
 from intaglio.images import ImageSet, save_png
 from intaglio.metrics.similarity import Embedding
@@ -84,11 +83,9 @@ class Extraction:
         }  # fmt: skip
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name. Raises `IntaglioError` where pandas is not installed."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise IntaglioError('a table needs pandas; install it with: pip install "intaglio[frame]"') from error
+        """A pandas DataFrame of `rows`, indexed by name."""
+        import pandas as pd  # only who asks for a frame waits for it
+
         return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("name")
 
     def save(self, folder: Path) -> None:

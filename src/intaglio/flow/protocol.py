@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import BadInput, IntaglioError
+from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.flow.guidance import UNGUIDED, Guidance
 from intaglio.flow.inverse import Inverse
@@ -139,11 +139,9 @@ class Decoded:
         }  # fmt: skip
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`. Raises `IntaglioError` where pandas is not installed."""
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise IntaglioError('a table needs pandas; install it with: pip install "intaglio[frame]"') from error
+        """A pandas DataFrame of `rows`."""
+        import pandas as pd  # only who asks for a frame waits for it
+
         return pd.DataFrame(self.rows(), columns=COLUMNS)
 
     def save(self, folder: Path, texts: Sequence[dict[str, str]] = ()) -> None:
