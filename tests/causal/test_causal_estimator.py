@@ -2,15 +2,15 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-from found_graphs import found_graph
 
+from found_graphs import found_graph
 from intaglio import DiscoverCPDAG
 from intaglio.causal.discovery import Discovery
 from intaglio.causal.graphs import Graph
@@ -34,13 +34,11 @@ class Chain(Discoverer):
         if not 0 <= self.sure <= 1:
             raise ValueError(f"sure must lie between 0 and 1, not {self.sure}")
 
-    def __call__(
-        self, table: Any, *, kinds: Mapping[str, Any] | None = None, knowledge: Any = None, run: Run = Run.none()
-    ) -> Discovery:
+    def __call__(self, table: Any, *, kinds: Any = None, knowledge: Any = None, run: Run = Run.none()) -> Discovery:
         read = as_table(table, kinds)
         CALLS.append({"kinds": kinds, "knowledge": knowledge, "hash": read.content_hash})
         names = read.all_names
-        graph = Graph.of("CPDAG", names, [(a, "---", b) for a, b in zip(names, names[1:], strict=False)])
+        graph = Graph.of("CPDAG", names, [(a, "---", b) for a, b in pairwise(names)])
         found = found_graph(graph=graph, method=self.name, duplicates=read.duplicates, isolated=read.isolated)
         return replace(found, adjacent=np.where(graph.skeleton, self.sure, 0.0), conflicts=2, ood_score=0.25)
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from found_graphs import found_graph, unshielded
 from hypothesis import given
 from hypothesis import strategies as st
 from small_graphs import classes, graph, union
 
+from found_graphs import found_graph, unshielded
 from intaglio.causal import discovery_files
 from intaglio.causal.discovery import Discovery
 from intaglio.causal.graphs import Graph
@@ -74,7 +74,9 @@ def test_the_records_say_what_the_matrices_say(seed, d):
             assert edge.frequency == found.frequencies[a, b, place]
             assert edge.confidence == min(edge.p_adjacent, edge.p_mark, edge.frequency)
     assert count == len(told)
-    assert {(t.centre, frozenset({t.leg1, t.leg2})) for t in found.triple_records if t.collider} == found.graph.colliders
+    assert {
+        (t.centre, frozenset({t.leg1, t.leg2})) for t in found.triple_records if t.collider
+    } == found.graph.colliders
 
 
 def test_near_misses_are_the_pairs_without_an_edge_the_most_probable_first():
@@ -214,7 +216,7 @@ def test_the_score_is_of_the_class():
         found.score(Graph.of("DAG", ("other",)))
 
 
-def same(one: Discovery, two: Discovery) -> None:
+def check_same(one: Discovery, two: Discovery) -> None:
     assert one.names == two.names
     assert one.graph == two.graph
     for name in discovery_files.MATRICES:
@@ -223,7 +225,17 @@ def same(one: Discovery, two: Discovery) -> None:
         if a is not None:
             assert a.dtype == b.dtype
             assert np.array_equal(a, b)
-    for name in ("method", "conflicts", "fallback", "ood_reasons", "duplicates", "isolated", "warnings", "rows", "seconds"):
+    for name in (
+        "method",
+        "conflicts",
+        "fallback",
+        "ood_reasons",
+        "duplicates",
+        "isolated",
+        "warnings",
+        "rows",
+        "seconds",
+    ):
         assert getattr(one, name) == getattr(two, name)
     assert np.array_equal(one.ood_score, two.ood_score, equal_nan=True)
 
@@ -232,14 +244,14 @@ def same(one: Discovery, two: Discovery) -> None:
 def test_json_holds_every_number_exactly(seed, d, subsamples):
     found = found_graph(d, seed, subsamples=subsamples, ood_score=float("nan") if seed % 2 else 0.25)
     text = json.dumps(discovery_files.to_dict(found), allow_nan=False)
-    same(discovery_files.from_dict(json.loads(text)), found)
+    check_same(discovery_files.from_dict(json.loads(text)), found)
 
 
 def test_a_folder_has_every_format_and_gives_it_back(tmp_path):
     found = chain()
     found.save(tmp_path / "graph")
-    same(Discovery.load(tmp_path / "graph"), found)
-    same(Discovery.load(tmp_path / "graph" / "graph.json"), found)
+    check_same(Discovery.load(tmp_path / "graph"), found)
+    check_same(Discovery.load(tmp_path / "graph" / "graph.json"), found)
     text = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "graph").iterdir()}
     assert set(text) == {
         "graph.json", "edges.csv", "colliders.csv", "graph.gml", "graph.dot", "graph.dagitty.txt", "graph.svg"
@@ -262,10 +274,10 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(discovery_files, "to_dot", lambda graph: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         new.save(tmp_path / "graph")
-    same(Discovery.load(tmp_path / "graph"), old)
+    check_same(Discovery.load(tmp_path / "graph"), old)
     monkeypatch.undo()
     new.save(tmp_path / "graph")
-    same(Discovery.load(tmp_path / "graph"), new)
+    check_same(Discovery.load(tmp_path / "graph"), new)
 
 
 def test_another_s_folder_is_not_touched(tmp_path):
@@ -302,5 +314,7 @@ def test_a_damaged_file_is_named(tmp_path, text, words):
 
 def test_the_scenes_of_these_tests_are_discoveries():
     found = found_graph(8, 1)
-    assert {tuple(triple) for triple in found.triples.tolist()} == set(map(tuple, unshielded(found.graph.skeleton).tolist()))
+    assert {tuple(triple) for triple in found.triples.tolist()} == set(
+        map(tuple, unshielded(found.graph.skeleton).tolist())
+    )
     assert found.graph.kind == "CPDAG"

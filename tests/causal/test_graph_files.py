@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from found_graphs import found_graph
 
+from found_graphs import found_graph
 from intaglio.causal.discovery_files import texts
 from intaglio.causal.graph_files import read_graph
 from intaglio.causal.graphs import Graph

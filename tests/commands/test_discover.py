@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from found_graphs import found_graph
 
+from found_graphs import found_graph
 from intaglio import cli
 from intaglio.causal.discovery import Discovery
 from intaglio.causal.graphs import Graph
@@ -94,7 +94,11 @@ def test_what_was_found_is_told_with_its_warnings(search, discover, tmp_path):
     record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert "rather few rows" in record["warnings"]
     assert any("gravity" in warning for warning in record["warnings"])
-    assert (record["summary"]["directed"], record["summary"]["colliders"], record["summary"]["ood_score"]) == (3, 1, 0.4)
+    assert (record["summary"]["directed"], record["summary"]["colliders"], record["summary"]["ood_score"]) == (
+        3,
+        1,
+        0.4,
+    )
 
 
 def test_warnings_are_shown_once_while_it_works_and_told_again_afterwards(search, discover):
@@ -142,14 +146,38 @@ def test_a_run_that_failed_is_done_by_the_same_command(search, discover, tmp_pat
     assert json.loads((only_run(tmp_path) / "run.json").read_text())["status"] == "done"
 
 
-def test_kinds_rows_and_settings_reach_the_method(search, discover):
-    code, _, _ = discover("--kinds", "season=ordinal", "--rows", "50", "--seed", "9")
+def test_kinds_rows_and_settings_reach_the_method(search, discover, tmp_path):
+    text = (tmp_path / "garden.csv").read_text()
+    for place, name in enumerate(("cool", "dry", "monsoon")):
+        text = text.replace(name, str(place))
+    (tmp_path / "garden.csv").write_text(text)
+    code, _, _ = discover("--kinds", "season=nominal", "--rows", "50", "--seed", "9")
     assert code == 0
     (call,) = CALLS
     table = call["table"]
-    assert dict(zip(table.names, table.kinds, strict=True))["season"] == "ordinal"
+    assert dict(zip(table.names, table.kinds, strict=True))["season"] == "nominal", (
+        "numbers of three levels are ordinal by themselves"
+    )
     assert len(table.values) == 50
     assert call["settings"].seed == 9
+
+
+def test_columns_are_left_out_on_request(search, discover, tmp_path):
+    assert discover("--without", "gravity", "season")[0] == 0
+    assert CALLS[0]["table"].all_names == ("rain", "sprinkler", "wet", "slip")
+    assert json.loads((only_run(tmp_path) / "run.json").read_text())["settings"]["without"] == ["gravity", "season"]
+    discover("--without", "season")
+    assert len(CALLS) == 2, "other columns are another run"
+
+
+def test_very_many_columns_are_taken_only_on_request(search, discover, tmp_path, monkeypatch):
+    random = np.random.default_rng(0).normal(size=(20, 152))
+    names = [*["rain", "sprinkler", "wet", "slip"], *(f"v{k}" for k in range(148))]
+    (tmp_path / "garden.csv").write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in random)]))
+    code, _, err = discover()
+    assert code == 2
+    assert "152" in err
+    assert discover("--allow-wide")[0] == 0
 
 
 def test_knowledge_from_flags_and_a_file_is_put_together(search, discover, tmp_path):
@@ -179,7 +207,8 @@ def test_two_sorts_of_tiers_are_refused(discover, tmp_path):
     ("words", "sentence"),
     [
         (("--kinds", "season"), "--kinds takes COLUMN=KIND"),
-        (("--kinds", "season=nominl"), "there is no kind 'nominl'; did you mean nominal"),
+        (("--kinds", "season=nominl"), "nominl"),
+        (("--without", "seasons"), "seasons"),
         (("--kinds", "saison=nominal"), "saison"),
         (("--require", "rain"), '--require takes arrows such as "rain->wet"'),
         (("--forbid", "rian->wet"), "there is no column 'rian'; did you mean rain?"),

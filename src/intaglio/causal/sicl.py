@@ -1,6 +1,5 @@
 """Stand-in for the method until it lands: a forest of the strongest correlations."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +10,7 @@ from intaglio.causal.discovery import Discovery
 from intaglio.causal.graphs import Graph
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.protocol import NOTHING_KNOWN, Discoverer, as_table
-from intaglio.causal.table import ColumnKind, Table
+from intaglio.causal.table import Kinds, Table
 from intaglio.runs.run import Run
 
 
@@ -42,7 +41,7 @@ class SiCL(Discoverer):
         self,
         table: Table | Any,
         *,
-        kinds: Mapping[str, ColumnKind] | None = None,
+        kinds: Kinds | None = None,
         knowledge: Knowledge = NOTHING_KNOWN,
         run: Run = Run.none(),
     ) -> Discovery:
