@@ -147,6 +147,7 @@ def test_a_run_that_failed_is_done_by_the_same_command(search, discover, tmp_pat
 
 
 def test_kinds_rows_and_settings_reach_the_method(search, discover, tmp_path):
+    # Numbers of three levels are ordinal by themselves.
     text = (tmp_path / "garden.csv").read_text()
     for place, name in enumerate(("cool", "dry", "monsoon")):
         text = text.replace(name, str(place))
