@@ -47,6 +47,9 @@ class Discoverer(ABC):
         """What the method has learned, as inputs of a run: `path` and `sha256` by role; a method may have none."""
         return {}
 
+    def forget(self, run: Run) -> None:  # noqa: B027 - a method without states forgets nothing
+        """Drops the states that a search stored in a run; to be called once its result is safe."""
+
 
 def as_table(table: Table | Any, kinds: Kinds | None = None) -> Table:
     """The table itself, or one made from a DataFrame or an array.

@@ -67,6 +67,10 @@ class SiCL(Discoverer):
         frequencies[..., 0] = 1 - frequencies[..., 3]
         return replace(whole, spread=np.std([one.adjacent for one in each], 0), frequencies=frequencies)
 
+    def forget(self, run: Run) -> None:
+        """See `Discoverer.forget`."""
+        run.drop_state("subsamples")
+
     def _of(self, table: Table, p: Any, bar: float) -> Discovery:
         d, places = len(table.all_names), [table.all_names.index(name) for name in table.names]
         adjacent, marks = np.zeros((d, d)), np.zeros((d, d, 3))

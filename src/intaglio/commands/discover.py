@@ -85,6 +85,7 @@ class Discover(Generic[M]):
                 for warning in table.warnings:
                     run.warn(warning)
                 self._discover(table, knowledge, truth, run)
+            self._method.forget(run)
             found = Discovery.load(place / RESULT)
         if self.output is not None:
             found.save(self.output)
