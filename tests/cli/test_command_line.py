@@ -53,6 +53,7 @@ def plain(text: str) -> str:
         "game",
         "game start --help",
         "game end --help",
+        "read --help",
     ],
 )
 def test_help(line, outcome, snapshot):
@@ -76,6 +77,8 @@ def test_help(line, outcome, snapshot):
         "play toy --pictures x --config",
         "tell",
         "tell it again",
+        "read",
+        "read tyo it",
     ],
 )
 def test_bad_usage_is_said_on_standard_error_with_exit_code_2(line, outcome, snapshot):
@@ -95,6 +98,15 @@ def test_flags_fill_the_real_method():
 def test_a_command_s_own_exit_code_is_kept():
     assert cli.main(["tell", "it"]) == 0
     assert cli.main(["tell", "it", "--loud"]) == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["read it --steps 3", "read toy it --steps 3", "read --steps 3 it", "read --steps=3 it"]
+)
+def test_a_bare_word_may_stand_in_the_method_s_place(line):
+    assert cli.main(shlex.split(line)) == 0
+    assert [toy.Read(page="it", method=toy.Toy(3))] == toy.CALLS
+    assert list(parsing.to_words(toy.CALLS[0])) == ["it", "--steps", "3"]
 
 
 def test_a_file_gives_defaults_that_flags_override(tmp_path):

@@ -66,7 +66,26 @@ class Tell:
         return 3 if self.loud else 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Read(Generic[M]):
+    """Read a page with a toy."""
+
+    page: Annotated[Positional[str], tyro.conf.arg(metavar="PAGE")]
+    """What to read."""
+    method: OmitArgPrefixes[M]
+
+    def __call__(self) -> None:
+        CALLS.append(self)
+
+
 VERBS = {
+    "read": Verb(
+        "toy:Read",
+        "read with a toy",
+        {"toy": Method("toy:Toy", "does nothing, in so many steps")},
+        default="toy",
+        operand="PAGE",
+    ),
     "play": Verb("toy:Play", "play with a toy", {"toy": Method("toy:Toy", "does nothing, in so many steps")}),
     "game start": Verb(
         "toy:Play", "start a game", {"toy": Method("toy:Toy", "does nothing, in so many steps")}, default="toy"

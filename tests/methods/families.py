@@ -7,11 +7,15 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import tiny
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
+from intaglio.causal.discovery import Discovery
+from intaglio.causal.discovery_files import MATRICES
+from intaglio.causal.table import Table
 from intaglio.flow.sampling import sample_flow
 from intaglio.images import ImageSet, to_uint8
 from intaglio.metrics.similarity import load_similarity
@@ -31,7 +35,7 @@ class Family:
     """One verb's methods."""
 
     models: Callable[[Path], tuple[Any, ...]]
-    """Tiny models for a call, made from a folder."""
+    """Tiny models for a call, made from a folder; a table where the verb reads one."""
     call: Callable[[Any, tuple[Any, ...], Run], Any]
     numbers: Callable[[Any], Numbers]
     """All that a result says, as tensors."""
@@ -39,11 +43,19 @@ class Family:
     """What a result says, and what its saved files say, of the same things."""
 
 
-def parts(model: LatentDiffusion | TarFlow) -> dict[str, torch.nn.Module]:
+Examined = LatentDiffusion | TarFlow | Table
+"""What a method must leave as it was."""
+
+
+def parts(model: Examined) -> dict[str, torch.nn.Module]:
+    if isinstance(model, Table):
+        return {}
     return {"flow": model} if isinstance(model, TarFlow) else model.parts
 
 
-def weights(model: LatentDiffusion | TarFlow) -> Numbers:
+def weights(model: Examined) -> Numbers:
+    if isinstance(model, Table):
+        return {"values": torch.from_numpy(model.values.copy())}
     return {f"{name}.{key}": t for name, part in parts(model).items() for key, t in part.state_dict().items()}
 
 
@@ -147,6 +159,32 @@ def _pictures(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
     return found, {"pictures": to_uint8(stored.pixels), "passes": torch.tensor(passes)}
 
 
+def _table_of_numbers(folder: Path) -> tuple[Table, ...]:
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 60))
+    third = first + second + 0.3 * random.normal(size=60)
+    columns = [first, second, third, third + 0.4 * random.normal(size=60), random.normal(size=60)]
+    (folder / "table.csv").write_text(
+        "\n".join(["a,b,c,d,e", *(",".join(map(repr, row)) for row in np.stack(columns, 1).tolist())]) + "\n"
+    )
+    return (Table.load(folder / "table.csv"),)
+
+
+def _discover(method: Any, models: tuple[Table, ...], run: Run) -> Discovery:
+    return method(*models, run=run)
+
+
+def _believed(result: Discovery) -> Numbers:
+    known = {name: getattr(result, name) for name in MATRICES if getattr(result, name) is not None}
+    numbers = {name: torch.from_numpy(value.copy()) for name, value in known.items()}
+    return {**numbers, "graph": torch.from_numpy(result.graph.marks.copy())}
+
+
+def _graph(result: Discovery, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    return _believed(result), _believed(Discovery.load(folder))
+
+
 FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
 
 FAMILIES = {
@@ -154,6 +192,7 @@ FAMILIES = {
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
+    "discover": Family(_table_of_numbers, _discover, _believed, _graph),
 }
 
 
@@ -195,7 +234,7 @@ def opened(root: Path, settings: Any) -> AbstractContextManager[Run]:
     return Run.open(root, "verb", "method", dataclasses.asdict(settings), inputs, **about)
 
 
-def state_of(model: LatentDiffusion | TarFlow) -> dict[str, Any]:
+def state_of(model: Examined) -> dict[str, Any]:
     """All that a method might leave changed in a model: weights, gradients, modes, types, hooks."""
     state: dict[str, Any] = {"weights": {key: value.clone() for key, value in weights(model).items()}}
     for name, part in parts(model).items():

@@ -9,6 +9,7 @@ import torch
 from families import FAMILIES, Killed, breaking, opened, same, state_of
 
 from intaglio.cli import main
+from intaglio.commands.parsing import positionals
 from intaglio.commands.settings import load, settings_of
 from intaglio.methods import VERBS
 from intaglio.runs.run import Run
@@ -54,6 +55,7 @@ MATRIX = {
     "flow sample gs-jacobi": Row({"batch": 2, "segments": (3,)}, {"other_sweeps": 0}, {"batch": 1}),
     "flow sample sequential": Row({"batch": 2}, {"batch": 0}, {"batch": 1}),
     "flow sample reference-sequential": Row({"batch": 2}, {"batch": 0}, {"batch": 1}),
+    "discover sicl": Row({"subsamples": 3}, {"subsamples": -1}, {}),
 }
 WITHOUT = {"bench"}
 """Verbs whose methods are no methods of the literature."""
@@ -113,7 +115,10 @@ def test_a_bad_setting_is_refused_by_name_before_any_work(name, capsys):
         make(name, **MATRIX[name].bad)
     command = load(VERBS[split(name)[0]].command)
     required = [f for f in dataclasses.fields(command) if f.default is f.default_factory is dataclasses.MISSING]
-    inputs = [f"--{f.name.replace('_', '-')}=nowhere" for f in required if f.name != "method"]
+    bare = positionals(command)
+    inputs = [
+        "nowhere" if f.name in bare else f"--{f.name.replace('_', '-')}=nowhere" for f in required if f.name != "method"
+    ]
     assert main([*split(name)[0].split(), split(name)[1], *inputs, f"--{setting.replace('_', '-')}={value}"]) == 2
     error = capsys.readouterr().err
     assert setting in error

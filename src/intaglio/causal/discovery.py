@@ -1,6 +1,6 @@
 """`Discovery`: what a search in a table found, as a graph with the probabilities behind it, for people and packages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -293,7 +293,7 @@ def _checked(name: str, value: ndarray, shape: tuple[int, ...]) -> ndarray:
     return kept
 
 
-def _frame(rows: list[Mapping[str, Any]], columns: list[str]) -> Any:
+def _frame(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> Any:
     return _pandas().DataFrame(rows, columns=columns)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -15,7 +14,7 @@ from intaglio.causal.distances import Comparison
 from intaglio.causal.graphs import Graph
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.protocol import NOTHING_KNOWN, Discoverer
-from intaglio.causal.table import ColumnKind
+from intaglio.causal.table import Kinds
 from intaglio.errors import BadInput
 
 
@@ -55,7 +54,7 @@ class DiscoverCPDAG:
         self,
         method: Discoverer | None = None,
         *,
-        kinds: Mapping[str, ColumnKind] | None = None,
+        kinds: Kinds | None = None,
         knowledge: Knowledge | None = None,
     ):
         self.method = method

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +60,23 @@ def _from_csv(text: str, names: Sequence[str]) -> Graph:
     head = [cell.lower() for cell in rows[0]]
     if ends := next((pair for pair in ENDS if set(pair) <= set(head)), None):
         return _from_edges(rows[1:], [head.index(end) for end in ends], head, names)
-    body = rows[1:]
-    columns = rows[0][1:] if body and len(rows[0]) == len(body) + 1 else rows[0]
-    if any(len(row) != len(rows[0]) for row in body) or len(body) != len(columns):
-        raise BadInput(
-            f"a matrix under {len(columns)} names has as many rows and columns; this one has {len(body)} rows"
-        )
-    if len(columns) < len(rows[0]) and [row[0] for row in body] != columns:
+    named = not rows[0][0] or not any(_is_number(row[0]) for row in rows)
+    columns, body = rows[0][named:], rows[1:]
+    if len(body) != len(columns) or any(len(row) != len(rows[0]) for row in body):
+        raise BadInput(f"a matrix under {len(columns)} names has as many rows and columns, and this one has not")
+    if named and [row[0] for row in body] != columns:
         raise BadInput("the names of its rows are not those of its columns in their order; make them the same")
-    try:
-        matrix = np.array([[float(cell) for cell in row[len(row) - len(columns) :]] for row in body])
-    except ValueError as error:
-        raise BadInput(f"an entry is no number ({error}); write 1 for an edge and 0 for none") from None
+    if odd := [cell for row in body for cell in row[named:] if not _is_number(cell)]:
+        raise BadInput(f"the entry {odd[0]!r} is no number; write 1 for an edge and 0 for none")
+    matrix = np.array([[float(cell) for cell in row[named:]] for row in body]).reshape(len(body), len(columns))
     return _from_matrix(matrix, columns)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _from_matrix(matrix: np.ndarray, names: Sequence[str]) -> Graph:

@@ -1,13 +1,12 @@
 """What every way of finding a causal graph in a table is called with and gives back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from intaglio.causal.discovery import Discovery
 from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.table import ColumnKind, Table
+from intaglio.causal.table import Kinds, Table
 from intaglio.runs.run import Run
 
 NOTHING_KNOWN = Knowledge()
@@ -28,7 +27,7 @@ class Discoverer(ABC):
         self,
         table: Table | Any,
         *,
-        kinds: Mapping[str, ColumnKind] | None = None,
+        kinds: Kinds | None = None,
         knowledge: Knowledge = NOTHING_KNOWN,
         run: Run = Run.none(),
     ) -> Discovery:
@@ -48,8 +47,11 @@ class Discoverer(ABC):
         """What the method has learned, as inputs of a run: `path` and `sha256` by role; a method may have none."""
         return {}
 
+    def forget(self, run: Run) -> None:  # noqa: B027 - a method without states forgets nothing
+        """Drops the states that a search stored in a run; to be called once its result is safe."""
 
-def as_table(table: Table | Any, kinds: Mapping[str, ColumnKind] | None = None) -> Table:
+
+def as_table(table: Table | Any, kinds: Kinds | None = None) -> Table:
     """The table itself, or one made from a DataFrame or an array.
 
     Raises:

@@ -1,7 +1,7 @@
 """SiCL: a causal graph from a table by a network that was trained on simulated ones; nothing is fitted at test time."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from intaglio.causal import answering
 from intaglio.causal.discovery import Discovery
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.protocol import NOTHING_KNOWN, Discoverer, as_table
-from intaglio.causal.table import ColumnKind, Table
+from intaglio.causal.table import Kinds, Table
 from intaglio.causal.weights import Trained, fingerprint, load_network, network_path
 from intaglio.runs.run import Run
 
@@ -59,7 +59,7 @@ class SiCL(Discoverer):
         self,
         table: Table | Any,
         *,
-        kinds: Mapping[str, ColumnKind] | None = None,
+        kinds: Kinds | None = None,
         knowledge: Knowledge = NOTHING_KNOWN,
         run: Run = Run.none(),
     ) -> Discovery:
@@ -80,6 +80,10 @@ class SiCL(Discoverer):
             warnings=(*whole.warnings, *answering.warnings(whole, found, score, reasons), *_unheard(knowledge, whole)),
             rows=len(whole.values), seconds=time.monotonic() - began,
         )  # fmt: skip
+
+    def forget(self, run: Run) -> None:
+        """See `Discoverer.forget`."""
+        run.drop_state(STATE)
 
     def weights(self) -> dict[str, dict[str, str]]:
         """The network's folder and the hash of what it holds."""
@@ -103,7 +107,6 @@ class SiCL(Discoverer):
                 tensors = {f"{k:04d}/{i}": torch.from_numpy(x) for k, one in enumerate(done) for i, x in enumerate(one)}
                 run.save_state(STATE, tensors, {"done": len(done)}, every_s=5.0)
                 progress.advance()
-        run.drop_state(STATE)
         return np.std([p for p, _ in done], axis=0), np.mean([marks for _, marks in done], axis=0)
 
     def _subsamples(self, table: Table, done: int) -> Iterator[Table]:

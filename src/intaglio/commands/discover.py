@@ -41,6 +41,10 @@ class Discover(Generic[M]):
     kinds: tuple[str, ...] = ()
     """Columns that should not be taken as they look, such as month=nominal: each continuous, ordinal, binary or
     nominal."""
+    without: tuple[str, ...] = ()
+    """Columns to leave out, such as identifiers and dates."""
+    allow_wide: bool = False
+    """Take more than 150 columns too, for which no method has been measured."""
     knowledge: Path | None = None
     """A TOML or JSON file of what is known: required, forbidden, adjacent, apart (pairs), tiers (groups)."""
     require: tuple[str, ...] = ()
@@ -69,9 +73,11 @@ class Discover(Generic[M]):
         from intaglio.causal.discovery import Discovery
         from intaglio.causal.table import Table
 
-        kinds: Any = kinds_from(self.kinds)
-        seed = getattr(self.method, "seed", 0)
-        table = Table.load(self.data, kinds=kinds or None, most_rows=self.rows, seed=seed)
+        kinds = kinds_from(self.kinds)
+        table = Table.load(
+            self.data, kinds=kinds, most_rows=self.rows, seed=getattr(self.method, "seed", 0), without=self.without,
+            allow_wide=self.allow_wide,
+        )  # fmt: skip
         knowledge, truth = self._knowledge(table), self._truth(table)
         with self._open(table, kinds, knowledge, truth) as run:
             place, told = run.folder or Path(), run.status != "done" and not quiet()
@@ -79,6 +85,7 @@ class Discover(Generic[M]):
                 for warning in table.warnings:
                     run.warn(warning)
                 self._discover(table, knowledge, truth, run)
+            self._method.forget(run)
             found = Discovery.load(place / RESULT)
         if self.output is not None:
             found.save(self.output)
@@ -136,13 +143,13 @@ class Discover(Generic[M]):
         truth.require_dags()
         return truth
 
-    def _open(self, table: "Table", kinds: Any, knowledge: "Knowledge", truth: "Graph | None") -> "Run":
+    def _open(self, table: "Table", kinds: dict[str, str], knowledge: "Knowledge", truth: "Graph | None") -> "Run":
         from intaglio.files import file_hash
         from intaglio.runs.run import Run
 
         method = self._method
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(method).items()}
-        device = str(settings.pop("device", "cpu"))
+        device, seed = str(settings.pop("device", "cpu")), getattr(method, "seed", None)
         inputs: dict[str, dict[str, str]] = {
             "table": {"path": str(self.data), "sha256": file_hash(self.data), "content": table.content_hash},
             **method.weights(),
@@ -150,9 +157,10 @@ class Discover(Generic[M]):
         if self.truth is not None and truth is not None:
             inputs["truth"] = {"path": str(self.truth), "sha256": file_hash(self.truth)}
         known = {name: value for name, value in asdict(knowledge).items() if value}
+        own = {"rows": self.rows, "kinds": kinds, "without": list(self.without), "knowledge": known}
         return Run.open(
-            self.runs, "discover", method.name, {**settings, "rows": self.rows, "kinds": kinds, "knowledge": known},
-            inputs, seed=settings.get("seed"), device=device, command=command_line(), progress=shown(),
+            self.runs, "discover", method.name, {**settings, **own}, inputs, seed=seed, device=device,
+            command=command_line(), progress=shown(),
         )  # fmt: skip
 
     @property

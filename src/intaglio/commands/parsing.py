@@ -106,7 +106,7 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
             raise BadInput(f"{path} has a table [{key}]; settings are top-level keys, such as steps = 40")
         if name not in known:
             raise BadInput(f"{path} sets {key!r}, which no flag here is called; {nearest(name, known)}")
-        if name in _positionals(command):
+        if name in positionals(command):
             raise BadInput(f"{path} sets {key!r}, which is a word of the command line and not a flag; give it there")
         words += _flag(name, value)
     return words
@@ -114,12 +114,12 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
 
 def to_words(command: Any) -> Iterator[str]:
     """The words that make this command again from any folder: what differs from the defaults, and every path."""
-    positionals = _positionals(type(command))
+    bare = positionals(type(command))
     for field in dataclasses.fields(command):
         value = getattr(command, field.name)
         if dataclasses.is_dataclass(value):
             yield from to_words(value)
-        elif field.name in positionals:
+        elif field.name in bare:
             yield str(_absolute(value))
         elif value != default_of(field) or isinstance(value, Path):
             yield from _flag(field.name, value)
@@ -141,7 +141,8 @@ def _absolute(value: Any) -> Any:
     return value.absolute() if isinstance(value, Path) else value
 
 
-def _positionals(command: type) -> set[str]:
+def positionals(command: type) -> set[str]:
+    """The fields of a command that are bare words and no flags."""
     hints = get_type_hints(command, include_extras=True)
     marked = {name: get_args(hint)[1:] for name, hint in hints.items() if get_origin(hint) is Annotated}
     positional = get_args(tyro.conf.Positional[int])[1]

@@ -1,0 +1,185 @@
+"""The page of a found graph says what was found, how sure it is, and what it rests on."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from run_folders import run_json
+
+from found_graphs import found_graph
+from intaglio.causal.graphs import Graph
+from intaglio.errors import BadInput
+from intaglio.report import content_hash, write_report
+from intaglio.report.causal_figures import MOST, mark_bar, pair_plot, range_bar
+
+COLUMNS = [
+    {"name": "age", "kind": "continuous", "excluded": None, "levels": [], "missing": 0.03},
+    {"name": "smoking", "kind": "binary", "excluded": None, "levels": ["no", "yes"], "missing": 0.0},
+    {"name": "site <A>", "kind": None, "excluded": "constant"},
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    run_json(
+        tmp_path, "discover", "sicl", settings={"threshold": 0.5, "subsamples": 20, "knowledge": {}},
+        warnings=["bmi is nearly a function of <weight>"],
+    )  # fmt: skip
+    return tmp_path
+
+
+def written(folder, found, *, columns=COLUMNS, scores=None) -> str:
+    found.save(folder / "result")
+    (folder / "columns.json").write_text(json.dumps({"columns": columns, "rows_seen": 9000, "rows": found.rows}))
+    if scores:
+        (folder / "scores.json").write_text(json.dumps(scores))
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def plain(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
+
+
+def test_the_page_has_the_graph_every_edge_and_the_warnings_first(folder):
+    found = found_graph(8, 4, ood_score=0.3, ood_reasons=("kurtosis of income 41, above 12",), conflicts=2)
+    page = written(folder, found)
+    words = plain(page)
+    directed = sum(edge.mark == "-->" for edge in found.edges)
+    assert f"{len(found.edges)} edges among 8 columns, {directed} with a direction" in words
+    for edge in found.edges:
+        assert f"{edge.source} {'→' if edge.mark == '-->' else '—'} {edge.target}" in words
+        assert f"adjacent: {edge.p_adjacent:.3f}" in page
+    assert page.index("bmi is nearly a function of &lt;weight&gt;") < page.index(
+        '<svg xmlns="http://www.w3.org/2000/svg"'
+    )
+    assert page.index("bmi is nearly") < page.index('class="keys"')
+    assert "2,000 rows drawn from 9,000" in words
+    assert "kurtosis of income 41, above 12" in words
+    assert "2 probable colliders contradicted" in words
+    assert "either could be the cause, the data cannot tell" in words
+    for assumption in ("No hidden common causes", "No cycles", "Faithfulness", "Independent rows"):
+        assert assumption in words
+    assert "of pairs that are given 0.8 there, about 8 in 10" in words
+    assert "http" not in re.sub(r'xmlns="[^"]+"', "", page), "nothing is loaded from anywhere"
+
+
+def test_columns_are_shown_as_they_were_read(folder):
+    page = written(folder, found_graph(8, 4))
+    words = plain(page)
+    assert "age numbers 3%" in words
+    assert "smoking two levels 2: no, yes" in words
+    assert "site &lt;A&gt; left out: constant" in words
+    assert "site <A>" not in page
+    assert "1 column took no part and has no edges." in words
+
+
+def test_with_subsamples_there_are_ranges_and_shares_and_without_there_are_none(folder):
+    found = found_graph(8, 4)
+    words = plain(written(folder, found))
+    edge = found.edges[0]
+    low, high = (min(1, max(0, edge.p_adjacent + sign * 1.96 * edge.spread)) for sign in (-1, 1))
+    assert f"{low:.2f} to {high:.2f}" in words
+    assert "In subsamples" in words
+    words = plain(written(folder, replace(found, spread=None, frequencies=None)))
+    assert "In subsamples" not in words
+    assert f"{low:.2f} to {high:.2f}" not in words
+    assert "no; --subsamples 30 does" in words
+
+
+def test_scores_and_knowledge_are_shown_where_there_were_any(folder):
+    found = found_graph(8, 4)
+    assert "Against the true graph" not in plain(written(folder, found))
+    run_json(
+        folder,
+        "discover",
+        "sicl",
+        settings={"knowledge": {"forbidden": [["cough", "age"]], "tiers": [["age", "tar", "cough"]]}},
+    )
+    words = plain(
+        written(folder, found, scores={"shd": 3, "skeleton_f1": 0.91, "orientation_f1": 0.8, "collider_f1": 1.0})
+    )
+    assert "pairs whose edge differs (SHD) 3" in words
+    assert "F1 of adjacencies 0.91" in words
+    assert "forbidden: cough → age; tiers: age tar cough" in words
+
+
+def test_files_are_linked_from_where_the_page_lies(folder, tmp_path):
+    found = found_graph(8, 4)
+    assert 'href="result/graph.json"' in written(folder, found)
+    beside = write_report(folder, folder / "pages" / "report.html").read_text(encoding="utf-8")
+    assert 'href="../result/graph.svg"' in beside
+
+
+def test_the_page_is_the_same_wherever_and_whenever_it_was_made(folder, tmp_path_factory):
+    found = found_graph(8, 4)
+    written(folder, found)
+    other = tmp_path_factory.mktemp("elsewhere")
+    record = json.loads((folder / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps({**record, "seconds": 7.0, "started": "2030-01-01T00:00:00+00:00"}))
+    written(other, replace(found, seconds=99.0))
+    assert content_hash(folder / "report.html") == content_hash(other / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("edges", "words"),
+    [
+        ([], "No edges among 3 columns"),
+        ([("a", "---", "b")], "1 edge among 3 columns; it could point either way"),
+        ([("a", "---", "b"), ("b", "---", "c")], "2 edges among 3 columns; each could point either way"),
+        ([("a", "-->", "c"), ("b", "-->", "c")], "2 edges among 3 columns, with all their directions"),
+    ],
+)
+def test_the_headline(folder, edges, words):
+    found = found_graph(graph=Graph.of("CPDAG", "abc", edges), ood_score=float("nan"))
+    page = plain(written(folder, found, columns=[]))
+    assert words in page
+    assert "Unlike the training tables" not in page, "the method says nothing of it"
+
+
+def test_only_so_much_is_listed_and_the_rest_is_said_to_be_in_the_files(folder):
+    names = tuple(f"v{k}" for k in range(61))
+    star = Graph.of("CPDAG", names, [(names[0], "---", name) for name in names[1:]])
+    found = found_graph(graph=star)
+    assert len(found.names) > MOST
+    page = written(folder, found)
+    assert pair_plot(found) is None
+    assert "Probability of an edge for every pair" not in page
+    words = plain(page)
+    assert f"60 of {60 * 59 // 2} are listed; colliders.csv has all" in words
+    assert "graph.json has all" in words
+
+
+def test_an_unfinished_search_is_a_plain_page(folder):
+    assert "discover sicl" in plain(write_report(folder).read_text(encoding="utf-8"))
+
+
+def test_a_damaged_graph_is_named(folder):
+    (folder / "result").mkdir()
+    (folder / "result" / "graph.json").write_text('{"format": 1}')
+    with pytest.raises(BadInput, match="graph.json lacks 'graph'"):
+        write_report(folder)
+
+
+def test_the_square_of_a_pair_is_as_strong_as_its_probability():
+    found = found_graph(6, 3)
+    figure = str(pair_plot(found))
+    assert figure.count("<rect") == 15
+    assert figure.count('class="pair edge"') == len(found.edges)
+    for i in range(6):
+        for j in range(i):
+            p = found.adjacent[i, j]
+            assert f'fill-opacity="{p:.3g}"><title>{found.names[j]}, {found.names[i]}: {p:.3f}' in figure
+    assert pair_plot(found_graph(1)) is None
+
+
+def test_bars_are_as_long_as_their_shares():
+    edge = found_graph(8, 4).edges[0]
+    widths = [float(w) for w in re.findall(r'<rect x="[^"]+" y="3" width="([^"]+)"', str(mark_bar(edge)))]
+    total = edge.p_forward + edge.p_undirected + edge.p_backward
+    shares = np.array([edge.p_forward, edge.p_undirected, edge.p_backward]) / total
+    assert np.allclose(widths, 112 * shares, atol=0.06)
+    bar = str(range_bar(0.5, 0.25, 1.0, "adjacent"))
+    assert 'cx="56"' in bar, "the middle of 112"
+    assert 'x="30.5" y="5" width="76.5"' in bar
