@@ -391,19 +391,23 @@ def test_what_others_determine_is_said():
     assert warned(Table.from_frame(levels), "column 'land' is all but determined")
 
 
-def test_determined_is_r_squared_on_the_others():
-    random = rng(2)
-    values = random.standard_normal((80, 5)) @ random.standard_normal((5, 5))
-    values[:, 4] = values[:, 0] - values[:, 1] + 1e-2 * random.standard_normal(80)
-    table = Table.from_frame(values)
-    expected = []
-    for k in range(5):
-        others = np.column_stack([np.ones(80), np.delete(values, k, 1)])
-        left = values[:, k] - others @ np.linalg.lstsq(others, values[:, k], rcond=None)[0]
-        adjusted = 1 - left.var() / values[:, k].var() * 79 / 75
-        expected += [f"'x{k}'"] * int(adjusted > 0.999)
-    assert expected
-    assert table.warnings[0].startswith(f"columns {', '.join(expected)} are")
+def test_determined_is_r_squared_on_the_others_adjusted_for_their_number():
+    told = set()
+    for rows, noise in itertools.product((30, 80), (0.02, 0.05, 0.1, 0.2)):
+        random = rng(2)
+        values = random.standard_normal((rows, 20))
+        values[:, 4] = values[:, 0] - values[:, 1] + noise * random.standard_normal(rows)
+        expected, plain = [], []
+        for k in range(20):
+            others = np.column_stack([np.ones(rows), np.delete(values, k, 1)])
+            left = values[:, k] - others @ np.linalg.lstsq(others, values[:, k], rcond=None)[0]
+            share = left.var() / values[:, k].var()
+            plain += [f"'x{k}'"] * int(1 - share > 0.999)
+            expected += [f"'x{k}'"] * int(1 - share * (rows - 1) / (rows - 20) > 0.999)
+        said = [text for text in Table.from_frame(values).warnings if "determined" in text]
+        assert [text.split(" are all")[0] for text in said] == [f"columns {', '.join(expected)}"] * bool(expected)
+        told.add((bool(expected), expected == plain))
+    assert told == {(True, True), (False, False), (False, True)}
 
 
 def test_thin_tables_are_warned_of():

@@ -248,7 +248,7 @@ def _of_all(kept: Mapping[str, Column]) -> list[str]:
     said: list[str] = []
     if found := [list(kept)[k] for k in determined(list(kept.values()))]:
         said.append(
-            f"{_subject(found)} all but determined by other columns (R² above 0.999), so the arrows there cannot be "
+            f"{_subject(found)} all but determined (over 99.9%) by other columns, so the arrows there cannot be "
             "trusted: leave out what is computed from the rest (option `without`)"
         )
     if rows < FEW_ROWS:
