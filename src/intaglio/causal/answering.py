@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from intaglio.causal import typical
@@ -16,10 +16,17 @@ from intaglio.causal.graphs import Graph
 from intaglio.causal.inference import Logits, logits_of
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.orienting import unshielded
+from intaglio.causal.refinement import refine as refined
+from intaglio.causal.regime import regime
+from intaglio.causal.scores import LocalScore, score_of
 from intaglio.causal.table import Table
 from intaglio.causal.weights import Trained
 
 CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
+FEW = 300
+"""Rows up to which a score of them weighs by a rule of its own."""
+MOST_SCORED = 10_000
+"""Rows that are scored at most; each family of columns is a pass over them where there are levels."""
 DENSE = 0.3
 """Share of adjacent pairs above which training had hardly any tables."""
 
@@ -64,6 +71,7 @@ def answer(
     *,
     threshold: float | Literal["f1"],
     collider_threshold: float,
+    refine: float | Literal["auto"],
     knowledge: Knowledge,
 ) -> Answer:
     """The network's logits, calibrated for the table's size, and the graph that they make with what is known."""
@@ -88,10 +96,34 @@ def answer(
             table.names, skeleton, colliders, threshold=line, collider_threshold=collider_threshold,
             knowledge=knowledge, keys=table.keys,
         )  # fmt: skip
+        if weight := _weight(trained, table, decoded, refine):
+            decoded = refined(
+                decoded, _score(table), skeleton, colliders,
+                weight=weight, collider_threshold=collider_threshold, knowledge=knowledge, keys=table.keys,
+            )  # fmt: skip
     triples = unshielded(decoded.graph.skeleton)
     weighed = probability(colliders(triples)) if len(triples) else np.zeros(0)
     marks = _marks(trained, logits, n, d, decoded.graph, triples, weighed)
     return Answer(table.names, decoded, adjacent, marks, triples, weighed)
+
+
+def _weight(trained: Trained, table: Table, decoded: Decoded, refine: float | Literal["auto"]) -> float:
+    """Of the rows' score in the refinement: as asked, or what was best for such tables in a validation."""
+    if refine != "auto" or not trained.refinement:
+        return 0.0 if refine == "auto" else refine
+    return trained.refinement.get(occasion(table.values, kinds_of(table), decoded.dag.directed), 0.0)
+
+
+def occasion(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> str:
+    """What the weight of the rows' score goes by: the regime, and whether rows are few."""
+    return f"{regime(values, kinds, dag)}, {'few' if len(values) <= FEW else 'many'} rows"
+
+
+def _score(table: Table) -> LocalScore:
+    levels = [len(one) for one in table.levels]
+    rows = len(table.values)
+    every = slice(None) if rows <= MOST_SCORED or not any(levels) else np.linspace(0, rows - 1, MOST_SCORED).astype(int)
+    return score_of(table.values[every], levels)
 
 
 def best_f1(adjacent: Float[ndarray, "d d"]) -> float:
@@ -152,7 +184,7 @@ def warnings(table: Table, found: Answer, score: float, reasons: tuple[str, ...]
         )
     d = len(found.names)
     density = found.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
-    if density > DENSE:
+    if d >= 8 and density > DENSE:
         told.append(f"about {density:.0%} of all pairs seem adjacent; graphs that dense are found with many errors")
     if many := [name for name, levels in zip(table.names, table.levels, strict=True) if len(levels) >= SLOTS]:
         told.append(f"{many[0]} has more levels than the network tells apart ({SLOTS - 1})")

@@ -1,7 +1,7 @@
 """`Recipe`: what kinds of graphs, mechanisms, noises and columns simulated tables are drawn from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from intaglio.causal import mechanisms, noises, priors
 from intaglio.causal.mechanisms import Scales
@@ -47,6 +47,10 @@ class Recipe:
     """Numbers leave with mean 0 and variance 1; else as they were drawn."""
     shuffle: bool = True
     """Hide the causal order by a random order of the columns."""
+
+    def with_types(self, only: str) -> "Recipe":
+        """The same for tables of one type alone: continuous, discrete or mixed."""
+        return replace(self, types={only: 1.0})
 
     def __post_init__(self):
         _check_shares("families", self.families, priors.FAMILIES)

@@ -38,6 +38,9 @@ class SiCL(Discoverer):
     """Probability above which a pair is adjacent, in (0, 1); f1 takes the one of the best expected F1."""
     collider_threshold: float = 0.5
     """Probability above which an unshielded triple is a collider, in (0, 1)."""
+    refine: float | Literal["auto"] = "auto"
+    """Search on from the network's graph by a score of the rows (BIC) beside the network's logits, with this weight;
+    auto takes what was best in a validation for such tables, 0 leaves the network's graph as it is."""
     subsamples: int = 0
     """Subsamples of half the rows that the search is repeated in, which tell how stable each edge is."""
     seed: int = 0
@@ -50,6 +53,8 @@ class SiCL(Discoverer):
             value = getattr(self, name)
             if value != "f1" and not 0 < value < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {value}")
+        if self.refine != "auto" and not 0 <= self.refine < float("inf"):
+            raise ValueError(f"refine must be auto, or 0 or more, not {self.refine}")
         if self.subsamples < 0:
             raise ValueError(f"subsamples must not be negative: {self.subsamples}")
         if self.seed < 0:
@@ -92,8 +97,9 @@ class SiCL(Discoverer):
 
     def _answer(self, network: Trained, table: Table, knowledge: Knowledge) -> answering.Answer:
         return answering.answer(
-            network, table, threshold=self.threshold, collider_threshold=self.collider_threshold, knowledge=knowledge
-        )
+            network, table, threshold=self.threshold, collider_threshold=self.collider_threshold, refine=self.refine,
+            knowledge=knowledge,
+        )  # fmt: skip
 
     def _stability(self, network: Trained, table: Table, knowledge: Knowledge, run: Run) -> tuple[ndarray, ndarray]:
         """Deviation of the probabilities, and how often each mark was found, over subsamples without replacement."""

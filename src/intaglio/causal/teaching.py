@@ -76,6 +76,8 @@ class Teaching(NetworkSize, Curriculum):
     """Simulated tables that the probabilities are calibrated on in the end."""
     proved_on: int = 1500
     """Other tables that the calibration is then measured on."""
+    weighed_on: int = 240
+    """Simulated tables that decide how much a score of the rows weighs in the refinement of a graph; 0 for none."""
     seed: int = 0
     """Of the first weights and of all tables."""
 
@@ -84,6 +86,7 @@ class Teaching(NetworkSize, Curriculum):
         self._check_size()
         for name in ("steps", "judge_every", "calibrated_on", "proved_on"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        _require(self.weighed_on >= 0, f"weighed_on must not be negative: {self.weighed_on}")
         _require(0 < self.learning_rate < math.inf, f"learning_rate must be above 0, not {self.learning_rate}")
         _require(
             0 <= self.final_rate <= self.learning_rate,

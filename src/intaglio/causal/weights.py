@@ -37,6 +37,8 @@ class Trained:
     """Rows that it sees at a time."""
     calibration: Calibration
     ranges: Ranges
+    refinement: Mapping[str, float]
+    """Weight of the rows' score in the refinement, by regime; empty before it is chosen."""
     facts: Mapping[str, Any]
     """How it was trained and how it did, as plain values."""
     fingerprint: str = ""
@@ -65,7 +67,7 @@ def save_network(trained: Trained, folder: Path, card: str) -> None:
     config = {
         "format": FORMAT, "kind": trained.kind, "shape": asdict(trained.network.shape), "context": trained.context,
         "calibration": trained.calibration.to_json(), "low": dict(trained.ranges.low),
-        "high": dict(trained.ranges.high), "facts": dict(trained.facts),
+        "high": dict(trained.ranges.high), "refinement": dict(trained.refinement), "facts": dict(trained.facts),
     }  # fmt: skip
     with atomic_folder(Path(folder), CONFIG) as fresh:
         (fresh / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -106,8 +108,8 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
         raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({why}); take both from one place") from None
     return Trained(
         config["kind"], network.to(device).eval().requires_grad_(False), int(config["context"]),
-        Calibration.from_json(config["calibration"]), Ranges(config["low"], config["high"]), config["facts"],
-        fingerprint(folder),
+        Calibration.from_json(config["calibration"]), Ranges(config["low"], config["high"]),
+        config["refinement"], config["facts"], fingerprint(folder),
     )  # fmt: skip
 
 
@@ -126,6 +128,6 @@ def _config(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} cannot be read ({error}); give the folder of a trained network") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise BadInput(f"{path} is no network's configuration of format {FORMAT}; give a folder that this wrote")
-    if missing := {"kind", "shape", "context", "calibration", "low", "high", "facts"} - config.keys():
+    if missing := {"kind", "shape", "context", "calibration", "low", "high", "refinement", "facts"} - config.keys():
         raise BadInput(f"{path} lacks {sorted(missing)[0]!r}; give the folder as it was written")
     return config

@@ -1,6 +1,6 @@
 """`intaglio causal train`: a network for `discover`, from simulated tables alone."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,7 @@ class CausalTrain(Teaching):
 def finished(taught: "Taught") -> "Trained":
     """The network with its calibration, the ranges of what it was shown, and how it was made."""
     from intaglio.causal.calibrating import calibrate, ranges
+    from intaglio.causal.choosing import choose
     from intaglio.causal.network import parameters_of
     from intaglio.causal.weights import Trained
 
@@ -74,7 +75,8 @@ def finished(taught: "Taught") -> "Trained":
         "rows": list(settings.rows), "held_back": list(settings.held_back), "calibration": measured,
     }  # fmt: skip
     typical = ranges(settings, min(1500, settings.calibrated_on))
-    return Trained(settings.network, taught.network, settings.context, calibration, typical, facts)
+    made = Trained(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
+    return replace(made, refinement=choose(made, settings, settings.weighed_on))
 
 
 WORDS = {

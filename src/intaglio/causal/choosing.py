@@ -1,0 +1,62 @@
+"""How much a score of the rows should weigh beside a network's logits, by what does best on simulated tables."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from intaglio.causal import simulate
+from intaglio.causal.answering import Answer, answer, kinds_of, occasion
+from intaglio.causal.batch import Batch
+from intaglio.causal.curriculum import Curriculum
+from intaglio.causal.distances import compare
+from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
+from intaglio.causal.graphs import Graph
+from intaglio.causal.knowledge import Knowledge
+from intaglio.causal.lessons import part, usable
+from intaglio.causal.lessons import kinds_of as kinds_in
+from intaglio.causal.table import ColumnKind, Table
+from intaglio.causal.weights import Trained
+
+CHOSEN = 40_000_000
+"""Seed of the tables."""
+WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0)
+TYPES = ("continuous", "continuous", "discrete", "mixed")
+"""Of the lots of tables, in turn; numbers twice, since they may be of linear effects or not."""
+LOT = 4
+WORDS: dict[int, ColumnKind] = {CONTINUOUS: "continuous", ORDINAL: "ordinal", BINARY: "binary", NOMINAL: "nominal"}
+
+
+def table_of(batch: Batch, place: int) -> Table:
+    """One table of a batch as a person would bring it."""
+    kinds = tuple(WORDS[int(k)] for k in kinds_in(batch)[place])
+    levels = tuple(tuple(map(str, range(count))) for count in batch.levels[place].tolist())
+    names = tuple(f"x{k}" for k in range(len(kinds)))
+    return Table(names, kinds, batch.tables[place].astype(np.float64), levels)
+
+
+def tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table, Graph]]:
+    """Simulated tables of medium sizes with their true classes; numbers and levels in turn."""
+    sizes = np.random.default_rng(CHOSEN)
+    medium = [d for d in curriculum.columns if 4 <= d <= 25] or list(curriculum.columns)
+    for lot in range(-(-count // LOT)):
+        d, n = int(sizes.choice(medium)), int(sizes.choice([rows for rows in curriculum.rows if rows <= 2000]))
+        recipe = curriculum.recipe.with_types(TYPES[lot % len(TYPES)])
+        batch = simulate.draw(recipe, simulate.generator(CHOSEN, lot), LOT, d, n)
+        batch = part(batch, usable(batch))
+        for k in range(len(batch)):
+            yield table_of(batch, k), batch.graph(k).cpdag()
+
+
+def choose(trained: Trained, curriculum: Curriculum, count: int) -> dict[str, float]:
+    """The weight of the best mean of skeleton F1 and orientation F1, for each kind of table that there was."""
+    worth: dict[str, list[list[float]]] = {}
+    for table, truth in tables(curriculum, count):
+        answers = [_answer(trained, table, weight) for weight in WEIGHTS]
+        when = occasion(table.values, kinds_of(table), answers[0].decoded.dag.directed)
+        scores = [compare(truth, one.decoded.graph) for one in answers]
+        worth.setdefault(when, []).append([(one.skeleton.f1 + one.orientation.f1) / 2 for one in scores])
+    return {when: WEIGHTS[int(np.mean(rows, 0).argmax())] for when, rows in sorted(worth.items())}
+
+
+def _answer(trained: Trained, table: Table, weight: float) -> Answer:
+    return answer(trained, table, threshold=0.5, collider_threshold=0.5, refine=weight, knowledge=Knowledge())
