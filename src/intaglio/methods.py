@@ -95,6 +95,9 @@ VERBS: dict[str, Verb] = {
         default="sicl",
         operand="TABLE",
     ),
+    "causal train": Verb(
+        "intaglio.commands.causal_train:CausalTrain", "train a network for discover on simulated tables", {}
+    ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end", {}),
     "bench": Verb(
         "intaglio.commands.bench:Bench",

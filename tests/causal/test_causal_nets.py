@@ -15,7 +15,7 @@ from intaglio.causal.recipe import Recipe
 
 SMALL = AxialShape(width=8, heads=2, blocks=1)
 MADE = {
-    "light": lambda: Light(LightShape(width=8, heads=2, blocks=1, factors=3, pair_width=8, pair_layers=2, channels=4)),
+    "light": lambda: Light(LightShape(width=8, heads=2, blocks=1, factors=3, pair_width=12, pair_layers=2, channels=4)),
     "axial": lambda: Axial(SMALL), "node-edge": lambda: NodeEdge(SMALL),
 }  # fmt: skip
 
@@ -50,7 +50,7 @@ def test_shapes_and_symmetry(network, batch):
     assert torch.allclose(beliefs.skeleton, beliefs.skeleton.transpose(1, 2), atol=1e-5)
     triples = unshielded(truth.skeleton)
     swapped = triples[:, [0, 1, 3, 2]]
-    assert torch.allclose(beliefs.colliders(triples), beliefs.colliders(swapped), atol=1e-5)
+    assert torch.allclose(beliefs.colliders(triples), beliefs.colliders(swapped), atol=1e-4)
     if beliefs.marks is not None:
         assert torch.allclose(beliefs.marks, beliefs.marks.transpose(1, 2)[..., [1, 0, 2]], atol=1e-5)
 

@@ -97,11 +97,15 @@ def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[n
     """
     turned = values.astype(np.float64)
     for k in np.flatnonzero((kinds == CONTINUOUS) | (kinds == ORDINAL)):
-        column = turned[:, k]
-        mean, spread = np.nanmean(column), np.nanstd(column)
-        if np.nansum(((column - mean) / (spread or 1.0)) ** 3) < 0:
-            turned[:, k] = mean - (column - mean) if kinds[k] == CONTINUOUS else np.nanmax(column) - column
+        if _third_moment(turned[:, k]) < 0:
+            turned[:, k] = -turned[:, k] if kinds[k] == CONTINUOUS else np.nanmax(turned[:, k]) - turned[:, k]
     return turned[np.argsort(_row_keys(turned, kinds), kind="stable")]
+
+
+def _third_moment(column: Float[ndarray, "n"]) -> float:
+    """Summed in the order of the values, so that the order of the rows does not show even in the last bit."""
+    known = np.sort(column[~np.isnan(column)])
+    return float(((known - known.mean()) ** 3).sum())
 
 
 def _row_keys(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> ndarray:

@@ -19,7 +19,7 @@ from intaglio.causal.attention import Attention, Cells, widened
 from intaglio.causal.encoding import CHANNELS, SLOTS, Encoded
 from intaglio.causal.network import Beliefs, Network, Triples, Truth, collider_loss, mark_loss, skeleton_loss
 
-Pairs = Float[Tensor, "b d d h"]
+Pairs = Float[Tensor, "b d d p"]
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,13 @@ def of(
         joint.alone, joint.given_all, joint.least,
         moments, moments.transpose(1, 2),
     ]  # fmt: skip
-    triples = [*greedy.given.unbind(-1), *greedy.chosen.unbind(-1), joint.given]
+    triples = torch.stack([*greedy.given.unbind(-1), *greedy.chosen.unbind(-1), joint.given], -1)
+    # A tie in the search may fall differently for (i, j) and (j, i) by rounding; the first of the two counts.
+    first = triples * torch.ones_like(linear[0]).triu(1)[:, :, None, None]
+    triples = first + first.transpose(1, 2)
     distinct = ~torch.eye(standard.shape[-1], dtype=torch.bool, device=standard.device)
     three = distinct[:, :, None] & distinct[:, None, :] & distinct[None, :, :]
-    return torch.stack(pairs, -1) * distinct[..., None], torch.stack(triples, -1) * three[..., None]
+    return torch.stack(pairs, -1) * distinct[..., None], triples * three[..., None]
 
 
 def common(known: Bool[Tensor, "b n d"]) -> Matrix:

@@ -76,7 +76,8 @@ def finished(taught: "Taught") -> "Trained":
     }  # fmt: skip
     typical = ranges(settings, min(1500, settings.calibrated_on))
     made = Trained(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
-    return replace(made, refinement=choose(made, settings, settings.weighed_on))
+    # A graph of a Node-Edge network is read arrow by arrow, as published, and never refined.
+    return made if made.kind == "node-edge" else replace(made, refinement=choose(made, settings, settings.weighed_on))
 
 
 WORDS = {
