@@ -375,6 +375,13 @@ def test_copies_are_those_of_a_count_pair_by_pair(seed, width, gaps):
     assert table.names == tuple(sorted(group[0] for group in expected))
 
 
+def test_the_largest_and_the_smallest_numbers_are_numbers():
+    x = rng(3).uniform(-1, 1, N)
+    table = Table.from_frame(frame(huge=x * 1.7e308, twin=x * -8e307, tiny=x * 1e-300, far=1e15 + np.round(50 * x)))
+    assert table.duplicates == (("huge", "twin", "tiny"),)
+    assert table.names == ("a", "b", "huge", "far")
+
+
 def test_what_others_determine_is_said():
     base = frame()
     c = rng(4).standard_normal(N)

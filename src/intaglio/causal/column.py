@@ -185,9 +185,8 @@ def _counting(values: Float64[ndarray, "n"], name: str, rows: Int[ndarray, "n"])
     if start in (0.0, 1.0) and (values - rows == start).all():
         counted = ", ".join(number_text(value) for value in values[:3])
         raise Unusable(f"numbers the rows ({counted}, …) and measures nothing", OR_NAME)
-    steps = np.diff(values)
-    in_order = bool((steps > 0).all() or (steps < 0).all())
-    permuted = values.max() - values.min() == len(values) - 1
+    in_order = bool((values[1:] > values[:-1]).all() or (values[1:] < values[:-1]).all())
+    permuted = values.max() == values.min() + len(values) - 1
     if not (in_order or permuted or INDEX_NAME.search(name)) or not pd.Index(values).is_unique:
         return []
     if INDEX_NAME.search(name):

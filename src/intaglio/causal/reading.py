@@ -116,7 +116,8 @@ def _numeric(name: str) -> bool:
 def _headless(path: Path, names: Sequence[str]) -> BadInput:
     shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
     return BadInput(
-        f"the first line of {path} looks like values ({shown}); put a line with the columns' names above it"
+        f"the first line of {path} looks like values ({shown}); put a line with the columns' names above it, or begin "
+        "names that are numbers with a letter"
     )
 
 

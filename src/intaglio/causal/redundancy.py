@@ -89,21 +89,28 @@ def _affine(values: Float64[ndarray, "n d"]) -> Bool[ndarray, "d d"]:
 
 def _without_tails(x: Float64[ndarray, "n"], y: Float64[ndarray, "n"]) -> bool:
     both = ~(np.isnan(x) | np.isnan(y))
-    x, y = x[both], y[both]
-    out = np.maximum(np.abs(x - np.median(x)) / np.ptp(x), np.abs(y - np.median(y)) / np.ptp(y))
+    x, y = _centred(x[both]), _centred(y[both])
+    out = np.maximum(np.abs(x - np.median(x)), np.abs(y - np.median(y)))
     inner = out <= np.quantile(out, 1 - TRIM)
     x, y = x[inner], y[inner]
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return bool(np.ptp(x) == np.ptp(y))
-    x, y = x - x.mean(), y - y.mean()
+    x, y = _centred(x), _centred(y)
     return bool(1 - abs(x @ y) / np.sqrt((x @ x) * (y @ y)) < SAME)
+
+
+def _centred(values: Float64[ndarray, "k"]) -> Float64[ndarray, "k"]:
+    """About a mean of 0, within [-1, 1]."""
+    values = values / max(np.abs(values).max(), np.finfo(np.float64).tiny)
+    values = values - values.mean()
+    return values / max(np.abs(values).max(), np.finfo(np.float64).tiny)
 
 
 def _standardised(values: Float64[ndarray, "n d"]) -> tuple[Float64[ndarray, "n d"], Bool[ndarray, "n d"] | None]:
     """z-scores with 0 for what is missing, and what is known; None where all is."""
     missing = np.isnan(values)
     known = ~missing if missing.any() else None
-    # Halved before they are added up, so that the largest floats do not overflow.
+    # By the largest first, so that no float is too large to be squared.
     peak = np.nanmax(np.abs(values), 0)
     scores = values / np.where(peak > 0, peak, 1.0)
     scores -= np.nanmean(scores, 0)
@@ -130,7 +137,7 @@ def _r2(values: Float64[ndarray, "n d"]) -> Float[ndarray, "d"]:
     """Adjusted R² of each column on all others, from the rows that know all of them where these are enough."""
     d = values.shape[1]
     complete = ~np.isnan(values).any(1)
-    if LEAST_ROWS + 2 * d <= complete.sum() and (np.ptp(values[complete], axis=0) > 0).all():
+    if LEAST_ROWS + 2 * d <= complete.sum() and (values[complete].max(0) > values[complete].min(0)).all():
         values = values[complete]
     if len(values) <= d + 1:
         return np.zeros(d)
