@@ -131,7 +131,9 @@ def test_association_given_a_common_cause_goes():
 
 def test_maps_are_zero_where_columns_coincide_and_finite_everywhere():
     rng = np.random.default_rng(2)
-    x = np.stack([rng.standard_normal(40), rng.integers(5, size=40), np.r_[np.ones(39), 0], rng.integers(2, size=40)], 1)
+    x = np.stack(
+        [rng.standard_normal(40), rng.integers(5, size=40), np.r_[np.ones(39), 0], rng.integers(2, size=40)], 1
+    )
     x[rng.random(x.shape) < 0.2] = np.nan
     found = encoded(x, [CONTINUOUS, ORDINAL, CONTINUOUS, BINARY])
     for values in (found.pairs, found.triples, found.cells):

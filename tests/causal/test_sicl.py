@@ -193,12 +193,13 @@ def test_a_killed_search_ends_as_an_undisturbed_one_does(opened, monkeypatch):
             raise RuntimeError("the power went")
         return real(*args, **options)
 
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power"), opened() as run:
+    method = SiCL(subsamples=4)
+    with monkeypatch.context() as patched, opened() as run:
         patched.setattr(answering, "answer", cut)
-        SiCL(subsamples=4)(frame(), run=run)
+        with pytest.raises(RuntimeError, match="power"):
+            method(frame(), run=run)
     calls.clear()
     monkeypatch.setattr(answering, "answer", lambda *a, **o: calls.append(1) or real(*a, **o))
-    method = SiCL(subsamples=4)
     with opened() as run:
         again = method(frame(), run=run)
         assert len(calls) < 5

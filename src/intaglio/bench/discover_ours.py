@@ -1,7 +1,6 @@
 """This package's own ways to a causal graph, as the bench asks them."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,12 +8,7 @@ if TYPE_CHECKING:
 
 
 def sicl(frame: "pandas.DataFrame", kinds: Mapping[str, str], model: str) -> Any:
-    """The `Discovery` of SiCL with one of the networks of the package, which stays loaded from call to call."""
-    return _loaded(model)(frame, kinds=kinds)
+    """The `Discovery` of SiCL with one of the networks of the package; reading its weights is part of the call."""
+    from intaglio.causal.sicl import SiCL
 
-
-@cache
-def _loaded(model: str) -> Any:
-    from intaglio.causal.sicl import SiCL  # pyright: ignore[reportMissingImports]
-
-    return SiCL(model=model)
+    return SiCL(model=model)(frame, kinds=kinds)

@@ -12,8 +12,8 @@ from intaglio.causal.distances import compare
 from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
 from intaglio.causal.graphs import Graph
 from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.lessons import part, usable
 from intaglio.causal.lessons import kinds_of as kinds_in
+from intaglio.causal.lessons import part, usable
 from intaglio.causal.table import ColumnKind, Table
 from intaglio.causal.weights import Trained
 
@@ -28,7 +28,7 @@ WORDS: dict[int, ColumnKind] = {CONTINUOUS: "continuous", ORDINAL: "ordinal", BI
 
 def table_of(batch: Batch, place: int) -> Table:
     """One table of a batch as a person would bring it."""
-    kinds = tuple(WORDS[int(k)] for k in kinds_in(batch)[place])
+    kinds: tuple[ColumnKind, ...] = tuple(WORDS[int(k)] for k in kinds_in(batch)[place].numpy())
     levels = tuple(tuple(map(str, range(count))) for count in batch.levels[place].tolist())
     names = tuple(f"x{k}" for k in range(len(kinds)))
     return Table(names, kinds, batch.tables[place].astype(np.float64), levels)

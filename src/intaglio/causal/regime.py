@@ -39,7 +39,8 @@ def regime(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[nd
 
 def _bend(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int | np.integer) -> float:
     """P-value of the F-test that squares and products of the parents add nothing; 1 where rows are too few."""
-    rows = values[~np.isnan(values[:, [*parents, child]]).any(1)]
+    gaps = np.isnan(values)
+    rows = values[~(gaps[:, parents].any(axis=1) | gaps[:, child])]
     n, p = len(rows), len(parents)
     first, second = np.triu_indices(p)
     if n < 2 * (1 + p + len(first)) + 10:
