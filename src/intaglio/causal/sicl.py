@@ -25,9 +25,17 @@ STATE = "subsamples"
 class SiCL(Discoverer):
     """Find what causes what by a network that learned it from simulated tables: one pass, seconds, no tests to choose.
 
-    It answers what the data can tell, which pairs are adjacent and which triples are colliders (arXiv 2502.10883), and
-    always ends in one valid class of graphs. Numbers, ordered and unordered levels, mixtures and gaps are read as they
-    are; units, names and the order of rows and columns change nothing.
+    It answers what a table [n, d] can tell, since all DAGs of a Markov class share it: P(i, j adjacent), P(k collider
+    of i and j), P(i → j compelled). The answers are calibrated by n and d; then colliders are accepted strongest
+    first where they agree, Meek's rules follow, and the result is always one valid CPDAG, or an MPDAG where knowledge
+    was given. For numbers with linear effects, and others where a validation gained by it, a tabu search goes on from
+    there: Σ log-probabilities + weight·BIC.
+
+    Numbers, ordered and unordered levels, mixtures and gaps are read as they are. Units, signs, names, the order of
+    rows and of columns change nothing. 10 rows are the least; past 64 columns expect more errors. It assumes no cycles,
+    no hidden common causes, no selection, and rows that are independent draws of one law.
+
+    Source: arXiv 2502.10883 (learning targets, the network `axial`); `node-edge` after arXiv 2205.12934.
     """
 
     name: ClassVar[str] = "sicl"
