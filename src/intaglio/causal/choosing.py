@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from intaglio.causal import simulate
 from intaglio.causal.answering import Answer, answer, kinds_of, occasion
@@ -20,8 +22,8 @@ from intaglio.causal.weights import Trained
 CHOSEN = 40_000_000
 """Seed of the tables."""
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0)
-TYPES = ("continuous", "continuous", "discrete", "mixed")
-"""Of the lots of tables, in turn; numbers twice, since they may be of linear effects or not."""
+TYPES = ("continuous", "continuous", "discrete", "continuous", "continuous", "mixed")
+"""Of the lots of tables, in turn; numbers more often, since their effects may be linear or not."""
 LOT = 4
 WORDS: dict[int, ColumnKind] = {CONTINUOUS: "continuous", ORDINAL: "ordinal", BINARY: "binary", NOMINAL: "nominal"}
 
@@ -48,14 +50,24 @@ def tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table, Graph]]:
 
 
 def choose(trained: Trained, curriculum: Curriculum, count: int) -> dict[str, float]:
-    """The weight of the best mean of skeleton F1 and orientation F1, for each kind of table that there was."""
+    """The weight that does best, for each kind of table that there was; see `best`."""
     worth: dict[str, list[list[float]]] = {}
     for table, truth in tables(curriculum, count):
         answers = [_answer(trained, table, weight) for weight in WEIGHTS]
         when = occasion(table.values, kinds_of(table), answers[0].decoded.dag.directed)
         scores = [compare(truth, one.decoded.graph) for one in answers]
         worth.setdefault(when, []).append([(one.skeleton.f1 + one.orientation.f1) / 2 for one in scores])
-    return {when: WEIGHTS[int(np.mean(rows, 0).argmax())] for when, rows in sorted(worth.items())}
+    return {when: WEIGHTS[best(np.array(rows))] for when, rows in sorted(worth.items())}
+
+
+def best(worth: Float[ndarray, "tables weights"]) -> int:
+    """The place of the largest mean over the tables, among those that gain on the first by more than a standard error.
+
+    What a table is worth is the mean of skeleton F1 and orientation F1; the first weight is 0, the network alone.
+    """
+    gain = worth - worth[:, :1]
+    error = gain.std(0) / np.sqrt(max(1, len(worth) - 1))
+    return int(np.where(gain.mean(0) > error, gain.mean(0), 0.0).argmax())
 
 
 def _answer(trained: Trained, table: Table, weight: float) -> Answer:

@@ -76,7 +76,7 @@ class Teaching(NetworkSize, Curriculum):
     """Simulated tables that the probabilities are calibrated on in the end."""
     proved_on: int = 1500
     """Other tables that the calibration is then measured on."""
-    weighed_on: int = 240
+    weighed_on: int = 600
     """Simulated tables that decide how much a score of the rows weighs in the refinement of a graph; 0 for none."""
     seed: int = 0
     """Of the first weights and of all tables."""
