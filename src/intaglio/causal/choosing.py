@@ -61,13 +61,13 @@ def choose(trained: Trained, curriculum: Curriculum, count: int) -> dict[str, fl
 
 
 def best(worth: Float[ndarray, "tables weights"]) -> int:
-    """The place of the largest mean over the tables, among those that gain on the first by more than a standard error.
+    """The place of the largest mean over the tables, among those that gain on the first by more than two standard errors.
 
     What a table is worth is the mean of skeleton F1 and orientation F1; the first weight is 0, the network alone.
     """
     gain = worth - worth[:, :1]
     error = gain.std(0) / np.sqrt(max(1, len(worth) - 1))
-    return int(np.where(gain.mean(0) > error, gain.mean(0), 0.0).argmax())
+    return int(np.where(gain.mean(0) > 2 * error, gain.mean(0), 0.0).argmax())
 
 
 def _answer(trained: Trained, table: Table, weight: float) -> Answer:
