@@ -64,15 +64,15 @@ def answered(monkeypatch):
 
     def tables_of(curriculum, count):
         for k in range(count):
-            yield SimpleNamespace(values=np.zeros((5, 4)), kinds=("continuous",) * 4, place=k), graph(3)
+            yield SimpleNamespace(values=np.zeros((5, 4)), place=k), graph(3)
 
-    def answer(trained, table, *, refine, **options):
-        assert options["threshold"] == options["collider_threshold"] == 0.5
-        decoded = SimpleNamespace(graph=graph(right[table.place][refine]), dag=SimpleNamespace(directed=refine))
+    def answer(trained, table, weight):
+        decoded = SimpleNamespace(graph=graph(right[table.place][weight]), dag=SimpleNamespace(directed=weight))
         return SimpleNamespace(decoded=decoded)
 
     monkeypatch.setattr(choosing, "tables", tables_of)
-    monkeypatch.setattr(choosing, "answer", answer)
+    monkeypatch.setattr(choosing, "_answer", answer)
+    monkeypatch.setattr(choosing, "kinds_of", lambda table: np.zeros(4, int))
     return right
 
 

@@ -11,7 +11,8 @@ from intaglio.cli import main
 from intaglio.commands import causal_train
 
 TRIAL = ["causal", "train", "--preset", "trial"]
-LESS = ["--steps", "6", "--judge-every", "3", "--calibrated-on", "24", "--proved-on", "16", "--weighed-on", "4"]
+LESS = ["--steps", "6", "--judge-every", "6", "--calibrated-on", "24", "--proved-on", "16", "--weighed-on", "1"]
+LEAST = [*LESS, "--calibrated-on", "8", "--proved-on", "8", "--weighed-on", "0"]
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_a_network_of_trial_size_is_trained_told_of_and_asked(outcome, folder):
 
 
 def test_a_killed_training_goes_on_to_the_same_network(outcome, folder, monkeypatch):
-    _, whole, _ = outcome(*TRIAL, *LESS, "--runs", "whole")
+    _, whole, _ = outcome(*TRIAL, *LEAST, "--runs", "whole")
     real = training.Learner.update
 
     def until_four(self, loss, norm):
@@ -83,36 +84,35 @@ def test_a_killed_training_goes_on_to_the_same_network(outcome, folder, monkeypa
     monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(training.Learner, "update", until_four)
-        code, _, _ = outcome(*TRIAL, *LESS, "--runs", "cut")
+        code, _, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
         assert code != 0
     steps = []
     monkeypatch.setattr(training.Learner, "update", lambda self, *rest: steps.append(self.step) or real(self, *rest))
     # Killed once more, while it calibrates.
     with monkeypatch.context() as patched:
-        patched.setattr(causal_train, "card", lambda *parts: (_ for _ in ()).throw(KeyboardInterrupt))
-        code, _, _ = outcome(*TRIAL, *LESS, "--runs", "cut")
+        patched.setattr(causal_train, "finished", lambda taught: (_ for _ in ()).throw(KeyboardInterrupt))
+        code, _, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
         assert code != 0
     assert steps == list(range(steps[0], 6))
     assert steps[0] > 0
     taken = len(steps)
-    code, again, _ = outcome(*TRIAL, *LESS, "--runs", "cut")
+    code, again, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
     assert code == 0
     assert len(steps) == taken
     one, other = (folder / out.strip() / "model.safetensors" for out in (whole, again))
     assert one.read_bytes() == other.read_bytes()
     once, twice = (load_network(str(folder / out.strip())) for out in (whole, again))
     assert once.calibration == twice.calibration
-    assert once.refinement == twice.refinement
     assert once.facts["tables"] == twice.facts["tables"]
     # What is done is not done again.
-    _, third, _ = outcome(*TRIAL, *LESS, "--runs", "cut")
+    _, third, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
     assert third == again
     assert len(steps) == taken
 
 
 def test_a_node_edge_network_is_never_refined_and_says_what_it_does_not_take(outcome, folder):
     code, out, _ = outcome(
-        *TRIAL, *LESS, "--network", "node-edge", "--pair-width", "48", "--pair-layers", "4", "--runs", "baseline"
+        *TRIAL, *LEAST, "--network", "node-edge", "--pair-width", "48", "--pair-layers", "4", "--runs", "baseline"
     )
     assert code == 0
     model = folder / out.strip()
