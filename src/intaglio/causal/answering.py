@@ -1,6 +1,6 @@
 """From a trained network's logits of one table to its graph and probabilities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,14 +13,15 @@ from intaglio.causal.calibration import probability
 from intaglio.causal.decoder import Decoded, decode, decode_directed
 from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, SLOTS
 from intaglio.causal.graphs import Graph
-from intaglio.causal.inference import Logits, logits_of
+from intaglio.causal.inference import Logits, in_own_units, logits_of, row_order
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.orienting import unshielded
 from intaglio.causal.refinement import refine as refined
-from intaglio.causal.regime import regime
+from intaglio.causal.regime import MOST_ROWS, regime
 from intaglio.causal.scores import LocalScore, score_of
 from intaglio.causal.table import Table
 from intaglio.causal.weights import Trained
+from intaglio.errors import BadInput
 
 CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
 FEW = 300
@@ -74,7 +75,11 @@ def answer(
     refine: float | Literal["auto"],
     knowledge: Knowledge,
 ) -> Answer:
-    """The network's logits, calibrated for the table's size, and the graph that they make with what is known."""
+    """The network's logits, calibrated for the table's size, and the graph that they make with what is known.
+
+    Raises `BadInput` where a setting is not of a network that says arrows alone.
+    """
+    table = replace(table, values=in_own_units(table.values, kinds_of(table)))
     n, d = table.values.shape
     logits = logits_of(trained.network, table.values[None], kinds_of(table)[None], trained.context)[0]
     scale = trained.calibration
@@ -87,8 +92,8 @@ def answer(
 
     if logits.arrows is not None:
         decoded = decode_directed(
-            table.names, logits.arrows, threshold=0.5 if threshold == "f1" else threshold, knowledge=knowledge,
-            keys=table.keys,
+            table.names, logits.arrows, threshold=_of_arrows(threshold, collider_threshold, refine),
+            knowledge=knowledge, keys=table.keys,
         )  # fmt: skip
     else:
         line = best_f1(adjacent) if threshold == "f1" else threshold
@@ -107,11 +112,25 @@ def answer(
     return Answer(table.names, decoded, adjacent, marks, triples, weighed)
 
 
+def _of_arrows(threshold: float | Literal["f1"], collider_threshold: float, refine: float | Literal["auto"]) -> float:
+    """The threshold of a graph that is read arrow by arrow."""
+    given = {
+        "threshold f1": threshold == "f1", "collider_threshold": collider_threshold != 0.5,
+        "refine": refine not in ("auto", 0),
+    }  # fmt: skip
+    if name := next((name for name, said in given.items() if said), None):
+        raise BadInput(f"a node-edge network's graph is read arrow by arrow and takes no {name}; leave it out")
+    return 0.5 if threshold == "f1" else threshold
+
+
 def _weight(trained: Trained, table: Table, decoded: Decoded, refine: float | Literal["auto"]) -> float:
     """Of the rows' score in the refinement: as asked, or what was best for such tables in a validation."""
     if refine != "auto" or not trained.refinement:
         return 0.0 if refine == "auto" else refine
-    return trained.refinement.get(occasion(table.values, kinds_of(table), decoded.dag.directed), 0.0)
+    kinds = kinds_of(table)
+    # A part of a long table is looked at: the same one in whatever order the rows come.
+    values = table.values if len(table) <= MOST_ROWS else table.values[row_order(table.values, kinds)]
+    return trained.refinement.get(occasion(values, kinds, decoded.dag.directed), 0.0)
 
 
 def occasion(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> str:
@@ -121,9 +140,10 @@ def occasion(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[
 
 def _score(table: Table) -> LocalScore:
     levels = [len(one) for one in table.levels]
-    rows = len(table.values)
-    every = slice(None) if rows <= MOST_SCORED or not any(levels) else np.linspace(0, rows - 1, MOST_SCORED).astype(int)
-    return score_of(table.values[every], levels)
+    values = table.values
+    if len(values) > MOST_SCORED and any(levels):
+        values = values[row_order(values, kinds_of(table))[:MOST_SCORED]]
+    return score_of(values, levels)
 
 
 def best_f1(adjacent: Float[ndarray, "d d"]) -> float:
@@ -171,7 +191,8 @@ def _normal(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"]) -> 
 
 def unusual(trained: Trained, table: Table) -> tuple[float, tuple[str, ...]]:
     """How far the table is from those of the training: the share of its features outside their range, and which."""
-    return trained.ranges.outside(typical.features(table.values, kinds_of(table)))
+    kinds = kinds_of(table)
+    return trained.ranges.outside(typical.features(in_own_units(table.values, kinds), kinds))
 
 
 def warnings(table: Table, found: Answer, score: float, reasons: tuple[str, ...]) -> tuple[str, ...]:

@@ -40,8 +40,9 @@ def tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table, Graph]]:
     """Simulated tables of medium sizes with their true classes; numbers and levels in turn."""
     sizes = np.random.default_rng(CHOSEN)
     medium = [d for d in curriculum.columns if 4 <= d <= 25] or list(curriculum.columns)
+    few = [n for n in curriculum.rows if n <= 2000] or [min(curriculum.rows)]
     for lot in range(-(-count // LOT)):
-        d, n = int(sizes.choice(medium)), int(sizes.choice([rows for rows in curriculum.rows if rows <= 2000]))
+        d, n = int(sizes.choice(medium)), int(sizes.choice(few))
         recipe = curriculum.recipe.with_types(TYPES[lot % len(TYPES)])
         batch = simulate.draw(recipe, simulate.generator(CHOSEN, lot), LOT, d, n)
         batch = part(batch, usable(batch))

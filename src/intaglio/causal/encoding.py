@@ -61,12 +61,11 @@ def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: s
     some = slice(0, MOST_FEATURED)
     features = _features(score[:, some], share[:, some], slots[:, some], kinds, known[:, some])
     pairs, triples = statistics.of(standard.clamp(-LIMIT, LIMIT), score, features, known)
-    cells = torch.stack([standard.clamp(-LIMIT, LIMIT), score, (~known).to(values.dtype), frequency], -1)
+    shown = (standard.clamp(-LIMIT, LIMIT), score, (~known).to(values.dtype), frequency)
+    cells = torch.stack([channel[:, rows] for channel in shown], -1)
     size = torch.tensor([[n, d]], dtype=values.dtype, device=values.device).log10().expand(b, 2)
     single = torch.float32
-    return Encoded(
-        cells[:, rows].to(single), slots[:, rows], kinds, size.to(single), pairs.to(single), triples.to(single)
-    )
+    return Encoded(cells.to(single), slots[:, rows], kinds, size.to(single), pairs.to(single), triples.to(single))
 
 
 def _standardised(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:

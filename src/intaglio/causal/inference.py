@@ -45,9 +45,9 @@ def logits_of(
     device = next(network.parameters()).device
     ordered = torch.from_numpy(np.stack([arranged(*one) for one in zip(values, kinds, strict=True)])).to(device)
     b, n, d = ordered.shape
-    whole = encode(ordered, torch.from_numpy(kinds).to(device))
-    most = PIECES if d <= MANY_COLUMNS else FEW_PIECES
-    pieces = [network(whole.with_rows(rows)) for rows in _pieces(n, context, most)]
+    shown = _pieces(n, context, PIECES if d <= MANY_COLUMNS else FEW_PIECES)
+    whole = encode(ordered, torch.from_numpy(kinds).to(device), rows=slice(0, shown[-1].stop))
+    pieces = [network(whole.with_rows(rows)) for rows in shown]
     skeleton = torch.stack([piece.skeleton for piece in pieces]).mean(0).double().cpu().numpy()
     marks, arrows = (
         None if getattr(pieces[0], name) is None
@@ -89,6 +89,20 @@ def _pieces(rows: int, context: int, most: int) -> list[slice]:
     return [slice(k * context, (k + 1) * context) for k in range(count)] if rows > context else [slice(0, rows)]
 
 
+def in_own_units(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+    """Numbers times a power of two, so that squares and cubes of them neither overflow nor vanish in any unit.
+
+    It is exact. A number that is constant, as may be in a subsample, becomes 0.
+    """
+    found = values.astype(np.float64)
+    for k in np.flatnonzero(kinds == CONTINUOUS):
+        column = found[:, k]
+        known = column[~np.isnan(column)]
+        half = known.max() / 2 - known.min() / 2 if known.size else 0.0
+        found[:, k] = np.ldexp(column, -np.frexp(half)[1]) if half > 0 else np.where(np.isnan(column), np.nan, 0.0)
+    return found
+
+
 def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
     """The table with its rows in an order, and its numbers with a sign, that follow from its content alone.
 
@@ -99,23 +113,37 @@ def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[n
     for k in np.flatnonzero((kinds == CONTINUOUS) | (kinds == ORDINAL)):
         if _third_moment(turned[:, k]) < 0:
             turned[:, k] = -turned[:, k] if kinds[k] == CONTINUOUS else np.nanmax(turned[:, k]) - turned[:, k]
-    return turned[np.argsort(_row_keys(turned, kinds), kind="stable")]
+    return turned[row_order(turned, kinds)]
+
+
+def row_order(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Int[ndarray, "n"]:
+    """Places of the rows, by a hash of what they hold; see `arranged`.
+
+    Rows may hold the same ranks in other columns, as in a balanced design; there it counts which column is which, and
+    columns are told apart by the rows that they go with.
+    """
+    cells = np.stack([_hashed(values[:, k], int(kinds[k])) for k in range(len(kinds))], 1)
+    first = cells.sum(1, dtype=np.uint64)
+    columns = _mixed(cells ^ _mixed(first)[:, None]).sum(0, dtype=np.uint64)
+    return np.lexsort((_mixed(cells ^ columns).sum(1, dtype=np.uint64), first))
 
 
 def _third_moment(column: Float[ndarray, "n"]) -> float:
-    """Summed in the order of the values, so that the order of the rows does not show even in the last bit."""
+    """Summed in the order of the values, so that the order of the rows does not show even in the last bit.
+
+    0 where nothing is known.
+    """
     known = np.sort(column[~np.isnan(column)])
+    if not known.size:
+        return 0.0
     return float(((known - known.mean()) ** 3).sum())
 
 
-def _row_keys(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> ndarray:
-    """One unsigned number a row."""
-    keys = np.zeros(len(values), np.uint64)
-    for k in range(values.shape[1]):
-        column = np.where(np.isnan(values[:, k]), np.inf, values[:, k])
-        place = np.searchsorted(np.sort(column), column).astype(np.uint64)
-        keys += _mixed(place + np.uint64(1 + 2**40 * int(kinds[k])))
-    return keys
+def _hashed(column: Float[ndarray, "n"], kind: int) -> ndarray:
+    """One unsigned number a cell, by its rank."""
+    filled = np.where(np.isnan(column), np.inf, column)
+    place = np.searchsorted(np.sort(filled), filled).astype(np.uint64)
+    return _mixed(place + np.uint64(1 + 2**40 * kind))
 
 
 def _mixed(x: ndarray) -> ndarray:

@@ -50,9 +50,9 @@ class SiCL(Discoverer):
     """Search on from the network's graph by a score of the rows (BIC) beside the network's logits, with this weight;
     auto takes what was best in a validation for such tables, 0 leaves the network's graph as it is."""
     subsamples: int = 0
-    """Subsamples of half the rows that the search is repeated in, which tell how stable each edge is."""
+    """Subsamples of half the rows, 50 at least, that the search is repeated in: they tell how stable each edge is."""
     seed: int = 0
-    """Of the subsamples."""
+    """Of the subsamples, and of the rows that are drawn of a file too long."""
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
 
@@ -90,7 +90,10 @@ class SiCL(Discoverer):
         return Discovery(
             method=self.name, **found.spread_out(whole), spread=spread, frequencies=frequencies,
             ood_score=score, ood_reasons=reasons, duplicates=whole.duplicates, isolated=whole.isolated,
-            warnings=(*whole.warnings, *answering.warnings(whole, found, score, reasons), *_unheard(knowledge, whole)),
+            warnings=(
+                *whole.warnings, *answering.warnings(whole, found, score, reasons), *_unheard(knowledge, whole),
+                *_all_alike(len(whole) if self.subsamples else None),
+            ),
             rows=len(whole.values), seconds=time.monotonic() - began,
         )  # fmt: skip
 
@@ -138,6 +141,15 @@ def _stored(run: Run) -> list[tuple[ndarray, ndarray]]:
         return []
     tensors, meta = saved
     return [(tensors[f"{k:04d}/0"].numpy(), tensors[f"{k:04d}/1"].numpy()) for k in range(int(meta["done"]))]
+
+
+def _all_alike(rows: int | None) -> tuple[str, ...]:
+    """A warning where every subsample is the whole table."""
+    if rows is None or rows > SMALLEST_SUBSAMPLE:
+        return ()
+    return (
+        f"{rows} rows are too few for subsamples: each is the whole table, and says nothing of how stable edges are",
+    )
 
 
 def _unheard(knowledge: Knowledge, table: Table) -> tuple[str, ...]:

@@ -80,6 +80,7 @@ def teach(settings: Teaching, *, run: Run = Run.none(), checkpoint_every: int = 
             if interrupted():
                 keeper.keep(learner)
                 raise KeyboardInterrupt
+    keeper.keep(learner)  # what comes after, such as a calibration, may be killed too
     learner.export()
     rows = run.logged("train") if run.folder else []
     seen, spent = (sum(row[name] for row in rows) for name in ("tables", "cpu_s"))

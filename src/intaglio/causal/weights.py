@@ -51,7 +51,12 @@ def network_of(kind: str, shape: Mapping[str, int]) -> Network:
         raise BadInput(f"{kind!r} is no kind of network; there are {', '.join(KINDS)}")
     made, form = KINDS[kind]
     try:
-        return made(form(**shape))
+        least = {"blocks": 0}
+        if wrong := [name for name, value in shape.items() if value < least.get(name, 1)]:
+            raise TypeError(f"{wrong[0]} is {shape[wrong[0]]}")
+        if (size := form(**shape)).width % size.heads:
+            raise TypeError(f"{size.heads} heads do not divide a width of {size.width}")
+        return made(size)
     except TypeError as error:
         raise BadInput(
             f"the size of a {kind} network is not understood ({error}); give the folder as it was written"
@@ -82,11 +87,11 @@ def network_names() -> tuple[str, ...]:
 
 def network_path(model: str) -> Path:
     """The folder of a network: by the name of one in the package, or a path. Raises `BadInput` for neither."""
-    if (inside := SHIPPED / model).is_dir() and "/" not in model:
-        return inside
+    if model in network_names():
+        return SHIPPED / model
     path = Path(model)
     if not path.is_dir():
-        refuse_pickle(path, "a network's weights") if path.is_file() else None
+        refuse_pickle(path, "network's weights") if path.is_file() else None
         raise BadInput(f"{model} is neither a folder nor a network of the package: {', '.join(network_names())}")
     return path
 
@@ -97,7 +102,7 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
     Raises `BadInput` where the folder, its configuration or its weights cannot be used; nothing is unpickled.
     """
     folder = network_path(model)
-    config = _config(folder / CONFIG)
+    config, calibration = _config(folder / CONFIG)
     with torch.device("meta"):  # no random weights are drawn that would be thrown away
         network = network_of(config["kind"], config["shape"])
     weights, _ = read_weights(folder / WEIGHTS, "network's weights")
@@ -106,10 +111,12 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
     except RuntimeError as error:
         why = str(error).splitlines()[-1].strip()
         raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({why}); take both from one place") from None
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise BadInput(f"{folder / WEIGHTS} holds weights that are not finite; take the folder from where it was made")
     return Trained(
         config["kind"], network.to(device).eval().requires_grad_(False), int(config["context"]),
-        Calibration.from_json(config["calibration"]), Ranges(config["low"], config["high"]),
-        config["refinement"], config["facts"], fingerprint(folder),
+        calibration, Ranges(config["low"], config["high"]), config["refinement"], config["facts"],
+        fingerprint(folder),
     )  # fmt: skip
 
 
@@ -121,7 +128,8 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path) -> tuple[dict[str, Any], Calibration]:
+    """What the file says, checked as far as it is used, and the calibration in it."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -130,4 +138,22 @@ def _config(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is no network's configuration of format {FORMAT}; give a folder that this wrote")
     if missing := {"kind", "shape", "context", "calibration", "low", "high", "refinement", "facts"} - config.keys():
         raise BadInput(f"{path} lacks {sorted(missing)[0]!r}; give the folder as it was written")
-    return config
+    numbers = {name: config[name] for name in ("low", "high", "refinement")}
+    wrong = [name for name, told in numbers.items() if not _numbers(told)]
+    if not _numbers(config["shape"], int):
+        wrong.append("shape")
+    if not isinstance(config["kind"], str):
+        wrong.append("kind")
+    if not isinstance(config["context"], int) or config["context"] < 1:
+        wrong.append("context")
+    try:
+        calibration = Calibration.from_json(config["calibration"])
+    except (TypeError, ValueError, KeyError, AttributeError):
+        wrong.append("calibration")
+    if wrong or config["low"].keys() != config["high"].keys():
+        raise BadInput(f"{path}: {(wrong or ['high'])[0]!r} is damaged; give the folder as it was written")
+    return config, calibration
+
+
+def _numbers(told: Any, kind: type = float) -> bool:
+    return isinstance(told, dict) and all(isinstance(value, int | kind) for value in told.values())

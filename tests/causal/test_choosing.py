@@ -1,0 +1,102 @@
+"""How much a score of the rows weighs: the weight of the best mean, on tables as people bring them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from intaglio.causal import choosing, simulate
+from intaglio.causal.answering import kinds_of
+from intaglio.causal.choosing import LOT, WEIGHTS, choose, table_of, tables
+from intaglio.causal.curriculum import Curriculum
+from intaglio.causal.graphs import Graph
+from intaglio.causal.lessons import kinds_of as kinds_in
+from intaglio.causal.recipe import Recipe
+from intaglio.causal.weights import load_network
+
+TINY = Curriculum(columns=(3, 4, 5), rows=(50, 100, 5000))
+
+
+@pytest.mark.parametrize("types", ["continuous", "discrete", "mixed"])
+def test_a_table_of_a_batch_is_one_as_a_person_brings_it(types):
+    batch = simulate.draw(Recipe().with_types(types), simulate.generator(3, 0), 4, 5, 60)
+    for place in range(4):
+        table = table_of(batch, place)
+        assert np.array_equal(table.values, batch.tables[place])
+        assert table.values.dtype == np.float64
+        assert np.array_equal(kinds_of(table), kinds_in(batch)[place].numpy())
+        for k, levels in enumerate(table.levels):
+            assert len(levels) == batch.levels[place, k]
+            assert (table.kinds[k] == "continuous") == (not levels)
+            assert table.values[:, k].max() < (len(levels) or np.inf)
+        assert len(set(table.keys)) == 5
+
+
+def test_tables_are_of_all_types_in_turn_and_the_same_again():
+    found = list(tables(TINY, 4 * LOT))
+    again = list(tables(TINY, 4 * LOT))
+    assert 2 * LOT < len(found) <= 4 * LOT
+    seen = set()
+    for (table, truth), (other, _) in zip(found, again, strict=True):
+        assert truth.kind == "CPDAG"
+        assert truth.names == table.names
+        assert len(table) in (50, 100)  # what takes long says nothing more
+        assert np.array_equal(table.values, other.values)
+        seen.add(frozenset({"numbers" if kind == "continuous" else "levels" for kind in table.kinds}))
+    assert {frozenset({"numbers"}), frozenset({"levels"})} <= seen
+    assert not list(tables(TINY, 0))
+
+
+def test_long_tables_alone_and_narrow_ones_alone_will_do():
+    table, _ = next(tables(Curriculum(columns=(2, 3), rows=(5000, 2500)), 1))
+    assert len(table) == 2500
+    assert len(table.names) in (2, 3)
+
+
+def graph(edges: int) -> Graph:
+    return Graph.of("CPDAG", "abcd", [("a", "---", "b"), ("b", "---", "c"), ("c", "---", "d")][:edges])
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Answers that are as right as a table says for each weight."""
+    right: list[dict[float, int]] = []
+
+    def tables_of(curriculum, count):
+        for k in range(count):
+            yield SimpleNamespace(values=np.zeros((5, 4)), place=k), graph(3)
+
+    def answer(trained, table, weight):
+        decoded = SimpleNamespace(graph=graph(right[table.place][weight]), dag=SimpleNamespace(directed=weight))
+        return SimpleNamespace(decoded=decoded)
+
+    monkeypatch.setattr(choosing, "tables", tables_of)
+    monkeypatch.setattr(choosing, "_answer", answer)
+    monkeypatch.setattr(choosing, "kinds_of", lambda table: np.zeros(4, int))
+    return right
+
+
+def test_the_weight_of_the_best_mean_is_taken_for_each_occasion(answered, monkeypatch):
+    # The first two tables: 0.25 is the best on average, though 1 and 0.1 are the best of one each.
+    answered.append({0.0: 1, 0.1: 3, 0.25: 2, 0.5: 0, 1.0: 0})
+    answered.append({0.0: 1, 0.1: 0, 0.25: 2, 0.5: 0, 1.0: 3})
+    answered.append({0.0: 0, 0.1: 0, 0.25: 0, 0.5: 3, 1.0: 0})
+    # Where nothing is gained, nothing is weighed.
+    answered.append(dict.fromkeys(WEIGHTS, 2))
+    words = iter(["linear, few rows", "linear, few rows", "mixed, many rows", "levels, few rows"])
+
+    def occasion(values, kinds, dag):
+        assert dag == 0.0  # of the graph before any refinement, as when it is used
+        return next(words)
+
+    monkeypatch.setattr(choosing, "occasion", occasion)
+    found = choose(load_network("light"), TINY, 4)
+    assert found == {"levels, few rows": 0.0, "linear, few rows": 0.25, "mixed, many rows": 0.5}
+
+
+def test_weights_are_chosen_by_a_network_of_the_package():
+    found = choose(load_network("light"), TINY, LOT)
+    assert found
+    assert set(found.values()) <= set(WEIGHTS)
+    assert all(when.endswith(" rows") for when in found)
+    assert choose(load_network("light"), TINY, 0) == {}
