@@ -36,7 +36,7 @@ class Discover(Generic[M]):
     """
 
     data: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE")]
-    """The table: a CSV file with a line of names, or another kind that `Table.load` reads."""
+    """The table: CSV with a line of names, with tabs or semicolons too and also gzipped, or Parquet."""
     method: tyro.conf.OmitArgPrefixes[M]
     kinds: tuple[str, ...] = ()
     """Columns that should not be taken as they look, such as month=nominal: each continuous, ordinal, binary or
