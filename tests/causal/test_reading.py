@@ -377,3 +377,19 @@ def test_a_long_file_is_never_held_whole(tmp_path):
     assert len(source.frame) == 1000
     assert peak < path.stat().st_size / 5
     assert source.rows_seen * 8 * 8 > 2 * peak  # what its numbers alone would take
+
+
+def test_decimal_commas_stand_beside_marks_for_gaps(load):
+    given = np.random.default_rng(3).normal(size=(80, 2)).round(3)
+    lines = [f"{x:.3f};{y:.3f}".replace(".", ",") for x, y in given]
+    lines[7], lines[40] = "?;0,500", "1,250;-"
+    table = load("price;rent\n" + "\n".join(lines) + "\n")
+    given[7], given[40] = (np.nan, 0.5), (1.25, np.nan)
+    assert table.kinds == ("continuous", "continuous")
+    np.testing.assert_array_equal(table.values, given)
+
+
+def test_levels_with_a_comma_among_other_texts_stay_as_they_are(load):
+    lines = [f"{k / 7:.3f};{('0,5', 'low', 'high')[k % 3]}".replace(".", ",") for k in range(60)]
+    table = load("x;dose\n" + "\n".join(lines) + "\n")
+    assert set(table.levels[1]) == {"0,5", "low", "high"}

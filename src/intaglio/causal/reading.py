@@ -17,7 +17,7 @@ from pandas.api import types
 from intaglio.causal.cells import BLANKS
 from intaglio.causal.framing import check_names
 from intaglio.causal.row_draw import RowDraw
-from intaglio.causal.sniffing import Format, not_text, sniffed
+from intaglio.causal.sniffing import WHOLE_COMMA, Format, not_text, sniffed
 from intaglio.errors import BadInput
 
 LEAST_ROWS = 10
@@ -77,6 +77,8 @@ def read_source(path: Path, most_rows: int = MOST_ROWS, seed: int = 0, *, piece:
     if gaps and (uneven := _uneven(shape)):
         raise uneven
     frame = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=range(len(names)))
+    if shape.decimal == ",":
+        frame = frame.apply(_pointed)
     kept = [place for place, name in enumerate(names) if not (place == 0 and shape.row_names)]
     unnamed = [place for place in kept if not shape.names[place]]
     empty = [place for place in unnamed if not frame.iloc[:, place].notna().any()]
@@ -85,6 +87,15 @@ def read_source(path: Path, most_rows: int = MOST_ROWS, seed: int = 0, *, piece:
     frame, names = frame.iloc[:, kept], tuple(names[place] for place in kept)
     notes += _of_names(path, names, frame)
     return Source(frame, names, rows, draw.seen, tuple(notes), typed=False)
+
+
+def _pointed(column: pd.Series) -> pd.Series:
+    """Decimal commas as points in a column that stayed text, as one mark for a gap such as ? makes of all numbers."""
+    if not _is_text(column):
+        return column
+    words = [word for word in column.dropna().unique() if isinstance(word, str)]
+    numbers = {word: word.strip().replace(",", ".") for word in words if WHOLE_COMMA.fullmatch(word.strip())}
+    return column if 2 * len(numbers) < len(words) else column.map(lambda word: numbers.get(word, word))
 
 
 def _is_parquet(path: Path) -> bool:

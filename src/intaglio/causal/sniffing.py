@@ -34,7 +34,7 @@ OTHERS = {
 }  # fmt: skip
 """What files are that are no table here, by their suffix."""
 
-_WHOLE_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
+WHOLE_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 _WHOLE_POINT = re.compile(r"[-+]?\d+\.\d+([eE][-+]?\d+)?")
 
 
@@ -229,7 +229,7 @@ def _format(path: Path, gzipped: bool, encoding: str, separator: str, text: str,
     if len(names) == 1:
         notes.append(f"{path.name} has one column: no comma, semicolon or tab separates its lines")
     fields = [field.strip() for record in data for field in record]
-    commas = separator != "," and any(map(_WHOLE_COMMA.fullmatch, fields))
+    commas = separator != "," and any(map(WHOLE_COMMA.fullmatch, fields))
     decimal = "," if commas and not any(map(_WHOLE_POINT.fullmatch, fields)) else "."
     padded = tuple(
         place
