@@ -1,5 +1,6 @@
 """From a trained network's logits of one table to its graph and probabilities."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from intaglio.causal.calibration import probability
 from intaglio.causal.decoder import Decoded, decode, decode_directed
 from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, SLOTS
 from intaglio.causal.graphs import Graph
-from intaglio.causal.inference import Logits, in_own_units, logits_of, row_order
+from intaglio.causal.inference import Logits, arranged, in_own_units, logits_of, row_order
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.orienting import unshielded
 from intaglio.causal.refinement import refine as refined
@@ -81,6 +82,7 @@ def answer(
     """
     table = replace(table, values=in_own_units(table.values, kinds_of(table)))
     n, d = table.values.shape
+    keys = keys_of(table)
     logits = logits_of(trained.network, table.values[None], kinds_of(table)[None], trained.context)[0]
     scale = trained.calibration
     skeleton = scale.skeleton(logits.skeleton, n, d)
@@ -93,23 +95,32 @@ def answer(
     if logits.arrows is not None:
         decoded = decode_directed(
             table.names, logits.arrows, threshold=_of_arrows(threshold, collider_threshold, refine),
-            knowledge=knowledge, keys=table.keys,
+            knowledge=knowledge, keys=keys,
         )  # fmt: skip
     else:
         line = best_f1(adjacent) if threshold == "f1" else threshold
         decoded = decode(
             table.names, skeleton, colliders, threshold=line, collider_threshold=collider_threshold,
-            knowledge=knowledge, keys=table.keys,
+            knowledge=knowledge, keys=keys,
         )  # fmt: skip
         if weight := _weight(trained, table, decoded, refine):
             decoded = refined(
                 decoded, _score(table), skeleton, colliders,
-                weight=weight, collider_threshold=collider_threshold, knowledge=knowledge, keys=table.keys,
+                weight=weight, collider_threshold=collider_threshold, knowledge=knowledge, keys=keys,
             )  # fmt: skip
     triples = unshielded(decoded.graph.skeleton)
     weighed = probability(colliders(triples)) if len(triples) else np.zeros(0)
     marks = _marks(trained, logits, n, d, decoded.graph, triples, weighed)
     return Answer(table.names, decoded, adjacent, marks, triples, weighed)
+
+
+def keys_of(table: Table) -> tuple[bytes, ...]:
+    """A hash of each column's kind and ranks, to break ties by: the same in any unit, sign and order of rows."""
+    ordered = arranged(table.values, kinds_of(table))
+    ranks = (np.searchsorted(np.sort(column), column).astype("<i8") for column in ordered.T)
+    return tuple(
+        hashlib.sha256(kind.encode() + rank.tobytes()).digest() for kind, rank in zip(table.kinds, ranks, strict=True)
+    )
 
 
 def _of_arrows(threshold: float | Literal["f1"], collider_threshold: float, refine: float | Literal["auto"]) -> float:
