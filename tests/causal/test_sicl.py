@@ -153,12 +153,11 @@ def test_thresholds_move_the_skeleton(usual):
 
 def test_the_f1_threshold_is_the_best_of_all_cuts():
     rng = np.random.default_rng(1)
-    p = np.triu(rng.random((7, 7)) ** 2, 1)
-    p = p + p.T
-    flat = np.sort(p[np.triu_indices(7, 1)])[::-1]
+    p = rng.random(21) ** 2
+    flat = np.sort(p)[::-1]
     expected = [2 * flat[:m].sum() / (m + flat.sum()) for m in range(1, len(flat) + 1)]
     assert (flat > best_f1(p)).sum() == 1 + int(np.argmax(expected))
-    assert best_f1(np.zeros((1, 1))) == 0.5
+    assert best_f1(np.zeros(0)) == 0.5
     assert SiCL(threshold="f1")(frame()).graph.kind == "CPDAG"
 
 

@@ -124,7 +124,7 @@ def test_a_node_edge_network_is_never_refined_and_says_what_it_does_not_take(out
     assert outcome(*ask)[0] == 0
     assert outcome(*ask, "--refine", "0")[0] == 0
     for flags, word in (
-        (["--threshold", "f1"], "threshold f1"), (["--refine", "0.5"], "refine"),
+        (["--refine", "0.5"], "refine"),
         (["--collider-threshold", "0.7"], "collider_threshold"),
     ):  # fmt: skip
         code, _, err = outcome(*ask, *flags)

@@ -50,8 +50,9 @@ def _there(module: str) -> bool:
         return False
 
 
-def _ours(name: str, model: str) -> Contender:
-    return Contender(name, f"{HOME}ours:sicl", {"model": model}, "ours", "ours", ("intaglio.causal.sicl", "intaglio"))
+def _ours(name: str, model: str, **settings: Any) -> Contender:
+    about = {"model": model, **settings}
+    return Contender(name, f"{HOME}ours:sicl", about, "ours", "ours", ("intaglio.causal.sicl", "intaglio"))
 
 
 def _causal_learn(name: str, function: str, only_numbers: str = "", twin: str = "", **settings: Any) -> Contender:
@@ -74,7 +75,8 @@ SORTED = "levels have neither variance nor R²"
 CONTENDERS: tuple[Contender, ...] = (
     _ours("sicl", "light"),
     _ours("axial", "axial"),
-    _ours("node-edge", "node-edge"),
+    _ours("node-edge", "node-edge", threshold="f1"),
+    _ours("node-edge-0.5", "node-edge"),
     _causal_learn("pc-0.01", "pc", alpha=0.01),
     _causal_learn("pc-0.05", "pc", alpha=0.05),
     _causal_learn("ges", "ges"),

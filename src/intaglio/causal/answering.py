@@ -93,12 +93,12 @@ def answer(
         return scale.colliders(logits.colliders(triples), n, d)
 
     if logits.arrows is not None:
-        decoded = decode_directed(
-            table.names, logits.arrows, threshold=_of_arrows(threshold, collider_threshold, refine),
-            knowledge=knowledge, keys=keys,
-        )  # fmt: skip
+        _refuse_of_arrows(collider_threshold, refine)
+        arrows = scale.arrows(logits.arrows, n, d)
+        line = best_f1(probability(arrows)[~np.eye(d, dtype=bool)]) if threshold == "f1" else threshold
+        decoded = decode_directed(table.names, arrows, threshold=line, knowledge=knowledge, keys=keys)
     else:
-        line = best_f1(adjacent) if threshold == "f1" else threshold
+        line = best_f1(adjacent[np.triu_indices(d, 1)]) if threshold == "f1" else threshold
         decoded = decode(
             table.names, skeleton, colliders, threshold=line, collider_threshold=collider_threshold,
             knowledge=knowledge, keys=keys,
@@ -123,15 +123,10 @@ def keys_of(table: Table) -> tuple[bytes, ...]:
     )
 
 
-def _of_arrows(threshold: float | Literal["f1"], collider_threshold: float, refine: float | Literal["auto"]) -> float:
-    """The threshold of a graph that is read arrow by arrow."""
-    given = {
-        "threshold f1": threshold == "f1", "collider_threshold": collider_threshold != 0.5,
-        "refine": refine not in ("auto", 0),
-    }  # fmt: skip
+def _refuse_of_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
+    given = {"collider_threshold": collider_threshold != 0.5, "refine": refine not in ("auto", 0)}
     if name := next((name for name, said in given.items() if said), None):
         raise BadInput(f"a node-edge network's graph is read arrow by arrow and takes no {name}; leave it out")
-    return 0.5 if threshold == "f1" else threshold
 
 
 def _weight(trained: Trained, table: Table, decoded: Decoded, refine: float | Literal["auto"]) -> float:
@@ -157,12 +152,12 @@ def _score(table: Table) -> LocalScore:
     return score_of(values, levels)
 
 
-def best_f1(adjacent: Float[ndarray, "d d"]) -> float:
-    """The threshold that keeps the m most probable pairs, with m of the largest 2·Σ_kept p / (m + Σ p).
+def best_f1(said: Float[ndarray, "k"]) -> float:
+    """The threshold that keeps the m most probable, with m of the largest 2·Σ_kept p / (m + Σ p).
 
-    That quotient stands for the expected F1, as is usual; between the last pair kept and the first left out.
+    That quotient stands for the expected F1, as is usual; between the last one kept and the first left out.
     """
-    p = np.sort(adjacent[np.triu_indices(len(adjacent), 1)])[::-1]
+    p = np.sort(said)[::-1]
     if not p.size:
         return 0.5
     gain = 2 * p.cumsum() / (np.arange(1, len(p) + 1) + p.sum())

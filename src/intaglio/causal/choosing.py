@@ -62,7 +62,7 @@ def choose(trained: Trained, curriculum: Curriculum, count: int) -> dict[str, fl
 
 
 def best(worth: Float[ndarray, "tables weights"]) -> int:
-    """The place of the largest mean over the tables, among those that gain on the first by more than two standard errors.
+    """The place of the largest mean over the tables, among those that gain on the first by over two standard errors.
 
     What a table is worth is the mean of skeleton F1 and orientation F1; the first weight is 0, the network alone.
     """
