@@ -48,7 +48,7 @@ def _bend(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int 
     if n < 2 * (1 + p + len(first)) + 10:
         return 1.0
     x = _scaled(rows[:, parents])
-    y = _scaled(rows[:, [child]])
+    y = _scaled(rows[:, int(child) : int(child) + 1])
     straight = np.concatenate([np.ones((n, 1)), x], 1)
     bent = np.concatenate([straight, x[:, first] * x[:, second]], 1)
     left, less = (float(((y - a @ np.linalg.lstsq(a, y, rcond=None)[0]) ** 2).sum()) for a in (straight, bent))
