@@ -96,6 +96,13 @@ def test_nothing_names_a_path_of_one_machine_or_a_package_index():
     assert {path: hits for path, hits in found.items() if hits} == {}
 
 
+def test_no_two_files_of_tests_have_one_name():
+    names = defaultdict(list)
+    for path in sorted((Path(__file__).parent.parent).rglob("test_*.py")):
+        names[path.name].append(str(path.parent.name))
+    assert not {name: rooms for name, rooms in names.items() if len(rooms) > 1}
+
+
 def test_every_test_can_fail():
     proofs = re.compile(r"\bassert\b|pytest\.raises|pytest\.warns|\bassert_\w+|\bcheck\w*\(|\bexpect\w*\(")
     idle = [
