@@ -139,7 +139,7 @@ def test_wrong_settings_are_named(wrong, words):
 
 
 def test_settings_are_plain_values():
-    json.dumps(asdict(TINY))
+    assert json.loads(json.dumps(asdict(TINY)))["steps"] == 8
 
 
 def test_average_precision_by_hand():

@@ -29,7 +29,7 @@ def frame(rows=300, seed=0) -> pd.DataFrame:
     return pd.DataFrame({"a": a, "b": b, "c": c, "e": e, "level": level, "noise": noise})
 
 
-def same(one: Discovery, two: Discovery, names, atol=1e-5) -> None:
+def check_same(one: Discovery, two: Discovery, names, atol=1e-5) -> None:
     places = [two.names.index(name) for name in names]
     mine = [one.names.index(name) for name in names]
     assert np.allclose(one.adjacent[np.ix_(mine, mine)], two.adjacent[np.ix_(places, places)], atol=atol)
@@ -68,21 +68,21 @@ def test_the_same_call_gives_the_same_bits(usual):
 
 
 def test_rows_in_another_order_change_nothing(usual):
-    same(usual, SiCL()(frame().sample(frac=1, random_state=3)), usual.names)
+    check_same(usual, SiCL()(frame().sample(frac=1, random_state=3)), usual.names)
 
 
 def test_columns_in_another_order_change_nothing(usual):
-    same(usual, SiCL()(frame()[["noise", "level", "c", "a", "e", "b"]]), usual.names)
+    check_same(usual, SiCL()(frame()[["noise", "level", "c", "a", "e", "b"]]), usual.names)
 
 
 def test_units_and_signs_change_nothing(usual):
     changed = frame().assign(a=lambda t: -1e3 * t["a"] + 7, c=lambda t: 0.01 * t["c"] - 5, e=lambda t: -t["e"])
-    same(usual, SiCL()(changed), usual.names)
+    check_same(usual, SiCL()(changed), usual.names)
 
 
 def test_names_of_levels_and_columns_change_nothing(usual):
     changed = frame().replace({"level": {"high": "B", "low": "A"}})
-    same(usual, SiCL()(changed), usual.names)
+    check_same(usual, SiCL()(changed), usual.names)
     renamed = SiCL()(frame().rename(columns={"a": "z", "noise": "alpha"}))
     assert np.allclose(renamed.adjacent, usual.adjacent, atol=1e-6)
 
