@@ -9,7 +9,7 @@ import torch
 
 from intaglio import SiCL
 from intaglio.causal import answering, inference, sicl, simulate
-from intaglio.causal.answering import best_f1
+from intaglio.causal.answering import best_f1, keys_of
 from intaglio.causal.discovery import Discovery
 from intaglio.causal.knowledge import Knowledge
 from intaglio.causal.recipe import Recipe
@@ -80,6 +80,16 @@ def test_units_and_signs_change_nothing(usual):
     check_same(usual, SiCL()(changed), usual.names)
 
 
+def test_ties_fall_the_same_way_whatever_the_units_and_signs_and_the_order_of_rows_and_columns():
+    values = np.random.default_rng(5).standard_normal((80, 5))
+    values[3, 1] = np.nan
+    keys = keys_of(Table.from_frame(values))
+    assert len(set(keys)) == 5
+    assert keys_of(Table.from_frame(values * [1e-3, -2, 5, 1, -1] + [0, 3, 1e3, -7, 2])) == keys
+    assert keys_of(Table.from_frame(values[::-1])) == keys
+    assert keys_of(Table.from_frame(values[:, [4, 2, 0, 1, 3]])) == tuple(keys[k] for k in (4, 2, 0, 1, 3))
+
+
 def test_names_of_levels_and_columns_change_nothing(usual):
     changed = frame().replace({"level": {"high": "B", "low": "A"}})
     check_same(usual, SiCL()(changed), usual.names)
@@ -129,6 +139,42 @@ def test_knowledge_is_kept(usual):
     assert "c" not in found.graph.adjacent("a")
     assert "level" not in found.graph.children("c")
     assert np.array_equal(found.adjacent, usual.adjacent)  # the network's own probabilities stay
+
+
+def test_arrows_that_knowledge_settles_are_sure_and_what_follows_takes_what_was_open():
+    chain = np.random.default_rng(0).standard_normal((400, 4)).cumsum(1)
+    usual = SiCL()(chain)
+    alone, names = usual.graph, usual.names
+    assert np.array_equal(np.argwhere(np.triu(alone.undirected)), [[0, 1], [1, 2], [2, 3]])
+    i, j = 1, 2
+    found = SiCL()(chain, knowledge=Knowledge(required=((names[i], names[j]),)))
+    assert found.marks[i, j].tolist() == [1, 0, 0]
+    assert found.marks[j, i].tolist() == [0, 1, 0]
+    np.testing.assert_allclose(found.marks.sum(-1), 1)
+    np.testing.assert_allclose(found.marks[..., 0], found.marks[..., 1].T, atol=1e-12)
+    for edge in found.edges:
+        a, b = names.index(edge.source), names.index(edge.target)
+        if (a, b) == (i, j):
+            continue
+        was = usual.marks[a, b]
+        follows = edge.mark == "-->" and alone.undirected[a, b]
+        expected = [was[0] + was[2], was[1], 0] if follows else was
+        np.testing.assert_allclose(found.marks[a, b], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "said"), [(20, True), (60, False)])
+def test_a_table_of_hardly_any_rows_is_warned_of(rows, said):
+    found = SiCL()(np.random.default_rng(0).standard_normal((rows, 4)))
+    assert any("even independent columns" in text for text in found.warnings) == said
+
+
+def test_a_graph_of_all_edges_is_said_to_rule_nothing_out():
+    common = np.random.default_rng(1).standard_normal((400, 1))
+    noisy = common + 0.7 * np.random.default_rng(2).standard_normal((400, 4))
+    found = SiCL()(noisy)
+    assert len(found.edges) == 6
+    assert any("every pair is adjacent" in text for text in found.warnings)
+    assert not any("every pair" in text for text in SiCL()(frame()).warnings)
 
 
 def test_what_is_known_of_a_column_that_takes_no_part_is_said():

@@ -183,3 +183,21 @@ def test_bars_are_as_long_as_their_shares():
     bar = str(range_bar(0.5, 0.25, 1.0, "adjacent"))
     assert 'cx="56"' in bar, "the middle of 112"
     assert 'x="30.5" y="5" width="76.5"' in bar
+
+
+def test_marks_that_are_less_probable_than_not_are_counted_and_numbers_are_explained(folder):
+    found = found_graph(8, 4)
+    doubted = sum(edge.p_mark < 0.5 for edge in found.edges)
+    sure = replace(found, marks=np.where(np.arange(3) == 2, 0.0, 0.5) * np.ones((8, 8, 1)))
+    assert ("this mark is less probable than not" in plain(written(folder, found))) == bool(doubted)
+    lines = sum(edge.mark == "---" for edge in sure.edges)
+    assert f"Of {lines} of {len(sure.edges)} edges this mark" in sure.summary()
+    assert "given one, of --> or ---" in sure.summary()
+
+
+def test_a_probability_in_the_picture_is_never_rounded_to_1(folder):
+    found = found_graph(6, 4)
+    found = replace(found, adjacent=np.where(found.graph.skeleton, 0.9991, found.adjacent))
+    picture = written(folder, found).split('class="causal"')[1].split("</svg>")[0]
+    assert picture.count("&gt;0.99") == len(found.edges) > 0
+    assert ">1.00<" not in picture

@@ -16,6 +16,7 @@ from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, SLOTS
 from intaglio.causal.graphs import Graph
 from intaglio.causal.inference import Logits, arranged, in_own_units, logits_of, row_order
 from intaglio.causal.knowledge import Knowledge
+from intaglio.causal.meek import completed
 from intaglio.causal.orienting import unshielded
 from intaglio.causal.refinement import refine as refined
 from intaglio.causal.regime import MOST_ROWS, regime
@@ -29,6 +30,8 @@ FEW = 300
 """Rows up to which a score of them weighs by a rule of its own."""
 MOST_SCORED = 10_000
 """Rows that are scored at most; each family of columns is a pass over them where there are levels."""
+SCARCE = 35
+"""Rows below which training had hardly any tables; of 12 rows of independent columns, many pairs come out adjacent."""
 DENSE = 0.3
 """Share of adjacent pairs above which training had hardly any tables."""
 
@@ -65,6 +68,16 @@ class Answer:
 def kinds_of(table: Table) -> Int[ndarray, "d"]:
     """The columns' kinds as the networks count them."""
     return np.array([CODES[kind] for kind in table.kinds])
+
+
+def keys_of(table: Table) -> tuple[bytes, ...]:
+    """A hash of each column by which ties are settled: of its ranks, so that units, signs and orders do not count."""
+    kinds = kinds_of(table)
+    ranks = [np.unique(column, return_inverse=True)[1] for column in arranged(table.values, kinds).T]
+    return tuple(
+        hashlib.sha256(bytes([int(kind)]) + rank.astype("<i8").tobytes()).digest()
+        for kind, rank in zip(kinds, ranks, strict=True)
+    )
 
 
 def answer(
@@ -111,16 +124,9 @@ def answer(
     triples = unshielded(decoded.graph.skeleton)
     weighed = probability(colliders(triples)) if len(triples) else np.zeros(0)
     marks = _marks(trained, logits, n, d, decoded.graph, triples, weighed)
+    if decoded.graph.kind == "MPDAG":
+        marks = given_knowledge(marks, decoded, knowledge)
     return Answer(table.names, decoded, adjacent, marks, triples, weighed)
-
-
-def keys_of(table: Table) -> tuple[bytes, ...]:
-    """A hash of each column's kind and ranks, to break ties by: the same in any unit, sign and order of rows."""
-    ordered = arranged(table.values, kinds_of(table))
-    ranks = (np.searchsorted(np.sort(column), column).astype("<i8") for column in ordered.T)
-    return tuple(
-        hashlib.sha256(kind.encode() + rank.tobytes()).digest() for kind, rank in zip(table.kinds, ranks, strict=True)
-    )
 
 
 def _refuse_of_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
@@ -190,6 +196,21 @@ def _marks(
     return _normal(forward / total, forward.T / total)
 
 
+def given_knowledge(marks: Float[ndarray, "d d 3"], decoded: Decoded, knowledge: Knowledge) -> Float[ndarray, "d d 3"]:
+    """The same once something is known: an arrow that it settles is sure, and one that the rows leave open and that
+    follows from it takes the probability of being open.
+    """
+    graph = decoded.graph
+    settled = graph.directed & knowledge.demands(graph.names).oriented(graph.skeleton)
+    follows = graph.directed & ~settled & completed(decoded.dag.directed)[1]
+    forward, backward = marks[..., 0].copy(), marks[..., 1].copy()
+    forward[follows] += marks[..., 2][follows]
+    backward[follows.T] += marks[..., 2][follows.T]
+    forward[settled | settled.T], backward[settled | settled.T] = 0.0, 0.0
+    forward[settled], backward[settled.T] = 1.0, 1.0
+    return _normal(forward, backward)
+
+
 def _normal(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"]) -> Float[ndarray, "d d 3"]:
     found = np.stack([forward, backward, np.clip(1 - forward - backward, 0, 1)], -1)
     return np.clip(found, 0, 1)
@@ -209,7 +230,11 @@ def warnings(table: Table, found: Answer, score: float, reasons: tuple[str, ...]
             f"the table is unlike those that the network was trained on ({'; '.join(reasons)}); "
             "its probabilities may not hold"
         )
+    if (rows := len(table.values)) < SCARCE:
+        told.append(f"{rows} rows say so little that even independent columns often come out adjacent")
     d = len(found.names)
+    if d > 2 and found.decoded.graph.skeleton.sum() == d * (d - 1):
+        told.append("every pair is adjacent: these rows rule no edge out, so they say nothing about directions either")
     density = found.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
     if d >= 8 and density > DENSE:
         told.append(f"about {density:.0%} of all pairs seem adjacent; graphs that dense are found with many errors")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from intaglio.causal.discovery import Discovery, FoundEdge
+from intaglio.causal.drawing import probability
 
 SHOWN = 5
 """Near misses and colliders that a summary lists."""
@@ -53,15 +54,44 @@ def ordered(edges: Sequence[FoundEdge]) -> list[FoundEdge]:
 def remarks(found: Discovery) -> list[str]:
     """What belongs beside the table of edges, a sentence a line."""
     lines = [MEANING] if any(edge.mark == "---" for edge in found.edges) else []
-    if not found.edges:
+    if found.edges:
+        lines.append(NUMBERS)
+    else:
         lines.append("No two columns were found to be adjacent.")
     if near := found.near_misses()[:SHOWN]:
         pairs = "; ".join(f"{pair.first}, {pair.second} {probability(pair.p_adjacent)}" for pair in near)
         lines.append(f"Apart, but not safely so (probability of an edge): {pairs}.")
-    return lines + [line for line in (left_out(found), decoding(found), range_words(found)) if line]
+    return lines + [
+        line for line in (left_out(found), doubtful(found), known(found), decoding(found), range_words(found)) if line
+    ]
 
 
 MEANING = "--- means that the data cannot tell the direction: graphs with either one fit them alike."
+
+NUMBERS = (
+    "adjacent: the probability of an edge; this mark: given one, of --> or --- as it stands here; confidence: the "
+    "least of the row."
+)
+
+
+def doubtful(found: Discovery) -> str:
+    """How many edges have a mark that is less probable than not; empty where there are none."""
+    count = sum(edge.p_mark < 0.5 for edge in found.edges)
+    if not count:
+        return ""
+    return (
+        f"Of {count} of {counted(len(found.edges), 'edge')} this mark is less probable than not: one by one they would "
+        "have others, but all must fit one graph."
+    )
+
+
+def known(found: Discovery) -> str:
+    """What knowledge changed; empty where there was none."""
+    if found.graph.kind != "MPDAG":
+        return ""
+    return (
+        "What was known took part in the graph and its directions; how probable an edge is comes from the rows alone."
+    )
 
 
 def left_out(found: Discovery) -> str:
@@ -87,13 +117,6 @@ def range_words(found: Discovery) -> str:
         return ""
     why = f": {'; '.join(found.ood_reasons)}" if found.ood_reasons else ""
     return f"Unlike the training tables in {found.ood_score:.0%} of what is compared{why}."
-
-
-def probability(value: float) -> str:
-    """Two decimals, but never 1 or 0 for what is neither."""
-    if 0.995 <= value < 1:
-        return ">0.99"
-    return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
 
 
 def with_spread(edge: FoundEdge) -> str:

@@ -161,7 +161,7 @@ def _labels(
         pair = frozenset({names[a], names[b]})
         if pair not in known:
             continue
-        text = f"{known[pair]:.2f}"
+        text = probability(known[pair])
         half = _width(text, 5.8) / 2
         others = [dot for ends, line in dots.items() if ends != (a, b) for dot in line]
         best = min(
@@ -172,6 +172,13 @@ def _labels(
         taken.append((x - half, y - 6, x + half, y + 6))
         found.append(_label(x, y, half, text))
     return found
+
+
+def probability(value: float) -> str:
+    """Two decimals, but never 1 or 0 for what is neither."""
+    if 0.995 <= value < 1:
+        return ">0.99"
+    return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
 
 
 def _label(x: float, y: float, half: float, text: str) -> Markup:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from intaglio.causal.discovery import Discovery, FoundEdge, FoundPair, FoundTriple
 from intaglio.causal.discovery_files import FILE, picture
-from intaglio.causal.discovery_words import counted, decoding, ordered, probability
+from intaglio.causal.discovery_words import counted, decoding, doubtful, known, ordered, probability
 from intaglio.report.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
 from intaglio.report.common import decimal, plain, rate_text, title
 from intaglio.report.data import RunData, read_json
@@ -17,6 +17,8 @@ from intaglio.report.pictures import relative_link
 from intaglio.report.views import DiscoverPage, EdgeView, Key, Row, Table
 
 RESULT = "result"
+LARGE = 45
+"""Columns beyond which the picture keeps its own size."""
 EDGES, NEAR, TRIPLES = 200, 15, 60
 """Most edges, pairs without one, and triples that are listed; the files hold all."""
 KINDS = {
@@ -39,16 +41,16 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
     read = read_json(run.folder / "columns.json") if (run.folder / "columns.json").is_file() else {}
     scores = read_json(run.folder / "scores.json") if (run.folder / "scores.json").is_file() else {}
     edges, near, triples = ordered(found.edges), found.near_misses(), found.triple_records
-    known = (run.run.get("settings") or {}).get("knowledge") or {}
+    given = (run.run.get("settings") or {}).get("knowledge") or {}
     return DiscoverPage(
         template="discover.html.j2",
         **title(run, _headline(found)),
         lead=_lead(found, read),
         keys=_keys(found, scores),
         warnings=[*dict.fromkeys([*run.warnings, *found.warnings])],
-        size=len(found.names),
+        large=len(found.names) > LARGE,
         graph=Markup(picture(found)),
-        graph_text=_graph_text(found, known),
+        graph_text=_graph_text(found, given),
         edges=[_edge(found, edge) for edge in edges[:EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
@@ -123,10 +125,12 @@ def _sign(edge: FoundEdge) -> str:
     return "→" if edge.mark == "-->" else "—"
 
 
-def _graph_text(found: Discovery, known: Mapping[str, Any]) -> str:
+def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
     text = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
-    if known:
-        what = "; ".join(f"{name}: {_pairs(value)}" for name, value in known.items())
+    if len(found.names) > LARGE:
+        text += " The picture is wider than the page: scroll it, or open graph.svg on its own."
+    if given:
+        what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
         text += f" What was known beforehand took part in the directions ({what})."
     return text
 
@@ -159,6 +163,7 @@ def _edges_text(found: Discovery, edges: int) -> str:
         )
     if any(edge.confidence < 0.5 for edge in found.edges):
         text += " Below 0.5 the arrow or line is amber."
+    text += "".join(f" {more}" for more in (doubtful(found), known(found)) if more)
     return text + (f" {edges - EDGES} more are in edges.csv." if edges > EDGES else "")
 
 

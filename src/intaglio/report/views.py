@@ -165,8 +165,8 @@ class EdgeView:
 class DiscoverPage(Page):
     """A causal graph that was found in a table."""
 
-    size: int
-    """Variables of the graph."""
+    large: bool
+    """Does the picture keep its own size."""
     graph: Markup
     graph_text: str
     files: Sequence[Row]
