@@ -87,6 +87,10 @@ WORDS = {
 }
 
 
+def _article(kind: str) -> str:
+    return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
+
+
 def card(trained: "Trained", taught: "Taught") -> str:
     """What stands beside the weights: what they are, what they saw, how far their probabilities hold."""
     settings, facts = taught.settings, trained.facts
@@ -117,5 +121,5 @@ def card(trained: "Trained", taught: "Taught") -> str:
     bins += [
         f"| {a:.3f} | {b:.3f} | {n:,} |" for a, b, n in zip(*(curve[k] for k in ("said", "was", "count")), strict=True)
     ]
-    parts = [f"# A {trained.kind} network for causal discovery", *(fill(text, 120) for text in (what, story, proof))]
+    parts = [f"# {_article(trained.kind)} network for causal discovery", *(fill(text, 120) for text in (what, story, proof))]
     return "\n\n".join([*parts, "\n".join(rows), "\n".join(bins), fill(limits, 120)]) + "\n"
