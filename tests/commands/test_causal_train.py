@@ -62,7 +62,7 @@ def test_a_network_of_trial_size_is_trained_told_of_and_asked(outcome, folder):
     summary = json.loads((run / "run.json").read_text())["summary"]
     assert summary["model"] == "model"
     assert summary["calibration"]["skeleton"]["ece"] == told["ece"]
-    assert not list(run.glob("*state*"))
+    assert not list((run / "states").glob("*"))
 
     table = write_table(folder / "garden.csv")
     code, out, err = outcome("discover", str(table), "--model", str(model), "--json")
