@@ -121,5 +121,6 @@ def card(trained: "Trained", taught: "Taught") -> str:
     bins += [
         f"| {a:.3f} | {b:.3f} | {n:,} |" for a, b, n in zip(*(curve[k] for k in ("said", "was", "count")), strict=True)
     ]
-    parts = [f"# {_article(trained.kind)} network for causal discovery", *(fill(text, 120) for text in (what, story, proof))]
+    title = f"# {_article(trained.kind)} network for causal discovery"
+    parts = [title, *(fill(text, 120) for text in (what, story, proof))]
     return "\n\n".join([*parts, "\n".join(rows), "\n".join(bins), fill(limits, 120)]) + "\n"
