@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from intaglio.learning.schedule import warmed_cosine
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlowShape:
@@ -108,11 +110,7 @@ class FlowTraining(FlowShape):
 
     def rate(self, step: int) -> float:
         """The learning rate of update `step`, counted from 0."""
-        warmup = min(self.warmup, self.steps // 10)
-        if step < warmup:
-            return self.learning_rate * (step + 1) / warmup
-        done = (step - warmup) / max(1, self.steps - warmup)
-        return self.final_rate + (self.learning_rate - self.final_rate) * 0.5 * (1.0 + math.cos(math.pi * done))
+        return warmed_cosine(step, self.steps, warmup=self.warmup, peak=self.learning_rate, final=self.final_rate)
 
 
 def _require(holds: bool, sentence: str) -> None:

@@ -1,0 +1,15 @@
+"""How a learning rate rises and falls over the steps of a training."""
+
+import math
+
+
+def warmed_cosine(step: int, steps: int, *, warmup: int, peak: float, final: float) -> float:
+    """The rate of update `step`, counted from 0: a line up over `warmup` updates, then half a cosine down to `final`.
+
+    Of a short training at most a tenth of all `steps` warm up.
+    """
+    warmup = min(warmup, steps // 10)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * done))
