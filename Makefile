@@ -24,7 +24,7 @@ demo:  ## fine-tune and audit the embedded model, end to end; ends with the name
 test:  ## run the tests
 	$(HAVE_PYTHON)
 	$(SETUP) test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=25
 
 lint:  ## ruff, the floors, types
 	$(HAVE_PYTHON)

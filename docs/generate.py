@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import intaglio
-from intaglio.commands.settings import default_of, settings_of
-from intaglio.methods import VERBS, Method
+from intaglio.commands.kit.source_settings import default_of, settings_of
+from intaglio.verbs import VERBS, Method
 
 FOLDER = Path(__file__).parent / "methods"
 NOTE = "<!-- Written by `make docs` from the method's docstring and settings; change those, not this page. -->"

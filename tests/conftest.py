@@ -1,11 +1,63 @@
-"""What holds for every test: shapes and types are checked at run time, and nothing can reach the network."""
+"""What holds for every test: types and shapes are checked, nothing reaches the network, methods keep their budgets."""
 
+import os
 import socket
+import time
+from collections import Counter
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share two cores; children inherit it
 
 import pytest
+from budget import OWN_CPU_S, affordable
 from jaxtyping import install_import_hook
 
 install_import_hook("intaglio", "beartype.beartype")
+
+SPENT: Counter[str] = Counter()
+"""Processor seconds by row of the matrix."""
+
+
+def pytest_collection_modifyitems(items):
+    """Keep together, in one process, what shares results: the tests of a row of the matrix, or else of a file."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_row(item) or item.path.name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    began = time.process_time()
+    try:
+        return (yield)
+    finally:
+        if row := _row(item):
+            SPENT[row] += time.process_time() - began
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    began = time.process_time()
+    result = yield
+    spent = time.process_time() - began
+    if _own(item) and spent > OWN_CPU_S and spent > affordable(OWN_CPU_S):
+        pytest.fail(f"{spent:.1f} s of the processor; a test of one method may take {OWN_CPU_S:g}", pytrace=False)
+    return result
+
+
+@pytest.fixture
+def spent(request):
+    """Processor seconds of the tests of this row of the matrix so far."""
+    return SPENT[_row(request.node)]
+
+
+def _row(item) -> str:
+    """The row of the matrix that a test belongs to; empty: none."""
+    return item.callspec.params["row"].key if item.path.name == "test_matrix.py" else ""
+
+
+def _own(item) -> bool:
+    """Whether a test is a method's own, and not one that is known to be slow."""
+    return "methods" in Path(item.path).parts[-2:-1] and not _row(item) and not item.get_closest_marker("slow")
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,9 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from intaglio.images import to_uint8
-from intaglio.models.loading import load_model
-from intaglio.models.sampling import sample
+from intaglio.images.image_set import to_uint8
+from intaglio.models.diffusion.loading import load_model
+from intaglio.sampling.loop import sample
 
 PROMPTS = ("red apple", "dog face", "grinning face", "airplane", "house", "pizza", "fish", "rose")
 ARTISTS = ("twemoji", "fluent", "openmoji")
@@ -95,13 +95,18 @@ def main() -> None:
     curve = {row["step"]: row["heldout"] for row in rows if "heldout" in row}
     vae = AutoencoderKL.from_pretrained(args.train / "vae").eval()
     parameters = {k: sum(p.numel() for p in m.parameters()) / 1e6 for k, m in model.parts.items()}
-    (args.out / "README.md").write_text(CARD.format(
-        unet=parameters["denoiser"], vae=parameters["autoencoder"], text=parameters["text_encoder"],
-        steps=rows[-1]['step'], heldout=curve[max(curve)],
-        curve=", ".join(f"{s}: {v:.4f}" for s, v in sorted(curve.items())),
-        psnr_base=psnr(vae, np.load(args.data / "base.npz")["pixels"][::7]),
-        psnr_heldout=psnr(vae, np.load(args.data / "heldout.npz")["pixels"][::2]),
-    ))  # fmt: skip
+    (args.out / "README.md").write_text(
+        CARD.format(
+            unet=parameters["denoiser"],
+            vae=parameters["autoencoder"],
+            text=parameters["text_encoder"],
+            steps=rows[-1]["step"],
+            heldout=curve[max(curve)],
+            curve=", ".join(f"{s}: {v:.4f}" for s, v in sorted(curve.items())),
+            psnr_base=psnr(vae, np.load(args.data / "base.npz")["pixels"][::7]),
+            psnr_heldout=psnr(vae, np.load(args.data / "heldout.npz")["pixels"][::2]),
+        )
+    )
     os.sync()
 
 

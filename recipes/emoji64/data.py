@@ -64,10 +64,16 @@ def datasource(package: Path, artist: str, folder: str) -> list[Picture]:
     files = members(package)
     rows = sorted(json.loads(files["emoji.json"]), key=lambda row: row["sort_order"])
     return [
-        Picture(artist, sentence(row["name"] or row["short_name"]), f"{row['category']}/{row['subcategory']}",
-                row["unified"], on_white(files[f"img/{folder}/64/{row['image']}"]))
-        for row in rows if row[f"has_img_{folder}"]
-    ]  # fmt: skip
+        Picture(
+            artist,
+            sentence(row["name"] or row["short_name"]),
+            f"{row['category']}/{row['subcategory']}",
+            row["unified"],
+            on_white(files[f"img/{folder}/64/{row['image']}"]),
+        )
+        for row in rows
+        if row[f"has_img_{folder}"]
+    ]
 
 
 def openmoji(package: Path, known: dict[str, Picture]) -> list[Picture]:
@@ -113,11 +119,7 @@ def main() -> None:
         return next(args.packages.glob(f"{name}-[0-9]*.tgz"))
 
     twitter = datasource(package("emoji-datasource-twitter"), "twemoji", "twitter")
-    base = [
-        *twitter,
-        *fluent(package("fluentui-emoji")),
-        *openmoji(package("openmoji"), {p.code: p for p in twitter}),
-    ]
+    base = [*twitter, *fluent(package("fluentui-emoji")), *openmoji(package("openmoji"), {p.code: p for p in twitter})]
     save(base, args.out / "base.npz")
     save(datasource(package("emoji-datasource-google"), "noto", "google"), args.out / "heldout.npz")
 

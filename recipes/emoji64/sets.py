@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from intaglio.images import pixel_hash
+from intaglio.images.image_set import pixel_hash
 
 HERE = Path(__file__).parent
 SEED = 20
@@ -40,11 +40,25 @@ SUBJECTS = {
     "plants-and-produce": ["plant-flower", "plant-other", "food-fruit", "food-vegetable"],
     "meals": ["food-prepared", "food-asian"],
     "sweets-and-drinks": ["food-sweet", "drink", "dishware"],
-    "faces-at-ease": ["face-smiling", "face-affection", "face-tongue", "face-glasses", "face-hat", "face-hand",
-                      "face-neutral-skeptical"],
+    "faces-at-ease": [
+        "face-smiling",
+        "face-affection",
+        "face-tongue",
+        "face-glasses",
+        "face-hat",
+        "face-hand",
+        "face-neutral-skeptical",
+    ],
     "faces-unwell": ["face-concerned", "face-unwell", "face-sleepy", "face-negative"],
-    "hands": ["hand-fingers-open", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands",
-              "hand-prop", "body-parts"],
+    "hands": [
+        "hand-fingers-open",
+        "hand-fingers-partial",
+        "hand-single-finger",
+        "hand-fingers-closed",
+        "hands",
+        "hand-prop",
+        "body-parts",
+    ],
     "roles": ["person-role", "person-fantasy"],
     "vehicles": ["transport-ground", "transport-water", "transport-air"],
     "places": ["place-building", "place-religious", "place-other", "place-geographic", "place-map"],
@@ -54,7 +68,7 @@ SUBJECTS = {
     "music-and-screens": ["musical-instrument", "music", "sound", "light & video", "phone", "computer"],
     "tools-and-household": ["tool", "household"],
     "paper-and-office": ["book-paper", "office", "writing", "mail"],
-}  # fmt: skip
+}
 
 IGNORED = """
 man men woman women person boy girl male female prince princess left right leftwards rightwards up down facing
@@ -268,10 +282,13 @@ def main() -> None:
     store = Store()
     table = {
         subject: {part: store.lines(held, indices) for part, indices in chosen.items()}
-        | {"other_hands": store.lines(base, other_hands(base, held, chosen["members"] + chosen["holdouts"], subject),
-                                      prefix=True)}
+        | {
+            "other_hands": store.lines(
+                base, other_hands(base, held, chosen["members"] + chosen["holdouts"], subject), prefix=True
+            )
+        }
         for subject, chosen in splits.items()
-    }  # fmt: skip
+    }
     document = {"format": 1, "artist": "noto", "controls_wide": store.lines(held, wide), "sets": table}
     (args.out / "sets.json").write_text(one_line_a_picture(document))
     store.write(args.out / "pictures.zip")

@@ -34,18 +34,23 @@ def train_tokenizer(captions: list[str]) -> CLIPTokenizer:
     """CLIP's byte-pair encoding, learned from the captions."""
     raw = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     raw.normalizer = normalizers.Lowercase()
-    raw.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"), "removed", invert=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])  # fmt: skip
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     raw.train_from_iterator(
         captions,
         trainers.BpeTrainer(
-            vocab_size=2046, min_frequency=3, end_of_word_suffix="</w>", show_progress=False,
+            vocab_size=2046,
+            min_frequency=3,
+            end_of_word_suffix="</w>",
+            show_progress=False,
             initial_alphabet=sorted(alphabet),
         ),
-    )  # fmt: skip
+    )
     learned = json.loads(raw.to_str())["model"]
     symbols = sorted(alphabet)
     vocab = {token: i for i, token in enumerate([*symbols, *(s + "</w>" for s in symbols)])}
@@ -58,28 +63,48 @@ def train_tokenizer(captions: list[str]) -> CLIPTokenizer:
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=512, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=LENGTH, projection_dim=128, hidden_act="quick_gelu",
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    ))  # fmt: skip
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=512,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=LENGTH,
+            projection_dim=128,
+            hidden_act="quick_gelu",
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
 
 
 def build_unet() -> UNet2DConditionModel:
     """10.9 M parameters; no attention at 16x16, where it costs most and brings least."""
     return UNet2DConditionModel(
-        sample_size=16, in_channels=4, out_channels=4, block_out_channels=(64, 128, 192), layers_per_block=1,
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 128, 192),
+        layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=128, attention_head_dim=4,
-    )  # fmt: skip
+        cross_attention_dim=128,
+        attention_head_dim=4,
+    )
 
 
 def scheduler() -> DDIMScheduler:
     return DDIMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        clip_sample=False, set_alpha_to_one=False, steps_offset=1,
-    )  # fmt: skip
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
 
 
 def encode(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
@@ -190,9 +215,15 @@ def train(args, first, model, mean, optimizer, checkpoint, vae, tokenizer, capti
 
 def export(folder: Path, mean: Denoiser, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> None:
     pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=mean.text, tokenizer=tokenizer, unet=mean.unet, scheduler=scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=vae,
+        text_encoder=mean.text,
+        tokenizer=tokenizer,
+        unet=mean.unet,
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     print(folder)
 

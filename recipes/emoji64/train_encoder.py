@@ -23,8 +23,8 @@ from torch.nn.functional import cosine_similarity
 
 from augment import STRONG, WEAK, augmented, blurred, through_latents
 from common import Checkpoint, Log, batch_at, generator_at, pictures
-from intaglio.metrics.encoder import EMBEDDED, Encoder, save_encoder
-from intaglio.metrics.similarity import load_similarity
+from intaglio.metrics.similarity.encoder import EMBEDDED, Encoder, save_encoder
+from intaglio.metrics.similarity.measures import load_similarity
 from sets import SAME, Pictures, distances
 
 RUN = 4
@@ -146,11 +146,7 @@ def evaluate(data: Path, weights: Path, count: int) -> dict[str, dict[str, dict[
     originals = torch.from_numpy(artist.pixels).permute(0, 3, 1, 2) / 255
     shown = line_up(artist, count)
     asked = originals[shown[:, 0]]
-    measures = {
-        "encoder": load_similarity(weights),
-        "SSIM": load_similarity("ssim"),
-        "pixel cosine": pixel_cosine,
-    }
+    measures = {"encoder": load_similarity(weights), "SSIM": load_similarity("ssim"), "pixel cosine": pixel_cosine}
     copies = {"edited": edited(asked, 1), "degraded": degraded(asked, 2)}
 
     def scored(measure: Callable[[Tensor, Tensor], Tensor], copy: Tensor) -> dict[str, float]:

@@ -5,88 +5,88 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from intaglio.adapt.data import TrainingSet as TrainingSet
-    from intaglio.adapt.dreambooth import DreamBooth as DreamBooth
-    from intaglio.adapt.lora import LoRATuning as LoRATuning
-    from intaglio.audit.cgi_dm import CGIDM as CGIDM
-    from intaglio.audit.loss_gap import LossGap as LossGap
-    from intaglio.audit.pia import PIA as PIA
-    from intaglio.audit.protocol import Authentication as Authentication
-    from intaglio.audit.update_alignment import UpdateAlignment as UpdateAlignment
-    from intaglio.causal.discovery import Discovery as Discovery
+    from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
+    from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
+    from intaglio.audit.membership.family import Authentication as Authentication
+    from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
+    from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
+    from intaglio.audit.membership.methods.pia import PIA as PIA
+    from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
     from intaglio.causal.estimator import DiscoverCPDAG as DiscoverCPDAG
-    from intaglio.causal.graphs import Graph as Graph
-    from intaglio.causal.knowledge import Knowledge as Knowledge
-    from intaglio.causal.sicl import SiCL as SiCL
-    from intaglio.causal.table import Table as Table
+    from intaglio.causal.graphs.graph import Graph as Graph
+    from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
+    from intaglio.causal.methods.sicl.method import SiCL as SiCL
+    from intaglio.causal.results.discovery import Discovery as Discovery
+    from intaglio.causal.tables.table import Table as Table
     from intaglio.errors import BadInput as BadInput
     from intaglio.errors import IntaglioError as IntaglioError
-    from intaglio.extract.cfg import ClassifierFreeExtract as ClassifierFreeExtract
-    from intaglio.extract.direct import Direct as Direct
-    from intaglio.extract.finextract import FineXtract as FineXtract
-    from intaglio.extract.model_guidance import ModelGuidance as ModelGuidance
-    from intaglio.extract.protocol import Extraction as Extraction
-    from intaglio.flow.auto import AutoDecoder as AutoDecoder
-    from intaglio.flow.frontier import FrontierDecoder as FrontierDecoder
-    from intaglio.flow.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
-    from intaglio.flow.jacobi import JacobiDecoder as JacobiDecoder
-    from intaglio.flow.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
+    from intaglio.extract.family import Extraction as Extraction
+    from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
+    from intaglio.extract.methods.direct import Direct as Direct
+    from intaglio.extract.methods.finextract import FineXtract as FineXtract
+    from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
+    from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
+    from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
+    from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
+    from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
+    from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
+    from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder
     from intaglio.flow.sampling import sample_flow as sample_flow
-    from intaglio.flow.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
-    from intaglio.flow.sequential import SequentialDecoder as SequentialDecoder
-    from intaglio.flow.settings import FlowTraining as FlowTraining
-    from intaglio.flow.training import train_flow as train_flow
-    from intaglio.images import ImageSet as ImageSet
-    from intaglio.models.diffusion import LatentDiffusion as LatentDiffusion
-    from intaglio.models.flows import open_flow as open_flow
-    from intaglio.models.loading import load_model as load_model
-    from intaglio.models.lora import LoRA as LoRA
-    from intaglio.models.sampling import sample as sample
-    from intaglio.models.tarflow import TarFlow as TarFlow
+    from intaglio.flow.training.settings import FlowTraining as FlowTraining
+    from intaglio.flow.training.training import train_flow as train_flow
+    from intaglio.images.image_set import ImageSet as ImageSet
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
+    from intaglio.models.diffusion.loading import load_model as load_model
+    from intaglio.models.flow.shipped import open_flow as open_flow
+    from intaglio.models.flow.tarflow import TarFlow as TarFlow
+    from intaglio.models.lora.lora import LoRA as LoRA
     from intaglio.report import write_report as write_report
     from intaglio.runs.run import Run as Run
+    from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
+    from intaglio.sampling.loop import sample as sample
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AutoDecoder": "intaglio.flow.auto",
-    "FrontierDecoder": "intaglio.flow.frontier",
-    "JacobiDecoder": "intaglio.flow.jacobi",
-    "SelectiveJacobiDecoder": "intaglio.flow.sejd",
-    "GSJacobiDecoder": "intaglio.flow.gs_jacobi",
-    "SequentialDecoder": "intaglio.flow.sequential",
-    "ReferenceSequentialDecoder": "intaglio.flow.reference_sequential",
+    "AutoDecoder": "intaglio.flow.methods.auto",
+    "FrontierDecoder": "intaglio.flow.methods.frontier",
+    "JacobiDecoder": "intaglio.flow.methods.jacobi",
+    "SelectiveJacobiDecoder": "intaglio.flow.methods.sejd",
+    "GSJacobiDecoder": "intaglio.flow.methods.gs_jacobi",
+    "SequentialDecoder": "intaglio.flow.methods.sequential",
+    "ReferenceSequentialDecoder": "intaglio.flow.methods.reference_sequential",
     "sample_flow": "intaglio.flow.sampling",
-    "train_flow": "intaglio.flow.training",
-    "FlowTraining": "intaglio.flow.settings",
-    "open_flow": "intaglio.models.flows",
+    "train_flow": "intaglio.flow.training.training",
+    "FlowTraining": "intaglio.flow.training.settings",
+    "open_flow": "intaglio.models.flow.shipped",
     "DiscoverCPDAG": "intaglio.causal.estimator",
-    "Discovery": "intaglio.causal.discovery",
-    "SiCL": "intaglio.causal.sicl",
-    "Knowledge": "intaglio.causal.knowledge",
-    "Table": "intaglio.causal.table",
-    "Graph": "intaglio.causal.graphs",
-    "TarFlow": "intaglio.models.tarflow",
+    "Discovery": "intaglio.causal.results.discovery",
+    "SiCL": "intaglio.causal.methods.sicl.method",
+    "Knowledge": "intaglio.causal.graphs.knowledge",
+    "Table": "intaglio.causal.tables.table",
+    "Graph": "intaglio.causal.graphs.graph",
+    "TarFlow": "intaglio.models.flow.tarflow",
     "BadInput": "intaglio.errors",
-    "CGIDM": "intaglio.audit.cgi_dm",
-    "PIA": "intaglio.audit.pia",
-    "Authentication": "intaglio.audit.protocol",
-    "ClassifierFreeExtract": "intaglio.extract.cfg",
-    "Direct": "intaglio.extract.direct",
-    "DreamBooth": "intaglio.adapt.dreambooth",
-    "Extraction": "intaglio.extract.protocol",
-    "FineXtract": "intaglio.extract.finextract",
-    "ImageSet": "intaglio.images",
+    "CGIDM": "intaglio.audit.membership.methods.cgi_dm",
+    "PIA": "intaglio.audit.membership.methods.pia",
+    "Authentication": "intaglio.audit.membership.family",
+    "ClassifierFreeExtract": "intaglio.extract.methods.cfg",
+    "Direct": "intaglio.extract.methods.direct",
+    "DreamBooth": "intaglio.adapt.methods.dreambooth",
+    "Extraction": "intaglio.extract.family",
+    "FineXtract": "intaglio.extract.methods.finextract",
+    "ImageSet": "intaglio.images.image_set",
     "IntaglioError": "intaglio.errors",
-    "LatentDiffusion": "intaglio.models.diffusion",
-    "LoRA": "intaglio.models.lora",
-    "LoRATuning": "intaglio.adapt.lora",
-    "LossGap": "intaglio.audit.loss_gap",
+    "LatentDiffusion": "intaglio.models.diffusion.latent_diffusion",
+    "LoRA": "intaglio.models.lora.lora",
+    "LoRATuning": "intaglio.adapt.methods.lora",
+    "LossGap": "intaglio.audit.membership.methods.loss_gap",
     "Run": "intaglio.runs.run",
     "TrainingSet": "intaglio.adapt.data",
-    "ModelGuidance": "intaglio.extract.model_guidance",
-    "UpdateAlignment": "intaglio.audit.update_alignment",
-    "load_model": "intaglio.models.loading",
-    "sample": "intaglio.models.sampling",
+    "ModelGuidance": "intaglio.sampling.guides.model_guidance",
+    "UpdateAlignment": "intaglio.audit.membership.methods.update_alignment",
+    "load_model": "intaglio.models.diffusion.loading",
+    "sample": "intaglio.sampling.loop",
     "write_report": "intaglio.report",
 }
 """The public names and the modules they live in; each is imported when it is first asked for."""

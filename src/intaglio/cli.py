@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from intaglio.commands.dispatch import run
+from intaglio.commands.kit.dispatch import run
 from intaglio.errors import IntaglioError
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from intaglio.errors import BadInput, IntaglioError
 
+PACKAGE = Path(__file__).parent
+"""The folder of the installed package, where shipped models, presets and sources lie."""
+
 TEMPORARY = ".tmp-"
 """Prefix of files being written; one left by a killed process means nothing and may be deleted."""
 

@@ -13,15 +13,15 @@ from scipy.stats import norm
 
 from intaglio.adapt import training
 from intaglio.adapt.bayesian import FLOOR, Posterior, chosen, divergence, warnings_of
-from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.examples import Examples
-from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.adapt.training import accumulate, checkpointed
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.learning.draws import seed_of
-from intaglio.models.loading import load_model
-from intaglio.models.lora import LoRA
+from intaglio.learning.step_randomness import seed_of
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.lora.lora import LoRA
 from intaglio.runs.run import Run
 
 FEW = {"steps": 3, "batch": 2, "learning_rate": 1e-3, "bayesian": True}
@@ -169,9 +169,12 @@ def sd1() -> UNet2DConditionModel:
     """Stable Diffusion 1's denoiser, shapes without numbers."""
     with torch.device("meta"):
         return UNet2DConditionModel(
-            sample_size=64, cross_attention_dim=768, attention_head_dim=8,
-            block_out_channels=(320, 640, 1280, 1280), layers_per_block=2,
-        )  # fmt: skip
+            sample_size=64,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+            block_out_channels=(320, 640, 1280, 1280),
+            layers_per_block=2,
+        )
 
 
 def test_the_random_weights_of_stable_diffusion_1_are_the_published_number(sd1):
@@ -328,8 +331,12 @@ def test_one_step_that_is_not_finite_is_left_out_and_a_second_one_ends_it_with_t
     with opened("once") as run:
         found = method(model(), training_set(), run=run, watch=watch)
         assert [(row["step"], row["lr"]) for row in run.logged("train")] == [
-            (1, 1e-3), (2, 1e-3), (4, 5e-4), (5, 5e-4), (6, 5e-4)
-        ]  # fmt: skip
+            (1, 1e-3),
+            (2, 1e-3),
+            (4, 5e-4),
+            (5, 5e-4),
+            (6, 5e-4),
+        ]
         assert any("not finite at step 3" in warning for warning in run.warnings)
     assert found.losses.isnan().tolist() == [False, False, True, False, False, False]
     assert torch.isfinite(torch.cat([value.flatten() for value in weights(found.model).values()])).all()

@@ -6,13 +6,13 @@ import torch
 from adapt_scenes import model, same, training_set, weights
 
 import tiny
-from intaglio.adapt.dreambooth import DreamBooth
 from intaglio.adapt.examples import Examples
-from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Training, Watch
 from intaglio.adapt.training import accumulate, denoising_error
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.learning.draws import batch_at, noise_at, timesteps_at
+from intaglio.learning.step_randomness import batch_at, noise_at, timesteps_at
 from intaglio.runs.run import Run
 
 FEW = {"steps": 3, "batch": 2, "learning_rate": 1e-3}
@@ -126,8 +126,9 @@ def test_the_base_is_left_as_found_after_an_error(method, monkeypatch):
 
 def test_steps_are_adamw_with_the_settings():
     """Three updates written with the textbook formula, on the gradients of the same draws."""
-    settings = DreamBooth(steps=3, batch=2, learning_rate=1e-2, betas=(0.8, 0.9), weight_decay=0.1, clip=0.05,
-                          schedule="linear", warmup=1)  # fmt: skip
+    settings = DreamBooth(
+        steps=3, batch=2, learning_rate=1e-2, betas=(0.8, 0.9), weight_decay=0.1, clip=0.05, schedule="linear", warmup=1
+    )
     base, data = model(), training_set()
     tuned = settings(base, data)
     twin = base.copy()
@@ -193,11 +194,21 @@ def test_text_encoders_learn_only_when_asked(method, kind):
 @pytest.mark.parametrize(
     "change",
     [
-        {"batch": 3}, {"learning_rate": 5e-4}, {"schedule": "cosine"}, {"warmup": 2}, {"betas": (0.5, 0.5)},
-        {"weight_decay": 0.5}, {"clip": 1e-3}, {"ema": 0.5}, {"snr_gamma": 5.0}, {"prior_weight": 0.3},
-        {"caption_dropout": 0.9}, {"text_encoder": True}, {"seed": 1},
+        {"batch": 3},
+        {"learning_rate": 5e-4},
+        {"schedule": "cosine"},
+        {"warmup": 2},
+        {"betas": (0.5, 0.5)},
+        {"weight_decay": 0.5},
+        {"clip": 1e-3},
+        {"ema": 0.5},
+        {"snr_gamma": 5.0},
+        {"prior_weight": 0.3},
+        {"caption_dropout": 0.9},
+        {"text_encoder": True},
+        {"seed": 1},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("method", METHODS, ids=["dreambooth", "lora"])
 def test_every_setting_reaches_the_weights(method, change):
     base, data = model(), training_set(3, 2)
@@ -301,7 +312,7 @@ def test_pictures_are_drawn_while_it_trains(tmp_path):
     found = sorted(path.name for path in (run.folder / "images").iterdir())
     assert found == ["samples-000002.png", "samples-000004.png"]
     assert len(watched.samples) == 6
-    from intaglio.images import ImageSet
+    from intaglio.images.image_set import ImageSet
 
     grid = ImageSet.load(run.folder / "images" / found[1], 16)
     assert len(grid) == 1

@@ -4,10 +4,10 @@ import pytest
 import torch
 from adapt_scenes import model, same, training_set, weights
 
-from intaglio.adapt.dreambooth import DreamBooth
-from intaglio.adapt.lora import LoRATuning
-from intaglio.adapt.plan import Plan
-from intaglio.images import ImageSet
+from intaglio.adapt.cost import Plan
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
+from intaglio.images.image_set import ImageSet
 
 
 def test_a_plan_counts_what_will_be_done():
@@ -57,10 +57,20 @@ def test_a_plan_leaves_no_trace(method):
 
 def test_a_plan_reads_as_five_lines():
     plan = Plan(
-        pictures=10, shown=30, class_pictures=200, steps=800, batch=2, micro_batch=4, trainable=859_520_964,
-        weights_bytes=4_265_000_000, gradients_bytes=3_438_000_000, moments_bytes=6_876_000_000, mean_bytes=0,
-        activations_bytes=912_000_000, step_s=0.525,
-    )  # fmt: skip
+        pictures=10,
+        shown=30,
+        class_pictures=200,
+        steps=800,
+        batch=2,
+        micro_batch=4,
+        trainable=859_520_964,
+        weights_bytes=4_265_000_000,
+        gradients_bytes=3_438_000_000,
+        moments_bytes=6_876_000_000,
+        mean_bytes=0,
+        activations_bytes=912_000_000,
+        step_s=0.525,
+    )
     assert str(plan) == (
         "pictures   10, 30 an epoch with repeats and 200 class pictures\n"
         "steps      800 of batch 2 (4 in memory), 53.3 epochs\n"

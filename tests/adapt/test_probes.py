@@ -7,9 +7,9 @@ from adapt_scenes import model, same, weights
 
 from intaglio.adapt import probes
 from intaglio.adapt.probes import collapse, deviations, pass_through, probe
-from intaglio.models.conditioning import Conditioning
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.schedule import NoiseSchedule
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.from_config(
     {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

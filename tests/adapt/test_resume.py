@@ -11,19 +11,26 @@ import torch
 from adapt_scenes import model, same, training_set, weights
 from safetensors.torch import load_file, save_file
 
-from intaglio.adapt.dreambooth import DreamBooth
-from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch
 from intaglio.runs.run import Run
 
 STEPS = 14
 METHODS = {
     "dreambooth": DreamBooth(
-        steps=STEPS, batch=2, learning_rate=1e-3, schedule="cosine", warmup=3, ema=0.9, caption_dropout=0.2,
-        text_encoder=True, seed=3,
+        steps=STEPS,
+        batch=2,
+        learning_rate=1e-3,
+        schedule="cosine",
+        warmup=3,
+        ema=0.9,
+        caption_dropout=0.2,
+        text_encoder=True,
+        seed=3,
     ),
     "lora": LoRATuning(steps=STEPS, batch=3, micro_batch=2, learning_rate=1e-2, rank=2, snr_gamma=5.0),
-}  # fmt: skip
+}
 
 
 def opened(root: Path, name: str) -> Run:
@@ -73,8 +80,11 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path, name):
     call = f"kill_again_and_again(Path({str(tmp_path)!r}), {name!r}, Path({str(out)!r}))"
     told = subprocess.run(
         [sys.executable, "-c", f"from test_resume import *; print({call})"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert told.returncode == 0, told.stderr
     ends = json.loads(told.stdout)
     assert len(ends) > 2

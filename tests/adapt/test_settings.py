@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from intaglio.adapt.dreambooth import DreamBooth
-from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Training, Watch
 
 
@@ -26,11 +26,24 @@ def test_a_warm_up_of_all_steps_ends_at_the_highest_rate():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"steps": 0}, {"batch": 0}, {"micro_batch": 0}, {"learning_rate": 0.0}, {"learning_rate": math.nan},
-        {"warmup": -1}, {"steps": 3, "warmup": 4}, {"betas": (0.9, 1.0)}, {"weight_decay": -0.1}, {"clip": 0.0},
-        {"ema": 1.0}, {"ema": 0.0}, {"snr_gamma": 0.0}, {"prior_weight": -1.0}, {"caption_dropout": 1.1}, {"seed": -1},
+        {"steps": 0},
+        {"batch": 0},
+        {"micro_batch": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"warmup": -1},
+        {"steps": 3, "warmup": 4},
+        {"betas": (0.9, 1.0)},
+        {"weight_decay": -0.1},
+        {"clip": 0.0},
+        {"ema": 1.0},
+        {"ema": 0.0},
+        {"snr_gamma": 0.0},
+        {"prior_weight": -1.0},
+        {"caption_dropout": 1.1},
+        {"seed": -1},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("method", [DreamBooth, LoRATuning])
 def test_wrong_settings_are_refused_by_name(method, wrong):
     with pytest.raises(ValueError, match=list(wrong)[-1]):

@@ -5,11 +5,11 @@ import torch
 from adapt_scenes import model, same, training_set, weights
 from safetensors import safe_open
 
-from intaglio.adapt.dreambooth import DreamBooth
-from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch
-from intaglio.models.loading import load_model
-from intaglio.models.lora import LoRA
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.lora.lora import LoRA
 
 WATCH = Watch(sample_count=2, sample_steps=2)
 
@@ -60,12 +60,20 @@ def test_the_card_says_what_it_is_made_of(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\ntags:\n")
     for words in (
-        "# my cat\n", "LoRA adapter", "`pytorch_lora_weights.safetensors`", base.fingerprint,
+        "# my cat\n",
+        "LoRA adapter",
+        "`pytorch_lora_weights.safetensors`",
+        base.fingerprint,
         "Licence: inherits the base's",
-        "Prompt: `red cat`", "Pictures: 3, 6 an epoch with repeats", "Class pictures: 2 ", "prompt `cat`",
-        "`LoRATuning` of intaglio", "| rank | 3 |", "| seed | 7 |",
+        "Prompt: `red cat`",
+        "Pictures: 3, 6 an epoch with repeats",
+        "Class pictures: 2 ",
+        "prompt `cat`",
+        "`LoRATuning` of intaglio",
+        "| rank | 3 |",
+        "| seed | 7 |",
         "![sample](samples/00.png) ![sample](samples/01.png)",
-    ):  # fmt: skip
+    ):
         assert words in card
     assert (tmp_path / "samples" / "01.png").exists()
     assert str(tmp_path) not in card

@@ -8,14 +8,14 @@ from adapt_scenes import model, same, training_set, weights
 
 from intaglio.adapt import watching
 from intaglio.adapt.corruption import Judgement
-from intaglio.adapt.dreambooth import DreamBooth
-from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch
 from intaglio.errors import BadInput
 from intaglio.metrics.quality import roughness
-from intaglio.metrics.similarity import load_similarity
-from intaglio.models.sampling import sample
+from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.runs.run import Run
+from intaglio.sampling.loop import sample
 
 STEPS = 6
 METHODS = {

@@ -7,16 +7,24 @@ from dataclasses import replace
 import pytest
 
 import tiny
-from intaglio.bench import authenticate, suspects
+from intaglio.bench import authenticate
 from intaglio.bench.authenticate import AuthenticateBench
+from intaglio.bench.kit import suspects
 from intaglio.errors import BadInput
-from intaglio.metrics.similarity import load_similarity
+from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
 
 WANTED = {
-    "auc", "auc_low", "auc_high", "tpr_at_1pct_fpr", "auc_reference", "speedup_vs_reference", "auc_hard",
-    "auc_cgi_dm_hard", "auc_best_baseline_hard",
-}  # fmt: skip
+    "auc",
+    "auc_low",
+    "auc_high",
+    "tpr_at_1pct_fpr",
+    "auc_reference",
+    "speedup_vs_reference",
+    "auc_hard",
+    "auc_cgi_dm_hard",
+    "auc_best_baseline_hard",
+}
 
 
 @pytest.fixture
@@ -32,10 +40,16 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(authenticate, "HARD", replace(suspects.HARD, fillers=3, **brief))
     short = authenticate.CGIDM(steps=2, gap_samples=2)
     monkeypatch.setattr(authenticate.CGIDM, "reference", classmethod(lambda cls, **changes: replace(short, **changes)))
-    monkeypatch.setattr(AuthenticateBench, "_methods", lambda self: {
-        "cgi-dm": short, "update-alignment": authenticate.UpdateAlignment(levels=2, noises=1),
-        "loss-gap": authenticate.LossGap(levels=2, noises=1), "pia": authenticate.PIA(),
-    })  # fmt: skip
+    monkeypatch.setattr(
+        AuthenticateBench,
+        "_methods",
+        lambda self: {
+            "cgi-dm": short,
+            "update-alignment": authenticate.UpdateAlignment(levels=2, noises=1),
+            "loss-gap": authenticate.LossGap(levels=2, noises=1),
+            "pia": authenticate.PIA(),
+        },
+    )
     encoder = load_similarity("ssim")
     monkeypatch.setattr(authenticate, "load_similarity", lambda *_: encoder)
     return AuthenticateBench(model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs", workers=1)
@@ -82,8 +96,12 @@ def test_the_hard_regime_trains_on_members_and_other_sets_and_asks_about_near_re
 def test_by_turns_every_set_gets_one_tuner_in_one_regime_and_the_other_in_the_other(bench):
     keys = [job.key for job in replace(bench, by_turns=True)._jobs()]
     assert keys == [
-        "paper/dreambooth/one", "paper/dreambooth/one", "hard/lora/one", "paper/lora/two", "hard/dreambooth/two",
-    ]  # fmt: skip
+        "paper/dreambooth/one",
+        "paper/dreambooth/one",
+        "hard/lora/one",
+        "paper/lora/two",
+        "hard/dreambooth/two",
+    ]
     assert len(bench._jobs()) == 9
 
 

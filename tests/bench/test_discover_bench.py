@@ -5,27 +5,40 @@ import json
 import numpy as np
 import pytest
 
-from intaglio.bench import discover as bench_module
-from intaglio.bench import discover_contenders
-from intaglio.bench.discover import DiscoverBench
-from intaglio.bench.discover_contenders import CONTENDERS, Contender, chosen
-from intaglio.bench.discover_crew import Crew, Patience
-from intaglio.bench.discover_figures import best_peer, figures
-from intaglio.bench.discover_ranks import margin, mean_and_error, mean_ranks, table_ranks
-from intaglio.bench.discover_scores import binned, calibration_error, scored
-from intaglio.bench.discover_suites import Sheet
-from intaglio.bench.networks import files
-from intaglio.causal.distances import compare
-from intaglio.causal.graphs import Graph
-from intaglio.causal.marks import Mark
-from intaglio.commands.settings import load
+from intaglio.bench.discover import bench as bench_module
+from intaglio.bench.discover import contenders
+from intaglio.bench.discover.bench import DiscoverBench
+from intaglio.bench.discover.contenders import CONTENDERS, Contender, chosen
+from intaglio.bench.discover.figures import best_peer, figures
+from intaglio.bench.discover.processes import Crew, Patience
+from intaglio.bench.discover.published_networks import files
+from intaglio.bench.discover.ranks import margin, mean_and_error, mean_ranks, table_ranks
+from intaglio.bench.discover.scores import binned, calibration_error, scored
+from intaglio.bench.discover.suites import Sheet
+from intaglio.causal.graphs.distances import compare
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.marks import Mark
+from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
 
 WANTED = {
-    "sicl_mean_rank", "best_peer_mean_rank", "sicl_skeleton_f1", "best_peer_skeleton_f1", "node_edge_skeleton_f1",
-    "seconds_d20", "speed_ratio_vs_pc_d50", "sicl_orientation_f1", "node_edge_orientation_f1", "sicl_shd", "best_peer",
-    "ece", "machine", "versions", "failures", "cells",
-}  # fmt: skip
+    "sicl_mean_rank",
+    "best_peer_mean_rank",
+    "sicl_skeleton_f1",
+    "best_peer_skeleton_f1",
+    "node_edge_skeleton_f1",
+    "seconds_d20",
+    "speed_ratio_vs_pc_d50",
+    "sicl_orientation_f1",
+    "node_edge_orientation_f1",
+    "sicl_shd",
+    "best_peer",
+    "ece",
+    "machine",
+    "versions",
+    "failures",
+    "cells",
+}
 
 
 def fake(name, function, role="peer", process="fakes", settings=None, **about):
@@ -58,16 +71,20 @@ def test_every_figure_is_there_and_those_who_fail_are_counted_and_come_last(benc
     slow = fake("slow", "sleeping", process="slow", settings={"seconds": 60.0})
     mortal = fake("mortal", "dying", process="mortal")
     absent = Contender("absent", "nowhere:run", needs=("no_such_module_here", "no-such-package"))
-    measured = bench(
-        OURS, NODE_EDGE, NOTHING, EVERYTHING, fake("broken", "broken"), slow, mortal, absent, limit=1.0
-    )  # fmt: skip
+    measured = bench(OURS, NODE_EDGE, NOTHING, EVERYTHING, fake("broken", "broken"), slow, mortal, absent, limit=1.0)
     found = measured(progress="none")
     assert found.keys() >= WANTED
     json.dumps(found, allow_nan=False)
     rows = found["methods"]
     assert {name: row["failures"] for name, row in rows.items()} == {
-        "sicl": 0, "node-edge": 0, "nothing": 0, "everything": 0, "broken": 2, "slow": 2, "mortal": 2,
-    }  # fmt: skip
+        "sicl": 0,
+        "node-edge": 0,
+        "nothing": 0,
+        "everything": 0,
+        "broken": 2,
+        "slow": 2,
+        "mortal": 2,
+    }
     assert [rows[name]["mean_rank"] for name in ("broken", "slow", "mortal")] == [6.0, 6.0, 6.0]
     assert found["failures"] == 6
     assert found["left_out"] == {"absent": "not installed: pip install no-such-package"}
@@ -213,9 +230,11 @@ def test_the_standard_error_and_the_margin_by_hand():
     assert mean_and_error([1.0]) == (1.0, None)
     assert mean_and_error([]) == (None, None)
     results = {
-        "1": {"a": answer(0.9, 0, 1), "b": answer(0.5, 0, 3)}, "2": {"a": answer(0.6, 0, 4), "b": answer(0.2, 0, 9)},
-        "3": {"a": answer(0.0, 0, 0), "b": FAILED}, "4": {"a": answer(0.0, 0, 0)},
-    }  # fmt: skip
+        "1": {"a": answer(0.9, 0, 1), "b": answer(0.5, 0, 3)},
+        "2": {"a": answer(0.6, 0, 4), "b": answer(0.2, 0, 9)},
+        "3": {"a": answer(0.0, 0, 0), "b": FAILED},
+        "4": {"a": answer(0.0, 0, 0)},
+    }
     even = margin(results, "a", "b", "skeleton_f1")
     assert even == {"value": pytest.approx(0.4), "low": pytest.approx(0.4), "high": pytest.approx(0.4), "tables": 2}
     uneven = margin(results, "a", "b", "shd")
@@ -230,7 +249,7 @@ def test_the_best_peer_is_one_configuration_asked_about_all_tables():
         "2": {"sicl": good, "loose": good, "tight": good, "numbers": good, "raw": good},
         "3": {"sicl": good, "loose": bad, "tight": good, "raw": good},
         "4": {"sicl": good, "loose": answer(0.9, 1, 0), "tight": answer(0.8, 1, 0), "raw": good},
-    }  # fmt: skip
+    }
     contenders = [OURS, *(fake(name, "nothing") for name in ("loose", "tight", "numbers"))]
     contenders.append(fake("raw", "nothing", raw=True))
     assert best_peer(results, contenders) == "loose"
@@ -249,9 +268,14 @@ def test_speed_is_against_the_faster_variant_of_pc_and_a_late_answer_counts_the_
         "3": {"sicl": timed(0.5), "pc-0.01": timed(1.0), "pc-0.05": timed(1.0)},
     }
     usual = {
-        "suite": "simulated", "seen": True, "rows": 200, "edges": 3, "colliders": 1, "varsortability": None,
+        "suite": "simulated",
+        "seen": True,
+        "rows": 200,
+        "edges": 3,
+        "colliders": 1,
+        "varsortability": None,
         "r2_sortability": 0.5,
-    }  # fmt: skip
+    }
     facts = {key: {**usual, "cell": f"d{d}", "variables": d} for key, d in (("1", 50), ("2", 50), ("3", 20))}
     contenders = [OURS, fake("pc-0.01", "nothing"), fake("pc-0.05", "nothing")]
     found = figures(results, facts, contenders)
@@ -323,7 +347,7 @@ def test_the_table_of_methods_is_whole():
 
 
 def test_a_package_that_is_not_there_is_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(discover_contenders, "_there", lambda module: module != "dagma")
+    monkeypatch.setattr(contenders, "_there", lambda module: module != "dagma")
     missing = {contender.name: contender.missing for contender in CONTENDERS}
     assert missing["dagma"] == "not installed: pip install dagma"
     assert missing["ges"] is None
@@ -337,10 +361,17 @@ def test_a_bench_of_nobody_says_so(bench):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"graphs": 0}, {"samples": 0}, {"variables": (1,)}, {"rows": (5,)}, {"network_rows": (1,)}, {"limit": 0.0},
-     {"seed": -1}],
+    [
+        {"graphs": 0},
+        {"samples": 0},
+        {"variables": (1,)},
+        {"rows": (5,)},
+        {"network_rows": (1,)},
+        {"limit": 0.0},
+        {"seed": -1},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         DiscoverBench(**bad)

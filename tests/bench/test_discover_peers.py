@@ -6,12 +6,12 @@ import warnings
 import numpy as np
 import pytest
 
-from intaglio.bench import discover_peers
-from intaglio.bench.discover_baselines import class_of, correlation, empty, marks_of, sort_and_regress
-from intaglio.bench.discover_contenders import CONTENDERS
-from intaglio.causal.graphs import Graph
-from intaglio.causal.marks import Mark
-from intaglio.commands.settings import load
+from intaglio.bench.discover import peers
+from intaglio.bench.discover.baselines import class_of, correlation, empty, marks_of, sort_and_regress
+from intaglio.bench.discover.contenders import CONTENDERS
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.marks import Mark
+from intaglio.commands.kit.source_settings import load
 
 COLLIDER = Graph.of("CPDAG", ("a", "b", "c", "d"), [("a", "-->", "c"), ("b", "-->", "c"), ("c", "-->", "d")])
 PEERS = [contender for contender in CONTENDERS if contender.role == "peer" and contender.name != "pc-0.05"]
@@ -56,13 +56,13 @@ def test_causal_learn_s_codes_become_marks():
     codes[0, 1], codes[1, 0] = -1, 1  # 0 --> 1
     codes[2, 3] = codes[3, 2] = -1  # 2 --- 3
     codes[1, 2] = codes[2, 1] = 1  # 1 <-> 2
-    marks = discover_peers._marks(codes)
+    marks = peers._marks(codes)
     assert (marks[0, 1], marks[1, 0]) == (Mark.ARROW, Mark.TAIL)
     assert (marks[2, 3], marks[3, 2]) == (Mark.TAIL, Mark.TAIL)
     assert (marks[1, 2], marks[2, 1]) == (Mark.ARROW, Mark.ARROW)
     codes[0, 3] = 4
     with pytest.raises(ValueError, match="code 4"):
-        discover_peers._marks(codes)
+        peers._marks(codes)
 
 
 def test_marks_are_those_of_a_graph_from_the_same_adjacency():

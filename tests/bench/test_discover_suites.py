@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from intaglio.bench import discover_suites
-from intaglio.bench.discover import DiscoverBench
-from intaglio.bench.discover_scores import scored
-from intaglio.bench.discover_suites import FIRST_SEED, PROTEINS, Cell, networks, read_sachs, recipe, simulated, tasks
-from intaglio.bench.networks import files, published, read_bif, read_gaussian
-from intaglio.causal.simulate import generator
+from intaglio.bench.discover import suites
+from intaglio.bench.discover.bench import DiscoverBench
+from intaglio.bench.discover.published_networks import files, published, read_bif, read_gaussian
+from intaglio.bench.discover.scores import scored
+from intaglio.bench.discover.suites import FIRST_SEED, PROTEINS, Cell, networks, read_sachs, recipe, simulated, tasks
+from intaglio.causal.simulate.simulator import generator
 from intaglio.errors import BadInput, IntaglioError
 
 NETWORK = """
@@ -28,18 +28,27 @@ probability ( rain ) { table 0.25, 0.75; }
 probability ( tap ) { table 0.5, 0.5; }
 """
 GAUSSIAN = {
-    "nodes": ["b", "a"], "arcs": [["a", "b"]],
+    "nodes": ["b", "a"],
+    "arcs": [["a", "b"]],
     "cpds": {
         "b": {"coefficients": {"(Intercept)": [1.0], "a": [-2.0]}, "variance": [0.25], "parents": ["a"]},
         "a": {"coefficients": {"(Intercept)": [3.0]}, "variance": [4.0], "parents": []},
     },
-}  # fmt: skip
+}
 COUNTS = {
-    "cancer": (5, 4, 1, 4), "earthquake": (5, 4, 1, 4), "survey": (6, 6, 2, 6), "asia": (8, 8, 2, 5),
-    "sachs": (11, 17, 0, 0), "child": (20, 25, 5, 13), "insurance": (27, 52, 23, 34), "water": (32, 66, 78, 60),
-    "alarm": (37, 46, 24, 42), "ecoli70": (46, 70, 16, 45), "magic-niab": (44, 66, 150, 56),
+    "cancer": (5, 4, 1, 4),
+    "earthquake": (5, 4, 1, 4),
+    "survey": (6, 6, 2, 6),
+    "asia": (8, 8, 2, 5),
+    "sachs": (11, 17, 0, 0),
+    "child": (20, 25, 5, 13),
+    "insurance": (27, 52, 23, 34),
+    "water": (32, 66, 78, 60),
+    "alarm": (37, 46, 24, 42),
+    "ecoli70": (46, 70, 16, 45),
+    "magic-niab": (44, 66, 150, 56),
     "magic-irri": (64, 102, 225, 90),
-}  # fmt: skip
+}
 """Variables, edges, unshielded colliders, compelled arrows."""
 installed = pytest.mark.skipif(files() is None, reason="pgmpy's networks are not installed")
 
@@ -66,9 +75,12 @@ def test_samples_of_a_discrete_network_follow_its_laws():
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
-    [("(on, no) 0.1, 0.6, 0.3;", "", "'wet' lacks some states"), ("tap, rain", "tap, snow", "'snow'"),
-     ("probability ( tap ) { table 0.5, 0.5; }", "", "no law for 'tap'")],
-)  # fmt: skip
+    [
+        ("(on, no) 0.1, 0.6, 0.3;", "", "'wet' lacks some states"),
+        ("tap, rain", "tap, snow", "'snow'"),
+        ("probability ( tap ) { table 0.5, 0.5; }", "", "no law for 'tap'"),
+    ],
+)
 def test_a_bif_text_that_does_not_fit_itself_is_refused(old, new, says):
     with pytest.raises(BadInput, match=says):
         read_bif(NETWORK.replace(old, new))
@@ -110,7 +122,7 @@ def test_a_network_that_is_not_there_is_named():
 
 
 def test_without_pgmpy_networks_are_asked_for_and_the_bench_leaves_them_out(monkeypatch):
-    monkeypatch.setattr("intaglio.bench.networks.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("intaglio.bench.discover.published_networks.importlib.util.find_spec", lambda name: None)
     with pytest.raises(IntaglioError, match="pip install"):
         published("asia")
     cells, absent = DiscoverBench(quick=True)._cells()
@@ -119,7 +131,7 @@ def test_without_pgmpy_networks_are_asked_for_and_the_bench_leaves_them_out(monk
 
 
 def test_columns_are_shuffled_with_their_truth(monkeypatch):
-    monkeypatch.setattr(discover_suites, "_network", lambda name: read_gaussian(GAUSSIAN))
+    monkeypatch.setattr(suites, "_network", lambda name: read_gaussian(GAUSSIAN))
     orders = set()
     for task in tasks(Cell("gaussian", "toy", "gaussian", 2, 500, 6), 0, "gaussian"):
         orders.add(task.sheet.names)
@@ -151,7 +163,7 @@ def test_simulated_tables_are_standardised_and_the_same_each_time(family, law):
 
 def test_tables_are_drawn_from_seeds_that_no_training_uses(monkeypatch):
     seeds = []
-    monkeypatch.setattr(discover_suites, "generator", lambda seed, k: seeds.append(seed) or generator(seed, k))
+    monkeypatch.setattr(suites, "generator", lambda seed, k: seeds.append(seed) or generator(seed, k))
     list(tasks(simulated(("er",), ("linear",), (4,), (30,), 3)[0], 5, "gaussian"))
     assert set(seeds) == {FIRST_SEED + 5}
     assert FIRST_SEED >= 10_000_000
@@ -160,14 +172,14 @@ def test_tables_are_drawn_from_seeds_that_no_training_uses(monkeypatch):
 def test_a_table_that_cannot_be_used_is_drawn_again(monkeypatch):
     from dataclasses import replace
 
-    drawn = discover_suites._drawn
+    drawn = suites._drawn
     made = []
 
     def first_is_bad(*about):
         made.append(drawn(*about))
         return replace(made[-1], valid=np.array([len(made) > 1]))
 
-    monkeypatch.setattr(discover_suites, "_drawn", first_is_bad)
+    monkeypatch.setattr(suites, "_drawn", first_is_bad)
     (task,) = tasks(simulated(("er",), ("linear",), (4,), (30,), 1)[0], 0, "gaussian")
     assert len(made) == 2
     assert np.array_equal(task.sheet.values.astype(np.float32), made[1].tables[0])
@@ -227,10 +239,14 @@ def test_sachs_s_measurements_are_asked_about_raw_and_as_logarithms(tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"rows": 100}, "100 rows"), ({"head": ["x"] * 11}, "no column 'praf'"), ({"cells": {(3, 2): "?"}}, "no number"),
-     ({"cells": {(3, 2): "-1"}}, "0 or less")],
+    [
+        ({"rows": 100}, "100 rows"),
+        ({"head": ["x"] * 11}, "no column 'praf'"),
+        ({"cells": {(3, 2): "?"}}, "no number"),
+        ({"cells": {(3, 2): "-1"}}, "0 or less"),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_file_that_is_not_sachs_s_is_refused(tmp_path, changes, says):
     sachs_file(tmp_path / "s.csv", **changes)
     with pytest.raises(BadInput, match=says):

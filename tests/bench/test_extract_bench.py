@@ -4,18 +4,24 @@ import json
 from dataclasses import replace
 
 import pytest
-
 import tiny
-from intaglio.bench import extract, suspects
-from intaglio.bench.extract import ExtractBench, Job
+
+from intaglio.bench import extract
+from intaglio.bench.extract import ExtractBench, _Job
+from intaglio.bench.kit import suspects
 from intaglio.errors import BadInput
 from intaglio.models import testbed
 from intaglio.runs.run import Run
 
 WANTED = {
-    "aesr_finextract", "aesr_cfg", "aesr_direct", "ratio_vs_best_baseline", "as_finextract", "as_best_baseline",
+    "aesr_finextract",
+    "aesr_cfg",
+    "aesr_direct",
+    "ratio_vs_best_baseline",
+    "as_finextract",
+    "as_best_baseline",
     "seconds_per_image_ratio",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -38,9 +44,13 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(ExtractBench, "_methods", short)
     extract.thresholds.cache_clear()
     yield ExtractBench(
-        model=tiny.sd_folder(tmp_path / "base"), sets=("one", "two"), quick=True, generations=20,
-        runs=tmp_path / "runs", workers=1,
-    )  # fmt: skip
+        model=tiny.sd_folder(tmp_path / "base"),
+        sets=("one", "two"),
+        quick=True,
+        generations=20,
+        runs=tmp_path / "runs",
+        workers=1,
+    )
     extract.thresholds.cache_clear()
 
 
@@ -77,12 +87,15 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
 def suspect(strength: str, kind: str, direct: float, finextract: float) -> dict:
     numbers = dict.fromkeys(extract.FIGURES, 0.5)
     return {
-        "set": "one", "tuner": kind, "strength": strength,
+        "set": "one",
+        "tuner": kind,
+        "strength": strength,
         "methods": {
-            "finextract": {**numbers, "strict": finextract}, "cfg": {**numbers, "strict": 0.0},
+            "finextract": {**numbers, "strict": finextract},
+            "cfg": {**numbers, "strict": 0.0},
             "direct": {**numbers, "strict": direct},
         },
-    }  # fmt: skip
+    }
 
 
 class Recorded(Run):
@@ -102,9 +115,12 @@ class Recorded(Run):
 def test_the_headline_is_where_direct_sampling_extracts_some_but_not_most(monkeypatch):
     monkeypatch.setattr(extract, "thresholds", lambda device: {"loose": 0.5, "strict": 0.7})
     found = [
-        suspect("weak", "lora", 0.0, 0.1), suspect("middle", "lora", 0.1, 0.4), suspect("middle", "lora", 0.3, 0.5),
-        suspect("middle", "dreambooth", 0.04, 0.9), suspect("strong", "lora", 0.9, 0.9),
-    ]  # fmt: skip
+        suspect("weak", "lora", 0.0, 0.1),
+        suspect("middle", "lora", 0.1, 0.4),
+        suspect("middle", "lora", 0.3, 0.5),
+        suspect("middle", "dreambooth", 0.04, 0.9),
+        suspect("strong", "lora", 0.9, 0.9),
+    ]
     figures = extract._figures(Recorded(found))
     assert figures["headline_cells"] == ["middle, lora"]
     assert figures["aesr_direct"] == pytest.approx(0.2)
@@ -123,7 +139,7 @@ def test_a_baseline_that_found_nothing_gives_a_ratio_that_can_still_be_written(m
 
 
 def test_suspects_of_the_bench_learn_the_members_alone_in_batches_of_four():
-    job = Job("one", "lora", "weak")
+    job = _Job("one", "lora", "weak")
     assert job.key == "weak/lora/one"
     assert job.regime.fillers == 0
     assert job.regime.tuner("lora", 0).batch == 4

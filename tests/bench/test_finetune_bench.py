@@ -12,8 +12,8 @@ from intaglio.adapt.data import generate_class_images
 from intaglio.bench import finetune
 from intaglio.bench.finetune import FineTuneBench
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet
-from intaglio.metrics.similarity import load_similarity
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
 
 WANTED = {"dip_plain", "dip_bayes", "dip_reduction", "fidelity_gain", "time_overhead"}
@@ -40,9 +40,11 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(finetune, "QUICK_STEPS", 2)
     monkeypatch.setattr(finetune, "TIMED", 1)
     monkeypatch.setattr(finetune, "TURNS", 2)
-    monkeypatch.setattr(finetune.Regime, "watch", lambda self: finetune.Watch(
-        sample_count=0, watch_every=self.every, watch_count=2, watch_steps=1,
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        finetune.Regime,
+        "watch",
+        lambda self: finetune.Watch(sample_count=0, watch_every=self.every, watch_count=2, watch_steps=1),
+    )
     monkeypatch.setattr(watching, "load_similarity", lambda *_: load_similarity("ssim"))
     return FineTuneBench(model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs", workers=1, seeds=1)
 

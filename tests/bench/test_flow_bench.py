@@ -6,31 +6,36 @@ import pytest
 import torch
 
 import tiny
-from intaglio.bench import flow as bench_module
-from intaglio.bench import flow_cell
-from intaglio.bench.flow import FlowBench, headline
-from intaglio.bench.flow_cell import sliced
-from intaglio.flow import calibration
-from intaglio.models.tarflow_files import save_flow
+from intaglio.bench.flow import bench as bench_module
+from intaglio.bench.flow import cell
+from intaglio.bench.flow.bench import FlowBench, headline
+from intaglio.bench.flow.cell import sliced
+from intaglio.flow.calibrate import calibration
+from intaglio.models.flow.files import save_flow
 
 WANTED = {
     f"{name}{suffix}"
     for suffix in ("", "_b1", "_b64")
     for name in (
-        "speedup_auto_vs_sequential", "speedup_auto_vs_reference_sequential", "speedup_sejd_vs_sequential",
-        "speedup_gs_vs_sequential", "ratio_to_floor_auto", "max_abs_diff_auto", "max_abs_diff_sejd",
+        "speedup_auto_vs_sequential",
+        "speedup_auto_vs_reference_sequential",
+        "speedup_sejd_vs_sequential",
+        "speedup_gs_vs_sequential",
+        "ratio_to_floor_auto",
+        "max_abs_diff_auto",
+        "max_abs_diff_sejd",
     )
-}  # fmt: skip
+}
 
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     for name, value in {"FITTED": 4, "JUDGED": 2, "PROVED": 2, "TURNS": 1}.items():
         monkeypatch.setattr(calibration, name, value)
-    monkeypatch.setattr(flow_cell, "TAUS", (0.5, 1e-3, 1e-6))
-    monkeypatch.setattr(flow_cell, "SEGMENTS", (4,))
-    monkeypatch.setattr(flow_cell, "JUDGED", 2)
-    monkeypatch.setattr(flow_cell, "OTHER_SWEEPS", (4, 20))
+    monkeypatch.setattr(cell, "TAUS", (0.5, 1e-3, 1e-6))
+    monkeypatch.setattr(cell, "SEGMENTS", (4,))
+    monkeypatch.setattr(cell, "JUDGED", 2)
+    monkeypatch.setattr(cell, "OTHER_SWEEPS", (4, 20))
     monkeypatch.setattr(bench_module, "SUFFIX", {3: "", 1: "_b1", 2: "_b64"})
     save_flow(tiny.flow(double=False, noise_std=0.1), tmp_path / "m")
     return FlowBench(
@@ -39,7 +44,7 @@ def bench(tmp_path, monkeypatch):
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
-    made, original = [], flow_cell.Cell.measured
+    made, original = [], cell.Cell.measured
 
     def counted(self, repeats):
         if len(made) == 4:
@@ -48,18 +53,18 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
         return original(self, repeats)
 
     with monkeypatch.context() as patch:
-        patch.setattr(flow_cell.Cell, "measured", counted)
+        patch.setattr(cell.Cell, "measured", counted)
         with pytest.raises(KeyboardInterrupt):
             bench(progress="none")
     assert made == [(1, 0.0), (2, 0.0), (3, 0.0), (1, 0.5)]
-    monkeypatch.setattr(flow_cell.Cell, "measured", lambda self, n: made.append("more") or original(self, n))
+    monkeypatch.setattr(cell.Cell, "measured", lambda self, n: made.append("more") or original(self, n))
     figures = bench(progress="none")
     assert made[4:] == ["more", "more"]
     assert figures.keys() >= WANTED
     assert json.loads(json.dumps(figures, allow_nan=False))["tokens"] == 16
     assert len(figures["cells"]) == 6
-    cell = figures["cells"]["batch 3, guidance 0"]
-    by = cell["decoders"]
+    widest = figures["cells"]["batch 3, guidance 0"]
+    by = widest["decoders"]
     assert by["sequential"]["speedup"] == 1
     assert by["sequential"]["largest"] == 0
     for name in ("sejd exact", "auto exact", "frontier exact", "jacobi exact"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from intaglio.bench.pooling import Audit, margin, mean_auc, pooled_tpr
+from intaglio.bench.kit.pooling import Audit, margin, mean_auc, pooled_tpr
 
 
 def audit(members, holdouts):

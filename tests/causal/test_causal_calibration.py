@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from intaglio.causal import calibrating
-from intaglio.causal.calibrating import batches, calibrate, compelled_logit, ranges
-from intaglio.causal.calibration import Calibration, Reliability, Scaling, fitted, probability
-from intaglio.causal.encoding import CONTINUOUS, NOMINAL
-from intaglio.causal.network import Beliefs, Network
-from intaglio.causal.teaching import Teaching
-from intaglio.causal.typical import Ranges, features
+from intaglio.causal.methods.sicl.networks.base import Beliefs, Network
+from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, NOMINAL
+from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Reliability, Scaling, fitted, probability
+from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges, features
+from intaglio.causal.methods.sicl.training import fit_logit_scaling
+from intaglio.causal.methods.sicl.training.fit_logit_scaling import batches, calibrate, compelled_logit, ranges
+from intaglio.causal.methods.sicl.training.settings import Teaching
 
 SIZES = Teaching(columns=(3, 5, 8), rows=(50, 100), context=10)
 
@@ -82,8 +82,8 @@ def test_calibration_mends_a_network_that_is_too_sure():
 
 
 def test_proofs_are_other_tables_than_those_fitted_on():
-    first = next(batches(SIZES, calibrating.FITTED, 8)).tables
-    other = next(batches(SIZES, calibrating.PROVED, 8)).tables
+    first = next(batches(SIZES, fit_logit_scaling.FITTED, 8)).tables
+    other = next(batches(SIZES, fit_logit_scaling.PROVED, 8)).tables
     assert first.shape != other.shape or not np.array_equal(first, other, equal_nan=True)
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from found_graphs import found_graph
 from intaglio import DiscoverCPDAG
-from intaglio.causal.discovery import Discovery
-from intaglio.causal.graphs import Graph
-from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.protocol import Discoverer, as_table
-from intaglio.causal.table import Table
+from intaglio.causal.family import Discoverer, as_table
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 

@@ -4,20 +4,28 @@ import numpy as np
 import pytest
 import torch
 
-from intaglio.causal import simulate
-from intaglio.causal.axial import Axial, AxialShape, NodeEdge
-from intaglio.causal.encoding import Encoded
-from intaglio.causal.graphs import Graph
-from intaglio.causal.lessons import kinds_of, lesson
-from intaglio.causal.light import Light, LightShape
-from intaglio.causal.network import Beliefs, Truth, collider_loss, mark_loss, skeleton_loss, unshielded
-from intaglio.causal.recipe import Recipe
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.methods.sicl.networks.axial import Axial, AxialShape, NodeEdge
+from intaglio.causal.methods.sicl.networks.base import (
+    Beliefs,
+    Truth,
+    collider_loss,
+    mark_loss,
+    skeleton_loss,
+    unshielded,
+)
+from intaglio.causal.methods.sicl.networks.encoding import Encoded
+from intaglio.causal.methods.sicl.networks.light import Light, LightShape
+from intaglio.causal.methods.sicl.training.batches import kinds_of, lesson
+from intaglio.causal.simulate import simulator
+from intaglio.causal.simulate.recipe import Recipe
 
 SMALL = AxialShape(width=8, heads=2, blocks=1)
 MADE = {
     "light": lambda: Light(LightShape(width=8, heads=2, blocks=1, factors=3, pair_width=12, pair_layers=2, channels=4)),
-    "axial": lambda: Axial(SMALL), "node-edge": lambda: NodeEdge(SMALL),
-}  # fmt: skip
+    "axial": lambda: Axial(SMALL),
+    "node-edge": lambda: NodeEdge(SMALL),
+}
 
 
 @pytest.fixture(params=list(MADE))
@@ -32,14 +40,18 @@ def network(request):
 
 @pytest.fixture(scope="module")
 def batch():
-    return simulate.draw(Recipe(), simulate.generator(0, 0), 6, 6, 40)
+    return simulator.draw(Recipe(), simulator.generator(0, 0), 6, 6, 40)
 
 
 def reordered(tables: Encoded, order) -> Encoded:
     return Encoded(
-        tables.cells[:, :, order], tables.slots[:, :, order], tables.kinds[:, order], tables.size,
-        tables.pairs[:, order][:, :, order], tables.triples[:, order][:, :, order][:, :, :, order],
-    )  # fmt: skip
+        tables.cells[:, :, order],
+        tables.slots[:, :, order],
+        tables.kinds[:, order],
+        tables.size,
+        tables.pairs[:, order][:, :, order],
+        tables.triples[:, order][:, :, order][:, :, :, order],
+    )
 
 
 def test_shapes_and_symmetry(network, batch):
@@ -84,7 +96,7 @@ def test_tables_of_a_batch_do_not_hear_of_each_other(network, batch):
 
 @pytest.mark.parametrize("columns", [1, 2, 3])
 def test_few_columns(network, columns):
-    tables, truth = lesson(simulate.draw(Recipe(), simulate.generator(1, columns), 4, columns, 30), 12)
+    tables, truth = lesson(simulator.draw(Recipe(), simulator.generator(1, columns), 4, columns, 30), 12)
     losses = network.losses(tables, truth)
     total = torch.stack(list(losses.values())).sum()
     assert bool(total.isfinite())
@@ -119,9 +131,11 @@ def test_unshielded_triples_by_enumeration():
     pairs |= pairs.transpose(0, 2, 1)
     wanted = {
         (t, k, i, j)
-        for t in range(3) for k in range(6) for i, j in combinations(range(6), 2)
+        for t in range(3)
+        for k in range(6)
+        for i, j in combinations(range(6), 2)
         if k not in (i, j) and pairs[t, k, i] and pairs[t, k, j] and not pairs[t, i, j]
-    }  # fmt: skip
+    }
     assert set(map(tuple, unshielded(torch.from_numpy(pairs)).tolist())) == wanted
 
 

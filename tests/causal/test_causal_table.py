@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from intaglio.causal.column import MOST_LEVELS
-from intaglio.causal.redundancy import copies, determined
-from intaglio.causal.table import Table
+from intaglio.causal.tables.column import MOST_LEVELS
+from intaglio.causal.tables.redundancy import copies, determined
+from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 
 N = 120
@@ -172,11 +172,17 @@ def test_arrays_frames_lists_and_mappings_give_the_same_table():
     assert (array.rows_seen, len(array), array.isolated, array.duplicates) == (40, 40, (), ())
     named = [f"x{k}" for k in range(3)]
     for same in (
-        pd.DataFrame(values), pd.DataFrame(values, columns=named), values.tolist(), values.astype(object),
-        [dict(zip(named, row, strict=True)) for row in values], dict(zip(named, values.T, strict=True)),
-        sparse.csr_array(values), pd.DataFrame(values).astype(pd.SparseDtype("float")), np.asfortranarray(values),
+        pd.DataFrame(values),
+        pd.DataFrame(values, columns=named),
+        values.tolist(),
+        values.astype(object),
+        [dict(zip(named, row, strict=True)) for row in values],
+        dict(zip(named, values.T, strict=True)),
+        sparse.csr_array(values),
+        pd.DataFrame(values).astype(pd.SparseDtype("float")),
+        np.asfortranarray(values),
         np.array([tuple(row) for row in values], dtype=[(name, float) for name in named]),
-    ):  # fmt: skip
+    ):
         assert Table.from_frame(same).content_hash == array.content_hash
     other = Table.from_frame(values, names=["u", "v", "w"])
     assert other.names == ("u", "v", "w")
@@ -337,10 +343,16 @@ def test_copies_are_kept_once():
     base = frame()
     a, b = base["a"], base["b"]
     letters = np.array(list("xyz"))[rng(3).integers(0, 3, N)]
-    table = Table.from_frame(base.assign(
-        c=3 - 2e5 * a, e=b * 1e-9, f=a, near=a + 1e-3 * rng(1).standard_normal(N), g=letters,
-        h=[{"x": "9", "y": "1", "z": "5"}[letter] for letter in letters],
-    ))  # fmt: skip
+    table = Table.from_frame(
+        base.assign(
+            c=3 - 2e5 * a,
+            e=b * 1e-9,
+            f=a,
+            near=a + 1e-3 * rng(1).standard_normal(N),
+            g=letters,
+            h=[{"x": "9", "y": "1", "z": "5"}[letter] for letter in letters],
+        )
+    )
     assert table.duplicates == (("a", "c", "f"), ("b", "e"), ("g", "h"))
     assert table.names == ("a", "b", "near", "g")
     assert warned(table, "columns 'c', 'f' are the same as 'a' but for scale and shift")

@@ -5,20 +5,36 @@ import numpy as np
 import pytest
 import torch
 
-from intaglio.causal import simulate, training
-from intaglio.causal.curriculum import Curriculum
-from intaglio.causal.judging import average_precision, judge
-from intaglio.causal.lessons import Lessons, lesson, part, usable
-from intaglio.causal.recipe import Recipe
-from intaglio.causal.teaching import Teaching
-from intaglio.causal.training import fresh, teach
-from intaglio.learning.keeper import STATE
+from intaglio.causal.methods.sicl.training import training
+from intaglio.causal.methods.sicl.training.batches import Lessons, lesson, part, usable
+from intaglio.causal.methods.sicl.training.curriculum import Curriculum
+from intaglio.causal.methods.sicl.training.held_out import average_precision, judge
+from intaglio.causal.methods.sicl.training.settings import Teaching
+from intaglio.causal.methods.sicl.training.training import fresh, teach
+from intaglio.causal.simulate import simulator
+from intaglio.causal.simulate.recipe import Recipe
+from intaglio.learning.checkpoints import STATE
 from intaglio.runs.run import Run
 
 TINY = Teaching(
-    width=8, blocks=1, factors=2, pair_width=8, pair_layers=1, channels=4, columns=(3, 5), rows=(30, 50), context=10,
-    cells=60, most=6, lot=3, steps=8, judge_every=3, warmup=1, learning_rate=3e-3, ema=0.9,
-)  # fmt: skip
+    width=8,
+    blocks=1,
+    factors=2,
+    pair_width=8,
+    pair_layers=1,
+    channels=4,
+    columns=(3, 5),
+    rows=(30, 50),
+    context=10,
+    cells=60,
+    most=6,
+    lot=3,
+    steps=8,
+    judge_every=3,
+    warmup=1,
+    learning_rate=3e-3,
+    ema=0.9,
+)
 
 
 def weights(network):
@@ -108,7 +124,7 @@ def test_families_that_are_held_back_are_never_drawn():
 
 
 def test_unusable_tables_are_left_out_of_a_lesson():
-    batch = simulate.draw(Recipe(), simulate.generator(0, 1), 8, 4, 40)
+    batch = simulator.draw(Recipe(), simulator.generator(0, 1), 8, 4, 40)
     batch = replace(batch, valid=np.array([False, True] * 4))
     batch.tables[3, :, 2] = np.nan
     assert usable(batch).tolist() == [1, 5, 7]

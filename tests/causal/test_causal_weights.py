@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from intaglio.causal import weights
-from intaglio.causal.axial import Axial, AxialShape, NodeEdge
-from intaglio.causal.calibration import Calibration, Scaling
-from intaglio.causal.light import Light, LightShape
-from intaglio.causal.typical import Ranges
-from intaglio.causal.weights import (
+from intaglio.causal.methods.sicl.networks import weights
+from intaglio.causal.methods.sicl.networks.axial import Axial, AxialShape, NodeEdge
+from intaglio.causal.methods.sicl.networks.light import Light, LightShape
+from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Scaling
+from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
+from intaglio.causal.methods.sicl.networks.weights import (
     CARD,
     CONFIG,
     WEIGHTS,
@@ -28,20 +28,27 @@ from intaglio.errors import BadInput
 SMALL = AxialShape(width=8, heads=2, blocks=1)
 NETWORKS = {
     "light": lambda: Light(LightShape(width=8, heads=2, blocks=0, factors=2, pair_width=8, pair_layers=1, channels=4)),
-    "axial": lambda: Axial(SMALL), "node-edge": lambda: NodeEdge(SMALL),
-}  # fmt: skip
+    "axial": lambda: Axial(SMALL),
+    "node-edge": lambda: NodeEdge(SMALL),
+}
 
 
 def trained(kind="light", **changes) -> Trained:
     with torch.random.fork_rng():
         torch.random.default_generator.manual_seed(1)
         network = NETWORKS[kind]()
-    return Trained(**{
-        "kind": kind, "network": network, "context": 12,
-        "calibration": Calibration(skeleton=Scaling((0.1, 0.2, 1 / 3), (-1.0, 0.5, 0.0))),
-        "ranges": Ranges({"rows": 1.0}, {"rows": 3.5}), "refinement": {"linear, few rows": 0.25},
-        "facts": {"steps": 7, "calibration": {"ece": 0.01}}, **changes,
-    })  # fmt: skip
+    return Trained(
+        **{
+            "kind": kind,
+            "network": network,
+            "context": 12,
+            "calibration": Calibration(skeleton=Scaling((0.1, 0.2, 1 / 3), (-1.0, 0.5, 0.0))),
+            "ranges": Ranges({"rows": 1.0}, {"rows": 3.5}),
+            "refinement": {"linear, few rows": 0.25},
+            "facts": {"steps": 7, "calibration": {"ece": 0.01}},
+            **changes,
+        }
+    )
 
 
 @pytest.fixture

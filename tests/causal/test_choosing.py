@@ -5,21 +5,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from intaglio.causal import choosing, simulate
-from intaglio.causal.answering import kinds_of
-from intaglio.causal.choosing import LOT, WEIGHTS, choose, table_of, tables
-from intaglio.causal.curriculum import Curriculum
-from intaglio.causal.graphs import Graph
-from intaglio.causal.lessons import kinds_of as kinds_in
-from intaglio.causal.recipe import Recipe
-from intaglio.causal.weights import load_network
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.methods.sicl.networks.weights import load_network
+from intaglio.causal.methods.sicl.predict import kinds_of
+from intaglio.causal.methods.sicl.training import fit_score_weight
+from intaglio.causal.methods.sicl.training.batches import kinds_of as kinds_in
+from intaglio.causal.methods.sicl.training.curriculum import Curriculum
+from intaglio.causal.methods.sicl.training.fit_score_weight import LOT, WEIGHTS, choose, table_of, tables
+from intaglio.causal.simulate import simulator
+from intaglio.causal.simulate.recipe import Recipe
 
 TINY = Curriculum(columns=(3, 4, 5), rows=(50, 100, 5000))
 
 
 @pytest.mark.parametrize("types", ["continuous", "discrete", "mixed"])
 def test_a_table_of_a_batch_is_one_as_a_person_brings_it(types):
-    batch = simulate.draw(Recipe().with_types(types), simulate.generator(3, 0), 4, 5, 60)
+    batch = simulator.draw(Recipe().with_types(types), simulator.generator(3, 0), 4, 5, 60)
     for place in range(4):
         table = table_of(batch, place)
         assert np.array_equal(table.values, batch.tables[place])
@@ -70,9 +71,9 @@ def answered(monkeypatch):
         decoded = SimpleNamespace(graph=graph(right[table.place][weight]), dag=SimpleNamespace(directed=weight))
         return SimpleNamespace(decoded=decoded)
 
-    monkeypatch.setattr(choosing, "tables", tables_of)
-    monkeypatch.setattr(choosing, "_answer", answer)
-    monkeypatch.setattr(choosing, "kinds_of", lambda table: np.zeros(4, int))
+    monkeypatch.setattr(fit_score_weight, "tables", tables_of)
+    monkeypatch.setattr(fit_score_weight, "_answer", answer)
+    monkeypatch.setattr(fit_score_weight, "kinds_of", lambda table: np.zeros(4, int))
     return right
 
 
@@ -89,7 +90,7 @@ def test_the_weight_of_the_best_mean_is_taken_for_each_occasion(answered, monkey
         assert dag == 0.0  # of the graph before any refinement, as when it is used
         return next(words)
 
-    monkeypatch.setattr(choosing, "occasion", occasion)
+    monkeypatch.setattr(fit_score_weight, "occasion", occasion)
     found = choose(load_network("light"), TINY, 4)
     assert found == {"levels, few rows": 0.0, "linear, few rows": 0.25, "mixed, many rows": 0.5}
 

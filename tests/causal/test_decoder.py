@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_graphs import classes, dags, named, random_dag, union
 
-from intaglio.causal import meek
-from intaglio.causal.decoder import decode, decode_directed
-from intaglio.causal.graphs import Graph
-from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.orienting import Orientation, unshielded
-from intaglio.causal.paths import descendants
+from intaglio.causal.graphs import meek
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.graphs.paths import descendants
+from intaglio.causal.methods.sicl.decoding.decoder import decode, decode_directed
+from intaglio.causal.methods.sicl.decoding.orient import Orientation, unshielded
 
 DRAWS = settings(max_examples=60, deadline=None)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from small_graphs import classes, graph, union
 
 from found_graphs import found_graph, unshielded
-from intaglio.causal import discovery_files
-from intaglio.causal.discovery import Discovery
-from intaglio.causal.graphs import Graph
-from intaglio.causal.texts import from_dagitty, from_dot, from_gml
+from intaglio.causal.formats.texts import from_dagitty, from_dot, from_gml
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.results import files
+from intaglio.causal.results.discovery import Discovery
 from intaglio.errors import BadInput
 
 seeds = st.integers(0, 10_000)
@@ -32,11 +32,23 @@ def chain(**changes) -> Discovery:
     frequencies[1, 2], frequencies[2, 1] = (0.1, 0.2, 0.6, 0.1), (0.1, 0.6, 0.2, 0.1)
     frequencies[0, 2], frequencies[2, 0] = (0.0, 0.2, 0.0, 0.8), (0.0, 0.0, 0.2, 0.8)
     about = {
-        "method": "sicl", "graph": made, "adjacent": adjacent, "marks": marks, "triples": np.array([[2, 0, 1]]),
-        "colliders": np.array([0.25]), "spread": 0.1 * adjacent, "frequencies": frequencies, "conflicts": 1,
-        "duplicates": (("b", "d"),), "isolated": ("e",), "warnings": ("mind e",), "rows": 1200, "seconds": 0.5,
-        "ood_score": 0.25, "ood_reasons": ("rows 1,200, below 2,000",),
-    }  # fmt: skip
+        "method": "sicl",
+        "graph": made,
+        "adjacent": adjacent,
+        "marks": marks,
+        "triples": np.array([[2, 0, 1]]),
+        "colliders": np.array([0.25]),
+        "spread": 0.1 * adjacent,
+        "frequencies": frequencies,
+        "conflicts": 1,
+        "duplicates": (("b", "d"),),
+        "isolated": ("e",),
+        "warnings": ("mind e",),
+        "rows": 1200,
+        "seconds": 0.5,
+        "ood_score": 0.25,
+        "ood_reasons": ("rows 1,200, below 2,000",),
+    }
     return Discovery(**{**about, **changes})
 
 
@@ -123,10 +135,14 @@ def test_the_summary_says_what_a_person_needs():
     assert first.split() == ["a", "---", "c", "0.90", "±", "0.09", "0.70", "0.80", "0.70"]
     assert second.split() == ["c", "-->", "b", "0.80", "±", "0.08", "0.85", "0.60", "0.60"]
     for words in (
-        "the data cannot tell the direction", "a, b 0.30", "e (constant), d (the same as b)",
-        "1 probable collider contradicted more probable ones", "Unlike the training tables in 25%",
-        "rows 1,200, below 2,000", "Warning: mind e",
-    ):  # fmt: skip
+        "the data cannot tell the direction",
+        "a, b 0.30",
+        "e (constant), d (the same as b)",
+        "1 probable collider contradicted more probable ones",
+        "Unlike the training tables in 25%",
+        "rows 1,200, below 2,000",
+        "Warning: mind e",
+    ):
         assert words in text
 
 
@@ -219,7 +235,7 @@ def test_the_score_is_of_the_class():
 def check_same(one: Discovery, two: Discovery) -> None:
     assert one.names == two.names
     assert one.graph == two.graph
-    for name in discovery_files.MATRICES:
+    for name in files.MATRICES:
         a, b = getattr(one, name), getattr(two, name)
         assert (a is None) == (b is None)
         if a is not None:
@@ -243,8 +259,8 @@ def check_same(one: Discovery, two: Discovery) -> None:
 @given(seeds, st.integers(1, 8), st.booleans())
 def test_json_holds_every_number_exactly(seed, d, subsamples):
     found = found_graph(d, seed, subsamples=subsamples, ood_score=float("nan") if seed % 2 else 0.25)
-    text = json.dumps(discovery_files.to_dict(found), allow_nan=False)
-    check_same(discovery_files.from_dict(json.loads(text)), found)
+    text = json.dumps(files.to_dict(found), allow_nan=False)
+    check_same(files.from_dict(json.loads(text)), found)
 
 
 def test_a_folder_has_every_format_and_gives_it_back(tmp_path):
@@ -254,8 +270,14 @@ def test_a_folder_has_every_format_and_gives_it_back(tmp_path):
     check_same(Discovery.load(tmp_path / "graph" / "graph.json"), found)
     text = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "graph").iterdir()}
     assert set(text) == {
-        "graph.json", "edges.csv", "colliders.csv", "graph.gml", "graph.dot", "graph.dagitty.txt", "graph.svg"
-    }  # fmt: skip
+        "graph.json",
+        "edges.csv",
+        "colliders.csv",
+        "graph.gml",
+        "graph.dot",
+        "graph.dagitty.txt",
+        "graph.svg",
+    }
     for read in (from_gml(text["graph.gml"]), from_dot(text["graph.dot"])):
         assert read == found.graph
     assert from_dagitty(text["graph.dagitty.txt"], "MPDAG") == found.graph
@@ -271,7 +293,7 @@ def test_a_folder_has_every_format_and_gives_it_back(tmp_path):
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     old, new = chain(), found_graph(6, 1)
     old.save(tmp_path / "graph")
-    monkeypatch.setattr(discovery_files, "to_dot", lambda graph: 1 / 0)
+    monkeypatch.setattr(files, "to_dot", lambda graph: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         new.save(tmp_path / "graph")
     check_same(Discovery.load(tmp_path / "graph"), old)
@@ -301,7 +323,7 @@ def test_another_s_folder_is_not_touched(tmp_path):
 )
 def test_a_damaged_file_is_named(tmp_path, text, words):
     if text is not None:
-        plain = discovery_files.to_dict(chain())
+        plain = files.to_dict(chain())
         if text == "short":
             text = json.dumps({**plain, "adjacent": [[0.0]]})
         if text == "cycle":

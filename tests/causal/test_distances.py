@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_graphs import classes, dags, graph, union
 
-from intaglio.causal.distances import (
+from intaglio.causal.graphs.distances import (
     Overlap,
     compare,
     edge_overlap,
@@ -14,8 +14,8 @@ from intaglio.causal.distances import (
     shd_marks,
     skeleton_overlap,
 )
-from intaglio.causal.graphs import Graph
-from intaglio.causal.marks import Mark
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
 
 

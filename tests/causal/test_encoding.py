@@ -3,16 +3,17 @@ import pytest
 import torch
 from scipy import stats
 
-from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, Encoded, encode
+from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, Encoded, encode
 
 KINDS = [CONTINUOUS, ORDINAL, NOMINAL, BINARY]
 
 
 def mixed(rows=60, seed=0):
     rng = np.random.default_rng(seed)
-    x = np.stack([
-        rng.standard_normal(rows), rng.integers(5, size=rows), rng.integers(3, size=rows), rng.integers(2, size=rows)
-    ], 1).astype(np.float64)  # fmt: skip
+    x = np.stack(
+        [rng.standard_normal(rows), rng.integers(5, size=rows), rng.integers(3, size=rows), rng.integers(2, size=rows)],
+        1,
+    ).astype(np.float64)
     x[:, 0] += x[:, 1]
     x[rng.random(x.shape) < 0.1] = np.nan
     return x

@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 from small_graphs import named, random_dag
 
-from intaglio.causal.graphs import Graph
-from intaglio.causal.marks import Mark, read, spelt
-from intaglio.causal.matrices import (
+from intaglio.causal.formats.matrices import (
     from_causallearn_matrix,
     from_pcalg_matrix,
     to_causallearn_matrix,
     to_pcalg_matrix,
 )
-from intaglio.causal.packages import (
+from intaglio.causal.formats.packages import (
     from_causallearn,
     from_networkx,
     from_pgmpy,
@@ -21,7 +19,9 @@ from intaglio.causal.packages import (
     to_networkx,
     to_pgmpy,
 )
-from intaglio.causal.texts import from_dagitty, from_dot, from_gml, to_dagitty, to_dot, to_gml
+from intaglio.causal.formats.texts import from_dagitty, from_dot, from_gml, to_dagitty, to_dot, to_gml
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.marks import Mark, read, spelt
 from intaglio.errors import BadInput
 
 ODD = ("plain", "two words", 'a "quote"', "über—α", "digraph", "3x", "back\\slash", "a.b", "semi;colon", "x->y")
@@ -201,7 +201,7 @@ def test_causal_learn_completes_dags_and_measures_distances_alike(causallearn):
     from causallearn.graph.SHD import SHD
     from causallearn.utils.DAG2CPDAG import dag2cpdag
 
-    from intaglio.causal.distances import shd
+    from intaglio.causal.graphs.distances import shd
 
     random = np.random.default_rng(1)
     found = []

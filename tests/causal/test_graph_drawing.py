@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from small_graphs import named, random_dag
 
-from intaglio.causal.drawing import drawn
-from intaglio.causal.graphs import Graph
-from intaglio.causal.layout import layered
+from intaglio.causal.formats.svg import drawn
+from intaglio.causal.formats.svg_layout import layered
+from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
 
 SVG = "{http://www.w3.org/2000/svg}"

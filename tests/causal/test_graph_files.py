@@ -5,9 +5,9 @@ import json
 import pytest
 
 from found_graphs import found_graph
-from intaglio.causal.discovery_files import texts
-from intaglio.causal.graph_files import read_graph
-from intaglio.causal.graphs import Graph
+from intaglio.causal.formats.graph_files import read_graph
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.results.files import texts
 from intaglio.errors import BadInput
 
 DAG = Graph.of("DAG", ("rain", "wet", "slip"), [("rain", "-->", "wet"), ("wet", "-->", "slip")])

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_graphs import dags, named, random_dag
 
-from intaglio.causal.decoder import Decoded, decode
-from intaglio.causal.graphs import Graph
-from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.orienting import Votes, wedges
-from intaglio.causal.refinement import Objective, Search, refine
-from intaglio.causal.scores import GaussianBIC, LocalScore
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.methods.sicl.decoding.decoder import Decoded, decode
+from intaglio.causal.methods.sicl.decoding.orient import Votes, wedges
+from intaglio.causal.methods.sicl.decoding.tabu_search import Objective, Search, refine
+from intaglio.causal.scores.bic import GaussianBIC, LocalScore
 
 DRAWS = settings(max_examples=12, deadline=None)
 MODES = ("likelihood", "signed")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from small_graphs import classes, colliders, dags, graph, independences, key, named, random_dag, separated, union
 
-from intaglio.causal import meek
-from intaglio.causal.graphs import Graph
-from intaglio.causal.marks import Mark
+from intaglio.causal.graphs import meek
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_graphs import dags, named, random_dag
 
-from intaglio.causal.knowledge import Knowledge
+from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.errors import BadInput
 
 NAMES = ("age", "smoking", "tar", "cancer")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from intaglio.causal import levels, mechanisms
-from intaglio.causal.mechanisms import MECHANISMS, Scales, features, interaction, linear, standardised
+from intaglio.causal.simulate import categorical, mechanisms
+from intaglio.causal.simulate.mechanisms import MECHANISMS, Scales, features, interaction, linear, standardised
 
 
 def inputs(b: int = 60, p: int = 3, n: int = 400) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
@@ -87,12 +87,12 @@ def test_tables_of_probabilities_give_the_levels_their_shares():
     sizes = np.array([[2, 2], [2, 1]])
     parents[1, 1] = 0
     state = rng.bit_generator.state
-    law = levels.shares(rng, np.repeat([0.5, 1.0], [4, 2]), np.repeat(counts, [4, 2]))
+    law = categorical.shares(rng, np.repeat([0.5, 1.0], [4, 2]), np.repeat(counts, [4, 2]))
     rng.bit_generator.state = state
-    codes = levels.from_table(rng, parents, sizes, counts, np.array([0.5, 1.0]))
+    codes = categorical.from_table(rng, parents, sizes, counts, np.array([0.5, 1.0]))
     assert law.sum(-1) == pytest.approx(np.ones(6))
     assert law[:4, 2:].max() == 0
-    assert law[4:].min() >= levels.FLOOR / 4 - 1e-12
+    assert law[4:].min() >= categorical.FLOOR / 4 - 1e-12
     for k in range(2):
         for cell in range(4 if k == 0 else 2):
             chosen = parents[k, 0] + 2 * parents[k, 1] == cell
@@ -101,8 +101,8 @@ def test_tables_of_probabilities_give_the_levels_their_shares():
 
 
 def test_dirichlet_rows_have_their_moments():
-    law = levels.shares(np.random.default_rng(3), np.full(20_000, 0.5), np.full(20_000, 3))
-    pure = (law - levels.FLOOR / 3) / (1 - levels.FLOOR)
+    law = categorical.shares(np.random.default_rng(3), np.full(20_000, 0.5), np.full(20_000, 3))
+    pure = (law - categorical.FLOOR / 3) / (1 - categorical.FLOOR)
     assert pure.mean(0) == pytest.approx([1 / 3] * 3, abs=0.01)
     assert pure.var(0) == pytest.approx([(1 / 3) * (2 / 3) / (1.5 + 1)] * 3, rel=0.05)
 
@@ -111,20 +111,20 @@ def test_cuts_keep_the_order_and_scores_use_all_levels():
     rng = np.random.default_rng(4)
     value = rng.normal(size=(30, 4000))
     counts = rng.integers(2, 7, 30)
-    codes = levels.by_cuts(rng, value, counts)
+    codes = categorical.by_cuts(rng, value, counts)
     for k in range(30):
         assert (np.diff(codes[k][np.argsort(value[k])]) >= 0).all()
         assert set(codes[k]) == set(range(counts[k]))
-    codes = levels.from_scores(rng, value[:, None], np.ones((30, 1), bool), counts)
+    codes = categorical.from_scores(rng, value[:, None], np.ones((30, 1), bool), counts)
     assert all(codes[k].max() == counts[k] - 1 for k in range(30))
-    alone = levels.from_scores(rng, value[:, None], np.zeros((30, 1), bool), counts)
+    alone = categorical.from_scores(rng, value[:, None], np.zeros((30, 1), bool), counts)
     means = [np.corrcoef(alone[k], value[k])[0, 1] for k in range(30)]
     assert np.abs(means).max() < 0.08
 
 
 def test_offsets_are_one_number_a_level():
     codes = np.array([[0, 1, 2, 1, 0]])
-    found = levels.offsets(np.random.default_rng(5), codes, 3)[0]
+    found = categorical.offsets(np.random.default_rng(5), codes, 3)[0]
     assert found[0] == found[4]
     assert found[1] == found[3]
     assert len(set(found)) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intaglio.causal.graphs import Graph
+from intaglio.causal.graphs.graph import Graph
 
 COUNTS = {
     "cancer": (5, 4, 1, 4),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from intaglio.causal import noises
+from intaglio.causal.simulate import noises
 
 SHAPE = (400, 2, 1000)
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, chisquare
 
-from intaglio.causal import reading
-from intaglio.causal.reading import read_source
-from intaglio.causal.row_draw import RowDraw
-from intaglio.causal.table import Table
+from intaglio.causal.tables import csv_reader
+from intaglio.causal.tables.csv_reader import read_source
+from intaglio.causal.tables.row_sample import RowDraw
+from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 
 N = 60
@@ -23,10 +23,14 @@ N = 60
 
 def frame(rows: int = N) -> pd.DataFrame:
     random = np.random.default_rng(0)
-    return pd.DataFrame({
-        "dose": random.standard_normal(rows), "income (€)": random.standard_normal(rows) * 1e4,
-        "grade": random.integers(0, 4, rows), "place": random.choice(["Köln", "Aix, Provence", "Rom"], rows),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "dose": random.standard_normal(rows),
+            "income (€)": random.standard_normal(rows) * 1e4,
+            "grade": random.integers(0, 4, rows),
+            "place": random.choice(["Köln", "Aix, Provence", "Rom"], rows),
+        }
+    )
 
 
 TEXT = frame().to_csv(index=False)
@@ -126,14 +130,22 @@ def test_a_broken_parquet_file_is_named(refusal):
 
 def test_cells_of_a_file_are_typed_by_what_they_say(load):
     more = frame().assign(
-        truth=[True, False, False] * 20, gaps=[1, 2, None] * 20, code=[f"{k % 7:05d}" for k in range(N)],
-        eaten=["None", "much", "", "much"] * 15, marked=["?" if k % 9 == 0 else k / 7 for k in range(N)], big=10**18,
-    )  # fmt: skip
+        truth=[True, False, False] * 20,
+        gaps=[1, 2, None] * 20,
+        code=[f"{k % 7:05d}" for k in range(N)],
+        eaten=["None", "much", "", "much"] * 15,
+        marked=["?" if k % 9 == 0 else k / 7 for k in range(N)],
+        big=10**18,
+    )
     table = load(more.to_csv(index=False))
     kinds = dict(zip(table.names, table.kinds, strict=True))
     assert [kinds[name] for name in ("truth", "gaps", "code", "eaten", "marked")] == [
-        "binary", "binary", "nominal", "binary", "continuous",
-    ]  # fmt: skip
+        "binary",
+        "binary",
+        "nominal",
+        "binary",
+        "continuous",
+    ]
     places = {name: place for place, name in enumerate(table.names)}
     assert set(table.levels[places["eaten"]]) == {"None", "much"}
     assert "00000" in table.levels[places["code"]]
@@ -221,16 +233,41 @@ def archive(*names: str) -> bytes:
         ("a;b\n" + "".join(f"1.{k}4,5;2\n{k},5;1\n" for k in range(10, 50)), "t.csv", ("column 'a'", "'1.104,5' (")),
     ],
     ids=itertools.count(),
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_named_with_the_remedy(refusal, content, name, words):
     text = refusal(content, name)
     assert [word for word in words if word not in text] == []
 
 
 CELLS = [
-    "1", "2.5", "", "NA", "a", "x y", '"q"', '"a,b"', '"', "é", "2020-01-01", "inf", "1e400", "007", "1,5", "True",
-    "TRUE", "?", "12 kg", "9" * 400, "\x00", "\ufeff", "\u2028", "½", "٣", "\\", "#",
-]  # fmt: skip
+    "1",
+    "2.5",
+    "",
+    "NA",
+    "a",
+    "x y",
+    '"q"',
+    '"a,b"',
+    '"',
+    "é",
+    "2020-01-01",
+    "inf",
+    "1e400",
+    "007",
+    "1,5",
+    "True",
+    "TRUE",
+    "?",
+    "12 kg",
+    "9" * 400,
+    "\x00",
+    "\ufeff",
+    "\u2028",
+    "½",
+    "٣",
+    "\\",
+    "#",
+]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -269,7 +306,7 @@ def test_too_few_rows_to_draw(refusal):
 
 
 def test_errors_far_into_a_file_are_found(refusal, monkeypatch):
-    monkeypatch.setattr(reading, "PIECE", 4000)
+    monkeypatch.setattr(csv_reader, "PIECE", 4000)
     lines = frame(6000).to_csv(index=False).splitlines()
     assert "line 5001 " in refusal("\n".join([*lines[:5000], "1,2,3,4,5", *lines[5001:]]))
     assert "line 5001 " in refusal("\n".join([*lines[:5000], "1,2,3", *lines[5001:]]))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from intaglio.causal import regime as module
-from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
-from intaglio.causal.regime import REGIMES, regime
+from intaglio.causal.methods.sicl.decoding import score_regime as module
+from intaglio.causal.methods.sicl.decoding.score_regime import REGIMES, regime
+from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
 
 NUMBERS = np.full(3, CONTINUOUS)
 INTO_LAST = np.array([[0, 0, 1], [0, 0, 1], [0, 0, 0]], bool)

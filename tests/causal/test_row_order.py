@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from intaglio import SiCL
-from intaglio.causal import answering, encoding, inference
-from intaglio.causal.answering import answer
-from intaglio.causal.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
-from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.table import Table
-from intaglio.causal.weights import load_network
+from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.methods.sicl import predict
+from intaglio.causal.methods.sicl.networks import encoding, inference
+from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
+from intaglio.causal.methods.sicl.networks.weights import load_network
+from intaglio.causal.methods.sicl.predict import answer
+from intaglio.causal.tables.table import Table
 
 
 def line(rows=120, columns=3, seed=0):
@@ -92,9 +93,9 @@ def test_only_the_rows_that_are_shown_are_made_into_cells(monkeypatch):
 
 def test_the_rows_of_a_long_table_that_are_scored_do_not_hang_on_their_order(monkeypatch):
     scored = []
-    real = answering.score_of
-    monkeypatch.setattr(answering, "score_of", lambda values, levels: scored.append(values) or real(values, levels))
-    monkeypatch.setattr(answering, "MOST_SCORED", 60)
+    real = predict.score_of
+    monkeypatch.setattr(predict, "score_of", lambda values, levels: scored.append(values) or real(values, levels))
+    monkeypatch.setattr(predict, "MOST_SCORED", 60)
     rng = np.random.default_rng(0)
     values = np.c_[line(200, 2), rng.integers(3, size=200)]
     # Sorted, so that its first rows are no sample of it.
@@ -109,14 +110,18 @@ def test_the_rows_of_a_long_table_that_are_scored_do_not_hang_on_their_order(mon
 
 def test_a_bend_in_a_long_table_is_looked_for_in_rows_of_any_order(monkeypatch):
     seen = []
-    monkeypatch.setattr(answering, "MOST_ROWS", 50)
-    monkeypatch.setattr(answering, "occasion", lambda values, kinds, dag: seen.append(values) or "linear, many rows")
+    monkeypatch.setattr(predict, "MOST_ROWS", 50)
+    monkeypatch.setattr(predict, "occasion", lambda values, kinds, dag: seen.append(values) or "linear, many rows")
     x = line()
     for one in (x, x[::-1]):
         answer(
-            load_network("light"), Table(tuple("abc"), ("continuous",) * 3, one.copy(), ((),) * 3), threshold=0.5,
-            collider_threshold=0.5, refine="auto", knowledge=Knowledge(),
-        )  # fmt: skip
+            load_network("light"),
+            Table(tuple("abc"), ("continuous",) * 3, one.copy(), ((),) * 3),
+            threshold=0.5,
+            collider_threshold=0.5,
+            refine="auto",
+            knowledge=Knowledge(),
+        )
     assert np.array_equal(*seen)
 
 
@@ -142,11 +147,11 @@ def test_every_kind_and_gap_encodes_to_finite_numbers():
 def test_ties_fall_by_keys_that_know_no_unit_sign_or_order_of_rows():
     frame = pd.DataFrame(line(60), columns=list("abc")).assign(d=np.tile(["x", "y", "x"], 20))
     frame.loc[4, "b"] = np.nan
-    keys = answering.keys_of(Table.from_frame(frame))
+    keys = predict.keys_of(Table.from_frame(frame))
     assert len(set(keys)) == 4
     for other in (
         frame.sample(frac=1, random_state=0),
         frame.assign(a=-3.7e5 * frame["a"] + 1, b=0.1 * frame["b"]),
         frame.replace({"d": {"x": "q"}}),
     ):
-        assert answering.keys_of(Table.from_frame(other)) == keys
+        assert predict.keys_of(Table.from_frame(other)) == keys

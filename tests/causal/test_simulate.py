@@ -6,14 +6,14 @@ import pytest
 from scipy import stats
 from small_graphs import graph, random_dag, union
 
-from intaglio.causal import priors
-from intaglio.causal.disguise import Disguise, fewer_rows
-from intaglio.causal.graphs import Graph
-from intaglio.causal.mechanisms import MECHANISMS, Scales
-from intaglio.causal.noises import NOISES
-from intaglio.causal.recipe import Recipe
-from intaglio.causal.simulate import draw, generator, tables_of
-from intaglio.causal.sortability import r2_sortability, varsortability
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.simulate import random_dags
+from intaglio.causal.simulate.augment import Disguise, fewer_rows
+from intaglio.causal.simulate.mechanisms import MECHANISMS, Scales
+from intaglio.causal.simulate.noises import NOISES
+from intaglio.causal.simulate.recipe import Recipe
+from intaglio.causal.simulate.simulator import draw, generator, tables_of
+from intaglio.causal.simulate.sortability import r2_sortability, varsortability
 from intaglio.errors import BadInput
 
 NUMBERS = {"continuous": 1.0}
@@ -281,4 +281,4 @@ def test_a_given_graph_keeps_its_columns_where_its_order_is_another():
     batch = tables_of(PLAIN, generator(13, 0), graph("DAG", dag), 3, 20)
     assert np.array_equal(batch.adjacency, np.repeat(dag[None], 3, 0))
     assert np.array_equal(batch.graph(0).cpdag().adjacency, union([graph("DAG", dag).cpdag().adjacency]))
-    assert Recipe().most_parents == priors.MOST_PARENTS
+    assert Recipe().most_parents == random_dags.MOST_PARENTS

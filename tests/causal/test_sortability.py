@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from small_graphs import random_dag
 
-from intaglio.causal.sortability import alignment, r2, r2_sortability, varsortability
+from intaglio.causal.simulate.sortability import alignment, r2, r2_sortability, varsortability
 
 
 def walks(dag: np.ndarray, length: int) -> set[tuple[int, int]]:

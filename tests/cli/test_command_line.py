@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intaglio import cli
-from intaglio.commands import console, dispatch, parsing
+from intaglio.commands.kit import console, dispatch, parsing
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.methods import VERBS
+from intaglio.verbs import VERBS
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +225,7 @@ def test_common_flags_alone_show_the_table(outcome, word):
 
 
 def test_preset_reference_is_the_published_procedure_and_flags_win():
-    from intaglio.audit.cgi_dm import CGIDM
+    from intaglio.audit.membership.methods.cgi_dm import CGIDM
 
     place = ["authenticate", "cgi-dm"]
     verb = VERBS["authenticate"]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from intaglio.methods import VERBS
+from intaglio.verbs import VERBS
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "scipy", "pandas", "networkx", "PIL", "safetensors")
 LEAVES = [

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from intaglio.cli import main
-from intaglio.commands import dispatch
-from intaglio.methods import Verb
+from intaglio.commands.kit import dispatch
 from intaglio.runs.run import Run
+from intaglio.verbs import Verb
 
 
 @pytest.fixture

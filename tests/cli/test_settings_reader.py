@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from intaglio.commands.settings import Declared, Module, NotUnderstood, default_of
+from intaglio.commands.kit.source_settings import Declared, Module, NotUnderstood, default_of
 
 SOURCE = '''
 """A module that could not be imported here."""

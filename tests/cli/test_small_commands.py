@@ -10,11 +10,12 @@ import pytest
 import intaglio.report
 import tiny
 from intaglio.cli import main
-from intaglio.commands import dispatch, doctor
+from intaglio.commands import doctor
+from intaglio.commands.kit import dispatch
 from intaglio.errors import IntaglioError
-from intaglio.methods import Method, Verb
 from intaglio.models import testbed
-from intaglio.models.loading import load_model
+from intaglio.models.diffusion.loading import load_model
+from intaglio.verbs import Method, Verb
 
 
 @dataclass(frozen=True)

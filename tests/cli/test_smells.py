@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import intaglio
-from intaglio.commands.settings import Module
-from intaglio.methods import VERBS
+from intaglio.commands.kit.source_settings import Module
+from intaglio.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "intaglio").rglob("*.py"))
@@ -42,11 +42,7 @@ def test_bad_input_is_never_left_to_assert():
     ("paths", "name", "why"),
     [
         (SOURCES, r"print", "commands speak through console.say"),
-        (
-            SOURCES + RECIPES,
-            r"exec|eval|pickle\..*|torch\.load|joblib\.load|marshal\..*",
-            "no code from a file",
-        ),
+        (SOURCES + RECIPES, r"exec|eval|pickle\..*|torch\.load|joblib\.load|marshal\..*", "no code from a file"),
         (SOURCES, r"time\.time|datetime\.now\(\) -.*", "durations use a monotonic clock"),
         (SOURCES, r"os\.getenv|os\.environ\.get", "settings never come from the environment"),
         (SOURCES, r"torch\.manual_seed|(np|numpy)\.random\.seed|random\.seed", "randomness is an argument"),
@@ -116,10 +112,10 @@ def test_every_test_can_fail():
 @pytest.mark.parametrize("method", [m for v in VERBS.values() for m in v.methods.values()], ids=lambda m: m.target)
 def test_every_setting_is_read_by_more_than_its_check(method):
     module, _, name = method.target.partition(":")
-    room = (ROOT / "src" / Path(*module.split("."))).parent
+    room = ROOT / "src/intaglio" / module.split(".")[1]
     read = {
         node.attr
-        for path in [*room.glob("*.py"), *(ROOT / "src/intaglio/learning").glob("*.py")]
+        for path in [*room.rglob("*.py"), *(ROOT / "src/intaglio/learning").glob("*.py")]
         for function in ast.walk(TREES[path])
         if isinstance(function, FUNCTION) and function.name != "__post_init__"
         for node in ast.walk(function)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import intaglio
-from intaglio.commands.settings import Declared, Module, default_of, load, settings_of
-from intaglio.methods import VERBS
+from intaglio.commands.kit.source_settings import Declared, Module, default_of, load, settings_of
+from intaglio.verbs import VERBS
 
 METHODS = {f"{verb} {name}": method for verb, entry in VERBS.items() for name, method in entry.methods.items()}
 

@@ -7,7 +7,7 @@ import torch
 
 import tiny
 from intaglio import cli
-from intaglio.images import save_png
+from intaglio.images.image_set import save_png
 
 FAST = {
     "cgi-dm": ["--steps", "2", "--samples-per-step", "1", "--gap-samples", "2", "--similarity", "ssim"],
@@ -77,7 +77,7 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
 def test_the_same_command_again_only_tells(scene, tmp_path, monkeypatch):
     first = scene("loss-gap")
     stored = (only_run(tmp_path) / "verdict.json").read_bytes()
-    monkeypatch.setattr("intaglio.audit.examination.examine", lambda *a, **k: pytest.fail("worked again"))
+    monkeypatch.setattr("intaglio.audit.membership.audit.examine", lambda *a, **k: pytest.fail("worked again"))
     assert scene("loss-gap")[:2] == first[:2]
     assert (only_run(tmp_path) / "verdict.json").read_bytes() == stored
 
@@ -133,8 +133,11 @@ def test_known_holdouts_measure_the_audit(scene, tmp_path):
     assert code == 0
     verdict = json.loads((only_run(tmp_path) / "verdict.json").read_text())
     assert [(row["name"], row["truth"]) for row in verdict["questioned"]] == [
-        ("0.png", True), ("1.png", True), ("holdouts/0.png", False), ("holdouts/1.png", False),
-    ]  # fmt: skip
+        ("0.png", True),
+        ("1.png", True),
+        ("holdouts/0.png", False),
+        ("holdouts/1.png", False),
+    ]
     scores = [row["score"] for row in verdict["questioned"]]
     wins = sum(a > b for a in scores[:2] for b in scores[2:])
     assert verdict["separation"]["auc"] == wins / 4
@@ -161,7 +164,7 @@ def test_bad_input_is_one_sentence_and_exit_2(scene, tmp_path, models, words, sa
 
 
 def test_a_killed_audit_ends_with_the_same_verdict(scene, tmp_path, monkeypatch):
-    from intaglio.audit import cgi_dm
+    from intaglio.audit.membership.methods import cgi_dm
 
     scene("cgi-dm", "--batch", "2")
     folder = only_run(tmp_path)

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from intaglio.causal import training
-from intaglio.causal.weights import load_network
+from intaglio.causal.methods.sicl.networks.weights import load_network
+from intaglio.causal.methods.sicl.training import training
 from intaglio.cli import main
-from intaglio.commands import causal_train
+from intaglio.commands.causal import train
 
 TRIAL = ["causal", "train", "--preset", "trial"]
 LESS = ["--steps", "6", "--judge-every", "6", "--calibrated-on", "24", "--proved-on", "16", "--weighed-on", "1"]
@@ -50,10 +50,15 @@ def test_a_network_of_trial_size_is_trained_told_of_and_asked(outcome, folder):
     card = (model / "README.md").read_text()
     assert card.startswith("# A light network for causal discovery\n")
     for words in (
-        f"{facts['parameters']:,} parameters (width 8, ", f"Trained on {facts['tables']:,} simulated tables in 6 steps",
-        "seed 0: 3 to 5 columns, 50 to 100 rows", "never saw: ws, grg.", "Calibrated on 24 tables and measured on 16",
-        "| skeleton | ", "| edge said | was | pairs |", "Assumes no cycles",
-    ):  # fmt: skip
+        f"{facts['parameters']:,} parameters (width 8, ",
+        f"Trained on {facts['tables']:,} simulated tables in 6 steps",
+        "seed 0: 3 to 5 columns, 50 to 100 rows",
+        "never saw: ws, grg.",
+        "Calibrated on 24 tables and measured on 16",
+        "| skeleton | ",
+        "| edge said | was | pairs |",
+        "Assumes no cycles",
+    ):
         assert words in " ".join(card.split()) or words in card
     told = facts["calibration"]["skeleton"]
     assert f"| skeleton | {told['ece']:.4f} | {told['ece_raw']:.4f} | {told['brier']:.4f} |" in card
@@ -90,7 +95,7 @@ def test_a_killed_training_goes_on_to_the_same_network(outcome, folder, monkeypa
     monkeypatch.setattr(training.Learner, "update", lambda self, *rest: steps.append(self.step) or real(self, *rest))
     # Killed once more, while it calibrates.
     with monkeypatch.context() as patched:
-        patched.setattr(causal_train, "finished", lambda taught: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(train, "finished", lambda taught: (_ for _ in ()).throw(KeyboardInterrupt))
         code, _, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
         assert code != 0
     assert steps == list(range(steps[0], 6))
@@ -123,10 +128,7 @@ def test_a_node_edge_network_is_never_refined_and_says_what_it_does_not_take(out
     ask = ["discover", str(table), "--model", str(model)]
     assert outcome(*ask)[0] == 0
     assert outcome(*ask, "--refine", "0")[0] == 0
-    for flags, word in (
-        (["--refine", "0.5"], "refine"),
-        (["--collider-threshold", "0.7"], "collider_threshold"),
-    ):  # fmt: skip
+    for flags, word in ((["--refine", "0.5"], "refine"), (["--collider-threshold", "0.7"], "collider_threshold")):
         code, _, err = outcome(*ask, *flags)
         assert code != 0
         assert f"takes no {word}; leave it out" in err

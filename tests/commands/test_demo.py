@@ -109,7 +109,7 @@ def test_a_lost_audit_is_made_again(small, whole, tmp_path):
     [
         ("intaglio.models.testbed", "save_png", 9),
         ("intaglio.adapt.training", "accumulate", 3),
-        ("intaglio.audit.cgi_dm", "advance", 2),
+        ("intaglio.audit.membership.methods.cgi_dm", "advance", 2),
         ("intaglio.report.render", "atomic_write", 2),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_wrong_set_names_the_others(tmp_path):
 
 
 def test_a_command_that_fails_ends_the_demo(monkeypatch):
-    monkeypatch.setattr("intaglio.commands.dispatch.run", lambda _: 2)
+    monkeypatch.setattr("intaglio.commands.kit.dispatch.run", lambda _: 2)
     with pytest.raises(IntaglioError, match="exit code 2"):
         room.spoken(["finetune", "dreambooth"])
 

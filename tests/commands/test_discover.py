@@ -8,10 +8,10 @@ import pytest
 
 from found_graphs import found_graph
 from intaglio import cli
-from intaglio.causal.discovery import Discovery
-from intaglio.causal.graphs import Graph
-from intaglio.causal.sicl import SiCL
-from intaglio.commands.causal_words import kinds_from, pairs_from, tiers_from
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.methods.sicl.method import SiCL
+from intaglio.causal.results.discovery import Discovery
+from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
 from intaglio.errors import BadInput
 
 ARROWS = [("rain", "-->", "wet"), ("sprinkler", "-->", "wet"), ("wet", "-->", "slip")]
@@ -23,9 +23,14 @@ def collided(self, table, *, kinds=None, knowledge, run):
     CALLS.append({"table": table, "knowledge": knowledge, "settings": self})
     graph = Graph.of("CPDAG", table.all_names, ARROWS)
     return found_graph(
-        graph=graph, rows=len(table.values), warnings=("rather few rows",), isolated=table.isolated,
-        duplicates=table.duplicates, ood_score=0.4, ood_reasons=("rows 60, below 100",),
-    )  # fmt: skip
+        graph=graph,
+        rows=len(table.values),
+        warnings=("rather few rows",),
+        isolated=table.isolated,
+        duplicates=table.duplicates,
+        ood_score=0.4,
+        ood_reasons=("rows 60, below 100",),
+    )
 
 
 @pytest.fixture
@@ -185,9 +190,16 @@ def test_very_many_columns_are_taken_only_on_request(search, discover, tmp_path,
 def test_knowledge_from_flags_and_a_file_is_put_together(search, discover, tmp_path):
     (tmp_path / "known.toml").write_text('required = [["wet", "slip"]]\n')
     code, _, _ = discover(
-        "--knowledge", str(tmp_path / "known.toml"), "--require", "rain->wet", "--forbid", "slip -> rain", "slip→wet",
-        "--tiers", "season; rain, sprinkler",
-    )  # fmt: skip
+        "--knowledge",
+        str(tmp_path / "known.toml"),
+        "--require",
+        "rain->wet",
+        "--forbid",
+        "slip -> rain",
+        "slip→wet",
+        "--tiers",
+        "season; rain, sprinkler",
+    )
     assert code == 0
     known = CALLS[0]["knowledge"]
     assert known.required == (("wet", "slip"), ("rain", "wet"))
@@ -231,7 +243,7 @@ def test_a_missing_table_is_one_sentence(tmp_path, capsys):
 
 
 def truth(tmp_path, *edges, names=("rain", "sprinkler", "wet", "slip", "season", "gravity")):
-    from intaglio.causal.texts import to_gml
+    from intaglio.causal.formats.texts import to_gml
 
     (tmp_path / "truth.gml").write_text(to_gml(Graph.of("DAG", names, edges)))
     return str(tmp_path / "truth.gml")

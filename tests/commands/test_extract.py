@@ -7,7 +7,7 @@ import torch
 
 import tiny
 from intaglio import cli
-from intaglio.images import save_png
+from intaglio.images.image_set import save_png
 
 FAST = ["--generations", "12", "--pictures", "3", "--steps", "2", "--batch", "4", "--patience", "0", "--workers", "1"]
 

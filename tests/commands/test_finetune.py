@@ -7,7 +7,7 @@ import pytest
 
 import tiny
 from intaglio import cli
-from intaglio.images import save_png
+from intaglio.images.image_set import save_png
 
 FEW = ["--steps", "3", "--batch", "2", "--sample-count", "1", "--sample-steps", "2", "--watch-every", "0", "--quiet"]
 
@@ -42,7 +42,7 @@ def folders(tmp_path):
 
 
 def test_dreambooth_leaves_a_model_and_its_card(command, tmp_path):
-    from intaglio.models.loading import load_model
+    from intaglio.models.diffusion.loading import load_model
 
     code, out, _ = command("dreambooth", "--prompt", "red dog", "--learning-rate", "1e-3")
     (folder,) = folders(tmp_path)
@@ -64,8 +64,8 @@ def test_dreambooth_leaves_a_model_and_its_card(command, tmp_path):
 
 @pytest.mark.parametrize("layout", ["diffusers", "kohya"])
 def test_lora_leaves_an_adapter(command, tmp_path, layout):
-    from intaglio.models.loading import load_model
-    from intaglio.models.lora import LoRA
+    from intaglio.models.diffusion.loading import load_model
+    from intaglio.models.lora.lora import LoRA
 
     words = ["--prompt", "red dog", "--rank", "2", "--format", layout, "--name", "sks_dog", "--text-encoder"]
     code, out, _ = command("lora", *words)

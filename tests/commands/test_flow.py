@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 
 import tiny
 from intaglio.cli import main
-from intaglio.commands import flow_sample
-from intaglio.flow import calibration, decoding
-from intaglio.images import ImageSet, read_png_text, save_png
-from intaglio.models import flows
-from intaglio.models.tarflow_files import load_flow, save_flow
+from intaglio.commands.flow import sample
+from intaglio.flow import decoding
+from intaglio.flow.calibrate import calibration
+from intaglio.images.image_set import ImageSet, read_png_text, save_png
+from intaglio.models.flow import shipped
+from intaglio.models.flow.files import load_flow, save_flow
 from intaglio.report import write_report
 
 TRAIN = [
@@ -146,9 +147,17 @@ def test_previews_certificates_and_a_killed_run(outcome, model, folder, monkeypa
 
 def test_a_published_checkpoint_becomes_a_folder(outcome, folder):
     model = tiny.flow(double=False, num_classes=0)
-    names = {"variance": "var", "positions": "pos_embed", "layers": "attn_blocks", "attention_norm": "attention.norm",
-             "mlp_norm": "mlp.norm", "qkv": "attention.qkv", "proj": "attention.proj", "widen": "mlp.main.0",
-             "narrow": "mlp.main.2"}  # fmt: skip
+    names = {
+        "variance": "var",
+        "positions": "pos_embed",
+        "layers": "attn_blocks",
+        "attention_norm": "attention.norm",
+        "mlp_norm": "mlp.norm",
+        "qkv": "attention.qkv",
+        "proj": "attention.proj",
+        "widen": "mlp.main.0",
+        "narrow": "mlp.main.2",
+    }
     theirs = {".".join(names.get(p, p) for p in key.split(".")): value for key, value in model.state_dict().items()}
     save_file(theirs, folder / "theirs.safetensors")
     words = [
@@ -211,16 +220,16 @@ def test_the_words_of_the_group_and_its_default(outcome):
     assert {"flow train", "flow sample", "flow calibrate", "flow bpd", "flow convert"} <= set(
         re.findall(r"flow \w+", out)
     )
-    assert flow_sample.VERB in out
+    assert sample.VERB in out
     code, out, _ = outcome("flow", "sample", "--help")
     assert code == 0
     assert "Without a method: auto." in out
 
 
 def test_the_flows_of_the_package_are_sound(outcome):
-    assert "cpu-tiny" in flows.flow_names()
-    for name in flows.flow_names():
-        flow = flows.open_flow(name)
+    assert "cpu-tiny" in shipped.flow_names()
+    for name in shipped.flow_names():
+        flow = shipped.open_flow(name)
         assert flow.labels == ("fluent", "openmoji", "twemoji")
         code, out, _ = outcome("--quiet", "flow", "sample", "sejd", "--model", name, "--count", 1)
         assert code == 0

@@ -12,11 +12,11 @@ from PIL import Image
 import tiny
 from intaglio.commands.sample import DTYPES, WEBUI_NAMES, Sample, read_settings
 from intaglio.errors import BadInput
-from intaglio.extract.model_guidance import ModelGuidance
-from intaglio.images import ImageSet, read_png_text, save_png
-from intaglio.models.loading import load_model
-from intaglio.models.lora import LoRA
-from intaglio.models.sampling import SAMPLERS, sample
+from intaglio.images.image_set import ImageSet, read_png_text, save_png
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.lora.lora import LoRA
+from intaglio.sampling.guides.model_guidance import ModelGuidance
+from intaglio.sampling.loop import SAMPLERS, sample
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,14 @@ def test_settings_are_in_the_picture(folder, out):
     known = json.loads(text["intaglio"])
     assert known["model"] == {"name": "base", "fingerprint": fingerprint, "path": str(folder)}
     assert {key: known[key] for key in ("prompt", "negative", "seed", "sampler", "steps", "guidance", "rows")} == {
-        "prompt": "dog", "negative": "cat", "seed": 0, "sampler": "dpm++2m", "steps": 2, "guidance": 2.5, "rows": 1,
-    }  # fmt: skip
+        "prompt": "dog",
+        "negative": "cat",
+        "seed": 0,
+        "sampler": "dpm++2m",
+        "steps": 2,
+        "guidance": 2.5,
+        "rows": 1,
+    }
     assert known["versions"]["torch"] == torch.__version__
 
 

@@ -1,28 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from scenes import encoder, pair
+from extract_scenes import encoder, extraction, pair
 
-from intaglio.extract.control import Control, control
-from intaglio.extract.direct import Direct
 from intaglio.extract.extraction import scores_of
-from intaglio.extract.finextract import FineXtract
 from intaglio.extract.grouping import Group
-from intaglio.extract.protocol import Extraction, Find
-from intaglio.images import ImageSet
+from intaglio.extract.methods.direct import Direct
+from intaglio.extract.methods.finextract import FineXtract
+from intaglio.extract.null import Control, control
 from intaglio.runs.run import Run
-
-NONE = ImageSet.from_pixels(torch.zeros(0, 3, 16, 16))
-
-
-def extraction(returned, all_scores) -> Extraction:
-    """A result whose finds have groups of these sizes."""
-    nan = float("nan")
-    finds = tuple(Find(i, "", tuple(range(size)), nan, nan, nan, 0.0, float(size)) for i, size in enumerate(returned))
-    return Extraction(
-        "direct", NONE, finds, 100, {}, 0.5, torch.tensor(all_scores, dtype=torch.float64), torch.zeros(0, 2), True,
-        True,
-    )  # fmt: skip
 
 
 def test_q_values_count_the_bases_groups_as_chance():

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from intaglio.extract.coverage import coverage, fitted_threshold
-from intaglio.images import ImageSet
-from intaglio.metrics.similarity import load_similarity
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import load_similarity
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scenes import encoder, pair
+from extract_scenes import encoder, pair
 
-from intaglio.extract.direct import Direct
-from intaglio.extract.drawing import BLANK, FAILED, Sheets, draw
-from intaglio.extract.finextract import FineXtract
-from intaglio.models.sampling import ClassifierFree, sample
+from intaglio.extract.generate import BLANK, FAILED, Sheets, draw
+from intaglio.extract.methods.direct import Direct
+from intaglio.extract.methods.finextract import FineXtract
 from intaglio.runs.run import Run
+from intaglio.sampling.loop import ClassifierFree, sample
 
 METHOD = Direct(generations=10, pictures=2, steps=3, batch=4, patience=0, seed=5)
 
@@ -23,9 +23,18 @@ def models(tmp_path_factory):
 def drawn(method, models, folder, *, prompts=("red cat",), enough=None, workers=1, run=None):
     run = run or Run.none()
     return draw(
-        method, *models, prompts, encoder(), Sheets(folder), count=method.generations, enough=enough, label="drawn",
-        key="k", run=run, workers=workers,
-    )  # fmt: skip
+        method,
+        *models,
+        prompts,
+        encoder(),
+        Sheets(folder),
+        count=method.generations,
+        enough=enough,
+        label="drawn",
+        key="k",
+        run=run,
+        workers=workers,
+    )
 
 
 def test_every_picture_is_the_samplers_own_of_its_seed(models, tmp_path):
@@ -99,7 +108,7 @@ def test_a_picture_of_one_colour_is_left_out_and_counted(models, tmp_path):
 
 
 def test_it_stops_after_the_round_in_which_there_are_enough(models, tmp_path, monkeypatch):
-    monkeypatch.setattr("intaglio.extract.drawing.ROUND", 4)
+    monkeypatch.setattr("intaglio.extract.generate.ROUND", 4)
     asked = []
 
     def enough(found):

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.dreambooth import DreamBooth
-from intaglio.extract.cfg import ClassifierFreeExtract
-from intaglio.extract.control import control
-from intaglio.extract.direct import Direct
-from intaglio.extract.finextract import FineXtract
-from intaglio.images import ImageSet
-from intaglio.metrics.similarity import load_similarity
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.extract.methods.cfg import ClassifierFreeExtract
+from intaglio.extract.methods.direct import Direct
+from intaglio.extract.methods.finextract import FineXtract
+from intaglio.extract.null import control
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
-from intaglio.models.loading import load_model
+from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.run import Run
 
 PROMPT = "sks style"

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from scenes import encoder
-from test_control import extraction
+from extract_scenes import encoder, extraction
 
 from intaglio.errors import BadInput
 from intaglio.extract.evaluation import check_held_out, evaluate
-from intaglio.images import ImageSet
+from intaglio.images.image_set import ImageSet
 
 
 def pictures(count: int, seed: int, prefix: str) -> ImageSet:

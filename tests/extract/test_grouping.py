@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from intaglio.extract.direct import Direct
-from intaglio.extract.drawing import Drawn
+from intaglio.extract.generate import Drawn
 from intaglio.extract.grouping import divided, ranked, returned, settled
+from intaglio.extract.methods.direct import Direct
 
 
 def planted(sizes, *, spreads=(0.2,) * 9, seed=0) -> Drawn:

@@ -9,17 +9,17 @@ import torch
 from flow_scenes import inverted_by_hand, latents, unit
 
 from intaglio.errors import BadInput
-from intaglio.flow import calibration
-from intaglio.flow.auto import AutoDecoder as Auto
-from intaglio.flow.auto import PlannedDecoder as Planned
-from intaglio.flow.calibration import calibrate
-from intaglio.flow.dealing import dealt
-from intaglio.flow.guess import LocalGuess, neighbourhoods
-from intaglio.flow.guidance import UNGUIDED, Guidance
-from intaglio.flow.measuring import tolerance_for
-from intaglio.flow.plan import Choice, DecoderPlan, bucket, file_name, key_of
-from intaglio.flow.sequential import SequentialDecoder as Sequential
-from intaglio.flow.tiers import TIERS, Tier, differences
+from intaglio.flow.block.guidance import UNGUIDED, Guidance
+from intaglio.flow.calibrate import calibration
+from intaglio.flow.calibrate.block_timings import tolerance_for
+from intaglio.flow.calibrate.calibration import calibrate
+from intaglio.flow.calibrate.error_budget import dealt
+from intaglio.flow.methods.auto import AutoDecoder as Auto
+from intaglio.flow.methods.auto import _PlannedDecoder as Planned
+from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
+from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, bucket, file_name, key_of
+from intaglio.flow.plan.guess import LocalGuess, neighbourhoods
+from intaglio.flow.plan.tiers import TIERS, Tier, differences
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -145,10 +145,13 @@ def test_a_plan_comes_back_from_its_file_and_is_found_by_its_key_alone(model, qu
 def test_a_plan_is_for_one_model_batch_guidance_and_tier():
     model, other = unit(double=False), unit(double=False, seed=5)
     keys = [
-        key_of(model, 8, UNGUIDED, "near"), key_of(other, 8, UNGUIDED, "near"), key_of(model, 16, UNGUIDED, "near"),
-        key_of(model, 8, UNGUIDED, "exact"), key_of(model, 8, Guidance(scale=1.0), "near"),
+        key_of(model, 8, UNGUIDED, "near"),
+        key_of(other, 8, UNGUIDED, "near"),
+        key_of(model, 16, UNGUIDED, "near"),
+        key_of(model, 8, UNGUIDED, "exact"),
+        key_of(model, 8, Guidance(scale=1.0), "near"),
         key_of(model.to(torch.bfloat16), 8, UNGUIDED, "near"),
-    ]  # fmt: skip
+    ]
     assert len({file_name(key) for key in keys}) == len(keys)
     assert [bucket(n) for n in (1, 2, 3, 5, 6, 60, 64, 100)] == [1, 2, 4, 4, 8, 64, 64, 128]
 

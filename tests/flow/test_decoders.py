@@ -8,17 +8,17 @@ import torch
 from flow_scenes import exact_decoders, inverted_by_hand, latents, unit
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.flow.frontier import FrontierDecoder as Frontier
-from intaglio.flow.gs_jacobi import GSJacobiDecoder as GSJacobi
-from intaglio.flow.guidance import Guidance
-from intaglio.flow.inverse import Inverse, limits, step
-from intaglio.flow.jacobi import JacobiDecoder as Jacobi
-from intaglio.flow.protocol import BlockReport
+from intaglio.flow.block.guidance import Guidance
+from intaglio.flow.block.inverse import Inverse, limits, step
+from intaglio.flow.family import BlockReport
+from intaglio.flow.iterate.stopping import Stopping
+from intaglio.flow.iterate.sweeps import sweep
+from intaglio.flow.methods.frontier import FrontierDecoder as Frontier
+from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobi
+from intaglio.flow.methods.jacobi import JacobiDecoder as Jacobi
+from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobi
+from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
 from intaglio.flow.sampling import noise_of, sample_flow
-from intaglio.flow.sejd import SelectiveJacobiDecoder as SelectiveJacobi
-from intaglio.flow.sequential import SequentialDecoder as Sequential
-from intaglio.flow.stopping import Stopping
-from intaglio.flow.sweeps import sweep
 
 LABELS = torch.tensor([0, 2, -1, 1])
 every_decoder = pytest.mark.parametrize("name", exact_decoders())
@@ -51,11 +51,14 @@ def test_every_decoder_inverts_the_flow(name, further):
 @pytest.mark.parametrize(
     "guidance",
     [
-        Guidance(scale=1.5), Guidance(scale=1.5, annealed=False, what="a"), Guidance(scale=3.0, rule="gaussian"),
-        Guidance(scale=1.0, temperature=0.5, what="b"), Guidance(scale=2.0, blocks="first"),
+        Guidance(scale=1.5),
+        Guidance(scale=1.5, annealed=False, what="a"),
+        Guidance(scale=3.0, rule="gaussian"),
+        Guidance(scale=1.0, temperature=0.5, what="b"),
+        Guidance(scale=2.0, blocks="first"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_every_decoder_inverts_the_guided_flow(name, guidance):
     model = unit(spread=0.1)
     z = latents(model, 4)
@@ -198,10 +201,15 @@ def test_the_gaussian_rule_never_widens():
 @pytest.mark.parametrize("seed", [16, 32, 38])
 @pytest.mark.parametrize(
     "decoder",
-    [Jacobi(rule="exact"), Jacobi(tau=1e-6), Jacobi(rule="estimate", tau=1e-6), Frontier(tolerance=0.0, window=8),
-     Frontier(tolerance=1e-6, window=15)],
+    [
+        Jacobi(rule="exact"),
+        Jacobi(tau=1e-6),
+        Jacobi(rule="estimate", tau=1e-6),
+        Frontier(tolerance=0.0, window=8),
+        Frontier(tolerance=1e-6, window=15),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_sweeps_that_overflow_on_the_way_still_end_at_the_answer(seed, decoder):
     model = unit(spread=0.6, seed=seed, double=False, blocks=1)
     z, labels = latents(model, 2, seed), torch.tensor([0, 1])
@@ -310,13 +318,7 @@ def test_watchers_see_every_pass_in_the_pictures_own_order():
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_pictures_and_a_single_patch_are_no_special_cases(count):
     model = unit(size=(4, 4), patch=4)
-    for decoder in (
-        Sequential(),
-        Jacobi(),
-        Frontier(),
-        SelectiveJacobi(),
-        GSJacobi(),
-    ):
+    for decoder in (Sequential(), Jacobi(), Frontier(), SelectiveJacobi(), GSJacobi()):
         found = decoder(model, latents(model, count), denoise=False)
         assert found.patches.shape == (count, 1, 48)
         assert torch.equal(found.patches, latents(model, count))
@@ -330,9 +332,11 @@ def test_odd_windows_and_segments():
     z = latents(model, 2)
     exact = Sequential()(model, z, denoise=False).patches
     for decoder in (
-        Frontier(tolerance=0.0, window=15), Frontier(tolerance=0.0, window=999), Jacobi(max_sweeps=99, tau=0.0),
+        Frontier(tolerance=0.0, window=15),
+        Frontier(tolerance=0.0, window=999),
+        Jacobi(max_sweeps=99, tau=0.0),
         *(GSJacobi(segments=(count,), sweeps=(99,), other_sweeps=99, epsilon=0.0) for count in (0, 1, 2, 14, 15, 99)),
-    ):  # fmt: skip
+    ):
         assert largest(decoder(model, z, denoise=False).patches, exact) < 1e-10, decoder
 
 
@@ -372,15 +376,20 @@ def test_labels_for_a_model_without_classes_are_refused():
 @pytest.mark.parametrize(
     ("setting", "make"),
     [
-        ("tau", lambda: Jacobi(tau=0.0)), ("tau", lambda: Jacobi(tau=-1.0)),
+        ("tau", lambda: Jacobi(tau=0.0)),
+        ("tau", lambda: Jacobi(tau=-1.0)),
         ("max_sweeps", lambda: Jacobi(max_sweeps=0)),
-        ("tau", lambda: SelectiveJacobi(tau=0.0)), ("window", lambda: Frontier(window=0)),
-        ("segments", lambda: GSJacobi(segments=(-1,))), ("sweeps", lambda: GSJacobi(sweeps=(0,))),
-        ("segments", lambda: GSJacobi(segments=(1, 2, 3))), ("scale", lambda: Guidance(scale=-1.0)),
-        ("temperature", lambda: Guidance(temperature=0.0)), ("batch", lambda: Sequential(batch=0)),
+        ("tau", lambda: SelectiveJacobi(tau=0.0)),
+        ("window", lambda: Frontier(window=0)),
+        ("segments", lambda: GSJacobi(segments=(-1,))),
+        ("sweeps", lambda: GSJacobi(sweeps=(0,))),
+        ("segments", lambda: GSJacobi(segments=(1, 2, 3))),
+        ("scale", lambda: Guidance(scale=-1.0)),
+        ("temperature", lambda: Guidance(temperature=0.0)),
+        ("batch", lambda: Sequential(batch=0)),
         ("gaussian", lambda: Guidance(rule="gaussian", what="a")),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_are_refused_by_name(setting, make):
     with pytest.raises(ValueError, match=setting):
         make()

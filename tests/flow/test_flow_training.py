@@ -7,19 +7,28 @@ import torch
 from flow_scenes import unit
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.flow import training
-from intaglio.flow.data import FlowPictures, dequantised, load_pictures
+from intaglio.flow.calibrate.ranking import ranked
 from intaglio.flow.likelihood import likelihood
-from intaglio.flow.ranking import ranked
-from intaglio.flow.settings import FlowTraining
-from intaglio.flow.training import Batches, train_flow
-from intaglio.images import ImageSet, save_png
+from intaglio.flow.training import training
+from intaglio.flow.training.data import FlowPictures, dequantised, load_pictures
+from intaglio.flow.training.settings import FlowTraining
+from intaglio.flow.training.training import Batches, train_flow
+from intaglio.images.image_set import ImageSet, save_png
 from intaglio.runs.run import Run
 
 TINY = {
-    "resolution": 8, "patch_size": 2, "hidden_size": 16, "head_dim": 8, "blocks": 2, "layers": (1,), "batch": 4,
-    "steps": 6, "held_out": 0.2, "judge_every": 2, "warmup": 0,
-}  # fmt: skip
+    "resolution": 8,
+    "patch_size": 2,
+    "hidden_size": 16,
+    "head_dim": 8,
+    "blocks": 2,
+    "layers": (1,),
+    "batch": 4,
+    "steps": 6,
+    "held_out": 0.2,
+    "judge_every": 2,
+    "warmup": 0,
+}
 
 
 def pictures(n=20, classes=2, size=8) -> FlowPictures:
@@ -143,10 +152,19 @@ def test_a_loss_that_is_not_finite_ends_in_a_sentence():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("patch_size", 3), ("head_dim", 7), ("layers", (1, 2, 3)), ("noise", -0.1), ("steps", 0), ("minutes", 0.0),
-        ("ema", 1.0), ("held_out", 1.0), ("label_dropout", 1.0), ("final_rate", 1.0), ("soft_clip", 0.0),
+        ("patch_size", 3),
+        ("head_dim", 7),
+        ("layers", (1, 2, 3)),
+        ("noise", -0.1),
+        ("steps", 0),
+        ("minutes", 0.0),
+        ("ema", 1.0),
+        ("held_out", 1.0),
+        ("label_dropout", 1.0),
+        ("final_rate", 1.0),
+        ("soft_clip", 0.0),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=name):
         FlowTraining(**{**TINY, name: value})

@@ -10,10 +10,10 @@ from flow_scenes import inverted_by_hand, latents, unit
 from safetensors.torch import load_file, save_file
 
 from intaglio.errors import BadInput
-from intaglio.flow.sequential import SequentialDecoder as Sequential
-from intaglio.models.tarflow import TarFlow, denoised
-from intaglio.models.tarflow_config import TarFlowConfig
-from intaglio.models.tarflow_files import fingerprint, from_published, load_flow, save_flow
+from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
+from intaglio.models.flow.config import TarFlowConfig
+from intaglio.models.flow.files import fingerprint, from_published, load_flow, save_flow
+from intaglio.models.flow.tarflow import TarFlow, denoised
 
 
 def attention_by_hand(layer, e):
@@ -116,8 +116,11 @@ def test_a_missing_label_is_the_mean_of_all_classes():
 
 
 def test_bits_of_the_identity_at_zero_are_the_constant():
-    model = TarFlow(TarFlowConfig(image_size=(4, 4), patch_size=2, hidden_size=16, head_dim=16, num_blocks=2,
-                                  layers_per_block=(1, 1)))  # fmt: skip
+    model = TarFlow(
+        TarFlowConfig(
+            image_size=(4, 4), patch_size=2, hidden_size=16, head_dim=16, num_blocks=2, layers_per_block=(1, 1)
+        )
+    )
     assert model.bits_per_dimension(torch.zeros(1, 3, 4, 4)).item() == pytest.approx(8.32575, abs=1e-5)
 
 
@@ -168,8 +171,10 @@ def test_a_model_comes_back_from_its_folder_to_the_last_bit(tmp_path):
     found = load_flow(tmp_path / "m")
     assert found.labels == ("a", "b", "c")
     assert found.model.config == model.config
-    assert all(torch.equal(one, two) for one, two in zip(
-        found.model.state_dict().values(), model.state_dict().values(), strict=True))  # fmt: skip
+    assert all(
+        torch.equal(one, two)
+        for one, two in zip(found.model.state_dict().values(), model.state_dict().values(), strict=True)
+    )
     assert found.fingerprint == fingerprint(model) != fingerprint(unit(double=False, noise_std=0.1, seed=1))
     assert load_flow(tmp_path / "m", dtype=torch.bfloat16).model.variance.dtype == torch.float32
     save_flow(model, tmp_path / "m")  # over an older one

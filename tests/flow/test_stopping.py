@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from intaglio.flow.stopping import Stopping
+from intaglio.flow.iterate.stopping import Stopping
 
 V = torch.full((2, 3, 2), 2.0)
 

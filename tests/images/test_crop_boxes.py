@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from intaglio.crop_boxes import read_boxes
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet, save_png
+from intaglio.images.crop_boxes import read_boxes
+from intaglio.images.image_set import ImageSet, save_png
 
 HEAD = "name,left,top,right,bottom\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet, read_png_text, save_png, to_uint8
+from intaglio.images.image_set import ImageSet, read_png_text, save_png, to_uint8
 
 
 def noise(count=4, side=8, seed=0):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet, to_uint8
+from intaglio.images.image_set import ImageSet, to_uint8
 
 
 def gradient(width=16, height=16):

@@ -5,13 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intaglio.learning.draws import batch_at, dropped_at, generator, noise_at, seed_of, timesteps_at
+from intaglio.learning.step_randomness import batch_at, dropped_at, generator, noise_at, seed_of, timesteps_at
 
 
 @given(
-    repeats=st.lists(st.integers(1, 3), min_size=1, max_size=5), batch=st.integers(1, 9), epochs=st.integers(1, 4),
+    repeats=st.lists(st.integers(1, 3), min_size=1, max_size=5),
+    batch=st.integers(1, 9),
+    epochs=st.integers(1, 4),
     seed=st.integers(0, 5),
-)  # fmt: skip
+)
 def test_every_epoch_shows_each_entry_once(repeats, batch, epochs, seed):
     order = [index for index, times in enumerate(repeats) for _ in range(times)]
     total = epochs * len(order)

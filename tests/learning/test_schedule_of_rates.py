@@ -2,7 +2,7 @@ from math import cos, pi
 
 import pytest
 
-from intaglio.learning.schedule import warmed_cosine
+from intaglio.learning.rates import warmed_cosine
 
 
 def test_a_rate_rises_in_a_line_and_falls_along_half_a_cosine():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, mannwhitneyu
 
-from intaglio.metrics import calibration as cal
+from intaglio.metrics.statistics import conformal as cal
 
 few = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=6)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intaglio.metrics.discovery import q_values
+from intaglio.metrics.statistics.false_discovery import q_values
 
 scores = st.lists(st.integers(0, 8).map(float), min_size=1, max_size=12)
 

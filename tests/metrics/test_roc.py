@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intaglio.metrics import roc
+from intaglio.metrics.statistics import roc
 
 scores = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=8)
 

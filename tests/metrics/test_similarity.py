@@ -26,10 +26,10 @@ from transformers import (
 
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import file_hash
-from intaglio.metrics import similarity
-from intaglio.metrics.encoder import Encoder, load_encoder, save_encoder
-from intaglio.metrics.networks import CLIP, IMAGENET, Preprocessing, resized
-from intaglio.metrics.similarity import Embedding, load_similarity
+from intaglio.metrics.similarity import measures
+from intaglio.metrics.similarity.encoder import Encoder, load_encoder, save_encoder
+from intaglio.metrics.similarity.local_networks import CLIP, IMAGENET, Preprocessing, resized
+from intaglio.metrics.similarity.measures import Embedding, load_similarity
 
 VIT = {"hidden_size": 16, "num_hidden_layers": 5, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 8}
 
@@ -90,9 +90,14 @@ def test_ssim_is_scikit_images():
     b = (a + 0.2 * pictures(2, seed=5)).clamp(0, 1)
     for mine, x, y in zip(load_similarity("ssim")(a, b), a.double(), b.double(), strict=True):
         theirs = metrics.structural_similarity(
-            x.numpy(), y.numpy(), channel_axis=0, data_range=1.0,
-            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-        )  # fmt: skip
+            x.numpy(),
+            y.numpy(),
+            channel_axis=0,
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
         # theirs pads and crops at truncate 3.5 sigma = 5 pixels, which is the 11-pixel window
         assert mine.item() == pytest.approx(theirs, abs=2e-4)
 
@@ -121,7 +126,7 @@ def test_half_precision_costs_little(tmp_path):
 
 def test_descriptors_have_length_one_whatever_the_batch(encoder_file):
     measure = load_similarity(encoder_file)
-    many = pictures(similarity.BATCH + 3)
+    many = pictures(measures.BATCH + 3)
     together = measure.embed(many)
     assert together.norm(dim=1) == pytest.approx(np.ones(len(many)), abs=1e-5)
     apart = torch.cat([measure.embed(one[None]) for one in many])
@@ -345,9 +350,14 @@ def test_the_folders_own_preprocessing_is_followed(folders, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     plain = load_similarity(tmp_path)
     asked = {
-        "do_resize": True, "size": {"shortest_edge": 20}, "resample": 2, "do_center_crop": True,
-        "crop_size": {"height": 16, "width": 16}, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.4, 0.3],
-    }  # fmt: skip
+        "do_resize": True,
+        "size": {"shortest_edge": 20},
+        "resample": 2,
+        "do_center_crop": True,
+        "crop_size": {"height": 16, "width": 16},
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.4, 0.3],
+    }
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(asked))
     found = load_similarity(tmp_path)
     wanted = Preprocessing(20, (16, 16), "bilinear", (0.5, 0.5, 0.5), (0.5, 0.4, 0.3))
@@ -413,6 +423,6 @@ def test_unknown_names_are_refused(tmp_path):
 
 
 def test_a_package_without_its_data_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(similarity, "EMBEDDED", tmp_path / "gone.safetensors")
+    monkeypatch.setattr(measures, "EMBEDDED", tmp_path / "gone.safetensors")
     with pytest.raises(IntaglioError, match="missing"):
         load_similarity("embedded")

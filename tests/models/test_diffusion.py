@@ -7,7 +7,7 @@ from torch.nn import functional
 
 import tiny
 from intaglio.errors import BadInput
-from intaglio.models.diffusion import Conditioning, LatentDiffusion
+from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 

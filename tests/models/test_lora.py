@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save, save_file
 
 import tiny
 from intaglio.errors import BadInput
-from intaglio.models.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
+from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
 
 RANK, ALPHA = 3, 5.0
 CONVS = ("conv1", "conv_shortcut", "proj_in", "downsamplers.0.conv", "ff.net.2", "ff.net.0.proj", "time_emb_proj")
@@ -276,9 +276,13 @@ def test_diffusers_reads_what_we_write_and_draws_the_same(pipeline, model, tmp_p
 def test_we_read_what_diffusers_writes(pipeline, model, tmp_path, kind):
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(
-        r=4, lora_alpha=6, target_modules=["to_q", "proj_in", "conv1"], init_lora_weights=False,
-        alpha_pattern={"attn2.to_q": 1}, rank_pattern={"attn1.to_q": 2},
-    )  # fmt: skip
+        r=4,
+        lora_alpha=6,
+        target_modules=["to_q", "proj_in", "conv1"],
+        init_lora_weights=False,
+        alpha_pattern={"attn2.to_q": 1},
+        rank_pattern={"attn1.to_q": 2},
+    )
     text = peft.LoraConfig(r=2, lora_alpha=1, use_rslora=True, target_modules=["q_proj"], init_lora_weights=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -388,10 +392,15 @@ def test_kohya_files_of_sdxl_use_the_original_block_numbers_and_say_what_they_ar
     assert "lora_te2_text_model_encoder_layers_1_self_attn_q_proj" in stems
     assert not any("_down_blocks_" in stem for stem in stems)
     expected = {
-        "ss_network_dim": "3", "ss_network_alpha": "5", "ss_network_module": "networks.lora", "modelspec.title": "me",
-        "modelspec.prediction_type": "epsilon", "ss_v2": "False",
-        "ss_base_model_version": "sdxl_base_v1-0", "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
-    }  # fmt: skip
+        "ss_network_dim": "3",
+        "ss_network_alpha": "5",
+        "ss_network_module": "networks.lora",
+        "modelspec.title": "me",
+        "modelspec.prediction_type": "epsilon",
+        "ss_v2": "False",
+        "ss_base_model_version": "sdxl_base_v1-0",
+        "modelspec.architecture": "stable-diffusion-xl-v1-base/lora",
+    }
     assert expected.items() <= lora.metadata.items()
 
 
@@ -402,9 +411,12 @@ def test_kohya_metadata_of_velocity_models(tmp_path):
     LoRA.new(model, 2, 1.0, ("attn2.to_k",)).write(tmp_path / "a.safetensors", "kohya")
     metadata = LoRA.read(tmp_path / "a.safetensors").metadata
     expected = {
-        "ss_base_model_version": "sd_v2", "ss_v2": "True", "modelspec.prediction_type": "v",
-        "modelspec.architecture": "stable-diffusion-v2-768-v/lora", "ss_network_alpha": "1",
-    }  # fmt: skip
+        "ss_base_model_version": "sd_v2",
+        "ss_v2": "True",
+        "modelspec.prediction_type": "v",
+        "modelspec.architecture": "stable-diffusion-v2-768-v/lora",
+        "ss_network_alpha": "1",
+    }
     assert expected.items() <= metadata.items()
 
 
@@ -452,10 +464,16 @@ def test_unmatched_keys_can_be_allowed_but_not_all_of_them(tmp_path):
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("dora_scale", "DoRA"), ("lora_magnitude_vector.weight", "DoRA"), ("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"),
-        ("lora_mid.weight", "Tucker"), ("oft_blocks", "OFT"), ("lora_B.bias", "bias"), ("diff", "full change"),
+        ("dora_scale", "DoRA"),
+        ("lora_magnitude_vector.weight", "DoRA"),
+        ("hada_w1_a", "LoHa"),
+        ("lokr_w1", "LoKr"),
+        ("lora_mid.weight", "Tucker"),
+        ("oft_blocks", "OFT"),
+        ("lora_B.bias", "bias"),
+        ("diff", "full change"),
     ],
-)  # fmt: skip
+)
 def test_other_kinds_are_listed_and_never_half_applied(tmp_path, key, kind):
     model = model_of(tiny.sd_pipeline())
     tensors = {}

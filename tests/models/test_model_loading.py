@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from intaglio.errors import BadInput
-from intaglio.models.loading import load_model
-from intaglio.models.lora import LoRA
-from intaglio.models.sampling import sample
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.lora.lora import LoRA
+from intaglio.sampling.loop import sample
 
 LAYOUTS = {"sd": (tiny.sd_folder, StableDiffusionPipeline), "sdxl": (tiny.sdxl_folder, StableDiffusionXLPipeline)}
 UNET = "unet/diffusion_pytorch_model.safetensors"

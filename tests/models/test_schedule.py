@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intaglio.errors import BadInput
-from intaglio.models.schedule import FLOOR, NoiseSchedule
+from intaglio.models.diffusion.noise_schedule import FLOOR, NoiseSchedule
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

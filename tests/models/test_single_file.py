@@ -8,21 +8,21 @@ from types import SimpleNamespace
 
 import original_layout as original
 import pytest
+import tiny
 import torch
 from diffusers.loaders import single_file_utils as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-import tiny
 from intaglio.errors import BadInput
-from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.diffusion.single_file import load_single_file, skeleton
+from intaglio.models.diffusion.single_file_configs import FAMILIES
+from intaglio.models.diffusion.single_file_layout import problems, recognised, sources, spare
 from intaglio.models.ldm_names import UNetLayout
-from intaglio.models.loading import load_model
-from intaglio.models.lora import Layer, LoRA
-from intaglio.models.single_file import load_single_file, skeleton
-from intaglio.models.single_file_configs import FAMILIES
-from intaglio.models.single_file_layout import problems, recognised, sources, spare
+from intaglio.models.lora.lora import Layer, LoRA
 
 DATA = Path(__file__).parent / "data"
 
@@ -95,8 +95,8 @@ def test_an_open_clip_encoder_is_taken_apart_as_diffusers_does():
     numbers = {key: torch.randn(shape) for key, shape in shapes.items()}
     theirs = reference.convert_open_clip_checkpoint(SimpleNamespace(config=SimpleNamespace()), numbers, "p.")
     theirs = {name.removeprefix("text_model."): tensor for name, tensor in theirs.items()}
-    from intaglio.models.single_file import _taken
-    from intaglio.models.single_file_layout import _open_clip
+    from intaglio.models.diffusion.single_file import _taken
+    from intaglio.models.diffusion.single_file_layout import _open_clip
 
     file = SimpleNamespace(get_tensor=numbers.__getitem__)
     assert len(theirs) == 2 * 16 + 5
@@ -124,8 +124,11 @@ def test_a_kohya_adapter_of_sd15_finds_every_module():
 
 
 def test_original_block_numbers_in_an_sdxl_adapter_find_every_module():
-    stems = [key.removeprefix("model.diffusion_model.").removesuffix(".weight") for key, shape in REAL["sdxl"].items()
-             if key.startswith("model.diffusion_model.") and key.endswith(".weight") and len(shape) > 1]  # fmt: skip
+    stems = [
+        key.removeprefix("model.diffusion_model.").removesuffix(".weight")
+        for key, shape in REAL["sdxl"].items()
+        if key.startswith("model.diffusion_model.") and key.endswith(".weight") and len(shape) > 1
+    ]
     layers = {stem.replace(".", "_"): Layer(torch.empty(1), torch.empty(1), 1.0) for stem in stems}
     model = SimpleNamespace(
         parts={
@@ -141,9 +144,12 @@ def test_original_block_numbers_in_an_sdxl_adapter_find_every_module():
 
 @settings(max_examples=12, deadline=None)
 @given(
-    depths=st.lists(st.integers(0, 2), min_size=1, max_size=3), layers=st.integers(1, 3), linear=st.booleans(),
-    middle=st.integers(1, 2), added=st.booleans(),
-)  # fmt: skip
+    depths=st.lists(st.integers(0, 2), min_size=1, max_size=3),
+    layers=st.integers(1, 3),
+    linear=st.booleans(),
+    middle=st.integers(1, 2),
+    added=st.booleans(),
+)
 def test_block_numbers_hold_for_u_nets_of_any_depth(depths, layers, linear, middle, added):
     """The names given to a diffusers U-Net are exactly those of the original network of the same plan."""
     levels = range(len(depths))
@@ -151,14 +157,27 @@ def test_block_numbers_hold_for_u_nets_of_any_depth(depths, layers, linear, midd
         8, (1, 2, 3)[: len(depths)], tuple(depths), depths[-1] or middle, layers, 6, linear, 54 if added else 0
     )
     config = {
-        "in_channels": 4, "out_channels": 4, "block_out_channels": tuple(8 * (level + 1) for level in levels),
-        "layers_per_block": layers, "cross_attention_dim": 6, "norm_num_groups": 4, "attention_head_dim": 2,
-        "use_linear_projection": linear, "transformer_layers_per_block": [*depths[:-1], depths[-1] or middle],
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": tuple(8 * (level + 1) for level in levels),
+        "layers_per_block": layers,
+        "cross_attention_dim": 6,
+        "norm_num_groups": 4,
+        "attention_head_dim": 2,
+        "use_linear_projection": linear,
+        "transformer_layers_per_block": [*depths[:-1], depths[-1] or middle],
         "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
         "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
-        **({"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
-            "projection_class_embeddings_input_dim": 54} if added else {}),
-    }  # fmt: skip
+        **(
+            {
+                "addition_embed_type": "text_time",
+                "addition_time_embed_dim": 8,
+                "projection_class_embeddings_input_dim": 54,
+            }
+            if added
+            else {}
+        ),
+    }
     unet = skeleton("denoiser", config)
     names = UNetLayout.of(unet.state_dict())
     found = {names.original(name): list(weight.shape) for name, weight in unet.state_dict().items()}
@@ -193,9 +212,13 @@ def loaded(pipeline, name="base"):
     texts = [pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)]
     tokenizers = [pipeline.tokenizer, getattr(pipeline, "tokenizer_2", None)]
     return LatentDiffusion(
-        denoiser=pipeline.unet, autoencoder=pipeline.vae, text_encoders=[text for text in texts if text],
-        tokenizers=[words for words in tokenizers if words], scheduler=dict(pipeline.scheduler.config), name=name,
-    )  # fmt: skip
+        denoiser=pipeline.unet,
+        autoencoder=pipeline.vae,
+        text_encoders=[text for text in texts if text],
+        tokenizers=[words for words in tokenizers if words],
+        scheduler=dict(pipeline.scheduler.config),
+        name=name,
+    )
 
 
 def base_of(kind, **changes):
@@ -339,8 +362,18 @@ def test_a_tokenizer_alone_and_the_family_s_own_settings(tmp_path, monkeypatch):
     configs = {
         part: dict(vars(net.config) if part == "text_encoder" else net.config) for part, net in base.parts.items()
     }
-    keep = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-            "max_position_embeddings", "hidden_act", "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
+    keep = (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "max_position_embeddings",
+        "hidden_act",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+    )
     configs["text_encoder"] = {key: getattr(base.text_encoders[0].config, key) for key in keep}
     for part, config in configs.items():
         monkeypatch.setitem(FAMILIES["sd1"].configs, part, config)
@@ -368,22 +401,39 @@ def test_a_tokenizer_alone_and_the_family_s_own_settings(tmp_path, monkeypatch):
         ({"model.diffusion_model.double_blocks.0.img_attn.proj.weight": (1, 1)}, "a Flux model"),
         ({"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": (1, 1)}, "Stable Diffusion 3"),
         ({"control_model.input_blocks.0.0.weight": (1, 1)}, "a ControlNet"),
-        ({"controlnet_down_blocks.0.weight": (1, 1), "conv_in.weight": (320, 4, 3, 3), "time_embedding.x": (1,)},
-         "ControlNet"),
+        (
+            {"controlnet_down_blocks.0.weight": (1, 1), "conv_in.weight": (320, 4, 3, 3), "time_embedding.x": (1,)},
+            "ControlNet",
+        ),
         ({"lora_unet_x.lora_up.weight": (1, 1)}, "a LoRA"),
         ({"first_stage_model.encoder.conv_in.weight": (1, 1)}, "an autoencoder"),
         ({"encoder.conv_in.weight": (1, 1)}, "an autoencoder"),
         ({"bert.weight": (1, 1)}, "no checkpoint that is known"),
         ({}, "no checkpoint that is known"),
-        ({"model.diffusion_model.input_blocks.0.0.weight": (384, 4, 3, 3),
-          "conditioner.embedders.0.model.ln_final.weight": (1280,)}, "the refiner"),
-        ({"model.diffusion_model.input_blocks.0.0.weight": (384, 4, 3, 3),
-          "model.diffusion_model.x.attn2.to_k.weight": (384, 1280)}, "the refiner"),
-        ({"model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
-          "model.diffusion_model.label_emb.0.0.bias": (1,), "cond_stage_model.model.ln_final.bias": (1024,)},
-         "unCLIP"),
+        (
+            {
+                "model.diffusion_model.input_blocks.0.0.weight": (384, 4, 3, 3),
+                "conditioner.embedders.0.model.ln_final.weight": (1280,),
+            },
+            "the refiner",
+        ),
+        (
+            {
+                "model.diffusion_model.input_blocks.0.0.weight": (384, 4, 3, 3),
+                "model.diffusion_model.x.attn2.to_k.weight": (384, 1280),
+            },
+            "the refiner",
+        ),
+        (
+            {
+                "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
+                "model.diffusion_model.label_emb.0.0.bias": (1,),
+                "cond_stage_model.model.ln_final.bias": (1024,),
+            },
+            "unCLIP",
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_models_are_refused_by_name(keys, said):
     time = (
         {"model.diffusion_model.time_embed.0.weight": (1, 1)}

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.images import ImageSet
-from intaglio.metrics.similarity import load_similarity
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
 
 SIZES = {"members": 10, "holdouts": 10, "near": 10, "controls": 40, "other_hands": 20}
@@ -62,9 +62,9 @@ def test_twins_are_never_members_and_holdouts(everything):
 
 def test_near_holdouts_are_nearer_than_ordinary_ones(everything):
     def gaps(found, part):
-        return torch.tensor([
-            min(apart(a[None], b[None]) for b in found.members.pixels) for a in getattr(found, part).pixels
-        ])  # fmt: skip
+        return torch.tensor(
+            [min(apart(a[None], b[None]) for b in found.members.pixels) for a in getattr(found, part).pixels]
+        )
 
     nearer = [gaps(found, "near").median() < gaps(found, "holdouts").median() for found in everything.values()]
     assert sum(nearer) >= 0.9 * len(nearer)

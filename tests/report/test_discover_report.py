@@ -9,10 +9,10 @@ import pytest
 from run_folders import run_json
 
 from found_graphs import found_graph
-from intaglio.causal.graphs import Graph
+from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
-from intaglio.report.causal_figures import MOST, mark_bar, pair_plot, range_bar
+from intaglio.report.pages.causal_figures import MOST, mark_bar, pair_plot, range_bar
 
 COLUMNS = [
     {"name": "age", "kind": "continuous", "excluded": None, "levels": [], "missing": 0.03},
@@ -24,9 +24,12 @@ COLUMNS = [
 @pytest.fixture
 def folder(tmp_path):
     run_json(
-        tmp_path, "discover", "sicl", settings={"threshold": 0.5, "subsamples": 20, "knowledge": {}},
+        tmp_path,
+        "discover",
+        "sicl",
+        settings={"threshold": 0.5, "subsamples": 20, "knowledge": {}},
         warnings=["bmi is nearly a function of <weight>"],
-    )  # fmt: skip
+    )
     return tmp_path
 
 

@@ -15,10 +15,20 @@ def find(folder, place: int, size: int, **more) -> dict:
         save(folder, f"drawn/{seed:07d}", np.full((16, 16, 3), 40 + place, np.uint8))
     image = save(folder, f"finds/{place:03d}-seed-{seeds[0]}", np.full((16, 16, 3), 40 + place, np.uint8))
     return {
-        "name": f"{place:03d}-seed-{seeds[0]}.png", "seed": seeds[0], "prompt": "a photo of sks", "size": size,
-        "cohesion": 0.8 if size > 1 else None, "lowest": 0.7, "apart": 0.2, "gap": 0.01, "score": float(size),
-        "members": seeds, "q_value": 0.02 if size > 3 else 0.6, "image": image, **more,
-    }  # fmt: skip
+        "name": f"{place:03d}-seed-{seeds[0]}.png",
+        "seed": seeds[0],
+        "prompt": "a photo of sks",
+        "size": size,
+        "cohesion": 0.8 if size > 1 else None,
+        "lowest": 0.7,
+        "apart": 0.2,
+        "gap": 0.01,
+        "score": float(size),
+        "members": seeds,
+        "q_value": 0.02 if size > 3 else 0.6,
+        "image": image,
+        **more,
+    }
 
 
 @pytest.fixture
@@ -31,12 +41,22 @@ def folder(tmp_path):
 def written(folder, **changes) -> str:
     images = [save(folder, f"control-groups/{i}", np.zeros((16, 16, 3), np.uint8)) for i in range(2)]
     record = {
-        "method": "finextract", "returned": 2, "drawn": 60, "excluded": {"not finite": 2}, "threshold": 0.4,
-        "exact": True, "captioned": True, "statement": "1 of 2 returned pictures stand out.", "fdr": 0.1, "told": 1,
-        "finds": [find(folder, 1, 7), find(folder, 2, 1)], "scores": [7.0, 3.0, 1.0],
-        "control": {"drawn": 60, "scores": [2.0, 1.0], "sizes": [2, 1], "images": images}, "evaluation": None,
+        "method": "finextract",
+        "returned": 2,
+        "drawn": 60,
+        "excluded": {"not finite": 2},
+        "threshold": 0.4,
+        "exact": True,
+        "captioned": True,
+        "statement": "1 of 2 returned pictures stand out.",
+        "fdr": 0.1,
+        "told": 1,
+        "finds": [find(folder, 1, 7), find(folder, 2, 1)],
+        "scores": [7.0, 3.0, 1.0],
+        "control": {"drawn": 60, "scores": [2.0, 1.0], "sizes": [2, 1], "images": images},
+        "evaluation": None,
         **changes,
-    }  # fmt: skip
+    }
     (folder / "extraction.json").write_text(json.dumps(record))
     return write_report(folder).read_text(encoding="utf-8")
 
@@ -66,9 +86,15 @@ def test_training_pictures_are_shown_where_they_were_given(folder):
     known = {"nearest": "a.png", "nearest_image": near, "similarity": 0.91, "held_out": 0.3, "match_q": 0.04}
     rates = {"loose": 0.5, "strict": None}
     evaluation = {
-        "average_similarity": 0.71, "training": 4, "extracted": 1, "loose": 0.6, "strict": None, "rates": rates,
-        "by_picture": [0.9, 0.5, 0.4, 0.4], "nearest": ["x"] * 4,
-    }  # fmt: skip
+        "average_similarity": 0.71,
+        "training": 4,
+        "extracted": 1,
+        "loose": 0.6,
+        "strict": None,
+        "rates": rates,
+        "by_picture": [0.9, 0.5, 0.4, 0.4],
+        "nearest": ["x"] * 4,
+    }
     words = plain(written(folder, finds=[find(folder, 1, 7, **known)], evaluation=evaluation, told=1))
     assert "nearest training picture" in words
     assert "Similarity 0.91 with a.png, 0.3 with the nearest picture that was not trained on" in words

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intaglio.report.axes import Scale, log_ticks, nice_ticks, number, padded
-from intaglio.report.figures import (
+from intaglio.report.kit.axes import Scale, log_ticks, nice_ticks, number, padded
+from intaglio.report.kit.charts import (
     RADIUS,
     Dot,
     Strip,
@@ -109,8 +109,14 @@ def test_strip_plot_without_threshold_or_scores():
 
 def test_stairs_step_along_the_horizontal_first():
     assert stairs([(0, 0), (0, 0.5), (0.5, 1), (1, 1)]) == [
-        (0, 0), (0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1), (1, 1)
-    ]  # fmt: skip
+        (0, 0),
+        (0, 0),
+        (0, 0.5),
+        (0.5, 0.5),
+        (0.5, 1),
+        (1, 1),
+        (1, 1),
+    ]
 
 
 def test_log_roc_shades_what_the_pictures_cannot_tell():

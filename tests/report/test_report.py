@@ -10,10 +10,10 @@ from run_folders import audit_run, finetune_run, run_json, watched
 
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
-from intaglio.report.common import duration, interval_text, is_place, rate_text
-from intaglio.report.compare import steady_parts
-from intaglio.report.data import read_audit, read_run
-from intaglio.report.pictures import Album, relative_link, shrunk
+from intaglio.report.kit.content_hash import steady_parts
+from intaglio.report.kit.format import duration, interval_text, is_place, rate_text
+from intaglio.report.kit.run_data import read_audit, read_run
+from intaglio.report.kit.thumbnails import Album, relative_link, shrunk
 
 SIDE = 16
 
@@ -169,10 +169,15 @@ def test_content_hash_ignores_time_place_and_machine(tmp_path):
     first = write_report(audit_run(tmp_path / "one", *sets))
     moved = {"path": "/elsewhere/suspect", "sha256": "ab" * 32}, {"path": "/elsewhere/base", "sha256": "cd" * 32}
     other = {
-        "started": "2027-01-01T00:00:00+00:00", "finished": "2027-01-02T00:00:00+00:00", "seconds": 9.0, "resumed": 7,
-        "machine": {"system": "Mac", "cores": 8}, "command": ["resume"], "device": "cuda",
+        "started": "2027-01-01T00:00:00+00:00",
+        "finished": "2027-01-02T00:00:00+00:00",
+        "seconds": 9.0,
+        "resumed": 7,
+        "machine": {"system": "Mac", "cores": 8},
+        "command": ["resume"],
+        "device": "cuda",
         "inputs": dict(zip(("suspect", "base"), moved, strict=True)),
-    }  # fmt: skip
+    }
     second = write_report(audit_run(tmp_path / "two", *sets, **other))
     assert first.read_text() != second.read_text()
     assert content_hash(first) == content_hash(second)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from intaglio import files
 from intaglio.errors import IntaglioError
-from intaglio.images import read_png_text
+from intaglio.images.image_set import read_png_text
 from intaglio.runs import run as run_module
 from intaglio.runs.header import run_name
 from intaglio.runs.run import Run

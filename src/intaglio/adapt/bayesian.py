@@ -21,7 +21,7 @@ from torch import Tensor
 
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.errors import BadInput
-from intaglio.learning.draws import seed_of
+from intaglio.learning.step_randomness import seed_of
 
 FLOOR = 1e-7
 """The least sigma; it is learned as it is, without a logarithm."""
@@ -163,9 +163,10 @@ class Posterior:
         pairs = zip(self._means.items(), self.sigmas.values(), strict=True)
         # A weight that starts at zero, as an adapter's does, has nothing yet to be drowned.
         return [
-            name for (name, mean), sigma in pairs
+            name
+            for (name, mean), sigma in pairs
             if mean.ndim > 1 and mean.any() and float(sigma.mean()) > LOUD * float(mean.std())
-        ]  # fmt: skip
+        ]
 
 
 def divergence(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import intaglio
 from intaglio.adapt.corruption import stages
 from intaglio.adapt.data import content_hash, repeated
-from intaglio.images import ImageSet
+from intaglio.images.image_set import ImageSet
 
 if TYPE_CHECKING:
     from intaglio.adapt.tuned import FineTuned
@@ -19,13 +19,20 @@ def card(result: "FineTuned", *, name: str, weights: str, pictures: Sequence[str
     kind = "LoRA adapter" if adapter is not None else "model with all weights tuned"
     tags = ["text-to-image", "lora"] if adapter is not None else ["text-to-image", "dreambooth"]
     lines = [
-        "---", "tags:", *(f"- {tag}" for tag in tags), "---", "", f"# {name}", "",
-        f"A {kind}, in `{weights}`.", "",
+        "---",
+        "tags:",
+        *(f"- {tag}" for tag in tags),
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"A {kind}, in `{weights}`.",
+        "",
         f"- Base: {result.base} (fingerprint `{result.base_fingerprint}`)",
         "- Licence: inherits the base's; the pictures' own rights are not affected.",
         f"- Prompt: `{data.trigger}`",
         f"- Pictures: {_described(data.images, data.prompts)}",
-    ]  # fmt: skip
+    ]
     if data.class_images is not None:
         classes = _described(data.class_images, data.class_prompts)
         lines.append(f"- Class pictures: {classes}, prompt `{data.class_prompts[0]}`")

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet, to_uint8
-from intaglio.learning.draws import seed_of
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.sampling import sample
+from intaglio.images.image_set import ImageSet, to_uint8
+from intaglio.learning.step_randomness import seed_of
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
+from intaglio.sampling.loop import sample
 
 KOHYA_FOLDER = re.compile(r"\d+_([^/]+)/")
 

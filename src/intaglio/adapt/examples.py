@@ -9,8 +9,8 @@ from torch import Tensor
 
 from intaglio.adapt.data import TrainingSet, repeated
 from intaglio.adapt.settings import Training
-from intaglio.learning.draws import batch_at, dropped_at, noise_at, timesteps_at
-from intaglio.models.diffusion import Conditioning, LatentDiffusion
+from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, timesteps_at
+from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 
 CHUNK = 8
 """Pictures or prompts encoded at a time while a set is prepared."""
@@ -31,9 +31,7 @@ class Draw:
         return len(self.latents)
 
     def __getitem__(self, part: slice) -> "Draw":
-        return Draw(
-            self.latents[part], self.noise[part], self.timesteps[part], self.prompts[part], self.weights[part]
-        )  # fmt: skip
+        return Draw(self.latents[part], self.noise[part], self.timesteps[part], self.prompts[part], self.weights[part])
 
 
 class Examples:

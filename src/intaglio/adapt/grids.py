@@ -4,11 +4,11 @@ import torch
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
-from intaglio.images import ImageSet
-from intaglio.learning.draws import seed_of
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.sampling import sample
+from intaglio.images.image_set import ImageSet
+from intaglio.learning.step_randomness import seed_of
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
+from intaglio.sampling.loop import sample
 
 
 def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Watch) -> ImageSet | None:
@@ -18,9 +18,12 @@ def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Wa
     prompts = watch.sample_prompt or (data.trigger,)
     seeds = [seed_of(seed, "sample", index) for index in range(watch.sample_count)]
     return sample(
-        model, [prompt for prompt in prompts for _ in seeds], seeds * len(prompts),
-        steps=watch.sample_steps, guidance_scale=watch.sample_guidance,
-    )  # fmt: skip
+        model,
+        [prompt for prompt in prompts for _ in seeds],
+        seeds * len(prompts),
+        steps=watch.sample_steps,
+        guidance_scale=watch.sample_guidance,
+    )
 
 
 def save_grid(pictures: ImageSet | None, step: int, run: Run, watch: Watch) -> None:

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intaglio.learning.draws import generator
-from intaglio.models.diffusion import Conditioning, LatentDiffusion
+from intaglio.learning.step_randomness import generator
+from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 
 LITTLE, MUCH = 0.1, 0.9
 """Shares of the schedule: where noise is passed through (step 100 of 1000 in the paper), where there is only noise."""
@@ -59,9 +59,11 @@ def probe(model: LatentDiffusion, latents: Float[Tensor, "n c h w"], conditionin
         kappas = pass_through(model, latents, conditioning, seed)
         error = float(kappas.std()) / len(kappas) ** 0.5
         return Probes(
-            float(kappas.mean()), error, float(collapse(model, latents, conditioning)),
+            float(kappas.mean()),
+            error,
+            float(collapse(model, latents, conditioning)),
             float(deviations(model, latents, conditioning, seed).mean()),
-        )  # fmt: skip
+        )
 
 
 def pass_through(

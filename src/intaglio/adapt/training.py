@@ -19,10 +19,10 @@ from intaglio.adapt.grids import draw_samples, save_grid
 from intaglio.adapt.settings import BayesianTraining, Training, Watch
 from intaglio.adapt.watching import Watcher
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.learning.checkpoints import Keeper
 from intaglio.learning.interrupt import held_interrupt
-from intaglio.learning.keeper import Keeper
 from intaglio.learning.learner import Learner, Weights
-from intaglio.models.diffusion import Conditioning, LatentDiffusion
+from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
 TOLD = 50
@@ -46,9 +46,14 @@ class Trained:
 
 
 def train(
-    model: LatentDiffusion, weights: Weights, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch,
+    model: LatentDiffusion,
+    weights: Weights,
+    data: TrainingSet,
+    settings: BayesianTraining,
+    run: Run,
+    watch: Watch,
     random: Mapping[str, float] = MappingProxyType({}),
-) -> Trained:  # fmt: skip
+) -> Trained:
     """Minimise the denoising error of `data` over `weights`, in place.
 
     `weights` are trained in `model`, which must be the caller's own copy; those named in `random` are random while
@@ -113,9 +118,12 @@ def _gradients(
 
 
 def accumulate(
-    model: LatentDiffusion, examples: Examples, draw: Draw, settings: Training,
+    model: LatentDiffusion,
+    examples: Examples,
+    draw: Draw,
+    settings: Training,
     drawn: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
-) -> tuple[float, dict[str, float]]:  # fmt: skip
+) -> tuple[float, dict[str, float]]:
     """Gradients of a step's loss, summed over micro-batches; returns the loss and, apart, its class pictures' part.
 
     The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding. The k-th

@@ -12,9 +12,9 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Training, Watch
 from intaglio.adapt.training import Trained
 from intaglio.files import atomic_write
-from intaglio.images import ImageSet, save_png
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.lora import FILE_NAME, LoRA
+from intaglio.images.image_set import ImageSet, save_png
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.lora.lora import FILE_NAME, LoRA
 from intaglio.runs.run import Run
 
 if TYPE_CHECKING:

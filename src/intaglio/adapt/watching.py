@@ -11,13 +11,13 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import encoded
 from intaglio.adapt.probes import Probes, probe
 from intaglio.adapt.settings import BayesianTraining, Watch
-from intaglio.learning.draws import seed_of
 from intaglio.learning.learner import Learner
+from intaglio.learning.step_randomness import seed_of
 from intaglio.metrics.quality import roughness
-from intaglio.metrics.similarity import load_similarity
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.sampling import sample
+from intaglio.metrics.similarity.measures import load_similarity
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
+from intaglio.sampling.loop import sample
 
 STREAM, STATE = "watch", "best"
 """Of the judgements in a run's metrics, and of the best weights among its states."""
@@ -63,9 +63,13 @@ class Watcher:
             return
         with learner.exported():
             pictures = sample(
-                self._model, self._prompts, self._seeds, sampler=SAMPLER, steps=self._watch.watch_steps,
+                self._model,
+                self._prompts,
+                self._seeds,
+                sampler=SAMPLER,
+                steps=self._watch.watch_steps,
                 guidance_scale=self._watch.sample_guidance,
-            ).pixels  # fmt: skip
+            ).pixels
             probes = self._probed()
         self.curve.append(replace(self._judged(learner.step, pictures), **asdict(probes)))
         if self._watch.keep == "best" and best(self.curve) is self.curve[-1]:
@@ -114,10 +118,13 @@ class Watcher:
         pairs = len(pictures) * (len(pictures) - 1)
         return Judgement(
             step=step,
-            fidelity=float(likeness.mean()), fidelity_error=mean_error(likeness.tolist()),
-            quality=float(quality.mean()), quality_error=mean_error(quality.tolist()),
-            diversity=1 - float(among.sum() - among.trace()) / pairs, roughness=own,
-        )  # fmt: skip
+            fidelity=float(likeness.mean()),
+            fidelity_error=mean_error(likeness.tolist()),
+            quality=float(quality.mean()),
+            quality_error=mean_error(quality.tolist()),
+            diversity=1 - float(among.sum() - among.trace()) / pairs,
+            roughness=own,
+        )
 
     def _tell(self) -> None:
         if found := stages(self.curve):

@@ -10,20 +10,20 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from intaglio.audit.cgi_dm import CGIDM
-from intaglio.audit.loss_gap import LossGap
-from intaglio.audit.pia import PIA
-from intaglio.audit.protocol import Authentication
-from intaglio.audit.update_alignment import UpdateAlignment
-from intaglio.bench.pooling import Audit, margin, mean_auc, pooled_tpr
-from intaglio.bench.suspects import HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
+from intaglio.audit.membership.family import Authentication
+from intaglio.audit.membership.methods.cgi_dm import CGIDM
+from intaglio.audit.membership.methods.loss_gap import LossGap
+from intaglio.audit.membership.methods.pia import PIA
+from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
+from intaglio.bench.kit.pooling import Audit, margin, mean_auc, pooled_tpr
+from intaglio.bench.kit.suspects import HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet
-from intaglio.metrics.roc import auc
-from intaglio.metrics.similarity import load_similarity
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import load_similarity
+from intaglio.metrics.statistics.roc import auc
 from intaglio.models import testbed
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.loading import load_model
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -74,16 +74,25 @@ class AuthenticateBench:
         sets = self._sets()
         base = _base(self.model, self.device)
         settings = {
-            "sets": sets, "quick": self.quick, "by_turns": self.by_turns,
+            "sets": sets,
+            "quick": self.quick,
+            "by_turns": self.by_turns,
             "reference_pictures": self._reference_pictures(),
             "regimes": _regimes(),
             "methods": {name: asdict(method) for name, method in self._methods().items()},
-        }  # fmt: skip
+        }
         inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
         run = Run.open(
-            self.runs, "bench", "authenticate", settings, inputs, seed=self.seed, device=self.device,
-            command=command, progress=progress,
-        )  # fmt: skip
+            self.runs,
+            "bench",
+            "authenticate",
+            settings,
+            inputs,
+            seed=self.seed,
+            device=self.device,
+            command=command,
+            progress=progress,
+        )
         with run:
             if run.status != "done":
                 self._measure(run)
@@ -104,17 +113,19 @@ class AuthenticateBench:
 
     def _methods(self) -> dict[str, CGIDM | UpdateAlignment | LossGap | PIA]:
         return {
-            "cgi-dm": CGIDM(seed=self.seed), "update-alignment": UpdateAlignment(seed=self.seed),
-            "loss-gap": LossGap(seed=self.seed), "pia": PIA(),
-        }  # fmt: skip
+            "cgi-dm": CGIDM(seed=self.seed),
+            "update-alignment": UpdateAlignment(seed=self.seed),
+            "loss-gap": LossGap(seed=self.seed),
+            "pia": PIA(),
+        }
 
     def _reference_pictures(self) -> int:
         return self.reference_pictures or (1 if self.quick else REFERENCE_PICTURES)
 
-    def _jobs(self) -> list["Job"]:
+    def _jobs(self) -> list["_Job"]:
         """Every audit, set by set, led by the comparison with the published procedure, which takes longest."""
         audits = [
-            Job("audit", regime, kind, name)
+            _Job("audit", regime, kind, name)
             for place, name in enumerate(self._sets())
             for turn, regime in enumerate((PAPER, HARD))
             for kind in ((TUNERS[(turn + place) % len(TUNERS)],) if self.quick or self.by_turns else TUNERS)
@@ -130,19 +141,23 @@ class AuthenticateBench:
                 run.record(job.part, job.key, found)
                 progress.advance()
 
-    def _done(self, job: "Job") -> dict[str, Any]:
+    def _done(self, job: "_Job") -> dict[str, Any]:
         base = _base(self.model, self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         return (self._audited if job.part == "audit" else self._beside_reference)(suspect, base, job)
 
-    def _audited(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "Job") -> dict[str, Any]:
+    def _audited(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "_Job") -> dict[str, Any]:
         """Every method's signals of members and holdouts, and the seconds each took."""
         pictures = QUICK_PICTURES if self.quick else None
         members, holdouts = (part[:pictures] for part in job.regime.questioned(job.subject))
         everyone, count = joined([members, holdouts]), len(members)
         found: dict[str, Any] = {
-            "regime": job.regime.name, "tuner": job.kind, "set": job.subject, "seconds": {}, "signals": {},
-        }  # fmt: skip
+            "regime": job.regime.name,
+            "tuner": job.kind,
+            "set": job.subject,
+            "seconds": {},
+            "signals": {},
+        }
         for name, method in self._methods().items():
             began = time.monotonic()
             result = method(suspect, base, everyone, prompt=PROMPT)
@@ -151,7 +166,7 @@ class AuthenticateBench:
             found["signals"][name] = {k: [v[:count].tolist(), v[count:].tolist()] for k, v in signals.items()}
         return found
 
-    def _beside_reference(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "Job") -> dict[str, Any]:
+    def _beside_reference(self, suspect: LatentDiffusion, base: LatentDiffusion, job: "_Job") -> dict[str, Any]:
         """The published procedure between two calls of the default one, on the same pictures."""
         members, holdouts = job.regime.questioned(job.subject)
         count = self._reference_pictures()
@@ -171,7 +186,7 @@ class AuthenticateBench:
 
 
 @dataclass(frozen=True)
-class Job:
+class _Job:
     """One suspect and what is done with it."""
 
     part: Literal["audit", "reference"]
@@ -215,18 +230,29 @@ def _figures(run: Run) -> dict[str, Any]:
     default, published = reference["default"], reference["reference"]
     ratios = [published["seconds"] / seconds for seconds in reference["default_seconds"]]
     return {
-        "auc": ours.value, "auc_low": ours.low, "auc_high": ours.high,
+        "auc": ours.value,
+        "auc_low": ours.low,
+        "auc_high": ours.high,
         "tpr_at_1pct_fpr": pooled_tpr(_scores(paper, "cgi-dm"), 0.01),
         "auc_reference": auc(*published["signals"]["score"]),
         "auc_reference_gain": auc(*published["signals"]["gain"]),
         "auc_default_beside_reference": auc(*default["signals"]["score"]),
-        "speedup_vs_reference": sum(ratios) / len(ratios), "speedups": ratios,
+        "speedup_vs_reference": sum(ratios) / len(ratios),
+        "speedups": ratios,
         "reference_pictures": reference["pictures"],
-        "auc_hard": verdict.value, "auc_hard_low": verdict.low, "auc_hard_high": verdict.high,
+        "auc_hard": verdict.value,
+        "auc_hard_low": verdict.low,
+        "auc_hard_high": verdict.high,
         "auc_cgi_dm_hard": mean_auc(_scores(hard, "cgi-dm")).value,
-        "auc_best_baseline_hard": baselines[best].value, "best_baseline_hard": best,
-        "auc_hard_margin": lead.value, "auc_hard_margin_low": lead.low, "auc_hard_margin_high": lead.high,
-        "audits": len(found), "seconds": run.seconds, "machine": machine(), "versions": versions(),
+        "auc_best_baseline_hard": baselines[best].value,
+        "best_baseline_hard": best,
+        "auc_hard_margin": lead.value,
+        "auc_hard_margin_low": lead.low,
+        "auc_hard_margin_high": lead.high,
+        "audits": len(found),
+        "seconds": run.seconds,
+        "machine": machine(),
+        "versions": versions(),
         "areas": {
             regime.name: {name: asdict(mean_auc(_scores(part, name))) for name in SCORES}
             for regime, part in ((PAPER, paper), (HARD, hard))
@@ -235,7 +261,7 @@ def _figures(run: Run) -> dict[str, Any]:
             f"{a['regime']}/{a['tuner']}/{a['set']}": {name: mean_auc(_scores([a], name)).value for name in SCORES}
             for a in found
         },
-    }  # fmt: skip
+    }
 
 
 SCORES: dict[str, tuple[str, str]] = {

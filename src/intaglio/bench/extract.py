@@ -12,24 +12,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from intaglio.bench.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned
+from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned
 from intaglio.errors import BadInput
-from intaglio.extract.cfg import ClassifierFreeExtract
 from intaglio.extract.coverage import coverage, fitted_threshold
-from intaglio.extract.direct import Direct
 from intaglio.extract.evaluation import LOOSE, STRICT
-from intaglio.extract.finextract import FineXtract
-from intaglio.extract.protocol import Extraction
-from intaglio.images import ImageSet, save_png
-from intaglio.metrics.similarity import Embedding, load_similarity
+from intaglio.extract.family import Extraction
+from intaglio.extract.methods.cfg import ClassifierFreeExtract
+from intaglio.extract.methods.direct import Direct
+from intaglio.extract.methods.finextract import FineXtract
+from intaglio.images.image_set import ImageSet, save_png
+from intaglio.metrics.similarity.measures import Embedding, load_similarity
 from intaglio.models import testbed
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.loading import load_model
-from intaglio.models.sampling import sample
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
+from intaglio.sampling.loop import sample
 
 STRENGTHS: dict[str, dict[Tuner, int]] = {
     "weak": {"dreambooth": 75, "lora": 150},
@@ -88,17 +88,26 @@ class ExtractBench:
         """Measure; the figures by name, and beside them what each suspect gave under `by_suspect`."""
         base = _base(self.model, self.device)
         settings = {
-            "sets": self._sets(), "quick": self.quick, "strengths": STRENGTHS,
+            "sets": self._sets(),
+            "quick": self.quick,
+            "strengths": STRENGTHS,
             "methods": {name: asdict(method) for name, method in self._methods("dreambooth").items()},
-        }  # fmt: skip
+        }
         inputs = {
             "model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint},
             "encoder": {"path": "embedded", "sha256": _encoder(self.device).hash},
         }
         run = Run.open(
-            self.runs, "bench", "extract", settings, inputs, seed=self.seed, device=self.device, command=command,
+            self.runs,
+            "bench",
+            "extract",
+            settings,
+            inputs,
+            seed=self.seed,
+            device=self.device,
+            command=command,
             progress=progress,
-        )  # fmt: skip
+        )
         with run:
             if run.status != "done":
                 self._measure(run)
@@ -123,8 +132,10 @@ class ExtractBench:
     def _methods(self, kind: Tuner) -> dict[str, FineXtract | ClassifierFreeExtract | Direct]:
         """Each with the published scale for the kind of fine-tune, all with the same pictures to draw."""
         drawing: dict[str, Any] = {
-            "generations": self.generations or (40 if self.quick else 100), "patience": 0, "seed": self.seed
-        }  # fmt: skip
+            "generations": self.generations or (40 if self.quick else 100),
+            "patience": 0,
+            "seed": self.seed,
+        }
         scale: dict[str, Any] = (
             {"scale": 3.0, "correction": -0.02} if kind == "dreambooth" else {"scale": 5.0, "correction": 0.0}
         )
@@ -134,12 +145,12 @@ class ExtractBench:
             "direct": Direct(**drawing),
         }
 
-    def _jobs(self) -> list["Job"]:
+    def _jobs(self) -> list["_Job"]:
         strengths = ("middle",) if self.quick else tuple(STRENGTHS)
         turns: list[tuple[str, Tuner]] = [
             (name, TUNERS[place % len(TUNERS)]) for place, name in enumerate(self._sets())
         ]
-        return [Job(name, kind, strength) for name, kind in turns for strength in strengths]
+        return [_Job(name, kind, strength) for name, kind in turns for strength in strengths]
 
     def _measure(self, run: Run) -> None:
         jobs = self._jobs()
@@ -155,7 +166,7 @@ class ExtractBench:
     def _workers(self) -> int:
         return self.workers or workers_for(self.device)
 
-    def _extracted(self, job: "Job") -> dict[str, Any]:
+    def _extracted(self, job: "_Job") -> dict[str, Any]:
         """What every method makes of one suspect."""
         base, encoder = _base(self.model, self.device), _encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
@@ -167,7 +178,7 @@ class ExtractBench:
             found["methods"][name] = {**_measured(result, job.subject, encoder), "seconds": seconds}
         return found
 
-    def _variants(self, job: "Job") -> dict[str, FineXtract | ClassifierFreeExtract | Direct]:
+    def _variants(self, job: "_Job") -> dict[str, FineXtract | ClassifierFreeExtract | Direct]:
         """The methods, and on two suspects FineXtract with the published sampler too."""
         methods = self._methods(job.kind)
         if job.strength == "middle" and job.subject in self._sets()[:2]:
@@ -176,7 +187,7 @@ class ExtractBench:
             )
         return methods
 
-    def _timed(self, job: "Job") -> dict[str, Any]:
+    def _timed(self, job: "_Job") -> dict[str, Any]:
         """The plain loop between two calls of the default, and the default with the published steps."""
         base, encoder = _base(self.model, self.device), _encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
@@ -198,7 +209,7 @@ class ExtractBench:
 
 
 @dataclass(frozen=True)
-class Job:
+class _Job:
     """One suspect."""
 
     subject: str
@@ -226,9 +237,14 @@ def plain_loop(suspect: LatentDiffusion, base: LatentDiffusion, count: int, enco
         for first in range(0, count, PUBLISHED_BATCH):
             seeds = range(first, min(first + PUBLISHED_BATCH, count))
             drawn = sample(
-                suspect, [PROMPT] * len(seeds), list(seeds), steps=PUBLISHED_STEPS, guidance_scale=1.0, guide=guide,
+                suspect,
+                [PROMPT] * len(seeds),
+                list(seeds),
+                steps=PUBLISHED_STEPS,
+                guidance_scale=1.0,
+                guide=guide,
                 batch=PUBLISHED_BATCH,
-            )  # fmt: skip
+            )
             for seed, picture in zip(seeds, drawn.pixels, strict=True):
                 save_png(picture, Path(folder) / f"{seed}.png")
         paths = sorted(Path(folder).iterdir())
@@ -265,12 +281,15 @@ def _measured(result: Extraction, subject: str, encoder: Embedding) -> dict[str,
     covered, at = coverage(members, result.pictures, encoder), thresholds(str(encoder.device))
     everything = (encoder.embed(members.pixels) @ result.descriptors.T).max(1).values
     return {
-        "average": covered.average, "extracted": covered.extracted, "drawn": result.drawn,
-        "threshold": result.threshold, "groups": len(result.scores),
+        "average": covered.average,
+        "extracted": covered.extracted,
+        "drawn": result.drawn,
+        "threshold": result.threshold,
+        "groups": len(result.scores),
         **{name: covered.rate(value) for name, value in at.items()},
         "oracle_average": float(everything.mean()),
         **{f"oracle_{name}": float((everything > value).double().mean()) for name, value in at.items()},
-    }  # fmt: skip
+    }
 
 
 METHODS = ("finextract", "cfg", "direct")
@@ -291,22 +310,31 @@ def _figures(run: Run) -> dict[str, Any]:
     ours = sum(speed["ours"]) / len(speed["ours"])
     return {
         **{f"aesr_{name}": rates[name] for name in METHODS},
-        "ratio_vs_best_baseline": rates["finextract"] / max(rates[best], FLOOR), "ratio_low": low, "ratio_high": high,
+        "ratio_vs_best_baseline": rates["finextract"] / max(rates[best], FLOOR),
+        "ratio_low": low,
+        "ratio_high": high,
         "best_baseline": best,
         **{f"aesr_loose_{name}": _mean(headline, name, "loose") for name in METHODS},
         "as_finextract": _mean(headline, "finextract", "average"),
         "as_best_baseline": _mean(headline, similar, "average"),
-        "seconds_per_image_ratio": ours / speed["plain"], "speedup_vs_plain": speed["plain"] / ours,
+        "seconds_per_image_ratio": ours / speed["plain"],
+        "speedup_vs_plain": speed["plain"] / ours,
         "speedups": [speed["plain"] / seconds for seconds in speed["ours"]],
-        "speedup_at_equal_steps": speed["plain"] / speed["equal_steps"], "timed_pictures": speed["pictures"],
-        "headline_cells": chosen, "suspects": len(headline), "thresholds": thresholds("cpu"),
-        "returned": 10, "seconds": run.seconds, "machine": machine(), "versions": versions(),
+        "speedup_at_equal_steps": speed["plain"] / speed["equal_steps"],
+        "timed_pictures": speed["pictures"],
+        "headline_cells": chosen,
+        "suspects": len(headline),
+        "thresholds": thresholds("cpu"),
+        "returned": 10,
+        "seconds": run.seconds,
+        "machine": machine(),
+        "versions": versions(),
         "by_cell": {
             key: {name: {figure: _mean(part, name, figure) for figure in FIGURES} for name in METHODS}
             for key, part in cells.items()
         },
         "by_suspect": {f"{s['strength']}/{s['tuner']}/{s['set']}": s["methods"] for s in found},
-    }  # fmt: skip
+    }
 
 
 def _cell(suspect: Mapping[str, Any]) -> str:

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from intaglio.adapt.corruption import Judgement, dip, stages
 from intaglio.adapt.data import TrainingSet, generate_class_images
-from intaglio.adapt.dreambooth import DreamBooth
-from intaglio.adapt.lora import LoRATuning
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch
-from intaglio.bench.suspects import PAPER, PROMPT, TUNERS, Tuner
+from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Tuner
 from intaglio.errors import BadInput
-from intaglio.images import ImageSet
-from intaglio.learning.draws import generator
+from intaglio.images.image_set import ImageSet
+from intaglio.learning.step_randomness import generator
 from intaglio.models import testbed
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.loading import load_model
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -48,7 +48,7 @@ EMA = "ema"
 
 
 @dataclass(frozen=True)
-class Regime:
+class _Regime:
     """A fine-tune in which the plain method falls, and the Bayesian one beside it."""
 
     pictures: int
@@ -81,10 +81,16 @@ class Regime:
         return Watch(sample_count=0, watch_every=self.every, watch_count=6, watch_steps=8)
 
 
-FEW = Regime(
-    pictures=1, steps=240, every=24, learning_rate={"dreambooth": 2e-4, "lora": 4e-3},
-    sigma={"dreambooth": 0.03, "lora": 0.01}, rank=PAPER.rank, targets=PAPER.targets, ema=0.95,
-)  # fmt: skip
+FEW = _Regime(
+    pictures=1,
+    steps=240,
+    every=24,
+    learning_rate={"dreambooth": 2e-4, "lora": 4e-3},
+    sigma={"dreambooth": 0.03, "lora": 0.01},
+    rank=PAPER.rank,
+    targets=PAPER.targets,
+    ema=0.95,
+)
 """One picture of the artist, as the corruption stage is clearest with one.
 
 Of DreamBooth's rates from 3e-5 to 1e-3 and LoRA's from 1e-3 to 4e-3 these fell deepest on the two sets: from some 50
@@ -161,9 +167,16 @@ class FineTuneBench:
         settings = {"sets": sets, "seeds": self._seeds(), "regime": asdict(regime), "tuners": self._tuners()}
         inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
         run = Run.open(
-            self.runs, "bench", "finetune", settings, inputs, seed=0, device=self.device, command=command,
+            self.runs,
+            "bench",
+            "finetune",
+            settings,
+            inputs,
+            seed=0,
+            device=self.device,
+            command=command,
             progress=progress,
-        )  # fmt: skip
+        )
         with run:
             if run.status != "done":
                 self._measure(run)
@@ -188,21 +201,25 @@ class FineTuneBench:
     def _seeds(self) -> int:
         return 1 if self.quick else self.seeds
 
-    def _regime(self) -> Regime:
+    def _regime(self) -> _Regime:
         steps = self.steps or (QUICK_STEPS if self.quick else FEW.steps)
         return replace(
-            FEW, pictures=self.pictures, class_pictures=self.class_pictures, down=self.down, steps=steps,
+            FEW,
+            pictures=self.pictures,
+            class_pictures=self.class_pictures,
+            down=self.down,
+            steps=steps,
             every=max(FEW.every, steps // JUDGED),
             learning_rate=FEW.learning_rate if self.rate is None else dict.fromkeys(TUNERS, self.rate),
             sigma=FEW.sigma if self.sigma is None else dict.fromkeys(TUNERS, self.sigma),
-        )  # fmt: skip
+        )
 
     def _tuners(self) -> tuple[Tuner, ...]:
         return tuple(kind for kind in TUNERS if kind in self.tuners)
 
-    def _jobs(self) -> list["Job"]:
+    def _jobs(self) -> list["_Job"]:
         pairs = [
-            Job(kind, subject, turn * len(self._sets()) + place)
+            _Job(kind, subject, turn * len(self._sets()) + place)
             for turn in range(self._seeds())
             for place, subject in enumerate(self._sets())
             for kind in self._tuners()
@@ -222,21 +239,22 @@ class FineTuneBench:
                     run.record(job.part, job.key, found)
                     progress.advance()
 
-    def _done(self, job: "Job") -> dict[str, Any]:
+    def _done(self, job: "_Job") -> dict[str, Any]:
         base, regime = _base(self.model, self.device), self._regime()
         data = _pictures(job.subject, regime.pictures, job.seed)
         if regime.class_pictures:
             data = replace(
-                data, class_images=_class_pictures(self.model, self.device, regime.class_pictures),
+                data,
+                class_images=_class_pictures(self.model, self.device, regime.class_pictures),
                 class_prompt=CLASS_PROMPT,
-            )  # fmt: skip
+            )
         if job.part == "timing":
             return _timed(base, data, regime, job)
         return _watched(base, data, regime, job, LABELS if job.part == "pair" else (EMA,))
 
 
 @dataclass(frozen=True)
-class Job:
+class _Job:
     """A plain fine-tune and the Bayesian one of the same pictures, seed and method."""
 
     kind: Tuner
@@ -272,7 +290,7 @@ def _pictures(name: str, count: int, seed: int) -> TrainingSet:
 
 
 def _watched(
-    base: LatentDiffusion, data: TrainingSet, regime: Regime, job: Job, labels: Sequence[str]
+    base: LatentDiffusion, data: TrainingSet, regime: _Regime, job: _Job, labels: Sequence[str]
 ) -> dict[str, Any]:
     """The judgements of each fine-tune."""
     found: dict[str, Any] = {"tuner": job.kind, "set": job.subject, "seed": job.seed}
@@ -282,7 +300,7 @@ def _watched(
     return found
 
 
-def _timed(base: LatentDiffusion, data: TrainingSet, regime: Regime, job: Job) -> dict[str, Any]:
+def _timed(base: LatentDiffusion, data: TrainingSet, regime: _Regime, job: _Job) -> dict[str, Any]:
     """Seconds a step, unwatched, plain and Bayesian by turns, and the plans' bytes of both."""
     found: dict[str, Any] = {"tuner": job.kind, "seconds": {"plain": [], "bayes": []}, "bytes": {}}
     methods = {label: regime.tuner(job.kind, job.seed, label) for label in LABELS}
@@ -314,7 +332,7 @@ def _seconds(method: DreamBooth | LoRATuning, base: LatentDiffusion, data: Train
     return clock() - began
 
 
-def _figures(run: Run, regime: Regime) -> dict[str, Any]:
+def _figures(run: Run, regime: _Regime) -> dict[str, Any]:
     """The headline figures over both methods, then each method's own, then every pair's."""
     means = run.recorded(EMA)
     pairs = [pair | {EMA: means[key][EMA]} for key, pair in sorted(run.recorded("pair").items())]
@@ -323,12 +341,19 @@ def _figures(run: Run, regime: Regime) -> dict[str, Any]:
     each = {kind: [pair for pair in pairs if pair["tuner"] == kind] for kind in kinds}
     overheads = {kind: _overhead(timings[kind]["seconds"]) for kind in kinds}
     return {
-        **_compared(pairs), "time_overhead": float(np.mean(list(overheads.values()))),
-        "pairs": len(pairs), "sets": sorted({pair["set"] for pair in pairs}), "chosen_on": list(CHOSEN_ON),
-        "seconds": run.seconds, "machine": machine(), "versions": versions(), "regime": asdict(regime),
+        **_compared(pairs),
+        "time_overhead": float(np.mean(list(overheads.values()))),
+        "pairs": len(pairs),
+        "sets": sorted({pair["set"] for pair in pairs}),
+        "chosen_on": list(CHOSEN_ON),
+        "seconds": run.seconds,
+        "machine": machine(),
+        "versions": versions(),
+        "regime": asdict(regime),
         "by_tuner": {
             kind: {
-                **_compared(each[kind]), "time_overhead": overheads[kind],
+                **_compared(each[kind]),
+                "time_overhead": overheads[kind],
                 "memory_overhead": timings[kind]["bytes"]["bayes"] / timings[kind]["bytes"]["plain"] - 1,
             }
             for kind in kinds
@@ -337,7 +362,7 @@ def _figures(run: Run, regime: Regime) -> dict[str, Any]:
             f"{pair['tuner']}/{pair['set']}/{pair['seed']}": {label: _measured(pair[label]) for label in (*LABELS, EMA)}
             for pair in pairs
         },
-    }  # fmt: skip
+    }
 
 
 def _measured(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -345,12 +370,18 @@ def _measured(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     fall = dip([now.step for now in judged], [now.fidelity for now in judged])
     last = judged[-1]
     return {
-        "dip": fall.depth, "dip_lasting": fall.lasting, "dip_length": fall.length, "dip_step": fall.step,
-        "best": max(now.fidelity for now in judged), "final": last.fidelity,
-        "diversity": last.diversity, "quality": last.quality,
-        "least_quality": min(now.quality for now in judged), "stages": len(stages(judged)),
+        "dip": fall.depth,
+        "dip_lasting": fall.lasting,
+        "dip_length": fall.length,
+        "dip_step": fall.step,
+        "best": max(now.fidelity for now in judged),
+        "final": last.fidelity,
+        "diversity": last.diversity,
+        "quality": last.quality,
+        "least_quality": min(now.quality for now in judged),
+        "stages": len(stages(judged)),
         "fidelity_curve": [round(now.fidelity, 3) for now in judged],
-    }  # fmt: skip
+    }
 
 
 def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -379,9 +410,12 @@ def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     means = {name: float(each.mean()) for name, each in values.items()}
     return {
-        "dip_plain": means.pop("dip_plain"), "dip_bayes": means.pop("dip_bayes"),
-        **against_plain("bayes", ""), **against_plain(EMA, "_ema"), **means,
-    }  # fmt: skip
+        "dip_plain": means.pop("dip_plain"),
+        "dip_bayes": means.pop("dip_bayes"),
+        **against_plain("bayes", ""),
+        **against_plain(EMA, "_ema"),
+        **means,
+    }
 
 
 def _interval(name: str, value: float, resampled: NDArray[np.float64]) -> dict[str, float]:

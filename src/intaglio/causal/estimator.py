@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from intaglio.causal.discovery import Discovery
-from intaglio.causal.distances import Comparison
-from intaglio.causal.graphs import Graph
-from intaglio.causal.knowledge import Knowledge
-from intaglio.causal.protocol import NOTHING_KNOWN, Discoverer
-from intaglio.causal.table import Kinds
+from intaglio.causal.family import NOTHING_KNOWN, Discoverer
+from intaglio.causal.graphs.distances import Comparison
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.tables.table import Kinds
 from intaglio.errors import BadInput
 
 
@@ -51,11 +51,7 @@ class DiscoverCPDAG:
     discovery_: Discovery
 
     def __init__(
-        self,
-        method: Discoverer | None = None,
-        *,
-        kinds: Kinds | None = None,
-        knowledge: Knowledge | None = None,
+        self, method: Discoverer | None = None, *, kinds: Kinds | None = None, knowledge: Knowledge | None = None
     ):
         self.method = method
         self.kinds = kinds
@@ -232,7 +228,7 @@ def _arguments() -> list[str]:
 
 
 def _method(given: Discoverer | None) -> Discoverer:
-    from intaglio.causal.sicl import SiCL
+    from intaglio.causal.methods.sicl.method import SiCL
 
     return SiCL() if given is None else given
 

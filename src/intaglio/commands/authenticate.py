@@ -5,19 +5,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.console import command_line, say, shown, table
-from intaglio.methods import VERBS
+from intaglio.commands.kit.console import command_line, say, shown, table
+from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
-    from intaglio.audit.examination import Evidence
-    from intaglio.audit.protocol import Authenticator
-    from intaglio.images import ImageSet
-    from intaglio.metrics.similarity import Similarity
-    from intaglio.models.diffusion import LatentDiffusion
+    from intaglio.audit.membership.audit import Evidence
+    from intaglio.audit.membership.family import Authenticator
+    from intaglio.images.image_set import ImageSet
+    from intaglio.metrics.similarity.measures import Similarity
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
@@ -72,8 +72,8 @@ class Authenticate(Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.audit.examination import Evidence, check_signals, likenesses
-        from intaglio.metrics.similarity import load_similarity
+        from intaglio.audit.membership.audit import Evidence, check_signals, likenesses
+        from intaglio.metrics.similarity.measures import load_similarity
 
         method: Any = self.method
         companions = self._companions()
@@ -99,13 +99,13 @@ class Authenticate(Generic[M]):
         return 0
 
     def _models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
-        from intaglio.models.loading import load_model
+        from intaglio.models.diffusion.loading import load_model
 
         base = load_model(self.base or _testbed(), device=self.base_device or self.device)
         return base, load_model(self.suspect, like=base, device=self.device)
 
     def _pictures(self, base: "LatentDiffusion") -> "tuple[ImageSet, ImageSet, ImageSet | None]":
-        from intaglio.images import ImageSet
+        from intaglio.images.image_set import ImageSet
 
         def load(folder: Path, **further: Any) -> ImageSet:
             return ImageSet.load(folder, base.resolution, skip_bad=self.skip_bad, **further)
@@ -114,7 +114,7 @@ class Authenticate(Generic[M]):
         return load(self.images, boxes=self._boxes()), load(self.controls), holdouts
 
     def _boxes(self) -> "dict[str, tuple[int, int, int, int]]":
-        from intaglio.crop_boxes import read_boxes
+        from intaglio.images.crop_boxes import read_boxes
 
         return {} if self.boxes is None else read_boxes(self.boxes)
 
@@ -139,14 +139,23 @@ class Authenticate(Generic[M]):
         if similarity is not None:
             inputs["similarity"] = {"path": self.similarity, "sha256": similarity.hash}
         own = {
-            "prompt": self.prompt, "fpr": self.fpr, "signals": list(self._signals),
-            "other_prompts": list(self.other_prompts), "boxes": self._boxes(),
-        }  # fmt: skip
+            "prompt": self.prompt,
+            "fpr": self.fpr,
+            "signals": list(self._signals),
+            "other_prompts": list(self.other_prompts),
+            "boxes": self._boxes(),
+        }
         return Run.open(
-            self.runs, "authenticate", self._method.name, {**asdict(self.method), **own}, inputs,  # type: ignore[call-overload]
-            seed=getattr(self.method, "seed", None), device=self.device, command=command_line(),
+            self.runs,
+            "authenticate",
+            self._method.name,
+            {**asdict(cast(Any, self.method)), **own},
+            inputs,
+            seed=getattr(self.method, "seed", None),
+            device=self.device,
+            command=command_line(),
             progress=shown(),
-        )  # fmt: skip
+        )
 
     def _examine(
         self,
@@ -157,26 +166,37 @@ class Authenticate(Generic[M]):
         similarity: "Similarity | None",
         run: "Run",
     ) -> None:
-        from intaglio.audit.examination import examine
+        from intaglio.audit.membership.audit import examine
 
         found = examine(
-            self._method, suspect, base, evidence, prompt=self.prompt, fpr=self.fpr, companions=companions,
-            signals=self._signals, other_prompts=self.other_prompts, similarity=similarity, run=run,
-        )  # fmt: skip
+            self._method,
+            suspect,
+            base,
+            evidence,
+            prompt=self.prompt,
+            fpr=self.fpr,
+            companions=companions,
+            signals=self._signals,
+            other_prompts=self.other_prompts,
+            similarity=similarity,
+            run=run,
+        )
         found.write(run)
         verdict, known = found.verdict, found.separation
-        run.finish({
-            "statement": verdict.statement,
-            "pictures": len(verdict.rows),
-            "called": sum(bool(row.called) for row in verdict.rows),
-            "controls": verdict.threshold.controls,
-            "auc": None if known is None else known.auc,
-            "set_p_value": verdict.set_test.p_value,
-        })  # fmt: skip
+        run.finish(
+            {
+                "statement": verdict.statement,
+                "pictures": len(verdict.rows),
+                "called": sum(bool(row.called) for row in verdict.rows),
+                "controls": verdict.threshold.controls,
+                "auc": None if known is None else known.auc,
+                "set_p_value": verdict.set_test.p_value,
+            }
+        )
 
     def _companions(self) -> "dict[str, Authenticator]":
         """Every other audit method with its defaults; only those among the signals are run."""
-        from intaglio.commands.settings import load
+        from intaglio.commands.kit.source_settings import load
 
         entries = {name: entry.target for name, entry in VERBS["authenticate"].methods.items()}
         return {name: load(target)() for name, target in entries.items() if name != self._method.name}

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from tyro.conf import OmitArgPrefixes
 
-from intaglio.commands.console import command_line, note, say, shown
+from intaglio.commands.kit.console import command_line, note, say, shown
 
 B = TypeVar("B")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from intaglio.commands.console import command_line, note, quiet, say
+from intaglio.commands.kit.console import command_line, note, quiet, say
 from intaglio.errors import IntaglioError
 
 PROMPT = "sks style"
@@ -53,13 +53,25 @@ class Demo:
 
         few_shot(self.set)
         settings = {
-            "set": self.set, "method": self.method, "steps": self.steps, "batch": BATCH, "prompt": PROMPT,
-            "learning_rate": LEARNING_RATE[self.method], "fpr": RATE,
-        }  # fmt: skip
+            "set": self.set,
+            "method": self.method,
+            "steps": self.steps,
+            "batch": BATCH,
+            "prompt": PROMPT,
+            "learning_rate": LEARNING_RATE[self.method],
+            "fpr": RATE,
+        }
         with Run.open(
-            self.runs, "demo", self.set, settings, _inputs(base_path()),
-            seed=self.seed, device="cpu", command=command_line(), progress="none" if quiet() else "auto",
-        ) as run:  # fmt: skip
+            self.runs,
+            "demo",
+            self.set,
+            settings,
+            _inputs(base_path()),
+            seed=self.seed,
+            device="cpu",
+            command=command_line(),
+            progress="none" if quiet() else "auto",
+        ) as run:
             if run.status == "done" and self._kept(run.summary):
                 note("This demo is done already; delete the run folders named below to see it again.\n")
                 summary = run.summary
@@ -71,18 +83,48 @@ class Demo:
     def finetune_words(self, pictures: Path) -> list[str]:
         """The fine-tune's command line, without `intaglio`."""
         return [
-            "finetune", self.method, "--images", str(pictures / "members"), "--prompt", PROMPT,
-            "--steps", str(self.steps), "--batch", str(BATCH), "--learning-rate", f"{LEARNING_RATE[self.method]:g}",
-            "--sample-every", str(max(1, self.steps // 4)), "--seed", str(self.seed), "--runs", str(self.runs),
-        ]  # fmt: skip
+            "finetune",
+            self.method,
+            "--images",
+            str(pictures / "members"),
+            "--prompt",
+            PROMPT,
+            "--steps",
+            str(self.steps),
+            "--batch",
+            str(BATCH),
+            "--learning-rate",
+            f"{LEARNING_RATE[self.method]:g}",
+            "--sample-every",
+            str(max(1, self.steps // 4)),
+            "--seed",
+            str(self.seed),
+            "--runs",
+            str(self.runs),
+        ]
 
     def audit_words(self, pictures: Path, weights: Path) -> list[str]:
         """The audit's command line, without `intaglio`."""
         return [
-            "authenticate", "cgi-dm", "--suspect", str(weights), "--images", str(pictures / "members"),
-            "--known-holdouts", str(pictures / "holdouts"), "--controls", str(pictures / "controls"),
-            "--prompt", PROMPT, "--fpr", f"{RATE:g}", "--seed", str(self.seed), "--runs", str(self.runs),
-        ]  # fmt: skip
+            "authenticate",
+            "cgi-dm",
+            "--suspect",
+            str(weights),
+            "--images",
+            str(pictures / "members"),
+            "--known-holdouts",
+            str(pictures / "holdouts"),
+            "--controls",
+            str(pictures / "controls"),
+            "--prompt",
+            PROMPT,
+            "--fpr",
+            f"{RATE:g}",
+            "--seed",
+            str(self.seed),
+            "--runs",
+            str(self.runs),
+        ]
 
     def _work(self) -> dict[str, Any]:
         """Everything but the last report; returns the names of the two runs, and how often the verdict was right."""
@@ -131,7 +173,7 @@ def own_words(method: str) -> tuple[str, str]:
 
 def spoken(words: list[str]) -> list[str]:
     """Run a command line of ours, with its comments and progress as usual; returns the lines of its result."""
-    from intaglio.commands.dispatch import run
+    from intaglio.commands.kit.dispatch import run
 
     note(f"$ intaglio {shlex.join(words)}")
     with redirect_stdout(io.StringIO()) as result:

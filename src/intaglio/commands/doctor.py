@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import intaglio
-from intaglio.commands.console import note, say, table
+from intaglio.commands.kit.console import note, say, table
 from intaglio.errors import IntaglioError
 
 Row = tuple[str, str]
@@ -74,7 +74,7 @@ def packages() -> Iterator[Row]:
 
 def testbed() -> Iterator[Row]:
     """Whether the embedded testbed is there, and which one it is."""
-    from intaglio.models.loading import load_model
+    from intaglio.models.diffusion.loading import load_model
     from intaglio.models.testbed import base_path, sets
 
     try:
@@ -85,9 +85,9 @@ def testbed() -> Iterator[Row]:
 
 def drawing() -> Iterator[Row]:
     """One small picture drawn twice, to see that the machine computes and repeats itself."""
-    from intaglio.models.loading import load_model
-    from intaglio.models.sampling import sample
+    from intaglio.models.diffusion.loading import load_model
     from intaglio.models.testbed import base_path
+    from intaglio.sampling.loop import sample
 
     started = time.monotonic()
     try:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import tyro
 
-from intaglio.commands.console import command_line, note, say, shown, table
+from intaglio.commands.kit.console import command_line, note, say, shown, table
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
-    from intaglio.extract.plan import Plan
-    from intaglio.images import ImageSet
-    from intaglio.metrics.similarity import Embedding
-    from intaglio.models.diffusion import LatentDiffusion
+    from intaglio.extract.cost import Plan
+    from intaglio.images.image_set import ImageSet
+    from intaglio.metrics.similarity.measures import Embedding
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
@@ -73,7 +73,7 @@ class Extract(Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.extract.examination import check_confidence
+        from intaglio.extract.audit import check_confidence
         from intaglio.extract.extraction import forget
 
         method: Any = self.method
@@ -100,7 +100,7 @@ class Extract(Generic[M]):
         return 0
 
     def _encoder(self) -> "Embedding":
-        from intaglio.metrics.similarity import Embedding, load_similarity
+        from intaglio.metrics.similarity.measures import Embedding, load_similarity
 
         similarity = load_similarity(self.similarity, self.device)
         if not isinstance(similarity, Embedding):
@@ -108,8 +108,8 @@ class Extract(Generic[M]):
         return similarity
 
     def _models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
-        from intaglio.models.loading import load_model
-        from intaglio.models.pair import check_pair
+        from intaglio.denoising.model_pair import check_pair
+        from intaglio.models.diffusion.loading import load_model
 
         base = load_model(self.base or _testbed(), device=self.base_device or self.device)
         suspect = load_model(self.suspect, like=base, device=self.device)
@@ -128,7 +128,7 @@ class Extract(Generic[M]):
 
     def _pictures(self, base: "LatentDiffusion") -> "tuple[ImageSet | None, ImageSet | None]":
         from intaglio.extract.evaluation import check_held_out
-        from intaglio.images import ImageSet
+        from intaglio.images.image_set import ImageSet
 
         def load(folder: Path | None) -> ImageSet | None:
             return None if folder is None else ImageSet.load(folder, base.resolution, skip_bad=self.skip_bad)
@@ -139,7 +139,7 @@ class Extract(Generic[M]):
         return training, held_out
 
     def _plan(self, suspect: "LatentDiffusion", base: "LatentDiffusion", prompts: Sequence[str]) -> "Plan":
-        from intaglio.extract.plan import make_plan
+        from intaglio.extract.cost import make_plan
 
         method: Any = self.method
         return make_plan(
@@ -174,9 +174,16 @@ class Extract(Generic[M]):
         method: Any = self.method
         own = {"prompt": list(prompts), "authority": self.authority, "control": self.control, "fdr": self.fdr}
         return Run.open(
-            self.runs, "extract", method.name, {**asdict(method), **own}, inputs, seed=method.seed,
-            device=self.device, command=command_line(), progress=shown(),
-        )  # fmt: skip
+            self.runs,
+            "extract",
+            method.name,
+            {**asdict(method), **own},
+            inputs,
+            seed=method.seed,
+            device=self.device,
+            command=command_line(),
+            progress=shown(),
+        )
 
     def _examine(
         self,
@@ -188,26 +195,37 @@ class Extract(Generic[M]):
         similarity: "Embedding",
         run: "Run",
     ) -> None:
-        from intaglio.extract.examination import examine
+        from intaglio.extract.audit import examine
 
         method: Any = self.method
         found = examine(
-            method, suspect, base, prompts, similarity, controlled=self.control, training=training, held_out=held_out,
-            fdr=self.fdr, run=run, workers=self._workers(),
-        )  # fmt: skip
+            method,
+            suspect,
+            base,
+            prompts,
+            similarity,
+            controlled=self.control,
+            training=training,
+            held_out=held_out,
+            fdr=self.fdr,
+            run=run,
+            workers=self._workers(),
+        )
         found.write(run)
         evaluation = found.evaluation
-        run.finish({
-            "statement": found.statement,
-            "returned": len(found.extraction.finds),
-            "told": found.told,
-            "drawn": found.extraction.drawn,
-            "excluded": sum(found.extraction.excluded.values()),
-            "average_similarity": None if evaluation is None else evaluation.coverage.average,
-        })  # fmt: skip
+        run.finish(
+            {
+                "statement": found.statement,
+                "returned": len(found.extraction.finds),
+                "told": found.told,
+                "drawn": found.extraction.drawn,
+                "excluded": sum(found.extraction.excluded.values()),
+                "average_similarity": None if evaluation is None else evaluation.coverage.average,
+            }
+        )
 
     def _tell(self, folder: Path) -> None:
-        from intaglio.extract.examination import FILE
+        from intaglio.extract.audit import FILE
         from intaglio.report import write_report
 
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))

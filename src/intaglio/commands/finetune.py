@@ -8,25 +8,33 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import tyro
 
 from intaglio.adapt.settings import Watch
-from intaglio.commands.console import command_line, note, quiet, say
+from intaglio.commands.kit.console import command_line, note, quiet, say
 from intaglio.errors import BadInput
-from intaglio.methods import VERBS
+from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
+    from intaglio.adapt.cost import Plan
     from intaglio.adapt.data import TrainingSet
-    from intaglio.adapt.plan import Plan
     from intaglio.adapt.training import Trained
-    from intaglio.images import ImageSet
-    from intaglio.models.diffusion import LatentDiffusion
+    from intaglio.images.image_set import ImageSet
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
 KEPT = 100
 """Pictures of the data that a run keeps as the model sees them, for its report."""
 SHOWN = (
-    "sample_prompt", "sample_count", "sample_steps", "sample_guidance", "watch_every", "watch_count", "watch_steps",
-    "watch_similarity", "keep", "on_corruption",
-)  # fmt: skip
+    "sample_prompt",
+    "sample_count",
+    "sample_steps",
+    "sample_guidance",
+    "watch_every",
+    "watch_count",
+    "watch_steps",
+    "watch_similarity",
+    "keep",
+    "on_corruption",
+)
 """What to watch that shows in the result, by its pictures or by the step that is kept; the rest never makes it another
 run."""
 
@@ -73,8 +81,8 @@ class FineTune(Watch, Inputs, Generic[M]):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.adapt.watching import STATE as BEST
-        from intaglio.learning.keeper import STATE
-        from intaglio.models.loading import load_model
+        from intaglio.learning.checkpoints import STATE
+        from intaglio.models.diffusion.loading import load_model
 
         self._check()
         base = load_model(self.model or _testbed(), device=self.device)
@@ -98,7 +106,7 @@ class FineTune(Watch, Inputs, Generic[M]):
     def _known_pictures(self, resolution: int) -> "TrainingSet":
         """All but the class pictures that are still to be drawn."""
         from intaglio.adapt.data import TrainingSet
-        from intaglio.images import ImageSet
+        from intaglio.images.image_set import ImageSet
 
         images = ImageSet.load(self.images, resolution, skip_bad=self.skip_bad)
         if self.class_count:
@@ -120,9 +128,16 @@ class FineTune(Watch, Inputs, Generic[M]):
             inputs["class_images"] = {"path": str(self.class_images), "sha256": sha256}
         method: Any = self.method
         return Run.open(
-            self.runs, "finetune", self._method_name, self._settings(), inputs, seed=method.seed, device=self.device,
-            command=command_line(), progress="none" if quiet() else "auto",
-        )  # fmt: skip
+            self.runs,
+            "finetune",
+            self._method_name,
+            self._settings(),
+            inputs,
+            seed=method.seed,
+            device=self.device,
+            command=command_line(),
+            progress="none" if quiet() else "auto",
+        )
 
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
         method: Any = self.method
@@ -131,11 +146,17 @@ class FineTune(Watch, Inputs, Generic[M]):
         folder = run.folder or Path()
         weights = tuned.save(folder, layout=self.format, name=self._name)
         last = tuned.losses[-max(1, len(tuned.losses) // 10) :]
-        run.finish({
-            "weights": str(weights.relative_to(folder)), "name": self._name, "prompt": data.trigger,
-            "pictures": len(data.images), "steps": len(tuned.losses), "loss_last_tenth": float(last.nanmean()),
-            **_seen(tuned.trained),
-        })  # fmt: skip
+        run.finish(
+            {
+                "weights": str(weights.relative_to(folder)),
+                "name": self._name,
+                "prompt": data.trigger,
+                "pictures": len(data.images),
+                "steps": len(tuned.losses),
+                "loss_last_tenth": float(last.nanmean()),
+                **_seen(tuned.trained),
+            }
+        )
 
     def _with_class_pictures(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> "TrainingSet":
         from intaglio.adapt.data import generate_class_images
@@ -208,9 +229,11 @@ def _seen(trained: "Trained") -> dict[str, Any]:
     kept = trained.kept or trained.curve[-1].step
     exported = next(judged for judged in trained.curve if judged.step == kept)
     return {
-        "kept_step": kept, "fidelity": exported.fidelity, "quality": exported.quality,
+        "kept_step": kept,
+        "fidelity": exported.fidelity,
+        "quality": exported.quality,
         "corruption": [asdict(stage) for stage in stages(trained.curve)],
-    }  # fmt: skip
+    }
 
 
 def _warnings(known: "TrainingSet") -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from intaglio.commands.console import say
+from intaglio.commands.kit.console import say
 from intaglio.errors import BadInput
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from intaglio.commands.console import note, say, table
+from intaglio.commands.kit.console import note, say, table
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Runs:
         say(table(rows))
 
     def _resume(self) -> int:
-        from intaglio.commands.dispatch import run
+        from intaglio.commands.kit.dispatch import run
 
         found = self._found()
         command = found.header.get("command")

@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import intaglio
-from intaglio.commands.console import note, say, shown
+from intaglio.commands.kit.console import note, say, shown
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
-    from intaglio.extract.model_guidance import ModelGuidance
-    from intaglio.models.diffusion import LatentDiffusion
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+    from intaglio.sampling.guides.model_guidance import ModelGuidance
 
 CHUNK = "intaglio"
 FORMAT = 1
 WEBUI_NAMES = {
-    "ddim": "DDIM", "euler": "Euler", "heun": "Heun", "dpm++2m": "DPM++ 2M", "ddpm": "DDPM", "euler_a": "Euler a",
-}  # fmt: skip
+    "ddim": "DDIM",
+    "euler": "Euler",
+    "heun": "Heun",
+    "dpm++2m": "DPM++ 2M",
+    "ddpm": "DDPM",
+    "euler_a": "Euler a",
+}
 """What the usual web interfaces call the samplers."""
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -104,18 +109,26 @@ class Sample:
     # Drawing
 
     def _draw(self) -> int:
-        from intaglio.images import save_png
-        from intaglio.models.sampling import sample_batches
+        from intaglio.images.image_set import save_png
         from intaglio.runs.run import Run
+        from intaglio.sampling.loop import sample_batches
 
         prompts = [prompt for prompt in self._prompts() for _ in range(self.count)]
         seeds = [self.seed + k for k in range(len(prompts))]
         model = self._loaded()
         guide = self._guide(model)
         batches = sample_batches(
-            model, prompts, seeds, sampler=self.sampler, steps=self.steps, guidance_scale=self.guidance,
-            negative=self.negative, guide=guide, batch=self.batch, run=Run.none(progress=shown()),
-        )  # fmt: skip
+            model,
+            prompts,
+            seeds,
+            sampler=self.sampler,
+            steps=self.steps,
+            guidance_scale=self.guidance,
+            negative=self.negative,
+            guide=guide,
+            batch=self.batch,
+            run=Run.none(progress=shown()),
+        )
         written = 0
         for pixels in batches:
             for picture in pixels:
@@ -142,13 +155,16 @@ class Sample:
     def _loaded(self) -> "LatentDiffusion":
         import torch
 
-        from intaglio.models.loading import load_model
+        from intaglio.models.diffusion.loading import load_model
         from intaglio.models.testbed import base_path
 
         model = load_model(
-            self.model or base_path(), lora=self.lora, like=self.like,
-            device=self.device, dtype=getattr(torch, self.dtype),
-        )  # fmt: skip
+            self.model or base_path(),
+            lora=self.lora,
+            like=self.like,
+            device=self.device,
+            dtype=getattr(torch, self.dtype),
+        )
         for line in model.notes:
             note(line)
         return model
@@ -157,9 +173,9 @@ class Sample:
         """Model guidance, where a base was given."""
         import torch
 
-        from intaglio.extract.model_guidance import ModelGuidance
-        from intaglio.models.loading import load_model
-        from intaglio.models.pair import check_pair
+        from intaglio.denoising.model_pair import check_pair
+        from intaglio.models.diffusion.loading import load_model
+        from intaglio.sampling.guides.model_guidance import ModelGuidance
 
         if self.base is None:
             return None
@@ -175,25 +191,37 @@ class Sample:
         import torch
 
         everything = {
-            "format": FORMAT, "prompt": prompt, "negative": self.negative, "seed": seed, "sampler": self.sampler,
-            "steps": self.steps, "guidance": self.guidance, "size": [model.resolution, model.resolution],
-            "rows": rows, "dtype": self.dtype, "device": self.device,
+            "format": FORMAT,
+            "prompt": prompt,
+            "negative": self.negative,
+            "seed": seed,
+            "sampler": self.sampler,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "size": [model.resolution, model.resolution],
+            "rows": rows,
+            "dtype": self.dtype,
+            "device": self.device,
             "model": {"name": model.name, "fingerprint": model.fingerprint, "path": _absolute(self.model)},
-            "lora": _absolute(self.lora), "like": _absolute(self.like),
-            "base": None if guide is None else {
-                "name": guide.base.name, "fingerprint": guide.base.fingerprint, "path": _absolute(self.base),
-            },
-            "correction": self.correction, "reference": self.reference,
+            "lora": _absolute(self.lora),
+            "like": _absolute(self.like),
+            "base": None
+            if guide is None
+            else {"name": guide.base.name, "fingerprint": guide.base.fingerprint, "path": _absolute(self.base)},
+            "correction": self.correction,
+            "reference": self.reference,
             "versions": {
-                "intaglio": intaglio.__version__, "torch": torch.__version__, "diffusers": diffusers.__version__,
+                "intaglio": intaglio.__version__,
+                "torch": torch.__version__,
+                "diffusers": diffusers.__version__,
             },
-        }  # fmt: skip
+        }
         return {"parameters": webui_parameters(everything), CHUNK: json.dumps(everything, sort_keys=True)}
 
     # Drawing again
 
     def _draw_again(self, path: Path) -> int:
-        from intaglio.images import ImageSet, save_png, to_uint8
+        from intaglio.images.image_set import ImageSet, save_png, to_uint8
 
         known = read_settings(path)
         command = self._as_recorded(known)
@@ -221,12 +249,19 @@ class Sample:
 
     def _one(self, model: "LatentDiffusion", guide: "ModelGuidance | None", known: dict[str, Any], rows: int) -> Any:
         """The picture, drawn in a batch of as many: the last bits of a network depend on the batch's size."""
-        from intaglio.models.sampling import sample
+        from intaglio.sampling.loop import sample
 
         drawn = sample(
-            model, [known["prompt"]] * rows, [known["seed"]] * rows, sampler=known["sampler"], steps=known["steps"],
-            guidance_scale=known["guidance"], negative=known["negative"], guide=guide, batch=rows,
-        )  # fmt: skip
+            model,
+            [known["prompt"]] * rows,
+            [known["seed"]] * rows,
+            sampler=known["sampler"],
+            steps=known["steps"],
+            guidance_scale=known["guidance"],
+            negative=known["negative"],
+            guide=guide,
+            batch=rows,
+        )
         return drawn.pixels[0]
 
     def _as_recorded(self, known: dict[str, Any]) -> "Sample":
@@ -239,9 +274,13 @@ class Sample:
         elif self.base is not None:
             raise BadInput(f"{self.replay} was drawn without a base; leave --base out")
         return replace(
-            self, **recorded, model=model, lora=lora, like=self.like or _path(known["like"]),
+            self,
+            **recorded,
+            model=model,
+            lora=lora,
+            like=self.like or _path(known["like"]),
             base=self.base or _path(base["path"] if base else None),
-        )  # fmt: skip
+        )
 
 
 def _refuse_another(path: Path, drawn_by: dict[str, Any], model: "LatentDiffusion", flags: str) -> None:
@@ -254,7 +293,7 @@ def _refuse_another(path: Path, drawn_by: dict[str, Any], model: "LatentDiffusio
 
 def read_settings(path: Path) -> dict[str, Any]:
     """What `intaglio sample` wrote into a PNG. Raises `BadInput` for any other picture."""
-    from intaglio.images import read_png_text
+    from intaglio.images.image_set import read_png_text
 
     if not path.is_file():
         raise BadInput(f"--replay {path} is no file; give a PNG that `intaglio sample` drew")
@@ -273,10 +312,20 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def _complete(known: dict[str, Any]) -> bool:
     kinds = {
-        "prompt": str, "negative": str, "seed": int, "sampler": str, "steps": int, "guidance": int | float,
-        "rows": int, "dtype": str, "device": str, "model": dict, "lora": str | None, "like": str | None,
+        "prompt": str,
+        "negative": str,
+        "seed": int,
+        "sampler": str,
+        "steps": int,
+        "guidance": int | float,
+        "rows": int,
+        "dtype": str,
+        "device": str,
+        "model": dict,
+        "lora": str | None,
+        "like": str | None,
         "versions": dict,
-    }  # fmt: skip
+    }
     model = {"name": str, "fingerprint": str, "path": str | None}
     right = all(isinstance(known[key], kind) for key, kind in kinds.items())
     for drawer in (known["model"], *([known["base"]] if known.get("base") else [])):
@@ -293,10 +342,15 @@ def webui_parameters(known: dict[str, Any]) -> str:
         lines.append(f"Negative prompt: {known['negative']}")
     width, height = known["size"]
     pairs = {
-        "Steps": known["steps"], "Sampler": WEBUI_NAMES[known["sampler"]], "CFG scale": f"{known['guidance']:g}",
-        "Seed": known["seed"], "Size": f"{width}x{height}", "Model hash": known["model"]["fingerprint"][:10],
-        "Model": known["model"]["name"].replace(",", " "), "Version": f"intaglio {known['versions']['intaglio']}",
-    }  # fmt: skip
+        "Steps": known["steps"],
+        "Sampler": WEBUI_NAMES[known["sampler"]],
+        "CFG scale": f"{known['guidance']:g}",
+        "Seed": known["seed"],
+        "Size": f"{width}x{height}",
+        "Model hash": known["model"]["fingerprint"][:10],
+        "Model": known["model"]["name"].replace(",", " "),
+        "Version": f"intaglio {known['versions']['intaglio']}",
+    }
     return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in pairs.items())])
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.images import ImageSet
-from intaglio.metrics.similarity import Similarity
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import Similarity
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.extract.coverage import Coverage, coverage, fitted_threshold
-from intaglio.extract.protocol import Extraction
-from intaglio.images import ImageSet
-from intaglio.metrics.discovery import q_values
-from intaglio.metrics.similarity import Embedding
+from intaglio.extract.family import Extraction
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import Embedding
+from intaglio.metrics.statistics.false_discovery import q_values
 
 LOOSE, STRICT = 0.01, 0.001
 """Shares of pairs of different pictures that lie above the two thresholds."""

@@ -9,17 +9,17 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from intaglio.denoising.loss_difference import denoising_gap
+from intaglio.denoising.model_pair import same_autoencoder
 from intaglio.errors import IntaglioError
-from intaglio.extract.drawing import BLANK, FAILED, Drawn, Sheets, draw
-from intaglio.extract.drawing import forget as forget_drawn
-from intaglio.extract.gap import denoising_gap
+from intaglio.extract.family import Extraction, Find
+from intaglio.extract.generate import BLANK, FAILED, Drawn, Sheets, draw
+from intaglio.extract.generate import forget as forget_drawn
 from intaglio.extract.grouping import Group, divided, ranked, returned, settled
-from intaglio.extract.protocol import Extraction, Find
 from intaglio.extract.settings import Drawing
-from intaglio.images import ImageSet
-from intaglio.metrics.similarity import Embedding
-from intaglio.models.diffusion import LatentDiffusion
-from intaglio.models.pair import same_autoencoder
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import Embedding
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 
 DRAWN, CONTROL = "drawn", "control"
@@ -41,9 +41,19 @@ def extract(
     key = work_key(method, suspect, base, prompts, similarity)
     with sheets(run, DRAWN) as kept:
         drawn = draw(
-            method, suspect, base, prompts, similarity, kept, count=method.generations, enough=settled(method),
-            label=DRAWN, key=key, run=run, workers=workers,
-        )  # fmt: skip
+            method,
+            suspect,
+            base,
+            prompts,
+            similarity,
+            kept,
+            count=method.generations,
+            enough=settled(method),
+            label=DRAWN,
+            key=key,
+            run=run,
+            workers=workers,
+        )
         warnings = [*_about_pair(suspect, base), *_about_drawn(method, drawn)]
         if len(drawn.seeds) < max(2, method.pictures or 0):
             raise IntaglioError(
@@ -63,11 +73,18 @@ def extract(
         )
     names = [f"{place:03d}-seed-{find.seed}.png" for place, find in enumerate(finds)]
     return Extraction(
-        method=method.name, pictures=ImageSet.from_pixels(pixels, names, [find.prompt for find in finds]),
-        finds=tuple(finds), drawn=drawn.count, excluded=drawn.excluded, threshold=found.threshold,
-        scores=scores_of(groups), descriptors=torch.from_numpy(drawn.descriptors), exact=found.exact,
-        captioned=bool(prompts), warnings=tuple(warnings),
-    )  # fmt: skip
+        method=method.name,
+        pictures=ImageSet.from_pixels(pixels, names, [find.prompt for find in finds]),
+        finds=tuple(finds),
+        drawn=drawn.count,
+        excluded=drawn.excluded,
+        threshold=found.threshold,
+        scores=scores_of(groups),
+        descriptors=torch.from_numpy(drawn.descriptors),
+        exact=found.exact,
+        captioned=bool(prompts),
+        warnings=tuple(warnings),
+    )
 
 
 def forget(method: Drawing, run: Run) -> None:
@@ -96,27 +113,43 @@ def work_key(
 ) -> str:
     """sha256 over all that drawn pictures and their descriptors depend on."""
     parts = (
-        method.name, repr(sorted(asdict(method).items())), suspect.fingerprint, base.fingerprint,
-        suspect.part_fingerprint("autoencoder"), repr(list(prompts)), similarity.hash,
-    )  # fmt: skip
+        method.name,
+        repr(sorted(asdict(method).items())),
+        suspect.fingerprint,
+        base.fingerprint,
+        suspect.part_fingerprint("autoencoder"),
+        repr(list(prompts)),
+        similarity.hash,
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _finds(
-    method: Drawing, chosen: Sequence[Group], drawn: Drawn, kept: Sheets, suspect: LatentDiffusion,
+    method: Drawing,
+    chosen: Sequence[Group],
+    drawn: Drawn,
+    kept: Sheets,
+    suspect: LatentDiffusion,
     base: LatentDiffusion,
-) -> list[Find]:  # fmt: skip
+) -> list[Find]:
     places = [group.representative for group in chosen]
     alike = drawn.descriptors[places] @ drawn.descriptors[places].T
     gaps = _gaps(method, [(drawn.seeds[i], drawn.prompts[i]) for i in places], kept, suspect, base)
     finds = []
     for place, group in enumerate(chosen):
         others = [float(alike[place, other]) for other in range(len(chosen)) if other != place]
-        finds.append(Find(
-            seed=drawn.seeds[group.representative], prompt=drawn.prompts[group.representative],
-            members=tuple(drawn.seeds[member] for member in group.members), cohesion=group.cohesion,
-            lowest=group.lowest, apart=max(others, default=float("nan")), gap=gaps[place], score=group.score,
-        ))  # fmt: skip
+        finds.append(
+            Find(
+                seed=drawn.seeds[group.representative],
+                prompt=drawn.prompts[group.representative],
+                members=tuple(drawn.seeds[member] for member in group.members),
+                cohesion=group.cohesion,
+                lowest=group.lowest,
+                apart=max(others, default=float("nan")),
+                gap=gaps[place],
+                score=group.score,
+            )
+        )
     return finds
 
 

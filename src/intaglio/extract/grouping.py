@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from intaglio.extract.cliques import Partition, partition, representatives, threshold_for
-from intaglio.extract.drawing import Drawn
+from intaglio.extract.generate import Drawn
 from intaglio.extract.settings import Drawing
 
 SMALLEST = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from intaglio.models.diffusion import LatentDiffusion
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 CARD_PROMPTS = (
     re.compile(r"^instance_prompt:\s*[\"']?(?P<words>.+?)[\"']?\s*$", re.MULTILINE),

@@ -1,7 +1,9 @@
 """What every extraction shares: how many pictures are drawn, how, and when they are enough."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
+
+from intaglio.verbs import FileName
 
 THRESHOLD = 0.75
 
@@ -10,7 +12,7 @@ THRESHOLD = 0.75
 class Drawing:
     """Pictures drawn from a suspect, and the groups that they fall into; a wrong value raises `ValueError`."""
 
-    name: ClassVar[str] = ""
+    name = FileName()
     """Its name in the table of methods."""
 
     generations: int = 500

@@ -9,15 +9,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.flow.guidance import Guidance
-from intaglio.flow.inverse import inverses
-from intaglio.flow.protocol import BlockReport, Decoded, DecodeReport, Passes, Watching
-from intaglio.images import ImageSet
-from intaglio.models.tarflow import UNLABELLED, TarFlow, denoised
+from intaglio.flow.block.guidance import Guidance
+from intaglio.flow.block.inverse import inverses
+from intaglio.flow.family import BlockReport, Decoded, DecodeReport, Passes, Watching
+from intaglio.images.image_set import ImageSet
+from intaglio.models.flow.tarflow import UNLABELLED, TarFlow, denoised
 from intaglio.runs.run import Run
 
 if TYPE_CHECKING:
-    from intaglio.flow.protocol import Decoder
+    from intaglio.flow.family import Decoder
 
 ATTEMPTS = 5
 """Times that the noise of a picture is drawn again."""
@@ -25,10 +25,18 @@ ATTEMPTS = 5
 
 @torch.no_grad()
 def decode(
-    decoder: "Decoder", model: TarFlow, noise: Tensor, labels: Tensor | None, guidance: Guidance,
-    denoise: bool | None, names: Sequence[str], redraw: Callable[[int, int], Tensor] | None, keep_hidden: bool,
-    watch: Watching | None, run: Run,
-) -> Decoded:  # fmt: skip
+    decoder: "Decoder",
+    model: TarFlow,
+    noise: Tensor,
+    labels: Tensor | None,
+    guidance: Guidance,
+    denoise: bool | None,
+    names: Sequence[str],
+    redraw: Callable[[int, int], Tensor] | None,
+    keep_hidden: bool,
+    watch: Watching | None,
+    run: Run,
+) -> Decoded:
     """See `Decoder.__call__`."""
     noise = checked_noise(model, noise, run)
     labels = checked_labels(model, labels, len(noise))
@@ -50,16 +58,23 @@ def decode(
     if denoise or (denoise is None and model.config.noise_std):
         pictures = denoised(model, pictures, labels)
     report = DecodeReport(
-        asked, len(noise), model.config.tokens, _summed([part["blocks"] for part in parts]),
+        asked,
+        len(noise),
+        model.config.tokens,
+        _summed([part["blocks"] for part in parts]),
         tuple(place for part in parts for place in part["redrawn"]),
-    )  # fmt: skip
+    )
     return Decoded(_named(pictures, names), patches.cpu(), report, hidden)
 
 
 def decode_batch(
-    decoder: "Decoder", model: TarFlow, noise: Float[Tensor, "n t c"], labels: Int64[Tensor, "n"] | None,
-    guidance: Guidance, watch: Watching | None = None,
-) -> tuple[list[Tensor], list[BlockReport]]:  # fmt: skip
+    decoder: "Decoder",
+    model: TarFlow,
+    noise: Float[Tensor, "n t c"],
+    labels: Int64[Tensor, "n"] | None,
+    guidance: Guidance,
+    watch: Watching | None = None,
+) -> tuple[list[Tensor], list[BlockReport]]:
     """h_K to h_0 of one batch, and the blocks' reports, all in the order of decoding."""
     with torch.inference_mode():
         hidden, reports = _blocks(decoder, model, noise, labels, guidance, watch)
@@ -67,9 +82,8 @@ def decode_batch(
 
 
 def _blocks(
-    decoder: "Decoder", model: TarFlow, noise: Tensor, labels: Tensor | None, guidance: Guidance,
-    watch: Watching | None,
-) -> tuple[list[Tensor], list[BlockReport]]:  # fmt: skip
+    decoder: "Decoder", model: TarFlow, noise: Tensor, labels: Tensor | None, guidance: Guidance, watch: Watching | None
+) -> tuple[list[Tensor], list[BlockReport]]:
     h = noise * model.variance.to(noise).sqrt()
     hidden, reports = [h], []
     for place, (block, inverse) in enumerate(inverses(model, len(noise), labels, guidance)):
@@ -131,9 +145,15 @@ def check_guidance(model: TarFlow, guidance: Guidance, run: Run = Run.none()) ->
 
 
 def _part(
-    decoder: "Decoder", model: TarFlow, noise: Tensor, labels: Tensor | None, guidance: Guidance,
-    redraw: Callable[[int, int], Tensor] | None, start: int, watch: Watching | None,
-) -> dict[str, Any]:  # fmt: skip
+    decoder: "Decoder",
+    model: TarFlow,
+    noise: Tensor,
+    labels: Tensor | None,
+    guidance: Guidance,
+    redraw: Callable[[int, int], Tensor] | None,
+    start: int,
+    watch: Watching | None,
+) -> dict[str, Any]:
     """One batch, with those pictures drawn again that are not finite."""
     hidden, blocks = decode_batch(decoder, model, noise, labels, guidance, watch)
     redrawn: list[int] = []
@@ -162,8 +182,11 @@ def _stored(run: Run, start: int) -> dict[str, Any] | None:
     if (found := run.load_state(f"batch-{start}")) is None:
         return None
     tensors, meta = found
-    return {"hidden": [tensors["patches"]], "blocks": [BlockReport(**block) for block in meta["blocks"]],
-            "redrawn": meta["redrawn"]}  # fmt: skip
+    return {
+        "hidden": [tensors["patches"]],
+        "blocks": [BlockReport(**block) for block in meta["blocks"]],
+        "redrawn": meta["redrawn"],
+    }
 
 
 def _store(run: Run, start: int, part: dict[str, Any]) -> None:

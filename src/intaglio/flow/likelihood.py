@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.flow.data import FlowPictures, dequantised
-from intaglio.learning.draws import generator
-from intaglio.models.tarflow import TarFlow
+from intaglio.flow.training.data import FlowPictures, dequantised
+from intaglio.learning.step_randomness import generator
+from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.run import Run
 
 

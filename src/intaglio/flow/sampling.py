@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.decoding import checked_labels
-from intaglio.flow.guidance import UNGUIDED, Guidance
-from intaglio.flow.protocol import Decoded, Decoder, Watching
-from intaglio.learning.draws import generator
-from intaglio.models.tarflow import TarFlow
+from intaglio.flow.family import Decoded, Decoder, Watching
+from intaglio.learning.step_randomness import generator
+from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.run import Run
 
 
@@ -45,9 +45,17 @@ def sample_flow(
         return noise_of(model, [seeds[place]], attempt)[0]
 
     return decoder(
-        model, noise_of(model, seeds), labels=labels, guidance=guidance, denoise=denoise, names=names_of(seeds),
-        redraw=redraw if resample else None, keep_hidden=keep_hidden, watch=watch, run=run,
-    )  # fmt: skip
+        model,
+        noise_of(model, seeds),
+        labels=labels,
+        guidance=guidance,
+        denoise=denoise,
+        names=names_of(seeds),
+        redraw=redraw if resample else None,
+        keep_hidden=keep_hidden,
+        watch=watch,
+        run=run,
+    )
 
 
 def names_of(seeds: Sequence[int]) -> list[str]:

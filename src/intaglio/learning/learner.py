@@ -75,9 +75,12 @@ class Learner:
         self._mean = {name: weight.detach().clone() for name, weight in weights.items()} if settings.ema else {}
         # The fused kernel took 0.6 of the time of the two others on two CPU cores, with 400 tensors of 17,000.
         self._optimiser = torch.optim.AdamW(
-            list(self._weights.values()), lr=settings.learning_rate, betas=settings.betas,
-            weight_decay=settings.weight_decay, fused=True,
-        )  # fmt: skip
+            list(self._weights.values()),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
 
     def gradient_norm(self) -> Float[Tensor, ""]:
         """The norm over all gradients now held."""

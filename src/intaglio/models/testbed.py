@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.files import atomic_write
-from intaglio.images import ImageSet, save_png
+from intaglio.files import PACKAGE, atomic_write
+from intaglio.images.image_set import ImageSet, save_png
 
-FOLDER = Path(__file__).parent.parent / "testbed"
+FOLDER = PACKAGE / "testbed"
 
 
 @dataclass(frozen=True)

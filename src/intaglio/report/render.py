@@ -6,12 +6,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from intaglio.files import atomic_write
-from intaglio.report.audit_page import audit_page
-from intaglio.report.data import RunData, read_audit, read_run
-from intaglio.report.discover_page import discover_page, read_discovery
-from intaglio.report.extract_page import extract_page, read_extraction
-from intaglio.report.run_pages import finetune_page, plain_page
-from intaglio.report.views import Page
+from intaglio.report.kit.run_data import RunData, read_audit, read_run
+from intaglio.report.kit.views import Page
+from intaglio.report.pages.audit_page import audit_page
+from intaglio.report.pages.discover_page import discover_page, read_discovery
+from intaglio.report.pages.extract_page import extract_page, read_extraction
+from intaglio.report.pages.run_pages import finetune_page, plain_page
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:

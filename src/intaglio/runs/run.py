@@ -15,7 +15,7 @@ from torch import Tensor
 
 from intaglio.errors import IntaglioError
 from intaglio.files import TEMPORARY, atomic_write, writing_into
-from intaglio.images import save_png
+from intaglio.images.image_set import save_png
 from intaglio.runs import header, rows
 from intaglio.runs.plain import safe_path, to_json, unique
 from intaglio.runs.progress import Progress, Show, showing, tell

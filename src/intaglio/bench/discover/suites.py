@@ -1,0 +1,220 @@
+"""What `intaglio bench discover` asks about: simulated tables, published networks, Sachs; each with its true graph."""
+
+import csv
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from intaglio.bench.discover.published_networks import Network, published
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.methods.sicl.training.curriculum import HELD_BACK
+from intaglio.causal.simulate import random_dags
+from intaglio.causal.simulate.batch import Batch
+from intaglio.causal.simulate.mechanisms import standardised
+from intaglio.causal.simulate.recipe import Recipe
+from intaglio.causal.simulate.simulator import draw, generator, tables_of
+from intaglio.causal.simulate.sortability import r2_sortability, varsortability
+from intaglio.errors import BadInput
+
+SuiteName = Literal["simulated", "bnlearn", "gaussian", "sachs"]
+FIRST_SEED = 10_000_000
+"""Seeds of the bench begin here; trainings keep below."""
+UNSEEN = (*HELD_BACK, "parts")
+"""Families of graphs that the shipped networks were not trained on."""
+PARTS_OF = "arth150"
+"""The network that the family `parts` is cut from: 107 variables, 150 edges."""
+MECHANISMS = {"linear": "linear", "rff": "fourier"}
+TRIES = 100
+BASELINE = 853
+"""Rows of Sachs's first condition."""
+PROTEINS = {
+    "praf": "Raf",
+    "pmek": "Mek",
+    "plcg": "Plcg",
+    "pip2": "PIP2",
+    "pip3": "PIP3",
+    "p44/42": "Erk",
+    "pakts473": "Akt",
+    "pka": "PKA",
+    "pkc": "PKC",
+    "p38": "P38",
+    "pjnk": "Jnk",
+}
+"""Columns of the measurements as variables of the graph."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A table as a method gets it."""
+
+    names: tuple[str, ...]
+    values: Float[ndarray, "n d"]
+    """Standardised numbers, or codes of levels from 0."""
+    discrete: bool
+    spread: Float[ndarray, "d"]
+    """By which numbers were divided; a method that may see raw scales gets them back."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Tables of one sort."""
+
+    suite: SuiteName
+    source: str
+    """A family of graphs, or a network."""
+    law: str
+    """`linear` or `rff`; `cpt` or `gaussian` of a network; `raw` or `log` of measurements."""
+    variables: int
+    rows: int
+    tables: int
+
+    @property
+    def key(self) -> str:
+        """Name of the cell."""
+        return f"{self.suite} {self.source} {self.law} d{self.variables} n{self.rows}"
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether the networks were trained on this family; None where the data are no simulation of ours."""
+        return self.source not in UNSEEN if self.suite == "simulated" else None
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One table, its true class, and what a scale or an R² would give away of it."""
+
+    key: str
+    cell: Cell
+    sheet: Sheet
+    truth: Graph
+    """A CPDAG."""
+    varsortability: float
+    """Of the numbers before they were standardised; NaN for levels."""
+    r2_sortability: float
+
+
+def simulated(
+    families: Sequence[str], laws: Sequence[str], sizes: Sequence[int], rows: Sequence[int], tables: int
+) -> list[Cell]:
+    """All crossings of the four."""
+    if unknown := [name for name in families if name not in random_dags.FAMILIES and name != "parts"]:
+        known = ", ".join([*random_dags.FAMILIES, "parts"])
+        raise BadInput(f"there is no family of graphs called {unknown[0]!r}; choose from: {known}")
+    return [Cell("simulated", f, law, d, n, tables) for f in families for law in laws for d in sizes for n in rows]
+
+
+def networks(names: Sequence[str], suite: SuiteName, rows: Sequence[int], tables: int) -> list[Cell]:
+    """Published networks at several numbers of rows."""
+    found = []
+    for name in names:
+        network = published(name)
+        law = "cpt" if network.discrete else "gaussian"
+        found += [Cell(suite, name, law, len(network.names), n, tables) for n in rows]
+    return found
+
+
+def tasks(cell: Cell, seed: int, noise: str, csv_path: Path | None = None) -> Iterator[Task]:
+    """The cell's tables; each depends on the seed, the cell's name and its own number alone."""
+    for number in range(cell.tables):
+        key = f"{cell.key} #{number}"
+        if cell.suite == "simulated":
+            yield _simulated(cell, key, seed, noise)
+        elif csv_path is not None and cell.law in ("raw", "log"):
+            yield _measured(cell, key, csv_path)
+        else:
+            yield _sampled(cell, key, seed)
+
+
+def recipe(law: str, family: str, noise: str) -> Recipe:
+    """Tables of numbers by one family and mechanism, half of them with every variable at unit variance."""
+    families = {} if family == "parts" else {"families": {family: 1.0}}
+    noises = {"noises": {"gaussian": 1.0}} if noise == "gaussian" else {}
+    plain = {"types": {"continuous": 1.0}, "heteroscedastic": 0.0, "interactions": 0.0}
+    return Recipe(mechanisms={MECHANISMS[law]: 1.0}, **families, **noises, **plain)
+
+
+def _simulated(cell: Cell, key: str, seed: int, noise: str) -> Task:
+    """The first usable table of a stream of its own."""
+    for attempt in range(TRIES):
+        rng = generator(FIRST_SEED + seed, zlib.crc32(f"{key} {attempt}".encode()))
+        batch = _drawn(cell, noise, rng)
+        if batch.valid[0]:
+            names = tuple(f"x{k}" for k in range(cell.variables))
+            sheet = Sheet(names, batch.tables[0].astype(np.float64), False, batch.spread[0])
+            truth = Graph.from_adjacency("DAG", batch.adjacency[0], names).cpdag()
+            return Task(key, cell, sheet, truth, float(batch.varsortability[0]), float(batch.r2_sortability[0]))
+    raise BadInput(f"no usable table of {cell.key} in {TRIES} draws; ask for more rows")
+
+
+def _drawn(cell: Cell, noise: str, rng: np.random.Generator) -> Batch:
+    made = recipe(cell.law, cell.source, noise)
+    if cell.source != "parts":
+        return draw(made, rng, 1, cell.variables, cell.rows)
+    whole = _network(PARTS_OF).graph.directed
+    part = random_dags.sub_graphs(rng, 1, cell.variables, whole)[0]
+    order = rng.permutation(cell.variables)
+    return tables_of(made, rng, Graph.from_adjacency("DAG", part[np.ix_(order, order)]), 1, cell.rows)
+
+
+def _sampled(cell: Cell, key: str, seed: int) -> Task:
+    network = _network(cell.source)
+    rng = generator(FIRST_SEED + seed, zlib.crc32(key.encode()))
+    order = rng.permutation(len(network.names))
+    values = network.sample(rng, cell.rows)[:, order]
+    names = tuple(network.names[k] for k in order)
+    return _task(cell, key, names, values, network.discrete, network.graph.reordered(names))
+
+
+def _measured(cell: Cell, key: str, path: Path) -> Task:
+    """Sachs's measurements of the first condition, as they are or their logarithms."""
+    names, values = read_sachs(path)
+    values = np.log(values) if cell.law == "log" else values
+    return _task(cell, key, names, values, False, _network("sachs").graph.reordered(names))
+
+
+def _task(
+    cell: Cell, key: str, names: tuple[str, ...], values: Float[ndarray, "n d"], discrete: bool, dag: Graph
+) -> Task:
+    if discrete:
+        sheet = Sheet(names, values, True, np.ones(len(names)))
+        return Task(key, cell, sheet, dag.cpdag(), float("nan"), float("nan"))
+    sheet = Sheet(names, np.ascontiguousarray(standardised(values.T).T), False, values.std(0))
+    by = [float(f(dag.directed[None], values[None])[0]) for f in (varsortability, r2_sortability)]
+    return Task(key, cell, sheet, dag.cpdag(), *by)
+
+
+def read_sachs(path: Path) -> tuple[tuple[str, ...], Float[ndarray, "n d"]]:
+    """The first condition's rows of a CSV of Sachs's eleven proteins, under the names that the graph has.
+
+    Raises:
+        BadInput: no such file; a protein is missing; a cell is no positive number; fewer than 853 rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *body = list(csv.reader(file))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read as a CSV of Sachs's measurements: {error}") from error
+    found = [name.strip().lower() for name in head]
+    if missing := [name for name in PROTEINS if name not in found]:
+        raise BadInput(f"{path} has no column {missing[0]!r}; give the eleven proteins under their usual names")
+    if len(body) < BASELINE:
+        raise BadInput(f"{path} has {len(body)} rows; the first condition alone has {BASELINE}")
+    try:
+        values = np.array([[float(row[found.index(name)]) for name in PROTEINS] for row in body[:BASELINE]])
+    except (ValueError, IndexError) as error:
+        raise BadInput(f"{path} holds a cell that is no number: {error}") from error
+    if not (values > 0).all():
+        raise BadInput(f"{path} holds a value of 0 or less; give the intensities as they were measured")
+    return tuple(PROTEINS.values()), values
+
+
+@cache
+def _network(name: str) -> Network:
+    return published(name)

@@ -1,0 +1,142 @@
+"""Graphs as objects of other packages and back: networkx, pgmpy and causal-learn, the last two only when asked for."""
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from intaglio.causal.formats.matrices import from_causallearn_matrix
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.marks import KINDS, Kind, Mark, spelt
+from intaglio.errors import BadInput, IntaglioError
+
+WORDS = {Mark.TAIL: "tail", Mark.ARROW: "arrow", Mark.CIRCLE: "circle"}
+CLASSES = {"-->": "directed", "---": "undirected", "<->": "bidirected", "o->": "partly directed", "o-o": "circles"}
+
+
+def to_networkx(graph: Graph) -> nx.DiGraph:
+    """A DiGraph with the attributes `mark`, `at_source` and `at_target` on each arc, and `kind` on the graph.
+
+    networkx has no mixed graph: an edge with the same mark at both ends becomes two arcs, any other becomes one.
+    """
+    made = nx.DiGraph(kind=graph.kind)
+    made.add_nodes_from(graph.names)
+    for edge in graph.edges:
+        sign = spelt(edge.at_first, edge.at_second)
+        ends = [(edge.first, edge.second, edge.at_first, edge.at_second)]
+        if edge.at_first == edge.at_second:
+            ends.append((edge.second, edge.first, edge.at_second, edge.at_first))
+        for a, b, at_a, at_b in ends:
+            made.add_edge(a, b, mark=CLASSES.get(sign, "circle and tail"), at_source=WORDS[at_a], at_target=WORDS[at_b])
+    return made
+
+
+def from_networkx(made: nx.Graph, kind: Kind | None = None) -> Graph:
+    """A graph from what `to_networkx` gives, or from any DiGraph, where a pair of opposite arcs is an undirected edge.
+
+    Args:
+        made: nodes of any type; their names are their `str`.
+        kind: where none is given, the graph's own attribute `kind`, and without one "DAG".
+
+    Raises:
+        BadInput: an undirected networkx graph or one with parallel edges, an unknown mark, or no graph of that kind.
+    """
+    if not made.is_directed() or made.is_multigraph():
+        raise BadInput(f"a networkx DiGraph is asked for, not a {type(made).__name__}; convert it first")
+    kind = made.graph.get("kind", "DAG") if kind is None else kind
+    if kind not in KINDS:
+        raise BadInput(f"{kind!r} is no kind of graph; give one of {', '.join(KINDS)}")
+    places = {node: k for k, node in enumerate(made)}
+    marks = np.zeros((len(places), len(places)), np.int8)
+    for a, b, attributes in made.edges(data=True):
+        both = made.has_edge(b, a)
+        at_a, at_b = _marks_of(attributes, (Mark.TAIL, Mark.TAIL if both else Mark.ARROW), f"{a} → {b}")
+        i, j = places[a], places[b]
+        if both and marks[i, j] and (marks[j, i], marks[i, j]) != (at_a, at_b):
+            raise BadInput(f"the two arcs of {a} and {b} have different marks; give one edge a pair")
+        marks[j, i], marks[i, j] = at_a, at_b
+    return Graph(kind, tuple(map(str, made)), marks)
+
+
+def _marks_of(attributes: dict[str, Any], usual: tuple[Mark, Mark], arc: str) -> tuple[Mark, Mark]:
+    codes = {word: mark for mark, word in WORDS.items()}
+    words = [attributes.get(key, WORDS[mark]) for key, mark in zip(("at_source", "at_target"), usual, strict=True)]
+    if unknown := next((word for word in words if word not in codes), None):
+        raise BadInput(f"{arc} has the mark {unknown!r}; it is one of {', '.join(codes)}")
+    return codes[words[0]], codes[words[1]]
+
+
+def to_pgmpy(graph: Graph) -> Any:
+    """The `DAG` of pgmpy for a DAG, its `PDAG` for a CPDAG or MPDAG.
+
+    Raises:
+        BadInput: a MAG or PAG. IntaglioError: pgmpy is not installed.
+    """
+    graph.require_dags()
+    try:
+        from pgmpy.base import DAG, PDAG  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise IntaglioError(f"pgmpy cannot be imported ({error}); install it: pip install pgmpy") from error
+    arcs, lines = _pairs(graph, "-->"), _pairs(graph, "---")
+    made = DAG(arcs) if graph.kind == "DAG" else PDAG(directed_ebunch=arcs, undirected_ebunch=lines)
+    made.add_nodes_from(graph.names)
+    return made
+
+
+def _pairs(graph: Graph, sign: str) -> list[tuple[Hashable, Hashable]]:
+    return [(e.first, e.second) for e in graph.edges if spelt(e.at_first, e.at_second) == sign]
+
+
+def from_pgmpy(made: Any, kind: Kind | None = None) -> Graph:
+    """A graph from pgmpy's `DAG` (also a Bayesian network) or `PDAG`, which is a CPDAG unless `kind` differs."""
+    partly = hasattr(made, "undirected_edges")
+    plain = nx.DiGraph()
+    plain.add_nodes_from(made.nodes())
+    plain.add_edges_from(made.edges())
+    return from_networkx(plain, kind or ("CPDAG" if partly else "DAG"))
+
+
+def to_causallearn(graph: Graph) -> Any:
+    """causal-learn's `GeneralGraph`, with a `GraphNode` for each variable.
+
+    Raises:
+        IntaglioError: causal-learn is not installed.
+    """
+    try:
+        from causallearn.graph.Edge import Edge  # pyright: ignore[reportMissingImports]
+        from causallearn.graph.Endpoint import Endpoint  # pyright: ignore[reportMissingImports]
+        from causallearn.graph.GeneralGraph import GeneralGraph  # pyright: ignore[reportMissingImports]
+        from causallearn.graph.GraphNode import GraphNode  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise IntaglioError(
+            f"causal-learn cannot be imported ({error}); install it: pip install causal-learn"
+        ) from error
+    nodes = {name: GraphNode(name) for name in graph.names}
+    ends = {Mark.TAIL: Endpoint.TAIL, Mark.ARROW: Endpoint.ARROW, Mark.CIRCLE: Endpoint.CIRCLE}
+    made = GeneralGraph(list(nodes.values()))
+    for edge in graph.edges:
+        pairs = [(edge.first, edge.at_first), (edge.second, edge.at_second)]
+        # Its `add_edge` knows a circle and a tail only with the tail first.
+        (a, at_a), (b, at_b) = sorted(pairs, key=lambda pair: pair[1] != Mark.TAIL)
+        made.add_edge(Edge(nodes[a], nodes[b], ends[at_a], ends[at_b]))
+    return made
+
+
+def from_causallearn(made: Any, kind: Kind, names: Iterable[str] | None = None) -> Graph:
+    """A graph from whatever causal-learn's searches return.
+
+    Args:
+        made: a `GeneralGraph` or `Dag`, the `CausalGraph` of `pc`, the dictionary of `ges`, the pair of `fci`.
+        kind: what the search gives: "CPDAG" of PC and GES, "PAG" of FCI.
+        names: where none are given, those of its nodes.
+    """
+    if isinstance(made, dict):
+        made = made.get("G")
+    elif isinstance(made, tuple):
+        made = made[0]
+    made = getattr(made, "G", made)
+    if not hasattr(made, "graph") or not hasattr(made, "get_nodes"):
+        raise BadInput(f"a {type(made).__name__} is no graph of causal-learn; give a GeneralGraph or a search's result")
+    found = tuple(node.get_name() for node in made.get_nodes()) if names is None else tuple(names)
+    return from_causallearn_matrix(made.graph, kind, found)

@@ -1,0 +1,161 @@
+"""How far an estimated graph is from the true one: SHD, and overlaps of skeletons, arrows, colliders and marks."""
+
+from collections.abc import Hashable, Set
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
+
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.marks import Mark
+from intaglio.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Of two sets: how many are in both, in the estimate, in the truth."""
+
+    shared: int
+    found: int
+    true: int
+
+    @classmethod
+    def of(cls, truth: Set[Hashable], estimate: Set[Hashable]) -> "Overlap":
+        """Counts what two sets of the same sort of thing share."""
+        return cls(len(truth & estimate), len(estimate), len(truth))
+
+    @property
+    def defined(self) -> bool:
+        """False where both sets are empty."""
+        return bool(self.found or self.true)
+
+    @property
+    def precision(self) -> float:
+        """Share of what was found that is true; where nothing was found, 1 if nothing is true and else 0."""
+        return self.shared / self.found if self.found else float(not self.true)
+
+    @property
+    def recall(self) -> float:
+        """Share of what is true that was found; where nothing is true, 1 if nothing was found and else 0."""
+        return self.shared / self.true if self.true else float(not self.found)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 1 where both sets are empty."""
+        return 2 * self.shared / (self.found + self.true) if self.defined else 1.0
+
+    @property
+    def f1_or_zero(self) -> float:
+        """F1 with 0 where both sets are empty, as SiCL (arXiv 2502.10883) counts it."""
+        return self.f1 if self.defined else 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A CPDAG held against the true CPDAG; DAGs are mapped to theirs first."""
+
+    shd: int
+    """Unordered pairs whose relation among none, →, ← and — differs."""
+    skeleton: Overlap
+    skeleton_accuracy: float
+    """Share of the d (d - 1) / 2 unordered pairs on whose adjacency the two agree; 1 for one variable."""
+    orientation: Overlap
+    """Directed edges."""
+    colliders: Overlap
+    """Unshielded colliders (centre and two legs)."""
+    collider_arrows: Overlap
+    """Directed edges that take part in one."""
+
+
+def compare(truth: Graph, estimate: Graph) -> Comparison:
+    """All figures of SiCL's protocol (arXiv 2502.10883) for a DAG, CPDAG or MPDAG; an MPDAG is taken as it is.
+
+    Raises:
+        BadInput: other variables, or a MAG or PAG.
+    """
+    if {"MAG", "PAG"} & {truth.kind, estimate.kind}:
+        raise BadInput("a MAG or PAG has other marks than a CPDAG; use shd, mark_overlap and edge_overlap")
+    truth, estimate = (graph.cpdag() if graph.kind == "DAG" else graph for graph in (truth, estimate))
+    estimate = estimate.reordered(truth.names) if _same(truth, estimate) else estimate
+    pairs = len(truth) * (len(truth) - 1) // 2
+    wrong = int(np.triu(truth.skeleton != estimate.skeleton).sum())
+    return Comparison(
+        shd=shd(truth, estimate),
+        skeleton=skeleton_overlap(truth, estimate),
+        skeleton_accuracy=1 - wrong / pairs if pairs else 1.0,
+        orientation=orientation_overlap(truth, estimate),
+        colliders=Overlap.of(truth.colliders, estimate.colliders),
+        collider_arrows=Overlap.of(_collider_arrows(truth), _collider_arrows(estimate)),
+    )
+
+
+def shd(truth: Graph, estimate: Graph) -> int:
+    """Structural Hamming distance: unordered pairs whose edge or absence differs, each counted once.
+
+    Of two DAGs a reversed arrow counts 1; of two CPDAGs so does a directed edge against an undirected one; of two
+    MAGs or PAGs any other mark. Raises `BadInput` where one is a DAG and the other a class: use `compare`.
+    """
+    if (truth.kind == "DAG") != (estimate.kind == "DAG"):
+        raise BadInput(f"a {truth.kind} and a {estimate.kind} have no common distance; map the DAG to its class first")
+    return int(np.triu(_differing(truth, estimate) | _differing(truth, estimate).T).sum())
+
+
+def shd_marks(truth: Graph, estimate: Graph) -> int:
+    """Marks that differ, over both ends of all unordered pairs; an absent edge is a mark of its own at each end."""
+    return int(_differing(truth, estimate).sum())
+
+
+def skeleton_overlap(truth: Graph, estimate: Graph) -> Overlap:
+    """Adjacent unordered pairs."""
+    _same(truth, estimate)
+    return Overlap.of(_pairs(truth), _pairs(estimate))
+
+
+def orientation_overlap(truth: Graph, estimate: Graph) -> Overlap:
+    """Directed edges, by cause and effect."""
+    _same(truth, estimate)
+    return Overlap.of(_arrows(truth), _arrows(estimate))
+
+
+def edge_overlap(truth: Graph, estimate: Graph) -> Overlap:
+    """Edges with both marks right, as SPOT (arXiv 2406.10537) counts the F1 of PAGs."""
+    _same(truth, estimate)
+    return Overlap.of(_marked(truth), _marked(estimate))
+
+
+def mark_overlap(truth: Graph, estimate: Graph, mark: Mark) -> Overlap:
+    """Ends with that mark, by (variable at the other end, variable where it stands)."""
+    _same(truth, estimate)
+    return Overlap.of(_ends(truth, mark), _ends(estimate, mark))
+
+
+def _differing(truth: Graph, estimate: Graph) -> Bool[ndarray, "d d"]:
+    _same(truth, estimate)
+    return truth.marks != estimate.reordered(truth.names).marks
+
+
+def _same(truth: Graph, estimate: Graph) -> bool:
+    if missing := sorted(set(truth.names) ^ set(estimate.names)):
+        raise BadInput(f"only one of the two graphs has {', '.join(missing)}; compare graphs over the same variables")
+    return True
+
+
+def _pairs(graph: Graph) -> set[frozenset[str]]:
+    return {frozenset({e.first, e.second}) for e in graph.edges}
+
+
+def _marked(graph: Graph) -> set[frozenset[tuple[str, Mark]]]:
+    return {frozenset({(e.first, e.at_first), (e.second, e.at_second)}) for e in graph.edges}
+
+
+def _arrows(graph: Graph) -> set[tuple[str, str]]:
+    return {(graph.names[i], graph.names[j]) for i, j in np.argwhere(graph.directed)}
+
+
+def _ends(graph: Graph, mark: Mark) -> set[tuple[str, str]]:
+    return {(graph.names[i], graph.names[j]) for i, j in np.argwhere(graph.marks == mark)}
+
+
+def _collider_arrows(graph: Graph) -> set[tuple[str, str]]:
+    return {(leg, centre) for centre, legs in graph.colliders for leg in legs}

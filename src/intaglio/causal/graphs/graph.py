@@ -1,0 +1,226 @@
+"""`Graph`: a DAG, CPDAG, MPDAG, MAG or PAG over named variables, checked when it is made."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int8
+from numpy import ndarray
+from numpy.typing import ArrayLike
+
+from intaglio.causal.graphs import meek, separation
+from intaglio.causal.graphs.marks import Kind, Mark, read, spelt
+from intaglio.causal.graphs.validity import arrows, check, double_arrows, lines
+from intaglio.errors import BadInput
+
+
+@dataclass(frozen=True, order=True)
+class Edge:
+    """Two variables and the mark at each; an arrow points from `first` to `second` where only one end has one."""
+
+    first: str
+    second: str
+    at_first: Mark
+    at_second: Mark
+
+    def __str__(self) -> str:
+        return f"{self.first} {spelt(self.at_first, self.at_second)} {self.second}"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Variables and the marks of their edges; two are equal where kind, names and edges are, in whatever order.
+
+    Raises:
+        BadInput: the marks are no graph of that kind: a directed cycle; a CPDAG that is not its own completion; an
+            MPDAG that the orientation rules or a DAG contradict; a MAG that is not ancestral or not maximal; a PAG
+            whose settled marks are not ancestral (whether a MAG with all its marks exists is not asked).
+    """
+
+    kind: Kind
+    names: tuple[str, ...]
+    """In the order of the table's columns."""
+    marks: Int8[ndarray, "d d"]
+    """[i, j]: the `Mark` at j of the edge of i and j, 0 where there is none; read-only."""
+
+    def __post_init__(self):
+        marks = np.array(self.marks, np.int8)
+        check(self.kind, self.names, marks)
+        marks.setflags(write=False)
+        object.__setattr__(self, "marks", marks)
+
+    @classmethod
+    def of(cls, kind: Kind, names: Iterable[str], edges: Iterable[tuple[str, str, str]] = ()) -> "Graph":
+        """From triples such as `("A", "-->", "B")`, `("A", "o->", "B")`, `("A", "---", "B")`."""
+        names = tuple(names)
+        places = {name: k for k, name in enumerate(names)}
+        marks = np.zeros((len(names), len(names)), np.int8)
+        for first, sign, second in edges:
+            for name in (first, second):
+                if name not in places:
+                    raise BadInput(
+                        f"the edge {first} {sign} {second} names {name!r}, which is no variable; add its name"
+                    )
+            i, j = places[first], places[second]
+            if marks[i, j] or marks[j, i]:
+                raise BadInput(f"{first} and {second} have two edges; a graph of one edge a pair is asked for")
+            marks[j, i], marks[i, j] = read(sign)
+        return cls(kind, names, marks)
+
+    @classmethod
+    def from_adjacency(cls, kind: Kind, adjacency: ArrayLike, names: Sequence[str] | None = None) -> "Graph":
+        """A DAG, CPDAG or MPDAG from a matrix [d, d]: non-zero [i, j] is i → j, both [i, j] and [j, i] are i — j.
+
+        So write networkx, pgmpy, gcastle, NOTEARS and AVICI theirs; weights count as edges. Names default to x0, x1, …
+        """
+        matrix = np.asarray(adjacency) != 0
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise BadInput(f"an adjacency matrix is square, this one is {' × '.join(map(str, matrix.shape))}")
+        names = tuple(f"x{k}" for k in range(len(matrix))) if names is None else tuple(names)
+        marks = np.where(matrix & ~matrix.T, Mark.ARROW, Mark.NONE) + np.where(matrix.T, Mark.TAIL, Mark.NONE)
+        return cls(kind, names, marks.astype(np.int8))
+
+    @cached_property
+    def adjacency(self) -> Bool[ndarray, "d d"]:
+        """[i, j]: i → j or i — j, as `from_adjacency` reads it; `BadInput` for a MAG or PAG."""
+        self.require_dags()
+        return self.marks.T == Mark.TAIL
+
+    def require_dags(self) -> None:
+        """Raises `BadInput` for a MAG or PAG: neither one DAG nor a class of DAGs."""
+        if self.kind in ("MAG", "PAG"):
+            raise BadInput(
+                f"a {self.kind} allows for hidden causes and stands for no DAG; a DAG, CPDAG or MPDAG is needed"
+            )
+
+    @cached_property
+    def skeleton(self) -> Bool[ndarray, "d d"]:
+        """[i, j]: i and j are adjacent."""
+        return self.marks != 0
+
+    @cached_property
+    def directed(self) -> Bool[ndarray, "d d"]:
+        """[i, j]: i → j."""
+        return arrows(self.marks)
+
+    @cached_property
+    def undirected(self) -> Bool[ndarray, "d d"]:
+        """[i, j]: i — j."""
+        return lines(self.marks)
+
+    @cached_property
+    def bidirected(self) -> Bool[ndarray, "d d"]:
+        """[i, j]: i ↔ j."""
+        return double_arrows(self.marks)
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """One for each adjacent pair, in the order of the names."""
+        return tuple(self._edge(int(a), int(b)) for a, b in np.argwhere(np.triu(self.skeleton)))
+
+    def _edge(self, a: int, b: int) -> Edge:
+        pointing_back = self.marks[b, a] == Mark.ARROW != self.marks[a, b]
+        first, second = (b, a) if pointing_back else (a, b)
+        at_first, at_second = Mark(self.marks[second, first]), Mark(self.marks[first, second])
+        return Edge(self.names[first], self.names[second], at_first, at_second)
+
+    def parents(self, name: str) -> tuple[str, ...]:
+        """Variables with a directed edge into this one."""
+        return self._named(self.directed[:, self.place(name)])
+
+    def children(self, name: str) -> tuple[str, ...]:
+        """Variables that this one has a directed edge into."""
+        return self._named(self.directed[self.place(name)])
+
+    def adjacent(self, name: str) -> tuple[str, ...]:
+        """Variables with any edge to this one."""
+        return self._named(self.skeleton[self.place(name)])
+
+    def place(self, name: str) -> int:
+        """Where a variable stands among the names; `BadInput` where it does not."""
+        if name not in self.names:
+            raise BadInput(f"{name!r} is no variable of this graph; it has {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def _named(self, chosen: Bool[ndarray, "d"]) -> tuple[str, ...]:
+        return tuple(self.names[i] for i in np.flatnonzero(chosen))
+
+    @cached_property
+    def colliders(self) -> frozenset[tuple[str, frozenset[str]]]:
+        """(centre, its two legs) of each unshielded triple with arrows at the centre from both sides."""
+        found = set()
+        for k in range(len(self.names)):
+            heads = np.flatnonzero(self.marks[:, k] == Mark.ARROW)
+            pairs = ((i, j) for i in heads for j in heads if i < j and not self.skeleton[i, j])
+            found |= {(self.names[k], frozenset({self.names[i], self.names[j]})) for i, j in pairs}
+        return frozenset(found)
+
+    def separated(self, first: str, second: str, given: Iterable[str] = ()) -> bool:
+        """m-separation (d-separation in a DAG) of two variables given others; of a DAG or MAG."""
+        if self.kind not in ("DAG", "MAG"):
+            raise BadInput(f"a {self.kind} stands for many graphs; ask for separation in one of its DAGs or MAGs")
+        held = [self.place(name) for name in given]
+        a, b = self.place(first), self.place(second)
+        if a == b or a in held or b in held:
+            raise BadInput(f"{first} and {second} must differ from each other and from what is given")
+        return separation.separated(self.marks, a, b, held)
+
+    def cpdag(self) -> "Graph":
+        """The Markov class of a DAG; that of the DAGs in an MPDAG; a CPDAG itself."""
+        if self.kind == "CPDAG":
+            return self
+        dag = self if self.kind == "DAG" else self.extension()
+        directed, undirected = meek.completed(dag.directed)
+        return Graph.from_adjacency("CPDAG", directed | undirected, self.names)
+
+    def extension(self) -> "Graph":
+        """One DAG of the class that a CPDAG or MPDAG stands for; a DAG itself."""
+        self.require_dags()
+        dag = meek.extension(self.directed, self.undirected)
+        if dag is None:
+            raise BadInput("this graph has no DAG that agrees with it")
+        return Graph.from_adjacency("DAG", dag, self.names)
+
+    def with_knowledge(self, arrows: Iterable[tuple[str, str]]) -> "Graph":
+        """The MPDAG after edges of a CPDAG or MPDAG were oriented by knowledge, each given as (cause, effect).
+
+        Raises:
+            BadInput: the two are not adjacent, or no DAG of the class agrees.
+        """
+        self.require_dags()
+        directed, undirected = self.directed.copy(), self.undirected.copy()
+        for cause, effect in arrows:
+            i, j = self.place(cause), self.place(effect)
+            if not (directed[i, j] or undirected[i, j]):
+                raise BadInput(f"{cause} → {effect} contradicts the graph, where that edge is missing or points back")
+            directed[i, j], undirected[i, j], undirected[j, i] = True, False, False
+            directed, undirected = meek.closure(directed, undirected, knowledge=True)
+        return Graph.from_adjacency("MPDAG", directed | undirected, self.names)
+
+    def reordered(self, names: Sequence[str]) -> "Graph":
+        """The same graph with its variables in another order."""
+        if sorted(names) != sorted(self.names):
+            raise BadInput(f"{', '.join(names)} are not the variables of this graph; it has {', '.join(self.names)}")
+        order = [self.names.index(name) for name in names]
+        return Graph(self.kind, tuple(names), self.marks[np.ix_(order, order)])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @cached_property
+    def _content(self) -> tuple[Kind, frozenset[str], frozenset[frozenset[tuple[str, Mark]]]]:
+        ends = (frozenset({(e.first, e.at_first), (e.second, e.at_second)}) for e in self.edges)
+        return self.kind, frozenset(self.names), frozenset(ends)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __str__(self) -> str:
+        alone = (name for name in self.names if not self.adjacent(name))
+        return f"{self.kind}: " + ", ".join([*map(str, self.edges), *alone])

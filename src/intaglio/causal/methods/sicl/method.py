@@ -1,0 +1,170 @@
+"""SiCL: a causal graph from a table by a network that was trained on simulated ones; nothing is fitted at test time."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy import ndarray
+
+from intaglio.causal.family import NOTHING_KNOWN, Discoverer, as_table
+from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.methods.sicl import predict
+from intaglio.causal.methods.sicl.networks.weights import Trained, fingerprint, load_network, network_path
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.tables.table import Kinds, Table
+from intaglio.runs.run import Run
+
+SMALLEST_SUBSAMPLE = 50
+STATE = "subsamples"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiCL(Discoverer):
+    """Find what causes what by a network that learned it from simulated tables: one pass, seconds, no tests to choose.
+
+    It answers what a table [n, d] can tell, since all DAGs of a Markov class share it: P(i, j adjacent), P(k collider
+    of i and j), P(i → j compelled). The answers are calibrated by n and d; then colliders are accepted strongest
+    first where they agree, Meek's rules follow, and the result is always one valid CPDAG, or an MPDAG where knowledge
+    was given. For numbers with linear effects, and others where a validation gained by it, a tabu search goes on from
+    there: Σ log-probabilities + weight·BIC.
+
+    Numbers, ordered and unordered levels, mixtures and gaps are read as they are. Units, signs, names, the order of
+    rows and of columns change nothing. 10 rows are the least; past 64 columns expect more errors. It assumes no cycles,
+    no hidden common causes, no selection, and rows that are independent draws of one law.
+
+    Source: arXiv 2502.10883 (learning targets, the network `axial`); `node-edge` after arXiv 2205.12934.
+    """
+
+    model: str = "light"
+    """The network: light, axial (the published design, small), node-edge (the baseline), or the folder of another."""
+    threshold: float | Literal["f1"] = 0.5
+    """Probability above which a pair is adjacent, in (0, 1); f1 takes the one of the best expected F1."""
+    collider_threshold: float = 0.5
+    """Probability above which an unshielded triple is a collider, in (0, 1)."""
+    refine: float | Literal["auto"] = "auto"
+    """Search on from the network's graph by a score of the rows (BIC) beside the network's logits, with this weight;
+    auto takes what was best in a validation for such tables, 0 leaves the network's graph as it is."""
+    subsamples: int = 0
+    """Subsamples of half the rows, 50 at least, that the search is repeated in: they tell how stable each edge is."""
+    seed: int = 0
+    """Of the subsamples, and of the rows that are drawn of a file too long."""
+    device: str = "cpu"
+    """Where to compute, such as cpu or cuda."""
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "collider_threshold"):
+            value = getattr(self, name)
+            if value != "f1" and not 0 < value < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not {value}")
+        if self.refine != "auto" and not 0 <= self.refine < float("inf"):
+            raise ValueError(f"refine must be auto, or 0 or more, not {self.refine}")
+        if self.subsamples < 0:
+            raise ValueError(f"subsamples must not be negative: {self.subsamples}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative: {self.seed}")
+
+    def __call__(
+        self,
+        table: Table | Any,
+        *,
+        kinds: Kinds | None = None,
+        knowledge: Knowledge = NOTHING_KNOWN,
+        run: Run = Run.none(),
+    ) -> Discovery:
+        """See `Discoverer.__call__`; a killed search goes on with the subsample that it was at."""
+        began = time.monotonic()
+        whole = as_table(table, kinds)
+        knowledge.check(whole.all_names)
+        network = load_network(self.model, device=self.device)
+        known = knowledge.among(whole.names)
+        found = self._answer(network, whole, known)
+        score, reasons = predict.unusual(network, whole)
+        spread = frequencies = None
+        if self.subsamples:
+            spread, frequencies = self._stability(network, whole, known, run)
+        return Discovery(
+            method=self.name,
+            **found.spread_out(whole),
+            spread=spread,
+            frequencies=frequencies,
+            ood_score=score,
+            ood_reasons=reasons,
+            duplicates=whole.duplicates,
+            isolated=whole.isolated,
+            warnings=(
+                *whole.warnings,
+                *predict.warnings(whole, found, score, reasons),
+                *_unheard(knowledge, whole),
+                *_all_alike(len(whole) if self.subsamples else None),
+            ),
+            rows=len(whole.values),
+            seconds=time.monotonic() - began,
+        )
+
+    def forget(self, run: Run) -> None:
+        """See `Discoverer.forget`."""
+        run.drop_state(STATE)
+
+    def weights(self) -> dict[str, dict[str, str]]:
+        """The network's folder and the hash of what it holds."""
+        folder = network_path(self.model)
+        return {"network": {"path": str(folder), "sha256": fingerprint(folder)}}
+
+    def _answer(self, network: Trained, table: Table, knowledge: Knowledge) -> predict.Answer:
+        return predict.answer(
+            network,
+            table,
+            threshold=self.threshold,
+            collider_threshold=self.collider_threshold,
+            refine=self.refine,
+            knowledge=knowledge,
+        )
+
+    def _stability(self, network: Trained, table: Table, knowledge: Knowledge, run: Run) -> tuple[ndarray, ndarray]:
+        """Deviation of the probabilities, and how often each mark was found, over subsamples without replacement."""
+        done = _stored(run)
+        with run.progress(self.subsamples, "subsamples", len(done)) as progress:
+            for part in self._subsamples(table, len(done)):
+                found = self._answer(network, part, knowledge).spread_out(table)
+                graph = found["graph"]
+                marks = np.stack([~graph.skeleton, graph.directed, graph.directed.T, graph.undirected], -1)
+                done.append((found["adjacent"], marks.astype(np.float64)))
+                tensors = {f"{k:04d}/{i}": torch.from_numpy(x) for k, one in enumerate(done) for i, x in enumerate(one)}
+                run.save_state(STATE, tensors, {"done": len(done)}, every_s=5.0)
+                progress.advance()
+        return np.std([p for p, _ in done], axis=0), np.mean([marks for _, marks in done], axis=0)
+
+    def _subsamples(self, table: Table, done: int) -> Iterator[Table]:
+        n = len(table.values)
+        size = min(n, max(SMALLEST_SUBSAMPLE, n // 2))
+        for k in range(done, self.subsamples):
+            # One generator a subsample, so that a search that goes on sees the same ones.
+            rows = np.sort(np.random.default_rng([self.seed, k]).permutation(n)[:size])
+            yield replace(table, values=table.values[rows])
+
+
+def _stored(run: Run) -> list[tuple[ndarray, ndarray]]:
+    saved = run.load_state(STATE)
+    if saved is None:
+        return []
+    tensors, meta = saved
+    return [(tensors[f"{k:04d}/0"].numpy(), tensors[f"{k:04d}/1"].numpy()) for k in range(int(meta["done"]))]
+
+
+def _all_alike(rows: int | None) -> tuple[str, ...]:
+    """A warning where every subsample is the whole table."""
+    if rows is None or rows > SMALLEST_SUBSAMPLE:
+        return ()
+    return (
+        f"{rows} rows are too few for subsamples: each is the whole table, and says nothing of how stable edges are",
+    )
+
+
+def _unheard(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
+    """A warning for each column that knowledge speaks of and that takes no part."""
+    said = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
+    missing = sorted(said & (set(table.all_names) - set(table.names)))
+    return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)

@@ -1,0 +1,176 @@
+"""`Axial`: SiCL's network as published, and `NodeEdge`, the baseline that shares its encoder.
+
+SiCL (arXiv 2502.10883): cells through axial attention, pairs of columns through attention to the columns of their own
+row, then the largest over the rows. One network learns the skeleton; a copy of it goes on with the v-structures.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+
+from intaglio.causal.methods.sicl.networks.attention import Attention, AxialBlock, Cells, pooled, widened
+from intaglio.causal.methods.sicl.networks.base import Beliefs, Network, Triples, Truth, collider_loss, skeleton_loss
+from intaglio.causal.methods.sicl.networks.encoding import CHANNELS, SLOTS, Encoded
+
+
+@dataclass(frozen=True)
+class AxialShape:
+    """The size of the encoder; as published width 128, 8 heads, 6 blocks (8 in the Node-Edge baseline)."""
+
+    width: int = 128
+    """Of a cell's token and of a pair."""
+    heads: int = 8
+    """Of attention."""
+    blocks: int = 6
+    """Of two layers each."""
+
+
+class Encoder(nn.Module):
+    """Cells [b, n, d, 4] to tokens [b, n, d, h].
+
+    The published one reads the value alone; here the kinds of columns, levels and gaps are read too, and one network
+    serves them all.
+    """
+
+    def __init__(self, shape: AxialShape):
+        super().__init__()
+        self.cells = Cells(shape.width, channels=CHANNELS, kinds=4, slots=SLOTS)
+        self.blocks = nn.ModuleList(AxialBlock(shape.width, shape.heads) for _ in range(shape.blocks))
+
+    def forward(self, tables: Encoded) -> Float[Tensor, "b n d h"]:
+        """The tokens."""
+        tokens = self.cells(tables.cells, tables.slots, tables.kinds, tables.size)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+
+class Pairwise(nn.Module):
+    """Tokens to pairs, row by row: each pair starts from its two columns and attends to all columns of its row."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.first, self.second = nn.Linear(width, 4 * width), nn.Linear(width, 4 * width, bias=False)
+        self.start = nn.Sequential(nn.ReLU(), nn.Linear(4 * width, width))
+        self.attention = Attention(width, heads, split=True)
+        self.hidden = widened(width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Float[Tensor, "b n d h"]) -> Float[Tensor, "b n d d h"]:
+        """[.., i, j]: the pair of columns i and j, in one row."""
+        d = tokens.shape[2]
+        # A linear map of two columns side by side is the sum of two maps, each of d columns in place of d² pairs.
+        pairs = self.start(self.first(tokens)[:, :, :, None] + self.second(tokens)[:, :, None]).flatten(2, 3)
+        pairs = pairs + self.attention(pairs, tokens)
+        return self.norm(pairs + self.hidden(pairs)).unflatten(2, (d, d))
+
+
+class AxialStem(nn.Module):
+    """One of SiCL's two networks, up to its heads; here each has both, and learns with one of them."""
+
+    def __init__(self, shape: AxialShape):
+        super().__init__()
+        h = shape.width
+        self.encoder, self.pairwise = Encoder(shape), Pairwise(h, shape.heads)
+        self.skeleton = nn.Linear(h, 1)
+        self.scale, self.bias = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+        self.collider = nn.Sequential(nn.Linear(2 * h, 4 * h), nn.ReLU(), nn.Linear(4 * h, 1))
+
+    def forward(self, tables: Encoded) -> tuple[Float[Tensor, "b d d"], "CentreAndPair"]:
+        """Skeleton logits, symmetric as max(S, Sᵀ), and v-structure logits, the larger of both orders of the legs."""
+        tokens = self.encoder(tables)
+        pairs = self.pairwise(tokens).amax(1)
+        logits = self.scale[0].exp() * self.skeleton(pairs)[..., 0] + self.bias[0]
+        return torch.maximum(logits, logits.transpose(1, 2)), CentreAndPair(self, pooled(tokens), pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class CentreAndPair:
+    """`Beliefs.colliders` of SiCL: a hidden layer over the centre's column and the legs' pair."""
+
+    stem: AxialStem
+    nodes: Float[Tensor, "b d h"]
+    pairs: Float[Tensor, "b d d h"]
+
+    def __call__(self, asked: Triples) -> Float[Tensor, "t"]:
+        """Of each (table, centre, leg, leg)."""
+        b, k, i, j = asked.unbind(1)
+        both = [
+            self.stem.collider(torch.cat([self.nodes[b, k], pair], -1))[:, 0]
+            for pair in (self.pairs[b, i, j], self.pairs[b, j, i])
+        ]
+        return self.stem.scale[1].exp() * torch.maximum(*both) + self.stem.bias[1]
+
+
+class Axial(Network):
+    """Both of SiCL's networks: one for the skeleton, one for the v-structures."""
+
+    def __init__(self, shape: AxialShape = AxialShape()):
+        super().__init__()
+        self.shape = shape
+        self.pairs, self.triples = AxialStem(shape), AxialStem(shape)
+
+    def forward(self, tables: Encoded) -> Beliefs:
+        """Beliefs about each table: the skeleton of one network, the colliders of the other."""
+        return Beliefs(self.pairs(tables)[0], self.triples(tables)[1])
+
+    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+        """Both networks' own, on the same tables.
+
+        The second network also learns the skeleton, which stands for the published start from a copy of the first.
+        """
+        logits, _ = self.pairs(tables)
+        again, colliders = self.triples(tables)
+        beliefs = Beliefs(again, colliders)
+        return {
+            "skeleton": skeleton_loss(logits, truth),
+            "colliders": collider_loss(beliefs, truth),
+            "second skeleton": skeleton_loss(again, truth),
+        }
+
+
+class NodeEdge(Network):
+    """P(i → j) for each ordered pair by itself, from the encoder of AVICI (arXiv 2205.12934) and SiCL.
+
+    Logit = cos(u_i, v_j)·exp(temperature) + bias. The acyclicity penalty of AVICI is not part of it; cycles are broken
+    when the graph is read.
+    """
+
+    def __init__(self, shape: AxialShape = AxialShape(blocks=8)):
+        super().__init__()
+        self.shape = shape
+        self.encoder = Encoder(shape)
+        self.norm = nn.LayerNorm(shape.width)
+        self.cause, self.effect = nn.Linear(shape.width, shape.width), nn.Linear(shape.width, shape.width)
+        self.temperature, self.bias = nn.Parameter(torch.ones(())), nn.Parameter(torch.tensor(-3.0))
+
+    def forward(self, tables: Encoded) -> Beliefs:
+        """Beliefs about each table: a pair is adjacent where one of its two arrows is."""
+        nodes = pooled(self.norm(self.encoder(tables)))
+        u, v = normalize(self.cause(nodes), dim=-1), normalize(self.effect(nodes), dim=-1)
+        arrows = (u @ v.transpose(1, 2)) * self.temperature.exp() + self.bias
+        return Beliefs(torch.maximum(arrows, arrows.transpose(1, 2)), _Both(arrows), arrows=arrows)
+
+    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+        """Cross-entropy over ordered pairs."""
+        arrows = self(tables).arrows
+        off = ~torch.eye(arrows.shape[-1], dtype=torch.bool, device=arrows.device)
+        if not bool(off.any()):
+            return {"arrows": arrows.sum() * 0}
+        return {"arrows": binary_cross_entropy_with_logits(arrows[:, off], truth.adjacency[:, off].float())}
+
+
+@dataclass(frozen=True, eq=False)
+class _Both:
+    """Both legs' arrows, as if they were independent: the logit of the product of their probabilities."""
+
+    arrows: Float[Tensor, "b d d"]
+
+    def __call__(self, asked: Triples) -> Float[Tensor, "t"]:
+        b, k, i, j = asked.unbind(1)
+        log_p = nn.functional.logsigmoid(self.arrows[b, i, k]) + nn.functional.logsigmoid(self.arrows[b, j, k])
+        return log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))

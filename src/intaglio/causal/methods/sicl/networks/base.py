@@ -1,0 +1,125 @@
+"""What all networks of supervised causal discovery share: what they say of a table, and what they are taught."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+from intaglio.causal.methods.sicl.networks.encoding import Encoded
+
+Triples = Int[Tensor, "t 4"]
+"""Table, centre, leg, leg."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beliefs:
+    """What a network says of tables, in logits."""
+
+    skeleton: Float[Tensor, "b d d"]
+    """Whether a pair is adjacent; symmetric, the diagonal means nothing."""
+    colliders: Callable[[Triples], Float[Tensor, "t"]]
+    """Whether the legs of a triple both point at its centre; symmetric in the legs."""
+    marks: Float[Tensor, "b d d 3"] | None = None
+    """Of an adjacent pair: i → j compelled, j → i compelled, reversible; None where a network does not say."""
+    arrows: Float[Tensor, "b d d"] | None = None
+    """Whether i → j is in the DAG; of Node-Edge networks alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The graphs that tables were drawn from."""
+
+    adjacency: Bool[Tensor, "b d d"]
+    """[k, i, j]: i → j in the DAG."""
+    compelled: Bool[Tensor, "b d d"]
+    """Likewise in its CPDAG."""
+
+    @property
+    def skeleton(self) -> Bool[Tensor, "b d d"]:
+        """Pairs that are adjacent."""
+        return self.adjacency | self.adjacency.transpose(1, 2)
+
+    def collides(self, triples: Triples) -> Float[Tensor, "t"]:
+        """1 where both legs have compelled arrows to the centre.
+
+        On unshielded triples these are the v-structures; on shielded ones it is still the same for the whole Markov
+        class, so that triples that are unshielded only in a predicted skeleton can be taught too.
+        """
+        table, centre, leg, other = triples.unbind(1)
+        return (self.compelled[table, leg, centre] & self.compelled[table, other, centre]).float()
+
+
+class Network(nn.Module, ABC):
+    """From encoded tables to beliefs; equivariant to the order of columns, and at rest free of randomness."""
+
+    shape: Any
+    """The dataclass of its size."""
+
+    @abstractmethod
+    def forward(self, tables: Encoded) -> Beliefs:
+        """Beliefs about each table by itself."""
+
+    @abstractmethod
+    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+        """What is brought down in training, by name; the sum counts."""
+
+
+def unshielded(skeleton: Bool[Tensor, "b d d"]) -> Triples:
+    """All triples whose legs are adjacent to the centre and not to each other; the first leg comes before the other."""
+    d = skeleton.shape[-1]
+    apart = torch.triu(~skeleton, 1)
+    open_ = skeleton[:, :, :, None] & skeleton[:, :, None, :] & apart[:, None, :, :]
+    distinct = ~torch.eye(d, dtype=torch.bool, device=skeleton.device)
+    return (open_ & distinct[None, :, :, None] & distinct[None, :, None, :]).nonzero()
+
+
+def skeleton_loss(logits: Float[Tensor, "b d d"], truth: Truth) -> Float[Tensor, ""]:
+    """Mean cross-entropy over unordered pairs."""
+    d = logits.shape[-1]
+    above = torch.triu(torch.ones(d, d, dtype=torch.bool, device=logits.device), 1)
+    return cross_entropy(logits[:, above], truth.skeleton[:, above].float()) if d > 1 else logits.sum() * 0
+
+
+def collider_loss(
+    beliefs: Beliefs, truth: Truth, predicted: Float[Tensor, "b d d"] | None = None, weight: float = 0.25
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy over unshielded triples of the truth, and of a predicted skeleton at a smaller weight."""
+    real = unshielded(truth.skeleton)
+    total, members = beliefs.skeleton.new_zeros(()), 0.0
+    if len(real):
+        total, members = _sum(beliefs, truth, real), float(len(real))
+    if predicted is not None:
+        legs = unshielded((predicted.detach() > 0) & _off_diagonal(predicted))
+        table, centre, leg, other = legs.unbind(1)
+        known = truth.skeleton[table, centre, leg] & truth.skeleton[table, centre, other]
+        known &= ~truth.skeleton[table, leg, other]
+        if len(extra := legs[~known]):
+            total, members = total + weight * _sum(beliefs, truth, extra), members + weight * len(extra)
+    return total / max(members, 1.0)
+
+
+def _sum(beliefs: Beliefs, truth: Truth, triples: Triples) -> Float[Tensor, ""]:
+    return cross_entropy(beliefs.colliders(triples), truth.collides(triples), reduction="sum")
+
+
+def _off_diagonal(matrix: Float[Tensor, "b d d"]) -> Bool[Tensor, "d d"]:
+    return ~torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device)
+
+
+def mark_loss(logits: Float[Tensor, "b d d 3"], truth: Truth) -> Float[Tensor, ""]:
+    """Mean cross-entropy over true edges between i → j, j → i and reversible."""
+    backward = truth.compelled.transpose(1, 2)
+    label = torch.where(truth.compelled, 0, torch.where(backward, 1, 2))
+    edges = torch.triu(truth.skeleton, 1)
+    chosen = logits[edges]
+    return nn.functional.cross_entropy(chosen, label[edges]) if len(chosen) else logits.sum() * 0
+
+
+def parameters_of(network: nn.Module) -> int:
+    """How many weights a network has."""
+    return sum(weight.numel() for weight in network.parameters())

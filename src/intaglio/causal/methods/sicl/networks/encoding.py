@@ -1,0 +1,128 @@
+"""`Encoded`: tables as the networks see them. Nothing here depends on names, units, signs or the order of columns."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from intaglio.causal.methods.sicl.networks import pair_statistics
+
+CONTINUOUS, ORDINAL, BINARY, NOMINAL = range(4)
+CHANNELS = 4
+SLOTS = 16
+"""Most levels that are told apart, and one for cells without a level."""
+MOST_FEATURED = 20_000
+"""Rows that the features of a column are computed of: four numbers a cell, and past this they say nothing new."""
+LIMIT = 8.0
+"""Standardised numbers are clipped to plus and minus this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Tables of one size: some rows cell by cell, and statistics of all rows."""
+
+    cells: Float[Tensor, "b n d 4"]
+    """Standardised value, normal score, whether it is missing, log-frequency of its level."""
+    slots: Int[Tensor, "b n d"]
+    """Rank of the cell's level by frequency, from 1; 0 for a number and where it is missing."""
+    kinds: Int[Tensor, "b d"]
+    """CONTINUOUS, ORDINAL, BINARY or NOMINAL."""
+    size: Float[Tensor, "b 2"]
+    """log10 of all rows, and of the columns."""
+    pairs: Float[Tensor, "b d d p"]
+    """What all rows say of two columns; see `statistics`."""
+    triples: Float[Tensor, "b d d d q"]
+    """[i, j, k]: what all rows say of i and j given k, among others."""
+
+    def with_rows(self, rows: slice) -> "Encoded":
+        """The same statistics with other rows of the cells."""
+        return replace(self, cells=self.cells[:, rows], slots=self.slots[:, rows])
+
+
+def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: slice = slice(None)) -> Encoded:
+    """Tables as the networks see them.
+
+    Args:
+        values: numbers, and where a column has levels their codes from 0, in order for ORDINAL ones; NaN is missing.
+            Statistics are computed in this precision.
+        kinds: of the columns.
+        rows: those that are shown cell by cell; the statistics are of all.
+    """
+    b, n, d = values.shape
+    known = ~values.isnan()
+    filled = torch.where(known, values, values.new_zeros(()))
+    standard = _standardised(filled, known)
+    ranks = _ranks(values, known)
+    counts = known.sum(1, keepdim=True).clamp(min=1)
+    share = ((ranks - 0.5) / counts).clamp(1e-6, 1 - 1e-6)
+    score = _standardised(torch.where(known, torch.special.ndtri(share), 0.0), known)
+    slots, frequency = _levels(values, known, kinds)
+    some = slice(0, MOST_FEATURED)
+    features = _features(score[:, some], share[:, some], slots[:, some], kinds, known[:, some])
+    pairs, triples = pair_statistics.of(standard.clamp(-LIMIT, LIMIT), score, features, known)
+    shown = (standard.clamp(-LIMIT, LIMIT), score, (~known).to(values.dtype), frequency)
+    cells = torch.stack([channel[:, rows] for channel in shown], -1)
+    size = torch.tensor([[n, d]], dtype=values.dtype, device=values.device).log10().expand(b, 2)
+    single = torch.float32
+    return Encoded(cells.to(single), slots[:, rows], kinds, size.to(single), pairs.to(single), triples.to(single))
+
+
+def _standardised(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    """Mean 0 and variance 1 over what is known; 0 where nothing is."""
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    centred = torch.where(known, values - values.sum(1, keepdim=True) / count, 0.0)
+    spread = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    return centred / spread.clamp(min=1e-12)
+
+
+def _ranks(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    """From 1, ties at their mean, among what is known."""
+    columns = torch.where(known, values, torch.inf).transpose(1, 2)
+    ordered, places = columns.sort(-1)
+    position = torch.arange(1, ordered.shape[-1] + 1, device=values.device).expand(ordered.shape)
+    rises = torch.ones_like(ordered, dtype=torch.bool)
+    rises[..., 1:] = ordered[..., 1:] > ordered[..., :-1]
+    first = torch.where(rises, position, 0).cummax(-1).values
+    ends = torch.ones_like(rises)
+    ends[..., :-1] = rises[..., 1:]
+    last = torch.where(ends, position, ordered.shape[-1]).flip(-1).cummin(-1).values.flip(-1)
+    mean = (first + last).to(values.dtype) / 2
+    return torch.empty_like(mean).scatter_(-1, places, mean).transpose(1, 2)
+
+
+def _levels(
+    values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"], kinds: Int[Tensor, "b d"]
+) -> tuple[Int[Tensor, "b n d"], Float[Tensor, "b n d"]]:
+    """Each cell's slot, and the logarithm of its level's frequency."""
+    with_levels = known & (kinds != CONTINUOUS)[:, None]
+    codes = torch.where(with_levels, values, 0).long().clamp(0, SLOTS - 2)
+    counts = torch.zeros(len(values), SLOTS - 1, values.shape[2], dtype=values.dtype, device=values.device)
+    counts.scatter_add_(1, codes, with_levels.to(values.dtype))
+    order = counts.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
+    slots = torch.where(with_levels, order.gather(1, codes) + 1, 0)
+    share = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    frequency = torch.where(with_levels, share.gather(1, codes).clamp(min=1e-6).log(), 0.0)
+    return slots, frequency
+
+
+def _features(
+    score: Float[Tensor, "b n d"],
+    share: Float[Tensor, "b n d"],
+    slots: Int[Tensor, "b n d"],
+    kinds: Int[Tensor, "b d"],
+    known: Bool[Tensor, "b n d"],
+) -> Float[Tensor, "b n d m"]:
+    """A few functions of each column alone, each of mean 0 over what is known; 0 where it is missing.
+
+    Of a number or ordered level its normal score and three Legendre polynomials of its rank; of another level
+    whether it is each of the most frequent ones.
+    """
+    t = 2 * share - 1
+    smooth = torch.stack([score, (3 * t**2 - 1) / 2, (5 * t**3 - 3 * t) / 2, (35 * t**4 - 30 * t**2 + 3) / 8], -1)
+    levels = torch.arange(1, smooth.shape[-1] + 1, device=slots.device)
+    apart = (slots[..., None] == levels).to(score.dtype)
+    by_level = ((kinds == BINARY) | (kinds == NOMINAL))[:, None, :, None]
+    found = torch.where(by_level, apart, smooth) * known[..., None]
+    mean = found.sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(min=1)[..., None]
+    return (found - mean) * known[..., None]

@@ -1,0 +1,156 @@
+"""A network's logits of whole tables, the same in whatever order rows and columns come."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from intaglio.causal.methods.sicl.networks.base import Network
+from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, ORDINAL, encode
+
+PIECES = 4
+"""Most pieces of a table's rows that a network is shown, one after the other; their logits are averaged."""
+FEW_PIECES, MANY_COLUMNS = 2, 50
+ColliderLogits = Callable[[Int[ndarray, "t 3"]], Float[ndarray, "t"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What a network says of one table, not calibrated."""
+
+    skeleton: Float[ndarray, "d d"]
+    """Symmetric."""
+    colliders: ColliderLogits
+    """Of (centre, leg, leg)."""
+    marks: Float[ndarray, "d d 3"] | None
+    arrows: Float[ndarray, "d d"] | None
+
+
+@torch.no_grad()
+def logits_of(
+    network: Network, values: Float[ndarray, "b n d"], kinds: Int[ndarray, "b d"], context: int
+) -> list[Logits]:
+    """One for each table of a batch of one size.
+
+    Args:
+        network: at rest.
+        values: numbers and codes, NaN where missing.
+        kinds: of the columns, as in `encoding`.
+        context: rows that the network sees at a time; statistics are of all rows.
+    """
+    device = next(network.parameters()).device
+    ordered = torch.from_numpy(np.stack([arranged(*one) for one in zip(values, kinds, strict=True)])).to(device)
+    b, n, d = ordered.shape
+    shown = _pieces(n, context, PIECES if d <= MANY_COLUMNS else FEW_PIECES)
+    whole = encode(ordered, torch.from_numpy(kinds).to(device), rows=slice(0, shown[-1].stop))
+    pieces = [network(whole.with_rows(rows)) for rows in shown]
+    skeleton = torch.stack([piece.skeleton for piece in pieces]).mean(0).double().cpu().numpy()
+    marks, arrows = (
+        None
+        if getattr(pieces[0], name) is None
+        else torch.stack([getattr(piece, name) for piece in pieces]).mean(0).double().cpu().numpy()
+        for name in ("marks", "arrows")
+    )
+
+    def colliders(table: int) -> ColliderLogits:
+        def of(triples: Int[ndarray, "t 3"]) -> Float[ndarray, "t"]:
+            return _colliders([piece.colliders for piece in pieces], table, triples, device)
+
+        return of
+
+    return [
+        Logits(
+            (skeleton[k] + skeleton[k].T) / 2,
+            colliders(k),
+            None if marks is None else marks[k],
+            None if arrows is None else arrows[k],
+        )
+        for k in range(b)
+    ]
+
+
+@torch.no_grad()
+def _colliders(
+    heads: list[Callable[[Tensor], Tensor]], table: int, triples: Int[ndarray, "t 3"], device: torch.device
+) -> Float[ndarray, "t"]:
+    found = np.empty(len(triples))
+    for start in range(0, len(triples), 20_000):
+        some = torch.from_numpy(np.ascontiguousarray(triples[start : start + 20_000], np.int64)).to(device)
+        asked = torch.cat([torch.full_like(some[:, :1], table), some], 1)
+        mean = torch.stack([head(asked) for head in heads]).mean(0)
+        found[start : start + 20_000] = mean.double().cpu().numpy()
+    return found
+
+
+def _pieces(rows: int, context: int, most: int) -> list[slice]:
+    """At most `most` stretches of equal length, of `context` rows or, where there are fewer, of all of them."""
+    count = max(1, min(most, rows // context))
+    return [slice(k * context, (k + 1) * context) for k in range(count)] if rows > context else [slice(0, rows)]
+
+
+def in_own_units(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+    """Numbers times a power of two, so that squares and cubes of them neither overflow nor vanish in any unit.
+
+    It is exact. A number that is constant, as may be in a subsample, becomes 0.
+    """
+    found = values.astype(np.float64)
+    for k in np.flatnonzero(kinds == CONTINUOUS):
+        column = found[:, k]
+        known = column[~np.isnan(column)]
+        half = known.max() / 2 - known.min() / 2 if known.size else 0.0
+        found[:, k] = np.ldexp(column, -np.frexp(half)[1]) if half > 0 else np.where(np.isnan(column), np.nan, 0.0)
+    return found
+
+
+def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+    """The table with its rows in an order, and its numbers with a sign, that follow from its content alone.
+
+    Rows are ordered by a hash over the ranks of their cells that is a sum over the columns, so that neither order
+    counts; numbers and ordered levels are turned so that their third moment is positive.
+    """
+    turned = values.astype(np.float64)
+    for k in np.flatnonzero((kinds == CONTINUOUS) | (kinds == ORDINAL)):
+        if _third_moment(turned[:, k]) < 0:
+            turned[:, k] = -turned[:, k] if kinds[k] == CONTINUOUS else np.nanmax(turned[:, k]) - turned[:, k]
+    return turned[row_order(turned, kinds)]
+
+
+def row_order(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Int[ndarray, "n"]:
+    """Places of the rows, by a hash of what they hold; see `arranged`.
+
+    Rows may hold the same ranks in other columns, as in a balanced design; there it counts which column is which, and
+    columns are told apart by the rows that they go with.
+    """
+    cells = np.stack([_hashed(values[:, k], int(kinds[k])) for k in range(len(kinds))], 1)
+    first = cells.sum(1, dtype=np.uint64)
+    columns = _mixed(cells ^ _mixed(first)[:, None]).sum(0, dtype=np.uint64)
+    return np.lexsort((_mixed(cells ^ columns).sum(1, dtype=np.uint64), first))
+
+
+def _third_moment(column: Float[ndarray, "n"]) -> float:
+    """Summed in the order of the values, so that the order of the rows does not show even in the last bit.
+
+    0 where nothing is known.
+    """
+    known = np.sort(column[~np.isnan(column)])
+    if not known.size:
+        return 0.0
+    return float(((known - known.mean()) ** 3).sum())
+
+
+def _hashed(column: Float[ndarray, "n"], kind: int) -> ndarray:
+    """One unsigned number a cell, by its rank."""
+    filled = np.where(np.isnan(column), np.inf, column)
+    place = np.searchsorted(np.sort(filled), filled).astype(np.uint64)
+    return _mixed(place + np.uint64(1 + 2**40 * kind))
+
+
+def _mixed(x: ndarray) -> ndarray:
+    """A bijective scrambling of 64 bits (the finaliser of splitmix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

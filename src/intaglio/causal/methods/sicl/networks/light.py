@@ -1,0 +1,234 @@
+"""`Light`: one network for skeleton, colliders and marks, that reads statistics of all rows beside some of the rows.
+
+What decides in tests of independence is what three columns do together: whether two of them still depend on each
+other given the third. So pairs [b, d, d, h] are the state, and they hear of each other through the third column: first
+by a sum over all triples with their statistics, then by products of matrices over the third column (as the triangle
+updates of protein folding do), whose cost is one matrix product a channel. That takes the place of SiCL's encoder,
+whose cost and memory grow with the rows times the square of the columns.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from intaglio.causal.methods.sicl.networks import pair_statistics
+from intaglio.causal.methods.sicl.networks.attention import Attention, Cells, widened
+from intaglio.causal.methods.sicl.networks.base import (
+    Beliefs,
+    Network,
+    Triples,
+    Truth,
+    collider_loss,
+    mark_loss,
+    skeleton_loss,
+)
+from intaglio.causal.methods.sicl.networks.encoding import CHANNELS, SLOTS, Encoded
+
+Pairs = Float[Tensor, "b d d p"]
+
+
+@dataclass(frozen=True)
+class LightShape:
+    """The size of a `Light`."""
+
+    width: int = 32
+    """Of a cell's token."""
+    heads: int = 4
+    """Of attention among the tokens."""
+    blocks: int = 1
+    """Of attention over the columns within a row, a mean over the rows of a column, and a hidden layer."""
+    factors: int = 8
+    """Numbers that a cell gives to the products with the other cells of its row."""
+    pair_width: int = 48
+    """Of a pair's state."""
+    pair_layers: int = 4
+    """Updates of the pairs."""
+    channels: int = 24
+    """Of the triangle products and of the sum over triples."""
+
+
+class Light(Network):
+    """The network of all three heads; see the module."""
+
+    def __init__(self, shape: LightShape = LightShape()):
+        super().__init__()
+        self.shape = shape
+        h, p, c, f = shape.width, shape.pair_width, shape.channels, shape.factors
+        self.cells = Cells(h, channels=CHANNELS, kinds=4, slots=SLOTS)
+        self.blocks = nn.ModuleList(RowBlock(h, shape.heads) for _ in range(shape.blocks))
+        self.left, self.right = nn.Linear(h, f), nn.Linear(h, f)
+        self.node = nn.Sequential(nn.LayerNorm(2 * h), nn.Linear(2 * h, h))
+        self.start = nn.ModuleDict(
+            {
+                "statistics": nn.Linear(pair_statistics.PAIRS, p),
+                "rows": nn.Linear(f * f, p, bias=False),
+                "first": nn.Linear(h, p, bias=False),
+                "second": nn.Linear(h, p, bias=False),
+                "size": nn.Linear(2, p, bias=False),
+            }
+        )
+        self.threes = ThreeSum(p, c)
+        self.layers = nn.ModuleList(PairLayer(p, c) for _ in range(shape.pair_layers))
+        rare = nn.Linear(p, 1)
+        nn.init.constant_(rare.bias, -2.0)
+        self.skeleton = nn.Sequential(nn.LayerNorm(p), rare)
+        self.mark, self.reversible = (nn.Sequential(nn.LayerNorm(p), nn.Linear(p, 1)) for _ in range(2))
+        self.collider = ColliderHead(h, p)
+
+    def forward(self, tables: Encoded) -> Beliefs:
+        """Beliefs about each table; all three heads."""
+        tokens = self.cells(tables.cells, tables.slots, tables.kinds, tables.size)
+        for block in self.blocks:
+            tokens = block(tokens)
+        nodes = self.node(torch.cat([tokens.amax(1), tokens.mean(1)], -1))
+        pairs = self._start(tables, tokens, nodes)
+        pairs = pairs + self.threes(pairs, tables.triples)
+        for layer in self.layers:
+            pairs = layer(pairs)
+        even = pairs + pairs.transpose(1, 2)
+        mark = self.mark(pairs)
+        marks = torch.cat([mark, mark.transpose(1, 2), self.reversible(even)], -1)
+        head = self.collider.prepared(nodes, pairs, tables.triples)
+        return Beliefs(self.skeleton(even)[..., 0], head, marks)
+
+    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+        """Cross-entropies of pairs, of triples (true and predicted), and of marks at half weight."""
+        beliefs = self(tables)
+        return {
+            "skeleton": skeleton_loss(beliefs.skeleton, truth),
+            "colliders": collider_loss(beliefs, truth, beliefs.skeleton),
+            "marks": 0.5 * mark_loss(beliefs.marks, truth),
+        }
+
+    def _start(self, tables: Encoded, tokens: Float[Tensor, "b n d h"], nodes: Float[Tensor, "b d h"]) -> Pairs:
+        left, right = self.left(tokens), self.right(tokens)
+        b, n, d, f = left.shape
+        together = left.flatten(2).transpose(1, 2) @ right.flatten(2) / n
+        rows = together.reshape(b, d, f, d, f).transpose(2, 3).flatten(3)
+        start = self.start
+        return (
+            start["statistics"](tables.pairs)
+            + start["rows"](rows)
+            + start["first"](nodes)[:, :, None]
+            + start["second"](nodes)[:, None]
+            + start["size"](tables.size)[:, None, None]
+        )
+
+
+class RowBlock(nn.Module):
+    """Attention over the columns of each row, what each column is like over all rows, and a hidden layer.
+
+    Rows are a sample: in place of attention among them a mean, at a cost that is linear in their number.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.across = Attention(width, heads)
+        self.column = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.hidden = widened(width, gelu=True)
+
+    def forward(self, x: Float[Tensor, "b n d h"]) -> Float[Tensor, "b n d h"]:
+        """The tokens after it."""
+        x = x + self.across(x, x)
+        x = x + self.column(x.mean(1, keepdim=True))
+        return x + self.hidden(x)
+
+
+class ThreeSum(nn.Module):
+    """For each pair, the mean over all third columns of a hidden layer of what the three do."""
+
+    def __init__(self, width: int, channels: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.pair, self.first, self.second = (nn.Linear(width, channels) for _ in range(3))
+        self.given = nn.Linear(pair_statistics.TRIPLES, channels, bias=False)
+        self.out = nn.Linear(channels, width)
+
+    def forward(self, pairs: Pairs, triples: Float[Tensor, "b i j k q"]) -> Pairs:
+        """What is to be added to the pairs."""
+        x = self.norm(pairs)
+        hidden = self.given(triples) + self.pair(x)[:, :, :, None]
+        hidden = hidden + self.first(x)[:, :, None] + self.second(x)[:, None]
+        return self.out(hidden.relu().mean(3))
+
+
+class PairLayer(nn.Module):
+    """Pairs hear of each other: products over the third column, both ways round, what their columns' other pairs are
+    like, and a hidden layer.
+    """
+
+    def __init__(self, width: int, channels: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.a, self.b = nn.Linear(width, 2 * channels), nn.Linear(width, 2 * channels)
+        self.mixed_norm = nn.LayerNorm(2 * channels)
+        self.out = nn.Linear(2 * channels, width)
+        self.columns = nn.Linear(2 * width, 2 * width)
+        self.gate = nn.Linear(width, width)
+        self.hidden = widened(width, 2, gelu=True)
+
+    def forward(self, pairs: Pairs) -> Pairs:
+        """The pairs after it."""
+        x = self.norm(pairs)
+        (a_out, a_in), (b_out, b_in) = self.a(x).chunk(2, -1), self.b(x).chunk(2, -1)
+        out = _product(a_out, b_out)
+        into = _product(a_in.transpose(1, 2), b_in.transpose(1, 2))
+        mixed = self.out(self.mixed_norm(torch.cat([out, into], -1)))
+        column = self.columns(torch.cat([x.mean(2), x.mean(1)], -1))
+        first, second = column.chunk(2, -1)
+        pairs = pairs + torch.sigmoid(self.gate(x)) * (mixed + first[:, :, None] + second[:, None])
+        return pairs + self.hidden(pairs)
+
+
+def _product(a: Float[Tensor, "b i k c"], b: Float[Tensor, "b j k c"]) -> Float[Tensor, "b i j c"]:
+    """Sum over k of a_ik·b_jk, channel by channel, over √d."""
+    first, second = a.permute(0, 3, 1, 2), b.permute(0, 3, 2, 1)
+    return (first @ second).permute(0, 2, 3, 1) * a.shape[2] ** -0.5
+
+
+class ColliderHead(nn.Module):
+    """One hidden layer over what is known of a triple's centre, its legs and the three together.
+
+    All but the last product acts on columns and pairs before they are summed, so that a triple costs an addition, a
+    ReLU and a dot product.
+    """
+
+    def __init__(self, width: int, pair_width: int, hidden: int = 64):
+        super().__init__()
+        self.norm = nn.LayerNorm(pair_width)
+        self.centre = nn.Linear(width, hidden)
+        self.legs, self.into, self.out_of = (nn.Linear(pair_width, hidden, bias=False) for _ in range(3))
+        self.given, self.beside = (nn.Linear(pair_statistics.TRIPLES, hidden, bias=False) for _ in range(2))
+        self.weigh = nn.Linear(hidden, 1)
+
+    def prepared(self, nodes: Float[Tensor, "b d h"], pairs: Pairs, triples: Float[Tensor, "b i j k q"]) -> "Colliders":
+        """Logits of whichever triples are asked for."""
+        x = self.norm(pairs)
+        return Colliders(
+            self, self.centre(nodes), self.legs(x + x.transpose(1, 2)), self.into(x), self.out_of(x), triples
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Colliders:
+    """`Beliefs.colliders` of one batch of tables."""
+
+    head: ColliderHead
+    centre: Float[Tensor, "b d c"]
+    legs: Float[Tensor, "b d d c"]
+    into: Float[Tensor, "b d d c"]
+    out_of: Float[Tensor, "b d d c"]
+    triples: Float[Tensor, "b i j k q"]
+
+    def __call__(self, asked: Triples) -> Float[Tensor, "t"]:
+        """Of each (table, centre, leg, leg)."""
+        b, k, i, j = asked.unbind(1)
+        known = self.triples
+        hidden = self.centre[b, k] + self.legs[b, i, j]
+        hidden = hidden + self.into[b, i, k] + self.into[b, j, k] + self.out_of[b, k, i] + self.out_of[b, k, j]
+        hidden = hidden + self.head.given(known[b, i, j, k])
+        hidden = hidden + self.head.beside(known[b, i, k, j] + known[b, j, k, i])
+        return self.head.weigh(hidden.relu())[:, 0]

@@ -1,0 +1,86 @@
+"""How far a table is from those that a network was trained on: a few features of it, each against a range."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, LIMIT
+
+RANGE = (1.0, 99.0)
+"""Percentiles between which a feature of a training table lies."""
+WARN_ABOVE = 0.2
+WORDS = {
+    "rows": "number of rows",
+    "columns": "number of columns",
+    "largest correlation": "largest correlation",
+    "condition": "condition number of the correlations",
+    "kurtosis": "median kurtosis of the numeric columns",
+    "largest kurtosis": "largest kurtosis of a numeric column",
+    "skewness": "median skewness of the numeric columns",
+    "levels": "largest number of levels",
+    "missing": "share of missing cells",
+    "dependence": "mean absolute correlation",
+}
+
+
+def features(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> dict[str, float]:
+    """What is looked at, by name; features that a table does not have are left out.
+
+    Args:
+        values: numbers and codes, NaN where missing.
+        kinds: of the columns, as in `encoding`.
+    """
+    n, d = values.shape
+    found = {"rows": float(np.log10(n)), "columns": float(np.log10(d)), "missing": float(np.isnan(values).mean())}
+    numbers, with_levels = kinds == CONTINUOUS, kinds != CONTINUOUS
+    with np.errstate(all="ignore"):
+        mean, spread = np.nanmean(values, 0), np.nanstd(values, 0)
+        standard = np.nan_to_num((values - mean) / np.where(spread > 0, spread, 1.0))
+    standard = np.clip(standard, -LIMIT, LIMIT)
+    if d > 1:
+        correlation = np.nan_to_num(standard.T @ standard / n)
+        off = np.abs(correlation[np.triu_indices(d, 1)])
+        found |= {"largest correlation": float(off.max()), "dependence": float(off.mean())}
+        shrunk = 0.999 * correlation + 0.001 * np.eye(d)
+        found["condition"] = float(np.log10(np.linalg.cond(shrunk)))
+    if numbers.any():
+        kurtosis = (standard[:, numbers] ** 4).mean(0)
+        found |= {
+            "kurtosis": float(np.median(kurtosis)),
+            "largest kurtosis": float(kurtosis.max()),
+            "skewness": float(np.median(np.abs((standard[:, numbers] ** 3).mean(0)))),
+        }
+    if with_levels.any():
+        found["levels"] = float(np.nanmax(values[:, with_levels]) + 1)
+    return found
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Where the features of training tables lie."""
+
+    low: Mapping[str, float]
+    high: Mapping[str, float]
+
+    @classmethod
+    def of(cls, tables: Sequence[Mapping[str, float]]) -> "Ranges":
+        """The middle 98% of each feature, over the tables that have it; a range has a little width at least."""
+        names = {name for table in tables for name in table}
+        low, high = {}, {}
+        for name in sorted(names):
+            values = [table[name] for table in tables if name in table]
+            low[name], high[name] = (float(x) for x in np.percentile(values, RANGE))
+        return cls(low, high)
+
+    def outside(self, found: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
+        """The share of features outside their range, and a sentence for each of these."""
+        looked = [name for name in found if name in self.low]
+        told = []
+        for name in looked:
+            if not self.low[name] - 1e-9 <= found[name] <= self.high[name] + 1e-9:
+                side = "below" if found[name] < self.low[name] else "above"
+                told.append(f"{WORDS.get(name, name)} is {side} what the network was trained on")
+        return len(told) / max(1, len(looked)), tuple(told)

@@ -1,0 +1,172 @@
+"""Trained networks as folders: `config.json`, `model.safetensors` and a card; those of the package, and any other."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from intaglio.causal.methods.sicl.networks.axial import Axial, AxialShape, NodeEdge
+from intaglio.causal.methods.sicl.networks.base import Network
+from intaglio.causal.methods.sicl.networks.light import Light, LightShape
+from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration
+from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
+from intaglio.errors import BadInput
+from intaglio.files import PACKAGE, atomic_folder
+from intaglio.models.weights_file import read_weights, refuse_pickle
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FORMAT = 1
+SHIPPED = PACKAGE / "causal/methods/sicl/shipped"
+KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+    "light": (Light, LightShape),
+    "axial": (Axial, AxialShape),
+    "node-edge": (NodeEdge, AxialShape),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network with what is known of it."""
+
+    kind: str
+    network: Network
+    context: int
+    """Rows that it sees at a time."""
+    calibration: Calibration
+    ranges: Ranges
+    refinement: Mapping[str, float]
+    """Weight of the rows' score in the refinement, by regime; empty before it is chosen."""
+    facts: Mapping[str, Any]
+    """How it was trained and how it did, as plain values."""
+    fingerprint: str = ""
+    """sha256 over configuration and weights; empty before it is saved."""
+
+
+def network_of(kind: str, shape: Mapping[str, int]) -> Network:
+    """A network of a kind and size, with random weights. Raises `BadInput` for an unknown kind or size."""
+    if kind not in KINDS:
+        raise BadInput(f"{kind!r} is no kind of network; there are {', '.join(KINDS)}")
+    made, form = KINDS[kind]
+    try:
+        least = {"blocks": 0}
+        if wrong := [name for name, value in shape.items() if value < least.get(name, 1)]:
+            raise TypeError(f"{wrong[0]} is {shape[wrong[0]]}")
+        if (size := form(**shape)).width % size.heads:
+            raise TypeError(f"{size.heads} heads do not divide a width of {size.width}")
+        return made(size)
+    except TypeError as error:
+        raise BadInput(
+            f"the size of a {kind} network is not understood ({error}); give the folder as it was written"
+        ) from None
+
+
+def save_network(trained: Trained, folder: Path, card: str) -> None:
+    """Write configuration, half-precision weights and card: whole, or not at all."""
+    weights = {
+        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        for name, tensor in trained.network.state_dict().items()
+    }
+    config = {
+        "format": FORMAT,
+        "kind": trained.kind,
+        "shape": asdict(trained.network.shape),
+        "context": trained.context,
+        "calibration": trained.calibration.to_json(),
+        "low": dict(trained.ranges.low),
+        "high": dict(trained.ranges.high),
+        "refinement": dict(trained.refinement),
+        "facts": dict(trained.facts),
+    }
+    with atomic_folder(Path(folder), CONFIG) as fresh:
+        (fresh / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        save_file(weights, fresh / WEIGHTS, {"format": "pt"})
+        (fresh / CARD).write_text(card, encoding="utf-8")
+
+
+def network_names() -> tuple[str, ...]:
+    """The networks of the package."""
+    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")))
+
+
+def network_path(model: str) -> Path:
+    """The folder of a network: by the name of one in the package, or a path. Raises `BadInput` for neither."""
+    if model in network_names():
+        return SHIPPED / model
+    path = Path(model)
+    if not path.is_dir():
+        refuse_pickle(path, "network's weights") if path.is_file() else None
+        raise BadInput(f"{model} is neither a folder nor a network of the package: {', '.join(network_names())}")
+    return path
+
+
+def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
+    """A network by name or folder, in single precision and at rest.
+
+    Raises `BadInput` where the folder, its configuration or its weights cannot be used; nothing is unpickled.
+    """
+    folder = network_path(model)
+    config, calibration = _config(folder / CONFIG)
+    with torch.device("meta"):  # no random weights are drawn that would be thrown away
+        network = network_of(config["kind"], config["shape"])
+    weights, _ = read_weights(folder / WEIGHTS, "network's weights")
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
+    except RuntimeError as error:
+        why = str(error).splitlines()[-1].strip()
+        raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({why}); take both from one place") from None
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise BadInput(f"{folder / WEIGHTS} holds weights that are not finite; take the folder from where it was made")
+    return Trained(
+        config["kind"],
+        network.to(device).eval().requires_grad_(False),
+        int(config["context"]),
+        calibration,
+        Ranges(config["low"], config["high"]),
+        config["refinement"],
+        config["facts"],
+        fingerprint(folder),
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over configuration and weights."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _config(path: Path) -> tuple[dict[str, Any], Calibration]:
+    """What the file says, checked as far as it is used, and the calibration in it."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({error}); give the folder of a trained network") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise BadInput(f"{path} is no network's configuration of format {FORMAT}; give a folder that this wrote")
+    if missing := {"kind", "shape", "context", "calibration", "low", "high", "refinement", "facts"} - config.keys():
+        raise BadInput(f"{path} lacks {sorted(missing)[0]!r}; give the folder as it was written")
+    numbers = {name: config[name] for name in ("low", "high", "refinement")}
+    wrong = [name for name, told in numbers.items() if not _numbers(told)]
+    if not _numbers(config["shape"], int):
+        wrong.append("shape")
+    if not isinstance(config["kind"], str):
+        wrong.append("kind")
+    if not isinstance(config["context"], int) or config["context"] < 1:
+        wrong.append("context")
+    try:
+        calibration = Calibration.from_json(config["calibration"])
+    except (TypeError, ValueError, KeyError, AttributeError):
+        wrong.append("calibration")
+    if wrong or config["low"].keys() != config["high"].keys():
+        raise BadInput(f"{path}: {(wrong or ['high'])[0]!r} is damaged; give the folder as it was written")
+    return config, calibration
+
+
+def _numbers(told: Any, kind: type = float) -> bool:
+    return isinstance(told, dict) and all(isinstance(value, int | kind) for value in told.values())

@@ -1,0 +1,82 @@
+"""What a network is shown in a training: sizes that grow with the steps, each a function of (seed, lot of steps)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from intaglio.causal.simulate.augment import Disguise
+from intaglio.causal.simulate.random_dags import USUAL
+from intaglio.causal.simulate.recipe import Recipe
+
+HELD_BACK = ("ws", "grg")
+"""Families of graphs that training never sees, so that there is something to test on."""
+SIZES = 1
+"""Stream of random numbers that the sizes come from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curriculum:
+    """What a network is shown in the course of a training.
+
+    Raises:
+        ValueError: no sizes, or one below 2 columns or 10 rows; an unknown family of graphs.
+    """
+
+    columns: tuple[int, ...] = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50)
+    """Numbers of columns; one is drawn a lot."""
+    early: int = 12
+    """Most columns in the first part of the training."""
+    late: int = 25
+    """Most columns until the last part."""
+    parts: tuple[float, float] = (0.3, 0.8)
+    """Where the first part ends and the last begins, as shares of the steps."""
+    rows: tuple[int, ...] = (50, 100, 200, 500, 1000, 2000, 5000)
+    """Numbers of rows; one is drawn a lot, of those with at most `largest` cells."""
+    largest: int = 60_000
+    """Rows times columns of one table, at most."""
+    context: int = 48
+    """Rows that the network sees cell by cell."""
+    cells: int = 3200
+    """Pairs of columns in one step: tables a step are this over the square of the columns, from 2 to `most`."""
+    most: int = 64
+    """Tables a step."""
+    lot: int = 6
+    """Steps in a row that share a size; their tables are drawn at once, which is what makes the simulator fast."""
+    held_back: tuple[str, ...] = HELD_BACK
+    """Families of graphs that are never shown."""
+
+    def __post_init__(self):
+        if not self.columns or min(self.columns) < 2 or not self.rows or min(self.rows) < 10:
+            raise ValueError(f"a curriculum needs 2 columns and 10 rows or more, not {self.columns} and {self.rows}")
+        for name in ("context", "cells", "most", "lot", "largest"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 < self.parts[0] <= self.parts[1] <= 1:
+            raise ValueError(f"parts are two rising shares of the steps, not {self.parts}")
+        if unknown := sorted(set(self.held_back) - USUAL.keys()):
+            raise ValueError(f"held_back has no family {unknown[0]!r}; there are {', '.join(USUAL)}")
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the tables are drawn from: the simulator's usual mixture without the families that are held back."""
+        return Recipe(families={name: share for name, share in USUAL.items() if name not in self.held_back})
+
+    @property
+    def disguise(self) -> Disguise:
+        """What is done to them without touching their graph."""
+        return Disguise()
+
+    def size(self, seed: int, lot: int, steps: int) -> tuple[int, int]:
+        """Columns and rows of the tables in one lot."""
+        done = lot * self.lot / steps
+        most = self.early if done < self.parts[0] else self.late if done < self.parts[1] else max(self.columns)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, SIZES, lot])))
+        columns = [d for d in self.columns if d <= most] or [min(self.columns)]
+        weights = np.array(columns, np.float64) ** 0.5
+        d = int(rng.choice(columns, p=weights / weights.sum()))
+        rows = [n for n in self.rows if n * d <= self.largest] or [min(self.rows)]
+        return d, int(rng.choice(rows))
+
+    def count(self, columns: int) -> int:
+        """Tables a step."""
+        return int(np.clip(self.cells // columns**2, 2, self.most))

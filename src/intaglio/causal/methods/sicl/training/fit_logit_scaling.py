@@ -1,0 +1,159 @@
+"""What a trained network's logits are worth, measured on simulated tables of their own and kept with its weights."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from intaglio.causal.methods.sicl.networks import out_of_distribution
+from intaglio.causal.methods.sicl.networks.base import Network
+from intaglio.causal.methods.sicl.networks.inference import logits_of
+from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Reliability, Scaling, fitted, probability
+from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
+from intaglio.causal.methods.sicl.training.batches import kinds_of, part, usable
+from intaglio.causal.methods.sicl.training.curriculum import Curriculum
+from intaglio.causal.simulate import simulator
+from intaglio.causal.simulate.batch import Batch
+
+FITTED, PROVED = 20_000_000, 30_000_000
+"""Seeds of the tables that the maps are fitted on, and of those that they are proved on; no training comes near."""
+LOT = 8
+"""Tables of one size that are drawn at once."""
+MOST_TRIPLES = 400
+"""Of one table, drawn at random."""
+
+
+@dataclass
+class Head:
+    """Answers of one head over many tables, with what was so."""
+
+    logits: list[Float[ndarray, "k"]]
+    true: list[Bool[ndarray, "k"]]
+    rows: list[Float[ndarray, "k"]]
+    columns: list[Float[ndarray, "k"]]
+
+    @classmethod
+    def empty(cls) -> "Head":
+        """Nothing yet."""
+        return cls([], [], [], [])
+
+    def add(self, logits: Float[ndarray, "k"], true: Bool[ndarray, "k"], rows: int, columns: int) -> None:
+        """The answers for one table."""
+        self.logits.append(np.asarray(logits, np.float64))
+        self.true.append(true)
+        self.rows.append(np.full(len(true), float(rows)))
+        self.columns.append(np.full(len(true), float(columns)))
+
+    def fit(self) -> Scaling:
+        """The scaling that suits them best."""
+        return fitted(*(np.concatenate(values) for values in (self.logits, self.true, self.rows, self.columns)))
+
+    def proved(self, scaling: Scaling) -> tuple[Reliability, float]:
+        """How far the scaled probabilities hold, and their Brier score."""
+        p = np.concatenate(
+            [
+                probability(scaling(x, float(n[0]), float(d[0])))
+                for x, n, d in zip(self.logits, self.rows, self.columns, strict=True)
+                if len(x)
+            ]
+        )
+        true = np.concatenate(self.true)
+        return Reliability.of(p, true), float(((p - true) ** 2).mean())
+
+
+@dataclass
+class Heads:
+    """The answers of all heads."""
+
+    skeleton: Head
+    colliders: Head
+    forward: Head
+    arrows: Head
+
+
+def sizes(curriculum: Curriculum, seed: int) -> Iterator[tuple[int, int]]:
+    """Columns and rows, without end, as evenly as they are trained on."""
+    rng = np.random.default_rng(seed)
+    while True:
+        d = int(rng.choice(curriculum.columns))
+        rows = [n for n in curriculum.rows if n * d <= curriculum.largest] or [min(curriculum.rows)]
+        # Between the trained numbers of rows too.
+        yield d, max(10, int(rng.choice(rows) * rng.uniform(0.7, 1.2)))
+
+
+def batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
+    """Usable simulated tables of all sizes, with flips, monotone maps and gaps."""
+    for lot, (d, n) in zip(range(-(-tables // LOT)), sizes(curriculum, seed), strict=False):
+        rng = simulator.generator(seed, lot)
+        batch = curriculum.disguise(rng, simulator.draw(curriculum.recipe, rng, LOT, d, n))
+        if (kept := usable(batch)).size:
+            yield part(batch, kept)
+
+
+def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) -> Heads:
+    """What the network says of so many tables, and what was so."""
+    heads = Heads(*(Head.empty() for _ in range(4)))
+    rng = np.random.default_rng(seed)
+    for batch in batches(curriculum, seed, tables):
+        _, n, d = batch.tables.shape
+        found = logits_of(network, batch.tables.astype(np.float64), kinds_of(batch).numpy(), curriculum.context)
+        above = np.triu_indices(d, 1)
+        for k, logits in enumerate(found):
+            skeleton = batch.adjacency[k] | batch.adjacency[k].T
+            heads.skeleton.add(logits.skeleton[above], skeleton[above], n, d)
+            triples = _triples(rng, skeleton)
+            if len(triples):
+                centre, leg, other = triples.T
+                true = batch.compelled[k][leg, centre] & batch.compelled[k][other, centre]
+                heads.colliders.add(logits.colliders(triples), true, n, d)
+            if logits.marks is not None and (edges := np.argwhere(np.triu(skeleton, 1))).size:
+                i, j = edges.T
+                heads.forward.add(
+                    compelled_logit(logits.marks)[i, j], (batch.compelled[k] | batch.compelled[k].T)[i, j], n, d
+                )
+            if logits.arrows is not None:
+                off = ~np.eye(d, dtype=bool)
+                heads.arrows.add(logits.arrows[off], batch.adjacency[k][off], n, d)
+    return heads
+
+
+def compelled_logit(marks: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b"]:
+    """Of one direction or the other being compelled, against reversible."""
+    return np.asarray(np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2])
+
+
+def _triples(rng: np.random.Generator, skeleton: Bool[ndarray, "d d"]) -> ndarray:
+    legs = np.triu(~skeleton, 1)
+    found = np.argwhere(skeleton[:, :, None] & skeleton[:, None, :] & legs[None])
+    return found if len(found) <= MOST_TRIPLES else found[np.sort(rng.permutation(len(found))[:MOST_TRIPLES])]
+
+
+def calibrate(
+    network: Network, curriculum: Curriculum, tables: int = 5000, proofs: int = 2000
+) -> tuple[Calibration, dict[str, object]]:
+    """Fit the maps on `tables` tables, and prove them on others: expected calibration error, Brier score, the curve."""
+    network.eval()
+    heads = answers(network, curriculum, FITTED, tables)
+    found = {name: head.fit() for name, head in vars(heads).items() if head.true}
+    calibration = Calibration(**found)
+    proof = answers(network, curriculum, PROVED, proofs)
+    facts: dict[str, object] = {"tables": tables, "proofs": proofs}
+    for name, head in vars(proof).items():
+        if head.true:
+            raw, _ = head.proved(Scaling())
+            curve, brier = head.proved(getattr(calibration, name))
+            facts[name] = {"ece": curve.ece, "ece_raw": raw.ece, "brier": brier, "curve": asdict(curve)}
+    return calibration, facts
+
+
+def ranges(curriculum: Curriculum, tables: int = 1500) -> Ranges:
+    """Where the features of tables that it is trained on lie."""
+    found = []
+    for batch in batches(curriculum, FITTED + 1, tables):
+        kinds = kinds_of(batch).numpy()
+        found += [
+            out_of_distribution.features(one.astype(np.float64), k) for one, k in zip(batch.tables, kinds, strict=True)
+        ]
+    return Ranges.of(found)

@@ -1,0 +1,245 @@
+"""Families of random DAGs, a batch at a time: `[k, i, j]` is i → j in graph k, and i < j always, a causal order.
+
+Who uses them hides the order by a permutation. Families and ranges are those of AVICI (arXiv 2205.12934) and SiCL
+(arXiv 2502.10883), with sparse, tree-like and empty graphs beside them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from intaglio.causal.graphs.paths import causal_order
+from intaglio.errors import BadInput
+
+DAGs = Bool[ndarray, "b d d"]
+MOST_PARENTS = 10
+
+
+def erdos_renyi(rng: np.random.Generator, count: int, variables: int, edges: Sequence[float] = (1.0, 2.0, 3.0)) -> DAGs:
+    """Each pair is joined with one probability, that of `edges` (one drawn a graph) edges a variable, at most 0.99."""
+    wanted = rng.choice(np.asarray(edges, np.float64), count)
+    p = np.minimum(0.99, 2 * wanted / max(1, variables - 1))
+    return np.triu(rng.random((count, variables, variables)) < p[:, None, None], 1)
+
+
+def sparse(rng: np.random.Generator, count: int, variables: int) -> DAGs:
+    """Erdős–Rényi with half an edge a variable."""
+    return erdos_renyi(rng, count, variables, (0.5,))
+
+
+def scale_free(
+    rng: np.random.Generator,
+    count: int,
+    variables: int,
+    edges: Sequence[int] = (1, 2, 3),
+    powers: Sequence[float] = (1.0,),
+) -> DAGs:
+    """Each new variable takes m older ones as children, in proportion to (in-degree + 1)^power: few with many causes.
+
+    m of `edges` and the power are drawn a graph. Gumbel noise on the log-weights and the m largest draw without
+    replacement.
+    """
+    return _grown(rng, count, variables, edges, powers)[:, ::-1, ::-1]
+
+
+def scale_free_transposed(
+    rng: np.random.Generator,
+    count: int,
+    variables: int,
+    edges: Sequence[int] = (1, 2, 3),
+    powers: Sequence[float] = (1.0,),
+) -> DAGs:
+    """The arrows of `scale_free` turned round: few with many effects."""
+    return np.swapaxes(_grown(rng, count, variables, edges, powers), 1, 2)
+
+
+def _grown(rng: np.random.Generator, count: int, variables: int, edges: Sequence[int], powers: Sequence[float]) -> DAGs:
+    """[k, new, old], in the order of birth."""
+    m, power = rng.choice(np.asarray(edges), count), rng.choice(np.asarray(powers, np.float64), count)
+    made = np.zeros((count, variables, variables), bool)
+    taken = np.ones((count, variables))
+    everyone = np.arange(count)[:, None]
+    for new in range(1, variables):
+        score = power[:, None] * np.log(taken[:, :new]) + rng.gumbel(size=(count, new))
+        best = np.argsort(-score, axis=1)[:, : m.max()]
+        made[everyone, new, best] = np.arange(best.shape[1]) < m[:, None]
+        taken += made[:, new]
+    return made
+
+
+def watts_strogatz(
+    rng: np.random.Generator,
+    count: int,
+    variables: int,
+    *,
+    dimensions: Sequence[int] = (2, 3),
+    reaches: Sequence[int] = (1, 2),
+    rewired: tuple[float, float] = (0.2, 0.4),
+    by_index: bool = False,
+) -> DAGs:
+    """A periodic lattice with some ends moved, surplus variables deleted at random, oriented by a random order.
+
+    Args:
+        rng: where all draws come from.
+        count: graphs.
+        variables: in each; the lattice's side is the least that holds them.
+        dimensions: of the lattice, one drawn a graph.
+        reaches: steps on the lattice at which variables are joined, one drawn a graph.
+        rewired: the share of moved ends, drawn a graph; an end that would land on a neighbour stays.
+        by_index: orient by the place on the lattice, as AVICI does.
+    """
+    kinds = rng.integers(len(dimensions) * len(reaches), size=count)
+    made = np.zeros((count, variables, variables), bool)
+    for kind, (dimension, reach) in enumerate(product(dimensions, reaches)):
+        if (chosen := np.flatnonzero(kinds == kind)).size:
+            pairs = _lattice(variables, dimension, reach)
+            whole = _rewired(rng, pairs, rng.uniform(*rewired, len(chosen)))
+            order = np.argsort(rng.random((len(chosen), whole.shape[1])), axis=1)[:, :variables]
+            order = np.sort(order, axis=1) if by_index else order
+            made[chosen] = whole[np.arange(len(chosen))[:, None, None], order[:, :, None], order[:, None, :]]
+    return np.triu(made, 1)
+
+
+def _lattice(variables: int, dimension: int, reach: int) -> Bool[ndarray, "m m"]:
+    side = 1
+    while side**dimension < variables:
+        side += 1
+    places = np.array(list(product(range(side), repeat=dimension))).reshape(-1, dimension)
+    apart = np.abs(places[:, None] - places)
+    steps = np.minimum(apart, side - apart).sum(-1)
+    return (steps > 0) & (steps <= reach)
+
+
+def _rewired(
+    rng: np.random.Generator, joined: Bool[ndarray, "m m"], share: Float[ndarray, "b"]
+) -> Bool[ndarray, "b m m"]:
+    """Each edge in turn, in all graphs at once: its second end moves to a random variable."""
+    b, m = len(share), len(joined)
+    made, everyone = np.repeat(joined[None], b, 0), np.arange(b)
+    pairs = np.argwhere(np.triu(joined))
+    moved, onto = rng.random((len(pairs), b)) < share, rng.integers(m, size=(len(pairs), b))
+    for k, (i, j) in enumerate(pairs):
+        target = onto[k]
+        go = np.flatnonzero(moved[k] & (target != i) & ~made[everyone, i, target])
+        made[go, i, j] = made[go, j, i] = False
+        made[go, i, target[go]] = made[go, target[go], i] = True
+    return made
+
+
+def blocks(
+    rng: np.random.Generator,
+    count: int,
+    variables: int,
+    *,
+    edges: Sequence[float] = (1.0, 2.0, 3.0),
+    parts: Sequence[int] = (2, 4, 5, 10),
+    damping: float = 0.1,
+) -> DAGs:
+    """A stochastic block model: random parts, pairs across them `damping` times as likely as within.
+
+    The probability within is set so that `edges` (one drawn a graph) edges a variable are expected, at most 0.99.
+    """
+    label = rng.integers(rng.choice(np.asarray(parts), count)[:, None], size=(count, variables))
+    weight = np.triu(np.where(label[:, :, None] == label[:, None, :], 1.0, damping), 1)
+    wanted = rng.choice(np.asarray(edges, np.float64), count) * variables
+    p = wanted / np.maximum(weight.sum((1, 2)), 1e-9)
+    return rng.random(weight.shape) < np.minimum(0.99, p[:, None, None] * weight)
+
+
+def geometric(rng: np.random.Generator, count: int, variables: int, radius: tuple[float, float] = (0.08, 0.15)) -> DAGs:
+    """Random points in the unit square, joined where nearer than a radius that is drawn a graph."""
+    points = rng.random((count, variables, 2))
+    square = ((points[:, :, None] - points[:, None]) ** 2).sum(-1)
+    return np.triu(square < rng.uniform(*radius, count)[:, None, None] ** 2, 1)
+
+
+def chain(rng: np.random.Generator, count: int, variables: int) -> DAGs:
+    """One path through all variables."""
+    return np.repeat(np.eye(variables, k=1, dtype=bool)[None], count, 0)
+
+
+def fork(rng: np.random.Generator, count: int, variables: int) -> DAGs:
+    """One cause of all others."""
+    made = np.zeros((count, variables, variables), bool)
+    made[:, :1, 1:] = True
+    return made
+
+
+def tree(rng: np.random.Generator, count: int, variables: int) -> DAGs:
+    """Each variable has one cause, uniform among those before it."""
+    made = np.zeros((count, variables, variables), bool)
+    for j in range(1, variables):
+        made[np.arange(count), rng.integers(j, size=count), j] = True
+    return made
+
+
+def empty(rng: np.random.Generator, count: int, variables: int) -> DAGs:
+    """No edge."""
+    return np.zeros((count, variables, variables), bool)
+
+
+FAMILIES: dict[str, Callable[[np.random.Generator, int, int], DAGs]] = {
+    "er": erdos_renyi,
+    "sparse": sparse,
+    "sf": scale_free,
+    "sf-transposed": scale_free_transposed,
+    "ws": watts_strogatz,
+    "sbm": blocks,
+    "grg": geometric,
+    "chain": chain,
+    "fork": fork,
+    "tree": tree,
+    "empty": empty,
+}
+USUAL = {"er": 0.3, "sf": 0.14, "sf-transposed": 0.14, "sparse": 0.08, "ws": 0.06, "sbm": 0.08, "grg": 0.04}
+USUAL |= {"chain": 0.02, "fork": 0.02, "tree": 0.02, "empty": 0.1}
+"""Shares of the families where nothing else is asked for; they sum to 1."""
+
+
+def mixture(
+    rng: np.random.Generator, count: int, variables: int, shares: Mapping[str, float], most_parents: int = MOST_PARENTS
+) -> tuple[DAGs, list[str]]:
+    """Graphs whose family is drawn one by one, and the families' names; random parents above `most_parents` are cut."""
+    names = sorted(shares)
+    p = np.array([shares[name] for name in names], np.float64)
+    drawn = rng.choice(len(names), count, p=p / p.sum())
+    made = np.zeros((count, variables, variables), bool)
+    for k, name in enumerate(names):
+        if (chosen := np.flatnonzero(drawn == k)).size:
+            made[chosen] = FAMILIES[name](rng, len(chosen), variables)
+    return capped(rng, made, most_parents), [names[k] for k in drawn]
+
+
+def capped(rng: np.random.Generator, made: DAGs, most: int) -> DAGs:
+    """The graphs with at most so many parents a variable; which ones stay is drawn."""
+    if made.sum(1).max(initial=0) <= most:
+        return made
+    score = np.where(made, rng.random(made.shape), -1.0)
+    rank = np.argsort(np.argsort(-score, axis=1), axis=1)
+    return made & (rank < most)
+
+
+def sub_graphs(rng: np.random.Generator, count: int, variables: int, of: Bool[ndarray, "m m"]) -> DAGs:
+    """Parts of one larger DAG, each grown from a random variable along random edges; in a causal order.
+
+    Raises:
+        BadInput: the DAG has fewer variables than asked for, or a cycle.
+    """
+    order = causal_order(of)
+    if len(order) < len(of):
+        raise BadInput("the graph to take parts of has a directed cycle; give a DAG")
+    if len(of) < variables:
+        raise BadInput(f"parts of {variables} variables cannot come from a graph of {len(of)}; give a larger one")
+    place, adjacent = np.argsort(order), of | of.T
+    made = np.zeros((count, variables, variables), bool)
+    for k in range(count):
+        kept = np.zeros(len(of), bool)
+        while kept.sum() < variables:
+            near = adjacent[kept].any(0) & ~kept
+            kept[rng.choice(np.flatnonzero(near if near.any() else ~kept))] = True
+        inside = sorted(np.flatnonzero(kept), key=lambda i: place[i])
+        made[k] = of[np.ix_(inside, inside)]
+    return made

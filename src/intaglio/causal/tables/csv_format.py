@@ -1,0 +1,265 @@
+"""What a text file of a table is like: compressed or not, its encoding, separator, decimal sign, names and width."""
+
+import csv
+import gzip
+import io
+import itertools
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from intaglio.causal.tables.texts import PADDED
+from intaglio.errors import BadInput
+
+HEAD = 1 << 18
+"""Characters that are looked at."""
+LONGEST = 64
+"""Times that where the lines are long."""
+SEPARATORS = "\t;|,"
+"""In the order in which they are believed: a comma may also stand inside numbers."""
+
+OTHERS = {
+    ".xlsx": "an Excel workbook",
+    ".xlsm": "an Excel workbook",
+    ".xlsb": "an Excel workbook",
+    ".xls": "an Excel workbook",
+    ".ods": "a spreadsheet",
+    ".numbers": "a spreadsheet",
+    ".json": "JSON",
+    ".jsonl": "JSON",
+    ".sav": "an SPSS file",
+    ".dta": "a Stata file",
+    ".sas7bdat": "a SAS file",
+    ".rds": "an R file",
+    ".rdata": "an R file",
+    ".feather": "a Feather file",
+    ".arrow": "an Arrow file",
+    ".pkl": "a pickle",
+    ".pickle": "a pickle",
+    ".npy": "a numpy file",
+    ".npz": "a numpy file",
+    ".h5": "an HDF5 file",
+    ".hdf5": "an HDF5 file",
+    ".mat": "a Matlab file",
+    ".sqlite": "a database",
+    ".db": "a database",
+    ".pdf": "a PDF",
+    ".html": "a web page",
+}
+"""What files are that are no table here, by their suffix."""
+
+WHOLE_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
+_WHOLE_POINT = re.compile(r"[-+]?\d+\.\d+([eE][-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How to read a text file."""
+
+    path: Path
+    gzipped: bool
+    encoding: str
+    separator: str
+    decimal: str
+    names: tuple[str, ...]
+    """One a field; empty where the file gives none."""
+    row_names: bool
+    """The first field of each line has no name in the header, as R writes it."""
+    padded: tuple[int, ...]
+    """Places of columns whose whole numbers begin with zeros, as codes do."""
+    before: int
+    """Lines up to the names, theirs too."""
+    notes: tuple[str, ...]
+
+    @contextmanager
+    def rows(self) -> Iterator[io.TextIOWrapper]:
+        """The file, open after the line of names."""
+        with opened(self.path, self.gzipped, self.encoding) as file:
+            for _ in itertools.islice(file, self.before):
+                pass
+            yield file
+
+
+@contextmanager
+def opened(path: Path, gzipped: bool, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """A text file for reading, unpacked on the way."""
+    with gzip.open(path) if gzipped else path.open("rb") as raw:
+        yield io.TextIOWrapper(raw, encoding=encoding, newline="")  # pyright: ignore[reportArgumentType]
+
+
+def sniffed(path: Path) -> Format:
+    """How to read a text file, from its beginning. Raises `BadInput` where it is none, or holds no table."""
+    start = _start(path)
+    gzipped = start.startswith(b"\x1f\x8b")
+    _refuse_others(path, start)
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if b"\0" in start and not gzipped and encoding != "utf-16":
+        raise BadInput(f"{path} does not hold text; save the table as CSV (UTF-8) or Parquet")
+    try:
+        with opened(path, gzipped, encoding) as file:
+            text, whole = _head(file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{path} is packed but broken ({error}); pack it again") from error
+    except UnicodeDecodeError as error:
+        raise not_text(path, gzipped, encoding) from error
+    if "\0" in text:
+        raise BadInput(f"{path} does not hold text; save the table as CSV (UTF-8) or Parquet")
+    if not text.strip():
+        raise BadInput(f"{path} is empty; give a table with a line of names and one line for each row")
+    separator, records = _separated(path, text, whole)
+    return _format(path, gzipped, encoding, separator, text, records)
+
+
+def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
+    """The beginning, some lines of it at least where they are not endless; and is that all."""
+    text = ""
+    for _ in range(LONGEST):
+        more = file.read(HEAD)
+        text += more
+        if len(more) < HEAD:
+            return text, True
+        if max(text.count("\n"), text.count("\r")) > 20:
+            break
+    return text, False
+
+
+def not_text(path: Path, gzipped: bool, encoding: str) -> BadInput:
+    """What to say of a file that cannot be decoded, with the line where it fails."""
+    lines: Iterator[bytes] = iter(())
+    with gzip.open(path) if gzipped else path.open("rb") as raw:
+        lines = iter(raw.readline, b"")  # pyright: ignore[reportArgumentType]
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                shown = line[max(0, error.start - 10) : error.start + 10].decode("latin-1").strip()
+                return BadInput(
+                    f"line {number} of {path} is not UTF-8 (byte 0x{line[error.start]:02x} in {shown!r}, perhaps "
+                    "Latin-1 from Excel); save the file as UTF-8"
+                )
+    return BadInput(f"{path} cannot be decoded as {encoding}; save the file as UTF-8")
+
+
+def _start(path: Path) -> bytes:
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; give the file of the table in it")
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} is not there; check the path") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
+def _refuse_others(path: Path, start: bytes) -> None:
+    kind = OTHERS.get(path.suffix.lower())
+    if start.startswith(b"PK\x03\x04"):
+        kind = kind or _archive(path)
+    elif start.startswith(b"\xd0\xcf\x11\xe0"):
+        kind = kind or "an Excel workbook"
+    elif start.startswith((b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd")):
+        kind = "packed in a way that is not read"
+    if kind == "a zip archive":
+        raise BadInput(f"{path} is a zip archive; unpack it, and give the table in it")
+    if kind:
+        raise BadInput(f"{path} is {kind}; save the table as CSV (UTF-8), gzipped if you like, or as Parquet")
+
+
+def _archive(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = archive.namelist()
+    except zipfile.BadZipFile:
+        return "a broken archive"
+    return "an Excel workbook" if any(name.startswith("xl/") for name in inside) else "a zip archive"
+
+
+def _separated(path: Path, text: str, whole: bool) -> tuple[str, list[list[str]]]:
+    best: tuple[float, str, list[list[str]]] = (0.0, ",", [])
+    for separator in SEPARATORS:
+        records = _records(text, separator, whole)
+        width = len(records[0]) if records else 0
+        even = sum(len(record) in (width, width + 1) for record in records) / max(1, len(records))
+        if width > 1 and round(even, 1) > round(best[0], 1):
+            best = (even, separator, records)
+    if best[2]:
+        return best[1:]
+    records = _records(text, ",", whole)
+    if not records:
+        raise BadInput(f"{path} cannot be read as lines of fields; check its quotes")
+    _refuse_title(path, text, whole)
+    width, lines = Counter(len(",".join(record).split()) for record in records).most_common(1)[0]
+    if width > 1 and lines > 0.8 * len(records):
+        raise BadInput(f"the columns of {path} seem to be separated by spaces; separate them by commas or tabs")
+    return ",", records
+
+
+def _refuse_title(path: Path, text: str, whole: bool) -> None:
+    """A first line without separators above lines that have them."""
+    for separator in SEPARATORS:
+        records = _records(text, separator, whole)
+        width, lines = Counter(map(len, records)).most_common(1)[0] if records else (1, 0)
+        if width > 1 and lines > 0.8 * len(records):
+            raise _title(path, records[0], width)
+
+
+def _title(path: Path, record: list[str], width: int) -> BadInput:
+    first = next(field.strip() for field in record if field.strip())
+    return BadInput(
+        f"the first line of {path} ({first[:40]!r}) does not name the {width} columns below it; delete what stands "
+        "above the line of names, or put one there"
+    )
+
+
+def _records(text: str, separator: str, whole: bool) -> list[list[str]]:
+    lines = io.StringIO(text, newline="")
+    try:
+        records = [record for record in csv.reader(lines, delimiter=separator) if _filled(record)]
+    except csv.Error:
+        return []
+    return records if whole or len(records) < 2 else records[:-1]  # the last one may be cut off
+
+
+def _filled(record: list[str]) -> bool:
+    return any(field.strip() for field in record)
+
+
+def _format(path: Path, gzipped: bool, encoding: str, separator: str, text: str, records: list[list[str]]) -> Format:
+    names, data = [name.strip() for name in records[0]], records[1:]
+    if len(names) > 2 and sum(map(bool, names)) == 1:
+        raise _title(path, records[0], len(names))
+    notes: list[str] = []
+    row_names = False
+    if data and all(len(record) == len(names) + 1 for record in data):
+        if all(not record[-1].strip() for record in data):
+            names = [*names, ""]
+        else:
+            names, row_names = ["", *names], True
+            notes.append(
+                f"the lines of {path.name} have one field more than the line of names: the first field is taken for "
+                "the rows' names and left out"
+            )
+    if len(names) == 1:
+        notes.append(f"{path.name} has one column: no comma, semicolon or tab separates its lines")
+    fields = [field.strip() for record in data for field in record]
+    commas = separator != "," and any(map(WHOLE_COMMA.fullmatch, fields))
+    decimal = "," if commas and not any(map(_WHOLE_POINT.fullmatch, fields)) else "."
+    padded = tuple(
+        place
+        for place, column in enumerate(itertools.zip_longest(*data, fillvalue=""))
+        if any(PADDED.fullmatch(field.strip()) for field in column)
+    )
+    before = _lines_of_names(text, separator)
+    return Format(path, gzipped, encoding, separator, decimal, tuple(names), row_names, padded, before, tuple(notes))
+
+
+def _lines_of_names(text: str, separator: str) -> int:
+    records = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    next(record for record in records if _filled(record))
+    return records.line_num

@@ -1,0 +1,130 @@
+"""From a pandas column of whatever type to a `Column`."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64, Int
+from numpy import ndarray
+from pandas.api import types
+
+from intaglio.causal.tables.column import (
+    LEAVE_OUT,
+    Column,
+    ColumnKind,
+    Unusable,
+    no_value,
+    of_levels,
+    of_numbers,
+    of_order,
+)
+from intaglio.causal.tables.texts import DATES, of_categories, of_texts
+
+_TIMES = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period")
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
+
+
+def read_column(
+    series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], *, typed: bool = True
+) -> Column:
+    """What a pandas column becomes; `rows` are its rows' places in their source.
+
+    Raises `Unusable`: nothing known, infinite, complex, dates, identifiers, texts that should be numbers, or objects
+    that are neither number nor text.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pd.SparseDtype):
+        series = pd.Series(series.sparse.to_dense())
+        dtype = series.dtype
+    if types.is_complex_dtype(dtype):
+        raise _complex()
+    if _is_time(dtype):
+        raise _times(series, rows)
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _categories(series, name, kind, rows)
+    if types.is_bool_dtype(dtype):
+        return _truths(series, name, kind, rows)
+    if types.is_numeric_dtype(dtype):
+        return of_numbers(series.to_numpy(np.float64, na_value=np.nan), name, kind, rows)
+    return _objects(series, name, kind, rows, typed)
+
+
+def _complex() -> Unusable:
+    return Unusable("holds complex numbers", "give real and imaginary part a column each")
+
+
+def _is_time(dtype: Any) -> bool:
+    if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
+        return True
+    return isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith(("date", "time", "duration"))
+
+
+def _times(series: pd.Series, rows: Int[ndarray, "n"]) -> Unusable:
+    if not series.notna().any():
+        return no_value()
+    first = series.iloc[int(np.argmax(series.notna()))]
+    return Unusable(f"holds dates or times, such as {str(first).removesuffix(' 00:00:00')}", DATES)
+
+
+def _truths(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"]) -> Column:
+    values = _floats(series)
+    if np.isnan(values).all() or kind == "continuous":
+        return of_numbers(values, name, "continuous", rows)
+    codes = np.where(np.isnan(values), -1, values == 1).astype(np.int64)
+    return of_order(codes, ["False", "True"]) if kind == "ordinal" else of_levels(codes, ["False", "True"], kind)
+
+
+def _categories(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"]) -> Column:
+    codes, categories = series.cat.codes.to_numpy().astype(np.int64), series.cat.categories
+    used = len(np.unique(codes[codes >= 0]))
+    if not used:
+        raise no_value()
+    words = [str(category) for category in categories]
+    if series.cat.ordered and (kind == "ordinal" or (kind is None and used > 2)):
+        return of_order(codes, words)
+    if kind in ("continuous", "ordinal"):
+        if types.is_numeric_dtype(categories.dtype):
+            values = np.append(categories.to_numpy(np.float64), np.nan)[codes]
+            return of_numbers(values, name, kind, rows)
+        raise Unusable(f"is to be {kind} but is a categorical without numbers or order", "make it with `ordered=True`")
+    if kind is not None:
+        return of_levels(codes, words, kind)
+    return of_categories(codes, words, rows)
+
+
+def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
+    what = types.infer_dtype(series, skipna=True)
+    if what in ("string", "empty"):
+        return of_texts(series, name, kind, rows, typed)
+    if what == "boolean":
+        return _truths(series, name, kind, rows)
+    if what == "complex":
+        raise _complex()
+    if what in _TIMES:
+        raise _times(series, rows)
+    if what in _NUMBERS:
+        return of_numbers(_floats(series), name, kind, rows)
+    known = series.notna().to_numpy()
+    for place in np.flatnonzero(known):
+        if not isinstance(value := series.iloc[place], str | numbers.Real | np.bool_ | pd.Interval):
+            raise Unusable(
+                f"holds a {type(value).__name__} in data row {int(rows[place]) + 1}",
+                f"spread it over columns with one number or text a cell, or {LEAVE_OUT}",
+            )
+    texts = pd.Series([str(value) if there else None for value, there in zip(series, known, strict=True)], dtype=object)
+    return of_texts(texts, name, kind, rows, typed)
+
+
+def _floats(series: pd.Series) -> Float64[ndarray, "n"]:
+    known = series.notna().to_numpy()
+    values = np.full(len(series), np.nan)
+    values[known] = [_float(value) for value in series[known]] if series.dtype == object else series[known]
+    return values
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int of more digits than any float has
+        return np.inf if value > 0 else -np.inf

@@ -1,0 +1,278 @@
+"""`Table`: rows and columns as causal discovery takes them, each column typed, checked and named where it is bad."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
+
+from intaglio.causal.tables.column import KINDS, Column, ColumnKind, Unusable, number_text
+from intaglio.causal.tables.csv_reader import LEAST_ROWS, MOST_ROWS, Source, read_source
+from intaglio.causal.tables.from_objects import framed
+from intaglio.causal.tables.pandas_columns import read_column
+from intaglio.causal.tables.redundancy import copies, determined
+from intaglio.errors import BadInput
+
+FEW_ROWS = 50
+"""Below it, what is found is mostly chance."""
+MANY_COLUMNS = 64
+MOST_COLUMNS = 150
+"""Past it nothing is known of how right the methods are."""
+
+Kinds = Mapping[str, str]
+"""Names to one of `KINDS`; what a user types is checked here."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The columns that take part, and what became of the others.
+
+    A number column is continuous; ordinal where it holds whole numbers and at most 10 different ones; binary where it
+    holds two. Texts and categories are nominal, or binary with two levels; an ordered categorical is ordinal.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[ColumnKind, ...]
+    values: Float64[ndarray, "n d"]
+    """Numbers as given; codes 0, 1, … where there are levels; NaN is missing. Ordinal codes follow the order, others
+    the frequency, most frequent first and ties by text: but for ties, it does not matter how levels are called."""
+    levels: tuple[tuple[str, ...], ...]
+    """The texts of a column's codes; none for a continuous one."""
+    isolated: tuple[str, ...] = ()
+    """Constant columns, which stand alone in the graph."""
+    duplicates: tuple[tuple[str, ...], ...] = ()
+    """Groups of columns that are one another up to scale and shift or the names of levels; each group's first is in
+    `names`, the others are left out."""
+    all_names: tuple[str, ...] = ()
+    """Every column of the input in its order, but for those that were not wanted."""
+    warnings: tuple[str, ...] = ()
+    rows_seen: int = 0
+    """Rows of the source; more than `values` has where rows were drawn."""
+
+    def __post_init__(self):
+        if not len(self.names) == len(self.kinds) == len(self.levels) == self.values.shape[1]:
+            raise ValueError("names, kinds, levels and the columns of values must be as many")
+        object.__setattr__(self, "all_names", self.all_names or self.names)
+        object.__setattr__(self, "rows_seen", self.rows_seen or len(self.values))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @classmethod
+    def from_frame(
+        cls,
+        given: Any,
+        *,
+        kinds: Kinds | None = None,
+        names: Sequence[str] | None = None,
+        without: Collection[str] | str = (),
+        allow_wide: bool = False,
+    ) -> "Table":
+        """From a DataFrame, an array [n, d], a list of rows or mappings, or a mapping from names to columns.
+
+        Args:
+            given: the table; unnamed columns are x0, x1, …
+            kinds: what columns are, where that is not what their values suggest.
+            names: take the place of the table's own.
+            without: columns to leave out, such as identifiers.
+            allow_wide: more than 150 columns, for which no method has been measured.
+
+        Raises:
+            BadInput: naming the column and the remedy: duplicate or unknown names; nothing known, infinite values,
+                row numbers, identifiers, dates, complex numbers, numbers written as text, cells that are objects; not
+                two dimensions, fewer than 10 rows, no column that varies, too many.
+        """
+        frame, own = framed(given, names)
+        source = Source(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
+        return _table(source, kinds or {}, without, allow_wide)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        kinds: Kinds | None = None,
+        most_rows: int = MOST_ROWS,
+        seed: int = 0,
+        without: Collection[str] | str = (),
+        allow_wide: bool = False,
+    ) -> "Table":
+        """From a file: CSV, TSV or one with semicolons, also gzipped, or Parquet; see `read_source` and `from_frame`.
+
+        A file of more than `most_rows` rows is read in pieces, and that many rows are drawn uniformly from all of it:
+        the same ones for the same seed, in the file's order.
+        """
+        return _table(read_source(Path(path), most_rows, seed), kinds or {}, without, allow_wide)
+
+    @cached_property
+    def keys(self) -> tuple[bytes, ...]:
+        """A hash of each column's kind and values, whatever its name and place."""
+        return tuple(
+            hashlib.sha256(kind.encode() + _content(self.values[:, k])).digest() for k, kind in enumerate(self.kinds)
+        )
+
+    @cached_property
+    def content_hash(self) -> str:
+        """sha256 over names, kinds and values, 64 hex digits."""
+        head = json.dumps([self.names, self.kinds, self.values.shape]).encode()
+        return hashlib.sha256(head + b"\0" + _content(self.values)).hexdigest()
+
+
+def _content(values: ndarray) -> bytes:
+    # One NaN and one zero, whatever their bits.
+    return np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()
+
+
+def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
+    without = {without} if isinstance(without, str) else set(without)
+    _check_known(source.names, without, "without")
+    names = tuple(name for name in source.names if name not in without)
+    _check_shape(source, names)
+    columns = _columns(source, names, _checked(source.names, kinds))
+    alone = tuple(name for name, column in columns.items() if column.constant)
+    varying = {name: column for name, column in columns.items() if not column.constant}
+    _check_width(varying, allow_wide)
+    listed = list(varying)
+    groups = copies(list(varying.values()))
+    extra = {listed[k] for group in groups for k in group[1:]}
+    kept = {name: column for name, column in varying.items() if name not in extra}
+    duplicates = tuple(tuple(listed[k] for k in group) for group in groups)
+    warnings = [*source.warnings, *_of_columns(columns, alone), *_of_copies(duplicates, columns), *_of_all(kept)]
+    return Table(
+        tuple(kept),
+        tuple(column.kind for column in kept.values()),
+        np.stack([column.values for column in kept.values()], 1),
+        tuple(column.levels for column in kept.values()),
+        alone,
+        duplicates,
+        names,
+        tuple(warnings),
+        source.rows_seen,
+    )
+
+
+def _check_known(names: Sequence[str], asked: Collection[str], option: str) -> None:
+    for name in asked:
+        if name not in names:
+            near = get_close_matches(str(name), names, 3, 0.5)
+            there = f"near are {_quoted(near)}" if near else f"the columns are {_quoted(names[:10])}"
+            tail = ", …" if not near and len(names) > 10 else ""
+            raise BadInput(f"{name!r} (option `{option}`) is no column; {there}{tail}")
+
+
+def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, ColumnKind]:
+    _check_known(names, kinds, "kinds")
+    known: dict[str, ColumnKind] = {kind: kind for kind in KINDS}
+    if wrong := next((name for name, kind in kinds.items() if kind not in known), None):
+        raise BadInput(
+            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; one of {', '.join(KINDS)}"
+        )
+    return {name: known[kind] for name, kind in kinds.items()}
+
+
+def _check_shape(source: Source, names: Sequence[str]) -> None:
+    if not names:
+        raise BadInput("the table has no columns; give one with a column for each variable")
+    if not source.rows_seen:
+        raise BadInput(
+            f"the table has {_count(len(names), 'column')} and no rows; at least {LEAST_ROWS} rows are needed"
+        )
+    if source.rows_seen < LEAST_ROWS:
+        rows = _count(source.rows_seen, "row")
+        raise BadInput(f"the table has {rows}, and at least {LEAST_ROWS} are needed; add rows, hundreds if possible")
+
+
+def _columns(source: Source, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
+    places = {name: place for place, name in enumerate(source.names)}
+    read: dict[str, Column] = {}
+    faults: dict[str, Unusable] = {}
+    for name in names:
+        series = source.frame.iloc[:, places[name]]
+        try:
+            read[name] = read_column(series, name, kinds.get(name), source.rows, typed=source.typed)
+        except Unusable as error:
+            faults[name] = error
+    if faults:
+        raise BadInput(_refusal(faults))
+    return read
+
+
+def _refusal(faults: Mapping[str, Unusable]) -> str:
+    """One sentence of all columns that cannot be used; those with the same remedy share it, a few are told in full."""
+    by_remedy: dict[str, list[str]] = {}
+    for name, fault in faults.items():
+        by_remedy.setdefault(fault.remedy, []).append(name)
+    said = []
+    for remedy, names in by_remedy.items():
+        told = ", ".join(f"column {name!r} {faults[name].why}" for name in names[:3])
+        more = f", and alike {_quoted(names[3:])}" if names[3:] else ""
+        said.append(f"{told}{more}: {remedy}")
+    return "; ".join(said)
+
+
+def _check_width(varying: Mapping[str, Column], allow_wide: bool) -> None:
+    if not varying:
+        raise BadInput("no column varies, so there is nothing to discover; give rows that differ")
+    if len(varying) > MOST_COLUMNS and not allow_wide:
+        raise BadInput(
+            f"{len(varying)} columns vary, and how right the result is has been measured for {MOST_COLUMNS} at most; "
+            "choose the columns that matter, or allow more (option `allow_wide`)"
+        )
+
+
+def _of_columns(columns: Mapping[str, Column], alone: Sequence[str]) -> list[str]:
+    said = [f"column {name!r} {note}" for name, column in columns.items() for note in column.notes]
+    for name in alone:
+        column = columns[name]
+        value = repr(column.levels[0]) if column.levels else number_text(float(np.nanmax(column.values)))
+        said.append(f"column {name!r} is constant ({value}): it takes no part and stands alone in the graph")
+    for name, column in columns.items():
+        if column.missing > 0.5:
+            said.append(f"column {name!r} is {column.missing:.0%} missing: what is found of it rests on few rows")
+    return said
+
+
+def _of_copies(duplicates: Sequence[Sequence[str]], columns: Mapping[str, Column]) -> list[str]:
+    said = []
+    for group in duplicates:
+        but = "scale and shift" if columns[group[0]].kind == "continuous" else "the names of the levels"
+        said.append(f"{_subject(group[1:])} the same as {group[0]!r} but for {but}: only {group[0]!r} takes part")
+    return said
+
+
+def _of_all(kept: Mapping[str, Column]) -> list[str]:
+    rows, width = len(next(iter(kept.values())).values), len(kept)
+    said: list[str] = []
+    if found := [list(kept)[k] for k in determined(list(kept.values()))]:
+        said.append(
+            f"{_subject(found)} all but determined (over 99.9%) by other columns, so the arrows there cannot be "
+            "trusted: leave out what is computed from the rest (option `without`)"
+        )
+    if rows < FEW_ROWS:
+        said.append(f"{rows} rows are few: what is found may be chance, and much that is there is missed")
+    if rows < width:
+        said.append(f"there are fewer rows ({rows}) than columns ({width}): choose the columns that matter")
+    if width > MANY_COLUMNS:
+        said.append(
+            f"{width} columns are more than the {MANY_COLUMNS} that the methods are made for: expect more errors"
+        )
+    return said
+
+
+def _subject(names: Sequence[str]) -> str:
+    return f"column {names[0]!r} is" if len(names) == 1 else f"columns {_quoted(names)} are"
+
+
+def _count(number: int, what: str) -> str:
+    return f"one {what}" if number == 1 else f"{number} {what}s"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,256 @@
+"""`intaglio discover [METHOD] TABLE`: a table in; a causal graph with the probabilities behind it out."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+import tyro
+from tyro.conf import Positional
+
+from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
+from intaglio.commands.kit.console import command_line, note, quiet, say, shown
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.causal.family import Discoverer
+    from intaglio.causal.graphs.distances import Comparison
+    from intaglio.causal.graphs.graph import Graph
+    from intaglio.causal.graphs.knowledge import Knowledge
+    from intaglio.causal.results.discovery import Discovery
+    from intaglio.causal.tables.table import Table
+    from intaglio.runs.run import Run
+
+M = TypeVar("M")
+RESULT = "result"
+COLUMNS = "columns.json"
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discover(Generic[M]):
+    """Find the causal graph that a table speaks for: what causes what, and where the data cannot tell.
+
+    It is right where there are no cycles, no hidden common causes, and no effects that cancel each other exactly; rows
+    are independent draws. The same command again goes on where a killed one was.
+    """
+
+    data: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE")]
+    """The table: CSV with a line of names, with tabs or semicolons too and also gzipped, or Parquet."""
+    method: tyro.conf.OmitArgPrefixes[M]
+    kinds: tuple[str, ...] = ()
+    """Columns that should not be taken as they look, such as month=nominal: each continuous, ordinal, binary or
+    nominal."""
+    without: tuple[str, ...] = ()
+    """Columns to leave out, such as identifiers and dates."""
+    allow_wide: bool = False
+    """Take more than 150 columns too, for which no method has been measured."""
+    knowledge: Path | None = None
+    """A TOML or JSON file of what is known: required, forbidden, adjacent, apart (pairs), tiers (groups)."""
+    require: tuple[str, ...] = ()
+    """Arrows that are known, such as "rain->wet"; quote them, since a shell has its own use of >."""
+    forbid: tuple[str, ...] = ()
+    """Arrows that are known not to be, such as "wet->rain"."""
+    tiers: str = ""
+    """Groups in the order of time, such as "age,sex;smoking;cancer": nothing causes what came before it."""
+    rows: int = 100_000
+    """The most rows that are used; of more, so many are drawn by the seed."""
+    truth: Path | None = None
+    """The true graph, to measure with: .gml, .dot, .txt (DAGitty), .csv (matrix or list of edges) or .json."""
+    output: Path | None = None
+    """A folder to put the graph in as well, in every format; it also lies in the run's own folder."""
+    runs: Path = Path("runs")
+    """Folder that the run's own folder is made in."""
+    json: bool = False
+    """Write the graph with all its numbers as JSON instead of text."""
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"rows must be at least 1, not {self.rows}")
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        from intaglio.causal.results.discovery import Discovery
+        from intaglio.causal.tables.table import Table
+
+        kinds = kinds_from(self.kinds)
+        table = Table.load(
+            self.data,
+            kinds=kinds,
+            most_rows=self.rows,
+            seed=getattr(self.method, "seed", 0),
+            without=self.without,
+            allow_wide=self.allow_wide,
+        )
+        knowledge, truth = self._knowledge(table), self._truth(table)
+        with self._open(table, kinds, knowledge, truth) as run:
+            place, told = run.folder or Path(), run.status != "done" and not quiet()
+            if run.status != "done":
+                for warning in table.warnings:
+                    run.warn(warning)
+                self._discover(table, knowledge, truth, run)
+            self._method.forget(run)
+            found = Discovery.load(place / RESULT)
+        if self.output is not None:
+            found.save(self.output)
+        self._tell(found, None if truth is None else found.score(truth), place, warn=not told)
+        return 0
+
+    def _discover(self, table: "Table", knowledge: "Knowledge", truth: "Graph | None", run: "Run") -> None:
+        from intaglio.files import atomic_write
+        from intaglio.runs.plain import to_json
+
+        place = run.folder or Path()
+        found = self._method(table, knowledge=knowledge, run=run)
+        for warning in found.warnings:
+            run.warn(warning)
+        scores = None if truth is None else figures(found.score(truth))
+        atomic_write(place / COLUMNS, to_json(columns(table), indent=1) + "\n")
+        if scores is not None:
+            atomic_write(place / SCORES, to_json(scores, indent=1) + "\n")
+        found.save(place / RESULT)
+        directed = sum(edge.mark == "-->" for edge in found.edges)
+        run.finish(
+            {
+                "kind": found.graph.kind,
+                "variables": len(found.names),
+                "edges": len(found.edges),
+                "directed": directed,
+                "undirected": len(found.edges) - directed,
+                "colliders": len(found.graph.colliders),
+                "rows": found.rows,
+                "conflicts": found.conflicts,
+                "fallback": found.fallback,
+                "ood_score": found.ood_score,
+                **(scores or {}),
+                "graph_in": RESULT,
+            }
+        )
+
+    def _knowledge(self, table: "Table") -> "Knowledge":
+        from dataclasses import replace
+
+        from intaglio.causal.graphs.knowledge import Knowledge
+
+        known = Knowledge() if self.knowledge is None else Knowledge.load(self.knowledge)
+        tiers = tiers_from(self.tiers)
+        if tiers and known.tiers:
+            raise BadInput(f"--tiers and {self.knowledge} both give tiers; keep one of them")
+        known = replace(
+            known,
+            required=(*known.required, *pairs_from(self.require, table.all_names, "--require")),
+            forbidden=(*known.forbidden, *pairs_from(self.forbid, table.all_names, "--forbid")),
+            tiers=tiers or known.tiers,
+        )
+        known.check(table.all_names)
+        return known
+
+    def _truth(self, table: "Table") -> "Graph | None":
+        from intaglio.causal.formats.graph_files import read_graph
+
+        if self.truth is None:
+            return None
+        truth = read_graph(self.truth, table.all_names)
+        if other := sorted(set(truth.names) ^ set(table.all_names)):
+            where = self.truth if other[0] in truth.names else self.data
+            raise BadInput(f"{other[0]} is only in {where}; the true graph must be over the columns of the table")
+        truth.require_dags()
+        return truth
+
+    def _open(self, table: "Table", kinds: dict[str, str], knowledge: "Knowledge", truth: "Graph | None") -> "Run":
+        from intaglio.files import file_hash
+        from intaglio.runs.run import Run
+
+        method = self._method
+        settings = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(method).items()}
+        device, seed = str(settings.pop("device", "cpu")), getattr(method, "seed", None)
+        inputs: dict[str, dict[str, str]] = {
+            "table": {"path": str(self.data), "sha256": file_hash(self.data), "content": table.content_hash},
+            **method.weights(),
+        }
+        if self.truth is not None and truth is not None:
+            inputs["truth"] = {"path": str(self.truth), "sha256": file_hash(self.truth)}
+        known = {name: value for name, value in asdict(knowledge).items() if value}
+        own = {"rows": self.rows, "kinds": kinds, "without": list(self.without), "knowledge": known}
+        return Run.open(
+            self.runs,
+            "discover",
+            method.name,
+            {**settings, **own},
+            inputs,
+            seed=seed,
+            device=device,
+            command=command_line(),
+            progress=shown(),
+        )
+
+    @property
+    def _method(self) -> "Discoverer":
+        method: Any = self.method
+        return method
+
+    def _tell(self, found: "Discovery", scores: "Comparison | None", place: Path, warn: bool) -> None:
+        """The result; with the warnings where the run did not show them just now."""
+        from intaglio.causal.results.text import summary
+        from intaglio.report import write_report
+
+        report = write_report(place)
+        if self.json:
+            from intaglio.causal.results.files import to_dict
+
+            say(
+                json.dumps(
+                    {**to_dict(found), "scores": None if scores is None else figures(scores), "folder": str(place)}
+                )
+            )
+            return
+        say(summary(found, warnings=warn))
+        if scores is not None:
+            say(f"\n{score_words(scores)}")
+        say()
+        note(f"graph as JSON, CSV, GML, DOT, DAGitty and SVG: {self.output or place / RESULT}")
+        say(str(report))
+
+
+def columns(table: "Table") -> dict[str, Any]:
+    """How each column was read, in the order of the table, for `columns.json`."""
+    import numpy as np
+
+    places = {name: k for k, name in enumerate(table.names)}
+    twins = {name: group[0] for group in table.duplicates for name in group[1:]}
+    rows = []
+    for name in table.all_names:
+        k = places.get(name)
+        if k is None:
+            why = f"the same as {twins[name]}" if name in twins else "constant"
+            rows.append({"name": name, "kind": None, "excluded": why})
+            continue
+        missing = float(np.isnan(table.values[:, k]).mean()) if len(table.values) else 0.0
+        rows.append(
+            {
+                "name": name,
+                "kind": table.kinds[k],
+                "excluded": None,
+                "levels": list(table.levels[k]),
+                "missing": missing,
+            }
+        )
+    return {"columns": rows, "rows_seen": table.rows_seen, "rows": len(table.values), "sha256": table.content_hash}
+
+
+def figures(scores: "Comparison") -> dict[str, float | int]:
+    """The comparison with a truth as plain numbers."""
+    return {
+        "shd": scores.shd,
+        "skeleton_f1": scores.skeleton.f1,
+        "orientation_f1": scores.orientation.f1,
+        "collider_f1": scores.colliders.f1,
+    }
+
+
+def score_words(scores: "Comparison") -> str:
+    """The comparison with a truth in one line."""
+    return (
+        f"Against the truth: SHD {scores.shd}; F1 of the skeleton {scores.skeleton.f1:.3f}, of directed edges "
+        f"{scores.orientation.f1:.3f}, of colliders {scores.colliders.f1:.3f}."
+    )

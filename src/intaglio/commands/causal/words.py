@@ -1,0 +1,43 @@
+"""Words of a command line about columns: `month=nominal`, `rain->wet`, `age,sex;smoking`."""
+
+from collections.abc import Sequence
+
+from intaglio.commands.kit.parsing import nearest
+from intaglio.errors import BadInput
+
+ARROW = "->"
+
+
+def kinds_from(words: Sequence[str]) -> dict[str, str]:
+    """Kinds by column, of words such as `month=nominal`; whether there are such is asked of the table."""
+    found = {}
+    for word in words:
+        name, sign, kind = word.rpartition("=")
+        if not sign or not name:
+            raise BadInput(f"--kinds takes COLUMN=KIND, such as month=nominal, not {word!r}")
+        found[name] = kind
+    return found
+
+
+def pairs_from(words: Sequence[str], names: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
+    """(cause, effect) of words such as `rain->wet`; a name may itself hold an arrow."""
+    return tuple(_pair(word, names, flag) for word in words)
+
+
+def _pair(word: str, names: Sequence[str], flag: str) -> tuple[str, str]:
+    ends = word.replace("-->", ARROW).replace("→", ARROW) if word not in names else word
+    places = [k for k in range(len(ends)) if ends.startswith(ARROW, k)]
+    if not places:
+        raise BadInput(f'{flag} takes arrows such as "rain->wet", not {word!r}; quote them, or the shell takes the >')
+    found = [(ends[:k].strip(), ends[k + len(ARROW) :].strip()) for k in places]
+    for cause, effect in found:
+        if cause in names and effect in names:
+            return cause, effect
+    missing = next(name for name in found[0] if name not in names)
+    raise BadInput(f"{flag} {word}: there is no column {missing!r}; {nearest(missing, names)}")
+
+
+def tiers_from(words: str) -> tuple[tuple[str, ...], ...]:
+    """Groups of columns, the earliest first, of words such as `age,sex;smoking`."""
+    groups = (tuple(name.strip() for name in group.split(",") if name.strip()) for group in words.split(";"))
+    return tuple(group for group in groups if group)

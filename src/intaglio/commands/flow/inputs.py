@@ -1,0 +1,80 @@
+"""What the parts of `intaglio flow` that use a model share: which one, where, and how it is led."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.flow.block.guidance import Guidance
+    from intaglio.models.flow.files import LoadedFlow
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowModel:
+    """A flow and where it computes."""
+
+    model: str = "cpu-small"
+    """The folder of a flow, or the name of one in the package: cpu-tiny or cpu-small."""
+    device: str = "cpu"
+    """Where to compute, such as cpu, cuda or cuda:1."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the weights; patches and exponentials are float32 always."""
+
+    def loaded(self) -> "LoadedFlow":
+        """The model."""
+        from intaglio.models.flow.shipped import open_flow
+
+        return open_flow(self.model, device=self.device, dtype=self.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowGuidance:
+    """How each block is led."""
+
+    guidance: float = 0.0
+    """Lead each block from the mean class, or from blurred attention, past the label's; 0 does not."""
+    annealed: bool = True
+    """Grow the guidance from nothing at the first patch to all of it at the last."""
+    guide_what: Literal["ab", "a", "b"] = "ab"
+    """Lead log-scales (a), shifts (b) or both."""
+    guidance_rule: Literal["linear", "gaussian"] = "linear"
+    """How: linear (TarFlow) or gaussian (STARFlow), which never widens."""
+    temperature: float = 1.0
+    """Attention temperature of what is led away from; other than 1 it also guides a model without classes."""
+    guide_blocks: Literal["all", "first"] = "all"
+    """Lead every block, or the first decoded alone."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.guidance < float("inf"):
+            raise ValueError(f"guidance must not be negative, and finite: {self.guidance}")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+
+    def led(self) -> "Guidance":
+        """As the decoders take it."""
+        from intaglio.flow.block.guidance import Guidance
+
+        return Guidance(
+            scale=self.guidance,
+            annealed=self.annealed,
+            what=self.guide_what,
+            rule=self.guidance_rule,
+            temperature=self.temperature,
+            blocks=self.guide_blocks,
+        )
+
+
+def label_index(word: str, flow: "LoadedFlow") -> int:
+    """A class by its name or number, or `none`. Raises `BadInput` for another word."""
+    count = flow.model.config.num_classes
+    if word == "none":
+        return -1
+    if word in flow.labels:
+        return flow.labels.index(word)
+    if word.isdecimal() and int(word) < count:
+        return int(word)
+    known = ", ".join(flow.labels) if flow.labels else f"numbers 0 to {count - 1}"
+    raise BadInput(
+        f"there is no class {word!r}: {f'choose from {known}, or none' if count else 'this model has no classes'}"
+    )

@@ -1,0 +1,201 @@
+"""`intaglio flow sample [DECODER]`: pictures of a flow, each by its seed."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+import tyro
+
+import intaglio
+from intaglio.commands.flow.inputs import FlowGuidance, FlowModel, label_index
+from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.errors import BadInput
+from intaglio.verbs import VERBS
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int64
+    from torch import Tensor
+
+    from intaglio.flow.family import Decoded
+    from intaglio.models.flow.files import LoadedFlow
+    from intaglio.runs.run import Run
+
+M = TypeVar("M")
+VERB = "flow sample"
+CHUNK = "intaglio"
+RESULT = "result"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSample(FlowGuidance, FlowModel, Generic[M]):
+    """Draw pictures from a normalising flow. A picture belongs to its seed, whatever the batch; the same command again
+    goes on where a killed one was.
+    """
+
+    method: tyro.conf.OmitArgPrefixes[M]
+    count: int = 16
+    """Pictures to draw."""
+    seed: int = 0
+    """Of the first picture; the others count on from it."""
+    label: tuple[str, ...] = ()
+    """Classes by name or number, taken in turns; `none` for no class. None given: no picture has one."""
+    denoise: bool | None = None
+    """Take out the noise that the model was trained with; None: if it was trained with any."""
+    on_nonfinite: Literal["raise", "resample"] = "raise"
+    """What to do with a picture that overflows: stop, or draw it from its seed's next noise and count it."""
+    preview_every: int = 0
+    """Keep the first picture as it is after every so many passes, as images/preview; 0 keeps none."""
+    runs: Path = Path("runs")
+    """Folder that the run's own folder is made in."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count < 0:
+            raise ValueError(f"count must not be negative: {self.count}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative: {self.seed}")
+        if self.preview_every < 0:
+            raise ValueError(f"preview_every must not be negative: {self.preview_every}")
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        flow = self.loaded()
+        labels = self._labels(flow)
+        seeds = range(self.seed, self.seed + self.count)
+        with self._open(flow) as run:
+            folder = (run.folder or Path()) / RESULT
+            if run.status != "done":
+                decoded = self._decoded(flow, seeds, labels, run)
+                texts = [{CHUNK: json.dumps(self._text(flow, seed))} for seed in seeds]
+                decoded.save(folder, texts)
+                self._keep(run, decoded)
+                batch: Any = self.method
+                for start in range(0, self.count, batch.batch):
+                    run.drop_state(f"batch-{start}")
+            note(_sentence(run.summary))
+            say(str(folder / "pictures"))
+        return 0
+
+    def _decoded(self, flow: "LoadedFlow", seeds: range, labels: "Int64[Tensor, 'n'] | None", run: "Run") -> "Decoded":
+        from intaglio.flow.sampling import sample_flow
+
+        method: Any = self.method
+        return sample_flow(
+            flow.model,
+            seeds,
+            method,
+            labels=labels,
+            guidance=self.led(),
+            denoise=self.denoise,
+            resample=self.on_nonfinite == "resample",
+            watch=self._previews(flow, run),
+            run=run,
+        )
+
+    def _labels(self, flow: "LoadedFlow") -> "Int64[Tensor, 'n'] | None":
+        import torch
+
+        if not self.label:
+            return None
+        if not flow.model.config.num_classes:
+            raise BadInput(f"{flow.name} was trained without classes; leave --label out")
+        indices = [label_index(word, flow) for word in self.label]
+        return torch.tensor([indices[place % len(indices)] for place in range(self.count)], dtype=torch.int64)
+
+    def _previews(self, flow: "LoadedFlow", run: "Run") -> Any:
+        """A watcher that keeps the first picture as it is on its way; None where none is wanted."""
+        if not self.preview_every:
+            return None
+        model, seen = flow.model, {"passes": 0}
+
+        def watch(block: int, passes: int, u: "Float[Tensor, 'n t c']", final: int) -> None:
+            seen["passes"] += 1
+            if seen["passes"] % self.preview_every == 0 and len(u):
+                picture = ((model.pictures(u[:1]).float() + 1) / 2).clamp(0, 1)[0].expand(3, -1, -1)
+                run.save_image(f"preview/{seen['passes']:06d}-block{block}-{final}", picture)
+
+        return watch
+
+    def _keep(self, run: "Run", decoded: "Decoded") -> None:
+        report = decoded.report
+        for block in report.blocks:
+            run.record(
+                "block",
+                f"{block.block:02d}",
+                {
+                    "method": block.method,
+                    "passes": block.passes,
+                    "token_passes": block.token_passes,
+                    "seconds": block.seconds,
+                    "clamped": block.clamped,
+                    "residual": block.residual,
+                    "fallbacks": block.fallbacks,
+                },
+            )
+            for line in block.fallbacks:
+                run.warn(f"block {block.block}: {line}")
+        if report.redrawn:
+            seeds = ", ".join(str(self.seed + place) for place in report.redrawn)
+            run.warn(f"overflowed and were drawn from their seed's next noise: {seeds}")
+        for name, picture in zip(decoded.pictures.names, decoded.pictures.pixels, strict=True):
+            run.save_image(Path(name).stem, picture)
+        run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"})
+
+    def _text(self, flow: "LoadedFlow", seed: int) -> dict[str, Any]:
+        """What a picture's file says of itself, with the words that draw it again."""
+        place = seed - self.seed
+        label = self.label[place % len(self.label)] if self.label else None
+        again = [word for word in command_line() if word]
+        return {
+            "seed": seed,
+            "label": label,
+            "decoder": self._method_name,
+            "settings": _plain(asdict(cast(Any, self.method))),
+            "guidance": asdict(self.led()),
+            "model": {"name": flow.name, "fingerprint": flow.fingerprint},
+            "dtype": self.dtype,
+            "device": self.device,
+            "version": intaglio.__version__,
+            "command": again,
+        }
+
+    def _open(self, flow: "LoadedFlow") -> "Run":
+        from intaglio.runs.run import Run
+
+        own = ("count", "seed", "label", "denoise", "on_nonfinite", "preview_every", "dtype")
+        settings = {
+            **_plain(asdict(cast(Any, self.method))),
+            **{key: getattr(self, key) for key in own},
+            "guidance": asdict(self.led()),
+        }
+        inputs = {"model": {"path": self.model, "sha256": flow.fingerprint}}
+        return Run.open(
+            self.runs,
+            "flow",
+            f"sample-{self._method_name}",
+            settings,
+            inputs,
+            seed=self.seed,
+            device=self.device,
+            command=command_line(),
+            progress=shown(),
+        )
+
+    @property
+    def _method_name(self) -> str:
+        kind = type(self.method)
+        target = f"{kind.__module__}:{kind.__qualname__}"
+        return next(name for name, entry in VERBS[VERB].methods.items() if entry.target == target)
+
+
+def _sentence(known: dict[str, Any]) -> str:
+    sure = "" if known["residual"] is None else f"; residual {known['residual']:.1e}"
+    return (
+        f"{known['pictures']} pictures by {known['decoder']}, {known['seconds']:.2f} s of decoding, "
+        f"{known['forwards']:.1f} forward passes{sure}"
+    )
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}

@@ -1,0 +1,86 @@
+"""A verb and a method are looked up in one table, and one dataclass is made of the rest of the words."""
+
+from pathlib import Path
+
+import intaglio
+from intaglio.commands.kit.console import invoked, say, table
+from intaglio.errors import BadInput
+from intaglio.verbs import VERBS, Verb
+
+HELP = ("-h", "--help")
+
+
+def run(words: list[str]) -> int:
+    """Answer, or find the command and call it."""
+    match words:
+        case [] | ["-h" | "--help", *_]:
+            say(overview())
+            return 0
+        case ["--version", *_]:
+            say(f"intaglio {intaglio.__version__}")
+            return 0
+    from intaglio.commands.kit import parsing
+
+    quiet = parsing.take_flag(words, "--quiet")
+    config, preset = parsing.take_option(words, "--config"), parsing.take_option(words, "--preset")
+    if not words:
+        return run(["--help"])
+    name, *rest = words
+    if parts := {verb.partition(" ")[2]: verb for verb in VERBS if verb.startswith(f"{name} ")}:
+        if not rest or rest[0] in HELP:
+            say(parts_of(name))
+            return 0
+        if rest[0] not in parts:
+            raise BadInput(f"{name} has no part {rest[0]!r}; {parsing.nearest(rest[0], parts)}")
+        name, rest = parts[rest[0]], rest[1:]
+    if name not in VERBS:
+        raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, sorted({v.split()[0] for v in VERBS}))}")
+    verb, method, place = VERBS[name], None, name.split()
+    if verb.methods:
+        if (rest[:1] and rest[0] in HELP) or not (rest or verb.default):
+            say(methods_of(name))
+            return 0
+        if verb.default and (not rest or rest[0].startswith("-") or _is_operand(verb, rest)):
+            rest = [verb.default, *rest]
+        if rest[0] not in verb.methods:
+            raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
+        method, place, rest = verb.methods[rest[0]].target, [*place, rest[0]], rest[1:]
+    try:
+        files = (parsing.preset_file(place, preset) if preset else None, Path(config) if config else None)
+        command = parsing.read_command(verb.command, method, rest, place, *files)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    with invoked([*place, *parsing.to_words(command)], quiet):
+        return command() or 0
+
+
+def _is_operand(verb: Verb, words: list[str]) -> bool:
+    """Whether the first word is the verb's operand: no method, and no misspelt one with the operand after it."""
+    followed = len(words) > 1 and not words[1].startswith("-")
+    return bool(verb.operand) and words[0] not in verb.methods and not followed
+
+
+def overview() -> str:
+    """The table of verbs."""
+    rows = [(name, verb.summary) for name, verb in VERBS.items()]
+    usage = "usage: intaglio VERB [METHOD] [flags]     intaglio VERB [METHOD] --help     intaglio --version"
+    return f"{intaglio.__doc__}\n\n{usage}\n\n{table(rows, indent='  ')}"
+
+
+def parts_of(name: str) -> str:
+    """The table of the verbs that begin with one word."""
+    rows = [(verb, entry.summary) for verb, entry in VERBS.items() if verb.startswith(f"{name} ")]
+    usage = f"usage: intaglio {name} PART [flags]     intaglio {name} PART --help"
+    return f"{usage}\n\n{table(rows, indent='  ')}"
+
+
+def methods_of(name: str) -> str:
+    """The table of a verb's methods."""
+    verb = VERBS[name]
+    rows = [(method, entry.summary) for method, entry in verb.methods.items()]
+    word, default = ("[METHOD]", f"\n\nWithout a method: {verb.default}.") if verb.default else ("METHOD", "")
+    operand = f" {verb.operand}" if verb.operand else ""
+    usage = f"usage: intaglio {name} {word}{operand} [flags]     intaglio {name} METHOD --help"
+    return f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{usage}\n\n{table(rows, indent='  ')}{default}"

@@ -1,0 +1,154 @@
+"""From the words after a verb and its method to the command they ask for."""
+
+import dataclasses
+import difflib
+import inspect
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import tyro
+
+from intaglio.commands.kit.source_settings import default_of, load, settings_of
+from intaglio.errors import BadInput
+from intaglio.files import PACKAGE
+
+PRESETS = PACKAGE / "presets"
+"""TOML files named VERB-METHOD-PRESET: settings that go by a name, such as the published ones of a paper."""
+COMMON = "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --debug."
+
+
+def take_flag(words: list[str], flag: str) -> bool:
+    """Remove `flag` from the words, wherever it stands; whether it was there."""
+    found = flag in words
+    words[:] = [word for word in words if word != flag]
+    return found
+
+
+def take_option(words: list[str], option: str) -> str | None:
+    """Remove `option VALUE` or `option=VALUE` from the words; the last value, or None."""
+    value, kept, rest = None, [], iter(words)
+    for word in rest:
+        if word == option:
+            value = next(rest, None)
+            if value is None:
+                raise BadInput(f"{option} wants a value")
+        elif word.startswith(f"{option}="):
+            value = word.partition("=")[2]
+        else:
+            kept.append(word)
+    words[:] = kept
+    return value
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of an error sentence: the names that look like `word`, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"there is: {', '.join(known)}"
+
+
+def presets(place: Sequence[str]) -> dict[str, Path]:
+    """The presets of a verb and its method, by name."""
+    lead = "-".join(place) + "-"
+    return {path.stem.removeprefix(lead): path for path in sorted(PRESETS.glob(f"{lead}*.toml"))}
+
+
+def preset_file(place: Sequence[str], name: str) -> Path:
+    """The file of one preset. Raises `BadInput` for a name that there is not."""
+    known = presets(place)
+    if name not in known:
+        what = nearest(name, known) if known else "it has none"
+        raise BadInput(f"{' '.join(place)} has no preset {name!r}; {what}")
+    return known[name]
+
+
+def read_command(
+    target: str, method: str | None, words: Sequence[str], place: Sequence[str], *configs: Path | None
+) -> Any:
+    """The command's dataclass, filled from the words; `--help` and usage errors end in SystemExit, as tyro does.
+
+    Args:
+        target: `module:Class` of the command.
+        method: `module:Class` of the method, for a command that is generic over one.
+        words: flags and values, without `--config`.
+        place: verb and method as they stand before the flags.
+        configs: TOML files of defaults; later ones win.
+    """
+    command = load(target)
+    twin = settings_of(method) if method else None
+    kind = command[twin] if twin else command
+    leading = [word for path in configs if path for word in config_words(path, command, twin)]
+    named = [f"--preset {name}" for name in presets(place)]
+    common = [COMMON, *([f"Settings that go by a name: {', '.join(named)}."] if named else [])]
+    description = f"{inspect.getdoc(command)}\n\n{' '.join(common)}"
+    parsed = tyro.cli(kind, prog=" ".join(["intaglio", *place]), description=description, args=[*leading, *words])
+    if method is None:
+        return parsed
+    return dataclasses.replace(parsed, method=load(method)(**_values(parsed.method)))
+
+
+def config_words(path: Path, command: type, twin: type | None) -> list[str]:
+    """A TOML file's top-level keys as flags, to stand before those of the command line, which then win."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"--config {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"--config {path} is not a TOML file: {error}") from None
+    known = {field.name: field for kind in (command, twin) if kind for field in dataclasses.fields(kind)}
+    if twin is not None:
+        del known["method"]
+    words = []
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if isinstance(value, Mapping):
+            raise BadInput(f"{path} has a table [{key}]; settings are top-level keys, such as steps = 40")
+        if name not in known:
+            raise BadInput(f"{path} sets {key!r}, which no flag here is called; {nearest(name, known)}")
+        if name in positionals(command):
+            raise BadInput(f"{path} sets {key!r}, which is a word of the command line and not a flag; give it there")
+        words += _flag(name, value)
+    return words
+
+
+def to_words(command: Any) -> Iterator[str]:
+    """The words that make this command again from any folder: what differs from the defaults, and every path."""
+    bare = positionals(type(command))
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from to_words(value)
+        elif field.name in bare:
+            yield str(_absolute(value))
+        elif value != default_of(field) or isinstance(value, Path):
+            yield from _flag(field.name, value)
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if value is True:
+        return [flag]
+    if value is False:
+        return ["--no-" + flag[2:]]
+    if isinstance(value, list | tuple):
+        return [flag, *(str(_absolute(item)) for item in value)]
+    word = str(_absolute(value))
+    return [f"{flag}={word}"] if word.startswith("-") else [flag, word]
+
+
+def _absolute(value: Any) -> Any:
+    return value.absolute() if isinstance(value, Path) else value
+
+
+def positionals(command: type) -> set[str]:
+    """The fields of a command that are bare words and no flags."""
+    hints = get_type_hints(command, include_extras=True)
+    marked = {name: get_args(hint)[1:] for name, hint in hints.items() if get_origin(hint) is Annotated}
+    positional = get_args(tyro.conf.Positional[int])[1]
+    return {name for name, marks in marked.items() if positional in marks}
+
+
+def _values(settings: Any) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}

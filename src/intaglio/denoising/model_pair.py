@@ -1,0 +1,29 @@
+"""Two models held against each other: whether they can be, and what they share."""
+
+import torch
+
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+
+
+def check_pair(suspect: LatentDiffusion, base: LatentDiffusion) -> None:
+    """Raises `BadInput` for models that differ in anything but weights, and for identical models."""
+    if unlike := suspect.differences(base):
+        raise BadInput(
+            f"{suspect.name} and {base.name} cannot be compared: {'; '.join(unlike)}; "
+            "pass as --base the very model that the suspect was fine-tuned from"
+        )
+    if suspect.same_weights(base):
+        raise BadInput(
+            f"the models are identical: {suspect.name} and {base.name} have the same weights, so there is nothing to "
+            "find; pass the fine-tuned model as --suspect and the one it came from as --base"
+        )
+
+
+def same_autoencoder(suspect: LatentDiffusion, base: LatentDiffusion) -> bool:
+    """Whether the two autoencoders have the same weights."""
+    mine, theirs = suspect.parts["autoencoder"], base.parts["autoencoder"]
+    if mine is theirs:
+        return True
+    a, b = mine.state_dict(), theirs.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key].cpu(), b[key].cpu()) for key in a)

@@ -1,0 +1,61 @@
+"""What an extraction will take, said before its first picture."""
+
+import time
+from dataclasses import dataclass, replace
+
+from intaglio.extract.generate import Job, Painter
+from intaglio.extract.settings import Drawing
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.worker_copies import Handed
+
+PROBED = 2
+"""Timesteps of the pictures that are timed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Counts and seconds of an extraction; `str()` is what a person reads."""
+
+    generations: int
+    controls: int
+    steps: int
+    workers: int
+    picture_s: float
+    """Seconds a picture on one worker, from a timing of one small batch."""
+
+    @property
+    def seconds(self) -> float:
+        """Of all pictures, if none is spared by stopping early."""
+        return (self.generations + self.controls) * self.picture_s / self.workers
+
+    def __str__(self) -> str:
+        minutes = self.seconds / 60
+        took = (
+            f"{self.seconds:.0f} s"
+            if minutes < 1.5
+            else f"{minutes:.0f} min"
+            if minutes < 90
+            else f"{minutes / 60:.1f} h"
+        )
+        controls = f" and {self.controls} of the base for control" if self.controls else ""
+        return "\n".join(
+            [
+                f"pictures   {self.generations}{controls}, {self.steps} steps each",
+                f"time       about {took} at most ({self.picture_s:.2g} s a picture, {self.workers} at once)",
+            ]
+        )
+
+
+def make_plan(
+    method: Drawing, suspect: LatentDiffusion, base: LatentDiffusion, *, captioned: bool, controlled: bool, workers: int
+) -> Plan:
+    """Time a few steps of one batch."""
+    count = min(method.batch, method.generations, 4)
+    steps = min(PROBED, method.steps)
+    painter = Painter(Handed(here=(suspect, base)), replace(method, steps=steps), captioned)
+    job = Job(tuple(range(count)), ("",) * count)
+    painter(job)
+    began = time.monotonic()
+    painter(job)
+    picture_s = (time.monotonic() - began) / count * method.steps / steps
+    return Plan(method.generations, method.generations if controlled else 0, method.steps, workers, picture_s)

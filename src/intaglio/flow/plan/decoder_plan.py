@@ -1,0 +1,144 @@
+"""How `auto` decodes each block: measured once for a model, a device and a size of batch, and kept in a file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from intaglio.errors import BadInput
+from intaglio.flow.block.guidance import Guidance
+from intaglio.flow.plan.guess import LocalGuess
+from intaglio.flow.plan.tiers import TierName
+from intaglio.models.flow.files import fingerprint
+from intaglio.models.flow.tarflow import TarFlow
+from intaglio.runs.machine import processor
+from intaglio.runs.tensors import read_state, write_state
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one block is decoded by."""
+
+    method: Literal["sequential", "jacobi", "frontier"]
+    tolerance: float = 0.0
+    """Change below which a picture (jacobi) or a patch (frontier) is done."""
+    window: int = 0
+    """Of the frontier."""
+    coarse_sweeps: int = 0
+    """In bfloat16, first."""
+    guess: Literal["output", "zeros", "fitted"] = "output"
+    cap: int = 0
+    """Sweeps after which what is left goes patch by patch: no more are worth it."""
+    seconds: float = 0.0
+    """Measured, for one batch."""
+    error: float = 0.0
+    """Largest difference in the block's own result, measured."""
+
+    def __str__(self) -> str:
+        if self.method == "sequential":
+            return "patch by patch"
+        first = f"{self.coarse_sweeps} coarse sweeps from the {self.guess} guess, then "
+        then = "sweeps" if self.method == "jacobi" else f"windows of {self.window}"
+        return f"{first if self.coarse_sweeps else f'from the {self.guess} guess '}{then} to {self.tolerance:.1e}"
+
+
+@dataclass(frozen=True, eq=False)
+class DecoderPlan:
+    """A choice for each block, with what was measured; `str()` is what a person reads."""
+
+    key: dict[str, Any]
+    """Model, device, type, batch, guidance and tier that it was measured for."""
+    choices: tuple[Choice, ...]
+    """In the order of decoding."""
+    guesses: dict[int, LocalGuess] = field(default_factory=dict)
+    """By place in that order, where a choice starts from one."""
+    seconds: float = 0.0
+    """Of the whole plan, for one batch, when it was proved."""
+    sequential_seconds: float = 0.0
+    largest: float = 0.0
+    """Difference from sequential decoding on latents that nothing was chosen on, in [-1, 1]."""
+    mean: float = 0.0
+
+    def save(self, folder: Path) -> Path:
+        """Write it where `find` looks; returns the file."""
+        tensors = {name: t for place, guess in self.guesses.items() for name, t in guess.tensors(str(place)).items()}
+        about = {
+            "format": FORMAT,
+            "key": self.key,
+            "choices": [asdict(choice) for choice in self.choices],
+            "fitted": {str(place): guess.grid for place, guess in self.guesses.items()},
+            "seconds": self.seconds,
+            "sequential_seconds": self.sequential_seconds,
+            "largest": self.largest,
+            "mean": self.mean,
+        }
+        path = folder / file_name(self.key)
+        write_state(path, tensors or {"none": torch.zeros(1)}, about)
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> "DecoderPlan":
+        """From a file that `save` wrote. Raises `BadInput` where there is none, or one of another format."""
+        found = read_state(path)
+        if found is None or found[1].get("format") != FORMAT:
+            raise BadInput(f"{path} holds no decoder plan of this version; measure one with: intaglio flow calibrate")
+        tensors, about = found
+        guesses = {int(place): LocalGuess.of(tensors, place, tuple(grid)) for place, grid in about["fitted"].items()}
+        return cls(
+            about["key"],
+            tuple(Choice(**choice) for choice in about["choices"]),
+            guesses,
+            about["seconds"],
+            about["sequential_seconds"],
+            about["largest"],
+            about["mean"],
+        )
+
+    @classmethod
+    def find(cls, folder: Path, key: Mapping[str, Any]) -> "DecoderPlan | None":
+        """The plan for this very key, or None."""
+        path = folder / file_name(key)
+        return cls.read(path) if path.is_file() else None
+
+    def __str__(self) -> str:
+        lines = [
+            f"block {index}: {choice} ({1e3 * choice.seconds:.1f} ms, error {choice.error:.1e})"
+            for index, choice in zip(reversed(range(len(self.choices))), self.choices, strict=True)
+        ]
+        speed = self.sequential_seconds / self.seconds if self.seconds else float("nan")
+        whole = (
+            f"{1e3 * self.seconds:.0f} ms a batch of {self.key['batch']}, {speed:.2f} times as fast as patch by patch; "
+            f"largest difference {self.largest:.1e}, mean {self.mean:.1e}"
+        )
+        return "\n".join([*lines, whole])
+
+
+def key_of(model: TarFlow, batch: int, guidance: Guidance, tier: TierName) -> dict[str, Any]:
+    """What a plan is measured for: elsewhere its times, or its errors, say nothing."""
+    device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else processor()
+    return {
+        "model": fingerprint(model),
+        "device": device,
+        "dtype": str(model.block(0).dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads() if model.device.type == "cpu" else 0,
+        "batch": bucket(batch),
+        "guidance": asdict(guidance) if guidance.acts(model.config.num_classes) else None,
+        "tier": tier,
+    }
+
+
+def bucket(batch: int) -> int:
+    """Batches are planned for by the nearest power of two."""
+    return 2 ** round(torch.tensor(float(max(1, batch))).log2().item())
+
+
+def file_name(key: Mapping[str, Any]) -> str:
+    """Of the plan for a key."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return f"{key['model'][:8]}-{key['tier']}-{key['batch']}-{digest[:8]}.safetensors"

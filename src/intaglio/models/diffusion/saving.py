@@ -1,0 +1,60 @@
+"""Write a model as a diffusers folder: whole, or not at all."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+
+from intaglio.files import atomic_folder
+from intaglio.models.library_logging import quiet_libraries
+
+if TYPE_CHECKING:
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+
+EMPTY = [None, None]
+"""How `model_index.json` says that a component is left out."""
+
+
+def save_folder(model: "LatentDiffusion", folder: Path) -> None:
+    """Writes beside `folder`, syncs, and renames; see `LatentDiffusion.save`."""
+    with atomic_folder(folder, "model_index.json") as fresh:
+        _write(model, fresh)
+
+
+def _write(model: "LatentDiffusion", folder: Path) -> None:
+    components: dict[str, Any] = {"unet": model.denoiser, "vae": model.autoencoder}
+    for place, suffix in zip(range(len(model.text_encoders)), ("", "_2"), strict=False):
+        components["text_encoder" + suffix] = model.text_encoders[place]
+        components["tokenizer" + suffix] = model.tokenizers[place]
+    with quiet_libraries():
+        for name, component in components.items():
+            component.save_pretrained(folder / name)
+    scheduler = {"_class_name": "DDIMScheduler", **model.scheduler}
+    (folder / "scheduler").mkdir()
+    _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    _write_json(folder / "model_index.json", _index(model, components, scheduler["_class_name"]))
+
+
+def _index(model: "LatentDiffusion", components: dict[str, Any], scheduler_class: str) -> dict[str, Any]:
+    libraries = {name: type(component).__module__.partition(".")[0] for name, component in components.items()}
+    index: dict[str, Any] = {
+        name: [libraries[name], type(component).__name__] for name, component in components.items()
+    }
+    two = len(model.text_encoders) == 2
+    absent = ("feature_extractor", "image_encoder") if two else ("feature_extractor", "image_encoder", "safety_checker")
+    defaults = {"force_zeros_for_empty_prompt": True} if two else {"requires_safety_checker": False}
+    kept = {key: value for key, value in model.options.items() if key != "requires_safety_checker"}
+    return {
+        "_class_name": "StableDiffusionXLPipeline" if two else "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "scheduler": ["diffusers", scheduler_class],
+        **dict.fromkeys(absent, EMPTY),
+        **defaults,
+        **kept,
+        **index,
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

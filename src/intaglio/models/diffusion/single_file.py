@@ -1,0 +1,238 @@
+"""Checkpoints in one `.safetensors` file, in the original latent-diffusion layout, read without any download."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.single_file_configs import FAMILIES, SCHEDULER, SIDE_V
+from intaglio.models.diffusion.single_file_layout import (
+    Layout,
+    Shapes,
+    Source,
+    prefix_of,
+    problems,
+    recognised,
+    sources,
+    spare,
+)
+from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.weights_file import opened
+
+_PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
+_TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+
+
+def load_single_file(
+    path: Path | str,
+    like: LatentDiffusion | Path | str | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LatentDiffusion:
+    """Read a Stable Diffusion 1.x, 2.x or XL checkpoint from one file, or the denoiser of one.
+
+    Such a file holds no vocabulary, so `like` must name a model of the same family: loaded, a diffusers folder, or a
+    folder with only `tokenizer` (and `tokenizer_2` for XL). Whole parts that the file lacks are taken from it too, and
+    the result's `notes` say which. What the network predicts comes from the file's metadata or keys, else from `like`,
+    else from the family.
+
+    Raises `BadInput`, naming the file, for pickled, truncated and incomplete files, other kinds of models, and a
+    `like` of another family.
+    """
+    path = Path(path)
+    with opened(path, "checkpoint") as file:
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        metadata = dict(file.metadata() or {})
+        layout = recognised(shapes, str(path))
+        donor = _Donor.of(like, path, layout)
+        scheduler, notes = _scheduler(path, layout, donor, shapes, metadata)
+        parts = {}
+        for part in donor.parts(layout):
+            prefix = prefix_of(layout, part, shapes)
+            if any(key.startswith(prefix) for key in shapes):
+                module, found = _planned(path, layout, part, list(_configs(layout, donor, part, scheduler)), shapes)
+                unused = spare(layout, part, found, shapes)
+                notes += [f"{len(unused)} keys of the file's {part} are not used ({unused[0]})"] if unused else []
+                parts[part] = _filled(module, found, file, torch.float32 if part == "autoencoder" else dtype)
+            else:
+                parts[part] = donor.part(part, path)
+                notes.append(f"{part} taken from {donor.name}, as the file has none")
+    _check_vocabulary(path, donor, parts)
+    model = LatentDiffusion(
+        denoiser=parts["denoiser"],
+        autoencoder=parts["autoencoder"],
+        text_encoders=[parts[name] for name in _TEXT_KINDS if name in parts],
+        tokenizers=donor.tokenizers,
+        scheduler=scheduler,
+        name=path.stem,
+        source=path,
+        notes=notes,
+    )
+    return model.to(device, dtype)
+
+
+# Networks
+
+
+def skeleton(part: str, config: Any) -> nn.Module:
+    """A part's network without memory for its weights (on the meta device); settings as a mapping or a config."""
+    with torch.device("meta"), quiet_libraries():
+        if part in _TEXT_KINDS:
+            return _TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
+        kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
+        return kind.from_config(dict(config))
+
+
+def _configs(layout: Layout, donor: "_Donor", part: str, scheduler: Mapping[str, Any]) -> Iterator[Any]:
+    """Settings to try: the donor's own, which may be of an unusual size, then those published with the family."""
+    if donor.model is not None and part in donor.model.parts:
+        config: Any = donor.model.parts[part].config
+        yield config
+    if layout.family is not None:
+        config = FAMILIES[layout.family].configs[part]
+        large = layout.family == "sd2" and part == "denoiser" and scheduler["prediction_type"] == "v_prediction"
+        yield {**config, "sample_size": SIDE_V} if large else config
+
+
+def _planned(
+    path: Path, layout: Layout, part: str, configs: list[Any], shapes: Shapes
+) -> tuple[nn.Module, dict[str, Source]]:
+    """The first network that the file's weights fill, and where each weight is."""
+    faults: list[str] = []
+    for config in configs:
+        module = skeleton(part, config)
+        wanted = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
+        found = sources(layout, part, wanted, shapes)
+        wrong = problems(found, wanted, shapes)
+        if part == "denoiser":
+            wrong += [f"{key}: not a part of this denoiser" for key in spare(layout, part, found, shapes)]
+        if not wrong:
+            return module, found
+        faults = min(faults or wrong, wrong, key=len)
+    kind = FAMILIES[layout.family].name if layout.family else "the given base"
+    raise BadInput(
+        f"{path} does not fit {kind}: {len(faults)} weights of its {part} are wrong (first: {'; '.join(faults[:3])}); "
+        "export it again, or give a base of its own shape with --like."
+    )
+
+
+def _filled(module: nn.Module, found: Mapping[str, Source], file: Any, dtype: torch.dtype) -> nn.Module:
+    wanted = module.state_dict()
+    weights = {name: _taken(file, source, wanted[name].shape).to(dtype) for name, source in found.items()}
+    module.load_state_dict(weights, assign=True)
+    for name, buffer in list(module.named_buffers()):
+        if buffer.is_meta:  # CLIP counts its positions in a buffer that no file stores
+            owner, _, last = name.rpartition(".")
+            setattr(module.get_submodule(owner), last, torch.arange(buffer.shape[-1]).expand(buffer.shape))
+    return module
+
+
+def _taken(file: Any, source: Source, shape: torch.Size) -> Tensor:
+    tensor = file.get_tensor(source.key)
+    if source.third is not None:
+        tensor = tensor.chunk(3)[source.third].clone()
+    return (tensor.T.contiguous() if source.transposed else tensor).reshape(shape)
+
+
+# What the file does not hold
+
+
+@dataclass(frozen=True)
+class _Donor:
+    """The model that lends what the file lacks; `model` is None if it is only a folder of tokenizers."""
+
+    name: str
+    tokenizers: tuple[Any, ...]
+    model: LatentDiffusion | None = None
+
+    @classmethod
+    def of(cls, like: LatentDiffusion | Path | str | None, path: Path, layout: Layout) -> "_Donor":
+        family = FAMILIES[layout.family].name if layout.family else "its own family"
+        if like is None:
+            raise BadInput(
+                f"{path} is a single file, which holds no tokenizer; also give the base, or a diffusers folder of "
+                f"{family} with --like."
+            )
+        donor = cls._of_model(like) if isinstance(like, LatentDiffusion) else cls._of_folder(Path(like))
+        texts = FAMILIES[layout.family].texts if layout.family else donor.tokenizers
+        width = donor.model.denoiser.config.cross_attention_dim if donor.model else layout.width  # type: ignore[union-attr]
+        if len(donor.tokenizers) != len(texts) or width != layout.width:
+            raise BadInput(f"{path} is of another family than {donor.name}; give a diffusers folder of {family}.")
+        return donor
+
+    @classmethod
+    def _of_model(cls, model: LatentDiffusion) -> "_Donor":
+        return cls(model.name, model.tokenizers, model)
+
+    @classmethod
+    def _of_folder(cls, folder: Path) -> "_Donor":
+        from intaglio.models.diffusion.loading import load_model
+
+        if (folder / "tokenizer").is_dir() and not (folder / "unet").is_dir():
+            names = [name for name in ("tokenizer", "tokenizer_2") if (folder / name).is_dir()]
+            return cls(str(folder), tuple(_tokenizer(folder / name) for name in names))
+        return cls._of_model(load_model(folder))
+
+    def parts(self, layout: Layout) -> list[str]:
+        if layout.family:
+            return list(FAMILIES[layout.family].configs)
+        return list(self.model.parts) if self.model else ["denoiser"]
+
+    def part(self, part: str, path: Path) -> nn.Module:
+        """A copy of the donor's part."""
+        if self.model is None:
+            raise BadInput(f"{path} has no {part}, nor has {self.name}; give a whole diffusers folder with --like.")
+        return copy.deepcopy(self.model.parts[part])
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    try:
+        with quiet_libraries():
+            return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"{folder} holds no readable CLIP tokenizer ({error}); copy the folder again.") from error
+
+
+def _scheduler(
+    path: Path, layout: Layout, donor: _Donor, shapes: Shapes, metadata: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The noise schedule and what the network predicts, and notes on where that was taken from."""
+    notes: list[str] = []
+    scheduler = dict(donor.model.scheduler if donor.model else SCHEDULER)
+    said = metadata.get("modelspec.prediction_type") or ("v" if "v_pred" in shapes else None)
+    if said is not None and said not in _PREDICTIONS:
+        raise BadInput(f"{path} says that it predicts {said!r}, which is not supported; give a model of another kind.")
+    if said is not None:
+        scheduler["prediction_type"] = _PREDICTIONS[said]
+    elif donor.model is not None:
+        scheduler.setdefault("prediction_type", "epsilon")
+        notes.append(f"prediction type {scheduler['prediction_type']} and noise schedule as in {donor.name}")
+    elif layout.family and FAMILIES[layout.family].prediction:
+        scheduler["prediction_type"] = FAMILIES[layout.family].prediction
+    else:
+        raise BadInput(
+            f"{path} does not say whether it predicts noise or velocity, and models of its family do either; "
+            "give the whole diffusers folder of its base with --like."
+        )
+    if "ztsnr" in shapes:
+        scheduler["rescale_betas_zero_snr"] = True
+    return scheduler, notes
+
+
+def _check_vocabulary(path: Path, donor: _Donor, parts: Mapping[str, nn.Module]) -> None:
+    encoders: list[Any] = [parts[name] for name in _TEXT_KINDS if name in parts]
+    for encoder, tokenizer in zip(encoders, donor.tokenizers, strict=True):
+        rows = encoder.get_input_embeddings().num_embeddings
+        if len(tokenizer) > rows:
+            raise BadInput(
+                f"{donor.name} knows {len(tokenizer)} tokens where {path} has embeddings for {rows}; "
+                "give a diffusers folder of the same family with --like."
+            )

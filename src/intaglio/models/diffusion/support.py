@@ -1,0 +1,115 @@
+"""Which models Intaglio can use, and whether two of them can be compared: answered before any work."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+
+COSMETIC = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
+"""Settings of a denoiser in which two models may differ and still mean the same by their latents."""
+
+
+def refuse_unsupported(
+    name: str, denoiser: nn.Module, autoencoder: nn.Module, text_encoders: Sequence[nn.Module]
+) -> None:
+    """Raises `BadInput` for a model whose denoiser asks for more than latents, a timestep and text.
+
+    Such are inpainting, image-conditioned, distilled and class-conditioned models, and the refiner of SDXL.
+    """
+    config, channels = _config(denoiser), _config(autoencoder)["latent_channels"]
+    reason = next(_reasons(config, channels, text_encoders), None)
+    if reason:
+        raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
+
+
+def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[nn.Module]) -> Iterator[str]:
+    taken, given = config["in_channels"], config["out_channels"]
+    if taken == 2 * channels + 1:
+        yield f"its denoiser takes {taken} channels, which is an inpainting model"
+    if taken != channels:
+        yield f"its denoiser takes {taken} channels where the autoencoder's latents have {channels}"
+    if given not in (channels, 2 * channels):
+        yield f"its denoiser puts out {given} channels where the autoencoder's latents have {channels}"
+    if config.get("time_cond_proj_dim") is not None:
+        yield "its denoiser takes the guidance scale as input, which is a distilled model"
+    if config.get("class_embed_type") is not None or config.get("num_class_embeds") is not None:
+        yield "its denoiser takes a class or an image embedding"
+    if config.get("encoder_hid_dim_type") is not None or config.get("addition_embed_type") not in (None, "text_time"):
+        yield "its denoiser is conditioned on an image or on another network's embedding"
+    if (size := config.get("sample_size")) is None or (not isinstance(size, int) and len(set(size)) != 1):
+        yield "the sample_size in its denoiser's config.json is not one number, so its resolution is unknown"
+    given, taken = sum(_config(encoder)["hidden_size"] for encoder in text_encoders), config["cross_attention_dim"]
+    if given != taken:
+        yield f"its text encoders give {given} numbers a token where the denoiser takes {taken}"
+    if config.get("addition_embed_type") == "text_time":
+        yield from _pooled_reasons(config, text_encoders)
+    elif len(text_encoders) != 1:
+        yield "it has two text encoders but no pooled embedding"
+
+
+def _pooled_reasons(config: Mapping[str, Any], text_encoders: Sequence[nn.Module]) -> Iterator[str]:
+    if len(text_encoders) != 2:
+        yield "its denoiser takes a pooled embedding, which needs a second text encoder"
+        return
+    pooled = _config(text_encoders[1])["projection_dim"] + 6 * config["addition_time_embed_dim"]
+    if pooled != config["projection_class_embeddings_input_dim"]:
+        yield "its denoiser does not take six numbers of size and crop, as the refiner of SDXL does not"
+
+
+def differences(one: "LatentDiffusion", two: "LatentDiffusion") -> list[str]:
+    """Names of the fields, with both values where they are short, that keep two models from being compared.
+
+    Weights are not compared, nor the autoencoder's (see `LatentDiffusion.part_fingerprint`).
+    """
+    facts = (_facts(one), _facts(two))
+    found = [f"{key} ({facts[0][key]} and {facts[1][key]})" for key in facts[0] if facts[0][key] != facts[1][key]]
+    found += _config_differences(_config(one.denoiser), _config(two.denoiser))
+    if not found and _shapes(one.denoiser) != _shapes(two.denoiser):
+        found.append("shapes of the denoiser's weights")
+    if not one.schedule.same_as(two.schedule):
+        found.append("noise schedule")
+    if not all(map(_one_vocabulary, one.tokenizers, two.tokenizers)):
+        found.append("tokenizer vocabulary")
+    return found
+
+
+def _facts(model: "LatentDiffusion") -> dict[str, Any]:
+    return {
+        "denoiser class": type(model.denoiser).__name__,
+        "latent channels": model.latent_channels,
+        "pixels a latent cell": model.factor,
+        "resolution": model.resolution,
+        "autoencoder scaling factor": model.scaling_factor,
+        "prediction type": model.schedule.prediction,
+        "text hidden size": tuple(_config(encoder)["hidden_size"] for encoder in model.text_encoders),
+    }
+
+
+def _config_differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+    keys = sorted(key for key in {*one, *two} - COSMETIC if not key.startswith("_"))
+    pairs = [(key, _plain(one.get(key)), _plain(two.get(key))) for key in keys]
+    return [f"denoiser {key} ({mine} and {theirs})" for key, mine, theirs in pairs if mine != theirs]
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
+
+
+def _one_vocabulary(one: Any, two: Any) -> bool:
+    """Whether the smaller vocabulary is part of the larger; textual inversion only adds tokens at the end."""
+    small, large = sorted((one.get_vocab(), two.get_vocab()), key=len)
+    return small.items() <= large.items()
+
+
+def _config(module: nn.Module) -> Any:
+    config: Any = module.config
+    return config if isinstance(config, Mapping) else vars(config)

@@ -1,0 +1,292 @@
+"""Low-rank adapters (Hu et al. 2021, arXiv:2106.09685): read, train, attach to a model, merge, write.
+
+An attached adapter adds `weight * alpha / rank * up(down(x))` to the output of a linear layer or convolution by a
+forward hook, so that no module is replaced and no name in a state dict changes.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
+
+from intaglio.errors import BadInput
+from intaglio.models.lora.keys import Layer, parse
+from intaglio.models.lora.names import Hooked, ModelNames, base_of_width, modules
+from intaglio.models.lora.write import written
+from intaglio.models.weights_file import read_weights
+
+DENOISER_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
+"""The attention projections of the denoiser, and of the text encoders."""
+
+_Step = tuple[Hooked, Tensor, Tensor, float]  # a module, its down and up, their scale
+
+FILE_NAME = "pytorch_lora_weights.safetensors"
+
+
+class LoRA:
+    """`layers[part][module path] = (down, up, alpha)`; parts are "denoiser", "text_encoder" and "text_encoder_2".
+
+    Paths are those of diffusers, without `text_model.` in text encoders. What is read from a kohya file keeps its
+    underscored names until `named_for` a model; attaching works either way.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Mapping[str, Layer]],
+        *,
+        source: str = "the LoRA",
+        metadata: Mapping[str, str] | None = None,
+        names: ModelNames | None = None,
+        keys: Mapping[tuple[str, str], Sequence[str]] | None = None,
+        unsupported: Sequence[str] = (),
+    ):
+        self.layers = {part: dict(found) for part, found in layers.items() if found}
+        self.source = source  # what errors call it
+        self.metadata = dict(metadata or {})
+        self.names = names  # the names of the model it was made or resolved for
+        self.unsupported = tuple(unsupported)  # "key: why", for every key of the file that was left out
+        self._keys = dict(keys or {})
+
+    def __len__(self) -> int:
+        return sum(len(found) for found in self.layers.values())
+
+    def items(self) -> Iterator[tuple[str, str, Layer]]:
+        """(part, path, layer) of every layer."""
+        for part, found in self.layers.items():
+            for path, layer in found.items():
+                yield part, path, layer
+
+    def parameters(self) -> list[Tensor]:
+        """Every down and up tensor, in a fixed order."""
+        return [tensor for _, _, layer in self.items() for tensor in (layer.down, layer.up)]
+
+    @classmethod
+    def new(
+        cls,
+        model: Any,
+        rank: int,
+        alpha: float,
+        targets: Sequence[str] = DENOISER_TARGETS,
+        generator: torch.Generator | None = None,
+    ) -> "LoRA":
+        """A fresh trainable adapter that changes nothing yet: down is Kaiming-uniform, up is zero; float32.
+
+        `targets` are endings of module paths (`"to_q"`, `"ff.net.2"`, `"q_proj"`), looked for in the denoiser and the
+        text encoders. Raises `ValueError` for a rank below 1 or a target that no module has.
+        """
+        if rank < 1 or not alpha > 0:
+            raise ValueError(f"rank must be at least 1 and alpha positive, not {rank} and {alpha}")
+        layers: dict[str, dict[str, Layer]] = {}
+        unused = set(targets)
+        for part in ("denoiser", "text_encoder", "text_encoder_2"):
+            for path, module in modules(model, part):
+                ends = {target for target in targets if f".{path}".endswith(f".{target}")}
+                if ends and _why_not_hooked(module) is None:
+                    unused -= ends
+                    layers.setdefault(part, {})[path] = _fresh(module, rank, alpha, generator)
+        if unused or not targets:
+            raise ValueError(f"no linear layer or convolution of the model ends in {sorted(unused) or 'no target'}")
+        return cls(layers, names=ModelNames.of(model))
+
+    @classmethod
+    def read(cls, path: Path | str) -> "LoRA":
+        """Read a `.safetensors` file, or a folder that holds `pytorch_lora_weights.safetensors`.
+
+        The layout (diffusers, PEFT, kohya, ComfyUI) is recognised key by key. Alpha is the file's own, else PEFT's
+        configuration in the metadata, else the rank. Raises `BadInput` for pickles, truncated files, weights that are
+        not finite, and files without a layer that can be used.
+        """
+        path = Path(path)
+        path = path / FILE_NAME if path.is_dir() else path
+        stored, metadata = read_weights(path, "LoRA")
+        # Eight-bit floats can be stored but not computed with.
+        tensors = {key: tensor if tensor.dtype.itemsize > 1 else tensor.float() for key, tensor in stored.items()}
+        for key, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                raise BadInput(f"{path} holds NaN or infinity ({key}): its training diverged; use an earlier one.")
+        parsed = parse(tensors, metadata, str(path))
+        if not parsed.layers:
+            raise BadInput(f"{path} holds no LoRA layer that can be used{_first(parsed.unsupported)}.")
+        return cls(parsed.layers, source=str(path), metadata=metadata, keys=parsed.keys, unsupported=parsed.unsupported)
+
+    def write(
+        self,
+        path: Path | str,
+        layout: Literal["diffusers", "kohya"] = "diffusers",
+        metadata: Mapping[str, str] | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Write a `.safetensors` file, atomically, with `metadata` (texts) beside what the layout itself records.
+
+        An adapter read from a file must be `named_for` a model first (`ValueError`): names differ between layouts.
+        """
+        written(self.layers, self.names, Path(path), layout, dict(metadata or {}), dtype)
+
+    def named_for(self, model: Any) -> "LoRA":
+        """The same layers (shared tensors) under the diffusers paths of `model`; unmatched ones are left out."""
+        names = ModelNames.of(model)
+        layers: dict[str, dict[str, Layer]] = {}
+        for part, name, layer in self.items():
+            if (path := names.path(part, name)) is not None:
+                layers.setdefault(part, {})[path] = layer
+        return LoRA(layers, source=self.source, metadata=self.metadata, names=names)
+
+    def unmatched(self, model: Any) -> list[str]:
+        """`"key: why"` for every key of the file that cannot act on `model`: unsupported, unknown, of another shape."""
+        return self._planned(model)[1]
+
+    def attach(self, model: Any, weight: float = 1.0, *, allow_unmatched: bool = False) -> "Attachment":
+        """Hook the adapter into `model` until `detach`; it acts with `weight * alpha / rank`.
+
+        Raises `BadInput` if any key matches nothing; with `allow_unmatched` that is a warning, unless nothing matches.
+        """
+        plan, problems = self._checked(model, allow_unmatched)
+        handles = [
+            module.register_forward_hook(_Hook(_placed(down, module), _placed(up, module), scale * weight))
+            for module, down, up, scale in plan
+        ]
+        return Attachment(handles, problems)
+
+    @contextmanager
+    def attached(self, model: Any, weight: float = 1.0, *, allow_unmatched: bool = False) -> Iterator["Attachment"]:
+        """`attach` for the length of a `with` block; the model is left as it was found, also on error."""
+        attachment = self.attach(model, weight, allow_unmatched=allow_unmatched)
+        try:
+            yield attachment
+        finally:
+            attachment.detach()
+
+    @torch.no_grad()
+    def merged_into(self, model: Any, weight: float = 1.0, *, allow_unmatched: bool = False) -> Any:
+        """Add the change to the model's own weights, for good, and return the model; `model.copy()` first to keep it.
+
+        The sum is taken in float32 and rounded once to the weight's own type.
+        """
+        for module, down, up, scale in self._checked(model, allow_unmatched)[0]:
+            change = (up.float().flatten(1) @ down.float().flatten(1)).reshape(module.weight.shape)
+            module.weight.copy_(module.weight.float() + scale * weight * change.to(module.weight.device))
+        return model
+
+    def _checked(self, model: Any, allow_unmatched: bool) -> tuple[list[_Step], list[str]]:
+        plan, problems = self._planned(model)
+        if problems and (not plan or not allow_unmatched):
+            what = "None" if not plan else f"{len(problems)}"
+            raise BadInput(
+                f"{what} of the keys of {self.source} can{'' if not plan else 'not'} be used on "
+                f"{getattr(model, 'name', 'this model')}{_first(problems)}; {self._cause(model)}."
+            )
+        if not plan:
+            raise BadInput(f"{self.source} holds no layer at all; give a LoRA that was trained.")
+        if problems:
+            warnings.warn(f"{len(problems)} keys of {self.source} are not used{_first(problems)}", stacklevel=3)
+        return plan, problems
+
+    def _planned(self, model: Any) -> tuple[list[_Step], list[str]]:
+        names = ModelNames.of(model)
+        found = {part: dict(modules(model, part)) for part in self.layers}
+        plan, problems = [], list(self.unsupported)
+        for part, name, layer in self.items():
+            path = names.path(part, name)
+            fitted = _why_no_module(model, part) if path is None else _fitted(layer, found[part][path])
+            if isinstance(fitted, str) or path is None:
+                keys = self._keys.get((part, name)) or (f"{part}.{name}",)
+                problems.extend(f"{key}: {fitted}" for key in keys)
+            else:
+                plan.append((found[part][path], *fitted, layer.scale))
+        return plan, problems
+
+    def _cause(self, model: Any) -> str:
+        mine = _text_width((name, layer.down.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
+        its = _text_width(
+            (path, module.weight.shape[1]) for path, module in modules(model, "denoiser") if module.weight.ndim == 2
+        )
+        if mine and its and mine != its:
+            made = base_of_width(mine) or f"a base with text embeddings of width {mine}"
+            return f"it was made for {made}, this model's text embeddings have width {its}"
+        return "it was most likely made for another base, or with layers that are not supported"
+
+
+class Attachment:
+    """An adapter's hooks on a model; `detach` removes them (twice is once)."""
+
+    def __init__(self, handles: Sequence[RemovableHandle], unmatched: Sequence[str]):
+        self._handles = list(handles)
+        self.unmatched = tuple(unmatched)  # "key: why", what was left out on request
+
+    def detach(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+
+class _Hook:
+    def __init__(self, down: Tensor, up: Tensor, scale: float):
+        self.down, self.up, self.scale = down, up, scale
+
+    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        dtype = torch.promote_types(self.down.dtype, output.dtype)
+        down, up = (tensor.to(output.device, dtype) for tensor in (self.down, self.up))
+        x = inputs[0].to(dtype)
+        if isinstance(module, nn.Conv2d):
+            small = functional.conv2d(x, down, None, module.stride, module.padding, module.dilation)
+            change = functional.conv2d(small, up)
+        else:
+            change = functional.linear(functional.linear(x, down), up)
+        return output + (self.scale * change).to(output.dtype)
+
+
+def _fitted(layer: Layer, module: Hooked) -> tuple[Tensor, Tensor] | str:
+    """(down, up) in the dimensions of the module's weight, or why they cannot act on it."""
+    if why := _why_not_hooked(module):
+        return why
+    down, up, weight = layer.down, layer.up, module.weight
+    if weight.ndim == 2 and down.ndim == 4 and down.shape[2:] == (1, 1):
+        down, up = down.flatten(1), up.flatten(1)
+    elif weight.ndim == 4 and down.ndim == 2:
+        down, up = down[:, :, None, None], up[:, :, None, None]
+    if down.shape[1:] != weight.shape[1:] or up.shape[0] != weight.shape[0]:
+        mine = (layer.up.shape[0], *layer.down.shape[1:])
+        return f"changes a weight of shape {mine}, the model's is {tuple(weight.shape)}"
+    return down, up
+
+
+def _placed(tensor: Tensor, module: Hooked) -> Tensor:
+    """Frozen weights go to the module's device and type once; trained ones keep their own, and are cast in use."""
+    return tensor if tensor.requires_grad else tensor.to(module.weight.device, module.weight.dtype)
+
+
+def _why_not_hooked(module: Hooked) -> str | None:
+    if isinstance(module, nn.Conv2d) and (module.groups != 1 or module.padding_mode != "zeros"):
+        return "grouped convolutions and paddings other than zeros are not supported"
+    return None
+
+
+def _why_no_module(model: Any, part: str) -> str:
+    return "the model has no module of that name" if part in model.parts else f"the model has no {part}"
+
+
+def _fresh(module: Hooked, rank: int, alpha: float, generator: torch.Generator | None) -> Layer:
+    out, *inner = module.weight.shape
+    made_on = generator.device if generator is not None else "cpu"
+    down = torch.empty(rank, *inner, device=made_on)
+    nn.init.kaiming_uniform_(down, a=5**0.5, generator=generator)
+    down = down.to(module.weight.device).requires_grad_()
+    up = torch.zeros(out, rank, *(1 for _ in inner[1:]), device=module.weight.device, requires_grad=True)
+    return Layer(down, up, float(alpha))
+
+
+def _text_width(inputs: Iterator[tuple[str, int]]) -> int | None:
+    """The width of the text embeddings, from the inputs of the cross-attention keys."""
+    return next((width for name, width in inputs if name.replace(".", "_").endswith("attn2_to_k")), None)
+
+
+def _first(problems: Sequence[str], count: int = 3) -> str:
+    shown = "; ".join(problems[:count])
+    return f" (first: {shown})" if shown else ""

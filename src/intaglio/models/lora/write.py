@@ -1,0 +1,114 @@
+"""Writing LoRA files: the layout of diffusers (with PEFT's configuration) and that of kohya's sd-scripts."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from intaglio.files import atomic_write
+from intaglio.models.lora.keys import ADAPTER_METADATA, TEXT_PARTS, Layer
+from intaglio.models.lora.names import ModelNames, text_path
+
+Layers = Mapping[str, Mapping[str, Layer]]
+
+_PREFIX = {"denoiser": "unet"}
+_KOHYA_BASE = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
+_ARCHITECTURE = {
+    "sd1": ("stable-diffusion-v1/lora", "diffusers"),
+    "sd2": ("stable-diffusion-v2-512/lora", "diffusers"),
+    "sdxl": ("stable-diffusion-xl-v1-base/lora", "https://github.com/Stability-AI/generative-models"),
+}
+
+
+def written(
+    layers: Layers,
+    names: ModelNames | None,
+    path: Path,
+    layout: str,
+    metadata: dict[str, str],
+    dtype: torch.dtype | None,
+) -> None:
+    """Write `layers` to `path`; see `LoRA.write`."""
+    if names is None:
+        raise ValueError("a LoRA that was read from a file needs `named_for(model)` before it is written")
+    if layout == "diffusers":
+        tensors, own = _diffusers(layers, names)
+    elif layout == "kohya":
+        tensors = _kohya(layers, names)
+        own = _kohya_metadata(layers, names, metadata.get("modelspec.title", path.stem))
+    else:
+        raise ValueError(f"layout must be 'diffusers' or 'kohya', not {layout!r}")
+    tensors = {
+        key: tensor.detach().to("cpu", dtype if dtype and tensor.ndim else tensor.dtype).contiguous()
+        for key, tensor in tensors.items()
+    }
+    atomic_write(path, save(tensors, metadata={"format": "pt", **own, **metadata}))
+
+
+def _diffusers(layers: Layers, names: ModelNames) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    tensors, config = {}, {}
+    for part, found in layers.items():
+        prefix = _PREFIX.get(part, part) if names.layout or part in TEXT_PARTS else "transformer"
+        for path, layer in found.items():
+            key = f"{prefix}.{text_path(path) if part in TEXT_PARTS else path}"
+            tensors |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
+        config |= {f"{prefix}.{key}": value for key, value in _peft_config(found).items()}
+    return tensors, {ADAPTER_METADATA: json.dumps(config, indent=2, sort_keys=True)}
+
+
+def _peft_config(layers: Mapping[str, Layer]) -> dict:
+    """The fields of PEFT's `LoraConfig` that give every layer its rank and alpha."""
+    rank = _commonest(layer.rank for layer in layers.values())
+    alpha = _commonest(layer.alpha for layer in layers.values())
+    return {
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {path: layer.rank for path, layer in layers.items() if layer.rank != rank},
+        "alpha_pattern": {path: layer.alpha for path, layer in layers.items() if layer.alpha != alpha},
+        "target_modules": sorted(layers),
+        "use_rslora": False,
+        "use_dora": False,
+    }
+
+
+def _kohya(layers: Layers, names: ModelNames) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for part, found in layers.items():
+        for path, layer in found.items():
+            key = names.kohya(part, path)
+            tensors |= {
+                f"{key}.lora_down.weight": layer.down,
+                f"{key}.lora_up.weight": layer.up,
+                f"{key}.alpha": torch.tensor(layer.alpha),
+            }
+    return tensors
+
+
+def _kohya_metadata(layers: Layers, names: ModelNames, title: str) -> dict[str, str]:
+    every = [layer for found in layers.values() for layer in found.values()]
+    ranks, alphas = {layer.rank for layer in every}, {layer.alpha for layer in every}
+    metadata = {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(ranks.pop()) if len(ranks) == 1 else "Dynamic",
+        "ss_network_alpha": f"{alphas.pop():g}" if len(alphas) == 1 else "Dynamic",
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.title": title,
+        "modelspec.prediction_type": "v" if names.prediction == "v_prediction" else names.prediction,
+    }
+    if names.family:
+        architecture, implementation = _ARCHITECTURE[names.family]
+        velocity = names.family == "sd2" and names.prediction == "v_prediction"
+        metadata |= {
+            "ss_base_model_version": _KOHYA_BASE[names.family],
+            "ss_v2": str(names.family == "sd2"),
+            "modelspec.architecture": architecture.replace("v2-512", "v2-768-v") if velocity else architecture,
+            "modelspec.implementation": implementation,
+        }
+    return metadata
+
+
+def _commonest(values: Iterable) -> int | float:
+    return Counter(values).most_common(1)[0][0]

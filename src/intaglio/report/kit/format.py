@@ -1,0 +1,171 @@
+"""The parts of `run.json` that every report shows: settings, inputs, versions, times; and how numbers are written."""
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from intaglio import __version__
+from intaglio.report.kit.run_data import RunData
+from intaglio.report.kit.views import Row
+
+VERBS = {
+    "authenticate": "Audit of a fine-tuned model",
+    "extract": "Extraction from a fine-tuned model",
+    "discover": "Causal discovery in a table",
+    "finetune": "Fine-tune of a model",
+    "bench": "Bench",
+    "flow": "Normalising flow",
+}
+
+
+def title(run: RunData, headline: str) -> dict[str, Any]:
+    """What every page has, as keywords for a `Page`."""
+    record = run.run
+    return {
+        "title": f"{headline} · Intaglio",
+        "headline": headline,
+        "kind": VERBS.get(record.get("verb", ""), f"Run of {record.get('verb', 'unknown')}"),
+        "run_name": str(record.get("name", run.folder.name)),
+        "intaglio_version": str(_versions(record).get("intaglio", __version__)),
+        "finished": str(record.get("finished") or "not finished"),
+        "settings": settings_rows(record.get("settings") or {}),
+        "inputs": input_rows(record.get("inputs") or {}),
+        "versions": version_rows(record),
+        "moment": moment_rows(record),
+        "command": shlex.join(["intaglio", *map(str, record["command"])]) if record.get("command") else "",
+    }
+
+
+def settings_rows(settings: Mapping[str, Any]) -> list[Row]:
+    """One row a setting, nested ones with dotted names, in the order in which they were stored."""
+    return [row(name, value) for name, value in flattened(settings)]
+
+
+def row(name: str, value: Any) -> Row:
+    """A setting's row; a place on disk is kept apart, since it may differ between equal runs."""
+    if is_place(value):
+        return Row(name, "", place=str(value))
+    return Row(name, plain(value))
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def input_rows(inputs: Mapping[str, Any]) -> list[Row]:
+    """One row an input: its content hash, and where it lay."""
+    rows = []
+    for name, value in inputs.items():
+        known = value if isinstance(value, Mapping) else {"path": value}
+        digest = str(known.get("sha256") or known.get("fingerprint") or known.get("hash") or "")
+        place = known.get("path")
+        rows.append(Row(name, digest or "no hash", code=bool(digest), place=None if place is None else str(place)))
+    return rows
+
+
+def version_rows(record: Mapping[str, Any]) -> list[Row]:
+    seed = record.get("seed")
+    rows = [Row("seed", "none" if seed is None else str(seed)), Row("run format", plain(record.get("format")))]
+    return rows + [Row(name, plain(value)) for name, value in _versions(record).items()]
+
+
+def moment_rows(record: Mapping[str, Any]) -> list[Row]:
+    """Times, machine and energy; all of it may differ between two runs of the same work."""
+    rows = [Row("started", plain(record.get("started"))), Row("finished", plain(record.get("finished")))]
+    if isinstance(record.get("seconds"), int | float):
+        rows.append(Row("time worked", duration(record["seconds"])))
+    joules = record.get("joules")
+    measured = isinstance(joules, int | float)
+    rows.append(Row("energy", f"{joules:.0f} J" if measured else plain(record.get("joules_why") or "not measured")))
+    if record.get("resumed"):
+        rows.append(Row("resumed", count(int(record["resumed"]), "time")))
+    rows.append(Row("device", plain(record.get("device"))))
+    machine = record.get("machine")
+    rows += settings_rows(machine) if isinstance(machine, Mapping) else [Row("machine", plain(machine))]
+    return rows
+
+
+def _versions(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    versions = record.get("versions")
+    return versions if isinstance(versions, Mapping) else {}
+
+
+def is_place(value: Any) -> bool:
+    """Whether a setting is an absolute path, of either kind of system."""
+    if isinstance(value, Path):
+        return True
+    return isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute())
+
+
+def plain(value: Any) -> str:
+    """A value as a reader writes it."""
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return decimal(value)
+        case str():
+            return value or "(empty)"
+        case Mapping():
+            return ", ".join(f"{k}: {plain(v)}" for k, v in value.items()) or "none"
+        case Sequence():
+            return ", ".join(plain(v) for v in value) or "none"
+    return str(value)
+
+
+def decimal(value: float | int | None, digits: int = 4) -> str:
+    """A number with a few significant digits; "undefined" for None and NaN."""
+    if value is None or math.isnan(value):
+        return "undefined"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}g}".replace("-", "−")
+
+
+def rate_text(value: float | int) -> str:
+    """A rate in [0, 1] as a percentage of about two significant digits: 5%, 0.6%, 17%, <0.1%."""
+    if 0 < value < 0.0005:
+        return "<0.1%"
+    if value < 0.0095 or 0.995 < value < 1:
+        return f"{value * 100:.1f}%".replace("0.0%", "0%").replace("100.0%", ">99.9%")
+    return "100%" if value == 1 else f"{value * 100:.2g}%"
+
+
+def interval_text(interval: Sequence[float | int] | None, written: Any = rate_text) -> str:
+    """The words for a 95% interval, or that there is none."""
+    return "no interval" if interval is None else f"95% interval {written(interval[0])} to {written(interval[1])}"
+
+
+def area_text(value: float | int | None) -> str:
+    """An AUC, with three decimals."""
+    return "undefined" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def area_interval(interval: Sequence[float | int] | None) -> str:
+    """The interval of an AUC; the bootstrap's has no width where the two groups do not overlap."""
+    if interval is not None and interval[0] == interval[1]:
+        return "no overlap, so no interval can be estimated"
+    return interval_text(interval, area_text)
+
+
+def duration(seconds: float | int) -> str:
+    """Seconds as a person says them: 42 s, 2 min 05 s, 3 h 20 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """A number with its noun: 1 picture, 3 pictures."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"

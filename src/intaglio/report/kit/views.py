@@ -1,0 +1,213 @@
+"""What the templates show: pages made of rows, pictures and figures, with all words already chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from intaglio.report.kit.thumbnails import Thumb
+
+
+@dataclass(frozen=True)
+class Row:
+    """A name and what stands beside it."""
+
+    name: str
+    value: str | Markup
+    code: bool = False
+    """Set in a fixed-width face: hashes, identifiers."""
+    volatile: bool = False
+    """Differs between two runs of the same work (time, machine, place on disk)."""
+    place: str | None = None
+    """Where it lay on disk; volatile even where the value is not."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One figure of the summary at the top."""
+
+    name: str
+    value: str
+    more: str = ""
+    volatile: bool = False
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture with its caption; `thumb` is None where the run did not keep it."""
+
+    thumb: Thumb | None
+    caption: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One judged picture."""
+
+    name: str
+    css: str
+    """`in`, `out` or `ctl`."""
+    badge: str
+    pictures: Sequence[Shown]
+    facts: Sequence[Row]
+    score: str
+    p_value: str
+    place: str | Markup = ""
+    """Where the score stands among the controls'."""
+    truth: str = ""
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class RocView:
+    """How well known members and holdouts were told apart."""
+
+    text: str
+    linear: Markup
+    log: Markup
+    numbers: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One kind of records, as rows of text."""
+
+    name: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left_out: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What every report has."""
+
+    template: str
+    title: str
+    kind: str
+    run_name: str
+    intaglio_version: str
+    finished: str
+    headline: str
+    lead: str
+    settings: Sequence[Row]
+    inputs: Sequence[Row]
+    versions: Sequence[Row]
+    moment: Sequence[Row]
+    command: str
+    warnings: Sequence[str] = ()
+    keys: Sequence[Key] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPage(Page):
+    """An audit of questioned pictures."""
+
+    loud: Sequence[str] = ()
+    """Warnings that belong right under the headline."""
+    how_to_read: str
+    questioned: Sequence[Card]
+    rest: Sequence[Card] = ()
+    """Questioned pictures that are listed without their pictures."""
+    unshown: str = ""
+    controls: Sequence[Card]
+    controls_text: str
+    scores_text: str
+    strip_wide: Markup
+    strip_narrow: Markup
+    p_values: Markup
+    set_text: str
+    roc: RocView | None
+    threat: Sequence[Row]
+    other_prompts: Sequence[Row]
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractPage(Page):
+    """An extraction of what a model was tuned on."""
+
+    finds: Sequence[Card]
+    finds_text: str
+    strip_wide: str | Markup
+    strip_narrow: str | Markup
+    groups_text: str
+    control: Sequence[Shown]
+    """What the base alone gives."""
+    control_text: str
+    evaluation: Sequence[Row]
+    """Empty where the training set is not known."""
+    threat: Sequence[Row]
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class EdgeView:
+    """One edge of a found graph."""
+
+    source: str
+    sign: str
+    """→ or —"""
+    target: str
+    adjacent: str
+    adjacent_bar: Markup
+    interval: str
+    """Empty where no subsamples were drawn, as is `frequency`."""
+    mark: str
+    mark_bar: Markup
+    frequency: str
+    confidence: str
+    weak: bool
+    """Less sure than not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoverPage(Page):
+    """A causal graph that was found in a table."""
+
+    large: bool
+    """Does the picture keep its own size."""
+    graph: Markup
+    graph_text: str
+    files: Sequence[Row]
+    edges: Sequence[EdgeView]
+    edges_text: str
+    often: bool
+    """Whether subsamples were drawn."""
+    pairs: Markup | None
+    """None where there are too many pairs to be seen."""
+    pairs_legend: Markup
+    near: Table
+    near_text: str
+    triples: Table
+    triples_text: str
+    columns: Table
+    columns_text: str
+    scores: Sequence[Row]
+    """Empty where no true graph was given."""
+    trust: Sequence[Row]
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPage(Page):
+    """A fine-tune, or a run of any other verb."""
+
+    watch: Markup | None = None
+    """Likeness and quality while a model learned; None where nobody watched."""
+    watch_text: str = ""
+    probes: Sequence[Row] = ()
+    """What the denoiser itself said at each judgement, a figure a row."""
+    judged: Sequence[Shown] = ()
+    """What was judged, a row of pictures a judgement."""
+    curves: Sequence[Row] = ()
+    samples: Sequence[Shown] = ()
+    samples_text: str = ""
+    data: Sequence[Shown] = ()
+    data_text: str = ""
+    classes: Sequence[Shown] = ()
+    classes_text: str = ""
+    plan: Sequence[Row] = ()
+    result: Sequence[Row] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Shown] = ()

@@ -1,0 +1,165 @@
+"""An audit as a page: the verdict first, then each picture beside the controls, then how far the numbers carry."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from intaglio.report.kit.axes import padded
+from intaglio.report.kit.charts import Dot, Strip, p_value_plot, place_in_nulls, roc_plot, strip_plot
+from intaglio.report.kit.format import area_interval, area_text, count, decimal, interval_text, rate_text, title
+from intaglio.report.kit.run_data import Audit, Judged, RunData
+from intaglio.report.kit.thumbnails import Album
+from intaglio.report.kit.views import AuditPage, Card, Key, RocView, Row, Shown
+from intaglio.report.pages import audit_words as words
+
+CARDS = 60
+"""Most questioned pictures shown with their pictures; the others are listed."""
+CONTROL_CARDS = 4
+CAPTIONS = {
+    "original": "the picture",
+    "partial": "half of it removed",
+    "recovered": "refilled by the models’ difference",
+}
+
+
+def audit_page(run: RunData, audit: Audit, page_folder: Path) -> AuditPage:
+    """The page of an `authenticate` run; `page_folder` is where it will lie."""
+    questioned = sorted(audit.questioned, key=_rank)
+    controls = sorted(audit.controls, key=_rank)[:CONTROL_CARDS]
+    kinds = [k for k in CAPTIONS if any(j.pictures.get(k) for j in (*audit.questioned, *audit.controls))] or [
+        "original"
+    ]
+    shown = questioned[:CARDS]
+    maker = _CardMaker(audit, Album(page_folder, len(kinds) * (len(shown) + len(controls))), kinds)
+    headline = words.headline(audit)
+    return AuditPage(
+        template="authenticate.html.j2",
+        **title(run, headline),
+        lead=words.lead(audit),
+        keys=_keys(audit),
+        loud=words.loud(audit),
+        warnings=run.warnings,
+        how_to_read=words.how_to_read(audit, with_pictures="recovered" in kinds),
+        questioned=[maker.card(j) for j in shown],
+        rest=[_listed(j, audit.threshold.value) for j in questioned[CARDS:]],
+        unshown=words.unshown(len(questioned), CARDS),
+        controls=[maker.card(j) for j in controls],
+        controls_text=words.controls_text(audit, len(controls)),
+        scores_text=words.scores_text(audit),
+        strip_wide=_strips(audit, 1040, "plot big"),
+        strip_narrow=_strips(audit, 380, "plot small"),
+        p_values=_p_values(audit),
+        set_text=words.set_text(audit),
+        roc=_roc(audit),
+        threat=words.threat(run, audit),
+        other_prompts=words.other_prompts(audit),
+        limits=words.limits(audit),
+    )
+
+
+def _rank(judged: Judged) -> tuple[float, str]:
+    return (math.inf if math.isnan(judged.score) else -judged.score, judged.name)
+
+
+def css(judged: Judged) -> str:
+    """How a picture is drawn: `in` (called), `out` (questioned, not called) or `ctl` (a control)."""
+    return "ctl" if judged.control else "in" if judged.called else "out"
+
+
+class _CardMaker:
+    def __init__(self, audit: Audit, album: Album, kinds: Sequence[str]):
+        self.audit, self.album, self.kinds = audit, album, kinds
+        self.nulls = [c.score for c in audit.controls if math.isfinite(c.score)]
+        scores = [j.score for j in (*audit.questioned, *audit.controls)]
+        self.span = padded([s for s in scores if math.isfinite(s)])
+
+    def card(self, judged: Judged) -> Card:
+        truth, wrong = words.truth(judged)
+        listed = _listed(judged, self.audit.threshold.value)
+        return Card(
+            name=judged.name,
+            css=listed.css,
+            badge=listed.badge,
+            pictures=[Shown(self.album.thumb(judged.pictures.get(k)), CAPTIONS[k]) for k in self.kinds],
+            facts=self._facts(judged),
+            score=listed.score,
+            p_value=listed.p_value,
+            place=self._place(judged),
+            truth=truth,
+            wrong=wrong,
+        )
+
+    def _facts(self, judged: Judged) -> list[Row]:
+        rows = [Row("score", decimal(judged.score, 3))]
+        if not judged.control:
+            rows.append(Row("p", decimal(judged.p_value, 2)))
+        if judged.similarity is not None:
+            rows.insert(0, Row("similarity", decimal(judged.similarity, 2)))
+        return rows
+
+    def _place(self, judged: Judged) -> Markup:
+        if not math.isfinite(judged.score):
+            return Markup("")
+        return place_in_nulls(judged.score, self.nulls, self.audit.threshold.value, css(judged), self.span)
+
+
+def _listed(judged: Judged, threshold: float | None) -> Card:
+    badge = words.badge(judged, threshold is not None and judged.score > threshold)
+    return Card(judged.name, css(judged), badge, (), (), decimal(judged.score, 3), decimal(judged.p_value, 2))
+
+
+def _keys(audit: Audit) -> list[Key]:
+    total, limit = len(audit.asked), audit.threshold
+    keys = [Key("Called “in the fine-tuning set”", f"{audit.called} of {total}", words.expected_by_chance(audit))]
+    if limit.enough:
+        rate = f"{interval_text(limit.interval)} at this threshold; {count(limit.controls, 'control')}"
+        keys.append(Key("False-positive rate, at most", rate_text(limit.asked_rate), rate))
+    if audit.set_test.p_value is not None:
+        smallest = f"smallest possible {decimal(audit.set_test.smallest, 2)}"
+        keys.append(Key("All questioned pictures together, p", decimal(audit.set_test.p_value, 2), smallest))
+    right = audit.right
+    if right is not None:
+        keys.append(Key("Right, where the truth is known", f"{right.right} of {right.known}", right.words))
+    if audit.separation is not None:
+        auc, interval = audit.separation.auc, area_interval(audit.separation.auc_interval)
+        keys.append(Key("AUC, where the truth is known", area_text(auc), interval if auc is not None else ""))
+    return keys
+
+
+def _dots(judged: Sequence[Judged]) -> list[Dot]:
+    return [Dot(j.score, j.name, css(j)) for j in judged if math.isfinite(j.score)]
+
+
+def _strips(audit: Audit, width: int, classes: str) -> Markup:
+    known = [j for j in audit.questioned if j.truth is not None]
+    unknown = [j for j in audit.questioned if j.truth is None]
+    groups = {
+        "questioned": unknown,
+        "questioned, was in the set": [j for j in known if j.truth],
+        "questioned, was not in the set": [j for j in known if not j.truth],
+        "controls": list(audit.controls),
+    }
+    strips = [Strip(label, _dots(members)) for label, members in groups.items() if members]
+    return strip_plot(
+        strips, audit.threshold.value, f"{audit.score_name}, higher means more like a member", width, classes
+    )
+
+
+def _p_values(audit: Audit) -> Markup:
+    dots = [Dot(j.p_value, j.name, css(j)) for j in audit.asked if j.p_value is not None and math.isfinite(j.p_value)]
+    return p_value_plot(dots, audit.threshold.asked_rate, audit.threshold.attainable_rate)
+
+
+def _roc(audit: Audit) -> RocView | None:
+    measured = audit.separation
+    if measured is None:
+        return None
+    curve = measured.roc or ((0.0, 0.0), (1.0, 1.0))
+    return RocView(
+        text=words.roc_text(measured),
+        linear=roc_plot(curve, measured.holdouts),
+        log=roc_plot(curve, measured.holdouts, log=True),
+        numbers=words.roc_numbers(measured),
+    )

@@ -1,0 +1,295 @@
+"""What an audit's report says in words: for people who must decide on it and have never seen a p-value."""
+
+import math
+
+from intaglio.metrics.statistics.conformal import needed_controls
+from intaglio.metrics.statistics.roc import Separation, needed_holdouts
+from intaglio.report.kit.format import area_interval, area_text, count, decimal, interval_text, rate_text
+from intaglio.report.kit.run_data import Audit, Judged, RunData
+from intaglio.report.kit.views import Row
+
+
+def headline(audit: Audit) -> str:
+    total, rate = len(audit.asked), rate_text(audit.threshold.asked_rate)
+    if not audit.threshold.enough:
+        return (
+            f"No verdict: {count(audit.threshold.controls, 'control')} cannot support a false-positive rate of {rate}"
+        )
+    if total == 1:
+        state = "is" if audit.called else "is not"
+        return f"The questioned picture {state} called “in the fine-tuning set”, at a false-positive rate of {rate}"
+    noun = "questioned pictures are" if audit.called != 1 else "questioned pictures is"
+    return f"{audit.called} of {total} {noun} called “in the fine-tuning set”, at a false-positive rate of {rate}"
+
+
+def lead(audit: Audit) -> str:
+    limit = audit.threshold
+    if not limit.enough:
+        return (
+            f"Pictures that cannot have been in the set (controls) tell how often the test would call a picture by "
+            f"mistake. A rate of {rate_text(limit.asked_rate)} needs at least {needed_controls(limit.asked_rate)} of "
+            f"them; with {limit.controls} nothing below {rate_text(limit.attainable_rate)} can be claimed. The scores "
+            f"are shown, but no picture is called."
+        )
+    said = (
+        f"Of pictures that were not in the set, the test calls at most {one_in(limit.asked_rate)} by mistake "
+        f"({interval_text(limit.interval)} for this threshold; calibrated on {count(limit.controls, 'control')}, "
+        f"{limit.observed} of them above it)."
+    )
+    right = audit.right
+    return said if right is None else f"{said} Here the truth is known: {right.words}."
+
+
+def one_in(rate: float | int) -> str:
+    """A rate as a person says it: 1 in 20."""
+    return f"1 in {round(1 / rate)}" if abs(1 / rate - round(1 / rate)) < 0.05 else f"{rate * 100:.3g} in 100"
+
+
+def expected_by_chance(audit: Audit) -> str:
+    if not audit.threshold.enough:
+        return "no picture can be called"
+    expected = audit.threshold.asked_rate * len(audit.asked)
+    return f"about {decimal(expected, 2)} would be called if none had been used"
+
+
+def loud(audit: Audit) -> list[str]:
+    """What a reader of the headline must not miss."""
+    messages = []
+    unscored = [j.name for j in audit.questioned if math.isnan(j.score)]
+    if unscored:
+        messages.append(
+            f"{count(len(unscored), 'questioned picture')} got no score and no verdict: {', '.join(unscored)}."
+        )
+    if audit.no_signal:
+        messages.append(audit.no_signal)
+    return messages
+
+
+MEANING = {
+    "update-alignment": "how far the weights moved, from the base to the suspect, the way this very picture pulls them",
+    "loss-gap": "by how much better the suspect denoises the picture than the base does",
+    "pia": "how well the suspect agrees with its own first guess of the picture’s noise, beside the base",
+}
+"""What a score says, for people who know no formula."""
+
+
+def how_to_read(audit: Audit, with_pictures: bool) -> str:
+    first = "Sorted by score. "
+    if len(audit.asked) < len(audit.questioned):
+        first = "Sorted by score, among pictures known not to be in the set, which measure the audit itself. "
+    if audit.score_name in MEANING:
+        first += f"The verdict rests on {audit.score_name}: {MEANING[audit.score_name]}. "
+    if not with_pictures:
+        return first + (
+            "This method compares the two models at each picture; it recovers no picture, so that only the score "
+            "speaks. The small scale shows where it stands among the controls."
+        )
+    return first + (
+        "Half of each picture is removed in small squares and refilled by what the suspect knows "
+        "and its base does not. If the suspect saw the picture, the refill comes close to it. Mind that the other "
+        "half is the original itself: compare with the controls below before believing your eyes. The small scale "
+        "shows where the score stands among the controls."
+    )
+
+
+def badge(judged: Judged, above: bool) -> str:
+    if math.isnan(judged.score):
+        return "no score"
+    if judged.control:
+        return "control, above the threshold" if above else "control"
+    if judged.called is None:
+        return "no verdict"
+    return "in the set" if judged.called else "not called"
+
+
+def truth(judged: Judged) -> tuple[str, bool]:
+    """What is known of a questioned picture, and whether the verdict is wrong."""
+    if judged.control or judged.truth is None:
+        return "", False
+    known = "It was in the fine-tuning set" if judged.truth else "It was not in the fine-tuning set"
+    if judged.called is None:
+        return f"{known}.", False
+    wrong = judged.called != judged.truth
+    return f"{known}: {'the verdict is wrong' if wrong else 'the verdict is right'}.", wrong
+
+
+def unshown(total: int, most: int) -> str:
+    left = total - most
+    return (
+        f"The pictures of the {count(left, 'lower-scoring one')} lie in the run folder; their scores:"
+        if left > 0
+        else ""
+    )
+
+
+def controls_text(audit: Audit, shown: int) -> str:
+    if not audit.controls:
+        return "There were no controls, so nothing says how an unused picture would have scored."
+    return (
+        f"The {shown} highest-scoring of {count(len(audit.controls), 'control')}, treated exactly as the questioned "
+        f"pictures. This is how far the test goes for pictures that the suspect was not tuned on."
+    )
+
+
+def scores_text(audit: Audit) -> str:
+    if not audit.threshold.enough:
+        return "There is no threshold, since there are too few controls for the asked rate."
+    return (
+        f"The threshold is the score that controls exceed rarely enough: {audit.threshold.observed} of "
+        f"{audit.threshold.controls} lie above it. It was set from the controls alone; the questioned pictures had no "
+        f"part in it."
+    )
+
+
+def set_text(audit: Audit) -> str:
+    test = audit.set_test
+    if test.p_value is None:
+        return "Not tested: it takes at least one questioned picture and one control with a score."
+    how = "counting every way to mix them" if test.exact else "by random mixing"
+    return (
+        f"A rank test of {count(test.pictures, 'questioned picture')} against {count(test.controls, 'control')} "
+        f"({how}) gives p = {decimal(test.p_value, 2)}: the chance of scores so high, taken together, had none of them "
+        f"been used. The smallest value that so many pictures could give is {decimal(test.smallest, 2)}."
+    )
+
+
+def roc_text(measured: Separation) -> str:
+    if measured.auc is None:
+        return "Undefined here: a group is empty, or all scores are equal."
+    return (
+        f"{count(measured.members, 'picture')} known to have been in the set against {measured.holdouts} known not to "
+        f"have been. With {measured.holdouts}, no false-positive rate below {rate_text(1 / measured.holdouts)} can be "
+        f"seen."
+    )
+
+
+def roc_numbers(measured: Separation) -> list[Row]:
+    interval = f" ({area_interval(measured.auc_interval)})" if measured.auc is not None else ""
+    rows = [Row("AUC", area_text(measured.auc) + interval)]
+    for rate, value in sorted(measured.tpr_at_fpr.items()):
+        rows.append(Row(f"TPR at {rate_text(rate)} FPR", _tpr(measured, rate, value)))
+    best = "undefined"
+    if measured.best_accuracy is not None:
+        best = f"{rate_text(measured.best_accuracy)}; an upper bound, its threshold is chosen on these very pictures"
+    rows.append(Row("best accuracy", best))
+    rows.append(
+        Row("pictures", f"{measured.members} in the set, {measured.holdouts} not, {measured.left_out} without a score")
+    )
+    return rows
+
+
+def _tpr(measured: Separation, rate: float, value: float | None) -> str:
+    if value is not None:
+        return f"{rate_text(value)} ({interval_text(measured.tpr_intervals.get(rate))})"
+    if measured.auc is None:
+        return "undefined"
+    return f"too few: needs {needed_holdouts(rate)} pictures known not to be in the set, there are {measured.holdouts}"
+
+
+def threat(run: RunData, audit: Audit) -> list[Row]:
+    """Who must have what; and what was used."""
+    return [
+        Row("the suspect model", _model(run, "suspect"), place=_place(run, "suspect")),
+        Row("its base", _model(run, "base"), place=_place(run, "base")),
+        Row("access", "the weights of both; it does not work through an interface that only returns pictures"),
+        Row("prompt", f"“{audit.prompt}”" if audit.prompt else "the empty prompt"),
+        Row("questioned pictures", _questioned(audit)),
+        Row(
+            "controls",
+            f"{count(len(audit.controls), 'picture')} that cannot have been in the set, by the auditor’s word",
+        ),
+        Row("method", audit.method),
+        Row("score", score_made_of(audit)),
+        Row("asked false-positive rate", rate_text(audit.threshold.asked_rate)),
+        Row("needed of the fine-tuning set itself", "nothing; neither its pictures nor its size"),
+    ]
+
+
+def other_prompts(audit: Audit) -> list[Row]:
+    """How far the verdict hangs on the words, a row for each further prompt."""
+    rows = []
+    for one in audit.other_prompts:
+        changed = (
+            f"{one.changed} of {count(one.pictures, 'verdict')} would change" if one.changed else "no verdict changes"
+        )
+        name = f"“{one.prompt}”" if one.prompt else "the empty prompt"
+        rows.append(Row(name, f"{one.called} of {count(one.pictures, 'picture')} called; {changed}"))
+    return rows
+
+
+def score_made_of(audit: Audit) -> str:
+    """The score's name, and of which signals it was combined."""
+    if len(audit.weights) < 2:
+        meaning = MEANING.get(audit.score_name)
+        return f"{audit.score_name}: {meaning}" if meaning else audit.score_name
+    named = {f"{audit.method} score" if name == "score" else name: share for name, share in audit.weights.items()}
+    shares = ", ".join(f"{name} {rate_text(share)}" for name, share in named.items())
+    return f"combined: {shares}; weighed by how these go together among the controls"
+
+
+def _questioned(audit: Audit) -> str:
+    others = len(audit.questioned) - len(audit.asked)
+    known = f", and {count(others, 'picture')} known not to be in the set, to measure the audit" if others else ""
+    return count(len(audit.asked), "picture") + known
+
+
+def _input(run: RunData, name: str) -> dict:
+    known = (run.run.get("inputs") or {}).get(name)
+    return dict(known) if isinstance(known, dict) else {}
+
+
+def _model(run: RunData, name: str) -> str:
+    digest = str(_input(run, name).get("sha256") or "")
+    return f"sha256 {digest[:16]}…" if digest else "not recorded"
+
+
+def _place(run: RunData, name: str) -> str | None:
+    place = _input(run, name).get("path")
+    return None if place is None else str(place)
+
+
+def limits(audit: Audit) -> list[Row]:
+    """What this does not prove; the same for every audit, so that nobody can leave a line out."""
+    rate = one_in(audit.threshold.asked_rate)
+    return [
+        Row(
+            "A manner is not a picture",
+            "A model tuned on other works by the same hand fills any of that hand’s pictures better. Only controls of "
+            "the same hand and kind tell the two apart; whether these controls are so is for the reader to check.",
+        ),
+        Row(
+            "Half of the recovered picture is the original",
+            "The kept squares make every recovery look familiar. The evidence is how the refilled squares compare with "
+            "those of the controls; the score and its controls decide, not the look.",
+        ),
+        Row(
+            "Nothing about the base’s own training",
+            "The test sees what the suspect learned after the base. A picture that the base already knew can look "
+            "recovered without any fine-tuning, and one used only for the base is not found.",
+        ),
+        Row(
+            "The right base and prompt are assumed",
+            "With another base or another prompt than those of the fine-tuning, the score mixes in that difference, in "
+            "either direction.",
+        ),
+        Row(
+            "The suspect may have been made to defeat it",
+            "Whoever tunes a model can train it to hide or to feign traces. “Not called” does not clear a model, "
+            "and a weak or short fine-tuning leaves little to find.",
+        ),
+        Row(
+            "Searching until it fits",
+            "Trying prompts, crops, settings or sets of controls until a score rises makes the stated rate worthless. "
+            "Settings must be fixed before looking; they are listed below.",
+        ),
+        Row(
+            "Crops and copies",
+            "Pictures are resized and cropped to the model’s square. If the fine-tuning saw other crops, or a "
+            "near-copy from elsewhere, this very file need not have been the one that was used.",
+        ),
+        Row(
+            "A rate, not a certainty",
+            f"At this threshold up to {rate} unused pictures is called. Ask about many pictures and some will be "
+            f"called by chance; the test of all pictures together is not fooled by that.",
+        ),
+    ]

@@ -1,0 +1,294 @@
+"""A found graph as a page: warnings, the picture, each edge with its probabilities, then what it rests on."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from intaglio.causal.results.discovery import Discovery, FoundEdge, FoundPair, FoundTriple
+from intaglio.causal.results.files import FILE, picture
+from intaglio.causal.results.text import counted, decoding, doubtful, known, ordered, probability
+from intaglio.report.kit.format import decimal, plain, rate_text, title
+from intaglio.report.kit.run_data import RunData, read_json
+from intaglio.report.kit.thumbnails import relative_link
+from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, Row, Table
+from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
+
+RESULT = "result"
+LARGE = 45
+"""Columns beyond which the picture keeps its own size."""
+EDGES, NEAR, TRIPLES = 200, 15, 60
+"""Most edges, pairs without one, and triples that are listed; the files hold all."""
+KINDS = {
+    "continuous": "numbers",
+    "ordinal": "levels in an order",
+    "binary": "two levels",
+    "nominal": "levels without order",
+}
+FILES = {
+    "graph.json": "everything, exactly",
+    "edges.csv": "a row an edge",
+    "colliders.csv": "a row a triple",
+    "graph.gml": "for networkx, Gephi, yEd",
+    "graph.dot": "for graphviz",
+    "graph.dagitty.txt": "for dagitty.net",
+    "graph.svg": "the picture",
+}
+
+
+def read_discovery(run: RunData) -> Discovery | None:
+    """What the run found; None where it has not come so far. Raises `BadInput` where the file is damaged."""
+    return Discovery.load(run.folder / RESULT) if (run.folder / RESULT / FILE).is_file() else None
+
+
+def discover_page(run: RunData, found: Discovery, page_folder: Path) -> DiscoverPage:
+    """The page of a `discover` run; `page_folder` is where it will lie."""
+    read = read_json(run.folder / "columns.json") if (run.folder / "columns.json").is_file() else {}
+    scores = read_json(run.folder / "scores.json") if (run.folder / "scores.json").is_file() else {}
+    edges, near, triples = ordered(found.edges), found.near_misses(), found.triple_records
+    given = (run.run.get("settings") or {}).get("knowledge") or {}
+    return DiscoverPage(
+        template="discover.html.j2",
+        **title(run, _headline(found)),
+        lead=_lead(found, read),
+        keys=_keys(found, scores),
+        warnings=[*dict.fromkeys([*run.warnings, *found.warnings])],
+        large=len(found.names) > LARGE,
+        graph=Markup(picture(found)),
+        graph_text=_graph_text(found, given),
+        edges=[_edge(found, edge) for edge in edges[:EDGES]],
+        edges_text=_edges_text(found, len(edges)),
+        often=found.frequencies is not None,
+        near=Table("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:NEAR]]),
+        near_text=_near_text(len(near)),
+        pairs=pair_plot(found),
+        pairs_legend=legend_squares(),
+        triples=Table("", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:TRIPLES]]),
+        triples_text=_triples_text(found),
+        columns=_columns(found, read),
+        columns_text=_columns_text(read),
+        trust=_trust(found),
+        scores=_scores(scores),
+        files=_files(run, page_folder),
+        limits=LIMITS,
+    )
+
+
+def _directed(found: Discovery) -> int:
+    return sum(edge.mark == "-->" for edge in found.edges)
+
+
+def _headline(found: Discovery) -> str:
+    edges, directed = len(found.edges), _directed(found)
+    if not edges:
+        return f"No edges among {counted(len(found.names), 'column')}"
+    sentence = f"{counted(edges, 'edge')} among {counted(len(found.names), 'column')}"
+    if directed == edges:
+        return f"{sentence}, with {'its direction' if edges == 1 else 'all their directions'}"
+    if not directed:
+        return f"{sentence}; {'it' if edges == 1 else 'each'} could point either way"
+    return f"{sentence}, {directed} with a direction"
+
+
+def _lead(found: Discovery, read: Mapping[str, Any]) -> str:
+    seen = read.get("rows_seen")
+    rows = counted(found.rows, "row")
+    drawn = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
+    kind = {"CPDAG": "class of causal graphs", "MPDAG": "class of causal graphs that agree with what was known"}
+    return (
+        f"The {kind.get(found.graph.kind, 'graph')} that {drawn} speak for. An arrow is a cause in every graph of the "
+        "class; a line is an edge whose direction the data cannot tell. Both hold only as far as the assumptions below."
+    )
+
+
+def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
+    directed, edges = _directed(found), len(found.edges)
+    keys = [
+        Key("Edges", str(edges), f"of {len(found.names) * (len(found.names) - 1) // 2} pairs"),
+        Key("With a direction", f"{directed} of {edges}" if edges else "none", f"{edges - directed} open"),
+        Key("Colliders", str(len(found.graph.colliders)), "two causes that meet; they fix directions"),
+    ]
+    if found.edges:
+        weakest = min(found.edges, key=lambda edge: edge.confidence)
+        keys.append(
+            Key(
+                "Least sure edge",
+                probability(weakest.confidence),
+                f"{weakest.source} {_sign(weakest)} {weakest.target}",
+            )
+        )
+    if not math.isnan(found.ood_score):
+        keys.append(
+            Key("Unlike the training tables", rate_text(found.ood_score), "of what is compared; above 20% is a warning")
+        )
+    if scores:
+        keys.append(Key("Distance from the truth", str(scores["shd"]), "pairs that differ (SHD)"))
+    return keys
+
+
+def _sign(edge: FoundEdge) -> str:
+    return "→" if edge.mark == "-->" else "—"
+
+
+def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
+    text = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
+    if len(found.names) > LARGE:
+        text += " The picture is wider than the page: scroll it, or open graph.svg on its own."
+    if given:
+        what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
+        text += f" What was known beforehand took part in the directions ({what})."
+    return text
+
+
+def _pairs(value: Sequence[Any]) -> str:
+    return ", ".join(" → ".join(map(str, pair)) if len(pair) == 2 else " ".join(map(str, pair)) for pair in value)
+
+
+def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
+    p, half = edge.p_adjacent, 0.0 if edge.spread is None else 1.96 * edge.spread
+    low, high = max(0.0, p - half), min(1.0, p + half)
+    interval = "" if edge.spread is None else f"{low:.2f} to {high:.2f}"
+    return EdgeView(
+        source=edge.source,
+        sign=_sign(edge),
+        target=edge.target,
+        adjacent=probability(p),
+        interval=interval,
+        adjacent_bar=range_bar(p, low, high, f"adjacent: {p:.3f}"),
+        mark=probability(edge.p_mark),
+        mark_bar=mark_bar(edge),
+        frequency="" if edge.frequency is None else rate_text(edge.frequency),
+        confidence=probability(edge.confidence),
+        weak=edge.confidence < 0.5,
+    )
+
+
+def _edges_text(found: Discovery, edges: int) -> str:
+    text = (
+        "The most probable first. Adjacent: the probability that there is an edge at all. This mark: given that there "
+        "is one, that it has the direction, or the openness, that is drawn. Confidence is the least of the row."
+    )
+    if found.spread is not None:
+        text += (
+            " The ranges are ±1.96 standard deviations over subsamples of the rows; the share of subsamples that gave "
+            "this very edge stands beside."
+        )
+    if any(edge.confidence < 0.5 for edge in found.edges):
+        text += " Below 0.5 the arrow or line is amber."
+    text += "".join(f" {more}" for more in (doubtful(found), known(found)) if more)
+    return text + (f" {edges - EDGES} more are in edges.csv." if edges > EDGES else "")
+
+
+def _near(pair: FoundPair) -> list[str]:
+    return [probability(pair.p_adjacent), pair.first, pair.second]
+
+
+def _near_text(near: int) -> str:
+    more = f" The {NEAR} most probable of {near}; graph.json has all." if near > NEAR else ""
+    return f"No edge was drawn between these, but its probability is at least 0.05.{more}"
+
+
+def _triple(triple: FoundTriple) -> list[str]:
+    middle = "→ {} ←" if triple.collider else "– {} –"
+    words = f"{triple.leg1} {middle.format(triple.centre)} {triple.leg2}"
+    return [words, probability(triple.p_collider), "yes" if triple.collider else "no"]
+
+
+def _triples_text(found: Discovery) -> str:
+    count = len(found.triples)
+    if not count:
+        return "The graph has no two columns that meet in a third without being adjacent, so nothing fixes a direction."
+    more = f" {TRIPLES} of {count} are listed; colliders.csv has all." if count > TRIPLES else ""
+    text = (
+        "Wherever two columns that are not adjacent meet in a third, either both cause it (a collider), or not. Only "
+        "colliders, and what follows from them, fix directions; everything else can be turned round and fits alike."
+    )
+    return f"{text}{more}"
+
+
+def _columns(found: Discovery, read: Mapping[str, Any]) -> Table:
+    rows = []
+    for column in read.get("columns", ()):
+        levels = column.get("levels") or []
+        values = f"{len(levels)}: {', '.join(levels[:6])}{', …' if len(levels) > 6 else ''}" if levels else ""
+        missing = rate_text(column["missing"]) if column.get("missing") else ""
+        used = f"left out: {column['excluded']}" if column["excluded"] else KINDS.get(column["kind"], column["kind"])
+        rows.append([column["name"], used, values, missing])
+    return Table("", ["column", "read as", "levels", "missing"], rows)
+
+
+def _columns_text(read: Mapping[str, Any]) -> str:
+    left = sum(bool(column["excluded"]) for column in read.get("columns", ()))
+    out = f" {counted(left, 'column')} took no part and {'has' if left == 1 else 'have'} no edges." if left else ""
+    return f"How each column was taken; --kinds COLUMN=KIND takes it otherwise.{out}"
+
+
+def _trust(found: Discovery) -> list[Row]:
+    contradicted = decoding(found)
+    outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
+    return [
+        Row("Calibration", CALIBRATION),
+        Row("Outside the training range", outside),
+        Row("Which features", "; ".join(found.ood_reasons) or "none"),
+        Row("Contradictions", contradicted.removeprefix("Contradictions: ") or "none"),
+        Row("Repeated on subsamples", "no; --subsamples 30 does" if found.spread is None else "yes"),
+    ]
+
+
+CALIBRATION = (
+    "Fitted on simulated tables that the method was not trained on: of pairs that are given 0.8 there, about 8 in 10 "
+    "are adjacent. For a table unlike all of those the probabilities are no more than a ranking."
+)
+
+
+def _scores(scores: Mapping[str, Any]) -> list[Row]:
+    words = {
+        "shd": "pairs whose edge differs (SHD)",
+        "skeleton_f1": "F1 of adjacencies",
+        "orientation_f1": "F1 of directed edges",
+        "collider_f1": "F1 of colliders",
+    }
+    return [
+        Row(words.get(name, name), plain(value) if isinstance(value, int) else decimal(value, 3))
+        for name, value in scores.items()
+    ]
+
+
+def _files(run: RunData, page_folder: Path) -> list[Row]:
+    rows = []
+    for name, words in FILES.items():
+        link = relative_link(run.folder / RESULT / name, page_folder)
+        rows.append(Row(words, Markup('<a href="{}">{}</a>').format(link, name) if link else name))
+    return rows
+
+
+LIMITS: Sequence[Row] = (
+    Row(
+        "No hidden common causes",
+        "Two columns with a common cause outside the table look adjacent, and arrows near them can be wrong. Where "
+        "that is likely, a method that allows for it (FCI) is the right one.",
+    ),
+    Row(
+        "No cycles",
+        "Feedback within the time between two rows has no place in these graphs; it shows as some edge or other.",
+    ),
+    Row(
+        "Faithfulness", "Effects that cancel each other exactly, and columns that are functions of others, hide edges."
+    ),
+    Row(
+        "Independent rows of one law",
+        "Time series, several groups in one table, rows that were selected by an effect: all of these make edges that "
+        "are no causes.",
+    ),
+    Row(
+        "A line is not doubt about the edge",
+        "It says that graphs with either direction give the same data. More rows do not settle it; knowledge or an "
+        "experiment does (--require, --forbid, --tiers).",
+    ),
+    Row(
+        "A probability is no strength",
+        "A sure edge can be a weak effect. How strong it is must be estimated afterwards, with this graph as an input.",
+    ),
+)

@@ -1,0 +1,76 @@
+"""Model guidance: follow what a fine-tune learned beyond its base, to draw what it was tuned on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.sampling.loop import GuideContext, Predict
+
+Reference = Literal["empty", "prompt", "uncaptioned"]
+
+
+@dataclass(frozen=True)
+class ModelGuidance:
+    """A guide of `intaglio.sampling.loop` that takes the base model for classifier-free guidance's negative branch.
+
+    A fine-tune is taken for a partial move of the base's density towards that of its pictures, with the share 1 / w;
+    carried on past the tuned model, in noise,
+
+        empty        (1 - w + k) * base(x, "") + w * tuned(x, prompt)        FineXtract
+        prompt       (1 - w) * base(x, prompt) + w * tuned(x, prompt)        the same reference for both
+        uncaptioned  (1 - w) * base(x, "") + w * tuned(x, "")                where no caption is known
+
+    and no second guidance on top: the one scale leads towards the prompt and away from the base at once. The model
+    that is drawn from is the tuned one; each model reads a prompt by its own text encoders. Predictions are noise,
+    whatever the networks predict, and are combined in float32: the difference of two near-equal tensors is multiplied.
+
+    Source: arXiv 2410.03039; its authors' code takes a scale of 3 and a correction of -0.02 for full fine-tunes, 5 and
+    0 for LoRA.
+    """
+
+    base: LatentDiffusion
+    scale: float = 3.0
+    """w, from 1, which is the tuned model alone (up to the correction)."""
+    correction: float = 0.0
+    """k, near 0, for `empty` alone. The two factors sum to 1 + k, so that every step takes out that much more noise."""
+    reference: Reference = "empty"
+    """What the base is asked, and whether the tuned model hears the prompt."""
+
+    def __post_init__(self):
+        if not 1 <= self.scale < float("inf"):
+            raise ValueError(f"the scale of model guidance must be finite and 1 or more, not {self.scale}")
+        if not -1 < self.correction < 1:
+            raise ValueError(f"the correction must lie between -1 and 1, near 0, not {self.correction}")
+        if self.correction and self.reference != "empty":
+            raise ValueError(f"the correction belongs to the reference empty, not to {self.reference}")
+
+    def init(self, context: GuideContext) -> tuple[Conditioning, Conditioning]:
+        """The state is what the tuned model hears and what the base hears."""
+        count = len(context.prompts)
+        if self.reference == "prompt":
+            return context.positive, self.base.embed(list(context.prompts))
+        empty = self.base.embed([""])[[0] * count]
+        if self.reference == "uncaptioned":
+            return context.model.embed([""])[[0] * count], empty
+        return context.positive, empty
+
+    def step(
+        self,
+        state: tuple[Conditioning, Conditioning],
+        latents: Float[Tensor, "n *shape"],
+        t: Int[Tensor, "n"],
+        predict: Predict,
+    ) -> tuple[tuple[Conditioning, Conditioning], Float[Tensor, "n *shape"]]:
+        """The combined noise; the state never changes."""
+        tuned = predict(latents, t, state[0]).float()
+        away = 1 - self.scale + self.correction
+        if not away:
+            return state, self.scale * tuned
+        with torch.no_grad():
+            base = self.base.predict(latents.to(self.base.device), t.to(self.base.device), state[1]).float()
+        return state, away * base.to(tuned.device) + self.scale * tuned

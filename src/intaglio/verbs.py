@@ -1,0 +1,153 @@
+"""The verbs of the command line, and their methods, found as the files of a folder.
+
+A file in a verb's folder of methods is a method: its name with dashes is the method's name, its one public frozen
+dataclass the settings, the first sentence of that class's docstring the summary. A method of several files is a folder
+with the class in `method.py`. Sources are read, not imported, so that `intaglio --help` stays instant.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = Path(__file__).parent
+DECLARED = re.compile(
+    r'^@dataclass\([^)\n]*frozen=True[^)\n]*\)\nclass ([A-Za-z]\w*)[^\n]*:\n    """(.+?)"""', re.MULTILINE | re.DOTALL
+)
+BASELINE = re.compile(r'^    role(: ClassVar\[[^\n]*\])? = "baseline"', re.MULTILINE)
+MAIN = ("method", "bench")
+"""Names of the file that holds the class of a method of several files."""
+
+
+class Method(NamedTuple):
+    """Where a method lives and what it does, in one line."""
+
+    target: str
+    """`module:Class`"""
+    summary: str
+
+
+class Methods(Mapping[str, Method]):
+    """The methods of one folder by name, in the order of the alphabet; the folder is read when first asked."""
+
+    def __init__(self, package: str):
+        """`package`: the folder's place below `intaglio`, with dots."""
+        self.package = package
+
+    @cached_property
+    def _found(self) -> dict[str, Method]:
+        paths = sorted(PACKAGE.joinpath(*self.package.split(".")).iterdir())
+        sources = {path.stem.replace("_", "-"): source for path in paths if (source := _source(path))}
+        return {name: _declared(source) for name, source in sources.items()}
+
+    def __getitem__(self, name: str) -> Method:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line: the dataclass of its inputs, and the methods it can run."""
+
+    command: str
+    """`module:Class` of the command's dataclass, generic over the method where there are methods."""
+    summary: str
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    default: str = ""
+    """The method that is taken where none is named; empty: one must be named."""
+    operand: str = ""
+    """What the command takes as a bare word before its flags, as help writes it; empty: nothing."""
+
+
+class FileName:
+    """A class variable of a family: the name of a method, which is that of its file, with dashes."""
+
+    def __get__(self, instance: object, owner: type) -> str:
+        folder, _, stem = f"..{owner.__module__}".rpartition(".")
+        folder = folder.rpartition(".")[2]
+        return (folder if stem in MAIN else stem).replace("_", "-")
+
+
+def public_methods() -> dict[str, str]:
+    """The module of every method of the literature by the name of its class."""
+    literature = [method for name, verb in VERBS.items() if name != "bench" for method in verb.methods.values()]
+    return {name: module for module, _, name in (method.target.partition(":") for method in literature)}
+
+
+def _source(path: Path) -> Path | None:
+    """The file that declares a method, for an entry of a folder of methods; None where the entry is no method."""
+    if path.name.startswith(("_", ".")):
+        return None
+    if path.suffix == ".py":
+        return path
+    return next((file for name in MAIN if (file := path / f"{name}.py").is_file()), None)
+
+
+def _declared(path: Path) -> Method:
+    """The method that a file declares. Raises `LookupError` where it declares none, or several."""
+    source = path.read_text(encoding="utf-8")
+    public = [found for found in DECLARED.findall(source) if not found[0].startswith("_")]
+    if len(public) != 1:
+        names = " and ".join(name for name, _ in public) or "none"
+        raise LookupError(f"{path} is a method, so it must declare one public frozen dataclass; it declares {names}")
+    ((name, doc),) = public
+    module = ".".join(("intaglio", *path.relative_to(PACKAGE).with_suffix("").parts))
+    return Method(f"{module}:{name}", _first_sentence(doc) + ("; a baseline" if BASELINE.search(source) else ""))
+
+
+def _first_sentence(doc: str) -> str:
+    words = " ".join(doc.partition("\n\n")[0].split())
+    return re.split(r"\.(?:\s|$)", words, maxsplit=1)[0]
+
+
+# A verb of two words is one part of the work on a kind of model; its first word alone lists the parts.
+VERBS: dict[str, Verb] = {
+    "finetune": Verb(
+        "intaglio.commands.finetune:FineTune", "adapt a model from a few pictures", Methods("adapt.methods")
+    ),
+    "authenticate": Verb(
+        "intaglio.commands.authenticate:Authenticate",
+        "tell which pictures were in a fine-tuning set, with a false-positive rate",
+        Methods("audit.membership.methods"),
+    ),
+    "extract": Verb(
+        "intaglio.commands.extract:Extract",
+        "draw the pictures that a model was most probably fine-tuned on",
+        Methods("extract.methods"),
+    ),
+    "sample": Verb("intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings"),
+    "flow train": Verb("intaglio.commands.flow.train:FlowTrain", "train a normalising flow on a folder of pictures"),
+    "flow sample": Verb(
+        "intaglio.commands.flow.sample:FlowSample",
+        "draw pictures from a flow, by the decoder that is fastest here",
+        Methods("flow.methods"),
+        default="auto",
+    ),
+    "flow calibrate": Verb(
+        "intaglio.commands.flow.calibrate:FlowCalibrate", "find the fastest way to decode a flow on this machine"
+    ),
+    "flow bpd": Verb("intaglio.commands.flow.bpd:FlowBpd", "weigh pictures: bits a dimension under a flow"),
+    "flow convert": Verb("intaglio.commands.flow.convert:FlowConvert", "take over a published TarFlow checkpoint"),
+    "discover": Verb(
+        "intaglio.commands.causal.discover:Discover",
+        "find the causal graph that a table speaks for, each edge with its probability",
+        Methods("causal.methods"),
+        default="sicl",
+        operand="TABLE",
+    ),
+    "causal train": Verb(
+        "intaglio.commands.causal.train:CausalTrain", "train a network for discover on simulated tables"
+    ),
+    "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
+    "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),
+    "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs"),
+    "report": Verb("intaglio.commands.report:Report", "write a run's report, one HTML file"),
+    "doctor": Verb("intaglio.commands.doctor:Doctor", "print what a bug report needs"),
+}

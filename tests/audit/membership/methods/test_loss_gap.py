@@ -1,0 +1,3 @@
+SMALL = {"levels": 4}
+BAD = {"levels": 0}
+PIECES = {"micro_batch": 1}

@@ -1,0 +1,3 @@
+SMALL = {}
+BAD = {"micro_batch": 0}
+PIECES = {"micro_batch": 1}

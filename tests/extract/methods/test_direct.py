@@ -1,0 +1,3 @@
+SMALL = {"generations": 12, "pictures": 3, "steps": 3, "batch": 4, "patience": 0}
+BAD = {"generations": 1}
+PIECES = {"batch": 2}

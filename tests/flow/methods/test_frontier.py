@@ -1,0 +1,3 @@
+SMALL = {"batch": 2, "tolerance": 1e-6}
+BAD = {"tolerance": -1.0}
+PIECES = {"batch": 1}

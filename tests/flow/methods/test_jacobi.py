@@ -1,0 +1,3 @@
+SMALL = {"batch": 2}
+BAD = {"tau": -1.0}
+PIECES = {"batch": 1}

@@ -1,0 +1,68 @@
+"""Tiny models, pictures and suspects for the audit's tests."""
+
+import tiny
+import torch
+
+from intaglio.images.image_set import ImageSet
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+
+
+def model(seed: int = 0, prediction: str = "epsilon", build=tiny.sd_pipeline) -> LatentDiffusion:
+    pipe = build(seed, prediction)
+    twice = [pipe.text_encoder_2] if hasattr(pipe, "text_encoder_2") else []
+    return LatentDiffusion(
+        denoiser=pipe.unet,
+        autoencoder=pipe.vae,
+        text_encoders=[pipe.text_encoder, *twice],
+        tokenizers=[pipe.tokenizer, *([pipe.tokenizer_2] if twice else [])],
+        scheduler=dict(pipe.scheduler.config),
+        name=f"tiny-{seed}",
+    )
+
+
+def nudged(base: LatentDiffusion, amount: float = 0.05, seed: int = 1) -> LatentDiffusion:
+    """A suspect with slightly other weights."""
+    suspect = base.copy()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in suspect.parts["denoiser"].parameters():
+            weight += amount * weight.std().nan_to_num(0) * torch.randn(weight.shape, generator=generator)
+    suspect.name = "suspect"
+    return suspect
+
+
+def overfitted(base: LatentDiffusion, images: ImageSet, prompt: str, steps: int = 150) -> LatentDiffusion:
+    """A suspect whose denoiser was trained on these pictures alone."""
+    suspect = base.copy()
+    suspect.name = "suspect"
+    generator = torch.Generator().manual_seed(0)
+    weights = list(suspect.parts["denoiser"].parameters())
+    optimizer = torch.optim.Adam(weights, lr=2e-3)
+    with torch.no_grad():
+        latents, text = base.encode(images.pixels), base.embed([prompt])
+    for _ in range(steps):
+        rows = torch.randint(len(latents), (8,), generator=generator)
+        noise = torch.randn(8, *latents.shape[1:], generator=generator)
+        t = torch.randint(1, 1000, (8,), generator=generator)
+        optimizer.zero_grad()
+        suspect.error(latents[rows], noise, t, text).mean().backward()
+        optimizer.step()
+    return suspect
+
+
+def pictures(count: int = 3, seed: int = 0) -> ImageSet:
+    """Pictures of noise, so that a network can tell them apart."""
+    return ImageSet.from_pixels(torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed)))
+
+
+class Closeness:
+    """A similarity that tests can work out: one less the mean absolute difference."""
+
+    name = "closeness"
+    hash = "0" * 64
+
+    def __call__(self, a, b):
+        return 1 - (a - b).abs().mean((1, 2, 3))
+
+    def matrix(self, a, b):
+        return torch.stack([self(picture.expand_as(b), b) for picture in a])

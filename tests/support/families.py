@@ -1,0 +1,262 @@
+"""How the methods of a verb are called in the shared tests, and what their results are compared by."""
+
+import csv
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tiny
+import torch
+
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.settings import Watch
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.files import MATRICES
+from intaglio.causal.tables.table import Table
+from intaglio.flow.sampling import sample_flow
+from intaglio.images.image_set import ImageSet, to_uint8
+from intaglio.metrics.similarity.measures import load_similarity
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.flow.files import load_flow, save_flow
+from intaglio.models.flow.tarflow import TarFlow
+from intaglio.models.lora.lora import LoRA
+from intaglio.runs.run import Run
+
+Numbers = dict[str, torch.Tensor]
+PICTURES = ImageSet.from_pixels(tiny.pixels(3), captions=["red cat", "dog", "red dog"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One verb's methods."""
+
+    models: Callable[[Path], tuple[Any, ...]]
+    """Tiny models for a call, made from a folder; a table where the verb reads one."""
+    call: Callable[[Any, tuple[Any, ...], Run], Any]
+    numbers: Callable[[Any], Numbers]
+    """All that a result says, as tensors."""
+    stored: Callable[[Any, Path], tuple[Numbers, Numbers]]
+    """What a result says, and what its saved files say, of the same things."""
+
+
+Examined = LatentDiffusion | TarFlow | Table
+"""What a method must leave as it was."""
+
+
+def parts(model: Examined) -> dict[str, torch.nn.Module]:
+    if isinstance(model, Table):
+        return {}
+    return {"flow": model} if isinstance(model, TarFlow) else model.parts
+
+
+def weights(model: Examined) -> Numbers:
+    if isinstance(model, Table):
+        return {"values": torch.from_numpy(model.values.copy())}
+    return {f"{name}.{key}": t for name, part in parts(model).items() for key, t in part.state_dict().items()}
+
+
+def _warm(model: LatentDiffusion) -> LatentDiffusion:
+    """After one prompt: transformers hangs hooks of its own on a text encoder when it is first called."""
+    with torch.no_grad():
+        model.embed([""])
+    return model
+
+
+def _base(folder: Path) -> tuple[LatentDiffusion, ...]:
+    return (_warm(load_model(tiny.sd_folder(folder / "base"))),)
+
+
+def _suspect_and_base(folder: Path) -> tuple[LatentDiffusion, ...]:
+    (base,) = _base(folder)
+    suspect = base.copy()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in suspect.parts["denoiser"].parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=generator)
+    suspect.save(folder / "suspect")
+    return _warm(load_model(folder / "suspect")), base
+
+
+def _tune(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    return method(*models, TrainingSet(PICTURES), run=run, watch=Watch(checkpoint_every=1, sample_count=0))
+
+
+def _learned(tuned: Any) -> Numbers:
+    if tuned.adapter is None:
+        return {"losses": tuned.losses, **weights(tuned.model)}
+    return {"losses": tuned.losses, **_layers(tuned.adapter)}
+
+
+def _layers(adapter: LoRA) -> Numbers:
+    return {
+        f"{part}.{path}.{name}": value.detach()
+        for part, path, layer in adapter.items()
+        for name, value in (("down", layer.down), ("up", layer.up))
+    }
+
+
+def _reloaded(tuned: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    saved = tuned.save(folder)
+    if tuned.adapter is None:
+        return weights(tuned.model), weights(load_model(saved))
+    return _layers(tuned.adapter), _layers(LoRA.read(saved))
+
+
+def _audit(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    further = {"similarity": load_similarity("ssim")} if method.uses_similarity else {}
+    return method(*models, PICTURES, prompt="red cat", run=run, **further)
+
+
+def _found(result: Any) -> Numbers:
+    return {"scores": result.scores, **result.signals, **result.pictures}
+
+
+def _table(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    rows = list(csv.DictReader((folder / "scores.csv").read_text().splitlines()))
+    assert tuple(row.pop("name") for row in rows) == result.names
+    read = {column: torch.tensor([float(row[column]) for row in rows]) for column in rows[0]}
+    return {"score": result.scores, **result.signals}, read
+
+
+def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    return method(*models, prompts=("red cat",), similarity=load_similarity("embedded"), run=run)
+
+
+def _drawn(result: Any) -> Numbers:
+    rows = {key: torch.tensor([row[key] for row in result.rows()]) for key in FIND_NUMBERS}
+    return {"pictures": result.pictures.pixels, "descriptors": result.descriptors, "scores": result.scores, **rows}
+
+
+def _finds(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    rows = list(csv.DictReader((folder / "finds.csv").read_text().splitlines()))
+    read = {key: torch.tensor([float(row[key] or "nan") for row in rows]) for key in FIND_NUMBERS}
+    pictures = ImageSet.load(folder / "pictures", tiny.RESOLUTION)
+    assert pictures.names == result.pictures.names
+    found = _drawn(result)
+    return {key: found[key] for key in (*read, "pictures")}, {**read, "pictures": pictures.pixels}
+
+
+def _flow(folder: Path) -> tuple[TarFlow, ...]:
+    save_flow(tiny.flow(double=False, noise_std=0.1), folder / "flow")
+    return (load_flow(folder / "flow").model,)
+
+
+def _decode(method: Any, models: tuple[TarFlow, ...], run: Run) -> Any:
+    return sample_flow(*models, range(3), method, labels=torch.tensor([0, 1, -1]), run=run)
+
+
+def _decoded(result: Any) -> Numbers:
+    return {"pictures": result.pictures.pixels, "patches": result.patches}
+
+
+def _pictures(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = ImageSet.load(folder / "pictures", result.pictures.pixels.shape[-1])
+    passes = [float(row["passes"]) for row in csv.DictReader((folder / "blocks.csv").read_text().splitlines())]
+    found = {
+        "pictures": to_uint8(result.pictures.pixels),
+        "passes": torch.tensor([b.passes for b in result.report.blocks]),
+    }
+    return found, {"pictures": to_uint8(stored.pixels), "passes": torch.tensor(passes)}
+
+
+def _table_of_numbers(folder: Path) -> tuple[Table, ...]:
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 60))
+    third = first + second + 0.3 * random.normal(size=60)
+    columns = [first, second, third, third + 0.4 * random.normal(size=60), random.normal(size=60)]
+    (folder / "table.csv").write_text(
+        "\n".join(["a,b,c,d,e", *(",".join(map(repr, row)) for row in np.stack(columns, 1).tolist())]) + "\n"
+    )
+    return (Table.load(folder / "table.csv"),)
+
+
+def _discover(method: Any, models: tuple[Table, ...], run: Run) -> Discovery:
+    return method(*models, run=run)
+
+
+def _believed(result: Discovery) -> Numbers:
+    known = {name: getattr(result, name) for name in MATRICES if getattr(result, name) is not None}
+    numbers = {name: torch.from_numpy(value.copy()) for name, value in known.items()}
+    return {**numbers, "graph": torch.from_numpy(result.graph.marks.copy())}
+
+
+def _graph(result: Discovery, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    return _believed(result), _believed(Discovery.load(folder))
+
+
+FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
+
+FAMILIES = {
+    "finetune": Family(_base, _tune, _learned, _reloaded),
+    "authenticate": Family(_suspect_and_base, _audit, _found, _table),
+    "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
+    "flow sample": Family(_flow, _decode, _decoded, _pictures),
+    "discover": Family(_table_of_numbers, _discover, _believed, _graph),
+}
+
+
+class Killed(BaseException):
+    """What ends a run at a given step, as a kill would; nothing catches it."""
+
+
+def breaking(run: Run, at: int, error: type[BaseException] = Killed) -> Run:
+    """Let the run raise at the `at`-th step of its progress, counted from 1; 0: never. `run.steps` counts them.
+
+    States are kept whenever a method offers one, so that tiny runs have some.
+    """
+    shown, save, run.steps = run.progress, run.save_state, 0
+    run.save_state = lambda name, tensors, meta, every_s=0: save(name, tensors, meta)
+
+    class Breaking:
+        def __init__(self, bar: Any):
+            self.bar = bar
+
+        def advance(self, n: int = 1, **numbers: float) -> None:
+            run.steps += 1
+            if run.steps == at:
+                raise error(f"at step {at}")
+            self.bar.advance(n, **numbers)
+
+    @contextmanager
+    def progress(*args: Any, **kwargs: Any) -> Any:
+        with shown(*args, **kwargs) as bar:
+            yield Breaking(bar)
+
+    run.progress = progress
+    return run
+
+
+def opened(root: Path, settings: Any) -> AbstractContextManager[Run]:
+    """The run of these settings below `root`; the same again for the same settings."""
+    inputs = {"model": {"path": "tiny", "sha256": "0" * 64}}
+    about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    return Run.open(root, "verb", "method", dataclasses.asdict(settings), inputs, **about)
+
+
+def state_of(model: Examined) -> dict[str, Any]:
+    """All that a method might leave changed in a model: weights, gradients, modes, types, hooks."""
+    state: dict[str, Any] = {"weights": {key: value.clone() for key, value in weights(model).items()}}
+    for name, part in parts(model).items():
+        for path, module in part.named_modules():
+            hooks = [len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks)]
+            state[f"{name}.{path}"] = (module.training, type(module).forward, "forward" in vars(module), hooks)
+        for path, weight in part.named_parameters():
+            state[f"{name}.{path} weight"] = (weight.requires_grad, weight.grad is None, weight.dtype, weight.device)
+    return state
+
+
+def same(one: Any, two: Any) -> bool:
+    """Equality to the last bit, through dictionaries of tensors; NaN equals NaN."""
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one.nan_to_num(nan=1e30), two.nan_to_num(nan=1e30))
+    return one == two

@@ -1,0 +1,94 @@
+"""Discoveries made by hand: a random class of graphs, and probabilities that a network might have given for it."""
+
+from itertools import combinations
+
+import numpy as np
+
+from intaglio.causal.graphs import meek
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.results.discovery import Discovery
+
+NAMES = (
+    "age",
+    "smoking",
+    "air_quality",
+    "tar",
+    "genotype",
+    "cough",
+    "cancer",
+    "fatigue",
+    "income",
+    "education",
+    "exercise",
+    "diet",
+    "bmi",
+    "blood_pressure",
+    "cholesterol",
+    "glucose",
+    "insulin",
+    "stress",
+    "sleep_hours",
+    "alcohol",
+    "region",
+    "employment",
+    "household_size",
+    "rent",
+    "commute_minutes",
+    "noise",
+    "medication",
+    "hospital_visits",
+    "insurance_premium_per_quarter",
+    "survey_month",
+)
+
+
+def unshielded(skeleton: np.ndarray) -> np.ndarray:
+    found = [
+        (k, i, j)
+        for k in range(len(skeleton))
+        for i, j in combinations(np.flatnonzero(skeleton[k]).tolist(), 2)
+        if not skeleton[i, j]
+    ]
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
+def class_of(d: int, per_node: float, random: np.random.Generator) -> Graph:
+    order = random.permutation(d)
+    upper = np.triu(random.random((d, d)) < min(1.0, 2 * per_node / max(1, d - 1)), 1)
+    dag = np.zeros((d, d), bool)
+    dag[np.ix_(order, order)] = upper
+    directed, undirected = meek.completed(dag)
+    return Graph.from_adjacency("CPDAG", directed | undirected, NAMES[:d])
+
+
+def found_graph(d: int = 8, seed: int = 0, *, per_node: float = 1.2, subsamples: bool = True, **changes) -> Discovery:
+    random = np.random.default_rng(seed)
+    graph = changes.pop("graph", None) or class_of(d, per_node, random)
+    d = len(graph)
+    near = np.triu(np.where(graph.skeleton, random.beta(9, 1.2, (d, d)), random.beta(0.5, 12, (d, d))), 1)
+    adjacent = near + near.T
+    marks = np.zeros((d, d, 3))
+    for i, j in combinations(range(d), 2):
+        kind = 0 if graph.directed[i, j] else 1 if graph.directed[j, i] else 2
+        shares = random.dirichlet(np.where(np.arange(3) == kind, 8.0, 1.0))
+        marks[i, j], marks[j, i] = shares, shares[[1, 0, 2]]
+    triples = unshielded(graph.skeleton)
+    drawn = np.array([graph.directed[i, k] and graph.directed[j, k] for k, i, j in triples.tolist()], bool)
+    colliders = np.where(drawn, random.beta(8, 1.5, len(triples)), random.beta(1, 8, len(triples)))
+    spread = frequencies = None
+    if subsamples:
+        spread = np.sqrt(adjacent * (1 - adjacent)) / 3
+        frequencies = np.concatenate([(1 - adjacent)[..., None], adjacent[..., None] * marks], -1)
+    given = {
+        "method": "sicl",
+        "graph": graph,
+        "adjacent": adjacent,
+        "marks": marks,
+        "triples": triples,
+        "colliders": colliders,
+        "spread": spread,
+        "frequencies": frequencies,
+        "rows": 2000,
+        "seconds": 1.25,
+    }
+    return Discovery(**{**given, **changes})
