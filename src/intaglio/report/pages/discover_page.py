@@ -11,10 +11,10 @@ from intaglio.causal.results.discovery import Discovery, FoundEdge, FoundPair, F
 from intaglio.causal.results.files import FILE, picture
 from intaglio.causal.results.text import counted, decoding, doubtful, known, ordered, probability
 from intaglio.report.kit.format import decimal, plain, rate_text, title
-from intaglio.report.kit.run_data import RunData, read_json
 from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, Row, Table
 from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
+from intaglio.runs.read import RunData, read_json
 
 RESULT = "result"
 LARGE = 45
@@ -36,6 +36,12 @@ FILES = {
     "graph.dagitty.txt": "for dagitty.net",
     "graph.svg": "the picture",
 }
+
+
+def page_of(run: RunData, page_folder: Path) -> DiscoverPage | None:
+    """The page of a `discover` run; None where no graph was found yet."""
+    found = read_discovery(run)
+    return None if found is None else discover_page(run, found, page_folder)
 
 
 def read_discovery(run: RunData) -> Discovery | None:
