@@ -21,10 +21,10 @@ from intaglio.adapt.settings import Watch
 from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Tuner
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
-from intaglio.learning.step_randomness import generator
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.randomness import generator_32bit
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -284,7 +284,7 @@ def _pictures(name: str, count: int, seed: int) -> TrainingSet:
     members = testbed.few_shot(name).members
     if count > len(members):
         raise BadInput(f"{name} has {len(members)} pictures, and {count} are wanted; take fewer with --pictures")
-    order = torch.randperm(len(members), generator=generator(0, "bench", name)).tolist()
+    order = torch.randperm(len(members), generator=generator_32bit(0, "bench", name)).tolist()
     taken = [order[(seed * count + place) % len(order)] for place in range(count)]
     return TrainingSet(ImageSet.from_pixels(members.pixels[taken], [members.names[place] for place in taken]), PROMPT)
 

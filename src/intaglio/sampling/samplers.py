@@ -70,4 +70,4 @@ SAMPLERS: Mapping[str, Sampler] = {
     "ddpm": ancestral,
     "euler_a": ancestral,
 }
-"""By the names of `SamplerName`. On one grid "euler" is the same formula as "ddim", and "euler_a" the same as "ddpm"."""
+"""By the names of `SamplerName`. On one grid "euler" is the same formula as "ddim", "euler_a" the same as "ddpm"."""

@@ -8,7 +8,7 @@ from audit_scenes import model, nudged, overfitted, pictures
 
 from intaglio.audit.membership.methods.loss_gap import LossGap
 from intaglio.audit.membership.methods.pia import PIA
-from intaglio.denoising.contrast import fixed_samples
+from intaglio.denoising.samples import fixed_samples
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.runs.run import Run

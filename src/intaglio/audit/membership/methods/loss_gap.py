@@ -7,7 +7,8 @@ import torch
 
 from intaglio.audit.membership.family import Authentication, Authenticator, check_inputs, check_timesteps
 from intaglio.audit.membership.resume import one_by_one, work_key
-from intaglio.denoising.contrast import Contrast, Precision, fixed_samples
+from intaglio.denoising.contrast import Contrast, Precision
+from intaglio.denoising.samples import fixed_samples
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
