@@ -14,6 +14,7 @@ from intaglio.causal.methods.sicl.training.training import fresh, teach
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.learning.checkpoints import STATE
+from intaglio.randomness import numpy_generator
 from intaglio.runs.run import Run
 
 TINY = Teaching(
@@ -124,7 +125,7 @@ def test_families_that_are_held_back_are_never_drawn():
 
 
 def test_unusable_tables_are_left_out_of_a_lesson():
-    batch = simulator.draw(Recipe(), simulator.generator(0, 1), 8, 4, 40)
+    batch = simulator.draw(Recipe(), numpy_generator(0, 1), 8, 4, 40)
     batch = replace(batch, valid=np.array([False, True] * 4))
     batch.tables[3, :, 2] = np.nan
     assert usable(batch).tolist() == [1, 5, 7]

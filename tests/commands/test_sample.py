@@ -16,7 +16,8 @@ from intaglio.images.image_set import ImageSet, read_png_text, save_png
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.lora.lora import LoRA
 from intaglio.sampling.guides.model_guidance import ModelGuidance
-from intaglio.sampling.loop import SAMPLERS, sample
+from intaglio.sampling.loop import sample
+from intaglio.sampling.samplers import SAMPLERS
 
 
 @pytest.fixture(scope="module")

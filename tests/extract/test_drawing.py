@@ -10,7 +10,8 @@ from intaglio.extract.generate import BLANK, FAILED, Sheets, draw
 from intaglio.extract.methods.direct import Direct
 from intaglio.extract.methods.finextract import FineXtract
 from intaglio.runs.run import Run
-from intaglio.sampling.loop import ClassifierFree, sample
+from intaglio.sampling.guides.classifier_free import ClassifierFree
+from intaglio.sampling.loop import sample
 
 METHOD = Direct(generations=10, pictures=2, steps=3, batch=4, patience=0, seed=5)
 

@@ -12,10 +12,10 @@ from intaglio.adapt.examples import encoded
 from intaglio.adapt.probes import Probes, probe
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.learning.learner import Learner
-from intaglio.learning.step_randomness import seed_of
 from intaglio.metrics.quality import roughness
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
 
@@ -42,7 +42,7 @@ class Watcher:
             self._similarity = load_similarity(watch.watch_similarity, model.device)
             prompts = watch.sample_prompt or (data.trigger,)
             self._prompts = [prompts[place % len(prompts)] for place in range(watch.watch_count)]
-            self._seeds = [seed_of(settings.seed, "watch", place) for place in range(watch.watch_count)]
+            self._seeds = [seed_32bit(settings.seed, "watch", place) for place in range(watch.watch_count)]
             self._latents = encoded(model, data.images.pixels)
 
     def restore(self, learner: Learner) -> None:

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned
 from intaglio.errors import BadInput
@@ -22,6 +21,7 @@ from intaglio.extract.methods.direct import Direct
 from intaglio.extract.methods.finextract import FineXtract
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.metrics.similarity.measures import Embedding, load_similarity
+from intaglio.metrics.statistics.interval import Interval, interval
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
@@ -43,7 +43,6 @@ LEFT_OUT = ("hands", "mammals")
 """Sets on which settings were tried, here or for other benches; not used unless they are named."""
 COUNT, QUICK_COUNT = 6, 2
 """Sets used, evenly spread over the others."""
-DRAWS = 2000
 FLOOR = 0.001
 """What a baseline that extracted nothing is divided by."""
 TIMED = 60
@@ -345,13 +344,9 @@ def _mean(suspects: Sequence[Mapping[str, Any]], method: str, figure: str) -> fl
     return float(np.mean([suspect["methods"][method][figure] for suspect in suspects]))
 
 
-def _ratio_interval(suspects: Sequence[Mapping[str, Any]], baseline: str) -> tuple[float, float]:
+def _ratio_interval(suspects: Sequence[Mapping[str, Any]], baseline: str) -> Interval:
     """95% of the ratio of mean strict rates, with suspects resampled; a draw without a baseline's find is the highest
     ratio of all.
     """
-    rates = {name: np.array([s["methods"][name]["strict"] for s in suspects]) for name in ("finextract", baseline)}
-    rows: NDArray[np.int64] = np.random.default_rng(0).integers(len(suspects), size=(DRAWS, len(suspects)))
-    ours, theirs = (rates[name][rows].mean(1) for name in ("finextract", baseline))
-    ratios = ours / np.maximum(theirs, FLOOR)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(low), float(high)
+    ours, theirs = ([s["methods"][name]["strict"] for s in suspects] for name in ("finextract", baseline))
+    return interval(lambda a, b: a.mean(-1) / np.maximum(b.mean(-1), FLOOR), (ours, theirs), paired=True)

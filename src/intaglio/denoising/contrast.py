@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
-from intaglio.randomness import generator, standard_normal, stratified_timesteps
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -110,18 +109,6 @@ class Contrast:
 
     def _sides(self) -> tuple[tuple[LatentDiffusion, Conditioning], tuple[LatentDiffusion, Conditioning]]:
         return (self.suspect, self.suspect_text), (self.base, self.base_text)
-
-
-def fixed_samples(
-    count: int, shape: tuple[int, ...], limits: tuple[int, int], seed: int, draws: int = 1
-) -> tuple[Float[Tensor, "1 k c h w"], Int[Tensor, "1 k"]]:
-    """`draws` times `count` stratified timesteps, each with its noise: the same for every picture, to compare them."""
-    times, noises = [], []
-    for draw in range(draws):
-        source = generator(seed + draw, "fixed samples", *shape)
-        times.append(stratified_timesteps(count, limits, source))
-        noises.append(standard_normal(count, shape, source))
-    return torch.cat(noises)[None], torch.cat(times)[None]
 
 
 def gap_at(contrast: Contrast, latents: Float[Tensor, "n c h w"], samples: tuple[Tensor, Tensor]) -> Float[Tensor, "n"]:

@@ -15,7 +15,7 @@ from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 from intaglio.runs.tables import rows_csv, without_nan
-from intaglio.sampling.loop import Guide
+from intaglio.sampling.guide import Guide
 from intaglio.verbs import FileName
 
 

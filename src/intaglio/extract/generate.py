@@ -20,7 +20,8 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.worker_copies import Handed, handed
 from intaglio.runs.fan_out import fan_out
 from intaglio.runs.run import Run
-from intaglio.sampling.loop import Guide, sample_batches
+from intaglio.sampling.guide import Guide
+from intaglio.sampling.loop import sample_batches
 
 ROUND = 50
 """Pictures between two looks at whether there are enough, rounded up to whole batches."""

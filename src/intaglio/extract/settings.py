@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from intaglio.sampling.names import SamplerName
 from intaglio.verbs import FileName
 
 THRESHOLD = 0.75
@@ -22,7 +23,7 @@ class Drawing:
     every group of three and more."""
     threshold: float = THRESHOLD
     """Where `pictures` is None or 1: the similarity, in (0, 1), from which two pictures are alike."""
-    sampler: Literal["ddim", "euler", "heun", "dpm++2m", "ddpm", "euler_a"] = "dpm++2m"
+    sampler: SamplerName = "dpm++2m"
     """How the noise is taken out; published with ddim."""
     steps: int = 20
     """Timesteps taken of each picture, 1 to 1000; published with 50, by ddim."""

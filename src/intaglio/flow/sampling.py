@@ -9,15 +9,15 @@ from torch import Tensor
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.decoding import checked_labels
 from intaglio.flow.family import Decoded, Decoder, Watching
-from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 
 def noise_of(model: TarFlow, seeds: Sequence[int], attempt: int = 0) -> Float[Tensor, "n t c"]:
     """Standard normal latents, one a seed; `attempt` above 0 is what a picture that overflowed is drawn from next."""
     shape = (model.config.tokens, model.config.token_width)
-    drawn = [torch.randn(shape, generator=generator(seed, "flow", attempt)) for seed in seeds]
+    drawn = [torch.randn(shape, generator=generator_32bit(seed, "flow", attempt)) for seed in seeds]
     return torch.stack(drawn) if drawn else torch.zeros(0, *shape)
 
 

@@ -15,9 +15,9 @@ from intaglio.adapt.settings import UNSEEN, BayesianTraining, Watch
 from intaglio.adapt.training import train
 from intaglio.adapt.tuned import FineTuned
 from intaglio.errors import BadInput
-from intaglio.learning.step_randomness import generator
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 
@@ -89,7 +89,7 @@ class LoRATuning(BayesianTraining):
         targets = (*self.targets, *TEXT_TARGETS) if self.text_encoder else self.targets
         alpha = float(self.rank if self.alpha is None else self.alpha)
         try:
-            adapter = LoRA.new(model, self.rank, alpha, targets, generator(self.seed, "adapter"))
+            adapter = LoRA.new(model, self.rank, alpha, targets, generator_32bit(self.seed, "adapter"))
         except ValueError as error:
             raise BadInput(f"{model.name} does not have the targets {', '.join(targets)}: {error}.") from error
         if self.down == "gaussian":
@@ -110,7 +110,7 @@ class LoRATuning(BayesianTraining):
 
 
 def _redraw(adapter: LoRA, rank: int, seed: int) -> None:
-    random = generator(seed, "adapter", "gaussian")
+    random = generator_32bit(seed, "adapter", "gaussian")
     with torch.no_grad():
         for _, _, layer in adapter.items():
             layer.down.copy_(torch.randn(layer.down.shape, generator=random) / rank)

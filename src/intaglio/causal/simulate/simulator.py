@@ -22,11 +22,6 @@ from intaglio.causal.simulate.recipe import Recipe
 from intaglio.errors import BadInput
 
 
-def generator(seed: int, index: int) -> np.random.Generator:
-    """The generator of batch `index` of a run: any batch can be drawn again without those before it."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, index])))
-
-
 def draw(recipe: Recipe, rng: np.random.Generator, count: int, variables: int, rows: int) -> Batch:
     """Random graphs and one table from each.
 

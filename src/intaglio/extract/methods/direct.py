@@ -10,7 +10,7 @@ from intaglio.extract.settings import Drawing
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
-from intaglio.sampling.loop import ClassifierFree
+from intaglio.sampling.guides.classifier_free import ClassifierFree
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from intaglio.flow.methods.sequential import SequentialDecoder
 from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, key_of
 from intaglio.flow.plan.guess import LocalGuess
 from intaglio.flow.plan.tiers import TIERS, TierName, differences
-from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import MetaBlock, TarFlow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 FITTED, JUDGED, PROVED = 64, 24, 48
@@ -82,7 +82,7 @@ def _draws(model: TarFlow, batch: int, seed: int, what: str, pictures: int) -> l
 
 def _drawn(model: TarFlow, batch: int, seed: int, what: str, part: int) -> Drawn:
     shape = (batch, model.config.tokens, model.config.token_width)
-    noise = torch.randn(shape, generator=generator(seed, what, part)).to(model.device, model.working_dtype)
+    noise = torch.randn(shape, generator=generator_32bit(seed, what, part)).to(model.device, model.working_dtype)
     classes = model.config.num_classes
     labels = (part * batch + torch.arange(batch)) % classes if classes else None
     return noise, None if labels is None else labels.to(model.device)
@@ -129,7 +129,8 @@ def _growth(model: TarFlow, h: Tensor, place: int, labels: Tensor | None, guidan
         return 1.0
     straight, worst = _through(left, h), 0.0
     for direction in range(DIRECTIONS):
-        nudge = torch.randn(h.shape, generator=generator(direction, "nudge")).to(h) * NUDGE * h.square().mean().sqrt()
+        unit = torch.randn(h.shape, generator=generator_32bit(direction, "nudge")).to(h)
+        nudge = unit * NUDGE * h.square().mean().sqrt()
         worst = max(worst, growth(straight, _through(left, h + nudge), nudge))
     return worst
 

@@ -17,10 +17,11 @@ from intaglio.flow.training.settings import FlowTraining
 from intaglio.learning.checkpoints import Keeper
 from intaglio.learning.interrupt import held_interrupt
 from intaglio.learning.learner import Learner
-from intaglio.learning.step_randomness import batch_at, dropped_at, generator
+from intaglio.learning.step_randomness import batch_at, dropped_at
 from intaglio.models.flow.config import TarFlowConfig
 from intaglio.models.flow.files import save_flow
 from intaglio.models.flow.tarflow import UNLABELLED, TarFlow, fresh_flow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 CHECKPOINT_S = 30.0
@@ -119,7 +120,7 @@ class Batches:
         """Pictures in [-1, 1] with their noise, and their labels, some of which are left out."""
         settings = self._settings
         taken = batch_at(self._places, step, settings.batch, settings.seed, "flow")
-        source = generator(settings.seed, "noise", step)
+        source = generator_32bit(settings.seed, "noise", step)
         pixels = self._data.images.pixels[taken]
         if settings.mirror:
             turned = torch.rand(len(pixels), generator=source) < 0.5
@@ -138,7 +139,7 @@ def judge(
     """The loss on pictures that were held out, at noise that is the same every time; logged with the mean squares."""
     if not len(places):
         return math.nan
-    source = generator(settings.seed, "held-out noise")
+    source = generator_32bit(settings.seed, "held-out noise")
     losses, squares = [], []
     for part in places.split(settings.batch):
         pictures = dequantised(data.images.pixels[part], settings.noise, source).to(model.device)

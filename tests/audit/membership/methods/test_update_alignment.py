@@ -6,7 +6,7 @@ import torch
 from audit_scenes import model, nudged, pictures, planted
 
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
-from intaglio.denoising.contrast import fixed_samples
+from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import update_bases
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.images.image_set import ImageSet

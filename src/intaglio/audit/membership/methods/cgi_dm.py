@@ -13,7 +13,8 @@ from torch import Tensor
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
 from intaglio.audit.membership.refill import GradientMode, Group, Refinement, State, Stopped, advance, checkerboard
 from intaglio.audit.membership.resume import work_key
-from intaglio.denoising.contrast import Contrast, Precision, fixed_samples, gap_at
+from intaglio.denoising.contrast import Contrast, Precision, gap_at
+from intaglio.denoising.samples import fixed_samples
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.metrics.similarity.measures import Similarity, load_similarity

@@ -16,7 +16,8 @@ from intaglio.audit.membership.family import (
     check_range,
 )
 from intaglio.audit.membership.resume import in_batches, work_key
-from intaglio.denoising.contrast import Contrast, Precision, fixed_samples
+from intaglio.denoising.contrast import Contrast, Precision
+from intaglio.denoising.samples import fixed_samples
 from intaglio.images.image_set import ImageSet
 from intaglio.runs.run import Run
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
 from intaglio.audit.membership.resume import in_batches, work_key
-from intaglio.denoising.contrast import Precision, arithmetic, fixed_samples, rows
+from intaglio.denoising.contrast import Precision, arithmetic, rows
+from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import UpdateBasis, half_way, update_bases
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet

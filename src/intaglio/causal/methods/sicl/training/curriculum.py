@@ -7,6 +7,7 @@ import numpy as np
 from intaglio.causal.simulate.augment import Disguise
 from intaglio.causal.simulate.random_dags import USUAL
 from intaglio.causal.simulate.recipe import Recipe
+from intaglio.randomness import numpy_generator
 
 HELD_BACK = ("ws", "grg")
 """Families of graphs that training never sees, so that there is something to test on."""
@@ -70,7 +71,7 @@ class Curriculum:
         """Columns and rows of the tables in one lot."""
         done = lot * self.lot / steps
         most = self.early if done < self.parts[0] else self.late if done < self.parts[1] else max(self.columns)
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, SIZES, lot])))
+        rng = numpy_generator(seed, SIZES, lot)
         columns = [d for d in self.columns if d <= most] or [min(self.columns)]
         weights = np.array(columns, np.float64) ** 0.5
         d = int(rng.choice(columns, p=weights / weights.sum()))

@@ -16,6 +16,7 @@ from intaglio.causal.methods.sicl.training.batches import kinds_of, part, usable
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.batch import Batch
+from intaglio.randomness import numpy_generator
 
 FITTED, PROVED = 20_000_000, 30_000_000
 """Seeds of the tables that the maps are fitted on, and of those that they are proved on; no training comes near."""
@@ -86,7 +87,7 @@ def sizes(curriculum: Curriculum, seed: int) -> Iterator[tuple[int, int]]:
 def batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
     """Usable simulated tables of all sizes, with flips, monotone maps and gaps."""
     for lot, (d, n) in zip(range(-(-tables // LOT)), sizes(curriculum, seed), strict=False):
-        rng = simulator.generator(seed, lot)
+        rng = numpy_generator(seed, lot)
         batch = curriculum.disguise(rng, simulator.draw(curriculum.recipe, rng, LOT, d, n))
         if (kept := usable(batch)).size:
             yield part(batch, kept)

@@ -18,6 +18,7 @@ from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.batch import Batch
 from intaglio.causal.tables.table import ColumnKind, Table
+from intaglio.randomness import numpy_generator
 
 CHOSEN = 40_000_000
 """Seed of the tables."""
@@ -44,7 +45,7 @@ def tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table, Graph]]:
     for lot in range(-(-count // LOT)):
         d, n = int(sizes.choice(medium)), int(sizes.choice(few))
         recipe = curriculum.recipe.with_types(TYPES[lot % len(TYPES)])
-        batch = simulator.draw(recipe, simulator.generator(CHOSEN, lot), LOT, d, n)
+        batch = simulator.draw(recipe, numpy_generator(CHOSEN, lot), LOT, d, n)
         batch = part(batch, usable(batch))
         for k in range(len(batch)):
             yield table_of(batch, k), batch.graph(k).cpdag()

@@ -9,6 +9,7 @@ from intaglio.causal.methods.sicl.networks.base import Network, unshielded
 from intaglio.causal.methods.sicl.training.batches import lesson
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
+from intaglio.randomness import numpy_generator
 
 SEED = 10_000_000
 """Of tables to judge by; trainings take seeds far below it."""
@@ -32,7 +33,7 @@ def judge(network: Network, curriculum: Curriculum) -> dict[str, float]:
     for d, n in SIZES:
         if d > max(curriculum.columns):
             continue
-        batch = simulator.draw(curriculum.recipe, simulator.generator(SEED, d * 10_000 + n), TABLES, d, n)
+        batch = simulator.draw(curriculum.recipe, numpy_generator(SEED, d * 10_000 + n), TABLES, d, n)
         tables, truth = lesson(batch, curriculum.context)
         beliefs = network(tables)
         above = np.triu(np.ones((d, d), bool), 1)

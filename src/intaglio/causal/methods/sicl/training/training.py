@@ -17,7 +17,7 @@ from intaglio.errors import IntaglioError
 from intaglio.learning.checkpoints import Keeper
 from intaglio.learning.interrupt import held_interrupt
 from intaglio.learning.learner import Learner
-from intaglio.learning.step_randomness import seed_of
+from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 
 CHECKPOINT_S = 60.0
@@ -39,7 +39,7 @@ class Taught:
 def fresh(settings: Teaching) -> Network:
     """A network with random weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed_of(settings.seed, "weights"))
+        torch.random.default_generator.manual_seed(seed_32bit(settings.seed, "weights"))
         return network_of(settings.network, settings.shape)
 
 
