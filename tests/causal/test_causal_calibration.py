@@ -4,10 +4,17 @@ import torch
 
 from intaglio.causal.methods.sicl.networks.base import Beliefs, Network
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, NOMINAL
-from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Reliability, Scaling, fitted, probability
+from intaglio.causal.methods.sicl.networks.logit_scaling import (
+    Calibration,
+    Reliability,
+    Scaling,
+    compelled_logit,
+    fitted,
+    probability,
+)
 from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges, features
 from intaglio.causal.methods.sicl.training import fit_logit_scaling
-from intaglio.causal.methods.sicl.training.fit_logit_scaling import batches, calibrate, compelled_logit, ranges
+from intaglio.causal.methods.sicl.training.fit_logit_scaling import batches, calibrate, ranges
 from intaglio.causal.methods.sicl.training.settings import Teaching
 
 SIZES = Teaching(columns=(3, 5, 8), rows=(50, 100), context=10)

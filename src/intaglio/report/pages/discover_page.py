@@ -7,9 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from intaglio.causal.results.discovery import Discovery, FoundEdge, FoundPair, FoundTriple
-from intaglio.causal.results.files import FILE, picture
-from intaglio.causal.results.text import counted, decoding, doubtful, known, ordered, probability
+from intaglio.causal.formats.svg import probability
+from intaglio.causal.results import text
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.files import FILE
+from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
+from intaglio.causal.results.text import counted
 from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.run_data import RunData, read_json
 from intaglio.report.kit.thumbnails import relative_link
@@ -47,7 +50,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
     """The page of a `discover` run; `page_folder` is where it will lie."""
     read = read_json(run.folder / "columns.json") if (run.folder / "columns.json").is_file() else {}
     scores = read_json(run.folder / "scores.json") if (run.folder / "scores.json").is_file() else {}
-    edges, near, triples = ordered(found.edges), found.near_misses(), found.triple_records
+    edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
     given = (run.run.get("settings") or {}).get("knowledge") or {}
     return DiscoverPage(
         template="discover.html.j2",
@@ -56,7 +59,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         keys=_keys(found, scores),
         warnings=[*dict.fromkeys([*run.warnings, *found.warnings])],
         large=len(found.names) > LARGE,
-        graph=Markup(picture(found)),
+        graph=Markup(found.to_svg()),
         graph_text=_graph_text(found, given),
         edges=[_edge(found, edge) for edge in edges[:EDGES]],
         edges_text=_edges_text(found, len(edges)),
@@ -133,13 +136,13 @@ def _sign(edge: FoundEdge) -> str:
 
 
 def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
-    text = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
+    words = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
     if len(found.names) > LARGE:
-        text += " The picture is wider than the page: scroll it, or open graph.svg on its own."
+        words += " The picture is wider than the page: scroll it, or open graph.svg on its own."
     if given:
         what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
-        text += f" What was known beforehand took part in the directions ({what})."
-    return text
+        words += f" What was known beforehand took part in the directions ({what})."
+    return words
 
 
 def _pairs(value: Sequence[Any]) -> str:
@@ -166,19 +169,20 @@ def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
 
 
 def _edges_text(found: Discovery, edges: int) -> str:
-    text = (
+    words = (
         "The most probable first. Adjacent: the probability that there is an edge at all. This mark: given that there "
         "is one, that it has the direction, or the openness, that is drawn. Confidence is the least of the row."
     )
     if found.spread is not None:
-        text += (
+        words += (
             " The ranges are ±1.96 standard deviations over subsamples of the rows; the share of subsamples that gave "
             "this very edge stands beside."
         )
     if any(edge.confidence < 0.5 for edge in found.edges):
-        text += " Below 0.5 the arrow or line is amber."
-    text += "".join(f" {more}" for more in (doubtful(found), known(found)) if more)
-    return text + (f" {edges - EDGES} more are in edges.csv." if edges > EDGES else "")
+        words += " Below 0.5 the arrow or line is amber."
+    notes = (text.improbable_marks(found.edges), text.knowledge_note(found.graph))
+    words += "".join(f" {note}" for note in notes if note)
+    return words + (f" {edges - EDGES} more are in edges.csv." if edges > EDGES else "")
 
 
 def _near(pair: FoundPair) -> list[str]:
@@ -201,11 +205,11 @@ def _triples_text(found: Discovery) -> str:
     if not count:
         return "The graph has no two columns that meet in a third without being adjacent, so nothing fixes a direction."
     more = f" {TRIPLES} of {count} are listed; colliders.csv has all." if count > TRIPLES else ""
-    text = (
+    words = (
         "Wherever two columns that are not adjacent meet in a third, either both cause it (a collider), or not. Only "
         "colliders, and what follows from them, fix directions; everything else can be turned round and fits alike."
     )
-    return f"{text}{more}"
+    return f"{words}{more}"
 
 
 def _columns(found: Discovery, read: Mapping[str, Any]) -> Table:
@@ -226,7 +230,7 @@ def _columns_text(read: Mapping[str, Any]) -> str:
 
 
 def _trust(found: Discovery) -> list[Row]:
-    contradicted = decoding(found)
+    contradicted = text.contradictions(found.conflicts, found.fallback)
     outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
     return [
         Row("Calibration", CALIBRATION),

@@ -18,9 +18,8 @@ from intaglio.causal.methods.sicl.decoding.tabu_search import refine as refined
 from intaglio.causal.methods.sicl.networks import out_of_distribution
 from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, SLOTS
 from intaglio.causal.methods.sicl.networks.inference import Logits, arranged, in_own_units, logits_of, row_order
-from intaglio.causal.methods.sicl.networks.logit_scaling import probability
+from intaglio.causal.methods.sicl.networks.logit_scaling import compelled_logit, probability
 from intaglio.causal.methods.sicl.networks.weights import Trained
-from intaglio.causal.methods.sicl.training.fit_logit_scaling import compelled_logit
 from intaglio.causal.scores.bic import LocalScore, score_of
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput

@@ -116,3 +116,8 @@ class Reliability:
 def probability(logits: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
     """1 / (1 + exp(-logit)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64))))
+
+
+def compelled_logit(marks: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b"]:
+    """Logit that an edge is compelled, whichever way, against reversible; from logits of the three marks."""
+    return np.asarray(np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2])

@@ -10,7 +10,14 @@ from numpy import ndarray
 from intaglio.causal.methods.sicl.networks import out_of_distribution
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.inference import logits_of
-from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Reliability, Scaling, fitted, probability
+from intaglio.causal.methods.sicl.networks.logit_scaling import (
+    Calibration,
+    Reliability,
+    Scaling,
+    compelled_logit,
+    fitted,
+    probability,
+)
 from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
 from intaglio.causal.methods.sicl.training.batches import kinds_of, part, usable
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
@@ -117,11 +124,6 @@ def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) ->
                 off = ~np.eye(d, dtype=bool)
                 heads.arrows.add(logits.arrows[off], batch.adjacency[k][off], n, d)
     return heads
-
-
-def compelled_logit(marks: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b"]:
-    """Of one direction or the other being compelled, against reversible."""
-    return np.asarray(np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2])
 
 
 def _triples(rng: np.random.Generator, skeleton: Bool[ndarray, "d d"]) -> ndarray:
