@@ -222,7 +222,7 @@ class Discovery:
         """The `amat.cpdag` of the R package pcalg."""
         return to_pcalg_matrix(self.graph)
 
-    def sample_dag(self, seed: int) -> Graph:
+    def sample_dag(self, seed: int = 0) -> Graph:
         """A random DAG of the class; each of them can come, though not each equally often.
 
         Undirected edges are oriented one at a time, either way, with Meek's four rules after each: by theorem 4 of

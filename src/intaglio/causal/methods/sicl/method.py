@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from intaglio.causal.family import NOTHING_KNOWN, Discoverer, as_table
+from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl import predict
 from intaglio.causal.methods.sicl.networks.weights import Trained, fingerprint, load_network, network_path
@@ -71,7 +71,7 @@ class SiCL(Discoverer):
         table: Table | Any,
         *,
         kinds: Kinds | None = None,
-        knowledge: Knowledge = NOTHING_KNOWN,
+        knowledge: Knowledge = NO_KNOWLEDGE,
         run: Run = Run.none(),
     ) -> Discovery:
         """See `Discoverer.__call__`; a killed search goes on with the subsample that it was at."""
