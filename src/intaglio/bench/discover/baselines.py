@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int8
 from numpy import ndarray
 from scipy.stats import norm
 
-from intaglio.causal.graphs.meek import completed
+from intaglio.causal.graphs.meek import cpdag_of
 from intaglio.causal.graphs.paths import cycle
 from intaglio.causal.simulate.sortability import r2
 
@@ -56,7 +56,7 @@ def class_of(weights: Float[ndarray, "d d"]) -> Marks:
     while loop := cycle(made):
         i, j = min(zip(loop, [*loop[1:], loop[0]], strict=True), key=lambda arc: size[arc])
         made[i, j] = False
-    directed, undirected = completed(made)
+    directed, undirected = cpdag_of(made)
     return marks_of(directed | undirected)
 
 

@@ -53,7 +53,7 @@ class WorkerPool:
         self._limit = limit
         self._workers: dict[str, Worker] = {}
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -14,13 +14,13 @@ from jaxtyping import Float64, Int
 from numpy import ndarray
 
 from intaglio.causal.formats import packages
+from intaglio.causal.formats.graph_texts import to_dagitty, to_dot
 from intaglio.causal.formats.matrices import to_pcalg_matrix
-from intaglio.causal.formats.svg import drawn
-from intaglio.causal.formats.texts import to_dagitty, to_dot
+from intaglio.causal.formats.svg import to_svg
 from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.distances import Comparison, compare
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import spelt
+from intaglio.causal.graphs.marks import sign_of
 from intaglio.causal.results import files, text
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
 from intaglio.errors import BadInput
@@ -28,7 +28,7 @@ from intaglio.runs.tables import without_nan
 
 FORWARD, BACKWARD, REVERSIBLE = range(3)
 """Indices on the last axis of `Discovery.marks`; that of `frequencies` has "no edge" before them."""
-MARKS = ("p_forward", "p_backward", "p_undirected")
+MARK_COLUMNS = ("p_forward", "p_backward", "p_undirected")
 """Names of the columns of `Discovery.mark_frame`, in the order of the last axis of `Discovery.marks`."""
 ARRAYS = {
     "adjacent": np.float64,
@@ -191,7 +191,7 @@ class Discovery:
         Forward is from the first to the second.
         """
         first, second = np.triu_indices(len(self.names), 1)
-        frame = pd.DataFrame(self.marks[first, second], columns=list(MARKS))
+        frame = pd.DataFrame(self.marks[first, second], columns=list(MARK_COLUMNS))
         frame.insert(0, "first", [self.names[i] for i in first])
         frame.insert(1, "second", [self.names[j] for j in second])
         return frame
@@ -246,14 +246,14 @@ class Discovery:
 
     def to_svg(self) -> str:
         """The drawing of the graph as SVG, with the probability of adjacency on each edge."""
-        return drawn(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges})
+        return to_svg(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, every number exact; NaN becomes None."""
         scalars = [field.name for field in fields(self) if field.name not in ("graph", *ARRAYS)]
         plain = {name: getattr(self, name) for name in scalars}
         arrays = {name: None if (array := getattr(self, name)) is None else array.tolist() for name in ARRAYS}
-        edges = [[e.first, spelt(e.at_first, e.at_second), e.second] for e in self.graph.edges]
+        edges = [[e.first, sign_of(e.at_first, e.at_second), e.second] for e in self.graph.edges]
         graph = {"kind": self.graph.kind, "names": list(self.names), "edges": edges}
         return without_nan({"format": files.FORMAT, "graph": graph, **plain, **arrays})
 

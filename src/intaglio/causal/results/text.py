@@ -6,7 +6,7 @@ Each function takes the facts that it speaks of; one that has nothing to say ret
 import math
 from collections.abc import Sequence
 
-from intaglio.causal.formats.svg import probability
+from intaglio.causal.formats.svg import probability_text
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.results.records import FoundEdge, FoundPair
 
@@ -39,8 +39,10 @@ def edge_lines(edges: Sequence[FoundEdge]) -> list[str]:
     head = ["edge", "adjacent", "this mark", *(["in subsamples"] if subsampled else []), "confidence"]
     rows = [head]
     for edge in most_probable_first(edges):
-        share = [] if edge.frequency is None else [probability(edge.frequency)]
-        rows.append([str(edge), _with_spread(edge), probability(edge.p_mark), *share, probability(edge.confidence)])
+        share = [] if edge.frequency is None else [probability_text(edge.frequency)]
+        rows.append(
+            [str(edge), _with_spread(edge), probability_text(edge.p_mark), *share, probability_text(edge.confidence)]
+        )
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return [line.rstrip() for line in lines]
@@ -60,7 +62,9 @@ def edge_notes(edges: Sequence[FoundEdge]) -> list[str]:
 
 def near_misses(pairs: Sequence[FoundPair]) -> str:
     """The first few pairs that have no edge and yet may be adjacent."""
-    listed = "; ".join(f"{pair.first}, {pair.second} {probability(pair.p_adjacent)}" for pair in pairs[:SHOWN_PAIRS])
+    listed = "; ".join(
+        f"{pair.first}, {pair.second} {probability_text(pair.p_adjacent)}" for pair in pairs[:SHOWN_PAIRS]
+    )
     return f"Apart, but not safely so (probability of an edge): {listed}." if listed else ""
 
 
@@ -115,4 +119,4 @@ def counted(number: int, noun: str) -> str:
 
 
 def _with_spread(edge: FoundEdge) -> str:
-    return probability(edge.p_adjacent) + ("" if edge.spread is None else f" ± {edge.spread:.2f}")
+    return probability_text(edge.p_adjacent) + ("" if edge.spread is None else f" ± {edge.spread:.2f}")

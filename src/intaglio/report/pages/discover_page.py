@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from intaglio.causal.formats.svg import probability
+from intaglio.causal.formats.svg import probability_text
 from intaglio.causal.results import text
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.files import FILE
@@ -98,10 +98,10 @@ def _headline(found: Discovery) -> str:
 def _lead(found: Discovery, read: Mapping[str, Any]) -> str:
     seen = read.get("rows_seen")
     rows = counted(found.rows, "row")
-    drawn = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
+    to_svg = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
     kind = {"CPDAG": "class of causal graphs", "MPDAG": "class of causal graphs that agree with what was known"}
     return (
-        f"The {kind.get(found.graph.kind, 'graph')} that {drawn} speak for. An arrow is a cause in every graph of the "
+        f"The {kind.get(found.graph.kind, 'graph')} that {to_svg} speak for. An arrow is a cause in every graph of the "
         "class; a line is an edge whose direction the data cannot tell. Both hold only as far as the assumptions below."
     )
 
@@ -118,7 +118,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
         keys.append(
             Key(
                 "Least sure edge",
-                probability(weakest.confidence),
+                probability_text(weakest.confidence),
                 f"{weakest.source} {_sign(weakest)} {weakest.target}",
             )
         )
@@ -157,13 +157,13 @@ def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
         source=edge.source,
         sign=_sign(edge),
         target=edge.target,
-        adjacent=probability(p),
+        adjacent=probability_text(p),
         interval=interval,
         adjacent_bar=range_bar(p, low, high, f"adjacent: {p:.3f}"),
-        mark=probability(edge.p_mark),
+        mark=probability_text(edge.p_mark),
         mark_bar=mark_bar(edge),
         frequency="" if edge.frequency is None else rate_text(edge.frequency),
-        confidence=probability(edge.confidence),
+        confidence=probability_text(edge.confidence),
         weak=edge.confidence < 0.5,
     )
 
@@ -186,7 +186,7 @@ def _edges_text(found: Discovery, edges: int) -> str:
 
 
 def _near(pair: FoundPair) -> list[str]:
-    return [probability(pair.p_adjacent), pair.first, pair.second]
+    return [probability_text(pair.p_adjacent), pair.first, pair.second]
 
 
 def _near_text(near: int) -> str:
@@ -197,7 +197,7 @@ def _near_text(near: int) -> str:
 def _triple(triple: FoundTriple) -> list[str]:
     middle = "→ {} ←" if triple.collider else "– {} –"
     words = f"{triple.leg1} {middle.format(triple.centre)} {triple.leg2}"
-    return [words, probability(triple.p_collider), "yes" if triple.collider else "no"]
+    return [words, probability_text(triple.p_collider), "yes" if triple.collider else "no"]
 
 
 def _triples_text(found: Discovery) -> str:
@@ -215,8 +215,8 @@ def _triples_text(found: Discovery) -> str:
 def _columns(found: Discovery, read: Mapping[str, Any]) -> Table:
     rows = []
     for column in read.get("columns", ()):
-        levels = column.get("levels") or []
-        values = f"{len(levels)}: {', '.join(levels[:6])}{', …' if len(levels) > 6 else ''}" if levels else ""
+        layers = column.get("levels") or []
+        values = f"{len(layers)}: {', '.join(layers[:6])}{', …' if len(layers) > 6 else ''}" if layers else ""
         missing = rate_text(column["missing"]) if column.get("missing") else ""
         used = f"left out: {column['excluded']}" if column["excluded"] else KINDS.get(column["kind"], column["kind"])
         rows.append([column["name"], used, values, missing])
