@@ -122,7 +122,7 @@ def test_a_node_edge_network_is_never_refined_and_says_what_it_does_not_take(out
     assert code == 0
     model = folder / out.strip()
     made = load_network(str(model))
-    assert made.refinement == {}
+    assert made.score_weights == {}
     assert "arrows" in made.facts["calibration"]
     table = write_table(folder / "garden.csv")
     ask = ["discover", str(table), "--model", str(model)]

@@ -13,7 +13,7 @@ from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import Kind, Mark
+from intaglio.causal.graphs.marks import GraphKind, Mark
 from intaglio.errors import BadInput
 
 CAUSAL_LEARN = {0: Mark.NONE, -1: Mark.TAIL, 1: Mark.ARROW, 2: Mark.CIRCLE}
@@ -28,7 +28,7 @@ def to_causallearn_matrix(graph: Graph) -> Int[ndarray, "d d"]:
     return codes[graph.marks.T]
 
 
-def from_causallearn_matrix(matrix: ArrayLike, kind: Kind, names: Sequence[str] | None = None) -> Graph:
+def from_causallearn_matrix(matrix: ArrayLike, kind: GraphKind, names: Sequence[str] | None = None) -> Graph:
     """A graph from `GeneralGraph.graph`; names default to causal-learn's own, X1, X2, …
 
     Raises:
@@ -50,7 +50,7 @@ def to_pcalg_matrix(graph: Graph) -> Int[ndarray, "d d"]:
     return graph.adjacency.T.astype(np.int64)
 
 
-def from_pcalg_matrix(matrix: ArrayLike, kind: Kind, names: Sequence[str] | None = None) -> Graph:
+def from_pcalg_matrix(matrix: ArrayLike, kind: GraphKind, names: Sequence[str] | None = None) -> Graph:
     """A graph from pcalg's `amat.cpdag` (DAG, CPDAG, MPDAG) or `amat.pag` (MAG, PAG); names default to V1, V2, …"""
     codes = _square(matrix)
     names = _named(names, len(codes), "V", 1)

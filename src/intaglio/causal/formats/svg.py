@@ -9,14 +9,14 @@ from unicodedata import east_asian_width
 
 from markupsafe import Markup
 
-from intaglio.causal.formats.svg_layout import Layout, Point, layered
+from intaglio.causal.formats.svg_layout import GraphLayout, Point, layered_layout
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
 
 HEIGHT, LETTER = 28.0, 7.0
 """Of a box; width of a letter at 12 units."""
-SHOWN = 22
+SHOWN_LETTERS = 22
 """Letters of a name that are shown; the whole name is the box's title."""
 TIP, RING = 8.0, 3.6
 """Length of an arrowhead, radius of a circle."""
@@ -34,7 +34,7 @@ STYLE = """
 Probabilities = Mapping[tuple[str, str], float]
 
 
-def drawn(graph: Graph, probabilities: Probabilities | None = None) -> str:
+def to_svg(graph: Graph, probabilities: Probabilities | None = None) -> str:
     """The SVG of a graph.
 
     An arrowhead, a ring (a circle mark) or nothing (a tail) stands at each end; edges with arrows at both ends are
@@ -49,7 +49,7 @@ def drawn(graph: Graph, probabilities: Probabilities | None = None) -> str:
     """
     known = _checked(graph, probabilities or {})
     widths = [max(34.0, _width(_short(name)) + 18) for name in graph.names]
-    layout = layered(graph, widths, HEIGHT)
+    layout = layered_layout(graph, widths, HEIGHT)
     curves = {ends: _curve(route) for ends, route in layout.routes.items()}
     parts = [_edge(graph, ends, curve, known) for ends, curve in curves.items()]
     parts += [_box(name, x, y, w) for name, (x, y), w in zip(graph.names, layout.centres, layout.widths, strict=True)]
@@ -68,7 +68,7 @@ def _checked(graph: Graph, probabilities: Probabilities) -> dict[frozenset[str],
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= SHOWN else name[: SHOWN - 1] + "…"
+    return name if len(name) <= SHOWN_LETTERS else name[: SHOWN_LETTERS - 1] + "…"
 
 
 def _width(text: str, letter: float = LETTER) -> float:
@@ -145,7 +145,7 @@ def _box(name: str, x: float, y: float, width: float) -> Markup:
 
 
 def _labels(
-    graph: Graph, layout: Layout, curves: dict[tuple[int, int], Curve], known: dict[frozenset[str], float]
+    graph: Graph, layout: GraphLayout, curves: dict[tuple[int, int], Curve], known: dict[frozenset[str], float]
 ) -> list[Markup]:
     """A probability on each edge that has one, where it covers the least of boxes, other labels and other edges."""
     names, taken, found = graph.names, [], []
@@ -158,7 +158,7 @@ def _labels(
         pair = frozenset({names[a], names[b]})
         if pair not in known:
             continue
-        text = probability(known[pair])
+        text = probability_text(known[pair])
         half = _width(text, 5.8) / 2
         others = [dot for ends, line in dots.items() if ends != (a, b) for dot in line]
         best = min(
@@ -171,7 +171,7 @@ def _labels(
     return found
 
 
-def probability(value: float) -> str:
+def probability_text(value: float) -> str:
     """Two decimals, but never 1 or 0 for what is neither."""
     if 0.995 <= value < 1:
         return ">0.99"
@@ -199,7 +199,7 @@ def _covered(place: Point, half: float, boxes: list[tuple[float, float, float, f
     return float(hidden + sum(1 for p, q in dots if abs(p - x) < half + 2 and abs(q - y) < 7))
 
 
-def _page(graph: Graph, layout: Layout, body: Markup) -> str:
+def _page(graph: Graph, layout: GraphLayout, body: Markup) -> str:
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" class="causal" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
         'role="img" aria-label="{label}"><style>{style}</style>\n{body}\n</svg>\n'

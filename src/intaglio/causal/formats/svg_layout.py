@@ -17,12 +17,12 @@ from intaglio.causal.graphs.graph import Graph
 
 GAP, SLOT, MARGIN, PORT = 22.0, 16.0, 12.0, 10.0
 """Between two boxes, the width that a passing edge takes, around the whole, between two edges at one box."""
-SWEEPS = 24
+ORDERING_SWEEPS = 24
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Layout:
+class GraphLayout:
     """Coordinates in drawing units, y downwards."""
 
     centres: tuple[Point, ...]
@@ -34,11 +34,11 @@ class Layout:
     height: float
 
 
-def layered(graph: Graph, widths: list[float], height: float) -> Layout:
+def layered_layout(graph: Graph, widths: list[float], height: float) -> GraphLayout:
     """The layout of a graph whose boxes have these widths at least and one height; many edges widen a box."""
     arcs = downward(graph)
     widths = [max(w, PORT * (max(n, m) + 1)) for w, n, m in zip(widths, arcs.sum(0), arcs.sum(1), strict=True)]
-    level = levels(arcs)
+    level = layers(arcs)
     rows, ends = _slots(arcs, level)
     rows = _ordered(rows, ends)
     size = [*widths, *([SLOT] * (len(ends) - len(widths)))]
@@ -52,7 +52,7 @@ def layered(graph: Graph, widths: list[float], height: float) -> Layout:
         routes[a, b] = (leave, *((x[k], y[k]) for k in bends), meet)
     right = max((x[i] + size[i] / 2 for i in x), default=0.0) + MARGIN
     centres = tuple((x[i], y[i]) for i in range(len(graph)))
-    return Layout(centres, tuple(widths), routes, right, max(y.values(), default=0.0) + height / 2 + MARGIN)
+    return GraphLayout(centres, tuple(widths), routes, right, max(y.values(), default=0.0) + height / 2 + MARGIN)
 
 
 def downward(graph: Graph) -> Bool[ndarray, "d d"]:
@@ -73,7 +73,7 @@ def downward(graph: Graph) -> Bool[ndarray, "d d"]:
     return graph.skeleton & (rank[:, None] < rank)
 
 
-def levels(arcs: Bool[ndarray, "d d"]) -> list[int]:
+def layers(arcs: Bool[ndarray, "d d"]) -> list[int]:
     """The layer of each variable: below all its causes, in the first layer with room; isolated ones come last."""
     d = len(arcs)
     room = max(4, int(np.ceil(1.3 * np.sqrt(d))))
@@ -135,7 +135,7 @@ def _ordered(rows: list[list[int]], ends: Ends) -> list[list[int]]:
             heads[b].append(a)
     best, fewest = [list(row) for row in rows], _crossings(rows, ends)
     rows = [list(row) for row in rows]
-    for sweep in range(SWEEPS):
+    for sweep in range(ORDERING_SWEEPS):
         order = range(1, len(rows)) if sweep % 2 == 0 else range(len(rows) - 2, -1, -1)
         for k in order:
             joined, other = (heads, rows[k - 1]) if sweep % 2 == 0 else (ends, rows[k + 1])
@@ -166,7 +166,7 @@ def _across(rows: list[list[int]], ends: Ends, size: list[float]) -> dict[int, f
     x: dict[int, float] = {}
     for row in rows:
         x |= dict(zip(row, _spread([0.0] * len(row), [size[i] for i in row]), strict=True))
-    for sweep in range(SWEEPS):
+    for sweep in range(ORDERING_SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
             joined = [heads[i] + ends[i] for i in row]
             wanted = [

@@ -7,13 +7,13 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 
-def packed(matrix: Bool[ndarray, "d e"]) -> list[int]:
+def pack_rows(matrix: Bool[ndarray, "d e"]) -> list[int]:
     """Each row as one integer, in which bit j is column j."""
     rows = np.packbits(matrix, axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in rows]
 
 
-def unpacked(rows: Sequence[int], width: int) -> Bool[ndarray, "d e"]:
+def unpack_rows(rows: Sequence[int], width: int) -> Bool[ndarray, "d e"]:
     """What `packed` was made of."""
     length = (width + 7) // 8
     content = b"".join(row.to_bytes(length, "little") for row in rows)
@@ -29,7 +29,7 @@ def members(bits: int) -> Iterator[int]:
         bits ^= low
 
 
-def leads(children: Sequence[int], sources: int, goal: int) -> bool:
+def is_reachable(children: Sequence[int], sources: int, goal: int) -> bool:
     """Is there a directed path, of no arrow or more, from any of a set of variables to one."""
     seen = front = sources
     while front and not seen >> goal & 1:
@@ -41,19 +41,19 @@ def leads(children: Sequence[int], sources: int, goal: int) -> bool:
     return bool(seen >> goal & 1)
 
 
-class Reach:
+class Reachability:
     """Directed paths of one arrow or more among d variables, kept as arrows are added; cycles are allowed."""
 
     def __init__(self, d: int):
         self.below, self.above = [0] * d, [0] * d
 
-    def leads(self, first: int, second: int) -> bool:
+    def is_reachable(self, first: int, second: int) -> bool:
         """Is there a directed path from one to the other."""
         return bool(self.below[first] >> second & 1)
 
     def add(self, tail: int, head: int) -> None:
         """Takes in one arrow, in O(d) operations on sets."""
-        if self.leads(tail, head):
+        if self.is_reachable(tail, head):
             return
         heads, tails = self.below[head] | 1 << head, self.above[tail] | 1 << tail
         for i in members(tails):

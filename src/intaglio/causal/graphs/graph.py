@@ -10,7 +10,7 @@ from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from intaglio.causal.graphs import meek, separation
-from intaglio.causal.graphs.marks import Kind, Mark, read, spelt
+from intaglio.causal.graphs.marks import GraphKind, Mark, parse_sign, sign_of
 from intaglio.causal.graphs.validity import arrows, check, double_arrows, lines
 from intaglio.errors import BadInput
 
@@ -25,7 +25,7 @@ class Edge:
     at_second: Mark
 
     def __str__(self) -> str:
-        return f"{self.first} {spelt(self.at_first, self.at_second)} {self.second}"
+        return f"{self.first} {sign_of(self.at_first, self.at_second)} {self.second}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Graph:
             whose settled marks are not ancestral (whether a MAG with all its marks exists is not asked).
     """
 
-    kind: Kind
+    kind: GraphKind
     names: tuple[str, ...]
     """In the order of the table's columns."""
     marks: Int8[ndarray, "d d"]
@@ -51,25 +51,25 @@ class Graph:
         object.__setattr__(self, "marks", marks)
 
     @classmethod
-    def of(cls, kind: Kind, names: Iterable[str], edges: Iterable[tuple[str, str, str]] = ()) -> "Graph":
+    def of(cls, kind: GraphKind, names: Iterable[str], edges: Iterable[tuple[str, str, str]] = ()) -> "Graph":
         """From triples such as `("A", "-->", "B")`, `("A", "o->", "B")`, `("A", "---", "B")`."""
         names = tuple(names)
-        places = {name: k for k, name in enumerate(names)}
+        index = {name: k for k, name in enumerate(names)}
         marks = np.zeros((len(names), len(names)), np.int8)
         for first, sign, second in edges:
             for name in (first, second):
-                if name not in places:
+                if name not in index:
                     raise BadInput(
                         f"the edge {first} {sign} {second} names {name!r}, which is no variable; add its name"
                     )
-            i, j = places[first], places[second]
+            i, j = index[first], index[second]
             if marks[i, j] or marks[j, i]:
                 raise BadInput(f"{first} and {second} have two edges; a graph of one edge a pair is asked for")
-            marks[j, i], marks[i, j] = read(sign)
+            marks[j, i], marks[i, j] = parse_sign(sign)
         return cls(kind, names, marks)
 
     @classmethod
-    def from_adjacency(cls, kind: Kind, adjacency: ArrayLike, names: Sequence[str] | None = None) -> "Graph":
+    def from_adjacency(cls, kind: GraphKind, adjacency: ArrayLike, names: Sequence[str] | None = None) -> "Graph":
         """A DAG, CPDAG or MPDAG from a matrix [d, d]: non-zero [i, j] is i → j, both [i, j] and [j, i] are i — j.
 
         So write networkx, pgmpy, gcastle, NOTEARS and AVICI theirs; weights count as edges. Names default to x0, x1, …
@@ -127,17 +127,17 @@ class Graph:
 
     def parents(self, name: str) -> tuple[str, ...]:
         """Variables with a directed edge into this one."""
-        return self._named(self.directed[:, self.place(name)])
+        return self._named(self.directed[:, self.index_of(name)])
 
     def children(self, name: str) -> tuple[str, ...]:
         """Variables that this one has a directed edge into."""
-        return self._named(self.directed[self.place(name)])
+        return self._named(self.directed[self.index_of(name)])
 
     def adjacent(self, name: str) -> tuple[str, ...]:
         """Variables with any edge to this one."""
-        return self._named(self.skeleton[self.place(name)])
+        return self._named(self.skeleton[self.index_of(name)])
 
-    def place(self, name: str) -> int:
+    def index_of(self, name: str) -> int:
         """Where a variable stands among the names; `BadInput` where it does not."""
         if name not in self.names:
             raise BadInput(f"{name!r} is no variable of this graph; it has {', '.join(self.names)}")
@@ -160,8 +160,8 @@ class Graph:
         """m-separation (d-separation in a DAG) of two variables given others; of a DAG or MAG."""
         if self.kind not in ("DAG", "MAG"):
             raise BadInput(f"a {self.kind} stands for many graphs; ask for separation in one of its DAGs or MAGs")
-        held = [self.place(name) for name in given]
-        a, b = self.place(first), self.place(second)
+        held = [self.index_of(name) for name in given]
+        a, b = self.index_of(first), self.index_of(second)
         if a == b or a in held or b in held:
             raise BadInput(f"{first} and {second} must differ from each other and from what is given")
         return separation.separated(self.marks, a, b, held)
@@ -171,7 +171,7 @@ class Graph:
         if self.kind == "CPDAG":
             return self
         dag = self if self.kind == "DAG" else self.extension()
-        directed, undirected = meek.completed(dag.directed)
+        directed, undirected = meek.cpdag_of(dag.directed)
         return Graph.from_adjacency("CPDAG", directed | undirected, self.names)
 
     def extension(self) -> "Graph":
@@ -191,7 +191,7 @@ class Graph:
         self.require_dags()
         directed, undirected = self.directed.copy(), self.undirected.copy()
         for cause, effect in arrows:
-            i, j = self.place(cause), self.place(effect)
+            i, j = self.index_of(cause), self.index_of(effect)
             if not (directed[i, j] or undirected[i, j]):
                 raise BadInput(f"{cause} → {effect} contradicts the graph, where that edge is missing or points back")
             directed[i, j], undirected[i, j], undirected[j, i] = True, False, False
@@ -214,7 +214,7 @@ class Graph:
         return hash(self._content)
 
     @cached_property
-    def _content(self) -> tuple[Kind, frozenset[str], frozenset[frozenset[tuple[str, Mark]]]]:
+    def _content(self) -> tuple[GraphKind, frozenset[str], frozenset[frozenset[tuple[str, Mark]]]]:
         ends = (frozenset({(e.first, e.at_first), (e.second, e.at_second)}) for e in self.edges)
         return self.kind, frozenset(self.names), frozenset(ends)
 

@@ -19,7 +19,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Demands:
+class Constraints:
     """What knowledge says of d variables, with what follows from it; [i, j] speaks of i → j."""
 
     required: Bool[ndarray, "d d"]
@@ -87,7 +87,7 @@ class Knowledge:
         except BadInput as error:
             raise BadInput(f"{path.name}: {error}") from None
 
-    def among(self, names: Iterable[str]) -> "Knowledge":
+    def restricted_to(self, names: Iterable[str]) -> "Knowledge":
         """What it says of these variables alone: pairs with another one, and the others in tiers, are left out."""
         kept = set(names)
         pairs = {kind: tuple(p for p in getattr(self, kind) if kept.issuperset(p)) for kind in _PAIRS}
@@ -95,9 +95,9 @@ class Knowledge:
 
     def check(self, names: Sequence[str]) -> None:
         """Raises `BadInput` unless some DAG over these variables agrees with all of it; the sentence names them."""
-        self.demands(names)
+        self.constraints(names)
 
-    def demands(self, names: Sequence[str]) -> Demands:
+    def constraints(self, names: Sequence[str]) -> Constraints:
         """As matrices in the order of these names, which are all the variables there are.
 
         Raises:
@@ -115,10 +115,10 @@ class Knowledge:
             (adjacent & (apart | apart.T), "{0} and {1} are to be both adjacent and apart; keep one of the two"),
         ):
             _refuse(both, sentence, names)
-        return _followed(names, required, forbidden | tiers, adjacent | adjacent.T, apart | apart.T)
+        return _with_consequences(names, required, forbidden | tiers, adjacent | adjacent.T, apart | apart.T)
 
     def _check_names(self, names: Sequence[str]) -> None:
-        for kind, name in self._said():
+        for kind, name in self._mentioned():
             if name not in names:
                 near = get_close_matches(name, names, n=1)
                 remedy = f"did you mean {near[0]!r}?" if near else f"there are {_listed(names)}"
@@ -130,22 +130,22 @@ class Knowledge:
                     raise BadInput(f"{name!r} stands in tier {seen[name]} and again in tier {k}; leave it in one")
                 seen[name] = k
 
-    def _said(self) -> Iterator[tuple[str, str]]:
+    def _mentioned(self) -> Iterator[tuple[str, str]]:
         for field in fields(self):
             yield from ((field.name, name) for entry in getattr(self, field.name) for name in entry)
 
     def _matrix(self, kind: str, names: Sequence[str]) -> Bool[ndarray, "d d"]:
-        places = {name: k for k, name in enumerate(names)}
+        index = {name: k for k, name in enumerate(names)}
         matrix = np.zeros((len(names), len(names)), dtype=bool)
         for first, second in getattr(self, kind):
-            matrix[places[first], places[second]] = True
+            matrix[index[first], index[second]] = True
         return matrix
 
     def _against_tiers(self, names: Sequence[str]) -> Bool[ndarray, "d d"]:
         """[i, j]: i stands in a later tier than j."""
-        places = {name: float(k) for k, tier in enumerate(self.tiers) for name in tier}
+        index = {name: float(k) for k, tier in enumerate(self.tiers) for name in tier}
         # A comparison with NaN is false, so names in no tier are free.
-        tier = np.array([places.get(name, np.nan) for name in names])
+        tier = np.array([index.get(name, np.nan) for name in names])
         return tier[:, None] > tier[None, :]
 
 
@@ -154,10 +154,10 @@ _PAIRS = ("required", "forbidden", "adjacent", "apart")
 
 def _entries(kind: str, entries: Iterable[Any]) -> tuple[Any, ...]:
     """Each pair or tier as a tuple of names; whatever else it is, is refused."""
-    for place, entry in enumerate(entries, start=1):
+    for number, entry in enumerate(entries, start=1):
         names = not isinstance(entry, str) and isinstance(entry, Sequence) and all(isinstance(n, str) for n in entry)
         if kind == "tiers" and not names:
-            raise BadInput(f'tier {place} is {entry!r}, which is no list of names; write it like ["A", "B"]')
+            raise BadInput(f'tier {number} is {entry!r}, which is no list of names; write it like ["A", "B"]')
         if kind in _PAIRS and not (names and len(entry) == 2):
             raise BadInput(f'{kind} has {entry!r}, which is no pair of names; write it like ["A", "B"]')
         if kind in _PAIRS and entry[0] == entry[1]:
@@ -182,7 +182,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     return content
 
 
-def _followed(names: Sequence[str], required, forbidden, adjacent, apart) -> Demands:
+def _with_consequences(names: Sequence[str], required, forbidden, adjacent, apart) -> Constraints:
     """Adds what follows: of an adjacent pair with one way forbidden the other is required; both ways, it is apart."""
     _refuse_cycle(names, required)
     forbidden = forbidden | required.T | apart
@@ -191,7 +191,7 @@ def _followed(names: Sequence[str], required, forbidden, adjacent, apart) -> Dem
     _refuse(adjacent & closed, "{0} and {1} are to be adjacent, but both directions are forbidden; allow one", names)
     required = required | (adjacent & forbidden.T)
     _refuse_cycle(names, required)
-    return Demands(required, forbidden | required.T, adjacent, apart | closed)
+    return Constraints(required, forbidden | required.T, adjacent, apart | closed)
 
 
 def _refuse_cycle(names: Sequence[str], required: Bool[ndarray, "d d"]) -> None:

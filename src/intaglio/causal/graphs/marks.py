@@ -17,10 +17,10 @@ class Mark(IntEnum):
     TAIL = 3
 
 
-Kind = Literal["DAG", "CPDAG", "MPDAG", "MAG", "PAG"]
+GraphKind = Literal["DAG", "CPDAG", "MPDAG", "MAG", "PAG"]
 """What the marks mean: one DAG; its Markov class; that class with knowledge added; one MAG; its Markov class."""
-KINDS: tuple[Kind, ...] = ("DAG", "CPDAG", "MPDAG", "MAG", "PAG")
-ALLOWED: dict[Kind, frozenset[tuple[Mark, Mark]]] = {
+GRAPH_KINDS: tuple[GraphKind, ...] = ("DAG", "CPDAG", "MPDAG", "MAG", "PAG")
+ALLOWED: dict[GraphKind, frozenset[tuple[Mark, Mark]]] = {
     "DAG": frozenset({(Mark.TAIL, Mark.ARROW)}),
     "CPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),
     "MPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),
@@ -32,14 +32,14 @@ LEFT = {"<": Mark.ARROW, "-": Mark.TAIL, "o": Mark.CIRCLE}
 RIGHT = {">": Mark.ARROW, "-": Mark.TAIL, "o": Mark.CIRCLE}
 
 
-def spelt(at_first: Mark, at_second: Mark) -> str:
+def sign_of(at_first: Mark, at_second: Mark) -> str:
     """An edge's sign between its two variables: `-->`, `<->`, `o->`, `---`, `o-o` and so on."""
     left = {mark: sign for sign, mark in LEFT.items()}
     right = {mark: sign for sign, mark in RIGHT.items()}
     return f"{left[at_first]}-{right[at_second]}"
 
 
-def read(sign: str) -> tuple[Mark, Mark]:
+def parse_sign(sign: str) -> tuple[Mark, Mark]:
     """(mark at the first, mark at the second variable) of a sign as `spelt` gives it, or of `->`, `<-` and `--`.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
-from intaglio.causal.graphs.paths import joined
+from intaglio.causal.graphs.paths import boolean_product
 
 Arrows = Bool[ndarray, "*b d d"]
 
@@ -26,12 +26,12 @@ def apart(skeleton: Bool[ndarray, "*b d d"]) -> Bool[ndarray, "*b d d"]:
 
 def rule_1(directed: Arrows, undirected: Arrows, away: Arrows) -> Arrows:
     """A → b — c with a and c apart gives b → c: else a new collider."""
-    return undirected & joined(transposed(directed), away)
+    return undirected & boolean_product(transposed(directed), away)
 
 
 def rule_2(directed: Arrows, undirected: Arrows) -> Arrows:
     """A → b → c with a — c gives a → c: else a cycle."""
-    return undirected & joined(directed, directed)
+    return undirected & boolean_product(directed, directed)
 
 
 def rule_3(directed: Arrows, undirected: Arrows, away: Arrows) -> Arrows:
@@ -39,7 +39,7 @@ def rule_3(directed: Arrows, undirected: Arrows, away: Arrows) -> Arrows:
     found = np.zeros_like(undirected)
     for a in range(directed.shape[-1]):
         through = undirected[..., a, :, None] & directed
-        found[..., a, :] = (through & joined(away, through)).any(-2)
+        found[..., a, :] = (through & boolean_product(away, through)).any(-2)
     return undirected & found
 
 
@@ -48,7 +48,7 @@ def rule_4(directed: Arrows, undirected: Arrows, away: Arrows) -> Arrows:
     found = np.zeros_like(undirected)
     adjacent = ~away & ~np.eye(directed.shape[-1], dtype=bool)
     for a in range(directed.shape[-1]):
-        through = joined(directed & adjacent[..., a, None, :], directed)
+        through = boolean_product(directed & adjacent[..., a, None, :], directed)
         found[..., a, :] = (undirected[..., a, :, None] & through & away).any(-2)
     return undirected & found
 
@@ -81,10 +81,10 @@ def closure(directed: Arrows, undirected: Arrows, *, knowledge: bool = False) ->
 def collider_arrows(directed: Arrows) -> Arrows:
     """The arrows of a DAG or CPDAG that take part in an unshielded collider."""
     away = apart(directed | transposed(directed))
-    return directed & joined(away, directed)
+    return directed & boolean_product(away, directed)
 
 
-def completed(dag: Arrows) -> tuple[Arrows, Arrows]:
+def cpdag_of(dag: Arrows) -> tuple[Arrows, Arrows]:
     """The CPDAG of each DAG, as (directed, undirected): its unshielded colliders and what the rules make of them."""
     seed = collider_arrows(dag)
     return closure(seed, (dag | transposed(dag)) & ~seed & ~transposed(seed))

@@ -17,12 +17,12 @@ def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Itera
     come back, so that an open walk exists exactly where an open path does, whose colliders are ancestors of `given`.
     Searched over (vertex, is there an arrow at it), so in the number of edges times their number at a vertex.
     """
-    held = np.zeros(len(marks), dtype=bool)
-    held[list(given)] = True
+    is_given = np.zeros(len(marks), dtype=bool)
+    is_given[list(given)] = True
     seen: set[tuple[int, bool]] = set()
-    edge = [(int(j), marks[first, j] == Mark.ARROW) for j in np.flatnonzero(marks[first])]
-    while edge:
-        state = edge.pop()
+    frontier = [(int(j), marks[first, j] == Mark.ARROW) for j in np.flatnonzero(marks[first])]
+    while frontier:
+        state = frontier.pop()
         if state in seen:
             continue
         seen.add(state)
@@ -31,8 +31,8 @@ def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Itera
             return False
         for onward in np.flatnonzero(marks[at]):
             collider = headed and marks[onward, at] == Mark.ARROW
-            if collider == held[at]:
-                edge.append((int(onward), marks[at, onward] == Mark.ARROW))
+            if collider == is_given[at]:
+                frontier.append((int(onward), marks[at, onward] == Mark.ARROW))
     return True
 
 
@@ -48,10 +48,10 @@ def inducing_pair(marks: Int8[ndarray, "d d"]) -> tuple[int, int] | None:
     for a, b in np.argwhere(np.triu(marks == 0, 1)):
         inside = above[:, a] | above[:, b]
         reached = np.zeros(len(marks), dtype=bool)
-        edge = (marks[a] == Mark.ARROW) & inside
-        while (edge & ~reached).any():
-            reached |= edge
-            edge = spouses[reached].any(0) & inside
+        frontier = (marks[a] == Mark.ARROW) & inside
+        while (frontier & ~reached).any():
+            reached |= frontier
+            frontier = spouses[reached].any(0) & inside
         if (reached & (marks[b] == Mark.ARROW)).any():
             return int(a), int(b)
     return None

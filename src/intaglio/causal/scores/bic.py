@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-FLOOR = 1e-8
+MIN_VARIANCE_SHARE = 1e-8
 """Share of its variance that a number keeps at least, however well its parents explain it."""
 
-LEAST_ROWS = 10
+MIN_FAMILY_ROWS = 10
 """Fewer rows that have all of a family say nothing of it, where others are missing."""
 
 
@@ -77,7 +77,7 @@ class GaussianBIC(LocalScore):
             return cls(x.T @ x / len(x), float(len(x)))
         counts = present.T.astype(np.float64) @ present
         pairs = counts[np.triu_indices(len(counts), 1)] if len(counts) > 1 else counts.ravel()
-        return cls(_definite(_pairwise(values)), max(2.0, float(pairs.mean())))
+        return cls(_made_definite(_pairwise(values)), max(2.0, float(pairs.mean())))
 
     @property
     def columns(self) -> int:
@@ -86,14 +86,14 @@ class GaussianBIC(LocalScore):
 
     def family(self, child: int, parents: list[int]) -> float:
         """The formula of the class."""
-        variance = max(self._residual(child, parents), FLOOR * self.covariance[child, child])
+        variance = max(self._residual(child, parents), MIN_VARIANCE_SHARE * self.covariance[child, child])
         return -self.rows / 2 * (1 + log(variance)) - (len(parents) + 1) / 2 * log(self.rows)
 
     def _residual(self, child: int, parents: list[int]) -> float:
         if not parents:
             return float(self.covariance[child, child])
-        places = [*parents, child]
-        block = self.covariance[np.ix_(places, places)]
+        columns_of_set = [*parents, child]
+        block = self.covariance[np.ix_(columns_of_set, columns_of_set)]
         try:
             return float(np.linalg.cholesky(block)[-1, -1] ** 2)
         except np.linalg.LinAlgError:
@@ -151,12 +151,14 @@ class ConditionalGaussianBIC(LocalScore):
         alone = self._bic([child], [], own) * n / max(1, own.sum())
         rows = self._present([child, *parents])
         m = int(rows.sum())
-        if m < min(n, LEAST_ROWS):
-            return alone - (self._free([child, *parents], parents) - self._free([child], [])) / 2 * log(n)
+        if m < min(n, MIN_FAMILY_ROWS):
+            return alone - (
+                self._parameter_count([child, *parents], parents) - self._parameter_count([child], [])
+            ) / 2 * log(n)
         return alone + (self._bic([child, *parents], parents, rows) - self._bic([child], [], rows)) * n / m
 
-    def _present(self, places: list[int]) -> Bool[ndarray, "n"]:
-        return ~np.any(self._gaps[:, places], axis=1)
+    def _present(self, columns_of_set: list[int]) -> Bool[ndarray, "n"]:
+        return ~np.any(self._gaps[:, columns_of_set], axis=1)
 
     @cached_property
     def _gaps(self) -> Bool[ndarray, "n d"]:
@@ -164,38 +166,40 @@ class ConditionalGaussianBIC(LocalScore):
 
     def _bic(self, family: list[int], parents: list[int], rows: Bool[ndarray, "n"]) -> float:
         likelihood = self._likelihood(family, rows) - self._likelihood(parents, rows)
-        return likelihood - self._free(family, parents) / 2 * log(max(2, rows.sum()))
+        return likelihood - self._parameter_count(family, parents) / 2 * log(max(2, rows.sum()))
 
-    def _free(self, family: list[int], parents: list[int]) -> int:
+    def _parameter_count(self, family: list[int], parents: list[int]) -> int:
         """Parameters of a family; a number's mean is not counted, as in the Gaussian score."""
         return self._parameters(family) - self._parameters(parents) - (not self.levels[family[0]])
 
-    def _parameters(self, places: list[int]) -> int:
-        cells = prod(self.levels[k] for k in places if self.levels[k])
-        numbers = sum(not self.levels[k] for k in places)
+    def _parameters(self, columns_of_set: list[int]) -> int:
+        cells = prod(self.levels[k] for k in columns_of_set if self.levels[k])
+        numbers = sum(not self.levels[k] for k in columns_of_set)
         return cells - 1 + cells * (numbers + numbers * (numbers + 1) // 2)
 
-    def _likelihood(self, places: list[int], rows: Bool[ndarray, "n"]) -> float:
+    def _likelihood(self, columns_of_set: list[int], rows: Bool[ndarray, "n"]) -> float:
         """Of a set of variables, without the constant log 2π."""
-        key = tuple(sorted(places))
+        key = tuple(sorted(columns_of_set))
         if not rows.all():
-            return self._work_out(key, rows)
+            return self._compute_likelihood(key, rows)
         if key not in self.likelihoods:
-            self.likelihoods[key] = self._work_out(key, rows)
+            self.likelihoods[key] = self._compute_likelihood(key, rows)
         return self.likelihoods[key]
 
-    def _work_out(self, places: tuple[int, ...], rows: Bool[ndarray, "n"]) -> float:
-        m, numbers = int(rows.sum()), [k for k in places if not self.levels[k]]
-        cell, counts = self._cells([k for k in places if self.levels[k]], rows)
+    def _compute_likelihood(self, columns_of_set: tuple[int, ...], rows: Bool[ndarray, "n"]) -> float:
+        m, numbers = int(rows.sum()), [k for k in columns_of_set if not self.levels[k]]
+        cell, counts = self._cells([k for k in columns_of_set if self.levels[k]], rows)
         likelihood = float((counts * np.log(counts / max(1, m))).sum())
         if numbers and m:
             likelihood += _gaussian(self.values[rows][:, numbers], cell, counts)
         return likelihood
 
-    def _cells(self, places: list[int], rows: Bool[ndarray, "n"]) -> tuple[Int[ndarray, "m"], Int[ndarray, "q"]]:
+    def _cells(
+        self, columns_of_set: list[int], rows: Bool[ndarray, "n"]
+    ) -> tuple[Int[ndarray, "m"], Int[ndarray, "q"]]:
         """The cell of each row, counted from 0 among those that are there, and their rows."""
         cell, size = np.zeros(int(rows.sum()), np.int64), 1
-        for k in places:
+        for k in columns_of_set:
             cell, size = cell * self.levels[k] + self.values[rows, k].astype(np.int64), size * self.levels[k]
             if size > 2 * len(cell) + 1000:
                 there, cell = np.unique(cell, return_inverse=True)
@@ -219,9 +223,9 @@ def _gaussian(x: Float[ndarray, "m k"], cell: Int[ndarray, "m"], counts: Int[nda
     (m, k), starts = x.shape, np.cumsum(counts)[:-1]
     blocks = np.split(x[np.argsort(cell, kind="stable")], starts)
     spread = np.stack([_scatter(block) for block in blocks])
-    pooled = spread.sum(0) / m + FLOOR * np.eye(k)
+    max_over_rows = spread.sum(0) / m + MIN_VARIANCE_SHARE * np.eye(k)
     weight = counts[:, None, None]
-    drawn = (spread + (k + 1) * pooled) / (weight + k + 1)
+    drawn = (spread + (k + 1) * max_over_rows) / (weight + k + 1)
     traces = np.trace(np.linalg.solve(drawn, spread), axis1=-2, axis2=-1)
     return float(-0.5 * (counts * np.linalg.slogdet(drawn)[1] + traces).sum())
 
@@ -249,11 +253,11 @@ def _pairwise(values: Float[ndarray, "n d"]) -> Float[ndarray, "d d"]:
     mean = x.T @ present / rows
     variance = (x**2).T @ present / rows - mean**2
     scale = np.sqrt(np.maximum(0.0, variance * variance.T))
-    found = np.divide(x.T @ x / rows - mean * mean.T, scale, out=np.zeros_like(scale), where=scale > FLOOR)
+    found = np.divide(x.T @ x / rows - mean * mean.T, scale, out=np.zeros_like(scale), where=scale > MIN_VARIANCE_SHARE)
     return np.clip(found, -1.0, 1.0)
 
 
-def _definite(correlation: Float[ndarray, "d d"]) -> Float[ndarray, "d d"]:
+def _made_definite(correlation: Float[ndarray, "d d"]) -> Float[ndarray, "d d"]:
     """Drawn towards the identity until the smallest eigenvalue is 1e-4."""
     least = float(np.linalg.eigvalsh(correlation)[0])
     share = max(0.0, (1e-4 - least) / (1 - least)) if least < 1 else 0.0

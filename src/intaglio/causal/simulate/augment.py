@@ -15,7 +15,7 @@ from intaglio.causal.simulate.batch import Batch
 from intaglio.causal.simulate.mechanisms import standardised
 from intaglio.errors import BadInput
 
-MAPS: tuple[Callable[[Float[ndarray, "k n"]], Float[ndarray, "k n"]], ...] = (
+MONOTONE_MAPS: tuple[Callable[[Float[ndarray, "k n"]], Float[ndarray, "k n"]], ...] = (
     np.cbrt,
     np.arcsinh,
     lambda x: np.sinh(np.clip(x, -6, 6)) + x,
@@ -26,7 +26,7 @@ MAPS: tuple[Callable[[Float[ndarray, "k n"]], Float[ndarray, "k n"]], ...] = (
 
 
 @dataclass(frozen=True)
-class Disguise:
+class Augmentation:
     """How often tables are changed.
 
     Raises:
@@ -51,8 +51,8 @@ class Disguise:
         """The batch with other tables; missing cells are NaN, in columns with levels too."""
         columns, numeric = batch.tables.swapaxes(1, 2).copy(), batch.levels == 0
         shape = numeric.shape
-        which = np.where(numeric & (rng.random(shape) < self.mapped), rng.integers(len(MAPS), size=shape), -1)
-        for k, rising in enumerate(MAPS):
+        which = np.where(numeric & (rng.random(shape) < self.mapped), rng.integers(len(MONOTONE_MAPS), size=shape), -1)
+        for k, rising in enumerate(MONOTONE_MAPS):
             chosen = columns[which == k].astype(np.float64)
             columns[which == k] = standardised(rising(chosen))
         columns[numeric & (rng.random(shape) < self.flipped)] *= -1

@@ -11,9 +11,9 @@ from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.simulate.sortability import alignment, r2
 
-SMALLEST = 1e-6
+MIN_SD = 1e-6
 """Standard deviation below which a column counts as constant."""
-NEAREST = 0.999
+MAX_CORRELATION = 0.999
 """Correlation above which two columns count as copies."""
 
 
@@ -45,7 +45,7 @@ class Batch:
     @cached_property
     def compelled(self) -> Bool[ndarray, "b d d"]:
         """The arrows of each table's CPDAG; `adjacency` has the other edges too."""
-        return meek.completed(self.adjacency)[0]
+        return meek.cpdag_of(self.adjacency)[0]
 
     @cached_property
     def varsortability(self) -> Float[ndarray, "b"]:
@@ -81,7 +81,7 @@ def _mean(values: Float[ndarray, "k"]) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def finished(
+def finish_batch(
     values: Float[ndarray, "b d n"],
     made: Bool[ndarray, "b d d"],
     levels: Int[ndarray, "b d"],
@@ -92,9 +92,9 @@ def finished(
     standardise: bool,
 ) -> Batch:
     """The batch: columns in their new order (column k is variable order[k]), checked, and standardised if asked."""
-    everyone = np.arange(len(values))[:, None]
-    values, levels, ordered = values[everyone, order], levels[everyone, order], ordered[everyone, order]
-    made = made[everyone[..., None], order[:, :, None], order[:, None, :]]
+    rows_of_batch = np.arange(len(values))[:, None]
+    values, levels, ordered = values[rows_of_batch, order], levels[rows_of_batch, order], ordered[rows_of_batch, order]
+    made = made[rows_of_batch[..., None], order[:, :, None], order[:, None, :]]
     with np.errstate(all="ignore"):
         centred = values - values.mean(-1, keepdims=True)
         spread = np.sqrt((centred**2).mean(-1))
@@ -111,4 +111,4 @@ def _usable(scaled: Float32[ndarray, "b d n"], spread: Float[ndarray, "b d"]) ->
     diagonal = np.arange(scaled.shape[1])
     correlation[:, diagonal, diagonal] = 0.0
     finite = np.isfinite(spread).all(1) & np.isfinite(correlation).all((1, 2))
-    return finite & (spread > SMALLEST).all(1) & (correlation.max((1, 2)) <= NEAREST)
+    return finite & (spread > MIN_SD).all(1) & (correlation.max((1, 2)) <= MAX_CORRELATION)

@@ -7,16 +7,16 @@ from scipy.special import ndtri
 
 from intaglio.causal.simulate.mechanisms import Parents, Present, standardised
 
-FLOOR = 0.05
+UNIFORM_WEIGHT = 0.05
 """Weight of equal shares that is mixed into every law over levels, so that no level is all but sure."""
-CELLS = 256
+MAX_TABLE_ROWS = 256
 """Rows of a probability table at most; with more, levels come from scores."""
 
 Codes = Int[ndarray, "b n"]
 Counts = Int[ndarray, "b"]
 
 
-def shares(
+def dirichlet_laws(
     rng: np.random.Generator, concentration: Float[ndarray, "m"], counts: Int[ndarray, "m"]
 ) -> Float[ndarray, "m k"]:
     """Dirichlet laws, each over its own number of levels and with `FLOOR` mixed in; 0 beyond that number."""
@@ -24,10 +24,10 @@ def shares(
     drawn = rng.standard_gamma(concentration[:, None], inside.shape) + 1e-300
     drawn = np.where(inside, drawn, 0.0)
     law = drawn / drawn.sum(-1, keepdims=True)
-    return (1 - FLOOR) * law + FLOOR * inside / counts[:, None]
+    return (1 - UNIFORM_WEIGHT) * law + UNIFORM_WEIGHT * inside / counts[:, None]
 
 
-def from_table(
+def from_probability_table(
     rng: np.random.Generator,
     parents: Int[ndarray, "b p n"],
     sizes: Int[ndarray, "b p"],
@@ -46,9 +46,9 @@ def from_table(
     steps = np.cumprod(sizes, axis=1)
     cell = (parents * np.concatenate([np.ones_like(steps[:, :1]), steps[:, :-1]], axis=1)[..., None]).sum(1)
     rows = steps[:, -1]
-    law = shares(rng, np.repeat(concentration, rows), np.repeat(counts, rows))
+    law = dirichlet_laws(rng, np.repeat(concentration, rows), np.repeat(counts, rows))
     edges = law.cumsum(-1)[cell + (np.cumsum(rows) - rows)[:, None]]
-    return _below(rng.random(cell.shape)[..., None] > edges, counts)
+    return _count_below(rng.random(cell.shape)[..., None] > edges, counts)
 
 
 def from_scores(rng: np.random.Generator, parents: Parents, present: Present, counts: Counts) -> Codes:
@@ -63,14 +63,14 @@ def from_scores(rng: np.random.Generator, parents: Parents, present: Present, co
 
 def by_cuts(rng: np.random.Generator, values: Float[ndarray, "b n"], counts: Counts) -> Codes:
     """Levels in order: where a number of about unit Gaussian law falls among random cuts (an ordered probit)."""
-    cuts = ndtri(np.clip(shares(rng, np.full(len(counts), 3.0), counts).cumsum(-1), 0, 1))
-    return _below(values[..., None] > cuts[:, None], counts)
+    cuts = ndtri(np.clip(dirichlet_laws(rng, np.full(len(counts), 3.0), counts).cumsum(-1), 0, 1))
+    return _count_below(values[..., None] > cuts[:, None], counts)
 
 
-def _below(over: Bool[ndarray, "b n k"], counts: Counts) -> Codes:
+def _count_below(over: Bool[ndarray, "b n k"], counts: Counts) -> Codes:
     return np.minimum(over.sum(-1), counts[:, None] - 1)
 
 
-def offsets(rng: np.random.Generator, codes: Int[ndarray, "m n"], most: int) -> Float[ndarray, "m n"]:
+def random_level_values(rng: np.random.Generator, codes: Int[ndarray, "m n"], most: int) -> Float[ndarray, "m n"]:
     """Each level as a number of its own, so that what takes numbers can have a parent with levels."""
     return np.take_along_axis(rng.standard_normal((len(codes), most)), codes, axis=1)

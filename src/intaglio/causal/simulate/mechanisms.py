@@ -15,7 +15,7 @@ from numpy import ndarray
 Parents = Float[ndarray, "b p n"]
 Present = Bool[ndarray, "b p"]
 Values = Float[ndarray, "b n"]
-CHUNK = 24
+TABLES_PER_CHUNK = 24
 """Tables whose random features are worked on together, so that they stay in the processor's cache."""
 
 
@@ -56,10 +56,10 @@ def fourier(
     """Random Fourier features: about a draw from a Gaussian process with a squared-exponential kernel."""
     count = len(parents)
     length = np.where(controlled, rng.uniform(*scales.controlled_length, count), rng.uniform(*scales.length, count))
-    return rng.uniform(*scales.height, (count, 1)) * features(rng, parents, present, length, scales.features)
+    return rng.uniform(*scales.height, (count, 1)) * random_features(rng, parents, present, length, scales.features)
 
 
-def features(
+def random_features(
     rng: np.random.Generator, parents: Parents, present: Present, length: Float[ndarray, "b"], count: int
 ) -> Values:
     """√(2/K) Σ w cos(ω·x + φ), of unit variance over the draws of w, ω and φ."""
@@ -68,16 +68,16 @@ def features(
     phase = rng.random((b, count, 1), np.float32) * np.float32(2 * np.pi)
     weight = rng.standard_normal((b, 1, count), np.float32) * np.float32(np.sqrt(2 / count))
     found = np.empty((b, parents.shape[2]))
-    for at in range(0, b, CHUNK):
-        part = slice(at, at + CHUNK)
-        angle = frequency[part] @ _near(parents[part])
+    for at in range(0, b, TABLES_PER_CHUNK):
+        part = slice(at, at + TABLES_PER_CHUNK)
+        angle = frequency[part] @ _centred(parents[part])
         angle += phase[part]
         np.cos(angle, out=angle)
         found[part] = (weight[part] @ angle)[:, 0]
     return found
 
 
-def _near(parents: Parents) -> Float[ndarray, "b p n"]:
+def _centred(parents: Parents) -> Float[ndarray, "b p n"]:
     """Parents in single precision around their mean: raw ones may lie far out, and a shift is made up for by φ."""
     return (parents - parents.mean(-1, keepdims=True)).astype(np.float32)
 
@@ -129,13 +129,20 @@ MECHANISMS: dict[str, Mechanism] = {
     "post-nonlinear": linear,
 }
 """After `post-nonlinear`'s noise is added, one of `BENDS` acts on the sum."""
-USUAL = {"linear": 0.35, "fourier": 0.35, "network": 0.1, "product": 0.05, "saturating": 0.05, "post-nonlinear": 0.1}
+MECHANISM_SHARES = {
+    "linear": 0.35,
+    "fourier": 0.35,
+    "network": 0.1,
+    "product": 0.05,
+    "saturating": 0.05,
+    "post-nonlinear": 0.1,
+}
 """Shares of the mechanisms where nothing else is asked for; they sum to 1."""
 BENDS: tuple[Callable[[Values], Values], ...] = (np.cbrt, np.sinh, lambda u: np.tanh(1.5 * u))
 """Invertible: a cube root, a hyperbolic sine, a sigmoid."""
 
 
-def bent(rng: np.random.Generator, values: Values) -> Values:
+def with_bend(rng: np.random.Generator, values: Values) -> Values:
     """One of `BENDS` a table, on values standardised over the rows."""
     which, found = rng.integers(len(BENDS), size=len(values)), standardised(values)
     for k, bend in enumerate(BENDS):
@@ -147,7 +154,7 @@ def interaction(rng: np.random.Generator, parents: Parents, present: Present) ->
     """The product of two random parents, and which of the others are left for the mechanism itself."""
     score = np.where(present, rng.random(present.shape), -1.0)
     pair = np.argsort(-score, axis=1)[:, :2]
-    everyone = np.arange(len(parents))[:, None]
+    tables = np.arange(len(parents))[:, None]
     left = present.copy()
-    left[everyone, pair] = False
-    return standardised(np.prod(standardised(parents[everyone, pair]), axis=1)), left
+    left[tables, pair] = False
+    return standardised(np.prod(standardised(parents[tables, pair]), axis=1)), left

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-LIMIT = 30.0
-ROBUST = 1.4826
+MAX_DEVIATIONS = 30.0
+SD_PER_MAD = 1.4826
 """The standard deviation of a Gaussian over its median absolute deviation, by which a Cauchy law is scaled."""
 
 Shape = tuple[int, int, int]
@@ -56,7 +56,7 @@ def mixture(rng: np.random.Generator, shape: Shape) -> Noise:
 
 def cauchy(rng: np.random.Generator, shape: Shape) -> Noise:
     """Median 0, robust deviation 1; it has no variance."""
-    return rng.standard_cauchy(shape) / ROBUST
+    return rng.standard_cauchy(shape) / SD_PER_MAD
 
 
 NOISES: dict[str, Callable[[np.random.Generator, Shape], Noise]] = {
@@ -69,15 +69,15 @@ NOISES: dict[str, Callable[[np.random.Generator, Shape], Noise]] = {
     "mixture": mixture,
     "cauchy": cauchy,
 }
-USUAL = {"gaussian": 0.5, "laplace": 0.12, "uniform": 0.1, "student": 0.1, "exponential": 0.04, "gumbel": 0.04}
-USUAL |= {"mixture": 0.08, "cauchy": 0.02}
+NOISE_SHARES = {"gaussian": 0.5, "laplace": 0.12, "uniform": 0.1, "student": 0.1, "exponential": 0.04, "gumbel": 0.04}
+NOISE_SHARES |= {"mixture": 0.08, "cauchy": 0.02}
 """Shares of the families where nothing else is asked for; they sum to 1."""
 
 
-def drawn(rng: np.random.Generator, families: Sequence[str], variables: int, rows: int) -> Noise:
+def draw_noise(rng: np.random.Generator, families: Sequence[str], variables: int, rows: int) -> Noise:
     """One family a table, all its variables at once."""
     found = np.empty((len(families), variables, rows))
     for name in sorted(set(families)):
         chosen = [k for k, family in enumerate(families) if family == name]
         found[chosen] = NOISES[name](rng, (len(chosen), variables, rows))
-    return np.clip(found, -LIMIT, LIMIT, out=found)
+    return np.clip(found, -MAX_DEVIATIONS, MAX_DEVIATIONS, out=found)

@@ -15,7 +15,7 @@ from intaglio.causal.graphs.paths import causal_order
 from intaglio.errors import BadInput
 
 DAGs = Bool[ndarray, "b d d"]
-MOST_PARENTS = 10
+MAX_PARENTS = 10
 
 
 def erdos_renyi(rng: np.random.Generator, count: int, variables: int, edges: Sequence[float] = (1.0, 2.0, 3.0)) -> DAGs:
@@ -42,7 +42,7 @@ def scale_free(
     m of `edges` and the power are drawn a graph. Gumbel noise on the log-weights and the m largest draw without
     replacement.
     """
-    return _grown(rng, count, variables, edges, powers)[:, ::-1, ::-1]
+    return _preferential_attachment(rng, count, variables, edges, powers)[:, ::-1, ::-1]
 
 
 def scale_free_transposed(
@@ -53,10 +53,12 @@ def scale_free_transposed(
     powers: Sequence[float] = (1.0,),
 ) -> DAGs:
     """The arrows of `scale_free` turned round: few with many effects."""
-    return np.swapaxes(_grown(rng, count, variables, edges, powers), 1, 2)
+    return np.swapaxes(_preferential_attachment(rng, count, variables, edges, powers), 1, 2)
 
 
-def _grown(rng: np.random.Generator, count: int, variables: int, edges: Sequence[int], powers: Sequence[float]) -> DAGs:
+def _preferential_attachment(
+    rng: np.random.Generator, count: int, variables: int, edges: Sequence[int], powers: Sequence[float]
+) -> DAGs:
     """[k, new, old], in the order of birth."""
     m, power = rng.choice(np.asarray(edges), count), rng.choice(np.asarray(powers, np.float64), count)
     made = np.zeros((count, variables, variables), bool)
@@ -107,9 +109,9 @@ def _lattice(variables: int, dimension: int, reach: int) -> Bool[ndarray, "m m"]
     side = 1
     while side**dimension < variables:
         side += 1
-    places = np.array(list(product(range(side), repeat=dimension))).reshape(-1, dimension)
-    apart = np.abs(places[:, None] - places)
-    steps = np.minimum(apart, side - apart).sum(-1)
+    points = np.array(list(product(range(side), repeat=dimension))).reshape(-1, dimension)
+    difference = np.abs(points[:, None] - points)
+    steps = np.minimum(difference, side - difference).sum(-1)
     return (steps > 0) & (steps <= reach)
 
 
@@ -129,7 +131,7 @@ def _rewired(
     return made
 
 
-def blocks(
+def stochastic_blocks(
     rng: np.random.Generator,
     count: int,
     variables: int,
@@ -149,7 +151,9 @@ def blocks(
     return rng.random(weight.shape) < np.minimum(0.99, p[:, None, None] * weight)
 
 
-def geometric(rng: np.random.Generator, count: int, variables: int, radius: tuple[float, float] = (0.08, 0.15)) -> DAGs:
+def random_geometric(
+    rng: np.random.Generator, count: int, variables: int, radius: tuple[float, float] = (0.08, 0.15)
+) -> DAGs:
     """Random points in the unit square, joined where nearer than a radius that is drawn a graph."""
     points = rng.random((count, variables, 2))
     square = ((points[:, :, None] - points[:, None]) ** 2).sum(-1)
@@ -187,20 +191,20 @@ FAMILIES: dict[str, Callable[[np.random.Generator, int, int], DAGs]] = {
     "sf": scale_free,
     "sf-transposed": scale_free_transposed,
     "ws": watts_strogatz,
-    "sbm": blocks,
-    "grg": geometric,
+    "sbm": stochastic_blocks,
+    "grg": random_geometric,
     "chain": chain,
     "fork": fork,
     "tree": tree,
     "empty": empty,
 }
-USUAL = {"er": 0.3, "sf": 0.14, "sf-transposed": 0.14, "sparse": 0.08, "ws": 0.06, "sbm": 0.08, "grg": 0.04}
-USUAL |= {"chain": 0.02, "fork": 0.02, "tree": 0.02, "empty": 0.1}
+FAMILY_SHARES = {"er": 0.3, "sf": 0.14, "sf-transposed": 0.14, "sparse": 0.08, "ws": 0.06, "sbm": 0.08, "grg": 0.04}
+FAMILY_SHARES |= {"chain": 0.02, "fork": 0.02, "tree": 0.02, "empty": 0.1}
 """Shares of the families where nothing else is asked for; they sum to 1."""
 
 
 def mixture(
-    rng: np.random.Generator, count: int, variables: int, shares: Mapping[str, float], most_parents: int = MOST_PARENTS
+    rng: np.random.Generator, count: int, variables: int, shares: Mapping[str, float], most_parents: int = MAX_PARENTS
 ) -> tuple[DAGs, list[str]]:
     """Graphs whose family is drawn one by one, and the families' names; random parents above `most_parents` are cut."""
     names = sorted(shares)
@@ -210,10 +214,10 @@ def mixture(
     for k, name in enumerate(names):
         if (chosen := np.flatnonzero(drawn == k)).size:
             made[chosen] = FAMILIES[name](rng, len(chosen), variables)
-    return capped(rng, made, most_parents), [names[k] for k in drawn]
+    return with_parents_capped(rng, made, most_parents), [names[k] for k in drawn]
 
 
-def capped(rng: np.random.Generator, made: DAGs, most: int) -> DAGs:
+def with_parents_capped(rng: np.random.Generator, made: DAGs, most: int) -> DAGs:
     """The graphs with at most so many parents a variable; which ones stay is drawn."""
     if made.sum(1).max(initial=0) <= most:
         return made
@@ -233,13 +237,13 @@ def sub_graphs(rng: np.random.Generator, count: int, variables: int, of: Bool[nd
         raise BadInput("the graph to take parts of has a directed cycle; give a DAG")
     if len(of) < variables:
         raise BadInput(f"parts of {variables} variables cannot come from a graph of {len(of)}; give a larger one")
-    place, adjacent = np.argsort(order), of | of.T
+    position, adjacent = np.argsort(order), of | of.T
     made = np.zeros((count, variables, variables), bool)
     for k in range(count):
         kept = np.zeros(len(of), bool)
         while kept.sum() < variables:
             near = adjacent[kept].any(0) & ~kept
             kept[rng.choice(np.flatnonzero(near if near.any() else ~kept))] = True
-        inside = sorted(np.flatnonzero(kept), key=lambda i: place[i])
+        inside = sorted(np.flatnonzero(kept), key=lambda i: position[i])
         made[k] = of[np.ix_(inside, inside)]
     return made

@@ -15,11 +15,11 @@ class Recipe:
         ValueError: a share of an unknown family, shares that are negative or all 0, a range that is empty or outside.
     """
 
-    families: Mapping[str, float] = field(default_factory=lambda: dict(random_dags.USUAL))
+    families: Mapping[str, float] = field(default_factory=lambda: dict(random_dags.FAMILY_SHARES))
     """Shares of the families of graphs, of `priors.FAMILIES`."""
-    mechanisms: Mapping[str, float] = field(default_factory=lambda: dict(mechanisms.USUAL))
+    mechanisms: Mapping[str, float] = field(default_factory=lambda: dict(mechanisms.MECHANISM_SHARES))
     """Shares of the mechanisms, of `mechanisms.MECHANISMS`; one is drawn a table."""
-    noises: Mapping[str, float] = field(default_factory=lambda: dict(noises.USUAL))
+    noises: Mapping[str, float] = field(default_factory=lambda: dict(noises.NOISE_SHARES))
     """Shares of the noise families, of `noises.NOISES`; one is drawn a table."""
     types: Mapping[str, float] = field(default_factory=lambda: {"continuous": 0.6, "discrete": 0.15, "mixed": 0.25})
     """Shares of tables with numbers only, levels only, or both."""
@@ -41,7 +41,7 @@ class Recipe:
     """Fewest and most levels of a variable with levels."""
     concentrations: tuple[float, ...] = (0.1, 0.5, 1.0)
     """Of the Dirichlet rows of probability tables, one drawn a variable; a variable without parents takes 1."""
-    most_parents: int = random_dags.MOST_PARENTS
+    most_parents: int = random_dags.MAX_PARENTS
     """Of one variable; random ones above that are cut from the graph."""
     standardise: bool = True
     """Numbers leave with mean 0 and variance 1; else as they were drawn."""

@@ -16,8 +16,8 @@ from numpy import ndarray
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.paths import causal_order
 from intaglio.causal.simulate import categorical, noises, random_dags
-from intaglio.causal.simulate.batch import Batch, finished
-from intaglio.causal.simulate.mechanisms import MECHANISMS, bent, features, interaction, standardised
+from intaglio.causal.simulate.batch import Batch, finish_batch
+from intaglio.causal.simulate.mechanisms import MECHANISMS, interaction, random_features, standardised, with_bend
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.errors import BadInput
 
@@ -83,7 +83,7 @@ class _Simulation:
         # Parents first, in causal order; slots beyond them point anywhere and are masked.
         self.parents = np.argsort(~made, axis=1, kind="stable")[:, :most].swapaxes(1, 2)
         self.chosen = self._choose(b, d)
-        self.values = noises.drawn(rng, self.chosen.noise, d, rows)
+        self.values = noises.draw_noise(rng, self.chosen.noise, d, rows)
 
     def _choose(self, b: int, d: int) -> _Choices:
         recipe, rng = self.recipe, self.rng
@@ -114,7 +114,7 @@ class _Simulation:
             order = np.argsort(self.rng.random((b, d)), axis=1) if self.recipe.shuffle else np.arange(d)
         mechanism = [self.names[k] for k in self.chosen.mechanism]
         kinds = {"family": families, "mechanism": mechanism, "noise": self.chosen.noise}
-        return finished(
+        return finish_batch(
             self.values,
             self.made,
             self.chosen.levels,
@@ -139,7 +139,7 @@ class _Simulation:
         is_bent = np.array([self.names[k] == "post-nonlinear" for k in self.chosen.mechanism[tables]])
         if is_bent.any():
             spread = np.where(controlled[is_bent, None], 1.0, sigma[is_bent])
-            made[is_bent] = spread * standardised(bent(rng, made[is_bent])) + np.where(
+            made[is_bent] = spread * standardised(with_bend(rng, made[is_bent])) + np.where(
                 controlled[is_bent, None], 0.0, bias[is_bent]
             )
         self.values[tables, j] = made
@@ -151,7 +151,9 @@ class _Simulation:
         if uneven.size:
             inputs, present = self._inputs(j, tables[uneven])
             length = np.where(self.chosen.controlled[tables[uneven]], 1.0, 10.0)
-            width = np.log1p(np.exp(2.0 * features(self.rng, inputs, present, length, self.recipe.scales.features)))
+            width = np.log1p(
+                np.exp(2.0 * random_features(self.rng, inputs, present, length, self.recipe.scales.features))
+            )
             noise[uneven] *= np.sqrt(width / width.mean(1, keepdims=True))
         return noise
 
@@ -184,7 +186,7 @@ class _Simulation:
         coded = present & (self.chosen.levels[tables[:, None], slots] > 0)
         if coded.any():
             codes = inputs[coded].astype(np.int64)
-            inputs[coded] = categorical.offsets(self.rng, codes, self.recipe.level_counts[1])
+            inputs[coded] = categorical.random_level_values(self.rng, codes, self.recipe.level_counts[1])
         return inputs, present
 
     def _slots(self, j: int, tables: Int[ndarray, "k"]) -> tuple[Int[ndarray, "k p"], Bool[ndarray, "k p"]]:
@@ -196,7 +198,7 @@ class _Simulation:
         """A variable with levels: from a table where all parents have levels and few, else from scores or cuts."""
         slots, present = self._slots(j, tables)
         sizes = np.where(present, self.chosen.levels[tables[:, None], slots], 1)
-        by_table = (sizes > 0).all(1) & (np.prod(sizes.astype(np.float64), axis=1) <= categorical.CELLS)
+        by_table = (sizes > 0).all(1) & (np.prod(sizes.astype(np.float64), axis=1) <= categorical.MAX_TABLE_ROWS)
         by_cuts = ~by_table & self.chosen.ordered[tables, j]
         for kind, way in (
             (by_table, self._by_table),
@@ -212,7 +214,7 @@ class _Simulation:
         codes = np.where(present[..., None], self.values[tables[:, None], slots], 0).astype(np.int64)
         concentration = self.rng.choice(np.asarray(self.recipe.concentrations, np.float64), len(tables))
         concentration[~present.any(1)] = 1.0
-        return categorical.from_table(self.rng, codes, sizes, self.chosen.levels[tables, j], concentration)
+        return categorical.from_probability_table(self.rng, codes, sizes, self.chosen.levels[tables, j], concentration)
 
     def _by_cuts(self, j: int, tables: Int[ndarray, "k"]) -> Int[ndarray, "k n"]:
         r = self.chosen.explained[tables, j][:, None]

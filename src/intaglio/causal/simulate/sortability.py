@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from intaglio.causal.graphs.paths import joined
+from intaglio.causal.graphs.paths import boolean_product
 
 
 def alignment(
@@ -24,7 +24,7 @@ def alignment(
         counted = paths & known
         right += (counted * rises).sum((1, 2))
         total += counted.sum((1, 2))
-        paths = joined(paths, adjacency)
+        paths = boolean_product(paths, adjacency)
     return np.divide(right, total, out=np.full(len(total), np.nan), where=total > 0)
 
 

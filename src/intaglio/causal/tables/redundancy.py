@@ -7,19 +7,19 @@ from numpy import ndarray
 
 from intaglio.causal.tables.column import Column
 
-SAME = 1e-8
+COPY_TOLERANCE = 1e-8
 """1 − |ρ| below which one column of numbers is the other, up to scale and shift."""
-DETERMINED = 0.999
+DETERMINED_SHARE = 0.999
 """R², or the share of a level's uncertainty taken away, above which a column counts as determined by others."""
-LEAST_ROWS = 10
+MIN_COMMON_ROWS = 10
 """Rows in which two columns must both be known before one is called a copy."""
-ROWS_OF_LEVELS = 5000
+MAX_LEVEL_ROWS = 5000
 """Rows, evenly spaced, in which levels are compared pair by pair."""
-TRIM = 0.01
+TRIMMED_SHARE = 0.01
 """Share of the rows, those furthest out, without which copies must still be copies."""
 
 
-def copies(columns: list[Column]) -> list[list[int]]:
+def copy_groups(columns: list[Column]) -> list[list[int]]:
     """Groups of columns of which each is any other again, up to scale and shift or up to the names of levels.
 
     Places in their order, groups by their first; at the cost of one product of the table with itself.
@@ -36,7 +36,7 @@ def copies(columns: list[Column]) -> list[list[int]]:
     return _groups(same | same.T)
 
 
-def determined(columns: list[Column]) -> list[int]:
+def determined_columns(columns: list[Column]) -> list[int]:
     """Places of columns that the others determine: numbers by all other numbers, levels by one other column of levels.
 
     Numbers by R² over `DETERMINED`, adjusted for the number of predictors; levels by the share of wrong guesses that
@@ -46,9 +46,9 @@ def determined(columns: list[Column]) -> list[int]:
     levels = [k for k, column in enumerate(columns) if column.kind in ("binary", "nominal")]
     found: set[int] = set()
     if len(numbers) > 1:
-        by_others = _r2(np.stack([columns[k].values for k in numbers], 1)) > DETERMINED
+        by_others = _r2(np.stack([columns[k].values for k in numbers], 1)) > DETERMINED_SHARE
         found |= {numbers[k] for k in np.flatnonzero(by_others)}
-    step = max(1, len(columns[0].values) // ROWS_OF_LEVELS) if columns else 1
+    step = max(1, len(columns[0].values) // MAX_LEVEL_ROWS) if columns else 1
     coded = {k: np.nan_to_num(columns[k].values[::step], nan=-1).astype(np.int64) for k in levels}
     for target in levels:
         if any(_guessed(coded[target], coded[other]) for other in levels if other != target):
@@ -67,19 +67,19 @@ def _groups(same: Bool[ndarray, "d d"]) -> list[list[int]]:
     groups: list[list[int]] = []
     left = set(np.flatnonzero(same.any(0)).tolist())
     while left:
-        group, edge = set(), [min(left)]
-        while edge:
-            if (k := edge.pop()) in left:
+        group, frontier = set(), [min(left)]
+        while frontier:
+            if (k := frontier.pop()) in left:
                 left.remove(k)
                 group.add(k)
-                edge += np.flatnonzero(same[k]).tolist()
+                frontier += np.flatnonzero(same[k]).tolist()
         groups.append(sorted(group))
     return groups
 
 
 def _affine(values: Float64[ndarray, "n d"]) -> Bool[ndarray, "d d"]:
     scores, known = _standardised(values)
-    same = 1 - np.abs(_correlation(scores, known)) < SAME
+    same = 1 - np.abs(_correlation(scores, known)) < COPY_TOLERANCE
     np.fill_diagonal(same, False)
     for i, j in np.argwhere(np.triu(same)):
         # One row far out makes any two columns correlate, so they must be copies without such rows too.
@@ -91,12 +91,12 @@ def _without_tails(x: Float64[ndarray, "n"], y: Float64[ndarray, "n"]) -> bool:
     both = ~(np.isnan(x) | np.isnan(y))
     x, y = _centred(x[both]), _centred(y[both])
     out = np.maximum(np.abs(x - np.median(x)), np.abs(y - np.median(y)))
-    inner = out <= np.quantile(out, 1 - TRIM)
+    inner = out <= np.quantile(out, 1 - TRIMMED_SHARE)
     x, y = x[inner], y[inner]
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return bool(np.ptp(x) == np.ptp(y))
     x, y = _centred(x), _centred(y)
-    return bool(1 - abs(x @ y) / np.sqrt((x @ x) * (y @ y)) < SAME)
+    return bool(1 - abs(x @ y) / np.sqrt((x @ x) * (y @ y)) < COPY_TOLERANCE)
 
 
 def _centred(values: Float64[ndarray, "k"]) -> Float64[ndarray, "k"]:
@@ -129,7 +129,7 @@ def _correlation(scores: Float64[ndarray, "n d"], known: Bool[ndarray, "n d"] | 
     mean = scores.T @ mask / count  # [i, j]: of i where j is known
     variance = (scores**2).T @ mask / count - mean**2
     product = scores.T @ scores / count - mean * mean.T
-    usable = (count >= LEAST_ROWS) & (np.minimum(variance, variance.T) > 1e-12)
+    usable = (count >= MIN_COMMON_ROWS) & (np.minimum(variance, variance.T) > 1e-12)
     return np.where(usable, product / np.sqrt(np.where(usable, variance * variance.T, 1.0)), 0.0)
 
 
@@ -137,7 +137,7 @@ def _r2(values: Float64[ndarray, "n d"]) -> Float[ndarray, "d"]:
     """Adjusted R² of each column on all others, from the rows that know all of them where these are enough."""
     d = values.shape[1]
     complete = ~np.isnan(values).any(1)
-    if LEAST_ROWS + 2 * d <= complete.sum() and (values[complete].max(0) > values[complete].min(0)).all():
+    if MIN_COMMON_ROWS + 2 * d <= complete.sum() and (values[complete].max(0) > values[complete].min(0)).all():
         values = values[complete]
     if len(values) <= d + 1:
         return np.zeros(d)
@@ -158,4 +158,4 @@ def _guessed(target: Int[ndarray, "n"], other: Int[ndarray, "n"]) -> bool:
         return False
     counts = np.bincount(other * wide + target, minlength=wide * high).reshape(high, wide)
     blind = len(target) - counts.sum(0).max()
-    return bool(blind >= 5 and 1 - (len(target) - counts.max(1).sum()) / blind > DETERMINED)
+    return bool(blind >= 5 and 1 - (len(target) - counts.max(1).sum()) / blind > DETERMINED_SHARE)

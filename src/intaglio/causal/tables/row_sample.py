@@ -9,7 +9,7 @@ Part = tuple[pd.DataFrame, Float64[ndarray, "k"], Int64[ndarray, "k"]]
 """Rows, their keys, their places in the stream."""
 
 
-class RowDraw:
+class RowSample:
     """Keeps the rows whose random keys are the smallest so far: every set of `most` rows is as likely as any other.
 
     A row's key depends on the seed and its place alone, so the draw is the same whatever pieces the stream comes in.
@@ -19,19 +19,19 @@ class RowDraw:
         self.most = most
         self.seen = 0
         self._rng = np.random.default_rng(seed)
-        self._bar = np.inf
+        self._limit = np.inf
         self._parts: list[Part] = []
         self._held = 0
 
     def add(self, piece: pd.DataFrame) -> None:
         """The next rows of the stream."""
         keys = self._rng.random(len(piece))
-        places = np.arange(self.seen, self.seen + len(piece))
+        positions = np.arange(self.seen, self.seen + len(piece))
         self.seen += len(piece)
-        if np.isfinite(self._bar):
-            inside = keys < self._bar
-            piece, keys, places = piece.loc[inside], keys[inside], places[inside]
-        self._parts.append((piece, keys, places))
+        if np.isfinite(self._limit):
+            inside = keys < self._limit
+            piece, keys, positions = piece.loc[inside], keys[inside], positions[inside]
+        self._parts.append((piece, keys, positions))
         self._held += len(piece)
         if self._held > self.most + max(self.most // 4, 1):
             self._shrink()
@@ -40,12 +40,12 @@ class RowDraw:
         """The drawn rows in pieces, in the stream's order, and their places in it from 0."""
         if self._held > self.most:
             self._shrink()
-        places = [part[2] for part in self._parts] or [np.zeros(0, np.int64)]
-        return [part[0] for part in self._parts], np.concatenate(places)
+        positions = [part[2] for part in self._parts] or [np.zeros(0, np.int64)]
+        return [part[0] for part in self._parts], np.concatenate(positions)
 
     def _shrink(self) -> None:
         keys = np.concatenate([part[1] for part in self._parts])
-        self._bar = float(np.partition(keys, self.most)[self.most])  # the smallest key that is not drawn
-        drawn = [(part, part[1] < self._bar) for part in self._parts]
-        self._parts = [(f.loc[here], k[here], places[here]) for (f, k, places), here in drawn if here.any()]
+        self._limit = float(np.partition(keys, self.most)[self.most])  # the smallest key that is not drawn
+        drawn = [(part, part[1] < self._limit) for part in self._parts]
+        self._parts = [(f.loc[kept], k[kept], positions[kept]) for (f, k, positions), kept in drawn if kept.any()]
         self._held = sum(len(part[1]) for part in self._parts)

@@ -13,17 +13,17 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from intaglio.causal.tables.column import KINDS, Column, ColumnKind, Unusable, number_text
-from intaglio.causal.tables.csv_reader import LEAST_ROWS, MOST_ROWS, Source, read_source
-from intaglio.causal.tables.from_objects import framed
+from intaglio.causal.tables.column import COLUMN_KINDS, Column, ColumnKind, UnusableColumn, number_text
+from intaglio.causal.tables.csv_reader import MAX_ROWS, MIN_ROWS, RawTable, read_table_file
+from intaglio.causal.tables.from_objects import to_frame
 from intaglio.causal.tables.pandas_columns import read_column
-from intaglio.causal.tables.redundancy import copies, determined
+from intaglio.causal.tables.redundancy import copy_groups, determined_columns
 from intaglio.errors import BadInput
 
 FEW_ROWS = 50
 """Below it, what is found is mostly chance."""
 MANY_COLUMNS = 64
-MOST_COLUMNS = 150
+MAX_COLUMNS = 150
 """Past it nothing is known of how right the methods are."""
 
 Kinds = Mapping[str, str]
@@ -89,8 +89,8 @@ class Table:
                 row numbers, identifiers, dates, complex numbers, numbers written as text, cells that are objects; not
                 two dimensions, fewer than 10 rows, no column that varies, too many.
         """
-        frame, own = framed(given, names)
-        source = Source(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
+        frame, own = to_frame(given, names)
+        source = RawTable(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
         return _table(source, kinds or {}, without, allow_wide)
 
     @classmethod
@@ -99,7 +99,7 @@ class Table:
         path: Path | str,
         *,
         kinds: Kinds | None = None,
-        most_rows: int = MOST_ROWS,
+        most_rows: int = MAX_ROWS,
         seed: int = 0,
         without: Collection[str] | str = (),
         allow_wide: bool = False,
@@ -109,7 +109,7 @@ class Table:
         A file of more than `most_rows` rows is read in pieces, and that many rows are drawn uniformly from all of it:
         the same ones for the same seed, in the file's order.
         """
-        return _table(read_source(Path(path), most_rows, seed), kinds or {}, without, allow_wide)
+        return _table(read_table_file(Path(path), most_rows, seed), kinds or {}, without, allow_wide)
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
@@ -130,7 +130,7 @@ def _content(values: ndarray) -> bytes:
     return np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()
 
 
-def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
+def _table(source: RawTable, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
     without = {without} if isinstance(without, str) else set(without)
     _check_known(source.names, without, "without")
     names = tuple(name for name in source.names if name not in without)
@@ -140,11 +140,16 @@ def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_w
     varying = {name: column for name, column in columns.items() if not column.constant}
     _check_width(varying, allow_wide)
     listed = list(varying)
-    groups = copies(list(varying.values()))
+    groups = copy_groups(list(varying.values()))
     extra = {listed[k] for group in groups for k in group[1:]}
     kept = {name: column for name, column in varying.items() if name not in extra}
     duplicates = tuple(tuple(listed[k] for k in group) for group in groups)
-    warnings = [*source.warnings, *_of_columns(columns, alone), *_of_copies(duplicates, columns), *_of_all(kept)]
+    warnings = [
+        *source.warnings,
+        *_column_notes(columns, alone),
+        *_copy_notes(duplicates, columns),
+        *_table_notes(kept),
+    ]
     return Table(
         tuple(kept),
         tuple(column.kind for column in kept.values()),
@@ -169,104 +174,102 @@ def _check_known(names: Sequence[str], asked: Collection[str], option: str) -> N
 
 def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, ColumnKind]:
     _check_known(names, kinds, "kinds")
-    known: dict[str, ColumnKind] = {kind: kind for kind in KINDS}
+    known: dict[str, ColumnKind] = {kind: kind for kind in COLUMN_KINDS}
     if wrong := next((name for name, kind in kinds.items() if kind not in known), None):
         raise BadInput(
-            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; one of {', '.join(KINDS)}"
+            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; one of {', '.join(COLUMN_KINDS)}"
         )
     return {name: known[kind] for name, kind in kinds.items()}
 
 
-def _check_shape(source: Source, names: Sequence[str]) -> None:
+def _check_shape(source: RawTable, names: Sequence[str]) -> None:
     if not names:
         raise BadInput("the table has no columns; give one with a column for each variable")
     if not source.rows_seen:
-        raise BadInput(
-            f"the table has {_count(len(names), 'column')} and no rows; at least {LEAST_ROWS} rows are needed"
-        )
-    if source.rows_seen < LEAST_ROWS:
+        raise BadInput(f"the table has {_count(len(names), 'column')} and no rows; at least {MIN_ROWS} rows are needed")
+    if source.rows_seen < MIN_ROWS:
         rows = _count(source.rows_seen, "row")
-        raise BadInput(f"the table has {rows}, and at least {LEAST_ROWS} are needed; add rows, hundreds if possible")
+        raise BadInput(f"the table has {rows}, and at least {MIN_ROWS} are needed; add rows, hundreds if possible")
 
 
-def _columns(source: Source, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
-    places = {name: place for place, name in enumerate(source.names)}
+def _columns(source: RawTable, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
+    indices = {name: index for index, name in enumerate(source.names)}
     read: dict[str, Column] = {}
-    faults: dict[str, Unusable] = {}
+    faults: dict[str, UnusableColumn] = {}
     for name in names:
-        series = source.frame.iloc[:, places[name]]
+        series = source.frame.iloc[:, indices[name]]
         try:
             read[name] = read_column(series, name, kinds.get(name), source.rows, typed=source.typed)
-        except Unusable as error:
+        except UnusableColumn as error:
             faults[name] = error
     if faults:
         raise BadInput(_refusal(faults))
     return read
 
 
-def _refusal(faults: Mapping[str, Unusable]) -> str:
+def _refusal(faults: Mapping[str, UnusableColumn]) -> str:
     """One sentence of all columns that cannot be used; those with the same remedy share it, a few are told in full."""
     by_remedy: dict[str, list[str]] = {}
     for name, fault in faults.items():
         by_remedy.setdefault(fault.remedy, []).append(name)
-    said = []
+    notes = []
     for remedy, names in by_remedy.items():
-        told = ", ".join(f"column {name!r} {faults[name].why}" for name in names[:3])
+        listed_faults = ", ".join(f"column {name!r} {faults[name].why}" for name in names[:3])
         more = f", and alike {_quoted(names[3:])}" if names[3:] else ""
-        said.append(f"{told}{more}: {remedy}")
-    return "; ".join(said)
+        notes.append(f"{listed_faults}{more}: {remedy}")
+    return "; ".join(notes)
 
 
 def _check_width(varying: Mapping[str, Column], allow_wide: bool) -> None:
     if not varying:
         raise BadInput("no column varies, so there is nothing to discover; give rows that differ")
-    if len(varying) > MOST_COLUMNS and not allow_wide:
+    if len(varying) > MAX_COLUMNS and not allow_wide:
         raise BadInput(
-            f"{len(varying)} columns vary, and how right the result is has been measured for {MOST_COLUMNS} at most; "
+            f"{len(varying)} columns vary, and how right the result is has been measured for {MAX_COLUMNS} at most; "
             "choose the columns that matter, or allow more (option `allow_wide`)"
         )
 
 
-def _of_columns(columns: Mapping[str, Column], alone: Sequence[str]) -> list[str]:
-    said = [f"column {name!r} {note}" for name, column in columns.items() for note in column.notes]
+def _column_notes(columns: Mapping[str, Column], alone: Sequence[str]) -> list[str]:
+    notes = [f"column {name!r} {note}" for name, column in columns.items() for note in column.notes]
     for name in alone:
         column = columns[name]
         value = repr(column.levels[0]) if column.levels else number_text(float(np.nanmax(column.values)))
-        said.append(f"column {name!r} is constant ({value}): it takes no part and stands alone in the graph")
+        notes.append(f"column {name!r} is constant ({value}): it takes no part and stands alone in the graph")
     for name, column in columns.items():
         if column.missing > 0.5:
-            said.append(f"column {name!r} is {column.missing:.0%} missing: what is found of it rests on few rows")
-    return said
+            notes.append(f"column {name!r} is {column.missing:.0%} missing: what is found of it rests on few rows")
+    return notes
 
 
-def _of_copies(duplicates: Sequence[Sequence[str]], columns: Mapping[str, Column]) -> list[str]:
-    said = []
+def _copy_notes(duplicates: Sequence[Sequence[str]], columns: Mapping[str, Column]) -> list[str]:
+    notes = []
     for group in duplicates:
         but = "scale and shift" if columns[group[0]].kind == "continuous" else "the names of the levels"
-        said.append(f"{_subject(group[1:])} the same as {group[0]!r} but for {but}: only {group[0]!r} takes part")
-    return said
+        notes.append(f"{_columns_are(group[1:])} the same as {group[0]!r} but for {but}: only {group[0]!r} takes part")
+    return notes
 
 
-def _of_all(kept: Mapping[str, Column]) -> list[str]:
+def _table_notes(kept: Mapping[str, Column]) -> list[str]:
     rows, width = len(next(iter(kept.values())).values), len(kept)
-    said: list[str] = []
-    if found := [list(kept)[k] for k in determined(list(kept.values()))]:
-        said.append(
-            f"{_subject(found)} all but determined (over 99.9%) by other columns, so the arrows there cannot be "
+    notes: list[str] = []
+    if found := [list(kept)[k] for k in determined_columns(list(kept.values()))]:
+        notes.append(
+            f"{_columns_are(found)} all but determined (over 99.9%) by other columns, so the arrows there cannot be "
             "trusted: leave out what is computed from the rest (option `without`)"
         )
     if rows < FEW_ROWS:
-        said.append(f"{rows} rows are few: what is found may be chance, and much that is there is missed")
+        notes.append(f"{rows} rows are few: what is found may be chance, and much that is there is missed")
     if rows < width:
-        said.append(f"there are fewer rows ({rows}) than columns ({width}): choose the columns that matter")
+        notes.append(f"there are fewer rows ({rows}) than columns ({width}): choose the columns that matter")
     if width > MANY_COLUMNS:
-        said.append(
+        notes.append(
             f"{width} columns are more than the {MANY_COLUMNS} that the methods are made for: expect more errors"
         )
-    return said
+    return notes
 
 
-def _subject(names: Sequence[str]) -> str:
+def _columns_are(names: Sequence[str]) -> str:
     return f"column {names[0]!r} is" if len(names) == 1 else f"columns {_quoted(names)} are"
 
 

@@ -191,20 +191,17 @@ class Discover(Generic[M]):
 
     def _tell(self, found: "Discovery", scores: "Comparison | None", place: Path, warn: bool) -> None:
         """The result; with the warnings where the run did not show them just now."""
-        from intaglio.causal.results.text import summary
         from intaglio.report import write_report
 
         report = write_report(place)
         if self.json:
-            from intaglio.causal.results.files import to_dict
-
             say(
                 json.dumps(
-                    {**to_dict(found), "scores": None if scores is None else figures(scores), "folder": str(place)}
+                    {**found.to_dict(), "scores": None if scores is None else figures(scores), "folder": str(place)}
                 )
             )
             return
-        say(summary(found, warnings=warn))
+        say(found.summary(warnings=warn))
         if scores is not None:
             say(f"\n{score_words(scores)}")
         say()

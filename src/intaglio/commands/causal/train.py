@@ -9,7 +9,7 @@ from intaglio.causal.methods.sicl.training.settings import Teaching
 from intaglio.commands.kit.console import command_line, note, say, shown
 
 if TYPE_CHECKING:
-    from intaglio.causal.methods.sicl.networks.weights import Trained
+    from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
     from intaglio.causal.methods.sicl.training.training import Taught
     from intaglio.runs.run import Run
 
@@ -67,17 +67,17 @@ class CausalTrain(Teaching):
         )
 
 
-def finished(taught: "Taught") -> "Trained":
+def finished(taught: "Taught") -> "TrainedNetwork":
     """The network with its calibration, the ranges of what it was shown, and how it was made."""
-    from intaglio.causal.methods.sicl.networks.base import parameters_of
-    from intaglio.causal.methods.sicl.networks.weights import Trained
-    from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, ranges
-    from intaglio.causal.methods.sicl.training.fit_score_weight import choose
+    from intaglio.causal.methods.sicl.networks.base import parameter_count
+    from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
+    from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges
+    from intaglio.causal.methods.sicl.training.fit_score_weight import fit_score_weights
 
     settings = taught.settings
     calibration, measured = calibrate(taught.network, settings, settings.calibrated_on, settings.proved_on)
     facts: dict[str, Any] = {
-        "parameters": parameters_of(taught.network),
+        "parameters": parameter_count(taught.network),
         "steps": settings.steps,
         "tables": taught.tables,
         "cpu_s": round(taught.cpu_s),
@@ -87,10 +87,14 @@ def finished(taught: "Taught") -> "Trained":
         "held_back": list(settings.held_back),
         "calibration": measured,
     }
-    typical = ranges(settings, min(1500, settings.calibrated_on))
-    made = Trained(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
+    typical = fit_feature_ranges(settings, min(1500, settings.calibrated_on))
+    made = TrainedNetwork(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
     # A graph of a Node-Edge network is read arrow by arrow, as published, and never refined.
-    return made if made.kind == "node-edge" else replace(made, refinement=choose(made, settings, settings.weighed_on))
+    return (
+        made
+        if made.kind == "node-edge"
+        else replace(made, score_weights=fit_score_weights(made, settings, settings.weighed_on))
+    )
 
 
 WORDS = {
@@ -104,7 +108,7 @@ def _article(kind: str) -> str:
     return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
 
 
-def card(trained: "Trained", taught: "Taught") -> str:
+def card(trained: "TrainedNetwork", taught: "Taught") -> str:
     """What stands beside the weights: what they are, what they saw, how far their probabilities hold."""
     settings, facts = taught.settings, trained.facts
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from intaglio.causal.results.discovery import Discovery, FoundEdge
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.records import FoundEdge
 from intaglio.report.kit.axes import at, svg
 
 SIDES, SPACE, MOST = (18.0, 30.0), 340.0, 60

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from intaglio.causal.family import NOTHING_KNOWN, Discoverer, as_table
+from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl import predict
-from intaglio.causal.methods.sicl.networks.weights import Trained, fingerprint, load_network, network_path
+from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, fingerprint, load_network, network_path
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.runs.run import Run
 
-SMALLEST_SUBSAMPLE = 50
+MIN_SUBSAMPLE_ROWS = 50
 STATE = "subsamples"
 
 
@@ -71,7 +71,7 @@ class SiCL(Discoverer):
         table: Table | Any,
         *,
         kinds: Kinds | None = None,
-        knowledge: Knowledge = NOTHING_KNOWN,
+        knowledge: Knowledge = NO_KNOWLEDGE,
         run: Run = Run.none(),
     ) -> Discovery:
         """See `Discoverer.__call__`; a killed search goes on with the subsample that it was at."""
@@ -79,15 +79,15 @@ class SiCL(Discoverer):
         whole = as_table(table, kinds)
         knowledge.check(whole.all_names)
         network = load_network(self.model, device=self.device)
-        known = knowledge.among(whole.names)
-        found = self._answer(network, whole, known)
-        score, reasons = predict.unusual(network, whole)
+        known = knowledge.restricted_to(whole.names)
+        found = self._predict(network, whole, known)
+        score, reasons = predict.out_of_distribution_score(network, whole)
         spread = frequencies = None
         if self.subsamples:
             spread, frequencies = self._stability(network, whole, known, run)
         return Discovery(
             method=self.name,
-            **found.spread_out(whole),
+            **found.over_all_columns(whole),
             spread=spread,
             frequencies=frequencies,
             ood_score=score,
@@ -97,8 +97,8 @@ class SiCL(Discoverer):
             warnings=(
                 *whole.warnings,
                 *predict.warnings(whole, found, score, reasons),
-                *_unheard(knowledge, whole),
-                *_all_alike(len(whole) if self.subsamples else None),
+                *_unusable_knowledge(knowledge, whole),
+                *_too_few_rows(len(whole) if self.subsamples else None),
             ),
             rows=len(whole.values),
             seconds=time.monotonic() - began,
@@ -113,8 +113,8 @@ class SiCL(Discoverer):
         folder = network_path(self.model)
         return {"network": {"path": str(folder), "sha256": fingerprint(folder)}}
 
-    def _answer(self, network: Trained, table: Table, knowledge: Knowledge) -> predict.Answer:
-        return predict.answer(
+    def _predict(self, network: TrainedNetwork, table: Table, knowledge: Knowledge) -> predict.PredictedGraph:
+        return predict.predict_graph(
             network,
             table,
             threshold=self.threshold,
@@ -123,12 +123,14 @@ class SiCL(Discoverer):
             knowledge=knowledge,
         )
 
-    def _stability(self, network: Trained, table: Table, knowledge: Knowledge, run: Run) -> tuple[ndarray, ndarray]:
+    def _stability(
+        self, network: TrainedNetwork, table: Table, knowledge: Knowledge, run: Run
+    ) -> tuple[ndarray, ndarray]:
         """Deviation of the probabilities, and how often each mark was found, over subsamples without replacement."""
-        done = _stored(run)
+        done = _stored_subsamples(run)
         with run.progress(self.subsamples, "subsamples", len(done)) as progress:
             for part in self._subsamples(table, len(done)):
-                found = self._answer(network, part, knowledge).spread_out(table)
+                found = self._predict(network, part, knowledge).over_all_columns(table)
                 graph = found["graph"]
                 marks = np.stack([~graph.skeleton, graph.directed, graph.directed.T, graph.undirected], -1)
                 done.append((found["adjacent"], marks.astype(np.float64)))
@@ -139,14 +141,14 @@ class SiCL(Discoverer):
 
     def _subsamples(self, table: Table, done: int) -> Iterator[Table]:
         n = len(table.values)
-        size = min(n, max(SMALLEST_SUBSAMPLE, n // 2))
+        size = min(n, max(MIN_SUBSAMPLE_ROWS, n // 2))
         for k in range(done, self.subsamples):
             # One generator a subsample, so that a search that goes on sees the same ones.
             rows = np.sort(np.random.default_rng([self.seed, k]).permutation(n)[:size])
             yield replace(table, values=table.values[rows])
 
 
-def _stored(run: Run) -> list[tuple[ndarray, ndarray]]:
+def _stored_subsamples(run: Run) -> list[tuple[ndarray, ndarray]]:
     saved = run.load_state(STATE)
     if saved is None:
         return []
@@ -154,17 +156,17 @@ def _stored(run: Run) -> list[tuple[ndarray, ndarray]]:
     return [(tensors[f"{k:04d}/0"].numpy(), tensors[f"{k:04d}/1"].numpy()) for k in range(int(meta["done"]))]
 
 
-def _all_alike(rows: int | None) -> tuple[str, ...]:
+def _too_few_rows(rows: int | None) -> tuple[str, ...]:
     """A warning where every subsample is the whole table."""
-    if rows is None or rows > SMALLEST_SUBSAMPLE:
+    if rows is None or rows > MIN_SUBSAMPLE_ROWS:
         return ()
     return (
         f"{rows} rows are too few for subsamples: each is the whole table, and says nothing of how stable edges are",
     )
 
 
-def _unheard(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
+def _unusable_knowledge(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
     """A warning for each column that knowledge speaks of and that takes no part."""
-    said = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
-    missing = sorted(said & (set(table.all_names) - set(table.names)))
+    mentioned = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
+    missing = sorted(mentioned & (set(table.all_names) - set(table.names)))
     return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from intaglio.causal.graphs import meek
-from intaglio.causal.graphs.bitsets import Reach, members, packed
+from intaglio.causal.graphs.bitsets import Reachability, members, pack_rows
 
 
 def wedges(pairs: Bool[ndarray, "d d"]) -> Int[ndarray, "t 3"]:
@@ -24,7 +24,7 @@ def unshielded(pairs: Bool[ndarray, "d d"]) -> Int[ndarray, "t 3"]:
     return found[~pairs[found[:, 1], found[:, 2]]]
 
 
-class Votes:
+class TripleLogits:
     """Logits that triples (centre, leg, leg) are colliders, to be asked for by any order of the legs."""
 
     def __init__(self, d: int, triples: Int[ndarray, "t 3"], values: Float[ndarray, "t"]):
@@ -59,23 +59,23 @@ class Orientation:
     def __init__(self, pairs: Bool[ndarray, "d d"], arrows: Bool[ndarray, "d d"]):
         d = len(pairs)
         self.pairs, self.directed = pairs, np.zeros((d, d), bool)
-        self.adjacent, self.parents = packed(pairs), [0] * d
-        self.reach = Reach(d)
+        self.adjacent, self.parents = pack_rows(pairs), [0] * d
+        self.reach = Reachability(d)
         for tail, head in np.argwhere(arrows).tolist():
-            self.point(tail, head)
+            self.orient(tail, head)
 
     @property
     def undirected(self) -> Bool[ndarray, "d d"]:
         """Symmetric: adjacent pairs without an arrow."""
         return self.pairs & ~self.directed & ~self.directed.T
 
-    def point(self, tail: int, head: int) -> None:
+    def orient(self, tail: int, head: int) -> None:
         """Makes the edge of two variables an arrow."""
         self.directed[tail, head] = True
         self.parents[head] |= 1 << tail
         self.reach.add(tail, head)
 
-    def collide(self, centre: int, first: int, second: int, votes: Votes) -> None:
+    def accept_collider(self, centre: int, first: int, second: int, triple_logits: TripleLogits) -> None:
         """Points both legs at the centre, unless this turns an arrow, closes a cycle, or is voted down.
 
         It is voted down where all the colliders that it would make, this one among them, have no logits above 0 in sum.
@@ -87,13 +87,13 @@ class Orientation:
             return
         gain, before = 0.0, self.parents[centre]
         for leg in members(fresh):
-            gain += votes.total(centre, leg, before & ~self.adjacent[leg])
+            gain += triple_logits.total(centre, leg, before & ~self.adjacent[leg])
             before |= 1 << leg
         if gain > 0:
             for leg in members(fresh):
-                self.point(leg, centre)
+                self.orient(leg, centre)
 
-    def close(self, *, knowledge: bool) -> None:
+    def apply_rules(self, *, knowledge: bool) -> None:
         """Applies Meek's rules until they say nothing new; an arrow that closes a cycle or makes a collider is refused.
 
         Of an edge that the rules want both ways in one sweep nothing is said. Rule 4 only acts on `knowledge`.
@@ -112,10 +112,10 @@ class Orientation:
                 return
             for tail, head in np.argwhere(new).tolist():
                 if self._fits(tail, head):
-                    self.point(tail, head)
+                    self.orient(tail, head)
                 else:
                     refused[tail, head] = True
 
     def _fits(self, tail: int, head: int) -> bool:
-        collides = self.parents[head] & ~self.adjacent[tail] & ~(1 << tail)
-        return not collides and not self.reach.leads(head, tail)
+        collider_labels = self.parents[head] & ~self.adjacent[tail] & ~(1 << tail)
+        return not collider_labels and not self.reach.is_reachable(head, tail)

@@ -9,15 +9,15 @@ from scipy import stats
 
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS
 
-Regime = Literal["linear", "nonlinear", "levels", "mixed"]
-REGIMES: tuple[Regime, ...] = get_args(Regime)
-DOUBT = 0.01
+ScoreRegime = Literal["linear", "nonlinear", "levels", "mixed"]
+SCORE_REGIMES: tuple[ScoreRegime, ...] = get_args(ScoreRegime)
+LINEARITY_ALPHA = 0.01
 """Probability under linear effects below which they are given up, all variables together."""
-MOST_ROWS = 20_000
+MAX_TESTED_ROWS = 20_000
 """Rows that are looked at; a bend that more would be needed for does no harm."""
 
 
-def regime(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> Regime:
+def score_regime(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> ScoreRegime:
     """What kind of table it is, given what stands before what.
 
     All levels; numbers and levels; or numbers alone, whose effects are taken for linear unless some variable bends: the
@@ -33,11 +33,11 @@ def regime(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[nd
         return "levels"
     if not (kinds == CONTINUOUS).all():
         return "mixed"
-    tested = [_bend(values[:MOST_ROWS], np.flatnonzero(dag[:, j]), j) for j in np.flatnonzero(dag.any(0))]
-    return "nonlinear" if tested and min(tested) * len(tested) < DOUBT else "linear"
+    tested = [_p_linear(values[:MAX_TESTED_ROWS], np.flatnonzero(dag[:, j]), j) for j in np.flatnonzero(dag.any(0))]
+    return "nonlinear" if tested and min(tested) * len(tested) < LINEARITY_ALPHA else "linear"
 
 
-def _bend(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int | np.integer) -> float:
+def _p_linear(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int | np.integer) -> float:
     """P-value of the F-test that squares and products of the parents add nothing; 1 where rows are too few."""
     gaps = np.isnan(values)
     rows = values[~(gaps[:, parents].any(axis=1) | gaps[:, child])]
@@ -49,11 +49,13 @@ def _bend(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int 
         return 1.0
     x = _scaled(rows[:, parents])
     y = _scaled(rows[:, int(child) : int(child) + 1])
-    straight = np.concatenate([np.ones((n, 1)), x], 1)
-    bent = np.concatenate([straight, x[:, first] * x[:, second]], 1)
-    left, less = (float(((y - a @ np.linalg.lstsq(a, y, rcond=None)[0]) ** 2).sum()) for a in (straight, bent))
-    more, free = len(first), n - bent.shape[1]
-    return float(stats.f.sf(max(left - less, 0.0) / more / max(less / free, 1e-12), more, free))
+    linear = np.concatenate([np.ones((n, 1)), x], 1)
+    curved = np.concatenate([linear, x[:, first] * x[:, second]], 1)
+    rss_linear, rss_curved = (
+        float(((y - a @ np.linalg.lstsq(a, y, rcond=None)[0]) ** 2).sum()) for a in (linear, curved)
+    )
+    more, free = len(first), n - curved.shape[1]
+    return float(stats.f.sf(max(rss_linear - rss_curved, 0.0) / more / max(rss_curved / free, 1e-12), more, free))
 
 
 def _scaled(x: Float[ndarray, "n p"]) -> Float[ndarray, "n p"]:

@@ -7,27 +7,27 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from intaglio.causal.graphs.bitsets import leads, members, packed, unpacked
-from intaglio.causal.graphs.knowledge import Demands, Knowledge
-from intaglio.causal.methods.sicl.decoding.canonical_order import MOST, Colliders, Frame, logit
-from intaglio.causal.methods.sicl.decoding.decoder import Decoded
-from intaglio.causal.methods.sicl.decoding.orient import Votes, wedges
+from intaglio.causal.graphs.bitsets import is_reachable, members, pack_rows, unpack_rows
+from intaglio.causal.graphs.knowledge import Constraints, Knowledge
+from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, ColliderLogits, log_odds
+from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph
+from intaglio.causal.methods.sicl.decoding.orient import TripleLogits, wedges
 from intaglio.causal.scores.bic import LocalScore
 
 TripleTerm = Literal["signed", "likelihood"]
 
-APART, FORWARD, BACK = 0, 1, 2
+NO_EDGE, FORWARD, BACKWARD = 0, 1, 2
 """States of a pair (i, j) with i < j: no edge, i → j, j → i."""
 
-_LEAST = 1e-6
+_MIN_GAIN = 1e-6
 """Gains below this are the rounding of sums, and two moves that differ by less are equally good."""
 
 
 def refine(
-    decoded: Decoded,
+    decoded: DecodedGraph,
     score: LocalScore,
     skeleton: Float[ndarray, "d d"],
-    colliders: Colliders,
+    colliders: ColliderLogits,
     *,
     weight: float,
     candidate: float = 0.05,
@@ -38,7 +38,7 @@ def refine(
     triples: TripleTerm = "likelihood",
     knowledge: Knowledge = Knowledge(),
     keys: Sequence[bytes],
-) -> Decoded:
+) -> DecodedGraph:
     """The class of the best DAG that a tabu search finds from the decoded one; never a worse one than that.
 
     A move adds, deletes or reverses one arrow; the best one is made, even where it loses, and its pair then rests for
@@ -70,24 +70,26 @@ def refine(
         BadInput: knowledge that no DAG agrees with.
         ValueError: settings outside their ranges, shapes, NaN, or a start that the knowledge does not allow.
     """
-    line, collider_line = logit("candidate", candidate), logit("collider_threshold", collider_threshold)
+    line, collider_line = log_odds("candidate", candidate), log_odds("collider_threshold", collider_threshold)
     if not 0 <= weight < np.inf or min(most_parents, tabu, patience) < 1:
         raise ValueError("weight is 0 or more; most_parents, tabu and patience are 1 or more")
     names = decoded.dag.names
     if weight and score.columns != len(names):
         raise ValueError(f"the score is of {score.columns} columns, the graph of {len(names)}")
-    frame = Frame.of(names, keys, knowledge)
-    logits, start = frame.symmetric(skeleton), decoded.dag.directed[np.ix_(frame.order, frame.order)]
-    if not frame.demands.allow(start):
+    canonical = CanonicalOrder.of(names, keys, knowledge)
+    logits, start = canonical.symmetric(skeleton), decoded.dag.directed[np.ix_(canonical.order, canonical.order)]
+    if not canonical.constraints.allow(start):
         raise ValueError("the graph to start from contradicts the knowledge; decode it with the same knowledge")
-    pairs = ((logits > line) | start | start.T | frame.demands.adjacent) & ~frame.demands.apart
-    votes = frame.votes(colliders, wedges(pairs))
-    objective = Objective(score, weight, frame.order.tolist(), np.clip(logits, -MOST, MOST), votes, triples)
-    dag = Search(objective, start, pairs, most_parents, frame.demands).run(tabu, patience)
-    return Decoded(*frame.graphs(dag), votes.disagreements(dag, collider_line), decoded.fallback)
+    pairs = ((logits > line) | start | start.T | canonical.constraints.adjacent) & ~canonical.constraints.apart
+    triple_logits = canonical.triple_logits(colliders, wedges(pairs))
+    objective = GraphObjective(
+        score, weight, canonical.order.tolist(), np.clip(logits, -MAX_LOGIT, MAX_LOGIT), triple_logits, triples
+    )
+    dag = TabuSearch(objective, start, pairs, most_parents, canonical.constraints).run(tabu, patience)
+    return DecodedGraph(*canonical.graphs(dag), triple_logits.disagreements(dag, collider_line), decoded.fallback)
 
 
-class Objective:
+class GraphObjective:
     """What a DAG is worth, in the order of a frame; sets of variables are the bits of integers."""
 
     def __init__(
@@ -96,14 +98,14 @@ class Objective:
         weight: float,
         order: Sequence[int],
         logits: Float[ndarray, "d d"],
-        votes: Votes,
+        triple_logits: TripleLogits,
         triples: TripleTerm = "likelihood",
     ):
         self._score, self._weight, self._order, self._edges = score, weight, order, logits.tolist()
         self._known: dict[tuple[int, int], float] = {}
-        worth = (lambda v: v) if triples == "signed" else (lambda v: -np.logaddexp(0.0, -v))
+        term = (lambda v: v) if triples == "signed" else (lambda v: -np.logaddexp(0.0, -v))
         self._colliding, self._other = (
-            Votes(len(order), votes.triples, worth(sign * votes.values)) for sign in (1.0, -1.0)
+            TripleLogits(len(order), triple_logits.triples, term(sign * triple_logits.values)) for sign in (1.0, -1.0)
         )
 
     def local(self, child: int, parents: int) -> float:
@@ -122,7 +124,7 @@ class Objective:
         parents_i, parents_j = parents[i] & ~bit_j, parents[j] & ~bit_i
         beside_i, beside_j = adjacent[i] & ~adjacent[j] & ~bit_j, adjacent[j] & ~adjacent[i] & ~bit_i
         free_i, free_j = self.local(i, parents_i), self.local(j, parents_j)
-        edge, apart = self._edges[i][j], self._bases(i, j, parents, adjacent)
+        edge, apart = self._edges[i][j], self._as_legs(i, j, parents, adjacent)
         forward = self._tail(i, j, beside_i) + self._head(j, i, beside_j, parents_j)
         back = self._tail(j, i, beside_j) + self._head(i, j, beside_i, parents_i)
         return (
@@ -150,7 +152,7 @@ class Objective:
         """Triples of a centre with one leg that points at it; the other does where it is a parent."""
         return self._colliding.total(centre, leg, others & parents) + self._other.total(centre, leg, others & ~parents)
 
-    def _bases(self, i: int, j: int, parents: Sequence[int], adjacent: Sequence[int]) -> float:
+    def _as_legs(self, i: int, j: int, parents: Sequence[int], adjacent: Sequence[int]) -> float:
         """Triples that have i and j as legs."""
         both, found = 1 << i | 1 << j, 0.0
         for k in members(adjacent[i] & adjacent[j]):
@@ -158,7 +160,7 @@ class Objective:
         return found
 
 
-class Search:
+class TabuSearch:
     """Tabu search over DAGs, one arrow a move; what each move gains is kept, and worked out again where it may change.
 
     A pair's terms depend on the edges of its two variables alone, so after a move those of the pairs that share a
@@ -167,27 +169,31 @@ class Search:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: GraphObjective,
         start: Bool[ndarray, "d d"],
         pairs: Bool[ndarray, "d d"],
         most_parents: int,
-        demands: Demands,
+        constraints: Constraints,
     ):
         self.objective, self.most_parents = objective, most_parents
-        self.parents, self.children = packed(start.T), packed(start)
-        self.adjacent = packed(start | start.T)
+        self.parents, self.children = pack_rows(start.T), pack_rows(start)
+        self.adjacent = pack_rows(start | start.T)
         self.pairs = [(i, j) for i, j in np.argwhere(np.triu(pairs, 1)).tolist()]
         self._at: list[list[int]] = [[] for _ in start]
-        for place, pair in enumerate(self.pairs):
+        for index, pair in enumerate(self.pairs):
             for k in pair:
-                self._at[k].append(place)
+                self._at[k].append(index)
         first, second = np.array(self.pairs, np.intp).reshape(-1, 2).T
         self._barred = np.stack(
-            [demands.adjacent[first, second], demands.forbidden[first, second], demands.forbidden[second, first]],
+            [
+                constraints.adjacent[first, second],
+                constraints.forbidden[first, second],
+                constraints.forbidden[second, first],
+            ],
             axis=1,
         )
         self.gains = np.full((len(self.pairs), 3), -np.inf)
-        self._weigh(range(len(self.pairs)))
+        self._update_gains(range(len(self.pairs)))
 
     def run(self, tabu: int, patience: int) -> Bool[ndarray, "d d"]:
         """The best DAG until so many moves in a row found no better one."""
@@ -202,49 +208,49 @@ class Search:
             value += float(self.gains[move])
             self.move(*move)
             rests[move[0]] = step + rest
-            if value > best + _LEAST:
+            if value > best + _MIN_GAIN:
                 best, found, last = value, list(self.children), step
-        return unpacked(found, len(found))
+        return unpack_rows(found, len(found))
 
-    def move(self, place: int, state: int) -> None:
+    def move(self, index: int, state: int) -> None:
         """Brings one pair into another state, and the gains up to date."""
-        i, j = self.pairs[place]
-        for tail, head, there in ((i, j, state == FORWARD), (j, i, state == BACK)):
+        i, j = self.pairs[index]
+        for tail, head, there in ((i, j, state == FORWARD), (j, i, state == BACKWARD)):
             self.parents[head] = self.parents[head] & ~(1 << tail) | there << tail
             self.children[tail] = self.children[tail] & ~(1 << head) | there << head
         for one, other in ((i, j), (j, i)):
-            self.adjacent[one] = self.adjacent[one] & ~(1 << other) | (state != APART) << other
-        self._weigh({*self._at[i], *self._at[j]})
+            self.adjacent[one] = self.adjacent[one] & ~(1 << other) | (state != NO_EDGE) << other
+        self._update_gains({*self._at[i], *self._at[j]})
 
-    def acyclic(self, place: int, state: int) -> bool:
+    def acyclic(self, index: int, state: int) -> bool:
         """Is there still no directed cycle were one pair in this state."""
-        if state == APART:
+        if state == NO_EDGE:
             return True
-        tail, head = self.pairs[place] if state == FORWARD else self.pairs[place][::-1]
-        return not leads(self.children, self.children[head] & ~(1 << tail), tail)
+        tail, head = self.pairs[index] if state == FORWARD else self.pairs[index][::-1]
+        return not is_reachable(self.children, self.children[head] & ~(1 << tail), tail)
 
     def _choice(self, resting: Bool[ndarray, "m"], needed: float) -> tuple[int, int] | None:
         """The best move; a pair that rests only moves where that gives more than what is needed for a new best."""
         gains = self.gains.copy()
-        gains[resting[:, None] & (gains <= needed + _LEAST)] = -np.inf
+        gains[resting[:, None] & (gains <= needed + _MIN_GAIN)] = -np.inf
         while gains.size and (top := gains.max()) > -np.inf:
             # The first of equals, so that rounding decides nothing.
-            place, state = divmod(int(np.argmax(gains >= top - _LEAST)), 3)
-            if self.acyclic(place, state):
-                return place, state
-            gains[place, state] = -np.inf
+            index, state = divmod(int(np.argmax(gains >= top - _MIN_GAIN)), 3)
+            if self.acyclic(index, state):
+                return index, state
+            gains[index, state] = -np.inf
         return None
 
-    def _weigh(self, places: Iterable[int]) -> None:
-        for place in places:
-            i, j = self.pairs[place]
-            now = FORWARD if self.parents[j] >> i & 1 else BACK if self.parents[i] >> j & 1 else APART
-            worth = np.array(self.objective.states(i, j, self.parents, self.adjacent))
-            worth -= worth[now]
-            worth[self._barred[place]] = -np.inf
-            worth[now] = -np.inf
+    def _update_gains(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            i, j = self.pairs[index]
+            now = FORWARD if self.parents[j] >> i & 1 else BACKWARD if self.parents[i] >> j & 1 else NO_EDGE
+            term = np.array(self.objective.states(i, j, self.parents, self.adjacent))
+            term -= term[now]
+            term[self._barred[index]] = -np.inf
+            term[now] = -np.inf
             full = [
                 (self.parents[head] & ~(1 << tail)).bit_count() >= self.most_parents for tail, head in ((i, j), (j, i))
             ]
-            worth[1:][full] = -np.inf
-            self.gains[place] = worth
+            term[1:][full] = -np.inf
+            self.gains[index] = term

@@ -32,7 +32,7 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
 
-def widened(width: int, factor: int = 4, *, gelu: bool = False) -> nn.Sequential:
+def feed_forward(width: int, factor: int = 4, *, gelu: bool = False) -> nn.Sequential:
     """A layer norm and a hidden layer `factor` times as wide."""
     act = nn.GELU() if gelu else nn.ReLU()
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, factor * width), act, nn.Linear(factor * width, width))
@@ -44,7 +44,7 @@ class AxialBlock(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.attentions = nn.ModuleList(Attention(width, heads, split=True) for _ in range(2))
-        self.hidden = nn.ModuleList(widened(width) for _ in range(2))
+        self.hidden = nn.ModuleList(feed_forward(width) for _ in range(2))
 
     def forward(self, x: Tokens) -> Tokens:
         """The tokens after both layers."""
@@ -54,7 +54,7 @@ class AxialBlock(nn.Module):
         return x
 
 
-class Cells(nn.Module):
+class CellEmbedding(nn.Module):
     """From cells to tokens: the value channels, what kind of column it is, which level, and how large the table is."""
 
     def __init__(self, width: int, *, channels: int, kinds: int, slots: int):
@@ -72,6 +72,6 @@ class Cells(nn.Module):
         return self.values(cells) + self.slot(slots) + column[:, None]
 
 
-def pooled(tokens: Tokens) -> Float[Tensor, "b d h"]:
+def max_over_rows(tokens: Tokens) -> Float[Tensor, "b d h"]:
     """The largest over the rows, channel by channel."""
     return torch.amax(tokens, 1)

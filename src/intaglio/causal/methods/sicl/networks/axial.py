@@ -12,9 +12,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
-from intaglio.causal.methods.sicl.networks.attention import Attention, AxialBlock, Cells, pooled, widened
-from intaglio.causal.methods.sicl.networks.base import Beliefs, Network, Triples, Truth, collider_loss, skeleton_loss
-from intaglio.causal.methods.sicl.networks.encoding import CHANNELS, SLOTS, Encoded
+from intaglio.causal.methods.sicl.networks.attention import (
+    Attention,
+    AxialBlock,
+    CellEmbedding,
+    feed_forward,
+    max_over_rows,
+)
+from intaglio.causal.methods.sicl.networks.base import (
+    Network,
+    NetworkOutput,
+    Triples,
+    TrueGraphs,
+    collider_loss,
+    skeleton_loss,
+)
+from intaglio.causal.methods.sicl.networks.encoding import CELL_CHANNELS, LEVEL_SLOTS, Encoded
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,7 @@ class AxialShape:
     """Of two layers each."""
 
 
-class Encoder(nn.Module):
+class AxialEncoder(nn.Module):
     """Cells [b, n, d, 4] to tokens [b, n, d, h].
 
     The published one reads the value alone; here the kinds of columns, levels and gaps are read too, and one network
@@ -38,7 +51,7 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: AxialShape):
         super().__init__()
-        self.cells = Cells(shape.width, channels=CHANNELS, kinds=4, slots=SLOTS)
+        self.cells = CellEmbedding(shape.width, channels=CELL_CHANNELS, kinds=4, slots=LEVEL_SLOTS)
         self.blocks = nn.ModuleList(AxialBlock(shape.width, shape.heads) for _ in range(shape.blocks))
 
     def forward(self, tables: Encoded) -> Float[Tensor, "b n d h"]:
@@ -49,7 +62,7 @@ class Encoder(nn.Module):
         return tokens
 
 
-class Pairwise(nn.Module):
+class PairEncoder(nn.Module):
     """Tokens to pairs, row by row: each pair starts from its two columns and attends to all columns of its row."""
 
     def __init__(self, width: int, heads: int):
@@ -57,7 +70,7 @@ class Pairwise(nn.Module):
         self.first, self.second = nn.Linear(width, 4 * width), nn.Linear(width, 4 * width, bias=False)
         self.start = nn.Sequential(nn.ReLU(), nn.Linear(4 * width, width))
         self.attention = Attention(width, heads, split=True)
-        self.hidden = widened(width)
+        self.hidden = feed_forward(width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "b n d h"]) -> Float[Tensor, "b n d d h"]:
@@ -75,21 +88,21 @@ class AxialStem(nn.Module):
     def __init__(self, shape: AxialShape):
         super().__init__()
         h = shape.width
-        self.encoder, self.pairwise = Encoder(shape), Pairwise(h, shape.heads)
+        self.encoder, self.pairwise = AxialEncoder(shape), PairEncoder(h, shape.heads)
         self.skeleton = nn.Linear(h, 1)
         self.scale, self.bias = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
         self.collider = nn.Sequential(nn.Linear(2 * h, 4 * h), nn.ReLU(), nn.Linear(4 * h, 1))
 
-    def forward(self, tables: Encoded) -> tuple[Float[Tensor, "b d d"], "CentreAndPair"]:
+    def forward(self, tables: Encoded) -> tuple[Float[Tensor, "b d d"], "AxialColliderLogits"]:
         """Skeleton logits, symmetric as max(S, Sᵀ), and v-structure logits, the larger of both orders of the legs."""
         tokens = self.encoder(tables)
         pairs = self.pairwise(tokens).amax(1)
         logits = self.scale[0].exp() * self.skeleton(pairs)[..., 0] + self.bias[0]
-        return torch.maximum(logits, logits.transpose(1, 2)), CentreAndPair(self, pooled(tokens), pairs)
+        return torch.maximum(logits, logits.transpose(1, 2)), AxialColliderLogits(self, max_over_rows(tokens), pairs)
 
 
 @dataclass(frozen=True, eq=False)
-class CentreAndPair:
+class AxialColliderLogits:
     """`Beliefs.colliders` of SiCL: a hidden layer over the centre's column and the legs' pair."""
 
     stem: AxialStem
@@ -114,18 +127,18 @@ class Axial(Network):
         self.shape = shape
         self.pairs, self.triples = AxialStem(shape), AxialStem(shape)
 
-    def forward(self, tables: Encoded) -> Beliefs:
+    def forward(self, tables: Encoded) -> NetworkOutput:
         """Beliefs about each table: the skeleton of one network, the colliders of the other."""
-        return Beliefs(self.pairs(tables)[0], self.triples(tables)[1])
+        return NetworkOutput(self.pairs(tables)[0], self.triples(tables)[1])
 
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
         """Both networks' own, on the same tables.
 
         The second network also learns the skeleton, which stands for the published start from a copy of the first.
         """
         logits, _ = self.pairs(tables)
         again, colliders = self.triples(tables)
-        beliefs = Beliefs(again, colliders)
+        beliefs = NetworkOutput(again, colliders)
         return {
             "skeleton": skeleton_loss(logits, truth),
             "colliders": collider_loss(beliefs, truth),
@@ -143,19 +156,19 @@ class NodeEdge(Network):
     def __init__(self, shape: AxialShape = AxialShape(blocks=8)):
         super().__init__()
         self.shape = shape
-        self.encoder = Encoder(shape)
+        self.encoder = AxialEncoder(shape)
         self.norm = nn.LayerNorm(shape.width)
         self.cause, self.effect = nn.Linear(shape.width, shape.width), nn.Linear(shape.width, shape.width)
         self.temperature, self.bias = nn.Parameter(torch.ones(())), nn.Parameter(torch.tensor(-3.0))
 
-    def forward(self, tables: Encoded) -> Beliefs:
+    def forward(self, tables: Encoded) -> NetworkOutput:
         """Beliefs about each table: a pair is adjacent where one of its two arrows is."""
-        nodes = pooled(self.norm(self.encoder(tables)))
+        nodes = max_over_rows(self.norm(self.encoder(tables)))
         u, v = normalize(self.cause(nodes), dim=-1), normalize(self.effect(nodes), dim=-1)
         arrows = (u @ v.transpose(1, 2)) * self.temperature.exp() + self.bias
-        return Beliefs(torch.maximum(arrows, arrows.transpose(1, 2)), _Both(arrows), arrows=arrows)
+        return NetworkOutput(torch.maximum(arrows, arrows.transpose(1, 2)), ArrowColliderLogits(arrows), arrows=arrows)
 
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
         """Cross-entropy over ordered pairs."""
         arrows = self(tables).arrows
         off = ~torch.eye(arrows.shape[-1], dtype=torch.bool, device=arrows.device)
@@ -165,7 +178,7 @@ class NodeEdge(Network):
 
 
 @dataclass(frozen=True, eq=False)
-class _Both:
+class ArrowColliderLogits:
     """Both legs' arrows, as if they were independent: the logit of the product of their probabilities."""
 
     arrows: Float[Tensor, "b d d"]

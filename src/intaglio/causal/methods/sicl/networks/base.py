@@ -17,7 +17,7 @@ Triples = Int[Tensor, "t 4"]
 
 
 @dataclass(frozen=True, eq=False)
-class Beliefs:
+class NetworkOutput:
     """What a network says of tables, in logits."""
 
     skeleton: Float[Tensor, "b d d"]
@@ -31,7 +31,7 @@ class Beliefs:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class TrueGraphs:
     """The graphs that tables were drawn from."""
 
     adjacency: Bool[Tensor, "b d d"]
@@ -44,7 +44,7 @@ class Truth:
         """Pairs that are adjacent."""
         return self.adjacency | self.adjacency.transpose(1, 2)
 
-    def collides(self, triples: Triples) -> Float[Tensor, "t"]:
+    def collider_labels(self, triples: Triples) -> Float[Tensor, "t"]:
         """1 where both legs have compelled arrows to the centre.
 
         On unshielded triples these are the v-structures; on shielded ones it is still the same for the whole Markov
@@ -61,11 +61,11 @@ class Network(nn.Module, ABC):
     """The dataclass of its size."""
 
     @abstractmethod
-    def forward(self, tables: Encoded) -> Beliefs:
+    def forward(self, tables: Encoded) -> NetworkOutput:
         """Beliefs about each table by itself."""
 
     @abstractmethod
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
         """What is brought down in training, by name; the sum counts."""
 
 
@@ -78,7 +78,7 @@ def unshielded(skeleton: Bool[Tensor, "b d d"]) -> Triples:
     return (open_ & distinct[None, :, :, None] & distinct[None, :, None, :]).nonzero()
 
 
-def skeleton_loss(logits: Float[Tensor, "b d d"], truth: Truth) -> Float[Tensor, ""]:
+def skeleton_loss(logits: Float[Tensor, "b d d"], truth: TrueGraphs) -> Float[Tensor, ""]:
     """Mean cross-entropy over unordered pairs."""
     d = logits.shape[-1]
     above = torch.triu(torch.ones(d, d, dtype=torch.bool, device=logits.device), 1)
@@ -86,7 +86,7 @@ def skeleton_loss(logits: Float[Tensor, "b d d"], truth: Truth) -> Float[Tensor,
 
 
 def collider_loss(
-    beliefs: Beliefs, truth: Truth, predicted: Float[Tensor, "b d d"] | None = None, weight: float = 0.25
+    beliefs: NetworkOutput, truth: TrueGraphs, predicted: Float[Tensor, "b d d"] | None = None, weight: float = 0.25
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy over unshielded triples of the truth, and of a predicted skeleton at a smaller weight."""
     real = unshielded(truth.skeleton)
@@ -103,15 +103,15 @@ def collider_loss(
     return total / max(members, 1.0)
 
 
-def _sum(beliefs: Beliefs, truth: Truth, triples: Triples) -> Float[Tensor, ""]:
-    return cross_entropy(beliefs.colliders(triples), truth.collides(triples), reduction="sum")
+def _sum(beliefs: NetworkOutput, truth: TrueGraphs, triples: Triples) -> Float[Tensor, ""]:
+    return cross_entropy(beliefs.colliders(triples), truth.collider_labels(triples), reduction="sum")
 
 
 def _off_diagonal(matrix: Float[Tensor, "b d d"]) -> Bool[Tensor, "d d"]:
     return ~torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device)
 
 
-def mark_loss(logits: Float[Tensor, "b d d 3"], truth: Truth) -> Float[Tensor, ""]:
+def mark_loss(logits: Float[Tensor, "b d d 3"], truth: TrueGraphs) -> Float[Tensor, ""]:
     """Mean cross-entropy over true edges between i → j, j → i and reversible."""
     backward = truth.compelled.transpose(1, 2)
     label = torch.where(truth.compelled, 0, torch.where(backward, 1, 2))
@@ -120,6 +120,6 @@ def mark_loss(logits: Float[Tensor, "b d d 3"], truth: Truth) -> Float[Tensor, "
     return nn.functional.cross_entropy(chosen, label[edges]) if len(chosen) else logits.sum() * 0
 
 
-def parameters_of(network: nn.Module) -> int:
+def parameter_count(network: nn.Module) -> int:
     """How many weights a network has."""
     return sum(weight.numel() for weight in network.parameters())

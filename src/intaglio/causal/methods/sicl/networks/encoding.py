@@ -9,12 +9,12 @@ from torch import Tensor
 from intaglio.causal.methods.sicl.networks import pair_statistics
 
 CONTINUOUS, ORDINAL, BINARY, NOMINAL = range(4)
-CHANNELS = 4
-SLOTS = 16
+CELL_CHANNELS = 4
+LEVEL_SLOTS = 16
 """Most levels that are told apart, and one for cells without a level."""
-MOST_FEATURED = 20_000
+MAX_FEATURE_ROWS = 20_000
 """Rows that the features of a column are computed of: four numbers a cell, and past this they say nothing new."""
-LIMIT = 8.0
+CLIP_SD = 8.0
 """Standardised numbers are clipped to plus and minus this."""
 
 
@@ -58,10 +58,10 @@ def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: s
     share = ((ranks - 0.5) / counts).clamp(1e-6, 1 - 1e-6)
     score = _standardised(torch.where(known, torch.special.ndtri(share), 0.0), known)
     slots, frequency = _levels(values, known, kinds)
-    some = slice(0, MOST_FEATURED)
+    some = slice(0, MAX_FEATURE_ROWS)
     features = _features(score[:, some], share[:, some], slots[:, some], kinds, known[:, some])
-    pairs, triples = pair_statistics.of(standard.clamp(-LIMIT, LIMIT), score, features, known)
-    shown = (standard.clamp(-LIMIT, LIMIT), score, (~known).to(values.dtype), frequency)
+    pairs, triples = pair_statistics.of(standard.clamp(-CLIP_SD, CLIP_SD), score, features, known)
+    shown = (standard.clamp(-CLIP_SD, CLIP_SD), score, (~known).to(values.dtype), frequency)
     cells = torch.stack([channel[:, rows] for channel in shown], -1)
     size = torch.tensor([[n, d]], dtype=values.dtype, device=values.device).log10().expand(b, 2)
     single = torch.float32
@@ -79,7 +79,7 @@ def _standardised(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) 
 def _ranks(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
     """From 1, ties at their mean, among what is known."""
     columns = torch.where(known, values, torch.inf).transpose(1, 2)
-    ordered, places = columns.sort(-1)
+    ordered, positions = columns.sort(-1)
     position = torch.arange(1, ordered.shape[-1] + 1, device=values.device).expand(ordered.shape)
     rises = torch.ones_like(ordered, dtype=torch.bool)
     rises[..., 1:] = ordered[..., 1:] > ordered[..., :-1]
@@ -88,7 +88,7 @@ def _ranks(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Floa
     ends[..., :-1] = rises[..., 1:]
     last = torch.where(ends, position, ordered.shape[-1]).flip(-1).cummin(-1).values.flip(-1)
     mean = (first + last).to(values.dtype) / 2
-    return torch.empty_like(mean).scatter_(-1, places, mean).transpose(1, 2)
+    return torch.empty_like(mean).scatter_(-1, positions, mean).transpose(1, 2)
 
 
 def _levels(
@@ -96,8 +96,8 @@ def _levels(
 ) -> tuple[Int[Tensor, "b n d"], Float[Tensor, "b n d"]]:
     """Each cell's slot, and the logarithm of its level's frequency."""
     with_levels = known & (kinds != CONTINUOUS)[:, None]
-    codes = torch.where(with_levels, values, 0).long().clamp(0, SLOTS - 2)
-    counts = torch.zeros(len(values), SLOTS - 1, values.shape[2], dtype=values.dtype, device=values.device)
+    codes = torch.where(with_levels, values, 0).long().clamp(0, LEVEL_SLOTS - 2)
+    counts = torch.zeros(len(values), LEVEL_SLOTS - 1, values.shape[2], dtype=values.dtype, device=values.device)
     counts.scatter_add_(1, codes, with_levels.to(values.dtype))
     order = counts.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
     slots = torch.where(with_levels, order.gather(1, codes) + 1, 0)

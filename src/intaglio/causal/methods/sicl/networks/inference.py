@@ -12,9 +12,9 @@ from torch import Tensor
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, ORDINAL, encode
 
-PIECES = 4
+MAX_PIECES = 4
 """Most pieces of a table's rows that a network is shown, one after the other; their logits are averaged."""
-FEW_PIECES, MANY_COLUMNS = 2, 50
+MAX_PIECES_WIDE, WIDE_COLUMNS = 2, 50
 ColliderLogits = Callable[[Int[ndarray, "t 3"]], Float[ndarray, "t"]]
 
 
@@ -43,9 +43,9 @@ def logits_of(
         context: rows that the network sees at a time; statistics are of all rows.
     """
     device = next(network.parameters()).device
-    ordered = torch.from_numpy(np.stack([arranged(*one) for one in zip(values, kinds, strict=True)])).to(device)
+    ordered = torch.from_numpy(np.stack([canonical_table(*one) for one in zip(values, kinds, strict=True)])).to(device)
     b, n, d = ordered.shape
-    shown = _pieces(n, context, PIECES if d <= MANY_COLUMNS else FEW_PIECES)
+    shown = _pieces(n, context, MAX_PIECES if d <= WIDE_COLUMNS else MAX_PIECES_WIDE)
     whole = encode(ordered, torch.from_numpy(kinds).to(device), rows=slice(0, shown[-1].stop))
     pieces = [network(whole.with_rows(rows)) for rows in shown]
     skeleton = torch.stack([piece.skeleton for piece in pieces]).mean(0).double().cpu().numpy()
@@ -92,7 +92,7 @@ def _pieces(rows: int, context: int, most: int) -> list[slice]:
     return [slice(k * context, (k + 1) * context) for k in range(count)] if rows > context else [slice(0, rows)]
 
 
-def in_own_units(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+def scaled_by_powers_of_two(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
     """Numbers times a power of two, so that squares and cubes of them neither overflow nor vanish in any unit.
 
     It is exact. A number that is constant, as may be in a subsample, becomes 0.
@@ -106,7 +106,7 @@ def in_own_units(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Flo
     return found
 
 
-def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+def canonical_table(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
     """The table with its rows in an order, and its numbers with a sign, that follow from its content alone.
 
     Rows are ordered by a hash over the ranks of their cells that is a sum over the columns, so that neither order
@@ -125,10 +125,10 @@ def row_order(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Int[nd
     Rows may hold the same ranks in other columns, as in a balanced design; there it counts which column is which, and
     columns are told apart by the rows that they go with.
     """
-    cells = np.stack([_hashed(values[:, k], int(kinds[k])) for k in range(len(kinds))], 1)
+    cells = np.stack([_cell_hashes(values[:, k], int(kinds[k])) for k in range(len(kinds))], 1)
     first = cells.sum(1, dtype=np.uint64)
-    columns = _mixed(cells ^ _mixed(first)[:, None]).sum(0, dtype=np.uint64)
-    return np.lexsort((_mixed(cells ^ columns).sum(1, dtype=np.uint64), first))
+    columns = _scrambled(cells ^ _scrambled(first)[:, None]).sum(0, dtype=np.uint64)
+    return np.lexsort((_scrambled(cells ^ columns).sum(1, dtype=np.uint64), first))
 
 
 def _third_moment(column: Float[ndarray, "n"]) -> float:
@@ -142,14 +142,14 @@ def _third_moment(column: Float[ndarray, "n"]) -> float:
     return float(((known - known.mean()) ** 3).sum())
 
 
-def _hashed(column: Float[ndarray, "n"], kind: int) -> ndarray:
+def _cell_hashes(column: Float[ndarray, "n"], kind: int) -> ndarray:
     """One unsigned number a cell, by its rank."""
     filled = np.where(np.isnan(column), np.inf, column)
-    place = np.searchsorted(np.sort(filled), filled).astype(np.uint64)
-    return _mixed(place + np.uint64(1 + 2**40 * kind))
+    rank = np.searchsorted(np.sort(filled), filled).astype(np.uint64)
+    return _scrambled(rank + np.uint64(1 + 2**40 * kind))
 
 
-def _mixed(x: ndarray) -> ndarray:
+def _scrambled(x: ndarray) -> ndarray:
     """A bijective scrambling of 64 bits (the finaliser of splitmix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -15,17 +15,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from intaglio.causal.methods.sicl.networks import pair_statistics
-from intaglio.causal.methods.sicl.networks.attention import Attention, Cells, widened
+from intaglio.causal.methods.sicl.networks.attention import Attention, CellEmbedding, feed_forward
 from intaglio.causal.methods.sicl.networks.base import (
-    Beliefs,
     Network,
+    NetworkOutput,
     Triples,
-    Truth,
+    TrueGraphs,
     collider_loss,
     mark_loss,
     skeleton_loss,
 )
-from intaglio.causal.methods.sicl.networks.encoding import CHANNELS, SLOTS, Encoded
+from intaglio.causal.methods.sicl.networks.encoding import CELL_CHANNELS, LEVEL_SLOTS, Encoded
 
 Pairs = Float[Tensor, "b d d p"]
 
@@ -57,20 +57,20 @@ class Light(Network):
         super().__init__()
         self.shape = shape
         h, p, c, f = shape.width, shape.pair_width, shape.channels, shape.factors
-        self.cells = Cells(h, channels=CHANNELS, kinds=4, slots=SLOTS)
+        self.cells = CellEmbedding(h, channels=CELL_CHANNELS, kinds=4, slots=LEVEL_SLOTS)
         self.blocks = nn.ModuleList(RowBlock(h, shape.heads) for _ in range(shape.blocks))
         self.left, self.right = nn.Linear(h, f), nn.Linear(h, f)
         self.node = nn.Sequential(nn.LayerNorm(2 * h), nn.Linear(2 * h, h))
         self.start = nn.ModuleDict(
             {
-                "statistics": nn.Linear(pair_statistics.PAIRS, p),
+                "statistics": nn.Linear(pair_statistics.PAIR_MAPS, p),
                 "rows": nn.Linear(f * f, p, bias=False),
                 "first": nn.Linear(h, p, bias=False),
                 "second": nn.Linear(h, p, bias=False),
                 "size": nn.Linear(2, p, bias=False),
             }
         )
-        self.threes = ThreeSum(p, c)
+        self.threes = TripleSum(p, c)
         self.layers = nn.ModuleList(PairLayer(p, c) for _ in range(shape.pair_layers))
         rare = nn.Linear(p, 1)
         nn.init.constant_(rare.bias, -2.0)
@@ -78,7 +78,7 @@ class Light(Network):
         self.mark, self.reversible = (nn.Sequential(nn.LayerNorm(p), nn.Linear(p, 1)) for _ in range(2))
         self.collider = ColliderHead(h, p)
 
-    def forward(self, tables: Encoded) -> Beliefs:
+    def forward(self, tables: Encoded) -> NetworkOutput:
         """Beliefs about each table; all three heads."""
         tokens = self.cells(tables.cells, tables.slots, tables.kinds, tables.size)
         for block in self.blocks:
@@ -92,9 +92,9 @@ class Light(Network):
         mark = self.mark(pairs)
         marks = torch.cat([mark, mark.transpose(1, 2), self.reversible(even)], -1)
         head = self.collider.prepared(nodes, pairs, tables.triples)
-        return Beliefs(self.skeleton(even)[..., 0], head, marks)
+        return NetworkOutput(self.skeleton(even)[..., 0], head, marks)
 
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
         """Cross-entropies of pairs, of triples (true and predicted), and of marks at half weight."""
         beliefs = self(tables)
         return {
@@ -128,7 +128,7 @@ class RowBlock(nn.Module):
         super().__init__()
         self.across = Attention(width, heads)
         self.column = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.hidden = widened(width, gelu=True)
+        self.hidden = feed_forward(width, gelu=True)
 
     def forward(self, x: Float[Tensor, "b n d h"]) -> Float[Tensor, "b n d h"]:
         """The tokens after it."""
@@ -137,14 +137,14 @@ class RowBlock(nn.Module):
         return x + self.hidden(x)
 
 
-class ThreeSum(nn.Module):
+class TripleSum(nn.Module):
     """For each pair, the mean over all third columns of a hidden layer of what the three do."""
 
     def __init__(self, width: int, channels: int):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.pair, self.first, self.second = (nn.Linear(width, channels) for _ in range(3))
-        self.given = nn.Linear(pair_statistics.TRIPLES, channels, bias=False)
+        self.given = nn.Linear(pair_statistics.TRIPLE_MAPS, channels, bias=False)
         self.out = nn.Linear(channels, width)
 
     def forward(self, pairs: Pairs, triples: Float[Tensor, "b i j k q"]) -> Pairs:
@@ -168,7 +168,7 @@ class PairLayer(nn.Module):
         self.out = nn.Linear(2 * channels, width)
         self.columns = nn.Linear(2 * width, 2 * width)
         self.gate = nn.Linear(width, width)
-        self.hidden = widened(width, 2, gelu=True)
+        self.hidden = feed_forward(width, 2, gelu=True)
 
     def forward(self, pairs: Pairs) -> Pairs:
         """The pairs after it."""
@@ -201,19 +201,21 @@ class ColliderHead(nn.Module):
         self.norm = nn.LayerNorm(pair_width)
         self.centre = nn.Linear(width, hidden)
         self.legs, self.into, self.out_of = (nn.Linear(pair_width, hidden, bias=False) for _ in range(3))
-        self.given, self.beside = (nn.Linear(pair_statistics.TRIPLES, hidden, bias=False) for _ in range(2))
+        self.given, self.beside = (nn.Linear(pair_statistics.TRIPLE_MAPS, hidden, bias=False) for _ in range(2))
         self.weigh = nn.Linear(hidden, 1)
 
-    def prepared(self, nodes: Float[Tensor, "b d h"], pairs: Pairs, triples: Float[Tensor, "b i j k q"]) -> "Colliders":
+    def prepared(
+        self, nodes: Float[Tensor, "b d h"], pairs: Pairs, triples: Float[Tensor, "b i j k q"]
+    ) -> "LightColliderLogits":
         """Logits of whichever triples are asked for."""
         x = self.norm(pairs)
-        return Colliders(
+        return LightColliderLogits(
             self, self.centre(nodes), self.legs(x + x.transpose(1, 2)), self.into(x), self.out_of(x), triples
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Colliders:
+class LightColliderLogits:
     """`Beliefs.colliders` of one batch of tables."""
 
     head: ColliderHead

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch.nn.functional import softplus
 
-BINS = 10
+RELIABILITY_BINS = 10
 Coefficients = tuple[float, float, float]
 """Of 1, log10(rows / 500) and log10(columns / 10)."""
 
@@ -34,7 +34,7 @@ class Scaling:
         return np.logaddexp(0, size @ np.array(self.slope)) * logits + size @ np.array(self.offset)
 
 
-def fitted(
+def fit_scaling(
     logits: Float[ndarray, "k"], true: Bool[ndarray, "k"], rows: Float[ndarray, "k"], columns: Float[ndarray, "k"]
 ) -> Scaling:
     """The scaling of least cross-entropy; the usual one where there is only one kind of answer."""
@@ -97,8 +97,8 @@ class Reliability:
     @classmethod
     def of(cls, p: Float[ndarray, "k"], true: Bool[ndarray, "k"]) -> "Reliability":
         """Over `BINS` bins of [0, 1]."""
-        place = np.minimum((np.asarray(p) * BINS).astype(int), BINS - 1)
-        kept = [place == k for k in range(BINS) if (place == k).any()]
+        place = np.minimum((np.asarray(p) * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+        kept = [place == k for k in range(RELIABILITY_BINS) if (place == k).any()]
         return cls(
             tuple(float(p[one].mean()) for one in kept),
             tuple(float(true[one].mean()) for one in kept),
@@ -116,3 +116,8 @@ class Reliability:
 def probability(logits: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
     """1 / (1 + exp(-logit)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64))))
+
+
+def compelled_logit(marks: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b"]:
+    """Logit that an edge is compelled, whichever way, against reversible; from logits of the three marks."""
+    return np.asarray(np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2])

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-PAIRS, TRIPLES = 18, 6
+PAIR_MAPS, TRIPLE_MAPS = 18, 6
 """Maps of two columns, and of three."""
-STEPS = 3
+GREEDY_STEPS = 3
 """Columns that the greedy search for a separating set may take."""
-NEAR = 1 - 1e-6
+MAX_CORRELATION = 1 - 1e-6
 RIDGE = 1e-3
 """Added to a column's own features before they are made orthonormal: levels that never occur leave gaps."""
 
@@ -35,19 +35,19 @@ def of(
         features: functions of each column, of mean 0, 0 where missing; of the first rows.
         known: cells that are not missing.
     """
-    counts = common(known)
+    counts = rows_in_common(known)
     root = counts.sqrt()
     linear, ranked = correlation(standard, counts), correlation(score, counts)
-    greedy = separation(ranked, root)
-    joint = association(features, common(known[:, : features.shape[1]]))
+    greedy = greedy_separation(ranked, root)
+    joint = association(features, rows_in_common(known[:, : features.shape[1]]))
     moments = _moments(standard, counts)
     pairs = [
-        *_both(linear, root),
-        *_both(partial(linear, counts), root),
-        *_both(ranked, root),
-        *_both(partial(ranked, counts), root),
+        *_evidence_and_strength(linear, root),
+        *_evidence_and_strength(partial(linear, counts), root),
+        *_evidence_and_strength(ranked, root),
+        *_evidence_and_strength(partial(ranked, counts), root),
         *greedy.evidence.unbind(-1),
-        *_both(greedy.least, root),
+        *_evidence_and_strength(greedy.least, root),
         joint.alone,
         joint.given_all,
         joint.least,
@@ -63,7 +63,7 @@ def of(
     return torch.stack(pairs, -1) * distinct[..., None], triples * three[..., None]
 
 
-def common(known: Bool[Tensor, "b n d"]) -> Matrix:
+def rows_in_common(known: Bool[Tensor, "b n d"]) -> Matrix:
     """Rows in which both columns are known, at least 1."""
     if bool(known.all()):
         b, n, d = known.shape
@@ -75,7 +75,7 @@ def common(known: Bool[Tensor, "b n d"]) -> Matrix:
 def correlation(columns: Float[Tensor, "b n d"], counts: Matrix) -> Matrix:
     """Over the rows in which both are known, at most 1 - 1e-6 off the diagonal; shrunk where it is not definite."""
     counts = counts.to(columns.dtype)
-    found = ((columns.transpose(1, 2) @ columns) / counts).clamp(-NEAR, NEAR)
+    found = ((columns.transpose(1, 2) @ columns) / counts).clamp(-MAX_CORRELATION, MAX_CORRELATION)
     found.diagonal(dim1=1, dim2=2).fill_(1.0)
     uneven = counts.amin((1, 2)) < counts.amax((1, 2))
     return _definite(found) if bool(uneven.any()) else found
@@ -95,27 +95,27 @@ def partial(matrix: Matrix, counts: Float[Tensor, "b _ _"]) -> Matrix:
     off = matrix - torch.diag_embed(matrix.diagonal(dim1=1, dim2=2))
     noise = ((1 - off.square()).square().sum((1, 2)) - matrix.shape[-1]) / rows
     weight = (noise / off.square().sum((1, 2)).clamp(min=1e-9)).clamp(1e-5, 1.0)[:, None, None]
-    precision = torch.linalg.inv(_mixed(matrix, weight))
+    precision = torch.linalg.inv(_shrunk(matrix, weight))
     scale = precision.diagonal(dim1=1, dim2=2).clamp(min=1e-12).rsqrt()
-    return (-precision * scale[:, :, None] * scale[:, None, :]).clamp(-NEAR, NEAR)
+    return (-precision * scale[:, :, None] * scale[:, None, :]).clamp(-MAX_CORRELATION, MAX_CORRELATION)
 
 
-def _mixed(matrix: Matrix, weight: Float[Tensor, "b 1 1"]) -> Matrix:
+def _shrunk(matrix: Matrix, weight: Float[Tensor, "b 1 1"]) -> Matrix:
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     return matrix * (1 - weight) + eye * weight
 
 
 def _evidence(rho: Float[Tensor, "..."], root: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """log(1 + √n·atanh|ρ|)."""
-    return torch.log1p(root * torch.atanh(rho.abs().clamp(max=NEAR)))
+    return torch.log1p(root * torch.atanh(rho.abs().clamp(max=MAX_CORRELATION)))
 
 
-def _both(rho: Matrix, root: Matrix) -> tuple[Matrix, Matrix]:
+def _evidence_and_strength(rho: Matrix, root: Matrix) -> tuple[Matrix, Matrix]:
     """How sure, and how strong."""
-    return _evidence(rho, root), torch.atanh(rho.abs().clamp(max=NEAR))
+    return _evidence(rho, root), torch.atanh(rho.abs().clamp(max=MAX_CORRELATION))
 
 
-class Greedy(NamedTuple):
+class GreedySeparation(NamedTuple):
     """Where columns are looked for, one by one, that make two others independent."""
 
     evidence: Float[Tensor, "b d d 3"]
@@ -128,7 +128,7 @@ class Greedy(NamedTuple):
     """Which column was taken at each step."""
 
 
-def separation(matrix: Matrix, root: Matrix) -> Greedy:
+def greedy_separation(matrix: Matrix, root: Matrix) -> GreedySeparation:
     """For each pair, add the column that brings its partial correlation nearest to 0, `STEPS` times.
 
     All pairs go together: for pair (i, j) and each k, the covariances of i and k, of j and k and the variance of k
@@ -143,18 +143,18 @@ def separation(matrix: Matrix, root: Matrix) -> Greedy:
     closed = (eye[:, None, :] | eye[None, :, :]).expand(b, d, d, d)
     factors: list[Tensor] = []
     least, evidence, given, chosen = matrix.abs(), [], [], []
-    for _ in range(min(STEPS, max(d - 2, 0))):
+    for _ in range(min(GREEDY_STEPS, max(d - 2, 0))):
         safe = left.clamp(min=1e-6)
         top = together[..., None] - given_i * given_j / safe
         var_i = (of_i[..., None] - given_i.square() / safe).clamp(min=1e-6)
         var_j = (of_j[..., None] - given_j.square() / safe).clamp(min=1e-6)
-        rho = (top * (var_i * var_j).rsqrt()).abs().clamp(max=NEAR)
+        rho = (top * (var_i * var_j).rsqrt()).abs().clamp(max=MAX_CORRELATION)
         open_rho = rho.masked_fill(closed, 2.0)
         value, best = open_rho.min(-1)
         given.append(_evidence(rho.masked_fill(closed, 0.0), root[..., None]))
         taken = torch.nn.functional.one_hot(best, d).to(matrix.dtype)
         chosen.append(taken)
-        evidence.append(_evidence(value.clamp(max=NEAR), root))
+        evidence.append(_evidence(value.clamp(max=MAX_CORRELATION), root))
         least = torch.minimum(least, value)
         pick = best[..., None]
         column = matrix.transpose(1, 2)[torch.arange(b, device=matrix.device)[:, None, None], best]  # cov(k, best)
@@ -169,11 +169,11 @@ def separation(matrix: Matrix, root: Matrix) -> Greedy:
         left = left - factor.square()
         closed = closed | taken.bool()
         factors.append(factor)
-    while len(evidence) < STEPS:
+    while len(evidence) < GREEDY_STEPS:
         evidence.append(evidence[-1] if evidence else _evidence(matrix, root))
         chosen.append(torch.zeros_like(left))
         given.append(given[-1] if given else torch.zeros_like(left))
-    return Greedy(torch.stack(evidence, -1), least, torch.stack(given[:2], -1), torch.stack(chosen, -1))
+    return GreedySeparation(torch.stack(evidence, -1), least, torch.stack(given[:2], -1), torch.stack(chosen, -1))
 
 
 class Association(NamedTuple):
@@ -205,23 +205,23 @@ def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Associati
     flat = white.reshape(b, d * m, n)
     across = flat @ flat.transpose(1, 2)
     across = across / counts.to(features.dtype).repeat_interleave(m, 1).repeat_interleave(m, 2)
-    across = across.clamp(-NEAR, NEAR)
+    across = across.clamp(-MAX_CORRELATION, MAX_CORRELATION)
     rank = present.sum(-1).to(features.dtype).clamp(min=1)
     degrees = rank[:, :, None] * rank[:, None, :]
     cells = across.reshape(b, d, m, d, m)
     given = _given_one(cells, counts, degrees)
     eye = torch.eye(d, dtype=torch.bool, device=features.device)
     shut = eye[:, None, :] | eye[None, :, :]
-    alone = _against(cells.square().sum((2, 4)), counts, degrees)
+    alone = _excess(cells.square().sum((2, 4)), counts, degrees)
     least = given.masked_fill(shut, torch.inf).amin(-1) if d > 2 else alone
     within = torch.block_diag(*[torch.ones(m, m, device=features.device)] * d).bool()
     single = torch.eye(d * m, dtype=features.dtype, device=features.device)
     between = torch.where(within, single, across)
     full = partial(_definite(between), counts).reshape(b, d, m, d, m)
-    return Association(alone, _against(full.square().sum((2, 4)), counts, degrees), least.masked_fill(eye, 0.0), given)
+    return Association(alone, _excess(full.square().sum((2, 4)), counts, degrees), least.masked_fill(eye, 0.0), given)
 
 
-def _against(squares: Float[Tensor, "..."], counts: Float[Tensor, "..."], degrees: Float[Tensor, "..."]) -> Tensor:
+def _excess(squares: Float[Tensor, "..."], counts: Float[Tensor, "..."], degrees: Float[Tensor, "..."]) -> Tensor:
     """sign·log(1 + |x|) of x = (n·Σρ² - r)/√(2r)."""
     excess = (counts * squares - degrees) * (2 * degrees).rsqrt()
     return excess.sign() * torch.log1p(excess.abs())
@@ -238,7 +238,7 @@ def _given_one(cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matri
         left = (1 - flat.square().sum(-1)).clamp(min=0.05).rsqrt()
         rest = rest * left[:, :, None] * left[:, None, :]
         squares = rest.reshape(b, d, m, d, m).square().sum((2, 4))
-        found.append(_against(squares, counts, degrees))
+        found.append(_excess(squares, counts, degrees))
     return torch.stack(found, -1)
 
 

@@ -14,7 +14,7 @@ from intaglio.causal.methods.sicl.networks.axial import Axial, AxialShape, NodeE
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.light import Light, LightShape
 from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration
-from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
+from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE, atomic_folder
 from intaglio.models.weights_file import read_weights, refuse_pickle
@@ -22,7 +22,7 @@ from intaglio.models.weights_file import read_weights, refuse_pickle
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
 SHIPPED = PACKAGE / "causal/methods/sicl/shipped"
-KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+NETWORK_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "light": (Light, LightShape),
     "axial": (Axial, AxialShape),
     "node-edge": (NodeEdge, AxialShape),
@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[type[Any], type[Any]]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """A network with what is known of it."""
 
     kind: str
@@ -38,8 +38,8 @@ class Trained:
     context: int
     """Rows that it sees at a time."""
     calibration: Calibration
-    ranges: Ranges
-    refinement: Mapping[str, float]
+    ranges: FeatureRanges
+    score_weights: Mapping[str, float]
     """Weight of the rows' score in the refinement, by regime; empty before it is chosen."""
     facts: Mapping[str, Any]
     """How it was trained and how it did, as plain values."""
@@ -49,9 +49,9 @@ class Trained:
 
 def network_of(kind: str, shape: Mapping[str, int]) -> Network:
     """A network of a kind and size, with random weights. Raises `BadInput` for an unknown kind or size."""
-    if kind not in KINDS:
-        raise BadInput(f"{kind!r} is no kind of network; there are {', '.join(KINDS)}")
-    made, form = KINDS[kind]
+    if kind not in NETWORK_KINDS:
+        raise BadInput(f"{kind!r} is no kind of network; there are {', '.join(NETWORK_KINDS)}")
+    made, form = NETWORK_KINDS[kind]
     try:
         least = {"blocks": 0}
         if wrong := [name for name, value in shape.items() if value < least.get(name, 1)]:
@@ -65,7 +65,7 @@ def network_of(kind: str, shape: Mapping[str, int]) -> Network:
         ) from None
 
 
-def save_network(trained: Trained, folder: Path, card: str) -> None:
+def save_network(trained: TrainedNetwork, folder: Path, card: str) -> None:
     """Write configuration, half-precision weights and card: whole, or not at all."""
     weights = {
         name: tensor.detach().to("cpu", torch.float16).contiguous()
@@ -79,7 +79,7 @@ def save_network(trained: Trained, folder: Path, card: str) -> None:
         "calibration": trained.calibration.to_json(),
         "low": dict(trained.ranges.low),
         "high": dict(trained.ranges.high),
-        "refinement": dict(trained.refinement),
+        "refinement": dict(trained.score_weights),
         "facts": dict(trained.facts),
     }
     with atomic_folder(Path(folder), CONFIG) as fresh:
@@ -104,7 +104,7 @@ def network_path(model: str) -> Path:
     return path
 
 
-def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
+def load_network(model: str, *, device: str | torch.device = "cpu") -> TrainedNetwork:
     """A network by name or folder, in single precision and at rest.
 
     Raises `BadInput` where the folder, its configuration or its weights cannot be used; nothing is unpickled.
@@ -121,12 +121,12 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
         raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({why}); take both from one place") from None
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         raise BadInput(f"{folder / WEIGHTS} holds weights that are not finite; take the folder from where it was made")
-    return Trained(
+    return TrainedNetwork(
         config["kind"],
         network.to(device).eval().requires_grad_(False),
         int(config["context"]),
         calibration,
-        Ranges(config["low"], config["high"]),
+        FeatureRanges(config["low"], config["high"]),
         config["refinement"],
         config["facts"],
         fingerprint(folder),

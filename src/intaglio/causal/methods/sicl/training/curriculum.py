@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intaglio.causal.simulate.augment import Disguise
-from intaglio.causal.simulate.random_dags import USUAL
+from intaglio.causal.simulate.augment import Augmentation
+from intaglio.causal.simulate.random_dags import FAMILY_SHARES
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.randomness import numpy_generator
 
 HELD_BACK = ("ws", "grg")
 """Families of graphs that training never sees, so that there is something to test on."""
-SIZES = 1
+SIZE_STREAM = 1
 """Stream of random numbers that the sizes come from."""
 
 
@@ -54,24 +54,24 @@ class Curriculum:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.parts[0] <= self.parts[1] <= 1:
             raise ValueError(f"parts are two rising shares of the steps, not {self.parts}")
-        if unknown := sorted(set(self.held_back) - USUAL.keys()):
-            raise ValueError(f"held_back has no family {unknown[0]!r}; there are {', '.join(USUAL)}")
+        if unknown := sorted(set(self.held_back) - FAMILY_SHARES.keys()):
+            raise ValueError(f"held_back has no family {unknown[0]!r}; there are {', '.join(FAMILY_SHARES)}")
 
     @property
     def recipe(self) -> Recipe:
         """What the tables are drawn from: the simulator's usual mixture without the families that are held back."""
-        return Recipe(families={name: share for name, share in USUAL.items() if name not in self.held_back})
+        return Recipe(families={name: share for name, share in FAMILY_SHARES.items() if name not in self.held_back})
 
     @property
-    def disguise(self) -> Disguise:
+    def augmentation(self) -> Augmentation:
         """What is done to them without touching their graph."""
-        return Disguise()
+        return Augmentation()
 
     def size(self, seed: int, lot: int, steps: int) -> tuple[int, int]:
         """Columns and rows of the tables in one lot."""
         done = lot * self.lot / steps
         most = self.early if done < self.parts[0] else self.late if done < self.parts[1] else max(self.columns)
-        rng = numpy_generator(seed, SIZES, lot)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, SIZE_STREAM, lot])))
         columns = [d for d in self.columns if d <= most] or [min(self.columns)]
         weights = np.array(columns, np.float64) ** 0.5
         d = int(rng.choice(columns, p=weights / weights.sum()))

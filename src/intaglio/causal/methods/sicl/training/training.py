@@ -10,8 +10,8 @@ from torch import Tensor
 
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.weights import network_of
-from intaglio.causal.methods.sicl.training.batches import Lessons
-from intaglio.causal.methods.sicl.training.held_out import judge
+from intaglio.causal.methods.sicl.training.batches import TrainingBatches
+from intaglio.causal.methods.sicl.training.held_out import held_out_scores
 from intaglio.causal.methods.sicl.training.settings import Teaching
 from intaglio.errors import IntaglioError
 from intaglio.learning.checkpoints import Keeper
@@ -50,7 +50,7 @@ def teach(settings: Teaching, *, run: Run = Run.none(), checkpoint_every: int = 
     `IntaglioError` where the loss is no longer finite.
     """
     network = fresh(settings)
-    lessons = Lessons(settings, settings.seed, settings.steps)
+    lessons = TrainingBatches(settings, settings.seed, settings.steps)
     learner = Learner(dict(network.named_parameters()), settings)
     keeper = Keeper(run, every_s=CHECKPOINT_S, every=checkpoint_every, streams=("train", "held-out"))
     keeper.restore(learner)
@@ -74,7 +74,7 @@ def teach(settings: Teaching, *, run: Run = Run.none(), checkpoint_every: int = 
             run.log("train", learner.step, lr=rate, norm=float(norm), tables=len(truth.adjacency), cpu_s=spent, **told)
             if learner.step % settings.judge_every == 0 or learner.step == settings.steps:
                 with learner.exported():
-                    run.log("held-out", learner.step, **judge(network, settings))
+                    run.log("held-out", learner.step, **held_out_scores(network, settings))
             keeper.keep_when_due(learner)
             progress.advance(loss=float(loss.detach()))
             if interrupted():

@@ -20,7 +20,7 @@ KEYWORDS = {"graph", "digraph", "node", "edge", "subgraph", "strict"}
 
 
 @dataclass
-class Text:
+class ParsedText:
     """What a text says: its type, its own attributes, names in the order of mention, and edges as they stand."""
 
     type: str
@@ -30,14 +30,14 @@ class Text:
     """(first, sign, second, attributes)."""
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """A name as it stands in a text, in quotes where it needs them."""
     if PLAIN.fullmatch(name) and name.lower() not in KEYWORDS:
         return name
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def parsed(text: str, language: str) -> Text:
+def parsed(text: str, language: str) -> ParsedText:
     """Reads a text; `language` names it in an error.
 
     Chains (`a -> b -> c`), groups (`{a b} -> c`, also named subgraphs) and defaults (`edge [dir=none]`) are followed.
@@ -53,9 +53,9 @@ class _Reader:
 
     def __init__(self, text: str, language: str):
         self.language, self.tokens, self.at = language, list(_tokens(text, language)), 0
-        self.found, self.usual = Text(""), {}
+        self.found, self.usual = ParsedText(""), {}
 
-    def whole(self) -> Text:
+    def whole(self) -> ParsedText:
         while (word := self.take()).lower() == "strict":
             pass
         self.found.type = word.lower()

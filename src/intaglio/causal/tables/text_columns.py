@@ -11,29 +11,29 @@ from numpy import ndarray
 
 from intaglio.causal.tables.column import (
     LEAVE_OUT,
-    MOST_LEVELS,
-    NEARLY_ALL,
+    MAX_LEVELS,
+    NEARLY_ALL_SHARE,
     Column,
     ColumnKind,
-    Unusable,
-    no_value,
-    of_levels,
-    of_numbers,
+    UnusableColumn,
+    empty_column,
+    level_column,
+    number_column,
     shown_row,
 )
 
-BLANKS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>"})
+MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>"})
 """Missing wherever they stand. `None` is not among them: in questionnaires it is a level."""
-MARKS = frozenset({"?", "-", "--", "–", "—", ".", "..", "*"})
-WORDS = frozenset({"none", "missing", "unknown", "not available", "not applicable", "nat", "nil", "n.a."})
-SOME = 1000
+GAP_MARKS = frozenset({"?", "-", "--", "–", "—", ".", "..", "*"})
+GAP_WORDS = frozenset({"none", "missing", "unknown", "not available", "not applicable", "nat", "nil", "n.a."})
+SNIFFED_WORDS = 1000
 """Different texts that are looked at to find out what a column is."""
 
-PLAINLY = (
+PLAIN_NUMBERS_REMEDY = (
     "write plain numbers, with a decimal point and without unit or thousands separator, or name it nominal where they "
     "are levels (option `kinds`)"
 )
-DATES = f"turn it into numbers (days since the first, year, month), or {LEAVE_OUT}"
+DATES_REMEDY = f"turn it into numbers (days since the first, year, month), or {LEAVE_OUT}"
 
 _DAY = r"\d{4}(?P<a>[-/.])\d{1,2}(?P=a)\d{1,2}|\d{1,2}(?P<b>[-/.])\d{1,2}(?P=b)(\d{4}|\d{2})"
 _MONTH = r"\d{1,2}[ -][A-Za-z]{3,9}\.?[ ,-]+\d{2,4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
@@ -47,7 +47,7 @@ PADDED = re.compile(r"[-+]?0\d+")
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class DistinctTexts:
     """The different texts of a column, and which of them each row holds."""
 
     words: list[str]
@@ -58,27 +58,27 @@ class Texts:
     numbers: Float64[ndarray, "m"]
     """Each word as a plain number; NaN where it is none."""
 
-    def share(self, here: Bool[ndarray, "m"]) -> float:
+    def share(self, marked: Bool[ndarray, "m"]) -> float:
         """Of the known cells, those whose words are marked."""
-        return float(self.counts[here].sum() / max(1, self.counts.sum()))
+        return float(self.counts[marked].sum() / max(1, self.counts.sum()))
 
     def matching(self, pattern: re.Pattern[str]) -> Bool[ndarray, "m"]:
         """Words that the pattern describes whole, among the first `SOME`; none of the others."""
         found = np.zeros(len(self.words), bool)
-        found[:SOME] = [pattern.fullmatch(word) is not None for word in self.words[:SOME]]
+        found[:SNIFFED_WORDS] = [pattern.fullmatch(word) is not None for word in self.words[:SNIFFED_WORDS]]
         return found
 
     def as_numbers(self) -> Float64[ndarray, "n"]:
         """Each row's number; NaN where there is none."""
         return np.append(self.numbers, np.nan)[self.codes]
 
-    def example(self, here: Bool[ndarray, "m"], rows: Int[ndarray, "n"]) -> str:
+    def example(self, marked: Bool[ndarray, "m"], rows: Int[ndarray, "n"]) -> str:
         """The first marked word, with its row."""
-        word = int(np.argmax(here))
+        word = int(np.argmax(marked))
         return f"{_short(self.words[word])} (data row {shown_row(rows, self.codes == word)})"
 
 
-def of_texts(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
+def text_column(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
     """A column of texts.
 
     Args:
@@ -93,109 +93,117 @@ def of_texts(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
     """
     texts = _texts(series)
     if not texts.words:
-        raise no_value()
-    odd = np.isnan(texts.numbers)
+        raise empty_column()
+    non_numeric = np.isnan(texts.numbers)
     if kind in ("continuous", "ordinal"):
-        return _wanted_numbers(texts, name, kind, rows, odd)
+        return _requested_numbers(texts, name, kind, rows, non_numeric)
     if kind is not None:
-        return of_levels(texts.codes, texts.words, kind)
+        return level_column(texts.codes, texts.words, kind)
     padded = any(PADDED.fullmatch(word) for word in texts.words)
-    if not odd.any() and not padded and (not typed or len(texts.words) > MOST_LEVELS):
-        return of_numbers(texts.as_numbers(), name, None, rows)
-    others = [texts.words[k] for k in np.flatnonzero(odd)]
-    if others and not padded and texts.share(~odd) >= 0.5 and all(map(_mark, others)):
-        note = f"holds numbers and {', '.join(map(repr, others))}, which is read as missing ({_cells(texts, odd)})"
-        return of_numbers(texts.as_numbers(), name, None, rows, [note])
-    notes = [] if padded else _told_apart(texts, rows, odd)
-    return of_categories(texts.codes, texts.words, rows, notes)
+    if not non_numeric.any() and not padded and (not typed or len(texts.words) > MAX_LEVELS):
+        return number_column(texts.as_numbers(), name, None, rows)
+    others = [texts.words[k] for k in np.flatnonzero(non_numeric)]
+    if others and not padded and texts.share(~non_numeric) >= 0.5 and all(map(_is_gap, others)):
+        note = f"holds numbers and {', '.join(map(repr, others))}, which is read as missing ({_cell_count(texts, non_numeric)})"
+        return number_column(texts.as_numbers(), name, None, rows, [note])
+    notes = [] if padded else _check_levels(texts, rows, non_numeric)
+    return category_column(texts.codes, texts.words, rows, notes)
 
 
-def of_categories(
+def category_column(
     codes: Int[ndarray, "n"], words: Sequence[str], rows: Int[ndarray, "n"], notes: Sequence[str] = ()
 ) -> Column:
     """Levels without order. Raises `Unusable` where nearly every row has one of its own, as identifiers do."""
     known = int((codes >= 0).sum())
     used: list[int] = np.unique(codes[codes >= 0]).tolist()
     if not known:
-        raise no_value()
-    if len(used) > 2 and len(used) >= NEARLY_ALL * known:
-        raise Unusable(
+        raise empty_column()
+    if len(used) > 2 and len(used) >= NEARLY_ALL_SHARE * known:
+        raise UnusableColumn(
             f"looks like an identifier, with {len(used)} different texts in {known} cells, such as "
             f"{_short(words[used[0]])}",
             f"{LEAVE_OUT}, or name it nominal where its texts are levels (option `kinds`)",
         )
-    return of_levels(codes, words, None, [*notes, *_alike([words[k] for k in used])])
+    return level_column(codes, words, None, [*notes, *_suspicious_levels([words[k] for k in used])])
 
 
-def _texts(series: pd.Series) -> Texts:
+def _texts(series: pd.Series) -> DistinctTexts:
     codes, found = pd.factorize(series)
     words: dict[str, int] = {}
-    place = np.full(len(found) + 1, -1)
+    index = np.full(len(found) + 1, -1)
     for k, word in enumerate(found):
-        if (clean := str(word).strip()) not in BLANKS:
-            place[k] = words.setdefault(clean, len(words))
-    codes = place[codes]
+        if (clean := str(word).strip()) not in MISSING_TEXTS:
+            index[k] = words.setdefault(clean, len(words))
+    codes = index[codes]
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
     plain = pd.Series([word if word.isascii() else "-" for word in words], dtype=object)
     numbers = np.asarray(pd.to_numeric(plain, errors="coerce"), dtype=np.float64)
-    return Texts(list(words), codes, counts, numbers)
+    return DistinctTexts(list(words), codes, counts, numbers)
 
 
-def _wanted_numbers(
-    texts: Texts, name: str, kind: ColumnKind, rows: Int[ndarray, "n"], odd: Bool[ndarray, "m"]
+def _requested_numbers(
+    texts: DistinctTexts, name: str, kind: ColumnKind, rows: Int[ndarray, "n"], non_numeric: Bool[ndarray, "m"]
 ) -> Column:
-    wrong = odd & np.array([not _mark(word) for word in texts.words])
+    wrong = non_numeric & np.array([not _is_gap(word) for word in texts.words])
     if wrong.any():
         how = "numbers" if kind == "continuous" else "numbers, or an ordered pandas categorical"
-        raise Unusable(f"is to be {kind} but holds {texts.example(wrong, rows)}", f"give {how}, or name it nominal")
-    return of_numbers(texts.as_numbers(), name, kind, rows)
+        raise UnusableColumn(
+            f"is to be {kind} but holds {texts.example(wrong, rows)}", f"give {how}, or name it nominal"
+        )
+    return number_column(texts.as_numbers(), name, kind, rows)
 
 
-def _told_apart(texts: Texts, rows: Int[ndarray, "n"], odd: Bool[ndarray, "m"]) -> list[str]:
+def _check_levels(texts: DistinctTexts, rows: Int[ndarray, "n"], non_numeric: Bool[ndarray, "m"]) -> list[str]:
     """Refuses dates and what should have been numbers; notes where the few there are may be either."""
     dates = texts.matching(DATE)
-    if texts.share(dates) >= NEARLY_ALL * texts.share(_looked_at(texts)):
-        raise Unusable(f"holds dates or times, such as {texts.example(dates, rows)}", DATES)
-    few = len(texts.words) <= MOST_LEVELS
-    decorated = texts.matching(DECORATED) & odd
-    if decorated.any() and texts.share(decorated | ~odd) >= NEARLY_ALL * texts.share(_looked_at(texts)):
+    if texts.share(dates) >= NEARLY_ALL_SHARE * texts.share(_sniffed(texts)):
+        raise UnusableColumn(f"holds dates or times, such as {texts.example(dates, rows)}", DATES_REMEDY)
+    few = len(texts.words) <= MAX_LEVELS
+    decorated = texts.matching(DECORATED) & non_numeric
+    if decorated.any() and texts.share(decorated | ~non_numeric) >= NEARLY_ALL_SHARE * texts.share(_sniffed(texts)):
         if few:
-            return [f"holds {texts.example(decorated, rows)} and is read as levels without an order: {PLAINLY}"]
-        raise Unusable(f"holds numbers written as text, such as {texts.example(decorated, rows)}", PLAINLY)
-    if not odd.all() and texts.share(~odd) >= 0.5 and odd.any():
+            return [
+                f"holds {texts.example(decorated, rows)} and is read as levels without an order: {PLAIN_NUMBERS_REMEDY}"
+            ]
+        raise UnusableColumn(
+            f"holds numbers written as text, such as {texts.example(decorated, rows)}", PLAIN_NUMBERS_REMEDY
+        )
+    if not non_numeric.all() and texts.share(~non_numeric) >= 0.5 and non_numeric.any():
         if few:
-            return [f"mixes numbers with {texts.example(odd, rows)} and is read as levels without an order"]
-        raise Unusable(
-            f"holds numbers, but in {_cells(texts, odd)} something else, such as {texts.example(odd, rows)}",
+            return [f"mixes numbers with {texts.example(non_numeric, rows)} and is read as levels without an order"]
+        raise UnusableColumn(
+            f"holds numbers, but in {_cell_count(texts, non_numeric)} something else, such as {texts.example(non_numeric, rows)}",
             "put in a number, or leave the cell empty where it is unknown",
         )
-    if not odd.any() and len(texts.words) > 2:
+    if not non_numeric.any() and len(texts.words) > 2:
         return [
             "holds numbers as text and is read as levels without an order: make numbers of them where they are some"
         ]
     return []
 
 
-def _looked_at(texts: Texts) -> Bool[ndarray, "m"]:
-    return np.arange(len(texts.words)) < SOME
+def _sniffed(texts: DistinctTexts) -> Bool[ndarray, "m"]:
+    return np.arange(len(texts.words)) < SNIFFED_WORDS
 
 
-def _cells(texts: Texts, here: Bool[ndarray, "m"]) -> str:
-    number = int(texts.counts[here].sum())
+def _cell_count(texts: DistinctTexts, marked: Bool[ndarray, "m"]) -> str:
+    number = int(texts.counts[marked].sum())
     return "one cell" if number == 1 else f"{number} cells"
 
 
-def _mark(word: str) -> bool:
-    return word in MARKS or word.lower() in WORDS
+def _is_gap(word: str) -> bool:
+    return word in GAP_MARKS or word.lower() in GAP_WORDS
 
 
-def _alike(words: Sequence[str]) -> list[str]:
+def _suspicious_levels(words: Sequence[str]) -> list[str]:
     """Levels that are probably none, or probably one."""
     notes = [
-        f"has {word!r} as a level: leave these cells empty where it means missing" for word in words if word in MARKS
+        f"has {word!r} as a level: leave these cells empty where it means missing"
+        for word in words
+        if word in GAP_MARKS
     ]
     seen: dict[str, str] = {}
-    for word in words[:SOME]:
+    for word in words[:SNIFFED_WORDS]:
         other = seen.setdefault(word.casefold(), word)
         if other != word:
             notes.append(f"has the levels {_short(other)} and {_short(word)}: write both alike where they are one")
