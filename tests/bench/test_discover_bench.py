@@ -11,7 +11,7 @@ from intaglio.bench.discover import entries
 from intaglio.bench.discover.bench import DiscoverBench
 from intaglio.bench.discover.entries import ENTRIES, Entry, select
 from intaglio.bench.discover.figures import best_peer, figures
-from intaglio.bench.discover.processes import WorkerPool, TimeoutPolicy
+from intaglio.bench.discover.processes import TimeoutPolicy, WorkerPool
 from intaglio.bench.discover.published_networks import networks_folder
 from intaglio.bench.discover.ranks import margin, mean_and_error, mean_ranks, table_ranks
 from intaglio.bench.discover.scores import binned, calibration_error, scored

@@ -19,7 +19,6 @@ from intaglio.bench.discover.suites import (
     simulated,
     tasks,
 )
-from intaglio.causal.simulate.simulator import generator
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.randomness import numpy_generator
 

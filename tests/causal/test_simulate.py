@@ -219,22 +219,22 @@ def test_a_heteroscedastic_table_has_noise_that_its_parents_widen():
 
 
 def test_disguises_keep_ranks_and_count_gaps():
-    batch = draw(replace(PLAIN, standardise=True), generator(12, 0), 300, 5, 100)
-    flips = Augmentation(flipped=0.5, mapped=0.0, gapped=0.0)(generator(1, 1), batch)
+    batch = draw(replace(PLAIN, standardise=True), numpy_generator(12, 0), 300, 5, 100)
+    flips = Augmentation(flipped=0.5, mapped=0.0, gapped=0.0)(numpy_generator(1, 1), batch)
     same = (flips.tables == batch.tables).all(1)
     turned = (flips.tables == -batch.tables).all(1)
     assert (same ^ turned).all()
     assert turned.mean() == pytest.approx(0.5, abs=0.05)
-    maps = Augmentation(flipped=0.0, mapped=1.0, gapped=0.0)(generator(1, 2), batch)
+    maps = Augmentation(flipped=0.0, mapped=1.0, gapped=0.0)(numpy_generator(1, 2), batch)
     for k, j in product(range(0, 300, 10), range(5)):
         assert stats.spearmanr(maps.tables[k, :, j], batch.tables[k, :, j]).statistic > 0.9999
     assert maps.tables.std(1) == pytest.approx(1, abs=1e-3)
-    gaps = Augmentation(flipped=0.0, mapped=0.0, gapped=0.5, most_missing=0.2)(generator(1, 3), batch)
+    gaps = Augmentation(flipped=0.0, mapped=0.0, gapped=0.5, most_missing=0.2)(numpy_generator(1, 3), batch)
     missing = np.isnan(gaps.tables).mean((1, 2))
     assert (missing > 0).mean() == pytest.approx(0.5, abs=0.1)
     assert missing[missing > 0].mean() == pytest.approx(0.1, abs=0.02)
-    discrete = draw(Recipe(types={"discrete": 1.0}), generator(12, 0), 20, 5, 50)
-    left = Augmentation(gapped=0.0)(generator(1, 4), discrete)
+    discrete = draw(Recipe(types={"discrete": 1.0}), numpy_generator(12, 0), 20, 5, 50)
+    left = Augmentation(gapped=0.0)(numpy_generator(1, 4), discrete)
     assert np.array_equal(left.tables, discrete.tables)
     fewer = fewer_rows(numpy_generator(1, 5), batch, 10)
     assert fewer.tables.shape == (300, 10, 5)

@@ -146,7 +146,7 @@ def recipe(law: str, family: str, noise: str) -> Recipe:
 def _simulated(cell: Cell, key: str, seed: int, noise: str) -> Task:
     """The first usable table of the task's own random stream."""
     for attempt in range(MAX_DRAWS):
-        rng = generator(FIRST_SEED + seed, zlib.crc32(f"{key} {attempt}".encode()))
+        rng = numpy_generator(FIRST_SEED + seed, zlib.crc32(f"{key} {attempt}".encode()))
         batch = _drawn(cell, noise, rng)
         if batch.valid[0]:
             names = tuple(f"x{k}" for k in range(cell.variables))

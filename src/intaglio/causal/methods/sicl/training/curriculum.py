@@ -7,7 +7,6 @@ import numpy as np
 from intaglio.causal.simulate.augment import Augmentation
 from intaglio.causal.simulate.random_dags import FAMILY_SHARES
 from intaglio.causal.simulate.recipe import Recipe
-from intaglio.randomness import numpy_generator
 
 HELD_BACK = ("ws", "grg")
 """Families of graphs that training never sees, so that there is something to test on."""

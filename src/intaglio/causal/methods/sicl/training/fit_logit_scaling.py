@@ -94,7 +94,7 @@ def table_sizes(curriculum: Curriculum, seed: int) -> Iterator[tuple[int, int]]:
 def simulated_batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
     """Usable simulated tables of all sizes, with flips, monotone maps and gaps."""
     for index, (d, n) in zip(range(-(-tables // TABLES_PER_BATCH)), table_sizes(curriculum, seed), strict=False):
-        rng = simulator.generator(seed, index)
+        rng = numpy_generator(seed, index)
         batch = curriculum.augmentation(rng, simulator.draw(curriculum.recipe, rng, TABLES_PER_BATCH, d, n))
         if (kept := usable_indices(batch)).size:
             yield select_tables(batch, kept)

@@ -44,7 +44,7 @@ def simulated_tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table
     for lot in range(-(-count // TABLES_PER_BATCH)):
         d, n = int(sizes.choice(medium)), int(sizes.choice(few))
         recipe = curriculum.recipe.with_types(TYPES_BY_BATCH[lot % len(TYPES_BY_BATCH)])
-        batch = simulator.draw(recipe, simulator.generator(FIT_SEED, lot), TABLES_PER_BATCH, d, n)
+        batch = simulator.draw(recipe, numpy_generator(FIT_SEED, lot), TABLES_PER_BATCH, d, n)
         batch = select_tables(batch, usable_indices(batch))
         for k in range(len(batch)):
             yield table_of(batch, k), batch.graph(k).cpdag()

@@ -33,9 +33,7 @@ def held_out_scores(network: Network, curriculum: Curriculum) -> dict[str, float
     for d, n in HELD_OUT_SIZES:
         if d > max(curriculum.columns):
             continue
-        batch = simulator.draw(
-            curriculum.recipe, simulator.generator(HELD_OUT_SEED, d * 10_000 + n), TABLES_PER_SIZE, d, n
-        )
+        batch = simulator.draw(curriculum.recipe, numpy_generator(HELD_OUT_SEED, d * 10_000 + n), TABLES_PER_SIZE, d, n)
         tables, truth = encoded_batch(batch, curriculum.context)
         beliefs = network(tables)
         above = np.triu(np.ones((d, d), bool), 1)
