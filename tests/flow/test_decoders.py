@@ -9,8 +9,7 @@ from flow_scenes import exact_decoders, inverted_by_hand, latents, unit
 
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.flow.block.guidance import Guidance
-from intaglio.flow.block.inverse import Inverse, limits, step
-from intaglio.flow.family import BlockReport
+from intaglio.flow.block.inverse import BlockInverse, limits, step
 from intaglio.flow.iterate.stopping import Stopping
 from intaglio.flow.iterate.sweeps import sweep
 from intaglio.flow.methods.frontier import FrontierDecoder as Frontier
@@ -18,6 +17,7 @@ from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobi
 from intaglio.flow.methods.jacobi import JacobiDecoder as Jacobi
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobi
 from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
+from intaglio.flow.results import BlockReport
 from intaglio.flow.sampling import noise_of, sample_flow
 
 LABELS = torch.tensor([0, 2, -1, 1])
@@ -71,13 +71,13 @@ def test_every_decoder_inverts_the_guided_flow(name, guidance):
 def guided_by_hand(model, z, labels, guidance):
     """The guided inverse, with the formulas of the papers for single patches."""
     h = z
-    for place, index in enumerate(reversed(range(model.config.num_blocks))):
+    for order, index in enumerate(reversed(range(model.config.num_blocks))):
         block = model.block(index)
         v = block.permuted(h)
         u = v[:, :1]
         for at in range(1, v.shape[1]):
             a, b = (part[:, -1:] for part in block.parameters_after(u, block.offset(labels)[:, :at]))
-            if guidance.blocks == "all" or place == 0:
+            if guidance.blocks == "all" or order == 0:
                 scale = torch.full((len(u), 1, 1, 1), 1 / guidance.temperature, dtype=u.dtype)
                 away = block.parameters_after(u, block.offset(None)[:, :at], query_scale=scale)
                 a_u, b_u = (part[:, -1:] for part in away)
@@ -97,12 +97,12 @@ def guided_by_hand(model, z, labels, guidance):
 def one_block(model, n=3, index=2):
     block = model.block(index)
     v = latents(model, n)
-    inverse = Inverse(block, n)
+    inverse = BlockInverse(block, n)
     u = v.clone()
     for at in range(v.shape[1] - 1):
         a, b = inverse.parameters(u[:, : at + 1])
         u[:, at + 1] = v[:, at + 1] * a[:, -1].exp() + b[:, -1]
-    return Inverse(block, n), v, u
+    return BlockInverse(block, n), v, u
 
 
 def test_after_t_sweeps_patches_up_to_t_are_exact_from_any_finite_guess():
@@ -186,16 +186,16 @@ def test_guidance_of_zero_and_guidance_without_a_contrast_change_nothing():
 
 
 def test_annealed_guidance_grows_from_a_share_to_all_of_it():
-    gains = Guidance(scale=3.0).gains(16)
-    assert gains[1].item() == pytest.approx(3.0 / 15)
-    assert gains[15].item() == pytest.approx(3.0)
-    assert torch.equal(Guidance(scale=3.0, annealed=False).gains(4), torch.full((4,), 3.0, dtype=torch.float64))
+    scales = Guidance(scale=3.0).scales(16)
+    assert scales[1] == pytest.approx(3.0 / 15)
+    assert scales[15] == pytest.approx(3.0)
+    assert Guidance(scale=3.0, annealed=False).scales(4) == [3.0] * 4
 
 
 def test_the_gaussian_rule_never_widens():
-    told, untold = ((torch.randn(9, 4, 5), torch.randn(9, 4, 5)) for _ in range(2))
-    a, _ = Guidance(scale=2.0, rule="gaussian").led(told, untold, torch.full((4, 1), 2.0))
-    assert bool((a <= told[0] + 1e-6).all())
+    conditional, unconditional = ((torch.randn(9, 4, 5), torch.randn(9, 4, 5)) for _ in range(2))
+    a, _ = Guidance(scale=2.0, rule="gaussian").apply(conditional, unconditional, torch.full((4, 1), 2.0))
+    assert bool((a <= conditional[0] + 1e-6).all())
 
 
 @pytest.mark.parametrize("seed", [16, 32, 38])
@@ -215,7 +215,7 @@ def test_sweeps_that_overflow_on_the_way_still_end_at_the_answer(seed, decoder):
     z, labels = latents(model, 2, seed), torch.tensor([0, 1])
     exact = inverted_by_hand(model, z, labels)
     assert exact.isfinite().all()
-    plain, inverse = z.clone(), Inverse(model.block(0), 2, labels)
+    plain, inverse = z.clone(), BlockInverse(model.block(0), 2, labels)
     for _ in range(15):
         a, b = inverse.parameters(plain[:, :-1])
         plain = torch.cat([plain[:, :1], z[:, 1:] * a.exp() + b], 1)
@@ -229,9 +229,9 @@ def test_a_patch_that_is_held_back_has_not_settled():
     """Held at its limit twice, a patch does not change, which must not pass for an answer."""
     v = torch.ones(1, 4, 2)
     far = (torch.full((1, 3, 2), 9.0), torch.zeros(1, 3, 2))
-    inverse = Inverse(unit(double=False, patch=4, num_classes=0).block(0), 1)
-    one, held = step(v[:, 1:], far, 1, limits(v), inverse.effort)
-    two, again = step(v[:, 1:], far, 1, limits(v), inverse.effort)
+    inverse = BlockInverse(unit(double=False, patch=4, num_classes=0).block(0), 1)
+    one, held = step(v[:, 1:], far, 1, limits(v), inverse.counts)
+    two, again = step(v[:, 1:], far, 1, limits(v), inverse.counts)
     assert torch.equal(one, two)
     assert held is not None
     assert held.tolist() == [[False, True, True]] == again.tolist()
@@ -239,7 +239,7 @@ def test_a_patch_that_is_held_back_has_not_settled():
     assert one[0, 1:].abs().max() <= 10
     stopping = Stopping.of("change", 1.0, v)
     assert not stopping.done(two, two - one, again).any()
-    assert inverse.effort.clamped == 4
+    assert inverse.counts.clamped == 4
 
 
 def test_the_certificate_proves_an_answer_and_flags_a_wrong_patch():
@@ -398,7 +398,7 @@ def test_settings_that_cannot_be_are_refused_by_name(setting, make):
 def test_guidance_without_a_contrast_and_noise_of_another_type_are_told(tmp_path, caplog):
     model = unit(num_classes=0, double=False)
     Sequential()(model, latents(model, 1).half(), guidance=Guidance(scale=1.0))
-    assert "leads nowhere" in caplog.text
+    assert "has no effect" in caplog.text
     assert "float16 and was converted" in caplog.text
     integers = torch.ones(1, 16, 12, dtype=torch.int64)
     assert Sequential()(model, integers).patches.dtype == torch.float32

@@ -4,7 +4,6 @@ import torch
 from tiny import flow
 
 from intaglio.flow.family import Decoder
-from intaglio.flow.methods.auto import _PlannedDecoder as Planned
 from intaglio.flow.methods.frontier import FrontierDecoder as Frontier
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobi
 from intaglio.flow.methods.jacobi import JacobiDecoder as Jacobi
@@ -12,6 +11,7 @@ from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecode
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobi
 from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
 from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan
+from intaglio.flow.plan.planned_decoder import PlannedDecoder as Planned
 from intaglio.models.flow.tarflow import TarFlow
 
 unit = flow
@@ -44,7 +44,7 @@ def exact_decoders(blocks: int = 3) -> dict[str, Decoder]:
         Choice("sequential"),
         Choice("jacobi", 0.0, guess="zeros", coarse_sweeps=2, cap=99),
     )
-    plan = DecoderPlan({"batch": 4}, tuple(choices[place % 4] for place in range(blocks)))
+    plan = DecoderPlan({"batch": 4}, tuple(choices[order % 4] for order in range(blocks)))
     return {
         "sequential": Sequential(),
         "reference": ReferenceSequential(),

@@ -22,13 +22,14 @@ SUFFIX = {8: "", 1: "_b1", 64: "_b64"}
 
 @dataclass(frozen=True)
 class FlowBench:
-    """Decode the same latents by every method, at several batches, guidances and tiers of error, timed by turns.
+    """Flow decoders side by side on the same latents: time and error.
 
-    Each method's settings are chosen on other latents, as the fastest that keep to the tier there; `paper` is each
-    method as published (SeJD and uniform Jacobi at tau 0.5, GS-Jacobi with its hardest block in eight segments and ten
-    sweeps elsewhere), whatever the error. Times are medians; errors are against patch-by-patch decoding, in [-1, 1],
-    before denoising. `ratio_to_floor` is the time over that of one pass of every block, the least that a verified
-    answer takes.
+    Every decoder is timed by turns with the others, at several batches, guidances and tiers of error. Each method's
+    settings are chosen on other latents, as the fastest that keep to the tier there; `paper` is each method as
+    published (SeJD and uniform Jacobi at tau 0.5, GS-Jacobi with its hardest block in eight segments and ten sweeps
+    elsewhere), whatever the error. Times are medians; errors are against patch-by-patch decoding, in [-1, 1], before
+    denoising. `ratio_to_floor` is the time over that of one pass of every block, the least that a verified answer
+    takes.
     """
 
     quick: bool = False
