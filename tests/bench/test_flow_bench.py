@@ -99,5 +99,16 @@ def test_the_sliced_distance_of_shifted_pictures_is_the_shift():
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="repeats"):
         FlowBench(repeats=0)
+    with pytest.raises(ValueError, match="threads"):
+        FlowBench(threads=0)
     with pytest.raises(ValueError, match="batches"):
         FlowBench(batches=(0,))
+
+
+def test_threads_are_as_many_as_asked_for_and_as_before_afterwards():
+    before = torch.get_num_threads()
+    with bench_module._threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    assert (FlowBench(quick=True)._threads, FlowBench(threads=3)._threads) == (1, 3)
+    assert FlowBench()._threads == before

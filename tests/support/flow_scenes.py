@@ -3,6 +3,7 @@
 import torch
 from tiny import flow
 
+from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.family import Decoder
 from intaglio.flow.methods.frontier import FrontierDecoder as Frontier
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobi
@@ -20,6 +21,10 @@ unit = flow
 def latents(model: TarFlow, n: int, seed: int = 1) -> torch.Tensor:
     shape = (n, model.config.tokens, model.config.token_width)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.working_dtype)
+
+
+def largest(one, two) -> float:
+    return float((one - two).abs().max())
 
 
 def inverted_by_hand(model: TarFlow, z, labels=None) -> torch.Tensor:
@@ -61,3 +66,15 @@ def exact_decoders(blocks: int = 3) -> dict[str, Decoder]:
         "frontier of all": Frontier(tolerance=0.0, window=99, guess="zeros", coarse_sweeps=2),
         "planned": Planned(plan=plan),
     }
+
+
+def one_block(model: TarFlow, n: int = 3, index: int = 2) -> tuple[BlockInverse, torch.Tensor, torch.Tensor]:
+    """The inverse of a block, its output v, and its input u, found by whole passes of ever longer prefixes."""
+    block = model.block(index)
+    v = latents(model, n)
+    inverse = BlockInverse(block, n)
+    u = v.clone()
+    for at in range(v.shape[1] - 1):
+        a, b = inverse.parameters(u[:, : at + 1])
+        u[:, at + 1] = v[:, at + 1] * a[:, -1].exp() + b[:, -1]
+    return BlockInverse(block, n), v, u
