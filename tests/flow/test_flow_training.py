@@ -7,7 +7,7 @@ import torch
 from flow_scenes import unit
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.flow.calibrate.ranking import ranked
+from intaglio.flow.block.ranking import ranked
 from intaglio.flow.likelihood import likelihood
 from intaglio.flow.training import training
 from intaglio.flow.training.data import FlowPictures, dequantised, load_pictures
