@@ -10,7 +10,6 @@ from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.decoding import checked_labels
 from intaglio.flow.family import Decoder
 from intaglio.flow.results import Decoded, PassCallback
-from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
