@@ -9,8 +9,8 @@ import tiny
 from intaglio.bench.extract import bench as extract
 from intaglio.bench.extract import figures, measures
 from intaglio.bench.extract.bench import ExtractBench, _Job
-from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit import suspects
+from intaglio.bench.kit.methods import default_methods
 from intaglio.errors import BadInput
 from intaglio.models import testbed
 from intaglio.runs.run import Run
