@@ -8,9 +8,9 @@ from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Rel
 from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges, features
 from intaglio.causal.methods.sicl.training import fit_logit_scaling
 from intaglio.causal.methods.sicl.training.fit_logit_scaling import batches, calibrate, compelled_logit, ranges
-from intaglio.causal.methods.sicl.training.settings import Teaching
+from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 
-SIZES = Teaching(columns=(3, 5, 8), rows=(50, 100), context=10)
+SIZES = SiCLTraining(columns=(3, 5, 8), rows=(50, 100), context=10)
 
 
 def test_the_usual_scaling_changes_nothing():
