@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from intaglio.denoising.loss_difference import denoising_gap
+from intaglio.denoising.loss_difference import loss_difference
 from intaglio.denoising.model_pair import same_autoencoder
 from intaglio.errors import IntaglioError
 from intaglio.extract.family import Extraction, Find
@@ -162,7 +162,7 @@ def _gaps(
         alike = [picture for picture in pictures if picture[1] == prompt]
         for first in range(0, len(alike), method.batch):
             part = alike[first : first + method.batch]
-            found = denoising_gap(suspect, base, kept.get([seed for seed, _ in part]), prompt)
+            found = loss_difference(suspect, base, kept.get([seed for seed, _ in part]), prompt)
             gaps |= dict(zip(part, found.tolist(), strict=True))
     return [gaps[picture] for picture in pictures]
 
