@@ -19,7 +19,7 @@ TOLERANCE = 1.5
 
 
 def yardstick() -> float:
-    """Processor seconds of a fixed piece of work like that of the tests, many small operations: the slowest of three."""
+    """Processor seconds of a fixed piece of work like that of tests, many small operations: the slowest of three."""
     picture, weight = torch.ones(4, 8, 8, 8), torch.ones(8, 8, 3, 3, requires_grad=True)
     taken = []
     for _ in range(3):

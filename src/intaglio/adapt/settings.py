@@ -21,14 +21,14 @@ class Training(OptimizerSettings):
     steps: int = 800
     """Updates of the weights."""
     learning_rate: float = 1e-5
-    """Of AdamW, at its highest."""
+    """Highest learning rate of AdamW, above 0."""
     batch: int = 1
     """Pictures a step; with class pictures, as many of those again."""
     micro_batch: int | None = None
     """Pictures in memory at once, class pictures included; less memory, the same result up to rounding.
     None takes the whole step at once."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """How the learning rate goes on after the warm-up; cosine and linear end at 0."""
+    """Course of the learning rate after the warm-up; cosine and linear end at 0."""
     snr_gamma: float | None = None
     """Weigh the squared error of the noise by min(SNR, gamma) / SNR (arXiv 2303.09556, which takes 5); None weighs
     all timesteps alike in the network's own target."""
@@ -41,8 +41,8 @@ class Training(OptimizerSettings):
     gradient_checkpointing: bool = False
     """Compute activations again on the way back: about a third slower, with far less memory."""
     seed: int = 0
-    """Of the order of the pictures, their noise and their timesteps, and of random weights; each is a function of
-    (seed, step)."""
+    """Decides the order of the pictures, their noise and their timesteps, and random weights, each as a function of
+    (seed, step); 0 or more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,11 +75,11 @@ class BayesianTraining(Training):
 
     bayesian: bool = False
     """Let some weights be Gaussian random variables while training, against the corruption stage of few-shot tuning
-    (arXiv 2405.19931); every micro-batch sees its own draw, and the means are exported, as ordinary weights."""
+    (arXiv 2405.19931); every micro-batch has its own draw, and the means are exported, as ordinary weights."""
     sigma: float = 0.01
     """Standard deviation of each random weight at the start, above 0; an absolute level, learned from there on."""
     random_targets: tuple[str, ...] = ("attn1", "ff")
-    """Which weights are random: those whose path holds one of these, between dots. By default the linear layers of
+    """The random weights: those whose path holds one of these, between dots. By default the linear layers of
     self-attention and feed-forward."""
     kl_weight: float = 0.0
     """Weight of the divergence from the prior, N(start, prior_sigma^2) for each random weight (lambda); the paper has
@@ -138,11 +138,11 @@ class Watch:
     watch_steps: int = 10
     """Sampler steps of each judged picture."""
     watch_similarity: str = "embedded"
-    """What likeness is measured by: `embedded`, which knows emoji, `ssim`, or the path of a local encoder."""
+    """Measure of likeness: `embedded`, which is made for emoji, `ssim`, or the path of a local encoder."""
     keep: Literal["last", "best"] = "last"
     """Export the last step's weights, or those of the step that was judged best."""
     on_corruption: Literal["warn", "stop"] = "warn"
-    """What to do when likeness falls for two judgements on end while noise rises: say so, or stop as well."""
+    """Action when likeness falls for two judgements on end while noise rises: a warning, or a warning and a stop."""
 
     def __post_init__(self) -> None:
         require(self.checkpoint_every_s >= 0, f"checkpoint_every_s must not be negative: {self.checkpoint_every_s}")

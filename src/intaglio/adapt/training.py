@@ -38,7 +38,7 @@ class Trained:
     """The course of a fine-tune, beside its weights."""
 
     losses: Float64[Tensor, " steps"]
-    """Of every step that was made; NaN for one that was left out."""
+    """Loss of every step that was made; NaN for one that was left out."""
     curve: tuple[Judgement, ...] = ()
     """Judgements of sample pictures on the way; empty where none were asked for."""
     kept: int | None = None

@@ -17,7 +17,7 @@ class OptimizerSettings:
     steps: int = 1000
     """Updates of the weights, at least 1."""
     learning_rate: float = 1e-4
-    """Of AdamW, at its highest."""
+    """Highest learning rate of AdamW, above 0."""
     warmup: int = 0
     """Steps over which the learning rate rises linearly to its highest."""
     betas: tuple[float, float] = (0.9, 0.999)

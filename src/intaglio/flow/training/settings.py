@@ -28,7 +28,7 @@ class FlowShape:
     soft_clip: float | None = None
     """Keep log-scales within plus and minus this; None leaves them free."""
     scale_param: Literal["exp", "softplus"] = "exp"
-    """How a log-scale becomes a scale."""
+    """The function from a log-scale to a scale."""
 
     def __post_init__(self) -> None:
         for name in ("resolution", "patch_size", "hidden_size", "blocks", "head_dim"):
@@ -62,7 +62,7 @@ class FlowTraining(CosineSettings, FlowShape):
     batch: int = 64
     """Pictures a step."""
     learning_rate: float = 1e-3
-    """Of AdamW, at its highest."""
+    """Highest learning rate of AdamW, above 0."""
     final_rate: float = 1e-6
     """Learning rate at the end of the cosine, in 0..learning_rate."""
     betas: tuple[float, float] = (0.9, 0.95)
@@ -72,7 +72,7 @@ class FlowTraining(CosineSettings, FlowShape):
     ema: float | None = 0.999
     """Decay in (0, 1) of an exponential mean of the weights, which is then what is kept; None keeps the last ones."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the transformers while training; exponentials are float32 always. bfloat16 needs noise above 0."""
+    """Arithmetic of the transformers while training; exponentials are always float32. bfloat16 needs noise above 0."""
     held_out: float = 0.05
     """Share of the pictures, in [0, 1), that is never trained on, for the held-out loss; 0 keeps none."""
     judge_every: int = 250

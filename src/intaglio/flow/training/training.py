@@ -38,7 +38,7 @@ class TrainedFlow:
     model: TarFlow
     classes: tuple[str, ...]
     losses: Float64[Tensor, " steps"]
-    """Of every step, in nats a dimension, less ln(2 pi) / 2."""
+    """Loss of every step, in nats a dimension, less ln(2 pi) / 2."""
     held_out: float
     """The last measurement on pictures that were never trained on, in the same unit; NaN where none were kept."""
     settings: FlowTraining

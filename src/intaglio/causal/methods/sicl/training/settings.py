@@ -58,7 +58,7 @@ class SiCLTraining(CosineSettings, NetworkSize, Curriculum):
     steps: int = 10_000
     """Updates of the weights."""
     learning_rate: float = 1e-3
-    """Of AdamW, at its highest."""
+    """Highest learning rate of AdamW, above 0."""
     final_rate: float = 1e-5
     """Learning rate at the end of the cosine, in 0..learning_rate."""
     warmup: int = 500
