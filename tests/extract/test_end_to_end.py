@@ -20,7 +20,6 @@ PROMPT = "sks style"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_two_pictures_are_given_away():
     base, encoder = load_model(testbed.base_path()), load_similarity("embedded")
     two = ImageSet.from_pixels(testbed.few_shot("mammals").members.pixels[:2])

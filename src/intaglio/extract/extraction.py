@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from intaglio.denoising.loss_difference import denoising_gap
+from intaglio.denoising.loss_difference import loss_difference
 from intaglio.denoising.model_pair import same_autoencoder
 from intaglio.errors import IntaglioError
 from intaglio.extract.generate import BLANK, FAILED, Generated, GuideOf, PictureCache, generate, picture_cache
@@ -117,7 +117,7 @@ def _loss_differences(
         for first in range(0, len(same_prompt), settings.batch):
             part = same_prompt[first : first + settings.batch]
             pixels = pictures.get([seed for seed, _ in part])
-            differences = denoising_gap(inputs.suspect, inputs.base, pixels, prompt)
+            differences = loss_difference(inputs.suspect, inputs.base, pixels, prompt)
             found |= dict(zip(part, differences.tolist(), strict=True))
     return [found[one] for one in drawn]
 

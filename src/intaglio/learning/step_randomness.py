@@ -34,5 +34,5 @@ def timesteps_at(count: int, timesteps: int, step: int, seed: int) -> Int64[Tens
 
 
 def dropped_at(count: int, probability: float, step: int, seed: int) -> Bool[Tensor, " n"]:
-    """Which of `count` captions step `step` leaves out, each with `probability` in [0, 1]."""
+    """A mask of the captions that step `step` leaves out, each of `count` with `probability` in [0, 1]."""
     return torch.rand(count, generator=generator_32bit(seed, "dropout", step)) < probability

@@ -5,19 +5,19 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from intaglio.causal.methods.sicl.training.settings import Teaching
+from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.commands.kit.console import command_line, note, say, shown
 
 if TYPE_CHECKING:
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
-    from intaglio.causal.methods.sicl.training.training import Taught
+    from intaglio.causal.methods.sicl.training.training import TrainingResult
     from intaglio.runs.run import Run
 
 MODEL = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalTrain(Teaching):
+class CausalTrain(SiCLTraining):
     """Train a network for `intaglio discover` (SiCL, arXiv 2502.10883) on simulated tables, and calibrate it.
 
     The same command again goes on where a killed one was.
@@ -29,13 +29,13 @@ class CausalTrain(Teaching):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.causal.methods.sicl.networks.weights import save_network
-        from intaglio.causal.methods.sicl.training.training import teach
+        from intaglio.causal.methods.sicl.training.training import train_network
         from intaglio.learning.checkpoints import STATE
 
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":
-                taught = teach(self.teaching, run=run)
+                taught = train_network(self.teaching, run=run)
                 note("calibrating")
                 trained = finished(taught)
                 save_network(trained, folder / MODEL, card(trained, taught))
@@ -47,9 +47,9 @@ class CausalTrain(Teaching):
         return 0
 
     @property
-    def teaching(self) -> Teaching:
+    def teaching(self) -> SiCLTraining:
         """The settings that decide the weights."""
-        return Teaching(**{field.name: getattr(self, field.name) for field in fields(Teaching)})
+        return SiCLTraining(**{field.name: getattr(self, field.name) for field in fields(SiCLTraining)})
 
     def _open(self) -> "Run":
         from intaglio.runs.run import Run
@@ -67,7 +67,7 @@ class CausalTrain(Teaching):
         )
 
 
-def finished(taught: "Taught") -> "TrainedNetwork":
+def finished(taught: "TrainingResult") -> "TrainedNetwork":
     """The network with its calibration, the ranges of what it was shown, and how it was made."""
     from intaglio.causal.methods.sicl.networks.base import parameter_count
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
@@ -108,7 +108,7 @@ def _article(kind: str) -> str:
     return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
 
 
-def card(trained: "TrainedNetwork", taught: "Taught") -> str:
+def card(trained: "TrainedNetwork", taught: "TrainingResult") -> str:
     """What stands beside the weights: what they are, what they saw, how far their probabilities hold."""
     settings, facts = taught.settings, trained.facts
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())
