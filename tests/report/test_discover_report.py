@@ -12,7 +12,7 @@ from found_graphs import found_graph
 from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
-from intaglio.report.pages.causal_figures import MOST, mark_bar, pair_plot, range_bar
+from intaglio.report.pages.causal_figures import MAX_VARIABLES, mark_bar, pair_plot, range_bar
 
 COLUMNS = [
     {"name": "age", "kind": "continuous", "excluded": None, "levels": [], "missing": 0.03},
@@ -145,7 +145,7 @@ def test_only_so_much_is_listed_and_the_rest_is_said_to_be_in_the_files(folder):
     names = tuple(f"v{k}" for k in range(61))
     star = Graph.of("CPDAG", names, [(names[0], "---", name) for name in names[1:]])
     found = found_graph(graph=star)
-    assert len(found.names) > MOST
+    assert len(found.names) > MAX_VARIABLES
     page = written(folder, found)
     assert pair_plot(found) is None
     assert "Probability of an edge for every pair" not in page
