@@ -1,4 +1,4 @@
-"""`intaglio causal train` as a person uses it: a network of trial size, killed and gone on with, then asked."""
+"""`intaglio causal train` as a person uses it: a small network, killed, resumed, and used by `discover`."""
 
 import json
 

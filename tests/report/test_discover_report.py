@@ -1,4 +1,4 @@
-"""The page of a found graph says what was found, how sure it is, and what it rests on."""
+"""The report page of a found graph: edges, probabilities, columns and assumptions."""
 
 import json
 import re

@@ -14,11 +14,11 @@ from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
 
-HEIGHT, LETTER = 28.0, 7.0
+BOX_HEIGHT, LETTER_WIDTH = 28.0, 7.0
 """Height of a box, and width of a letter at font size 12, in drawing units."""
 SHOWN_LETTERS = 22
 """Letters of a name that are shown; the box's title has the whole name."""
-TIP, RING = 8.0, 3.6
+ARROWHEAD_LENGTH, CIRCLE_RADIUS = 8.0, 3.6
 """Length of an arrowhead and radius of a circle, in drawing units."""
 STYLE = """
 .causal{--ink:#16191d;--soft:#5a626b;--sheet:#fff;--box:#eef2f6;--edge:#3d4852;--both:#b3331d;max-width:100%;height:auto}
@@ -49,7 +49,7 @@ def to_svg(graph: Graph, probabilities: EdgeProbabilities | None = None) -> str:
     """
     known = _checked(graph, probabilities or {})
     widths = [max(34.0, _width(_short(name)) + 18) for name in graph.names]
-    layout = layered_layout(graph, widths, HEIGHT)
+    layout = layered_layout(graph, widths, BOX_HEIGHT)
     curves = {ends: _curve(route) for ends, route in layout.routes.items()}
     parts = [_edge(graph, ends, curve, known) for ends, curve in curves.items()]
     parts += [_box(name, x, y, w) for name, (x, y), w in zip(graph.names, layout.centres, layout.widths, strict=True)]
@@ -71,7 +71,7 @@ def _short(name: str) -> str:
     return name if len(name) <= SHOWN_LETTERS else name[: SHOWN_LETTERS - 1] + "…"
 
 
-def _width(text: str, letter: float = LETTER) -> float:
+def _width(text: str, letter: float = LETTER_WIDTH) -> float:
     return sum(letter * (1.9 if east_asian_width(c) in "WF" else 1.25 if c in "MWmw@" else 1.0) for c in text)
 
 
@@ -124,15 +124,18 @@ def _edge(graph: Graph, ends: tuple[int, int], curve: Curve, known: dict[frozens
 
 def _room(mark: Mark) -> float:
     """Distance between box and end of the line that the mark takes."""
-    return {Mark.ARROW: TIP - 1, Mark.CIRCLE: 2 * RING}.get(mark, 0.0)
+    return {Mark.ARROW: ARROWHEAD_LENGTH - 1, Mark.CIRCLE: 2 * CIRCLE_RADIUS}.get(mark, 0.0)
 
 
 def _end(mark: Mark, x: float, y: float, away: float) -> Markup:
     """The mark at the border of a box, below (`away` 1) or above it (`away` -1)."""
     if mark == Mark.CIRCLE:
-        return Markup('<circle class="ring" cx="{}" cy="{}" r="{}"/>').format(_n(x), _n(y + away * RING), RING)
+        return Markup('<circle class="ring" cx="{}" cy="{}" r="{}"/>').format(
+            _n(x), _n(y + away * CIRCLE_RADIUS), CIRCLE_RADIUS
+        )
     if mark == Mark.ARROW:
-        corners = f"{_n(x)},{_n(y)} {_n(x - 4)},{_n(y + away * TIP)} {_n(x + 4)},{_n(y + away * TIP)}"
+        base = _n(y + away * ARROWHEAD_LENGTH)
+        corners = f"{_n(x)},{_n(y)} {_n(x - 4)},{base} {_n(x + 4)},{base}"
         return Markup('<polygon class="tip" points="{}"/>').format(corners)
     return Markup("")
 
@@ -140,7 +143,7 @@ def _end(mark: Mark, x: float, y: float, away: float) -> Markup:
 def _box(name: str, x: float, y: float, width: float) -> Markup:
     box = '<g><title>{}</title><rect class="box" x="{}" y="{}" width="{}" height="{}" rx="7"/>'
     label = '<text x="{}" y="{}" text-anchor="middle">{}</text></g>'
-    corner = (name, _n(x - width / 2), _n(y - HEIGHT / 2), _n(width), _n(HEIGHT))
+    corner = (name, _n(x - width / 2), _n(y - BOX_HEIGHT / 2), _n(width), _n(BOX_HEIGHT))
     return Markup(box).format(*corner) + Markup(label).format(_n(x), _n(y + 4), _short(name))
 
 
@@ -150,7 +153,7 @@ def _labels(
     """EdgeProbabilities beside their edges, placed to cover the least of boxes, other labels and other edges."""
     names, taken, found = graph.names, [], []
     boxes = [
-        (x - w / 2 - 2, y - HEIGHT / 2 - 2, x + w / 2 + 2, y + HEIGHT / 2 + 2)
+        (x - w / 2 - 2, y - BOX_HEIGHT / 2 - 2, x + w / 2 + 2, y + BOX_HEIGHT / 2 + 2)
         for (x, y), w in zip(layout.centres, layout.widths, strict=True)
     ]
     dots = {ends: [_at(piece, k / 12) for piece in curve for k in range(13)] for ends, curve in curves.items()}
@@ -187,12 +190,12 @@ def _label(x: float, y: float, half: float, text: str) -> Markup:
 def _candidates(curve: Curve) -> list[tuple[Point, float]]:
     """Positions for a label, with a small penalty for distance from the middle."""
     middle = len(curve) / 2
-    places = [(k, t) for k in range(len(curve)) for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
-    return [(_at(curve[k], t), 0.3 * abs(k + t - middle)) for k, t in places]
+    positions = [(k, t) for k in range(len(curve)) for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
+    return [(_at(curve[k], t), 0.3 * abs(k + t - middle)) for k, t in positions]
 
 
-def _covered(place: Point, half: float, boxes: list[tuple[float, float, float, float]], dots: list[Point]) -> float:
-    x, y = place
+def _covered(position: Point, half: float, boxes: list[tuple[float, float, float, float]], dots: list[Point]) -> float:
+    x, y = position
     hidden = sum(
         20.0 for left, top, right, low in boxes if left < x + half and x - half < right and top < y + 6 and y - 6 < low
     )

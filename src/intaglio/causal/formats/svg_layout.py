@@ -15,7 +15,7 @@ from numpy import ndarray
 from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
 
-GAP, SLOT, MARGIN, PORT = 22.0, 16.0, 12.0, 10.0
+BOX_GAP, SLOT_WIDTH, MARGIN, PORT_GAP = 22.0, 16.0, 12.0, 10.0
 """In drawing units: gap between boxes, width of a passing edge's slot, margin, gap between edges at a box."""
 
 ORDERING_SWEEPS = 24
@@ -38,11 +38,11 @@ class GraphLayout:
 def layered_layout(graph: Graph, widths: list[float], height: float) -> GraphLayout:
     """The layout of a graph with boxes of one height and these widths, or wider where a box has many edges."""
     arcs = downward(graph)
-    widths = [max(w, PORT * (max(n, m) + 1)) for w, n, m in zip(widths, arcs.sum(0), arcs.sum(1), strict=True)]
+    widths = [max(w, PORT_GAP * (max(n, m) + 1)) for w, n, m in zip(widths, arcs.sum(0), arcs.sum(1), strict=True)]
     level = layers(arcs)
     rows, ends = _slots(arcs, level)
     rows = _ordered(rows, ends)
-    size = [*widths, *([SLOT] * (len(ends) - len(widths)))]
+    size = [*widths, *([SLOT_WIDTH] * (len(ends) - len(widths)))]
     x = _across(rows, ends, size)
     y = _down(rows, ends, height)
     routes = {}
@@ -65,12 +65,12 @@ def downward(graph: Graph) -> Bool[ndarray, "d d"]:
     else:
         arrow = graph.marks == 2
         heads = arrow & ~arrow.T
-    left, place = list(range(len(graph))), {}
+    left, position = list(range(len(graph))), {}
     while left:
         first = min(left, key=lambda i: (heads[left, i].sum(), i))
-        place[first] = len(place)
+        position[first] = len(position)
         left.remove(first)
-    rank = np.array([place[i] for i in range(len(graph))], dtype=int)
+    rank = np.array([position[i] for i in range(len(graph))], dtype=int)
     return graph.skeleton & (rank[:, None] < rank)
 
 
@@ -140,9 +140,9 @@ def _ordered(rows: list[list[int]], ends: Ends) -> list[list[int]]:
         order = range(1, len(rows)) if sweep % 2 == 0 else range(len(rows) - 2, -1, -1)
         for k in order:
             joined, other = (heads, rows[k - 1]) if sweep % 2 == 0 else (ends, rows[k + 1])
-            place = {node: p for p, node in enumerate(other)}
+            position = {node: p for p, node in enumerate(other)}
             own = {node: p for p, node in enumerate(rows[k])}
-            mean = {i: np.mean([place[j] for j in joined[i]]) if joined[i] else float(own[i]) for i in rows[k]}
+            mean = {i: np.mean([position[j] for j in joined[i]]) if joined[i] else float(own[i]) for i in rows[k]}
             rows[k].sort(key=lambda i, mean=mean, own=own: (mean[i], own[i]))
         if (crossed := _crossings(rows, ends)) < fewest:
             best, fewest = [list(row) for row in rows], crossed
@@ -152,8 +152,8 @@ def _ordered(rows: list[list[int]], ends: Ends) -> list[list[int]]:
 def _crossings(rows: list[list[int]], ends: Ends) -> int:
     total = 0
     for upper, lower in pairwise(rows):
-        place = {node: p for p, node in enumerate(lower)}
-        line = [place[b] for a in upper for b in sorted(ends[a], key=place.__getitem__)]
+        position = {node: p for p, node in enumerate(lower)}
+        line = [position[b] for a in upper for b in sorted(ends[a], key=position.__getitem__)]
         total += sum(1 for k, later in enumerate(line) for earlier in line[:k] if earlier > later)
     return total
 
@@ -191,7 +191,7 @@ def _spread(wanted: list[float], size: list[float]) -> Float[ndarray, "k"]:
     """The positions nearest to the wanted ones in least squares that keep order and gaps (isotonic regression)."""
     if not wanted:
         return np.zeros(0)
-    steps = [0.0, *((a + b) / 2 + GAP for a, b in pairwise(size))]
+    steps = [0.0, *((a + b) / 2 + BOX_GAP for a, b in pairwise(size))]
     offset = np.cumsum(steps)
     pools: list[list[float]] = []
     for value in np.asarray(wanted) - offset:

@@ -20,7 +20,7 @@ class Mark(IntEnum):
 GraphKind = Literal["DAG", "CPDAG", "MPDAG", "MAG", "PAG"]
 """A DAG; its Markov equivalence class; that class with background knowledge; a MAG; its Markov equivalence class."""
 GRAPH_KINDS: tuple[GraphKind, ...] = ("DAG", "CPDAG", "MPDAG", "MAG", "PAG")
-ALLOWED: dict[GraphKind, frozenset[tuple[Mark, Mark]]] = {
+ALLOWED_EDGES: dict[GraphKind, frozenset[tuple[Mark, Mark]]] = {
     "DAG": frozenset({(Mark.TAIL, Mark.ARROW)}),
     "CPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),
     "MPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),

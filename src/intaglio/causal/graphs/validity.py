@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int8
 from numpy import ndarray
 
-from intaglio.causal.graphs.marks import ALLOWED, GRAPH_KINDS, GraphKind, Mark, sign_of
+from intaglio.causal.graphs.marks import ALLOWED_EDGES, GRAPH_KINDS, GraphKind, Mark, sign_of
 from intaglio.causal.graphs.meek import apart, closure, extension
 from intaglio.causal.graphs.paths import boolean_product, cycle, descendants, path
 from intaglio.causal.graphs.separation import inducing_pair
@@ -73,12 +73,12 @@ def _check_edges(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> 
         raise BadInput(f"the edge of {names[a]} and {names[b]} has one mark only; give one for each end")
     for a, b in np.argwhere(np.triu(marks)):
         pair = (Mark(marks[b, a]), Mark(marks[a, b]))
-        if pair not in ALLOWED[kind] and pair[::-1] not in ALLOWED[kind]:
+        if pair not in ALLOWED_EDGES[kind] and pair[::-1] not in ALLOWED_EDGES[kind]:
             raise BadInput(f"{names[a]} {sign_of(*pair)} {names[b]} is no edge of a {kind}; {_instead(kind)}")
 
 
 def _instead(kind: GraphKind) -> str:
-    signs = ", ".join(sign_of(*pair) for pair in sorted(ALLOWED[kind], reverse=True))
+    signs = ", ".join(sign_of(*pair) for pair in sorted(ALLOWED_EDGES[kind], reverse=True))
     return f"a {kind} holds {signs} only, so mark it otherwise or give another kind"
 
 

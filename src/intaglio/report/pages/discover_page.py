@@ -10,7 +10,7 @@ from markupsafe import Markup
 from intaglio.causal.formats.svg import probability_text
 from intaglio.causal.results import text
 from intaglio.causal.results.discovery import Discovery
-from intaglio.causal.results.files import FILE
+from intaglio.causal.results.files import GRAPH_FILE
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
 from intaglio.causal.results.text import counted
 from intaglio.report.kit.format import decimal, plain, rate_text, title
@@ -43,7 +43,7 @@ FILE_NOTES = {
 
 def read_discovery(run: RunData) -> Discovery | None:
     """The result of a run; None where it is not finished. Raises `BadInput` where the file is damaged."""
-    return Discovery.load(run.folder / RESULT) if (run.folder / RESULT / FILE).is_file() else None
+    return Discovery.load(run.folder / RESULT) if (run.folder / RESULT / GRAPH_FILE).is_file() else None
 
 
 def discover_page(run: RunData, found: Discovery, page_folder: Path) -> DiscoverPage:

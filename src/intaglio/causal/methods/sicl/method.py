@@ -31,8 +31,8 @@ class SiCL(Discoverer):
     identifiable, as all DAGs of a Markov equivalence class share it: P(i, j adjacent), P(k collider of i and j),
     P(i → j compelled). The probabilities are calibrated by n and d. Colliders are accepted strongest first as far as
     they agree, Meek's rules follow, and the result is always a valid CPDAG, or an MPDAG where knowledge was given. For
-    numbers with linear effects, and other tables where it helped in validation, a tabu search over Σ log-probabilities +
-    weight·BIC follows.
+    numbers with linear effects, and other tables where it helped in validation, a tabu search over Σ log-probabilities
+    + weight·BIC follows.
 
     Tables may have numbers, ordered and unordered levels, mixtures and missing cells. Units, signs, names, the order of
     rows and of columns do not matter. At least 10 rows are needed; above 64 columns expect more errors. The method

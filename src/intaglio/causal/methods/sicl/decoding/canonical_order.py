@@ -1,6 +1,6 @@
 """`CanonicalOrder`: variables ordered by hashes of their columns, so that the order of the input does not matter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -12,9 +12,7 @@ from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
 from intaglio.causal.methods.sicl.decoding.orient import TripleLogits
-
-ColliderLogits = Callable[[Int[ndarray, "t 3"]], Float[ndarray, "t"]]
-"""From triples (centre, leg, leg) to calibrated logits that they are colliders, symmetric in the legs."""
+from intaglio.causal.methods.sicl.networks.inference import ColliderLogits
 
 MAX_LOGIT = 1e4
 """Largest absolute logit; larger ones are clipped, so that sums stay finite."""

@@ -12,8 +12,9 @@ from intaglio.causal.graphs.bitsets import Reachability, is_reachable, pack_rows
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
 from intaglio.causal.graphs.paths import causal_order
-from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, ColliderLogits, log_odds
+from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, log_odds
 from intaglio.causal.methods.sicl.decoding.orient import Orientation, TripleLogits, unshielded
+from intaglio.causal.methods.sicl.networks.inference import ColliderLogits
 
 
 @dataclass(frozen=True, eq=False)

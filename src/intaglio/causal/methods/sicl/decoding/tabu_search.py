@@ -9,9 +9,10 @@ from numpy import ndarray
 
 from intaglio.causal.graphs.bitsets import is_reachable, members, pack_rows, unpack_rows
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
-from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, ColliderLogits, log_odds
+from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, log_odds
 from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph
 from intaglio.causal.methods.sicl.decoding.orient import TripleLogits, wedges
+from intaglio.causal.methods.sicl.networks.inference import ColliderLogits
 from intaglio.causal.scores.bic import LocalScore
 
 TripleTerm = Literal["signed", "likelihood"]

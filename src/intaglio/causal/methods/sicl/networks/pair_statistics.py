@@ -181,13 +181,13 @@ class Association(NamedTuple):
     """Evidence of any dependence that the columns' features show; about 0 under independence."""
 
     alone: Matrix
-    """Of two columns."""
+    """Evidence of dependence of two columns."""
     given_all: Matrix
-    """Of two columns given all others."""
+    """Evidence of dependence given all other columns."""
     least: Matrix
     """The minimum of `given` over k."""
     given: Float[Tensor, "b d d d"]
-    """[i, j, k]: of i and j given k."""
+    """[i, j, k]: evidence of dependence of i and j given k."""
 
 
 def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Association:
