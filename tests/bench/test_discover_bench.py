@@ -1,4 +1,4 @@
-"""The bench of ways to a causal graph, end to end with methods that are not, and its arithmetic by hand."""
+"""The bench of discovery methods, end to end with fake methods, and its figures computed by hand."""
 
 import json
 from multiprocessing.connection import Connection

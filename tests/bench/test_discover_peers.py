@@ -1,4 +1,4 @@
-"""Other packages' methods and the baselines on tables whose graph is plain."""
+"""Other packages' methods and the baselines on tables whose graph is easy to find."""
 
 import importlib.util
 import warnings

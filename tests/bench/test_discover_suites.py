@@ -1,4 +1,4 @@
-"""The tables of the bench of ways to a causal graph: what they are drawn from, and what is known of the networks."""
+"""The tables of the discovery bench: their distributions, and the published networks that they come from."""
 
 import math
 

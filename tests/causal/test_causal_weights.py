@@ -1,4 +1,4 @@
-"""Trained networks as folders: read back as they were written, and every folder that cannot be used names its fault."""
+"""Saving and loading of trained networks: exact round trips, and an error that names the fault of a damaged folder."""
 
 import json
 import pickle

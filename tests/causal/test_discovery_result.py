@@ -1,4 +1,4 @@
-"""What a search found: its records, its words, its files, and the same graph for other packages."""
+"""`Discovery`: its records, summary, files, and conversions for other packages."""
 
 import csv
 import json

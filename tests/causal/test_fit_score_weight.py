@@ -1,4 +1,4 @@
-"""How much a score of the rows weighs: the weight of the best mean, on tables as people bring them."""
+"""Fitting of the weight of BIC beside a network's logits, on simulated tables."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""A graph is read from whatever file somebody has it in."""
+"""Reading of graph files in every format."""
 
 import json
 

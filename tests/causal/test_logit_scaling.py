@@ -46,8 +46,8 @@ def test_reliability_by_hand():
     p, true = np.array([0.05, 0.07, 0.62, 0.68, 1.0]), np.array([False, True, True, True, True])
     found = Reliability.of(p, true)
     assert found.count == (2, 2, 1)
-    assert found.said == pytest.approx((0.06, 0.65, 1.0))
-    assert found.was == (0.5, 1.0, 1.0)
+    assert found.predicted == pytest.approx((0.06, 0.65, 1.0))
+    assert found.observed == (0.5, 1.0, 1.0)
     assert found.ece == pytest.approx((2 * 0.44 + 2 * 0.35 + 0) / 5)
 
 

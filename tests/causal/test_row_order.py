@@ -1,4 +1,4 @@
-"""What a network is shown of a table: the same in whatever order its rows come and in whatever unit its numbers are."""
+"""The input of a network does not depend on the order of a table's rows or on the units of its numbers."""
 
 import numpy as np
 import pandas as pd

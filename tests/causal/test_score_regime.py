@@ -1,4 +1,4 @@
-"""What a score of the rows may assume of a table."""
+"""The regime of a table for BIC, and the test of linearity that it rests on."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Discoveries made by hand: a random class of graphs, and probabilities that a network might have given for it."""
+"""Random `Discovery` objects for tests: a random CPDAG with random probabilities."""
 
 from itertools import combinations
 

@@ -33,7 +33,7 @@ VIEWS: dict[str, Callable[[Discovery], Any]] = {
     "n_features_in_": lambda found: len(found.names),
 }
 """Fitted attributes, each as a function of `discovery_`."""
-METHODS = ("to_networkx", "to_pgmpy", "to_causallearn", "to_pcalg", "sample_dag", "score")
+FORWARDED_METHODS = ("to_networkx", "to_pgmpy", "to_causallearn", "to_pcalg", "sample_dag", "score")
 """Methods of `discovery_` that the estimator has too."""
 
 
@@ -98,14 +98,17 @@ class DiscoverCPDAG:
         return _or_default(self.method)(X, kinds=self.kinds, knowledge=knowledge)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("discovery_", *VIEWS, *METHODS):
+        if name not in ("discovery_", *VIEWS, *FORWARDED_METHODS):
             raise AttributeError(f"DiscoverCPDAG has no attribute {name!r}")
         if "discovery_" not in vars(self):
             raise NotFitted("this DiscoverCPDAG has found nothing yet; call fit with a table first")
         return VIEWS[name](self.discovery_) if name in VIEWS else getattr(self.discovery_, name)
 
     def __dir__(self) -> Iterable[str]:
-        return [*super().__dir__(), *(["discovery_", *VIEWS, *METHODS] if self.__sklearn_is_fitted__() else [])]
+        return [
+            *super().__dir__(),
+            *(["discovery_", *VIEWS, *FORWARDED_METHODS] if self.__sklearn_is_fitted__() else []),
+        ]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments by name; with `deep` also the settings of the method, as `method__<setting>`."""

@@ -1,4 +1,4 @@
-"""The method with the network of the package, and what holds of it whatever its weights are."""
+"""SiCL with the shipped network, and its invariances, which hold for any weights."""
 
 from dataclasses import replace
 

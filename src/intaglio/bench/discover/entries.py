@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def missing(self) -> str | None:
-        """What to install where it cannot run here; None where it can."""
+        """The reason why it cannot run here, with what to install; None where it can run."""
         module, package = self.needs
         if _installed(module):
             return None

@@ -10,7 +10,7 @@ from intaglio.bench.discover.entries import Entry
 from intaglio.bench.discover.ranks import METRICS, Results, margin, mean_and_error, mean_ranks
 from intaglio.bench.discover.scores import F1S, calibration_error
 
-OWN_METHOD, BASELINE = "sicl", "node-edge"
+OWN_METHOD, NODE_EDGE = "sicl", "node-edge"
 PC_ENTRIES = ("pc-0.01", "pc-0.05")
 USUAL_VARIABLES, LARGE_VARIABLES = 20, 50
 Facts = Mapping[str, Mapping[str, Any]]
@@ -28,7 +28,7 @@ def figures(results: Results, facts: Facts, entries: Sequence[Entry]) -> dict[st
         **headline(results, facts, rows, best),
         "margins": {
             other: {metric: margin(results, OWN_METHOD, other, metric) for metric in METRICS}
-            for other in dict.fromkeys((best, BASELINE))
+            for other in dict.fromkeys((best, NODE_EDGE))
             if other is not None
         },
         "tables": len(results),
@@ -43,7 +43,7 @@ def figures(results: Results, facts: Facts, entries: Sequence[Entry]) -> dict[st
 
 def headline(results: Results, facts: Facts, rows: Mapping[str, Mapping[str, Any]], best: str | None) -> dict[str, Any]:
     """The figures by which runs are compared; None for methods that did not take part."""
-    of = {"sicl": rows.get(OWN_METHOD, {}), "best_peer": rows.get(best or "", {}), "node_edge": rows.get(BASELINE, {})}
+    of = {"sicl": rows.get(OWN_METHOD, {}), "best_peer": rows.get(best or "", {}), "node_edge": rows.get(NODE_EDGE, {})}
     found: dict[str, Any] = {f"{name}_mean_rank": row.get("mean_rank") for name, row in of.items()}
     for metric in METRICS:
         found |= {f"{name}_{metric}": row.get(metric) for name, row in of.items()}
@@ -195,7 +195,7 @@ def _suites(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _cells(found: Mapping[str, Any]) -> list[str]:
     """SiCL, the best peer and Node-Edge, cell by cell."""
-    shown = list(dict.fromkeys(n for n in (OWN_METHOD, found["best_peer"], BASELINE) if n and n in found["methods"]))
+    shown = list(dict.fromkeys(n for n in (OWN_METHOD, found["best_peer"], NODE_EDGE) if n and n in found["methods"]))
     head = f"{'cell':>34} {'family':>7} {'edges':>6} {'var':>5} {'R²':>5}"
     lines = [head + "".join(f"  {name:>22}" for name in shown), " " * 61 + "skeleton F1, arrow F1, SHD" * bool(shown)]
     for key, cell in found["cells"].items():

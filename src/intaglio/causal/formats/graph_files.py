@@ -1,4 +1,4 @@
-"""A graph from a file of any kind that is in use: GML, DOT, DAGitty, a matrix or a list of edges as CSV, JSON."""
+"""Reading of graph files: GML, DOT, DAGitty, CSV (a matrix or a list of edges), JSON."""
 
 import csv
 import json
@@ -17,11 +17,11 @@ from intaglio.errors import BadInput
 TEXT_READERS = {".gml": from_gml, ".dot": from_dot, ".gv": from_dot, ".txt": from_dagitty, ".dagitty": from_dagitty}
 SUFFIXES = (*TEXT_READERS, ".csv", ".json")
 EDGE_COLUMNS = (("source", "target"), ("from", "to"), ("cause", "effect"))
-"""Heads of the two columns of a list of edges."""
+"""Names of the two columns of a list of edges."""
 
 
 def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
-    """The graph of a file, by its suffix.
+    """The graph in a file, read by its suffix.
 
     - `.gml`; `.dot` or `.gv`; `.txt` or `.dagitty`: as `intaglio.causal.formats.graph_texts` reads them.
     - `.csv`: a square matrix under a line of names (with or without a first column of names), where a 1 in row i,
@@ -30,7 +30,7 @@ def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
 
     Args:
         path: the file.
-        names: variables that a list of edges need not name, because they may have none.
+        names: further variables for a list of edges, which may leave out those without edges.
 
     Raises:
         BadInput: a file that cannot be read, or that holds no graph.

@@ -1,4 +1,4 @@
-"""Graphs as text and back: GML, DOT (graphviz) and DAGitty."""
+"""Writing and reading of graphs as GML, DOT (graphviz) and DAGitty text."""
 
 import networkx as nx
 
@@ -9,7 +9,7 @@ from intaglio.causal.graphs.marks import GRAPH_KINDS, GraphKind, Mark, sign_of
 from intaglio.errors import BadInput
 
 DOT_HEADS = {Mark.TAIL: "none", Mark.ARROW: "normal", Mark.CIRCLE: "odot"}
-"""graphviz's `arrowhead` and `arrowtail`."""
+"""Marks as values of graphviz's `arrowhead` and `arrowtail`."""
 DOT_HEADS_READ = {
     **{word: mark for mark, word in DOT_HEADS.items()},
     "vee": Mark.ARROW,
@@ -19,7 +19,7 @@ DOT_HEADS_READ = {
 DAGITTY_TYPES = {"DAG": "dag", "CPDAG": "pdag", "MPDAG": "pdag", "MAG": "mag", "PAG": "pag"}
 DAGITTY_TYPES_READ: dict[str, GraphKind] = {"dag": "DAG", "pdag": "CPDAG", "mag": "MAG", "pag": "PAG"}
 DAGITTY_SIGNS = {"-->": "->", "---": "--", "<->": "<->", "o-o": "@-@", "o->": "@->", "o--": "@--", "--o": "--@"}
-"""DAGitty's edges; its circle is an @."""
+"""Signs of edges in DAGitty, whose circle is an @."""
 DAGITTY_ENDS = {"<": Mark.ARROW, ">": Mark.ARROW, "-": Mark.TAIL, "@": Mark.CIRCLE}
 
 
@@ -29,7 +29,7 @@ def to_gml(graph: Graph) -> str:
 
 
 def from_gml(text: str, kind: GraphKind | None = None) -> Graph:
-    """Reads `to_gml`'s text, or any directed GML with labels as `from_networkx` does; `BadInput` for others."""
+    """Reads `to_gml`'s text, or any directed GML with labels as `from_networkx` does; `BadInput` for other text."""
     try:
         made = nx.parse_gml(text)
     except (nx.NetworkXError, ValueError, TypeError, KeyError) as error:
@@ -49,11 +49,11 @@ def to_dot(graph: Graph) -> str:
 
 
 def from_dot(text: str, kind: GraphKind | None = None) -> Graph:
-    """Reads DOT: `dir`, `arrowhead` and `arrowtail` say the marks, `->` is an arrow, `--` in a `graph` is undirected.
+    """Reads DOT: marks are in `dir`, `arrowhead` and `arrowtail`, `->` is an arrow, `--` in a `graph` is undirected.
 
     Args:
         text: a `digraph` or `graph`.
-        kind: where none is given, the graph's attribute `kind`, and without one "DAG" ("CPDAG" of a `graph`).
+        kind: kind of graph; by default the attribute `kind`, and without it "DAG" ("CPDAG" for a `graph`).
     """
     found = parsed(text, "DOT")
     if found.type not in ("digraph", "graph"):
@@ -93,7 +93,7 @@ def to_dagitty(graph: Graph) -> str:
 
 
 def from_dagitty(text: str, kind: GraphKind | None = None) -> Graph:
-    """Reads DAGitty's text; roles, positions and coefficients are left out, a `pdag` is a CPDAG unless `kind` differs.
+    """Reads DAGitty's text without roles, positions and coefficients; a `pdag` is a CPDAG unless `kind` differs.
 
     Raises:
         BadInput: text that cannot be read, two edges of one pair, or `<->` in a `dag`: it stands for a common cause

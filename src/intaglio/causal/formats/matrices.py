@@ -1,4 +1,4 @@
-"""Graphs as the matrices of other packages: causal-learn's endpoint codes, pcalg's two kinds of `amat`.
+"""Graphs as matrices of other packages: causal-learn's endpoint codes, pcalg's two kinds of `amat`.
 
 causal-learn: entry [a, b] is the mark at a (`GeneralGraph.add_directed_edge` stores i → j as [j, i] = 1, [i, j] = -1),
 for CPDAGs and PAGs alike. pcalg's `amat.pag`: entry [a, b] is the mark at b; its `amat.cpdag`: an entry [a, b] of 1
@@ -17,11 +17,11 @@ from intaglio.causal.graphs.marks import GraphKind, Mark
 from intaglio.errors import BadInput
 
 CAUSAL_LEARN = {0: Mark.NONE, -1: Mark.TAIL, 1: Mark.ARROW, 2: Mark.CIRCLE}
-"""causal-learn's `Endpoint`; 3, 4 and 5 are a star and the ends of double edges, which no `Graph` holds."""
+"""Codes of causal-learn's `Endpoint`; 3, 4 and 5 are a star and ends of double edges, which a `Graph` cannot have."""
 
 
 def to_causallearn_matrix(graph: Graph) -> Int[ndarray, "d d"]:
-    """What causal-learn keeps as `GeneralGraph.graph`, with the variables in the graph's order."""
+    """The matrix of causal-learn's `GeneralGraph.graph`, with the variables in the graph's order."""
     codes = np.zeros(4, np.int64)
     for code, mark in CAUSAL_LEARN.items():
         codes[mark] = code

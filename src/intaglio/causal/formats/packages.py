@@ -1,4 +1,4 @@
-"""Graphs as objects of other packages and back: networkx, pgmpy and causal-learn, the last two only when asked for."""
+"""Conversion of graphs to and from networkx, pgmpy and causal-learn; the last two are imported when called."""
 
 from collections.abc import Hashable, Iterable
 from typing import Any
@@ -39,11 +39,11 @@ def to_networkx(graph: Graph) -> nx.DiGraph:
 
 
 def from_networkx(made: nx.Graph, kind: GraphKind | None = None) -> Graph:
-    """A graph from what `to_networkx` gives, or from any DiGraph, where a pair of opposite arcs is an undirected edge.
+    """A graph from the result of `to_networkx`, or from any DiGraph, where opposite arcs are an undirected edge.
 
     Args:
-        made: nodes of any type; their names are their `str`.
-        kind: where none is given, the graph's own attribute `kind`, and without one "DAG".
+        made: a DiGraph with nodes of any type; names are their `str`.
+        kind: kind of graph; by default the graph's attribute `kind`, and without it "DAG".
 
     Raises:
         BadInput: an undirected networkx graph or one with parallel edges, an unknown mark, or no graph of that kind.
@@ -123,19 +123,19 @@ def to_causallearn(graph: Graph) -> Any:
     made = GeneralGraph(list(nodes.values()))
     for edge in graph.edges:
         pairs = [(edge.first, edge.at_first), (edge.second, edge.at_second)]
-        # Its `add_edge` knows a circle and a tail only with the tail first.
+        # `add_edge` accepts a circle and a tail only with the tail first.
         (a, at_a), (b, at_b) = sorted(pairs, key=lambda pair: pair[1] != Mark.TAIL)
         made.add_edge(Edge(nodes[a], nodes[b], ends[at_a], ends[at_b]))
     return made
 
 
 def from_causallearn(made: Any, kind: GraphKind, names: Iterable[str] | None = None) -> Graph:
-    """A graph from whatever causal-learn's searches return.
+    """A graph from the result of a search by causal-learn.
 
     Args:
         made: a `GeneralGraph` or `Dag`, the `CausalGraph` of `pc`, the dictionary of `ges`, the pair of `fci`.
-        kind: what the search gives: "CPDAG" of PC and GES, "PAG" of FCI.
-        names: where none are given, those of its nodes.
+        kind: kind of graph that the search returns: "CPDAG" for PC and GES, "PAG" for FCI.
+        names: names of the variables; by default those of its nodes.
     """
     if isinstance(made, dict):
         made = made.get("G")

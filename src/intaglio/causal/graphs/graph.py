@@ -17,7 +17,7 @@ from intaglio.errors import BadInput
 
 @dataclass(frozen=True, order=True)
 class Edge:
-    """Two variables and the mark at each; an arrow points from `first` to `second` where only one end has one."""
+    """An edge with a mark at each end; where only one end has an arrowhead, it is at `second`."""
 
     first: str
     second: str
@@ -30,19 +30,19 @@ class Edge:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Variables and the marks of their edges; two are equal where kind, names and edges are, in whatever order.
+    """Variables and the marks of their edges; graphs with equal kind, names and edges are equal, in any order.
 
     Raises:
-        BadInput: the marks are no graph of that kind: a directed cycle; a CPDAG that is not its own completion; an
-            MPDAG that the orientation rules or a DAG contradict; a MAG that is not ancestral or not maximal; a PAG
-            whose settled marks are not ancestral (whether a MAG with all its marks exists is not asked).
+        BadInput: the marks are no graph of that kind: a directed cycle; a CPDAG that is not the one of its class; an
+            MPDAG that is not closed under Meek's rules or has no DAG; a MAG that is not ancestral or not maximal; a PAG
+            whose marks other than circles are not ancestral (whether it has a MAG is not checked).
     """
 
     kind: GraphKind
     names: tuple[str, ...]
-    """In the order of the table's columns."""
+    """Names of the variables, in the order of the axes of `marks`."""
     marks: Int8[ndarray, "d d"]
-    """[i, j]: the `Mark` at j of the edge of i and j, 0 where there is none; read-only."""
+    """[i, j]: the `Mark` at j of the edge between i and j, 0 where there is none; read-only."""
 
     def __post_init__(self):
         marks = np.array(self.marks, np.int8)
@@ -72,7 +72,8 @@ class Graph:
     def from_adjacency(cls, kind: GraphKind, adjacency: ArrayLike, names: Sequence[str] | None = None) -> "Graph":
         """A DAG, CPDAG or MPDAG from a matrix [d, d]: non-zero [i, j] is i → j, both [i, j] and [j, i] are i — j.
 
-        So write networkx, pgmpy, gcastle, NOTEARS and AVICI theirs; weights count as edges. Names default to x0, x1, …
+        This is the convention of networkx, pgmpy, gcastle, NOTEARS and AVICI; weights count as edges. Names default to
+        x0, x1, …
         """
         matrix = np.asarray(adjacency) != 0
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -83,12 +84,12 @@ class Graph:
 
     @cached_property
     def adjacency(self) -> Bool[ndarray, "d d"]:
-        """[i, j]: i → j or i — j, as `from_adjacency` reads it; `BadInput` for a MAG or PAG."""
+        """[i, j]: i → j or i — j, the inverse of `from_adjacency`; `BadInput` for a MAG or PAG."""
         self.require_dags()
         return self.marks.T == Mark.TAIL
 
     def require_dags(self) -> None:
-        """Raises `BadInput` for a MAG or PAG: neither one DAG nor a class of DAGs."""
+        """Raises `BadInput` for a MAG or PAG, which is neither a DAG nor a class of DAGs."""
         if self.kind in ("MAG", "PAG"):
             raise BadInput(
                 f"a {self.kind} allows for hidden causes and stands for no DAG; a DAG, CPDAG or MPDAG is needed"
@@ -138,7 +139,7 @@ class Graph:
         return self._named(self.skeleton[self.index_of(name)])
 
     def index_of(self, name: str) -> int:
-        """Where a variable stands among the names; `BadInput` where it does not."""
+        """The index of a variable in `names`; `BadInput` for an unknown one."""
         if name not in self.names:
             raise BadInput(f"{name!r} is no variable of this graph; it has {', '.join(self.names)}")
         return self.names.index(name)
@@ -148,7 +149,7 @@ class Graph:
 
     @cached_property
     def colliders(self) -> frozenset[tuple[str, frozenset[str]]]:
-        """(centre, its two legs) of each unshielded triple with arrows at the centre from both sides."""
+        """(centre, its two legs) of each unshielded collider."""
         found = set()
         for k in range(len(self.names)):
             heads = np.flatnonzero(self.marks[:, k] == Mark.ARROW)
@@ -157,7 +158,7 @@ class Graph:
         return frozenset(found)
 
     def separated(self, first: str, second: str, given: Iterable[str] = ()) -> bool:
-        """m-separation (d-separation in a DAG) of two variables given others; of a DAG or MAG."""
+        """Whether two variables of a DAG or MAG are m-separated (d-separated in a DAG) given others."""
         if self.kind not in ("DAG", "MAG"):
             raise BadInput(f"a {self.kind} stands for many graphs; ask for separation in one of its DAGs or MAGs")
         held = [self.index_of(name) for name in given]
@@ -167,7 +168,7 @@ class Graph:
         return separation.separated(self.marks, a, b, held)
 
     def cpdag(self) -> "Graph":
-        """The Markov class of a DAG; that of the DAGs in an MPDAG; a CPDAG itself."""
+        """The CPDAG of a DAG, or of the DAGs in an MPDAG; a CPDAG itself."""
         if self.kind == "CPDAG":
             return self
         dag = self if self.kind == "DAG" else self.extension()
@@ -175,7 +176,7 @@ class Graph:
         return Graph.from_adjacency("CPDAG", directed | undirected, self.names)
 
     def extension(self) -> "Graph":
-        """One DAG of the class that a CPDAG or MPDAG stands for; a DAG itself."""
+        """A DAG in the class of a CPDAG or MPDAG; a DAG itself."""
         self.require_dags()
         dag = meek.extension(self.directed, self.undirected)
         if dag is None:
@@ -183,7 +184,7 @@ class Graph:
         return Graph.from_adjacency("DAG", dag, self.names)
 
     def with_knowledge(self, arrows: Iterable[tuple[str, str]]) -> "Graph":
-        """The MPDAG after edges of a CPDAG or MPDAG were oriented by knowledge, each given as (cause, effect).
+        """The MPDAG of a CPDAG or MPDAG with further edges oriented by knowledge, each given as (cause, effect).
 
         Raises:
             BadInput: the two are not adjacent, or no DAG of the class agrees.

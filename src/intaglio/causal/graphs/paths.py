@@ -1,4 +1,4 @@
-"""Reachability in directed graphs held as boolean matrices, with any number of leading batch axes."""
+"""Reachability, causal order and cycles of directed graphs given as boolean adjacency matrices."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -6,13 +6,13 @@ from numpy import ndarray
 
 
 def boolean_product(first: Bool[ndarray, "*b m k"], second: Bool[ndarray, "*b k n"]) -> Bool[ndarray, "*b m n"]:
-    """Boolean matrix product: is there a k with first[i, k] and second[k, j]."""
+    """Boolean matrix product: whether there is a k with first[i, k] and second[k, j]."""
     # float32 goes through BLAS, booleans do not; counts below 2**24 are exact.
     return (first.astype(np.float32) @ second.astype(np.float32)) > 0.5
 
 
 def descendants(directed: Bool[ndarray, "*b d d"]) -> Bool[ndarray, "*b d d"]:
-    """[i, j]: is there a directed path of one arrow or more from i to j."""
+    """[i, j]: whether there is a directed path of one arrow or more from i to j."""
     reached = directed.copy()
     for _ in range(max(1, directed.shape[-1]).bit_length()):
         reached |= boolean_product(reached, reached)
@@ -20,7 +20,7 @@ def descendants(directed: Bool[ndarray, "*b d d"]) -> Bool[ndarray, "*b d d"]:
 
 
 def causal_order(directed: Bool[ndarray, "d d"]) -> list[int]:
-    """A topological order, smallest index first among those that are ready; shorter than d where there is a cycle."""
+    """A topological order, of several the smallest index first; shorter than d where there is a cycle."""
     waiting, left, order = directed.sum(0), set(range(len(directed))), []
     while ready := [i for i in sorted(left) if not waiting[i]]:
         order += ready[:1]

@@ -1,4 +1,4 @@
-"""m-separation in DAGs and MAGs (d-separation in a DAG), and pairs that nothing separates."""
+"""m-separation in DAGs and MAGs (d-separation in a DAG), and inducing paths."""
 
 from collections.abc import Iterable
 
@@ -11,11 +11,11 @@ from intaglio.causal.graphs.paths import descendants
 
 
 def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Iterable[int] = ()) -> bool:
-    """Does every path between two variables of a DAG or MAG have a block, given the others.
+    """Whether two variables of a DAG or MAG are m-separated by `given`.
 
-    A walk is open where each collider on it is in `given` and no other vertex is; it may go down to what is given and
-    come back, so that an open walk exists exactly where an open path does, whose colliders are ancestors of `given`.
-    Searched over (vertex, is there an arrow at it), so in the number of edges times their number at a vertex.
+    The search is over walks, whose colliders must be in `given` and whose other vertices must not; an open walk exists
+    exactly where an open path does, whose colliders are ancestors of `given`. Its states are (vertex, whether the walk
+    arrived by an arrowhead), so its cost is the number of edges times the largest degree.
     """
     is_given = np.zeros(len(marks), dtype=bool)
     is_given[list(given)] = True

@@ -1,4 +1,4 @@
-"""Is this a DAG, a CPDAG, an MPDAG, a MAG, a PAG: each refusal one sentence that names the variables."""
+"""Validity checks of DAGs, CPDAGs, MPDAGs, MAGs and PAGs; an error names the variables and a remedy."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int8
 from numpy import ndarray
 
-from intaglio.causal.graphs.marks import ALLOWED, GRAPH_KINDS, GraphKind, Mark, sign_of
+from intaglio.causal.graphs.marks import ALLOWED_EDGES, GRAPH_KINDS, GraphKind, Mark, sign_of
 from intaglio.causal.graphs.meek import apart, closure, extension
 from intaglio.causal.graphs.paths import boolean_product, cycle, descendants, path
 from intaglio.causal.graphs.separation import inducing_pair
@@ -17,7 +17,7 @@ Names = tuple[str, ...]
 
 
 def check(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
-    """Raises `BadInput` unless the marks make a graph of that kind over the names; see `Graph`."""
+    """Raises `BadInput` unless the marks are a graph of that kind over the names; see `Graph`."""
     _check_names(kind, names, marks)
     _check_edges(kind, names, marks)
     directed, undirected = arrows(marks), lines(marks)
@@ -73,12 +73,12 @@ def _check_edges(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> 
         raise BadInput(f"the edge of {names[a]} and {names[b]} has one mark only; give one for each end")
     for a, b in np.argwhere(np.triu(marks)):
         pair = (Mark(marks[b, a]), Mark(marks[a, b]))
-        if pair not in ALLOWED[kind] and pair[::-1] not in ALLOWED[kind]:
+        if pair not in ALLOWED_EDGES[kind] and pair[::-1] not in ALLOWED_EDGES[kind]:
             raise BadInput(f"{names[a]} {sign_of(*pair)} {names[b]} is no edge of a {kind}; {_instead(kind)}")
 
 
 def _instead(kind: GraphKind) -> str:
-    signs = ", ".join(sign_of(*pair) for pair in sorted(ALLOWED[kind], reverse=True))
+    signs = ", ".join(sign_of(*pair) for pair in sorted(ALLOWED_EDGES[kind], reverse=True))
     return f"a {kind} holds {signs} only, so mark it otherwise or give another kind"
 
 
@@ -114,7 +114,7 @@ def _check_cpdag(names: Names, directed: Bool[ndarray, "d d"], undirected: Bool[
 
 
 def protected(directed: Bool[ndarray, "d d"], undirected: Bool[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
-    """Arrows that are strongly protected: in one of the four settings that compel them (same source)."""
+    """Strongly protected arrows: those in one of the four configurations that compel them (same source)."""
     away = apart(directed | directed.T | undirected)
     kept = boolean_product(directed.T, away) | boolean_product(away, directed) | boolean_product(directed, directed)
     for a in range(len(directed)):
@@ -139,7 +139,7 @@ def _check_mpdag(names: Names, directed: Bool[ndarray, "d d"], undirected: Bool[
 
 
 def _check_ancestral(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
-    """What Richardson and Spirtes, Annals of Statistics 30 (2002), ask of a MAG, of the marks that are settled."""
+    """Ancestrality by Richardson and Spirtes, Annals of Statistics 30 (2002), of the marks that are no circles."""
     directed = arrows(marks)
     almost = double_arrows(marks) & descendants(directed)
     if almost.any():
@@ -165,7 +165,7 @@ def chordless(undirected: Bool[ndarray, "d d"]) -> list[int]:
         around = set(graph[middle])
         rest = graph.subgraph(set(graph) - around - {middle})
         for part in nx.connected_components(rest):
-            # Two neighbours of `middle` that are apart and both touch the part lie on a cycle without a chord.
+            # Two neighbours of `middle` that are not adjacent and both touch the part lie on a cycle without a chord.
             touching = [i for i in sorted(around) if any(j in part for j in graph[i])]
             for first, last in ((i, j) for i in touching for j in touching if i < j and not graph.has_edge(i, j)):
                 route = nx.shortest_path(graph.subgraph({*part, first, last}), first, last)

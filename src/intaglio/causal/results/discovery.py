@@ -78,7 +78,7 @@ class Discovery:
     isolated: tuple[str, ...] = ()
     """Constant columns, which have no edges."""
     warnings: tuple[str, ...] = ()
-    """Sentences about the table and the result that a reader should know first."""
+    """Sentences on what may be wrong with the table or the result."""
     rows: int = 0
     """Rows that were used."""
     seconds: float = 0.0
@@ -255,7 +255,7 @@ class Discovery:
         arrays = {name: None if (array := getattr(self, name)) is None else array.tolist() for name in ARRAYS}
         edges = [[e.first, sign_of(e.at_first, e.at_second), e.second] for e in self.graph.edges]
         graph = {"kind": self.graph.kind, "names": list(self.names), "edges": edges}
-        return without_nan({"format": files.FORMAT, "graph": graph, **plain, **arrays})
+        return without_nan({"format": files.FORMAT_VERSION, "graph": graph, **plain, **arrays})
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Discovery":
@@ -289,7 +289,7 @@ class Discovery:
     def to_files(self) -> dict[str, str]:
         """The text of each file that `save` writes, by the file's name."""
         return {
-            files.FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
+            files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
             "edges.csv": files.records_csv(self.edges, FoundEdge),
             "colliders.csv": files.records_csv(self.triple_records, FoundTriple),
             "graph.gml": "\n".join(nx.generate_gml(self.to_networkx())) + "\n",
@@ -313,7 +313,7 @@ class Discovery:
         Raises:
             BadInput: there is none, or it is damaged.
         """
-        path = Path(folder) / files.FILE if Path(folder).is_dir() else Path(folder)
+        path = Path(folder) / files.GRAPH_FILE if Path(folder).is_dir() else Path(folder)
         plain = files.read_json(path)
         try:
             return cls.from_dict(plain)

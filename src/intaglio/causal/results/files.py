@@ -16,8 +16,8 @@ from intaglio.errors import BadInput
 from intaglio.files import atomic_folder
 from intaglio.runs.tables import rows_csv
 
-FILE = "graph.json"
-FORMAT = 1
+GRAPH_FILE = "graph.json"
+FORMAT_VERSION = 1
 """Version of the layout of `graph.json`, written under `format`."""
 
 
@@ -27,7 +27,7 @@ def write_folder(folder: Path, texts: Mapping[str, str]) -> None:
     Raises:
         BadInput: the folder holds something else. IntaglioError: the disk refuses.
     """
-    with atomic_folder(Path(folder), FILE, holding="causal graph") as fresh:
+    with atomic_folder(Path(folder), GRAPH_FILE, holding="causal graph") as fresh:
         for name, text in texts.items():
             (fresh / name).write_text(text, encoding="utf-8")
 
@@ -46,8 +46,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise BadInput(f"{path} is not JSON ({error}); name a folder that a discovery was saved in") from None
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        raise BadInput(f"{path} is no discovery of format {FORMAT}; save it again with this version")
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT_VERSION:
+        raise BadInput(f"{path} is no discovery of format {FORMAT_VERSION}; save it again with this version")
     return plain
 
 

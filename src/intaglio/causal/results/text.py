@@ -1,6 +1,6 @@
 """Sentences and aligned columns that describe a found graph, for a terminal and for the page of a report.
 
-Each function takes the facts that it speaks of; one that has nothing to say returns the empty string.
+Each function takes only the facts that it describes, and returns the empty string where there are none.
 """
 
 import math
@@ -54,7 +54,7 @@ def most_probable_first(edges: Sequence[FoundEdge]) -> list[FoundEdge]:
 
 
 def edge_notes(edges: Sequence[FoundEdge]) -> list[str]:
-    """How to read the columns of `edge_lines`, or that there are no edges."""
+    """Notes that explain the columns of `edge_lines`, or that there are no edges."""
     if not edges:
         return ["No two columns were found to be adjacent."]
     return [*([MARK_NOTE] if any(edge.mark == "---" for edge in edges) else []), COLUMN_NOTE]
@@ -106,7 +106,7 @@ def contradictions(conflicts: int, fallback: bool) -> str:
 
 
 def out_of_distribution(score: float, reasons: Sequence[str]) -> str:
-    """The share of features outside the range of the training tables, and which; a NaN score says nothing."""
+    """The share of features outside the range of the training tables, and which; empty for a NaN score."""
     if math.isnan(score) or not (score or reasons):
         return ""
     why = f": {'; '.join(reasons)}" if reasons else ""

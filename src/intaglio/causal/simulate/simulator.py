@@ -1,9 +1,9 @@
-"""The simulator: random graphs and tables drawn from them, a whole batch of one size at a time.
+"""The simulator: random DAGs and tables sampled from them, in batches of one size.
 
-Variables are made in causal order, each for all tables at once; then a random order of the columns hides it. Half of
+Variables are sampled in causal order, each for all tables at once; then a random order of the columns hides it. Half of
 the tables keep every variable at unit variance, x = √r f + √(1 − r) z with f standardised over the rows; the others
-are on AVICI's raw scales (arXiv 2205.12934), where variances rise along the arrows. Levels are settled before any
-child is computed, so that every table is Markov to its graph.
+have AVICI's raw scales (arXiv 2205.12934), on which variances rise along the arrows. Levels are drawn before any child
+is computed, so that every table is Markov to its graph.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ def draw(recipe: Recipe, rng: np.random.Generator, count: int, variables: int, r
     """Random graphs and one table from each.
 
     Args:
-        recipe: what they are drawn from.
-        rng: where all draws come from; the same state gives the same batch.
-        count: tables.
-        variables: columns of each.
-        rows: of each.
+        recipe: distribution of graphs and tables.
+        rng: source of all randomness; the same state gives the same batch.
+        count: number of tables.
+        variables: columns of each table.
+        rows: rows of each table.
 
     Raises:
         BadInput: fewer than one table or variable, or fewer than two rows.
@@ -41,7 +41,7 @@ def draw(recipe: Recipe, rng: np.random.Generator, count: int, variables: int, r
 
 
 def tables_of(recipe: Recipe, rng: np.random.Generator, graph: Graph, count: int, rows: int) -> Batch:
-    """Tables with new mechanisms each, all from one given DAG; columns in the order of its names."""
+    """Tables of one given DAG, each with mechanisms of its own; columns are in the order of the graph's names."""
     if graph.kind != "DAG":
         raise BadInput(f"tables are drawn from a DAG, not a {graph.kind}; take its extension")
     _check_sizes(count, len(graph), rows)
@@ -58,21 +58,21 @@ def _check_sizes(count: int, variables: int, rows: int) -> None:
 
 @dataclass
 class _Choices:
-    """What is drawn once a table or once a variable."""
+    """Random choices per table [b] or per variable [b, d], in causal order."""
 
     mechanism: Int[ndarray, "b"]
     noise: list[str]
     controlled: Bool[ndarray, "b"]
     heteroscedastic: Bool[ndarray, "b"]
     levels: Int[ndarray, "b d"]
-    """Numbers of levels; 0 for numbers."""
+    """Number of levels; 0 for a numeric variable."""
     ordered: Bool[ndarray, "b d"]
     explained: Float[ndarray, "b d"]
     product: Bool[ndarray, "b d"]
 
 
 class _Simulation:
-    """One batch on its way; `values` is [tables, variables, rows] in causal order."""
+    """The state of one batch; `values` is [tables, variables, rows] in causal order."""
 
     def __init__(self, recipe: Recipe, rng: np.random.Generator, made: Bool[ndarray, "b d d"], rows: int):
         self.recipe, self.rng, self.made, self.rows = recipe, rng, made, rows
@@ -80,7 +80,7 @@ class _Simulation:
         self.names = sorted(recipe.mechanisms)
         self.parent_count = made.sum(1)
         most = max(1, int(self.parent_count.max(initial=0)))
-        # Parents first, in causal order; slots beyond them point anywhere and are masked.
+        # Indices of parents come first, in causal order; slots beyond their number are arbitrary and masked.
         self.parents = np.argsort(~made, axis=1, kind="stable")[:, :most].swapaxes(1, 2)
         self.chosen = self._choose(b, d)
         self.values = noises.draw_noise(rng, self.chosen.noise, d, rows)
@@ -126,7 +126,7 @@ class _Simulation:
         )
 
     def _number(self, j: int, tables: Int[ndarray, "k"]) -> None:
-        """A numeric variable: what its parents say, and noise, on the table's own scale."""
+        """Samples a numeric variable: signal of its parents plus noise, on the scale of the table."""
         rng, controlled = self.rng, self.chosen.controlled[tables]
         signal, noise = self._signal(j, tables), self._noise(j, tables)
         r = self.chosen.explained[tables, j][:, None]
@@ -145,7 +145,7 @@ class _Simulation:
         self.values[tables, j] = made
 
     def _noise(self, j: int, tables: Int[ndarray, "k"]) -> Float[ndarray, "k n"]:
-        """The variable's noise, wider or narrower by its parents where the table is heteroscedastic."""
+        """The noise of a variable, scaled by a function of its parents in heteroscedastic tables."""
         noise = self.values[tables, j]
         uneven = np.flatnonzero(self.chosen.heteroscedastic[tables] & (self.parent_count[tables, j] > 0))
         if uneven.size:
@@ -158,7 +158,7 @@ class _Simulation:
         return noise
 
     def _signal(self, j: int, tables: Int[ndarray, "k"]) -> Float[ndarray, "k n"]:
-        """f(parents), 0 without parents; each mechanism works on its own tables."""
+        """f(parents), 0 without parents, by the mechanism of each table."""
         found = np.zeros((len(tables), self.rows))
         has = self.parent_count[tables, j] > 0
         for k, name in enumerate(self.names):
@@ -180,7 +180,7 @@ class _Simulation:
         return signal
 
     def _inputs(self, j: int, tables: Int[ndarray, "k"]) -> tuple[Float[ndarray, "k p n"], Bool[ndarray, "k p"]]:
-        """Parents as numbers, anything where no parent is present; levels get random values for this child alone."""
+        """Values of the parents, arbitrary where none is present; levels get random values, drawn for this child."""
         slots, present = self._slots(j, tables)
         inputs = self.values[tables[:, None], slots]
         coded = present & (self.chosen.levels[tables[:, None], slots] > 0)
@@ -195,7 +195,7 @@ class _Simulation:
         return self.parents[tables, j, :most], np.arange(most) < count[:, None]
 
     def _level(self, j: int, tables: Int[ndarray, "k"]) -> None:
-        """A variable with levels: from a table where all parents have levels and few, else from scores or cuts."""
+        """Samples a variable with levels: by a probability table if parents have few levels, else by scores or cuts."""
         slots, present = self._slots(j, tables)
         sizes = np.where(present, self.chosen.levels[tables[:, None], slots], 1)
         by_table = (sizes > 0).all(1) & (np.prod(sizes.astype(np.float64), axis=1) <= categorical.MAX_TABLE_ROWS)

@@ -1,4 +1,4 @@
-"""One column as it takes part: its kind, its numbers or the codes of its levels, and what is to be said of it."""
+"""`Column`: the kind of a column, its numbers or codes of levels, and warnings about it."""
 
 import re
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ ColumnKind = Literal["continuous", "ordinal", "binary", "nominal"]
 COLUMN_KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
 
 MAX_ORDINAL_VALUES = 10
-"""Different whole numbers up to which they count as levels in order."""
+"""Distinct whole numbers up to which a column is ordinal."""
 MAX_LEVELS = 15
-"""Levels without order that are told apart; the rarer ones are merged into one more."""
+"""Unordered levels that are kept apart; the rarer ones are merged into one more."""
 NEARLY_ALL_SHARE = 0.9
-"""Share of different texts among the known cells from which a column of texts is an identifier."""
+"""Share of distinct texts among the known cells from which a column of texts counts as an identifier."""
 INDEX_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|key|uuid|row|rows|rownum|rownames?|no|nr)$|^unnamed: \d+$", re.I)
-
+"""Names that columns of identifiers have."""
 
 LEAVE_OUT = "leave it out (option `without`)"
 OR_NAME = f"{LEAVE_OUT}, or name it continuous where it is a measurement (option `kinds`)"
 
 
 class UnusableColumn(Exception):
-    """Why a column cannot take part, as the rest of a sentence that begins with its name; and what to do about it."""
+    """The reason why a column cannot be used, as the end of a sentence that begins with its name; and a remedy."""
 
     def __init__(self, why: str, remedy: str):
         super().__init__(f"{why}: {remedy}")
@@ -36,30 +36,30 @@ class UnusableColumn(Exception):
 
 
 def empty_column() -> UnusableColumn:
-    """A column without a known cell."""
+    """The refusal of a column without a known cell."""
     return UnusableColumn("has no value at all", f"fill it in, or {LEAVE_OUT}")
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What one column of a table becomes."""
+    """One column of a `Table`."""
 
     kind: ColumnKind
     values: Float64[ndarray, "n"]
     """Numbers, or codes from 0; NaN is missing."""
     levels: tuple[str, ...] = ()
-    """Texts of the codes; none for numbers."""
+    """The text of each code; empty for numbers."""
     notes: tuple[str, ...] = ()
-    """Warnings: the rest of a sentence that begins with the column's name."""
+    """Warnings, each as the end of a sentence that begins with the column's name."""
 
     @property
     def constant(self) -> bool:
-        """All known values are one and the same."""
+        """Whether all known values are equal."""
         return bool(np.nanmin(self.values) == np.nanmax(self.values))
 
     @property
     def missing(self) -> float:
-        """Share of missing cells."""
+        """Share of missing cells, in [0, 1]."""
         return float(np.isnan(self.values).mean())
 
 
@@ -70,17 +70,17 @@ def number_column(
     rows: Int[ndarray, "n"],
     notes: Sequence[str] = (),
 ) -> Column:
-    """A column of numbers; two different ones are binary, few whole ones ordinal, all others continuous.
+    """A column of numbers: binary with two distinct ones, ordinal with few whole ones, else continuous.
 
     Args:
-        values: NaN is missing.
-        name: a column of different whole numbers that is named like an index counts as one.
-        kind: what the user says it is; None to find out.
-        rows: each row's place in its source, from 0.
+        values: numbers; NaN is missing.
+        name: the column's name; distinct whole numbers under the name of an index are refused.
+        kind: the kind that the user gave; None to infer it.
+        rows: each row's index in its source, from 0.
         notes: warnings that the column has already.
 
     Raises:
-        Unusable: nothing is known, something is infinite, or the numbers only number the rows.
+        UnusableColumn: no known value, an infinite one, or numbers that only count the rows.
     """
     values = values + 0.0  # -0.0 and 0.0 are one value
     known = values[~np.isnan(values)]
@@ -100,7 +100,7 @@ def number_column(
 
 
 def ordinal_column(codes: Int[ndarray, "n"], texts: Sequence[str], notes: Sequence[str] = ()) -> Column:
-    """Levels in their order, those that occur; -1 is missing."""
+    """An ordinal column of the levels that occur, in the order of `texts`; code -1 is missing."""
     there = np.bincount(codes[codes >= 0], minlength=len(texts)) > 0
     index = np.append(np.cumsum(there) - 1.0, np.nan)
     levels = tuple(text for text, known in zip(texts, there, strict=True) if known)
@@ -110,10 +110,10 @@ def ordinal_column(codes: Int[ndarray, "n"], texts: Sequence[str], notes: Sequen
 def level_column(
     codes: Int[ndarray, "n"], texts: Sequence[str], kind: ColumnKind | None = None, notes: Sequence[str] = ()
 ) -> Column:
-    """Levels without order, those that occur: the most frequent is 0, ties go by their texts; -1 is missing.
+    """A binary or nominal column of the levels that occur; code -1 is missing.
 
-    Past `MOST_LEVELS` the rarer ones become one level together. Raises `Unusable` where `kind` is binary and they are
-    more than two.
+    The most frequent level becomes code 0, ties are ordered by text. Beyond `MAX_LEVELS` the rarer levels are merged
+    into one. Raises `UnusableColumn` where `kind` is binary and there are more than two.
     """
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     order = [k for k in sorted(range(len(texts)), key=lambda k: (-counts[k], texts[k])) if counts[k]]
@@ -137,12 +137,12 @@ def level_column(
 
 
 def number_text(value: float) -> str:
-    """The shortest text that gives the number back: 3 for 3.0."""
+    """The shortest text that reads back as the number: 3 for 3.0."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
 def shown_row(rows: Int[ndarray, "n"], here: ndarray) -> int:
-    """The first row where `here` holds, counted from 1 as a reader of the table counts."""
+    """The first row where `here` is true, counted from 1."""
     return int(rows[int(np.argmax(here))]) + 1
 
 
@@ -163,7 +163,7 @@ def _refuse_infinite(values: Float64[ndarray, "n"], rows: Int[ndarray, "n"]) -> 
 
 
 def _distinct_if_few(known: Float64[ndarray, "k"]) -> Float64[ndarray, "m"] | None:
-    # The first rows settle it for most columns, so that a long one is neither sorted nor hashed.
+    # The first rows decide for most columns, so that a long one is neither sorted nor hashed.
     if len(np.unique(known[:1000])) > MAX_ORDINAL_VALUES:
         return None
     distinct = np.sort(pd.unique(known))
@@ -181,7 +181,7 @@ def _whole(values: Float64[ndarray, "k"]) -> bool:
 
 
 def _row_numbers(values: Float64[ndarray, "n"], name: str, rows: Int[ndarray, "n"]) -> list[str]:
-    """Whole numbers that may only number the rows: refused where that is sure, otherwise a note."""
+    """A note on whole numbers that may only count the rows. Raises `UnusableColumn` where they surely do."""
     if np.isnan(values).any() or not _whole(values):
         return []
     start = float(values[0]) - float(rows[0])

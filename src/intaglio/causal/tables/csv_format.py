@@ -1,4 +1,4 @@
-"""What a text file of a table is like: compressed or not, its encoding, separator, decimal sign, names and width."""
+"""Detection of a text table's format: compression, encoding, separator, decimal sign, names, width."""
 
 import csv
 import gzip
@@ -17,11 +17,11 @@ from intaglio.causal.tables.text_columns import PADDED
 from intaglio.errors import BadInput
 
 SNIFFED_LETTERS = 1 << 18
-"""Characters that are looked at."""
+"""Characters that are inspected, in one part."""
 MAX_SNIFFED_PARTS = 64
-"""Times that where the lines are long."""
+"""Parts that are inspected at most, where lines are long."""
 SEPARATORS = "\t;|,"
-"""In the order in which they are believed: a comma may also stand inside numbers."""
+"""Candidates in order of preference: a comma may also stand inside numbers."""
 
 OTHER_FORMATS = {
     ".xlsx": "an Excel workbook",
@@ -51,7 +51,7 @@ OTHER_FORMATS = {
     ".pdf": "a PDF",
     ".html": "a web page",
 }
-"""What files are that are no table here, by their suffix."""
+"""Formats that are refused by name, by suffix."""
 
 WHOLE_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 _WHOLE_POINT = re.compile(r"[-+]?\d+\.\d+([eE][-+]?\d+)?")
@@ -59,7 +59,7 @@ _WHOLE_POINT = re.compile(r"[-+]?\d+\.\d+([eE][-+]?\d+)?")
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How to read a text file."""
+    """The format of a text table."""
 
     path: Path
     gzipped: bool
@@ -67,18 +67,19 @@ class CsvFormat:
     separator: str
     decimal: str
     names: tuple[str, ...]
-    """One a field; empty where the file gives none."""
+    """One name per field; empty where the file gives none."""
     row_names: bool
-    """The first field of each line has no name in the header, as R writes it."""
+    """Whether the first field of each line has no name in the header, as R writes it."""
     padded: tuple[int, ...]
-    """Places of columns whose whole numbers begin with zeros, as codes do."""
+    """Indices of columns whose whole numbers begin with zeros, as codes do."""
     before: int
-    """Lines up to the names, theirs too."""
+    """Lines before the first row, that of the names included."""
     notes: tuple[str, ...]
+    """Warnings."""
 
     @contextmanager
     def rows(self) -> Iterator[io.TextIOWrapper]:
-        """The file, open after the line of names."""
+        """The file, opened and positioned after the line of names."""
         with open_text(self.path, self.gzipped, self.encoding) as file:
             for _ in itertools.islice(file, self.before):
                 pass
@@ -87,13 +88,13 @@ class CsvFormat:
 
 @contextmanager
 def open_text(path: Path, gzipped: bool, encoding: str) -> Iterator[io.TextIOWrapper]:
-    """A text file for reading, unpacked on the way."""
+    """A text file opened for reading, decompressed where needed."""
     with gzip.open(path) if gzipped else path.open("rb") as raw:
         yield io.TextIOWrapper(raw, encoding=encoding, newline="")  # pyright: ignore[reportArgumentType]
 
 
 def sniff_format(path: Path) -> CsvFormat:
-    """How to read a text file, from its beginning. Raises `BadInput` where it is none, or holds no table."""
+    """The format of a text file, from its beginning. Raises `BadInput` where it is no text or holds no table."""
     start = _start(path)
     gzipped = start.startswith(b"\x1f\x8b")
     _refuse_others(path, start)
@@ -116,7 +117,7 @@ def sniff_format(path: Path) -> CsvFormat:
 
 
 def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
-    """The beginning, some lines of it at least where they are not endless; and is that all."""
+    """The beginning of the file, more than 20 lines unless they are very long, and whether that is the whole file."""
     text = ""
     for _ in range(MAX_SNIFFED_PARTS):
         more = file.read(SNIFFED_LETTERS)
@@ -129,7 +130,7 @@ def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
 
 
 def not_text(path: Path, gzipped: bool, encoding: str) -> BadInput:
-    """What to say of a file that cannot be decoded, with the line where it fails."""
+    """The error for a file that cannot be decoded, with the line where decoding fails."""
     lines: Iterator[bytes] = iter(())
     with gzip.open(path) if gzipped else path.open("rb") as raw:
         lines = iter(raw.readline, b"")  # pyright: ignore[reportArgumentType]
@@ -201,7 +202,7 @@ def _separated(path: Path, text: str, whole: bool) -> tuple[str, list[list[str]]
 
 
 def _refuse_title(path: Path, text: str, whole: bool) -> None:
-    """A first line without separators above lines that have them."""
+    """Raises `BadInput` for a title: a first line without separators above lines that have them."""
     for separator in SEPARATORS:
         records = _records(text, separator, whole)
         width, lines = Counter(map(len, records)).most_common(1)[0] if records else (1, 0)

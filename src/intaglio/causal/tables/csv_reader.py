@@ -1,4 +1,4 @@
-"""A file of a table, read in pieces: all of its rows, or a uniform draw where they are many."""
+"""Reading of table files (CSV, TSV, gzipped, Parquet) in pieces: all rows, or a uniform sample of a long file."""
 
 import csv
 import gzip
@@ -21,42 +21,43 @@ from intaglio.causal.tables.text_columns import MISSING_TEXTS
 from intaglio.errors import BadInput
 
 MIN_ROWS = 10
-"""Rows of the smallest table that is looked at."""
+"""Rows of the smallest table that is accepted."""
 MAX_ROWS = 100_000
+"""Rows that are sampled from a longer file."""
 CELLS_PER_PIECE = 1_000_000
 """Cells that are read at a time."""
 
-
-# Newer ones read each number exactly, and warn of the option.
+# Newer versions of pandas always read numbers exactly, and warn of the option.
 _EXACTLY: Any = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
 
 
 @dataclass(frozen=True, eq=False)
 class RawTable:
-    """A table as it was given, before its columns are looked at."""
+    """A table as it was read, before its columns are typed."""
 
     frame: pd.DataFrame
     names: tuple[str, ...]
-    """One a column, whatever the frame calls them."""
+    """One per column; the names in `frame` do not count."""
     rows: Int[ndarray, "n"]
-    """Each row's place in its source, from 0."""
+    """Each row's index in its source, from 0."""
     rows_seen: int
+    """Rows of the source."""
     warnings: tuple[str, ...]
     typed: bool
-    """The columns have types that somebody chose; in a text file they were guessed."""
+    """Whether the source has types of its own; a text file has none."""
 
 
 def read_table_file(path: Path, most_rows: int = MAX_ROWS, seed: int = 0, *, piece: int = CELLS_PER_PIECE) -> RawTable:
     """The rows of a CSV, TSV, semicolon or gzipped file, or of a Parquet file.
 
     Args:
-        path: the file. Its separator, decimal comma, encoding (UTF-8, or UTF-16 with its mark) are found out.
-        most_rows: of a longer file, that many rows are drawn uniformly, in the file's order.
-        seed: of the draw.
-        piece: cells that are held at a time, beside those that are drawn.
+        path: the file. Separator, decimal comma and encoding (UTF-8, or UTF-16 with a byte-order mark) are detected.
+        most_rows: rows that are sampled uniformly from a longer file, in the file's order.
+        seed: seed of the sample.
+        piece: cells that are held in memory at a time, beside the sample.
 
     Raises:
-        BadInput: it is not there, empty, of another format or encoding, has uneven lines or no line of names.
+        BadInput: the file is missing, empty, of another format or encoding, has uneven lines or no line of names.
     """
     if most_rows < MIN_ROWS:
         raise BadInput(f"{most_rows} rows are too few to draw; draw {MIN_ROWS} at least (option `most_rows`)")
@@ -72,7 +73,7 @@ def read_table_file(path: Path, most_rows: int = MAX_ROWS, seed: int = 0, *, pie
         mixed = _mixed(pieces)
         if not mixed - texts:
             break
-        # Pieces disagree on whether a column holds numbers, so what was written is read again as it stands.
+        # Pieces disagree on whether a column holds numbers, so the file is read again with that column as text.
         texts |= mixed
     if gaps and (uneven := _uneven_line(layout)):
         raise uneven
@@ -90,7 +91,7 @@ def read_table_file(path: Path, most_rows: int = MAX_ROWS, seed: int = 0, *, pie
 
 
 def _with_decimal_points(column: pd.Series) -> pd.Series:
-    """Decimal commas as points in a column that stayed text, as one mark for a gap such as ? makes of all numbers."""
+    """Decimal commas as points in a column that was read as text, as one gap mark such as ? makes it."""
     if not _is_text(column):
         return column
     words = [word for word in column.dropna().unique() if isinstance(word, str)]
@@ -133,7 +134,7 @@ def _no_names(path: Path, names: Sequence[str]) -> BadInput:
 
 
 def _check_names_line(path: Path, names: Sequence[str], frame: pd.DataFrame) -> list[str]:
-    """Refuses a first line of values; notes single names that look like values."""
+    """A note on single names that look like values. Raises `BadInput` where most of them do."""
     suspect = [
         name
         for index, name in enumerate(names)
@@ -159,7 +160,7 @@ def _empty_note(empty: Sequence[int]) -> list[str]:
 
 
 def _read(layout: CsvFormat, width: int, texts: set[int], draw: RowSample, piece: int) -> bool:
-    """Hands all rows to the draw; True where the last field is missing somewhere, as in a line that is too short."""
+    """Passes all rows to the sample; True where the last field is missing somewhere, as in a line that is too short."""
     gaps = False
     with _errors_explained(layout), layout.rows() as file:
         pieces = pd.read_csv(
@@ -201,7 +202,7 @@ def _errors_explained(layout: CsvFormat) -> Iterator[None]:
 
 
 def _uneven_line(layout: CsvFormat, *, strict: bool = False) -> BadInput | None:
-    """What is wrong with the first line of more or fewer fields than the others; with `strict`, or of odd quotes."""
+    """The error for the first line with too many or too few fields or, if `strict`, with unmatched quotes."""
     with layout.rows() as file:
         records = csv.reader(file, delimiter=layout.separator, strict=strict)
         last = 0
@@ -211,7 +212,8 @@ def _uneven_line(layout: CsvFormat, *, strict: bool = False) -> BadInput | None:
                     fields = "one field" if len(record) == 1 else f"{len(record)} fields"
                     return BadInput(
                         f"line {layout.before + last + 1} of {layout.path} has {fields}, and the others have "
-                        f"{len(layout.names)}; put texts that hold {layout.separator!r} into quotes and end no line early"
+                        f"{len(layout.names)}; put texts that hold {layout.separator!r} into quotes and end no line "
+                        "early"
                     )
                 last = records.line_num
         except csv.Error:
@@ -233,7 +235,7 @@ def _is_text(series: pd.Series) -> bool:
 
 
 def _mixed(pieces: Sequence[pd.DataFrame]) -> set[int]:
-    """Places of columns that are numbers in one piece and texts in another; empty pieces of a column say nothing."""
+    """Indices of columns that are numbers in one piece and texts in another; pieces without a value do not count."""
     width = pieces[0].shape[1] if pieces else 0
     found = set()
     for index in range(width):

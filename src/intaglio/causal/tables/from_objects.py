@@ -1,4 +1,4 @@
-"""Whatever holds a table, as a pandas DataFrame with a name for each column."""
+"""Conversion of in-memory tables (frames, arrays, sparse matrices, rows, mappings) to pandas DataFrames."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ import pandas as pd
 from intaglio.errors import BadInput
 
 MAX_DENSE_CELLS = 50_000_000
-"""Of a sparse matrix that is written out."""
+"""Cells of a sparse matrix that is made dense."""
 
 
 def to_frame(given: Any, names: Sequence[str] | None = None) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A table and its columns' names; x0, x1, … where they have none.
+    """A DataFrame and the names of its columns; x0, x1, … where they have none.
 
     Args:
         given: a DataFrame (of pandas, or one that has `to_pandas`), an array of two dimensions, a sparse matrix, a list
             of rows or of mappings, a mapping from names to columns.
-        names: take the place of its own.
+        names: used instead of its own.
 
     Raises:
-        BadInput: it has not two dimensions, or a name occurs twice or is empty.
+        BadInput: it is not two-dimensional, or a name occurs twice or is empty.
     """
     frame = _as_frame(given)
     unnamed = isinstance(frame.columns, pd.RangeIndex)
@@ -76,7 +76,8 @@ def _constructed(given: Any) -> pd.DataFrame:
 def _dense(matrix: Any) -> np.ndarray:
     if (cells := int(np.prod(matrix.shape))) > MAX_DENSE_CELLS:
         raise BadInput(
-            f"the sparse matrix has {cells:,} cells, and {MAX_DENSE_CELLS:,} at most are written out; draw some of its rows"
+            f"the sparse matrix has {cells:,} cells, and {MAX_DENSE_CELLS:,} at most are written out; "
+            "draw some of its rows"
         )
     return matrix.toarray()
 

@@ -1,4 +1,4 @@
-"""From a pandas column of whatever type to a `Column`."""
+"""Conversion of a pandas column of any type to a `Column`."""
 
 import numbers
 from typing import Any
@@ -28,10 +28,18 @@ _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
 def read_column(
     series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], *, typed: bool = True
 ) -> Column:
-    """What a pandas column becomes; `rows` are its rows' places in their source.
+    """A `Column` from a pandas column.
 
-    Raises `Unusable`: nothing known, infinite, complex, dates, identifiers, texts that should be numbers, or objects
-    that are neither number nor text.
+    Args:
+        series: the column.
+        name: its name.
+        kind: the kind that the user gave; None to infer it.
+        rows: each row's index in its source, from 0.
+        typed: the source has typed columns; a text file has none.
+
+    Raises:
+        UnusableColumn: no known value, infinite or complex values, dates, identifiers, texts that should be numbers,
+            objects that are neither number nor text.
     """
     dtype = series.dtype
     if isinstance(dtype, pd.SparseDtype):

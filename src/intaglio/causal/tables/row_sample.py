@@ -1,4 +1,4 @@
-"""A uniform draw of rows from a stream of unknown length, with no more of it held than is drawn."""
+"""Uniform sampling of rows from a stream of unknown length (a reservoir, by the smallest random keys)."""
 
 import numpy as np
 import pandas as pd
@@ -6,13 +6,14 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 Part = tuple[pd.DataFrame, Float64[ndarray, "k"], Int64[ndarray, "k"]]
-"""Rows, their keys, their places in the stream."""
+"""Rows, their keys, their positions in the stream."""
 
 
 class RowSample:
-    """Keeps the rows whose random keys are the smallest so far: every set of `most` rows is as likely as any other.
+    """A uniform sample of `most` rows of a stream: those with the smallest random keys.
 
-    A row's key depends on the seed and its place alone, so the draw is the same whatever pieces the stream comes in.
+    A row's key depends only on the seed and the row's position, so the sample does not depend on how the stream is cut
+    into pieces. Little more than the sample is held in memory.
     """
 
     def __init__(self, most: int, seed: int):
@@ -24,7 +25,7 @@ class RowSample:
         self._held = 0
 
     def add(self, piece: pd.DataFrame) -> None:
-        """The next rows of the stream."""
+        """Takes in the next rows of the stream."""
         keys = self._rng.random(len(piece))
         positions = np.arange(self.seen, self.seen + len(piece))
         self.seen += len(piece)
@@ -37,7 +38,7 @@ class RowSample:
             self._shrink()
 
     def pieces(self) -> tuple[list[pd.DataFrame], Int64[ndarray, "n"]]:
-        """The drawn rows in pieces, in the stream's order, and their places in it from 0."""
+        """The sampled rows in pieces, in the order of the stream, and their positions in it from 0."""
         if self._held > self.most:
             self._shrink()
         positions = [part[2] for part in self._parts] or [np.zeros(0, np.int64)]
@@ -45,7 +46,7 @@ class RowSample:
 
     def _shrink(self) -> None:
         keys = np.concatenate([part[1] for part in self._parts])
-        self._limit = float(np.partition(keys, self.most)[self.most])  # the smallest key that is not drawn
+        self._limit = float(np.partition(keys, self.most)[self.most])  # the smallest key outside the sample
         drawn = [(part, part[1] < self._limit) for part in self._parts]
         self._parts = [(f.loc[kept], k[kept], positions[kept]) for (f, k, positions), kept in drawn if kept.any()]
         self._held = sum(len(part[1]) for part in self._parts)

@@ -1,4 +1,4 @@
-"""`Table`: rows and columns as causal discovery takes them, each column typed, checked and named where it is bad."""
+"""`Table`: the input of causal discovery, with typed and checked columns."""
 
 import hashlib
 import json
@@ -21,40 +21,42 @@ from intaglio.causal.tables.redundancy import copy_groups, determined_columns
 from intaglio.errors import BadInput
 
 FEW_ROWS = 50
-"""Below it, what is found is mostly chance."""
+"""Rows below which results are mostly chance; a warning."""
 MANY_COLUMNS = 64
+"""Columns above which a warning is given."""
 MAX_COLUMNS = 150
-"""Past it nothing is known of how right the methods are."""
+"""Columns up to which the methods have been measured."""
 
 Kinds = Mapping[str, str]
-"""Names to one of `KINDS`; what a user types is checked here."""
+"""Kind of a column (one of `COLUMN_KINDS`, not yet checked) by its name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The columns that take part, and what became of the others.
+    """The columns that are searched, with their kinds, and which columns were left out.
 
-    A number column is continuous; ordinal where it holds whole numbers and at most 10 different ones; binary where it
-    holds two. Texts and categories are nominal, or binary with two levels; an ordered categorical is ordinal.
+    A column of numbers is continuous; ordinal with at most 10 distinct numbers, all whole; binary with two. Texts and
+    categories are nominal, or binary with two levels; an ordered categorical is ordinal.
     """
 
     names: tuple[str, ...]
     kinds: tuple[ColumnKind, ...]
     values: Float64[ndarray, "n d"]
-    """Numbers as given; codes 0, 1, … where there are levels; NaN is missing. Ordinal codes follow the order, others
-    the frequency, most frequent first and ties by text: but for ties, it does not matter how levels are called."""
+    """Numbers as given; codes 0, 1, … of levels; NaN is missing. Ordinal codes follow the order of the levels, others
+    their frequency, most frequent first and ties by text: except for ties, the names of levels do not matter."""
     levels: tuple[tuple[str, ...], ...]
-    """The texts of a column's codes; none for a continuous one."""
+    """The text of each code, by column; empty for a continuous one."""
     isolated: tuple[str, ...] = ()
-    """Constant columns, which stand alone in the graph."""
+    """Constant columns, which have no edges."""
     duplicates: tuple[tuple[str, ...], ...] = ()
-    """Groups of columns that are one another up to scale and shift or the names of levels; each group's first is in
+    """Groups of columns that are equal up to scale and shift or the names of levels; the first of each group is in
     `names`, the others are left out."""
     all_names: tuple[str, ...] = ()
-    """Every column of the input in its order, but for those that were not wanted."""
+    """All columns of the input in their order, without those that the user left out."""
     warnings: tuple[str, ...] = ()
+    """Sentences about the table for its user."""
     rows_seen: int = 0
-    """Rows of the source; more than `values` has where rows were drawn."""
+    """Rows of the source; more than `values` has where rows were sampled."""
 
     def __post_init__(self):
         if not len(self.names) == len(self.kinds) == len(self.levels) == self.values.shape[1]:
@@ -79,15 +81,15 @@ class Table:
 
         Args:
             given: the table; unnamed columns are x0, x1, …
-            kinds: what columns are, where that is not what their values suggest.
-            names: take the place of the table's own.
+            kinds: kinds of columns by name, where the values suggest a wrong one.
+            names: names of the columns, used instead of the table's own.
             without: columns to leave out, such as identifiers.
-            allow_wide: more than 150 columns, for which no method has been measured.
+            allow_wide: accept more than 150 columns, for which no method has been measured.
 
         Raises:
-            BadInput: naming the column and the remedy: duplicate or unknown names; nothing known, infinite values,
-                row numbers, identifiers, dates, complex numbers, numbers written as text, cells that are objects; not
-                two dimensions, fewer than 10 rows, no column that varies, too many.
+            BadInput: with the column and a remedy: duplicate or unknown names; columns without a value, with infinite
+                values, row numbers, identifiers, dates, complex numbers, numbers written as text or objects; not two
+                dimensions, fewer than 10 rows, no column that varies, too many columns.
         """
         frame, own = to_frame(given, names)
         source = RawTable(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
@@ -104,29 +106,29 @@ class Table:
         without: Collection[str] | str = (),
         allow_wide: bool = False,
     ) -> "Table":
-        """From a file: CSV, TSV or one with semicolons, also gzipped, or Parquet; see `read_source` and `from_frame`.
+        """From a CSV, TSV or semicolon-separated file, also gzipped, or a Parquet file.
 
-        A file of more than `most_rows` rows is read in pieces, and that many rows are drawn uniformly from all of it:
-        the same ones for the same seed, in the file's order.
+        Of a file with more than `most_rows` rows, that many are sampled uniformly: the same ones for the same seed, in
+        the file's order. For other arguments and errors see `read_table_file` and `from_frame`.
         """
         return _table(read_table_file(Path(path), most_rows, seed), kinds or {}, without, allow_wide)
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
-        """A hash of each column's kind and values, whatever its name and place."""
+        """A hash of each column's kind and values, independent of its name and position."""
         return tuple(
             hashlib.sha256(kind.encode() + _content(self.values[:, k])).digest() for k, kind in enumerate(self.kinds)
         )
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 over names, kinds and values, 64 hex digits."""
+        """SHA-256 of names, kinds and values, 64 hexadecimal digits."""
         head = json.dumps([self.names, self.kinds, self.values.shape]).encode()
         return hashlib.sha256(head + b"\0" + _content(self.values)).hexdigest()
 
 
 def _content(values: ndarray) -> bytes:
-    # One NaN and one zero, whatever their bits.
+    # All NaN and all zeros get the same bits.
     return np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()
 
 
@@ -177,7 +179,8 @@ def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, ColumnKind]:
     known: dict[str, ColumnKind] = {kind: kind for kind in COLUMN_KINDS}
     if wrong := next((name for name, kind in kinds.items() if kind not in known), None):
         raise BadInput(
-            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; one of {', '.join(COLUMN_KINDS)}"
+            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; "
+            f"one of {', '.join(COLUMN_KINDS)}"
         )
     return {name: known[kind] for name, kind in kinds.items()}
 
@@ -208,7 +211,7 @@ def _columns(source: RawTable, names: Sequence[str], kinds: Mapping[str, ColumnK
 
 
 def _refusal(faults: Mapping[str, UnusableColumn]) -> str:
-    """One sentence of all columns that cannot be used; those with the same remedy share it, a few are told in full."""
+    """One sentence about all columns that cannot be used, grouped by remedy; three of a group are described."""
     by_remedy: dict[str, list[str]] = {}
     for name, fault in faults.items():
         by_remedy.setdefault(fault.remedy, []).append(name)

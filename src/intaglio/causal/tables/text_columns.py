@@ -1,4 +1,4 @@
-"""Columns of texts: numbers that were written as text, marks for missing cells, dates, identifiers and true levels."""
+"""Reading of text columns: numbers written as text, marks of missing cells, dates, identifiers, levels."""
 
 import re
 from collections.abc import Sequence
@@ -23,11 +23,12 @@ from intaglio.causal.tables.column import (
 )
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>"})
-"""Missing wherever they stand. `None` is not among them: in questionnaires it is a level."""
+"""Texts of missing cells in any column. `None` is not one of them: in questionnaires it is a level."""
 GAP_MARKS = frozenset({"?", "-", "--", "–", "—", ".", "..", "*"})
 GAP_WORDS = frozenset({"none", "missing", "unknown", "not available", "not applicable", "nat", "nil", "n.a."})
+"""Signs and words that stand for a missing cell between numbers."""
 SNIFFED_WORDS = 1000
-"""Different texts that are looked at to find out what a column is."""
+"""Distinct texts that are inspected to tell what a column holds."""
 
 PLAIN_NUMBERS_REMEDY = (
     "write plain numbers, with a decimal point and without unit or thousands separator, or name it nominal where they "
@@ -43,53 +44,53 @@ DECORATED = re.compile(
     r"\(?[-+]?\s?([$€£¥₹]|[A-Z]{3}\s)?\s?[-+]?\d[\d.,'’_\s]*(%|‰|[$€£¥₹]|°?[A-Za-zµ][A-Za-zµ²³/]{0,7}\.?)?\)?"
 )
 PADDED = re.compile(r"[-+]?0\d+")
-"""Digits that begin with a zero: a code such as a postal one, no number."""
+"""Digits that begin with a zero: a code, such as a postal code, and no number."""
 
 
 @dataclass(frozen=True, eq=False)
 class DistinctTexts:
-    """The different texts of a column, and which of them each row holds."""
+    """The distinct texts of a column, and the text of each row."""
 
     words: list[str]
     codes: Int[ndarray, "n"]
-    """Places in `words`; -1 is missing."""
+    """Indices into `words`; -1 is missing."""
     counts: Int[ndarray, "m"]
-    """Rows of each word."""
+    """Number of rows with each word."""
     numbers: Float64[ndarray, "m"]
-    """Each word as a plain number; NaN where it is none."""
+    """Each word as a number; NaN where it is none."""
 
     def share(self, marked: Bool[ndarray, "m"]) -> float:
-        """Of the known cells, those whose words are marked."""
+        """Share of the known cells whose words are marked."""
         return float(self.counts[marked].sum() / max(1, self.counts.sum()))
 
     def matching(self, pattern: re.Pattern[str]) -> Bool[ndarray, "m"]:
-        """Words that the pattern describes whole, among the first `SOME`; none of the others."""
+        """Words that match a pattern as a whole, among the first `SNIFFED_WORDS`; the others count as not matching."""
         found = np.zeros(len(self.words), bool)
         found[:SNIFFED_WORDS] = [pattern.fullmatch(word) is not None for word in self.words[:SNIFFED_WORDS]]
         return found
 
     def as_numbers(self) -> Float64[ndarray, "n"]:
-        """Each row's number; NaN where there is none."""
+        """The number of each row; NaN where there is none."""
         return np.append(self.numbers, np.nan)[self.codes]
 
     def example(self, marked: Bool[ndarray, "m"], rows: Int[ndarray, "n"]) -> str:
-        """The first marked word, with its row."""
+        """The first marked word and the first row with it, for a message."""
         word = int(np.argmax(marked))
         return f"{_short(self.words[word])} (data row {shown_row(rows, self.codes == word)})"
 
 
 def text_column(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
-    """A column of texts.
+    """A `Column` from texts.
 
     Args:
         series: strings and missing values.
-        name: of the column.
-        kind: what the user says it is; None to find out.
-        rows: each row's place in its source, from 0.
-        typed: the table has types of its own, so that few numbers kept as text are meant as levels; a file has none.
+        name: the column's name.
+        kind: the kind that the user gave; None to infer it.
+        rows: each row's index in its source, from 0.
+        typed: the source has typed columns, so that few distinct numbers kept as text are levels; a text file has none.
 
     Raises:
-        Unusable: numbers with units or separators, or with words among them; dates; all texts different.
+        UnusableColumn: numbers with units or separators, or with words among them; dates; all texts different.
     """
     texts = _texts(series)
     if not texts.words:
@@ -104,7 +105,8 @@ def text_column(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
         return number_column(texts.as_numbers(), name, None, rows)
     others = [texts.words[k] for k in np.flatnonzero(non_numeric)]
     if others and not padded and texts.share(~non_numeric) >= 0.5 and all(map(_is_gap, others)):
-        note = f"holds numbers and {', '.join(map(repr, others))}, which is read as missing ({_cell_count(texts, non_numeric)})"
+        gaps = ", ".join(map(repr, others))
+        note = f"holds numbers and {gaps}, which is read as missing ({_cell_count(texts, non_numeric)})"
         return number_column(texts.as_numbers(), name, None, rows, [note])
     notes = [] if padded else _check_levels(texts, rows, non_numeric)
     return category_column(texts.codes, texts.words, rows, notes)
@@ -113,7 +115,7 @@ def text_column(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
 def category_column(
     codes: Int[ndarray, "n"], words: Sequence[str], rows: Int[ndarray, "n"], notes: Sequence[str] = ()
 ) -> Column:
-    """Levels without order. Raises `Unusable` where nearly every row has one of its own, as identifiers do."""
+    """Unordered levels. Raises `UnusableColumn` where nearly every row has a text of its own, as identifiers do."""
     known = int((codes >= 0).sum())
     used: list[int] = np.unique(codes[codes >= 0]).tolist()
     if not known:
@@ -154,7 +156,7 @@ def _requested_numbers(
 
 
 def _check_levels(texts: DistinctTexts, rows: Int[ndarray, "n"], non_numeric: Bool[ndarray, "m"]) -> list[str]:
-    """Refuses dates and what should have been numbers; notes where the few there are may be either."""
+    """Notes on levels that may be numbers. Raises `UnusableColumn` for dates and for numbers written as text."""
     dates = texts.matching(DATE)
     if texts.share(dates) >= NEARLY_ALL_SHARE * texts.share(_sniffed(texts)):
         raise UnusableColumn(f"holds dates or times, such as {texts.example(dates, rows)}", DATES_REMEDY)
@@ -169,10 +171,11 @@ def _check_levels(texts: DistinctTexts, rows: Int[ndarray, "n"], non_numeric: Bo
             f"holds numbers written as text, such as {texts.example(decorated, rows)}", PLAIN_NUMBERS_REMEDY
         )
     if not non_numeric.all() and texts.share(~non_numeric) >= 0.5 and non_numeric.any():
+        example = texts.example(non_numeric, rows)
         if few:
-            return [f"mixes numbers with {texts.example(non_numeric, rows)} and is read as levels without an order"]
+            return [f"mixes numbers with {example} and is read as levels without an order"]
         raise UnusableColumn(
-            f"holds numbers, but in {_cell_count(texts, non_numeric)} something else, such as {texts.example(non_numeric, rows)}",
+            f"holds numbers, but in {_cell_count(texts, non_numeric)} something else, such as {example}",
             "put in a number, or leave the cell empty where it is unknown",
         )
     if not non_numeric.any() and len(texts.words) > 2:
@@ -196,7 +199,7 @@ def _is_gap(word: str) -> bool:
 
 
 def _suspicious_levels(words: Sequence[str]) -> list[str]:
-    """Levels that are probably none, or probably one."""
+    """Notes on levels that may mean missing, and on two that differ only in case."""
     notes = [
         f"has {word!r} as a level: leave these cells empty where it means missing"
         for word in words

@@ -1,4 +1,4 @@
-"""`intaglio causal train`: a network for `discover`, from simulated tables alone."""
+"""`intaglio causal train`: trains and calibrates a network for `discover` on simulated tables."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ MODEL = "model"
 class CausalTrain(SiCLTraining):
     """Train a network for `intaglio discover` (SiCL, arXiv 2502.10883) on simulated tables, and calibrate it.
 
-    The same command again goes on where a killed one was.
+    The same command again resumes a killed one.
     """
 
     runs: Path = Path("runs")
@@ -37,7 +37,7 @@ class CausalTrain(SiCLTraining):
             if run.status != "done":
                 taught = train_network(self.teaching, run=run)
                 note("calibrating")
-                trained = finished(taught)
+                trained = calibrated(taught)
                 save_network(trained, folder / MODEL, card(trained, taught))
                 run.finish({"model": MODEL, **trained.facts})
             run.drop_state(STATE)
@@ -48,7 +48,7 @@ class CausalTrain(SiCLTraining):
 
     @property
     def teaching(self) -> SiCLTraining:
-        """The settings that decide the weights."""
+        """The settings that the weights depend on."""
         return SiCLTraining(**{field.name: getattr(self, field.name) for field in fields(SiCLTraining)})
 
     def _open(self) -> "Run":
@@ -67,8 +67,8 @@ class CausalTrain(SiCLTraining):
         )
 
 
-def finished(taught: "TrainingResult") -> "TrainedNetwork":
-    """The network with its calibration, the ranges of what it was shown, and how it was made."""
+def calibrated(taught: "TrainingResult") -> "TrainedNetwork":
+    """The network with its calibration, the ranges of its training tables, and the facts of its training."""
     from intaglio.causal.methods.sicl.networks.base import parameter_count
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
     from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges
@@ -89,7 +89,7 @@ def finished(taught: "TrainingResult") -> "TrainedNetwork":
     }
     typical = fit_feature_ranges(settings, min(1500, settings.calibrated_on))
     made = TrainedNetwork(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
-    # A graph of a Node-Edge network is read arrow by arrow, as published, and never refined.
+    # The graph of a Node-Edge network is decoded from arrows, as published, and not refined.
     return (
         made
         if made.kind == "node-edge"
@@ -97,7 +97,7 @@ def finished(taught: "TrainingResult") -> "TrainedNetwork":
     )
 
 
-WORDS = {
+KIND_DESCRIPTIONS = {
     "light": "all heads in one pass, with statistics of all rows",
     "axial": "SiCL's two networks as published (arXiv 2502.10883), small",
     "node-edge": "each arrow by itself, as in AVICI (arXiv 2205.12934); a baseline",
@@ -109,10 +109,10 @@ def _article(kind: str) -> str:
 
 
 def card(trained: "TrainedNetwork", taught: "TrainingResult") -> str:
-    """What stands beside the weights: what they are, what they saw, how far their probabilities hold."""
+    """The model card in Markdown: architecture, training data, calibration, limits."""
     settings, facts = taught.settings, trained.facts
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())
-    what = f"{facts['parameters']:,} parameters ({shape}): {WORDS[trained.kind]}."
+    what = f"{facts['parameters']:,} parameters ({shape}): {KIND_DESCRIPTIONS[trained.kind]}."
     story = (
         f"Trained on {facts['tables']:,} simulated tables in {facts['steps']:,} steps, {facts['cpu_s'] / 60:.0f} "
         f"minutes of one CPU core, seed {facts['seed']}: {min(settings.columns)} to {max(settings.columns)} columns, "

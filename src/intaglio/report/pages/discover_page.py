@@ -1,4 +1,4 @@
-"""A found graph as a page: warnings, the picture, each edge with its probabilities, then what it rests on."""
+"""The report page of a `discover` run: warnings, drawing, edges with probabilities, columns, assumptions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from intaglio.causal.formats.svg import probability_text
 from intaglio.causal.results import text
 from intaglio.causal.results.discovery import Discovery
-from intaglio.causal.results.files import FILE
+from intaglio.causal.results.files import GRAPH_FILE
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
 from intaglio.causal.results.text import counted
 from intaglio.report.kit.format import decimal, plain, rate_text, title
@@ -20,17 +20,17 @@ from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_
 from intaglio.runs.read import RunData, read_json
 
 RESULT = "result"
-LARGE = 45
-"""Columns beyond which the picture keeps its own size."""
-EDGES, NEAR, TRIPLES = 200, 15, 60
-"""Most edges, pairs without one, and triples that are listed; the files hold all."""
-KINDS = {
+LARGE_GRAPH_COLUMNS = 45
+"""Number of columns above which the drawing is not scaled to the page."""
+SHOWN_EDGES, SHOWN_PAIRS, SHOWN_TRIPLES = 200, 15, 60
+"""Most edges, pairs without an edge, and triples that are listed; the files hold all."""
+KIND_NAMES = {
     "continuous": "numbers",
     "ordinal": "levels in an order",
     "binary": "two levels",
     "nominal": "levels without order",
 }
-FILES = {
+FILE_NOTES = {
     "graph.json": "everything, exactly",
     "edges.csv": "a row an edge",
     "colliders.csv": "a row a triple",
@@ -48,12 +48,12 @@ def page_of(run: RunData, page_folder: Path) -> DiscoverPage | None:
 
 
 def read_discovery(run: RunData) -> Discovery | None:
-    """What the run found; None where it has not come so far. Raises `BadInput` where the file is damaged."""
-    return Discovery.load(run.folder / RESULT) if (run.folder / RESULT / FILE).is_file() else None
+    """The result of a run; None where it is not finished. Raises `BadInput` where the file is damaged."""
+    return Discovery.load(run.folder / RESULT) if (run.folder / RESULT / GRAPH_FILE).is_file() else None
 
 
 def discover_page(run: RunData, found: Discovery, page_folder: Path) -> DiscoverPage:
-    """The page of a `discover` run; `page_folder` is where it will lie."""
+    """The page of a `discover` run; links are relative to `page_folder`, where it will be written."""
     read = read_json(run.folder / "columns.json") if (run.folder / "columns.json").is_file() else {}
     scores = read_json(run.folder / "scores.json") if (run.folder / "scores.json").is_file() else {}
     edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
@@ -64,17 +64,19 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         lead=_lead(found, read),
         keys=_keys(found, scores),
         warnings=[*dict.fromkeys([*run.warnings, *found.warnings])],
-        large=len(found.names) > LARGE,
+        large=len(found.names) > LARGE_GRAPH_COLUMNS,
         graph=Markup(found.to_svg()),
         graph_text=_graph_text(found, given),
-        edges=[_edge(found, edge) for edge in edges[:EDGES]],
+        edges=[_edge(found, edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
-        near=Table("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:NEAR]]),
+        near=Table("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
         near_text=_near_text(len(near)),
         pairs=pair_plot(found),
         pairs_legend=legend_squares(),
-        triples=Table("", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:TRIPLES]]),
+        triples=Table(
+            "", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:SHOWN_TRIPLES]]
+        ),
         triples_text=_triples_text(found),
         columns=_columns(found, read),
         columns_text=_columns_text(read),
@@ -143,7 +145,7 @@ def _sign(edge: FoundEdge) -> str:
 
 def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
     words = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
-    if len(found.names) > LARGE:
+    if len(found.names) > LARGE_GRAPH_COLUMNS:
         words += " The picture is wider than the page: scroll it, or open graph.svg on its own."
     if given:
         what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
@@ -188,7 +190,7 @@ def _edges_text(found: Discovery, edges: int) -> str:
         words += " Below 0.5 the arrow or line is amber."
     notes = (text.improbable_marks(found.edges), text.knowledge_note(found.graph))
     words += "".join(f" {note}" for note in notes if note)
-    return words + (f" {edges - EDGES} more are in edges.csv." if edges > EDGES else "")
+    return words + (f" {edges - SHOWN_EDGES} more are in edges.csv." if edges > SHOWN_EDGES else "")
 
 
 def _near(pair: FoundPair) -> list[str]:
@@ -196,7 +198,7 @@ def _near(pair: FoundPair) -> list[str]:
 
 
 def _near_text(near: int) -> str:
-    more = f" The {NEAR} most probable of {near}; graph.json has all." if near > NEAR else ""
+    more = f" The {SHOWN_PAIRS} most probable of {near}; graph.json has all." if near > SHOWN_PAIRS else ""
     return f"No edge was drawn between these, but its probability is at least 0.05.{more}"
 
 
@@ -210,7 +212,7 @@ def _triples_text(found: Discovery) -> str:
     count = len(found.triples)
     if not count:
         return "The graph has no two columns that meet in a third without being adjacent, so nothing fixes a direction."
-    more = f" {TRIPLES} of {count} are listed; colliders.csv has all." if count > TRIPLES else ""
+    more = f" {SHOWN_TRIPLES} of {count} are listed; colliders.csv has all." if count > SHOWN_TRIPLES else ""
     words = (
         "Wherever two columns that are not adjacent meet in a third, either both cause it (a collider), or not. Only "
         "colliders, and what follows from them, fix directions; everything else can be turned round and fits alike."
@@ -224,7 +226,9 @@ def _columns(found: Discovery, read: Mapping[str, Any]) -> Table:
         layers = column.get("levels") or []
         values = f"{len(layers)}: {', '.join(layers[:6])}{', …' if len(layers) > 6 else ''}" if layers else ""
         missing = rate_text(column["missing"]) if column.get("missing") else ""
-        used = f"left out: {column['excluded']}" if column["excluded"] else KINDS.get(column["kind"], column["kind"])
+        used = (
+            f"left out: {column['excluded']}" if column["excluded"] else KIND_NAMES.get(column["kind"], column["kind"])
+        )
         rows.append([column["name"], used, values, missing])
     return Table("", ["column", "read as", "levels", "missing"], rows)
 
@@ -268,7 +272,7 @@ def _scores(scores: Mapping[str, Any]) -> list[Row]:
 
 def _files(run: RunData, page_folder: Path) -> list[Row]:
     rows = []
-    for name, words in FILES.items():
+    for name, words in FILE_NOTES.items():
         link = relative_link(run.folder / RESULT / name, page_folder)
         rows.append(Row(words, Markup('<a href="{}">{}</a>').format(link, name) if link else name))
     return rows

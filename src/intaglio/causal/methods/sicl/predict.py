@@ -1,4 +1,4 @@
-"""From a trained network's logits of one table to its graph and probabilities."""
+"""Prediction of SiCL: from a trained network's logits of one table to a graph with calibrated probabilities."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -32,28 +32,32 @@ from intaglio.errors import BadInput
 
 KIND_CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
 FEW_ROWS = 300
-"""Rows up to which a score of them weighs by a rule of its own."""
+"""Rows up to which the weight of BIC is fitted separately."""
 MAX_SCORED_ROWS = 10_000
-"""Rows that are scored at most; each family of columns is a pass over them where there are levels."""
+"""Most rows that are scored, in tables with levels, where each score is a pass over the rows."""
 SCARCE_ROWS = 35
-"""Rows below which training had hardly any tables; of 12 rows of independent columns, many pairs come out adjacent."""
+"""Rows below which a warning is given: training had hardly any such tables, and finds many false edges there."""
 DENSE_SHARE = 0.3
-"""Share of adjacent pairs above which training had hardly any tables."""
+"""Share of adjacent pairs above which a warning is given: training had hardly any such graphs."""
 
 
 @dataclass(frozen=True, eq=False)
 class PredictedGraph:
-    """What was found over the columns of a table that take part."""
+    """The graph over a table's usable columns, with calibrated probabilities."""
 
     names: tuple[str, ...]
     decoded: DecodedGraph
     adjacent: Float[ndarray, "d d"]
+    """Probability that a pair is adjacent."""
     marks: Float[ndarray, "d d 3"]
+    """Probabilities given adjacency: i → j compelled, j → i compelled, reversible."""
     triples: Int[ndarray, "t 3"]
+    """Unshielded triples of the graph (centre, leg, leg), as indices into `names`."""
     colliders: Float[ndarray, "t"]
+    """Probability that a triple is a collider."""
 
     def over_all_columns(self, table: Table) -> dict[str, Any]:
-        """The fields of a `Discovery` over all columns of the table; those that take no part have no edges."""
+        """The fields of a `Discovery` over all columns of the table; those that were left out have no edges."""
         indices = np.array([table.all_names.index(name) for name in self.names], int)
         d = len(table.all_names)
         adjacent, marks = np.zeros((d, d)), np.zeros((d, d, 3))
@@ -75,12 +79,12 @@ class PredictedGraph:
 
 
 def kind_codes(table: Table) -> Int[ndarray, "d"]:
-    """The columns' kinds as the networks count them."""
+    """The kinds of the columns, as codes of `encoding`."""
     return np.array([KIND_CODES[kind] for kind in table.kinds])
 
 
 def column_keys(table: Table) -> tuple[bytes, ...]:
-    """A hash of each column by which ties are settled: of its ranks, so that units, signs and orders do not count."""
+    """A hash of each column's ranks, which breaks ties; units, signs and the order of rows do not change it."""
     kinds = kind_codes(table)
     ranks = [np.unique(column, return_inverse=True)[1] for column in canonical_table(table.values, kinds).T]
     return tuple(
@@ -98,9 +102,19 @@ def predict_graph(
     refine: float | Literal["auto"],
     knowledge: Knowledge,
 ) -> PredictedGraph:
-    """The network's logits, calibrated for the table's size, and the graph that they make with what is known.
+    """The graph and probabilities of one table.
 
-    Raises `BadInput` where a setting is not of a network that says arrows alone.
+    Args:
+        trained: the network.
+        table: the table.
+        threshold: probability in (0, 1) above which a pair is adjacent (Node-Edge: an arrow is there); "f1" takes the
+            one of the best expected F1.
+        collider_threshold: probability in (0, 1) above which an unshielded triple is a collider.
+        refine: weight of BIC in a tabu search from the decoded graph; "auto" takes the fitted one, 0 makes no search.
+        knowledge: background knowledge.
+
+    Raises:
+        BadInput: a Node-Edge network with a collider threshold or a weight.
     """
     table = replace(table, values=scaled_by_powers_of_two(table.values, kind_codes(table)))
     n, d = table.values.shape
@@ -115,7 +129,7 @@ def predict_graph(
         return scale.colliders(logits.colliders(triples), n, d)
 
     if logits.arrows is not None:
-        _refuse_of_arrows(collider_threshold, refine)
+        _refuse_for_arrows(collider_threshold, refine)
         arrows = scale.arrows(logits.arrows, n, d)
         line = best_f1_threshold(probability(arrows)[~np.eye(d, dtype=bool)]) if threshold == "f1" else threshold
         decoded = decode_directed(table.names, arrows, threshold=line, knowledge=knowledge, keys=keys)
@@ -149,24 +163,24 @@ def predict_graph(
     return PredictedGraph(table.names, decoded, adjacent, marks, triples, p_colliders)
 
 
-def _refuse_of_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
+def _refuse_for_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
     given = {"collider_threshold": collider_threshold != 0.5, "refine": refine not in ("auto", 0)}
-    if name := next((name for name, said in given.items() if said), None):
+    if name := next((name for name, is_set in given.items() if is_set), None):
         raise BadInput(f"a node-edge network's graph is read arrow by arrow and takes no {name}; leave it out")
 
 
 def _weight(trained: TrainedNetwork, table: Table, decoded: DecodedGraph, refine: float | Literal["auto"]) -> float:
-    """Of the rows' score in the refinement: as asked, or what was best for such tables in a validation."""
+    """Weight of BIC in the refinement: the given one, or that fitted for tables of this regime and size."""
     if refine != "auto" or not trained.score_weights:
         return 0.0 if refine == "auto" else refine
     kinds = kind_codes(table)
-    # A part of a long table is looked at: the same one in whatever order the rows come.
+    # The regime of a long table is tested on a part that does not depend on the order of its rows.
     values = table.values if len(table) <= MAX_TESTED_ROWS else table.values[row_order(table.values, kinds)]
     return trained.score_weights.get(score_regime_key(values, kinds, decoded.dag.directed), 0.0)
 
 
 def score_regime_key(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> str:
-    """What the weight of the rows' score goes by: the regime, and whether rows are few."""
+    """The key of a fitted weight of BIC: the table's regime, and whether it has few or many rows."""
     return f"{score_regime(values, kinds, dag)}, {'few' if len(values) <= FEW_ROWS else 'many'} rows"
 
 
@@ -178,12 +192,12 @@ def _score(table: Table) -> LocalScore:
     return score_of(values, levels)
 
 
-def best_f1_threshold(said: Float[ndarray, "k"]) -> float:
-    """The threshold that keeps the m most probable, with m of the largest 2·Σ_kept p / (m + Σ p).
+def best_f1_threshold(probabilities: Float[ndarray, "k"]) -> float:
+    """The threshold of the best expected F1, approximated by 2·Σ_kept p / (m + Σ p) with the m most probable kept.
 
-    That quotient stands for the expected F1, as is usual; between the last one kept and the first left out.
+    It lies midway between the last one that is kept and the first one that is not.
     """
-    p = np.sort(said)[::-1]
+    p = np.sort(probabilities)[::-1]
     if not p.size:
         return 0.5
     gain = 2 * p.cumsum() / (np.arange(1, len(p) + 1) + p.sum())
@@ -195,10 +209,10 @@ def best_f1_threshold(said: Float[ndarray, "k"]) -> float:
 def _marks(
     trained: TrainedNetwork, logits: Logits, n: int, d: int, graph: Graph, triples: ndarray, p_colliders: ndarray
 ) -> Float[ndarray, "d d 3"]:
-    """Of each pair, given that it is adjacent: forward, backward, reversible.
+    """Probabilities of each pair, given adjacency: forward, backward, reversible.
 
-    From the head of marks where the network has one. A Node-Edge network knows two directions alone. SiCL as published
-    has neither: there an arrow is as probable as the most probable collider that it takes part in.
+    They come from the head of marks where the network has one; from both arrows of a Node-Edge network; for SiCL as
+    published an arrow takes the probability of the most probable collider that it is part of.
     """
     if logits.marks is not None:
         compelled = probability(trained.calibration.forward(compelled_logit(logits.marks), n, d))
@@ -219,8 +233,9 @@ def _marks(
 def marks_given_knowledge(
     marks: Float[ndarray, "d d 3"], decoded: DecodedGraph, knowledge: Knowledge
 ) -> Float[ndarray, "d d 3"]:
-    """The same once something is known: an arrow that it settles is sure, and one that the rows leave open and that
-    follows from it takes the probability of being open.
+    """The mark probabilities given background knowledge.
+
+    An arrow that knowledge states has probability 1. One that only follows from it takes the probability of reversible.
     """
     graph = decoded.graph
     settled = graph.directed & knowledge.constraints(graph.names).oriented(graph.skeleton)
@@ -239,31 +254,31 @@ def _normalised(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"])
 
 
 def out_of_distribution_score(trained: TrainedNetwork, table: Table) -> tuple[float, tuple[str, ...]]:
-    """How far the table is from those of the training: the share of its features outside their range, and which."""
+    """The share in [0, 1] of a table's features outside their training range, and a sentence for each of them."""
     kinds = kind_codes(table)
     return trained.ranges.outside(out_of_distribution.features(scaled_by_powers_of_two(table.values, kinds), kinds))
 
 
-def warnings(table: Table, found: PredictedGraph, score: float, reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """What a reader of the result should know first."""
-    found_warnings: list[str] = []
+def warnings(table: Table, predicted: PredictedGraph, score: float, reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """Warnings about the table and the result."""
+    sentences: list[str] = []
     if score > out_of_distribution.WARN_ABOVE:
-        found_warnings.append(
+        sentences.append(
             f"the table is unlike those that the network was trained on ({'; '.join(reasons)}); "
             "its probabilities may not hold"
         )
     if (rows := len(table.values)) < SCARCE_ROWS:
-        found_warnings.append(f"{rows} rows say so little that even independent columns often come out adjacent")
-    d = len(found.names)
-    if d > 2 and found.decoded.graph.skeleton.sum() == d * (d - 1):
-        found_warnings.append(
+        sentences.append(f"{rows} rows say so little that even independent columns often come out adjacent")
+    d = len(predicted.names)
+    if d > 2 and predicted.decoded.graph.skeleton.sum() == d * (d - 1):
+        sentences.append(
             "every pair is adjacent: these rows rule no edge out, so they say nothing about directions either"
         )
-    density = found.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
+    density = predicted.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
     if d >= 8 and density > DENSE_SHARE:
-        found_warnings.append(
+        sentences.append(
             f"about {density:.0%} of all pairs seem adjacent; graphs that dense are found with many errors"
         )
     if many := [name for name, levels in zip(table.names, table.levels, strict=True) if len(levels) >= LEVEL_SLOTS]:
-        found_warnings.append(f"{many[0]} has more levels than the network tells apart ({LEVEL_SLOTS - 1})")
-    return tuple(found_warnings)
+        sentences.append(f"{many[0]} has more levels than the network tells apart ({LEVEL_SLOTS - 1})")
+    return tuple(sentences)

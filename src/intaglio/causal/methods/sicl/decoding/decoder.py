@@ -1,4 +1,4 @@
-"""From logits of adjacencies and colliders, or of arrows, to one valid CPDAG, or MPDAG where knowledge adds to it."""
+"""Decoding of logits of adjacencies and colliders, or of arrows, to a valid CPDAG, or MPDAG with knowledge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,26 +12,27 @@ from intaglio.causal.graphs.bitsets import Reachability, is_reachable, pack_rows
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
 from intaglio.causal.graphs.paths import causal_order
-from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, ColliderLogits, log_odds
+from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, log_odds
 from intaglio.causal.methods.sicl.decoding.orient import Orientation, TripleLogits, unshielded
+from intaglio.causal.methods.sicl.networks.inference import ColliderLogits
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedGraph:
-    """The graph that logits were turned into, and how well they agreed with one another."""
+    """The graph that logits were decoded to, and how far the logits contradicted it."""
 
     graph: Graph
-    """A CPDAG; an MPDAG where knowledge orients more than the Markov class does."""
+    """A CPDAG; an MPDAG where knowledge orients further edges."""
     dag: Graph
-    """One DAG of it."""
+    """One DAG of its class."""
     conflicts: int
-    """Statements of the logits, each held against its threshold, that the graph contradicts.
+    """Number of logits that the graph contradicts, given their thresholds.
 
-    Of `decode`: unshielded triples called a collider, or none, that are the other; of `decode_directed`: arrows that
-    were dropped for a stronger opposite one or for a cycle.
+    With `decode`, unshielded triples that are a collider in only one of both; with `decode_directed`, arrows that were
+    dropped for a stronger opposite one or for a cycle.
     """
     fallback: bool
-    """No DAG agrees with the accepted colliders and what follows from them, so the one that agrees most was sought."""
+    """Whether no DAG has all accepted colliders, so that the graph comes from a search for one that has most."""
 
 
 def decode(
@@ -44,25 +45,25 @@ def decode(
     knowledge: Knowledge = Knowledge(),
     keys: Sequence[bytes],
 ) -> DecodedGraph:
-    """One valid CPDAG whose adjacencies are the pairs above the threshold, deterministic whatever the column order.
+    """A valid CPDAG whose adjacencies are the pairs above the threshold, independent of the order of columns.
 
-    Colliders are accepted strongest first, each where it contradicts no arrow, closes no cycle and does not make
-    others along with it that the logits deny by more; then the orientation rules of Meek are applied, where they close
-    no cycle and make no collider; then a DAG of that graph is sought (Dor and Tarsi). Where there is none, a DAG in
-    an order of these arrows is improved by reversals. The result is the class of that DAG, so it is always one.
-    Knowledge is honoured at every step: an adjacency that it makes impossible is left out, weakest first.
+    Colliders are accepted strongest first, each unless it reverses an arrow, closes a cycle, or implies others whose
+    logits are more negative in sum. Then Meek's rules are applied, except where they close a cycle or make a collider,
+    and a DAG of that graph is constructed (Dor and Tarsi). Where there is none, the DAG in a causal order of the arrows
+    is improved by reversals. The result is the CPDAG of that DAG, so it is always valid. Knowledge holds at every step:
+    adjacencies that contradict it are dropped, weakest first.
 
     Args:
-        names: of the columns.
+        names: names of the columns.
         skeleton: symmetric logits that a pair is adjacent; the diagonal is not read.
-        colliders: asked once, for all unshielded triples [t, 3] of the adjacencies, by column.
+        colliders: called once, with all unshielded triples [t, 3] as indices of columns.
         threshold: probability above which a pair is adjacent, in (0, 1).
         collider_threshold: probability above which an unshielded triple is a collider, in (0, 1).
-        knowledge: over these names.
-        keys: a hash of each column's content; ties are broken by it, and by name where two contents are the same.
+        knowledge: background knowledge over these names.
+        keys: a hash of each column's content, which breaks ties; equal contents are ordered by name.
 
     Raises:
-        BadInput: knowledge that no DAG agrees with.
+        BadInput: no DAG agrees with the knowledge.
         ValueError: thresholds, shapes, NaN, or logits that are not symmetric.
     """
     line, collider_line = log_odds("threshold", threshold), log_odds("collider_threshold", collider_threshold)
@@ -87,20 +88,20 @@ def decode_directed(
     knowledge: Knowledge = Knowledge(),
     keys: Sequence[bytes],
 ) -> DecodedGraph:
-    """The CPDAG of the DAG that a matrix of arrows stands for, as Node-Edge models such as AVICI predict it.
+    """The CPDAG of the DAG that logits of arrows give, as Node-Edge models such as AVICI predict them.
 
-    Each arrow above the threshold is kept, the weaker of two opposite ones is dropped, and so is the weakest arrow of
-    every directed cycle (arXiv 2205.12934 predicts each arrow by itself, so nothing else keeps them acyclic).
+    Arrows above the threshold are kept; the weaker of two opposite ones is dropped, and so is the weakest of every
+    directed cycle (arXiv 2205.12934 predicts arrows independently, so they need not be acyclic).
 
     Args:
-        names: of the columns.
+        names: names of the columns.
         arrows: logits of i → j at [i, j]; the diagonal is not read.
-        threshold: probability above which an arrow is there, in (0, 1).
-        knowledge: over these names; its arrows are stronger than all others.
-        keys: a hash of each column's content; ties are broken by it, and by name where two contents are the same.
+        threshold: probability above which an arrow is kept, in (0, 1).
+        knowledge: background knowledge over these names; its arrows are stronger than all others.
+        keys: a hash of each column's content, which breaks ties; equal contents are ordered by name.
 
     Raises:
-        BadInput: knowledge that no DAG agrees with.
+        BadInput: no DAG agrees with the knowledge.
         ValueError: thresholds, shapes, or NaN.
     """
     line = log_odds("threshold", threshold)
@@ -119,14 +120,14 @@ def decode_directed(
 def _possible(
     logits: Float[ndarray, "d d"], line: float, constraints: Constraints
 ) -> tuple[Bool[ndarray, "d d"], Bool[ndarray, "d d"]]:
-    """The adjacent pairs, and the arrows that are settled by knowledge given these; the arrows form no cycle."""
+    """The adjacent pairs, and the arrows that knowledge implies given these, without a cycle."""
     pairs = ((logits > line) | constraints.adjacent) & ~constraints.apart
     settled = constraints.oriented(pairs)
     reach, arrows = Reachability(len(pairs)), np.argwhere(settled)
     known = constraints.adjacent[tuple(arrows.T)]
-    # What is known comes first: it forms no cycle, so only adjacencies that were merely found are given up.
+    # Known adjacencies come first: they form no cycle, so only predicted ones are dropped.
     for tail, head in arrows[np.lexsort((-logits[tuple(arrows.T)], ~known))].tolist():
-        if reach.is_reachable(head, tail):
+        if reach.leads_to(head, tail):
             pairs[tail, head] = pairs[head, tail] = False
         else:
             reach.add(tail, head)
@@ -134,7 +135,7 @@ def _possible(
 
 
 def _by_order(state: Orientation) -> Bool[ndarray, "d d"]:
-    """The DAG of all adjacent pairs in a causal order of the arrows."""
+    """The DAG of all adjacent pairs, directed by a causal order of the arrows."""
     position = np.argsort(causal_order(state.directed))
     return state.pairs & (position[:, None] < position[None, :])
 
@@ -142,7 +143,7 @@ def _by_order(state: Orientation) -> Bool[ndarray, "d d"]:
 def _hill_climbed(
     dag: Bool[ndarray, "d d"], settled: Bool[ndarray, "d d"], triple_logits: TripleLogits
 ) -> Bool[ndarray, "d d"]:
-    """Reverses one arrow after the other as long as the logits gain: those of colliders less those of other triples."""
+    """Hill climbing by reversals: maximises the sum of the logits of the DAG's unshielded colliders."""
     adjacent, parents, children = pack_rows(dag | dag.T), pack_rows(dag.T), pack_rows(dag)
     free = np.argwhere(np.triu(dag | dag.T) & ~settled & ~settled.T).tolist()
     moved = True
@@ -159,7 +160,7 @@ def _hill_climbed(
 
 
 _MIN_GAIN = 1e-8
-"""Gains below this are the rounding of sums of logits up to `MOST`."""
+"""Gains below this are rounding errors of sums of logits up to `MAX_LOGIT`."""
 
 
 def _reverse(parents: list[int], children: list[int], tail: int, head: int) -> None:
@@ -173,16 +174,16 @@ def _reverse(parents: list[int], children: list[int], tail: int, head: int) -> N
 
 
 def _without_cycles(arrows: Bool[ndarray, "d d"], strengths: Float[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
-    """Drops each arrow that is the weakest of some cycle: one whose head leads back to its tail by stronger ones."""
+    """Drops each arrow that is the weakest of some cycle: its head leads back to its tail by stronger ones."""
     kept, reach, found = arrows.copy(), Reachability(len(arrows)), np.argwhere(arrows)
     for tail, head in found[np.argsort(-strengths[tuple(found.T)], kind="stable")].tolist():
-        kept[tail, head] = not reach.is_reachable(head, tail)
+        kept[tail, head] = not reach.leads_to(head, tail)
         reach.add(tail, head)
     return kept
 
 
 def _joined(dag: Bool[ndarray, "d d"], constraints: Constraints, logits: Float[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
-    """Joins each two that must be adjacent, by the stronger arrow or, where that closes a cycle, by the other."""
+    """Adds an arrow to pairs that must be adjacent: the stronger one or, where that closes a cycle, the other."""
     dag = dag.copy()
     for pair in np.argwhere(np.triu(constraints.adjacent & ~dag & ~dag.T)).tolist():
         tail, head = pair if logits[tuple(pair)] >= logits[tuple(pair[::-1])] else reversed(pair)

@@ -1,4 +1,4 @@
-"""A decoded graph made better by a search over DAGs that weighs the network's logits against a score of the rows."""
+"""Tabu search over DAGs that refines a decoded graph by logits of the network and a score of the data."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -9,9 +9,10 @@ from numpy import ndarray
 
 from intaglio.causal.graphs.bitsets import is_reachable, members, pack_rows, unpack_rows
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
-from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, ColliderLogits, log_odds
+from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, log_odds
 from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph
 from intaglio.causal.methods.sicl.decoding.orient import TripleLogits, wedges
+from intaglio.causal.methods.sicl.networks.inference import ColliderLogits
 from intaglio.causal.scores.bic import LocalScore
 
 TripleTerm = Literal["signed", "likelihood"]
@@ -20,7 +21,7 @@ NO_EDGE, FORWARD, BACKWARD = 0, 1, 2
 """States of a pair (i, j) with i < j: no edge, i → j, j → i."""
 
 _MIN_GAIN = 1e-6
-"""Gains below this are the rounding of sums, and two moves that differ by less are equally good."""
+"""Gains below this are rounding errors; moves whose gains differ by less are ties."""
 
 
 def refine(
@@ -39,36 +40,35 @@ def refine(
     knowledge: Knowledge = Knowledge(),
     keys: Sequence[bytes],
 ) -> DecodedGraph:
-    """The class of the best DAG that a tabu search finds from the decoded one; never a worse one than that.
+    """The class of the best DAG that a tabu search finds, starting from the decoded one.
 
-    A move adds, deletes or reverses one arrow; the best one is made, even where it loses, and its pair then rests for
-    some moves unless another would give the best DAG so far. The objective, in which logits and rows are two views of
-    the same table, is
+    A move adds, deletes or reverses one arrow. Each step makes the best move, even if it loses; its pair is then tabu
+    for some moves, unless moving it gives the best DAG so far. The objective is
 
-        weight Σ_j score(j, parents of j) + Σ_edges s_ij + Σ_unshielded triples log sigmoid(±v), + where a collider,
+        weight Σ_j score(j, parents of j) + Σ_edges s_ij + Σ_unshielded triples log sigmoid(±v), + for colliders,
 
-    so with weight 0 it is the log-probability of skeleton and colliders together, up to a constant.
+    which with weight 0 is the log-probability of skeleton and colliders, up to a constant.
 
     Args:
-        decoded: where to start.
-        score: of the table's columns, in natural-log units.
+        decoded: the graph to start from.
+        score: score of the table's columns, in nats.
         skeleton: symmetric logits s that a pair is adjacent.
-        colliders: of logits v; asked once, for all triples whose two legs are candidates.
-        weight: of the score, 0 or more (the κ of a validation); 0 leaves it out.
+        colliders: gives logits v that triples are colliders; called once, with all triples of candidate pairs.
+        weight: weight of the score, 0 or more; 0 leaves it out.
         candidate: probability above which a pair may be adjacent, in (0, 1). Pairs that are adjacent at the start, or
             known to be, are candidates too.
-        collider_threshold: as the decoder's; only `conflicts` hears it.
-        most_parents: above which no arrow is added to a variable.
-        tabu: moves that a pair rests for; half as many as there are pairs where these are few.
+        collider_threshold: threshold of the decoder, by which `conflicts` are counted.
+        most_parents: most parents of a variable.
+        tabu: moves for which a pair is tabu, at most half the number of pairs.
         patience: moves in a row without a new best DAG after which the search ends.
-        triples: "likelihood" as above; "signed" takes ±v itself. Over one skeleton the two rank alike, but ±v also pays
-            for every further triple that is sure of itself, so for the wrong edges that make one.
-        knowledge: as it was decoded with.
-        keys: a hash of each column's content, as the decoder's.
+        triples: "likelihood" as above; "signed" takes ±v itself. Both rank DAGs over one skeleton alike, but ±v also
+            rewards every further triple with a large logit, and so wrong edges that make one.
+        knowledge: the knowledge that the graph was decoded with.
+        keys: a hash of each column's content, as for the decoder.
 
     Raises:
-        BadInput: knowledge that no DAG agrees with.
-        ValueError: settings outside their ranges, shapes, NaN, or a start that the knowledge does not allow.
+        BadInput: no DAG agrees with the knowledge.
+        ValueError: settings outside their ranges, shapes, NaN, or a start that contradicts the knowledge.
     """
     line, collider_line = log_odds("candidate", candidate), log_odds("collider_threshold", collider_threshold)
     if not 0 <= weight < np.inf or min(most_parents, tabu, patience) < 1:
@@ -90,7 +90,7 @@ def refine(
 
 
 class GraphObjective:
-    """What a DAG is worth, in the order of a frame; sets of variables are the bits of integers."""
+    """The objective of the search, over variables in canonical order; sets of variables are bits of integers."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class GraphObjective:
         )
 
     def local(self, child: int, parents: int) -> float:
-        """Of one variable given its parents: the weighted score."""
+        """The weighted score of one variable given its parents."""
         if not self._weight:
             return 0.0
         key = child, parents
@@ -119,7 +119,7 @@ class GraphObjective:
         return self._known[key]
 
     def states(self, i: int, j: int, parents: Sequence[int], adjacent: Sequence[int]) -> tuple[float, float, float]:
-        """What the terms that a pair takes part in sum to were it apart, i → j, or j → i; all else stays as it is."""
+        """Sum of the terms that depend on a pair, for no edge, i → j and j → i, with all other edges as they are."""
         bit_i, bit_j = 1 << i, 1 << j
         parents_i, parents_j = parents[i] & ~bit_j, parents[j] & ~bit_i
         beside_i, beside_j = adjacent[i] & ~adjacent[j] & ~bit_j, adjacent[j] & ~adjacent[i] & ~bit_i
@@ -134,7 +134,7 @@ class GraphObjective:
         )
 
     def total(self, parents: Sequence[int], adjacent: Sequence[int]) -> float:
-        """Of a whole DAG."""
+        """The objective of a DAG."""
         found = 0.0
         for k, around in enumerate(adjacent):
             found += self.local(k, parents[k])
@@ -145,15 +145,15 @@ class GraphObjective:
         return found
 
     def _tail(self, centre: int, leg: int, others: int) -> float:
-        """Triples of a centre with one leg that does not point at it."""
+        """Terms of the triples of a centre with one leg that does not point at it."""
         return self._other.total(centre, leg, others)
 
     def _head(self, centre: int, leg: int, others: int, parents: int) -> float:
-        """Triples of a centre with one leg that points at it; the other does where it is a parent."""
+        """Terms of the triples of a centre with one leg that points at it; the other leg does if it is a parent."""
         return self._colliding.total(centre, leg, others & parents) + self._other.total(centre, leg, others & ~parents)
 
     def _as_legs(self, i: int, j: int, parents: Sequence[int], adjacent: Sequence[int]) -> float:
-        """Triples that have i and j as legs."""
+        """Terms of the triples that have i and j as legs."""
         both, found = 1 << i | 1 << j, 0.0
         for k in members(adjacent[i] & adjacent[j]):
             found += (self._colliding if parents[k] & both == both else self._other).at(k, i, j)
@@ -161,10 +161,10 @@ class GraphObjective:
 
 
 class TabuSearch:
-    """Tabu search over DAGs, one arrow a move; what each move gains is kept, and worked out again where it may change.
+    """Tabu search over DAGs, one arrow per move, with a table of the gain of each move.
 
-    A pair's terms depend on the edges of its two variables alone, so after a move those of the pairs that share a
-    variable with it are.
+    The terms of a pair depend only on the edges of its two variables, so a move updates the gains of the pairs that
+    share a variable with it.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class TabuSearch:
         self._update_gains(range(len(self.pairs)))
 
     def run(self, tabu: int, patience: int) -> Bool[ndarray, "d d"]:
-        """The best DAG until so many moves in a row found no better one."""
+        """The best DAG found until `patience` moves in a row gave no better one."""
         best = value = self.objective.total(self.parents, self.adjacent)
         found, step, last = list(self.children), 0, 0
         rests, rest = np.zeros(len(self.pairs), np.intp), min(tabu, len(self.pairs) // 2)
@@ -213,7 +213,7 @@ class TabuSearch:
         return unpack_rows(found, len(found))
 
     def move(self, index: int, state: int) -> None:
-        """Brings one pair into another state, and the gains up to date."""
+        """Puts one pair into another state and updates the gains."""
         i, j = self.pairs[index]
         for tail, head, there in ((i, j, state == FORWARD), (j, i, state == BACKWARD)):
             self.parents[head] = self.parents[head] & ~(1 << tail) | there << tail
@@ -223,18 +223,18 @@ class TabuSearch:
         self._update_gains({*self._at[i], *self._at[j]})
 
     def acyclic(self, index: int, state: int) -> bool:
-        """Is there still no directed cycle were one pair in this state."""
+        """Whether the graph has no directed cycle with one pair in this state."""
         if state == NO_EDGE:
             return True
         tail, head = self.pairs[index] if state == FORWARD else self.pairs[index][::-1]
         return not is_reachable(self.children, self.children[head] & ~(1 << tail), tail)
 
     def _choice(self, resting: Bool[ndarray, "m"], needed: float) -> tuple[int, int] | None:
-        """The best move; a pair that rests only moves where that gives more than what is needed for a new best."""
+        """The best acyclic move; a tabu pair moves only for a new best DAG, which takes a gain above `needed`."""
         gains = self.gains.copy()
         gains[resting[:, None] & (gains <= needed + _MIN_GAIN)] = -np.inf
         while gains.size and (top := gains.max()) > -np.inf:
-            # The first of equals, so that rounding decides nothing.
+            # The first of ties, so that rounding errors do not matter.
             index, state = divmod(int(np.argmax(gains >= top - _MIN_GAIN)), 3)
             if self.acyclic(index, state):
                 return index, state

@@ -1,4 +1,4 @@
-"""How far a table is from those that a network was trained on: a few features of it, each against a range."""
+"""Out-of-distribution check: features of a table against their ranges over the training tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from numpy import ndarray
 from intaglio.causal.methods.sicl.networks.encoding import CLIP_SD, CONTINUOUS
 
 RANGE_PERCENTILES = (1.0, 99.0)
-"""Percentiles between which a feature of a training table lies."""
+"""Percentiles of the training tables that bound the range of a feature."""
 WARN_ABOVE = 0.2
+"""Share of features outside their range above which a warning is given."""
 FEATURE_NAMES = {
     "rows": "number of rows",
     "columns": "number of columns",
@@ -27,11 +28,11 @@ FEATURE_NAMES = {
 
 
 def features(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> dict[str, float]:
-    """What is looked at, by name; features that a table does not have are left out.
+    """Features of a table by name; those that it does not have are left out.
 
     Args:
-        values: numbers and codes, NaN where missing.
-        kinds: of the columns, as in `encoding`.
+        values: numbers and codes of levels, NaN where missing.
+        kinds: kinds of the columns, as codes of `encoding`.
     """
     n, d = values.shape
     found = {"rows": float(np.log10(n)), "columns": float(np.log10(d)), "missing": float(np.isnan(values).mean())}
@@ -60,14 +61,14 @@ def features(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> dict[st
 
 @dataclass(frozen=True)
 class FeatureRanges:
-    """Where the features of training tables lie."""
+    """The ranges of features over the training tables."""
 
     low: Mapping[str, float]
     high: Mapping[str, float]
 
     @classmethod
     def of(cls, tables: Sequence[Mapping[str, float]]) -> "FeatureRanges":
-        """The middle 98% of each feature, over the tables that have it; a range has a little width at least."""
+        """Ranges of the middle 98% of each feature over the tables that have it."""
         names = {name for table in tables for name in table}
         low, high = {}, {}
         for name in sorted(names):
@@ -76,7 +77,7 @@ class FeatureRanges:
         return cls(low, high)
 
     def outside(self, found: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
-        """The share of features outside their range, and a sentence for each of these."""
+        """The share of a table's features outside their range, and a sentence for each of these."""
         looked = [name for name in found if name in self.low]
         reasons = []
         for name in looked:

@@ -1,7 +1,7 @@
-"""What all rows of a table say of two columns and of three: the maps that a network reads beside the rows.
+"""Statistics of pairs and triples of columns over all rows, as maps that a network takes beside a sample of the rows.
 
-Every map is of magnitudes alone, so that turning a column's sign changes nothing, and of the rows through √n·atanh|ρ|,
-the statistic of Fisher's test of independence, so that one network serves all numbers of rows.
+All maps are of magnitudes, so that the sign of a column does not matter. They depend on the number of rows through
+√n·atanh|ρ|, the statistic of Fisher's test of independence, so that one network serves all numbers of rows.
 """
 
 from typing import NamedTuple
@@ -11,12 +11,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 PAIR_MAPS, TRIPLE_MAPS = 18, 6
-"""Maps of two columns, and of three."""
+"""Numbers of maps of pairs and of triples."""
 GREEDY_STEPS = 3
-"""Columns that the greedy search for a separating set may take."""
+"""Most columns of a separating set in the greedy search."""
 MAX_CORRELATION = 1 - 1e-6
+"""Absolute correlation at which values are clipped."""
 RIDGE = 1e-3
-"""Added to a column's own features before they are made orthonormal: levels that never occur leave gaps."""
+"""Relative ridge on the Gram matrix of a column's features, which is singular for levels that do not occur."""
 
 Matrix = Float[Tensor, "b d d"]
 
@@ -27,13 +28,13 @@ def of(
     features: Float[Tensor, "b r d m"],
     known: Bool[Tensor, "b n d"],
 ) -> tuple[Float[Tensor, "b d d 18"], Float[Tensor, "b d d d 6"]]:
-    """Maps of pairs, and of triples ([i, j, k]: i and j given k); both are 0 where two of the columns are the same.
+    """Maps of pairs, and of triples ([i, j, k]: i and j given k); 0 where two of the columns are the same.
 
     Args:
-        standard: columns of mean 0 and variance 1 over what is known, 0 where missing.
-        score: likewise, of normal scores.
-        features: functions of each column, of mean 0, 0 where missing; of the first rows.
-        known: cells that are not missing.
+        standard: columns of mean 0 and variance 1 over known cells, 0 where missing.
+        score: normal scores of mean 0 and variance 1 over known cells, 0 where missing.
+        features: m functions of each column, of mean 0, 0 where missing, over the first r rows.
+        known: mask of the cells that are not missing.
     """
     counts = rows_in_common(known)
     root = counts.sqrt()
@@ -55,7 +56,7 @@ def of(
         moments.transpose(1, 2),
     ]
     triples = torch.stack([*greedy.given.unbind(-1), *greedy.chosen.unbind(-1), joint.given], -1)
-    # A tie in the search may fall differently for (i, j) and (j, i) by rounding; the first of the two counts.
+    # Rounding may break ties of the search differently for (i, j) and (j, i); the first of the two counts.
     first = triples * torch.ones_like(linear[0]).triu(1)[:, :, None, None]
     triples = first + first.transpose(1, 2)
     distinct = ~torch.eye(standard.shape[-1], dtype=torch.bool, device=standard.device)
@@ -64,7 +65,7 @@ def of(
 
 
 def rows_in_common(known: Bool[Tensor, "b n d"]) -> Matrix:
-    """Rows in which both columns are known, at least 1."""
+    """Number of rows in which both columns are known, at least 1."""
     if bool(known.all()):
         b, n, d = known.shape
         return torch.full((b, d, d), float(n), device=known.device)
@@ -73,7 +74,7 @@ def rows_in_common(known: Bool[Tensor, "b n d"]) -> Matrix:
 
 
 def correlation(columns: Float[Tensor, "b n d"], counts: Matrix) -> Matrix:
-    """Over the rows in which both are known, at most 1 - 1e-6 off the diagonal; shrunk where it is not definite."""
+    """Correlation over the rows that have both columns, clipped off the diagonal; shrunk where it is not definite."""
     counts = counts.to(columns.dtype)
     found = ((columns.transpose(1, 2) @ columns) / counts).clamp(-MAX_CORRELATION, MAX_CORRELATION)
     found.diagonal(dim1=1, dim2=2).fill_(1.0)
@@ -82,7 +83,7 @@ def correlation(columns: Float[Tensor, "b n d"], counts: Matrix) -> Matrix:
 
 
 def _definite(matrix: Matrix) -> Matrix:
-    """Drawn towards the identity until its least eigenvalue is 1e-4 or more; pairwise gaps can make it negative."""
+    """Shrunk to the identity until its least eigenvalue is 1e-4; missing cells can make it negative."""
     least = torch.linalg.eigvalsh(matrix)[:, 0]
     weight = ((1e-4 - least) / (1 - least)).clamp(min=0.0)[:, None, None]
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
@@ -90,7 +91,7 @@ def _definite(matrix: Matrix) -> Matrix:
 
 
 def partial(matrix: Matrix, counts: Float[Tensor, "b _ _"]) -> Matrix:
-    """Correlation given all other columns, of a correlation matrix shrunk as J. Schäfer and K. Strimmer do (2005)."""
+    """Partial correlation given all other columns, after shrinkage by J. Schäfer and K. Strimmer (2005)."""
     rows = counts.amax((1, 2)).to(matrix.dtype)
     off = matrix - torch.diag_embed(matrix.diagonal(dim1=1, dim2=2))
     noise = ((1 - off.square()).square().sum((1, 2)) - matrix.shape[-1]) / rows
@@ -111,28 +112,28 @@ def _evidence(rho: Float[Tensor, "..."], root: Float[Tensor, "..."]) -> Float[Te
 
 
 def _evidence_and_strength(rho: Matrix, root: Matrix) -> tuple[Matrix, Matrix]:
-    """How sure, and how strong."""
+    """log(1 + √n·atanh|ρ|) and atanh|ρ|: significance and strength of a correlation."""
     return _evidence(rho, root), torch.atanh(rho.abs().clamp(max=MAX_CORRELATION))
 
 
 class GreedySeparation(NamedTuple):
-    """Where columns are looked for, one by one, that make two others independent."""
+    """Result of the greedy search for separating sets, for each pair of columns."""
 
     evidence: Float[Tensor, "b d d 3"]
-    """How surely the two still depend on each other after 1, 2, 3 columns."""
+    """Evidence log(1 + √n·atanh|ρ|) of dependence given the first 1, 2, 3 columns of the set."""
     least: Matrix
-    """Least |partial correlation| on the way, from none to all of them."""
+    """Least |partial correlation| over the sets of 0 to 3 columns."""
     given: Float[Tensor, "b d d d 2"]
-    """The same for each column k in place of the best: as the first, and after the first."""
+    """Evidence given each column k alone, and given k after the first column of the set."""
     chosen: Float[Tensor, "b d d d 3"]
-    """Which column was taken at each step."""
+    """One-hot: the column that was added at each step."""
 
 
 def greedy_separation(matrix: Matrix, root: Matrix) -> GreedySeparation:
-    """For each pair, add the column that brings its partial correlation nearest to 0, `STEPS` times.
+    """For each pair, adds the column that brings its partial correlation nearest to 0, `GREEDY_STEPS` times.
 
-    All pairs go together: for pair (i, j) and each k, the covariances of i and k, of j and k and the variance of k
-    given what was taken so far follow from those before by one step of a Cholesky decomposition.
+    All pairs are processed together: for pair (i, j) and each k, the covariances of i and k, of j and k and the
+    variance of k given the set so far are updated by one step of a Cholesky decomposition.
     """
     b, d, _ = matrix.shape
     given_i = matrix[:, :, None, :].expand(b, d, d, d)  # [i, j, k]: cov(i, k | taken)
@@ -177,23 +178,25 @@ def greedy_separation(matrix: Matrix, root: Matrix) -> GreedySeparation:
 
 
 class Association(NamedTuple):
-    """How surely columns depend on each other in any way that their features show; 0 is what chance gives."""
+    """Evidence of any dependence that the columns' features show; about 0 under independence."""
 
     alone: Matrix
+    """Evidence of dependence of two columns."""
     given_all: Matrix
+    """Evidence of dependence given all other columns."""
     least: Matrix
-    """Least of `given`."""
+    """The minimum of `given` over k."""
     given: Float[Tensor, "b d d d"]
-    """[i, j, k]: of i and j, given k alone."""
+    """[i, j, k]: evidence of dependence of i and j given k."""
 
 
 def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Association:
-    """Sums of squared correlations of all features of one column with all of another, against their number.
+    """Sums of squared correlations between all features of two columns, standardised by their degrees of freedom.
 
-    Works on numbers, ordered and unordered levels alike: n·Σρ² is Pearson's χ² of two columns with levels, and near
-    Bartlett's likelihood ratio of any two. Without dependence its mean is about r_i·r_j, where r is the number of
-    features that a column has; of a column with four levels or fewer one feature follows from the others, so that
-    chance gives a little less than 0 there.
+    It applies to numbers, ordered and unordered levels alike: n·Σρ² is Pearson's χ² for two columns with levels, and
+    close to Bartlett's likelihood ratio for any two. Under independence its mean is about r_i·r_j, where r is the
+    number of features of a column; with four levels or fewer one feature is a function of the others, so that the mean
+    is a little below.
     """
     b, n, d, m = features.shape
     own = features.transpose(1, 2)
@@ -228,7 +231,7 @@ def _excess(squares: Float[Tensor, "..."], counts: Float[Tensor, "..."], degrees
 
 
 def _given_one(cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matrix) -> Float[Tensor, "b d d d"]:
-    """`Association.given`, one k at a time to keep it small."""
+    """`Association.given`, computed for one k at a time to bound memory."""
     b, d, m, _, _ = cells.shape
     found = []
     for k in range(d):
@@ -243,6 +246,6 @@ def _given_one(cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matri
 
 
 def _moments(standard: Float[Tensor, "b n d"], counts: Matrix) -> Matrix:
-    """[i, j]: log(1 + √n·|mean of z_i²·z_j|), which linear Gaussian columns do not have."""
+    """[i, j]: log(1 + √n·|mean of z_i²·z_j|), about 0 for linear Gaussian columns."""
     mean = (standard.square().transpose(1, 2) @ standard) / counts
     return torch.log1p(counts.sqrt() * mean.abs())

@@ -1,4 +1,4 @@
-"""Trained networks as folders: `config.json`, `model.safetensors` and a card; those of the package, and any other."""
+"""Trained networks as folders of `config.json`, `model.safetensors` and a card: shipped ones and any other."""
 
 import hashlib
 import json
@@ -31,24 +31,26 @@ NETWORK_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network with what is known of it."""
+    """A network with its calibration and the facts of its training."""
 
     kind: str
+    """One of `NETWORK_KINDS`."""
     network: Network
     context: int
-    """Rows that it sees at a time."""
+    """Rows that it is given cell by cell at a time."""
     calibration: Calibration
     ranges: FeatureRanges
+    """Ranges of the features of its training tables."""
     score_weights: Mapping[str, float]
-    """Weight of the rows' score in the refinement, by regime; empty before it is chosen."""
+    """Weight of BIC in the refinement of a graph, by `score_regime_key`; empty before it is fitted."""
     facts: Mapping[str, Any]
-    """How it was trained and how it did, as plain values."""
+    """Facts of its training and calibration, as plain values."""
     fingerprint: str = ""
-    """sha256 over configuration and weights; empty before it is saved."""
+    """SHA-256 of configuration and weights; empty before it is saved."""
 
 
 def network_of(kind: str, shape: Mapping[str, int]) -> Network:
-    """A network of a kind and size, with random weights. Raises `BadInput` for an unknown kind or size."""
+    """A network of one kind and size with random weights. Raises `BadInput` for an unknown kind or size."""
     if kind not in NETWORK_KINDS:
         raise BadInput(f"{kind!r} is no kind of network; there are {', '.join(NETWORK_KINDS)}")
     made, form = NETWORK_KINDS[kind]
@@ -66,7 +68,7 @@ def network_of(kind: str, shape: Mapping[str, int]) -> Network:
 
 
 def save_network(trained: TrainedNetwork, folder: Path, card: str) -> None:
-    """Write configuration, half-precision weights and card: whole, or not at all."""
+    """Writes configuration, half-precision weights and card, all or none."""
     weights = {
         name: tensor.detach().to("cpu", torch.float16).contiguous()
         for name, tensor in trained.network.state_dict().items()
@@ -89,12 +91,12 @@ def save_network(trained: TrainedNetwork, folder: Path, card: str) -> None:
 
 
 def network_names() -> tuple[str, ...]:
-    """The networks of the package."""
+    """The names of the shipped networks."""
     return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")))
 
 
 def network_path(model: str) -> Path:
-    """The folder of a network: by the name of one in the package, or a path. Raises `BadInput` for neither."""
+    """The folder of a network, by the name of a shipped one or by path. Raises `BadInput` for neither."""
     if model in network_names():
         return SHIPPED / model
     path = Path(model)
@@ -105,7 +107,7 @@ def network_path(model: str) -> Path:
 
 
 def load_network(model: str, *, device: str | torch.device = "cpu") -> TrainedNetwork:
-    """A network by name or folder, in single precision and at rest.
+    """A network by name or folder, in single precision and eval mode.
 
     Raises `BadInput` where the folder, its configuration or its weights cannot be used; nothing is unpickled.
     """
@@ -134,7 +136,7 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> TrainedNe
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over configuration and weights."""
+    """SHA-256 of configuration and weights."""
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         digest.update((folder / name).read_bytes())
@@ -142,7 +144,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def _config(path: Path) -> tuple[dict[str, Any], Calibration]:
-    """What the file says, checked as far as it is used, and the calibration in it."""
+    """The configuration of a network, checked as far as it is used, and its calibration."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

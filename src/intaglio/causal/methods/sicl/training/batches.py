@@ -1,4 +1,4 @@
-"""Simulated tables and their graphs as a network is shown them, as a function of (seed, step)."""
+"""Training batches: encoded simulated tables with their graphs, as a function of seed and step."""
 
 from dataclasses import replace
 
@@ -15,14 +15,14 @@ from intaglio.randomness import numpy_generator
 
 
 class TrainingBatches:
-    """Tables and graphs of each step; the last lot is kept, all else can be drawn again."""
+    """The batch of each training step; batches depend only on (seed, step), and the last lot of steps is cached."""
 
     def __init__(self, curriculum: Curriculum, seed: int, steps: int):
         self._curriculum, self._seed, self._steps = curriculum, seed, steps
         self._lot, self._drawn = -1, None
 
     def __call__(self, step: int) -> tuple[Encoded, TrueGraphs]:
-        """What step `step` sees; tables that cannot be used are left out, at least one stays."""
+        """The batch of one step, counted from 0; unusable tables are left out, at least one stays."""
         curriculum = self._curriculum
         lot, index = divmod(step, curriculum.lot)
         if lot != self._lot or self._drawn is None:
@@ -35,7 +35,7 @@ class TrainingBatches:
 
 
 def select_tables(batch: Batch, which: slice | ndarray) -> Batch:
-    """Some tables of a batch."""
+    """The batch of some of its tables."""
     names = ("tables", "adjacency", "levels", "ordered", "spread", "valid", "controlled")
     kinds = {
         name: tuple(np.array(getattr(batch, name), dtype=object)[which]) for name in ("family", "mechanism", "noise")
@@ -44,7 +44,13 @@ def select_tables(batch: Batch, which: slice | ndarray) -> Batch:
 
 
 def encoded_batch(batch: Batch, context: int, *, precise: bool = False) -> tuple[Encoded, TrueGraphs]:
-    """Usable tables of a batch as a network sees them, with their graphs; the first one where none is usable."""
+    """The usable tables of a batch, encoded, with their graphs; the first table where none is usable.
+
+    Args:
+        batch: simulated tables.
+        context: rows that are given cell by cell.
+        precise: compute statistics in double precision.
+    """
     kept = usable_indices(batch)
     chosen = select_tables(batch, kept if kept.size else np.arange(1))
     values = torch.from_numpy(np.nan_to_num(chosen.tables, nan=np.nan, posinf=0.0, neginf=0.0))
@@ -53,12 +59,12 @@ def encoded_batch(batch: Batch, context: int, *, precise: bool = False) -> tuple
 
 
 def usable_indices(batch: Batch) -> ndarray:
-    """Places of the tables that a network may be shown: valid, and with something known of every column."""
+    """Indices of the tables that are valid and have a known value in every column."""
     blank = (np.isnan(batch.tables).mean(axis=1) == 1).max(axis=1)
     return np.flatnonzero(batch.valid & ~blank)
 
 
 def column_kinds(batch: Batch) -> torch.Tensor:
-    """What kind each column is, [tables, columns]."""
+    """Kinds of the columns [tables, columns], as codes of `encoding`."""
     ordered = np.where(batch.ordered, ORDINAL, NOMINAL)
     return torch.from_numpy(np.where(batch.levels == 0, CONTINUOUS, np.where(batch.levels == 2, BINARY, ordered)))

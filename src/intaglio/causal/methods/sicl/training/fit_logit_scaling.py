@@ -1,7 +1,7 @@
-"""What a trained network's logits are worth, measured on simulated tables of their own and kept with its weights."""
+"""Fits the calibration of a network, and the ranges of features, on simulated tables apart from training."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -26,16 +26,16 @@ from intaglio.causal.simulate.batch import Batch
 from intaglio.randomness import numpy_generator
 
 FIT_SEED, TEST_SEED = 20_000_000, 30_000_000
-"""Seeds of the tables that the maps are fitted on, and of those that they are proved on; no training comes near."""
+"""Seeds of the tables for fitting and for testing the calibration; seeds of training are smaller."""
 TABLES_PER_BATCH = 8
-"""Tables of one size that are drawn at once."""
+"""Tables of one size that are simulated together."""
 MAX_TRIPLES_PER_TABLE = 400
-"""Of one table, drawn at random."""
+"""Triples of one table that are used, drawn at random."""
 
 
 @dataclass
 class HeadLogits:
-    """Answers of one head over many tables, with what was so."""
+    """Logits of one head over many tables, with their labels and the tables' sizes."""
 
     logits: list[Float[ndarray, "k"]]
     true: list[Bool[ndarray, "k"]]
@@ -44,22 +44,22 @@ class HeadLogits:
 
     @classmethod
     def empty(cls) -> "HeadLogits":
-        """Nothing yet."""
+        """A head without logits."""
         return cls([], [], [], [])
 
     def add(self, logits: Float[ndarray, "k"], true: Bool[ndarray, "k"], rows: int, columns: int) -> None:
-        """The answers for one table."""
+        """Adds the logits of one table."""
         self.logits.append(np.asarray(logits, np.float64))
         self.true.append(true)
         self.rows.append(np.full(len(true), float(rows)))
         self.columns.append(np.full(len(true), float(columns)))
 
     def fit(self) -> Scaling:
-        """The scaling that suits them best."""
+        """The scaling of least cross-entropy."""
         return fit_scaling(*(np.concatenate(values) for values in (self.logits, self.true, self.rows, self.columns)))
 
     def reliability(self, scaling: Scaling) -> tuple[Reliability, float]:
-        """How far the scaled probabilities hold, and their Brier score."""
+        """The reliability diagram and the Brier score of the scaled probabilities."""
         p = np.concatenate(
             [
                 probability(scaling(x, float(n[0]), float(d[0])))
@@ -73,7 +73,7 @@ class HeadLogits:
 
 @dataclass
 class AllHeads:
-    """The answers of all heads."""
+    """The logits of all heads."""
 
     skeleton: HeadLogits
     colliders: HeadLogits
@@ -82,17 +82,17 @@ class AllHeads:
 
 
 def table_sizes(curriculum: Curriculum, seed: int) -> Iterator[tuple[int, int]]:
-    """Columns and rows, without end, as evenly as they are trained on."""
+    """An endless stream of (columns, rows) over the sizes of training."""
     rng = np.random.default_rng(seed)
     while True:
         d = int(rng.choice(curriculum.columns))
         rows = [n for n in curriculum.rows if n * d <= curriculum.largest] or [min(curriculum.rows)]
-        # Between the trained numbers of rows too.
+        # Numbers of rows between those of training occur too.
         yield d, max(10, int(rng.choice(rows) * rng.uniform(0.7, 1.2)))
 
 
 def simulated_batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
-    """Usable simulated tables of all sizes, with flips, monotone maps and gaps."""
+    """Usable simulated and augmented tables of all sizes."""
     for index, (d, n) in zip(range(-(-tables // TABLES_PER_BATCH)), table_sizes(curriculum, seed), strict=False):
         rng = numpy_generator(seed, index)
         batch = curriculum.augmentation(rng, simulator.draw(curriculum.recipe, rng, TABLES_PER_BATCH, d, n))
@@ -101,7 +101,7 @@ def simulated_batches(curriculum: Curriculum, seed: int, tables: int) -> Iterato
 
 
 def collect_logits(network: Network, curriculum: Curriculum, seed: int, tables: int) -> AllHeads:
-    """What the network says of so many tables, and what was so."""
+    """The logits and labels of a network over `tables` simulated tables."""
     heads = AllHeads(*(HeadLogits.empty() for _ in range(4)))
     rng = np.random.default_rng(seed)
     for batch in simulated_batches(curriculum, seed, tables):
@@ -140,7 +140,10 @@ def _triples(rng: np.random.Generator, skeleton: Bool[ndarray, "d d"]) -> ndarra
 def calibrate(
     network: Network, curriculum: Curriculum, tables: int = 5000, test_tables: int = 2000
 ) -> tuple[Calibration, dict[str, object]]:
-    """Fit the maps on `tables` tables, and prove them on others: expected calibration error, Brier score, the curve."""
+    """Fits the calibration on `tables` tables and measures it on `test_tables` others.
+
+    Returns the calibration and, by head, its expected calibration error (also before scaling), Brier score and curve.
+    """
     network.eval()
     heads = collect_logits(network, curriculum, FIT_SEED, tables)
     found = {name: head.fit() for name, head in vars(heads).items() if head.true}
@@ -151,12 +154,12 @@ def calibrate(
         if head.true:
             raw, _ = head.reliability(Scaling())
             curve, brier = head.reliability(getattr(calibration, name))
-            facts[name] = {"ece": curve.ece, "ece_raw": raw.ece, "brier": brier, "curve": asdict(curve)}
+            facts[name] = {"ece": curve.ece, "ece_raw": raw.ece, "brier": brier, "curve": curve.to_json()}
     return calibration, facts
 
 
 def fit_feature_ranges(curriculum: Curriculum, tables: int = 1500) -> FeatureRanges:
-    """Where the features of tables that it is trained on lie."""
+    """The ranges of features over tables of the training distribution."""
     found = []
     for batch in simulated_batches(curriculum, FIT_SEED + 1, tables):
         kinds = column_kinds(batch).numpy()

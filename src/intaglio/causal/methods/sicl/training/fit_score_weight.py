@@ -1,4 +1,4 @@
-"""How much a score of the rows should weigh beside a network's logits, by what does best on simulated tables."""
+"""Fits the weight of BIC beside a network's logits in the refinement of a graph, on simulated tables."""
 
 from collections.abc import Iterator
 
@@ -22,14 +22,16 @@ from intaglio.randomness import numpy_generator
 FIT_SEED = 40_000_000
 """Seed of the tables."""
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0)
+"""Candidates; 0 is the network alone."""
 TYPES_BY_BATCH = ("continuous", "continuous", "discrete", "continuous", "continuous", "mixed")
-"""Of the lots of tables, in turn; numbers more often, since their effects may be linear or not."""
+"""Types of the tables of successive batches; numbers more often, since their effects may be linear or not."""
 TABLES_PER_BATCH = 4
+"""Tables of one size that are simulated together."""
 KIND_NAMES: dict[int, ColumnKind] = {CONTINUOUS: "continuous", ORDINAL: "ordinal", BINARY: "binary", NOMINAL: "nominal"}
 
 
 def table_of(batch: Batch, index: int) -> Table:
-    """One table of a batch as a person would bring it."""
+    """One table of a batch as a `Table`."""
     kinds: tuple[ColumnKind, ...] = tuple(KIND_NAMES[int(k)] for k in column_kinds(batch)[index].numpy())
     levels = tuple(tuple(map(str, range(count))) for count in batch.levels[index].tolist())
     names = tuple(f"x{k}" for k in range(len(kinds)))
@@ -37,7 +39,7 @@ def table_of(batch: Batch, index: int) -> Table:
 
 
 def simulated_tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table, Graph]]:
-    """Simulated tables of medium sizes with their true classes; numbers and levels in turn."""
+    """Simulated tables of medium sizes with their true CPDAGs; types in turn."""
     sizes = np.random.default_rng(FIT_SEED)
     medium = [d for d in curriculum.columns if 4 <= d <= 25] or list(curriculum.columns)
     few = [n for n in curriculum.rows if n <= 2000] or [min(curriculum.rows)]
@@ -51,23 +53,23 @@ def simulated_tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table
 
 
 def fit_score_weights(trained: TrainedNetwork, curriculum: Curriculum, count: int) -> dict[str, float]:
-    """The weight that does best, for each kind of table that there was; see `best`."""
-    gains_by_key: dict[str, list[list[float]]] = {}
+    """The best weight by `score_regime_key` of the tables; see `best_weight_index`."""
+    f1s_by_key: dict[str, list[list[float]]] = {}
     for table, truth in simulated_tables(curriculum, count):
         predictions = [_predict(trained, table, weight) for weight in WEIGHTS]
-        when = score_regime_key(table.values, kind_codes(table), predictions[0].decoded.dag.directed)
+        key = score_regime_key(table.values, kind_codes(table), predictions[0].decoded.dag.directed)
         scores = [compare(truth, one.decoded.graph) for one in predictions]
-        gains_by_key.setdefault(when, []).append([(one.skeleton.f1 + one.orientation.f1) / 2 for one in scores])
-    return {when: WEIGHTS[best_weight_index(np.array(rows))] for when, rows in sorted(gains_by_key.items())}
+        f1s_by_key.setdefault(key, []).append([(one.skeleton.f1 + one.orientation.f1) / 2 for one in scores])
+    return {key: WEIGHTS[best_weight_index(np.array(rows))] for key, rows in sorted(f1s_by_key.items())}
 
 
-def best_weight_index(gains_by_key: Float[ndarray, "tables weights"]) -> int:
-    """The place of the largest mean over the tables, among those that gain on the first by over two standard errors.
+def best_weight_index(f1s: Float[ndarray, "tables weights"]) -> int:
+    """Index of the weight with the largest mean gain, among those that gain over two standard errors; else 0.
 
-    What a table is worth is the mean of skeleton F1 and orientation F1; the first weight is 0, the network alone.
+    Gains are in the mean of skeleton F1 and orientation F1 of a table, over the first weight, which is 0.
     """
-    gain = gains_by_key - gains_by_key[:, :1]
-    error = gain.std(0) / np.sqrt(max(1, len(gains_by_key) - 1))
+    gain = f1s - f1s[:, :1]
+    error = gain.std(0) / np.sqrt(max(1, len(f1s) - 1))
     return int(np.where(gain.mean(0) > 2 * error, gain.mean(0), 0.0).argmax())
 
 
