@@ -188,7 +188,7 @@ def test_folders_become_classes(tmp_path):
     assert data.classes == ("cat", "dog")
     assert data.labels.tolist() == [0, 0, 1, 1, 1]
     assert data.images.names == ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png", "dog/2.png")
-    assert data.told_as(("dog", "cat")).labels.tolist() == [1, 1, 0, 0, 0]
+    assert data.relabelled(("dog", "cat")).labels.tolist() == [1, 1, 0, 0, 0]
     with pytest.raises(BadInput, match="0 subfolders"):
         load_pictures(tmp_path / "cat", 8, classes=True)
     with pytest.raises(BadInput, match="no folder"):

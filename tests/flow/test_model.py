@@ -144,10 +144,10 @@ def test_denoising_is_the_posterior_mean_of_a_gaussian():
     assert denoised(unit(), x) is x
 
 
-def test_the_gradient_is_that_of_the_summed_log_likelihood():
+def test_the_score_is_the_gradient_of_the_summed_log_likelihood():
     model = unit(size=(4, 4))
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
-    gradient = model.gradient(x)
+    gradient = model.score(x)
     for where in [(0, 0, 1, 1), (1, 2, 3, 0)]:
         step = torch.zeros_like(x)
         step[where] = 1e-6

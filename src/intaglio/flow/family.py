@@ -1,9 +1,9 @@
 """The contract of a decoder: a way to invert a flow, block by block."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -72,9 +72,10 @@ class Decoder(ABC):
         """The settings of the paper, whatever their error; None where there is no paper to compare with."""
         return None
 
-    def fitted(self, model: TarFlow, pictures: Float[Tensor, "n ch h w"]) -> "Decoder":
-        """This decoder with settings that it measures of a model offline, on pictures in [-1, 1]; itself if none."""
-        return self
+    @classmethod
+    def fit(cls, model: TarFlow, pictures: Float[Tensor, "n ch h w"]) -> Mapping[str, Any]:
+        """Settings, by name, that are measured of a model offline, on pictures in [-1, 1]; empty for none."""
+        return {}
 
     def __call__(
         self,

@@ -60,7 +60,7 @@ def sample_flow(
 
 
 def names_of(seeds: Sequence[int]) -> list[str]:
-    """File names by seed; a seed that comes again gets a count."""
+    """File names of pictures by seed; a seed that is repeated gets a count."""
     counts: dict[int, int] = {}
     names = []
     for seed in seeds:

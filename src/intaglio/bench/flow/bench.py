@@ -131,10 +131,10 @@ class FlowBench:
 
     def _measure(self, flow: LoadedFlow, run: Run) -> None:
         cells = self._cells
-        known = run.recorded("cell")
-        with run.progress(len(cells), "cells", len(known)) as progress:
+        measured = run.recorded("cell")
+        with run.progress(len(cells), "cells", len(measured)) as progress:
             for batch, scale in cells:
-                if (key := f"batch {batch}, guidance {scale:g}") not in known:
+                if (key := f"batch {batch}, guidance {scale:g}") not in measured:
                     cell = Cell(flow.model, batch, Guidance(scale=scale), self._tiers, self.seed)
                     run.record("cell", key, without_nan(cell.measured(self._repeats)))
                     progress.advance()
