@@ -11,7 +11,7 @@ from torch import Tensor
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.decoding import Redraw, checked_inputs, decode
-from intaglio.flow.results import BlockCallback, BlockReport, Decoded, PassCallback
+from intaglio.flow.results import BlockCallback, BlockReport, DecodedPictures, PassCallback
 from intaglio.flow.tiers import TierName
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.run import Run
@@ -90,7 +90,7 @@ class Decoder(ABC):
         keep_hidden: bool = False,
         watch: PassCallback | None = None,
         run: Run = Run.none(),
-    ) -> Decoded:
+    ) -> DecodedPictures:
         """Decode latents to pictures; model, noise and labels are left as they are.
 
         Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.decoding import checked_labels
 from intaglio.flow.family import Decoder
-from intaglio.flow.results import Decoded, PassCallback
+from intaglio.flow.results import DecodedPictures, PassCallback
 from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.run import Run
@@ -34,7 +34,7 @@ def sample_flow(
     keep_hidden: bool = False,
     watch: PassCallback | None = None,
     run: Run = Run.none(),
-) -> Decoded:
+) -> DecodedPictures:
     """Pictures of the seeds, decoded by `decoder`; see `Decoder.__call__`, which takes latents in place of seeds.
 
     With `resample`, a picture whose noise overflows is drawn from its seed's next noise, and counted in the report, in

@@ -37,7 +37,7 @@ DIRECTIONS = 128
 """Random projections of the sliced Wasserstein distance."""
 
 
-class Cell:
+class FlowCell:
     """The decoders at one batch and one guidance, and the figures measured of them."""
 
     def __init__(self, model: TarFlow, batch: int, guidance: Guidance, tiers: Sequence[TierOrPaper], seed: int):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from intaglio.flow.family import Decoder
-    from intaglio.flow.results import Decoded, PassCallback
+    from intaglio.flow.results import DecodedPictures, PassCallback
     from intaglio.models.flow.files import LoadedFlow
     from intaglio.runs.run import Run
 
@@ -76,7 +76,9 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             say(str(folder / "pictures"))
         return 0
 
-    def _decoded(self, flow: "LoadedFlow", seeds: range, labels: "Int64[Tensor, 'n'] | None", run: "Run") -> "Decoded":
+    def _decoded(
+        self, flow: "LoadedFlow", seeds: range, labels: "Int64[Tensor, 'n'] | None", run: "Run"
+    ) -> "DecodedPictures":
         from intaglio.flow.sampling import sample_flow
 
         return sample_flow(
@@ -115,7 +117,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
 
         return watch
 
-    def _keep(self, run: "Run", decoded: "Decoded") -> None:
+    def _keep(self, run: "Run", decoded: "DecodedPictures") -> None:
         report = decoded.report
         for block in report.blocks:
             run.record(
