@@ -10,7 +10,7 @@ from intaglio.bench.flow import bench as bench_module
 from intaglio.bench.flow import cell
 from intaglio.bench.flow.bench import FlowBench, headline
 from intaglio.bench.flow.cell import sliced
-from intaglio.flow.calibrate import calibration
+from intaglio.flow.calibrate import block_timings, calibration
 from intaglio.flow.methods import gs_jacobi, jacobi, sejd
 from intaglio.models.flow.files import save_flow
 
@@ -33,6 +33,8 @@ WANTED = {
 def bench(tmp_path, monkeypatch):
     for name, value in {"FITTED": 4, "JUDGED": 2, "PROVED": 2, "TURNS": 1}.items():
         monkeypatch.setattr(calibration, name, value)
+    monkeypatch.setattr(block_timings, "LEVELS", (1.0, 0.2))
+    monkeypatch.setattr(block_timings, "COARSE", (0, 1))
     for module in (jacobi, sejd):
         monkeypatch.setattr(module, "TOLERANCES", (0.5, 1e-3, 1e-6))
     monkeypatch.setattr(gs_jacobi, "SEGMENTS", (4,))
@@ -46,7 +48,7 @@ def bench(tmp_path, monkeypatch):
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
-    made, original = [], cell.Cell.measured
+    made, original = [], cell.FlowCell.measured
 
     def counted(self, repeats):
         if len(made) == 4:
@@ -55,11 +57,11 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
         return original(self, repeats)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cell.Cell, "measured", counted)
+        patch.setattr(cell.FlowCell, "measured", counted)
         with pytest.raises(KeyboardInterrupt):
             bench(progress="none")
     assert made == [(1, 0.0), (2, 0.0), (3, 0.0), (1, 0.5)]
-    monkeypatch.setattr(cell.Cell, "measured", lambda self, n: made.append("more") or original(self, n))
+    monkeypatch.setattr(cell.FlowCell, "measured", lambda self, n: made.append("more") or original(self, n))
     figures = bench(progress="none")
     assert made[4:] == ["more", "more"]
     assert figures.keys() >= WANTED

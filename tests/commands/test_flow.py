@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from intaglio.cli import main
-from intaglio.commands.flow import sample
 from intaglio.flow import decoding
 from intaglio.flow.calibrate import calibration
 from intaglio.images.image_set import ImageSet, read_png_text, save_png
@@ -220,7 +219,7 @@ def test_the_words_of_the_group_and_its_default(outcome):
     assert {"flow train", "flow sample", "flow calibrate", "flow bpd", "flow convert"} <= set(
         re.findall(r"flow \w+", out)
     )
-    assert sample.VERB in out
+    assert "flow sample" in out
     code, out, _ = outcome("flow", "sample", "--help")
     assert code == 0
     assert "Without a method: auto." in out

@@ -43,16 +43,16 @@ def test_a_guess_with_a_wrong_first_patch_needs_one_sweep_more():
     assert largest(u, exact) < 1e-12 < before
 
 
-def test_a_patch_that_is_held_back_has_not_settled():
-    """Held at its limit twice, a patch does not change, which must not pass for an answer."""
+def test_a_patch_that_is_clamped_has_not_converged():
+    """Clamped to its limit twice, a patch does not change, which must not pass for an answer."""
     v = torch.ones(1, 4, 2)
     far = (torch.full((1, 3, 2), 9.0), torch.zeros(1, 3, 2))
     inverse = BlockInverse(unit(double=False, patch=4, num_classes=0).block(0), 1)
-    one, held = step(v[:, 1:], far, 1, limits(v), inverse.counts)
+    one, clamped = step(v[:, 1:], far, 1, limits(v), inverse.counts)
     two, again = step(v[:, 1:], far, 1, limits(v), inverse.counts)
     assert torch.equal(one, two)
-    assert held is not None
-    assert held.tolist() == [[False, True, True]] == again.tolist()
+    assert clamped is not None
+    assert clamped.tolist() == [[False, True, True]] == again.tolist()
     assert one[0, 0, 0] == pytest.approx(torch.tensor(9.0).exp().item())
     assert one[0, 1:].abs().max() <= 10
     stopping = Stopping.of("change", 1.0, v)

@@ -172,7 +172,7 @@ def test_a_batch_of_none_is_refused(model):
         calibrate(model, batch=0)
 
 
-def test_choices_are_told_in_words():
+def test_choices_are_described_in_words():
     assert str(Choice("sequential")) == "patch by patch"
-    told = str(dataclasses.replace(Choice("frontier", 0.01, 8), coarse_sweeps=1, guess="fitted"))
-    assert told == "1 coarse sweeps from the fitted guess, then windows of 8 to 1.0e-02"
+    words = str(dataclasses.replace(Choice("frontier", 0.01, 8), coarse_sweeps=1, guess="fitted"))
+    assert words == "1 coarse sweeps from the fitted guess, then windows of 8 to 1.0e-02"

@@ -63,13 +63,13 @@ def test_hidden_states_are_those_of_the_forward_pass():
 
 
 def test_watchers_see_every_pass_in_the_pictures_own_order():
-    model, seen = unit(), []
+    model, calls = unit(), []
     found = Sequential()(
-        model, latents(model, 1), denoise=False, watch=lambda b, p, u, c: seen.append((b, p, c, u.clone()))
+        model, latents(model, 1), denoise=False, watch=lambda b, p, u, c: calls.append((b, p, c, u.clone()))
     )
-    assert [entry[0] for entry in seen] == [2] * 15 + [1] * 15 + [0] * 15
-    assert torch.equal(seen[-1][3], found.patches)
-    assert seen[14][2] == 16
+    assert [entry[0] for entry in calls] == [2] * 15 + [1] * 15 + [0] * 15
+    assert torch.equal(calls[-1][3], found.patches)
+    assert calls[14][2] == 16
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_picture_that_overflows_is_named_or_drawn_again_alone():
     wild = z.clone()
     wild[1] = 3e38
 
-    def redraw(place, attempt):
-        calls.append((place, attempt))
+    def redraw(index, attempt):
+        calls.append((index, attempt))
         return z[1]
 
     found = Sequential()(calm, wild, denoise=False, redraw=redraw)

@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.block.inverse import BlockInverse, block_inverses
-from intaglio.flow.results import BlockCallback, BlockReport, Decoded, DecodeReport, PassCallback
+from intaglio.flow.results import BlockCallback, BlockReport, DecodedPictures, DecodeReport, PassCallback
 from intaglio.images.image_set import ImageSet
 from intaglio.models.flow.tarflow import UNLABELLED, TarFlow, denoised
 from intaglio.runs.run import Run
@@ -106,7 +106,7 @@ def decode(
     redraw: Redraw | None,
     keep_hidden: bool,
     run: Run,
-) -> Decoded:
+) -> DecodedPictures:
     """Decode checked inputs, batch by batch; see `family.Decoder.__call__`."""
     model, asked = inputs.model, decoder.name
     decoder = decoder.prepared(model, len(inputs), inputs.guidance, run.warn)
@@ -131,7 +131,7 @@ def decode(
         tuple(index for batch in batches for index in batch.redrawn),
     )
     hidden = _joined([batch.hidden for batch in batches]) if keep_hidden else ()
-    return Decoded(_named(pictures, names), patches.cpu(), report, hidden)
+    return DecodedPictures(_named(pictures, names), patches.cpu(), report, hidden)
 
 
 @torch.inference_mode()

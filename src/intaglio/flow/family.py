@@ -1,9 +1,9 @@
 """The contract of a decoder: a way to invert a flow, block by block."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.decoding import Redraw, checked_inputs, decode
-from intaglio.flow.results import BlockCallback, BlockReport, Decoded, PassCallback
+from intaglio.flow.results import BlockCallback, BlockReport, DecodedPictures, PassCallback
 from intaglio.flow.tiers import TierName
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.run import Run
@@ -72,9 +72,10 @@ class Decoder(ABC):
         """The settings of the paper, whatever their error; None where there is no paper to compare with."""
         return None
 
-    def fitted(self, model: TarFlow, pictures: Float[Tensor, "n ch h w"]) -> "Decoder":
-        """This decoder with settings that it measures of a model offline, on pictures in [-1, 1]; itself if none."""
-        return self
+    @classmethod
+    def fit(cls, model: TarFlow, pictures: Float[Tensor, "n ch h w"]) -> Mapping[str, Any]:
+        """Settings, by name, that are measured of a model offline, on pictures in [-1, 1]; empty for none."""
+        return {}
 
     def __call__(
         self,
@@ -89,7 +90,7 @@ class Decoder(ABC):
         keep_hidden: bool = False,
         watch: PassCallback | None = None,
         run: Run = Run.none(),
-    ) -> Decoded:
+    ) -> DecodedPictures:
         """Decode latents to pictures; model, noise and labels are left as they are.
 
         Args:

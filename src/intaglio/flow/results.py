@@ -116,7 +116,7 @@ class DecodeReport:
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class DecodedPictures:
     """Decoded pictures, with the patches that they were made of and a report."""
 
     pictures: ImageSet

@@ -9,7 +9,7 @@ from torch import Tensor
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.decoding import checked_labels
 from intaglio.flow.family import Decoder
-from intaglio.flow.results import Decoded, PassCallback
+from intaglio.flow.results import DecodedPictures, PassCallback
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
@@ -34,7 +34,7 @@ def sample_flow(
     keep_hidden: bool = False,
     watch: PassCallback | None = None,
     run: Run = Run.none(),
-) -> Decoded:
+) -> DecodedPictures:
     """Pictures of the seeds, decoded by `decoder`; see `Decoder.__call__`, which takes latents in place of seeds.
 
     With `resample`, a picture whose noise overflows is drawn from its seed's next noise, and counted in the report, in
@@ -60,7 +60,7 @@ def sample_flow(
 
 
 def names_of(seeds: Sequence[int]) -> list[str]:
-    """File names by seed; a seed that comes again gets a count."""
+    """File names of pictures by seed; a seed that is repeated gets a count."""
     counts: dict[int, int] = {}
     names = []
     for seed in seeds:

@@ -22,13 +22,11 @@ def test_stale_keys_are_what_one_sweep_too_few_leaves():
     assert stale.report.blocks[0].passes < fresh.report.blocks[0].passes
 
 
-def test_the_hardest_block_is_fitted_and_all_else_is_kept():
+def test_the_hardest_block_is_what_is_fitted():
     model = unit(spread=0.4)
     pictures = 2 * torch.rand(6, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 1
     hardest = ranked(model, pictures)[0].block
-    assert GSJacobi.published().fitted(model, pictures) == GSJacobi(
-        hard_blocks=(hardest,), segments=(8,), sweeps=GSJacobi.published().sweeps, other_sweeps=10, stale=True
-    )
+    assert GSJacobi.fit(model, pictures) == {"hard_blocks": (hardest,)}
 
 
 def test_published_segments_are_swept_to_their_end():

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from intaglio.bench.flow.cell import Cell, TierOrPaper
+from intaglio.bench.flow.cell import FlowCell, TierOrPaper
 from intaglio.flow.block.guidance import Guidance
 from intaglio.models.flow.files import LoadedFlow
 from intaglio.models.flow.shipped import open_flow
@@ -20,6 +20,7 @@ from intaglio.runs.tables import without_nan
 BATCHES, GUIDANCES, REPEATS = (1, 8, 64), (0.0, 2.0), 10
 QUICK_BATCHES, QUICK_GUIDANCES, QUICK_REPEATS = (1, 8, 64), (0.0,), 3
 QUICK_THREADS = 1
+"""Threads under --quick, whose passes are too small to gain by more, and lose much where a core is not idle."""
 GUIDED_BATCH = 8
 """The batch that guided cells are measured at, where neither batches nor guidances are asked for."""
 SUFFIX = {8: "", 1: "_b1", 64: "_b64"}
@@ -51,8 +52,8 @@ class FlowBench:
     repeats: int | None = None
     """Timings of each method; none takes 10 (3 with --quick)."""
     threads: int | None = None
-    """Threads of the processor; none takes as many as it has cores (1 with --quick). More than there are idle cores
-    wait for each other, for most of the time of a small pass."""
+    """Threads of the processor; none takes as many as it has cores (1 with --quick). Several threads want as many idle
+    cores: in small passes each waits for the slowest, and beside other work they take many times as long as one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights."""
     seed: int = 0
@@ -131,11 +132,11 @@ class FlowBench:
 
     def _measure(self, flow: LoadedFlow, run: Run) -> None:
         cells = self._cells
-        known = run.recorded("cell")
-        with run.progress(len(cells), "cells", len(known)) as progress:
+        measured = run.recorded("cell")
+        with run.progress(len(cells), "cells", len(measured)) as progress:
             for batch, scale in cells:
-                if (key := f"batch {batch}, guidance {scale:g}") not in known:
-                    cell = Cell(flow.model, batch, Guidance(scale=scale), self._tiers, self.seed)
+                if (key := f"batch {batch}, guidance {scale:g}") not in measured:
+                    cell = FlowCell(flow.model, batch, Guidance(scale=scale), self._tiers, self.seed)
                     run.record("cell", key, without_nan(cell.measured(self._repeats)))
                     progress.advance()
 
@@ -217,7 +218,7 @@ def table(cell: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """So many threads within, for torch; as many as before after."""
+    """Let torch compute with so many threads, and afterwards with as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

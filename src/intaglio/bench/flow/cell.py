@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pkgutil import resolve_name
@@ -37,7 +37,7 @@ DIRECTIONS = 128
 """Random projections of the sliced Wasserstein distance."""
 
 
-class Cell:
+class FlowCell:
     """The decoders at one batch and one guidance, and the figures measured of them."""
 
     def __init__(self, model: TarFlow, batch: int, guidance: Guidance, tiers: Sequence[TierOrPaper], seed: int):
@@ -99,25 +99,35 @@ class Cell:
             name: resolve_name(method.target) for name, method in VERBS["flow sample"].methods.items()
         }
         baselines = {name: kind() for name, kind in kinds.items() if kind.role == "baseline"}
+        fits = {
+            name: kind.fit(self._model, self._model.pictures(self._exact_tuning))
+            for name, kind in kinds.items()
+            if name not in baselines
+        }
         found: dict[str, Decoder] = {SEQUENTIAL: baselines[SEQUENTIAL], **baselines}
         for tier in self._tiers:
-            for name in (name for name in kinds if name not in baselines):
-                decoder = self._chosen(kinds[name], tier, plans)
+            for name in fits:
+                decoder = self._chosen(kinds[name], fits[name], tier, plans)
                 if decoder is not None:
                     found[f"{name} {tier}"] = decoder
         return found
 
-    def _chosen(self, kind: type[Decoder], tier: TierOrPaper, plans: dict[str, DecoderPlan]) -> Decoder | None:
-        """A method with the settings for a tier; None where it has none that keep to it, or none that are published."""
+    def _chosen(
+        self, kind: type[Decoder], fit: Mapping[str, Any], tier: TierOrPaper, plans: dict[str, DecoderPlan]
+    ) -> Decoder | None:
+        """A method with the settings for a tier; None where it has none that keep to it, or none that are published.
+
+        `fit` are the settings that were measured of the model.
+        """
         if tier == "paper":
             published = kind.published()
-            return published and published.fitted(self._model, self._pictures)
+            return published and replace(published, **fit)
         if kind.planned:
             plans[tier] = calibrate(
                 self._model, batch=self._batch, tier=tier, guidance=self._guidance, seed=TUNED_ON + self._seed
             )
             return PlannedDecoder(plan=plans[tier])
-        rungs = [[one.fitted(self._model, self._pictures) for one in rung] for rung in kind.candidates(tier)]
+        rungs = [[replace(candidate, **fit) for candidate in rung] for rung in kind.candidates(tier)]
         return rungs[0][0] if len(rungs) == len(rungs[0]) == 1 else self._fastest(rungs, tier)
 
     def _fastest(self, rungs: Sequence[Sequence[Decoder]], tier: TierName) -> Decoder | None:
@@ -145,11 +155,6 @@ class Cell:
     @cached_property
     def _exact_tuning(self) -> Tensor:
         return self._decoded(SequentialDecoder(), self._tuning)[0]
-
-    @cached_property
-    def _pictures(self) -> Tensor:
-        """The model's own pictures, for methods that measure something of it offline."""
-        return self._model.pictures(self._exact_tuning)
 
     def _latents(self, first_seed: int, count: int) -> Decoding:
         """Latents of consecutive seeds; labels, where the model has classes, in turns from each batch's first."""

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowModel:
-    """A flow and where it computes."""
+    """A flow, and the device and type that it computes in."""
 
     model: str = "cpu-small"
     """The folder of a flow, or the name of one in the package: cpu-tiny or cpu-small."""
     device: str = "cpu"
     """Where to compute, such as cpu, cuda or cuda:1."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights; patches and exponentials are float32 always."""
+    """Type of the weights; patches and exponentials are float32 always."""
 
     def loaded(self) -> "LoadedFlow":
-        """The model."""
+        """The model, read from its folder."""
         from intaglio.models.flow.shipped import open_flow
 
         return open_flow(self.model, device=self.device, dtype=self.dtype)
@@ -30,7 +30,7 @@ class FlowModel:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowGuidance:
-    """Guidance as flags; `Guidance` says what each means and checks it."""
+    """Guidance of each block, as flags; the formulas and the checks are those of `Guidance`."""
 
     guidance: float = 0.0
     """Guide each block from the mean class, or from blurred attention, past the label's; 0 does not."""
@@ -62,7 +62,7 @@ class FlowGuidance:
 
 
 def label_index(word: str, flow: "LoadedFlow") -> int:
-    """A class by its name or number, or `none`. Raises `BadInput` for another word."""
+    """The index of a class by its name or number; -1 for `none`. Raises `BadInput` for another word."""
     count = flow.model.config.num_classes
     if word == "none":
         return -1
@@ -70,7 +70,7 @@ def label_index(word: str, flow: "LoadedFlow") -> int:
         return flow.labels.index(word)
     if word.isdecimal() and int(word) < count:
         return int(word)
-    known = ", ".join(flow.labels) if flow.labels else f"numbers 0 to {count - 1}"
+    choices = ", ".join(flow.labels) if flow.labels else f"numbers 0 to {count - 1}"
     raise BadInput(
-        f"there is no class {word!r}: {f'choose from {known}, or none' if count else 'this model has no classes'}"
+        f"there is no class {word!r}: {f'choose from {choices}, or none' if count else 'this model has no classes'}"
     )

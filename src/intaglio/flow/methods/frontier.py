@@ -17,7 +17,7 @@ from intaglio.flow.tiers import TierName
 
 @dataclass(frozen=True, kw_only=True)
 class FrontierDecoder(Decoder):
-    """Frontier decoding: sweep a window of patches, and keep the prefix that has converged.
+    """Frontier decoding: sweep a window of patches, keep the prefix that has converged.
 
     With patches 0..c-1 of a block in the cache and patch c final, a pass maps patches c..c+w-1 [n, w, C] to new values
     of c+1..c+w. Those at the head that did not change, to the tolerance, in any picture, had keys and values that are

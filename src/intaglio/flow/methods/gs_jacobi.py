@@ -1,8 +1,9 @@
 """GS-Jacobi decoding: segments one after the other, each by a few sweeps."""
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,7 +31,7 @@ class GSJacobiDecoder(Decoder):
 
     Gauss-Seidel from one segment to the next, Jacobi within. The T - 1 patches that follow the first are cut into
     contiguous segments that differ by one patch at most; each is swept up to a cap, or until ||delta|| / C of every
-    picture [T, C] is at most epsilon. Which blocks are hard is found offline (`fitted`, by
+    picture [T, C] is at most epsilon. Which blocks are hard is found offline (`fit`, by
     `intaglio.flow.block.ranking`); the cap, not epsilon, ends nearly all of them.
 
     The published code keeps a segment's keys and values of the sweep before the last (`stale`), clamps all patches to
@@ -85,9 +86,10 @@ class GSJacobiDecoder(Decoder):
         """As published: the segments of the hard blocks are swept to their end."""
         return cls(segments=(segments,), sweeps=(UNCAPPED,), other_sweeps=other_sweeps, stale=True)
 
-    def fitted(self, model: TarFlow, pictures: Float[Tensor, "n ch h w"]) -> Decoder:
-        """With the hardest block of the model, by CRM on the pictures, as the one hard block."""
-        return replace(self, hard_blocks=(ranked(model, pictures)[0].block,))
+    @classmethod
+    def fit(cls, model: TarFlow, pictures: Float[Tensor, "n ch h w"]) -> Mapping[str, Any]:
+        """See `Decoder.fit`: the hardest block of the model, by CRM on the pictures, as the one hard block."""
+        return {"hard_blocks": (ranked(model, pictures)[0].block,)}
 
     def decode_block(
         self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback
