@@ -1,6 +1,7 @@
 """The bench of discovery methods, end to end with fake methods, and its figures computed by hand."""
 
 import json
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from intaglio.bench.discover import entries
 from intaglio.bench.discover.bench import DiscoverBench
 from intaglio.bench.discover.entries import ENTRIES, Entry, select
 from intaglio.bench.discover.figures import best_peer, figures
-from intaglio.bench.discover.processes import WorkerPool, TimeoutPolicy
+from intaglio.bench.discover.processes import TimeoutPolicy, WorkerPool
 from intaglio.bench.discover.published_networks import networks_folder
 from intaglio.bench.discover.ranks import margin, mean_and_error, mean_ranks, table_ranks
 from intaglio.bench.discover.scores import binned, calibration_error, scored
@@ -60,6 +61,22 @@ def bench_table(n=60, d=3, discrete=False, seed=0):
     return BenchTable(names, (values > 0).astype(float) if discrete else values, discrete, np.arange(1.0, d + 1))
 
 
+@pytest.fixture(autouse=True)
+def asleep(tmp_path, monkeypatch):
+    """Time is up once a method has made this file, and never before, however busy the machine is."""
+    file, arrived = tmp_path / "asleep", Connection.poll
+
+    def poll(self, limit):
+        while not arrived(self, 0.02):
+            if file.exists():
+                file.unlink()
+                return False
+        return True
+
+    monkeypatch.setattr(Connection, "poll", poll)
+    return file
+
+
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     def make(*entries, **settings):
@@ -70,8 +87,8 @@ def bench(tmp_path, monkeypatch):
     return make
 
 
-def test_every_figure_is_there_and_those_who_fail_are_counted_and_come_last(bench):
-    slow = fake("slow", "sleeping", process="slow", settings={"seconds": 60.0})
+def test_every_figure_is_there_and_those_who_fail_are_counted_and_come_last(bench, asleep):
+    slow = fake("slow", "sleeping", process="slow", settings={"asleep": str(asleep)})
     mortal = fake("mortal", "dying", process="mortal")
     absent = Entry("absent", "nowhere:run", needs=("no_such_module_here", "no-such-package"))
     measured = bench(OURS, NODE_EDGE, NOTHING, EVERYTHING, fake("broken", "broken"), slow, mortal, absent, limit=1.0)
@@ -177,7 +194,7 @@ def test_patience_ends_with_three_late_answers_and_no_timely_one_as_wide():
     assert timeouts.exhausted("s", "m", 31)
 
 
-def test_one_crew_answers_quietly_on_one_thread_and_alike_each_time(capfd):
+def test_one_crew_answers_quietly_on_one_thread_and_alike_each_time(capfd, asleep):
     with WorkerPool(2.0) as pool:
         assert pool.ask(fake("loud", "loud"), bench_table())["marks"].sum() == 0
         assert (pool.ask(fake("threads", "threads"), bench_table())["marks"] == 3).all()
@@ -185,7 +202,7 @@ def test_one_crew_answers_quietly_on_one_thread_and_alike_each_time(capfd):
         assert drawn[0].any()
         assert np.array_equal(*drawn)
         assert pool.ask(fake("broken", "broken"), bench_table()) == {"failure": "RuntimeError: no such luck"}
-        late = pool.ask(fake("slow", "sleeping", settings={"seconds": 60.0}), bench_table())
+        late = pool.ask(fake("slow", "sleeping", settings={"asleep": str(asleep)}), bench_table())
         assert late == {"failure": "no answer within 2 s", "timeout": 2.0}
         said = pool.ask(NOTHING, bench_table())
         assert len(said["times"]) == 3, "the process was started anew, and short answers are timed three times"

@@ -3,14 +3,15 @@
 import json
 
 import pytest
+import tiny
 import torch
 
-import tiny
 from intaglio.bench.flow import bench as bench_module
 from intaglio.bench.flow import cell
 from intaglio.bench.flow.bench import FlowBench, headline
 from intaglio.bench.flow.cell import sliced
 from intaglio.flow.calibrate import calibration
+from intaglio.flow.methods import gs_jacobi, jacobi, sejd
 from intaglio.models.flow.files import save_flow
 
 WANTED = {
@@ -32,10 +33,11 @@ WANTED = {
 def bench(tmp_path, monkeypatch):
     for name, value in {"FITTED": 4, "JUDGED": 2, "PROVED": 2, "TURNS": 1}.items():
         monkeypatch.setattr(calibration, name, value)
-    monkeypatch.setattr(cell, "TAUS", (0.5, 1e-3, 1e-6))
-    monkeypatch.setattr(cell, "SEGMENTS", (4,))
+    for module in (jacobi, sejd):
+        monkeypatch.setattr(module, "TOLERANCES", (0.5, 1e-3, 1e-6))
+    monkeypatch.setattr(gs_jacobi, "SEGMENTS", (4,))
     monkeypatch.setattr(cell, "JUDGED", 2)
-    monkeypatch.setattr(cell, "OTHER_SWEEPS", (4, 20))
+    monkeypatch.setattr(gs_jacobi, "OTHER_SWEEPS", (4, 20))
     monkeypatch.setattr(bench_module, "SUFFIX", {3: "", 1: "_b1", 2: "_b64"})
     save_flow(tiny.flow(double=False, noise_std=0.1), tmp_path / "m")
     return FlowBench(
@@ -97,5 +99,16 @@ def test_the_sliced_distance_of_shifted_pictures_is_the_shift():
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="repeats"):
         FlowBench(repeats=0)
+    with pytest.raises(ValueError, match="threads"):
+        FlowBench(threads=0)
     with pytest.raises(ValueError, match="batches"):
         FlowBench(batches=(0,))
+
+
+def test_threads_are_as_many_as_asked_for_and_as_before_afterwards():
+    before = torch.get_num_threads()
+    with bench_module._threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    assert (FlowBench(quick=True)._threads, FlowBench(threads=3)._threads) == (1, 3)
+    assert FlowBench()._threads == before

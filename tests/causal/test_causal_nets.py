@@ -16,9 +16,10 @@ from intaglio.causal.methods.sicl.networks.base import (
 )
 from intaglio.causal.methods.sicl.networks.encoding import Encoded
 from intaglio.causal.methods.sicl.networks.light import Light, LightShape
-from intaglio.causal.methods.sicl.training.batches import encoded_batch, column_kinds
+from intaglio.causal.methods.sicl.training.batches import column_kinds, encoded_batch
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
+from intaglio.randomness import numpy_generator
 
 SMALL = AxialShape(width=8, heads=2, blocks=1)
 MADE = {
@@ -40,7 +41,7 @@ def network(request):
 
 @pytest.fixture(scope="module")
 def batch():
-    return simulator.draw(Recipe(), simulator.generator(0, 0), 6, 6, 40)
+    return simulator.draw(Recipe(), numpy_generator(0, 0), 6, 6, 40)
 
 
 def reordered(tables: Encoded, order) -> Encoded:
@@ -96,7 +97,7 @@ def test_tables_of_a_batch_do_not_hear_of_each_other(network, batch):
 
 @pytest.mark.parametrize("columns", [1, 2, 3])
 def test_few_columns(network, columns):
-    tables, truth = encoded_batch(simulator.draw(Recipe(), simulator.generator(1, columns), 4, columns, 30), 12)
+    tables, truth = encoded_batch(simulator.draw(Recipe(), numpy_generator(1, columns), 4, columns, 30), 12)
     losses = network.losses(tables, truth)
     total = torch.stack(list(losses.values())).sum()
     assert bool(total.isfinite())

@@ -20,13 +20,14 @@ from intaglio.causal.methods.sicl.training.fit_score_weight import (
 )
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
+from intaglio.randomness import numpy_generator
 
 TINY = Curriculum(columns=(3, 4, 5), rows=(50, 100, 5000))
 
 
 @pytest.mark.parametrize("types", ["continuous", "discrete", "mixed"])
 def test_a_table_of_a_batch_is_one_as_a_person_brings_it(types):
-    batch = simulator.draw(Recipe().with_types(types), simulator.generator(3, 0), 4, 5, 60)
+    batch = simulator.draw(Recipe().with_types(types), numpy_generator(3, 0), 4, 5, 60)
     for index in range(4):
         table = table_of(batch, index)
         assert np.array_equal(table.values, batch.tables[index])

@@ -14,10 +14,10 @@ from intaglio.causal.methods.sicl.networks.logit_scaling import (
 )
 from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges, features
 from intaglio.causal.methods.sicl.training import fit_logit_scaling
-from intaglio.causal.methods.sicl.training.fit_logit_scaling import simulated_batches, calibrate, fit_feature_ranges
-from intaglio.causal.methods.sicl.training.settings import Teaching
+from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges, simulated_batches
+from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 
-SIZES = Teaching(columns=(3, 5, 8), rows=(50, 100), context=10)
+SIZES = SiCLTraining(columns=(3, 5, 8), rows=(50, 100), context=10)
 
 
 def test_the_usual_scaling_changes_nothing():

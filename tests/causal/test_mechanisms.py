@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from intaglio.causal.simulate import categorical, mechanisms
-from intaglio.causal.simulate.mechanisms import MECHANISMS, Scales, random_features, interaction, linear, standardised
+from intaglio.causal.simulate.mechanisms import MECHANISMS, Scales, interaction, linear, random_features, standardised
 
 
 def inputs(b: int = 60, p: int = 3, n: int = 400) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from found_graphs import found_graph
 from run_folders import run_json
 
-from found_graphs import found_graph
 from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report

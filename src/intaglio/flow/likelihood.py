@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.training.data import FlowPictures, dequantised
-from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 
@@ -50,7 +50,7 @@ def likelihood(
             for draw in range(draws):
                 parts = [
                     dequantised(
-                        data.images.pixels[row : row + 1], noise, generator(seed, data.images.hashes[row], draw)
+                        data.images.pixels[row : row + 1], noise, generator_32bit(seed, data.images.hashes[row], draw)
                     )
                     for row in rows.tolist()
                 ]

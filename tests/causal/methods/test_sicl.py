@@ -18,6 +18,7 @@ from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
+from intaglio.randomness import numpy_generator
 from intaglio.runs.run import Run
 
 SMALL = {"subsamples": 3}
@@ -104,7 +105,7 @@ def test_names_of_levels_and_columns_change_nothing(usual):
 
 
 def test_raw_scales_are_not_read():
-    batch = simulator.draw(Recipe(standardise=False, types={"continuous": 1.0}), simulator.generator(77, 0), 3, 8, 200)
+    batch = simulator.draw(Recipe(standardise=False, types={"continuous": 1.0}), numpy_generator(77, 0), 3, 8, 200)
     for table in batch.tables.astype(np.float64):
         standard = (table - table.mean(0)) / table.std(0)
         one, two = SiCL()(table), SiCL()(standard)

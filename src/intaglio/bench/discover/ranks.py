@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from intaglio.metrics.statistics.interval import interval
+
 METRICS = {"skeleton_f1": True, "orientation_f1": True, "shd": False}
 """The ranked metrics, and whether larger is better."""
-RESAMPLES = 2000
 RANKED_DIGITS = 9
 """Decimals that values are rounded to before ranking, so that rounding errors make no difference."""
 
@@ -52,6 +53,5 @@ def margin(results: Results, ours: str, theirs: str, metric: str, seed: int = 0)
     if not pairs:
         return {"value": None, "low": None, "high": None, "tables": 0}
     differences = np.array([a - b for a, b in pairs], np.float64)
-    drawn = np.random.default_rng(seed).integers(len(pairs), size=(RESAMPLES, len(pairs)))
-    low, high = np.quantile(differences[drawn].mean(1), [0.025, 0.975])
-    return {"value": float(differences.mean()), "low": float(low), "high": float(high), "tables": len(pairs)}
+    low, high = interval(lambda drawn: drawn.mean(-1), [differences], seed=seed)
+    return {"value": float(differences.mean()), "low": low, "high": high, "tables": len(pairs)}

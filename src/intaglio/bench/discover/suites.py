@@ -19,9 +19,10 @@ from intaglio.causal.simulate import random_dags
 from intaglio.causal.simulate.batch import Batch
 from intaglio.causal.simulate.mechanisms import standardised
 from intaglio.causal.simulate.recipe import Recipe
-from intaglio.causal.simulate.simulator import draw, generator, tables_of
+from intaglio.causal.simulate.simulator import draw, tables_of
 from intaglio.causal.simulate.sortability import r2_sortability, varsortability
 from intaglio.errors import BadInput
+from intaglio.randomness import numpy_generator
 
 SuiteName = Literal["simulated", "bnlearn", "gaussian", "sachs"]
 FIRST_SEED = 10_000_000
@@ -145,7 +146,7 @@ def recipe(law: str, family: str, noise: str) -> Recipe:
 def _simulated(cell: Cell, key: str, seed: int, noise: str) -> Task:
     """The first usable table of the task's own random stream."""
     for attempt in range(MAX_DRAWS):
-        rng = generator(FIRST_SEED + seed, zlib.crc32(f"{key} {attempt}".encode()))
+        rng = numpy_generator(FIRST_SEED + seed, zlib.crc32(f"{key} {attempt}".encode()))
         batch = _drawn(cell, noise, rng)
         if batch.valid[0]:
             names = tuple(f"x{k}" for k in range(cell.variables))
@@ -167,7 +168,7 @@ def _drawn(cell: Cell, noise: str, rng: np.random.Generator) -> Batch:
 
 def _sampled(cell: Cell, key: str, seed: int) -> Task:
     network = _network(cell.source)
-    rng = generator(FIRST_SEED + seed, zlib.crc32(key.encode()))
+    rng = numpy_generator(FIRST_SEED + seed, zlib.crc32(key.encode()))
     order = rng.permutation(len(network.names))
     values = network.sample(rng, cell.rows)[:, order]
     names = tuple(network.names[k] for k in order)

@@ -22,11 +22,6 @@ from intaglio.causal.simulate.recipe import Recipe
 from intaglio.errors import BadInput
 
 
-def generator(seed: int, index: int) -> np.random.Generator:
-    """The random generator of batch `index` under a seed; any batch can be drawn without those before it."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, index])))
-
-
 def draw(recipe: Recipe, rng: np.random.Generator, count: int, variables: int, rows: int) -> Batch:
     """Random graphs and one table from each.
 

@@ -5,19 +5,19 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from intaglio.causal.methods.sicl.training.settings import Teaching
+from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.commands.kit.console import command_line, note, say, shown
 
 if TYPE_CHECKING:
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
-    from intaglio.causal.methods.sicl.training.training import Taught
+    from intaglio.causal.methods.sicl.training.training import TrainingResult
     from intaglio.runs.run import Run
 
 MODEL = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalTrain(Teaching):
+class CausalTrain(SiCLTraining):
     """Train a network for `intaglio discover` (SiCL, arXiv 2502.10883) on simulated tables, and calibrate it.
 
     The same command again resumes a killed one.
@@ -29,16 +29,16 @@ class CausalTrain(Teaching):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.causal.methods.sicl.networks.weights import save_network
-        from intaglio.causal.methods.sicl.training.training import teach
+        from intaglio.causal.methods.sicl.training.training import train_network
         from intaglio.learning.checkpoints import STATE
 
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":
-                taught = teach(self.teaching, run=run)
+                result = train_network(self.settings, run=run)
                 note("calibrating")
-                trained = calibrated(taught)
-                save_network(trained, folder / MODEL, card(trained, taught))
+                trained = calibrated(result)
+                save_network(trained, folder / MODEL, card(trained, result))
                 run.finish({"model": MODEL, **trained.facts})
             run.drop_state(STATE)
             edges = run.summary["calibration"]["skeleton"]
@@ -47,9 +47,9 @@ class CausalTrain(Teaching):
         return 0
 
     @property
-    def teaching(self) -> Teaching:
+    def settings(self) -> SiCLTraining:
         """The settings that the weights depend on."""
-        return Teaching(**{field.name: getattr(self, field.name) for field in fields(Teaching)})
+        return SiCLTraining(**{field.name: getattr(self, field.name) for field in fields(SiCLTraining)})
 
     def _open(self) -> "Run":
         from intaglio.runs.run import Run
@@ -58,7 +58,7 @@ class CausalTrain(Teaching):
             self.runs,
             "causal",
             "train",
-            asdict(self.teaching),
+            asdict(self.settings),
             {},
             seed=self.seed,
             device="cpu",
@@ -67,20 +67,20 @@ class CausalTrain(Teaching):
         )
 
 
-def calibrated(taught: "Taught") -> "TrainedNetwork":
+def calibrated(result: "TrainingResult") -> "TrainedNetwork":
     """The network with its calibration, the ranges of its training tables, and the facts of its training."""
     from intaglio.causal.methods.sicl.networks.base import parameter_count
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
     from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges
     from intaglio.causal.methods.sicl.training.fit_score_weight import fit_score_weights
 
-    settings = taught.settings
-    calibration, measured = calibrate(taught.network, settings, settings.calibrated_on, settings.proved_on)
+    settings = result.settings
+    calibration, measured = calibrate(result.network, settings, settings.calibrated_on, settings.proved_on)
     facts: dict[str, Any] = {
-        "parameters": parameter_count(taught.network),
+        "parameters": parameter_count(result.network),
         "steps": settings.steps,
-        "tables": taught.tables,
-        "cpu_s": round(taught.cpu_s),
+        "tables": result.tables,
+        "cpu_s": round(result.cpu_s),
         "seed": settings.seed,
         "columns": list(settings.columns),
         "rows": list(settings.rows),
@@ -88,13 +88,10 @@ def calibrated(taught: "Taught") -> "TrainedNetwork":
         "calibration": measured,
     }
     typical = fit_feature_ranges(settings, min(1500, settings.calibrated_on))
-    made = TrainedNetwork(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
-    # The graph of a Node-Edge network is decoded from arrows, as published, and not refined.
-    return (
-        made
-        if made.kind == "node-edge"
-        else replace(made, score_weights=fit_score_weights(made, settings, settings.weighed_on))
-    )
+    made = TrainedNetwork(settings.network, result.network, settings.context, calibration, typical, {}, facts)
+    if made.kind == "node-edge":
+        return made  # its graph is decoded from arrows, as published, and not refined
+    return replace(made, score_weights=fit_score_weights(made, settings, settings.weighed_on))
 
 
 KIND_DESCRIPTIONS = {
@@ -108,9 +105,9 @@ def _article(kind: str) -> str:
     return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
 
 
-def card(trained: "TrainedNetwork", taught: "Taught") -> str:
+def card(trained: "TrainedNetwork", result: "TrainingResult") -> str:
     """The model card in Markdown: architecture, training data, calibration, limits."""
-    settings, facts = taught.settings, trained.facts
+    settings, facts = result.settings, trained.facts
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())
     what = f"{facts['parameters']:,} parameters ({shape}): {KIND_DESCRIPTIONS[trained.kind]}."
     story = (

@@ -34,7 +34,7 @@ class FlowCalibrate(FlowGuidance, FlowModel):
         from intaglio.flow.calibrate.calibration import calibrate
         from intaglio.runs.run import Run
 
-        flow, guidance = self.loaded(), self.led()
+        flow, guidance = self.loaded(), self.as_guidance()
         for batch in self.batch:
             for tier in self.tier:
                 run = Run.none(progress=shown())

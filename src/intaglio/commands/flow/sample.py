@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from torch import Tensor
 
-    from intaglio.flow.family import Decoded
+    from intaglio.flow.results import Decoded
     from intaglio.models.flow.files import LoadedFlow
     from intaglio.runs.run import Run
 
@@ -86,7 +86,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             seeds,
             method,
             labels=labels,
-            guidance=self.led(),
+            guidance=self.as_guidance(),
             denoise=self.denoise,
             resample=self.on_nonfinite == "resample",
             watch=self._previews(flow, run),
@@ -152,7 +152,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             "label": label,
             "decoder": self._method_name,
             "settings": _plain(asdict(cast(Any, self.method))),
-            "guidance": asdict(self.led()),
+            "guidance": asdict(self.as_guidance()),
             "model": {"name": flow.name, "fingerprint": flow.fingerprint},
             "dtype": self.dtype,
             "device": self.device,
@@ -167,7 +167,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         settings = {
             **_plain(asdict(cast(Any, self.method))),
             **{key: getattr(self, key) for key in own},
-            "guidance": asdict(self.led()),
+            "guidance": asdict(self.as_guidance()),
         }
         inputs = {"model": {"path": self.model, "sha256": flow.fingerprint}}
         return Run.open(

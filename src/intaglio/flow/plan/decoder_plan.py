@@ -12,7 +12,7 @@ import torch
 from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.plan.guess import LocalGuess
-from intaglio.flow.plan.tiers import TierName
+from intaglio.flow.tiers import TierName
 from intaglio.models.flow.files import fingerprint
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.machine import processor

@@ -31,7 +31,7 @@ class Encoding:
     """h_0 (the patches) to h_K (the latents)."""
 
 
-class LayerPast:
+class LayerCache:
     """The keys and values of one layer, in buffers for all positions; what lies past the known is scratch.
 
     Writing at `start` overwrites whatever stood there, so that a prefix is taken back by writing over it.
@@ -40,7 +40,7 @@ class LayerPast:
     def __init__(self, keys: Float[Tensor, "n heads t dh"], values: Float[Tensor, "n heads t dh"]):
         self._keys, self._values = keys, values
 
-    def joined(
+    def update(
         self, start: int, key: Float[Tensor, "n heads w dh"], value: Float[Tensor, "n heads w dh"]
     ) -> tuple[Float[Tensor, "n heads s dh"], Float[Tensor, "n heads s dh"]]:
         """Store those of the positions from `start` on; returns all up to the last of them."""
@@ -50,11 +50,13 @@ class LayerPast:
         return self._keys[:, :, :stop], self._values[:, :, :stop]
 
 
-Past = Sequence[LayerPast]
-"""Of all layers of a block."""
+BlockCache = Sequence[LayerCache]
+"""The caches of all layers of a block."""
+Parameters = tuple[Float[Tensor, "n w c"], Float[Tensor, "n w c"]]
+"""Log-scales a and shifts b of w patches."""
 
 
-class Norm(nn.LayerNorm):
+class WideLayerNorm(nn.LayerNorm):
     """Layer normalisation computed in float32 or better, whatever the weights' type."""
 
     def forward(self, input: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
@@ -66,14 +68,14 @@ class Norm(nn.LayerNorm):
         return functional.layer_norm(input.to(wide), self.normalized_shape, weight, bias, self.eps).to(input.dtype)
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Pre-norm causal attention, then a pre-norm MLP, each added to what came in."""
 
     def __init__(self, config: TarFlowConfig):
         super().__init__()
         width, eps = config.hidden_size, config.norm_eps
         self.heads, self.head_dim = width // config.head_dim, config.head_dim
-        self.attention_norm, self.mlp_norm = Norm(width, eps=eps), Norm(width, eps=eps)
+        self.attention_norm, self.mlp_norm = WideLayerNorm(width, eps=eps), WideLayerNorm(width, eps=eps)
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.widen = nn.Linear(width, config.mlp_ratio * width)
         self.narrow = nn.Linear(config.mlp_ratio * width, width)
@@ -82,16 +84,16 @@ class Layer(nn.Module):
         self,
         e: Float[Tensor, "n w d"],
         start: int = 0,
-        past: LayerPast | None = None,
+        cache: LayerCache | None = None,
         query_scale: Float[Tensor, "n 1 1 1"] | None = None,
         mask: Bool[Tensor, "w s"] | None = None,
     ) -> Float[Tensor, "n w d"]:
-        """Positions start..start+w-1, each seeing itself and all before it; those before `start` through `past`."""
+        """Positions start..start+w-1, each seeing itself and all before it; those before `start` through `cache`."""
         n, w, d = e.shape
         heads = self.qkv(self.attention_norm(e)).view(n, w, 3, self.heads, self.head_dim)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        if past is not None:
-            key, value = past.joined(start, key, value)
+        if cache is not None:
+            key, value = cache.update(start, key, value)
         if query_scale is not None:
             query = query * query_scale
         causal = mask is None and w > 1
@@ -119,7 +121,7 @@ class MetaBlock(nn.Module):
         self.proj_in = nn.Linear(c, d)
         self.positions = nn.Parameter(torch.randn(config.tokens, d) * 1e-2)
         self.classes = nn.Parameter(torch.randn(config.num_classes, d) * 1e-2) if config.num_classes else None
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers_per_block[index]))
+        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.layers_per_block[index]))
         self.proj_out = nn.Linear(d, 2 * c if config.nvp else c)
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
@@ -147,29 +149,29 @@ class MetaBlock(nn.Module):
         rows = torch.where((labels < 0)[:, None], mean, self.classes[labels.clamp(min=0)])
         return places[None] + rows[:, None]
 
-    def cache(self, n: int) -> Past:
+    def cache(self, n: int) -> BlockCache:
         """Empty buffers for n rows."""
         config, weight = self.config, self.proj_in.weight
         shape = (n, config.hidden_size // config.head_dim, config.tokens, config.head_dim)
-        return [LayerPast(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.layers]
+        return [LayerCache(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.layers]
 
     def parameters_after(
         self,
         u: Float[Tensor, "n w c"],
         offset: Float[Tensor, "m w d"],
         start: int = 0,
-        past: Past | None = None,
+        cache: BlockCache | None = None,
         query_scale: Float[Tensor, "n 1 1 1"] | None = None,
         mask: Bool[Tensor, "w s"] | None = None,
     ) -> tuple[Float[Tensor, "n w c"], Float[Tensor, "n w c"]]:
         """Log-scales a and shifts b of the positions start+1..start+w, from the patches at start..start+w-1.
 
-        Patches before `start` are seen through `past`, which is written to; `offset` holds the rows of these places.
+        Patches before `start` are seen through `cache`, which is written to; `offset` holds the rows of these places.
         `mask` tells who sees whom where a window does not begin at 0; without it a window that does is causal.
         """
         e = self.proj_in(u.to(self.dtype)) + offset
-        for place, layer in enumerate(self.layers):
-            e = layer(e, start, None if past is None else past[place], query_scale, mask)
+        for index, layer in enumerate(self.layers):
+            e = layer(e, start, None if cache is None else cache[index], query_scale, mask)
         out = self.proj_out(e).to(u.dtype)
         if not self.config.nvp:
             return torch.zeros_like(out), out
@@ -292,7 +294,7 @@ def fresh_flow(config: TarFlowConfig, source: torch.Generator) -> TarFlow:
         block.positions.copy_(1e-2 * torch.randn(block.positions.shape, generator=source))
         if block.classes is not None:
             block.classes.copy_(1e-2 * torch.randn(block.classes.shape, generator=source))
-        for layer in (cast(Layer, layer) for layer in block.layers):
+        for layer in (cast(TransformerLayer, layer) for layer in block.layers):
             for norm in (layer.attention_norm, layer.mlp_norm):
                 nn.init.ones_(norm.weight)
                 nn.init.zeros_(norm.bias)

@@ -14,10 +14,10 @@ from intaglio.causal.results.files import GRAPH_FILE
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
 from intaglio.causal.results.text import counted
 from intaglio.report.kit.format import decimal, plain, rate_text, title
-from intaglio.report.kit.run_data import RunData, read_json
 from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, Row, Table
 from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
+from intaglio.runs.read import RunData, read_json
 
 RESULT = "result"
 LARGE_GRAPH_COLUMNS = 45
@@ -39,6 +39,12 @@ FILE_NOTES = {
     "graph.dagitty.txt": "for dagitty.net",
     "graph.svg": "the picture",
 }
+
+
+def page_of(run: RunData, page_folder: Path) -> DiscoverPage | None:
+    """The page of a `discover` run; None where no graph was found yet."""
+    found = read_discovery(run)
+    return None if found is None else discover_page(run, found, page_folder)
 
 
 def read_discovery(run: RunData) -> Discovery | None:

@@ -11,6 +11,7 @@ from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, N
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.batch import Batch
+from intaglio.randomness import numpy_generator
 
 
 class TrainingBatches:
@@ -26,7 +27,7 @@ class TrainingBatches:
         lot, index = divmod(step, curriculum.lot)
         if lot != self._lot or self._drawn is None:
             d, n = curriculum.size(self._seed, lot, self._steps)
-            rng = simulator.generator(self._seed, lot)
+            rng = numpy_generator(self._seed, lot)
             batch = simulator.draw(curriculum.recipe, rng, curriculum.count(d) * curriculum.lot, d, n)
             self._lot, self._drawn = lot, curriculum.augmentation(rng, batch)
         count = len(self._drawn) // curriculum.lot

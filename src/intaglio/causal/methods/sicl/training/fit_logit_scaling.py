@@ -23,6 +23,7 @@ from intaglio.causal.methods.sicl.training.batches import column_kinds, select_t
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.batch import Batch
+from intaglio.randomness import numpy_generator
 
 FIT_SEED, TEST_SEED = 20_000_000, 30_000_000
 """Seeds of the tables for fitting and for testing the calibration; seeds of training are smaller."""
@@ -93,7 +94,7 @@ def table_sizes(curriculum: Curriculum, seed: int) -> Iterator[tuple[int, int]]:
 def simulated_batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
     """Usable simulated and augmented tables of all sizes."""
     for index, (d, n) in zip(range(-(-tables // TABLES_PER_BATCH)), table_sizes(curriculum, seed), strict=False):
-        rng = simulator.generator(seed, index)
+        rng = numpy_generator(seed, index)
         batch = curriculum.augmentation(rng, simulator.draw(curriculum.recipe, rng, TABLES_PER_BATCH, d, n))
         if (kept := usable_indices(batch)).size:
             yield select_tables(batch, kept)

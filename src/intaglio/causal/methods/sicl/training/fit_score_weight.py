@@ -17,6 +17,7 @@ from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.batch import Batch
 from intaglio.causal.tables.table import ColumnKind, Table
+from intaglio.randomness import numpy_generator
 
 FIT_SEED = 40_000_000
 """Seed of the tables."""
@@ -45,7 +46,7 @@ def simulated_tables(curriculum: Curriculum, count: int) -> Iterator[tuple[Table
     for lot in range(-(-count // TABLES_PER_BATCH)):
         d, n = int(sizes.choice(medium)), int(sizes.choice(few))
         recipe = curriculum.recipe.with_types(TYPES_BY_BATCH[lot % len(TYPES_BY_BATCH)])
-        batch = simulator.draw(recipe, simulator.generator(FIT_SEED, lot), TABLES_PER_BATCH, d, n)
+        batch = simulator.draw(recipe, numpy_generator(FIT_SEED, lot), TABLES_PER_BATCH, d, n)
         batch = select_tables(batch, usable_indices(batch))
         for k in range(len(batch)):
             yield table_of(batch, k), batch.graph(k).cpdag()

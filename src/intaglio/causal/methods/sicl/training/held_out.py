@@ -9,6 +9,7 @@ from intaglio.causal.methods.sicl.networks.base import Network, unshielded
 from intaglio.causal.methods.sicl.training.batches import encoded_batch
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
+from intaglio.randomness import numpy_generator
 
 HELD_OUT_SEED = 10_000_000
 """Seed of the held-out tables; seeds of training are smaller."""
@@ -36,9 +37,7 @@ def held_out_scores(network: Network, curriculum: Curriculum) -> dict[str, float
     for d, n in HELD_OUT_SIZES:
         if d > max(curriculum.columns):
             continue
-        batch = simulator.draw(
-            curriculum.recipe, simulator.generator(HELD_OUT_SEED, d * 10_000 + n), TABLES_PER_SIZE, d, n
-        )
+        batch = simulator.draw(curriculum.recipe, numpy_generator(HELD_OUT_SEED, d * 10_000 + n), TABLES_PER_SIZE, d, n)
         tables, truth = encoded_batch(batch, curriculum.context)
         output = network(tables)
         above = np.triu(np.ones((d, d), bool), 1)
