@@ -35,10 +35,10 @@ class CausalTrain(SiCLTraining):
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":
-                taught = train_network(self.teaching, run=run)
+                result = train_network(self.settings, run=run)
                 note("calibrating")
-                trained = calibrated(taught)
-                save_network(trained, folder / MODEL, card(trained, taught))
+                trained = calibrated(result)
+                save_network(trained, folder / MODEL, card(trained, result))
                 run.finish({"model": MODEL, **trained.facts})
             run.drop_state(STATE)
             edges = run.summary["calibration"]["skeleton"]
@@ -47,7 +47,11 @@ class CausalTrain(SiCLTraining):
         return 0
 
     @property
+<<<<<<< HEAD
     def teaching(self) -> SiCLTraining:
+=======
+    def settings(self) -> SiCLTraining:
+>>>>>>> causal
         """The settings that the weights depend on."""
         return SiCLTraining(**{field.name: getattr(self, field.name) for field in fields(SiCLTraining)})
 
@@ -58,7 +62,7 @@ class CausalTrain(SiCLTraining):
             self.runs,
             "causal",
             "train",
-            asdict(self.teaching),
+            asdict(self.settings),
             {},
             seed=self.seed,
             device="cpu",
@@ -67,20 +71,24 @@ class CausalTrain(SiCLTraining):
         )
 
 
+<<<<<<< HEAD
 def calibrated(taught: "TrainingResult") -> "TrainedNetwork":
+=======
+def calibrated(result: "TrainingResult") -> "TrainedNetwork":
+>>>>>>> causal
     """The network with its calibration, the ranges of its training tables, and the facts of its training."""
     from intaglio.causal.methods.sicl.networks.base import parameter_count
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
     from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges
     from intaglio.causal.methods.sicl.training.fit_score_weight import fit_score_weights
 
-    settings = taught.settings
-    calibration, measured = calibrate(taught.network, settings, settings.calibrated_on, settings.proved_on)
+    settings = result.settings
+    calibration, measured = calibrate(result.network, settings, settings.calibrated_on, settings.proved_on)
     facts: dict[str, Any] = {
-        "parameters": parameter_count(taught.network),
+        "parameters": parameter_count(result.network),
         "steps": settings.steps,
-        "tables": taught.tables,
-        "cpu_s": round(taught.cpu_s),
+        "tables": result.tables,
+        "cpu_s": round(result.cpu_s),
         "seed": settings.seed,
         "columns": list(settings.columns),
         "rows": list(settings.rows),
@@ -88,13 +96,10 @@ def calibrated(taught: "TrainingResult") -> "TrainedNetwork":
         "calibration": measured,
     }
     typical = fit_feature_ranges(settings, min(1500, settings.calibrated_on))
-    made = TrainedNetwork(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
-    # The graph of a Node-Edge network is decoded from arrows, as published, and not refined.
-    return (
-        made
-        if made.kind == "node-edge"
-        else replace(made, score_weights=fit_score_weights(made, settings, settings.weighed_on))
-    )
+    made = TrainedNetwork(settings.network, result.network, settings.context, calibration, typical, {}, facts)
+    if made.kind == "node-edge":
+        return made  # its graph is decoded from arrows, as published, and not refined
+    return replace(made, score_weights=fit_score_weights(made, settings, settings.weighed_on))
 
 
 KIND_DESCRIPTIONS = {
@@ -108,9 +113,15 @@ def _article(kind: str) -> str:
     return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
 
 
+<<<<<<< HEAD
 def card(trained: "TrainedNetwork", taught: "TrainingResult") -> str:
     """The model card in Markdown: architecture, training data, calibration, limits."""
     settings, facts = taught.settings, trained.facts
+=======
+def card(trained: "TrainedNetwork", result: "TrainingResult") -> str:
+    """The model card in Markdown: architecture, training data, calibration, limits."""
+    settings, facts = result.settings, trained.facts
+>>>>>>> causal
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())
     what = f"{facts['parameters']:,} parameters ({shape}): {KIND_DESCRIPTIONS[trained.kind]}."
     story = (
