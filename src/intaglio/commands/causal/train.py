@@ -47,11 +47,7 @@ class CausalTrain(SiCLTraining):
         return 0
 
     @property
-<<<<<<< HEAD
-    def teaching(self) -> SiCLTraining:
-=======
     def settings(self) -> SiCLTraining:
->>>>>>> causal
         """The settings that the weights depend on."""
         return SiCLTraining(**{field.name: getattr(self, field.name) for field in fields(SiCLTraining)})
 
@@ -71,11 +67,7 @@ class CausalTrain(SiCLTraining):
         )
 
 
-<<<<<<< HEAD
-def calibrated(taught: "TrainingResult") -> "TrainedNetwork":
-=======
 def calibrated(result: "TrainingResult") -> "TrainedNetwork":
->>>>>>> causal
     """The network with its calibration, the ranges of its training tables, and the facts of its training."""
     from intaglio.causal.methods.sicl.networks.base import parameter_count
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
@@ -113,15 +105,9 @@ def _article(kind: str) -> str:
     return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
 
 
-<<<<<<< HEAD
-def card(trained: "TrainedNetwork", taught: "TrainingResult") -> str:
-    """The model card in Markdown: architecture, training data, calibration, limits."""
-    settings, facts = taught.settings, trained.facts
-=======
 def card(trained: "TrainedNetwork", result: "TrainingResult") -> str:
     """The model card in Markdown: architecture, training data, calibration, limits."""
     settings, facts = result.settings, trained.facts
->>>>>>> causal
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())
     what = f"{facts['parameters']:,} parameters ({shape}): {KIND_DESCRIPTIONS[trained.kind]}."
     story = (
