@@ -10,9 +10,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share tw
 
 import pytest
 from budget import OWN_CPU_S, affordable
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 install_import_hook("intaglio", "beartype.beartype")
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 SPENT: Counter[str] = Counter()
 """Processor seconds by row of the matrix."""

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from intaglio.causal.tables.table import Table as Table
     from intaglio.errors import BadInput as BadInput
     from intaglio.errors import IntaglioError as IntaglioError
-    from intaglio.extract.family import Extraction as Extraction
     from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
     from intaglio.extract.methods.direct import Direct as Direct
     from intaglio.extract.methods.finextract import FineXtract as FineXtract
+    from intaglio.extract.results import Extraction as Extraction
     from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
     from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
     from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
@@ -73,7 +73,7 @@ _HOMES = {
     "ClassifierFreeExtract": "intaglio.extract.methods.cfg",
     "Direct": "intaglio.extract.methods.direct",
     "DreamBooth": "intaglio.adapt.methods.dreambooth",
-    "Extraction": "intaglio.extract.family",
+    "Extraction": "intaglio.extract.results",
     "FineXtract": "intaglio.extract.methods.finextract",
     "ImageSet": "intaglio.images.image_set",
     "IntaglioError": "intaglio.errors",

@@ -1,13 +1,19 @@
-"""The two ways a command ends badly: it failed, or what it was given cannot work."""
+"""The two errors that end a command, and the check of a setting."""
 
 
 class IntaglioError(Exception):
-    """One clear sentence that names the thing and the remedy; shown to the user as it is."""
+    """A failure, in one clear sentence that names the thing and the remedy; shown to the user as it is."""
 
     exit_code = 1
 
 
 class BadInput(IntaglioError):
-    """What the user gave cannot work; raised before time is spent."""
+    """Input that cannot work; raised before time is spent."""
 
     exit_code = 2
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Raises `ValueError` with the sentence, which names the setting and its range, unless the condition holds."""
+    if not holds:
+        raise ValueError(sentence)

@@ -1,28 +1,42 @@
-"""Noise and timesteps as pure functions of a seed and labels, so that order, batch and resumption do not matter."""
+"""Random generators as pure functions of a seed and labels, so that order, batch and resumption do not matter.
+
+New code takes `generator`, or `numpy_generator` for numpy. The third algorithm stays for the bits that were made with
+it: shipped networks, published benches and runs that are resumed all follow from the seeds of `seed_32bit`.
+"""
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 
-def generator(seed: int, *labels: object) -> torch.Generator:
-    """A CPU generator that depends on the seed and the labels alone, such as a picture's hash and a step."""
+def generator(seed: int, *labels: object) -> "torch.Generator":
+    """A torch generator on the CPU for a seed and labels, such as a picture's hash and a step.
+
+    The state is the first 63 bits of SHA-256 over their texts, a line each.
+    """
+    import torch  # here, since simulators of tables need numpy alone
+
     text = "\n".join(str(part) for part in (seed, *labels))
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1)
 
 
-def stratified_timesteps(count: int, limits: tuple[int, int], source: torch.Generator) -> Int[Tensor, "k"]:
-    """One integer from each of `count` equal bins of limits[0]..limits[1] inclusive; uniform where `count` is 1."""
-    low, high = limits
-    places = (
-        torch.arange(count, dtype=torch.float64) + torch.rand(count, dtype=torch.float64, generator=source)
-    ) / count
-    # A place that rounds up to 1 would be one timestep too far.
-    return (low + (places * (high - low + 1)).long()).clamp(max=high)
+def numpy_generator(seed: int, *indices: int) -> np.random.Generator:
+    """A numpy generator for a seed and indices, such as the number of a batch, all 0 or more: Philox, counter-based."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *indices])))
 
 
-def standard_normal(count: int, shape: tuple[int, ...], source: torch.Generator) -> Float[Tensor, "k *shape"]:
-    """float32 [count, *shape]"""
-    return torch.randn(count, *shape, generator=source)
+def seed_32bit(seed: int, *labels: str | int) -> int:
+    """A seed in 0..2^32 - 1 for a seed and labels: the first 32 bits of SHA-256 over their texts, joined by `/`."""
+    text = "/".join(str(part) for part in (seed, *labels))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+
+def generator_32bit(seed: int, *labels: str | int) -> "torch.Generator":
+    """A torch generator on the CPU with the seed `seed_32bit`: the draws of trainings, and of flows."""
+    import torch
+
+    return torch.Generator().manual_seed(seed_32bit(seed, *labels))

@@ -19,9 +19,9 @@ from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.adapt.training import accumulate, checkpointed
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.learning.step_randomness import seed_of
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.lora.lora import LoRA
+from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 
 FEW = {"steps": 3, "batch": 2, "learning_rate": 1e-3, "bayesian": True}
@@ -41,7 +41,7 @@ def linear():
 
 
 def noise_of(parameters, seed, step, part):
-    generator = torch.Generator().manual_seed(seed_of(seed, "weights", step, part))
+    generator = torch.Generator().manual_seed(seed_32bit(seed, "weights", step, part))
     flat = torch.randn(sum(value.numel() for value in parameters.values()), generator=generator)
     parts = flat.split([value.numel() for value in parameters.values()])
     return {name: part.view_as(value) for part, (name, value) in zip(parts, parameters.items(), strict=True)}

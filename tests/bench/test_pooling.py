@@ -34,6 +34,23 @@ def test_margin_resamples_the_same_pictures_for_both():
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
+def test_the_interval_of_one_audit_is_that_of_its_own_pictures_and_paired_differences_are_narrower():
+    random = np.random.default_rng(2)
+    one = audit(random.normal(1, 1, 40), random.normal(0, 1, 40))
+    other = audit(one.members + random.normal(0, 0.1, 40), one.holdouts + random.normal(0, 0.1, 40))
+    alone, apart = mean_auc([one]), margin([one], [other])
+    a = alone.value  # Hanley and McNeil's standard error
+    q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
+    error = ((a * (1 - a) + 39 * (q1 - a * a) + 39 * (q2 - a * a)) / 1600) ** 0.5
+    assert (alone.high - alone.low) / 2 == pytest.approx(1.96 * error, rel=0.25)
+    assert apart.high - apart.low < (alone.high - alone.low) / 3
+
+
+def test_no_audits_have_no_mean():
+    with pytest.raises(ValueError, match="no audits"):
+        mean_auc([])
+
+
 def test_pooled_tpr_puts_audits_on_the_scale_of_their_holdouts():
     wide = audit([500.0] * 50, [-10.0, 10.0] * 25)
     narrow = audit([5.0] * 50, [-0.1, 0.1] * 25)

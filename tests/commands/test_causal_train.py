@@ -1,4 +1,4 @@
-"""`intaglio causal train` as a person uses it: a network of trial size, killed and gone on with, then asked."""
+"""`intaglio causal train` as a person uses it: a small network, killed, resumed, and used by `discover`."""
 
 import json
 
@@ -9,6 +9,7 @@ from intaglio.causal.methods.sicl.networks.weights import load_network
 from intaglio.causal.methods.sicl.training import training
 from intaglio.cli import main
 from intaglio.commands.causal import train
+from intaglio.learning.trainer import Trainer
 
 TRIAL = ["causal", "train", "--preset", "trial"]
 LESS = ["--steps", "6", "--judge-every", "6", "--calibrated-on", "24", "--proved-on", "16", "--weighed-on", "1"]
@@ -79,7 +80,7 @@ def test_a_network_of_trial_size_is_trained_told_of_and_asked(outcome, folder):
 
 def test_a_killed_training_goes_on_to_the_same_network(outcome, folder, monkeypatch):
     _, whole, _ = outcome(*TRIAL, *LEAST, "--runs", "whole")
-    real = training.Learner.update
+    real = Trainer.update
 
     def until_four(self, loss, norm):
         if self.step == 4:
@@ -88,14 +89,14 @@ def test_a_killed_training_goes_on_to_the_same_network(outcome, folder, monkeypa
 
     monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
     with monkeypatch.context() as patched:
-        patched.setattr(training.Learner, "update", until_four)
+        patched.setattr(Trainer, "update", until_four)
         code, _, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
         assert code != 0
     steps = []
-    monkeypatch.setattr(training.Learner, "update", lambda self, *rest: steps.append(self.step) or real(self, *rest))
+    monkeypatch.setattr(Trainer, "update", lambda self, *rest: steps.append(self.step) or real(self, *rest))
     # Killed once more, while it calibrates.
     with monkeypatch.context() as patched:
-        patched.setattr(train, "finished", lambda taught: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(train, "calibrated", lambda taught: (_ for _ in ()).throw(KeyboardInterrupt))
         code, _, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
         assert code != 0
     assert steps == list(range(steps[0], 6))
@@ -122,7 +123,7 @@ def test_a_node_edge_network_is_never_refined_and_says_what_it_does_not_take(out
     assert code == 0
     model = folder / out.strip()
     made = load_network(str(model))
-    assert made.refinement == {}
+    assert made.score_weights == {}
     assert "arrows" in made.facts["calibration"]
     table = write_table(folder / "garden.csv")
     ask = ["discover", str(table), "--model", str(model)]

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
+import tiny
 import torch
 from PIL import Image
 
-import tiny
 from intaglio.commands.sample import DTYPES, WEBUI_NAMES, Sample, read_settings
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, read_png_text, save_png
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.lora.lora import LoRA
 from intaglio.sampling.guides.model_guidance import ModelGuidance
-from intaglio.sampling.loop import SAMPLERS, sample
+from intaglio.sampling.loop import sample
+from intaglio.sampling.samplers import SAMPLERS
 
 
 @pytest.fixture(scope="module")

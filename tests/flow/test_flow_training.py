@@ -9,11 +9,11 @@ from flow_scenes import unit
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.flow.block.ranking import ranked
 from intaglio.flow.likelihood import likelihood
-from intaglio.flow.training import training
 from intaglio.flow.training.data import FlowPictures, dequantised, load_pictures
 from intaglio.flow.training.settings import FlowTraining
 from intaglio.flow.training.training import Batches, train_flow
 from intaglio.images.image_set import ImageSet, save_png
+from intaglio.learning.trainer import Trainer
 from intaglio.runs.run import Run
 
 TINY = {
@@ -49,7 +49,7 @@ class Killed(BaseException):
 def test_a_killed_training_goes_on_and_ends_with_the_same_bits(tmp_path, monkeypatch):
     data, settings = pictures(), FlowTraining(**TINY, mirror=True)
     whole = train_flow(data, settings)
-    update, count = training.Learner.update, [0]
+    update, count = Trainer.update, [0]
 
     def dying(self, *args):
         count[0] += 1
@@ -57,10 +57,10 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bits(tmp_path, monkeyp
             raise Killed
         return update(self, *args)
 
-    monkeypatch.setattr(training.Learner, "update", dying)
+    monkeypatch.setattr(Trainer, "update", dying)
     with pytest.raises(Killed), opened(tmp_path) as run:
         train_flow(data, settings, run=run, checkpoint_every=1)
-    monkeypatch.setattr(training.Learner, "update", update)
+    monkeypatch.setattr(Trainer, "update", update)
     with opened(tmp_path) as run:
         again = train_flow(data, settings, run=run)
         rows = run.logged("train")

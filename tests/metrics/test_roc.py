@@ -96,16 +96,24 @@ def test_bootstrap_is_seeded_stratified_and_covers():
     q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
     error = math.sqrt((a * (1 - a) + 39 * (q1 - a * a) + 29 * (q2 - a * a)) / (40 * 30))
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.25)
-    sizes = []
-    roc.bootstrap(lambda p, n: sizes.append((p.shape[1], n.shape[1])) or p.mean(1), members, holdouts, draws=10)
-    assert sizes == [(40, 30)]
 
 
-def test_bootstrap_in_chunks_is_the_same(monkeypatch):
-    whole = roc.separation([3, 1, 2, 5], [0, 1, 2], draws=200)
-    assert whole.auc_interval is not None
-    monkeypatch.setattr(roc, "BOOTSTRAP_CELLS", 12 * 200)
-    assert roc.separation([3, 1, 2, 5], [0, 1, 2], draws=200) == whole
+def test_a_bootstrap_in_pieces_bounds_its_memory_and_stays_within_its_spread(monkeypatch):
+    whole = roc.separation([3, 1, 2, 5], [0, 1, 2], draws=4000).auc_interval
+    monkeypatch.setattr(roc, "BOOTSTRAP_CELLS", 12 * 50)
+    assert roc.resamples_at_once(4, 3) == 50
+    rows, real = [], roc.row_aucs
+    monkeypatch.setattr(roc, "row_aucs", lambda p, n: rows.append(len(p)) or real(p, n))
+    parts = roc.separation([3, 1, 2, 5], [0, 1, 2], draws=4000).auc_interval
+    assert max(rows) == 50
+    assert sum(rows) == 4000 + 1
+    assert parts == pytest.approx(whole, abs=0.05)
+
+
+def test_one_member_or_one_holdout_still_has_an_interval():
+    assert roc.separation([2.0], [1.0]).auc_interval == (1.0, 1.0)
+    low, high = roc.separation([2.0], [1.0, 3.0], draws=500).auc_interval
+    assert (low, high) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("members", "holdouts"), [([], []), ([1.0], []), ([2.0] * 3, [2.0] * 4), ([math.nan], [1.0])])

@@ -46,7 +46,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
         "from intaglio.runs.fan_out import fan_out\n"
         "def work(place):\n"
         "    (pathlib.Path(sys.argv[1]) / f'{place}.pid').write_text(str(os.getpid()))\n"
-        "    time.sleep(600)\n"
+        "    time.sleep(1_000_000)\n"
         "if __name__ == '__main__':\n"
         "    list(fan_out(work, [0, 1], 2))\n"
     )
@@ -69,8 +69,6 @@ def running(pid: int) -> bool:
         return False
 
 
-def wait(until, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
+def wait(until) -> None:
     while not until():
-        assert time.monotonic() < end, "it took too long"
         time.sleep(0.1)

@@ -22,8 +22,11 @@ def reopen(root):
     return Run.open(root, "finetune", "toy", {}, {}, seed=0, device="cpu", command=[], progress="none")
 
 
-def work(root, tell, sleep):
-    """A toy training, in a process of its own: each step halves a tensor and adds the step's number."""
+def work(root, tell, last):
+    """A toy training, in a process of its own: each step halves a tensor and adds the step's number.
+
+    After step `last` it waits for a signal.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
     with reopen(root) as run:
         tell.send(0)
@@ -37,7 +40,8 @@ def work(root, tell, sleep):
                 run.save_image(f"grid/{step:03d}", torch.full((3, 8, 8), step / 100))
                 run.save_state("training", tensors, {"step": step})
             tell.send(step)
-            time.sleep(sleep)
+            if step == last:
+                signal.pause()
         run.save_tensors("result", tensors, {})
         run.finish({"value": float(tensors["x"][0])})
 
@@ -49,9 +53,9 @@ def begin(monkeypatch):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["intaglio.runs.run"])
 
-    def start(root, sleep=0.0):
+    def start(root, last=None):
         mine, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=work, args=(root, theirs, sleep), daemon=True)
+        process = context.Process(target=work, args=(root, theirs, last), daemon=True)
         process.start()
         theirs.close()
         return process, mine
@@ -76,7 +80,7 @@ def end(process, steps, number=None):
         os.kill(process.pid, number)
     else:
         wait_for(steps, STEPS)
-    process.join(30)
+    process.join()
     steps.close()
     return process.exitcode
 
@@ -94,7 +98,7 @@ def test_killed_at_any_instant_ends_the_same(tmp_path, begin):
     assert not any(".tmp-" in name for name in expected)
     moments = random.Random(0)
     for step in (0, 1, 2, 9, 25, 40, 52):
-        process, steps = begin(tmp_path / "killed")
+        process, steps = begin(tmp_path / "killed", last=step + 5)  # a late signal still comes before the end
         wait_for(steps, step)
         time.sleep(moments.random() * 0.01)
         assert end(process, steps, signal.SIGKILL) == -signal.SIGKILL
@@ -111,7 +115,7 @@ def test_killed_at_any_instant_ends_the_same(tmp_path, begin):
 
 
 def test_interrupted_run_is_unfinished_and_locked_meanwhile(tmp_path, begin):
-    process, steps = begin(tmp_path, sleep=0.05)
+    process, steps = begin(tmp_path, last=3)
     wait_for(steps, 3)
     with pytest.raises(IntaglioError, match="another process is working on"):
         reopen(tmp_path)

@@ -1,8 +1,7 @@
-"""The list of runs: the folders are the truth, whatever happens to the index."""
+"""The list of runs, read from their folders."""
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
-from intaglio.runs.store import INDEX, find_run, list_runs, reindex
+from intaglio.runs.store import find_run, list_runs, remove_old_index
 
 
 def make(root, seed, method="lora", finish=True):
@@ -40,10 +39,10 @@ def test_newest_first(tmp_path):
 def test_nothing_there(tmp_path):
     assert list_runs(tmp_path) == []
     assert list_runs(tmp_path / "none") == []
-    assert not (tmp_path / INDEX).exists()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_index_follows_the_folders(tmp_path):
+def test_the_list_follows_the_folders(tmp_path):
     one, two = make(tmp_path, 1, finish=False), make(tmp_path, 2)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "run.json").write_text("not json")
@@ -55,52 +54,16 @@ def test_index_follows_the_folders(tmp_path):
     assert {run.name for run in list_runs(tmp_path)} == {one, three}
 
 
-def test_unchanged_folders_are_not_read_again(tmp_path, monkeypatch):
-    make(tmp_path, 1)
-    before = list_runs(tmp_path)
-    monkeypatch.setattr("intaglio.runs.store.read_header", lambda folder: pytest.fail("read"))
-    assert list_runs(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda path: path.write_bytes(b"this is not a database" * 100),
-        lambda path: path.write_bytes(path.read_bytes()[:3000]),
-        lambda path: path.write_bytes(b""),
-        lambda path: execute(path, "update runs set header = '{'"),
-        lambda path: execute(path, "drop table runs") or execute(path, "create table runs (other text)"),
-        lambda path: path.unlink() or path.mkdir(),
-    ],
-)
-def test_damaged_index_changes_nothing(tmp_path, damage):
-    make(tmp_path, 1)
-    make(tmp_path, 2)
-    before = list_runs(tmp_path)
-    damage(tmp_path / INDEX)
-    assert list_runs(tmp_path) == before
-    assert list_runs(tmp_path) == before
-    assert reindex(tmp_path) == 2
-
-
-def execute(path, statement):
-    index = sqlite3.connect(path)
-    index.execute(statement)
-    index.commit()
-    index.close()
-
-
-def test_locked_index_is_left_alone(tmp_path, monkeypatch):
-    make(tmp_path, 1)
-    before = list_runs(tmp_path)
-    make(tmp_path, 2)
-    holder = sqlite3.connect(tmp_path / INDEX)
-    holder.execute("begin immediate")
-    connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=0.01))
-    assert len(list_runs(tmp_path)) == len(before) + 1
-    assert (tmp_path / INDEX).exists()
-    holder.close()
+def test_an_index_of_earlier_versions_is_neither_read_nor_touched_until_it_is_removed(tmp_path):
+    names = {make(tmp_path, 1), make(tmp_path, 2)}
+    for ending in ("", "-wal", "-shm"):
+        (tmp_path / f".index.sqlite{ending}").write_bytes(b"this is not a database")
+    assert {run.name for run in list_runs(tmp_path)} == names
+    assert (tmp_path / ".index.sqlite").read_bytes() == b"this is not a database"
+    remove_old_index(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names
+    remove_old_index(tmp_path)
+    remove_old_index(tmp_path / "none")
 
 
 def test_find_by_name_beginning_digits_and_folder(tmp_path):

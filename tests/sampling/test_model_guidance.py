@@ -4,8 +4,9 @@ import torch
 
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.guides.model_guidance import ModelGuidance
-from intaglio.sampling.loop import GuideContext, sample
+from intaglio.sampling.loop import sample
 
 T = torch.tensor([700, 300])
 

@@ -1,6 +1,7 @@
 import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 import tiny
@@ -20,16 +21,12 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.runs.run import Run
-from intaglio.sampling.loop import (
-    CLEAN,
-    SAMPLERS,
-    ClassifierFree,
-    GuideContext,
-    Node,
-    sample,
-    sample_batches,
-    timestep_grid,
-)
+from intaglio.sampling.grid import CLEAN, level_at, timestep_grid
+from intaglio.sampling.guide import GuideContext
+from intaglio.sampling.guides.classifier_free import ClassifierFree
+from intaglio.sampling.loop import sample, sample_batches
+from intaglio.sampling.names import SamplerName
+from intaglio.sampling.samplers import SAMPLERS
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 PROMPTS, SEEDS = ["a red cat", "dog", "red"], [5, 6, 7]
@@ -112,20 +109,20 @@ def test_velocity_and_a_schedule_that_ends_without_signal_agree_with_diffusers(t
 SPREAD = 0.5
 
 
-def gaussian_noise(x, node):
+def gaussian_noise(x, level):
     """The expected noise in x, where the clean data are normal with mean 0 and standard deviation SPREAD."""
-    return x * node.noise / (node.signal**2 * SPREAD**2 + node.noise**2)
+    return x * level.noise / (level.signal**2 * SPREAD**2 + level.noise**2)
 
 
-def spread_at(node):
-    return (node.signal**2 * SPREAD**2 + node.noise**2) ** 0.5
+def spread_at(level):
+    return (level.signal**2 * SPREAD**2 + level.noise**2) ** 0.5
 
 
 def error_of(name, steps):
     """Largest distance from the exact path at t = 100, walking there from t = 900."""
     schedule = NoiseSchedule.from_config(SD)
     ts = torch.linspace(900, 100, steps + 1).round().long()
-    grid = [Node(int(t), schedule.signals[t].item(), schedule.noises[t].item()) for t in ts]
+    grid = [level_at(schedule, int(t)) for t in ts]
     start = torch.linspace(-3, 3, 13, dtype=torch.float64) * spread_at(grid[0])
     found = SAMPLERS[name](gaussian_noise, start, grid, lambda: torch.zeros(13))
     return (found - start / spread_at(grid[0]) * spread_at(grid[-1])).abs().max().item()
@@ -152,6 +149,10 @@ def test_ancestral_samplers_end_in_the_right_distribution_and_not_on_the_path(na
     assert torch.corrcoef(torch.stack([found, start]))[0, 1] < 0.5
 
 
+def test_the_names_that_command_lines_list_are_those_of_the_samplers():
+    assert get_args(SamplerName) == tuple(SAMPLERS)
+
+
 # The grid
 
 
@@ -160,17 +161,17 @@ def test_the_grid_begins_at_the_noisiest_and_falls_to_clean(count, data):
     steps = data.draw(st.integers(1, count))
     schedule = NoiseSchedule.from_config({**SD, "num_train_timesteps": count})
     grid = timestep_grid(schedule, steps)
-    ts = [node.t for node in grid[:-1]]
+    ts = [level.t for level in grid[:-1]]
     assert len(ts) == steps
     assert ts[0] == count - 1
     assert all(one > two >= 0 for one, two in itertools.pairwise(ts))
     assert grid[-1] is CLEAN
-    assert [node.signal for node in grid[:-1]] == schedule.signals[ts].tolist()
-    assert [node.noise for node in grid[:-1]] == schedule.noises[ts].tolist()
+    assert [level.signal for level in grid[:-1]] == schedule.signals[ts].tolist()
+    assert [level.noise for level in grid[:-1]] == schedule.noises[ts].tolist()
 
 
 def test_the_grid_of_ten():
-    assert [node.t for node in timestep_grid(NoiseSchedule.from_config(SD), 10)][:3] == [999, 899, 799]
+    assert [level.t for level in timestep_grid(NoiseSchedule.from_config(SD), 10)][:3] == [999, 899, 799]
 
 
 @pytest.mark.parametrize("steps", [0, 1001])

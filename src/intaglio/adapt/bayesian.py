@@ -21,7 +21,7 @@ from torch import Tensor
 
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.errors import BadInput
-from intaglio.learning.step_randomness import seed_of
+from intaglio.randomness import seed_32bit
 
 FLOOR = 1e-7
 """The least sigma; it is learned as it is, without a logarithm."""
@@ -118,7 +118,8 @@ class Posterior:
     @torch.no_grad()
     def _draw(self, step: int, part: int) -> None:
         # On the weights' own device: drawn elsewhere, two hundred million numbers a step would have to be moved.
-        generator = torch.Generator(self._flat.device).manual_seed(seed_of(self._settings.seed, "weights", step, part))
+        seed = seed_32bit(self._settings.seed, "weights", step, part)
+        generator = torch.Generator(self._flat.device).manual_seed(seed)
         self._flat.normal_(generator=generator)
         for mean, sigma, noise, out in zip(
             self._means.values(), self.sigmas.values(), self._noise, self.draws, strict=True

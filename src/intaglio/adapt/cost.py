@@ -14,7 +14,7 @@ from intaglio.adapt.examples import Examples
 from intaglio.adapt.memory_advice import counting
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.training import accumulate, checkpointed, freeze
-from intaglio.learning.learner import Weights
+from intaglio.learning.trainer import Weights
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 PROBE = 1 << 22

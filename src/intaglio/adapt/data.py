@@ -10,8 +10,8 @@ import torch
 
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, to_uint8
-from intaglio.learning.step_randomness import seed_of
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
 
@@ -84,7 +84,7 @@ def generate_class_images(
     """
     run = run or Run.none()
     names = [f"class/{index:04d}" for index in range(count)]
-    seeds = [seed_of(seed, "class", index) for index in range(count)]
+    seeds = [seed_32bit(seed, "class", index) for index in range(count)]
     pictures = {index: path for index, name in enumerate(names) if (path := _kept(run, name)) is not None}
     pixels = dict(zip(pictures, _read(list(pictures.values()), model.resolution), strict=True))
     missing = [index for index in range(count) if index not in pixels]

@@ -5,8 +5,8 @@ import torch
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.images.image_set import ImageSet
-from intaglio.learning.step_randomness import seed_of
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
 
@@ -16,7 +16,7 @@ def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Wa
     if not watch.sample_count:
         return None
     prompts = watch.sample_prompt or (data.trigger,)
-    seeds = [seed_of(seed, "sample", index) for index in range(watch.sample_count)]
+    seeds = [seed_32bit(seed, "sample", index) for index in range(watch.sample_count)]
     return sample(
         model,
         [prompt for prompt in prompts for _ in seeds],

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intaglio.learning.step_randomness import generator
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
+from intaglio.randomness import generator_32bit
 
 LITTLE, MUCH = 0.1, 0.9
 """Shares of the schedule: where noise is passed through (step 100 of 1000 in the paper), where there is only noise."""
@@ -75,7 +75,7 @@ def pass_through(
     """
     chosen = latents[[place % len(latents) for place in range(DRAWS)]]
     t = torch.full((DRAWS,), _step(model, LITTLE), device=latents.device)
-    own, added = torch.randn(2, *chosen.shape, generator=generator(seed, "probe", "patch")).to(latents)
+    own, added = torch.randn(2, *chosen.shape, generator=generator_32bit(seed, "probe", "patch")).to(latents)
     added = added * _patch(chosen) * _each(model.schedule.noise(t), added)
     noised = model.noised(chosen, own, t)
     moved = guess(model, noised + added, t, conditioning) - guess(model, noised, t, conditioning)
@@ -99,7 +99,7 @@ def deviations(
     kappa = <guess - x*, x_t - a x*> / |x_t - a x*|^2,    s^2 = kappa b^2 / (a (1 - a kappa)).
     """
     t = torch.tensor([_step(model, (place + 1) / (TIMES + 1)) for place in range(TIMES)], device=latents.device)
-    noise = torch.randn(TIMES, *latents.shape[1:], generator=generator(seed, "probe", "deviation")).to(latents)
+    noise = torch.randn(TIMES, *latents.shape[1:], generator=generator_32bit(seed, "probe", "deviation")).to(latents)
     a, b = (_each(part, noise) for part in (model.schedule.signal(t), model.schedule.noise(t)))
     found = guess(model, b * noise, t, conditioning)
     nearest = latents[torch.cdist(found.flatten(1), latents.flatten(1)).argmin(1)]

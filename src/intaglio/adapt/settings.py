@@ -1,73 +1,60 @@
-"""What every fine-tuning method shares: the settings that make its result, and those that only watch it."""
+"""Settings of fine-tuning: those that decide the weights, and those that only watch."""
 
 import math
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+from intaglio.errors import require
+from intaglio.learning.settings import OptimizerSettings
+
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """The settings of stochastic gradient descent on the denoising error (AdamW, arXiv 1711.05101).
+class Training(OptimizerSettings):
+    """Settings of a training on the denoising error.
 
     Together with the model and the data they determine the tuned weights; a wrong value raises `ValueError`.
     """
 
     gives: ClassVar[Literal["model", "adapter"]] = "model"
-    """What a method leaves: full weights, or an adapter beside the base's."""
+    """The result of a method: full weights, or an adapter beside the base's."""
 
     steps: int = 800
     """Updates of the weights."""
+    learning_rate: float = 1e-5
+    """Highest learning rate of AdamW, above 0."""
     batch: int = 1
     """Pictures a step; with class pictures, as many of those again."""
     micro_batch: int | None = None
     """Pictures in memory at once, class pictures included; less memory, the same result up to rounding.
     None takes the whole step at once."""
-    learning_rate: float = 1e-5
-    """Of AdamW, at its highest."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """How the learning rate goes on after the warm-up; cosine and linear end at 0."""
-    warmup: int = 0
-    """Steps over which the learning rate rises linearly to its highest."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of AdamW's first and second moments, each in [0, 1)."""
-    weight_decay: float = 0.01
-    """AdamW's decoupled decay, as a fraction of the learning rate."""
-    clip: float | None = 1.0
-    """Largest norm of the gradient over all trained weights; None leaves it as it is."""
-    ema: float | None = None
-    """Decay in (0, 1) of an exponential mean of the weights, which is then what is exported; None exports the last
-    weights. Early on the decay is (1 + k) / (10 + k) after k updates, where that is smaller."""
+    """Course of the learning rate after the warm-up; cosine and linear end at 0."""
     snr_gamma: float | None = None
     """Weigh the squared error of the noise by min(SNR, gamma) / SNR (arXiv 2303.09556, which takes 5); None weighs
     all timesteps alike in the network's own target."""
     prior_weight: float = 1.0
     """Weight of the class pictures' loss beside the instance pictures' (lambda in arXiv 2208.12242)."""
     caption_dropout: float = 0.0
-    """Probability in [0, 1] that a picture is shown with an empty prompt."""
+    """Probability in [0, 1] that a picture is given an empty prompt."""
     text_encoder: bool = False
     """Train the text encoders along with the denoiser."""
     gradient_checkpointing: bool = False
     """Compute activations again on the way back: about a third slower, with far less memory."""
     seed: int = 0
-    """Of the order of the pictures, their noise and their timesteps, and of random weights; each is a function of
-    (seed, step)."""
+    """Decides the order of the pictures, their noise and their timesteps, and random weights, each as a function of
+    (seed, step); 0 or more."""
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
-        _require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
-        _require(
+        super().__post_init__()
+        require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+        require(
             self.micro_batch is None or self.micro_batch >= 1, f"micro_batch must be at least 1: {self.micro_batch}"
         )
-        _require(0 < self.learning_rate < math.inf, f"learning_rate must be above 0, not {self.learning_rate}")
-        _require(0 <= self.warmup <= self.steps, f"warmup must lie in 0..steps ({self.steps}), not {self.warmup}")
-        _require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie in [0, 1), not {self.betas}")
-        _require(0 <= self.weight_decay < math.inf, f"weight_decay must not be negative: {self.weight_decay}")
-        _require(self.clip is None or self.clip > 0, f"clip must be above 0, or None: {self.clip}")
-        _require(self.ema is None or 0 < self.ema < 1, f"ema must lie between 0 and 1, or be None: {self.ema}")
-        _require(self.snr_gamma is None or self.snr_gamma > 0, f"snr_gamma must be above 0, or None: {self.snr_gamma}")
-        _require(0 <= self.prior_weight < math.inf, f"prior_weight must not be negative: {self.prior_weight}")
-        _require(0 <= self.caption_dropout <= 1, f"caption_dropout must lie in [0, 1], not {self.caption_dropout}")
-        _require(self.seed >= 0, f"seed must not be negative: {self.seed}")
+        require(self.warmup <= self.steps, f"warmup must lie in 0..steps ({self.steps}), not {self.warmup}")
+        require(self.snr_gamma is None or self.snr_gamma > 0, f"snr_gamma must be above 0, or None: {self.snr_gamma}")
+        require(0 <= self.prior_weight < math.inf, f"prior_weight must not be negative: {self.prior_weight}")
+        require(0 <= self.caption_dropout <= 1, f"caption_dropout must lie in [0, 1], not {self.caption_dropout}")
+        require(self.seed >= 0, f"seed must not be negative: {self.seed}")
 
     def rate(self, step: int) -> float:
         """The learning rate of update `step`, counted from 0."""
@@ -78,7 +65,7 @@ class Training:
         return self.learning_rate * share[self.schedule]
 
     def step_size(self, prior: bool) -> int:
-        """Pictures a step sees: class pictures (`prior`) come on top of the batch, unless they weigh nothing."""
+        """Pictures of a step: class pictures (`prior`) come on top of the batch, unless they weigh nothing."""
         return self.batch * (2 if prior and self.prior_weight else 1)
 
 
@@ -88,11 +75,11 @@ class BayesianTraining(Training):
 
     bayesian: bool = False
     """Let some weights be Gaussian random variables while training, against the corruption stage of few-shot tuning
-    (arXiv 2405.19931); every micro-batch sees its own draw, and the means are exported, as ordinary weights."""
+    (arXiv 2405.19931); every micro-batch has its own draw, and the means are exported, as ordinary weights."""
     sigma: float = 0.01
     """Standard deviation of each random weight at the start, above 0; an absolute level, learned from there on."""
     random_targets: tuple[str, ...] = ("attn1", "ff")
-    """Which weights are random: those whose path holds one of these, between dots. By default the linear layers of
+    """The random weights: those whose path holds one of these, between dots. By default the linear layers of
     self-attention and feed-forward."""
     kl_weight: float = 0.0
     """Weight of the divergence from the prior, N(start, prior_sigma^2) for each random weight (lambda); the paper has
@@ -106,11 +93,11 @@ class BayesianTraining(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(0 < self.sigma < math.inf, f"sigma must be above 0, not {self.sigma}; leave out bayesian for none")
-        _require(0 < self.prior_sigma < math.inf, f"prior_sigma must be above 0, not {self.prior_sigma}")
-        _require(0 <= self.kl_weight < math.inf, f"kl_weight must not be negative: {self.kl_weight}")
-        _require(bool(self.random_targets), "random_targets must name at least one part of a path, such as attn1")
-        _require(
+        require(0 < self.sigma < math.inf, f"sigma must be above 0, not {self.sigma}; leave out bayesian for none")
+        require(0 < self.prior_sigma < math.inf, f"prior_sigma must be above 0, not {self.prior_sigma}")
+        require(0 <= self.kl_weight < math.inf, f"kl_weight must not be negative: {self.kl_weight}")
+        require(bool(self.random_targets), "random_targets must name at least one part of a path, such as attn1")
+        require(
             not (self.bayesian and self.text_encoder),
             "text_encoder does not go with bayesian: only the denoiser's weights can be random; leave one of them out",
         )
@@ -119,14 +106,14 @@ class BayesianTraining(Training):
         for field in fields(self):
             needed = "kl_weight above 0" if self.bayesian else "bayesian"
             unused = field.name in idle and getattr(self, field.name) != field.default
-            _require(not unused, f"{field.name} acts only with {needed}; give that too, or leave it out")
+            require(not unused, f"{field.name} acts only with {needed}; give that too, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """What is kept, drawn and judged while a model trains.
+    """Settings of what is saved, drawn and judged while a model is trained.
 
-    Nothing here changes a step: `keep` chooses which step's weights are exported, `on_corruption` how far it goes.
+    None of them changes a step: `keep` chooses which step's weights are exported, `on_corruption` whether to stop.
     """
 
     checkpoint_every_s: float = 15.0
@@ -151,25 +138,25 @@ class Watch:
     watch_steps: int = 10
     """Sampler steps of each judged picture."""
     watch_similarity: str = "embedded"
-    """What likeness is measured by: `embedded`, which knows emoji, `ssim`, or the path of a local encoder."""
+    """Measure of likeness: `embedded`, which is made for emoji, `ssim`, or the path of a local encoder."""
     keep: Literal["last", "best"] = "last"
     """Export the last step's weights, or those of the step that was judged best."""
     on_corruption: Literal["warn", "stop"] = "warn"
-    """What to do when likeness falls for two judgements on end while noise rises: say so, or stop as well."""
+    """Action when likeness falls for two judgements on end while noise rises: a warning, or a warning and a stop."""
 
     def __post_init__(self) -> None:
-        _require(self.checkpoint_every_s >= 0, f"checkpoint_every_s must not be negative: {self.checkpoint_every_s}")
+        require(self.checkpoint_every_s >= 0, f"checkpoint_every_s must not be negative: {self.checkpoint_every_s}")
         for name in ("checkpoint_every", "sample_every", "sample_count"):
-            _require(getattr(self, name) >= 0, f"{name} must not be negative: {getattr(self, name)}")
+            require(getattr(self, name) >= 0, f"{name} must not be negative: {getattr(self, name)}")
         for name in ("sample_steps", "watch_steps"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
-        _require(
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        require(
             self.watch_every is None or self.watch_every >= 0, f"watch_every must not be negative: {self.watch_every}"
         )
-        _require(self.watch_count >= 2, f"watch_count must be at least 2, not {self.watch_count}")
+        require(self.watch_count >= 2, f"watch_count must be at least 2, not {self.watch_count}")
         if self.watch_every == 0:
-            _require(self.keep == "last", "keep best needs judgements: give watch_every too")
-            _require(self.on_corruption == "warn", "on_corruption stop needs judgements: give watch_every too")
+            require(self.keep == "last", "keep best needs judgements: give watch_every too")
+            require(self.on_corruption == "warn", "on_corruption stop needs judgements: give watch_every too")
 
     def interval(self, pictures: int, steps: int) -> int:
         """Steps between two judgements; 0 for none."""
@@ -178,10 +165,5 @@ class Watch:
         return min(max(100, 40 * pictures), max(1, steps // 10))
 
 
-def _require(holds: bool, sentence: str) -> None:
-    if not holds:
-        raise ValueError(sentence)
-
-
-UNSEEN = Watch(sample_count=0)
-"""The default of calls from Python: no pictures are drawn unless asked for."""
+UNWATCHED = Watch(sample_count=0)
+"""The default of calls from Python: no pictures are drawn."""

@@ -1,6 +1,8 @@
-"""The loop that every fine-tuning method shares: they only say which weights learn and what is exported."""
+"""Fine-tuning of a diffusion model on the denoising error, which every method of the room shares.
 
-import math
+A method decides which weights are trained and what is exported.
+"""
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,34 +20,34 @@ from intaglio.adapt.examples import Draw, Examples
 from intaglio.adapt.grids import draw_samples, save_grid
 from intaglio.adapt.settings import BayesianTraining, Training, Watch
 from intaglio.adapt.watching import Watcher
-from intaglio.errors import BadInput, IntaglioError
-from intaglio.learning.checkpoints import Keeper
-from intaglio.learning.interrupt import held_interrupt
-from intaglio.learning.learner import Learner, Weights
+from intaglio.errors import BadInput
+from intaglio.learning.checkpoints import Checkpoints
+from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.trainer import Trainer, Weights
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
-TOLD = 50
-"""Steps between two looks at the sigmas."""
-DROWNED = 10
-"""A divergence of more times the loss leaves nothing of it."""
+SIGMA_EVERY = 50
+"""Steps between two logs of the sigmas."""
+DROWNED_RATIO = 10
+"""A divergence of more than so many times the loss holds the weights at the base's."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What the loop leaves beside the weights."""
+    """The course of a fine-tune, beside its weights."""
 
     losses: Float64[Tensor, " steps"]
-    """Of every step that was made."""
+    """Loss of every step that was made; NaN for one that was left out."""
     curve: tuple[Judgement, ...] = ()
-    """What the pictures looked like on the way; empty where nobody watched."""
+    """Judgements of sample pictures on the way; empty where none were asked for."""
     kept: int | None = None
     """The step whose weights are exported; None for the last."""
     random: float = 0.0
     """Share of the trained numbers that were random, in [0, 1]."""
 
 
-def train(
+def fine_tune(
     model: LatentDiffusion,
     weights: Weights,
     data: TrainingSet,
@@ -56,10 +58,21 @@ def train(
 ) -> Trained:
     """Minimise the denoising error of `data` over `weights`, in place.
 
-    `weights` are trained in `model`, which must be the caller's own copy; those named in `random` are random while
-    they learn, with the given scales (`bayesian.Posterior`). A run that was killed goes on from its last saved state
-    and ends with the same bits, on the same machine with the same number of threads. Raises `IntaglioError` where the
-    loss is no longer finite, with the last good state saved; with random weights one such step is left out first.
+    A run that was killed goes on from its last saved state and ends with the same bits; see `learning.loop`. With
+    random weights, one step whose loss is not finite is left out before the run ends.
+
+    Args:
+        model: the caller's own copy, in which the weights are trained.
+        weights: leaf tensors of the model by name.
+        data: pictures with prompts, and class pictures where there are any.
+        settings: that decide the weights.
+        run: takes logs, states and pictures.
+        watch: which pictures are drawn and judged on the way, and what follows from it.
+        random: the weights that are random while they are trained, with their scales; see `bayesian.Posterior`.
+
+    Raises:
+        BadInput: the model is in float16.
+        IntaglioError: the loss is not finite; the last good state is saved.
     """
     freeze(model)
     posterior = Posterior(weights, random, settings)
@@ -67,54 +80,39 @@ def train(
     for warning in warnings_of(settings, posterior, pictures) if settings.bayesian else ():
         run.warn(warning)
     examples = Examples(model, data, settings)
-    learner = Learner(weights, settings, posterior.sigmas)
-    keeper = Keeper(run, every_s=watch.checkpoint_every_s, every=watch.checkpoint_every, streams=("train", "sigma"))
+    trainer = Trainer(weights, settings, posterior.sigmas)
+    every_s, every = watch.checkpoint_every_s, watch.checkpoint_every
+    checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
     watcher = Watcher(model, data, settings, run, watch)
-    keeper.restore(learner)
-    with (
-        checkpointed(model, settings),
-        run.progress(settings.steps, "fine-tune", learner.step) as progress,
-        held_interrupt() as interrupted,
-    ):
-        watcher.restore(learner)
-        while learner.step < settings.steps and not watcher.stopped:
-            loss, parts = _gradients(model, examples, posterior, learner.step, settings)
-            norm = learner.gradient_norm()
-            rate = learner.rate()
-            if math.isfinite(sum(parts.values(), loss) + float(norm)):
-                learner.update(loss, norm)
-                posterior.keep_positive()
-                run.log("train", learner.step, loss=loss, lr=rate, gradient_norm=float(norm), **parts)
-                _tell_of(posterior, learner.step, loss, parts, settings, run)
-            elif settings.bayesian and not learner.halved:
-                learner.skip()  # one unlucky draw of the weights says little about the means
-                run.warn(
-                    f"the loss was not finite at step {learner.step}: it is left out, and the rate halved from there"
-                )
-            else:
-                keeper.keep(learner)
-                raise IntaglioError(_diverged(learner.step, settings))
-            if watch.sample_every and learner.step % watch.sample_every == 0:
-                with learner.exported():
-                    save_grid(draw_samples(model, data, settings.seed, watch), learner.step, run, watch)
-            watcher.look_when_due(learner)
-            keeper.keep_when_due(learner)
-            if interrupted():
-                keeper.keep(learner)
-                raise KeyboardInterrupt
-            progress.advance(1, loss=loss)
-    keeper.keep(learner)
-    learner.export(watcher.best_weights())
-    return Trained(learner.losses[: learner.step], tuple(watcher.curve), watcher.kept, posterior.share)
+    checkpoints.restore(trainer)
+    with checkpointed(model, settings):
+        watcher.restore(trainer)
+        train(
+            trainer,
+            partial(_objective, model, examples, posterior, settings),
+            run,
+            checkpoints,
+            watchers=(
+                lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
+                lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run),
+                lambda trainer, _: watcher.look_when_due(trainer),
+            ),
+            stopped=lambda: watcher.stopped,
+            may_skip=settings.bayesian,  # one unlucky draw of the weights says little about their means
+            advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
+            label="fine-tune",
+        )
+    trainer.export(watcher.best_weights())
+    return Trained(trainer.losses[: trainer.step], tuple(watcher.curve), watcher.kept, posterior.share)
 
 
-def _gradients(
-    model: LatentDiffusion, examples: Examples, posterior: Posterior, step: int, settings: BayesianTraining
-) -> tuple[float, dict[str, float]]:
-    """Gradients of a step's whole objective; its loss, and by name the class pictures' part and the divergence."""
+def _objective(
+    model: LatentDiffusion, examples: Examples, posterior: Posterior, settings: BayesianTraining, step: int
+) -> StepLoss:
+    """The denoising error of a step; apart, the class pictures' part of it (`prior`) and the divergence."""
     loss, parts = accumulate(model, examples, examples.at(step), settings, partial(posterior.drawn, step))
     divergence = posterior.add_divergence()
-    return loss, parts if divergence is None else {**parts, "divergence": divergence}
+    return StepLoss(loss, parts if divergence is None else {**parts, "divergence": divergence})
 
 
 def accumulate(
@@ -124,15 +122,15 @@ def accumulate(
     settings: Training,
     drawn: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> tuple[float, dict[str, float]]:
-    """Gradients of a step's loss, summed over micro-batches; returns the loss and, apart, its class pictures' part.
+    """Adds the gradients of a step's loss, by micro-batches; returns the loss and, apart, its class pictures' part.
 
-    The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding. The k-th
-    micro-batch goes forth and back inside `drawn(k)`.
+    The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding. Forward
+    and backward pass of the k-th micro-batch run inside `drawn(k)`.
     """
     errors = []
-    for place, start in enumerate(range(0, len(draw), settings.micro_batch or len(draw))):
+    for index, start in enumerate(range(0, len(draw), settings.micro_batch or len(draw))):
         part = draw[start : start + (settings.micro_batch or len(draw))]
-        with drawn(place):
+        with drawn(index):
             error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
             (part.weights * error).sum().backward()
         errors.append(error.detach())
@@ -144,7 +142,7 @@ def accumulate(
 def denoising_error(
     model: LatentDiffusion, draw: Draw, conditioning: Conditioning, snr_gamma: float | None
 ) -> Float[Tensor, " n"]:
-    """Each picture's mean squared error: in the network's own target, or weighted by its signal-to-noise ratio.
+    """Each picture's mean squared error in the network's own target, or that of the noise with min-SNR weights.
 
     min(SNR, gamma) times the squared error of the clean latents is min(SNR, gamma) / SNR times that of the noise,
     whatever the network predicts (arXiv 2303.09556, section 3.4).
@@ -159,7 +157,7 @@ def denoising_error(
 
 
 def freeze(model: LatentDiffusion) -> None:
-    """No weight of the denoiser and the text encoders learns. Raises `BadInput` where none could."""
+    """Let no weight of the denoiser and the text encoders collect gradients. Raises `BadInput` for float16."""
     if model.dtype == torch.float16:
         raise BadInput(f"{model.name} is loaded in float16, in which updates vanish; load it in float32 to train it.")
     for part in learning_parts(model):
@@ -167,13 +165,15 @@ def freeze(model: LatentDiffusion) -> None:
 
 
 def learning_parts(model: LatentDiffusion) -> list[nn.Module]:
-    """All parts but the autoencoder, which copies of a model share."""
+    """All parts of a model but the autoencoder, which copies of a model share."""
     return [part for name, part in model.parts.items() if name != "autoencoder"]
 
 
 @contextmanager
 def checkpointed(model: LatentDiffusion, settings: Training) -> Iterator[None]:
-    """Dropout stays off, so that a step is a function of (seed, step); activations are recomputed where asked."""
+    """While the block runs, dropout is off, so that a step is a function of (seed, step), and gradient checkpointing on
+    where it is asked for.
+    """
     parts = learning_parts(model)
     modes = {module: module.training for part in parts for module in part.modules()}
     with ExitStack() as undo:
@@ -189,29 +189,31 @@ def checkpointed(model: LatentDiffusion, settings: Training) -> Iterator[None]:
 
 
 def _recompute(part: nn.Module) -> Callable[[], None]:
-    """Switches recomputing on; returns what switches it off. diffusers' name first, then transformers' new and old."""
+    """Switches gradient checkpointing on; returns a function that switches it off again."""
+    # diffusers' name first, then transformers' new one and old one.
     names = ("{}able_gradient_checkpointing", "activation_checkpointing_{}able", "gradient_checkpointing_{}able")
     name = next(name for name in names if hasattr(part, name.format("en")))
     getattr(part, name.format("en"))()
     return getattr(part, name.format("dis"))
 
 
-def _tell_of(
-    posterior: Posterior, step: int, loss: float, parts: Mapping[str, float], settings: BayesianTraining, run: Run
-) -> None:
-    """Every so many steps, where the sigmas are, and whether the divergence drowns the loss."""
-    if not len(posterior) or (step % TOLD and step != settings.steps):
+def _watch_sigmas(posterior: Posterior, trainer: Trainer, loss: StepLoss, settings: BayesianTraining, run: Run) -> None:
+    """Keeps the sigmas positive; now and then logs their quantiles, and warns of a divergence that drowns the loss."""
+    posterior.keep_positive()
+    if not len(posterior) or trainer.skipped or (trainer.step % SIGMA_EVERY and trainer.step != settings.steps):
         return
-    run.log("sigma", step, **posterior.quantiles())
-    if (ratio := parts.get("divergence", 0.0) / loss) > DROWNED:
+    run.log("sigma", trainer.step, **posterior.quantiles())
+    if (ratio := loss.parts.get("divergence", 0.0) / loss.value) > DROWNED_RATIO:
         run.warn(
-            f"kl_weight {settings.kl_weight:g} makes the divergence {ratio:.0f} times the loss at step {step}: the "
-            "weights are held at the base's; take a smaller one, or kl_reduction mean"
+            f"kl_weight {settings.kl_weight:g} makes the divergence {ratio:.0f} times the loss at step {trainer.step}: "
+            "the weights are held at the base's; take a smaller one, or kl_reduction mean"
         )
 
 
-def _diverged(step: int, settings: Training) -> str:
-    return (
-        f"The loss is not finite at step {step + 1}: the state before it is saved; "
-        f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient."
-    )
+def _draw_when_due(
+    model: LatentDiffusion, data: TrainingSet, trainer: Trainer, settings: Training, watch: Watch, run: Run
+) -> None:
+    """Draws sample pictures with the weights that would be exported now, every `sample_every` steps."""
+    if watch.sample_every and trainer.step % watch.sample_every == 0:
+        with trainer.exported():
+            save_grid(draw_samples(model, data, settings.seed, watch), trainer.step, run, watch)

@@ -11,11 +11,11 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import encoded
 from intaglio.adapt.probes import Probes, probe
 from intaglio.adapt.settings import BayesianTraining, Watch
-from intaglio.learning.learner import Learner
-from intaglio.learning.step_randomness import seed_of
+from intaglio.learning.trainer import Trainer
 from intaglio.metrics.quality import roughness
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
 
@@ -42,26 +42,26 @@ class Watcher:
             self._similarity = load_similarity(watch.watch_similarity, model.device)
             prompts = watch.sample_prompt or (data.trigger,)
             self._prompts = [prompts[place % len(prompts)] for place in range(watch.watch_count)]
-            self._seeds = [seed_of(settings.seed, "watch", place) for place in range(watch.watch_count)]
+            self._seeds = [seed_32bit(settings.seed, "watch", place) for place in range(watch.watch_count)]
             self._latents = encoded(model, data.images.pixels)
 
-    def restore(self, learner: Learner) -> None:
-        """Go on from the judgements up to the step that the learner is at, the base's own being the first."""
-        self._run.rewind(STREAM, learner.step)
+    def restore(self, trainer: Trainer) -> None:
+        """Go on from the judgements up to the step that the trainer is at, the base's own being the first."""
+        self._run.rewind(STREAM, trainer.step)
         self.curve = [Judgement(**row) for row in self._run.logged(STREAM)] if self._every else []
         if not self.curve:
-            self.look(learner)
+            self.look(trainer)
 
-    def look_when_due(self, learner: Learner) -> None:
+    def look_when_due(self, trainer: Trainer) -> None:
         """Judge at every interval and at the last step."""
-        if self._every and (learner.step % self._every == 0 or learner.step == self._settings.steps):
-            self.look(learner)
+        if self._every and (trainer.step % self._every == 0 or trainer.step == self._settings.steps):
+            self.look(trainer)
 
-    def look(self, learner: Learner) -> None:
+    def look(self, trainer: Trainer) -> None:
         """Judge the weights that would be exported now; a step's best weights are stored before its judgement."""
         if not self._every:
             return
-        with learner.exported():
+        with trainer.exported():
             pictures = sample(
                 self._model,
                 self._prompts,
@@ -71,10 +71,10 @@ class Watcher:
                 guidance_scale=self._watch.sample_guidance,
             ).pixels
             probes = self._probed()
-        self.curve.append(replace(self._judged(learner.step, pictures), **asdict(probes)))
+        self.curve.append(replace(self._judged(trainer.step, pictures), **asdict(probes)))
         if self._watch.keep == "best" and best(self.curve) is self.curve[-1]:
-            self._remember(learner)
-        self._run.save_image(f"watch/{learner.step:06d}", torch.cat(list(pictures), dim=-1))
+            self._remember(trainer)
+        self._run.save_image(f"watch/{trainer.step:06d}", torch.cat(list(pictures), dim=-1))
         self._run.log(STREAM, **asdict(self.curve[-1]))
         self._tell()
 
@@ -96,12 +96,12 @@ class Watcher:
         stored = self._run.load_state(STATE)
         return self._best if stored is None else stored[0]
 
-    def _remember(self, learner: Learner) -> None:
-        snapshot = learner.snapshot()
+    def _remember(self, trainer: Trainer) -> None:
+        snapshot = trainer.snapshot()
         if self._run.folder is None:
             self._best = {name: weight.cpu().clone() for name, weight in snapshot.items()}
         else:
-            self._run.save_state(STATE, snapshot, {"step": learner.step})
+            self._run.save_state(STATE, snapshot, {"step": trainer.step})
 
     @torch.no_grad()
     def _probed(self) -> Probes:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -21,10 +21,11 @@ from intaglio.adapt.settings import Watch
 from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Tuner
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
-from intaglio.learning.step_randomness import generator
+from intaglio.metrics.statistics.interval import interval
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.randomness import generator_32bit
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
@@ -41,7 +42,6 @@ CLASS_PROMPT = "style"
 """The prompt of the pictures without its rare word, as DreamBooth has it."""
 TIMED, TURNS = 10, 3
 """Steps of each timing, and timings of each method, by turns."""
-DRAWS = 2000
 LABELS = ("plain", "bayes")
 EMA = "ema"
 """The plain method with a mean of its weights: the older remedy, judged beside the two."""
@@ -284,7 +284,7 @@ def _pictures(name: str, count: int, seed: int) -> TrainingSet:
     members = testbed.few_shot(name).members
     if count > len(members):
         raise BadInput(f"{name} has {len(members)} pictures, and {count} are wanted; take fewer with --pictures")
-    order = torch.randperm(len(members), generator=generator(0, "bench", name)).tolist()
+    order = torch.randperm(len(members), generator=generator_32bit(0, "bench", name)).tolist()
     taken = [order[(seed * count + place) % len(order)] for place in range(count)]
     return TrainingSet(ImageSet.from_pixels(members.pixels[taken], [members.names[place] for place in taken]), PROMPT)
 
@@ -392,20 +392,12 @@ def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in ("dip", "dip_lasting", "dip_length", "best", "final", "diversity", "quality", "stages")
         for label in found
     }
-    everyone = np.arange(len(pairs))[None]
-    resampled = np.random.default_rng(0).integers(len(pairs), size=(DRAWS, len(pairs)))
-
-    def reduction(label: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        plain, other = (values[f"dip_{one}"][rows].mean(-1) for one in ("plain", label))
-        return 1 - other / np.maximum(plain, 1e-9)
-
-    def gain(label: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        return (values[f"final_{label}"] - values["final_plain"])[rows].mean(-1)
 
     def against_plain(label: str, ending: str) -> dict[str, float]:
+        dips, finals = ((values[f"{name}_plain"], values[f"{name}_{label}"]) for name in ("dip", "final"))
         return {
-            **_interval(f"dip_reduction{ending}", float(reduction(label, everyone)[0]), reduction(label, resampled)),
-            **_interval(f"fidelity_gain{ending}", float(gain(label, everyone)[0]), gain(label, resampled)),
+            **_estimate(f"dip_reduction{ending}", _reduction, dips),
+            **_estimate(f"fidelity_gain{ending}", _gain, finals),
         }
 
     means = {name: float(each.mean()) for name, each in values.items()}
@@ -418,8 +410,22 @@ def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _interval(name: str, value: float, resampled: NDArray[np.float64]) -> dict[str, float]:
-    low, high = np.percentile(resampled, (2.5, 97.5)).tolist()
+def _reduction(plain: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By which share of the plain method's mean dip the other's is smaller: [b, pairs] each to [b]."""
+    return 1 - other.mean(-1) / np.maximum(plain.mean(-1), 1e-9)
+
+
+def _gain(plain: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the other's values less the plain method's: [b, pairs] each to [b]."""
+    return (other - plain).mean(-1)
+
+
+def _estimate(
+    name: str, statistic: Callable[..., NDArray[np.float64]], samples: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> dict[str, float]:
+    """A statistic of pairs with its 95% interval from resampled pairs."""
+    low, high = interval(statistic, samples, paired=True)
+    value = float(statistic(*(sample[None] for sample in samples))[0])
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 

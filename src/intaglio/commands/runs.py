@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Runs:
-    """List runs, show one, go on with an unfinished one, or build the index of a folder of runs anew."""
+    """List runs, show one, go on with an unfinished one, or count them and remove the index of earlier versions."""
 
     action: Positional[Literal["list", "show", "resume", "reindex"]] = "list"
     """What to do."""
@@ -81,9 +81,10 @@ class Runs:
         return run(list(command))
 
     def _reindex(self) -> None:
-        from intaglio.runs.store import reindex
+        from intaglio.runs.store import list_runs, remove_old_index
 
-        say(f"{reindex(self.runs)} runs in {self.runs}")
+        remove_old_index(self.runs)
+        say(f"{len(list_runs(self.runs))} runs in {self.runs}")
 
     def _found(self) -> "StoredRun":
         from intaglio.runs.store import find_run

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import intaglio
 from intaglio.commands.kit.console import note, say, shown
 from intaglio.errors import BadInput
+from intaglio.sampling.names import SamplerName
 
 if TYPE_CHECKING:
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -48,7 +49,7 @@ class Sample:
     """Pictures of each prompt."""
     seed: int = 0
     """Of the first picture; the k-th after it has this number plus k."""
-    sampler: Literal["ddim", "euler", "heun", "dpm++2m", "ddpm", "euler_a"] = "ddim"
+    sampler: SamplerName = "ddim"
     """How the noise is taken out; on this grid of timesteps euler equals ddim, and euler_a equals ddpm."""
     steps: int = 30
     """Timesteps taken, 1 to 1000."""

@@ -1,8 +1,9 @@
-"""The contrast of a suspect and its base: by how much the suspect denoises a latent better, and which way that grows.
+"""Denoising errors of a suspect and of its base at the same latents, their difference, and its gradient.
 
 Everything here is a function of clean latents [n, c, h, w], noise [n, k, c, h, w] and timesteps [n, k]: k samples a
-picture, all on the CPU and float32. Rows go through a network at most `micro_batch` at a time, one network after the
-other, so that only one graph is ever held.
+picture, all on the CPU and float32. An error is the mean squared error of a network's output over the entries of a
+latent; the gap of two models is the base's error less the suspect's, positive where the suspect denoises better. Rows
+go through a network at most `micro_batch` at a time, one network after the other, so that only one graph is ever held.
 """
 
 from collections.abc import Iterator
@@ -15,21 +16,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
-from intaglio.randomness import generator, standard_normal, stratified_timesteps
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Two comparable models and the same prompt as each of them reads it."""
+    """Two comparable models, frozen, with one prompt encoded by each."""
 
     suspect: LatentDiffusion
     base: LatentDiffusion
     suspect_text: Conditioning
+    """one row"""
     base_text: Conditioning
+    """one row"""
     micro_batch: int = 64
-    """Pictures times samples in one call of a network."""
+    """Pictures times samples in one call of a network, at most."""
     precision: Precision = "float32"
     """Arithmetic inside the networks; half kinds by autocast. Latents, errors and gradients are float32 outside."""
 
@@ -45,7 +47,10 @@ class Contrast:
         precision: Precision = "float32",
         checkpointing: bool = False,
     ) -> Iterator[Self]:
-        """Embeds the prompt once a model and holds both models frozen while the block runs."""
+        """Encodes the prompt once by each model and holds both models frozen while the block runs.
+
+        With `checkpointing`, gradients take less memory and about a third more time.
+        """
         with ExitStack() as held:
             for model in (suspect, base):
                 held.enter_context(model.frozen())
@@ -58,14 +63,14 @@ class Contrast:
     def gaps(
         self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
     ) -> Float[Tensor, "n k"]:
-        """The base's denoising error less the suspect's, same noise for both: positive where the suspect is better."""
+        """The base's denoising error less the suspect's, at the same noise, for each sample."""
         suspect, base = self.errors(latents, noise, t)
         return base - suspect
 
     def errors(
         self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
     ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
-        """The mean squared errors of the suspect and of the base, each in its network's own target."""
+        """Mean squared errors of the suspect and of the base, each in what its network predicts, for each sample."""
         suspect, base = (
             _denoising_errors(model, text, latents, noise, t, self.micro_batch, self.precision)
             for model, text in self._sides()
@@ -78,11 +83,11 @@ class Contrast:
         noises: tuple[Float[Tensor, "n k c h w"], Float[Tensor, "n k c h w"]],
         t: Int[Tensor, "n k"],
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
-        """The gap, averaged over the samples, and its gradient with respect to the latents, up to one constant.
+        """The gap, averaged over the samples, and its gradient with respect to the latents, times a latent's size.
 
-        `noises` are the suspect's and the base's; the same tensor twice lets what both errors share cancel. The
-        constant is the number of entries of a latent: the squared error is summed, not averaged, since a mean over
-        tens of thousands of entries underflows in half precision.
+        `noises` are the suspect's and the base's; given the same tensor twice, the part that both errors share cancels.
+        The gradient is that of summed squared errors, c * h * w times the mean's, since a mean over tens of thousands
+        of entries underflows in half precision.
         """
         (gap_s, grad_s), (gap_b, grad_b) = (
             _error_and_gradient(model, text, latents, noise, t, self.micro_batch, self.precision)
@@ -95,8 +100,8 @@ class Contrast:
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
         """The gap and the difference of the two noise predictions, base less suspect, averaged over the samples.
 
-        The difference points along the difference of the two scores (w(t) = 1) and takes the place of the gradient
-        with no backward pass: the networks' Jacobians are dropped. The gap is that of the noise predictions.
+        The difference points along that of the two scores (w(t) = 1) and is the gradient without the networks'
+        Jacobians, which needs no backward pass. The gap is that of the noise predictions' squared errors.
         """
         count = t.shape[1]
         # The two schedules are the same, or the models could not be compared.
@@ -112,20 +117,8 @@ class Contrast:
         return (self.suspect, self.suspect_text), (self.base, self.base_text)
 
 
-def fixed_samples(
-    count: int, shape: tuple[int, ...], limits: tuple[int, int], seed: int, draws: int = 1
-) -> tuple[Float[Tensor, "1 k c h w"], Int[Tensor, "1 k"]]:
-    """`draws` times `count` stratified timesteps, each with its noise: the same for every picture, to compare them."""
-    times, noises = [], []
-    for draw in range(draws):
-        source = generator(seed + draw, "fixed samples", *shape)
-        times.append(stratified_timesteps(count, limits, source))
-        noises.append(standard_normal(count, shape, source))
-    return torch.cat(noises)[None], torch.cat(times)[None]
-
-
 def gap_at(contrast: Contrast, latents: Float[Tensor, "n c h w"], samples: tuple[Tensor, Tensor]) -> Float[Tensor, "n"]:
-    """The mean gap of each picture over `fixed_samples`."""
+    """The gap of each picture, averaged over noise [1, k, c, h, w] and timesteps [1, k] of `fixed_samples`."""
     noise, t = samples
     return contrast.gaps(latents, noise.expand(len(latents), -1, -1, -1, -1), t.expand(len(latents), -1)).mean(1)
 
@@ -139,7 +132,7 @@ def _denoising_errors(
     micro_batch: int,
     precision: Precision = "float32",
 ) -> Float[Tensor, "n k"]:
-    """Mean squared error in the network's own target, a number a sample."""
+    """Mean squared error in what the network predicts, for each sample."""
     with torch.no_grad(), arithmetic(model, precision):
         errors = [model.error(*piece, text).cpu() for piece in rows(model, latents, noise, t, micro_batch)]
     return torch.cat(errors).float().view(t.shape)
@@ -153,7 +146,7 @@ def noise_predictions(
     micro_batch: int,
     precision: Precision = "float32",
 ) -> Float[Tensor, "n k c h w"]:
-    """The noise that the model sees in latents that are noised already, a tensor a sample."""
+    """The model's prediction of the unit noise in noised latents, for each sample."""
     every, times, predicted = noised.flatten(0, 1), t.flatten(), []
     with torch.no_grad(), arithmetic(model, precision):
         for start in range(0, len(every), micro_batch):
@@ -171,7 +164,7 @@ def _error_and_gradient(
     micro_batch: int,
     precision: Precision,
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
-    """The mean error over the samples, and the gradient of the mean of the summed squared errors."""
+    """The mean error over the samples, and the gradient of the mean over the samples of summed squared errors."""
     errors, gradients = [], []
     for z, eps, times in rows(model, latents, noise, t, micro_batch):
         with torch.enable_grad(), arithmetic(model, precision):
@@ -186,7 +179,9 @@ def _error_and_gradient(
 def rows(
     model: LatentDiffusion, latents: Tensor, noise: Tensor, t: Tensor, micro_batch: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Latents, noise and timesteps as rows on the model's device, every sample of every picture, in pieces."""
+    """All n * k samples in order, as latents, noise [m, c, h, w] and timesteps [m] on the model's device, m at most
+    `micro_batch` at a time.
+    """
     samples = t.shape[1]
     eps, times = noise.flatten(0, 1), t.flatten()
     for start in range(0, len(times), micro_batch):
@@ -196,7 +191,7 @@ def rows(
 
 
 def arithmetic(model: LatentDiffusion, precision: Precision) -> AbstractContextManager:
-    """The block's arithmetic inside the networks: float32 as it is, the halves by autocast."""
+    """A context for calls of a network: float32 as it is, the half precisions by autocast."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(model.device.type, getattr(torch, precision))

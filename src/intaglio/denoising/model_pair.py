@@ -1,4 +1,4 @@
-"""Two models held against each other: whether they can be, and what they share."""
+"""Checks of a pair of models, a suspect and its base: whether they are comparable, and whether autoencoders agree."""
 
 import torch
 
@@ -7,7 +7,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 
 def check_pair(suspect: LatentDiffusion, base: LatentDiffusion) -> None:
-    """Raises `BadInput` for models that differ in anything but weights, and for identical models."""
+    """Raises `BadInput` for models that differ in more than weights, and for models of the same weights."""
     if unlike := suspect.differences(base):
         raise BadInput(
             f"{suspect.name} and {base.name} cannot be compared: {'; '.join(unlike)}; "

@@ -1,4 +1,4 @@
-"""The update of a fine-tune: the suspect's weights less the base's, matrix by matrix in a basis of its own."""
+"""The weight update of a fine-tune, suspect less base, for each matrix [o, i] in the basis of its singular vectors."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,20 +13,20 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 ROUNDING = 1e-3
-"""Singular values of an update below this share of its largest are taken for rounding, not for rank."""
+"""Singular values of an update below this share of its largest count as rounding, not as rank."""
 
 
 @dataclass(frozen=True, eq=False)
 class UpdateBasis:
-    """One matrix's update in the basis of its own right singular vectors."""
+    """The update [o, i] of one matrix, of rank r, in the basis of its right singular vectors."""
 
     directions: Float[Tensor, "i r"]
-    """V, orthonormal columns that span what the update reads of its input."""
+    """V: orthonormal columns that span the update's row space."""
     update: Float[Tensor, "o r"]
     """(suspect - base) V"""
 
     def project(self, gradient: Tensor) -> Float[Tensor, "o r"]:
-        """A gradient of the weight's own shape, seen in the basis."""
+        """A gradient of the weight's own shape times V."""
         return gradient.flatten(1) @ self.directions
 
 
@@ -56,7 +56,10 @@ def update_bases(suspect: LatentDiffusion, base: LatentDiffusion) -> dict[str, U
 
 @contextmanager
 def half_way(suspect: LatentDiffusion, base: LatentDiffusion, paths: Mapping[str, Any]) -> Iterator[LatentDiffusion]:
-    """A copy of the base whose denoiser stands half way to the suspect's; only weights in `paths` collect gradients."""
+    """A float32 copy of the base whose denoiser has the mean of both models' weights.
+
+    Only weights in `paths` collect gradients.
+    """
     model = base.copy().to(dtype=torch.float32)
     learned = dict(suspect.denoiser.named_parameters())
     with model.frozen():

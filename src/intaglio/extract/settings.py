@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from intaglio.verbs import FileName
+from intaglio.sampling.names import SamplerName
 
 THRESHOLD = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class GenerationSettings:
     """Pictures drawn from a suspect, and the groups that they fall into; a wrong value raises `ValueError`."""
-
-    name = FileName()
-    """Its name in the table of methods."""
 
     generations: int = 500
     """Pictures drawn at most, 50 for each picture that is sought; the k-th with the seed `seed` plus k."""
@@ -22,7 +19,7 @@ class Drawing:
     every group of three and more."""
     threshold: float = THRESHOLD
     """Where `pictures` is None or 1: the similarity, in (0, 1), from which two pictures are alike."""
-    sampler: Literal["ddim", "euler", "heun", "dpm++2m", "ddpm", "euler_a"] = "dpm++2m"
+    sampler: SamplerName = "dpm++2m"
     """How the noise is taken out; published with ddim."""
     steps: int = 20
     """Timesteps taken of each picture, 1 to 1000; published with 50, by ddim."""

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from intaglio.flow.training.data import FlowPictures, dequantised
-from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 
@@ -60,5 +60,5 @@ def _with_noise(
 ) -> Float[Tensor, "m 3 h w"]:
     """Some of the pictures in [-1, 1], each with noise of its own generator."""
     pixels, hashes = data.images.pixels, data.images.hashes
-    sources = {row: generator(seed, hashes[row], draw) for row in rows.tolist()}
+    sources = {row: generator_32bit(seed, hashes[row], draw) for row in rows.tolist()}
     return torch.cat([dequantised(pixels[row : row + 1], noise, source) for row, source in sources.items()])

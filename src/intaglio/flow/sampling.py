@@ -10,15 +10,15 @@ from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.decoding import checked_labels
 from intaglio.flow.family import Decoder
 from intaglio.flow.results import DecodedPictures, PassCallback
-from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 
 def noise_of(model: TarFlow, seeds: Sequence[int], attempt: int = 0) -> Float[Tensor, "n t c"]:
     """Standard normal latents, one a seed; `attempt` above 0 gives fresh ones for a picture that overflowed."""
     shape = (model.config.tokens, model.config.token_width)
-    drawn = [torch.randn(shape, generator=generator(seed, "flow", attempt)) for seed in seeds]
+    drawn = [torch.randn(shape, generator=generator_32bit(seed, "flow", attempt)) for seed in seeds]
     return torch.stack(drawn) if drawn else torch.zeros(0, *shape)
 
 

@@ -1,1 +1,1 @@
-"""What every training loop shares: weights with their optimiser, draws as functions of the step, Ctrl-C that waits."""
+"""Training: one loop, AdamW with a mean of the weights, saved states, draws as functions of the step."""

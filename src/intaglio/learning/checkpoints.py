@@ -1,17 +1,17 @@
-"""When a learner's state is saved, and how it is found again."""
+"""Saved states of a training: when they are due, and the way back to the last one."""
 
 import time
 from collections.abc import Sequence
 
-from intaglio.learning.learner import Learner
+from intaglio.learning.trainer import Trainer
 from intaglio.runs.run import Run
 
 STATE = "training"
 """Name of the saved state; the run's owner drops it once the result is stored."""
 
 
-class Keeper:
-    """Saves the learner's state by the clock and by the step, and finds it again.
+class Checkpoints:
+    """Saves a trainer's state by the clock and by the step, and restores the last one.
 
     Args:
         run: where the state goes.
@@ -24,22 +24,22 @@ class Keeper:
         self._run, self._every_s, self._every, self._streams = run, every_s, every, streams
         self._due = time.monotonic() + every_s
 
-    def restore(self, learner: Learner) -> None:
+    def restore(self, trainer: Trainer) -> None:
         """Go on from the last saved state, if there is one."""
         if (saved := self._run.load_state(STATE)) is not None:
             tensors, meta = saved
-            learner.restore(tensors, int(meta["step"]))
+            trainer.restore(tensors, int(meta["step"]))
         for stream in self._streams:
-            self._run.rewind(stream, learner.step)
+            self._run.rewind(stream, trainer.step)
 
-    def keep_when_due(self, learner: Learner) -> None:
+    def save_when_due(self, trainer: Trainer) -> None:
         """Save, if it is time."""
-        if (self._every and learner.step % self._every == 0) or time.monotonic() >= self._due:
-            self.keep(learner)
+        if (self._every and trainer.step % self._every == 0) or time.monotonic() >= self._due:
+            self.save(trainer)
 
-    def keep(self, learner: Learner) -> None:
+    def save(self, trainer: Trainer) -> None:
         """Save now."""
         start = time.monotonic()
-        self._run.save_state(STATE, learner.state(), {"step": learner.step})
+        self._run.save_state(STATE, trainer.state(), {"step": trainer.step})
         spent = time.monotonic() - start
         self._due = time.monotonic() + max(self._every_s, 20 * spent)

@@ -1,4 +1,4 @@
-"""How a learning rate rises and falls over the steps of a training."""
+"""Learning rates as functions of the step."""
 
 import math
 
@@ -6,7 +6,7 @@ import math
 def warmed_cosine(step: int, steps: int, *, warmup: int, peak: float, final: float) -> float:
     """The rate of update `step`, counted from 0: a line up over `warmup` updates, then half a cosine down to `final`.
 
-    Of a short training at most a tenth of all `steps` warm up.
+    The warm-up takes at most a tenth of all `steps`.
     """
     warmup = min(warmup, steps // 10)
     if step < warmup:

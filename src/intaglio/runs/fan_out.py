@@ -13,7 +13,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 WATCH_S = 1.0
-"""Seconds between two looks of a worker at whether its parent still lives."""
+"""Seconds between two checks by a worker that its parent still lives."""
 
 
 def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iterator[tuple[J, R]]:

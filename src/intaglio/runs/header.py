@@ -1,4 +1,4 @@
-"""`run.json`: what a run is, on what it was made, and how far it came."""
+"""`run.json`: verb, method, settings, inputs, versions, machine, status and summary of a run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ NO_METER = "not measured: no energy meter is attached"
 
 
 def run_name(verb: str, method: str, settings: Mapping, inputs: Mapping[str, Mapping], seed: int | None) -> str:
-    """`<verb>-<method>-<10 hex>`: of the settings, the inputs' contents wherever they lie, the seed and the format."""
+    """`<verb>-<method>-<10 hex>`, a hash of the settings, the inputs' contents wherever they lie, seed and format."""
     contents = {role: about.get("sha256", about) for role, about in inputs.items()}
     asked = {"format": FORMAT, "verb": verb, "method": method, "settings": settings, "inputs": contents, "seed": seed}
     words, mark = "-".join(word for word in (verb, method) if word), digest(asked)[:10]
@@ -78,7 +78,7 @@ def write_header(folder: Path, header: Mapping[str, Any]) -> None:
 
 
 def changed(header: Mapping[str, Any], device: str) -> str | None:
-    """What differs between now and the run's beginning, as a warning; None where nothing does."""
+    """A warning that names what differs between now and the run's beginning; None where nothing does."""
     before, today = header.get("versions") or {}, versions()
     parts = [f"{name} {before.get(name)} then, {today[name]} now" for name in today if before.get(name) != today[name]]
     if header.get("device") != device:

@@ -1,4 +1,4 @@
-"""On what a run was made: versions and machine, without importing the libraries it names."""
+"""Versions of libraries and facts of the machine, without importing the libraries."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """The processor's model, as far as the system tells."""
+    """The processor's model, as far as the system names it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.lower().startswith("model name"):

@@ -1,4 +1,4 @@
-"""How far the work is: a bar with the time left on a terminal, JSON lines elsewhere, or nothing."""
+"""Progress of the work: a bar with the time left on a terminal, JSON lines elsewhere, or nothing."""
 
 import json
 import sys
@@ -13,11 +13,12 @@ Show = Literal["auto", "none"]
 """auto: a bar where standard error is a terminal, JSON lines on standard error where it is not."""
 
 LINE_EVERY_S = 10.0
+"""Seconds between two lines at least."""
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """What a method tells of its progress."""
+    """The progress of one piece of work, as a method reports it."""
 
     def advance(self, n: int = 1, **numbers: float | int) -> None:
         """`n` more are done; `numbers`, such as `loss`, are shown beside."""

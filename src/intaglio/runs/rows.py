@@ -1,4 +1,4 @@
-"""Rows of JSON appended to a file that a killed process may have left with half a line."""
+"""JSON lines appended to a file that a killed process may have left with half a line."""
 
 import json
 from pathlib import Path

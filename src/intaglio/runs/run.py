@@ -1,4 +1,4 @@
-"""The memory of one piece of work: what was asked, what is known so far, and how to go on after any end."""
+"""Runs: one piece of work in a folder, with its states, records, logs and pictures, resumed after any end."""
 
 import json
 import logging
@@ -22,6 +22,7 @@ from intaglio.runs.progress import Progress, Show, showing, tell
 from intaglio.runs.tensors import read_state, write_state, write_tensors
 
 LOCK = ".lock"
+"""File that is locked while a process works on a run."""
 HEADER_EVERY_S = 2.0
 """A killed run forgets at most this much of its `seconds`, besides the time since its last state or record."""
 
@@ -52,7 +53,7 @@ class Run:
 
     @classmethod
     def none(cls, *, progress: Show = "none") -> "Run":
-        """The run of somebody who wants the result alone: states and records are dropped, warnings are logged."""
+        """The null run, for the result alone: states and records are dropped, warnings are logged."""
         return _NullRun(None, {}, "new", None, progress)
 
     @classmethod
@@ -109,7 +110,7 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What `finish` stored; empty before."""
+        """The summary that `finish` stored; empty before."""
         return dict(self._about.get("summary") or {})
 
     @property
@@ -127,7 +128,7 @@ class Run:
         return showing(total, label, done, self._show)
 
     def save_state(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping, every_s: float | int = 0) -> None:
-        """Stores how far the work is, in place of the state of this name, at most every `every_s` seconds."""
+        """Stores a state of the work, in place of the last one of this name, at most every `every_s` seconds."""
         now = time.monotonic()
         if every_s and now - self._saved.get(name, float("-inf")) < every_s:
             return
@@ -141,19 +142,19 @@ class Run:
 
     def drop_state(self, name: str) -> None:
         """Deletes a state that is no longer needed; one that does not exist is no error."""
-        with writing_into(self._place):
+        with writing_into(self._folder):
             self._state(name).unlink(missing_ok=True)
 
     def record(self, kind: str, key: str, value: Mapping) -> None:
         """Stores one result in a file of its own as soon as it is known, in place of an earlier one of this key."""
-        path = self._place / "records" / safe_path(kind) / f"{unique(key)}.json"
+        path = self._folder / "records" / safe_path(kind) / f"{unique(key)}.json"
         atomic_write(path, to_json({"key": key, "value": value}))
         self._store_header(every_s=HEADER_EVERY_S)
 
     def recorded(self, kind: str) -> dict[str, dict]:
         """The results of a kind by key, sorted; one that cannot be read is left out with a warning."""
         found = {}
-        for path in (self._place / "records" / safe_path(kind)).glob("*.json"):
+        for path in (self._folder / "records" / safe_path(kind)).glob("*.json"):
             try:
                 row = json.loads(path.read_bytes())
                 found[row["key"]] = row["value"]
@@ -179,14 +180,14 @@ class Run:
         That is `images/<name>.png`, with `/` for subfolders, and unusual letters spelt plainly.
         """
         relative = f"images/{safe_path(name)}.png"
-        save_png(pixels, self._place / relative, {str(key): str(value) for key, value in text.items()})
+        save_png(pixels, self._folder / relative, {str(key): str(value) for key, value in text.items()})
         return relative
 
     def save_tensors(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
         """Stores a result as `tensors/<name>.safetensors`; returns its path below the folder."""
         relative = f"tensors/{safe_path(name)}.safetensors"
         words = {key: value if isinstance(value, str) else to_json(value) for key, value in metadata.items()}
-        write_tensors(self._place / relative, tensors, words)
+        write_tensors(self._folder / relative, tensors, words)
         return relative
 
     def warn(self, message: str) -> None:
@@ -197,7 +198,7 @@ class Run:
             self._store_header()
 
     def finish(self, summary: Mapping) -> None:
-        """Marks the work as done, with what came out of it, and frees the folder."""
+        """Marks the work as done, with a summary of its results, and frees the folder."""
         self._about |= {"summary": json.loads(to_json(summary)), "finished": header.now(), "error": None}
         self._about |= {"status": "done"}
         self._store_header()
@@ -222,27 +223,27 @@ class Run:
         self.close()
 
     @property
-    def _place(self) -> Path:
+    def _folder(self) -> Path:
         if self.folder is None:
             raise TypeError("the null run has no folder")
         return self.folder
 
     def _state(self, name: str) -> Path:
-        return self._place / "states" / f"{safe_path(name)}.safetensors"
+        return self._folder / "states" / f"{safe_path(name)}.safetensors"
 
     def _stream(self, name: str) -> Path:
-        return self._place / "metrics" / f"{safe_path(name)}.jsonl"
+        return self._folder / "metrics" / f"{safe_path(name)}.jsonl"
 
     def _store_header(self, every_s: float | int = 0) -> None:
         if self._lock is None or (every_s and time.monotonic() - self._written < every_s):
             return
         self._about["seconds"] = round(self.seconds, 3)
-        header.write_header(self._place, self._about)
+        header.write_header(self._folder, self._about)
         self._written = time.monotonic()
 
 
 class _NullRun(Run):
-    """Takes everything and keeps nothing: a default argument is one object for all calls."""
+    """Accepts every call and keeps nothing: a default argument is one object for all calls."""
 
     def save_state(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping, every_s: float | int = 0) -> None:
         pass

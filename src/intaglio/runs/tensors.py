@@ -42,7 +42,7 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, An
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """What `write_state` wrote, on the CPU, or None where there is no such file."""
+    """Tensors on the CPU and plain values that `write_state` wrote; None where there is no such file."""
     if not path.is_file():
         return None
     try:

@@ -1,0 +1,1 @@
+"""Sampling: samplers, guides, and the loop around them."""

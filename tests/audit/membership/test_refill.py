@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from intaglio.audit.membership import refill
 from intaglio.audit.membership.refill import Group, Refinement, State, Stopped, advance, checkerboard, project
 from intaglio.denoising.contrast import Contrast
-from intaglio.randomness import generator, standard_normal, stratified_timesteps
+from intaglio.denoising.samples import standard_normal, stratified_timesteps
+from intaglio.randomness import generator
 
 HOW = Refinement(
     steps=6,

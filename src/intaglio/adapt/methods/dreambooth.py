@@ -10,8 +10,8 @@ from intaglio.adapt.cost import Plan, make_plan
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory_advice import memory_advice
-from intaglio.adapt.settings import UNSEEN, BayesianTraining, Watch
-from intaglio.adapt.training import train
+from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
+from intaglio.adapt.training import fine_tune
 from intaglio.adapt.tuned import FineTuned
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
@@ -44,13 +44,13 @@ class DreamBooth(BayesianTraining):
     """Of AdamW, at its highest; 2e-6 to 5e-6 for Stable Diffusion, 1e-4 for the embedded testbed."""
 
     def __call__(
-        self, model: LatentDiffusion, data: TrainingSet, *, run: Run = Run.none(), watch: Watch = UNSEEN
+        self, model: LatentDiffusion, data: TrainingSet, *, run: Run = Run.none(), watch: Watch = UNWATCHED
     ) -> FineTuned:
         """Tune a copy of `model`, which itself is left as found."""
         with memory_advice(self, self.step_size(data.class_images is not None), LESS):
             tuned = model.copy()
             weights = self._weights(tuned)
-            trained = train(tuned, weights, data, self, run, watch, self._random(weights))
+            trained = fine_tune(tuned, weights, data, self, run, watch, self._random(weights))
             samples = draw_samples(tuned, data, self.seed, watch)
         return FineTuned(tuned, None, trained, self, data, model.name, model.fingerprint, samples)
 

@@ -11,13 +11,13 @@ from intaglio.adapt.cost import Plan, make_plan
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory_advice import memory_advice
-from intaglio.adapt.settings import UNSEEN, BayesianTraining, Watch
-from intaglio.adapt.training import train
+from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
+from intaglio.adapt.training import fine_tune
 from intaglio.adapt.tuned import FineTuned
 from intaglio.errors import BadInput
-from intaglio.learning.step_randomness import generator
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 
@@ -63,14 +63,14 @@ class LoRATuning(BayesianTraining):
             raise ValueError("targets must name at least one ending, such as to_q")
 
     def __call__(
-        self, model: LatentDiffusion, data: TrainingSet, *, run: Run = Run.none(), watch: Watch = UNSEEN
+        self, model: LatentDiffusion, data: TrainingSet, *, run: Run = Run.none(), watch: Watch = UNWATCHED
     ) -> FineTuned:
         """Tune an adapter on a copy of `model`, which itself is left as found."""
         with memory_advice(self, self.step_size(data.class_images is not None)):
             tuned = model.copy()
             adapter = self._adapter(tuned)
             attached = adapter.attach(tuned)
-            trained = train(tuned, _weights(adapter), data, self, run, watch, self._random(adapter))
+            trained = fine_tune(tuned, _weights(adapter), data, self, run, watch, self._random(adapter))
             samples = draw_samples(tuned, data, self.seed, watch)
         attached.detach()
         # Merged, since hooks are no weights: the fingerprint would be the base's, and an audit find nothing.
@@ -89,7 +89,7 @@ class LoRATuning(BayesianTraining):
         targets = (*self.targets, *TEXT_TARGETS) if self.text_encoder else self.targets
         alpha = float(self.rank if self.alpha is None else self.alpha)
         try:
-            adapter = LoRA.new(model, self.rank, alpha, targets, generator(self.seed, "adapter"))
+            adapter = LoRA.new(model, self.rank, alpha, targets, generator_32bit(self.seed, "adapter"))
         except ValueError as error:
             raise BadInput(f"{model.name} does not have the targets {', '.join(targets)}: {error}.") from error
         if self.down == "gaussian":
@@ -110,7 +110,7 @@ class LoRATuning(BayesianTraining):
 
 
 def _redraw(adapter: LoRA, rank: int, seed: int) -> None:
-    random = generator(seed, "adapter", "gaussian")
+    random = generator_32bit(seed, "adapter", "gaussian")
     with torch.no_grad():
         for _, _, layer in adapter.items():
             layer.down.copy_(torch.randn(layer.down.shape, generator=random) / rank)

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.denoising.contrast import Contrast
-from intaglio.randomness import generator, standard_normal, stratified_timesteps
+from intaglio.denoising.samples import standard_normal, stratified_timesteps
+from intaglio.randomness import generator
 
 GradientMode = Literal["exact", "forward-only"]
 

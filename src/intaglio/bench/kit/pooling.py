@@ -1,14 +1,13 @@
-"""Figures over many audits: each is judged among its own pictures, then the audits are averaged."""
+"""Figures over many audits: an AUC within each audit, averaged over the audits; one TPR over all their pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio.metrics.statistics.roc import tpr_at_fpr
-
-DRAWS = 2000
+from intaglio.metrics.statistics.interval import interval
+from intaglio.metrics.statistics.roc import resamples_at_once, row_aucs, tpr_at_fpr
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +15,9 @@ class Audit:
     """Scores of one audit by one method; higher means "in the set"."""
 
     members: NDArray[np.float64]
+    """[m]"""
     holdouts: NDArray[np.float64]
+    """[n]"""
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,12 @@ class Area:
 
 def mean_auc(audits: Sequence[Audit], *, seed: int = 0) -> Area:
     """The mean AUC; raises `ValueError` for no audits."""
-    areas = [_auc(a.members[None], a.holdouts[None])[0] for a in audits]
-    return _area(float(np.mean(areas)), _resampled(audits, seed))
+    return _area(audits, lambda drawn: _mean_aucs(audits, drawn), seed)
 
 
 def margin(ours: Sequence[Audit], theirs: Sequence[Audit], *, seed: int = 0) -> Area:
     """Mean AUC of one method less that of another on the same audits and, in every resampling, the same pictures."""
-    value = mean_auc(ours).value - mean_auc(theirs).value
-    return _area(value, _resampled(ours, seed) - _resampled(theirs, seed))
+    return _area(ours, lambda drawn: _mean_aucs(ours, drawn) - _mean_aucs(theirs, drawn), seed)
 
 
 def pooled_tpr(audits: Sequence[Audit], rate: float) -> float | None:
@@ -50,24 +49,21 @@ def pooled_tpr(audits: Sequence[Audit], rate: float) -> float | None:
     return tpr_at_fpr(np.concatenate(scaled[::2]), np.concatenate(scaled[1::2]), rate)
 
 
-def _resampled(audits: Sequence[Audit], seed: int) -> NDArray[np.float64]:
-    rows = []
-    for place, audit in enumerate(audits):
-        # A generator an audit, so that two methods with the same pictures are resampled alike.
-        random = np.random.default_rng([seed, place])
-        m = random.integers(len(audit.members), size=(DRAWS, len(audit.members)))
-        h = random.integers(len(audit.holdouts), size=(DRAWS, len(audit.holdouts)))
-        rows.append(_auc(audit.members[m], audit.holdouts[h]))
-    return np.mean(rows, axis=0)
+Pictures = Sequence[NDArray[np.int64]]
+"""Indices into an audit's members [b, m], then into its holdouts [b, n], for one audit after the other."""
 
 
-def _auc(members: NDArray[np.float64], holdouts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank AUC of each row, ties counted half: [b, m] and [b, n] to [b]."""
-    above = (members[:, :, None] > holdouts[:, None, :]).mean((1, 2))
-    level = (members[:, :, None] == holdouts[:, None, :]).mean((1, 2))
-    return above + level / 2
+def _mean_aucs(audits: Sequence[Audit], drawn: Pictures) -> NDArray[np.float64]:
+    """The mean over audits of the AUC within each, for each of b choices of pictures: [b]."""
+    pairs = zip(drawn[::2], drawn[1::2], strict=True)
+    return np.mean([row_aucs(a.members[m], a.holdouts[n]) for a, (m, n) in zip(audits, pairs, strict=True)], axis=0)
 
 
-def _area(value: float, draws: NDArray[np.float64]) -> Area:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Area(value, float(low), float(high))
+def _area(audits: Sequence[Audit], statistic: Callable[[Pictures], NDArray[np.float64]], seed: int) -> Area:
+    """The statistic at all pictures, and its interval with the pictures of each audit resampled within their group."""
+    if not audits:
+        raise ValueError("there are no audits to average over")
+    everyone = [np.arange(len(group)) for audit in audits for group in (audit.members, audit.holdouts)]
+    value = float(statistic([indices[None] for indices in everyone])[0])
+    batch = min(resamples_at_once(len(audit.members), len(audit.holdouts)) for audit in audits)
+    return Area(value, *interval(lambda *drawn: statistic(drawn), everyone, batch=batch, seed=seed))

@@ -1,26 +1,26 @@
-"""`intaglio causal train`: a network for `discover`, from simulated tables alone."""
+"""`intaglio causal train`: trains and calibrates a network for `discover` on simulated tables."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from intaglio.causal.methods.sicl.training.settings import Teaching
+from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.commands.kit.console import command_line, note, say, shown
 
 if TYPE_CHECKING:
-    from intaglio.causal.methods.sicl.networks.weights import Trained
-    from intaglio.causal.methods.sicl.training.training import Taught
+    from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
+    from intaglio.causal.methods.sicl.training.training import TrainingResult
     from intaglio.runs.run import Run
 
 MODEL = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalTrain(Teaching):
+class CausalTrain(SiCLTraining):
     """Train a network for `intaglio discover` (SiCL, arXiv 2502.10883) on simulated tables, and calibrate it.
 
-    The same command again goes on where a killed one was.
+    The same command again resumes a killed one.
     """
 
     runs: Path = Path("runs")
@@ -29,15 +29,15 @@ class CausalTrain(Teaching):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.causal.methods.sicl.networks.weights import save_network
-        from intaglio.causal.methods.sicl.training.training import teach
+        from intaglio.causal.methods.sicl.training.training import train_network
         from intaglio.learning.checkpoints import STATE
 
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":
-                taught = teach(self.teaching, run=run)
+                taught = train_network(self.teaching, run=run)
                 note("calibrating")
-                trained = finished(taught)
+                trained = calibrated(taught)
                 save_network(trained, folder / MODEL, card(trained, taught))
                 run.finish({"model": MODEL, **trained.facts})
             run.drop_state(STATE)
@@ -47,9 +47,9 @@ class CausalTrain(Teaching):
         return 0
 
     @property
-    def teaching(self) -> Teaching:
-        """The settings that decide the weights."""
-        return Teaching(**{field.name: getattr(self, field.name) for field in fields(Teaching)})
+    def teaching(self) -> SiCLTraining:
+        """The settings that the weights depend on."""
+        return SiCLTraining(**{field.name: getattr(self, field.name) for field in fields(SiCLTraining)})
 
     def _open(self) -> "Run":
         from intaglio.runs.run import Run
@@ -67,17 +67,17 @@ class CausalTrain(Teaching):
         )
 
 
-def finished(taught: "Taught") -> "Trained":
-    """The network with its calibration, the ranges of what it was shown, and how it was made."""
-    from intaglio.causal.methods.sicl.networks.base import parameters_of
-    from intaglio.causal.methods.sicl.networks.weights import Trained
-    from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, ranges
-    from intaglio.causal.methods.sicl.training.fit_score_weight import choose
+def calibrated(taught: "TrainingResult") -> "TrainedNetwork":
+    """The network with its calibration, the ranges of its training tables, and the facts of its training."""
+    from intaglio.causal.methods.sicl.networks.base import parameter_count
+    from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
+    from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges
+    from intaglio.causal.methods.sicl.training.fit_score_weight import fit_score_weights
 
     settings = taught.settings
     calibration, measured = calibrate(taught.network, settings, settings.calibrated_on, settings.proved_on)
     facts: dict[str, Any] = {
-        "parameters": parameters_of(taught.network),
+        "parameters": parameter_count(taught.network),
         "steps": settings.steps,
         "tables": taught.tables,
         "cpu_s": round(taught.cpu_s),
@@ -87,13 +87,17 @@ def finished(taught: "Taught") -> "Trained":
         "held_back": list(settings.held_back),
         "calibration": measured,
     }
-    typical = ranges(settings, min(1500, settings.calibrated_on))
-    made = Trained(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
-    # A graph of a Node-Edge network is read arrow by arrow, as published, and never refined.
-    return made if made.kind == "node-edge" else replace(made, refinement=choose(made, settings, settings.weighed_on))
+    typical = fit_feature_ranges(settings, min(1500, settings.calibrated_on))
+    made = TrainedNetwork(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
+    # The graph of a Node-Edge network is decoded from arrows, as published, and not refined.
+    return (
+        made
+        if made.kind == "node-edge"
+        else replace(made, score_weights=fit_score_weights(made, settings, settings.weighed_on))
+    )
 
 
-WORDS = {
+KIND_DESCRIPTIONS = {
     "light": "all heads in one pass, with statistics of all rows",
     "axial": "SiCL's two networks as published (arXiv 2502.10883), small",
     "node-edge": "each arrow by itself, as in AVICI (arXiv 2205.12934); a baseline",
@@ -104,11 +108,11 @@ def _article(kind: str) -> str:
     return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
 
 
-def card(trained: "Trained", taught: "Taught") -> str:
-    """What stands beside the weights: what they are, what they saw, how far their probabilities hold."""
+def card(trained: "TrainedNetwork", taught: "TrainingResult") -> str:
+    """The model card in Markdown: architecture, training data, calibration, limits."""
     settings, facts = taught.settings, trained.facts
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())
-    what = f"{facts['parameters']:,} parameters ({shape}): {WORDS[trained.kind]}."
+    what = f"{facts['parameters']:,} parameters ({shape}): {KIND_DESCRIPTIONS[trained.kind]}."
     story = (
         f"Trained on {facts['tables']:,} simulated tables in {facts['steps']:,} steps, {facts['cpu_s'] / 60:.0f} "
         f"minutes of one CPU core, seed {facts['seed']}: {min(settings.columns)} to {max(settings.columns)} columns, "

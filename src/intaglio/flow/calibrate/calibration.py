@@ -20,8 +20,8 @@ from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, key_of
 from intaglio.flow.plan.guess import LocalGuess
 from intaglio.flow.plan.planned_decoder import PlannedDecoder
 from intaglio.flow.tiers import TIERS, TierName, differences
-from intaglio.learning.step_randomness import generator
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 FITTED, JUDGED, PROVED = 64, 24, 48
@@ -84,7 +84,7 @@ def _drawn(source: Decoding, batch: int, seed: int, stream: str, pictures: int) 
 def _batch(source: Decoding, batch: int, seed: int, stream: str, index: int) -> Decoding:
     model = source.model
     shape = (batch, model.config.tokens, model.config.token_width)
-    noise = torch.randn(shape, generator=generator(seed, stream, index)).to(model.device, model.working_dtype)
+    noise = torch.randn(shape, generator=generator_32bit(seed, stream, index)).to(model.device, model.working_dtype)
     classes = model.config.num_classes
     labels = ((index * batch + torch.arange(batch)) % classes).to(model.device) if classes else None
     return replace(source, noise=noise, labels=labels)
@@ -129,7 +129,7 @@ def _growth(h: Tensor, rest: Sequence[BlockInverse]) -> float:
         return 1.0
     result, worst = _through(rest, h), 0.0
     for direction in range(DIRECTIONS):
-        random = torch.randn(h.shape, generator=generator(direction, "nudge")).to(h)
+        random = torch.randn(h.shape, generator=generator_32bit(direction, "nudge")).to(h)
         perturbation = random * PERTURBATION * h.square().mean().sqrt()
         worst = max(worst, growth(result, _through(rest, h + perturbation), perturbation))
     return worst

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
-from intaglio.learning.step_randomness import generator
+from intaglio.randomness import generator_32bit
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class FlowPictures:
 
         Raises `BadInput` where no picture would be left to train on.
         """
-        order = torch.randperm(len(self), generator=generator(seed, "held out"))
+        order = torch.randperm(len(self), generator=generator_32bit(seed, "held out"))
         kept = max(1, round(share * len(self))) if share else 0
         if kept >= len(self):
             raise BadInput(f"{len(self)} pictures are too few to hold out {share:.0%} of; give more, or held_out 0")

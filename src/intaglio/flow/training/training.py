@@ -2,42 +2,43 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from intaglio.errors import IntaglioError
 from intaglio.flow.training.data import FlowPictures, dequantised
 from intaglio.flow.training.settings import FlowTraining
-from intaglio.learning.checkpoints import Keeper
-from intaglio.learning.interrupt import held_interrupt
-from intaglio.learning.learner import Learner
-from intaglio.learning.step_randomness import batch_at, dropped_at, generator
+from intaglio.learning.checkpoints import Checkpoints
+from intaglio.learning.loop import Objective, StepLoss, backward, train
+from intaglio.learning.step_randomness import batch_at, dropped_at
+from intaglio.learning.trainer import Trainer
 from intaglio.models.flow.config import TarFlowConfig
 from intaglio.models.flow.files import save_flow
 from intaglio.models.flow.tarflow import UNLABELLED, TarFlow, fresh_flow
+from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 
 CHECKPOINT_S = 30.0
+"""Seconds between two saved states."""
 PROBED = (2, 6)
 """Steps that are left out and steps that are timed where the budget is one of time."""
 VARIANCE_RATE = 0.1
-"""How fast the prior's variance follows the batches where there are no scales."""
+"""Share of a batch in the running variance of the prior, where a flow has no scales."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedFlow:
-    """A trained model and how it got there."""
+    """A trained flow, with the course of its training."""
 
     model: TarFlow
     classes: tuple[str, ...]
     losses: Float64[Tensor, " steps"]
-    """Of every step, in nats a dimension less ln(2 pi) / 2."""
+    """Loss of every step, in nats a dimension, less ln(2 pi) / 2."""
     held_out: float
     """The last measurement on pictures that were never trained on, in the same unit; NaN where none were kept."""
     settings: FlowTraining
@@ -48,7 +49,7 @@ class TrainedFlow:
 
 
 def config_of(settings: FlowTraining, data: FlowPictures) -> TarFlowConfig:
-    """The model that settings and pictures ask for."""
+    """The architecture for these settings and the classes of these pictures."""
     layers = settings.layers if len(settings.layers) == settings.blocks else settings.layers * settings.blocks
     return TarFlowConfig(
         image_size=(settings.resolution, settings.resolution),
@@ -76,50 +77,44 @@ def train_flow(
     model = fresh_flow(config_of(settings, data), torch.Generator().manual_seed(settings.seed)).to(device)
     kept, aside = data.split(settings.held_out, settings.seed)
     batches = Batches(data, kept, settings, device)
-    settings = _with_horizon(model, batches, settings, run)
-    learner = Learner(dict(model.named_parameters()), settings)
-    keeper = Keeper(run, every_s=CHECKPOINT_S, every=checkpoint_every, streams=("train", "held-out"))
-    keeper.restore(learner)
-    judged = math.nan
-    with run.progress(settings.steps, "train", learner.step) as progress, held_interrupt() as interrupted:
-        while learner.step < settings.steps:
-            loss = _gradients(model, batches, learner.step, settings)
-            norm, rate = learner.gradient_norm(), learner.rate()
-            if not math.isfinite(loss + float(norm)):
-                keeper.keep(learner)
-                raise IntaglioError(
-                    f"The loss is not finite at step {learner.step + 1}: the state before it is saved; "
-                    f"try a learning rate below {settings.learning_rate:g}, a longer warm-up, or soft_clip."
-                )
-            learner.update(loss, norm)
-            run.log("train", learner.step, loss=loss, lr=rate, gradient_norm=float(norm))
-            if learner.step % settings.judge_every == 0 and learner.step < settings.steps:
-                with learner.exported():
-                    judge(model, data, aside, settings, learner.step, run)
-            keeper.keep_when_due(learner)
-            progress.advance(loss=loss)
-            if interrupted():
-                keeper.keep(learner)
-                raise KeyboardInterrupt
-    learner.export()
-    if len(aside):
-        judged = judge(model, data, aside, settings, settings.steps, run)
+    objective = partial(_objective, model, batches, settings)
+    settings = _with_horizon(model, objective, settings, run)
+    trainer = Trainer(dict(model.named_parameters()), settings)
+    checkpoints = Checkpoints(run, every_s=CHECKPOINT_S, every=checkpoint_every, streams=("train", "held-out"))
+    checkpoints.restore(trainer)
+
+    def judge_when_due(trainer: Trainer, _: StepLoss) -> None:
+        if trainer.step % settings.judge_every == 0 and trainer.step < settings.steps:
+            with trainer.exported():
+                judge(model, data, aside, settings, trainer.step, run)
+
+    train(
+        trainer,
+        objective,
+        run,
+        checkpoints,
+        watchers=(judge_when_due,),
+        advice=f"try a learning rate below {settings.learning_rate:g}, a longer warm-up, or soft_clip",
+    )
+    trainer.export()
+    run.rewind("held-out", settings.steps - 1)  # a run that was killed after its last step judges again
+    judged = judge(model, data, aside, settings, settings.steps, run)
     if not settings.nvp:
-        _measure_prior(model, batches, settings)
-    return TrainedFlow(model.eval().requires_grad_(False), data.classes, learner.losses, judged, settings)
+        _measure_prior(model, batches)
+    return TrainedFlow(model.eval().requires_grad_(False), data.classes, trainer.losses, judged, settings)
 
 
 class Batches:
-    """What every step sees, as a function of (seed, step)."""
+    """The pictures and labels of every step, as a function of (seed, step)."""
 
-    def __init__(self, data: FlowPictures, places: Int64[Tensor, "k"], settings: FlowTraining, device: str):
-        self._data, self._places, self._settings, self._device = data, places.tolist(), settings, device
+    def __init__(self, data: FlowPictures, indices: Int64[Tensor, "k"], settings: FlowTraining, device: str):
+        self._data, self._indices, self._settings, self._device = data, indices.tolist(), settings, device
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Pictures in [-1, 1] with their noise, and their labels, some of which are left out."""
+        """Pictures [n, 3, h, w] in [-1, 1] with their noise, and labels [n], some of which are left out (-1)."""
         settings = self._settings
-        taken = batch_at(self._places, step, settings.batch, settings.seed, "flow")
-        source = generator(settings.seed, "noise", step)
+        taken = batch_at(self._indices, step, settings.batch, settings.seed, "flow")
+        source = generator_32bit(settings.seed, "noise", step)
         pixels = self._data.images.pixels[taken]
         if settings.mirror:
             turned = torch.rand(len(pixels), generator=source) < 0.5
@@ -133,43 +128,42 @@ class Batches:
 
 @torch.no_grad()
 def judge(
-    model: TarFlow, data: FlowPictures, places: Int64[Tensor, "h"], settings: FlowTraining, step: int, run: Run
+    model: TarFlow, data: FlowPictures, indices: Int64[Tensor, "h"], settings: FlowTraining, step: int, run: Run
 ) -> float:
-    """The loss on pictures that were held out, at noise that is the same every time; logged with the mean squares."""
-    if not len(places):
+    """The loss on the pictures at `indices`, held out, at noise that is the same every time; NaN for none of them.
+
+    Logged as `held-out`, with the mean square of every block's output.
+    """
+    if not len(indices):
         return math.nan
-    source = generator(settings.seed, "held-out noise")
+    source = generator_32bit(settings.seed, "held-out noise")
     losses, squares = [], []
-    for part in places.split(settings.batch):
+    for part in indices.split(settings.batch):
         pictures = dequantised(data.images.pixels[part], settings.noise, source).to(model.device)
         labels = None if data.labels is None else data.labels[part].to(model.device)
         encoding = model(pictures, labels)
         losses.append(model.loss(encoding))
         squares.append(torch.stack([hidden.square().mean((1, 2)) for hidden in encoding.hidden], 1))
     loss = float(torch.cat(losses).mean())
-    means = {f"square_{place}": value for place, value in enumerate(torch.cat(squares).mean(0).tolist())}
+    means = {f"square_{block}": value for block, value in enumerate(torch.cat(squares).mean(0).tolist())}
     run.log("held-out", step, loss=loss, **means)
     return loss
 
 
-def _gradients(model: TarFlow, batches: Batches, step: int, settings: FlowTraining) -> float:
+def _objective(model: TarFlow, batches: Batches, settings: FlowTraining, step: int) -> StepLoss:
     pictures, labels = batches(step)
-    with _precision(model, settings):
+    with _autocast(model, settings):
         loss = model.loss(model(pictures, labels)).mean()
-    loss.backward()
-    return float(loss.detach())
+    return backward(loss)
 
 
-@contextmanager
-def _precision(model: TarFlow, settings: FlowTraining) -> Iterator[None]:
+def _autocast(model: TarFlow, settings: FlowTraining) -> AbstractContextManager[object]:
     if settings.precision == "float32":
-        yield
-    else:
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
-            yield
+        return nullcontext()
+    return torch.autocast(model.device.type, dtype=torch.bfloat16)
 
 
-def _with_horizon(model: TarFlow, batches: Batches, settings: FlowTraining, run: Run) -> FlowTraining:
+def _with_horizon(model: TarFlow, objective: Objective, settings: FlowTraining, run: Run) -> FlowTraining:
     """The settings with as many steps as fit into the minutes, measured once and then kept with the run."""
     if settings.minutes is None:
         return settings
@@ -179,7 +173,7 @@ def _with_horizon(model: TarFlow, batches: Batches, settings: FlowTraining, run:
         for step in range(before + timed):
             if step == before:
                 began = time.monotonic()
-            _gradients(model, batches, step, settings)
+            objective(step)
         model.zero_grad(set_to_none=True)
         a_step = (time.monotonic() - began) / timed
         stored = {"steps": max(1, round(60 * settings.minutes / a_step)), "seconds_a_step": a_step}
@@ -188,8 +182,8 @@ def _with_horizon(model: TarFlow, batches: Batches, settings: FlowTraining, run:
 
 
 @torch.no_grad()
-def _measure_prior(model: TarFlow, batches: Batches, settings: FlowTraining) -> None:
-    """The variance of the latents of the model as it is kept, followed over batches as the reference does."""
+def _measure_prior(model: TarFlow, batches: Batches) -> None:
+    """Sets the prior's variance to a running mean of the squared latents [t, c] over batches, as the reference does."""
     for step in range(round(5 / VARIANCE_RATE)):
         latents = model(*batches(step)).latents
         model.variance.lerp_(latents.square().mean(0), VARIANCE_RATE)

@@ -73,7 +73,7 @@ def save_encoder(encoder: Encoder, path: Path, card: dict[str, str] | None = Non
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself. Raises `BadInput` where it is damaged."""
+    """The metadata of a safetensors file. Raises `BadInput` where it is damaged."""
     return _read(path)[0]
 
 

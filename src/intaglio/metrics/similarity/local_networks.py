@@ -253,7 +253,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _preprocessing(path: Path, default: Preprocessing, *, both_sides: bool = False) -> Preprocessing:
-    """What a file in the layout of `preprocessor_config.json` says; `default` where there is none.
+    """The preprocessing of a file in the layout of `preprocessor_config.json`; `default` where there is none.
 
     With `both_sides` a bare size is that of both sides: so a ViT's processor reads it, and CLIP's as the shorter side.
     """

@@ -1,4 +1,4 @@
-"""How alike two pictures are, as one protocol: the embedded encoder, SSIM, or a network from a local file."""
+"""Similarity of pictures, as one protocol: the embedded encoder, SSIM, or a network from a local file."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from intaglio.metrics.similarity.encoder import ARCHITECTURE, EMBEDDED, load_enc
 from intaglio.metrics.similarity.local_networks import Preprocessing, resized, torchscript, vision_transformer
 
 BATCH = 64
-"""Pictures a network sees at once."""
+"""Pictures given to a network at once."""
 TORCHSCRIPT_SUFFIXES = (".pt", ".ts", ".torchscript")
 
 
@@ -28,7 +28,7 @@ class Similarity(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for reports."""
+        """Its name in reports."""
         ...
 
     @property
@@ -37,11 +37,11 @@ class Similarity(Protocol):
         ...
 
     def __call__(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n"]:
-        """Of each picture with its partner."""
+        """Similarity of each picture of `a` with its partner in `b`."""
         ...
 
     def matrix(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "n m"]:
-        """Of each picture of `a` with each of `b`."""
+        """Similarity of each picture of `a` with each of `b`."""
         ...
 
 

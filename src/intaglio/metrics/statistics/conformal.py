@@ -1,7 +1,7 @@
-"""From scores of controls, which cannot have been in the set, to p-values, thresholds and false-positive rates.
+"""Conformal p-values, thresholds and false-positive rates from scores of controls, which cannot have been in the set.
 
-All of it rests on one premise, that a picture that was not in the set is exchangeable with the controls: same kind of
-pictures, same prompt, same treatment. Then the p-values are valid whatever the score's distribution (conformal
+All of it rests on one premise: a picture that was not in the set is exchangeable with the controls (same kind of
+pictures, same prompt, same treatment). Then the p-values are valid whatever the score's distribution (conformal
 p-values; Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005).
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 EXACT_LIMIT = 80
 """Most pictures in both groups together for which the rank test is enumerated exactly."""
@@ -19,21 +19,22 @@ PERMUTATIONS = 9_999
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where the controls put the bar for an asked false-positive rate."""
+    """A threshold calibrated on controls for an asked false-positive rate."""
 
     asked_rate: float
     """False-positive rate asked for, in (0, 1)."""
     controls: int
+    """Controls with a score."""
     attainable_rate: float
     """The lowest rate that this many controls can support, 1/(controls + 1)."""
     value: float | None
     """A picture is called when its score is above this; `None` when there are too few controls to call any."""
     rate: float | None
-    """Expected false-positive rate of the bar, at most the asked one."""
+    """Expected false-positive rate of the threshold, at most the asked one."""
     observed: int
-    """Controls above the bar."""
+    """Controls above the threshold."""
     interval: tuple[float, float] | None
-    """95% Clopper-Pearson interval for the false-positive rate of this very bar."""
+    """95% Clopper-Pearson interval for the false-positive rate of this very threshold."""
 
     @property
     def enough(self) -> bool:
@@ -42,7 +43,7 @@ class Threshold:
 
     @property
     def statement(self) -> str:
-        """What a reader must know of the rate, in words."""
+        """The rate in words: how it was calibrated, its interval, the lowest that the controls support."""
         if self.interval is None:
             return too_few(self.controls, self.asked_rate)
         low, high = self.interval
@@ -85,10 +86,11 @@ def called(p: ArrayLike, rate: float) -> NDArray[np.bool_]:
 
 
 def threshold(controls: ArrayLike, rate: float, level: float = 0.95) -> Threshold:
-    """The bar for an asked false-positive rate: calls `score > value` are exactly those with a p-value <= rate.
+    """The threshold for an asked false-positive rate in (0, 1).
 
-    The bar is a control's own score, so the interval's upper end holds for it as an order statistic too: given the
-    controls, its rate follows Beta(observed + 1, controls - observed) when scores have no ties.
+    Calls `score > value` are exactly those with a p-value <= rate. The threshold is a control's own score, so the
+    interval's upper end holds for it as an order statistic too: given the controls, its rate follows
+    Beta(observed + 1, controls - observed) when scores have no ties. Raises `ValueError` for a rate outside (0, 1).
     """
     if not 0 < rate < 1:
         raise ValueError(f"the false-positive rate must lie between 0 and 1, not {rate}")
@@ -111,18 +113,16 @@ def threshold(controls: ArrayLike, rate: float, level: float = 0.95) -> Threshol
 
 
 def clopper_pearson(count: int, total: int, level: float = 0.95) -> tuple[float, float] | None:
-    """Exact interval for a share, seen `count` times in `total`; `None` when nothing was looked at."""
+    """Exact interval of a share in [0, 1], seen `count` times in `total`; `None` where `total` is 0."""
     if total <= 0:
         return None
-    tail = (1 - level) / 2
-    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
-    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
-    return low, high
+    found = binomtest(count, total).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True)
 class RankTest:
-    """One-sided test that a whole set scores higher than the controls."""
+    """One-sided Mann-Whitney test that a whole set scores higher than the controls."""
 
     p_value: float | None
     """Chance of so high a rank sum if the set were no different from the controls; `None` where a group is empty."""
@@ -131,7 +131,9 @@ class RankTest:
     exact: bool
     """Whether all assignments were counted; else `permutations` random ones."""
     pictures: int
+    """Pictures tested."""
     controls: int
+    """Controls they are tested against."""
 
 
 def rank_test(scores: ArrayLike, controls: ArrayLike, *, seed: int = 0, permutations: int = PERMUTATIONS) -> RankTest:

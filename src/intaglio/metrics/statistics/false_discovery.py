@@ -1,4 +1,4 @@
-"""How many of the finds above a score would be there by chance, from finds where there is nothing to find."""
+"""q-values of scores from a null sample: conformal p-values, adjusted by Benjamini and Hochberg."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""How well a score separates two groups: AUC, ROC points, TPR at a low FPR, best accuracy, bootstrap intervals.
+"""Separation of two groups by a score: AUC, ROC points, TPR at a low FPR, best accuracy, bootstrap intervals.
 
 Scores are oriented: higher means "in the set". A number that the data cannot carry (an empty group, all scores equal,
 too few holdouts for the asked rate) is `None`, "undefined"; nothing here raises on data. NaN scores are left out.
@@ -7,19 +7,21 @@ too few holdouts for the asked rate) is `None`, "undefined"; nothing here raises
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Interval = tuple[float, float]
+from intaglio.metrics.statistics.interval import Interval, interval
+
 BOOTSTRAP_CELLS = 4_000_000
-"""Score pairs compared at once by the bootstrap; bounds its memory to some tens of megabytes."""
+"""Pairs of a member and a holdout compared at once by a bootstrap; bounds its memory to some tens of megabytes."""
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How members and holdouts are told apart by one score. Rates and areas are in [0, 1]; `None` is "undefined"."""
+    """Figures of the separation of members from holdouts by one score; `None` is "undefined"."""
 
     members: int
     """Members with a score."""
@@ -28,14 +30,17 @@ class Separation:
     left_out: int
     """Pictures without a score (NaN), in neither count."""
     auc: float | None
+    """Area under the ROC, in [0, 1]."""
     auc_interval: Interval | None
     """95% by stratified percentile bootstrap; of no width when the groups do not overlap at all."""
     best_accuracy: float | None
-    """Share called rightly at the best threshold for these very scores: an upper bound, not a forecast."""
+    """Share called rightly at the best threshold for these very scores, in [0, 1]: an upper bound, not a forecast."""
     best_threshold: float | None
     """A picture is called "in the set" when its score is at least this."""
     tpr_at_fpr: dict[float, float | None] = field(default_factory=dict)
+    """True-positive rate by false-positive rate, both in [0, 1]."""
     tpr_intervals: dict[float, Interval | None] = field(default_factory=dict)
+    """Their intervals, as that of the AUC."""
     roc: tuple[tuple[float, float], ...] = ()
     """(false-positive rate, true-positive rate), from (0, 0) to (1, 1)."""
 
@@ -60,23 +65,24 @@ def separation(
     asked = np.asarray(members, float).size + np.asarray(holdouts, float).size
     best = best_accuracy(positive, negative)
 
-    def at(rate: float) -> Callable[[NDArray, NDArray], NDArray]:
-        return lambda p, n: _tpr_rows(p, n, rate)
+    def around(statistic: Callable[[NDArray, NDArray], NDArray], value: float | None) -> Interval | None:
+        if value is None:
+            return None
+        batch = resamples_at_once(positive.size, negative.size)
+        return interval(statistic, (positive, negative), draws=draws, batch=batch, seed=seed)
 
+    area = auc(positive, negative)
     defined = {rate: tpr_at_fpr(positive, negative, rate) for rate in rates}
     return Separation(
         members=positive.size,
         holdouts=negative.size,
         left_out=int(asked - positive.size - negative.size),
-        auc=auc(positive, negative),
-        auc_interval=bootstrap(_auc_rows, positive, negative, draws=draws, seed=seed),
+        auc=area,
+        auc_interval=around(row_aucs, area),
         best_accuracy=None if best is None else best[0],
         best_threshold=None if best is None else best[1],
         tpr_at_fpr=defined,
-        tpr_intervals={
-            rate: None if value is None else bootstrap(at(rate), positive, negative, draws=draws, seed=seed)
-            for rate, value in defined.items()
-        },
+        tpr_intervals={rate: around(partial(_row_tprs, rate=rate), value) for rate, value in defined.items()},
         roc=roc_points(positive, negative),
     )
 
@@ -86,7 +92,19 @@ def auc(members: ArrayLike, holdouts: ArrayLike) -> float | None:
     positive, negative = _scores(members), _scores(holdouts)
     if _undefined(positive, negative):
         return None
-    return float(_auc_rows(positive[None], negative[None])[0])
+    return float(row_aucs(positive[None], negative[None])[0])
+
+
+def row_aucs(members: NDArray, holdouts: NDArray) -> NDArray:
+    """The AUC of each row of scores, ties counted half: [b, m] and [b, n] to [b], in [0, 1]."""
+    above = members[:, :, None] > holdouts[:, None, :]
+    level = members[:, :, None] == holdouts[:, None, :]
+    return above.mean((1, 2)) + 0.5 * level.mean((1, 2))
+
+
+def resamples_at_once(members: int, holdouts: int) -> int:
+    """Rows that `row_aucs` can be given without taking more memory than `BOOTSTRAP_CELLS` asks for."""
+    return max(1, BOOTSTRAP_CELLS // (members * holdouts))
 
 
 def roc_points(members: ArrayLike, holdouts: ArrayLike) -> tuple[tuple[float, float], ...]:
@@ -108,7 +126,7 @@ def tpr_at_fpr(members: ArrayLike, holdouts: ArrayLike, rate: float) -> float | 
     positive, negative = _scores(members), _scores(holdouts)
     if _undefined(positive, negative) or negative.size < needed_holdouts(rate):
         return None
-    return float(_tpr_rows(positive[None], negative[None], rate)[0])
+    return float(_row_tprs(positive[None], negative[None], rate)[0])
 
 
 def needed_holdouts(rate: float) -> int:
@@ -130,43 +148,6 @@ def best_accuracy(members: ArrayLike, holdouts: ArrayLike) -> tuple[float, float
     return right[best] / (positive.size + negative.size), float(thresholds[best])
 
 
-def bootstrap(
-    statistic: Callable[[NDArray, NDArray], NDArray],
-    members: ArrayLike,
-    holdouts: ArrayLike,
-    *,
-    draws: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval | None:
-    """Percentile interval of a statistic, members and holdouts resampled apart so that their counts stay.
-
-    Args:
-        statistic: takes resampled scores of members [b, m] and holdouts [b, n], returns [b].
-        members: scores [m].
-        holdouts: scores [n].
-        draws: resamplings.
-        level: coverage asked for, in (0, 1).
-        seed: the same seed gives the same interval.
-
-    """
-    positive, negative = _scores(members), _scores(holdouts)
-    if _undefined(positive, negative):
-        return None
-    generator = np.random.default_rng(seed)
-    chunk = max(1, BOOTSTRAP_CELLS // (positive.size * negative.size))
-    values = []
-    for start in range(0, draws, chunk):
-        count = min(chunk, draws - start)
-        values.append(
-            statistic(
-                generator.choice(positive, (count, positive.size)), generator.choice(negative, (count, negative.size))
-            )
-        )
-    low, high = np.quantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def _scores(values: ArrayLike) -> NDArray[np.float64]:
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[~np.isnan(flat)]
@@ -178,13 +159,8 @@ def _undefined(positive: NDArray, negative: NDArray) -> bool:
     return bool((positive == positive[0]).all() and (negative == positive[0]).all())
 
 
-def _auc_rows(positive: NDArray, negative: NDArray) -> NDArray:
-    above = positive[:, :, None] > negative[:, None, :]
-    level = positive[:, :, None] == negative[:, None, :]
-    return above.mean((1, 2)) + 0.5 * level.mean((1, 2))
-
-
-def _tpr_rows(positive: NDArray, negative: NDArray, rate: float) -> NDArray:
+def _row_tprs(positive: NDArray, negative: NDArray, rate: float) -> NDArray:
+    """`tpr_at_fpr` of each row, [b, m] and [b, n] to [b]."""
     # At most `allowed` holdouts may be called, so a member is called when fewer than that many reach its score.
     allowed = math.floor(rate * negative.shape[1] + 1e-9)
     if allowed >= negative.shape[1]:

@@ -1,4 +1,4 @@
-"""Model guidance: follow what a fine-tune learned beyond its base, to draw what it was tuned on."""
+"""Model guidance: extrapolation from a base model past its fine-tune, to draw what it was tuned on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,25 +9,26 @@ from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.sampling.loop import GuideContext, Predict
+from intaglio.sampling.guide import GuideContext, Predict
 
 Reference = Literal["empty", "prompt", "uncaptioned"]
 
 
 @dataclass(frozen=True)
 class ModelGuidance:
-    """A guide of `intaglio.sampling.loop` that takes the base model for classifier-free guidance's negative branch.
+    """A guide whose negative branch is the base model in place of the negative prompt.
 
-    A fine-tune is taken for a partial move of the base's density towards that of its pictures, with the share 1 / w;
-    carried on past the tuned model, in noise,
+    A fine-tune is modelled as a geometric mixture: a share 1 / w of the density of its pictures, the rest the base's.
+    Solved for the pictures, in noise predictions:
 
         empty        (1 - w + k) * base(x, "") + w * tuned(x, prompt)        FineXtract
         prompt       (1 - w) * base(x, prompt) + w * tuned(x, prompt)        the same reference for both
         uncaptioned  (1 - w) * base(x, "") + w * tuned(x, "")                where no caption is known
 
-    and no second guidance on top: the one scale leads towards the prompt and away from the base at once. The model
-    that is drawn from is the tuned one; each model reads a prompt by its own text encoders. Predictions are noise,
-    whatever the networks predict, and are combined in float32: the difference of two near-equal tensors is multiplied.
+    There is no second guidance on top: the one scale leads towards the prompt and away from the base at once. The model
+    that is drawn from is the tuned one; each model encodes a prompt by its own text encoders. Predictions are noise,
+    whatever the networks predict, and are combined in float32, since the difference of two near-equal tensors is
+    multiplied.
 
     Source: arXiv 2410.03039; its authors' code takes a scale of 3 and a correction of -0.02 for full fine-tunes, 5 and
     0 for LoRA.
@@ -39,7 +40,7 @@ class ModelGuidance:
     correction: float = 0.0
     """k, near 0, for `empty` alone. The two factors sum to 1 + k, so that every step takes out that much more noise."""
     reference: Reference = "empty"
-    """What the base is asked, and whether the tuned model hears the prompt."""
+    """The prompts of the base's and of the tuned model's prediction, as in the table above."""
 
     def __post_init__(self):
         if not 1 <= self.scale < float("inf"):
@@ -50,7 +51,7 @@ class ModelGuidance:
             raise ValueError(f"the correction belongs to the reference empty, not to {self.reference}")
 
     def init(self, context: GuideContext) -> tuple[Conditioning, Conditioning]:
-        """The state is what the tuned model hears and what the base hears."""
+        """The state is the conditioning of the tuned model and that of the base, n rows each."""
         count = len(context.prompts)
         if self.reference == "prompt":
             return context.positive, self.base.embed(list(context.prompts))
@@ -68,9 +69,9 @@ class ModelGuidance:
     ) -> tuple[tuple[Conditioning, Conditioning], Float[Tensor, "n *shape"]]:
         """The combined noise; the state never changes."""
         tuned = predict(latents, t, state[0]).float()
-        away = 1 - self.scale + self.correction
-        if not away:
+        base_factor = 1 - self.scale + self.correction
+        if not base_factor:
             return state, self.scale * tuned
         with torch.no_grad():
             base = self.base.predict(latents.to(self.base.device), t.to(self.base.device), state[1]).float()
-        return state, away * base.to(tuned.device) + self.scale * tuned
+        return state, base_factor * base.to(tuned.device) + self.scale * tuned

@@ -1,9 +1,8 @@
-"""The weights being learned with their optimiser and their mean: all that a resumed run needs, beside the step."""
+"""The trained weights with their optimiser and their mean: all that a resumed run needs, beside the step."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,65 +10,31 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from intaglio.errors import IntaglioError
+from intaglio.learning.settings import OptimizerSettings
 
 Weights = Mapping[str, Tensor]
 """Trainable leaf tensors by a name that stays the same from run to run."""
 
-
 NOTHING: Weights = MappingProxyType({})
 
 
-@runtime_checkable
-class Descent(Protocol):
-    """How the weights go down: AdamW's settings (arXiv 1711.05101)."""
-
-    @property
-    def steps(self) -> int:
-        """Updates of the weights."""
-        ...
-
-    @property
-    def learning_rate(self) -> float:
-        """At its highest."""
-        ...
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """Decay of the first and second moments."""
-        ...
-
-    @property
-    def weight_decay(self) -> float:
-        """Decoupled, as a fraction of the learning rate."""
-        ...
-
-    @property
-    def clip(self) -> float | None:
-        """Largest norm of the gradient; None leaves it as it is."""
-        ...
-
-    @property
-    def ema(self) -> float | None:
-        """Decay of the mean of the weights; None keeps none."""
-        ...
-
-    def rate(self, step: int) -> float:
-        """The learning rate of update `step`, counted from 0."""
-        ...
-
-
-class Learner:
+class Trainer:
     """AdamW over named weights, with an optional exponential mean of them.
 
-    What is `beside` them learns along, but is no part of the mean and never exported.
+    Args:
+        weights: leaf tensors by name, changed in place; they are what is exported.
+        settings: of the optimiser; `settings.rate(step)` is the learning rate.
+        beside: trained along, but no part of the mean and never exported.
     """
 
-    def __init__(self, weights: Weights, settings: Descent, beside: Weights = NOTHING):
+    def __init__(self, weights: Weights, settings: OptimizerSettings, beside: Weights = NOTHING):
+        self.settings = settings
         self.step = 0
+        """Steps made so far."""
         self.losses = torch.zeros(settings.steps, dtype=torch.float64)
+        """[steps], NaN for a step that was left out."""
         self.halved = False
         """Whether a step was left out, from which on the learning rate is half of what was asked for."""
-        self._settings = settings
         self._exported = dict(weights)
         self._weights = {name: weight.requires_grad_(True) for name, weight in {**weights, **beside}.items()}
         self._mean = {name: weight.detach().clone() for name, weight in weights.items()} if settings.ema else {}
@@ -88,8 +53,8 @@ class Learner:
 
     def update(self, loss: float, norm: Float[Tensor, ""]) -> None:
         """One step of AdamW along the gradients now held, whose norm is `norm`; they are dropped after it."""
-        if self._settings.clip is not None:
-            clip_grads_with_norm_(self._weights.values(), self._settings.clip, norm)
+        if self.settings.clip is not None:
+            clip_grads_with_norm_(self._weights.values(), self.settings.clip, norm)
         for group in self._optimiser.param_groups:
             group["lr"] = self.rate()
         self._optimiser.step()
@@ -100,17 +65,22 @@ class Learner:
 
     def rate(self) -> float:
         """The learning rate of the update to come."""
-        return self._settings.rate(self.step) * (0.5 if self.halved else 1.0)
+        return self.settings.rate(self.step) * (0.5 if self.halved else 1.0)
 
     def skip(self) -> None:
-        """Leave this step out, its gradients dropped, and go on at half the rate; its loss stays unknown."""
+        """Leave this step out, its gradients dropped, and go on at half the rate; its loss is NaN."""
         self._optimiser.zero_grad(set_to_none=True)
         self.losses[self.step] = float("nan")
         self.halved = True
         self.step += 1
 
+    @property
+    def skipped(self) -> bool:
+        """Whether the last step made was left out."""
+        return self.step > 0 and bool(self.losses[self.step - 1].isnan())
+
     def state(self) -> dict[str, Tensor]:
-        """Weights, moments, mean and losses; the tensors are shared, not copied."""
+        """Weights, moments, mean and losses by name; the tensors are shared, not copied."""
         state = {f"weight/{name}": weight.detach() for name, weight in self._weights.items()}
         state |= {f"mean/{name}": mean for name, mean in self._mean.items()}
         for name, weight in self._weights.items():
@@ -155,7 +125,7 @@ class Learner:
         return dict(self._mean) or {name: weight.detach() for name, weight in self._exported.items()}
 
     def export(self, snapshot: Weights | None = None) -> None:
-        """Make the weights those to be exported, or an earlier snapshot, and stop learning."""
+        """Make the weights those to be exported, or an earlier snapshot, and let them collect no more gradients."""
         self._put(self._mean if snapshot is None else snapshot)
         for weight in self._weights.values():
             weight.requires_grad_(False)
@@ -168,7 +138,7 @@ class Learner:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        if self._settings.ema is not None:
-            decay = min(self._settings.ema, (1 + self.step) / (10 + self.step))
+        if self.settings.ema is not None:
+            decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
             means, weights = list(self._mean.values()), list(self._exported.values())
             torch._foreach_lerp_(means, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]

@@ -1,0 +1,39 @@
+"""Classifier-free guidance: away from the negative prompt, towards the prompt."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.sampling.guide import GuideContext, Predict
+
+
+@dataclass(frozen=True)
+class ClassifierFree:
+    """Classifier-free guidance, arXiv 2207.12598: `negative + scale * (positive - negative)`, in noise.
+
+    In this formulation a scale of 1 is the model's own prediction, without guidance; 3 to 10 is usual. Both branches
+    go through the network in one batch and are combined in float32.
+    """
+
+    scale: float = 5.0
+    """0 or more, finite."""
+
+    def __post_init__(self):
+        if not 0 <= self.scale < float("inf"):
+            raise ValueError(f"the guidance scale must be 0 or more, and finite, not {self.scale}")
+
+    def init(self, context: GuideContext) -> Conditioning:
+        """The state is the conditioning of one pass: n negative rows before n positive ones, or these alone."""
+        return context.positive if self.scale == 1 else Conditioning.cat([context.negative, context.positive])
+
+    def step(
+        self, state: Conditioning, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+    ) -> tuple[Conditioning, Float[Tensor, "n *shape"]]:
+        """The combined noise; the state never changes."""
+        if self.scale == 1:
+            return state, predict(latents, t, state)
+        negative, positive = predict(torch.cat([latents, latents]), torch.cat([t, t]), state).float().chunk(2)
+        return state, negative + self.scale * (positive - negative)

@@ -1,0 +1,73 @@
+"""Samplers: from unit noise to clean latents along a grid of noise levels.
+
+A sampler is a function (noise_at, x, grid, draw) to clean latents [n, ...]. `noise_at(x, level)` predicts the unit
+noise in latents [n, ...] at a level of the grid, `grid` falls from the noisiest level to `CLEAN`, and `draw()` gives
+fresh unit noise [n, ...].
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from math import log
+
+from torch import Tensor
+
+from intaglio.sampling.grid import CLEAN, NoiseLevel
+from intaglio.sampling.step import clean_estimate, ddim_step
+
+NoiseAt = Callable[[Tensor, NoiseLevel], Tensor]
+Draw = Callable[[], Tensor]
+Sampler = Callable[[NoiseAt, Tensor, Sequence[NoiseLevel], Draw], Tensor]
+
+
+def ddim(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+    """DDIM (arXiv 2010.02502, eta 0), which is Euler's method in noise over signal (arXiv 2206.00364)."""
+    for now, then in pairwise(grid):
+        x = ddim_step(x, noise_at(x, now), now, then)
+    return x
+
+
+def heun(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+    """Heun's second-order method in noise over signal (arXiv 2206.00364, algorithm 1); two predictions a step."""
+    for now, then in pairwise(grid):
+        eps = noise_at(x, now)
+        if then is not CLEAN:
+            eps = (eps + noise_at(ddim_step(x, eps, now, then), then)) / 2
+        x = then.signal * (x / now.signal + (then.ratio - now.ratio) * eps)
+    return x
+
+
+def ancestral(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+    """DDPM with the posterior's variance (arXiv 2006.11239), on any grid; DDIM with eta 1, Euler ancestral."""
+    for now, then in pairwise(grid):
+        eps = noise_at(x, now)
+        x_clean = clean_estimate(x, eps, now)
+        if then is CLEAN:
+            return x_clean
+        fresh = then.noise * (1 - (then.ratio / now.ratio) ** 2) ** 0.5
+        x = then.signal * x_clean + (then.noise**2 - fresh**2) ** 0.5 * eps + fresh * draw()
+    return x
+
+
+def dpmpp_2m(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+    """DPM-Solver++ 2M (arXiv 2211.01095, algorithm 2), first order at the start and at the clean end."""
+    before, last_step = None, 0.0
+    for now, then in pairwise(grid):
+        x_clean = clean_estimate(x, noise_at(x, now), now)
+        if then is CLEAN:
+            return x_clean
+        step = log(now.ratio) - log(then.ratio)
+        mixed = x_clean if before is None else x_clean + step / (2 * last_step) * (x_clean - before)
+        x = then.noise / now.noise * x + then.signal * (1 - then.ratio / now.ratio) * mixed
+        before, last_step = x_clean, step
+    return x
+
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "ddim": ddim,
+    "euler": ddim,
+    "heun": heun,
+    "dpm++2m": dpmpp_2m,
+    "ddpm": ancestral,
+    "euler_a": ancestral,
+}
+"""By the names of `SamplerName`. On one grid "euler" is the same formula as "ddim", "euler_a" the same as "ddpm"."""
