@@ -9,7 +9,7 @@ from intaglio.learning.settings import CosineSettings
 
 @dataclass(frozen=True, kw_only=True)
 class FlowShape:
-    """Architecture of a TarFlow (arXiv 2412.06329)."""
+    """The size of a TarFlow (arXiv 2412.06329) and its formulas."""
 
     resolution: int = 32
     """Edge of the square pictures in pixels."""
@@ -28,7 +28,7 @@ class FlowShape:
     soft_clip: float | None = None
     """Keep log-scales within plus and minus this; None leaves them free."""
     scale_param: Literal["exp", "softplus"] = "exp"
-    """The scale of a log-scale a: exp(a), or softplus(a + ln(e - 1))."""
+    """How a log-scale becomes a scale."""
 
     def __post_init__(self) -> None:
         for name in ("resolution", "patch_size", "hidden_size", "blocks", "head_dim"):
