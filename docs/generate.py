@@ -1,4 +1,4 @@
-"""Write a page for every method, and the list of them, from the table, the docstrings and the settings.
+"""Write a page for every method, the list of them, and the types of the public names, from the sources.
 
 usage: python docs/generate.py
 """
@@ -13,6 +13,7 @@ from intaglio.commands.kit.source_settings import default_of, settings_of
 from intaglio.verbs import VERBS, Method
 
 FOLDER = Path(__file__).parent / "methods"
+STUB = Path(intaglio.__file__).with_suffix(".pyi")
 NOTE = "<!-- Written by `make docs` from the method's docstring and settings; change those, not this page. -->"
 
 
@@ -23,6 +24,23 @@ def pages() -> dict[str, str]:
         for name, method in entry.methods.items():
             found[file_of(verb, name)] = page(verb, name, method)
     return found
+
+
+def stub() -> str:
+    """`__init__.pyi`: the public names as editors and type checkers see them, who cannot look into folders."""
+    lines = [f"from {module} import {name} as {name}" for name, module in sorted(intaglio.homes().items())]
+    return "\n".join(
+        [
+            "# Written by `make docs`: the public names, for editors and type checkers.",
+            "",
+            *lines,
+            "",
+            "__version__: str",
+            "",
+            "def homes() -> dict[str, str]: ...",
+            "",
+        ]
+    )
 
 
 def file_of(verb: str, name: str) -> str:
@@ -47,7 +65,7 @@ def page(verb: str, name: str, method: Method) -> str:
     """One method: what it does, how it is called, and every setting with its default."""
     kind = settings_of(method.target)
     module, _, cls = method.target.partition(":")
-    home = "intaglio" if cls in intaglio.__all__ else module
+    home = "intaglio" if cls in intaglio.homes() else module
     rows = [setting_row(field) for field in dataclasses.fields(kind)]
     parts = [
         NOTE,
@@ -93,3 +111,4 @@ if __name__ == "__main__":
         old.unlink()
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    STUB.write_text(stub(), encoding="utf-8")

@@ -1,106 +1,55 @@
 """Intaglio: a workbench for image generative models on one's own hardware."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from intaglio.adapt.data import TrainingSet as TrainingSet
-    from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
-    from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
-    from intaglio.audit.membership.family import Authentication as Authentication
-    from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
-    from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
-    from intaglio.audit.membership.methods.pia import PIA as PIA
-    from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
-    from intaglio.causal.estimator import DiscoverCPDAG as DiscoverCPDAG
-    from intaglio.causal.graphs.graph import Graph as Graph
-    from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
-    from intaglio.causal.methods.sicl.method import SiCL as SiCL
-    from intaglio.causal.results.discovery import Discovery as Discovery
-    from intaglio.causal.tables.table import Table as Table
-    from intaglio.errors import BadInput as BadInput
-    from intaglio.errors import IntaglioError as IntaglioError
-    from intaglio.extract.family import Extraction as Extraction
-    from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
-    from intaglio.extract.methods.direct import Direct as Direct
-    from intaglio.extract.methods.finextract import FineXtract as FineXtract
-    from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
-    from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
-    from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
-    from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
-    from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
-    from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
-    from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder
-    from intaglio.flow.sampling import sample_flow as sample_flow
-    from intaglio.flow.training.settings import FlowTraining as FlowTraining
-    from intaglio.flow.training.training import train_flow as train_flow
-    from intaglio.images.image_set import ImageSet as ImageSet
-    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
-    from intaglio.models.diffusion.loading import load_model as load_model
-    from intaglio.models.flow.shipped import open_flow as open_flow
-    from intaglio.models.flow.tarflow import TarFlow as TarFlow
-    from intaglio.models.lora.lora import LoRA as LoRA
-    from intaglio.report import write_report as write_report
-    from intaglio.runs.run import Run as Run
-    from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
-    from intaglio.sampling.loop import sample as sample
+from typing import Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AutoDecoder": "intaglio.flow.methods.auto",
-    "FrontierDecoder": "intaglio.flow.methods.frontier",
-    "JacobiDecoder": "intaglio.flow.methods.jacobi",
-    "SelectiveJacobiDecoder": "intaglio.flow.methods.sejd",
-    "GSJacobiDecoder": "intaglio.flow.methods.gs_jacobi",
-    "SequentialDecoder": "intaglio.flow.methods.sequential",
-    "ReferenceSequentialDecoder": "intaglio.flow.methods.reference_sequential",
-    "sample_flow": "intaglio.flow.sampling",
-    "train_flow": "intaglio.flow.training.training",
-    "FlowTraining": "intaglio.flow.training.settings",
-    "open_flow": "intaglio.models.flow.shipped",
+    "Authentication": "intaglio.audit.membership.family",
+    "BadInput": "intaglio.errors",
     "DiscoverCPDAG": "intaglio.causal.estimator",
     "Discovery": "intaglio.causal.results.discovery",
-    "SiCL": "intaglio.causal.methods.sicl.method",
-    "Knowledge": "intaglio.causal.graphs.knowledge",
-    "Table": "intaglio.causal.tables.table",
+    "Extraction": "intaglio.extract.results",
+    "FlowTraining": "intaglio.flow.training.settings",
     "Graph": "intaglio.causal.graphs.graph",
-    "TarFlow": "intaglio.models.flow.tarflow",
-    "BadInput": "intaglio.errors",
-    "CGIDM": "intaglio.audit.membership.methods.cgi_dm",
-    "PIA": "intaglio.audit.membership.methods.pia",
-    "Authentication": "intaglio.audit.membership.family",
-    "ClassifierFreeExtract": "intaglio.extract.methods.cfg",
-    "Direct": "intaglio.extract.methods.direct",
-    "DreamBooth": "intaglio.adapt.methods.dreambooth",
-    "Extraction": "intaglio.extract.family",
-    "FineXtract": "intaglio.extract.methods.finextract",
     "ImageSet": "intaglio.images.image_set",
     "IntaglioError": "intaglio.errors",
+    "Knowledge": "intaglio.causal.graphs.knowledge",
     "LatentDiffusion": "intaglio.models.diffusion.latent_diffusion",
     "LoRA": "intaglio.models.lora.lora",
-    "LoRATuning": "intaglio.adapt.methods.lora",
-    "LossGap": "intaglio.audit.membership.methods.loss_gap",
-    "Run": "intaglio.runs.run",
-    "TrainingSet": "intaglio.adapt.data",
     "ModelGuidance": "intaglio.sampling.guides.model_guidance",
-    "UpdateAlignment": "intaglio.audit.membership.methods.update_alignment",
+    "Run": "intaglio.runs.run",
+    "Table": "intaglio.causal.tables.table",
+    "TarFlow": "intaglio.models.flow.tarflow",
+    "TrainingSet": "intaglio.adapt.data",
     "load_model": "intaglio.models.diffusion.loading",
+    "open_flow": "intaglio.models.flow.shipped",
     "sample": "intaglio.sampling.loop",
+    "sample_flow": "intaglio.flow.sampling",
+    "train_flow": "intaglio.flow.training.training",
     "write_report": "intaglio.report",
 }
-"""The public names and the modules they live in; each is imported when it is first asked for."""
+"""The public names that are no methods, and the modules they live in; methods are found in their folders."""
 
-__all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+def homes() -> dict[str, str]:
+    """The module of every public name; each is imported when it is first asked for."""
+    from intaglio.verbs import public_methods
+
+    return _HOMES | public_methods()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__all__":
+        return [*sorted(homes()), "__version__"]
+    home = _HOMES.get(name) or (None if name.startswith("_") else homes().get(name))
+    if home is None:
         raise AttributeError(f"module 'intaglio' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*homes(), "__version__"])

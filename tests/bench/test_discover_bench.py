@@ -1,26 +1,29 @@
-"""The bench of ways to a causal graph, end to end with methods that are not, and its arithmetic by hand."""
+"""The bench of discovery methods, end to end with fake methods, and its figures computed by hand."""
 
 import json
 from multiprocessing.connection import Connection
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from intaglio.bench.discover import bench as bench_module
-from intaglio.bench.discover import contenders
+from intaglio.bench.discover import entries
 from intaglio.bench.discover.bench import DiscoverBench
-from intaglio.bench.discover.contenders import CONTENDERS, Contender, chosen
+from intaglio.bench.discover.entries import ENTRIES, Entry, select
 from intaglio.bench.discover.figures import best_peer, figures
-from intaglio.bench.discover.processes import Crew, Patience
-from intaglio.bench.discover.published_networks import files
+from intaglio.bench.discover.processes import TimeoutPolicy, WorkerPool
+from intaglio.bench.discover.published_networks import networks_folder
 from intaglio.bench.discover.ranks import margin, mean_and_error, mean_ranks, table_ranks
 from intaglio.bench.discover.scores import binned, calibration_error, scored
-from intaglio.bench.discover.suites import Sheet
+from intaglio.bench.discover.suites import BenchTable
 from intaglio.causal.graphs.distances import compare
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
+from intaglio.causal.methods.sicl.method import SiCL
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
+from intaglio.verbs import VERBS
 
 WANTED = {
     "sicl_mean_rank",
@@ -44,7 +47,7 @@ WANTED = {
 
 def fake(name, function, role="peer", process="fakes", settings=None, **about):
     needs = ("numpy", "numpy")
-    return Contender(name, f"discover_fakes:{function}", settings or {}, role, process, needs, **about)
+    return Entry(name, f"discover_fakes:{function}", settings or {}, role, process, needs, **about)
 
 
 OURS = fake("sicl", "ours", "ours", "ours", {"sure": 0.25})
@@ -52,10 +55,10 @@ NODE_EDGE = fake("node-edge", "ours", "ours", "ours", {"sure": 1.0})
 NOTHING, EVERYTHING = fake("nothing", "nothing"), fake("everything", "everything")
 
 
-def sheet(n=60, d=3, discrete=False, seed=0):
+def bench_table(n=60, d=3, discrete=False, seed=0):
     values = np.random.default_rng(seed).standard_normal((n, d))
     names = tuple(f"x{k}" for k in range(d))
-    return Sheet(names, (values > 0).astype(float) if discrete else values, discrete, np.arange(1.0, d + 1))
+    return BenchTable(names, (values > 0).astype(float) if discrete else values, discrete, np.arange(1.0, d + 1))
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +79,8 @@ def asleep(tmp_path, monkeypatch):
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    def make(*contenders, **settings):
-        monkeypatch.setattr(bench_module, "chosen", lambda names, quick: contenders)
+    def make(*entries, **settings):
+        monkeypatch.setattr(bench_module, "select", lambda names, quick: entries)
         usual = {"suites": ("simulated",), "families": ("er", "ws"), "mechanisms": ("linear",), "variables": (6,)}
         return DiscoverBench(**{**usual, "rows": (60,), "graphs": 1, "runs": tmp_path / "runs", **settings})
 
@@ -87,7 +90,7 @@ def bench(tmp_path, monkeypatch):
 def test_every_figure_is_there_and_those_who_fail_are_counted_and_come_last(bench, asleep):
     slow = fake("slow", "sleeping", process="slow", settings={"asleep": str(asleep)})
     mortal = fake("mortal", "dying", process="mortal")
-    absent = Contender("absent", "nowhere:run", needs=("no_such_module_here", "no-such-package"))
+    absent = Entry("absent", "nowhere:run", needs=("no_such_module_here", "no-such-package"))
     measured = bench(OURS, NODE_EDGE, NOTHING, EVERYTHING, fake("broken", "broken"), slow, mortal, absent, limit=1.0)
     found = measured(progress="none")
     assert found.keys() >= WANTED
@@ -122,21 +125,23 @@ def test_the_calibration_error_is_of_seen_families_alone(bench):
 
 
 def test_a_killed_run_goes_on_where_it_was(bench, monkeypatch):
-    asked, ask = [], Crew.ask
+    asked, ask = [], WorkerPool.ask
 
-    def counted(self, contender, table):
+    def counted(self, entry, table):
         if len(asked) == 3:
             raise KeyboardInterrupt
-        asked.append((contender.name, table.values.tobytes()))
-        return ask(self, contender, table)
+        asked.append((entry.name, table.values.tobytes()))
+        return ask(self, entry, table)
 
     measured = bench(NOTHING, EVERYTHING)
     with monkeypatch.context() as patch:
-        patch.setattr(Crew, "ask", counted)
+        patch.setattr(WorkerPool, "ask", counted)
         with pytest.raises(KeyboardInterrupt):
             measured(progress="none")
     again = []
-    monkeypatch.setattr(Crew, "ask", lambda self, c, t: again.append((c.name, t.values.tobytes())) or ask(self, c, t))
+    monkeypatch.setattr(
+        WorkerPool, "ask", lambda self, c, t: again.append((c.name, t.values.tobytes())) or ask(self, c, t)
+    )
     found = measured(progress="none")
     assert len(again) == 1
     assert again[0] not in asked
@@ -147,23 +152,25 @@ def test_a_killed_run_goes_on_where_it_was(bench, monkeypatch):
 
 def test_methods_take_turns_at_being_first(bench, monkeypatch):
     order = []
-    monkeypatch.setattr(Crew, "ask", lambda self, c, t: order.append(c.name) or {"failure": "-"})
+    monkeypatch.setattr(WorkerPool, "ask", lambda self, c, t: order.append(c.name) or {"failure": "-"})
     bench(NOTHING, EVERYTHING)(progress="none")
     assert order == ["nothing", "everything", "everything", "nothing"]
 
 
 def test_a_method_that_is_too_slow_is_not_asked_for_ever(bench, monkeypatch):
     asked = []
-    monkeypatch.setattr(Crew, "ask", lambda self, c, t: asked.append(c.name) or {"failure": "late", "timeout": 1.0})
+    monkeypatch.setattr(
+        WorkerPool, "ask", lambda self, c, t: asked.append(c.name) or {"failure": "late", "timeout": 1.0}
+    )
     found = bench(NOTHING, graphs=3)(progress="none")
     assert len(asked) == 3
     assert found["methods"]["nothing"]["failures"] == 6
 
 
-@pytest.mark.skipif(files() is None, reason="pgmpy's networks are not installed")
+@pytest.mark.skipif(networks_folder() is None, reason="pgmpy's networks are not installed")
 def test_on_levels_a_twin_is_asked_once_and_methods_for_numbers_not_at_all(bench, monkeypatch):
     asked = []
-    monkeypatch.setattr(Crew, "ask", lambda self, c, t: asked.append(c.name) or {"failure": "-"})
+    monkeypatch.setattr(WorkerPool, "ask", lambda self, c, t: asked.append(c.name) or {"failure": "-"})
     twin = fake("twin", "everything", twin="everything")
     numbers = fake("numbers", "nothing", only_numbers="it weighs numbers")
     measured = bench(twin, numbers, EVERYTHING, suites=("simulated", "sachs"), families=("er",), samples=1)
@@ -175,53 +182,53 @@ def test_on_levels_a_twin_is_asked_once_and_methods_for_numbers_not_at_all(bench
 
 
 def test_patience_ends_with_three_late_answers_and_no_timely_one_as_wide():
-    patience = Patience()
+    timeouts = TimeoutPolicy()
     for variables in (10, 20, 30):
-        patience.note("s", "m", variables, {"failure": "late", "timeout": 1.0})
-    patience.note("s", "m", 50, {"failure": "it broke"})
-    assert patience.spent("s", "m", 30)
-    assert not patience.spent("s", "m", 20)
-    assert not patience.spent("other", "m", 30)
-    patience.note("s", "m", 30, {"shd": 1})
-    assert not patience.spent("s", "m", 30)
-    assert patience.spent("s", "m", 31)
+        timeouts.note("s", "m", variables, {"failure": "late", "timeout": 1.0})
+    timeouts.note("s", "m", 50, {"failure": "it broke"})
+    assert timeouts.exhausted("s", "m", 30)
+    assert not timeouts.exhausted("s", "m", 20)
+    assert not timeouts.exhausted("other", "m", 30)
+    timeouts.note("s", "m", 30, {"shd": 1})
+    assert not timeouts.exhausted("s", "m", 30)
+    assert timeouts.exhausted("s", "m", 31)
 
 
 def test_one_crew_answers_quietly_on_one_thread_and_alike_each_time(capfd, asleep):
-    with Crew(2.0) as crew:
-        assert crew.ask(fake("loud", "loud"), sheet())["marks"].sum() == 0
-        assert (crew.ask(fake("threads", "threads"), sheet())["marks"] == 3).all()
-        drawn = [crew.ask(fake("drawing", "drawing"), sheet(d=8))["marks"] for _ in range(2)]
+    with WorkerPool(2.0) as pool:
+        assert pool.ask(fake("loud", "loud"), bench_table())["marks"].sum() == 0
+        assert (pool.ask(fake("threads", "threads"), bench_table())["marks"] == 3).all()
+        drawn = [pool.ask(fake("drawing", "drawing"), bench_table(d=8))["marks"] for _ in range(2)]
         assert drawn[0].any()
         assert np.array_equal(*drawn)
-        assert crew.ask(fake("broken", "broken"), sheet()) == {"failure": "RuntimeError: no such luck"}
-        late = crew.ask(fake("slow", "sleeping", settings={"asleep": str(asleep)}), sheet())
+        assert pool.ask(fake("broken", "broken"), bench_table()) == {"failure": "RuntimeError: no such luck"}
+        late = pool.ask(fake("slow", "sleeping", settings={"asleep": str(asleep)}), bench_table())
         assert late == {"failure": "no answer within 2 s", "timeout": 2.0}
-        said = crew.ask(NOTHING, sheet())
+        said = pool.ask(NOTHING, bench_table())
         assert len(said["times"]) == 3, "the process was started anew, and short answers are timed three times"
     assert capfd.readouterr() == ("", "")
 
 
 def test_columns_that_do_not_vary_are_kept_from_a_method():
-    table = sheet(d=4)
+    table = bench_table(d=4)
     table.values[:, 1] = 0.0
-    with Crew(5.0) as crew:
-        marks = crew.ask(fake("columns", "columns"), table)["marks"]
+    with WorkerPool(5.0) as pool:
+        marks = pool.ask(fake("columns", "columns"), table)["marks"]
     assert not marks[1].any()
     assert not marks[:, 1].any()
     assert (marks[np.ix_([0, 2, 3], [0, 2, 3])] == 3 * (1 - np.eye(3))).all()
 
 
 def test_ours_are_told_the_kinds_of_columns_with_levels():
-    table = sheet(discrete=True)
+    table = bench_table(discrete=True)
     table.values[0, 2] = 2.0
     kinds = {"x0": "binary", "x1": "binary", "x2": "nominal"}
     about = {"role": "ours", "process": "ours"}
-    with Crew(5.0) as crew:
+    with WorkerPool(5.0) as pool:
         told = fake("kinds", "kinds_seen", settings={"wanted": kinds}, **about)
-        assert "marks" in crew.ask(told, table)
+        assert "marks" in pool.ask(told, table)
         untold = fake("none", "kinds_seen", settings={"wanted": {}}, **about)
-        assert "marks" in crew.ask(untold, sheet())
+        assert "marks" in pool.ask(untold, bench_table())
 
 
 def answer(skeleton, arrows, shd):
@@ -267,9 +274,9 @@ def test_the_best_peer_is_one_configuration_asked_about_all_tables():
         "3": {"sicl": good, "loose": bad, "tight": good, "raw": good},
         "4": {"sicl": good, "loose": answer(0.9, 1, 0), "tight": answer(0.8, 1, 0), "raw": good},
     }
-    contenders = [OURS, *(fake(name, "nothing") for name in ("loose", "tight", "numbers"))]
-    contenders.append(fake("raw", "nothing", raw=True))
-    assert best_peer(results, contenders) == "loose"
+    entries = [OURS, *(fake(name, "nothing") for name in ("loose", "tight", "numbers"))]
+    entries.append(fake("raw", "nothing", raw=True))
+    assert best_peer(results, entries) == "loose"
     assert best_peer(results, [OURS]) is None
 
 
@@ -294,8 +301,8 @@ def test_speed_is_against_the_faster_variant_of_pc_and_a_late_answer_counts_the_
         "r2_sortability": 0.5,
     }
     facts = {key: {**usual, "cell": f"d{d}", "variables": d} for key, d in (("1", 50), ("2", 50), ("3", 20))}
-    contenders = [OURS, fake("pc-0.01", "nothing"), fake("pc-0.05", "nothing")]
-    found = figures(results, facts, contenders)
+    entries = [OURS, fake("pc-0.01", "nothing"), fake("pc-0.05", "nothing")]
+    found = figures(results, facts, entries)
     assert found["speed_ratio_vs_pc_d50"] == pytest.approx(9.0 / 3.0)
     assert found["seconds_d20"] == 0.5
     assert found["ece"] is None
@@ -353,25 +360,37 @@ def test_the_calibration_error_by_hand():
 
 
 def test_the_table_of_methods_is_whole():
-    assert len({contender.name for contender in CONTENDERS}) == len(CONTENDERS)
-    for contender in CONTENDERS:
-        assert callable(load(contender.target))
-    assert {c.name for c in CONTENDERS if c.raw} == {"dagma-raw", "var-sort-raw"}
-    assert [c.name for c in chosen(("ges", "empty", "ges"), quick=True)] == ["ges", "empty"]
-    assert "notears" not in {c.name for c in chosen((), quick=True)}
+    assert len({entry.name for entry in ENTRIES}) == len(ENTRIES)
+    for entry in ENTRIES:
+        assert callable(load(entry.target))
+    assert {c.name for c in ENTRIES if c.raw} == {"dagma-raw", "var-sort-raw"}
+    assert [c.name for c in select(("ges", "empty", "ges"), quick=True)] == ["ges", "empty"]
+    assert "notears" not in {c.name for c in select((), quick=True)}
     with pytest.raises(BadInput, match="'pcc'"):
-        chosen(("pcc",), quick=False)
+        select(("pcc",), quick=False)
+
+
+def test_every_method_of_the_package_is_an_entry_and_called_as_itself():
+    own = {entry.name: entry for entry in ENTRIES if entry.role == "ours"}
+    assert own.keys() >= set(VERBS["discover"].methods)
+    values = np.random.default_rng(0).standard_normal((60, 3))
+    frame = pd.DataFrame(values + values[:, :1], columns=list("abc"))
+    for name, settings in (("sicl", {}), ("node-edge", {"model": "node-edge", "threshold": "f1"})):
+        entry = own[name]
+        found = load(entry.target)(frame, {}, **entry.settings)
+        assert np.array_equal(found.adjacent, SiCL(**settings)(frame).adjacent)
+        assert found.graph == SiCL(**settings)(frame).graph
 
 
 def test_a_package_that_is_not_there_is_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(contenders, "_there", lambda module: module != "dagma")
-    missing = {contender.name: contender.missing for contender in CONTENDERS}
+    monkeypatch.setattr(entries, "_installed", lambda module: module != "dagma")
+    missing = {entry.name: entry.missing for entry in ENTRIES}
     assert missing["dagma"] == "not installed: pip install dagma"
     assert missing["ges"] is None
 
 
 def test_a_bench_of_nobody_says_so(bench):
-    absent = Contender("absent", "nowhere:run", needs=("no_such_module_here", "no-such-package"))
+    absent = Entry("absent", "nowhere:run", needs=("no_such_module_here", "no-such-package"))
     with pytest.raises(BadInput, match="absent: not installed"):
         bench(absent)(progress="none")
 

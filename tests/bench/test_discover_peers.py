@@ -1,4 +1,4 @@
-"""Other packages' methods and the baselines on tables whose graph is plain."""
+"""Other packages' methods and the baselines on tables whose graph is easy to find."""
 
 import importlib.util
 import warnings
@@ -8,13 +8,13 @@ import pytest
 
 from intaglio.bench.discover import peers
 from intaglio.bench.discover.baselines import class_of, correlation, empty, marks_of, sort_and_regress
-from intaglio.bench.discover.contenders import CONTENDERS
+from intaglio.bench.discover.entries import ENTRIES
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.commands.kit.source_settings import load
 
 COLLIDER = Graph.of("CPDAG", ("a", "b", "c", "d"), [("a", "-->", "c"), ("b", "-->", "c"), ("c", "-->", "d")])
-PEERS = [contender for contender in CONTENDERS if contender.role == "peer" and contender.name != "pc-0.05"]
+PEERS = [entry for entry in ENTRIES if entry.role == "peer" and entry.name != "pc-0.05"]
 """But the PC that errs once in twenty tests, as it should."""
 
 

@@ -1,4 +1,4 @@
-"""The tables of the bench of ways to a causal graph: what they are drawn from, and what is known of the networks."""
+"""The tables of the discovery bench: their distributions, and the published networks that they come from."""
 
 import math
 
@@ -7,9 +7,18 @@ import pytest
 
 from intaglio.bench.discover import suites
 from intaglio.bench.discover.bench import DiscoverBench
-from intaglio.bench.discover.published_networks import files, published, read_bif, read_gaussian
+from intaglio.bench.discover.published_networks import networks_folder, published, read_bif, read_gaussian
 from intaglio.bench.discover.scores import scored
-from intaglio.bench.discover.suites import FIRST_SEED, PROTEINS, Cell, networks, read_sachs, recipe, simulated, tasks
+from intaglio.bench.discover.suites import (
+    FIRST_SEED,
+    PROTEIN_NAMES,
+    Cell,
+    networks,
+    read_sachs,
+    recipe,
+    simulated,
+    tasks,
+)
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.randomness import numpy_generator
 
@@ -50,7 +59,7 @@ COUNTS = {
     "magic-irri": (64, 102, 225, 90),
 }
 """Variables, edges, unshielded colliders, compelled arrows."""
-installed = pytest.mark.skipif(files() is None, reason="pgmpy's networks are not installed")
+installed = pytest.mark.skipif(networks_folder() is None, reason="pgmpy's networks are not installed")
 
 
 def test_a_bif_text_is_read_whatever_the_order_of_its_rows():
@@ -108,8 +117,8 @@ def test_the_class_of_a_published_network_has_the_known_counts(name):
 def test_the_truth_of_sachs_is_undirected_and_the_empty_graph_is_17_edges_away():
     (cell,) = networks(("sachs",), "sachs", (853,), 1)
     (task,) = tasks(cell, 0, "gaussian")
-    assert task.sheet.values.shape == (853, 11)
-    assert task.sheet.discrete
+    assert task.table.values.shape == (853, 11)
+    assert task.table.discrete
     assert not task.truth.directed.any()
     found = scored(task.truth, np.zeros((11, 11), np.int8))
     assert (found["shd"], found["orientation_f1"]) == (17, 1.0)
@@ -134,12 +143,12 @@ def test_columns_are_shuffled_with_their_truth(monkeypatch):
     monkeypatch.setattr(suites, "_network", lambda name: read_gaussian(GAUSSIAN))
     orders = set()
     for task in tasks(Cell("gaussian", "toy", "gaussian", 2, 500, 6), 0, "gaussian"):
-        orders.add(task.sheet.names)
-        a, b = (task.sheet.values[:, task.sheet.names.index(name)] for name in "ab")
+        orders.add(task.table.names)
+        a, b = (task.table.values[:, task.table.names.index(name)] for name in "ab")
         assert np.corrcoef(a, b)[0, 1] < -0.9
-        assert task.truth.names == task.sheet.names
+        assert task.truth.names == task.table.names
         assert a.std() == pytest.approx(1.0)
-        assert dict(zip(task.sheet.names, task.sheet.spread, strict=True))["a"] == pytest.approx(2.0, rel=0.2)
+        assert dict(zip(task.table.names, task.table.spread, strict=True))["a"] == pytest.approx(2.0, rel=0.2)
         assert task.varsortability == 1.0
     assert orders == {("a", "b"), ("b", "a")}
 
@@ -151,14 +160,14 @@ def test_simulated_tables_are_standardised_and_the_same_each_time(family, law):
     once, twice = (list(tasks(cell, 0, "gaussian")) for _ in range(2))
     assert cell.seen == (family not in ("ws", "grg"))
     for task, again in zip(once, twice, strict=True):
-        assert np.array_equal(task.sheet.values, again.sheet.values)
+        assert np.array_equal(task.table.values, again.table.values)
         assert task.truth == again.truth
-        assert np.allclose(task.sheet.values.mean(0), 0, atol=1e-5)
-        assert np.allclose(task.sheet.values.std(0), 1, atol=1e-4)
+        assert np.allclose(task.table.values.mean(0), 0, atol=1e-5)
+        assert np.allclose(task.table.values.std(0), 1, atol=1e-4)
         assert not math.isnan(task.varsortability) or not task.truth.edges
-    assert not np.array_equal(once[0].sheet.values, once[1].sheet.values)
+    assert not np.array_equal(once[0].table.values, once[1].table.values)
     other = next(tasks(cell, 1, "gaussian"))
-    assert not np.array_equal(once[0].sheet.values, other.sheet.values)
+    assert not np.array_equal(once[0].table.values, other.table.values)
 
 
 def test_tables_are_drawn_from_seeds_that_no_training_uses(monkeypatch):
@@ -182,7 +191,7 @@ def test_a_table_that_cannot_be_used_is_drawn_again(monkeypatch):
     monkeypatch.setattr(suites, "_drawn", first_is_bad)
     (task,) = tasks(simulated(("er",), ("linear",), (4,), (30,), 1)[0], 0, "gaussian")
     assert len(made) == 2
-    assert np.array_equal(task.sheet.values.astype(np.float32), made[1].tables[0])
+    assert np.array_equal(task.table.values.astype(np.float32), made[1].tables[0])
 
 
 def test_the_recipe_is_of_one_law_and_of_numbers():
@@ -207,7 +216,7 @@ def test_an_unknown_family_is_named():
 
 
 def sachs_file(path, rows=860, **changes):
-    head = [name.upper() if k % 2 else name for k, name in enumerate(PROTEINS)][::-1]
+    head = [name.upper() if k % 2 else name for k, name in enumerate(PROTEIN_NAMES)][::-1]
     values = np.random.default_rng(0).lognormal(size=(rows, 11)).round(3) + 0.01
     lines = [[str(v) for v in line] for line in values]
     for place, text in changes.get("cells", {}).items():
@@ -221,7 +230,7 @@ def test_sachs_s_measurements_are_read_under_the_graph_s_names(tmp_path):
     names, found = read_sachs(tmp_path / "s.csv")
     assert found.shape == (853, 11)
     for name, column in zip(names, found.T, strict=True):
-        place = [PROTEINS[other.lower()] for other in head].index(name)
+        place = [PROTEIN_NAMES[other.lower()] for other in head].index(name)
         assert np.allclose(column, values[:853, place])
 
 
@@ -232,8 +241,8 @@ def test_sachs_s_measurements_are_asked_about_raw_and_as_logarithms(tmp_path):
     cells = [cell for cell in bench._cells()[0] if cell.law != "cpt"]
     raw, logs = (next(tasks(cell, 0, "gaussian", tmp_path / "s.csv")) for cell in cells)
     assert [cell.law for cell in cells] == ["raw", "log"]
-    assert np.allclose(np.argsort(raw.sheet.values[:, 0]), np.argsort(logs.sheet.values[:, 0]))
-    assert not np.allclose(raw.sheet.values, logs.sheet.values)
+    assert np.allclose(np.argsort(raw.table.values[:, 0]), np.argsort(logs.table.values[:, 0]))
+    assert not np.allclose(raw.table.values, logs.table.values)
     assert len(raw.truth.edges) == 17
 
 

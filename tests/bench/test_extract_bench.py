@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 import tiny
 
-from intaglio.bench import extract
-from intaglio.bench.extract import ExtractBench, _Job
+from intaglio.bench.extract import bench as extract
+from intaglio.bench.extract import figures, measures
+from intaglio.bench.extract.bench import ExtractBench, _Job
 from intaglio.bench.kit import suspects
+from intaglio.bench.kit.methods import default_methods
 from intaglio.errors import BadInput
 from intaglio.models import testbed
 from intaglio.runs.run import Run
@@ -42,7 +44,7 @@ def bench(tmp_path, monkeypatch):
         return {name: replace(method, steps=2) for name, method in own(self, kind).items()}
 
     monkeypatch.setattr(ExtractBench, "_methods", short)
-    extract.thresholds.cache_clear()
+    measures.thresholds.cache_clear()
     yield ExtractBench(
         model=tiny.sd_folder(tmp_path / "base"),
         sets=("one", "two"),
@@ -51,7 +53,7 @@ def bench(tmp_path, monkeypatch):
         runs=tmp_path / "runs",
         workers=1,
     )
-    extract.thresholds.cache_clear()
+    measures.thresholds.cache_clear()
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
@@ -69,23 +71,23 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
         bench(progress="none")
     made.clear()
     monkeypatch.setattr(extract, "fine_tuned", lambda *args: (made.append(args[3]), original(*args))[1])
-    figures = bench(progress="none")
+    measured = bench(progress="none")
     assert made == ["two", "one"], "the first suspect is measured once, and made again for the timing alone"
-    assert figures.keys() >= WANTED
-    json.dumps(figures, allow_nan=False)
-    assert figures["suspects"] == 2
-    one = figures["by_suspect"]["middle/dreambooth/one"]
+    assert measured.keys() >= WANTED
+    json.dumps(measured, allow_nan=False)
+    assert measured["suspects"] == 2
+    one = measured["by_suspect"]["middle/dreambooth/one"]
     assert set(one) == {"finextract", "cfg", "direct", "finextract, published sampler"}
     assert all(method["drawn"] == 20 and method["extracted"] == 10 for method in one.values())
     assert all(method["oracle_average"] >= method["average"] - 1e-6 for method in one.values())
-    rates = [figures["by_suspect"][key]["finextract"]["strict"] for key in figures["by_suspect"]]
-    assert figures["aesr_finextract"] == pytest.approx(sum(rates) / 2)
-    assert bench.summary(figures).count("\n") > 10
-    assert bench(progress="none") == figures
+    rates = [measured["by_suspect"][key]["finextract"]["strict"] for key in measured["by_suspect"]]
+    assert measured["aesr_finextract"] == pytest.approx(sum(rates) / 2)
+    assert bench.summary(measured).count("\n") > 10
+    assert bench(progress="none") == measured
 
 
 def suspect(strength: str, kind: str, direct: float, finextract: float) -> dict:
-    numbers = dict.fromkeys(extract.FIGURES, 0.5)
+    numbers = dict.fromkeys(figures.FIGURES, 0.5)
     return {
         "set": "one",
         "tuner": kind,
@@ -96,6 +98,9 @@ def suspect(strength: str, kind: str, direct: float, finextract: float) -> dict:
             "direct": {**numbers, "strict": direct},
         },
     }
+
+
+METHODS = default_methods("extract", seed=0)
 
 
 class Recorded(Run):
@@ -113,7 +118,7 @@ class Recorded(Run):
 
 
 def test_the_headline_is_where_direct_sampling_extracts_some_but_not_most(monkeypatch):
-    monkeypatch.setattr(extract, "thresholds", lambda device: {"loose": 0.5, "strict": 0.7})
+    monkeypatch.setattr(figures, "thresholds", lambda device: {"loose": 0.5, "strict": 0.7})
     found = [
         suspect("weak", "lora", 0.0, 0.1),
         suspect("middle", "lora", 0.1, 0.4),
@@ -121,21 +126,21 @@ def test_the_headline_is_where_direct_sampling_extracts_some_but_not_most(monkey
         suspect("middle", "dreambooth", 0.04, 0.9),
         suspect("strong", "lora", 0.9, 0.9),
     ]
-    figures = extract._figures(Recorded(found))
-    assert figures["headline_cells"] == ["middle, lora"]
-    assert figures["aesr_direct"] == pytest.approx(0.2)
-    assert figures["ratio_vs_best_baseline"] == pytest.approx(0.45 / 0.2)
-    assert figures["ratio_low"] == pytest.approx(0.5 / 0.3)
-    assert figures["ratio_high"] == pytest.approx(0.4 / 0.1)
-    assert figures["seconds_per_image_ratio"] == pytest.approx(1 / 3)
-    assert figures["speedup_at_equal_steps"] == pytest.approx(2)
+    found = figures.figures_of(Recorded(found), METHODS)
+    assert found["headline_cells"] == ["middle, lora"]
+    assert found["aesr_direct"] == pytest.approx(0.2)
+    assert found["ratio_vs_best_baseline"] == pytest.approx(0.45 / 0.2)
+    assert found["ratio_low"] == pytest.approx(0.5 / 0.3)
+    assert found["ratio_high"] == pytest.approx(0.4 / 0.1)
+    assert found["seconds_per_image_ratio"] == pytest.approx(1 / 3)
+    assert found["speedup_at_equal_steps"] == pytest.approx(2)
 
 
 def test_a_baseline_that_found_nothing_gives_a_ratio_that_can_still_be_written(monkeypatch):
-    monkeypatch.setattr(extract, "thresholds", lambda device: {"loose": 0.5, "strict": 0.7})
-    figures = extract._figures(Recorded([suspect("weak", "lora", 0.0, 0.1)]))
-    assert figures["headline_cells"] == []
-    assert figures["ratio_vs_best_baseline"] == pytest.approx(0.1 / extract.FLOOR)
+    monkeypatch.setattr(figures, "thresholds", lambda device: {"loose": 0.5, "strict": 0.7})
+    found = figures.figures_of(Recorded([suspect("weak", "lora", 0.0, 0.1)]), METHODS)
+    assert found["headline_cells"] == []
+    assert found["ratio_vs_best_baseline"] == pytest.approx(0.1 / figures.FLOOR)
 
 
 def test_suspects_of_the_bench_learn_the_members_alone_in_batches_of_four():

@@ -3,14 +3,15 @@
 import json
 
 import pytest
+import tiny
 import torch
 
-import tiny
 from intaglio.bench.flow import bench as bench_module
 from intaglio.bench.flow import cell
 from intaglio.bench.flow.bench import FlowBench, headline
 from intaglio.bench.flow.cell import sliced
-from intaglio.flow.calibrate import calibration
+from intaglio.flow.calibrate import block_timings, calibration
+from intaglio.flow.methods import gs_jacobi, jacobi, sejd
 from intaglio.models.flow.files import save_flow
 
 WANTED = {
@@ -32,10 +33,13 @@ WANTED = {
 def bench(tmp_path, monkeypatch):
     for name, value in {"FITTED": 4, "JUDGED": 2, "PROVED": 2, "TURNS": 1}.items():
         monkeypatch.setattr(calibration, name, value)
-    monkeypatch.setattr(cell, "TAUS", (0.5, 1e-3, 1e-6))
-    monkeypatch.setattr(cell, "SEGMENTS", (4,))
+    monkeypatch.setattr(block_timings, "LEVELS", (1.0, 0.2))
+    monkeypatch.setattr(block_timings, "COARSE", (0, 1))
+    for module in (jacobi, sejd):
+        monkeypatch.setattr(module, "TOLERANCES", (0.5, 1e-3, 1e-6))
+    monkeypatch.setattr(gs_jacobi, "SEGMENTS", (4,))
     monkeypatch.setattr(cell, "JUDGED", 2)
-    monkeypatch.setattr(cell, "OTHER_SWEEPS", (4, 20))
+    monkeypatch.setattr(gs_jacobi, "OTHER_SWEEPS", (4, 20))
     monkeypatch.setattr(bench_module, "SUFFIX", {3: "", 1: "_b1", 2: "_b64"})
     save_flow(tiny.flow(double=False, noise_std=0.1), tmp_path / "m")
     return FlowBench(
@@ -44,7 +48,7 @@ def bench(tmp_path, monkeypatch):
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
-    made, original = [], cell.Cell.measured
+    made, original = [], cell.FlowCell.measured
 
     def counted(self, repeats):
         if len(made) == 4:
@@ -53,11 +57,11 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
         return original(self, repeats)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cell.Cell, "measured", counted)
+        patch.setattr(cell.FlowCell, "measured", counted)
         with pytest.raises(KeyboardInterrupt):
             bench(progress="none")
     assert made == [(1, 0.0), (2, 0.0), (3, 0.0), (1, 0.5)]
-    monkeypatch.setattr(cell.Cell, "measured", lambda self, n: made.append("more") or original(self, n))
+    monkeypatch.setattr(cell.FlowCell, "measured", lambda self, n: made.append("more") or original(self, n))
     figures = bench(progress="none")
     assert made[4:] == ["more", "more"]
     assert figures.keys() >= WANTED
@@ -97,5 +101,16 @@ def test_the_sliced_distance_of_shifted_pictures_is_the_shift():
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="repeats"):
         FlowBench(repeats=0)
+    with pytest.raises(ValueError, match="threads"):
+        FlowBench(threads=0)
     with pytest.raises(ValueError, match="batches"):
         FlowBench(batches=(0,))
+
+
+def test_threads_are_as_many_as_asked_for_and_as_before_afterwards():
+    before = torch.get_num_threads()
+    with bench_module._threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    assert (FlowBench(quick=True)._threads, FlowBench(threads=3)._threads) == (1, 3)
+    assert FlowBench()._threads == before

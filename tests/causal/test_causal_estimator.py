@@ -1,5 +1,7 @@
-"""A way of finding graphs as a scikit-learn estimator, with scikit-learn and without."""
+"""`DiscoverCPDAG` as a scikit-learn estimator, with scikit-learn and without."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -9,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-
 from found_graphs import found_graph
+
 from intaglio import DiscoverCPDAG
+from intaglio.causal.estimator import FORWARDED_METHODS, VIEWS
 from intaglio.causal.family import Discoverer, as_table
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Knowledge
@@ -113,13 +116,24 @@ def test_the_probabilities_of_another_table_leave_the_fit_alone(frame):
 
 def test_nothing_is_there_before_the_fit(frame):
     estimator = DiscoverCPDAG(Chain())
-    names = [name for name in dir(type(estimator)) if name.endswith("_") and not name.startswith("_")]
-    assert len(names) > 12
-    assert [name for name in names if hasattr(estimator, name)] == []
+    assert len(VIEWS) > 12
+    assert [name for name in ("discovery_", *VIEWS, *FORWARDED_METHODS) if hasattr(estimator, name)] == []
+    assert [name for name in dir(estimator) if name.endswith("_") and not name.startswith("_")] == []
     with pytest.raises(BadInput, match="call fit with a table first"):
         estimator.edges_
     with pytest.raises(BadInput, match="call fit"):
         estimator.predict_proba(frame)
+
+
+def test_after_the_fit_every_view_is_listed_and_copied_with_the_estimator(frame):
+    estimator = DiscoverCPDAG(Chain()).fit(frame)
+    needs_a_package = {"causal_graph_", "to_pgmpy", "to_causallearn"}
+    assert {"discovery_", *VIEWS, *FORWARDED_METHODS} <= set(dir(estimator))
+    assert all(hasattr(estimator, name) for name in {*VIEWS, *FORWARDED_METHODS} - needs_a_package)
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(estimator)))
+    assert twin.edges_.equals(estimator.edges_)
+    with pytest.raises(AttributeError, match="no attribute 'edges'"):
+        estimator.edges
 
 
 def test_arguments_are_stored_and_settings_reached_through_them():

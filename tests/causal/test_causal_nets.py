@@ -7,8 +7,8 @@ import torch
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.methods.sicl.networks.axial import Axial, AxialShape, NodeEdge
 from intaglio.causal.methods.sicl.networks.base import (
-    Beliefs,
-    Truth,
+    NetworkOutput,
+    TrueGraphs,
     collider_loss,
     mark_loss,
     skeleton_loss,
@@ -16,7 +16,7 @@ from intaglio.causal.methods.sicl.networks.base import (
 )
 from intaglio.causal.methods.sicl.networks.encoding import Encoded
 from intaglio.causal.methods.sicl.networks.light import Light, LightShape
-from intaglio.causal.methods.sicl.training.batches import kinds_of, lesson
+from intaglio.causal.methods.sicl.training.batches import column_kinds, encoded_batch
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.randomness import numpy_generator
@@ -56,7 +56,7 @@ def reordered(tables: Encoded, order) -> Encoded:
 
 
 def test_shapes_and_symmetry(network, batch):
-    tables, truth = lesson(batch, 12)
+    tables, truth = encoded_batch(batch, 12)
     beliefs = network(tables)
     b, d = truth.adjacency.shape[:2]
     assert beliefs.skeleton.shape == (b, d, d)
@@ -69,7 +69,7 @@ def test_shapes_and_symmetry(network, batch):
 
 
 def test_columns_in_another_order_are_beliefs_in_another_order(network, batch):
-    tables, _ = lesson(batch, 12)
+    tables, _ = encoded_batch(batch, 12)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     one, two = network(tables), network(reordered(tables, order))
     assert torch.allclose(two.skeleton, one.skeleton[:, order][:, :, order], atol=1e-4)
@@ -81,7 +81,7 @@ def test_columns_in_another_order_are_beliefs_in_another_order(network, batch):
 
 
 def test_rows_in_another_order_change_nothing(network, batch):
-    tables, _ = lesson(batch, 12)
+    tables, _ = encoded_batch(batch, 12)
     turned = tables.with_rows(slice(None))
     turned = Encoded(
         tables.cells.flip(1), tables.slots.flip(1), tables.kinds, tables.size, tables.pairs, tables.triples
@@ -90,14 +90,14 @@ def test_rows_in_another_order_change_nothing(network, batch):
 
 
 def test_tables_of_a_batch_do_not_hear_of_each_other(network, batch):
-    tables, _ = lesson(batch, 12)
+    tables, _ = encoded_batch(batch, 12)
     alone = Encoded(*(getattr(tables, name)[:1] for name in ("cells", "slots", "kinds", "size", "pairs", "triples")))
     assert torch.allclose(network(alone).skeleton[0], network(tables).skeleton[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])
 def test_few_columns(network, columns):
-    tables, truth = lesson(simulator.draw(Recipe(), numpy_generator(1, columns), 4, columns, 30), 12)
+    tables, truth = encoded_batch(simulator.draw(Recipe(), numpy_generator(1, columns), 4, columns, 30), 12)
     losses = network.losses(tables, truth)
     total = torch.stack(list(losses.values())).sum()
     assert bool(total.isfinite())
@@ -105,7 +105,7 @@ def test_few_columns(network, columns):
 
 
 def test_every_weight_learns(network, batch):
-    tables, truth = lesson(batch, 12)
+    tables, truth = encoded_batch(batch, 12)
     torch.stack(list(network.losses(tables, truth).values())).sum().backward()
     still = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     # The softmax of attention does not see what all keys share; levels that no table has are not looked up; and the
@@ -114,8 +114,8 @@ def test_every_weight_learns(network, batch):
     assert not [name for name in still if not any(word in name for word in allowed)]
 
 
-def truth_of(*graphs: Graph) -> Truth:
-    return Truth(
+def truth_of(*graphs: Graph) -> TrueGraphs:
+    return TrueGraphs(
         torch.from_numpy(np.stack([g.directed for g in graphs])),
         torch.from_numpy(np.stack([g.cpdag().directed for g in graphs])),
     )
@@ -143,7 +143,7 @@ def test_unshielded_triples_by_enumeration():
 def test_labels_of_triples_are_those_of_the_markov_class():
     truth = truth_of(COLLIDER, CHAIN, FULL)
     asked = torch.tensor([[0, 2, 0, 1], [1, 1, 0, 2], [2, 2, 0, 1]])
-    assert truth.collides(asked).tolist() == [1.0, 0.0, 0.0]  # nothing is compelled in a full graph
+    assert truth.collider_labels(asked).tolist() == [1.0, 0.0, 0.0]  # nothing is compelled in a full graph
 
 
 def test_losses_by_hand():
@@ -153,7 +153,7 @@ def test_losses_by_hand():
     label = torch.tensor([0, 1, 1, 1, 0, 1])
     wanted = -(label * p.log() + (1 - label) * (1 - p).log()).mean()
     assert skeleton_loss(logits, truth).item() == pytest.approx(wanted.item(), rel=1e-5)
-    beliefs = Beliefs(logits, lambda asked: asked[:, 1].float() - 1)  # 1 for centre c, 0 for centre b
+    beliefs = NetworkOutput(logits, lambda asked: asked[:, 1].float() - 1)  # 1 for centre c, 0 for centre b
     one, other = -np.log(1 / (1 + np.exp(-1))), np.log(2)
     assert collider_loss(beliefs, truth).item() == pytest.approx((one + other) / 2, rel=1e-5)
     marks = torch.zeros(2, 3, 3, 3)
@@ -164,21 +164,21 @@ def test_losses_by_hand():
 
 def test_triples_of_a_predicted_skeleton_count_a_quarter():
     truth = truth_of(FULL)
-    beliefs = Beliefs(torch.zeros(1, 3, 3), lambda asked: asked[:, 1].float())
+    beliefs = NetworkOutput(torch.zeros(1, 3, 3), lambda asked: asked[:, 1].float())
     predicted = torch.tensor([[[0.0, -1, 1], [-1, 0, 1], [1, 1, 0]]])  # a - c - b
     plain = collider_loss(beliefs, truth, predicted)
     assert plain.item() == pytest.approx(0.25 * np.log1p(np.exp(2)), rel=1e-5)  # less than one whole triple: the sum
-    both = Truth(
+    both = TrueGraphs(
         torch.stack([truth.adjacency[0], torch.from_numpy(COLLIDER.directed)]),
         torch.stack([truth.compelled[0], torch.from_numpy(COLLIDER.cpdag().directed)]),
     )
-    mixed = collider_loss(Beliefs(torch.zeros(2, 3, 3), beliefs.colliders), both, predicted.repeat(2, 1, 1))
+    mixed = collider_loss(NetworkOutput(torch.zeros(2, 3, 3), beliefs.colliders), both, predicted.repeat(2, 1, 1))
     wanted = (np.log1p(np.exp(-2)) + 0.25 * np.log1p(np.exp(2))) / 1.25
     assert mixed.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_kinds_say_what_columns_are(batch):
-    kinds = kinds_of(batch).numpy()
+    kinds = column_kinds(batch).numpy()
     assert np.array_equal(kinds == 0, batch.levels == 0)
     assert np.array_equal(kinds == 2, batch.levels == 2)
     assert np.array_equal(kinds == 1, (batch.levels > 2) & batch.ordered)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from intaglio.causal.tables.column import MOST_LEVELS
-from intaglio.causal.tables.redundancy import copies, determined
+from intaglio.causal.tables.column import MAX_LEVELS
+from intaglio.causal.tables.redundancy import copy_groups, determined_columns
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 
@@ -152,7 +152,7 @@ def test_more_levels_than_can_be_told_apart_are_merged():
     assert warned(table, "'x'", "20 levels", "15", "5 are merged")
     assert set(table.levels[1]) == {*(f"v{k:02d}" for k in range(15)), "5 others"}
     counts = np.bincount(table.values[:, 1].astype(int))
-    assert len(counts) == MOST_LEVELS + 1
+    assert len(counts) == MAX_LEVELS + 1
     assert (np.diff(counts) <= 0).all()
     assert counts[0] == sum(word >= "v15" for word in column)
     sixteen = [f"v{k % 16}" for k in range(160)]
@@ -503,8 +503,8 @@ def test_the_codes_say_what_the_texts_said(seed):
 
 
 def test_no_column_is_no_copy_of_nothing():
-    assert copies([]) == []
-    assert determined([]) == []
+    assert copy_groups([]) == []
+    assert determined_columns([]) == []
 
 
 def test_a_table_that_does_not_fit_is_refused():

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from intaglio.causal.methods.sicl.training.batches import Lessons, lesson, part, usable
+from intaglio.causal.methods.sicl.training.batches import TrainingBatches, encoded_batch, select_tables, usable_indices
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
-from intaglio.causal.methods.sicl.training.held_out import average_precision, judge
+from intaglio.causal.methods.sicl.training.held_out import average_precision, held_out_scores
 from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.causal.methods.sicl.training.training import fresh_network, train_network
 from intaglio.causal.simulate import simulator
@@ -93,12 +93,12 @@ def test_a_loss_that_is_not_finite_stops_with_the_state_before_it(tmp_path, monk
 
 
 def test_lessons_are_functions_of_seed_and_step():
-    one, two = Lessons(TINY, 4, 8), Lessons(TINY, 4, 8)
+    one, two = TrainingBatches(TINY, 4, 8), TrainingBatches(TINY, 4, 8)
     backwards = [two(step)[0] for step in reversed(range(6))][::-1]
     for step, other in enumerate(backwards):
         tables, _ = one(step)
         assert torch.equal(tables.cells, other.cells)
-    assert not torch.equal(Lessons(TINY, 5, 8)(0)[0].cells, one(0)[0].cells)
+    assert not torch.equal(TrainingBatches(TINY, 5, 8)(0)[0].cells, one(0)[0].cells)
     first, second = one(0)[0], one(1)[0]
     assert first.cells.shape[1:] == second.cells.shape[1:]  # of one lot, so of one size
     assert not torch.equal(first.cells, second.cells)
@@ -128,11 +128,11 @@ def test_unusable_tables_are_left_out_of_a_lesson():
     batch = simulator.draw(Recipe(), numpy_generator(0, 1), 8, 4, 40)
     batch = replace(batch, valid=np.array([False, True] * 4))
     batch.tables[3, :, 2] = np.nan
-    assert usable(batch).tolist() == [1, 5, 7]
-    tables, truth = lesson(batch, 10)
+    assert usable_indices(batch).tolist() == [1, 5, 7]
+    tables, truth = encoded_batch(batch, 10)
     assert len(tables.cells) == 3
     assert np.array_equal(truth.adjacency[1].numpy(), batch.adjacency[5])
-    chosen = part(batch, np.array([2, 0]))
+    chosen = select_tables(batch, np.array([2, 0]))
     assert chosen.family == (batch.family[2], batch.family[0])
 
 
@@ -168,7 +168,7 @@ def test_average_precision_by_hand():
 def test_judging_does_not_disturb_the_training():
     network = fresh_network(TINY).train()
     before = torch.random.get_rng_state()
-    first, second = judge(network, TINY), judge(network, TINY)
+    first, second = held_out_scores(network, TINY), held_out_scores(network, TINY)
     assert first == second
     assert network.training
     assert torch.equal(before, torch.random.get_rng_state())

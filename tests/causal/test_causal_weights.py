@@ -1,4 +1,4 @@
-"""Trained networks as folders: read back as they were written, and every folder that cannot be used names its fault."""
+"""Saving and loading of trained networks: exact round trips, and an error that names the fault of a damaged folder."""
 
 import json
 import pickle
@@ -12,12 +12,12 @@ from intaglio.causal.methods.sicl.networks import weights
 from intaglio.causal.methods.sicl.networks.axial import Axial, AxialShape, NodeEdge
 from intaglio.causal.methods.sicl.networks.light import Light, LightShape
 from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Scaling
-from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
+from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges
 from intaglio.causal.methods.sicl.networks.weights import (
     CARD,
     CONFIG,
     WEIGHTS,
-    Trained,
+    TrainedNetwork,
     fingerprint,
     load_network,
     network_path,
@@ -33,18 +33,18 @@ NETWORKS = {
 }
 
 
-def trained(kind="light", **changes) -> Trained:
+def trained(kind="light", **changes) -> TrainedNetwork:
     with torch.random.fork_rng():
         torch.random.default_generator.manual_seed(1)
         network = NETWORKS[kind]()
-    return Trained(
+    return TrainedNetwork(
         **{
             "kind": kind,
             "network": network,
             "context": 12,
             "calibration": Calibration(skeleton=Scaling((0.1, 0.2, 1 / 3), (-1.0, 0.5, 0.0))),
-            "ranges": Ranges({"rows": 1.0}, {"rows": 3.5}),
-            "refinement": {"linear, few rows": 0.25},
+            "ranges": FeatureRanges({"rows": 1.0}, {"rows": 3.5}),
+            "score_weights": {"linear, few rows": 0.25},
             "facts": {"steps": 7, "calibration": {"ece": 0.01}},
             **changes,
         }
@@ -75,7 +75,7 @@ def test_what_is_read_is_what_was_written_in_half_precision(tmp_path, kind):
         assert torch.equal(tensor, mine[name].half().float())
     assert type(found.network) is type(made.network)
     assert found.network.shape == made.network.shape
-    for name in ("kind", "context", "calibration", "ranges", "refinement", "facts"):
+    for name in ("kind", "context", "calibration", "ranges", "score_weights", "facts"):
         assert getattr(found, name) == getattr(made, name)
     assert not found.network.training
     assert not any(weight.requires_grad or weight.is_meta for weight in found.network.parameters())

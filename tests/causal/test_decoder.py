@@ -17,13 +17,13 @@ from intaglio.causal.methods.sicl.decoding.orient import Orientation, unshielded
 DRAWS = settings(max_examples=60, deadline=None)
 
 
-def keys_of(random, d):
+def column_keys(random, d):
     return [random.bytes(8) for _ in range(d)]
 
 
-def told(votes):
+def told(triple_logits):
     """What a network with these [centre, leg, leg] logits answers."""
-    return lambda triples: votes[triples[:, 0], triples[:, 1], triples[:, 2]]
+    return lambda triples: triple_logits[triples[:, 0], triples[:, 1], triples[:, 2]]
 
 
 def perfect(dag):
@@ -61,15 +61,15 @@ def graph_logits(graph):
 def test_whatever_the_logits_the_graph_is_a_cpdag_over_the_thresholded_pairs(d, seed, density):
     random = np.random.default_rng(seed)
     pairs, triples = noisy(random, d, density)
-    found = decode(named(d), pairs, told(triples), keys=keys_of(random, d))
+    found = decode(named(d), pairs, told(triples), keys=column_keys(random, d))
     assert found.graph.kind == "CPDAG"
     assert np.array_equal(found.graph.skeleton, (pairs > 0) & ~np.eye(d, dtype=bool))
     assert found.dag.kind == "DAG"
     assert found.dag.cpdag() == found.graph
     # Checked apart from the Graph's own check: it is the completion of each of its extensions.
-    directed, undirected = meek.completed(found.dag.directed)
+    directed, undirected = meek.cpdag_of(found.dag.directed)
     assert np.array_equal(directed | undirected, found.graph.adjacency)
-    again = decode(named(d), *graph_logits(found.graph), keys=keys_of(random, d))
+    again = decode(named(d), *graph_logits(found.graph), keys=column_keys(random, d))
     assert again.graph == found.graph
     assert (again.conflicts, again.fallback) == (0, False)
 
@@ -79,7 +79,7 @@ def test_whatever_the_logits_the_graph_is_a_cpdag_over_the_thresholded_pairs(d, 
 def test_right_logits_give_the_true_class(d, seed, density):
     random = np.random.default_rng(seed)
     dag = random_dag(random, d, density)
-    found = decode(named(d), *perfect(dag), keys=keys_of(random, d))
+    found = decode(named(d), *perfect(dag), keys=column_keys(random, d))
     assert found.graph == Graph.from_adjacency("DAG", dag, named(d)).cpdag()
     assert (found.conflicts, found.fallback) == (0, False)
 
@@ -97,7 +97,7 @@ def test_the_order_of_columns_changes_nothing(d, seed, ties):
     pairs, triples = noisy(random, d, 0.4)
     if ties:
         pairs, triples = np.round(pairs), np.sign(triples)
-    names, keys = named(d), keys_of(random, d)
+    names, keys = named(d), column_keys(random, d)
     arrows = np.round(random.normal(0, 1, (d, d))) if ties else random.normal(0, 1, (d, d))
     known = consistent(random, random.permutation(d), names, 0.3)
     order = random.permutation(d)
@@ -120,11 +120,11 @@ def test_the_order_of_columns_changes_nothing(d, seed, ties):
 
 
 def test_columns_of_the_same_content_are_told_apart_by_name():
-    pairs, votes = np.full((3, 3), 5.0), np.zeros((3, 3, 3))
+    pairs, triple_logits = np.full((3, 3), 5.0), np.zeros((3, 3, 3))
     pairs[0, 1] = pairs[1, 0] = -5.0
-    one = decode(("A", "B", "C"), pairs, told(votes), keys=[b"same"] * 3)
+    one = decode(("A", "B", "C"), pairs, told(triple_logits), keys=[b"same"] * 3)
     order = [2, 0, 1]
-    two = decode(("C", "A", "B"), pairs[np.ix_(order, order)], told(votes), keys=[b"same"] * 3)
+    two = decode(("C", "A", "B"), pairs[np.ix_(order, order)], told(triple_logits), keys=[b"same"] * 3)
     assert one.dag == two.dag
 
 
@@ -132,9 +132,9 @@ def test_columns_of_the_same_content_are_told_apart_by_name():
 @settings(max_examples=80, deadline=None)
 def test_knowledge_is_honoured_whatever_the_logits(d, seed, amount):
     random = np.random.default_rng(seed)
-    names, keys = named(d), keys_of(random, d)
+    names, keys = named(d), column_keys(random, d)
     knowledge = consistent(random, random.permutation(d), names, amount)
-    demands = knowledge.demands(names)
+    constraints = knowledge.constraints(names)
     pairs, triples = noisy(random, d, 0.5)
     arrows = random.normal(0, 1, (d, d))
     for found in (
@@ -142,27 +142,27 @@ def test_knowledge_is_honoured_whatever_the_logits(d, seed, amount):
         decode_directed(names, arrows, knowledge=knowledge, keys=keys),
     ):
         graph = found.graph
-        assert graph.directed[demands.required].all()
-        assert not (graph.directed | graph.undirected)[demands.forbidden].any()
-        assert graph.skeleton[demands.adjacent].all()
-        assert not graph.skeleton[demands.apart].any()
-        assert demands.allow(found.dag.directed)
+        assert graph.directed[constraints.required].all()
+        assert not (graph.directed | graph.undirected)[constraints.forbidden].any()
+        assert graph.skeleton[constraints.adjacent].all()
+        assert not graph.skeleton[constraints.apart].any()
+        assert constraints.allow(found.dag.directed)
         # One DAG of the graph, which says no more than the class and what is known of it.
         assert found.dag.skeleton.tolist() == graph.skeleton.tolist()
         assert found.dag.directed[graph.directed].all()
         free = found.dag.cpdag()
-        arrows_told = [(a, b) for a, b in product(names, repeat=2) if (told_to(free, demands, a, b))]
+        arrows_told = [(a, b) for a, b in product(names, repeat=2) if (told_to(free, constraints, a, b))]
         assert free.with_knowledge(arrows_told).adjacency.tolist() == graph.adjacency.tolist()
         assert graph.kind == ("CPDAG" if graph.adjacency.tolist() == free.adjacency.tolist() else "MPDAG")
     # The order allows each pair of a found skeleton one way, so tiers and arrows cost no adjacency here.
-    kept = ((pairs > 0) | demands.adjacent) & ~demands.apart & ~np.eye(d, dtype=bool)
+    kept = ((pairs > 0) | constraints.adjacent) & ~constraints.apart & ~np.eye(d, dtype=bool)
     found = decode(names, pairs, told(triples), knowledge=knowledge, keys=keys)
     assert np.array_equal(found.graph.skeleton, kept)
 
 
-def told_to(free, demands, a, b):
-    i, j = free.place(a), free.place(b)
-    return free.undirected[i, j] and (demands.required[i, j] or demands.forbidden[j, i])
+def told_to(free, constraints, a, b):
+    i, j = free.index_of(a), free.index_of(b)
+    return free.undirected[i, j] and (constraints.required[i, j] or constraints.forbidden[j, i])
 
 
 def test_right_logits_with_knowledge_give_the_arrows_that_all_agreeing_dags_share():
@@ -201,7 +201,7 @@ def test_the_triples_are_asked_for_once_and_all():
 
     random = np.random.default_rng(1)
     pairs, _ = noisy(random, 8)
-    found = decode(named(8), pairs, colliders, keys=keys_of(random, 8))
+    found = decode(named(8), pairs, colliders, keys=column_keys(random, 8))
     there = found.graph.skeleton
     expected = {
         (k, frozenset({i, j}))
@@ -225,10 +225,10 @@ def test_nothing_is_asked_where_there_is_no_triple():
 
 
 def votes_of(d, said):
-    votes = np.full((d, d, d), -1.0)
+    triple_logits = np.full((d, d, d), -1.0)
     for (k, i, j), value in said.items():
-        votes[k, i, j] = votes[k, j, i] = value
-    return told(votes)
+        triple_logits[k, i, j] = triple_logits[k, j, i] = value
+    return told(triple_logits)
 
 
 def path_of_four():
@@ -241,8 +241,8 @@ def path_of_four():
 def test_of_two_contradicting_colliders_the_stronger_stands():
     # A — B — C — D: B and C cannot both be colliders, for the edge of B and C would point both ways.
     for strong, expected in ((1, {"A --> B", "C --> B", "C --- D"}), (2, {"A --- B", "B --> C", "D --> C"})):
-        votes = votes_of(4, {(1, 0, 2): 1.0 + (strong == 1), (2, 1, 3): 1.0 + (strong == 2)})
-        found = decode(named(4), path_of_four(), votes, keys=[bytes([k]) for k in range(4)])
+        triple_logits = votes_of(4, {(1, 0, 2): 1.0 + (strong == 1), (2, 1, 3): 1.0 + (strong == 2)})
+        found = decode(named(4), path_of_four(), triple_logits, keys=[bytes([k]) for k in range(4)])
         assert {str(edge) for edge in found.graph.edges} == expected
         assert (found.conflicts, found.fallback) == (1, False)
 
@@ -252,8 +252,8 @@ def test_a_collider_that_makes_denied_ones_along_with_it_needs_more_than_they_de
     pairs = np.full((4, 4), -1.0)
     pairs[3, :3] = pairs[:3, 3] = 1.0
     for denial, arrows in ((-1.5, 3), (-4.0, 2)):
-        votes = votes_of(4, {(3, 0, 1): 3.0, (3, 1, 2): 2.0, (3, 0, 2): denial})
-        found = decode(named(4), pairs, votes, keys=[bytes([k]) for k in range(4)])
+        triple_logits = votes_of(4, {(3, 0, 1): 3.0, (3, 1, 2): 2.0, (3, 0, 2): denial})
+        found = decode(named(4), pairs, triple_logits, keys=[bytes([k]) for k in range(4)])
         assert int(found.dag.directed[:3, 3].sum()) == arrows
         assert found.graph.colliders >= {("D", frozenset({"A", "B"}))}
 
@@ -263,15 +263,15 @@ def test_a_skeleton_without_a_dag_free_of_colliders_falls_back():
     pairs = np.full((4, 4), -1.0)
     for i, j in ((0, 1), (1, 2), (2, 3), (3, 0)):
         pairs[i, j] = pairs[j, i] = 1.0
-    votes = votes_of(4, {(2, 1, 3): -0.25})
-    found = decode(named(4), pairs, votes, keys=[bytes([k]) for k in (2, 0, 3, 1)])
+    triple_logits = votes_of(4, {(2, 1, 3): -0.25})
+    found = decode(named(4), pairs, triple_logits, keys=[bytes([k]) for k in (2, 0, 3, 1)])
     assert found.fallback
     assert found.graph.colliders == {("C", frozenset({"B", "D"}))}
     assert found.conflicts == 1
 
 
-def gain(dag, triples, votes):
-    values = votes(triples)
+def gain(dag, triples, triple_logits):
+    values = triple_logits(triples)
     centre, first, second = triples.T
     return np.where(dag[first, centre] & dag[second, centre], values, -values).sum()
 
@@ -281,7 +281,7 @@ def test_no_reversal_of_one_arrow_betters_a_fallback():
     for _ in range(60):
         d = int(random.integers(4, 8))
         pairs, triples = noisy(random, d, 0.4)
-        found = decode(named(d), pairs, told(triples), keys=keys_of(random, d))
+        found = decode(named(d), pairs, told(triples), keys=column_keys(random, d))
         seen += found.fallback
         dag = found.dag.directed
         asked = unshielded(dag | dag.T)
@@ -297,13 +297,13 @@ def test_no_reversal_of_one_arrow_betters_a_fallback():
 
 
 def test_thresholds_are_probabilities():
-    pairs, votes = path_of_four(), votes_of(4, {(1, 0, 2): 1.0})
+    pairs, triple_logits = path_of_four(), votes_of(4, {(1, 0, 2): 1.0})
     keys = [bytes([k]) for k in range(4)]
     assert 0.73 < 1 / (1 + np.exp(-1)) < 0.74
-    assert decode(named(4), pairs, votes, threshold=0.73, keys=keys).graph.skeleton.sum() == 6
-    assert decode(named(4), pairs, votes, threshold=0.74, keys=keys).graph.skeleton.sum() == 0
-    assert decode(named(4), pairs, votes, collider_threshold=0.73, keys=keys).graph.directed.any()
-    assert not decode(named(4), pairs, votes, collider_threshold=0.74, keys=keys).graph.directed.any()
+    assert decode(named(4), pairs, triple_logits, threshold=0.73, keys=keys).graph.skeleton.sum() == 6
+    assert decode(named(4), pairs, triple_logits, threshold=0.74, keys=keys).graph.skeleton.sum() == 0
+    assert decode(named(4), pairs, triple_logits, collider_threshold=0.73, keys=keys).graph.directed.any()
+    assert not decode(named(4), pairs, triple_logits, collider_threshold=0.74, keys=keys).graph.directed.any()
 
 
 def test_certain_logits_are_as_good_as_others():
@@ -340,7 +340,7 @@ def test_wrong_arguments_are_refused(change, words):
 def test_arrows_are_kept_unless_opposed_or_the_weakest_of_a_cycle(d, seed, density):
     random = np.random.default_rng(seed)
     arrows = random.normal(density, 1, (d, d))
-    found = decode_directed(named(d), arrows, keys=keys_of(random, d))
+    found = decode_directed(named(d), arrows, keys=column_keys(random, d))
     left = nx.DiGraph()
     left.add_nodes_from(range(d))
     strong = [(i, j) for i, j in product(range(d), repeat=2) if i != j and arrows[i, j] > max(0, arrows[j, i])]
@@ -379,7 +379,7 @@ def test_the_rules_are_refused_what_makes_a_cycle_or_a_collider(d, seed):
     arrows = (pairs & (random.random((d, d)) < 0.4))[np.ix_(order, order)]
     pairs = (pairs | pairs.T)[np.ix_(order, order)]
     state = Orientation(pairs, arrows)
-    state.close(knowledge=True)
+    state.apply_rules(knowledge=True)
     assert not np.diagonal(descendants(state.directed)).any()
     assert collisions(state.directed, pairs) == collisions(arrows, pairs)
     free, lines = meek.closure(arrows, pairs & ~arrows & ~arrows.T, knowledge=True)

@@ -1,4 +1,4 @@
-"""What a search found: its records, its words, its files, and the same graph for other packages."""
+"""`Discovery`: its records, summary, files, and conversions for other packages."""
 
 import csv
 import json
@@ -6,15 +6,15 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from found_graphs import found_graph, unshielded
 from hypothesis import given
 from hypothesis import strategies as st
 from small_graphs import classes, graph, union
 
-from found_graphs import found_graph, unshielded
-from intaglio.causal.formats.texts import from_dagitty, from_dot, from_gml
+from intaglio.causal.formats.graph_texts import from_dagitty, from_dot, from_gml
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.results import files
-from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results import discovery
+from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.errors import BadInput
 
 seeds = st.integers(0, 10_000)
@@ -117,7 +117,7 @@ def test_matrices_cannot_be_written_to_and_are_copies():
         ("adjacent", np.full((5, 5), 0.5), "zeros on its diagonal"),
         ("marks", np.full((5, 5, 3), 1.5), "marks must lie between 0 and 1"),
         ("colliders", np.array([np.nan]), "colliders must lie between 0 and 1"),
-        ("triples", np.array([[2, 0, 5]]), "places of the 5 variables"),
+        ("triples", np.array([[2, 0, 5]]), "indices of the 5 variables"),
     ],
 )
 def test_what_does_not_fit_is_refused(field, value, words):
@@ -235,7 +235,7 @@ def test_the_score_is_of_the_class():
 def check_same(one: Discovery, two: Discovery) -> None:
     assert one.names == two.names
     assert one.graph == two.graph
-    for name in files.MATRICES:
+    for name in ARRAYS:
         a, b = getattr(one, name), getattr(two, name)
         assert (a is None) == (b is None)
         if a is not None:
@@ -259,8 +259,8 @@ def check_same(one: Discovery, two: Discovery) -> None:
 @given(seeds, st.integers(1, 8), st.booleans())
 def test_json_holds_every_number_exactly(seed, d, subsamples):
     found = found_graph(d, seed, subsamples=subsamples, ood_score=float("nan") if seed % 2 else 0.25)
-    text = json.dumps(files.to_dict(found), allow_nan=False)
-    check_same(files.from_dict(json.loads(text)), found)
+    text = json.dumps(found.to_dict(), allow_nan=False)
+    check_same(Discovery.from_dict(json.loads(text)), found)
 
 
 def test_a_folder_has_every_format_and_gives_it_back(tmp_path):
@@ -293,7 +293,7 @@ def test_a_folder_has_every_format_and_gives_it_back(tmp_path):
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     old, new = chain(), found_graph(6, 1)
     old.save(tmp_path / "graph")
-    monkeypatch.setattr(files, "to_dot", lambda graph: 1 / 0)
+    monkeypatch.setattr(discovery, "to_dot", lambda graph: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         new.save(tmp_path / "graph")
     check_same(Discovery.load(tmp_path / "graph"), old)
@@ -323,7 +323,7 @@ def test_another_s_folder_is_not_touched(tmp_path):
 )
 def test_a_damaged_file_is_named(tmp_path, text, words):
     if text is not None:
-        plain = files.to_dict(chain())
+        plain = chain().to_dict()
         if text == "short":
             text = json.dumps({**plain, "adjacent": [[0.0]]})
         if text == "cycle":

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from small_graphs import named, random_dag
 
+from intaglio.causal.formats.graph_texts import from_dagitty, from_dot, from_gml, to_dagitty, to_dot, to_gml
 from intaglio.causal.formats.matrices import (
     from_causallearn_matrix,
     from_pcalg_matrix,
@@ -19,9 +20,8 @@ from intaglio.causal.formats.packages import (
     to_networkx,
     to_pgmpy,
 )
-from intaglio.causal.formats.texts import from_dagitty, from_dot, from_gml, to_dagitty, to_dot, to_gml
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import Mark, read, spelt
+from intaglio.causal.graphs.marks import Mark, parse_sign, sign_of
 from intaglio.errors import BadInput
 
 ODD = ("plain", "two words", 'a "quote"', "über—α", "digraph", "3x", "back\\slash", "a.b", "semi;colon", "x->y")
@@ -62,7 +62,7 @@ def test_every_graph_comes_back_from_every_format(graph):
 @pytest.mark.parametrize("first", [Mark.TAIL, Mark.ARROW, Mark.CIRCLE])
 @pytest.mark.parametrize("second", [Mark.TAIL, Mark.ARROW, Mark.CIRCLE])
 def test_signs_are_read_as_they_are_spelt(first, second):
-    assert read(spelt(first, second)) == (first, second)
+    assert parse_sign(sign_of(first, second)) == (first, second)
 
 
 def test_the_matrices_follow_the_packages_conventions():

@@ -1,13 +1,12 @@
-"""A graph is read from whatever file somebody has it in."""
+"""Reading of graph files in every format."""
 
 import json
 
 import pytest
-
 from found_graphs import found_graph
+
 from intaglio.causal.formats.graph_files import read_graph
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.results.files import texts
 from intaglio.errors import BadInput
 
 DAG = Graph.of("DAG", ("rain", "wet", "slip"), [("rain", "-->", "wet"), ("wet", "-->", "slip")])
@@ -21,12 +20,12 @@ def read(tmp_path, name: str, text: str, *names: str) -> Graph:
 @pytest.mark.parametrize("name", ["graph.json", "graph.gml", "graph.dot", "graph.dagitty.txt"])
 def test_what_discover_writes_is_read(tmp_path, name):
     found = found_graph(9, 4)
-    assert read(tmp_path, name, texts(found)[name]) == found.graph
+    assert read(tmp_path, name, found.to_files()[name]) == found.graph
 
 
 def test_the_edges_of_a_discovery_are_read_with_the_other_variables_named(tmp_path):
     found = found_graph(9, 4)
-    assert read(tmp_path, "edges.csv", texts(found)["edges.csv"], *found.names) == found.graph
+    assert read(tmp_path, "edges.csv", found.to_files()["edges.csv"], *found.names) == found.graph
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_the_enumeration_is_whole():
 def test_the_cpdag_of_every_small_dag_is_the_union_of_its_class(d):
     for members in classes(d).values():
         expected = union(members)
-        directed, undirected = meek.completed(np.stack(members))
+        directed, undirected = meek.cpdag_of(np.stack(members))
         assert (directed == (expected & ~expected.T)).all()
         assert (undirected == (expected & expected.T)).all()
         assert np.array_equal(graph("DAG", members[-1]).cpdag().adjacency, expected)

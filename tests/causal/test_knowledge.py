@@ -46,42 +46,42 @@ def test_knowledge_is_refused_exactly_where_no_dag_agrees(said):
         with pytest.raises(BadInput):
             knowledge.check(named(4))
         return
-    demands = knowledge.demands(named(4))
-    assert all(demands.allow(dag) == agrees(knowledge, dag, named(4)) for dag in dags(4))
+    constraints = knowledge.constraints(named(4))
+    assert all(constraints.allow(dag) == agrees(knowledge, dag, named(4)) for dag in dags(4))
     seen = np.stack(possible)
     # What the matrices say holds in each of these DAGs, so nothing was made up.
-    assert seen.all(0)[demands.required].all()
-    assert not seen.any(0)[demands.forbidden].any()
-    assert (seen | seen.transpose(0, 2, 1)).all(0)[demands.adjacent].all()
-    assert not seen.any(0)[demands.apart].any()
+    assert seen.all(0)[constraints.required].all()
+    assert not seen.any(0)[constraints.forbidden].any()
+    assert (seen | seen.transpose(0, 2, 1)).all(0)[constraints.adjacent].all()
+    assert not seen.any(0)[constraints.apart].any()
 
 
 def test_the_matrices_of_an_example():
-    demands = Knowledge(
+    constraints = Knowledge(
         required=(("smoking", "tar"),),
         forbidden=(("tar", "cancer"),),
         adjacent=(("tar", "cancer"),),
         apart=(("age", "tar"),),
         tiers=(("age",), ("smoking",)),
-    ).demands(NAMES)
+    ).constraints(NAMES)
 
     def said(matrix):
         return {(NAMES[i], NAMES[j]) for i, j in np.argwhere(matrix)}
 
-    assert said(demands.required) == {("smoking", "tar"), ("cancer", "tar")}
+    assert said(constraints.required) == {("smoking", "tar"), ("cancer", "tar")}
     apart = {("age", "tar"), ("tar", "age")}
-    assert said(demands.apart) == apart
-    assert said(demands.forbidden) == {("tar", "smoking"), ("tar", "cancer"), ("smoking", "age")} | apart
-    assert said(demands.adjacent) == {
+    assert said(constraints.apart) == apart
+    assert said(constraints.forbidden) == {("tar", "smoking"), ("tar", "cancer"), ("smoking", "age")} | apart
+    assert said(constraints.adjacent) == {
         (a, b) for a, b in product(NAMES, NAMES) if {a, b} in ({*NAMES[1:3]}, {*NAMES[2:]})
     }
     everyone = ~np.eye(4, dtype=bool)
-    assert said(demands.oriented(everyone)) == {("smoking", "tar"), ("cancer", "tar"), ("age", "smoking")} | apart
+    assert said(constraints.oriented(everyone)) == {("smoking", "tar"), ("cancer", "tar"), ("age", "smoking")} | apart
 
 
 def test_names_in_no_tier_are_free():
-    demands = Knowledge(tiers=(("age",), ("cancer",))).demands(NAMES)
-    assert np.argwhere(demands.forbidden).tolist() == [[3, 0]]
+    constraints = Knowledge(tiers=(("age",), ("cancer",))).constraints(NAMES)
+    assert np.argwhere(constraints.forbidden).tolist() == [[3, 0]]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_among_fewer_variables_only_what_is_about_them_is_left():
     said = Knowledge(
         required=(("age", "tar"), ("tar", "cancer")), apart=(("age", "smoking"),), tiers=(NAMES[:2], NAMES[2:])
     )
-    assert said.among(["cancer", "tar", "smoking"]) == Knowledge(
+    assert said.restricted_to(["cancer", "tar", "smoking"]) == Knowledge(
         required=(("tar", "cancer"),), tiers=(("smoking",), ("tar", "cancer"))
     )
 
@@ -192,4 +192,4 @@ def test_what_is_read_off_a_dag_is_consistent():
         arrows = [(names[a], names[b]) for a, b in chosen if dag[a, b]]
         away = [(names[a], names[b]) for a, b in chosen if not dag[a, b]]
         apart = tuple((names[a], names[b]) for a, b in chosen if not dag[a, b] and not dag[b, a])
-        assert Knowledge(required=tuple(arrows), forbidden=tuple(away), apart=apart).demands(names).allow(dag)
+        assert Knowledge(required=tuple(arrows), forbidden=tuple(away), apart=apart).constraints(names).allow(dag)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from intaglio.causal.simulate import categorical, mechanisms
-from intaglio.causal.simulate.mechanisms import MECHANISMS, Scales, features, interaction, linear, standardised
+from intaglio.causal.simulate.mechanisms import MECHANISMS, Scales, interaction, linear, random_features, standardised
 
 
 def inputs(b: int = 60, p: int = 3, n: int = 400) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
@@ -49,7 +49,7 @@ def test_linear_weights_lie_in_their_ranges_with_both_signs():
 def test_random_features_have_the_kernel_of_their_length():
     rng, b = np.random.default_rng(1), 6000
     x = np.broadcast_to(np.array([0.0, 1.0, 2.0, 5.0]), (b, 1, 4))
-    found = features(rng, x, np.ones((b, 1), bool), np.full(b, 2.0), 100)
+    found = random_features(rng, x, np.ones((b, 1), bool), np.full(b, 2.0), 100)
     got = found.T @ found / b
     gap = np.array([0.0, 1.0, 2.0, 5.0])
     expected = np.exp(-((gap[:, None] - gap) ** 2) / (2 * 2.0**2))
@@ -87,12 +87,12 @@ def test_tables_of_probabilities_give_the_levels_their_shares():
     sizes = np.array([[2, 2], [2, 1]])
     parents[1, 1] = 0
     state = rng.bit_generator.state
-    law = categorical.shares(rng, np.repeat([0.5, 1.0], [4, 2]), np.repeat(counts, [4, 2]))
+    law = categorical.dirichlet_laws(rng, np.repeat([0.5, 1.0], [4, 2]), np.repeat(counts, [4, 2]))
     rng.bit_generator.state = state
-    codes = categorical.from_table(rng, parents, sizes, counts, np.array([0.5, 1.0]))
+    codes = categorical.from_probability_table(rng, parents, sizes, counts, np.array([0.5, 1.0]))
     assert law.sum(-1) == pytest.approx(np.ones(6))
     assert law[:4, 2:].max() == 0
-    assert law[4:].min() >= categorical.FLOOR / 4 - 1e-12
+    assert law[4:].min() >= categorical.UNIFORM_WEIGHT / 4 - 1e-12
     for k in range(2):
         for cell in range(4 if k == 0 else 2):
             chosen = parents[k, 0] + 2 * parents[k, 1] == cell
@@ -101,8 +101,8 @@ def test_tables_of_probabilities_give_the_levels_their_shares():
 
 
 def test_dirichlet_rows_have_their_moments():
-    law = categorical.shares(np.random.default_rng(3), np.full(20_000, 0.5), np.full(20_000, 3))
-    pure = (law - categorical.FLOOR / 3) / (1 - categorical.FLOOR)
+    law = categorical.dirichlet_laws(np.random.default_rng(3), np.full(20_000, 0.5), np.full(20_000, 3))
+    pure = (law - categorical.UNIFORM_WEIGHT / 3) / (1 - categorical.UNIFORM_WEIGHT)
     assert pure.mean(0) == pytest.approx([1 / 3] * 3, abs=0.01)
     assert pure.var(0) == pytest.approx([(1 / 3) * (2 / 3) / (1.5 + 1)] * 3, rel=0.05)
 
@@ -124,7 +124,7 @@ def test_cuts_keep_the_order_and_scores_use_all_levels():
 
 def test_offsets_are_one_number_a_level():
     codes = np.array([[0, 1, 2, 1, 0]])
-    found = categorical.offsets(np.random.default_rng(5), codes, 3)[0]
+    found = categorical.random_level_values(np.random.default_rng(5), codes, 3)[0]
     assert found[0] == found[4]
     assert found[1] == found[3]
     assert len(set(found)) == 3

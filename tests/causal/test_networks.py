@@ -1,4 +1,4 @@
-"""CPDAGs of published networks against counts made elsewhere; the networks' files come with pgmpy."""
+"""CPDAGs of published networks against counts from the literature; the networks' files come with pgmpy."""
 
 import gzip
 import importlib.util

@@ -50,7 +50,7 @@ def test_a_mixture_has_two_humps_in_some_tables():
 
 def test_each_table_has_its_own_family_and_no_value_beyond_the_limit():
     families = ["cauchy", "uniform"] * 50
-    values = noises.drawn(np.random.default_rng(1), families, 3, 2000)
-    assert np.abs(values[0::2]).max() == noises.LIMIT
+    values = noises.draw_noise(np.random.default_rng(1), families, 3, 2000)
+    assert np.abs(values[0::2]).max() == noises.MAX_DEVIATIONS
     assert np.abs(values[1::2]).max() <= np.sqrt(3)
-    assert sum(noises.USUAL.values()) == pytest.approx(1)
+    assert sum(noises.NOISE_SHARES.values()) == pytest.approx(1)

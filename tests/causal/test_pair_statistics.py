@@ -35,10 +35,10 @@ def residual_correlation(x, i, j, given):
 
 def test_correlation_is_that_of_numpy_and_of_the_rows_that_know_both():
     x = table()
-    found = pair_statistics.correlation(tensor(x), pair_statistics.common(everything_known(x)))
+    found = pair_statistics.correlation(tensor(x), pair_statistics.rows_in_common(everything_known(x)))
     assert np.allclose(found[0], np.corrcoef(x.T), atol=1e-9)
     known = np.random.default_rng(1).random(x.shape) > 0.2
-    counts = pair_statistics.common(torch.from_numpy(known)[None])
+    counts = pair_statistics.rows_in_common(torch.from_numpy(known)[None])
     for i, j in combinations(range(5), 2):
         assert counts[0, i, j] == (known[:, i] & known[:, j]).sum()
 
@@ -47,14 +47,14 @@ def test_correlations_of_few_common_rows_are_made_definite():
     x = table(rows=12, columns=6)
     known = np.random.default_rng(3).random(x.shape) > 0.5
     filled = torch.from_numpy(np.where(known, x, 0.0))[None]
-    found = pair_statistics.correlation(filled, pair_statistics.common(torch.from_numpy(known)[None]))
+    found = pair_statistics.correlation(filled, pair_statistics.rows_in_common(torch.from_numpy(known)[None]))
     assert torch.linalg.eigvalsh(found)[0, 0] > 0
     assert torch.allclose(found.diagonal(dim1=1, dim2=2), torch.ones(1, 6, dtype=found.dtype), atol=1e-5)
 
 
 def test_full_partial_correlation_is_that_of_residuals_where_rows_are_many():
     x = table(rows=20_000)
-    counts = pair_statistics.common(everything_known(x))
+    counts = pair_statistics.rows_in_common(everything_known(x))
     found = pair_statistics.partial(pair_statistics.correlation(tensor(x), counts), counts)[0]
     for i, j in combinations(range(5), 2):
         rest = [k for k in range(5) if k not in (i, j)]
@@ -63,10 +63,10 @@ def test_full_partial_correlation_is_that_of_residuals_where_rows_are_many():
 
 def test_greedy_separation_is_the_same_as_trying_each_column_by_least_squares():
     x = table(columns=6, seed=4)
-    counts = pair_statistics.common(everything_known(x))
+    counts = pair_statistics.rows_in_common(everything_known(x))
     root = counts.sqrt()
     matrix = pair_statistics.correlation(tensor(x), counts)
-    found = pair_statistics.separation(matrix, root.to(matrix.dtype))
+    found = pair_statistics.greedy_separation(matrix, root.to(matrix.dtype))
     for i, j in permutations(range(6), 2):
         taken, least = [], abs(residual_correlation(x, i, j, []))
         for step in range(3):
@@ -86,9 +86,9 @@ def test_greedy_separation_is_the_same_as_trying_each_column_by_least_squares():
 @pytest.mark.parametrize("columns", [1, 2, 3, 4])
 def test_separation_of_few_columns(columns):
     x = table(columns=columns)
-    counts = pair_statistics.common(everything_known(x))
+    counts = pair_statistics.rows_in_common(everything_known(x))
     matrix = pair_statistics.correlation(tensor(x), counts)
-    found = pair_statistics.separation(matrix, counts.sqrt().to(matrix.dtype))
+    found = pair_statistics.greedy_separation(matrix, counts.sqrt().to(matrix.dtype))
     assert found.evidence.shape == (1, columns, columns, 3)
     assert found.chosen.sum((0, 3)).le(min(3, columns - 2) if columns > 2 else 0).all()
     assert all(bool(value.isfinite().all()) for value in found)

@@ -1,4 +1,4 @@
-"""What a network is shown of a table: the same in whatever order its rows come and in whatever unit its numbers are."""
+"""The input of a network does not depend on the order of a table's rows or on the units of its numbers."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from intaglio.causal.methods.sicl import predict
 from intaglio.causal.methods.sicl.networks import encoding, inference
 from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
 from intaglio.causal.methods.sicl.networks.weights import load_network
-from intaglio.causal.methods.sicl.predict import answer
+from intaglio.causal.methods.sicl.predict import predict_graph
 from intaglio.causal.tables.table import Table
 
 
@@ -29,11 +29,11 @@ def balanced():
 
 def test_rows_of_a_balanced_design_have_one_order():
     x, kinds = balanced(), np.full(3, BINARY)
-    once = inference.arranged(x, kinds)
+    once = inference.canonical_table(x, kinds)
     for seed in range(4):
         rng = np.random.default_rng(seed)
         rows, columns = rng.permutation(len(x)), rng.permutation(3)
-        again = inference.arranged(x[rows][:, columns], kinds)
+        again = inference.canonical_table(x[rows][:, columns], kinds)
         assert np.array_equal(again, once[:, columns])
     assert sorted(map(tuple, once)) == sorted(map(tuple, x))
 
@@ -42,14 +42,14 @@ def test_a_column_of_which_nothing_is_known_is_left_as_it_is():
     x = line(40)
     x[:, 2] = np.nan
     kinds = np.array([CONTINUOUS, CONTINUOUS, ORDINAL])
-    assert np.isnan(inference.arranged(x, kinds)[:, 2]).all()
-    assert np.isnan(inference.in_own_units(x, np.full(3, CONTINUOUS))[:, 2]).all()
+    assert np.isnan(inference.canonical_table(x, kinds)[:, 2]).all()
+    assert np.isnan(inference.scaled_by_powers_of_two(x, np.full(3, CONTINUOUS))[:, 2]).all()
 
 
 def test_own_units_are_exact_powers_of_two():
     x = np.c_[line(30) * [1e300, 1e-300, 1.0], np.arange(30.0), np.full(30, 9.81)]
     x[3, 2] = np.nan
-    found = inference.in_own_units(x, np.array([CONTINUOUS, CONTINUOUS, CONTINUOUS, NOMINAL, CONTINUOUS]))
+    found = inference.scaled_by_powers_of_two(x, np.array([CONTINUOUS, CONTINUOUS, CONTINUOUS, NOMINAL, CONTINUOUS]))
     for k in range(3):
         ratio = (found[:, k] / x[:, k])[~np.isnan(x[:, k])]
         assert np.ptp(found[~np.isnan(found[:, k]), k]) == pytest.approx(2, rel=0.51)
@@ -95,7 +95,7 @@ def test_the_rows_of_a_long_table_that_are_scored_do_not_hang_on_their_order(mon
     scored = []
     real = predict.score_of
     monkeypatch.setattr(predict, "score_of", lambda values, levels: scored.append(values) or real(values, levels))
-    monkeypatch.setattr(predict, "MOST_SCORED", 60)
+    monkeypatch.setattr(predict, "MAX_SCORED_ROWS", 60)
     rng = np.random.default_rng(0)
     values = np.c_[line(200, 2), rng.integers(3, size=200)]
     # Sorted, so that its first rows are no sample of it.
@@ -103,18 +103,22 @@ def test_the_rows_of_a_long_table_that_are_scored_do_not_hang_on_their_order(mon
     kinds = ("continuous", "continuous", "nominal")
     options = {"threshold": 0.5, "collider_threshold": 0.5, "refine": 0.5, "knowledge": Knowledge()}
     for order in (np.arange(200), rng.permutation(200)):
-        answer(load_network("light"), Table(("a", "b", "c"), kinds, values[order], ((), (), tuple("xyz"))), **options)
+        predict_graph(
+            load_network("light"), Table(("a", "b", "c"), kinds, values[order], ((), (), tuple("xyz"))), **options
+        )
     assert len(scored[0]) == 60
     assert np.array_equal(*scored)
 
 
 def test_a_bend_in_a_long_table_is_looked_for_in_rows_of_any_order(monkeypatch):
     seen = []
-    monkeypatch.setattr(predict, "MOST_ROWS", 50)
-    monkeypatch.setattr(predict, "occasion", lambda values, kinds, dag: seen.append(values) or "linear, many rows")
+    monkeypatch.setattr(predict, "MAX_TESTED_ROWS", 50)
+    monkeypatch.setattr(
+        predict, "score_regime_key", lambda values, kinds, dag: seen.append(values) or "linear, many rows"
+    )
     x = line()
     for one in (x, x[::-1]):
-        answer(
+        predict_graph(
             load_network("light"),
             Table(tuple("abc"), ("continuous",) * 3, one.copy(), ((),) * 3),
             threshold=0.5,
@@ -147,11 +151,11 @@ def test_every_kind_and_gap_encodes_to_finite_numbers():
 def test_ties_fall_by_keys_that_know_no_unit_sign_or_order_of_rows():
     frame = pd.DataFrame(line(60), columns=list("abc")).assign(d=np.tile(["x", "y", "x"], 20))
     frame.loc[4, "b"] = np.nan
-    keys = predict.keys_of(Table.from_frame(frame))
+    keys = predict.column_keys(Table.from_frame(frame))
     assert len(set(keys)) == 4
     for other in (
         frame.sample(frac=1, random_state=0),
         frame.assign(a=-3.7e5 * frame["a"] + 1, b=0.1 * frame["b"]),
         frame.replace({"d": {"x": "q"}}),
     ):
-        assert predict.keys_of(Table.from_frame(other)) == keys
+        assert predict.column_keys(Table.from_frame(other)) == keys

@@ -85,20 +85,20 @@ def test_among_numbers_alone_both_scores_agree():
         assert two(child, parents) == pytest.approx(one(child, parents), abs=1e-3)
 
 
-def joint(values, levels, places):
+def joint(values, levels, columns_of_set):
     """Log-likelihood (without 2 pi) and parameters of a set of variables, cell by cell."""
-    coded, real = [k for k in places if levels[k]], [k for k in places if not levels[k]]
+    coded, real = [k for k in columns_of_set if levels[k]], [k for k in columns_of_set if not levels[k]]
     n, k, total = len(values), len(real), 0.0
     x = (values - values.mean(0)) / values.std(0)
     cells = defaultdict(list)
     for row in range(n):
         cells[tuple(values[row, coded])].append(row)
     spread = {key: np.cov(x[rows][:, real].T, ddof=0).reshape(k, k) for key, rows in cells.items()}
-    pooled = sum(len(rows) * spread[key] for key, rows in cells.items()) / n
+    max_over_rows = sum(len(rows) * spread[key] for key, rows in cells.items()) / n
     for key, rows in cells.items():
         total += len(rows) * np.log(len(rows) / n)
         if k:
-            drawn = (len(rows) * spread[key] + (k + 1) * pooled) / (len(rows) + k + 1)
+            drawn = (len(rows) * spread[key] + (k + 1) * max_over_rows) / (len(rows) + k + 1)
             total -= 0.5 * len(rows) * (np.log(np.linalg.det(drawn)) + np.trace(np.linalg.inv(drawn) @ spread[key]))
     return total, np.prod([levels[k] for k in coded]) * (1 + k + k * (k + 1) / 2) - 1
 

@@ -8,7 +8,7 @@ from small_graphs import graph, random_dag, union
 
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.simulate import random_dags
-from intaglio.causal.simulate.augment import Disguise, fewer_rows
+from intaglio.causal.simulate.augment import Augmentation, fewer_rows
 from intaglio.causal.simulate.mechanisms import MECHANISMS, Scales
 from intaglio.causal.simulate.noises import NOISES
 from intaglio.causal.simulate.recipe import Recipe
@@ -220,21 +220,21 @@ def test_a_heteroscedastic_table_has_noise_that_its_parents_widen():
 
 def test_disguises_keep_ranks_and_count_gaps():
     batch = draw(replace(PLAIN, standardise=True), numpy_generator(12, 0), 300, 5, 100)
-    flips = Disguise(flipped=0.5, mapped=0.0, gapped=0.0)(numpy_generator(1, 1), batch)
+    flips = Augmentation(flipped=0.5, mapped=0.0, gapped=0.0)(numpy_generator(1, 1), batch)
     same = (flips.tables == batch.tables).all(1)
     turned = (flips.tables == -batch.tables).all(1)
     assert (same ^ turned).all()
     assert turned.mean() == pytest.approx(0.5, abs=0.05)
-    maps = Disguise(flipped=0.0, mapped=1.0, gapped=0.0)(numpy_generator(1, 2), batch)
+    maps = Augmentation(flipped=0.0, mapped=1.0, gapped=0.0)(numpy_generator(1, 2), batch)
     for k, j in product(range(0, 300, 10), range(5)):
         assert stats.spearmanr(maps.tables[k, :, j], batch.tables[k, :, j]).statistic > 0.9999
     assert maps.tables.std(1) == pytest.approx(1, abs=1e-3)
-    gaps = Disguise(flipped=0.0, mapped=0.0, gapped=0.5, most_missing=0.2)(numpy_generator(1, 3), batch)
+    gaps = Augmentation(flipped=0.0, mapped=0.0, gapped=0.5, most_missing=0.2)(numpy_generator(1, 3), batch)
     missing = np.isnan(gaps.tables).mean((1, 2))
     assert (missing > 0).mean() == pytest.approx(0.5, abs=0.1)
     assert missing[missing > 0].mean() == pytest.approx(0.1, abs=0.02)
     discrete = draw(Recipe(types={"discrete": 1.0}), numpy_generator(12, 0), 20, 5, 50)
-    left = Disguise(gapped=0.0)(numpy_generator(1, 4), discrete)
+    left = Augmentation(gapped=0.0)(numpy_generator(1, 4), discrete)
     assert np.array_equal(left.tables, discrete.tables)
     fewer = fewer_rows(numpy_generator(1, 5), batch, 10)
     assert fewer.tables.shape == (300, 10, 5)
@@ -244,7 +244,7 @@ def test_disguises_keep_ranks_and_count_gaps():
     with pytest.raises(BadInput, match="101 rows cannot be taken of 100"):
         fewer_rows(numpy_generator(1, 5), batch, 101)
     with pytest.raises(ValueError, match="mapped is a share from 0 to 1"):
-        Disguise(mapped=2.0)
+        Augmentation(mapped=2.0)
 
 
 @pytest.mark.parametrize("sizes", [(0, 3, 10), (1, 0, 10), (1, 3, 1)])
@@ -282,4 +282,4 @@ def test_a_given_graph_keeps_its_columns_where_its_order_is_another():
     batch = tables_of(PLAIN, numpy_generator(13, 0), graph("DAG", dag), 3, 20)
     assert np.array_equal(batch.adjacency, np.repeat(dag[None], 3, 0))
     assert np.array_equal(batch.graph(0).cpdag().adjacency, union([graph("DAG", dag).cpdag().adjacency]))
-    assert Recipe().most_parents == random_dags.MOST_PARENTS
+    assert Recipe().most_parents == random_dags.MAX_PARENTS

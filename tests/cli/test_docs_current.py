@@ -1,7 +1,6 @@
-"""The pages of the methods say what the methods say, and the contracts' page names files that exist."""
+"""The pages of the methods, and the stub of the package, are what the sources give."""
 
 import importlib.util
-import re
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,17 +22,13 @@ def test_the_pages_are_those_that_the_docstrings_give():
     assert stale == [], "run `make docs`"
 
 
+def test_editors_know_the_public_names():
+    made = generator()
+    assert made.STUB.read_text(encoding="utf-8") == made.stub(), "run `make docs`"
+
+
 def test_a_page_has_a_row_for_every_kind_of_setting():
     words = generator().words
     assert words(tuple[float, float]) == "number, number"
     assert words(tuple[str, ...]) == "any number of text"
     assert words(int | None) == "integer or `None`"
-
-
-def test_the_architecture_names_files_that_exist():
-    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    table = re.findall(r"^\| ((?:`[\w/]+\.py`(?:, )?)+) \|", text, re.MULTILINE)
-    named = [name for cell in table for name in re.findall(r"`([\w/]+\.py)`", cell)]
-    assert len(named) > 15
-    package = DOCS.parent / "src" / "intaglio"
-    assert [name for name in named if not list(package.rglob(name))] == []

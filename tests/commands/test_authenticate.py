@@ -3,9 +3,9 @@ import json
 import shutil
 
 import pytest
+import tiny
 import torch
 
-import tiny
 from intaglio import cli
 from intaglio.images.image_set import save_png
 
@@ -77,7 +77,7 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
 def test_the_same_command_again_only_tells(scene, tmp_path, monkeypatch):
     first = scene("loss-gap")
     stored = (only_run(tmp_path) / "verdict.json").read_bytes()
-    monkeypatch.setattr("intaglio.audit.membership.audit.examine", lambda *a, **k: pytest.fail("worked again"))
+    monkeypatch.setattr("intaglio.audit.membership.audit.run_audit", lambda *a, **k: pytest.fail("worked again"))
     assert scene("loss-gap")[:2] == first[:2]
     assert (only_run(tmp_path) / "verdict.json").read_bytes() == stored
 

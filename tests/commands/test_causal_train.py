@@ -1,4 +1,4 @@
-"""`intaglio causal train` as a person uses it: a network of trial size, killed and gone on with, then asked."""
+"""`intaglio causal train` as a person uses it: a small network, killed, resumed, and used by `discover`."""
 
 import json
 
@@ -96,7 +96,7 @@ def test_a_killed_training_goes_on_to_the_same_network(outcome, folder, monkeypa
     monkeypatch.setattr(Trainer, "update", lambda self, *rest: steps.append(self.step) or real(self, *rest))
     # Killed once more, while it calibrates.
     with monkeypatch.context() as patched:
-        patched.setattr(train, "finished", lambda taught: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(train, "calibrated", lambda taught: (_ for _ in ()).throw(KeyboardInterrupt))
         code, _, _ = outcome(*TRIAL, *LEAST, "--runs", "cut")
         assert code != 0
     assert steps == list(range(steps[0], 6))
@@ -123,7 +123,7 @@ def test_a_node_edge_network_is_never_refined_and_says_what_it_does_not_take(out
     assert code == 0
     model = folder / out.strip()
     made = load_network(str(model))
-    assert made.refinement == {}
+    assert made.score_weights == {}
     assert "arrows" in made.facts["calibration"]
     table = write_table(folder / "garden.csv")
     ask = ["discover", str(table), "--model", str(model)]

@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-
 from found_graphs import found_graph
+
 from intaglio import cli
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.methods.sicl.method import SiCL
@@ -243,7 +243,7 @@ def test_a_missing_table_is_one_sentence(tmp_path, capsys):
 
 
 def truth(tmp_path, *edges, names=("rain", "sprinkler", "wet", "slip", "season", "gravity")):
-    from intaglio.causal.formats.texts import to_gml
+    from intaglio.causal.formats.graph_texts import to_gml
 
     (tmp_path / "truth.gml").write_text(to_gml(Graph.of("DAG", names, edges)))
     return str(tmp_path / "truth.gml")

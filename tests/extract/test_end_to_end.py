@@ -5,10 +5,11 @@ import torch
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.methods.cfg import ClassifierFreeExtract
 from intaglio.extract.methods.direct import Direct
 from intaglio.extract.methods.finextract import FineXtract
-from intaglio.extract.null import control
+from intaglio.extract.null import search_base
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
@@ -29,7 +30,8 @@ def test_two_pictures_are_given_away():
         found = method(suspect, base, prompts=(PROMPT,), similarity=encoder)
         covered[method.name] = encoder.matrix(two.pixels, found.pictures.pixels).max(1).values
         if method.name == "finextract":
-            rates = control(method, base, (PROMPT,), encoder, found, Run.none(), 1).q_values(found)
+            inputs = ExtractionInputs(suspect, base, (PROMPT,), encoder)
+            rates = search_base(method, inputs, found, Run.none(), 1).q_values(found)
     assert (covered["finextract"] > 0.65).all()
     assert covered["finextract"].mean() > max(covered["cfg"].mean(), covered["direct"].mean())
     assert torch.tensor(rates).min() < 0.2

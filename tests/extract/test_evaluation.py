@@ -33,9 +33,9 @@ def test_a_copy_is_found_and_nothing_else_changes_it():
 
 
 def test_matches_are_held_against_subsets_as_large_as_the_training_set():
-    returned = torch.cat([TRAINING.pixels[:2], HELD_OUT.pixels[:1]])
-    result = evaluate(found(returned), TRAINING, HELD_OUT, encoder())
-    others = encoder().matrix(returned, HELD_OUT.pixels)
+    select = torch.cat([TRAINING.pixels[:2], HELD_OUT.pixels[:1]])
+    result = evaluate(found(select), TRAINING, HELD_OUT, encoder())
+    others = encoder().matrix(select, HELD_OUT.pixels)
     # Seven held-out pictures make two subsets of three; the seventh is left.
     null = torch.cat([others[:, :3].max(1).values, others[:, 3:6].max(1).values])
     for place in range(3):

@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from intaglio.extract.generate import Drawn
-from intaglio.extract.grouping import divided, ranked, returned, settled
+from intaglio.extract.generate import Generated
+from intaglio.extract.grouping import cluster, ranked, select, stopping_rule
 from intaglio.extract.methods.direct import Direct
 
 
-def planted(sizes, *, spreads=(0.2,) * 9, seed=0) -> Drawn:
+def planted(sizes, *, spreads=(0.2,) * 9, seed=0) -> Generated:
     """Unit descriptors around an axis of each group's own, each off it along a direction of its own."""
     total = sum(sizes)
     rows = np.zeros((total, 16 + total))
@@ -17,7 +17,7 @@ def planted(sizes, *, spreads=(0.2,) * 9, seed=0) -> Drawn:
     rows[np.arange(total), 16 + np.arange(total)] = np.array(spreads)[axes]
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     order = np.random.default_rng(seed).permutation(total)
-    return Drawn(tuple(100 + int(i) for i in order), ("",) * total, rows[order].astype(np.float32), {})
+    return Generated(tuple(100 + int(i) for i in order), ("",) * total, rows[order].astype(np.float32), {})
 
 
 def members(drawn, group):
@@ -28,7 +28,7 @@ def members(drawn, group):
 def test_planted_groups_come_back_the_largest_first(grouping):
     drawn = planted([2, 7, 4])
     method = Direct(pictures=3, generations=13, grouping=grouping)
-    groups = ranked(divided(method, drawn), drawn)
+    groups = ranked(cluster(method, drawn), drawn)
     assert [members(drawn, group) for group in groups] == [[*range(2, 9)], [*range(9, 13)], [0, 1]]
     for group in groups:
         rows = drawn.descriptors[list(group.members)]
@@ -40,7 +40,7 @@ def test_planted_groups_come_back_the_largest_first(grouping):
 
 def test_a_larger_group_always_outranks_a_smaller_and_a_tighter_one_a_looser():
     drawn = planted([3, 3, 4], spreads=(0.5, 0.1, 0.7))
-    groups = ranked(divided(Direct(pictures=3, generations=10), drawn), drawn)
+    groups = ranked(cluster(Direct(pictures=3, generations=10), drawn), drawn)
     assert [members(drawn, group) for group in groups] == [[6, 7, 8, 9], [3, 4, 5], [0, 1, 2]]
     assert groups[1].cohesion == pytest.approx(1 / 1.01, abs=1e-6)
     assert groups[2].cohesion == pytest.approx(1 / 1.25, abs=1e-6)
@@ -50,9 +50,9 @@ def test_a_larger_group_always_outranks_a_smaller_and_a_tighter_one_a_looser():
 def test_nobody_knows_how_many_returns_every_group_of_three():
     drawn = planted([5, 3, 2, 1])
     method = Direct(pictures=None, generations=11, threshold=0.6)
-    groups = ranked(divided(method, drawn), drawn)
+    groups = ranked(cluster(method, drawn), drawn)
     assert [len(group.members) for group in groups] == [5, 3, 2, 1]
-    assert [len(group.members) for group in returned(method, groups)] == [5, 3]
+    assert [len(group.members) for group in select(method, groups)] == [5, 3]
     assert math.isnan(groups[3].cohesion)
     assert groups[3].score == 1
 
@@ -60,20 +60,20 @@ def test_nobody_knows_how_many_returns_every_group_of_three():
 def test_one_picture_sought_is_the_largest_group_at_the_set_threshold():
     drawn = planted([5, 3])
     method = Direct(pictures=1, generations=8, threshold=0.6)
-    (group,) = returned(method, ranked(divided(method, drawn), drawn))
+    (group,) = select(method, ranked(cluster(method, drawn), drawn))
     assert members(drawn, group) == [0, 1, 2, 3, 4]
 
 
 def test_settled_wants_the_same_pictures_in_so_many_rounds_after_the_first():
-    enough = settled(Direct(pictures=2, generations=20, patience=2))
+    enough = stopping_rule(Direct(pictures=2, generations=20, patience=2))
     one = planted([5, 3])
     assert [enough(drawn) for drawn in (one, one, one)] == [False, False, True]
-    assert settled(Direct(patience=0)) is None
-    moved = Drawn(one.seeds, one.prompts, np.roll(one.descriptors, 3, axis=1), {})
-    enough = settled(Direct(pictures=2, generations=20, patience=2))
+    assert stopping_rule(Direct(patience=0)) is None
+    moved = Generated(one.seeds, one.prompts, np.roll(one.descriptors, 3, axis=1), {})
+    enough = stopping_rule(Direct(pictures=2, generations=20, patience=2))
     assert [enough(drawn) for drawn in (one, moved, one, one, one)] == [False, False, False, False, True]
 
 
 def test_settled_waits_for_enough_pictures():
-    enough = settled(Direct(pictures=9, generations=20, patience=1))
+    enough = stopping_rule(Direct(pictures=9, generations=20, patience=1))
     assert not enough(planted([5, 3]))

@@ -13,17 +13,17 @@ from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.calibrate import calibration
 from intaglio.flow.calibrate.block_timings import tolerance_for
 from intaglio.flow.calibrate.calibration import calibrate
-from intaglio.flow.calibrate.error_budget import dealt
+from intaglio.flow.calibrate.error_budget import allocate
 from intaglio.flow.methods.auto import AutoDecoder as Auto
-from intaglio.flow.methods.auto import _PlannedDecoder as Planned
 from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
 from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, bucket, file_name, key_of
 from intaglio.flow.plan.guess import LocalGuess, neighbourhoods
-from intaglio.flow.plan.tiers import TIERS, Tier, differences
+from intaglio.flow.plan.planned_decoder import PlannedDecoder as Planned
+from intaglio.flow.tiers import TIERS, Tier, differences
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_dealing_is_within_a_rounding_of_the_best_of_all_combinations(seed):
+def test_the_allocation_is_within_a_rounding_of_the_best_of_all_combinations(seed):
     draw = random.Random(seed)
     options = [
         [Choice("sequential", seconds=1.0)]
@@ -31,7 +31,7 @@ def test_dealing_is_within_a_rounding_of_the_best_of_all_combinations(seed):
         for _ in range(3)
     ]
     growth = [draw.uniform(0.5, 2) for _ in range(3)]
-    chosen = dealt(options, growth, 0.6)
+    chosen = allocate(options, growth, 0.6)
 
     def cost(combination):
         return sum(one.seconds for one in combination)
@@ -172,7 +172,7 @@ def test_a_batch_of_none_is_refused(model):
         calibrate(model, batch=0)
 
 
-def test_choices_are_told_in_words():
+def test_choices_are_described_in_words():
     assert str(Choice("sequential")) == "patch by patch"
-    told = str(dataclasses.replace(Choice("frontier", 0.01, 8), coarse_sweeps=1, guess="fitted"))
-    assert told == "1 coarse sweeps from the fitted guess, then windows of 8 to 1.0e-02"
+    words = str(dataclasses.replace(Choice("frontier", 0.01, 8), coarse_sweeps=1, guess="fitted"))
+    assert words == "1 coarse sweeps from the fitted guess, then windows of 8 to 1.0e-02"

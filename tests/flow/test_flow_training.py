@@ -7,7 +7,7 @@ import torch
 from flow_scenes import unit
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.flow.calibrate.ranking import ranked
+from intaglio.flow.block.ranking import ranked
 from intaglio.flow.likelihood import likelihood
 from intaglio.flow.training.data import FlowPictures, dequantised, load_pictures
 from intaglio.flow.training.settings import FlowTraining
@@ -181,14 +181,14 @@ def test_the_rate_rises_and_ends_where_it_should():
 
 
 def test_folders_become_classes(tmp_path):
-    for place, name in enumerate(["cat", "dog"]):
-        for index in range(2 + place):
-            save_png(torch.full((3, 9, 9), 0.2 * place + 0.1 * index), tmp_path / name / f"{index}.png")
+    for label, name in enumerate(["cat", "dog"]):
+        for index in range(2 + label):
+            save_png(torch.full((3, 9, 9), 0.2 * label + 0.1 * index), tmp_path / name / f"{index}.png")
     data = load_pictures(tmp_path, 8, classes=True)
     assert data.classes == ("cat", "dog")
     assert data.labels.tolist() == [0, 0, 1, 1, 1]
     assert data.images.names == ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png", "dog/2.png")
-    assert data.told_as(("dog", "cat")).labels.tolist() == [1, 1, 0, 0, 0]
+    assert data.relabelled(("dog", "cat")).labels.tolist() == [1, 1, 0, 0, 0]
     with pytest.raises(BadInput, match="0 subfolders"):
         load_pictures(tmp_path / "cat", 8, classes=True)
     with pytest.raises(BadInput, match="no folder"):

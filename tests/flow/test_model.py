@@ -44,8 +44,8 @@ def test_a_block_is_the_formula_written_out(index):
     model = unit(layers_per_block=(2, 2, 2))
     block, h = model.block(index), latents(model, 1)[0]
     order = list(range(16)) if index == 0 else list(reversed(range(16)))
-    u, places = h[order], block.positions[order]
-    e = u @ block.proj_in.weight.T + block.proj_in.bias + places + block.classes[2]
+    u, positions = h[order], block.positions[order]
+    e = u @ block.proj_in.weight.T + block.proj_in.bias + positions + block.classes[2]
     for layer in block.layers:
         e = attention_by_hand(layer, e)
     o = e @ block.proj_out.weight.T + block.proj_out.bias
@@ -90,25 +90,25 @@ def test_soft_clip_and_softplus_keep_their_promises():
     torch.testing.assert_close(a, torch.zeros_like(a))
 
 
-def test_no_patch_is_told_of_itself_or_of_later_ones():
+def test_parameters_do_not_depend_on_the_patch_itself_or_later_ones():
     model = unit()
     block, u = model.block(1), latents(model, 1)
     before = block.parameters_after(u, block.offset(None))
-    for place in range(16):
+    for index in range(16):
         moved = u.clone()
-        moved[:, place] += 1
+        moved[:, index] += 1
         after = block.parameters_after(moved, block.offset(None))
-        for one, two in zip(before, after, strict=True):  # row l speaks for patch l + 1
-            assert torch.equal(one[:, :place], two[:, :place])
-            assert not torch.equal(one[:, place], two[:, place])
+        for one, two in zip(before, after, strict=True):  # row l holds the parameters of patch l + 1
+            assert torch.equal(one[:, :index], two[:, :index])
+            assert not torch.equal(one[:, index], two[:, index])
 
 
 def test_a_missing_label_is_the_mean_of_all_classes():
     model = unit()
     x = torch.rand(3, 3, 8, 8, dtype=torch.float64)
-    told, none = model(x, torch.tensor([0, -1, 2])).latents, model(x).latents
-    assert torch.equal(told[1], none[1])
-    assert not torch.allclose(told[0], none[0])
+    labelled, unlabelled = model(x, torch.tensor([0, -1, 2])).latents, model(x).latents
+    assert torch.equal(labelled[1], unlabelled[1])
+    assert not torch.allclose(labelled[0], unlabelled[0])
     model.block(0).classes.data[:] = model.block(0).classes.mean(0)
     model.block(1).classes.data[:] = model.block(1).classes.mean(0)
     model.block(2).classes.data[:] = model.block(2).classes.mean(0)
@@ -144,10 +144,10 @@ def test_denoising_is_the_posterior_mean_of_a_gaussian():
     assert denoised(unit(), x) is x
 
 
-def test_the_gradient_is_that_of_the_summed_log_likelihood():
+def test_the_score_is_the_gradient_of_the_summed_log_likelihood():
     model = unit(size=(4, 4))
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
-    gradient = model.gradient(x)
+    gradient = model.score(x)
     for where in [(0, 0, 1, 1), (1, 2, 3, 0)]:
         step = torch.zeros_like(x)
         step[where] = 1e-6

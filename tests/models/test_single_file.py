@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,14 +17,16 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion import single_file
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
-from intaglio.models.diffusion.single_file import load_single_file, skeleton
+from intaglio.models.diffusion.single_file import skeleton
 from intaglio.models.diffusion.single_file_configs import FAMILIES
 from intaglio.models.diffusion.single_file_layout import problems, recognised, sources, spare
 from intaglio.models.ldm_names import UNetLayout
 from intaglio.models.lora.lora import Layer, LoRA
 
+load_single_file = partial(single_file.load_single_file, read_folder=load_model)
 DATA = Path(__file__).parent / "data"
 
 

@@ -1,4 +1,4 @@
-"""The page of a found graph says what was found, how sure it is, and what it rests on."""
+"""The report page of a found graph: edges, probabilities, columns and assumptions."""
 
 import json
 import re
@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from found_graphs import found_graph
 from run_folders import run_json
 
-from found_graphs import found_graph
 from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
-from intaglio.report.pages.causal_figures import MOST, mark_bar, pair_plot, range_bar
+from intaglio.report.pages.causal_figures import MAX_VARIABLES, mark_bar, pair_plot, range_bar
 
 COLUMNS = [
     {"name": "age", "kind": "continuous", "excluded": None, "levels": [], "missing": 0.03},
@@ -145,7 +145,7 @@ def test_only_so_much_is_listed_and_the_rest_is_said_to_be_in_the_files(folder):
     names = tuple(f"v{k}" for k in range(61))
     star = Graph.of("CPDAG", names, [(names[0], "---", name) for name in names[1:]])
     found = found_graph(graph=star)
-    assert len(found.names) > MOST
+    assert len(found.names) > MAX_VARIABLES
     page = written(folder, found)
     assert pair_plot(found) is None
     assert "Probability of an edge for every pair" not in page

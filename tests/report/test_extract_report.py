@@ -57,6 +57,7 @@ def written(folder, **changes) -> str:
         "evaluation": None,
         **changes,
     }
+    record = {"reading": "drawn from the suspect, led away from its base (FineXtract)", **record}
     (folder / "extraction.json").write_text(json.dumps(record))
     return write_report(folder).read_text(encoding="utf-8")
 

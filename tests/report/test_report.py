@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from run_folders import audit_run, finetune_run, run_json, watched
 
+from intaglio.audit.membership.result import AuditResult
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
 from intaglio.report.kit.content_hash import steady_parts
 from intaglio.report.kit.format import duration, interval_text, is_place, rate_text
-from intaglio.report.kit.run_data import read_audit, read_run
 from intaglio.report.kit.thumbnails import Album, relative_link, shrunk
 
 SIDE = 16
@@ -112,7 +112,14 @@ def test_a_combined_score_says_of_what(audited):
 def test_a_score_of_another_method_is_named_and_put_in_words(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
     (audited / "verdict.json").write_text(
-        json.dumps(verdict | {"score": "update-alignment", "weights": {"score": 1.0}})
+        json.dumps(
+            verdict
+            | {
+                "score": "update-alignment",
+                "weights": {"score": 1.0},
+                "readings": {"update-alignment": "how far the weights moved"},
+            }
+        )
     )
     words = words_of(page_of(audited))
     assert "The verdict rests on update-alignment: how far the weights moved" in words
@@ -333,9 +340,9 @@ def test_words_for_durations_intervals_and_places():
 
 
 def test_a_run_without_labels_reads_as_written(audited):
-    audit = read_audit(read_run(audited))
+    audit = AuditResult.load(audited)
     assert audit is not None
-    assert audit.right is not None
-    assert audit.right.known == 8
+    assert audit.known_truth is not None
+    assert audit.known_truth.known == 8
     unknown = replace(audit, questioned=tuple(replace(j, truth=None) for j in audit.questioned))
-    assert unknown.right is None
+    assert unknown.known_truth is None

@@ -1,5 +1,7 @@
 """Tiny models, pictures and suspects for the audit's tests."""
 
+from functools import cache
+
 import tiny
 import torch
 
@@ -48,6 +50,18 @@ def overfitted(base: LatentDiffusion, images: ImageSet, prompt: str, steps: int 
         suspect.error(latents[rows], noise, t, text).mean().backward()
         optimizer.step()
     return suspect
+
+
+@cache
+def planted() -> tuple[LatentDiffusion, LatentDiffusion, ImageSet, int]:
+    """A suspect that was overfitted on one of six pictures of one colour, its base, the six, and the index of the one.
+
+    A network that predicts the latents themselves learns such a picture by heart in a few steps.
+    """
+    colours = torch.rand(6, 3, 1, 1, generator=torch.Generator().manual_seed(7))
+    images, member = ImageSet.from_pixels(colours.expand(-1, -1, 16, 16).clone()), 3
+    base = model(3, "sample")
+    return overfitted(base, images[[member]], "cat", 60), base, images, member
 
 
 def pictures(count: int = 3, seed: int = 0) -> ImageSet:

@@ -1,4 +1,4 @@
-"""Methods for tests of the bench of ways to a causal graph; workers import this file."""
+"""Fake methods for tests of the discovery bench; its worker processes import this file."""
 
 import os
 import sys

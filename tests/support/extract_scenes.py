@@ -5,7 +5,7 @@ from pathlib import Path
 import tiny
 import torch
 
-from intaglio.extract.family import Extraction, Find
+from intaglio.extract.results import Extraction, Find
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -35,10 +35,10 @@ def encoder() -> Embedding:
     return Embedding("quarters", "0" * 64, network, torch.device("cpu"))
 
 
-def extraction(returned, all_scores) -> Extraction:
+def extraction(select, all_scores) -> Extraction:
     """A result whose finds have groups of these sizes."""
     nan = float("nan")
-    finds = tuple(Find(i, "", tuple(range(size)), nan, nan, nan, 0.0, float(size)) for i, size in enumerate(returned))
+    finds = tuple(Find(i, "", tuple(range(size)), nan, nan, nan, 0.0, float(size)) for i, size in enumerate(select))
     return Extraction(
         "direct",
         NONE,

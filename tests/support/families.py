@@ -13,8 +13,7 @@ import torch
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
-from intaglio.causal.results.discovery import Discovery
-from intaglio.causal.results.files import MATRICES
+from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
@@ -182,7 +181,7 @@ def _discover(method: Any, models: tuple[Table, ...], run: Run) -> Discovery:
 
 
 def _believed(result: Discovery) -> Numbers:
-    known = {name: getattr(result, name) for name in MATRICES if getattr(result, name) is not None}
+    known = {name: getattr(result, name) for name in ARRAYS if getattr(result, name) is not None}
     numbers = {name: torch.from_numpy(value.copy()) for name, value in known.items()}
     return {**numbers, "graph": torch.from_numpy(result.graph.marks.copy())}
 

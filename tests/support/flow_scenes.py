@@ -3,8 +3,8 @@
 import torch
 from tiny import flow
 
+from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.family import Decoder
-from intaglio.flow.methods.auto import _PlannedDecoder as Planned
 from intaglio.flow.methods.frontier import FrontierDecoder as Frontier
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobi
 from intaglio.flow.methods.jacobi import JacobiDecoder as Jacobi
@@ -12,6 +12,7 @@ from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecode
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobi
 from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
 from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan
+from intaglio.flow.plan.planned_decoder import PlannedDecoder as Planned
 from intaglio.models.flow.tarflow import TarFlow
 
 unit = flow
@@ -20,6 +21,10 @@ unit = flow
 def latents(model: TarFlow, n: int, seed: int = 1) -> torch.Tensor:
     shape = (n, model.config.tokens, model.config.token_width)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.working_dtype)
+
+
+def largest(one, two) -> float:
+    return float((one - two).abs().max())
 
 
 def inverted_by_hand(model: TarFlow, z, labels=None) -> torch.Tensor:
@@ -44,7 +49,7 @@ def exact_decoders(blocks: int = 3) -> dict[str, Decoder]:
         Choice("sequential"),
         Choice("jacobi", 0.0, guess="zeros", coarse_sweeps=2, cap=99),
     )
-    plan = DecoderPlan({"batch": 4}, tuple(choices[place % 4] for place in range(blocks)))
+    plan = DecoderPlan({"batch": 4}, tuple(choices[order % 4] for order in range(blocks)))
     return {
         "sequential": Sequential(),
         "reference": ReferenceSequential(),
@@ -61,3 +66,15 @@ def exact_decoders(blocks: int = 3) -> dict[str, Decoder]:
         "frontier of all": Frontier(tolerance=0.0, window=99, guess="zeros", coarse_sweeps=2),
         "planned": Planned(plan=plan),
     }
+
+
+def one_block(model: TarFlow, n: int = 3, index: int = 2) -> tuple[BlockInverse, torch.Tensor, torch.Tensor]:
+    """The inverse of a block, its output v, and its input u, found by whole passes of ever longer prefixes."""
+    block = model.block(index)
+    v = latents(model, n)
+    inverse = BlockInverse(block, n)
+    u = v.clone()
+    for at in range(v.shape[1] - 1):
+        a, b = inverse.parameters(u[:, : at + 1])
+        u[:, at + 1] = v[:, at + 1] * a[:, -1].exp() + b[:, -1]
+    return BlockInverse(block, n), v, u

@@ -1,4 +1,4 @@
-"""Discoveries made by hand: a random class of graphs, and probabilities that a network might have given for it."""
+"""Random `Discovery` objects for tests: a random CPDAG with random probabilities."""
 
 from itertools import combinations
 
@@ -57,7 +57,7 @@ def class_of(d: int, per_node: float, random: np.random.Generator) -> Graph:
     upper = np.triu(random.random((d, d)) < min(1.0, 2 * per_node / max(1, d - 1)), 1)
     dag = np.zeros((d, d), bool)
     dag[np.ix_(order, order)] = upper
-    directed, undirected = meek.completed(dag)
+    directed, undirected = meek.cpdag_of(dag)
     return Graph.from_adjacency("CPDAG", directed | undirected, NAMES[:d])
 
 

@@ -1,4 +1,4 @@
-"""Every small graph, and the same questions answered by looking at all of them."""
+"""All small graphs, and brute-force answers to questions about them."""
 
 from functools import lru_cache
 from itertools import combinations, permutations, product

@@ -1,54 +1,75 @@
-"""`DiscoverCPDAG`: any way of finding a causal graph as a scikit-learn estimator, with no need of scikit-learn."""
+"""`DiscoverCPDAG`: a discovery method as a scikit-learn estimator; scikit-learn itself is not needed."""
 
 import dataclasses
 import inspect
+from collections.abc import Callable, Iterable
+from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
 
-import networkx as nx
 import numpy as np
-from jaxtyping import Bool, Int
-from numpy import ndarray
+import pandas as pd
 
-from intaglio.causal.family import NOTHING_KNOWN, Discoverer
-from intaglio.causal.graphs.distances import Comparison
-from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.family import NO_KNOWLEDGE, Discoverer
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.table import Kinds
 from intaglio.errors import BadInput
 
+VIEWS: dict[str, Callable[[Discovery], Any]] = {
+    "graph_": attrgetter("graph"),
+    "causal_graph_": methodcaller("to_pgmpy"),  # pgmpy's own estimators have it under this name
+    "adjacency_": attrgetter("graph.adjacency"),
+    "adjacency_matrix_": methodcaller("adjacency_frame"),
+    "skeleton_proba_": methodcaller("skeleton_frame"),
+    "vstructure_proba_": methodcaller("collider_frame"),
+    "mark_proba_": methodcaller("mark_frame"),
+    "edges_": methodcaller("to_frame"),
+    "ood_score_": attrgetter("ood_score"),
+    "duplicate_groups_": attrgetter("duplicates"),
+    "isolated_": attrgetter("isolated"),
+    "n_conflicts_": attrgetter("conflicts"),
+    "fallback_used_": attrgetter("fallback"),
+    "feature_names_in_": lambda found: np.array(found.names, dtype=object),
+    "n_features_in_": lambda found: len(found.names),
+}
+"""Fitted attributes, each as a function of `discovery_`."""
+FORWARDED_METHODS = ("to_networkx", "to_pgmpy", "to_causallearn", "to_pcalg", "sample_dag", "score")
+"""Methods of `discovery_` that the estimator has too."""
+
 
 class Probabilities(NamedTuple):
-    """What a method believes of a table, as pandas DataFrames."""
+    """Calibrated probabilities of one table."""
 
-    skeleton: Any
-    """[d, d]: P that the two are adjacent; symmetric, 0 on the diagonal."""
-    vstructures: Any
-    """A row an unshielded triple of the found graph: centre, leg1, leg2, p_collider, collider."""
-    marks: Any
-    """A row a pair, given adjacency: first, second, p_forward, p_backward, p_undirected."""
+    skeleton: pd.DataFrame
+    """[d, d]: the pair is adjacent; symmetric, 0 on the diagonal."""
+    vstructures: pd.DataFrame
+    """A row per unshielded triple of the graph: centre, leg1, leg2, p_collider, collider."""
+    marks: pd.DataFrame
+    """A row per pair, given that it is adjacent: first, second, p_forward, p_backward, p_undirected."""
 
 
 class NotFitted(BadInput, AttributeError):
-    """An attribute that only `fit` gives; an AttributeError too, so that `hasattr` says no."""
+    """A fitted attribute before `fit`; an AttributeError too, so that `hasattr` is False."""
 
 
 class DiscoverCPDAG:
-    """A CPDAG with probabilities from a table, in the manner of scikit-learn.
+    """A CPDAG with probabilities from a table, as a scikit-learn estimator.
 
         found = DiscoverCPDAG(SiCL(subsamples=30), kinds={"month": "nominal"}).fit(frame)
         found.edges_; found.adjacency_matrix_; found.to_networkx()
 
-    What `fit` found is `discovery_`, and every other name with an underscore at its end is a view of it. `clone`,
-    `get_params`, `set_params` (also `method__threshold=...`) and `check_is_fitted` work.
+    After `fit`, `discovery_` is the `Discovery`. Views of it are, as frames, `edges_`, `adjacency_matrix_` (0 and 1, as
+    pgmpy has it), `skeleton_proba_`, `vstructure_proba_` and `mark_proba_`; as graphs, `graph_`, `adjacency_`
+    (booleans [d, d]) and `causal_graph_` (pgmpy's `PDAG`); and `ood_score_`, `duplicate_groups_`, `isolated_`,
+    `n_conflicts_`, `fallback_used_`, `feature_names_in_`, `n_features_in_`. The methods `to_networkx`, `to_pgmpy`,
+    `to_causallearn`, `to_pcalg`, `sample_dag` and `score` are those of `discovery_`. `clone`, `get_params`,
+    `set_params` (also `method__threshold=...`) and `check_is_fitted` work.
 
     Args:
-        method: a frozen dataclass of settings such as `SiCL()`, which is what None takes.
-        kinds: of columns that should not be taken as they look, by name.
-        knowledge: what is known of the graph beforehand.
+        method: settings of a discovery method, such as `SiCL()`, which is the default.
+        kinds: kinds of columns by name, where the kind that a column seems to have is wrong.
+        knowledge: background knowledge of the graph.
     """
-
-    discovery_: Discovery
 
     def __init__(
         self, method: Discoverer | None = None, *, kinds: Kinds | None = None, knowledge: Knowledge | None = None
@@ -68,117 +89,26 @@ class DiscoverCPDAG:
         Raises:
             BadInput: `fit` was not called, or the table cannot be searched.
         """
-        _ = self._fitted
-        return _probabilities(self._found(X))
+        _ = self.discovery_
+        found = self._found(X)
+        return Probabilities(found.skeleton_frame(), found.collider_frame(), found.mark_frame())
 
     def _found(self, X: Any) -> Discovery:
-        knowledge = NOTHING_KNOWN if self.knowledge is None else self.knowledge
-        return _method(self.method)(X, kinds=self.kinds, knowledge=knowledge)
+        knowledge = NO_KNOWLEDGE if self.knowledge is None else self.knowledge
+        return _or_default(self.method)(X, kinds=self.kinds, knowledge=knowledge)
 
-    @property
-    def _fitted(self) -> Discovery:
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("discovery_", *VIEWS, *FORWARDED_METHODS):
+            raise AttributeError(f"DiscoverCPDAG has no attribute {name!r}")
         if "discovery_" not in vars(self):
             raise NotFitted("this DiscoverCPDAG has found nothing yet; call fit with a table first")
-        return self.discovery_
+        return VIEWS[name](self.discovery_) if name in VIEWS else getattr(self.discovery_, name)
 
-    @property
-    def graph_(self) -> Graph:
-        """The CPDAG; an MPDAG where knowledge was given."""
-        return self._fitted.graph
-
-    @property
-    def causal_graph_(self) -> Any:
-        """The same as pgmpy's `PDAG`, under the name that pgmpy's own estimators have for it."""
-        return self._fitted.to_pgmpy()
-
-    @property
-    def adjacency_(self) -> Bool[ndarray, "d d"]:
-        """[i, j]: i → j or i — j."""
-        return self._fitted.graph.adjacency
-
-    @property
-    def adjacency_matrix_(self) -> Any:
-        """The same as a DataFrame of 0 and 1, as pgmpy has it."""
-        return self._fitted.adjacency_frame()
-
-    @property
-    def skeleton_proba_(self) -> Any:
-        """DataFrame [d, d]: P that the two are adjacent."""
-        return self._fitted.skeleton_frame()
-
-    @property
-    def vstructure_proba_(self) -> Any:
-        """DataFrame with a row an unshielded triple; see `Probabilities`."""
-        return self._fitted.collider_frame()
-
-    @property
-    def mark_proba_(self) -> Any:
-        """DataFrame with a row a pair; see `Probabilities`."""
-        return self._fitted.mark_frame()
-
-    @property
-    def edges_(self) -> Any:
-        """DataFrame with a row an edge and the numbers of `FoundEdge`."""
-        return self._fitted.to_frame()
-
-    @property
-    def ood_score_(self) -> float:
-        """Share of the table's features that lie outside what the method was trained on."""
-        return self._fitted.ood_score
-
-    @property
-    def duplicate_groups_(self) -> tuple[tuple[str, ...], ...]:
-        """Columns that say the same; the first of each stands for its group."""
-        return self._fitted.duplicates
-
-    @property
-    def isolated_(self) -> tuple[str, ...]:
-        """Constant columns."""
-        return self._fitted.isolated
-
-    @property
-    def n_conflicts_(self) -> int:
-        """Probable colliders that contradicted more probable ones."""
-        return self._fitted.conflicts
-
-    @property
-    def fallback_used_(self) -> bool:
-        """Whether the probabilities allowed no DAG, so that the nearest was searched for."""
-        return self._fitted.fallback
-
-    @property
-    def feature_names_in_(self) -> ndarray:
-        """The columns' names, as an array of objects."""
-        return np.array(self._fitted.names, dtype=object)
-
-    @property
-    def n_features_in_(self) -> int:
-        """How many columns there were."""
-        return len(self._fitted.names)
-
-    def to_networkx(self) -> nx.DiGraph:
-        """A DiGraph with probabilities on its arcs."""
-        return self._fitted.to_networkx()
-
-    def to_pgmpy(self) -> Any:
-        """Pgmpy's `PDAG`."""
-        return self._fitted.to_pgmpy()
-
-    def to_causallearn(self) -> Any:
-        """causal-learn's `GeneralGraph`."""
-        return self._fitted.to_causallearn()
-
-    def to_pcalg(self) -> Int[ndarray, "d d"]:
-        """The `amat.cpdag` of pcalg."""
-        return self._fitted.to_pcalg()
-
-    def sample_dag(self, seed: int = 0) -> Graph:
-        """A random DAG of the class."""
-        return self._fitted.sample_dag(seed)
-
-    def score(self, true_graph: Graph) -> Comparison:
-        """SHD and F1s against the true graph."""
-        return self._fitted.score(true_graph)
+    def __dir__(self) -> Iterable[str]:
+        return [
+            *super().__dir__(),
+            *(["discovery_", *VIEWS, *FORWARDED_METHODS] if self.__sklearn_is_fitted__() else []),
+        ]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments by name; with `deep` also the settings of the method, as `method__<setting>`."""
@@ -196,7 +126,7 @@ class DiscoverCPDAG:
         method = params.pop("method", self.method)
         changes = {name: params.pop(name) for name in list(params) if name.startswith("method__")}
         if changes:
-            method = _method(method)
+            method = _or_default(method)
             known = [field.name for field in dataclasses.fields(method)]
             settings = {name.removeprefix("method__"): value for name, value in changes.items()}
             if unknown := [name for name in settings if name not in known]:
@@ -227,11 +157,7 @@ def _arguments() -> list[str]:
     return list(inspect.signature(DiscoverCPDAG).parameters)
 
 
-def _method(given: Discoverer | None) -> Discoverer:
+def _or_default(method: Discoverer | None) -> Discoverer:
     from intaglio.causal.methods.sicl.method import SiCL
 
-    return SiCL() if given is None else given
-
-
-def _probabilities(found: Discovery) -> Probabilities:
-    return Probabilities(found.skeleton_frame(), found.collider_frame(), found.mark_frame())
+    return SiCL() if method is None else method

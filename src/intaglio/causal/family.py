@@ -1,8 +1,8 @@
-"""What every way of finding a causal graph in a table is called with and gives back."""
+"""`Discoverer`: the contract of causal discovery methods, from a table to a `Discovery`."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.results.discovery import Discovery
@@ -10,18 +10,20 @@ from intaglio.causal.tables.table import Kinds, Table
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
 
-NOTHING_KNOWN = Knowledge()
+NO_KNOWLEDGE = Knowledge()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Discoverer(ABC):
-    """Finds the class of causal graphs that a table speaks for, assuming no cycles and no hidden common causes.
+    """Finds the Markov equivalence class of the DAG behind a table, without cycles and hidden common causes.
 
     A method is a frozen dataclass of settings with this one call; it leaves the table as it found it.
     """
 
     name = FileName()
-    """Its name in the table of methods."""
+    """The method's name on the command line: that of its file, with dashes."""
+    role: ClassVar[Literal["method", "baseline"]] = "method"
+    """Whether it is offered as a method, or as a baseline to compare with."""
 
     @abstractmethod
     def __call__(
@@ -29,27 +31,27 @@ class Discoverer(ABC):
         table: Table | Any,
         *,
         kinds: Kinds | None = None,
-        knowledge: Knowledge = NOTHING_KNOWN,
+        knowledge: Knowledge = NO_KNOWLEDGE,
         run: Run = Run.none(),
     ) -> Discovery:
-        """Search one table.
+        """Searches one table.
 
         Args:
-            table: a `Table`, a pandas DataFrame or an array [n, d]; rows are independent draws of one law.
-            kinds: of columns that should not be taken as they look; only where `table` is no `Table` yet.
-            knowledge: what is known of the graph beforehand; the result then is an MPDAG.
-            run: progress and states go there, so that a killed search goes on.
+            table: a `Table`, a pandas DataFrame or an array [n, d] of n independent, identically distributed rows.
+            kinds: kinds of columns by name, where the kind that a column seems to have is wrong; not with a `Table`.
+            knowledge: background knowledge of the graph; the result then is an MPDAG.
+            run: takes progress and checkpoints, so that a killed search resumes.
 
         Raises:
             BadInput: a table that cannot be searched, with the column's name, or knowledge that contradicts itself.
         """
 
     def weights(self) -> dict[str, dict[str, str]]:
-        """What the method has learned, as inputs of a run: `path` and `sha256` by role; a method may have none."""
+        """Files of learned weights, as inputs of a run: `path` and `sha256` by role; empty where there are none."""
         return {}
 
     def forget(self, run: Run) -> None:  # noqa: B027 - a method without states forgets nothing
-        """Drops the states that a search stored in a run; to be called once its result is safe."""
+        """Drops the checkpoints that a search stored in a run; to be called once its result is saved."""
 
 
 def as_table(table: Table | Any, kinds: Kinds | None = None) -> Table:

@@ -1,20 +1,21 @@
 """`intaglio authenticate METHOD`: a suspect, its base and pictures in, verdicts with their error rate out."""
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import command_line, say, shown, table
+from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
+from intaglio.commands.kit.source_settings import load
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
-    from intaglio.audit.membership.audit import Evidence
-    from intaglio.audit.membership.family import Authenticator
+    from intaglio.audit.membership.family import AuditInputs, Authenticator
+    from intaglio.audit.membership.result import AuditResult
     from intaglio.images.image_set import ImageSet
     from intaglio.metrics.similarity.measures import Similarity
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -24,7 +25,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Authenticate(Generic[M]):
+class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
     """Tell which pictures were in a fine-tuning set, with a false-positive rate.
 
     The rate comes from the controls: pictures of the same kind that cannot have been in the set. The same command
@@ -32,14 +33,12 @@ class Authenticate(Generic[M]):
     """
 
     method: tyro.conf.OmitArgPrefixes[M]
-    suspect: Path
-    """The fine-tuned model: a diffusers folder, a folder with its U-Net, a .safetensors file, or a LoRA."""
     images: Path
     """The questioned pictures: a folder or a file."""
     controls: Path
     """Folder of pictures of the same kind that cannot have been in the set; 19 are needed for a rate of 5%."""
-    base: Path | None = None
-    """The model that the suspect was fine-tuned from; none takes the embedded testbed."""
+    alone: bool = False
+    """Look at the suspect alone, without comparing it with its base; for methods that can."""
     known_holdouts: Path | None = None
     """To measure the audit itself: pictures known not to be in the set, when --images are known to be in it."""
     prompt: str = ""
@@ -54,183 +53,124 @@ class Authenticate(Generic[M]):
     """The false-positive rate asked for: of pictures that were not in the set, at most this share is called."""
     signals: tuple[str, ...] = ()
     """What the verdict rests on: `score`, the method's own; one of its signals; or another method, run with its
-    defaults. Several are combined. None takes `update-alignment` for cgi-dm, else the method's own score."""
+    defaults. Several are combined. None takes the method's own score, or `update-alignment` for a method whose
+    pictures are the evidence and whose score is weaker."""
     similarity: str = "ssim"
     """How alike a recovery and its original are: ssim, embedded, or the path of a local encoder."""
-    runs: Path = Path("runs")
-    """Folder that the run's own folder is made in."""
-    device: str = "cpu"
-    """Where to compute, such as cpu, cuda or cuda:1."""
-    base_device: str | None = None
-    """Where the base computes, if not where the suspect does."""
-    skip_bad: bool = False
-    """Leave out pictures that cannot be read, with a warning, in place of stopping."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1, not {self.fpr}")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.audit.membership.audit import Evidence, check_signals, likenesses
-        from intaglio.metrics.similarity.measures import load_similarity
+        from intaglio.audit.membership.family import AuditInputs
+        from intaglio.audit.membership.pictures import AuditPictures, likenesses
+        from intaglio.audit.membership.result import AuditResult
 
-        method: Any = self.method
-        companions = self._companions()
-        check_signals(method, self._signals, companions)
-        called = [method, *(one for name, one in companions.items() if name in self._signals)]
-        wanted = any(one.uses_similarity for one in called)
-        similarity = load_similarity(self.similarity, self.device) if wanted else None
-        base, suspect = self._models()
-        questioned, controls, holdouts = self._pictures(base)
-        evidence = Evidence.of(questioned, controls, holdouts)
-        run = self._open(suspect, base, (questioned, controls, holdouts), similarity)
-        with run:
+        similarity = self._similarity()
+        suspect, base = self.load_models()
+        questioned, controls, holdouts = sets = self._pictures(base)
+        pictures = AuditPictures.of(questioned, controls, holdouts)
+        inputs = AuditInputs(suspect, None if self.alone else base, self.prompt, similarity)
+        with self._open(inputs, sets, base) as run:
             if run.status != "done":
-                for part in (questioned, controls, holdouts):
-                    for warning in part.warnings if part is not None else ():
-                        run.warn(warning)
-                for warning in (*suspect.notes, *likenesses(questioned, controls, holdouts)):
+                read = [warning for part in sets if part is not None for warning in part.warnings]
+                for warning in (*read, *suspect.notes, *likenesses(questioned, controls, holdouts)):
                     run.warn(warning)
-                self._examine(suspect, base, evidence, companions, similarity, run)
-            for one in called:
-                one.forget(run, len(evidence.images))
-        self._tell(Path(run.folder or "."))
+                self._audit(inputs, pictures, run)
+            for method in (self._method, *self._companions.values()):
+                method.forget(run, len(pictures.images))
+        folder = Path(run.folder or ".")
+        _tell(cast(AuditResult, AuditResult.load(folder)), folder)
         return 0
 
-    def _models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
-        from intaglio.models.diffusion.loading import load_model
+    def _audit(self, inputs: "AuditInputs", pictures: Any, run: "Run") -> None:
+        from intaglio.audit.membership.audit import run_audit
 
-        base = load_model(self.base or _testbed(), device=self.base_device or self.device)
-        return base, load_model(self.suspect, like=base, device=self.device)
+        found = run_audit(
+            self._method,
+            inputs,
+            pictures,
+            fpr=self.fpr,
+            signals=self._signals,
+            companions=self._companions,
+            other_prompts=self.other_prompts,
+            run=run,
+        )
+        for warning in found.warnings:
+            run.warn(warning)
+        found.save(Path(run.folder or "."))
+        run.finish(found.figures())
+
+    def _similarity(self) -> "Similarity | None":
+        """The measure, where a method that is called uses one."""
+        from intaglio.metrics.similarity.measures import load_similarity
+
+        wanted = any(method.uses_similarity for method in (self._method, *self._companions.values()))
+        return load_similarity(self.similarity, self.device) if wanted else None
 
     def _pictures(self, base: "LatentDiffusion") -> "tuple[ImageSet, ImageSet, ImageSet | None]":
-        from intaglio.images.image_set import ImageSet
+        """Questioned pictures, controls, known holdouts."""
+        holdouts = None if self.known_holdouts is None else self.load_pictures(self.known_holdouts, base.resolution)
+        questioned = self.load_pictures(self.images, base.resolution, boxes=self._boxes())
+        return questioned, self.load_pictures(self.controls, base.resolution), holdouts
 
-        def load(folder: Path, **further: Any) -> ImageSet:
-            return ImageSet.load(folder, base.resolution, skip_bad=self.skip_bad, **further)
-
-        holdouts = None if self.known_holdouts is None else load(self.known_holdouts)
-        return load(self.images, boxes=self._boxes()), load(self.controls), holdouts
-
-    def _boxes(self) -> "dict[str, tuple[int, int, int, int]]":
+    def _boxes(self) -> dict[str, tuple[int, int, int, int]]:
         from intaglio.images.crop_boxes import read_boxes
 
         return {} if self.boxes is None else read_boxes(self.boxes)
 
-    def _open(
-        self,
-        suspect: "LatentDiffusion",
-        base: "LatentDiffusion",
-        pictures: "tuple[ImageSet | None, ...]",
-        similarity: "Similarity | None",
-    ) -> "Run":
-        from intaglio.runs.run import Run
-
-        inputs = {
-            "suspect": {"path": str(self.suspect), "sha256": suspect.fingerprint},
-            "base": {"path": str(self.base or "testbed"), "sha256": base.fingerprint},
-            "autoencoder": {"path": str(self.base or "testbed"), "sha256": base.part_fingerprint("autoencoder")},
-        }
+    def _open(self, inputs: "AuditInputs", sets: "tuple[ImageSet | None, ...]", base: "LatentDiffusion") -> "Run":
+        known = self.model_inputs(inputs.suspect, base)
+        known["autoencoder"] = described(self.base, base.part_fingerprint("autoencoder"))
         paths = {"images": self.images, "controls": self.controls, "known_holdouts": self.known_holdouts}
-        for (name, path), part in zip(paths.items(), pictures, strict=True):
+        for (name, path), part in zip(paths.items(), sets, strict=True):
             if part is not None:
-                inputs[name] = {"path": str(path), "sha256": part.fingerprint}
-        if similarity is not None:
-            inputs["similarity"] = {"path": self.similarity, "sha256": similarity.hash}
+                known[name] = described(path, part.fingerprint)
+        if inputs.similarity is not None:
+            known["similarity"] = described(self.similarity, inputs.similarity.hash)
         own = {
             "prompt": self.prompt,
             "fpr": self.fpr,
             "signals": list(self._signals),
             "other_prompts": list(self.other_prompts),
             "boxes": self._boxes(),
+            **({"alone": True} if self.alone else {}),
         }
-        return Run.open(
-            self.runs,
-            "authenticate",
-            self._method.name,
-            {**asdict(cast(Any, self.method)), **own},
-            inputs,
-            seed=getattr(self.method, "seed", None),
-            device=self.device,
-            command=command_line(),
-            progress=shown(),
-        )
-
-    def _examine(
-        self,
-        suspect: "LatentDiffusion",
-        base: "LatentDiffusion",
-        evidence: "Evidence",
-        companions: "Mapping[str, Authenticator]",
-        similarity: "Similarity | None",
-        run: "Run",
-    ) -> None:
-        from intaglio.audit.membership.audit import examine
-
-        found = examine(
-            self._method,
-            suspect,
-            base,
-            evidence,
-            prompt=self.prompt,
-            fpr=self.fpr,
-            companions=companions,
-            signals=self._signals,
-            other_prompts=self.other_prompts,
-            similarity=similarity,
-            run=run,
-        )
-        found.write(run)
-        verdict, known = found.verdict, found.separation
-        run.finish(
-            {
-                "statement": verdict.statement,
-                "pictures": len(verdict.rows),
-                "called": sum(bool(row.called) for row in verdict.rows),
-                "controls": verdict.threshold.controls,
-                "auc": None if known is None else known.auc,
-                "set_p_value": verdict.set_test.p_value,
-            }
-        )
-
-    def _companions(self) -> "dict[str, Authenticator]":
-        """Every other audit method with its defaults; only those among the signals are run."""
-        from intaglio.commands.kit.source_settings import load
-
-        entries = {name: entry.target for name, entry in VERBS["authenticate"].methods.items()}
-        return {name: load(target)() for name, target in entries.items() if name != self._method.name}
+        settings = {**asdict(cast(Any, self.method)), **own}
+        return self.open_run("authenticate", self._method.name, settings, known, seed=settings.get("seed"))
 
     @property
     def _method(self) -> "Authenticator":
-        method: Any = self.method
-        return method
+        return cast("Authenticator", self.method)
 
-    @property
+    @cached_property
     def _signals(self) -> tuple[str, ...]:
-        """Without the method's own name, which is its score."""
-        signals = self.signals or self._method.verdict_signals
-        return tuple(dict.fromkeys("score" if name == self._method.name else name for name in signals))
+        from intaglio.audit.membership.audit import verdict_signals
 
-    def _tell(self, folder: Path) -> None:
-        from intaglio.report import write_report
+        return verdict_signals(self._method, self.signals)
 
-        verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-        rows = sorted(verdict["questioned"], key=lambda row: -math.inf if row["score"] is None else -row["score"])
-        cells = [(row["name"], _number(row["score"]), _number(row["p_value"]), row["words"]) for row in rows]
-        say(table([("picture", "score", "p", "verdict"), *cells]))
-        say()
-        say(verdict["statement"])
-        if verdict["no_signal"]:
-            say(f"no signal: {verdict['no_signal']}")
-        say(str(write_report(folder)))
+    @cached_property
+    def _companions(self) -> "dict[str, Authenticator]":
+        """The other methods whose scores the verdict rests on, with their defaults."""
+        from intaglio.audit.membership.audit import check_signals
+
+        methods = VERBS["authenticate"].methods
+        return {
+            name: load(methods[name].target)() for name in check_signals(self._method, self._signals, tuple(methods))
+        }
 
 
-def _testbed() -> Path:
-    from intaglio.models.testbed import base_path
+def _tell(found: "AuditResult", folder: Path) -> None:
+    """Print the verdicts, highest score first, and write the report."""
+    from intaglio.report import write_report
 
-    return base_path()
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    rows = sorted(found.questioned, key=lambda one: math.inf if math.isnan(one.score) else -one.score)
+    cells = [(one.shown_name, short_number(one.score), short_number(one.p_value), one.words) for one in rows]
+    say(table([("picture", "score", "p", "verdict"), *cells]))
+    say()
+    say(found.statement)
+    if found.no_signal:
+        say(f"no signal: {found.no_signal}")
+    say(str(write_report(folder)))

@@ -1,18 +1,19 @@
 """`intaglio extract METHOD`: a suspect and its base in, the pictures most probably tuned on out, with how sure."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import command_line, note, say, shown, table
+from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
-    from intaglio.extract.cost import Plan
+    from intaglio.extract.family import Extractor
+    from intaglio.extract.inputs import ExtractionInputs
     from intaglio.images.image_set import ImageSet
     from intaglio.metrics.similarity.measures import Embedding
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -22,7 +23,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extract(Generic[M]):
+class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
     """Draw the pictures that a suspect was most probably fine-tuned on, each with a false-discovery rate.
 
     For models that you may examine: your own before you publish it, or by the leave of whoever answers for it. The
@@ -30,12 +31,8 @@ class Extract(Generic[M]):
     """
 
     method: tyro.conf.OmitArgPrefixes[M]
-    suspect: Path
-    """The fine-tuned model: a diffusers folder, a folder with its U-Net, a .safetensors file, or a LoRA."""
     authority: str
     """Why you may examine this model, such as "my own model" or "engaged by its owner"; kept in the report."""
-    base: Path | None = None
-    """The model that the suspect was fine-tuned from; none takes the embedded testbed."""
     prompt: tuple[str, ...] = ()
     """The prompt of the fine-tune; several share the pictures among them. None takes what the suspect's card or file
     says, or else draws without one."""
@@ -47,23 +44,15 @@ class Extract(Generic[M]):
     control: bool = True
     """Draw from the base alone too, for the false-discovery rates; doubles the time."""
     fdr: float = 0.1
-    """The false-discovery rate asked for: of the pictures told to stand out, at most this share by chance."""
+    """The false-discovery rate asked for: of the pictures reported to stand out, at most this share by chance."""
     similarity: str = "embedded"
     """How alike two pictures are: embedded, or the path of a local encoder."""
     workers: int | None = None
     """Processes that the pictures are drawn in; none takes one a core on the CPU, else one."""
-    runs: Path = Path("runs")
-    """Folder that the run's own folder is made in."""
-    device: str = "cpu"
-    """Where to compute, such as cpu, cuda or cuda:1."""
-    base_device: str | None = None
-    """Where the base computes, if not where the suspect does."""
-    skip_bad: bool = False
-    """Leave out pictures that cannot be read, with a warning, in place of stopping."""
     dry_run: bool = False
     """Print what it will take and stop."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.fdr < 1:
             raise ValueError(f"fdr must lie between 0 and 1, not {self.fdr}")
         if self.workers is not None and self.workers < 1:
@@ -74,30 +63,39 @@ class Extract(Generic[M]):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.extract.audit import check_confidence
+        from intaglio.extract.cost import make_plan
         from intaglio.extract.extraction import forget
 
-        method: Any = self.method
         if self.control:
-            check_confidence(method, self.fdr)
+            check_confidence(self._method, self.fdr)
         if self.held_out is not None and self.training is None:
             raise BadInput("--held-out stands beside --training, to say what a match by chance is; give both")
-        similarity = self._encoder()
-        base, suspect = self._models()
-        prompts, said = self._prompts(suspect, base)
-        training, held_out = self._pictures(base)
-        plan = self._plan(suspect, base, prompts)
+        inputs, warnings = self._inputs()
+        training, held_out = self._known_pictures(inputs.base)
+        plan = make_plan(self._method, inputs, controlled=self.control, workers=self._workers())
         if self.dry_run:
             say(str(plan))
             return 0
-        with self._open(suspect, base, prompts, training, held_out, similarity) as run:
+        with self._open(inputs, training, held_out) as run:
             if run.status != "done":
                 note(str(plan))
-                for warning in (*said, *_warnings(training, held_out), *suspect.notes):
+                for warning in (*warnings, *_about_pictures(training, held_out), *inputs.suspect.notes):
                     run.warn(warning)
-                self._examine(suspect, base, prompts, training, held_out, similarity, run)
-            forget(method, run)
-        self._tell(Path(run.folder or "."))
+                self._extract(inputs, training, held_out, run)
+            forget(self._method, run)
+        _tell(Path(run.folder or "."))
         return 0
+
+    def _inputs(self) -> "tuple[ExtractionInputs, list[str]]":
+        """The models, prompts and encoder, and warnings."""
+        from intaglio.denoising.model_pair import check_pair
+        from intaglio.extract.inputs import ExtractionInputs
+
+        similarity = self._encoder()
+        suspect, base = self.load_models()
+        check_pair(suspect, base)
+        prompts, warnings = self._prompts(suspect, base)
+        return ExtractionInputs(suspect, base, prompts, similarity), warnings
 
     def _encoder(self) -> "Embedding":
         from intaglio.metrics.similarity.measures import Embedding, load_similarity
@@ -107,17 +105,8 @@ class Extract(Generic[M]):
             raise BadInput(f"--similarity {self.similarity} has no descriptors to group by; give an encoder")
         return similarity
 
-    def _models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
-        from intaglio.denoising.model_pair import check_pair
-        from intaglio.models.diffusion.loading import load_model
-
-        base = load_model(self.base or _testbed(), device=self.base_device or self.device)
-        suspect = load_model(self.suspect, like=base, device=self.device)
-        check_pair(suspect, base)
-        return base, suspect
-
     def _prompts(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> tuple[tuple[str, ...], list[str]]:
-        """The prompts, and what to say of where they come from."""
+        """The prompts, and a warning of where they come from."""
         from intaglio.extract.prompts import suggested_prompt
 
         if self.prompt:
@@ -126,84 +115,42 @@ class Extract(Generic[M]):
             return (found[0],), [f"no --prompt was given: {found[0]!r} is taken from {found[1]}"]
         return (), ["no --prompt was given and none was found: the pictures are drawn without one, which finds less"]
 
-    def _pictures(self, base: "LatentDiffusion") -> "tuple[ImageSet | None, ImageSet | None]":
+    def _known_pictures(self, base: "LatentDiffusion") -> "tuple[ImageSet | None, ImageSet | None]":
+        """The training set and the held-out pictures, where they were given."""
         from intaglio.extract.evaluation import check_held_out
-        from intaglio.images.image_set import ImageSet
 
-        def load(folder: Path | None) -> ImageSet | None:
-            return None if folder is None else ImageSet.load(folder, base.resolution, skip_bad=self.skip_bad)
-
-        training, held_out = load(self.training), load(self.held_out)
+        training, held_out = (
+            None if path is None else self.load_pictures(path, base.resolution)
+            for path in (self.training, self.held_out)
+        )
         if training is not None and held_out is not None:
             check_held_out(training, held_out)
         return training, held_out
-
-    def _plan(self, suspect: "LatentDiffusion", base: "LatentDiffusion", prompts: Sequence[str]) -> "Plan":
-        from intaglio.extract.cost import make_plan
-
-        method: Any = self.method
-        return make_plan(
-            method, suspect, base, captioned=bool(prompts), controlled=self.control, workers=self._workers()
-        )
 
     def _workers(self) -> int:
         from intaglio.runs.fan_out import workers_for
 
         return self.workers or workers_for(self.device)
 
-    def _open(
-        self,
-        suspect: "LatentDiffusion",
-        base: "LatentDiffusion",
-        prompts: Sequence[str],
-        training: "ImageSet | None",
-        held_out: "ImageSet | None",
-        similarity: "Embedding",
-    ) -> "Run":
-        from intaglio.runs.run import Run
-
-        inputs = {
-            "suspect": {"path": str(self.suspect), "sha256": suspect.fingerprint},
-            "base": {"path": str(self.base or "testbed"), "sha256": base.fingerprint},
-            "autoencoder": {"path": str(self.suspect), "sha256": suspect.part_fingerprint("autoencoder")},
-            "similarity": {"path": self.similarity, "sha256": similarity.hash},
-        }
+    def _open(self, inputs: "ExtractionInputs", training: "ImageSet | None", held_out: "ImageSet | None") -> "Run":
+        known = self.model_inputs(inputs.suspect, inputs.base)
+        known["autoencoder"] = described(self.suspect, inputs.suspect.part_fingerprint("autoencoder"))
+        known["similarity"] = described(self.similarity, inputs.similarity.hash)
         for name, path, part in (("training", self.training, training), ("held_out", self.held_out, held_out)):
             if part is not None:
-                inputs[name] = {"path": str(path), "sha256": part.fingerprint}
-        method: Any = self.method
-        own = {"prompt": list(prompts), "authority": self.authority, "control": self.control, "fdr": self.fdr}
-        return Run.open(
-            self.runs,
-            "extract",
-            method.name,
-            {**asdict(method), **own},
-            inputs,
-            seed=method.seed,
-            device=self.device,
-            command=command_line(),
-            progress=shown(),
-        )
+                known[name] = described(path, part.fingerprint)
+        own = {"prompt": list(inputs.prompts), "authority": self.authority, "control": self.control, "fdr": self.fdr}
+        settings = {**asdict(self._method), **own}
+        return self.open_run("extract", self._method.name, settings, known, seed=self._method.seed)
 
-    def _examine(
-        self,
-        suspect: "LatentDiffusion",
-        base: "LatentDiffusion",
-        prompts: Sequence[str],
-        training: "ImageSet | None",
-        held_out: "ImageSet | None",
-        similarity: "Embedding",
-        run: "Run",
+    def _extract(
+        self, inputs: "ExtractionInputs", training: "ImageSet | None", held_out: "ImageSet | None", run: "Run"
     ) -> None:
-        from intaglio.extract.audit import examine
+        from intaglio.extract.audit import run_extraction
 
-        method: Any = self.method
-        found = examine(
-            method,
-            suspect,
-            base,
-            prompts,
-            similarity,
+        found = run_extraction(
+            self._method,
+            inputs,
             controlled=self.control,
             training=training,
             held_out=held_out,
@@ -212,57 +159,43 @@ class Extract(Generic[M]):
             workers=self._workers(),
         )
         found.write(run)
-        evaluation = found.evaluation
-        run.finish(
-            {
-                "statement": found.statement,
-                "returned": len(found.extraction.finds),
-                "told": found.told,
-                "drawn": found.extraction.drawn,
-                "excluded": sum(found.extraction.excluded.values()),
-                "average_similarity": None if evaluation is None else evaluation.coverage.average,
-            }
+        run.finish(found.figures())
+
+    @property
+    def _method(self) -> "Extractor":
+        return cast("Extractor", self.method)
+
+
+def _tell(folder: Path) -> None:
+    """Print what was found, and write the report."""
+    from intaglio.extract.audit import FILE
+    from intaglio.report import write_report
+
+    found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    cells = [
+        (find["image"], find["size"], short_number(find["cohesion"]), short_number(find["q_value"]), *_match(find))
+        for find in found["finds"]
+    ]
+    if cells:
+        heads = ("picture", "alike", "cohesion", "q", "nearest", "similarity")
+        say(table([heads[: len(cells[0])], *cells]))
+        say()
+    say(found["statement"])
+    if (known := found["evaluation"]) is not None:
+        say(
+            f"{known['extracted']} returned pictures cover the {known['training']} training pictures with a mean "
+            f"similarity of {known['average_similarity']:.3f}."
         )
-
-    def _tell(self, folder: Path) -> None:
-        from intaglio.extract.audit import FILE
-        from intaglio.report import write_report
-
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        cells = [
-            (find["image"], find["size"], _number(find["cohesion"]), _number(find["q_value"]), *_match(find))
-            for find in found["finds"]
-        ]
-        if cells:
-            heads = ("picture", "alike", "cohesion", "q", "nearest", "similarity")
-            say(table([heads[: len(cells[0])], *cells]))
-            say()
-        say(found["statement"])
-        if (known := found["evaluation"]) is not None:
-            say(
-                f"{known['extracted']} returned pictures cover the {known['training']} training pictures with a mean "
-                f"similarity of {known['average_similarity']:.3f}."
-            )
-        say(str(write_report(folder)))
+    say(str(write_report(folder)))
 
 
 def _match(find: dict[str, Any]) -> tuple[str, ...]:
-    return (find["nearest"], _number(find["similarity"])) if "nearest" in find else ()
+    return (find["nearest"], short_number(find["similarity"])) if "nearest" in find else ()
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
-
-
-def _warnings(training: "ImageSet | None", held_out: "ImageSet | None") -> list[str]:
+def _about_pictures(training: "ImageSet | None", held_out: "ImageSet | None") -> list[str]:
     found = [warning for part in (training, held_out) if part is not None for warning in part.warnings]
     if training is not None and (pairs := training.duplicates()):
         listed = ", ".join(f"{one} and {two}" for one, two in pairs[:5])
         found.append(f"training pictures that look the same fall into one group, so seek fewer --pictures: {listed}")
     return found
-
-
-def _testbed() -> Path:
-    from intaglio.models.testbed import base_path
-
-    return base_path()

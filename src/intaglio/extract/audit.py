@@ -1,6 +1,5 @@
-"""An extraction with all that says how far it can be trusted, and its files."""
+"""A whole extraction: the finds, the null from the base, the evaluation where the truth is known, and their files."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +9,13 @@ from numpy import ndarray
 
 from intaglio.errors import BadInput
 from intaglio.extract.evaluation import Evaluation, evaluate
-from intaglio.extract.family import COLUMNS, Extraction, Extractor
-from intaglio.extract.null import Control, control
-from intaglio.extract.settings import Drawing
+from intaglio.extract.family import Extractor
+from intaglio.extract.inputs import ExtractionInputs
+from intaglio.extract.null import BaseNull, search_base
+from intaglio.extract.results import COLUMNS, Extraction
+from intaglio.extract.settings import GenerationSettings
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet
-from intaglio.metrics.similarity.measures import Embedding
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain import to_json
 from intaglio.runs.run import Run
 from intaglio.runs.tables import rows_csv, without_nan
@@ -25,12 +24,16 @@ FILE = "extraction.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Examination:
-    """What was extracted, beside what the base alone gives and, where it is known, the training set."""
+class ExtractionAudit:
+    """An extraction beside its null and, where the training set is known, its evaluation."""
 
     extraction: Extraction
-    control: Control | None
+    reading: str
+    """How the pictures were drawn, in words."""
+    null: BaseNull | None
+    """The same search in the base alone; None where it was not wanted."""
     evaluation: Evaluation | None
+    """How much was extracted; None where the training set is not known."""
     training: ImageSet | None
     fdr: float
     """The false-discovery rate asked for."""
@@ -38,10 +41,10 @@ class Examination:
     @property
     def q_values(self) -> Float[ndarray, "n"] | None:
         """Of each find; None without a control."""
-        return None if self.control is None else self.control.q_values(self.extraction)
+        return None if self.null is None else self.null.q_values(self.extraction)
 
     @property
-    def told(self) -> int | None:
+    def reported(self) -> int | None:
         """How many finds can be reported at the rate asked for; None without a control."""
         return None if self.q_values is None else int((self.q_values <= self.fdr).sum())
 
@@ -51,17 +54,28 @@ class Examination:
         count = len(self.extraction.finds)
         if not count:
             return "No group of alike pictures was drawn; nothing is returned."
-        if self.control is None or self.q_values is None:
+        if self.null is None or self.q_values is None:
             return f"{count} pictures are returned; without the base's control nobody can say how many by chance."
-        if self.told:
+        if self.reported:
             return (
-                f"{self.told} of {count} returned pictures stand out from what the base draws by itself, at a "
+                f"{self.reported} of {count} returned pictures stand out from what the base draws by itself, at a "
                 f"false-discovery rate of at most {self.fdr:g}."
             )
         return (
             f"None of {count} returned pictures can be told from what the base draws by itself at a false-discovery "
             f"rate of {self.fdr:g}; the lowest reached is {float(self.q_values.min()):.2g}."
         )
+
+    def figures(self) -> dict[str, Any]:
+        """Counts, and how much was extracted where that is known."""
+        return {
+            "statement": self.statement,
+            "returned": len(self.extraction.finds),
+            "told": self.reported,
+            "drawn": self.extraction.drawn,
+            "excluded": sum(self.extraction.excluded.values()),
+            "average_similarity": None if self.evaluation is None else self.evaluation.coverage.average,
+        }
 
     def write(self, run: Run) -> None:
         """Stores the pictures, `finds.csv` and `extraction.json` in a run's folder."""
@@ -79,44 +93,42 @@ class Examination:
         found, evaluation = self.extraction, self.evaluation
         return {
             **found.figures(),
+            "reading": self.reading,
             "statement": self.statement,
             "fdr": self.fdr,
-            "told": self.told,
-            "finds": [self._find(run, place) for place in range(len(found.finds))],
-            "control": None if self.control is None else _control(run, self.control),
+            "told": self.reported,
+            "finds": [self._find(run, index) for index in range(len(found.finds))],
+            "control": None if self.null is None else _control(run, self.null),
             "scores": found.scores.tolist(),
             "evaluation": None if evaluation is None else _evaluation(evaluation),
         }
 
-    def _find(self, run: Run, place: int) -> dict[str, Any]:
+    def _find(self, run: Run, index: int) -> dict[str, Any]:
         found, evaluation = self.extraction, self.evaluation
-        name = found.pictures.names[place]
-        entry = {**found.rows()[place], "members": list(found.finds[place].members)}
-        entry["q_value"] = None if self.q_values is None else float(self.q_values[place])
-        entry["image"] = run.save_image(f"finds/{name.removesuffix('.png')}", found.pictures.pixels[place])
+        name = found.pictures.names[index]
+        entry = {**found.rows()[index], "members": list(found.finds[index].members)}
+        entry["q_value"] = None if self.q_values is None else float(self.q_values[index])
+        entry["image"] = run.save_image(f"finds/{name.removesuffix('.png')}", found.pictures.pixels[index])
         if evaluation is None or self.training is None:
             return entry
-        nearest = evaluation.nearest[place]
+        nearest = evaluation.nearest[index]
         pixels = self.training.pixels[self.training.names.index(nearest)]
         return {
             **entry,
             "nearest": nearest,
-            "similarity": float(evaluation.similarity[place]),
+            "similarity": float(evaluation.similarity[index]),
             "nearest_image": run.save_image(f"training/{nearest}", pixels),
-            "held_out": None if evaluation.held_out is None else float(evaluation.held_out[place]),
-            "match_q": None if evaluation.matches is None else float(evaluation.matches[place]),
+            "held_out": None if evaluation.held_out is None else float(evaluation.held_out[index]),
+            "match_q": None if evaluation.matches is None else float(evaluation.matches[index]),
         }
 
 
 CSV = [*COLUMNS, "q_value", "nearest", "similarity", "held_out", "match_q"]
 
 
-def examine(
+def run_extraction(
     method: Extractor,
-    suspect: LatentDiffusion,
-    base: LatentDiffusion,
-    prompts: Sequence[str],
-    similarity: Embedding,
+    inputs: ExtractionInputs,
     *,
     controlled: bool,
     training: ImageSet | None,
@@ -124,34 +136,34 @@ def examine(
     fdr: float,
     run: Run,
     workers: int,
-) -> Examination:
-    """Extract, draw the control where it is wanted, and evaluate where the training set is known."""
-    found = method(suspect, base, prompts=prompts, similarity=similarity, run=run, workers=workers)
-    settings: Any = method
-    beside = control(settings, base, prompts, similarity, found, run, workers) if controlled else None
-    evaluation = None if training is None else evaluate(found, training, held_out, similarity)
-    return Examination(found, beside, evaluation, training, fdr)
+) -> ExtractionAudit:
+    """Extract, search the base too where that is wanted, and evaluate where the training set is known."""
+    about = {"similarity": inputs.similarity, "run": run, "workers": workers}
+    found = method(inputs.suspect, inputs.base, prompts=inputs.prompts, **about)
+    null = search_base(method, inputs, found, run, workers) if controlled else None
+    evaluation = None if training is None else evaluate(found, training, held_out, inputs.similarity)
+    return ExtractionAudit(found, method.reading, null, evaluation, training, fdr)
 
 
-def check_confidence(method: Drawing, fdr: float) -> None:
+def check_confidence(settings: GenerationSettings, fdr: float) -> None:
     """Raises `BadInput` for a rate that cannot be reached: no q-value lies below one in the base's groups and one,
     and there are at most as many groups as pictures.
     """
-    if fdr * (method.generations + 1) < 1:
+    if fdr * (settings.generations + 1) < 1:
         raise BadInput(
-            f"a false-discovery rate of {fdr:g} cannot be shown with {method.generations} generations; draw "
+            f"a false-discovery rate of {fdr:g} cannot be shown with {settings.generations} generations; draw "
             f"{int(np.ceil(1 / fdr)) - 1} or more (--generations), or ask for a higher rate (--fdr)"
         )
 
 
-def _control(run: Run, beside: Control) -> dict[str, Any]:
+def _control(run: Run, null: BaseNull) -> dict[str, Any]:
     return {
-        "drawn": beside.drawn,
-        "scores": beside.scores.tolist(),
-        "sizes": list(beside.sizes),
+        "drawn": null.drawn,
+        "scores": null.scores.tolist(),
+        "sizes": list(null.sizes),
         "images": [
             run.save_image(f"control-groups/{name.removesuffix('.png')}", pixels)
-            for name, pixels in zip(beside.pictures.names, beside.pictures.pixels, strict=True)
+            for name, pixels in zip(null.pictures.names, null.pictures.pixels, strict=True)
         ],
     }
 

@@ -1,14 +1,14 @@
-"""What an extraction will take, said before its first picture."""
+"""The cost of an extraction: pictures and seconds, known before the first picture."""
 
 import time
 from dataclasses import dataclass, replace
 
-from intaglio.extract.generate import Job, Painter
-from intaglio.extract.settings import Drawing
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.worker_copies import Handed
+from intaglio.extract.family import Extractor
+from intaglio.extract.generate import Batch, GenerateBatch
+from intaglio.extract.inputs import ExtractionInputs
+from intaglio.models.worker_copies import SharedModels
 
-PROBED = 2
+PROBED_STEPS = 2
 """Timesteps of the pictures that are timed."""
 
 
@@ -46,16 +46,15 @@ class Plan:
         )
 
 
-def make_plan(
-    method: Drawing, suspect: LatentDiffusion, base: LatentDiffusion, *, captioned: bool, controlled: bool, workers: int
-) -> Plan:
-    """Time a few steps of one batch."""
+def make_plan(method: Extractor, inputs: ExtractionInputs, *, controlled: bool, workers: int) -> Plan:
+    """The plan of an extraction, from the time of a few steps of one small batch."""
     count = min(method.batch, method.generations, 4)
-    steps = min(PROBED, method.steps)
-    painter = Painter(Handed(here=(suspect, base)), replace(method, steps=steps), captioned)
-    job = Job(tuple(range(count)), ("",) * count)
-    painter(job)
+    steps = min(PROBED_STEPS, method.steps)
+    models = SharedModels(here=(inputs.suspect, inputs.base))
+    draw = GenerateBatch(models, replace(method, steps=steps), method.guide, inputs.prompted)
+    batch = Batch(tuple(range(count)), ("",) * count)
+    draw(batch)
     began = time.monotonic()
-    painter(job)
+    draw(batch)
     picture_s = (time.monotonic() - began) / count * method.steps / steps
     return Plan(method.generations, method.generations if controlled else 0, method.steps, workers, picture_s)

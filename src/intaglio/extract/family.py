@@ -1,138 +1,55 @@
-"""What every extraction method is called with and gives back."""
+"""Extraction: the contract of a method, which is a guide for the sampler; the rest of the work is shared."""
 
-import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import ClassVar, Literal
 
-from jaxtyping import Float
-from torch import Tensor
-
-from intaglio.files import atomic_write
-from intaglio.images.image_set import ImageSet, save_png
+from intaglio.denoising.model_pair import check_pair
+from intaglio.errors import BadInput
+from intaglio.extract.extraction import extract
+from intaglio.extract.inputs import ExtractionInputs
+from intaglio.extract.results import Extraction
+from intaglio.extract.settings import GenerationSettings
 from intaglio.metrics.similarity.measures import Embedding
+from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
-from intaglio.runs.tables import rows_csv, without_nan
 from intaglio.sampling.guide import Guide
 from intaglio.verbs import FileName
 
 
-@dataclass(frozen=True)
-class Find:
-    """One returned picture and the group that it stands for."""
+@dataclass(frozen=True, kw_only=True)
+class Extractor(GenerationSettings, ABC):
+    """A way of drawing the pictures that a suspect was tuned on: settings, and the guide that leads the sampler.
 
-    seed: int
-    prompt: str
-    members: tuple[int, ...]
-    """Seeds of its group, its own among them."""
-    cohesion: float
-    """Mean similarity of two members; NaN for a lone picture."""
-    lowest: float
-    """Least similarity of two members; NaN for a lone picture."""
-    apart: float
-    """Similarity with the nearest other returned picture; NaN where there is none."""
-    gap: float
-    """The base's denoising error less the suspect's; see `intaglio.denoising.loss_difference`."""
-    score: float
-    """What the finds are ranked by: the group's size, and among equals how alike its members are."""
-
-
-@dataclass(frozen=True, eq=False)
-class Extraction:
-    """What one method takes for the pictures that the suspect was tuned on."""
-
-    method: str
-    """Name in the table of methods, such as `finextract`."""
-    pictures: ImageSet
-    """The finds in [0, 1], most certain first, with their prompts as captions."""
-    finds: tuple[Find, ...]
-    """In the same order."""
-    drawn: int
-    """Pictures drawn."""
-    excluded: dict[str, int]
-    """How many of those were left out of the groups, by reason."""
-    threshold: float
-    """Every two pictures of a group are at least this alike."""
-    scores: Float[Tensor, "g"]
-    """Of every group, returned or not, lone pictures among them."""
-    descriptors: Float[Tensor, "m d"]
-    """Of every picture that was compared, of unit length, in the order of the seeds."""
-    exact: bool
-    """Whether all groups are the largest cliques; see `intaglio.extract.cliques`."""
-    captioned: bool
-    """Whether a prompt was known."""
-    warnings: tuple[str, ...] = ()
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One mapping a find."""
-        return [
-            {
-                "name": name,
-                "seed": find.seed,
-                "prompt": find.prompt,
-                "size": len(find.members),
-                "cohesion": find.cohesion,
-                "lowest": find.lowest,
-                "apart": find.apart,
-                "gap": find.gap,
-                "score": find.score,
-            }
-            for name, find in zip(self.pictures.names, self.finds, strict=True)
-        ]
-
-    def figures(self) -> dict[str, Any]:
-        """Counts and thresholds."""
-        return {
-            "method": self.method,
-            "returned": len(self.finds),
-            "drawn": self.drawn,
-            "excluded": self.excluded,
-            "threshold": self.threshold,
-            "exact": self.exact,
-            "captioned": self.captioned,
-        }
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame of `rows`, indexed by name."""
-        import pandas as pd  # only who asks for a frame waits for it
-
-        return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("name")
-
-    def save(self, folder: Path) -> None:
-        """Writes `finds.csv`, `extraction.json` and `pictures/<name>.png`, each atomically."""
-        folder = Path(folder)
-        for name, pixels, find in zip(self.pictures.names, self.pictures.pixels, self.finds, strict=True):
-            save_png(pixels, folder / "pictures" / name, {"seed": str(find.seed), "prompt": find.prompt})
-        atomic_write(folder / "finds.csv", rows_csv(self.rows(), COLUMNS))
-        members = [list(find.members) for find in self.finds]
-        record = {**self.figures(), "finds": self.rows(), "members": members, "warnings": list(self.warnings)}
-        atomic_write(folder / "extraction.json", json.dumps(without_nan(record), indent=1) + "\n")
-
-
-COLUMNS = ["name", "seed", "prompt", "size", "cohesion", "lowest", "apart", "gap", "score"]
-
-
-@runtime_checkable
-class Extractor(Protocol):
-    """A way of drawing what a suspect was tuned on: `Drawing`'s settings and its own, a guide, one call."""
+    What reports and benches must know of a method stands in its class variables.
+    """
 
     name = FileName()
+    """The method's name, which is that of its file."""
+    role: ClassVar[Literal["method", "baseline"]] = "method"
+    """`baseline`: a method of the literature that others are measured against."""
+    reading: ClassVar[str]
+    """How the pictures were drawn, as the end of a sentence that begins "60 pictures"."""
+    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
+    """What a model must be able to do (`intaglio.models.capabilities`)."""
+    needs_prompt: ClassVar[bool] = False
+    """Whether it can do nothing where nobody knows a prompt."""
 
-    def guide(self, base: LatentDiffusion, *, captioned: bool) -> Guide:
-        """What leads the sampler."""
-        ...
+    @abstractmethod
+    def guide(self, base: LatentDiffusion, *, prompted: bool) -> Guide:
+        """The guide; without `prompted` nobody knows a prompt, and the pictures' is empty."""
 
     def __call__(
         self,
         suspect: LatentDiffusion,
         base: LatentDiffusion,
         *,
-        prompts: Sequence[str],
+        prompts: Sequence[str] = (),
         similarity: Embedding,
-        run: Run,
-        workers: int,
+        run: Run = Run.none(),
+        workers: int = 1,
     ) -> Extraction:
         """Draw, group and rank; both models are left as they were found.
 
@@ -145,7 +62,15 @@ class Extractor(Protocol):
             workers: processes on the CPU; the result does not depend on their number.
 
         Raises:
-            BadInput: models that cannot be compared or are identical.
+            BadInput: models that cannot be compared, are identical or lack what the method needs, or no prompt for a
+                method that needs one.
             IntaglioError: where fewer pictures than are sought could be compared.
         """
-        ...
+        check_needs(self, suspect, base)
+        if self.needs_prompt and not any(prompts):
+            raise BadInput(
+                f"{self.name} leads towards a prompt and there is none; give --prompt, or use a method that needs none"
+            )
+        check_pair(suspect, base)
+        inputs = ExtractionInputs(suspect, base, prompts, similarity)
+        return extract(self.name, self, self.guide, inputs, run, workers)

@@ -1,10 +1,11 @@
-"""The pictures of an extraction: drawn in rounds over processes, told apart from failures, resumed where they were."""
+"""Generation of an extraction's pictures: in rounds over processes, without failures, resumed exactly."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -13,36 +14,31 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
-from intaglio.extract.settings import Drawing
+from intaglio.extract.inputs import ExtractionInputs
+from intaglio.extract.settings import GenerationSettings
 from intaglio.images.image_set import save_png, to_uint8
 from intaglio.metrics.similarity.measures import Embedding
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.worker_copies import Handed, handed
+from intaglio.models.worker_copies import SharedModels, shared_models
 from intaglio.runs.fan_out import fan_out
 from intaglio.runs.run import Run
 from intaglio.sampling.guide import Guide
 from intaglio.sampling.loop import sample_batches
 
-ROUND = 50
+ROUND_PICTURES = 50
 """Pictures between two looks at whether there are enough, rounded up to whole batches."""
-FLAT = 1e-3
-"""A picture whose pixels deviate by less shows nothing; several of those would be a tight group."""
+BLANK_STD = 1e-3
+"""Standard deviation of the pixels below which a picture is blank; several of those would be a tight group."""
 FAILED, BLANK = "not finite", "blank"
 """Why a picture is left out of the groups."""
 
 
-@runtime_checkable
-class Guiding(Protocol):
-    """An extraction method as far as drawing knows it."""
-
-    def guide(self, base: LatentDiffusion, *, captioned: bool) -> Guide:
-        """What leads the sampler; without `captioned` nobody knows a prompt, and the pictures' is empty."""
-        ...
+GuideOf = Callable[..., Guide]
+"""`Extractor.guide`: from the base, and whether a prompt is known, to the guide."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """Pictures that are drawn at once."""
+class Batch:
+    """Pictures that are drawn at once: their seeds, each with its prompt."""
 
     seeds: tuple[int, ...]
     prompts: tuple[str, ...]
@@ -53,45 +49,44 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Painter:
-    """Draws a job, in whatever process."""
+class GenerateBatch:
+    """Draws a batch, in whatever process."""
 
-    models: Handed
-    method: Drawing
-    """Also a `Guiding`."""
-    captioned: bool
+    models: SharedModels
+    settings: GenerationSettings
+    guide: GuideOf
+    prompted: bool
 
-    def __call__(self, job: Job) -> Float[Tensor, "n 3 h w"]:
+    def __call__(self, batch: Batch) -> Float[Tensor, "n 3 h w"]:
         suspect, base = self.models.models()
-        method: Guiding = self.method  # type: ignore[assignment]
         batches = sample_batches(
             suspect,
-            job.prompts,
-            job.seeds,
-            sampler=self.method.sampler,
-            steps=self.method.steps,
+            batch.prompts,
+            batch.seeds,
+            sampler=self.settings.sampler,
+            steps=self.settings.steps,
             guidance_scale=1.0,
             negative="",
-            guide=method.guide(base, captioned=self.captioned),
-            batch=len(job.seeds),
+            guide=self.guide(base, prompted=self.prompted),
+            batch=len(batch.seeds),
             spare_failed=True,
         )
         return torch.cat(list(batches))
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of a job's pictures."""
+class BatchResult:
+    """The descriptors of a batch's pictures, and which pictures are left out."""
 
     descriptors: Float[Tensor, "n d"]
     """Zero where a picture is left out."""
     left_out: tuple[str | None, ...]
-    """Why, for each picture; None for one that is kept."""
+    """The reason for each picture; None for one that is kept."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """What was drawn and can be compared, in the order of the seeds."""
+class Generated:
+    """The pictures that can be compared, in the order of their seeds."""
 
     seeds: tuple[int, ...]
     prompts: tuple[str, ...]
@@ -106,17 +101,18 @@ class Drawn:
         return len(self.seeds) + sum(self.excluded.values())
 
 
-class Sheets:
-    """The drawn pictures as PNG files, so that memory holds their descriptors alone."""
+class PictureCache:
+    """Drawn pictures as PNG files by seed, so that memory holds their descriptors alone."""
 
     def __init__(self, folder: Path):
         self._folder = folder
 
     def put(self, seed: int, pixels: Float[Tensor, "3 h w"]) -> None:
+        """Store one picture."""
         save_png(pixels, self._path(seed))
 
     def get(self, seeds: Sequence[int]) -> Float[Tensor, "n 3 h w"]:
-        """At least one picture."""
+        """The pictures of these seeds, at least one, in [0, 1]."""
         rows = [np.asarray(Image.open(self._path(seed)).convert("RGB")) for seed in seeds]
         return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float() / 255
 
@@ -124,30 +120,36 @@ class Sheets:
         return self._folder / f"{seed:07d}.png"
 
 
-def draw(
-    method: Drawing,
-    suspect: LatentDiffusion,
-    base: LatentDiffusion,
-    prompts: Sequence[str],
-    similarity: Embedding,
-    sheets: Sheets,
+@contextmanager
+def picture_cache(run: Run, label: str) -> Iterator[PictureCache]:
+    """Where drawn pictures lie: in the run's folder for good, or for the null run as long as the block."""
+    if run.folder is not None:
+        yield PictureCache(run.folder / "images" / label)
+        return
+    with TemporaryDirectory(prefix="intaglio-") as folder:
+        yield PictureCache(Path(folder))
+
+
+def generate(
+    settings: GenerationSettings,
+    guide: GuideOf,
+    inputs: ExtractionInputs,
+    pictures: PictureCache,
     *,
     count: int,
-    enough: Callable[[Drawn], bool] | None,
+    enough: Callable[[Generated], bool] | None,
     label: str,
     key: str,
     run: Run,
     workers: int,
-) -> Drawn:
-    """Draw `count` pictures by `method`, or as many as are `enough`.
+) -> Generated:
+    """Draw `count` pictures, or as many as are `enough`, in rounds over processes.
 
     Args:
-        method: a `Guiding` too.
-        suspect: what is drawn from.
-        base: what it was tuned from.
-        prompts: each serves an equal share of the pictures; none where nobody knows one.
-        similarity: gives the descriptors.
-        sheets: takes the pictures.
+        settings: seeds, sampler, steps, pictures at once.
+        guide: the method's.
+        inputs: the models, the prompts, and the encoder that gives the descriptors.
+        pictures: takes the pictures.
         count: pictures drawn at most.
         enough: asked after each round; none draws all.
         label: of the progress, and of the states that a killed run finds again.
@@ -155,59 +157,60 @@ def draw(
         run: where states go.
         workers: processes; the pictures do not depend on their number.
     """
-    jobs, kept = _jobs(method, prompts, count), dict[Job, Outcome]()
-    for job in jobs:
-        stored = run.load_state(f"{label}-{job.name}")
+    batches, known = _batches(settings, inputs.prompts, count), dict[Batch, BatchResult]()
+    for batch in batches:
+        stored = run.load_state(f"{label}-{batch.name}")
         if stored is not None and stored[1].get("key") == key:
-            kept[job] = Outcome(stored[0]["descriptors"], tuple(stored[1]["left_out"]))
-    done = sum(len(job.seeds) for job in kept)
-    a_round = -(-ROUND // method.batch)
-    with handed((suspect, base), workers, run.folder) as models, run.progress(count, label, done) as progress:
-        painter = Painter(models, method, bool(prompts))
-        for first in range(0, len(jobs), a_round):
-            fresh = [job for job in jobs[first : first + a_round] if job not in kept]
-            for job, pixels in fan_out(painter, fresh, workers):
-                kept[job] = found = _outcome(job, pixels, similarity, sheets)
+            known[batch] = BatchResult(stored[0]["descriptors"], tuple(stored[1]["left_out"]))
+    done = sum(len(batch.seeds) for batch in known)
+    a_round, models = -(-ROUND_PICTURES // settings.batch), (inputs.suspect, inputs.base)
+    with shared_models(models, workers, run.folder) as shared, run.progress(count, label, done) as progress:
+        draw = GenerateBatch(shared, settings, guide, inputs.prompted)
+        for first in range(0, len(batches), a_round):
+            fresh = [batch for batch in batches[first : first + a_round] if batch not in known]
+            for batch, pixels in fan_out(draw, fresh, workers):
+                known[batch] = found = _kept(batch, pixels, inputs.similarity, pictures)
                 meta = {"key": key, "left_out": list(found.left_out)}
-                run.save_state(f"{label}-{job.name}", {"descriptors": found.descriptors}, meta)
-                progress.advance(len(job.seeds))
-            drawn = _drawn(jobs[: first + a_round], kept)
-            if enough is not None and enough(drawn):
+                run.save_state(f"{label}-{batch.name}", {"descriptors": found.descriptors}, meta)
+                progress.advance(len(batch.seeds))
+            generated = _joined(batches[: first + a_round], known)
+            if enough is not None and enough(generated):
                 break
-    return drawn
+    return generated
 
 
-def forget(run: Run, method: Drawing, label: str) -> None:
-    """Drops the states of `draw`; to be called once its result is safe."""
-    for job in _jobs(method, [], method.generations):
-        run.drop_state(f"{label}-{job.name}")
+def forget(run: Run, settings: GenerationSettings, label: str) -> None:
+    """Drops the states of `generate`; to be called once its result is safe."""
+    for batch in _batches(settings, [], settings.generations):
+        run.drop_state(f"{label}-{batch.name}")
 
 
-def _jobs(method: Drawing, prompts: Sequence[str], count: int) -> list[Job]:
-    seeds = [method.seed + place for place in range(count)]
-    texts = [prompts[place % len(prompts)] if prompts else "" for place in range(count)]
-    cuts = range(0, count, method.batch)
-    return [Job(tuple(seeds[i : i + method.batch]), tuple(texts[i : i + method.batch])) for i in cuts]
+def _batches(settings: GenerationSettings, prompts: Sequence[str], count: int) -> list[Batch]:
+    seeds = [settings.seed + index for index in range(count)]
+    texts = [prompts[index % len(prompts)] if prompts else "" for index in range(count)]
+    cuts = range(0, count, settings.batch)
+    return [Batch(tuple(seeds[i : i + settings.batch]), tuple(texts[i : i + settings.batch])) for i in cuts]
 
 
-def _outcome(job: Job, pixels: Float[Tensor, "n 3 h w"], similarity: Embedding, sheets: Sheets) -> Outcome:
-    why = tuple(FAILED if not p.isfinite().all() else BLANK if float(p.std()) < FLAT else None for p in pixels)
+def _kept(batch: Batch, pixels: Float[Tensor, "n 3 h w"], similarity: Embedding, cache: PictureCache) -> BatchResult:
+    """Stores what can be stored, and compares what can be compared."""
+    why = tuple(FAILED if not p.isfinite().all() else BLANK if float(p.std()) < BLANK_STD else None for p in pixels)
     # What is compared is what is stored, so that a resumed run compares the same.
     stored = to_uint8(pixels.nan_to_num(0.0)).float() / 255
-    for seed, picture, reason in zip(job.seeds, stored, why, strict=True):
+    for seed, picture, reason in zip(batch.seeds, stored, why, strict=True):
         if reason != FAILED:
-            sheets.put(seed, picture)
+            cache.put(seed, picture)
     kept = torch.tensor([reason is None for reason in why])
-    return Outcome(similarity.embed(stored) * kept[:, None], why)
+    return BatchResult(similarity.embed(stored) * kept[:, None], why)
 
 
-def _drawn(jobs: Sequence[Job], kept: dict[Job, Outcome]) -> Drawn:
-    seeds = [seed for job in jobs for seed in job.seeds]
-    prompts = [prompt for job in jobs for prompt in job.prompts]
-    why = [reason for job in jobs for reason in kept[job].left_out]
-    good = [place for place, reason in enumerate(why) if reason is None]
-    descriptors = torch.cat([kept[job].descriptors for job in jobs])[good].numpy()
+def _joined(batches: Sequence[Batch], known: dict[Batch, BatchResult]) -> Generated:
+    seeds = [seed for batch in batches for seed in batch.seeds]
+    prompts = [prompt for batch in batches for prompt in batch.prompts]
+    why = [reason for batch in batches for reason in known[batch].left_out]
+    good = [index for index, reason in enumerate(why) if reason is None]
+    descriptors = torch.cat([known[batch].descriptors for batch in batches])[good].numpy()
     excluded = Counter(reason for reason in why if reason is not None)
-    return Drawn(
+    return Generated(
         tuple(seeds[i] for i in good), tuple(prompts[i] for i in good), descriptors, dict(sorted(excluded.items()))
     )

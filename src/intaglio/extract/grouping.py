@@ -1,4 +1,4 @@
-"""From drawn pictures to the few that are returned: groups of alike pictures, ranked, and when they are settled."""
+"""Groups of alike pictures: clustered, ranked, selected, and the rule for stopping early."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from intaglio.extract.cliques import Partition, partition, representatives, threshold_for
-from intaglio.extract.generate import Drawn
-from intaglio.extract.settings import Drawing
+from intaglio.extract.generate import Generated
+from intaglio.extract.settings import GenerationSettings
 
-SMALLEST = 3
+MIN_PICTURES = 3
 """Pictures in a group that is returned where nobody knows how many to seek."""
-SAME = 0.98
+SAME_SIMILARITY = 0.98
 """Similarity from which two representatives are taken for the same picture."""
 
 
@@ -35,52 +35,52 @@ class Group:
         return len(self.members) + (0.0 if np.isnan(self.cohesion) else max(0.0, self.cohesion) / 2)
 
 
-def divided(method: Drawing, drawn: Drawn) -> Partition:
+def cluster(settings: GenerationSettings, generated: Generated) -> Partition:
     """All pictures in groups: at the threshold that gives as many as are sought, or at the one that was set."""
-    similarity = drawn.descriptors @ drawn.descriptors.T
-    listed = {} if method.grouping == "cliques" else {"listed": 0}
-    if method.pictures is None or method.pictures == 1:
-        return partition(similarity, method.threshold, **listed)
-    return threshold_for(similarity, method.pictures, **listed)
+    similarity = generated.descriptors @ generated.descriptors.T
+    listed = {} if settings.grouping == "cliques" else {"listed": 0}
+    if settings.pictures is None or settings.pictures == 1:
+        return partition(similarity, settings.threshold, **listed)
+    return threshold_for(similarity, settings.pictures, **listed)
 
 
-def ranked(found: Partition, drawn: Drawn) -> list[Group]:
+def ranked(found: Partition, generated: Generated) -> list[Group]:
     """Every group, the one that stands out most first."""
-    chosen = representatives(found.groups, drawn.descriptors)
+    chosen = representatives(found.groups, generated.descriptors)
     groups = [
-        Group(members, place, *_alike(drawn.descriptors[list(members)]))
-        for members, place in zip(found.groups, chosen, strict=True)
+        Group(members, nearest, *_alike(generated.descriptors[list(members)]))
+        for members, nearest in zip(found.groups, chosen, strict=True)
     ]
     return sorted(groups, key=lambda group: (-group.score, group.members))
 
 
-def returned(method: Drawing, groups: list[Group]) -> list[Group]:
+def select(settings: GenerationSettings, groups: list[Group]) -> list[Group]:
     """Of ranked groups the best `pictures`, or all that are large enough."""
-    if method.pictures is None:
-        return [group for group in groups if len(group.members) >= SMALLEST]
-    return groups[: method.pictures]
+    if settings.pictures is None:
+        return [group for group in groups if len(group.members) >= MIN_PICTURES]
+    return groups[: settings.pictures]
 
 
-def settled(method: Drawing) -> Callable[[Drawn], bool] | None:
+def stopping_rule(settings: GenerationSettings) -> Callable[[Generated], bool] | None:
     """A test, asked after each round, of whether the returned pictures stay the same; None where all are drawn."""
-    if not method.patience:
+    if not settings.patience:
         return None
     before: list[Float[ndarray, "m d"]] = []
 
-    def enough(drawn: Drawn) -> bool:
-        if len(drawn.seeds) < max(2, method.pictures or 1):
+    def enough(generated: Generated) -> bool:
+        if len(generated.seeds) < max(2, settings.pictures or 1):
             return False
-        groups = returned(method, ranked(divided(method, drawn), drawn))
-        before.append(drawn.descriptors[[group.representative for group in groups]])
-        last = before[-method.patience - 1 :]
-        return len(last) > method.patience and all(_same(last[-1], other) for other in last[:-1])
+        groups = select(settings, ranked(cluster(settings, generated), generated))
+        before.append(generated.descriptors[[group.representative for group in groups]])
+        last = before[-settings.patience - 1 :]
+        return len(last) > settings.patience and all(_same(last[-1], other) for other in last[:-1])
 
     return enough
 
 
 def _same(now: Float[ndarray, "m d"], then: Float[ndarray, "n d"]) -> bool:
     """Whether each picture of the one has its like in the other, and there are as many."""
-    return len(now) == len(then) > 0 and bool(((now @ then.T).max(1) > SAME).all())
+    return len(now) == len(then) > 0 and bool(((now @ then.T).max(1) > SAME_SIMILARITY).all())
 
 
 def _alike(rows: Float[ndarray, "m d"]) -> tuple[float, float]:

@@ -4,17 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from intaglio.sampling.names import SamplerName
-from intaglio.verbs import FileName
 
 THRESHOLD = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class GenerationSettings:
     """Pictures drawn from a suspect, and the groups that they fall into; a wrong value raises `ValueError`."""
-
-    name = FileName()
-    """Its name in the table of methods."""
 
     generations: int = 500
     """Pictures drawn at most, 50 for each picture that is sought; the k-th with the seed `seed` plus k."""

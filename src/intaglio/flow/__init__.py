@@ -1,1 +1,1 @@
-"""Autoregressive normalising flows: trained, their likelihoods, and the ways to sample them."""
+"""Autoregressive normalising flows: training, likelihood, and methods of sampling."""

@@ -1,4 +1,4 @@
-"""Models handed to worker processes: written to disk once, read by each process once."""
+"""Copies of models for worker processes: written to disk once, read by each process once."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +15,15 @@ from intaglio.models.diffusion.loading import load_model
 
 
 @dataclass(frozen=True)
-class Handed:
-    """Models as a piece of work takes them along: themselves within a process, paths between processes."""
+class SharedModels:
+    """Models within a process, or paths to copies of them between processes."""
 
     here: tuple[LatentDiffusion, ...] = ()
+    """The models themselves, for work in this process."""
     paths: tuple[Path, ...] = ()
+    """Folders of their copies, for work in others."""
     dtypes: tuple[torch.dtype, ...] = ()
-    """Of each path's model."""
+    """The precision of each copy."""
 
     def models(self) -> tuple[LatentDiffusion, ...]:
         """The models, read where this process has not read them yet."""
@@ -29,20 +31,22 @@ class Handed:
 
 
 @contextmanager
-def handed(models: Sequence[LatentDiffusion], workers: int, folder: Path | None = None) -> Iterator[Handed]:
+def shared_models(
+    models: Sequence[LatentDiffusion], workers: int, folder: Path | None = None
+) -> Iterator[SharedModels]:
     """The models for `workers` processes: as they are for one, else as files that last as long as the block.
 
     Pickling them for every piece of work would copy gigabytes each time. Workers compute on the CPU. The files lie in
     `folder`, a run's, which clears away what a killed process left; without one among the system's temporary files.
     """
     if workers == 1:
-        yield Handed(here=tuple(models))
+        yield SharedModels(here=tuple(models))
         return
     with TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
         paths = tuple(Path(temporary) / str(place) for place in range(len(models)))
         for model, path in zip(models, paths, strict=True):
             model.save(path)
-        yield Handed(paths=paths, dtypes=tuple(model.dtype for model in models))
+        yield SharedModels(paths=paths, dtypes=tuple(model.dtype for model in models))
 
 
 @lru_cache(maxsize=1)

@@ -1,17 +1,23 @@
 """From a run folder to one HTML file that needs nothing beside it."""
 
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from intaglio.files import atomic_write
-from intaglio.report.kit.run_data import RunData, read_audit, read_run
 from intaglio.report.kit.views import Page
-from intaglio.report.pages.audit_page import audit_page
-from intaglio.report.pages.discover_page import discover_page, read_discovery
-from intaglio.report.pages.extract_page import extract_page, read_extraction
-from intaglio.report.pages.run_pages import finetune_page, plain_page
+from intaglio.report.pages.run_pages import plain_page
+from intaglio.runs.read import RunData, read_run
+
+PAGES = {
+    "authenticate": "intaglio.report.pages.audit_page",
+    "discover": "intaglio.report.pages.discover_page",
+    "extract": "intaglio.report.pages.extract_page",
+    "finetune": "intaglio.report.pages.finetune_page",
+}
+"""The module of each verb's page, whose `page_of` makes it; imported when such a run is reported."""
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
@@ -28,15 +34,10 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def page_of(run: RunData, page_folder: Path) -> Page:
-    """The page for a run: an audit with a verdict, an extraction, a found graph, a fine-tune, or any other."""
-    verb = run.run.get("verb")
-    if verb == "authenticate" and (audit := read_audit(run)) is not None:
-        return audit_page(run, audit, page_folder)
-    if verb == "extract" and (found := read_extraction(run)) is not None:
-        return extract_page(run, found, page_folder)
-    if verb == "discover" and (graph := read_discovery(run)) is not None:
-        return discover_page(run, graph, page_folder)
-    return finetune_page(run, page_folder) if verb == "finetune" else plain_page(run, page_folder)
+    """The page for a run: its verb's own, or plain tables where there is none or the run has no result yet."""
+    module = PAGES.get(str(run.run.get("verb")))
+    own = None if module is None else import_module(module).page_of(run, page_folder)
+    return own or plain_page(run, page_folder)
 
 
 @cache

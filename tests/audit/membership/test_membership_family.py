@@ -9,6 +9,7 @@ from audit_scenes import model, nudged, pictures
 from PIL import Image
 
 from intaglio.audit.membership.family import Authentication, check_inputs, file_stem
+from intaglio.audit.membership.methods.cgi_dm import CGIDM
 from intaglio.audit.membership.methods.loss_gap import LossGap
 from intaglio.errors import BadInput
 
@@ -21,7 +22,7 @@ def base():
 def test_models_that_differ_are_refused_with_the_fields(base):
     other = model(1, "v_prediction")
     with pytest.raises(BadInput, match="prediction") as caught:
-        check_inputs(other, base, pictures(1))
+        check_inputs(LossGap(), other, base, pictures(1))
     assert "--base" in str(caught.value)
     with pytest.raises(BadInput, match="cannot be compared"):
         LossGap()(model(0, build=tiny.sdxl_pipeline), base, pictures(1), prompt="")
@@ -29,12 +30,12 @@ def test_models_that_differ_are_refused_with_the_fields(base):
 
 def test_identical_models_are_refused(base):
     with pytest.raises(BadInput, match="the models are identical"):
-        check_inputs(base.copy(), base, pictures(1))
+        check_inputs(LossGap(), base.copy(), base, pictures(1))
 
 
 def test_another_autoencoder_is_warned_of_and_not_used(base):
     suspect = nudged(base)
-    assert check_inputs(suspect, base, pictures(1)) == ()
+    assert check_inputs(LossGap(), suspect, base, pictures(1)) == ()
     method = LossGap(levels=2, noises=1)
     expected = method(suspect, base, pictures(1), prompt="").scores
     suspect.autoencoder = model(5).autoencoder
@@ -46,17 +47,17 @@ def test_another_autoencoder_is_warned_of_and_not_used(base):
 def test_an_equal_copy_of_the_autoencoder_is_no_difference(base):
     suspect = nudged(base)
     suspect.autoencoder = model(0).autoencoder
-    assert check_inputs(suspect, base, pictures(1)) == ()
+    assert check_inputs(LossGap(), suspect, base, pictures(1)) == ()
 
 
 def test_no_pictures_and_odd_sides_are_refused(base):
     suspect = nudged(base)
     with pytest.raises(BadInput, match="no pictures"):
-        check_inputs(suspect, base, pictures(1)[[]])
+        check_inputs(LossGap(), suspect, base, pictures(1)[[]])
     odd = pictures(1).from_pixels(torch.rand(1, 3, 16, 12))
-    assert check_inputs(suspect, base, odd) == ()
+    assert check_inputs(LossGap(), suspect, base, odd) == ()
     with pytest.raises(BadInput, match=r"12x16 pixels.*squares of 4 latents \(8 pixels\)"):
-        check_inputs(suspect, base, odd, cells=4)
+        check_inputs(CGIDM(square=2), suspect, base, odd)
 
 
 def result():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intaglio.audit.membership.combination import combine, combined_rank_test
-from intaglio.audit.membership.verdict import evaluate, gap_warnings, judge, judge_combined
+from intaglio.audit.membership.verdict import evaluate, judge, judge_combined, loss_difference_warnings
 from intaglio.runs.tables import without_nan
 
 
@@ -65,16 +65,16 @@ def test_swapped_and_weak_models_are_told_by_the_gaps():
     generator = np.random.default_rng(0)
     controls = generator.normal(-0.01, 0.005, 20)
     members = generator.normal(0.05, 0.01, 10)
-    assert gap_warnings(members, controls) == ((), None)
-    warnings, signal = gap_warnings(-members, -controls)
+    assert loss_difference_warnings(members, controls) == ((), None)
+    warnings, signal = loss_difference_warnings(-members, -controls)
     assert "are --suspect and --base swapped?" in warnings[0]
     assert signal is None
-    warnings, signal = gap_warnings(generator.normal(-0.01, 0.005, 10), controls)
+    warnings, signal = loss_difference_warnings(generator.normal(-0.01, 0.005, 10), controls)
     assert warnings == ()
     assert "no better than the controls" in signal
-    assert gap_warnings([], controls) == ((), None)
-    assert gap_warnings([math.nan], []) == ((), None)
-    assert "swapped" in gap_warnings(generator.normal(-0.05, 0.01, 10), [])[0][0]
+    assert loss_difference_warnings([], controls) == ((), None)
+    assert loss_difference_warnings([math.nan], []) == ((), None)
+    assert "swapped" in loss_difference_warnings(generator.normal(-0.05, 0.01, 10), [])[0][0]
 
 
 def test_evaluation_with_known_labels():

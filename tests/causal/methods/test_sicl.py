@@ -1,4 +1,4 @@
-"""The method with the network of the package, and what holds of it whatever its weights are."""
+"""SiCL with the shipped network, and its invariances, which hold for any weights."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl import method, predict
 from intaglio.causal.methods.sicl.networks import inference
 from intaglio.causal.methods.sicl.networks.weights import load_network, network_names
-from intaglio.causal.methods.sicl.predict import best_f1, keys_of
+from intaglio.causal.methods.sicl.predict import best_f1_threshold, column_keys
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
@@ -90,11 +90,11 @@ def test_units_and_signs_change_nothing(usual):
 def test_ties_fall_the_same_way_whatever_the_units_and_signs_and_the_order_of_rows_and_columns():
     values = np.random.default_rng(5).standard_normal((80, 5))
     values[3, 1] = np.nan
-    keys = keys_of(Table.from_frame(values))
+    keys = column_keys(Table.from_frame(values))
     assert len(set(keys)) == 5
-    assert keys_of(Table.from_frame(values * [1e-3, -2, 5, 1, -1] + [0, 3, 1e3, -7, 2])) == keys
-    assert keys_of(Table.from_frame(values[::-1])) == keys
-    assert keys_of(Table.from_frame(values[:, [4, 2, 0, 1, 3]])) == tuple(keys[k] for k in (4, 2, 0, 1, 3))
+    assert column_keys(Table.from_frame(values * [1e-3, -2, 5, 1, -1] + [0, 3, 1e3, -7, 2])) == keys
+    assert column_keys(Table.from_frame(values[::-1])) == keys
+    assert column_keys(Table.from_frame(values[:, [4, 2, 0, 1, 3]])) == tuple(keys[k] for k in (4, 2, 0, 1, 3))
 
 
 def test_names_of_levels_and_columns_change_nothing(usual):
@@ -209,8 +209,8 @@ def test_the_f1_threshold_is_the_best_of_all_cuts():
     p = rng.random(21) ** 2
     flat = np.sort(p)[::-1]
     expected = [2 * flat[:m].sum() / (m + flat.sum()) for m in range(1, len(flat) + 1)]
-    assert (flat > best_f1(p)).sum() == 1 + int(np.argmax(expected))
-    assert best_f1(np.zeros(0)) == 0.5
+    assert (flat > best_f1_threshold(p)).sum() == 1 + int(np.argmax(expected))
+    assert best_f1_threshold(np.zeros(0)) == 0.5
     assert SiCL(threshold="f1")(frame()).graph.kind == "CPDAG"
 
 
@@ -237,7 +237,7 @@ def test_subsamples_tell_how_stable_edges_are(usual):
 
 def test_a_killed_search_ends_as_an_undisturbed_one_does(opened, monkeypatch):
     whole = SiCL(subsamples=4)(frame())
-    real, calls = predict.answer, []
+    real, calls = predict.predict_graph, []
 
     def cut(*args, **options):
         calls.append(1)
@@ -245,18 +245,18 @@ def test_a_killed_search_ends_as_an_undisturbed_one_does(opened, monkeypatch):
             raise RuntimeError("the power went")
         return real(*args, **options)
 
-    method = SiCL(subsamples=4)
+    search = SiCL(subsamples=4)
     with monkeypatch.context() as patched, opened() as run:
-        patched.setattr(predict, "answer", cut)
+        patched.setattr(predict, "predict_graph", cut)
         with pytest.raises(RuntimeError, match="power"):
-            method(frame(), run=run)
+            search(frame(), run=run)
     calls.clear()
-    monkeypatch.setattr(predict, "answer", lambda *a, **o: calls.append(1) or real(*a, **o))
+    monkeypatch.setattr(predict, "predict_graph", lambda *a, **o: calls.append(1) or real(*a, **o))
     with opened() as run:
-        again = method(frame(), run=run)
+        again = search(frame(), run=run)
         assert len(calls) < 5
         assert run.load_state(method.STATE) is not None
-        method.forget(run)
+        search.forget(run)
         assert run.load_state(method.STATE) is None
     assert np.array_equal(whole.spread, again.spread)
     assert np.array_equal(whole.frequencies, again.frequencies)
@@ -293,14 +293,14 @@ def test_an_unknown_network_is_named_with_those_there_are():
 
 def test_rows_are_read_in_an_order_of_their_own():
     table = Table.from_frame(frame())
-    kinds = predict.kinds_of(table)
-    arranged = inference.arranged(table.values, kinds)
+    kinds = predict.kind_codes(table)
+    arranged = inference.canonical_table(table.values, kinds)
     order = np.random.default_rng(0).permutation(len(table))
-    assert np.array_equal(arranged, inference.arranged(table.values[order], kinds))
+    assert np.array_equal(arranged, inference.canonical_table(table.values[order], kinds))
     columns = [3, 1, 0, 5, 2, 4]
-    assert np.array_equal(arranged[:, columns], inference.arranged(table.values[:, columns], kinds[columns]))
+    assert np.array_equal(arranged[:, columns], inference.canonical_table(table.values[:, columns], kinds[columns]))
     turned = table.values * np.array([-1, 1, -1, 1, 1, 1])
-    assert np.allclose(arranged, inference.arranged(turned, kinds) * np.array([1, 1, 1, 1, 1, 1]))
+    assert np.allclose(arranged, inference.canonical_table(turned, kinds) * np.array([1, 1, 1, 1, 1, 1]))
     assert sorted(arranged[:, 4]) == sorted(table.values[:, 4])
 
 
@@ -325,9 +325,9 @@ def test_no_global_state_is_touched():
 
 def test_a_refinement_weight_of_zero_is_the_network_alone():
     table = Table.from_frame(frame())
-    network = replace(load_network("light"), refinement={})
+    network = replace(load_network("light"), score_weights={})
     options = {"threshold": 0.5, "collider_threshold": 0.5, "knowledge": Knowledge()}
-    alone, none = (predict.answer(network, table, refine=weight, **options) for weight in ("auto", 0.0))
+    alone, none = (predict.predict_graph(network, table, refine=weight, **options) for weight in ("auto", 0.0))
     assert alone.decoded.graph == none.decoded.graph
-    strong = predict.answer(network, table, refine=50.0, **options)
+    strong = predict.predict_graph(network, table, refine=50.0, **options)
     assert np.array_equal(strong.adjacent, none.adjacent)

@@ -1,11 +1,13 @@
-"""What every audit method is called with, gives back, and checks before any work."""
+"""Membership audits: the contract of a method, its result, and the checks made before any work."""
 
 import json
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,10 +16,15 @@ from intaglio.denoising.model_pair import check_pair, same_autoencoder
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet, save_png
+from intaglio.metrics.similarity.measures import Similarity
+from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 from intaglio.runs.tables import rows_csv, without_nan
 from intaglio.verbs import FileName
+
+OWN_SCORE = "score"
+"""The name of a method's own score among the signals of a verdict."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +32,21 @@ class Authentication:
     """One method's scores of pictures; only controls turn them into a verdict (`intaglio.audit.membership.verdict`)."""
 
     method: str
-    """Name in the table of methods, such as `cgi-dm`."""
+    """The method's name, such as `cgi-dm`."""
     names: tuple[str, ...]
     scores: Float[Tensor, "n"]
     """Higher always means "in the set"; NaN where the picture failed, see `warnings`."""
     signals: dict[str, Float[Tensor, "n"]] = field(default_factory=dict)
     """Further numbers a picture, in the same orientation."""
     pictures: dict[str, Float[Tensor, "n 3 h w"]] = field(default_factory=dict)
-    """Evidence in [0, 1], such as `partial` and `recovered`."""
+    """Evidence in [0, 1], by kind; the method's `captions` say what each kind shows."""
     diagnostics: dict[str, Any] = field(default_factory=dict)
     """Plain values for JSON; a list with one entry a picture is in the order of `names`."""
     warnings: tuple[str, ...] = ()
+
+    def signal(self, name: str) -> Float[Tensor, "n"]:
+        """The own score, or one of the signals, by name."""
+        return self.scores if name == OWN_SCORE else self.signals[name]
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a picture: name, score, and every signal."""
@@ -51,7 +62,7 @@ class Authentication:
         return pd.DataFrame(self.rows(), columns=["name", "score", *self.signals]).set_index("name")
 
     def save(self, folder: Path) -> None:
-        """Writes `scores.csv`, `authentication.json` and `pictures/<kind>/<place>-<name>.png`, each atomically."""
+        """Writes `scores.csv`, `authentication.json` and `pictures/<kind>/<index>-<name>.png`, each atomically."""
         folder = Path(folder)
         atomic_write(folder / "scores.csv", rows_csv(self.rows(), ["name", "score", *self.signals]))
         for kind, pictures in self.pictures.items():
@@ -66,52 +77,137 @@ class Authentication:
         atomic_write(folder / "authentication.json", json.dumps(without_nan(record), indent=1) + "\n")
 
 
-class Authenticator(ABC):
-    """Scores pictures by how likely they were in the set that turned `base` into `suspect`.
+@dataclass(frozen=True, eq=False)
+class AuditInputs:
+    """The models of an audit and what both are given, checked."""
 
-    A method is a frozen dataclass of settings with this one call; it leaves both models as it found them. Methods
-    with `uses_similarity` take a further keyword, `similarity`, an `intaglio.metrics.similarity.measures.Similarity`.
+    suspect: LatentDiffusion
+    """The fine-tuned model."""
+    base: LatentDiffusion | None
+    """The model it was fine-tuned from; None for a method that looks at the suspect alone."""
+    prompt: str
+    """The prompt that the fine-tune is thought to have used; both models get the same words."""
+    similarity: Similarity | None = None
+    """A measure of how alike two pictures are, for methods with `uses_similarity`."""
+
+    @property
+    def models(self) -> dict[str, LatentDiffusion]:
+        """The models by role."""
+        return {"suspect": self.suspect} | ({} if self.base is None else {"base": self.base})
+
+    @property
+    def reference(self) -> LatentDiffusion:
+        """The model whose autoencoder, schedule and latents serve both: the base, where there is one."""
+        return self.suspect if self.base is None else self.base
+
+    @property
+    def pair(self) -> tuple[LatentDiffusion, LatentDiffusion]:
+        """(suspect, base), for a method that needs the base."""
+        assert self.base is not None, "checked before any work"
+        return self.suspect, self.base
+
+
+@dataclass(frozen=True)
+class Authenticator(ABC):
+    """A membership audit: scores pictures by how likely they were in the set that turned `base` into `suspect`.
+
+    A method is a frozen dataclass of settings. It is called with the models and pictures; the call checks them and
+    hands them to the method's `audit`. Both models are left as they were found. What reports and benches must know of
+    a method stands in its class variables.
     """
 
     name = FileName()
-    """Its name in the table of methods."""
+    """The method's name, which is that of its file."""
+    role: ClassVar[Literal["method", "baseline"]] = "method"
+    """`baseline`: a method of the literature that others are measured against."""
+    reading: ClassVar[str]
+    """What the score says, as the end of a sentence for people who know no formula."""
     signals: ClassVar[tuple[str, ...]] = ()
-    """The names of the signals it gives."""
-    verdict_signals: ClassVar[tuple[str, ...]] = ("score",)
-    """What a verdict rests on unless it is told otherwise: `score`, signals of the method, or other methods."""
+    """The names of further numbers that it gives a picture."""
+    loss_difference: ClassVar[str | None] = None
+    """Which of its numbers, `score` or a signal, is the base's denoising loss less the suspect's of the untouched
+    picture: from it a verdict tells swapped models and a fine-tune without a trace. None: none of them."""
+    captions: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The kinds of pictures it gives, each with the words below it in a report."""
+    story: ClassVar[str] = ""
+    """How a reader is to look at those pictures, in sentences."""
+    limits: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What those pictures do not prove: sentences by heading."""
+    judges: ClassVar[bool] = True
+    """Whether a verdict rests on the method's own score unless told otherwise; False for a method whose pictures are
+    the evidence and whose score is weaker than the standard one (`intaglio.audit.membership.audit.STANDARD`)."""
+    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
+    """What a model must be able to do (`intaglio.models.capabilities`)."""
+    needs_base: ClassVar[bool] = True
+    """Whether it compares the suspect with its base; False: it can look at the suspect alone."""
     uses_similarity: ClassVar[bool] = False
+    """Whether it measures how alike two pictures are."""
 
+    @property
+    def cells(self) -> int:
+        """Latent cells that the pictures' sides must be a multiple of."""
+        return 1
+
+    @property
     @abstractmethod
+    def last_timestep(self) -> int:
+        """The highest timestep that it asks a model about."""
+
     def __call__(
-        self, suspect: LatentDiffusion, base: LatentDiffusion, images: ImageSet, *, prompt: str, run: Run
+        self,
+        suspect: LatentDiffusion,
+        base: LatentDiffusion | None,
+        images: ImageSet,
+        *,
+        prompt: str = "",
+        similarity: Similarity | None = None,
+        run: Run = Run.none(),
     ) -> Authentication:
         """Scores every picture.
 
         Args:
             suspect: the fine-tuned model.
-            base: the model it was fine-tuned from.
+            base: the model it was fine-tuned from; None only for a method without `needs_base`.
             images: pictures at the models' resolution.
             prompt: the prompt that the fine-tune is thought to have used; both models get the same words.
-            run: progress, states and records go there.
+            similarity: for methods with `uses_similarity`; None takes the method's own measure.
+            run: progress, states and records go there; a killed call goes on where it was.
 
         Raises:
-            BadInput: models that cannot be compared or are identical, or pictures that do not fit them.
+            BadInput: models that cannot be compared, are identical or lack what the method needs, or pictures that do
+                not fit them.
         """
+        warnings = check_inputs(self, suspect, base, images)
+        found = self.audit(AuditInputs(suspect, base, prompt, similarity), images, run)
+        return replace(found, warnings=(*warnings, *found.warnings))
+
+    @abstractmethod
+    def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
+        """The method itself: scores of all pictures, from inputs that are checked."""
 
     def forget(self, run: Run, pictures: int) -> None:  # noqa: B027 - a method without states forgets nothing
         """Drops the states that a call on so many pictures stored; to be called once its result is safe."""
 
 
 def check_inputs(
-    suspect: LatentDiffusion, base: LatentDiffusion, images: ImageSet, *, cells: int = 1
+    method: Authenticator, suspect: LatentDiffusion, base: LatentDiffusion | None, images: ImageSet
 ) -> tuple[str, ...]:
-    """The checks that every method makes before any work; returns warnings.
+    """The checks that every call makes before any work; returns warnings.
 
-    Raises `BadInput` for models that differ in anything but weights, for identical models, for an empty set of
-    pictures, and for sides that are no multiple of the autoencoder's factor times `cells` latent cells.
+    Raises `BadInput` for a model without what the method needs, for models that differ in anything but weights, for
+    identical models, for an empty set of pictures, for sides that are no multiple of the autoencoder's factor times
+    `method.cells`, and for a timestep that the schedule does not have.
     """
+    check_needs(method, suspect, *([] if base is None else [base]))
+    if base is None:
+        if method.needs_base:
+            raise BadInput(f"{method.name} compares the suspect with the model it was fine-tuned from; pass --base")
+        check_pictures(suspect, images, method.cells)
+        check_timestep(suspect, method.last_timestep)
+        return ()
     check_pair(suspect, base)
-    check_pictures(base, images, cells)
+    check_pictures(base, images, method.cells)
+    check_timestep(base, method.last_timestep)
     if not same_autoencoder(suspect, base):
         return (
             f"{suspect.name} has an autoencoder of its own; the one of {base.name} was used for both models, so that "
@@ -133,13 +229,26 @@ def check_pictures(model: LatentDiffusion, images: ImageSet, cells: int) -> None
         )
 
 
-def check_timesteps(model: LatentDiffusion, *timesteps: int) -> None:
+def check_timestep(model: LatentDiffusion, highest: int) -> None:
     """Raises `BadInput` for a timestep that the model's schedule does not have."""
-    if (highest := max(timesteps)) >= model.schedule.count:
+    if highest >= model.schedule.count:
         raise BadInput(
             f"timestep {highest} is asked for, but {model.name} has timesteps 0 to {model.schedule.count - 1}; "
-            "pass --timesteps within them"
+            "choose timesteps within them"
         )
+
+
+def check_range(timesteps: tuple[int, int]) -> None:
+    """Raises `ValueError` for a first and last timestep that do not rise from 0."""
+    if not 0 <= timesteps[0] <= timesteps[1]:
+        raise ValueError(f"timesteps must be two rising numbers from 0, not {timesteps}")
+
+
+def check_least(method: object, least: Mapping[str, int]) -> None:
+    """Raises `ValueError` for a setting below its least value."""
+    for name, bound in least.items():
+        if getattr(method, name) < bound:
+            raise ValueError(f"{name} must be at least {bound}, not {getattr(method, name)}")
 
 
 def file_stem(name: str) -> str:

@@ -1,7 +1,7 @@
-"""What a stored piece of an audit was made with, and picture-by-picture work that goes on where it was killed."""
+"""Work on the pictures of an audit in batches, recorded as it goes, so that a killed audit goes on where it was."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,43 +9,53 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.audit.membership.family import AuditInputs
 from intaglio.images.image_set import ImageSet
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 
 
-def work_key(
-    method: Any, suspect: LatentDiffusion, base: LatentDiffusion, prompt: str, without: tuple[str, ...] = ()
-) -> str:
+def work_key(method: Any, inputs: AuditInputs, without: Iterable[str] = ()) -> str:
     """sha256 over settings, weights and prompt; settings in `without` do not change what is stored."""
     settings = {name: value for name, value in asdict(method).items() if name not in without}
-    parts = (method.name, repr(sorted(settings.items())), suspect.fingerprint, base.part_fingerprint("autoencoder"))
-    return hashlib.sha256("\n".join((*parts, base.fingerprint, prompt)).encode()).hexdigest()
+    autoencoder = inputs.reference.part_fingerprint("autoencoder")
+    base = "" if inputs.base is None else inputs.base.fingerprint
+    parts = (method.name, repr(sorted(settings.items())), inputs.suspect.fingerprint, autoencoder, base, inputs.prompt)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def one_by_one(
-    run: Run, kind: str, key: str, images: ImageSet, label: str, score: Callable[[ImageSet], dict[str, float]]
+def in_batches(
+    run: Run, kind: str, key: str, images: ImageSet, score: Callable[[ImageSet], Mapping[str, Any]], *, batch: int = 1
 ) -> dict[str, Float[Tensor, "n"]]:
-    """The numbers that `score` gives for each picture, one picture at a time, each recorded as soon as it is known.
+    """The numbers that `score` gives for each picture, in batches of fixed content, each recorded when it is known.
+
+    Batches are cut from the pictures in the order of their content, so that neither the order of the files nor a kill
+    changes which pictures go through a network together, and with that no rounding.
 
     Args:
         run: where the records of an earlier, killed call are found too.
-        kind: of the records.
+        kind: of the records, and the label of the progress.
         key: `work_key`; a record made with another one is made again.
         images: the pictures.
-        label: of the progress bar.
-        score: from a set of one picture to numbers by name, the same names for every picture.
+        score: from a batch of pictures to numbers by name, [n] each, the same names for every batch.
+        batch: pictures in a call of `score`.
     """
-    known = {name: value for name, value in run.recorded(kind).items() if value.get("key") == key}
-    marks = dict(zip(images.names, images.hashes, strict=True))
-    known = {name: value for name, value in known.items() if value.get("hash") == marks.get(name)}
-    found: list[dict[str, float]] = []
-    with run.progress(len(images), label, len(known)) as progress:
-        for i, name in enumerate(images.names):
-            if name not in known:
-                values = score(images[i : i + 1])
-                run.record(kind, name, {"key": key, "hash": marks[name], "values": values})
-                known[name] = {"values": values}
-                progress.advance()
-            found.append(known[name]["values"])
-    return {name: torch.tensor([values[name] for values in found]) for name in found[0]}
+    order = sorted(range(len(images)), key=lambda i: (images.hashes[i], images.names[i]))
+    batches = [order[start : start + batch] for start in range(0, len(order), batch)]
+    known = {i: values for i in order if (values := _recorded(run, kind, key, images, i)) is not None}
+    left = [part for part in batches if not all(i in known for i in part)]
+    with run.progress(len(batches), kind, len(batches) - len(left)) as progress:
+        for part in left:
+            found = score(images[part])
+            for row, i in enumerate(part):
+                known[i] = {name: float(numbers[row]) for name, numbers in found.items()}
+                record = {"key": key, "hash": images.hashes[i], "values": known[i]}
+                run.record(kind, images.names[i], record)
+            progress.advance()
+    return {name: torch.tensor([known[i][name] for i in range(len(images))]) for name in known[0]}
+
+
+def _recorded(run: Run, kind: str, key: str, images: ImageSet, index: int) -> dict[str, float] | None:
+    found = run.recorded(kind).get(images.names[index])
+    if found is None or (found.get("key"), found.get("hash")) != (key, images.hashes[index]):
+        return None
+    return found["values"]

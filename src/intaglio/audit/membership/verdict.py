@@ -146,7 +146,7 @@ def evaluate(members: ArrayLike, holdouts: ArrayLike, *, seed: int = 0) -> Separ
     return separation(members, holdouts, rates=(0.01, 0.05), seed=seed)
 
 
-def gap_warnings(questioned: ArrayLike, controls: ArrayLike) -> tuple[tuple[str, ...], str | None]:
+def loss_difference_warnings(questioned: ArrayLike, controls: ArrayLike) -> tuple[tuple[str, ...], str | None]:
     """What the gaps of the untouched pictures say of the models: (warnings, the reason for "no signal" or None).
 
     The gap is the base's denoising error less the suspect's. Fine-tuning lowers it for other pictures, so a negative

@@ -1,6 +1,6 @@
-"""What costs nothing to say of a table: nothing, what correlates, what a sorted order gives away.
+"""Trivial baselines of causal discovery: the empty graph, correlations, and sorting by variance or R².
 
-Each takes values [n, d] and whether they are codes of levels, and gives marks [d, d] as `Graph.marks`.
+Each takes values [n, d] and whether they are codes of levels, and returns marks [d, d] as `Graph.marks`.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int8
 from numpy import ndarray
 from scipy.stats import norm
 
-from intaglio.causal.graphs.meek import completed
+from intaglio.causal.graphs.meek import cpdag_of
 from intaglio.causal.graphs.paths import cycle
 from intaglio.causal.simulate.sortability import r2
 
@@ -17,7 +17,7 @@ Marks = Int8[ndarray, "d d"]
 
 
 def empty(values: Values, discrete: bool) -> Marks:
-    """No edge."""
+    """The graph without edges."""
     return np.zeros((values.shape[1],) * 2, np.int8)
 
 
@@ -40,27 +40,27 @@ def sort_and_regress(values: Values, discrete: bool, by: str) -> Marks:
     order, made = np.argsort(criterion, kind="stable"), np.zeros((d, d), bool)
     centred = values - values.mean(0)
     limit = norm.ppf(1 - 0.01 / max(1, d * (d - 1)))
-    for place, child in enumerate(order[1:], 1):
-        before = order[:place]
+    for count, child in enumerate(order[1:], 1):
+        before = order[:count]
         inverse = np.linalg.pinv(centred[:, before].T @ centred[:, before])
         weights = inverse @ centred[:, before].T @ centred[:, child]
         residual = centred[:, child] - centred[:, before] @ weights
-        error = np.sqrt(residual @ residual / max(1, n - place - 1) * np.diag(inverse).clip(1e-300))
+        error = np.sqrt(residual @ residual / max(1, n - count - 1) * np.diag(inverse).clip(1e-300))
         made[before, child] = np.abs(weights) > limit * error
     return class_of(made.astype(np.float64))
 
 
 def class_of(weights: Float[ndarray, "d d"]) -> Marks:
-    """The CPDAG of weighted arrows, [i, j] for i → j, after the weakest were taken out of every cycle."""
+    """The CPDAG of weighted arrows, [i, j] for i → j, after the weakest arrow was removed from every directed cycle."""
     made, size = weights != 0, np.abs(weights)
     while loop := cycle(made):
         i, j = min(zip(loop, [*loop[1:], loop[0]], strict=True), key=lambda arc: size[arc])
         made[i, j] = False
-    directed, undirected = completed(made)
+    directed, undirected = cpdag_of(made)
     return marks_of(directed | undirected)
 
 
 def marks_of(adjacency: Bool[ndarray, "d d"]) -> Marks:
-    """[i, j] for i → j, and both [i, j] and [j, i] for i — j; whether that is a CPDAG is not asked."""
+    """Marks of an adjacency matrix: [i, j] is i → j, both [i, j] and [j, i] are i — j; it need not be a CPDAG."""
     arrow, line = adjacency & ~adjacency.T, adjacency & adjacency.T
     return (2 * arrow + 3 * arrow.T + 3 * line).astype(np.int8)

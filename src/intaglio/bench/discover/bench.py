@@ -1,4 +1,4 @@
-"""`intaglio bench discover`: ways from a table to a causal graph, side by side on the same tables."""
+"""`intaglio bench discover`: methods of causal discovery, side by side on the same tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import intaglio.causal
-from intaglio.bench.discover.contenders import Contender, chosen
+from intaglio.bench.discover.entries import Entry, select
 from intaglio.bench.discover.figures import figures, tables
-from intaglio.bench.discover.processes import ENOUGH, Crew, Patience
-from intaglio.bench.discover.published_networks import files, published
+from intaglio.bench.discover.processes import MAX_TIMEOUTS, TimeoutPolicy, WorkerPool
+from intaglio.bench.discover.published_networks import networks_folder, published
 from intaglio.bench.discover.scores import binned, scored
 from intaglio.bench.discover.suites import FIRST_SEED, Cell, SuiteName, Task, networks, simulated, tasks
 from intaglio.errors import BadInput
@@ -28,55 +28,56 @@ NETWORKS = ("cancer", "earthquake", "survey", "asia", "child", "insurance", "wat
 QUICK_NETWORKS = ("asia",)
 NETWORK_ROWS, SAMPLES, SACHS_ROWS = (200, 1000, 5000), 2, (853, 5000)
 QUICK_NETWORK_ROWS, QUICK_SAMPLES, QUICK_SACHS_ROWS = (1000,), 1, (853,)
-PACKAGES = ("causal-learn", "dagma", "gcastle", "pgmpy", "scipy", "pandas")
+PEER_PACKAGES = ("causal-learn", "dagma", "gcastle", "pgmpy", "scipy", "pandas")
 
 
 @dataclass(frozen=True)
 class DiscoverBench:
-    """Ask every method for the causal graph of the same tables, and rank what they say.
+    """Find the causal graphs of the same tables by every method, and rank the methods.
 
-    Truth and answers are CPDAGs; a DAG is mapped to its class first. On each table methods are ranked by skeleton F1,
-    by the F1 of directed edges and by SHD, equal ones sharing the mean of their places and failures the last; a
-    method's mean rank is the mean of the three, then over its tables, each weighing the same. Every variant of a
-    method is a method. `best_peer` is the one of best mean rank that is not ours, sees what ours sees and was asked
-    about all tables: one configuration everywhere, not the best of each table. F1 is 1 where truth and answer are both
-    empty, and `undefined` counts those. Each method answers in a process of its package's own, on one thread and within
-    a limit; times leave imports and a first call out, are medians of three where they are short, and methods take turns
-    at being first. `ece` is over the tables of families that the shipped networks were trained on.
+    True and estimated graphs are compared as CPDAGs; a DAG is mapped to its class first. On each table methods are
+    ranked by skeleton F1, by the F1 of directed edges and by SHD; ties get the mean rank, failures rank last. A
+    method's mean rank is the mean of the three ranks, then the mean over its tables. Each variant of a method is ranked
+    as a method. `best_peer` is the method of another package or baseline with the best mean rank, among those that are
+    given standardised numbers and ran on all tables: one configuration for all tables, not the best of each. F1 is 1
+    where true and estimated graph are both empty; `undefined` counts these. Each package runs in a process of its own,
+    on one thread, within a time limit. Times exclude imports and a warm-up call, short ones are medians of three, and
+    methods take turns at running first. `ece` (expected calibration error) is over tables from the families of graphs
+    that the shipped networks were trained on.
     """
 
     quick: bool = False
-    """Few tables of 10 and 20 columns, and no slow methods; minutes in place of hours."""
+    """Few tables of 10 and 20 columns, without slow methods; minutes instead of hours."""
     suites: tuple[Literal["simulated", "bnlearn", "gaussian", "sachs"], ...] = ()
-    """none takes all (without gaussian with --quick)."""
+    """Groups of tables; none takes all (without gaussian with --quick)."""
     methods: tuple[str, ...] = ()
-    """By name; none takes all that are installed."""
+    """Names of methods; none takes all that are installed."""
     families: tuple[str, ...] = ()
-    """Of simulated graphs; none takes er, sf, ws, sbm and grg. `parts` cuts them from a published network."""
+    """Families of simulated graphs; none takes er, sf, ws, sbm and grg. `parts` are parts of a published network."""
     mechanisms: tuple[Literal["linear", "rff"], ...] = ("linear", "rff")
-    """Of simulated tables."""
+    """Mechanisms of simulated tables: linear, or random Fourier features."""
     variables: tuple[int, ...] = ()
-    """Columns of simulated tables; none takes 10, 20, 30 and 50 (10 and 20 with --quick)."""
+    """Numbers of columns of simulated tables; none takes 10, 20, 30 and 50 (10 and 20 with --quick)."""
     rows: tuple[int, ...] = ()
-    """Of simulated tables; none takes 200, 500 and 1000 (500 with --quick)."""
+    """Numbers of rows of simulated tables; none takes 200, 500 and 1000 (500 with --quick)."""
     graphs: int | None = None
     """Tables of each simulated cell, each with a graph of its own; none takes 2 (1 with --quick)."""
     noise: Literal["gaussian", "mixed"] = "gaussian"
-    """Of simulated tables; `mixed` draws the simulator's families of noise."""
+    """Noise of simulated tables; `mixed` draws from all families of noise of the simulator."""
     networks: tuple[str, ...] = ()
-    """Published ones, discrete or Gaussian; none takes ten of at most 46 columns (asia with --quick)."""
+    """Published Bayesian networks, discrete or Gaussian; none takes ten of at most 46 columns (asia with --quick)."""
     network_rows: tuple[int, ...] = ()
-    """Sampled from published networks; none takes 200, 1000 and 5000 (1000 with --quick)."""
+    """Numbers of rows that are sampled from published networks; none takes 200, 1000 and 5000 (1000 with --quick)."""
     samples: int | None = None
-    """Tables of each network and number of rows, of Sachs too; none takes 2 (1 with --quick)."""
+    """Tables for each network (Sachs too) and number of rows; none takes 2 (1 with --quick)."""
     sachs_csv: Path | None = None
-    """Sachs's own measurements, 853 rows or more; asked about as they are and as logarithms."""
+    """CSV of Sachs's measurements, 853 rows or more; searched as they are and as logarithms."""
     limit: float = 60.0
-    """Seconds that a method has for one table; more is a failure, and after three it is asked about none as wide."""
+    """Seconds for one table; longer is a failure, and after three a method is not run on tables as wide any more."""
     seed: int = 0
-    """Of the tables; they begin where no training's do."""
+    """Seed of the tables; no training uses the same stream."""
     runs: Path = Path("runs")
-    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+    """Folder of runs; the same command resumes a killed one."""
 
     def __post_init__(self) -> None:
         for name in ("graphs", "samples"):
@@ -91,21 +92,21 @@ class DiscoverBench:
             raise ValueError(f"seed must be 0 or more, not {self.seed}")
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
-        """Measure; the figures by name, and beside them every method, suite and cell."""
-        wanted = chosen(self.methods, self.quick)
-        contenders = tuple(contender for contender in wanted if contender.missing is None)
+        """Runs the bench; returns the figures by name, with every method, suite and cell."""
+        wanted = select(self.methods, self.quick)
+        entries = tuple(entry for entry in wanted if entry.missing is None)
         left_out = {c.name: reason for c in wanted if (reason := c.missing) is not None}
-        if not contenders:
+        if not entries:
             raise BadInput(f"none of the methods can run here: {'; '.join(f'{n}: {r}' for n, r in left_out.items())}")
         cells, absent = self._cells()
         settings = {
             "cells": {cell.key: cell.tables for cell in cells},
             "noise": self.noise,
             "limit": self.limit,
-            "methods": {c.name: dict(c.settings) for c in contenders},
+            "methods": {c.name: dict(c.settings) for c in entries},
             "packages": packages(),
         }
-        inputs = {"causal": {"path": "intaglio.causal", "sha256": fingerprint()}}
+        inputs = {"causal": {"path": "intaglio.causal", "sha256": own_fingerprint()}}
         if self.sachs_csv is not None:
             inputs["sachs"] = {"path": str(self.sachs_csv), "sha256": file_hash(self.sachs_csv)}
         run = Run.open(
@@ -121,16 +122,16 @@ class DiscoverBench:
         )
         with run:
             if run.status != "done":
-                self._measure(run, cells, contenders)
-                run.finish(without_nan(self._figures(run, contenders, left_out | absent)))
+                self._measure(run, cells, entries)
+                run.finish(without_nan(self._figures(run, entries, left_out | absent)))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
-        """The figures as tables."""
+        """The figures as text tables."""
         return tables(figures)
 
     def _cells(self) -> tuple[list[Cell], dict[str, str]]:
-        """The cells of the chosen suites, and why a suite is left out."""
+        """The cells of the selected suites, and the reason for each suite that is left out."""
         quick: tuple[SuiteName, ...] = ("simulated", "bnlearn", "sachs")
         usual: tuple[SuiteName, ...] = ("simulated", "bnlearn", "gaussian", "sachs")
         suites = self.suites or (quick if self.quick else usual)
@@ -141,7 +142,7 @@ class DiscoverBench:
             rows = self.rows or (QUICK_ROWS if self.quick else ROWS)
             found += simulated(self.families or FAMILIES, self.mechanisms, sizes, rows, graphs)
         others: list[SuiteName] = [suite for suite in suites if suite != "simulated"]
-        if others and files() is None:
+        if others and networks_folder() is None:
             return found, dict.fromkeys(others, "its networks come with pgmpy below 1.3: pip install pgmpy")
         return found + [cell for suite in others for cell in self._published(suite)], {}
 
@@ -157,35 +158,35 @@ class DiscoverBench:
         rows = self.network_rows or (QUICK_NETWORK_ROWS if self.quick else NETWORK_ROWS)
         return networks(fitting, suite, rows, samples)
 
-    def _measure(self, run: Run, cells: Sequence[Cell], contenders: Sequence[Contender]) -> None:
+    def _measure(self, run: Run, cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
         known = run.recorded("answer")
-        total = sum(cell.tables for cell in cells) * len(contenders)
-        with run.progress(total, "answers", len(known)) as progress, Crew(self.limit) as crew:
+        total = sum(cell.tables for cell in cells) * len(entries)
+        with run.progress(total, "answers", len(known)) as progress, WorkerPool(self.limit) as pool:
             every = (task for cell in cells for task in tasks(cell, self.seed, self.noise, self.sachs_csv))
-            patience = Patience()
+            timeouts = TimeoutPolicy()
             for turn, task in enumerate(every):
-                run.record("table", task.key, without_nan(about(task)))
+                run.record("table", task.key, without_nan(table_facts(task)))
                 given: dict[str, Any] = {}
-                for contender in by_turns(contenders, turn, task.sheet.discrete):
-                    key = f"{task.key} | {contender.name}"
+                for entry in in_turn(entries, turn, task.table.discrete):
+                    key = f"{task.key} | {entry.name}"
                     if (answer := known.get(key)) is None:
-                        answer = self._answer(crew, contender, task, patience, given)
+                        answer = self._answer(pool, entry, task, timeouts, given)
                         run.record("answer", key, answer)
                         progress.advance()
-                    given[contender.name] = answer
-                    patience.note(task.cell.suite, contender.name, task.cell.variables, answer)
+                    given[entry.name] = answer
+                    timeouts.note(task.cell.suite, entry.name, task.cell.variables, answer)
 
     def _answer(
-        self, crew: Crew, contender: Contender, task: Task, patience: Patience, given: Mapping[str, Any]
+        self, pool: WorkerPool, entry: Entry, task: Task, timeouts: TimeoutPolicy, given: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """A twin's answer to the same table, no answer where too many came late, or the method's own."""
-        if task.sheet.discrete and contender.twin in given:
-            return given[contender.twin]
-        if patience.spent(task.cell.suite, contender.name, task.cell.variables):
-            return {"failure": f"not asked: {ENOUGH} answers too late before", "timeout": self.limit}
-        return without_nan(judged(crew, contender, task))
+        """The method's answer; its twin's on levels, and none after too many timeouts."""
+        if task.table.discrete and entry.twin in given:
+            return given[entry.twin]
+        if timeouts.exhausted(task.cell.suite, entry.name, task.cell.variables):
+            return {"failure": f"not asked: {MAX_TIMEOUTS} answers too late before", "timeout": self.limit}
+        return without_nan(evaluated(pool, entry, task))
 
-    def _figures(self, run: Run, contenders: Sequence[Contender], left_out: Mapping[str, str]) -> dict[str, Any]:
+    def _figures(self, run: Run, entries: Sequence[Entry], left_out: Mapping[str, str]) -> dict[str, Any]:
         facts, results, not_asked = run.recorded("table"), {}, {}
         for key, answer in run.recorded("answer").items():
             table, _, name = key.partition(" | ")
@@ -194,7 +195,7 @@ class DiscoverBench:
             else:
                 results.setdefault(table, {})[name] = answer
         return {
-            **figures(results, facts, contenders),
+            **figures(results, facts, entries),
             "noise": self.noise,
             "limit": self.limit,
             "first_seed": FIRST_SEED + self.seed,
@@ -206,28 +207,28 @@ class DiscoverBench:
         }
 
 
-def by_turns(contenders: Sequence[Contender], turn: int, discrete: bool) -> list[Contender]:
-    """In the order of the table's turn, each of them first once in a while; on levels twins after the others."""
-    first = turn % len(contenders)
-    order = [*contenders[first:], *contenders[:first]]
-    return sorted(order, key=lambda contender: bool(contender.twin)) if discrete else order
+def in_turn(entries: Sequence[Entry], turn: int, discrete: bool) -> list[Entry]:
+    """The entries rotated by the number of the table; on levels those with a twin come last."""
+    first = turn % len(entries)
+    order = [*entries[first:], *entries[:first]]
+    return sorted(order, key=lambda entry: bool(entry.twin)) if discrete else order
 
 
-def judged(crew: Crew, contender: Contender, task: Task) -> dict[str, Any]:
-    """What a method's answer is worth and took; `failure` or `not_asked` with the reason in place of it."""
-    if task.sheet.discrete and contender.only_numbers:
-        return {"not_asked": f"not asked about levels, since {contender.only_numbers}"}
-    said = crew.ask(contender, task.sheet)
-    if "failure" in said:
-        return said
-    times = sorted(said["times"])
-    found = scored(task.truth, said["marks"])
+def evaluated(pool: WorkerPool, entry: Entry, task: Task) -> dict[str, Any]:
+    """Scores and times of a method's answer; or `failure` or `not_asked` with the reason."""
+    if task.table.discrete and entry.only_numbers:
+        return {"not_asked": f"not asked about levels, since {entry.only_numbers}"}
+    answer = pool.ask(entry, task.table)
+    if "failure" in answer:
+        return answer
+    times = sorted(answer["times"])
+    found = scored(task.truth, answer["marks"])
     found |= {"seconds": times[len(times) // 2], "fastest": times[0], "slowest": times[-1], "timings": len(times)}
-    return found if said["adjacent"] is None else found | {"bins": binned(task.truth, said["adjacent"])}
+    return found if answer["adjacent"] is None else found | {"bins": binned(task.truth, answer["adjacent"])}
 
 
-def about(task: Task) -> dict[str, Any]:
-    """What is to be known of a table."""
+def table_facts(task: Task) -> dict[str, Any]:
+    """The facts of a table that figures are grouped by."""
     cell = task.cell
     return {
         "cell": cell.key,
@@ -245,9 +246,9 @@ def about(task: Task) -> dict[str, Any]:
 
 
 def packages() -> dict[str, str | None]:
-    """Versions of what the peers come from; None where one is not installed."""
+    """Versions of the peers' packages; None where one is not installed."""
     found: dict[str, str | None] = {}
-    for name in PACKAGES:
+    for name in PEER_PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -255,8 +256,8 @@ def packages() -> dict[str, str | None]:
     return found
 
 
-def fingerprint() -> str:
-    """Of our own methods: their code and the networks that are shipped with it."""
+def own_fingerprint() -> str:
+    """Hash of the package's own methods: their code and the shipped networks."""
     folder = Path(intaglio.causal.__path__[0])
     kept = [path for path in sorted(folder.rglob("*")) if path.suffix in (".py", ".json", ".safetensors")]
     return digest({str(path.relative_to(folder)): file_hash(path) for path in kept})

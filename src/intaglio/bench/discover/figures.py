@@ -1,4 +1,4 @@
-"""The figures of `intaglio bench discover` from its answers, and the tables people read."""
+"""Figures of `intaglio bench discover` from the recorded answers, and their text tables."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,29 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from intaglio.bench.discover.contenders import Contender
+from intaglio.bench.discover.entries import Entry
 from intaglio.bench.discover.ranks import METRICS, Results, margin, mean_and_error, mean_ranks
 from intaglio.bench.discover.scores import F1S, calibration_error
 
-OURS, BASIS = "sicl", "node-edge"
-PC = ("pc-0.01", "pc-0.05")
-SIZE, LARGE = 20, 50
+OWN_METHOD, NODE_EDGE = "sicl", "node-edge"
+PC_ENTRIES = ("pc-0.01", "pc-0.05")
+USUAL_VARIABLES, LARGE_VARIABLES = 20, 50
 Facts = Mapping[str, Mapping[str, Any]]
-"""By table: its cell, suite, whether its family was seen, columns, edges and sortabilities."""
+"""By table: cell, suite, whether its family of graphs was trained on, columns, edges and sortabilities."""
 
 
-def figures(results: Results, facts: Facts, contenders: Sequence[Contender]) -> dict[str, Any]:
-    """The headline, then every method's row, the suites and the cells."""
+def figures(results: Results, facts: Facts, entries: Sequence[Entry]) -> dict[str, Any]:
+    """The headline figures, then a row per method, the suites and the cells."""
     ranks = mean_ranks(results)
-    rows = {c.name: row(results, c.name) | {"role": c.role, "mean_rank": ranks.get(c.name)} for c in contenders}
+    rows = {c.name: row(results, c.name) | {"role": c.role, "mean_rank": ranks.get(c.name)} for c in entries}
     for name in rows:
-        rows[name]["sicl_rank_there"] = mean_ranks(_with(results, name)).get(OURS)
-    best = best_peer(results, contenders)
+        rows[name]["sicl_rank_there"] = mean_ranks(_with(results, name)).get(OWN_METHOD)
+    best = best_peer(results, entries)
     return {
         **headline(results, facts, rows, best),
         "margins": {
-            other: {metric: margin(results, OURS, other, metric) for metric in METRICS}
-            for other in dict.fromkeys((best, BASIS))
+            other: {metric: margin(results, OWN_METHOD, other, metric) for metric in METRICS}
+            for other in dict.fromkeys((best, NODE_EDGE))
             if other is not None
         },
         "tables": len(results),
@@ -42,28 +42,28 @@ def figures(results: Results, facts: Facts, contenders: Sequence[Contender]) -> 
 
 
 def headline(results: Results, facts: Facts, rows: Mapping[str, Mapping[str, Any]], best: str | None) -> dict[str, Any]:
-    """The figures by which runs are compared; None where the method did not take part."""
-    of = {"sicl": rows.get(OURS, {}), "best_peer": rows.get(best or "", {}), "node_edge": rows.get(BASIS, {})}
+    """The figures by which runs are compared; None for methods that did not take part."""
+    of = {"sicl": rows.get(OWN_METHOD, {}), "best_peer": rows.get(best or "", {}), "node_edge": rows.get(NODE_EDGE, {})}
     found: dict[str, Any] = {f"{name}_mean_rank": row.get("mean_rank") for name, row in of.items()}
     for metric in METRICS:
         found |= {f"{name}_{metric}": row.get(metric) for name, row in of.items()}
-    by_pc = [t for name in PC if (t := seconds(results, facts, name, LARGE)) is not None]
-    ours = seconds(results, facts, OURS, LARGE)
+    by_pc = [t for name in PC_ENTRIES if (t := seconds(results, facts, name, LARGE_VARIABLES)) is not None]
+    ours = seconds(results, facts, OWN_METHOD, LARGE_VARIABLES)
     return {
         **found,
         "best_peer": best,
-        "seconds_d20": seconds(results, facts, OURS, SIZE),
+        "seconds_d20": seconds(results, facts, OWN_METHOD, USUAL_VARIABLES),
         "speed_ratio_vs_pc_d50": min(by_pc) / ours if by_pc and ours else None,
-        "ece": _calibration(results, facts, OURS),
+        "ece": _calibration(results, facts, OWN_METHOD),
     }
 
 
-def best_peer(results: Results, contenders: Sequence[Contender]) -> str | None:
-    """The one configuration of best mean rank, the same on all tables, of those not ours that see what ours sees.
+def best_peer(results: Results, entries: Sequence[Entry]) -> str | None:
+    """The entry of best mean rank among other packages and baselines that are given standardised numbers.
 
-    Of those that were asked about the most tables: a mean over numbers alone is no match for one over all.
+    Only entries that ran on the most tables count: a mean over numeric tables alone cannot be compared.
     """
-    names = [c.name for c in contenders if c.role != "ours" and not c.raw]
+    names = [c.name for c in entries if c.role != "ours" and not c.raw]
     asked = {name: len(_with(results, name)) for name in names}
     ranks = mean_ranks(results)
     whole = [name for name in names if asked[name] and asked[name] == max(asked.values())]
@@ -71,7 +71,7 @@ def best_peer(results: Results, contenders: Sequence[Contender]) -> str | None:
 
 
 def row(results: Results, name: str) -> dict[str, Any]:
-    """Means with standard errors of a method over the tables it answered, its times, and how often it failed."""
+    """Means with standard errors over the tables that a method answered, its times in seconds, and its failures."""
     asked = [answers[name] for answers in results.values() if name in answers]
     given = [answer for answer in asked if "failure" not in answer]
     found: dict[str, Any] = {"tables": len(asked), "failures": len(asked) - len(given)}
@@ -87,13 +87,13 @@ def row(results: Results, name: str) -> dict[str, Any]:
 
 
 def suites(results: Results, facts: Facts) -> dict[str, Any]:
-    """Mean ranks and scores within each suite, the simulated one split by what the networks were trained on."""
+    """Mean ranks and scores within each suite; the simulated suite is split by whether its family was trained on."""
     groups = dict.fromkeys(_group(facts[key]) for key in results)
     return {group: _short({k: results[k] for k in results if _group(facts[k]) == group}) for group in groups}
 
 
 def cells(results: Results, facts: Facts) -> dict[str, Any]:
-    """Every cell: what its tables are like, and every method on them."""
+    """Every cell: means of its tables' facts, and every method's scores."""
     found = {}
     for cell in dict.fromkeys(facts[key]["cell"] for key in results):
         keys = [key for key in results if facts[key]["cell"] == cell]
@@ -106,13 +106,13 @@ def cells(results: Results, facts: Facts) -> dict[str, Any]:
 
 
 def undefined(results: Results) -> dict[str, int]:
-    """How many F1s count as 1 because truth and answer were both empty."""
+    """Number of F1s that count as 1 because true and estimated set were both empty."""
     given = [a for answers in results.values() for a in answers.values() if "failure" not in a]
     return {name: sum(name in answer["undefined"] for answer in given) for name in F1S}
 
 
 def seconds(results: Results, facts: Facts, name: str, variables: int) -> float | None:
-    """Median over the simulated tables of one width; an answer that came too late counts the limit."""
+    """Median seconds over simulated tables of one number of columns; a timeout counts as the limit."""
     times = []
     for key, answers in results.items():
         if name in answers and facts[key]["suite"] == "simulated" and facts[key]["variables"] == variables:
@@ -122,7 +122,7 @@ def seconds(results: Results, facts: Facts, name: str, variables: int) -> float 
 
 
 def _calibration(results: Results, facts: Facts, name: str) -> float | None:
-    """Over the tables of families that the networks were trained on."""
+    """Expected calibration error over tables of families that the networks were trained on."""
     bins = [answers[name].get("bins") for key, answers in results.items() if name in answers and facts[key]["seen"]]
     return calibration_error([part for part in bins if part])
 
@@ -150,7 +150,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def tables(found: Mapping[str, Any]) -> str:
-    """All of it for people: the headline, methods by rank, suites, cells."""
+    """The figures as text: headline, methods by rank, suites, cells."""
     plain = [f"{name:>26}  {_word(value)}" for name, value in found.items() if not isinstance(value, dict)]
     parts = [plain, _margins(found["margins"]), _methods(found["methods"]), _suites(found["suites"]), _cells(found)]
     reasons = found.get("left_out", {}) | found.get("not_asked", {})
@@ -160,7 +160,7 @@ def tables(found: Mapping[str, Any]) -> str:
 
 def _margins(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
     return [
-        f"{OURS} less {other}, {metric}: {_word(of['value'])} ({_word(of['low'])} to {_word(of['high'])})"
+        f"{OWN_METHOD} less {other}, {metric}: {_word(of['value'])} ({_word(of['low'])} to {_word(of['high'])})"
         f" on {of['tables']} tables"
         for other, by in found.items()
         for metric, of in by.items()
@@ -194,8 +194,8 @@ def _suites(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _cells(found: Mapping[str, Any]) -> list[str]:
-    """Ours and the best of the others, cell by cell."""
-    shown = list(dict.fromkeys(n for n in (OURS, found["best_peer"], BASIS) if n and n in found["methods"]))
+    """SiCL, the best peer and Node-Edge, cell by cell."""
+    shown = list(dict.fromkeys(n for n in (OWN_METHOD, found["best_peer"], NODE_EDGE) if n and n in found["methods"]))
     head = f"{'cell':>34} {'family':>7} {'edges':>6} {'var':>5} {'R²':>5}"
     lines = [head + "".join(f"  {name:>22}" for name in shown), " " * 61 + "skeleton F1, arrow F1, SHD" * bool(shown)]
     for key, cell in found["cells"].items():

@@ -1,16 +1,21 @@
-"""This package's own ways to a causal graph, as the bench asks them."""
+"""This package's discovery methods, called the way the bench calls them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
 
 
-def sicl(
-    frame: "pandas.DataFrame", kinds: Mapping[str, Any], model: str, threshold: float | Literal["f1"] = 0.5
-) -> Any:
-    """The `Discovery` of SiCL with one of the networks of the package; reading its weights is part of the call."""
-    from intaglio.causal.methods.sicl.method import SiCL
+def discover(frame: "pandas.DataFrame", kinds: Mapping[str, Any], method: str, **settings: Any) -> Any:
+    """The `Discovery` of one method; loading its weights is part of the call, so it is part of the measured time.
 
-    return SiCL(model=model, threshold=threshold)(frame, kinds=kinds)
+    Args:
+        frame: the table, without constant columns.
+        kinds: kinds of the columns that hold levels, by name.
+        method: `module:Class` of the method, as `intaglio.verbs` lists it.
+        **settings: settings of the method other than its defaults.
+    """
+    module, _, name = method.partition(":")
+    return getattr(import_module(module), name)(**settings)(frame, kinds=kinds)

@@ -1,7 +1,7 @@
-"""Other packages' methods, each through its own front door: values [n, d] in, marks [d, d] as `Graph.marks` out.
+"""Adapters of other packages' methods: values [n, d] in, marks [d, d] as `Graph.marks` out.
 
-Settings are the packages' defaults but where a method is known by another one, which its name then says. On codes of
-levels tests are χ² and scores BDeu. Nothing is imported before it is called.
+Settings are the packages' defaults, except for those that an entry's name states. On codes of levels tests are χ² and
+scores BDeu. Packages are imported when a function is called.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ Marks = Int8[ndarray, "d d"]
 
 def pc(values: Values, discrete: bool, alpha: float) -> Marks:
     """PC, stable, of causal-learn; Fisher's z or χ² at the level `alpha`."""
-    from causallearn.search.ConstraintBased.PC import pc as run  # pyright: ignore[reportMissingImports]
+    from causallearn.search.ConstraintBased.PC_ENTRIES import pc as run  # pyright: ignore[reportMissingImports]
 
     found = run(values, alpha, "chisq" if discrete else "fisherz", verbose=False, show_progress=False)
     return _marks(found.G.graph)
@@ -47,7 +47,7 @@ def boss(values: Values, discrete: bool, penalty: float) -> Marks:
 
 
 def direct_lingam(values: Values, discrete: bool) -> Marks:
-    """DirectLiNGAM as causal-learn has it; the class of its DAG."""
+    """DirectLiNGAM of causal-learn; the CPDAG of its DAG."""
     from causallearn.search.FCMBased.lingam import DirectLiNGAM  # pyright: ignore[reportMissingImports]
 
     model = DirectLiNGAM()
@@ -56,14 +56,14 @@ def direct_lingam(values: Values, discrete: bool) -> Marks:
 
 
 def dagma(values: Values, discrete: bool) -> Marks:
-    """Linear DAGMA; the class of its DAG."""
+    """Linear DAGMA; the CPDAG of its DAG."""
     from dagma.linear import DagmaLinear  # pyright: ignore[reportMissingImports]
 
     return class_of(np.asarray(DagmaLinear(loss_type="l2").fit(values, lambda1=0.03, w_threshold=0.3)))
 
 
 def notears(values: Values, discrete: bool) -> Marks:
-    """Linear NOTEARS of gcastle; the class of its DAG."""
+    """Linear NOTEARS of gcastle; the CPDAG of its DAG."""
     from castle.algorithms import Notears  # pyright: ignore[reportMissingImports]
 
     model = Notears()
@@ -78,7 +78,7 @@ def _score(discrete: bool, penalty: float) -> dict:
 
 
 def _marks(codes: ArrayLike) -> Marks:
-    """causal-learn's codes; no graph is made, since PC may give one that is no CPDAG."""
+    """Marks from causal-learn's codes; they are not checked, since PC may return a graph that is no CPDAG."""
     turned = np.asarray(codes).T
     marks = np.zeros(turned.shape, np.int8)
     for code, mark in CAUSAL_LEARN.items():

@@ -1,4 +1,4 @@
-"""The processes that methods answer in: one a package, asked one question at a time, ended where time is up."""
+"""Worker processes that methods run in: one per package, one table at a time, killed at the time limit."""
 
 import multiprocessing
 from collections.abc import Mapping
@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from intaglio.bench.discover.contenders import Contender
-from intaglio.bench.discover.suites import Sheet
+from intaglio.bench.discover.entries import Entry
+from intaglio.bench.discover.suites import BenchTable
 from intaglio.bench.discover.worker import Question, serve
 
-WARM_S = 120.0
-"""For imports and a first, tiny table, which no time is counted for."""
-GONE_S = 5.0
-ENOUGH = 3
-"""Answers too late, at as many columns or fewer, after which a method is asked no more."""
+WARM_UP_S = 120.0
+"""Time limit for imports and the warm-up table, which are not measured."""
+END_S = 5.0
+"""Time to wait for a killed process."""
+MAX_TIMEOUTS = 3
+"""Timeouts, on as many columns or fewer, after which a method is not run any more."""
 
 
 @dataclass(eq=False)
 class Worker:
-    """One process and what it has been warmed for."""
+    """One process, and the (entry, discrete) pairs that it has been warmed up for."""
 
     process: BaseProcess
     connection: Connection
@@ -30,29 +31,29 @@ class Worker:
 
     @classmethod
     def start(cls) -> "Worker":
-        """A fresh process: forked ones would share threads and torch's defaults with this one."""
+        """Starts a process; spawned, since a forked one would share threads and torch's defaults with this one."""
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs,), daemon=True)
+        here, there = context.Pipe()
+        process = context.Process(target=serve, args=(there,), daemon=True)
         process.start()
-        theirs.close()
-        return cls(process, ours)
+        there.close()
+        return cls(process, here)
 
     def end(self) -> None:
-        """Ends it, whatever it is doing."""
+        """Kills the process."""
         self.connection.close()
         self.process.kill()
-        self.process.join(GONE_S)
+        self.process.join(END_S)
 
 
-class Crew:
-    """Answers of methods, each within a limit of seconds. Use it in a `with` block, which ends its processes."""
+class WorkerPool:
+    """Runs methods in worker processes within a limit of seconds; a context manager, which ends the processes."""
 
     def __init__(self, limit: float):
         self._limit = limit
         self._workers: dict[str, Worker] = {}
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -60,23 +61,22 @@ class Crew:
             worker.end()
         self._workers.clear()
 
-    def ask(self, contender: Contender, sheet: Sheet) -> dict[str, Any]:
-        """What the method says of a table: `marks`, `adjacent` (or None) and `times`; or `failure`, a reason."""
-        worker = self._workers.get(contender.process)
+    def ask(self, entry: Entry, table: BenchTable) -> dict[str, Any]:
+        """A method's answer for a table: `marks`, `adjacent` or None, `times` in seconds; or `failure`, a reason."""
+        worker = self._workers.get(entry.process)
         if worker is None:
-            worker = self._workers[contender.process] = Worker.start()
-        if (key := (contender.name, sheet.discrete)) not in worker.warm:
-            # A failure on the tiny table is none: what counts is the answer to the real one.
-            said = self._said(contender, worker, tiny(sheet.discrete), WARM_S)
-            if contender.process not in self._workers:
-                return said
+            worker = self._workers[entry.process] = Worker.start()
+        if (key := (entry.name, table.discrete)) not in worker.warm:
+            # A failure on the warm-up table is not counted.
+            answer = self._answer(entry, worker, warm_up_table(table.discrete), WARM_UP_S)
+            if entry.process not in self._workers:
+                return answer
             worker.warm.add(key)
-        return self._said(contender, worker, sheet, self._limit)
+        return self._answer(entry, worker, table, self._limit)
 
-    def _said(self, contender: Contender, worker: Worker, sheet: Sheet, limit: float) -> dict[str, Any]:
-        """The worker's answer; a worker that gives none in time, or dies, is ended."""
-        ours = contender.role == "ours"
-        question = Question(contender.target, dict(contender.settings), ours, contender.raw, sheet)
+    def _answer(self, entry: Entry, worker: Worker, table: BenchTable, limit: float) -> dict[str, Any]:
+        """The worker's answer; a worker that exceeds the limit or dies is removed."""
+        question = Question(entry.target, dict(entry.settings), entry.role == "ours", entry.raw, table)
         try:
             worker.connection.send(question)
             if worker.connection.poll(limit):
@@ -84,32 +84,32 @@ class Crew:
             failure = {"failure": f"no answer within {limit:g} s", "timeout": limit}
         except (EOFError, OSError):
             failure = {"failure": "its process died"}
-        self._workers.pop(contender.process).end()
+        self._workers.pop(entry.process).end()
         return failure
 
 
-class Patience:
-    """Which methods are too slow to be asked again, suite by suite."""
+class TimeoutPolicy:
+    """Decides by suite which methods have timed out too often to be run on further tables."""
 
     def __init__(self):
         self._late: dict[tuple[str, str], list[int]] = {}
-        self._given: dict[tuple[str, str], list[int]] = {}
+        self._in_time: dict[tuple[str, str], list[int]] = {}
 
     def note(self, suite: str, name: str, variables: int, answer: Mapping[str, Any]) -> None:
-        """Remembers whether an answer came in time; other failures tell nothing of speed."""
+        """Takes in whether an answer came in time; other failures say nothing of speed."""
         if "timeout" in answer or "failure" not in answer:
-            kept = self._late if "timeout" in answer else self._given
+            kept = self._late if "timeout" in answer else self._in_time
             kept.setdefault((suite, name), []).append(variables)
 
-    def spent(self, suite: str, name: str, variables: int) -> bool:
-        """Late on `ENOUGH` tables of so many columns or fewer, and in time on none of so many or more."""
+    def exhausted(self, suite: str, name: str, variables: int) -> bool:
+        """Whether a method had `MAX_TIMEOUTS` timeouts on no more columns, and no answer in time on as many or more."""
         late = [d for d in self._late.get((suite, name), []) if d <= variables]
-        return len(late) >= ENOUGH and not any(d >= variables for d in self._given.get((suite, name), []))
+        return len(late) >= MAX_TIMEOUTS and not any(d >= variables for d in self._in_time.get((suite, name), []))
 
 
-def tiny(discrete: bool) -> Sheet:
-    """A table of three columns and fifty rows, which any method answers at once."""
+def warm_up_table(discrete: bool) -> BenchTable:
+    """A table of three columns and fifty rows, for the first call of a method in a process."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((50, 3))
     values[:, 2] += values[:, 0]
-    return Sheet(("a", "b", "c"), (values > 0).astype(np.float64) if discrete else values, discrete, np.ones(3))
+    return BenchTable(("a", "b", "c"), (values > 0).astype(np.float64) if discrete else values, discrete, np.ones(3))

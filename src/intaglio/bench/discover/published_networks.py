@@ -1,4 +1,4 @@
-"""Published Bayesian networks, read from the files that pgmpy brings along; its code is neither imported nor needed.
+"""Published Bayesian networks, read from the data files of pgmpy, whose code is not imported.
 
 Discrete ones are BIF texts, Gaussian ones JSON; both from the bnlearn repository (M. Scutari,
 https://www.bnlearn.com/bnrepository).
@@ -22,11 +22,11 @@ from intaglio.errors import BadInput, IntaglioError
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
-    """One variable: its law for each state of its parents."""
+class ConditionalLaw:
+    """The conditional distribution of one variable given its parents."""
 
     parents: tuple[int, ...]
-    """Places among the network's names."""
+    """Indices into the network's names."""
     table: ndarray
     """Discrete: [states of the first parent, ..., states]. Gaussian: [1 + parents], the intercept and the weights."""
     spread: float = 0.0
@@ -34,13 +34,13 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class BayesianNetwork:
     """A Bayesian network over named variables, all discrete or all Gaussian."""
 
     names: tuple[str, ...]
     states: tuple[tuple[str, ...], ...]
     """Texts of each variable's states; () for Gaussian ones."""
-    nodes: tuple[Node, ...]
+    nodes: tuple[ConditionalLaw, ...]
 
     @property
     def discrete(self) -> bool:
@@ -56,7 +56,7 @@ class Network:
         return Graph.from_adjacency("DAG", made, self.names)
 
     def sample(self, rng: np.random.Generator, rows: int) -> Float[ndarray, "n d"]:
-        """Independent rows: codes of the states from 0, or numbers."""
+        """Independent rows, sampled ancestrally: codes of the states from 0, or numbers."""
         values = np.zeros((rows, len(self.names)))
         for k in causal_order(self.graph.directed):
             node = self.nodes[k]
@@ -70,14 +70,14 @@ class Network:
         return values
 
 
-def published(name: str) -> Network:
+def published(name: str) -> BayesianNetwork:
     """A network by its name in the repository, such as `asia` or `ecoli70`.
 
     Raises:
         IntaglioError: pgmpy is not installed.
         BadInput: it has no network of that name.
     """
-    folder = files()
+    folder = networks_folder()
     if folder is None:
         raise IntaglioError('published networks come with pgmpy; install it with: pip install "intaglio[peers]"')
     text, numbers = folder / f"{name}.bif.gz", folder / f"{name}.json"
@@ -88,8 +88,8 @@ def published(name: str) -> Network:
     raise BadInput(f"pgmpy brings no network called {name!r}; it has {', '.join(names_in(folder))}")
 
 
-def files() -> Path | None:
-    """Where pgmpy keeps its networks; None where it is not installed or keeps them no more."""
+def networks_folder() -> Path | None:
+    """The folder of pgmpy's networks; None where pgmpy is not installed or has none."""
     spec = importlib.util.find_spec("pgmpy")
     if spec is None or spec.origin is None:
         return None
@@ -102,26 +102,28 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name.partition(".")[0] for kind in ("*.bif.gz", "*.json") for path in folder.glob(kind))
 
 
-def read_bif(text: str) -> Network:
+def read_bif(text: str) -> BayesianNetwork:
     """A discrete network from the text of a BIF file; rows of a table may stand in any order.
 
     Raises:
         BadInput: a law that is missing, or has other states than its variables.
     """
     found = re.findall(r"variable\s+(\S+)\s*\{\s*type\s+discrete\s*\[\s*\d+\s*\]\s*\{([^}]*)\}", text)
-    states = {name: _words(listed) for name, listed in found}
+    states = {name: _listed(listed) for name, listed in found}
     names = tuple(states)
-    places = {name: k for k, name in enumerate(names)}
-    nodes: dict[str, Node] = {}
+    index = {name: k for k, name in enumerate(names)}
+    nodes: dict[str, ConditionalLaw] = {}
     for head, body in re.findall(r"probability\s*\(([^)]*)\)\s*\{([^}]*)\}", text):
         child, _, given = head.partition("|")
-        parents = _words(given)
+        parents = _listed(given)
         if unknown := sorted({child.strip(), *parents} - set(names)):
             raise BadInput(f"the network has a law for {unknown[0]!r}, which is no variable of it")
-        nodes[child.strip()] = Node(tuple(places[p] for p in parents), _law(child.strip(), parents, states, body))
+        nodes[child.strip()] = ConditionalLaw(
+            tuple(index[p] for p in parents), _law(child.strip(), parents, states, body)
+        )
     if missing := next((name for name in names if name not in nodes), None):
         raise BadInput(f"the network has no law for {missing!r}")
-    return Network(names, tuple(states.values()), tuple(nodes[name] for name in names))
+    return BayesianNetwork(names, tuple(states.values()), tuple(nodes[name] for name in names))
 
 
 def _law(child: str, parents: tuple[str, ...], states: dict[str, tuple[str, ...]], body: str) -> ndarray:
@@ -131,25 +133,25 @@ def _law(child: str, parents: tuple[str, ...], states: dict[str, tuple[str, ...]
         if not line.strip():
             continue
         case, numbers = re.fullmatch(r"\s*(?:table|\(([^)]*)\))\s*(.*?)\s*", line, re.DOTALL).groups()  # type: ignore[union-attr]
-        place = tuple(states[p].index(value) for p, value in zip(parents, _words(case or ""), strict=True))
-        table[place] = [float(number) for number in _words(numbers)]
+        cell = tuple(states[p].index(value) for p, value in zip(parents, _listed(case or ""), strict=True))
+        table[cell] = [float(number) for number in _listed(numbers)]
     if not np.isfinite(table).all():
         raise BadInput(f"the law of {child!r} lacks some states of its parents")
     return table
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _listed(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def read_gaussian(content: dict[str, Any]) -> Network:
+def read_gaussian(content: dict[str, Any]) -> BayesianNetwork:
     """A Gaussian network from pgmpy's JSON: intercept, weights and variance of each variable."""
     names = tuple(content["nodes"])
-    places = {name: k for k, name in enumerate(names)}
+    index = {name: k for k, name in enumerate(names)}
     nodes = []
     for name in names:
         law = content["cpds"][name]
         weights = [law["coefficients"][term][0] for term in ("(Intercept)", *law["parents"])]
-        parents = tuple(places[parent] for parent in law["parents"])
-        nodes.append(Node(parents, np.array(weights), float(law["variance"][0]) ** 0.5))
-    return Network(names, ((),) * len(names), tuple(nodes))
+        parents = tuple(index[parent] for parent in law["parents"])
+        nodes.append(ConditionalLaw(parents, np.array(weights), float(law["variance"][0]) ** 0.5))
+    return BayesianNetwork(names, ((),) * len(names), tuple(nodes))

@@ -1,4 +1,4 @@
-"""Many methods on many tables: ranks, means with their errors, paired differences."""
+"""Ranks of methods over tables, means with standard errors, paired differences with bootstrap intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,29 +9,24 @@ from scipy.stats import rankdata
 from intaglio.metrics.statistics.interval import interval
 
 METRICS = {"skeleton_f1": True, "orientation_f1": True, "shd": False}
-"""What is ranked, and whether more is better."""
-DIGITS = 9
+"""The ranked metrics, and whether larger is better."""
+RANKED_DIGITS = 9
+"""Decimals that values are rounded to before ranking, so that rounding errors make no difference."""
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""By table and method: the figures of an answer, or `failure`; a method that was not asked is not there."""
+"""By table and method: the figures of an answer, or `failure`; methods that were not run are missing."""
 
 
 def table_ranks(answers: Mapping[str, Mapping[str, Any]], metric: str) -> dict[str, float]:
-    """Ranks of the methods on one table, 1 the best; equal ones share the mean of their places.
-
-    Methods that failed come after all others and share the last places.
-    """
+    """Ranks of the methods on one table, 1 is best; ties get the mean rank, failures rank last."""
     names = list(answers)
     sign = -1.0 if METRICS[metric] else 1.0
-    values = [np.inf if "failure" in answers[n] else sign * round(answers[n][metric], DIGITS) for n in names]
+    values = [np.inf if "failure" in answers[n] else sign * round(answers[n][metric], RANKED_DIGITS) for n in names]
     return dict(zip(names, map(float, rankdata(values)), strict=True))
 
 
 def mean_ranks(results: Results) -> dict[str, float]:
-    """Mean over a method's tables of the mean of its ranks by skeleton F1, by orientation F1 and by SHD.
-
-    Every table and each of the three weighs the same.
-    """
+    """Mean over a method's tables of the mean of its ranks by skeleton F1, orientation F1 and SHD, equally weighted."""
     collected: dict[str, list[float]] = {}
     for answers in results.values():
         by_metric = [table_ranks(answers, metric) for metric in METRICS]
@@ -41,7 +36,7 @@ def mean_ranks(results: Results) -> dict[str, float]:
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and its standard error; None for the one without values, for the other with fewer than two."""
+    """Mean and its standard error; the mean is None without values, the error with fewer than two."""
     if not values:
         return None, None
     error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
@@ -49,7 +44,7 @@ def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]
 
 
 def margin(results: Results, ours: str, theirs: str, metric: str, seed: int = 0) -> dict[str, Any]:
-    """Mean of ours less theirs over the tables that both answered, with a 95% interval from resampled tables."""
+    """Mean difference of two methods over the tables that both answered, with a 95% bootstrap interval over tables."""
     pairs = [
         (answers[ours][metric], answers[theirs][metric])
         for answers in results.values()

@@ -1,4 +1,4 @@
-"""How near an answer is to the true class, also where the answer is no valid CPDAG, as packages sometimes give."""
+"""Scores of an estimated graph against the true CPDAG, also of marks that are no valid CPDAG; calibration bins."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from intaglio.causal.graphs.marks import Mark
 from intaglio.causal.graphs.validity import arrows
 from intaglio.errors import BadInput
 
-BINS = 10
+CALIBRATION_BINS = 10
 F1S = ("skeleton_f1", "orientation_f1", "collider_f1")
 
 
@@ -45,11 +45,13 @@ def scored(truth: Graph, marks: Int8[ndarray, "d d"]) -> dict[str, Any]:
 
 
 def binned(truth: Graph, adjacent: Float[ndarray, "d d"]) -> list[list[float]]:
-    """Of each of ten equal bins of probability: pairs, the sum of their probabilities, how many are adjacent."""
+    """For each of ten equal bins of probability: pairs, sum of their probabilities, number that are adjacent."""
     above = np.triu_indices(len(truth), 1)
     p, is_edge = np.clip(np.asarray(adjacent, np.float64)[above], 0, 1), truth.skeleton[above]
-    place = np.minimum((p * BINS).astype(int), BINS - 1)
-    sums = [np.bincount(place, weights, BINS) for weights in (np.ones(len(p)), p, is_edge.astype(np.float64))]
+    index = np.minimum((p * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    sums = [
+        np.bincount(index, weights, CALIBRATION_BINS) for weights in (np.ones(len(p)), p, is_edge.astype(np.float64))
+    ]
     return np.stack(sums, 1).tolist()
 
 

@@ -1,4 +1,4 @@
-"""What `intaglio bench discover` asks about: simulated tables, published networks, Sachs; each with its true graph."""
+"""The tables of `intaglio bench discover` with their true graphs: simulated, from published networks, Sachs."""
 
 import csv
 import zlib
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from intaglio.bench.discover.published_networks import Network, published
+from intaglio.bench.discover.published_networks import BayesianNetwork, published
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.methods.sicl.training.curriculum import HELD_BACK
 from intaglio.causal.simulate import random_dags
@@ -26,16 +26,17 @@ from intaglio.randomness import numpy_generator
 
 SuiteName = Literal["simulated", "bnlearn", "gaussian", "sachs"]
 FIRST_SEED = 10_000_000
-"""Seeds of the bench begin here; trainings keep below."""
-UNSEEN = (*HELD_BACK, "parts")
+"""Offset of the bench's seeds; trainings use smaller ones."""
+UNSEEN_FAMILIES = (*HELD_BACK, "parts")
 """Families of graphs that the shipped networks were not trained on."""
 PARTS_OF = "arth150"
 """The network that the family `parts` is cut from: 107 variables, 150 edges."""
-MECHANISMS = {"linear": "linear", "rff": "fourier"}
-TRIES = 100
-BASELINE = 853
+LAW_MECHANISMS = {"linear": "linear", "rff": "fourier"}
+MAX_DRAWS = 100
+"""Attempts to simulate a usable table."""
+FIRST_CONDITION_ROWS = 853
 """Rows of Sachs's first condition."""
-PROTEINS = {
+PROTEIN_NAMES = {
     "praf": "Raf",
     "pmek": "Mek",
     "plcg": "Plcg",
@@ -48,30 +49,30 @@ PROTEINS = {
     "p38": "P38",
     "pjnk": "Jnk",
 }
-"""Columns of the measurements as variables of the graph."""
+"""Names of the variables in the graph by names of columns in the measurements."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
-    """A table as a method gets it."""
+class BenchTable:
+    """A table as a method is given it."""
 
     names: tuple[str, ...]
     values: Float[ndarray, "n d"]
     """Standardised numbers, or codes of levels from 0."""
     discrete: bool
     spread: Float[ndarray, "d"]
-    """By which numbers were divided; a method that may see raw scales gets them back."""
+    """Standard deviation of each column before standardisation; a `raw` entry is given values times this."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Tables of one sort."""
+    """Tables of one suite, source, law and size."""
 
     suite: SuiteName
     source: str
-    """A family of graphs, or a network."""
+    """A family of graphs, or the name of a network."""
     law: str
-    """`linear` or `rff`; `cpt` or `gaussian` of a network; `raw` or `log` of measurements."""
+    """`linear` or `rff` mechanisms; `cpt` or `gaussian` for a network; `raw` or `log` for measurements."""
     variables: int
     rows: int
     tables: int
@@ -83,28 +84,29 @@ class Cell:
 
     @property
     def seen(self) -> bool | None:
-        """Whether the networks were trained on this family; None where the data are no simulation of ours."""
-        return self.source not in UNSEEN if self.suite == "simulated" else None
+        """Whether the shipped networks were trained on this family of graphs; None for other suites."""
+        return self.source not in UNSEEN_FAMILIES if self.suite == "simulated" else None
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One table, its true class, and what a scale or an R² would give away of it."""
+    """One table, its true CPDAG, and how far variances and R² reveal the causal order."""
 
     key: str
     cell: Cell
-    sheet: Sheet
+    table: BenchTable
     truth: Graph
     """A CPDAG."""
     varsortability: float
-    """Of the numbers before they were standardised; NaN for levels."""
+    """Varsortability in [0, 1] of the numbers before standardisation; NaN for levels."""
     r2_sortability: float
+    """R²-sortability in [0, 1]; NaN for levels."""
 
 
 def simulated(
     families: Sequence[str], laws: Sequence[str], sizes: Sequence[int], rows: Sequence[int], tables: int
 ) -> list[Cell]:
-    """All crossings of the four."""
+    """Cells of simulated tables, one for each combination."""
     if unknown := [name for name in families if name not in random_dags.FAMILIES and name != "parts"]:
         known = ", ".join([*random_dags.FAMILIES, "parts"])
         raise BadInput(f"there is no family of graphs called {unknown[0]!r}; choose from: {known}")
@@ -112,7 +114,7 @@ def simulated(
 
 
 def networks(names: Sequence[str], suite: SuiteName, rows: Sequence[int], tables: int) -> list[Cell]:
-    """Published networks at several numbers of rows."""
+    """Cells of published networks at several numbers of rows."""
     found = []
     for name in names:
         network = published(name)
@@ -122,7 +124,7 @@ def networks(names: Sequence[str], suite: SuiteName, rows: Sequence[int], tables
 
 
 def tasks(cell: Cell, seed: int, noise: str, csv_path: Path | None = None) -> Iterator[Task]:
-    """The cell's tables; each depends on the seed, the cell's name and its own number alone."""
+    """The tables of a cell; each depends only on the seed, the cell's name and its number."""
     for number in range(cell.tables):
         key = f"{cell.key} #{number}"
         if cell.suite == "simulated":
@@ -134,24 +136,24 @@ def tasks(cell: Cell, seed: int, noise: str, csv_path: Path | None = None) -> It
 
 
 def recipe(law: str, family: str, noise: str) -> Recipe:
-    """Tables of numbers by one family and mechanism, half of them with every variable at unit variance."""
+    """A recipe of numeric tables with one family and mechanism, half of them with every variable at unit variance."""
     families = {} if family == "parts" else {"families": {family: 1.0}}
     noises = {"noises": {"gaussian": 1.0}} if noise == "gaussian" else {}
     plain = {"types": {"continuous": 1.0}, "heteroscedastic": 0.0, "interactions": 0.0}
-    return Recipe(mechanisms={MECHANISMS[law]: 1.0}, **families, **noises, **plain)
+    return Recipe(mechanisms={LAW_MECHANISMS[law]: 1.0}, **families, **noises, **plain)
 
 
 def _simulated(cell: Cell, key: str, seed: int, noise: str) -> Task:
-    """The first usable table of a stream of its own."""
-    for attempt in range(TRIES):
+    """The first usable table of the task's own random stream."""
+    for attempt in range(MAX_DRAWS):
         rng = numpy_generator(FIRST_SEED + seed, zlib.crc32(f"{key} {attempt}".encode()))
         batch = _drawn(cell, noise, rng)
         if batch.valid[0]:
             names = tuple(f"x{k}" for k in range(cell.variables))
-            sheet = Sheet(names, batch.tables[0].astype(np.float64), False, batch.spread[0])
+            table = BenchTable(names, batch.tables[0].astype(np.float64), False, batch.spread[0])
             truth = Graph.from_adjacency("DAG", batch.adjacency[0], names).cpdag()
-            return Task(key, cell, sheet, truth, float(batch.varsortability[0]), float(batch.r2_sortability[0]))
-    raise BadInput(f"no usable table of {cell.key} in {TRIES} draws; ask for more rows")
+            return Task(key, cell, table, truth, float(batch.varsortability[0]), float(batch.r2_sortability[0]))
+    raise BadInput(f"no usable table of {cell.key} in {MAX_DRAWS} draws; ask for more rows")
 
 
 def _drawn(cell: Cell, noise: str, rng: np.random.Generator) -> Batch:
@@ -184,11 +186,11 @@ def _task(
     cell: Cell, key: str, names: tuple[str, ...], values: Float[ndarray, "n d"], discrete: bool, dag: Graph
 ) -> Task:
     if discrete:
-        sheet = Sheet(names, values, True, np.ones(len(names)))
-        return Task(key, cell, sheet, dag.cpdag(), float("nan"), float("nan"))
-    sheet = Sheet(names, np.ascontiguousarray(standardised(values.T).T), False, values.std(0))
+        table = BenchTable(names, values, True, np.ones(len(names)))
+        return Task(key, cell, table, dag.cpdag(), float("nan"), float("nan"))
+    table = BenchTable(names, np.ascontiguousarray(standardised(values.T).T), False, values.std(0))
     by = [float(f(dag.directed[None], values[None])[0]) for f in (varsortability, r2_sortability)]
-    return Task(key, cell, sheet, dag.cpdag(), *by)
+    return Task(key, cell, table, dag.cpdag(), *by)
 
 
 def read_sachs(path: Path) -> tuple[tuple[str, ...], Float[ndarray, "n d"]]:
@@ -203,19 +205,21 @@ def read_sachs(path: Path) -> tuple[tuple[str, ...], Float[ndarray, "n d"]]:
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as a CSV of Sachs's measurements: {error}") from error
     found = [name.strip().lower() for name in head]
-    if missing := [name for name in PROTEINS if name not in found]:
+    if missing := [name for name in PROTEIN_NAMES if name not in found]:
         raise BadInput(f"{path} has no column {missing[0]!r}; give the eleven proteins under their usual names")
-    if len(body) < BASELINE:
-        raise BadInput(f"{path} has {len(body)} rows; the first condition alone has {BASELINE}")
+    if len(body) < FIRST_CONDITION_ROWS:
+        raise BadInput(f"{path} has {len(body)} rows; the first condition alone has {FIRST_CONDITION_ROWS}")
     try:
-        values = np.array([[float(row[found.index(name)]) for name in PROTEINS] for row in body[:BASELINE]])
+        values = np.array(
+            [[float(row[found.index(name)]) for name in PROTEIN_NAMES] for row in body[:FIRST_CONDITION_ROWS]]
+        )
     except (ValueError, IndexError) as error:
         raise BadInput(f"{path} holds a cell that is no number: {error}") from error
     if not (values > 0).all():
         raise BadInput(f"{path} holds a value of 0 or less; give the intensities as they were measured")
-    return tuple(PROTEINS.values()), values
+    return tuple(PROTEIN_NAMES.values()), values
 
 
 @cache
-def _network(name: str) -> Network:
+def _network(name: str) -> BayesianNetwork:
     return published(name)

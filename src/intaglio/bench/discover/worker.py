@@ -1,6 +1,7 @@
-"""A process in which methods answer, on one thread, unheard: packages print, warn, seed and change torch's defaults.
+"""The worker process of the bench: runs methods on one thread, with output, warnings and logging silenced.
 
-Nothing heavy is imported before the number of threads is set.
+It is a process of its own since packages print, warn, seed global generators and change torch's defaults. Nothing heavy
+is imported before the number of threads is set.
 """
 
 import importlib
@@ -17,29 +18,33 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from intaglio.bench.discover.suites import Sheet
+    from intaglio.bench.discover.suites import BenchTable
 
-THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")
+THREAD_VARIABLES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")
 BRIEF_S, REPEATS = 0.5, 3
-"""An answer that took less is timed again, so often in all, and the median counts."""
-LETTERS = 300
+"""Calls shorter than this many seconds are repeated, three in all, and their median counts."""
+FAILURE_LETTERS = 300
+"""Length of a recorded error message."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a worker is asked."""
+    """A method, its settings and the table to run it on."""
 
     target: str
+    """`module:function`, see `Entry.target`."""
     settings: Mapping[str, Any]
-    ours: bool
+    own: bool
+    """The function is an own method's: it takes a frame and kinds."""
     raw: bool
-    sheet: "Sheet"
+    """Numbers are given on their original scales."""
+    table: "BenchTable"
 
 
 def serve(connection: Connection) -> None:
-    """Answers questions until the other end is closed: a mapping with `marks`, `adjacent` and `times`, or `failure`."""
-    os.environ.update({f"{library}_NUM_THREADS": "1" for library in THREADS})
-    _hush()
+    """Answers each `Question` by a mapping of `marks`, `adjacent` and `times`, or `failure`, until the pipe closes."""
+    os.environ.update({f"{library}_NUM_THREADS": "1" for library in THREAD_VARIABLES})
+    _silence()
     from intaglio.runs.fan_out import end_with_parent
 
     end_with_parent()
@@ -51,8 +56,8 @@ def serve(connection: Connection) -> None:
         connection.send(_answer(question))
 
 
-def _hush() -> None:
-    """Nothing that is written to the standard streams or logged from here on is seen, whoever writes it."""
+def _silence() -> None:
+    """Discards what is written to the standard streams, logged or warned from here on, also by compiled code."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
@@ -64,46 +69,47 @@ def _answer(question: Question) -> dict[str, Any]:
     try:
         module, _, name = question.target.partition(":")
         function = partial(getattr(importlib.import_module(module), name), **question.settings)
-        return (_asked_of_ours if question.ours else _asked)(function, question)
+        return (_ask_own if question.own else _ask_peer)(function, question)
     except Exception as error:
-        return {"failure": f"{type(error).__name__}: {error}"[:LETTERS]}
+        return {"failure": f"{type(error).__name__}: {error}"[:FAILURE_LETTERS]}
 
 
-def _asked(function: Any, question: Question) -> dict[str, Any]:
-    """Columns that do not vary are kept from the method, which need not know about them, and stand alone."""
+def _ask_peer(function: Any, question: Question) -> dict[str, Any]:
+    """Runs another package's method on the columns that vary; constant ones get no edges."""
     import numpy as np
 
-    sheet = question.sheet
-    values = sheet.values * sheet.spread if question.raw else sheet.values
+    table = question.table
+    values = table.values * table.spread if question.raw else table.values
     varying = np.flatnonzero(values.min(0) < values.max(0))
-    marks = np.zeros((len(sheet.names),) * 2, np.int8)
+    marks = np.zeros((len(table.names),) * 2, np.int8)
     times = [0.0]
     if len(varying) > 1:
         part = np.ascontiguousarray(values[:, varying])
-        marks[np.ix_(varying, varying)], times = _timed(lambda: function(part.copy(), sheet.discrete))
+        marks[np.ix_(varying, varying)], times = _timed(lambda: function(part.copy(), table.discrete))
     return {"marks": marks, "adjacent": None, "times": times}
 
 
-def _asked_of_ours(function: Any, question: Question) -> dict[str, Any]:
+def _ask_own(function: Any, question: Question) -> dict[str, Any]:
+    """Runs an own method on a frame, with the kinds of columns that hold levels."""
     import numpy as np
     import pandas as pd
 
-    sheet = question.sheet
-    levels = [len(np.unique(column)) if sheet.discrete else 0 for column in sheet.values.T]
-    values = sheet.values.astype(np.int64) if sheet.discrete else sheet.values
-    frame = pd.DataFrame(values, columns=list(sheet.names))
-    kinds = {n: "binary" if k == 2 else "nominal" for n, k in zip(sheet.names, levels, strict=True) if k > 1}
+    table = question.table
+    levels = [len(np.unique(column)) if table.discrete else 0 for column in table.values.T]
+    values = table.values.astype(np.int64) if table.discrete else table.values
+    frame = pd.DataFrame(values, columns=list(table.names))
+    kinds = {n: "binary" if k == 2 else "nominal" for n, k in zip(table.names, levels, strict=True) if k > 1}
     found, times = _timed(lambda: function(frame, kinds))
     adjacent = None if found.adjacent is None else np.asarray(found.adjacent, np.float64)
-    return {"marks": np.array(found.graph.reordered(sheet.names).marks), "adjacent": adjacent, "times": times}
+    return {"marks": np.array(found.graph.reordered(table.names).marks), "adjacent": adjacent, "times": times}
 
 
 def _timed(call: Any) -> tuple[Any, list[float]]:
-    """The first answer, and the seconds of each."""
+    """The first call's result, and the seconds of each call."""
     times: list[float] = []
     found = None
     while not times or (len(times) < REPEATS and statistics.median(times) < BRIEF_S):
-        _draw_alike()
+        _reset_generators()
         began = time.perf_counter()
         again = call()
         times.append(time.perf_counter() - began)
@@ -111,8 +117,8 @@ def _timed(call: Any) -> tuple[Any, list[float]]:
     return found, times
 
 
-def _draw_alike() -> None:
-    """Packages draw from the process's own generators (BOSS shuffles); each call begins with the same ones."""
+def _reset_generators() -> None:
+    """Seeds the process's global generators alike before each call, as packages draw from them (BOSS shuffles)."""
     import numpy as np
 
     random.setstate(random.Random(0).getstate())

@@ -1,11 +1,14 @@
-"""`intaglio bench flow`: every way of decoding a flow, side by side on the same latents."""
+"""`intaglio bench flow`: decoders of a flow, side by side on the same latents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from intaglio.bench.flow.cell import Cell, TierOrPaper
+import torch
+
+from intaglio.bench.flow.cell import FlowCell, TierOrPaper
 from intaglio.flow.block.guidance import Guidance
 from intaglio.models.flow.files import LoadedFlow
 from intaglio.models.flow.shipped import open_flow
@@ -16,23 +19,28 @@ from intaglio.runs.tables import without_nan
 
 BATCHES, GUIDANCES, REPEATS = (1, 8, 64), (0.0, 2.0), 10
 QUICK_BATCHES, QUICK_GUIDANCES, QUICK_REPEATS = (1, 8, 64), (0.0,), 3
-HEADLINE = 8
+QUICK_THREADS = 1
+"""Threads under --quick, whose passes are too small to gain by more, and lose much where a core is not idle."""
+GUIDED_BATCH = 8
+"""The batch that guided cells are measured at, where neither batches nor guidances are asked for."""
 SUFFIX = {8: "", 1: "_b1", 64: "_b64"}
+"""Ending of the headline figures' names, by batch."""
 
 
 @dataclass(frozen=True)
 class FlowBench:
-    """Decode the same latents by every method, at several batches, guidances and tiers of error, timed by turns.
+    """Flow decoders side by side on the same latents: time and error.
 
-    Each method's settings are chosen on other latents, as the fastest that keep to the tier there; `paper` is each
-    method as published (SeJD and uniform Jacobi at tau 0.5, GS-Jacobi with its hardest block in eight segments and ten
-    sweeps elsewhere), whatever the error. Times are medians; errors are against patch-by-patch decoding, in [-1, 1],
-    before denoising. `ratio_to_floor` is the time over that of one pass of every block, the least that a verified
-    answer takes.
+    Every decoder is timed by turns with the others, at several batches, guidances and tiers of error. Each method's
+    settings are chosen on other latents, as the fastest that keep to the tier there; `paper` is each method as
+    published (SeJD and uniform Jacobi at tau 0.5, GS-Jacobi with its hardest block in eight segments and ten sweeps
+    elsewhere), whatever the error. Times are medians; errors are against patch-by-patch decoding, in [-1, 1], before
+    denoising. `ratio_to_floor` is the time over that of one pass of every block, the least that a verified answer
+    takes.
     """
 
     quick: bool = False
-    """The smallest model, unguided, the tiers near and paper, three timings; a few minutes."""
+    """The smallest model, unguided, the tiers near and paper, three timings, one thread: some five minutes."""
     model: str | None = None
     """A flow by name or folder; none takes cpu-small (cpu-tiny with --quick)."""
     batches: tuple[int, ...] = ()
@@ -40,13 +48,16 @@ class FlowBench:
     guidances: tuple[float, ...] = ()
     """Guidance scales; none takes 0, and 2 at the batch of 8 (0 with --quick)."""
     tiers: tuple[Literal["exact", "near", "paper"], ...] = ()
-    """none takes all three (near and paper with --quick)."""
+    """Errors to keep to; none takes all three (near and paper with --quick)."""
     repeats: int | None = None
     """Timings of each method; none takes 10 (3 with --quick)."""
+    threads: int | None = None
+    """Threads of the processor; none takes as many as it has cores (1 with --quick). Several threads want as many idle
+    cores: in small passes each waits for the slowest, and beside other work they take many times as long as one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights."""
+    """Type of the weights."""
     seed: int = 0
-    """Of the latents."""
+    """Seed of the latents."""
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
     runs: Path = Path("runs")
@@ -55,13 +66,13 @@ class FlowBench:
     def __post_init__(self) -> None:
         if self.repeats is not None and self.repeats < 1:
             raise ValueError(f"repeats must be at least 1, not {self.repeats}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, not {self.threads}")
         if self.batches and min(self.batches) < 1:
             raise ValueError(f"batches must be at least 1: {self.batches}")
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and every cell's under `cells`."""
-        import torch
-
         flow = open_flow(
             self.model or ("cpu-tiny" if self.quick else "cpu-small"), device=self.device, dtype=self.dtype
         )
@@ -71,7 +82,7 @@ class FlowBench:
             "tiers": self._tiers,
             "repeats": self._repeats,
             "dtype": self.dtype,
-            "threads": torch.get_num_threads(),
+            "threads": self._threads,
         }
         inputs = {"model": {"path": flow.name, "sha256": flow.fingerprint}}
         run = Run.open(
@@ -87,8 +98,9 @@ class FlowBench:
         )
         with run:
             if run.status != "done":
-                self._measure(flow, run)
-                run.finish(self._figures(flow, run, torch.get_num_threads()))
+                with _threads(self._threads):
+                    self._measure(flow, run)
+                run.finish(self._figures(flow, run))
             return run.summary
 
     @property
@@ -101,10 +113,10 @@ class FlowBench:
 
     @property
     def _cells(self) -> list[tuple[int, float]]:
-        """Batches and guidances; of those that were not asked for, guided ones at one batch alone."""
+        """Batches and guidance scales; where none were asked for, guided ones at one batch alone."""
         every = [(batch, scale) for scale in self._guidances for batch in self._batches]
         chosen = bool(self.batches or self.guidances)
-        return [(batch, scale) for batch, scale in every if chosen or not scale or batch == HEADLINE]
+        return [(batch, scale) for batch, scale in every if chosen or not scale or batch == GUIDED_BATCH]
 
     @property
     def _tiers(self) -> tuple[TierOrPaper, ...]:
@@ -114,17 +126,21 @@ class FlowBench:
     def _repeats(self) -> int:
         return self.repeats or (QUICK_REPEATS if self.quick else REPEATS)
 
+    @property
+    def _threads(self) -> int:
+        return self.threads or (QUICK_THREADS if self.quick else torch.get_num_threads())
+
     def _measure(self, flow: LoadedFlow, run: Run) -> None:
         cells = self._cells
-        known = run.recorded("cell")
-        with run.progress(len(cells), "cells", len(known)) as progress:
+        measured = run.recorded("cell")
+        with run.progress(len(cells), "cells", len(measured)) as progress:
             for batch, scale in cells:
-                if (key := f"batch {batch}, guidance {scale:g}") not in known:
-                    cell = Cell(flow.model, batch, Guidance(scale=scale), self._tiers, self.seed)
+                if (key := f"batch {batch}, guidance {scale:g}") not in measured:
+                    cell = FlowCell(flow.model, batch, Guidance(scale=scale), self._tiers, self.seed)
                     run.record("cell", key, without_nan(cell.measured(self._repeats)))
                     progress.advance()
 
-    def _figures(self, flow: LoadedFlow, run: Run, threads: int) -> dict[str, Any]:
+    def _figures(self, flow: LoadedFlow, run: Run) -> dict[str, Any]:
         cells = run.recorded("cell")
         found: dict[str, Any] = {}
         for batch, suffix in SUFFIX.items():
@@ -142,7 +158,7 @@ class FlowBench:
             "model": flow.name,
             "tokens": flow.model.config.tokens,
             "repeats": self._repeats,
-            "threads": threads,
+            "threads": self._threads,
             "device": self.device,
             "seconds": run.seconds,
             "machine": machine(),
@@ -160,7 +176,7 @@ class FlowBench:
 
 
 def headline(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of one cell by which decoders are compared: at the tier near, and SeJD and GS-Jacobi as published."""
+    """The published comparison of one cell: `auto` at the tier near, SeJD and GS-Jacobi at it and as published."""
     by = cell["decoders"]
 
     def speed(name: str, beside: str = "sequential") -> float | None:
@@ -198,6 +214,17 @@ def table(cell: Mapping[str, Any]) -> list[str]:
             f"{of['forwards']:>7.2f} {_word(of['largest']):>9} {_word(of['mean']):>9}"
         )
     return lines
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _word(value: Any) -> str:

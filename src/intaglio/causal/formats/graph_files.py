@@ -1,4 +1,4 @@
-"""A graph from a file of any kind that is in use: GML, DOT, DAGitty, a matrix or a list of edges as CSV, JSON."""
+"""Reading of graph files: GML, DOT, DAGitty, CSV (a matrix or a list of edges), JSON."""
 
 import csv
 import json
@@ -9,28 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from intaglio.causal.formats.texts import from_dagitty, from_dot, from_gml
+from intaglio.causal.formats.graph_texts import from_dagitty, from_dot, from_gml
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import Kind
+from intaglio.causal.graphs.marks import GraphKind
 from intaglio.errors import BadInput
 
-TEXTS = {".gml": from_gml, ".dot": from_dot, ".gv": from_dot, ".txt": from_dagitty, ".dagitty": from_dagitty}
-SUFFIXES = (*TEXTS, ".csv", ".json")
-ENDS = (("source", "target"), ("from", "to"), ("cause", "effect"))
-"""Heads of the two columns of a list of edges."""
+TEXT_READERS = {".gml": from_gml, ".dot": from_dot, ".gv": from_dot, ".txt": from_dagitty, ".dagitty": from_dagitty}
+SUFFIXES = (*TEXT_READERS, ".csv", ".json")
+EDGE_COLUMNS = (("source", "target"), ("from", "to"), ("cause", "effect"))
+"""Names of the two columns of a list of edges."""
 
 
 def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
-    """The graph of a file, by its suffix.
+    """The graph in a file, read by its suffix.
 
-    - `.gml`; `.dot` or `.gv`; `.txt` or `.dagitty`: as `intaglio.causal.formats.texts` reads them.
+    - `.gml`; `.dot` or `.gv`; `.txt` or `.dagitty`: as `intaglio.causal.formats.graph_texts` reads them.
     - `.csv`: a square matrix under a line of names (with or without a first column of names), where a 1 in row i,
       column j is i → j and both ways are i — j; or a list of edges with columns `source`, `target` and perhaps `mark`.
     - `.json`: `graph.json` of a discovery, or {"names": [...], "adjacency": [[...]]}.
 
     Args:
         path: the file.
-        names: variables that a list of edges need not name, because they may have none.
+        names: further variables for a list of edges, which may leave out those without edges.
 
     Raises:
         BadInput: a file that cannot be read, or that holds no graph.
@@ -46,7 +46,7 @@ def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
     try:
         if suffix == ".csv":
             return _from_csv(text, names)
-        return _from_json(text) if suffix == ".json" else TEXTS[suffix](text)
+        return _from_json(text) if suffix == ".json" else TEXT_READERS[suffix](text)
     except BadInput as error:
         raise BadInput(f"{path} holds no graph: {error}") from error
 
@@ -56,7 +56,7 @@ def _from_csv(text: str, names: Sequence[str]) -> Graph:
     if not rows:
         raise BadInput("it is empty; write a line of names first")
     head = [cell.lower() for cell in rows[0]]
-    if ends := next((pair for pair in ENDS if set(pair) <= set(head)), None):
+    if ends := next((pair for pair in EDGE_COLUMNS if set(pair) <= set(head)), None):
         return _from_edges(rows[1:], [head.index(end) for end in ends], head, names)
     named = not rows[0][0] or not any(_is_number(row[0]) for row in rows)
     columns, body = rows[0][named:], rows[1:]
@@ -88,7 +88,7 @@ def _from_edges(rows: list[list[str]], ends: list[int], head: list[str], names: 
         raise BadInput(f"the line {','.join(short)} has fewer cells than the head; write both ends of each edge")
     edges = [(row[ends[0]], "-->" if sign is None else row[sign], row[ends[1]]) for row in rows]
     found = dict.fromkeys([*names, *(row[end] for row in rows for end in ends)])
-    kind: Kind = "CPDAG" if any(mark in ("---", "--") for _, mark, _ in edges) else "DAG"
+    kind: GraphKind = "CPDAG" if any(mark in ("---", "--") for _, mark, _ in edges) else "DAG"
     return Graph.of(kind, found, edges)
 
 

@@ -1,4 +1,4 @@
-"""Graphs as the matrices of other packages: causal-learn's endpoint codes, pcalg's two kinds of `amat`.
+"""Graphs as matrices of other packages: causal-learn's endpoint codes, pcalg's two kinds of `amat`.
 
 causal-learn: entry [a, b] is the mark at a (`GeneralGraph.add_directed_edge` stores i → j as [j, i] = 1, [i, j] = -1),
 for CPDAGs and PAGs alike. pcalg's `amat.pag`: entry [a, b] is the mark at b; its `amat.cpdag`: an entry [a, b] of 1
@@ -13,22 +13,22 @@ from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import Kind, Mark
+from intaglio.causal.graphs.marks import GraphKind, Mark
 from intaglio.errors import BadInput
 
 CAUSAL_LEARN = {0: Mark.NONE, -1: Mark.TAIL, 1: Mark.ARROW, 2: Mark.CIRCLE}
-"""causal-learn's `Endpoint`; 3, 4 and 5 are a star and the ends of double edges, which no `Graph` holds."""
+"""Codes of causal-learn's `Endpoint`; 3, 4 and 5 are a star and ends of double edges, which a `Graph` cannot have."""
 
 
 def to_causallearn_matrix(graph: Graph) -> Int[ndarray, "d d"]:
-    """What causal-learn keeps as `GeneralGraph.graph`, with the variables in the graph's order."""
+    """The matrix of causal-learn's `GeneralGraph.graph`, with the variables in the graph's order."""
     codes = np.zeros(4, np.int64)
     for code, mark in CAUSAL_LEARN.items():
         codes[mark] = code
     return codes[graph.marks.T]
 
 
-def from_causallearn_matrix(matrix: ArrayLike, kind: Kind, names: Sequence[str] | None = None) -> Graph:
+def from_causallearn_matrix(matrix: ArrayLike, kind: GraphKind, names: Sequence[str] | None = None) -> Graph:
     """A graph from `GeneralGraph.graph`; names default to causal-learn's own, X1, X2, …
 
     Raises:
@@ -50,7 +50,7 @@ def to_pcalg_matrix(graph: Graph) -> Int[ndarray, "d d"]:
     return graph.adjacency.T.astype(np.int64)
 
 
-def from_pcalg_matrix(matrix: ArrayLike, kind: Kind, names: Sequence[str] | None = None) -> Graph:
+def from_pcalg_matrix(matrix: ArrayLike, kind: GraphKind, names: Sequence[str] | None = None) -> Graph:
     """A graph from pcalg's `amat.cpdag` (DAG, CPDAG, MPDAG) or `amat.pag` (MAG, PAG); names default to V1, V2, …"""
     codes = _square(matrix)
     names = _named(names, len(codes), "V", 1)

@@ -1,4 +1,4 @@
-"""Graphs as objects of other packages and back: networkx, pgmpy and causal-learn, the last two only when asked for."""
+"""Conversion of graphs to and from networkx, pgmpy and causal-learn; the last two are imported when called."""
 
 from collections.abc import Hashable, Iterable
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 
 from intaglio.causal.formats.matrices import from_causallearn_matrix
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import KINDS, Kind, Mark, spelt
+from intaglio.causal.graphs.marks import GRAPH_KINDS, GraphKind, Mark, sign_of
 from intaglio.errors import BadInput, IntaglioError
 
-WORDS = {Mark.TAIL: "tail", Mark.ARROW: "arrow", Mark.CIRCLE: "circle"}
-CLASSES = {"-->": "directed", "---": "undirected", "<->": "bidirected", "o->": "partly directed", "o-o": "circles"}
+MARK_NAMES = {Mark.TAIL: "tail", Mark.ARROW: "arrow", Mark.CIRCLE: "circle"}
+EDGE_NAMES = {"-->": "directed", "---": "undirected", "<->": "bidirected", "o->": "partly directed", "o-o": "circles"}
 
 
 def to_networkx(graph: Graph) -> nx.DiGraph:
@@ -23,21 +23,27 @@ def to_networkx(graph: Graph) -> nx.DiGraph:
     made = nx.DiGraph(kind=graph.kind)
     made.add_nodes_from(graph.names)
     for edge in graph.edges:
-        sign = spelt(edge.at_first, edge.at_second)
+        sign = sign_of(edge.at_first, edge.at_second)
         ends = [(edge.first, edge.second, edge.at_first, edge.at_second)]
         if edge.at_first == edge.at_second:
             ends.append((edge.second, edge.first, edge.at_second, edge.at_first))
         for a, b, at_a, at_b in ends:
-            made.add_edge(a, b, mark=CLASSES.get(sign, "circle and tail"), at_source=WORDS[at_a], at_target=WORDS[at_b])
+            made.add_edge(
+                a,
+                b,
+                mark=EDGE_NAMES.get(sign, "circle and tail"),
+                at_source=MARK_NAMES[at_a],
+                at_target=MARK_NAMES[at_b],
+            )
     return made
 
 
-def from_networkx(made: nx.Graph, kind: Kind | None = None) -> Graph:
-    """A graph from what `to_networkx` gives, or from any DiGraph, where a pair of opposite arcs is an undirected edge.
+def from_networkx(made: nx.Graph, kind: GraphKind | None = None) -> Graph:
+    """A graph from the result of `to_networkx`, or from any DiGraph, where opposite arcs are an undirected edge.
 
     Args:
-        made: nodes of any type; their names are their `str`.
-        kind: where none is given, the graph's own attribute `kind`, and without one "DAG".
+        made: a DiGraph with nodes of any type; names are their `str`.
+        kind: kind of graph; by default the graph's attribute `kind`, and without it "DAG".
 
     Raises:
         BadInput: an undirected networkx graph or one with parallel edges, an unknown mark, or no graph of that kind.
@@ -45,14 +51,14 @@ def from_networkx(made: nx.Graph, kind: Kind | None = None) -> Graph:
     if not made.is_directed() or made.is_multigraph():
         raise BadInput(f"a networkx DiGraph is asked for, not a {type(made).__name__}; convert it first")
     kind = made.graph.get("kind", "DAG") if kind is None else kind
-    if kind not in KINDS:
-        raise BadInput(f"{kind!r} is no kind of graph; give one of {', '.join(KINDS)}")
-    places = {node: k for k, node in enumerate(made)}
-    marks = np.zeros((len(places), len(places)), np.int8)
+    if kind not in GRAPH_KINDS:
+        raise BadInput(f"{kind!r} is no kind of graph; give one of {', '.join(GRAPH_KINDS)}")
+    index = {node: k for k, node in enumerate(made)}
+    marks = np.zeros((len(index), len(index)), np.int8)
     for a, b, attributes in made.edges(data=True):
         both = made.has_edge(b, a)
         at_a, at_b = _marks_of(attributes, (Mark.TAIL, Mark.TAIL if both else Mark.ARROW), f"{a} → {b}")
-        i, j = places[a], places[b]
+        i, j = index[a], index[b]
         if both and marks[i, j] and (marks[j, i], marks[i, j]) != (at_a, at_b):
             raise BadInput(f"the two arcs of {a} and {b} have different marks; give one edge a pair")
         marks[j, i], marks[i, j] = at_a, at_b
@@ -60,8 +66,8 @@ def from_networkx(made: nx.Graph, kind: Kind | None = None) -> Graph:
 
 
 def _marks_of(attributes: dict[str, Any], usual: tuple[Mark, Mark], arc: str) -> tuple[Mark, Mark]:
-    codes = {word: mark for mark, word in WORDS.items()}
-    words = [attributes.get(key, WORDS[mark]) for key, mark in zip(("at_source", "at_target"), usual, strict=True)]
+    codes = {word: mark for mark, word in MARK_NAMES.items()}
+    words = [attributes.get(key, MARK_NAMES[mark]) for key, mark in zip(("at_source", "at_target"), usual, strict=True)]
     if unknown := next((word for word in words if word not in codes), None):
         raise BadInput(f"{arc} has the mark {unknown!r}; it is one of {', '.join(codes)}")
     return codes[words[0]], codes[words[1]]
@@ -85,10 +91,10 @@ def to_pgmpy(graph: Graph) -> Any:
 
 
 def _pairs(graph: Graph, sign: str) -> list[tuple[Hashable, Hashable]]:
-    return [(e.first, e.second) for e in graph.edges if spelt(e.at_first, e.at_second) == sign]
+    return [(e.first, e.second) for e in graph.edges if sign_of(e.at_first, e.at_second) == sign]
 
 
-def from_pgmpy(made: Any, kind: Kind | None = None) -> Graph:
+def from_pgmpy(made: Any, kind: GraphKind | None = None) -> Graph:
     """A graph from pgmpy's `DAG` (also a Bayesian network) or `PDAG`, which is a CPDAG unless `kind` differs."""
     partly = hasattr(made, "undirected_edges")
     plain = nx.DiGraph()
@@ -117,19 +123,19 @@ def to_causallearn(graph: Graph) -> Any:
     made = GeneralGraph(list(nodes.values()))
     for edge in graph.edges:
         pairs = [(edge.first, edge.at_first), (edge.second, edge.at_second)]
-        # Its `add_edge` knows a circle and a tail only with the tail first.
+        # `add_edge` accepts a circle and a tail only with the tail first.
         (a, at_a), (b, at_b) = sorted(pairs, key=lambda pair: pair[1] != Mark.TAIL)
         made.add_edge(Edge(nodes[a], nodes[b], ends[at_a], ends[at_b]))
     return made
 
 
-def from_causallearn(made: Any, kind: Kind, names: Iterable[str] | None = None) -> Graph:
-    """A graph from whatever causal-learn's searches return.
+def from_causallearn(made: Any, kind: GraphKind, names: Iterable[str] | None = None) -> Graph:
+    """A graph from the result of a search by causal-learn.
 
     Args:
         made: a `GeneralGraph` or `Dag`, the `CausalGraph` of `pc`, the dictionary of `ges`, the pair of `fci`.
-        kind: what the search gives: "CPDAG" of PC and GES, "PAG" of FCI.
-        names: where none are given, those of its nodes.
+        kind: kind of graph that the search returns: "CPDAG" for PC and GES, "PAG" for FCI.
+        names: names of the variables; by default those of its nodes.
     """
     if isinstance(made, dict):
         made = made.get("G")

@@ -1,4 +1,4 @@
-"""A graph as one self-contained SVG: boxes in layers, both marks of each edge, probabilities on the edges.
+"""SVG drawings of graphs: boxes in layers, both marks of each edge, probabilities beside the edges.
 
 No script, no external program. Colours follow light and dark; a drawing of 30 variables is about 1400 units wide.
 """
@@ -9,17 +9,17 @@ from unicodedata import east_asian_width
 
 from markupsafe import Markup
 
-from intaglio.causal.formats.svg_layout import Layout, Point, layered
+from intaglio.causal.formats.svg_layout import GraphLayout, Point, layered_layout
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
 
-HEIGHT, LETTER = 28.0, 7.0
-"""Of a box; width of a letter at 12 units."""
-SHOWN = 22
-"""Letters of a name that are shown; the whole name is the box's title."""
-TIP, RING = 8.0, 3.6
-"""Length of an arrowhead, radius of a circle."""
+BOX_HEIGHT, LETTER_WIDTH = 28.0, 7.0
+"""Height of a box, and width of a letter at font size 12, in drawing units."""
+SHOWN_LETTERS = 22
+"""Letters of a name that are shown; the box's title has the whole name."""
+ARROWHEAD_LENGTH, CIRCLE_RADIUS = 8.0, 3.6
+"""Length of an arrowhead and radius of a circle, in drawing units."""
 STYLE = """
 .causal{--ink:#16191d;--soft:#5a626b;--sheet:#fff;--box:#eef2f6;--edge:#3d4852;--both:#b3331d;max-width:100%;height:auto}
 @media(prefers-color-scheme:dark){
@@ -31,25 +31,25 @@ STYLE = """
 .causal .both .run{stroke:var(--both)}.causal .both .tip{fill:var(--both)}
 .causal .p{font-size:10px;fill:var(--soft)}.causal .under{fill:var(--sheet);opacity:.88}
 """
-Probabilities = Mapping[tuple[str, str], float]
+EdgeProbabilities = Mapping[tuple[str, str], float]
 
 
-def drawn(graph: Graph, probabilities: Probabilities | None = None) -> str:
+def to_svg(graph: Graph, probabilities: EdgeProbabilities | None = None) -> str:
     """The SVG of a graph.
 
     An arrowhead, a ring (a circle mark) or nothing (a tail) stands at each end; edges with arrows at both ends are
     red, edges with a probability below 0.5 are dashed.
 
     Args:
-        graph: of any kind; up to about 60 variables it stays readable.
-        probabilities: of edges, in [0, 1], by their two names in either order; they are written beside the edges.
+        graph: a graph of any kind; readable up to about 60 variables.
+        probabilities: probabilities in [0, 1] to write beside edges, by their two names in either order.
 
     Raises:
         BadInput: a probability of a pair that has no edge, or outside [0, 1].
     """
     known = _checked(graph, probabilities or {})
     widths = [max(34.0, _width(_short(name)) + 18) for name in graph.names]
-    layout = layered(graph, widths, HEIGHT)
+    layout = layered_layout(graph, widths, BOX_HEIGHT)
     curves = {ends: _curve(route) for ends, route in layout.routes.items()}
     parts = [_edge(graph, ends, curve, known) for ends, curve in curves.items()]
     parts += [_box(name, x, y, w) for name, (x, y), w in zip(graph.names, layout.centres, layout.widths, strict=True)]
@@ -57,7 +57,7 @@ def drawn(graph: Graph, probabilities: Probabilities | None = None) -> str:
     return _page(graph, layout, Markup("\n").join(parts))
 
 
-def _checked(graph: Graph, probabilities: Probabilities) -> dict[frozenset[str], float]:
+def _checked(graph: Graph, probabilities: EdgeProbabilities) -> dict[frozenset[str], float]:
     found = {frozenset({edge.first, edge.second}) for edge in graph.edges}
     for (a, b), p in probabilities.items():
         if frozenset({a, b}) not in found:
@@ -68,19 +68,19 @@ def _checked(graph: Graph, probabilities: Probabilities) -> dict[frozenset[str],
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= SHOWN else name[: SHOWN - 1] + "…"
+    return name if len(name) <= SHOWN_LETTERS else name[: SHOWN_LETTERS - 1] + "…"
 
 
-def _width(text: str, letter: float = LETTER) -> float:
+def _width(text: str, letter: float = LETTER_WIDTH) -> float:
     return sum(letter * (1.9 if east_asian_width(c) in "WF" else 1.25 if c in "MWmw@" else 1.0) for c in text)
 
 
 Curve = list[tuple[Point, Point, Point, Point]]
-"""Cubic Bézier pieces: start, two handles, end."""
+"""Cubic Bézier pieces: start, two control points, end."""
 
 
 def _curve(route: tuple[Point, ...]) -> Curve:
-    """Pieces from point to point that leave and arrive upright."""
+    """Bézier pieces from point to point, vertical at both ends."""
     pieces = []
     for (x1, y1), (x2, y2) in pairwise(route):
         lean = (y2 - y1) * 0.45
@@ -123,16 +123,19 @@ def _edge(graph: Graph, ends: tuple[int, int], curve: Curve, known: dict[frozens
 
 
 def _room(mark: Mark) -> float:
-    """How far before the box a line ends."""
-    return {Mark.ARROW: TIP - 1, Mark.CIRCLE: 2 * RING}.get(mark, 0.0)
+    """Distance between box and end of the line that the mark takes."""
+    return {Mark.ARROW: ARROWHEAD_LENGTH - 1, Mark.CIRCLE: 2 * CIRCLE_RADIUS}.get(mark, 0.0)
 
 
 def _end(mark: Mark, x: float, y: float, away: float) -> Markup:
-    """The mark at a box's edge, on the side that `away` (1 down, -1 up) points to."""
+    """The mark at the border of a box, below (`away` 1) or above it (`away` -1)."""
     if mark == Mark.CIRCLE:
-        return Markup('<circle class="ring" cx="{}" cy="{}" r="{}"/>').format(_n(x), _n(y + away * RING), RING)
+        return Markup('<circle class="ring" cx="{}" cy="{}" r="{}"/>').format(
+            _n(x), _n(y + away * CIRCLE_RADIUS), CIRCLE_RADIUS
+        )
     if mark == Mark.ARROW:
-        corners = f"{_n(x)},{_n(y)} {_n(x - 4)},{_n(y + away * TIP)} {_n(x + 4)},{_n(y + away * TIP)}"
+        base = _n(y + away * ARROWHEAD_LENGTH)
+        corners = f"{_n(x)},{_n(y)} {_n(x - 4)},{base} {_n(x + 4)},{base}"
         return Markup('<polygon class="tip" points="{}"/>').format(corners)
     return Markup("")
 
@@ -140,17 +143,17 @@ def _end(mark: Mark, x: float, y: float, away: float) -> Markup:
 def _box(name: str, x: float, y: float, width: float) -> Markup:
     box = '<g><title>{}</title><rect class="box" x="{}" y="{}" width="{}" height="{}" rx="7"/>'
     label = '<text x="{}" y="{}" text-anchor="middle">{}</text></g>'
-    corner = (name, _n(x - width / 2), _n(y - HEIGHT / 2), _n(width), _n(HEIGHT))
+    corner = (name, _n(x - width / 2), _n(y - BOX_HEIGHT / 2), _n(width), _n(BOX_HEIGHT))
     return Markup(box).format(*corner) + Markup(label).format(_n(x), _n(y + 4), _short(name))
 
 
 def _labels(
-    graph: Graph, layout: Layout, curves: dict[tuple[int, int], Curve], known: dict[frozenset[str], float]
+    graph: Graph, layout: GraphLayout, curves: dict[tuple[int, int], Curve], known: dict[frozenset[str], float]
 ) -> list[Markup]:
-    """A probability on each edge that has one, where it covers the least of boxes, other labels and other edges."""
+    """EdgeProbabilities beside their edges, placed to cover the least of boxes, other labels and other edges."""
     names, taken, found = graph.names, [], []
     boxes = [
-        (x - w / 2 - 2, y - HEIGHT / 2 - 2, x + w / 2 + 2, y + HEIGHT / 2 + 2)
+        (x - w / 2 - 2, y - BOX_HEIGHT / 2 - 2, x + w / 2 + 2, y + BOX_HEIGHT / 2 + 2)
         for (x, y), w in zip(layout.centres, layout.widths, strict=True)
     ]
     dots = {ends: [_at(piece, k / 12) for piece in curve for k in range(13)] for ends, curve in curves.items()}
@@ -158,7 +161,7 @@ def _labels(
         pair = frozenset({names[a], names[b]})
         if pair not in known:
             continue
-        text = probability(known[pair])
+        text = probability_text(known[pair])
         half = _width(text, 5.8) / 2
         others = [dot for ends, line in dots.items() if ends != (a, b) for dot in line]
         best = min(
@@ -171,8 +174,8 @@ def _labels(
     return found
 
 
-def probability(value: float) -> str:
-    """Two decimals, but never 1 or 0 for what is neither."""
+def probability_text(value: float) -> str:
+    """A probability with two decimals, and `>0.99` or `<0.01` for what would round to 1 or 0."""
     if 0.995 <= value < 1:
         return ">0.99"
     return "<0.01" if 0 < value < 0.005 else f"{value:.2f}"
@@ -185,21 +188,21 @@ def _label(x: float, y: float, half: float, text: str) -> Markup:
 
 
 def _candidates(curve: Curve) -> list[tuple[Point, float]]:
-    """Places for a label with a small price for leaving the middle."""
+    """Positions for a label, with a small penalty for distance from the middle."""
     middle = len(curve) / 2
-    places = [(k, t) for k in range(len(curve)) for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
-    return [(_at(curve[k], t), 0.3 * abs(k + t - middle)) for k, t in places]
+    positions = [(k, t) for k in range(len(curve)) for t in (0.3, 0.4, 0.5, 0.6, 0.7)]
+    return [(_at(curve[k], t), 0.3 * abs(k + t - middle)) for k, t in positions]
 
 
-def _covered(place: Point, half: float, boxes: list[tuple[float, float, float, float]], dots: list[Point]) -> float:
-    x, y = place
+def _covered(position: Point, half: float, boxes: list[tuple[float, float, float, float]], dots: list[Point]) -> float:
+    x, y = position
     hidden = sum(
         20.0 for left, top, right, low in boxes if left < x + half and x - half < right and top < y + 6 and y - 6 < low
     )
     return float(hidden + sum(1 for p, q in dots if abs(p - x) < half + 2 and abs(q - y) < 7))
 
 
-def _page(graph: Graph, layout: Layout, body: Markup) -> str:
+def _page(graph: Graph, layout: GraphLayout, body: Markup) -> str:
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" class="causal" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
         'role="img" aria-label="{label}"><style>{style}</style>\n{body}\n</svg>\n'

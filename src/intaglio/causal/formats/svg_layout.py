@@ -1,8 +1,8 @@
-"""Where the variables of a drawing stand and how its edges run: layers from causes to effects, no program needed.
+"""Layered layout of graphs, from causes at the top to effects at the bottom.
 
 After K. Sugiyama, S. Tagawa and M. Toda (1981): every edge points one layer down or more, edges over several layers
-bend in slots of their own so that they pass no box, layers are ordered to cross little, and places are then pulled
-together. The same graph always gives the same layout.
+pass through slots of their own, so that they cross no box, layers are ordered for few crossings, and positions are then
+pulled together. The layout is a function of the graph.
 """
 
 from dataclasses import dataclass
@@ -15,33 +15,34 @@ from numpy import ndarray
 from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
 
-GAP, SLOT, MARGIN, PORT = 22.0, 16.0, 12.0, 10.0
-"""Between two boxes, the width that a passing edge takes, around the whole, between two edges at one box."""
-SWEEPS = 24
+BOX_GAP, SLOT_WIDTH, MARGIN, PORT_GAP = 22.0, 16.0, 12.0, 10.0
+"""In drawing units: gap between boxes, width of a passing edge's slot, margin, gap between edges at a box."""
+
+ORDERING_SWEEPS = 24
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Layout:
+class GraphLayout:
     """Coordinates in drawing units, y downwards."""
 
     centres: tuple[Point, ...]
-    """Of each variable's box, in the order of the names."""
+    """Centre of each variable's box, in the order of the names."""
     widths: tuple[float, ...]
     routes: dict[tuple[int, int], tuple[Point, ...]]
-    """For each edge (upper, lower): where it leaves the upper box, its bends, where it meets the lower one."""
+    """For each edge (upper, lower): the point on the upper box, its bends, the point on the lower box."""
     width: float
     height: float
 
 
-def layered(graph: Graph, widths: list[float], height: float) -> Layout:
-    """The layout of a graph whose boxes have these widths at least and one height; many edges widen a box."""
+def layered_layout(graph: Graph, widths: list[float], height: float) -> GraphLayout:
+    """The layout of a graph with boxes of one height and these widths, or wider where a box has many edges."""
     arcs = downward(graph)
-    widths = [max(w, PORT * (max(n, m) + 1)) for w, n, m in zip(widths, arcs.sum(0), arcs.sum(1), strict=True)]
-    level = levels(arcs)
+    widths = [max(w, PORT_GAP * (max(n, m) + 1)) for w, n, m in zip(widths, arcs.sum(0), arcs.sum(1), strict=True)]
+    level = layers(arcs)
     rows, ends = _slots(arcs, level)
     rows = _ordered(rows, ends)
-    size = [*widths, *([SLOT] * (len(ends) - len(widths)))]
+    size = [*widths, *([SLOT_WIDTH] * (len(ends) - len(widths)))]
     x = _across(rows, ends, size)
     y = _down(rows, ends, height)
     routes = {}
@@ -52,11 +53,11 @@ def layered(graph: Graph, widths: list[float], height: float) -> Layout:
         routes[a, b] = (leave, *((x[k], y[k]) for k in bends), meet)
     right = max((x[i] + size[i] / 2 for i in x), default=0.0) + MARGIN
     centres = tuple((x[i], y[i]) for i in range(len(graph)))
-    return Layout(centres, tuple(widths), routes, right, max(y.values(), default=0.0) + height / 2 + MARGIN)
+    return GraphLayout(centres, tuple(widths), routes, right, max(y.values(), default=0.0) + height / 2 + MARGIN)
 
 
 def downward(graph: Graph) -> Bool[ndarray, "d d"]:
-    """Each edge in one direction, without a cycle: along arrows where there are any, else by the names' order."""
+    """An acyclic direction for each edge: along arrows where there are any, else by the order of the names."""
     heads = graph.directed
     if graph.kind not in ("MAG", "PAG"):
         dag = meek.extension(graph.directed, graph.undirected)
@@ -64,17 +65,17 @@ def downward(graph: Graph) -> Bool[ndarray, "d d"]:
     else:
         arrow = graph.marks == 2
         heads = arrow & ~arrow.T
-    left, place = list(range(len(graph))), {}
+    left, position = list(range(len(graph))), {}
     while left:
         first = min(left, key=lambda i: (heads[left, i].sum(), i))
-        place[first] = len(place)
+        position[first] = len(position)
         left.remove(first)
-    rank = np.array([place[i] for i in range(len(graph))], dtype=int)
+    rank = np.array([position[i] for i in range(len(graph))], dtype=int)
     return graph.skeleton & (rank[:, None] < rank)
 
 
-def levels(arcs: Bool[ndarray, "d d"]) -> list[int]:
-    """The layer of each variable: below all its causes, in the first layer with room; isolated ones come last."""
+def layers(arcs: Bool[ndarray, "d d"]) -> list[int]:
+    """The layer of each variable: the first one with room below all its causes; isolated ones come last."""
     d = len(arcs)
     room = max(4, int(np.ceil(1.3 * np.sqrt(d))))
     level, count, left = [0] * d, {}, [i for i in range(d) if arcs[i].any() or arcs[:, i].any()]
@@ -94,11 +95,11 @@ def levels(arcs: Bool[ndarray, "d d"]) -> list[int]:
 
 
 Ends = list[list[int]]
-"""The slots that each box or slot is joined to one layer below."""
+"""The boxes and slots one layer below that each box or slot is connected to."""
 
 
 def _slots(arcs: Bool[ndarray, "d d"], level: list[int]) -> tuple[list[list[int]], Ends]:
-    """The rows from top to bottom, with a slot wherever an edge passes, and what hangs below each."""
+    """The rows from top to bottom, with a slot wherever an edge passes a layer, and the connections downwards."""
     d = len(arcs)
     rows: list[list[int]] = [[] for _ in range(max(level, default=-1) + 1)]
     for i in range(d):
@@ -128,20 +129,20 @@ def _bends(ends: Ends, a: int, b: int, count: int) -> list[int]:
 
 
 def _ordered(rows: list[list[int]], ends: Ends) -> list[list[int]]:
-    """Each row by the mean place of what it is joined to, downwards and upwards in turn; the best of all sweeps."""
+    """Rows ordered by the mean position of neighbours, in sweeps down and up; the sweep with fewest crossings."""
     heads: Ends = [[] for _ in ends]
     for a, below in enumerate(ends):
         for b in below:
             heads[b].append(a)
     best, fewest = [list(row) for row in rows], _crossings(rows, ends)
     rows = [list(row) for row in rows]
-    for sweep in range(SWEEPS):
+    for sweep in range(ORDERING_SWEEPS):
         order = range(1, len(rows)) if sweep % 2 == 0 else range(len(rows) - 2, -1, -1)
         for k in order:
             joined, other = (heads, rows[k - 1]) if sweep % 2 == 0 else (ends, rows[k + 1])
-            place = {node: p for p, node in enumerate(other)}
+            position = {node: p for p, node in enumerate(other)}
             own = {node: p for p, node in enumerate(rows[k])}
-            mean = {i: np.mean([place[j] for j in joined[i]]) if joined[i] else float(own[i]) for i in rows[k]}
+            mean = {i: np.mean([position[j] for j in joined[i]]) if joined[i] else float(own[i]) for i in rows[k]}
             rows[k].sort(key=lambda i, mean=mean, own=own: (mean[i], own[i]))
         if (crossed := _crossings(rows, ends)) < fewest:
             best, fewest = [list(row) for row in rows], crossed
@@ -151,14 +152,14 @@ def _ordered(rows: list[list[int]], ends: Ends) -> list[list[int]]:
 def _crossings(rows: list[list[int]], ends: Ends) -> int:
     total = 0
     for upper, lower in pairwise(rows):
-        place = {node: p for p, node in enumerate(lower)}
-        line = [place[b] for a in upper for b in sorted(ends[a], key=place.__getitem__)]
+        position = {node: p for p, node in enumerate(lower)}
+        line = [position[b] for a in upper for b in sorted(ends[a], key=position.__getitem__)]
         total += sum(1 for k, later in enumerate(line) for earlier in line[:k] if earlier > later)
     return total
 
 
 def _across(rows: list[list[int]], ends: Ends, size: list[float]) -> dict[int, float]:
-    """The middle of each box and slot: near the mean of what it is joined to, in the row's order, without overlap."""
+    """Horizontal centre of each box and slot: near the mean of its neighbours, without overlap, in the row's order."""
     heads: Ends = [[] for _ in ends]
     for a, below in enumerate(ends):
         for b in below:
@@ -166,7 +167,7 @@ def _across(rows: list[list[int]], ends: Ends, size: list[float]) -> dict[int, f
     x: dict[int, float] = {}
     for row in rows:
         x |= dict(zip(row, _spread([0.0] * len(row), [size[i] for i in row]), strict=True))
-    for sweep in range(SWEEPS):
+    for sweep in range(ORDERING_SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
             joined = [heads[i] + ends[i] for i in row]
             wanted = [
@@ -178,7 +179,7 @@ def _across(rows: list[list[int]], ends: Ends, size: list[float]) -> dict[int, f
 
 
 def _down(rows: list[list[int]], ends: Ends, height: float) -> dict[int, float]:
-    """The height at which each row stands; the more edges run between two, the further apart."""
+    """Vertical centre of each row; rows with many edges between them are further apart."""
     y, at = {}, MARGIN + height / 2
     for row in rows:
         y |= dict.fromkeys(row, at)
@@ -187,10 +188,10 @@ def _down(rows: list[list[int]], ends: Ends, height: float) -> dict[int, float]:
 
 
 def _spread(wanted: list[float], size: list[float]) -> Float[ndarray, "k"]:
-    """The places nearest to the wanted ones, in least squares, that keep order and distance (isotonic regression)."""
+    """The positions nearest to the wanted ones in least squares that keep order and gaps (isotonic regression)."""
     if not wanted:
         return np.zeros(0)
-    steps = [0.0, *((a + b) / 2 + GAP for a, b in pairwise(size))]
+    steps = [0.0, *((a + b) / 2 + BOX_GAP for a, b in pairwise(size))]
     offset = np.cumsum(steps)
     pools: list[list[float]] = []
     for value in np.asarray(wanted) - offset:
@@ -204,7 +205,7 @@ def _spread(wanted: list[float], size: list[float]) -> Float[ndarray, "k"]:
 def _ports(
     arcs: Bool[ndarray, "d d"], ends: Ends, x: dict[int, float], widths: list[float], count: int
 ) -> tuple[dict[tuple[int, int], float], dict[tuple[int, int], float]]:
-    """Where each edge leaves its upper box and meets its lower one, spread over the box in the order of its course."""
+    """Horizontal positions of each edge at its upper and its lower box, spread in the order of their next points."""
     below: dict[tuple[int, int], float] = {}
     above: dict[tuple[int, int], float] = {}
     for i in range(count):

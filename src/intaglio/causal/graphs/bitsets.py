@@ -1,4 +1,4 @@
-"""Sets of variables as the bits of integers, and who leads to whom as arrows are added one by one."""
+"""Sets of variables as bits of integers, and incremental reachability in directed graphs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,14 +7,14 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 
-def packed(matrix: Bool[ndarray, "d e"]) -> list[int]:
-    """Each row as one integer, in which bit j is column j."""
+def pack_rows(matrix: Bool[ndarray, "d e"]) -> list[int]:
+    """Each row as an integer whose bit j is column j."""
     rows = np.packbits(matrix, axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in rows]
 
 
-def unpacked(rows: Sequence[int], width: int) -> Bool[ndarray, "d e"]:
-    """What `packed` was made of."""
+def unpack_rows(rows: Sequence[int], width: int) -> Bool[ndarray, "d e"]:
+    """The matrix that `pack_rows` was called on."""
     length = (width + 7) // 8
     content = b"".join(row.to_bytes(length, "little") for row in rows)
     bits = np.frombuffer(content, np.uint8).reshape(len(rows), length)
@@ -22,15 +22,15 @@ def unpacked(rows: Sequence[int], width: int) -> Bool[ndarray, "d e"]:
 
 
 def members(bits: int) -> Iterator[int]:
-    """The variables of a set, smallest first."""
+    """The members of a set, in rising order."""
     while bits:
         low = bits & -bits
         yield low.bit_length() - 1
         bits ^= low
 
 
-def leads(children: Sequence[int], sources: int, goal: int) -> bool:
-    """Is there a directed path, of no arrow or more, from any of a set of variables to one."""
+def is_reachable(children: Sequence[int], sources: int, goal: int) -> bool:
+    """Whether a directed path of zero arrows or more leads from any member of `sources` to `goal`."""
     seen = front = sources
     while front and not seen >> goal & 1:
         following = 0
@@ -41,19 +41,19 @@ def leads(children: Sequence[int], sources: int, goal: int) -> bool:
     return bool(seen >> goal & 1)
 
 
-class Reach:
-    """Directed paths of one arrow or more among d variables, kept as arrows are added; cycles are allowed."""
+class Reachability:
+    """Transitive closure of a directed graph over d variables, updated as arrows are added; cycles are allowed."""
 
     def __init__(self, d: int):
         self.below, self.above = [0] * d, [0] * d
 
-    def leads(self, first: int, second: int) -> bool:
-        """Is there a directed path from one to the other."""
+    def leads_to(self, first: int, second: int) -> bool:
+        """Whether a directed path of one arrow or more leads from `first` to `second`."""
         return bool(self.below[first] >> second & 1)
 
     def add(self, tail: int, head: int) -> None:
-        """Takes in one arrow, in O(d) operations on sets."""
-        if self.leads(tail, head):
+        """Adds one arrow, in O(d) operations on sets."""
+        if self.leads_to(tail, head):
             return
         heads, tails = self.below[head] | 1 << head, self.above[tail] | 1 << tail
         for i in members(tails):

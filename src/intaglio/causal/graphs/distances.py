@@ -1,4 +1,4 @@
-"""How far an estimated graph is from the true one: SHD, and overlaps of skeletons, arrows, colliders and marks."""
+"""Distances of an estimated from a true graph: SHD, precision and recall of skeleton, arrows, colliders and marks."""
 
 from collections.abc import Hashable, Set
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from intaglio.errors import BadInput
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of two sets: how many are in both, in the estimate, in the truth."""
+    """Sizes of the intersection of two sets, of the estimated and of the true one."""
 
     shared: int
     found: int
@@ -22,7 +22,7 @@ class Overlap:
 
     @classmethod
     def of(cls, truth: Set[Hashable], estimate: Set[Hashable]) -> "Overlap":
-        """Counts what two sets of the same sort of thing share."""
+        """Counts the members of two sets."""
         return cls(len(truth & estimate), len(estimate), len(truth))
 
     @property
@@ -32,12 +32,12 @@ class Overlap:
 
     @property
     def precision(self) -> float:
-        """Share of what was found that is true; where nothing was found, 1 if nothing is true and else 0."""
+        """Share of the estimated members that are true; without estimated ones, 1 if none is true and else 0."""
         return self.shared / self.found if self.found else float(not self.true)
 
     @property
     def recall(self) -> float:
-        """Share of what is true that was found; where nothing is true, 1 if nothing was found and else 0."""
+        """Share of the true members that are estimated; without true ones, 1 if none is estimated and else 0."""
         return self.shared / self.true if self.true else float(not self.found)
 
     @property
@@ -53,11 +53,12 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A CPDAG held against the true CPDAG; DAGs are mapped to theirs first."""
+    """An estimated CPDAG compared with the true one; DAGs are mapped to their CPDAG first."""
 
     shd: int
-    """Unordered pairs whose relation among none, →, ← and — differs."""
+    """Structural Hamming distance: unordered pairs whose relation (none, →, ←, —) differs."""
     skeleton: Overlap
+    """Adjacent unordered pairs."""
     skeleton_accuracy: float
     """Share of the d (d - 1) / 2 unordered pairs on whose adjacency the two agree; 1 for one variable."""
     orientation: Overlap
@@ -65,14 +66,14 @@ class Comparison:
     colliders: Overlap
     """Unshielded colliders (centre and two legs)."""
     collider_arrows: Overlap
-    """Directed edges that take part in one."""
+    """Directed edges that are part of an unshielded collider."""
 
 
 def compare(truth: Graph, estimate: Graph) -> Comparison:
-    """All figures of SiCL's protocol (arXiv 2502.10883) for a DAG, CPDAG or MPDAG; an MPDAG is taken as it is.
+    """The metrics of SiCL's protocol (arXiv 2502.10883) for DAGs, CPDAGs and MPDAGs; an MPDAG is compared as it is.
 
     Raises:
-        BadInput: other variables, or a MAG or PAG.
+        BadInput: graphs over different variables, or a MAG or PAG.
     """
     if {"MAG", "PAG"} & {truth.kind, estimate.kind}:
         raise BadInput("a MAG or PAG has other marks than a CPDAG; use shd, mark_overlap and edge_overlap")
@@ -93,8 +94,8 @@ def compare(truth: Graph, estimate: Graph) -> Comparison:
 def shd(truth: Graph, estimate: Graph) -> int:
     """Structural Hamming distance: unordered pairs whose edge or absence differs, each counted once.
 
-    Of two DAGs a reversed arrow counts 1; of two CPDAGs so does a directed edge against an undirected one; of two
-    MAGs or PAGs any other mark. Raises `BadInput` where one is a DAG and the other a class: use `compare`.
+    A reversed arrow counts 1, and so does a directed edge against an undirected one and, in MAGs and PAGs, any other
+    mark. Raises `BadInput` where one graph is a DAG and the other a class: use `compare`.
     """
     if (truth.kind == "DAG") != (estimate.kind == "DAG"):
         raise BadInput(f"a {truth.kind} and a {estimate.kind} have no common distance; map the DAG to its class first")
@@ -102,7 +103,7 @@ def shd(truth: Graph, estimate: Graph) -> int:
 
 
 def shd_marks(truth: Graph, estimate: Graph) -> int:
-    """Marks that differ, over both ends of all unordered pairs; an absent edge is a mark of its own at each end."""
+    """Number of differing marks, over both ends of all unordered pairs; no edge counts as a mark of its own."""
     return int(_differing(truth, estimate).sum())
 
 
@@ -119,13 +120,13 @@ def orientation_overlap(truth: Graph, estimate: Graph) -> Overlap:
 
 
 def edge_overlap(truth: Graph, estimate: Graph) -> Overlap:
-    """Edges with both marks right, as SPOT (arXiv 2406.10537) counts the F1 of PAGs."""
+    """Edges with both marks, as in the F1 of PAGs by SPOT (arXiv 2406.10537)."""
     _same(truth, estimate)
     return Overlap.of(_marked(truth), _marked(estimate))
 
 
 def mark_overlap(truth: Graph, estimate: Graph, mark: Mark) -> Overlap:
-    """Ends with that mark, by (variable at the other end, variable where it stands)."""
+    """Edge ends with one mark, as (variable at the other end, variable at this end)."""
     _same(truth, estimate)
     return Overlap.of(_ends(truth, mark), _ends(estimate, mark))
 

@@ -10,14 +10,14 @@ from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from intaglio.causal.graphs import meek, separation
-from intaglio.causal.graphs.marks import Kind, Mark, read, spelt
+from intaglio.causal.graphs.marks import GraphKind, Mark, parse_sign, sign_of
 from intaglio.causal.graphs.validity import arrows, check, double_arrows, lines
 from intaglio.errors import BadInput
 
 
 @dataclass(frozen=True, order=True)
 class Edge:
-    """Two variables and the mark at each; an arrow points from `first` to `second` where only one end has one."""
+    """An edge with a mark at each end; where only one end has an arrowhead, it is at `second`."""
 
     first: str
     second: str
@@ -25,24 +25,24 @@ class Edge:
     at_second: Mark
 
     def __str__(self) -> str:
-        return f"{self.first} {spelt(self.at_first, self.at_second)} {self.second}"
+        return f"{self.first} {sign_of(self.at_first, self.at_second)} {self.second}"
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Variables and the marks of their edges; two are equal where kind, names and edges are, in whatever order.
+    """Variables and the marks of their edges; graphs with equal kind, names and edges are equal, in any order.
 
     Raises:
-        BadInput: the marks are no graph of that kind: a directed cycle; a CPDAG that is not its own completion; an
-            MPDAG that the orientation rules or a DAG contradict; a MAG that is not ancestral or not maximal; a PAG
-            whose settled marks are not ancestral (whether a MAG with all its marks exists is not asked).
+        BadInput: the marks are no graph of that kind: a directed cycle; a CPDAG that is not the one of its class; an
+            MPDAG that is not closed under Meek's rules or has no DAG; a MAG that is not ancestral or not maximal; a PAG
+            whose marks other than circles are not ancestral (whether it has a MAG is not checked).
     """
 
-    kind: Kind
+    kind: GraphKind
     names: tuple[str, ...]
-    """In the order of the table's columns."""
+    """Names of the variables, in the order of the axes of `marks`."""
     marks: Int8[ndarray, "d d"]
-    """[i, j]: the `Mark` at j of the edge of i and j, 0 where there is none; read-only."""
+    """[i, j]: the `Mark` at j of the edge between i and j, 0 where there is none; read-only."""
 
     def __post_init__(self):
         marks = np.array(self.marks, np.int8)
@@ -51,28 +51,29 @@ class Graph:
         object.__setattr__(self, "marks", marks)
 
     @classmethod
-    def of(cls, kind: Kind, names: Iterable[str], edges: Iterable[tuple[str, str, str]] = ()) -> "Graph":
+    def of(cls, kind: GraphKind, names: Iterable[str], edges: Iterable[tuple[str, str, str]] = ()) -> "Graph":
         """From triples such as `("A", "-->", "B")`, `("A", "o->", "B")`, `("A", "---", "B")`."""
         names = tuple(names)
-        places = {name: k for k, name in enumerate(names)}
+        index = {name: k for k, name in enumerate(names)}
         marks = np.zeros((len(names), len(names)), np.int8)
         for first, sign, second in edges:
             for name in (first, second):
-                if name not in places:
+                if name not in index:
                     raise BadInput(
                         f"the edge {first} {sign} {second} names {name!r}, which is no variable; add its name"
                     )
-            i, j = places[first], places[second]
+            i, j = index[first], index[second]
             if marks[i, j] or marks[j, i]:
                 raise BadInput(f"{first} and {second} have two edges; a graph of one edge a pair is asked for")
-            marks[j, i], marks[i, j] = read(sign)
+            marks[j, i], marks[i, j] = parse_sign(sign)
         return cls(kind, names, marks)
 
     @classmethod
-    def from_adjacency(cls, kind: Kind, adjacency: ArrayLike, names: Sequence[str] | None = None) -> "Graph":
+    def from_adjacency(cls, kind: GraphKind, adjacency: ArrayLike, names: Sequence[str] | None = None) -> "Graph":
         """A DAG, CPDAG or MPDAG from a matrix [d, d]: non-zero [i, j] is i → j, both [i, j] and [j, i] are i — j.
 
-        So write networkx, pgmpy, gcastle, NOTEARS and AVICI theirs; weights count as edges. Names default to x0, x1, …
+        This is the convention of networkx, pgmpy, gcastle, NOTEARS and AVICI; weights count as edges. Names default to
+        x0, x1, …
         """
         matrix = np.asarray(adjacency) != 0
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
@@ -83,12 +84,12 @@ class Graph:
 
     @cached_property
     def adjacency(self) -> Bool[ndarray, "d d"]:
-        """[i, j]: i → j or i — j, as `from_adjacency` reads it; `BadInput` for a MAG or PAG."""
+        """[i, j]: i → j or i — j, the inverse of `from_adjacency`; `BadInput` for a MAG or PAG."""
         self.require_dags()
         return self.marks.T == Mark.TAIL
 
     def require_dags(self) -> None:
-        """Raises `BadInput` for a MAG or PAG: neither one DAG nor a class of DAGs."""
+        """Raises `BadInput` for a MAG or PAG, which is neither a DAG nor a class of DAGs."""
         if self.kind in ("MAG", "PAG"):
             raise BadInput(
                 f"a {self.kind} allows for hidden causes and stands for no DAG; a DAG, CPDAG or MPDAG is needed"
@@ -127,18 +128,18 @@ class Graph:
 
     def parents(self, name: str) -> tuple[str, ...]:
         """Variables with a directed edge into this one."""
-        return self._named(self.directed[:, self.place(name)])
+        return self._named(self.directed[:, self.index_of(name)])
 
     def children(self, name: str) -> tuple[str, ...]:
         """Variables that this one has a directed edge into."""
-        return self._named(self.directed[self.place(name)])
+        return self._named(self.directed[self.index_of(name)])
 
     def adjacent(self, name: str) -> tuple[str, ...]:
         """Variables with any edge to this one."""
-        return self._named(self.skeleton[self.place(name)])
+        return self._named(self.skeleton[self.index_of(name)])
 
-    def place(self, name: str) -> int:
-        """Where a variable stands among the names; `BadInput` where it does not."""
+    def index_of(self, name: str) -> int:
+        """The index of a variable in `names`; `BadInput` for an unknown one."""
         if name not in self.names:
             raise BadInput(f"{name!r} is no variable of this graph; it has {', '.join(self.names)}")
         return self.names.index(name)
@@ -148,7 +149,7 @@ class Graph:
 
     @cached_property
     def colliders(self) -> frozenset[tuple[str, frozenset[str]]]:
-        """(centre, its two legs) of each unshielded triple with arrows at the centre from both sides."""
+        """(centre, its two legs) of each unshielded collider."""
         found = set()
         for k in range(len(self.names)):
             heads = np.flatnonzero(self.marks[:, k] == Mark.ARROW)
@@ -157,25 +158,25 @@ class Graph:
         return frozenset(found)
 
     def separated(self, first: str, second: str, given: Iterable[str] = ()) -> bool:
-        """m-separation (d-separation in a DAG) of two variables given others; of a DAG or MAG."""
+        """Whether two variables of a DAG or MAG are m-separated (d-separated in a DAG) given others."""
         if self.kind not in ("DAG", "MAG"):
             raise BadInput(f"a {self.kind} stands for many graphs; ask for separation in one of its DAGs or MAGs")
-        held = [self.place(name) for name in given]
-        a, b = self.place(first), self.place(second)
+        held = [self.index_of(name) for name in given]
+        a, b = self.index_of(first), self.index_of(second)
         if a == b or a in held or b in held:
             raise BadInput(f"{first} and {second} must differ from each other and from what is given")
         return separation.separated(self.marks, a, b, held)
 
     def cpdag(self) -> "Graph":
-        """The Markov class of a DAG; that of the DAGs in an MPDAG; a CPDAG itself."""
+        """The CPDAG of a DAG, or of the DAGs in an MPDAG; a CPDAG itself."""
         if self.kind == "CPDAG":
             return self
         dag = self if self.kind == "DAG" else self.extension()
-        directed, undirected = meek.completed(dag.directed)
+        directed, undirected = meek.cpdag_of(dag.directed)
         return Graph.from_adjacency("CPDAG", directed | undirected, self.names)
 
     def extension(self) -> "Graph":
-        """One DAG of the class that a CPDAG or MPDAG stands for; a DAG itself."""
+        """A DAG in the class of a CPDAG or MPDAG; a DAG itself."""
         self.require_dags()
         dag = meek.extension(self.directed, self.undirected)
         if dag is None:
@@ -183,7 +184,7 @@ class Graph:
         return Graph.from_adjacency("DAG", dag, self.names)
 
     def with_knowledge(self, arrows: Iterable[tuple[str, str]]) -> "Graph":
-        """The MPDAG after edges of a CPDAG or MPDAG were oriented by knowledge, each given as (cause, effect).
+        """The MPDAG of a CPDAG or MPDAG with further edges oriented by knowledge, each given as (cause, effect).
 
         Raises:
             BadInput: the two are not adjacent, or no DAG of the class agrees.
@@ -191,7 +192,7 @@ class Graph:
         self.require_dags()
         directed, undirected = self.directed.copy(), self.undirected.copy()
         for cause, effect in arrows:
-            i, j = self.place(cause), self.place(effect)
+            i, j = self.index_of(cause), self.index_of(effect)
             if not (directed[i, j] or undirected[i, j]):
                 raise BadInput(f"{cause} → {effect} contradicts the graph, where that edge is missing or points back")
             directed[i, j], undirected[i, j], undirected[j, i] = True, False, False
@@ -214,7 +215,7 @@ class Graph:
         return hash(self._content)
 
     @cached_property
-    def _content(self) -> tuple[Kind, frozenset[str], frozenset[frozenset[tuple[str, Mark]]]]:
+    def _content(self) -> tuple[GraphKind, frozenset[str], frozenset[frozenset[tuple[str, Mark]]]]:
         ends = (frozenset({(e.first, e.at_first), (e.second, e.at_second)}) for e in self.edges)
         return self.kind, frozenset(self.names), frozenset(ends)
 

@@ -1,4 +1,4 @@
-"""`Knowledge`: what is known of causes before any table is seen, checked, read from a file, as boolean matrices."""
+"""`Knowledge`: background knowledge of a causal graph, checked, read from files, and as boolean matrices."""
 
 import json
 import tomllib
@@ -19,53 +19,53 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class Demands:
-    """What knowledge says of d variables, with what follows from it; [i, j] speaks of i → j."""
+class Constraints:
+    """Background knowledge of d variables with its consequences, as matrices; [i, j] is about i → j."""
 
     required: Bool[ndarray, "d d"]
-    """Arrows that must be there: acyclic. An adjacent pair of which one direction is forbidden is among them."""
+    """Arrows that must be there, without a cycle; also those of adjacent pairs with one direction forbidden."""
     forbidden: Bool[ndarray, "d d"]
-    """Arrows that must not be there: told so, against the tiers, opposite to a required one, or of an apart pair."""
+    """Arrows that must not be there: forbidden ones, against the tiers, opposite to required ones, of apart pairs."""
     adjacent: Bool[ndarray, "d d"]
     """Symmetric: pairs that must have an edge."""
     apart: Bool[ndarray, "d d"]
     """Symmetric: pairs that must have none."""
 
     def oriented(self, skeleton: Bool[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
-        """The arrows that are settled where these pairs are adjacent; they may form a cycle with such a skeleton."""
+        """The arrows that follow if the adjacencies are those of a skeleton; they may form a cycle with it."""
         return self.required | (skeleton & self.forbidden.T)
 
     def allow(self, dag: Bool[ndarray, "d d"]) -> bool:
-        """Does a DAG agree with all of it."""
+        """Whether a DAG agrees with all of it."""
         wrong = (self.required & ~dag) | (self.forbidden & dag) | (self.adjacent & ~dag & ~dag.T)
         return not wrong.any()
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Arrows and edges that a graph must or must not have, by the names of columns; empty unless something is known.
+    """Arrows and edges that a graph must or must not have, by the names of columns; empty by default.
 
     Raises:
         BadInput: a pair that is not two different names, a tier that is not a list of names.
     """
 
     required: tuple[Pair, ...] = ()
-    """(cause, effect): this arrow is there."""
+    """(cause, effect) of arrows that must be there."""
     forbidden: tuple[Pair, ...] = ()
-    """(cause, effect): this arrow is not there; the opposite one may be."""
+    """(cause, effect) of arrows that must not be there; the opposite ones may be."""
     adjacent: tuple[Pair, ...] = ()
-    """These two have an edge, in whatever direction."""
+    """Pairs that must have an edge, in either direction."""
     apart: tuple[Pair, ...] = ()
-    """These two have none."""
+    """Pairs that must have no edge."""
     tiers: tuple[tuple[str, ...], ...] = ()
-    """Earliest first: nothing in a tier is an effect of anything in a later one; names in no tier are free."""
+    """Temporal tiers, earliest first: nothing in a tier is an effect of a later one; names in no tier are free."""
 
     def __post_init__(self):
         for field in fields(self):
             object.__setattr__(self, field.name, _entries(field.name, getattr(self, field.name)))
 
     def __bool__(self) -> bool:
-        """Is anything said at all."""
+        """Whether anything is known."""
         return any(getattr(self, field.name) for field in fields(self))
 
     @classmethod
@@ -73,7 +73,7 @@ class Knowledge:
         """From a `.toml` or `.json` file: lists of pairs under the names of the fields, and lists of names in `tiers`.
 
         Raises:
-            BadInput: a file that cannot be read or parsed, or that says something else; the sentence names the file.
+            BadInput: the file cannot be read or parsed, or has other entries; the message names it.
         """
         path = Path(path)
         content = _parsed(path)
@@ -87,22 +87,22 @@ class Knowledge:
         except BadInput as error:
             raise BadInput(f"{path.name}: {error}") from None
 
-    def among(self, names: Iterable[str]) -> "Knowledge":
-        """What it says of these variables alone: pairs with another one, and the others in tiers, are left out."""
+    def restricted_to(self, names: Iterable[str]) -> "Knowledge":
+        """The knowledge about these variables alone; pairs with another variable and others in tiers are left out."""
         kept = set(names)
         pairs = {kind: tuple(p for p in getattr(self, kind) if kept.issuperset(p)) for kind in _PAIRS}
         return Knowledge(**pairs, tiers=tuple(tuple(n for n in tier if n in kept) for tier in self.tiers))
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises `BadInput` unless some DAG over these variables agrees with all of it; the sentence names them."""
-        self.demands(names)
+        """Raises `BadInput`, with the variables, unless some DAG over these names agrees with all of it."""
+        self.constraints(names)
 
-    def demands(self, names: Sequence[str]) -> Demands:
-        """As matrices in the order of these names, which are all the variables there are.
+    def constraints(self, names: Sequence[str]) -> Constraints:
+        """The knowledge as matrices in the order of these names, which are all variables of the graph.
 
         Raises:
-            BadInput: a name that is none of them, a name in two tiers, a pair that is required and forbidden or
-                adjacent and apart, a required arrow against the tiers, required arrows that form a cycle.
+            BadInput: an unknown name, a name in two tiers, a pair that is required and forbidden or adjacent and apart,
+                a required arrow against the tiers, required arrows that form a cycle.
         """
         self._check_names(names)
         required, forbidden = self._matrix("required", names), self._matrix("forbidden", names)
@@ -115,10 +115,10 @@ class Knowledge:
             (adjacent & (apart | apart.T), "{0} and {1} are to be both adjacent and apart; keep one of the two"),
         ):
             _refuse(both, sentence, names)
-        return _followed(names, required, forbidden | tiers, adjacent | adjacent.T, apart | apart.T)
+        return _with_consequences(names, required, forbidden | tiers, adjacent | adjacent.T, apart | apart.T)
 
     def _check_names(self, names: Sequence[str]) -> None:
-        for kind, name in self._said():
+        for kind, name in self._mentioned():
             if name not in names:
                 near = get_close_matches(name, names, n=1)
                 remedy = f"did you mean {near[0]!r}?" if near else f"there are {_listed(names)}"
@@ -130,22 +130,22 @@ class Knowledge:
                     raise BadInput(f"{name!r} stands in tier {seen[name]} and again in tier {k}; leave it in one")
                 seen[name] = k
 
-    def _said(self) -> Iterator[tuple[str, str]]:
+    def _mentioned(self) -> Iterator[tuple[str, str]]:
         for field in fields(self):
             yield from ((field.name, name) for entry in getattr(self, field.name) for name in entry)
 
     def _matrix(self, kind: str, names: Sequence[str]) -> Bool[ndarray, "d d"]:
-        places = {name: k for k, name in enumerate(names)}
+        index = {name: k for k, name in enumerate(names)}
         matrix = np.zeros((len(names), len(names)), dtype=bool)
         for first, second in getattr(self, kind):
-            matrix[places[first], places[second]] = True
+            matrix[index[first], index[second]] = True
         return matrix
 
     def _against_tiers(self, names: Sequence[str]) -> Bool[ndarray, "d d"]:
-        """[i, j]: i stands in a later tier than j."""
-        places = {name: float(k) for k, tier in enumerate(self.tiers) for name in tier}
+        """[i, j]: whether i is in a later tier than j."""
+        index = {name: float(k) for k, tier in enumerate(self.tiers) for name in tier}
         # A comparison with NaN is false, so names in no tier are free.
-        tier = np.array([places.get(name, np.nan) for name in names])
+        tier = np.array([index.get(name, np.nan) for name in names])
         return tier[:, None] > tier[None, :]
 
 
@@ -153,11 +153,11 @@ _PAIRS = ("required", "forbidden", "adjacent", "apart")
 
 
 def _entries(kind: str, entries: Iterable[Any]) -> tuple[Any, ...]:
-    """Each pair or tier as a tuple of names; whatever else it is, is refused."""
-    for place, entry in enumerate(entries, start=1):
+    """Pairs or tiers as tuples of names. Raises `BadInput` for anything else."""
+    for number, entry in enumerate(entries, start=1):
         names = not isinstance(entry, str) and isinstance(entry, Sequence) and all(isinstance(n, str) for n in entry)
         if kind == "tiers" and not names:
-            raise BadInput(f'tier {place} is {entry!r}, which is no list of names; write it like ["A", "B"]')
+            raise BadInput(f'tier {number} is {entry!r}, which is no list of names; write it like ["A", "B"]')
         if kind in _PAIRS and not (names and len(entry) == 2):
             raise BadInput(f'{kind} has {entry!r}, which is no pair of names; write it like ["A", "B"]')
         if kind in _PAIRS and entry[0] == entry[1]:
@@ -182,8 +182,8 @@ def _parsed(path: Path) -> dict[str, Any]:
     return content
 
 
-def _followed(names: Sequence[str], required, forbidden, adjacent, apart) -> Demands:
-    """Adds what follows: of an adjacent pair with one way forbidden the other is required; both ways, it is apart."""
+def _with_consequences(names: Sequence[str], required, forbidden, adjacent, apart) -> Constraints:
+    """Adds consequences: an adjacent pair with one direction forbidden has the other; with both, it is no edge."""
     _refuse_cycle(names, required)
     forbidden = forbidden | required.T | apart
     closed = forbidden & forbidden.T & ~np.eye(len(names), dtype=bool)
@@ -191,7 +191,7 @@ def _followed(names: Sequence[str], required, forbidden, adjacent, apart) -> Dem
     _refuse(adjacent & closed, "{0} and {1} are to be adjacent, but both directions are forbidden; allow one", names)
     required = required | (adjacent & forbidden.T)
     _refuse_cycle(names, required)
-    return Demands(required, forbidden | required.T, adjacent, apart | closed)
+    return Constraints(required, forbidden | required.T, adjacent, apart | closed)
 
 
 def _refuse_cycle(names: Sequence[str], required: Bool[ndarray, "d d"]) -> None:

@@ -1,4 +1,4 @@
-"""The two marks of an edge, one at each end: how they are coded, spelt and read."""
+"""Edge marks: their codes, kinds of graphs by the marks that they allow, and edges as signs such as `-->`."""
 
 from enum import IntEnum
 from typing import Literal
@@ -7,7 +7,7 @@ from intaglio.errors import BadInput
 
 
 class Mark(IntEnum):
-    """What stands at one end of an edge; the codes are those of the R package pcalg's `amat.pag`."""
+    """The mark at one end of an edge, with the codes of `amat.pag` in the R package pcalg."""
 
     NONE = 0
     """No edge."""
@@ -17,30 +17,30 @@ class Mark(IntEnum):
     TAIL = 3
 
 
-Kind = Literal["DAG", "CPDAG", "MPDAG", "MAG", "PAG"]
-"""What the marks mean: one DAG; its Markov class; that class with knowledge added; one MAG; its Markov class."""
-KINDS: tuple[Kind, ...] = ("DAG", "CPDAG", "MPDAG", "MAG", "PAG")
-ALLOWED: dict[Kind, frozenset[tuple[Mark, Mark]]] = {
+GraphKind = Literal["DAG", "CPDAG", "MPDAG", "MAG", "PAG"]
+"""A DAG; its Markov equivalence class; that class with background knowledge; a MAG; its Markov equivalence class."""
+GRAPH_KINDS: tuple[GraphKind, ...] = ("DAG", "CPDAG", "MPDAG", "MAG", "PAG")
+ALLOWED_EDGES: dict[GraphKind, frozenset[tuple[Mark, Mark]]] = {
     "DAG": frozenset({(Mark.TAIL, Mark.ARROW)}),
     "CPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),
     "MPDAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL)}),
     "MAG": frozenset({(Mark.TAIL, Mark.ARROW), (Mark.TAIL, Mark.TAIL), (Mark.ARROW, Mark.ARROW)}),
     "PAG": frozenset((a, b) for a in Mark for b in Mark if a and b),
 }
-"""The edges of each kind, with the two marks in either order."""
+"""The edges that each kind allows, with the two marks in either order."""
 LEFT = {"<": Mark.ARROW, "-": Mark.TAIL, "o": Mark.CIRCLE}
 RIGHT = {">": Mark.ARROW, "-": Mark.TAIL, "o": Mark.CIRCLE}
 
 
-def spelt(at_first: Mark, at_second: Mark) -> str:
-    """An edge's sign between its two variables: `-->`, `<->`, `o->`, `---`, `o-o` and so on."""
+def sign_of(at_first: Mark, at_second: Mark) -> str:
+    """The sign of an edge between its two variables: `-->`, `<->`, `o->`, `---`, `o-o` and so on."""
     left = {mark: sign for sign, mark in LEFT.items()}
     right = {mark: sign for sign, mark in RIGHT.items()}
     return f"{left[at_first]}-{right[at_second]}"
 
 
-def read(sign: str) -> tuple[Mark, Mark]:
-    """(mark at the first, mark at the second variable) of a sign as `spelt` gives it, or of `->`, `<-` and `--`.
+def parse_sign(sign: str) -> tuple[Mark, Mark]:
+    """(mark at the first, mark at the second variable) of a sign as `sign_of` returns it, or of `->`, `<-` and `--`.
 
     Raises:
         BadInput: anything else.

@@ -1,26 +1,26 @@
-"""Reachability in directed graphs held as boolean matrices, with any number of leading batch axes."""
+"""Reachability, causal order and cycles of directed graphs given as boolean adjacency matrices."""
 
 import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
 
-def joined(first: Bool[ndarray, "*b m k"], second: Bool[ndarray, "*b k n"]) -> Bool[ndarray, "*b m n"]:
-    """Boolean matrix product: is there a k with first[i, k] and second[k, j]."""
+def boolean_product(first: Bool[ndarray, "*b m k"], second: Bool[ndarray, "*b k n"]) -> Bool[ndarray, "*b m n"]:
+    """Boolean matrix product: whether there is a k with first[i, k] and second[k, j]."""
     # float32 goes through BLAS, booleans do not; counts below 2**24 are exact.
     return (first.astype(np.float32) @ second.astype(np.float32)) > 0.5
 
 
 def descendants(directed: Bool[ndarray, "*b d d"]) -> Bool[ndarray, "*b d d"]:
-    """[i, j]: is there a directed path of one arrow or more from i to j."""
+    """[i, j]: whether there is a directed path of one arrow or more from i to j."""
     reached = directed.copy()
     for _ in range(max(1, directed.shape[-1]).bit_length()):
-        reached |= joined(reached, reached)
+        reached |= boolean_product(reached, reached)
     return reached
 
 
 def causal_order(directed: Bool[ndarray, "d d"]) -> list[int]:
-    """A topological order, smallest index first among those that are ready; shorter than d where there is a cycle."""
+    """A topological order, of several the smallest index first; shorter than d where there is a cycle."""
     waiting, left, order = directed.sum(0), set(range(len(directed))), []
     while ready := [i for i in sorted(left) if not waiting[i]]:
         order += ready[:1]
@@ -38,18 +38,18 @@ def cycle(directed: Bool[ndarray, "d d"]) -> list[int]:
 
 def path(directed: Bool[ndarray, "d d"], start: int, goal: int) -> list[int]:
     """The indices along one shortest directed path of one arrow or more, both ends included; empty if there is none."""
-    came: dict[int, int] = {}
-    edge = [start]
-    while edge and goal not in came:
+    previous: dict[int, int] = {}
+    frontier = [start]
+    while frontier and goal not in previous:
         following = []
-        for i in edge:
-            fresh = [int(j) for j in np.flatnonzero(directed[i]) if int(j) not in came]
-            came.update(dict.fromkeys(fresh, i))
+        for i in frontier:
+            fresh = [int(j) for j in np.flatnonzero(directed[i]) if int(j) not in previous]
+            previous.update(dict.fromkeys(fresh, i))
             following += fresh
-        edge = following
-    if goal not in came:
+        frontier = following
+    if goal not in previous:
         return []
-    route = [goal, came[goal]]
+    route = [goal, previous[goal]]
     while route[-1] != start:
-        route.append(came[route[-1]])
+        route.append(previous[route[-1]])
     return route[::-1]

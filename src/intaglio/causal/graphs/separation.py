@@ -1,4 +1,4 @@
-"""m-separation in DAGs and MAGs (d-separation in a DAG), and pairs that nothing separates."""
+"""m-separation in DAGs and MAGs (d-separation in a DAG), and inducing paths."""
 
 from collections.abc import Iterable
 
@@ -11,18 +11,18 @@ from intaglio.causal.graphs.paths import descendants
 
 
 def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Iterable[int] = ()) -> bool:
-    """Does every path between two variables of a DAG or MAG have a block, given the others.
+    """Whether two variables of a DAG or MAG are m-separated by `given`.
 
-    A walk is open where each collider on it is in `given` and no other vertex is; it may go down to what is given and
-    come back, so that an open walk exists exactly where an open path does, whose colliders are ancestors of `given`.
-    Searched over (vertex, is there an arrow at it), so in the number of edges times their number at a vertex.
+    The search is over walks, whose colliders must be in `given` and whose other vertices must not; an open walk exists
+    exactly where an open path does, whose colliders are ancestors of `given`. Its states are (vertex, whether the walk
+    arrived by an arrowhead), so its cost is the number of edges times the largest degree.
     """
-    held = np.zeros(len(marks), dtype=bool)
-    held[list(given)] = True
+    is_given = np.zeros(len(marks), dtype=bool)
+    is_given[list(given)] = True
     seen: set[tuple[int, bool]] = set()
-    edge = [(int(j), marks[first, j] == Mark.ARROW) for j in np.flatnonzero(marks[first])]
-    while edge:
-        state = edge.pop()
+    frontier = [(int(j), marks[first, j] == Mark.ARROW) for j in np.flatnonzero(marks[first])]
+    while frontier:
+        state = frontier.pop()
         if state in seen:
             continue
         seen.add(state)
@@ -31,8 +31,8 @@ def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Itera
             return False
         for onward in np.flatnonzero(marks[at]):
             collider = headed and marks[onward, at] == Mark.ARROW
-            if collider == held[at]:
-                edge.append((int(onward), marks[at, onward] == Mark.ARROW))
+            if collider == is_given[at]:
+                frontier.append((int(onward), marks[at, onward] == Mark.ARROW))
     return True
 
 
@@ -48,10 +48,10 @@ def inducing_pair(marks: Int8[ndarray, "d d"]) -> tuple[int, int] | None:
     for a, b in np.argwhere(np.triu(marks == 0, 1)):
         inside = above[:, a] | above[:, b]
         reached = np.zeros(len(marks), dtype=bool)
-        edge = (marks[a] == Mark.ARROW) & inside
-        while (edge & ~reached).any():
-            reached |= edge
-            edge = spouses[reached].any(0) & inside
+        frontier = (marks[a] == Mark.ARROW) & inside
+        while (frontier & ~reached).any():
+            reached |= frontier
+            frontier = spouses[reached].any(0) & inside
         if (reached & (marks[b] == Mark.ARROW)).any():
             return int(a), int(b)
     return None

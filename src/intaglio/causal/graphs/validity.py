@@ -1,4 +1,4 @@
-"""Is this a DAG, a CPDAG, an MPDAG, a MAG, a PAG: each refusal one sentence that names the variables."""
+"""Validity checks of DAGs, CPDAGs, MPDAGs, MAGs and PAGs; an error names the variables and a remedy."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ import numpy as np
 from jaxtyping import Bool, Int8
 from numpy import ndarray
 
-from intaglio.causal.graphs.marks import ALLOWED, KINDS, Kind, Mark, spelt
+from intaglio.causal.graphs.marks import ALLOWED_EDGES, GRAPH_KINDS, GraphKind, Mark, sign_of
 from intaglio.causal.graphs.meek import apart, closure, extension
-from intaglio.causal.graphs.paths import cycle, descendants, joined, path
+from intaglio.causal.graphs.paths import boolean_product, cycle, descendants, path
 from intaglio.causal.graphs.separation import inducing_pair
 from intaglio.errors import BadInput
 
 Names = tuple[str, ...]
 
 
-def check(kind: Kind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
-    """Raises `BadInput` unless the marks make a graph of that kind over the names; see `Graph`."""
+def check(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
+    """Raises `BadInput` unless the marks are a graph of that kind over the names; see `Graph`."""
     _check_names(kind, names, marks)
     _check_edges(kind, names, marks)
     directed, undirected = arrows(marks), lines(marks)
@@ -51,9 +51,9 @@ def double_arrows(marks: Int8[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
     return (marks == Mark.ARROW) & (marks.T == Mark.ARROW)
 
 
-def _check_names(kind: Kind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
-    if kind not in KINDS:
-        raise BadInput(f"{kind!r} is no kind of graph; give one of {', '.join(KINDS)}")
+def _check_names(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
+    if kind not in GRAPH_KINDS:
+        raise BadInput(f"{kind!r} is no kind of graph; give one of {', '.join(GRAPH_KINDS)}")
     if repeated := next((name for k, name in enumerate(names) if name in names[:k]), None):
         raise BadInput(f"two variables are named {repeated!r}; give each a name of its own")
     if "" in names:
@@ -62,7 +62,7 @@ def _check_names(kind: Kind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
         raise BadInput(f"{len(names)} names do not fit marks of {len(marks)} variables; give one name for each")
 
 
-def _check_edges(kind: Kind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
+def _check_edges(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
     if marks.size and not (marks.min() >= 0 and marks.max() <= max(Mark)):
         raise BadInput(f"marks are 0 to {max(Mark):d}, these hold {int(marks.min())} to {int(marks.max())}; see `Mark`")
     if (loops := np.flatnonzero(marks.diagonal())).size:
@@ -73,12 +73,12 @@ def _check_edges(kind: Kind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
         raise BadInput(f"the edge of {names[a]} and {names[b]} has one mark only; give one for each end")
     for a, b in np.argwhere(np.triu(marks)):
         pair = (Mark(marks[b, a]), Mark(marks[a, b]))
-        if pair not in ALLOWED[kind] and pair[::-1] not in ALLOWED[kind]:
-            raise BadInput(f"{names[a]} {spelt(*pair)} {names[b]} is no edge of a {kind}; {_instead(kind)}")
+        if pair not in ALLOWED_EDGES[kind] and pair[::-1] not in ALLOWED_EDGES[kind]:
+            raise BadInput(f"{names[a]} {sign_of(*pair)} {names[b]} is no edge of a {kind}; {_instead(kind)}")
 
 
-def _instead(kind: Kind) -> str:
-    signs = ", ".join(spelt(*pair) for pair in sorted(ALLOWED[kind], reverse=True))
+def _instead(kind: GraphKind) -> str:
+    signs = ", ".join(sign_of(*pair) for pair in sorted(ALLOWED_EDGES[kind], reverse=True))
     return f"a {kind} holds {signs} only, so mark it otherwise or give another kind"
 
 
@@ -98,7 +98,7 @@ def _check_cpdag(names: Names, directed: Bool[ndarray, "d d"], undirected: Bool[
             "join two of its variables or orient edges"
         )
     away = apart(directed | directed.T | undirected)
-    if (flags := undirected & joined(directed.T, away)).any():
+    if (flags := undirected & boolean_product(directed.T, away)).any():
         b, c = np.argwhere(flags)[0]
         a = np.flatnonzero(directed[:, b] & away[:, c])[0]
         raise BadInput(
@@ -114,12 +114,12 @@ def _check_cpdag(names: Names, directed: Bool[ndarray, "d d"], undirected: Bool[
 
 
 def protected(directed: Bool[ndarray, "d d"], undirected: Bool[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
-    """Arrows that are strongly protected: in one of the four settings that compel them (same source)."""
+    """Strongly protected arrows: those in one of the four configurations that compel them (same source)."""
     away = apart(directed | directed.T | undirected)
-    kept = joined(directed.T, away) | joined(away, directed) | joined(directed, directed)
+    kept = boolean_product(directed.T, away) | boolean_product(away, directed) | boolean_product(directed, directed)
     for a in range(len(directed)):
         through = undirected[a][:, None] & directed
-        kept[a] |= (through & joined(away, through)).any(0)
+        kept[a] |= (through & boolean_product(away, through)).any(0)
     return directed & kept
 
 
@@ -138,8 +138,8 @@ def _check_mpdag(names: Names, directed: Bool[ndarray, "d d"], undirected: Bool[
         )
 
 
-def _check_ancestral(kind: Kind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
-    """What Richardson and Spirtes, Annals of Statistics 30 (2002), ask of a MAG, of the marks that are settled."""
+def _check_ancestral(kind: GraphKind, names: Names, marks: Int8[ndarray, "d d"]) -> None:
+    """Ancestrality by Richardson and Spirtes, Annals of Statistics 30 (2002), of the marks that are no circles."""
     directed = arrows(marks)
     almost = double_arrows(marks) & descendants(directed)
     if almost.any():
@@ -165,7 +165,7 @@ def chordless(undirected: Bool[ndarray, "d d"]) -> list[int]:
         around = set(graph[middle])
         rest = graph.subgraph(set(graph) - around - {middle})
         for part in nx.connected_components(rest):
-            # Two neighbours of `middle` that are apart and both touch the part lie on a cycle without a chord.
+            # Two neighbours of `middle` that are not adjacent and both touch the part lie on a cycle without a chord.
             touching = [i for i in sorted(around) if any(j in part for j in graph[i])]
             for first, last in ((i, j) for i in touching for j in touching if i < j and not graph.has_edge(i, j)):
                 route = nx.shortest_path(graph.subgraph({*part, first, last}), first, last)
@@ -173,10 +173,10 @@ def chordless(undirected: Bool[ndarray, "d d"]) -> list[int]:
     return []
 
 
-def _chain(names: Names, places: Sequence[int], sign: str) -> str:
-    return sign.join(names[i] for i in places)
+def _chain(names: Names, indices: Sequence[int], sign: str) -> str:
+    return sign.join(names[i] for i in indices)
 
 
-def _listed(names: Names, places: Sequence[int] | Bool[ndarray, "k"] | ndarray, most: int = 6) -> str:
-    shown = [names[int(i)] for i in places]
+def _listed(names: Names, indices: Sequence[int] | Bool[ndarray, "k"] | ndarray, most: int = 6) -> str:
+    shown = [names[int(i)] for i in indices]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

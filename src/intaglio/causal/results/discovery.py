@@ -1,121 +1,88 @@
-"""`Discovery`: what a search in a table found, as a graph with the probabilities behind it, for people and packages."""
+"""`Discovery`: the graph that a method found in a table, with its probabilities; views of it, files, other packages."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 from jaxtyping import Float64, Int
 from numpy import ndarray
 
 from intaglio.causal.formats import packages
+from intaglio.causal.formats.graph_texts import to_dagitty, to_dot
 from intaglio.causal.formats.matrices import to_pcalg_matrix
+from intaglio.causal.formats.svg import to_svg
 from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.distances import Comparison, compare
 from intaglio.causal.graphs.graph import Graph
-from intaglio.errors import IntaglioError
+from intaglio.causal.graphs.marks import sign_of
+from intaglio.causal.results import files, text
+from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
+from intaglio.errors import BadInput
+from intaglio.runs.tables import without_nan
 
-EdgeMark = Literal["-->", "---"]
 FORWARD, BACKWARD, REVERSIBLE = range(3)
-"""Places on the last axis of `Discovery.marks`."""
-ABSENT = 0
-"""Place of "no edge" on the last axis of `Discovery.frequencies`; 1 + a place of `marks` is that mark's."""
-
-
-@dataclass(frozen=True)
-class FoundEdge:
-    """One edge of the graph, with what is known of it; all numbers are in [0, 1]."""
-
-    source: str
-    target: str
-    mark: EdgeMark
-    """`-->`: in every DAG of the class; `---`: either way in some of them, so the data cannot tell."""
-    p_adjacent: float
-    p_forward: float
-    """Given that the two are adjacent: that source → target is compelled."""
-    p_backward: float
-    """Given that the two are adjacent: that target → source is compelled."""
-    p_undirected: float
-    """Given that the two are adjacent: that the class has both directions."""
-    frequency: float | None
-    """Share of subsamples whose graph has this very edge; None where none were drawn."""
-    confidence: float
-    """The least of `p_adjacent`, the probability of the mark, and `frequency`."""
-    spread: float | None = None
-    """Standard deviation of `p_adjacent` over subsamples."""
-
-    @property
-    def p_mark(self) -> float:
-        """Of the mark that the graph has, given that the two are adjacent."""
-        return self.p_forward if self.mark == "-->" else self.p_undirected
-
-    def __str__(self) -> str:
-        return f"{self.source} {self.mark} {self.target}"
-
-
-@dataclass(frozen=True)
-class FoundTriple:
-    """An unshielded triple of the graph: two legs that are not adjacent, and the centre that both are adjacent to."""
-
-    centre: str
-    leg1: str
-    leg2: str
-    p_collider: float
-    collider: bool
-    """Whether the graph has leg1 → centre ← leg2."""
-
-
-@dataclass(frozen=True)
-class FoundPair:
-    """Two variables that the graph keeps apart, and the probability that they are adjacent all the same."""
-
-    first: str
-    second: str
-    p_adjacent: float
+"""Indices on the last axis of `Discovery.marks`; that of `frequencies` has "no edge" before them."""
+MARK_COLUMNS = ("p_forward", "p_backward", "p_undirected")
+"""Names of the columns of `Discovery.mark_frame`, in the order of the last axis of `Discovery.marks`."""
+ARRAYS = {
+    "adjacent": np.float64,
+    "marks": np.float64,
+    "triples": np.int64,
+    "colliders": np.float64,
+    "spread": np.float64,
+    "frequencies": np.float64,
+}
+"""The fields of `Discovery` that are arrays, with their type."""
 
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
-    """A causal graph over the columns of a table. Matrices are in the order of `graph.names`, and read-only.
+    """A causal graph over the columns of a table, with probabilities. Arrays are read-only, in the order of `names`.
 
     Raises:
-        ValueError: matrices that do not fit the graph, or probabilities outside [0, 1].
+        ValueError: arrays that do not fit the graph, or probabilities outside [0, 1].
     """
 
     method: str
-    """Name in the table of methods, such as `sicl`."""
+    """Name of the method, such as `sicl`."""
     graph: Graph
     """A CPDAG, or an MPDAG where knowledge was given, over all columns of the input in their order."""
     adjacent: Float64[ndarray, "d d"]
-    """P that the pair is adjacent, calibrated; symmetric, 0 on the diagonal."""
+    """Calibrated probability in [0, 1] that the pair is adjacent; symmetric, 0 on the diagonal."""
     marks: Float64[ndarray, "d d 3"]
-    """Given adjacency: P(i → j compelled), P(j → i compelled), P(reversible)."""
+    """Probabilities given adjacency: i → j compelled, j → i compelled, reversible."""
     triples: Int[ndarray, "t 3"]
-    """Unshielded triples of the graph: (centre, leg, leg) as places among the names."""
+    """Unshielded triples of the graph: (centre, leg, leg), as indices into `names`."""
     colliders: Float64[ndarray, "t"]
-    """P that the triple is a collider, calibrated."""
+    """Calibrated probability in [0, 1] that the triple is a collider."""
     spread: Float64[ndarray, "d d"] | None = None
-    """Standard deviation of `adjacent` over subsamples."""
+    """Standard deviation of `adjacent` over subsamples; None without subsamples."""
     frequencies: Float64[ndarray, "d d 4"] | None = None
-    """Share of subsamples whose graph has no edge, i → j, j → i, i — j."""
+    """Share of subsamples whose graph has no edge, i → j, j → i, i — j; None without subsamples."""
     conflicts: int = 0
     """Colliders that were probable and yet left out, because they contradicted more probable ones."""
     fallback: bool = False
     """Whether no DAG had all the accepted colliders, so that one was searched for."""
     ood_score: float = 0.0
-    """Share of the table's features that lie outside what the method was trained on; NaN where it does not say."""
+    """Share in [0, 1] of the table's features outside the range of the training tables; NaN where it is not known."""
     ood_reasons: tuple[str, ...] = ()
+    """Those features, each with its value and the range, in words."""
     duplicates: tuple[tuple[str, ...], ...] = ()
-    """Columns that say the same; the first of each group stands for it, the others have no edges."""
+    """Groups of columns with the same content; the first of a group stands for it, the others have no edges."""
     isolated: tuple[str, ...] = ()
     """Constant columns, which have no edges."""
     warnings: tuple[str, ...] = ()
+    """Sentences on what may be wrong with the table or the result."""
     rows: int = 0
     """Rows that were used."""
     seconds: float = 0.0
+    """Wall-clock time of the search."""
 
     def __post_init__(self):
         d, t = len(self.graph), len(np.asarray(self.triples))
@@ -133,7 +100,7 @@ class Discovery:
         if not np.array_equal(self.adjacent, self.adjacent.T) or np.diagonal(self.adjacent).any():
             raise ValueError("adjacent must be symmetric with zeros on its diagonal")
         if t and not (self.triples.min() >= 0 and self.triples.max() < d):
-            raise ValueError(f"triples must hold places of the {d} variables")
+            raise ValueError(f"triples must hold indices of the {d} variables")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,19 +114,19 @@ class Discovery:
 
     def _edge(self, source: str, target: str) -> FoundEdge:
         i, j = self.names.index(source), self.names.index(target)
-        place = FORWARD if self.graph.directed[i, j] else REVERSIBLE
-        often = None if self.frequencies is None else float(self.frequencies[i, j, 1 + place])
-        sure = (float(self.adjacent[i, j]), float(self.marks[i, j, place]), *([] if often is None else [often]))
+        kind = FORWARD if self.graph.directed[i, j] else REVERSIBLE
+        frequency = None if self.frequencies is None else float(self.frequencies[i, j, 1 + kind])
+        known = (float(self.adjacent[i, j]), float(self.marks[i, j, kind]), frequency)
         return FoundEdge(
             source=source,
             target=target,
-            mark="-->" if place == FORWARD else "---",
+            mark="-->" if kind == FORWARD else "---",
             p_adjacent=float(self.adjacent[i, j]),
             p_forward=float(self.marks[i, j, FORWARD]),
             p_backward=float(self.marks[i, j, BACKWARD]),
             p_undirected=float(self.marks[i, j, REVERSIBLE]),
-            frequency=often,
-            confidence=min(sure),
+            frequency=frequency,
+            confidence=min(p for p in known if p is not None),
             spread=None if self.spread is None else float(self.spread[i, j]),
         )
 
@@ -168,12 +135,12 @@ class Discovery:
         """One for each unshielded triple, the most probable collider first."""
         found = []
         for (k, i, j), p in zip(self.triples.tolist(), self.colliders.tolist(), strict=True):
-            drawn = bool(self.graph.directed[i, k] and self.graph.directed[j, k])
-            found.append(FoundTriple(self.names[k], self.names[i], self.names[j], p, drawn))
+            collider = bool(self.graph.directed[i, k] and self.graph.directed[j, k])
+            found.append(FoundTriple(self.names[k], self.names[i], self.names[j], p, collider))
         return tuple(sorted(found, key=lambda triple: -triple.p_collider))
 
     def near_misses(self, least: float = 0.05) -> tuple[FoundPair, ...]:
-        """Pairs without an edge that are adjacent with a probability of at least `least`, the most probable first.
+        """Pairs without an edge whose probability of adjacency is at least `least`, the most probable first.
 
         With the edges they are the candidates that a search by another package may be restricted to.
         """
@@ -181,48 +148,56 @@ class Discovery:
         found = [FoundPair(self.names[i], self.names[j], float(self.adjacent[i, j])) for i, j in pairs]
         return tuple(sorted(found, key=lambda pair: -pair.p_adjacent))
 
-    def summary(self) -> str:
-        """The edges with their probabilities and all that should be known of them, as lines of text."""
-        from intaglio.causal.results.text import summary
-
-        return summary(self)
+    def summary(self, *, warnings: bool = True) -> str:
+        """The graph in lines of text: its edges with their probabilities, then notes and, if wanted, warnings."""
+        table = text.edge_lines(self.edges)
+        notes = (
+            *text.edge_notes(self.edges),
+            text.near_misses(self.near_misses()),
+            text.left_out(self.isolated, self.duplicates),
+            text.improbable_marks(self.edges),
+            text.knowledge_note(self.graph),
+            text.contradictions(self.conflicts, self.fallback),
+            text.out_of_distribution(self.ood_score, self.ood_reasons),
+        )
+        lines = [text.headline(self.graph, self.edges, self.method, self.rows, self.seconds), ""]
+        lines += [*table, ""] if table else []
+        lines += [note for note in notes if note]
+        lines += [f"Warning: {warning}" for warning in self.warnings if warnings]
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.summary()
 
-    def to_frame(self) -> Any:
-        """A pandas DataFrame with a row an edge. Raises `IntaglioError` where pandas is not installed."""
-        return _frame([asdict(edge) for edge in self.edges], [field.name for field in fields(FoundEdge)])
+    def to_frame(self) -> pd.DataFrame:
+        """A row per edge, with the fields of `FoundEdge`."""
+        return _frame(self.edges, FoundEdge)
 
-    def adjacency_frame(self) -> Any:
-        """A DataFrame [d, d] of 0 and 1: i → j is 1 in row i alone, i — j is 1 in both rows, as pgmpy has it."""
+    def adjacency_frame(self) -> pd.DataFrame:
+        """0 and 1 [d, d] as pgmpy has it: i → j is 1 in row i alone, i — j is 1 in both rows."""
         return self._square(self.graph.adjacency.astype(int))
 
-    def skeleton_frame(self) -> Any:
-        """A DataFrame [d, d] of `adjacent`."""
+    def skeleton_frame(self) -> pd.DataFrame:
+        """`adjacent` [d, d] under the names of the variables."""
         return self._square(self.adjacent)
 
-    def collider_frame(self) -> Any:
-        """A DataFrame with a row an unshielded triple: centre, leg1, leg2, p_collider, collider."""
-        return _frame([asdict(one) for one in self.triple_records], [field.name for field in fields(FoundTriple)])
+    def collider_frame(self) -> pd.DataFrame:
+        """A row per unshielded triple: centre, leg1, leg2, p_collider, collider."""
+        return _frame(self.triple_records, FoundTriple)
 
-    def mark_frame(self) -> Any:
-        """A DataFrame with a row a pair, given that it is adjacent: first, second, p_forward, p_backward, p_undirected.
+    def mark_frame(self) -> pd.DataFrame:
+        """A row per pair, given that it is adjacent: first, second, p_forward, p_backward, p_undirected.
 
         Forward is from the first to the second.
         """
-        rows = [
-            {
-                "first": self.names[i],
-                "second": self.names[j],
-                **dict(zip(MARKS, self.marks[i, j].tolist(), strict=True)),
-            }
-            for i, j in zip(*np.triu_indices(len(self.names), 1), strict=True)
-        ]
-        return _frame(rows, ["first", "second", *MARKS])
+        first, second = np.triu_indices(len(self.names), 1)
+        frame = pd.DataFrame(self.marks[first, second], columns=list(MARK_COLUMNS))
+        frame.insert(0, "first", [self.names[i] for i in first])
+        frame.insert(1, "second", [self.names[j] for j in second])
+        return frame
 
-    def _square(self, matrix: ndarray) -> Any:
-        return _pandas().DataFrame(matrix, index=list(self.names), columns=list(self.names))
+    def _square(self, matrix: ndarray) -> pd.DataFrame:
+        return pd.DataFrame(matrix, index=list(self.names), columns=list(self.names))
 
     def to_networkx(self) -> nx.DiGraph:
         """A DiGraph as `packages.to_networkx` makes it, with the numbers of `FoundEdge` on each arc.
@@ -247,7 +222,7 @@ class Discovery:
         """The `amat.cpdag` of the R package pcalg."""
         return to_pcalg_matrix(self.graph)
 
-    def sample_dag(self, seed: int) -> Graph:
+    def sample_dag(self, seed: int = 0) -> Graph:
         """A random DAG of the class; each of them can come, though not each equally often.
 
         Undirected edges are oriented one at a time, either way, with Meek's four rules after each: by theorem 4 of
@@ -269,33 +244,86 @@ class Discovery:
         """
         return compare(truth, self.graph)
 
+    def to_svg(self) -> str:
+        """The drawing of the graph as SVG, with the probability of adjacency on each edge."""
+        return to_svg(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, every number exact; NaN becomes None."""
+        scalars = [field.name for field in fields(self) if field.name not in ("graph", *ARRAYS)]
+        plain = {name: getattr(self, name) for name in scalars}
+        arrays = {name: None if (array := getattr(self, name)) is None else array.tolist() for name in ARRAYS}
+        edges = [[e.first, sign_of(e.at_first, e.at_second), e.second] for e in self.graph.edges]
+        graph = {"kind": self.graph.kind, "names": list(self.names), "edges": edges}
+        return without_nan({"format": files.FORMAT_VERSION, "graph": graph, **plain, **arrays})
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Discovery":
+        """The discovery that `to_dict` was called on.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no discovery. BadInput: its graph is none.
+        """
+        graph, ood = plain["graph"], plain["ood_score"]
+        shapes = {"triples": (-1, 3), "marks": (len(graph["names"]),) * 2 + (3,)}
+        arrays: dict[str, Any] = {}
+        for name, kind in ARRAYS.items():
+            array = None if plain[name] is None else np.array(plain[name], kind)
+            arrays[name] = array.reshape(shapes[name]) if array is not None and name in shapes else array
+        edges = [(str(a), str(sign), str(b)) for a, sign, b in graph["edges"]]
+        return cls(
+            method=str(plain["method"]),
+            graph=Graph.of(graph["kind"], map(str, graph["names"]), edges),
+            **arrays,
+            conflicts=int(plain["conflicts"]),
+            fallback=bool(plain["fallback"]),
+            ood_score=float("nan") if ood is None else float(ood),
+            ood_reasons=tuple(plain["ood_reasons"]),
+            duplicates=tuple(map(tuple, plain["duplicates"])),
+            isolated=tuple(plain["isolated"]),
+            warnings=tuple(plain["warnings"]),
+            rows=int(plain["rows"]),
+            seconds=float(plain["seconds"]),
+        )
+
+    def to_files(self) -> dict[str, str]:
+        """The text of each file that `save` writes, by the file's name."""
+        return {
+            files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
+            "edges.csv": files.records_csv(self.edges, FoundEdge),
+            "colliders.csv": files.records_csv(self.triple_records, FoundTriple),
+            "graph.gml": "\n".join(nx.generate_gml(self.to_networkx())) + "\n",
+            "graph.dot": to_dot(self.graph),
+            "graph.dagitty.txt": to_dagitty(self.graph),
+            "graph.svg": self.to_svg(),
+        }
+
     def save(self, folder: Path) -> None:
-        """Writes the graph in every format, all or nothing: what is there afterwards is said by `discovery_files`.
+        """Writes the files of `to_files` into a folder, all or none; `intaglio.causal.results.files` lists them.
 
         Raises:
             BadInput: the folder holds something else. IntaglioError: the disk refuses.
         """
-        from intaglio.causal.results.files import write
-
-        write(self, folder)
+        files.write_folder(folder, self.to_files())
 
     @classmethod
     def load(cls, folder: Path) -> "Discovery":
-        """What `save` wrote, every number the same; of the folder, or of its `graph.json` alone.
+        """The discovery that was saved in a folder, or in one `graph.json`, every number the same.
 
         Raises:
             BadInput: there is none, or it is damaged.
         """
-        from intaglio.causal.results.files import read
-
-        return read(folder)
-
-
-MARKS = ("p_forward", "p_backward", "p_undirected")
+        path = Path(folder) / files.GRAPH_FILE if Path(folder).is_dir() else Path(folder)
+        plain = files.read_json(path)
+        try:
+            return cls.from_dict(plain)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
+            raise BadInput(f"{path} {what}; run the search again") from error
 
 
 def _checked(name: str, value: ndarray, shape: tuple[int, ...]) -> ndarray:
-    kept = np.array(value, np.int64 if name == "triples" else np.float64)
+    kept = np.array(value, ARRAYS[name])
     if kept.shape != shape:
         raise ValueError(f"{name} must have the shape {list(shape)}, not {list(kept.shape)}")
     if name != "triples" and not ((kept >= 0) & (kept <= 1)).all():
@@ -304,13 +332,5 @@ def _checked(name: str, value: ndarray, shape: tuple[int, ...]) -> ndarray:
     return kept
 
 
-def _frame(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> Any:
-    return _pandas().DataFrame(rows, columns=columns)
-
-
-def _pandas() -> Any:
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise IntaglioError('a table needs pandas; install it with: pip install "intaglio[frame]"') from error
-    return pd
+def _frame(records: Sequence[FoundEdge] | Sequence[FoundTriple], kind: type[FoundEdge | FoundTriple]) -> pd.DataFrame:
+    return pd.DataFrame([asdict(record) for record in records], columns=[field.name for field in fields(kind)])

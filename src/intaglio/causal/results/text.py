@@ -1,127 +1,122 @@
-"""A `Discovery` in words: for a terminal, and the pieces that its page in a report shares."""
+"""Sentences and aligned columns that describe a found graph, for a terminal and for the page of a report.
+
+Each function takes only the facts that it describes, and returns the empty string where there are none.
+"""
 
 import math
 from collections.abc import Sequence
 
-from intaglio.causal.formats.svg import probability
-from intaglio.causal.results.discovery import Discovery, FoundEdge
+from intaglio.causal.formats.svg import probability_text
+from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.results.records import FoundEdge, FoundPair
 
-SHOWN = 5
-"""Near misses and colliders that a summary lists."""
+SHOWN_PAIRS = 5
+"""Pairs without an edge that a summary lists."""
 
+MARK_NOTE = "--- means that the data cannot tell the direction: graphs with either one fit them alike."
 
-def summary(found: Discovery, *, warnings: bool = True) -> str:
-    """The edges as a table, the most probable first, then what is left out and what to be careful of."""
-    lines = [headline(found), ""]
-    if found.edges:
-        lines += [*edge_lines(found), ""]
-    lines += remarks(found)
-    lines += [f"Warning: {warning}" for warning in found.warnings if warnings]
-    return "\n".join(lines)
-
-
-def headline(found: Discovery) -> str:
-    """What the graph is, in one line."""
-    directed = sum(edge.mark == "-->" for edge in found.edges)
-    kinds = f" ({directed} directed, {len(found.edges) - directed} undirected)" if found.edges else ""
-    colliders = counted(len(found.graph.colliders), "collider")
-    return (
-        f"{found.graph.kind} of {counted(len(found.names), 'variable')}: {counted(len(found.edges), 'edge')}{kinds}, "
-        f"{colliders}; {found.method} on {counted(found.rows, 'row')}, {found.seconds:.1f} s"
-    )
-
-
-def edge_lines(found: Discovery) -> list[str]:
-    """A head and a line an edge, in aligned columns."""
-    often = found.frequencies is not None
-    head = ["edge", "adjacent", "this mark", *(["in subsamples"] if often else []), "confidence"]
-    rows = [head]
-    for edge in ordered(found.edges):
-        share = [] if edge.frequency is None else [probability(edge.frequency)]
-        rows.append([str(edge), with_spread(edge), probability(edge.p_mark), *share, probability(edge.confidence)])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return [line.rstrip() for line in lines]
-
-
-def ordered(edges: Sequence[FoundEdge]) -> list[FoundEdge]:
-    """The most probable first."""
-    return sorted(edges, key=lambda edge: -edge.p_adjacent)
-
-
-def remarks(found: Discovery) -> list[str]:
-    """What belongs beside the table of edges, a sentence a line."""
-    lines = [MEANING] if any(edge.mark == "---" for edge in found.edges) else []
-    if found.edges:
-        lines.append(NUMBERS)
-    else:
-        lines.append("No two columns were found to be adjacent.")
-    if near := found.near_misses()[:SHOWN]:
-        pairs = "; ".join(f"{pair.first}, {pair.second} {probability(pair.p_adjacent)}" for pair in near)
-        lines.append(f"Apart, but not safely so (probability of an edge): {pairs}.")
-    return lines + [
-        line for line in (left_out(found), doubtful(found), known(found), decoding(found), range_words(found)) if line
-    ]
-
-
-MEANING = "--- means that the data cannot tell the direction: graphs with either one fit them alike."
-
-NUMBERS = (
+COLUMN_NOTE = (
     "adjacent: the probability of an edge; this mark: given one, of --> or --- as it stands here; confidence: the "
     "least of the row."
 )
 
 
-def doubtful(found: Discovery) -> str:
-    """How many edges have a mark that is less probable than not; empty where there are none."""
-    count = sum(edge.p_mark < 0.5 for edge in found.edges)
+def headline(graph: Graph, edges: Sequence[FoundEdge], method: str, rows: int, seconds: float) -> str:
+    """Kind and size of the graph, the method, rows and seconds, in one line."""
+    directed = sum(edge.mark == "-->" for edge in edges)
+    kinds = f" ({directed} directed, {len(edges) - directed} undirected)" if edges else ""
+    return (
+        f"{graph.kind} of {counted(len(graph), 'variable')}: {counted(len(edges), 'edge')}{kinds}, "
+        f"{counted(len(graph.colliders), 'collider')}; {method} on {counted(rows, 'row')}, {seconds:.1f} s"
+    )
+
+
+def edge_lines(edges: Sequence[FoundEdge]) -> list[str]:
+    """A head and one line per edge, most probable first, in aligned columns; no lines without edges."""
+    if not edges:
+        return []
+    subsampled = any(edge.frequency is not None for edge in edges)
+    head = ["edge", "adjacent", "this mark", *(["in subsamples"] if subsampled else []), "confidence"]
+    rows = [head]
+    for edge in most_probable_first(edges):
+        share = [] if edge.frequency is None else [probability_text(edge.frequency)]
+        rows.append(
+            [str(edge), _with_spread(edge), probability_text(edge.p_mark), *share, probability_text(edge.confidence)]
+        )
+    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [line.rstrip() for line in lines]
+
+
+def most_probable_first(edges: Sequence[FoundEdge]) -> list[FoundEdge]:
+    """The edges by falling `p_adjacent`."""
+    return sorted(edges, key=lambda edge: -edge.p_adjacent)
+
+
+def edge_notes(edges: Sequence[FoundEdge]) -> list[str]:
+    """Notes that explain the columns of `edge_lines`, or that there are no edges."""
+    if not edges:
+        return ["No two columns were found to be adjacent."]
+    return [*([MARK_NOTE] if any(edge.mark == "---" for edge in edges) else []), COLUMN_NOTE]
+
+
+def near_misses(pairs: Sequence[FoundPair]) -> str:
+    """The first few pairs that have no edge and yet may be adjacent."""
+    listed = "; ".join(
+        f"{pair.first}, {pair.second} {probability_text(pair.p_adjacent)}" for pair in pairs[:SHOWN_PAIRS]
+    )
+    return f"Apart, but not safely so (probability of an edge): {listed}." if listed else ""
+
+
+def improbable_marks(edges: Sequence[FoundEdge]) -> str:
+    """The number of edges whose mark has a probability below one half."""
+    count = sum(edge.p_mark < 0.5 for edge in edges)
     if not count:
         return ""
     return (
-        f"Of {count} of {counted(len(found.edges), 'edge')} this mark is less probable than not: one by one they would "
+        f"Of {count} of {counted(len(edges), 'edge')} this mark is less probable than not: one by one they would "
         "have others, but all must fit one graph."
     )
 
 
-def known(found: Discovery) -> str:
-    """What knowledge changed; empty where there was none."""
-    if found.graph.kind != "MPDAG":
+def knowledge_note(graph: Graph) -> str:
+    """That background knowledge changed marks but no probabilities; for an MPDAG."""
+    if graph.kind != "MPDAG":
         return ""
     return (
         "What was known took part in the graph and its directions; how probable an edge is comes from the rows alone."
     )
 
 
-def left_out(found: Discovery) -> str:
-    """Columns without edges because they say nothing of their own; empty where there are none."""
-    parts = [f"{name} (constant)" for name in found.isolated]
-    parts += [f"{name} (the same as {group[0]})" for group in found.duplicates for name in group[1:]]
+def left_out(isolated: Sequence[str], duplicates: Sequence[Sequence[str]]) -> str:
+    """Columns without edges, as they are constant or repeat the first of their group."""
+    parts = [f"{name} (constant)" for name in isolated]
+    parts += [f"{name} (the same as {group[0]})" for group in duplicates for name in group[1:]]
     return f"Left out: {', '.join(parts)}." if parts else ""
 
 
-def decoding(found: Discovery) -> str:
-    """How far the probabilities contradicted each other; empty where they did not."""
+def contradictions(conflicts: int, fallback: bool) -> str:
+    """Probable colliders that were left out as they contradict others, and whether a DAG had to be searched for."""
     parts = []
-    if found.conflicts:
-        parts.append(f"{counted(found.conflicts, 'probable collider')} contradicted more probable ones and left out")
-    if found.fallback:
+    if conflicts:
+        parts.append(f"{counted(conflicts, 'probable collider')} contradicted more probable ones and left out")
+    if fallback:
         parts.append("no acyclic graph had all the others, so the best one was searched for")
     return f"Contradictions: {'; '.join(parts)}." if parts else ""
 
 
-def range_words(found: Discovery) -> str:
-    """How much of the table is unlike what the method was trained on; empty where nothing is, or it does not say."""
-    if math.isnan(found.ood_score) or not (found.ood_score or found.ood_reasons):
+def out_of_distribution(score: float, reasons: Sequence[str]) -> str:
+    """The share of features outside the range of the training tables, and which; empty for a NaN score."""
+    if math.isnan(score) or not (score or reasons):
         return ""
-    why = f": {'; '.join(found.ood_reasons)}" if found.ood_reasons else ""
-    return f"Unlike the training tables in {found.ood_score:.0%} of what is compared{why}."
+    why = f": {'; '.join(reasons)}" if reasons else ""
+    return f"Unlike the training tables in {score:.0%} of what is compared{why}."
 
 
-def with_spread(edge: FoundEdge) -> str:
-    """The probability of adjacency, with its standard deviation over subsamples where it is known."""
-    return probability(edge.p_adjacent) + ("" if edge.spread is None else f" ± {edge.spread:.2f}")
-
-
-def counted(number: int, thing: str) -> str:
+def counted(number: int, noun: str) -> str:
     """A number with its noun: 1 edge, 2,000 rows."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _with_spread(edge: FoundEdge) -> str:
+    return probability_text(edge.p_adjacent) + ("" if edge.spread is None else f" ± {edge.spread:.2f}")

@@ -1,7 +1,6 @@
-"""What may be done to a simulated table without touching its graph: flips, monotone maps, gaps, fewer rows.
+"""Augmentations of simulated tables that leave their graph valid: sign flips, monotone maps, missing cells, fewer rows.
 
-Rounding, measurement error or a dropped common cause are not here: after those the table is no longer Markov to the
-graph that it is labelled with.
+Rounding, measurement error and dropped common causes are left out: after these a table is not Markov to its graph.
 """
 
 from collections.abc import Callable
@@ -15,32 +14,32 @@ from intaglio.causal.simulate.batch import Batch
 from intaglio.causal.simulate.mechanisms import standardised
 from intaglio.errors import BadInput
 
-MAPS: tuple[Callable[[Float[ndarray, "k n"]], Float[ndarray, "k n"]], ...] = (
+MONOTONE_MAPS: tuple[Callable[[Float[ndarray, "k n"]], Float[ndarray, "k n"]], ...] = (
     np.cbrt,
     np.arcsinh,
     lambda x: np.sinh(np.clip(x, -6, 6)) + x,
     lambda x: np.exp(np.minimum(x, 6) / 2) + x / 10,
     lambda x: x + x**3 / 3,
 )
-"""Strictly rising, so invertible."""
+"""Strictly increasing maps."""
 
 
 @dataclass(frozen=True)
-class Disguise:
-    """How often tables are changed.
+class Augmentation:
+    """Random augmentation of the tables of a batch.
 
     Raises:
         ValueError: a share outside [0, 1].
     """
 
     flipped: float = 0.5
-    """Share of numeric columns whose sign is turned."""
+    """Share of numeric columns whose sign is flipped."""
     mapped: float = 0.15
-    """Share of numeric columns that go through one of `MAPS`; they are standardised again."""
+    """Share of numeric columns that are mapped by one of `MONOTONE_MAPS` and standardised again."""
     gapped: float = 0.15
     """Share of tables with cells missing completely at random."""
     most_missing: float = 0.2
-    """Those tables' share of missing cells is uniform below this."""
+    """Upper bound of the share of missing cells in such a table, which is drawn uniformly."""
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -48,11 +47,11 @@ class Disguise:
                 raise ValueError(f"{name} is a share from 0 to 1, not {value}")
 
     def __call__(self, rng: np.random.Generator, batch: Batch) -> Batch:
-        """The batch with other tables; missing cells are NaN, in columns with levels too."""
+        """The batch with augmented tables; missing cells are NaN, also in columns with levels."""
         columns, numeric = batch.tables.swapaxes(1, 2).copy(), batch.levels == 0
         shape = numeric.shape
-        which = np.where(numeric & (rng.random(shape) < self.mapped), rng.integers(len(MAPS), size=shape), -1)
-        for k, rising in enumerate(MAPS):
+        which = np.where(numeric & (rng.random(shape) < self.mapped), rng.integers(len(MONOTONE_MAPS), size=shape), -1)
+        for k, rising in enumerate(MONOTONE_MAPS):
             chosen = columns[which == k].astype(np.float64)
             columns[which == k] = standardised(rising(chosen))
         columns[numeric & (rng.random(shape) < self.flipped)] *= -1
@@ -62,7 +61,7 @@ class Disguise:
 
 
 def fewer_rows(rng: np.random.Generator, batch: Batch, rows: int) -> Batch:
-    """The first so many of a random order of the rows, of every table.
+    """The batch with a random subset of the rows, the same for every table.
 
     Raises:
         BadInput: more rows than there are, or none.

@@ -1,4 +1,4 @@
-"""`Batch`: simulated tables of one size with their graphs, what they are made of, and whether they can be used."""
+"""`Batch`: simulated tables of one size with their DAGs, how they were drawn, and whether they are usable."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,58 +11,61 @@ from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.simulate.sortability import alignment, r2
 
-SMALLEST = 1e-6
+MIN_SD = 1e-6
 """Standard deviation below which a column counts as constant."""
-NEAREST = 0.999
-"""Correlation above which two columns count as copies."""
+MAX_CORRELATION = 0.999
+"""Absolute correlation above which two columns count as copies."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tables of one size."""
+    """Simulated tables of one size."""
 
     tables: Float32[ndarray, "b n d"]
-    """Numbers, standardised unless the recipe says otherwise; codes from 0 where a column has levels."""
+    """Numbers, standardised unless `Recipe.standardise` is off; codes from 0 where a column has levels."""
     adjacency: Bool[ndarray, "b d d"]
     """[k, i, j]: i → j in table k's DAG."""
     levels: Int[ndarray, "b d"]
-    """Levels of a column; 0 for numbers."""
+    """Number of levels of each column; 0 for numbers."""
     ordered: Bool[ndarray, "b d"]
-    """Columns whose levels have an order."""
+    """Whether a column has ordered levels."""
     spread: Float[ndarray, "b d"]
-    """Standard deviation of each column as it was drawn."""
+    """Standard deviation of each column before standardisation."""
     valid: Bool[ndarray, "b"]
-    """False where a value is not finite, a column is constant, or two are copies (|ρ| > 0.999): leave these out."""
+    """False for tables to leave out: a value is not finite, a column is constant, or two are copies (|ρ| > 0.999)."""
     controlled: Bool[ndarray, "b"]
-    """Tables whose numbers all have unit variance."""
+    """Whether all numeric variables of a table have unit variance."""
     family: tuple[str, ...]
+    """Family of each table's graph."""
     mechanism: tuple[str, ...]
+    """Mechanism of each table."""
     noise: tuple[str, ...]
+    """Family of noise of each table."""
 
     def __len__(self) -> int:
         return len(self.tables)
 
     @cached_property
     def compelled(self) -> Bool[ndarray, "b d d"]:
-        """The arrows of each table's CPDAG; `adjacency` has the other edges too."""
-        return meek.completed(self.adjacency)[0]
+        """The directed edges of each table's CPDAG."""
+        return meek.cpdag_of(self.adjacency)[0]
 
     @cached_property
     def varsortability(self) -> Float[ndarray, "b"]:
-        """Of the numbers as drawn; NaN without a path between two of them (arXiv 2102.13647)."""
+        """Varsortability of the numbers before standardisation; NaN without a path between two (arXiv 2102.13647)."""
         return alignment(self.adjacency, np.where(self.levels == 0, self.spread**2, np.nan))
 
     @cached_property
     def r2_sortability(self) -> Float[ndarray, "b"]:
-        """Of the numbers; NaN without a path between two of them (arXiv 2303.18211)."""
+        """R²-sortability of the numbers; NaN without a path between two (arXiv 2303.18211)."""
         return alignment(self.adjacency, np.where(self.levels == 0, r2(self.tables), np.nan), tolerance=1e-6)
 
     def graph(self, table: int) -> Graph:
-        """The DAG of one table, over x0, x1, …"""
+        """The DAG of one table, over the names x0, x1, …"""
         return Graph.from_adjacency("DAG", self.adjacency[table])
 
     def report(self) -> dict[str, float]:
-        """Means over the valid tables: their share, edges a variable, both sortabilities, raw and controlled apart."""
+        """Share of valid tables, and their mean edges per variable and sortabilities, raw and controlled."""
         raw, even = self.valid & ~self.controlled, self.valid & self.controlled
         return {
             "valid": float(self.valid.mean()),
@@ -81,7 +84,7 @@ def _mean(values: Float[ndarray, "k"]) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def finished(
+def finish_batch(
     values: Float[ndarray, "b d n"],
     made: Bool[ndarray, "b d d"],
     levels: Int[ndarray, "b d"],
@@ -91,10 +94,10 @@ def finished(
     controlled: Bool[ndarray, "b"],
     standardise: bool,
 ) -> Batch:
-    """The batch: columns in their new order (column k is variable order[k]), checked, and standardised if asked."""
-    everyone = np.arange(len(values))[:, None]
-    values, levels, ordered = values[everyone, order], levels[everyone, order], ordered[everyone, order]
-    made = made[everyone[..., None], order[:, :, None], order[:, None, :]]
+    """The batch with columns in their new order (column k is variable order[k]), checked, standardised if asked."""
+    rows_of_batch = np.arange(len(values))[:, None]
+    values, levels, ordered = values[rows_of_batch, order], levels[rows_of_batch, order], ordered[rows_of_batch, order]
+    made = made[rows_of_batch[..., None], order[:, :, None], order[:, None, :]]
     with np.errstate(all="ignore"):
         centred = values - values.mean(-1, keepdims=True)
         spread = np.sqrt((centred**2).mean(-1))
@@ -111,4 +114,4 @@ def _usable(scaled: Float32[ndarray, "b d n"], spread: Float[ndarray, "b d"]) ->
     diagonal = np.arange(scaled.shape[1])
     correlation[:, diagonal, diagonal] = 0.0
     finite = np.isfinite(spread).all(1) & np.isfinite(correlation).all((1, 2))
-    return finite & (spread > SMALLEST).all(1) & (correlation.max((1, 2)) <= NEAREST)
+    return finite & (spread > MIN_SD).all(1) & (correlation.max((1, 2)) <= MAX_CORRELATION)

@@ -1,4 +1,4 @@
-"""Noise of unit spread in several families, a batch at a time; heavy tails are cut at 30 robust deviations."""
+"""Families of noise of unit scale, drawn in batches and clipped at 30 deviations."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-LIMIT = 30.0
-ROBUST = 1.4826
-"""The standard deviation of a Gaussian over its median absolute deviation, by which a Cauchy law is scaled."""
+MAX_DEVIATIONS = 30.0
+"""Absolute value at which noise is clipped."""
+SD_PER_MAD = 1.4826
+"""Ratio of a Gaussian's standard deviation to its median absolute deviation, which scales the Cauchy law."""
 
 Shape = tuple[int, int, int]
-"""Tables, variables, rows; shape parameters are drawn once a table."""
+"""(tables, variables, rows); shape parameters are drawn once per table."""
 Noise = Float[ndarray, "b d n"]
 
 
@@ -31,7 +32,7 @@ def uniform(rng: np.random.Generator, shape: Shape) -> Noise:
 
 
 def student(rng: np.random.Generator, shape: Shape) -> Noise:
-    """Student's t with 3 to 8 degrees of freedom, drawn a table; mean 0, variance 1."""
+    """Student's t with 3 to 8 degrees of freedom, drawn per table; mean 0, variance 1."""
     freedom = rng.uniform(3, 8, (shape[0], 1, 1))
     return rng.standard_t(freedom, shape) * np.sqrt((freedom - 2) / freedom)
 
@@ -48,15 +49,15 @@ def gumbel(rng: np.random.Generator, shape: Shape) -> Noise:
 
 
 def mixture(rng: np.random.Generator, shape: Shape) -> Noise:
-    """Two Gaussians of equal width, 1 to 4 of their deviations apart, shares 0.2 to 0.8; mean 0, variance 1."""
+    """Two Gaussians of equal width, means 1 to 4 deviations apart, weights 0.2 to 0.8; mean 0, variance 1."""
     share, gap = rng.uniform(0.2, 0.8, (shape[0], 1, 1)), rng.uniform(1, 4, (shape[0], 1, 1))
     centre = gap * ((rng.random(shape) < share) - share)
     return (centre + rng.standard_normal(shape)) / np.sqrt(1 + share * (1 - share) * gap**2)
 
 
 def cauchy(rng: np.random.Generator, shape: Shape) -> Noise:
-    """Median 0, robust deviation 1; it has no variance."""
-    return rng.standard_cauchy(shape) / ROBUST
+    """Median 0, median absolute deviation that of a standard Gaussian; without variance."""
+    return rng.standard_cauchy(shape) / SD_PER_MAD
 
 
 NOISES: dict[str, Callable[[np.random.Generator, Shape], Noise]] = {
@@ -69,15 +70,15 @@ NOISES: dict[str, Callable[[np.random.Generator, Shape], Noise]] = {
     "mixture": mixture,
     "cauchy": cauchy,
 }
-USUAL = {"gaussian": 0.5, "laplace": 0.12, "uniform": 0.1, "student": 0.1, "exponential": 0.04, "gumbel": 0.04}
-USUAL |= {"mixture": 0.08, "cauchy": 0.02}
-"""Shares of the families where nothing else is asked for; they sum to 1."""
+NOISE_SHARES = {"gaussian": 0.5, "laplace": 0.12, "uniform": 0.1, "student": 0.1, "exponential": 0.04, "gumbel": 0.04}
+NOISE_SHARES |= {"mixture": 0.08, "cauchy": 0.02}
+"""Default shares of the families; they sum to 1."""
 
 
-def drawn(rng: np.random.Generator, families: Sequence[str], variables: int, rows: int) -> Noise:
-    """One family a table, all its variables at once."""
+def draw_noise(rng: np.random.Generator, families: Sequence[str], variables: int, rows: int) -> Noise:
+    """Noise [tables, variables, rows], with the family of each table."""
     found = np.empty((len(families), variables, rows))
     for name in sorted(set(families)):
         chosen = [k for k, family in enumerate(families) if family == name]
         found[chosen] = NOISES[name](rng, (len(chosen), variables, rows))
-    return np.clip(found, -LIMIT, LIMIT, out=found)
+    return np.clip(found, -MAX_DEVIATIONS, MAX_DEVIATIONS, out=found)

@@ -1,7 +1,7 @@
-"""Families of random DAGs, a batch at a time: `[k, i, j]` is i → j in graph k, and i < j always, a causal order.
+"""Families of random DAGs, drawn in batches: `[k, i, j]` is i → j in graph k, with i < j, so in causal order.
 
-Who uses them hides the order by a permutation. Families and ranges are those of AVICI (arXiv 2205.12934) and SiCL
-(arXiv 2502.10883), with sparse, tree-like and empty graphs beside them.
+Callers hide the order by a permutation. Families and ranges are those of AVICI (arXiv 2205.12934) and SiCL (arXiv
+2502.10883), with sparse, tree-like and empty graphs added.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,19 @@ from intaglio.causal.graphs.paths import causal_order
 from intaglio.errors import BadInput
 
 DAGs = Bool[ndarray, "b d d"]
-MOST_PARENTS = 10
+MAX_PARENTS = 10
+"""Default of the most parents of a variable."""
 
 
 def erdos_renyi(rng: np.random.Generator, count: int, variables: int, edges: Sequence[float] = (1.0, 2.0, 3.0)) -> DAGs:
-    """Each pair is joined with one probability, that of `edges` (one drawn a graph) edges a variable, at most 0.99."""
+    """Erdős–Rényi: all pairs are equally probable, with `edges` (drawn per graph) expected edges per variable."""
     wanted = rng.choice(np.asarray(edges, np.float64), count)
     p = np.minimum(0.99, 2 * wanted / max(1, variables - 1))
     return np.triu(rng.random((count, variables, variables)) < p[:, None, None], 1)
 
 
 def sparse(rng: np.random.Generator, count: int, variables: int) -> DAGs:
-    """Erdős–Rényi with half an edge a variable."""
+    """Erdős–Rényi with half an expected edge per variable."""
     return erdos_renyi(rng, count, variables, (0.5,))
 
 
@@ -37,12 +38,12 @@ def scale_free(
     edges: Sequence[int] = (1, 2, 3),
     powers: Sequence[float] = (1.0,),
 ) -> DAGs:
-    """Each new variable takes m older ones as children, in proportion to (in-degree + 1)^power: few with many causes.
+    """Preferential attachment: a new variable takes m older ones as children, in proportion to (in-degree + 1)^power.
 
-    m of `edges` and the power are drawn a graph. Gumbel noise on the log-weights and the m largest draw without
-    replacement.
+    Few variables get many causes. m (of `edges`) and the power are drawn per graph. The m largest of log-weights plus
+    Gumbel noise are a draw without replacement.
     """
-    return _grown(rng, count, variables, edges, powers)[:, ::-1, ::-1]
+    return _preferential_attachment(rng, count, variables, edges, powers)[:, ::-1, ::-1]
 
 
 def scale_free_transposed(
@@ -52,12 +53,14 @@ def scale_free_transposed(
     edges: Sequence[int] = (1, 2, 3),
     powers: Sequence[float] = (1.0,),
 ) -> DAGs:
-    """The arrows of `scale_free` turned round: few with many effects."""
-    return np.swapaxes(_grown(rng, count, variables, edges, powers), 1, 2)
+    """`scale_free` with its arrows reversed: few variables have many effects."""
+    return np.swapaxes(_preferential_attachment(rng, count, variables, edges, powers), 1, 2)
 
 
-def _grown(rng: np.random.Generator, count: int, variables: int, edges: Sequence[int], powers: Sequence[float]) -> DAGs:
-    """[k, new, old], in the order of birth."""
+def _preferential_attachment(
+    rng: np.random.Generator, count: int, variables: int, edges: Sequence[int], powers: Sequence[float]
+) -> DAGs:
+    """Adjacency [k, new, old], with variables in the order in which they were added."""
     m, power = rng.choice(np.asarray(edges), count), rng.choice(np.asarray(powers, np.float64), count)
     made = np.zeros((count, variables, variables), bool)
     taken = np.ones((count, variables))
@@ -80,16 +83,16 @@ def watts_strogatz(
     rewired: tuple[float, float] = (0.2, 0.4),
     by_index: bool = False,
 ) -> DAGs:
-    """A periodic lattice with some ends moved, surplus variables deleted at random, oriented by a random order.
+    """Watts-Strogatz: a periodic lattice with rewired edges, surplus variables removed, oriented by a random order.
 
     Args:
-        rng: where all draws come from.
-        count: graphs.
-        variables: in each; the lattice's side is the least that holds them.
-        dimensions: of the lattice, one drawn a graph.
-        reaches: steps on the lattice at which variables are joined, one drawn a graph.
-        rewired: the share of moved ends, drawn a graph; an end that would land on a neighbour stays.
-        by_index: orient by the place on the lattice, as AVICI does.
+        rng: source of all randomness.
+        count: number of graphs.
+        variables: variables of each graph; the lattice has the shortest side that holds them.
+        dimensions: dimensions of the lattice, drawn per graph.
+        reaches: lattice distances up to which variables are adjacent, drawn per graph.
+        rewired: range of the share of rewired edges, drawn per graph; an end that would hit a neighbour stays.
+        by_index: orient edges by the index on the lattice, as AVICI does.
     """
     kinds = rng.integers(len(dimensions) * len(reaches), size=count)
     made = np.zeros((count, variables, variables), bool)
@@ -107,16 +110,16 @@ def _lattice(variables: int, dimension: int, reach: int) -> Bool[ndarray, "m m"]
     side = 1
     while side**dimension < variables:
         side += 1
-    places = np.array(list(product(range(side), repeat=dimension))).reshape(-1, dimension)
-    apart = np.abs(places[:, None] - places)
-    steps = np.minimum(apart, side - apart).sum(-1)
+    points = np.array(list(product(range(side), repeat=dimension))).reshape(-1, dimension)
+    difference = np.abs(points[:, None] - points)
+    steps = np.minimum(difference, side - difference).sum(-1)
     return (steps > 0) & (steps <= reach)
 
 
 def _rewired(
     rng: np.random.Generator, joined: Bool[ndarray, "m m"], share: Float[ndarray, "b"]
 ) -> Bool[ndarray, "b m m"]:
-    """Each edge in turn, in all graphs at once: its second end moves to a random variable."""
+    """Rewires each edge in turn, in all graphs at once: its second end moves to a random variable."""
     b, m = len(share), len(joined)
     made, everyone = np.repeat(joined[None], b, 0), np.arange(b)
     pairs = np.argwhere(np.triu(joined))
@@ -129,7 +132,7 @@ def _rewired(
     return made
 
 
-def blocks(
+def stochastic_blocks(
     rng: np.random.Generator,
     count: int,
     variables: int,
@@ -138,9 +141,9 @@ def blocks(
     parts: Sequence[int] = (2, 4, 5, 10),
     damping: float = 0.1,
 ) -> DAGs:
-    """A stochastic block model: random parts, pairs across them `damping` times as likely as within.
+    """Stochastic block model: random blocks, edges between them `damping` times as likely as within.
 
-    The probability within is set so that `edges` (one drawn a graph) edges a variable are expected, at most 0.99.
+    The probability within is set for `edges` (drawn per graph) expected edges per variable, at most 0.99.
     """
     label = rng.integers(rng.choice(np.asarray(parts), count)[:, None], size=(count, variables))
     weight = np.triu(np.where(label[:, :, None] == label[:, None, :], 1.0, damping), 1)
@@ -149,8 +152,10 @@ def blocks(
     return rng.random(weight.shape) < np.minimum(0.99, p[:, None, None] * weight)
 
 
-def geometric(rng: np.random.Generator, count: int, variables: int, radius: tuple[float, float] = (0.08, 0.15)) -> DAGs:
-    """Random points in the unit square, joined where nearer than a radius that is drawn a graph."""
+def random_geometric(
+    rng: np.random.Generator, count: int, variables: int, radius: tuple[float, float] = (0.08, 0.15)
+) -> DAGs:
+    """Random geometric graphs: points in the unit square, adjacent within a radius that is drawn per graph."""
     points = rng.random((count, variables, 2))
     square = ((points[:, :, None] - points[:, None]) ** 2).sum(-1)
     return np.triu(square < rng.uniform(*radius, count)[:, None, None] ** 2, 1)
@@ -169,7 +174,7 @@ def fork(rng: np.random.Generator, count: int, variables: int) -> DAGs:
 
 
 def tree(rng: np.random.Generator, count: int, variables: int) -> DAGs:
-    """Each variable has one cause, uniform among those before it."""
+    """Each variable has one cause, drawn uniformly from those before it."""
     made = np.zeros((count, variables, variables), bool)
     for j in range(1, variables):
         made[np.arange(count), rng.integers(j, size=count), j] = True
@@ -187,22 +192,22 @@ FAMILIES: dict[str, Callable[[np.random.Generator, int, int], DAGs]] = {
     "sf": scale_free,
     "sf-transposed": scale_free_transposed,
     "ws": watts_strogatz,
-    "sbm": blocks,
-    "grg": geometric,
+    "sbm": stochastic_blocks,
+    "grg": random_geometric,
     "chain": chain,
     "fork": fork,
     "tree": tree,
     "empty": empty,
 }
-USUAL = {"er": 0.3, "sf": 0.14, "sf-transposed": 0.14, "sparse": 0.08, "ws": 0.06, "sbm": 0.08, "grg": 0.04}
-USUAL |= {"chain": 0.02, "fork": 0.02, "tree": 0.02, "empty": 0.1}
-"""Shares of the families where nothing else is asked for; they sum to 1."""
+FAMILY_SHARES = {"er": 0.3, "sf": 0.14, "sf-transposed": 0.14, "sparse": 0.08, "ws": 0.06, "sbm": 0.08, "grg": 0.04}
+FAMILY_SHARES |= {"chain": 0.02, "fork": 0.02, "tree": 0.02, "empty": 0.1}
+"""Default shares of the families; they sum to 1."""
 
 
 def mixture(
-    rng: np.random.Generator, count: int, variables: int, shares: Mapping[str, float], most_parents: int = MOST_PARENTS
+    rng: np.random.Generator, count: int, variables: int, shares: Mapping[str, float], most_parents: int = MAX_PARENTS
 ) -> tuple[DAGs, list[str]]:
-    """Graphs whose family is drawn one by one, and the families' names; random parents above `most_parents` are cut."""
+    """Graphs of families that are drawn per graph, with the families' names; parents are capped at `most_parents`."""
     names = sorted(shares)
     p = np.array([shares[name] for name in names], np.float64)
     drawn = rng.choice(len(names), count, p=p / p.sum())
@@ -210,11 +215,11 @@ def mixture(
     for k, name in enumerate(names):
         if (chosen := np.flatnonzero(drawn == k)).size:
             made[chosen] = FAMILIES[name](rng, len(chosen), variables)
-    return capped(rng, made, most_parents), [names[k] for k in drawn]
+    return with_parents_capped(rng, made, most_parents), [names[k] for k in drawn]
 
 
-def capped(rng: np.random.Generator, made: DAGs, most: int) -> DAGs:
-    """The graphs with at most so many parents a variable; which ones stay is drawn."""
+def with_parents_capped(rng: np.random.Generator, made: DAGs, most: int) -> DAGs:
+    """The graphs with random parents removed from variables that have more than `most`."""
     if made.sum(1).max(initial=0) <= most:
         return made
     score = np.where(made, rng.random(made.shape), -1.0)
@@ -223,7 +228,7 @@ def capped(rng: np.random.Generator, made: DAGs, most: int) -> DAGs:
 
 
 def sub_graphs(rng: np.random.Generator, count: int, variables: int, of: Bool[ndarray, "m m"]) -> DAGs:
-    """Parts of one larger DAG, each grown from a random variable along random edges; in a causal order.
+    """Connected parts of a larger DAG, each grown from a random variable along random edges; in causal order.
 
     Raises:
         BadInput: the DAG has fewer variables than asked for, or a cycle.
@@ -233,13 +238,13 @@ def sub_graphs(rng: np.random.Generator, count: int, variables: int, of: Bool[nd
         raise BadInput("the graph to take parts of has a directed cycle; give a DAG")
     if len(of) < variables:
         raise BadInput(f"parts of {variables} variables cannot come from a graph of {len(of)}; give a larger one")
-    place, adjacent = np.argsort(order), of | of.T
+    position, adjacent = np.argsort(order), of | of.T
     made = np.zeros((count, variables, variables), bool)
     for k in range(count):
         kept = np.zeros(len(of), bool)
         while kept.sum() < variables:
             near = adjacent[kept].any(0) & ~kept
             kept[rng.choice(np.flatnonzero(near if near.any() else ~kept))] = True
-        inside = sorted(np.flatnonzero(kept), key=lambda i: place[i])
+        inside = sorted(np.flatnonzero(kept), key=lambda i: position[i])
         made[k] = of[np.ix_(inside, inside)]
     return made

@@ -1,4 +1,4 @@
-"""`Recipe`: what kinds of graphs, mechanisms, noises and columns simulated tables are drawn from."""
+"""`Recipe`: the distribution of graphs, mechanisms, noise and columns of simulated tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,47 +9,47 @@ from intaglio.causal.simulate.mechanisms import Scales
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a simulator; the defaults mix all that there is.
+    """The settings of the simulator; the defaults mix all families, mechanisms, noises and types of columns.
 
     Raises:
         ValueError: a share of an unknown family, shares that are negative or all 0, a range that is empty or outside.
     """
 
-    families: Mapping[str, float] = field(default_factory=lambda: dict(random_dags.USUAL))
-    """Shares of the families of graphs, of `priors.FAMILIES`."""
-    mechanisms: Mapping[str, float] = field(default_factory=lambda: dict(mechanisms.USUAL))
-    """Shares of the mechanisms, of `mechanisms.MECHANISMS`; one is drawn a table."""
-    noises: Mapping[str, float] = field(default_factory=lambda: dict(noises.USUAL))
-    """Shares of the noise families, of `noises.NOISES`; one is drawn a table."""
+    families: Mapping[str, float] = field(default_factory=lambda: dict(random_dags.FAMILY_SHARES))
+    """Shares of the families of graphs, by their names in `random_dags.FAMILIES`."""
+    mechanisms: Mapping[str, float] = field(default_factory=lambda: dict(mechanisms.MECHANISM_SHARES))
+    """Shares of the mechanisms, by their names in `mechanisms.MECHANISMS`; one is drawn per table."""
+    noises: Mapping[str, float] = field(default_factory=lambda: dict(noises.NOISE_SHARES))
+    """Shares of the families of noise, by their names in `noises.NOISES`; one is drawn per table."""
     types: Mapping[str, float] = field(default_factory=lambda: {"continuous": 0.6, "discrete": 0.15, "mixed": 0.25})
-    """Shares of tables with numbers only, levels only, or both."""
+    """Shares of tables with numeric columns only, with levels only, or with both."""
     controlled: float = 0.5
-    """Share of tables in which every number has unit variance, so that no variance says where it stands."""
+    """Share of tables in which every numeric variable has unit variance, so that variances reveal no order."""
     explained: tuple[float, float] = (0.1, 0.9)
-    """In those, the share of a variable's variance that its parents explain."""
+    """Range of the share of a variable's variance that its parents explain in those tables."""
     heteroscedastic: float = 0.1
-    """Share of tables whose noise is wider or narrower by what the parents are."""
+    """Share of tables whose noise scale depends on the parents."""
     interactions: float = 0.1
-    """Share of numeric variables with two parents or more in which two of them act as a product only."""
+    """Share of numeric variables with two parents or more, two of which act only through their product."""
     scales: Scales = field(default_factory=Scales)
-    """Of the mechanisms' parameters."""
+    """Ranges of the mechanisms' parameters."""
     bias: tuple[float, float] = (-3.0, 3.0)
-    """Added to each variable of a raw table."""
+    """Range of the constant that is added to a variable of a raw table."""
     noise: tuple[float, float] = (0.2, 2.0)
-    """Standard deviation of the noise in a raw table, drawn a variable."""
+    """Range of the noise's standard deviation in a raw table, drawn per variable."""
     level_counts: tuple[int, int] = (2, 6)
     """Fewest and most levels of a variable with levels."""
     concentrations: tuple[float, ...] = (0.1, 0.5, 1.0)
-    """Of the Dirichlet rows of probability tables, one drawn a variable; a variable without parents takes 1."""
-    most_parents: int = random_dags.MOST_PARENTS
-    """Of one variable; random ones above that are cut from the graph."""
+    """Concentrations of the Dirichlet rows of probability tables, drawn per variable; 1 for one without parents."""
+    most_parents: int = random_dags.MAX_PARENTS
+    """Most parents of a variable; random ones beyond are removed."""
     standardise: bool = True
-    """Numbers leave with mean 0 and variance 1; else as they were drawn."""
+    """Whether numeric columns are returned with mean 0 and variance 1."""
     shuffle: bool = True
-    """Hide the causal order by a random order of the columns."""
+    """Whether columns are put in a random order."""
 
     def with_types(self, only: str) -> "Recipe":
-        """The same for tables of one type alone: continuous, discrete or mixed."""
+        """The recipe for tables of one type: continuous, discrete or mixed."""
         return replace(self, types={only: 1.0})
 
     def __post_init__(self):

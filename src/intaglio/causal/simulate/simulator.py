@@ -1,9 +1,9 @@
-"""The simulator: random graphs and tables drawn from them, a whole batch of one size at a time.
+"""The simulator: random DAGs and tables sampled from them, in batches of one size.
 
-Variables are made in causal order, each for all tables at once; then a random order of the columns hides it. Half of
+Variables are sampled in causal order, each for all tables at once; then a random order of the columns hides it. Half of
 the tables keep every variable at unit variance, x = √r f + √(1 − r) z with f standardised over the rows; the others
-are on AVICI's raw scales (arXiv 2205.12934), where variances rise along the arrows. Levels are settled before any
-child is computed, so that every table is Markov to its graph.
+have AVICI's raw scales (arXiv 2205.12934), on which variances rise along the arrows. Levels are drawn before any child
+is computed, so that every table is Markov to its graph.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from numpy import ndarray
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.paths import causal_order
 from intaglio.causal.simulate import categorical, noises, random_dags
-from intaglio.causal.simulate.batch import Batch, finished
-from intaglio.causal.simulate.mechanisms import MECHANISMS, bent, features, interaction, standardised
+from intaglio.causal.simulate.batch import Batch, finish_batch
+from intaglio.causal.simulate.mechanisms import MECHANISMS, interaction, random_features, standardised, with_bend
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.errors import BadInput
 
@@ -26,11 +26,11 @@ def draw(recipe: Recipe, rng: np.random.Generator, count: int, variables: int, r
     """Random graphs and one table from each.
 
     Args:
-        recipe: what they are drawn from.
-        rng: where all draws come from; the same state gives the same batch.
-        count: tables.
-        variables: columns of each.
-        rows: of each.
+        recipe: distribution of graphs and tables.
+        rng: source of all randomness; the same state gives the same batch.
+        count: number of tables.
+        variables: columns of each table.
+        rows: rows of each table.
 
     Raises:
         BadInput: fewer than one table or variable, or fewer than two rows.
@@ -41,7 +41,7 @@ def draw(recipe: Recipe, rng: np.random.Generator, count: int, variables: int, r
 
 
 def tables_of(recipe: Recipe, rng: np.random.Generator, graph: Graph, count: int, rows: int) -> Batch:
-    """Tables with new mechanisms each, all from one given DAG; columns in the order of its names."""
+    """Tables of one given DAG, each with mechanisms of its own; columns are in the order of the graph's names."""
     if graph.kind != "DAG":
         raise BadInput(f"tables are drawn from a DAG, not a {graph.kind}; take its extension")
     _check_sizes(count, len(graph), rows)
@@ -58,21 +58,21 @@ def _check_sizes(count: int, variables: int, rows: int) -> None:
 
 @dataclass
 class _Choices:
-    """What is drawn once a table or once a variable."""
+    """Random choices per table [b] or per variable [b, d], in causal order."""
 
     mechanism: Int[ndarray, "b"]
     noise: list[str]
     controlled: Bool[ndarray, "b"]
     heteroscedastic: Bool[ndarray, "b"]
     levels: Int[ndarray, "b d"]
-    """Numbers of levels; 0 for numbers."""
+    """Number of levels; 0 for a numeric variable."""
     ordered: Bool[ndarray, "b d"]
     explained: Float[ndarray, "b d"]
     product: Bool[ndarray, "b d"]
 
 
 class _Simulation:
-    """One batch on its way; `values` is [tables, variables, rows] in causal order."""
+    """The state of one batch; `values` is [tables, variables, rows] in causal order."""
 
     def __init__(self, recipe: Recipe, rng: np.random.Generator, made: Bool[ndarray, "b d d"], rows: int):
         self.recipe, self.rng, self.made, self.rows = recipe, rng, made, rows
@@ -80,10 +80,10 @@ class _Simulation:
         self.names = sorted(recipe.mechanisms)
         self.parent_count = made.sum(1)
         most = max(1, int(self.parent_count.max(initial=0)))
-        # Parents first, in causal order; slots beyond them point anywhere and are masked.
+        # Indices of parents come first, in causal order; slots beyond their number are arbitrary and masked.
         self.parents = np.argsort(~made, axis=1, kind="stable")[:, :most].swapaxes(1, 2)
         self.chosen = self._choose(b, d)
-        self.values = noises.drawn(rng, self.chosen.noise, d, rows)
+        self.values = noises.draw_noise(rng, self.chosen.noise, d, rows)
 
     def _choose(self, b: int, d: int) -> _Choices:
         recipe, rng = self.recipe, self.rng
@@ -114,7 +114,7 @@ class _Simulation:
             order = np.argsort(self.rng.random((b, d)), axis=1) if self.recipe.shuffle else np.arange(d)
         mechanism = [self.names[k] for k in self.chosen.mechanism]
         kinds = {"family": families, "mechanism": mechanism, "noise": self.chosen.noise}
-        return finished(
+        return finish_batch(
             self.values,
             self.made,
             self.chosen.levels,
@@ -126,7 +126,7 @@ class _Simulation:
         )
 
     def _number(self, j: int, tables: Int[ndarray, "k"]) -> None:
-        """A numeric variable: what its parents say, and noise, on the table's own scale."""
+        """Samples a numeric variable: signal of its parents plus noise, on the scale of the table."""
         rng, controlled = self.rng, self.chosen.controlled[tables]
         signal, noise = self._signal(j, tables), self._noise(j, tables)
         r = self.chosen.explained[tables, j][:, None]
@@ -139,24 +139,26 @@ class _Simulation:
         is_bent = np.array([self.names[k] == "post-nonlinear" for k in self.chosen.mechanism[tables]])
         if is_bent.any():
             spread = np.where(controlled[is_bent, None], 1.0, sigma[is_bent])
-            made[is_bent] = spread * standardised(bent(rng, made[is_bent])) + np.where(
+            made[is_bent] = spread * standardised(with_bend(rng, made[is_bent])) + np.where(
                 controlled[is_bent, None], 0.0, bias[is_bent]
             )
         self.values[tables, j] = made
 
     def _noise(self, j: int, tables: Int[ndarray, "k"]) -> Float[ndarray, "k n"]:
-        """The variable's noise, wider or narrower by its parents where the table is heteroscedastic."""
+        """The noise of a variable, scaled by a function of its parents in heteroscedastic tables."""
         noise = self.values[tables, j]
         uneven = np.flatnonzero(self.chosen.heteroscedastic[tables] & (self.parent_count[tables, j] > 0))
         if uneven.size:
             inputs, present = self._inputs(j, tables[uneven])
             length = np.where(self.chosen.controlled[tables[uneven]], 1.0, 10.0)
-            width = np.log1p(np.exp(2.0 * features(self.rng, inputs, present, length, self.recipe.scales.features)))
+            width = np.log1p(
+                np.exp(2.0 * random_features(self.rng, inputs, present, length, self.recipe.scales.features))
+            )
             noise[uneven] *= np.sqrt(width / width.mean(1, keepdims=True))
         return noise
 
     def _signal(self, j: int, tables: Int[ndarray, "k"]) -> Float[ndarray, "k n"]:
-        """f(parents), 0 without parents; each mechanism works on its own tables."""
+        """f(parents), 0 without parents, by the mechanism of each table."""
         found = np.zeros((len(tables), self.rows))
         has = self.parent_count[tables, j] > 0
         for k, name in enumerate(self.names):
@@ -178,13 +180,13 @@ class _Simulation:
         return signal
 
     def _inputs(self, j: int, tables: Int[ndarray, "k"]) -> tuple[Float[ndarray, "k p n"], Bool[ndarray, "k p"]]:
-        """Parents as numbers, anything where no parent is present; levels get random values for this child alone."""
+        """Values of the parents, arbitrary where none is present; levels get random values, drawn for this child."""
         slots, present = self._slots(j, tables)
         inputs = self.values[tables[:, None], slots]
         coded = present & (self.chosen.levels[tables[:, None], slots] > 0)
         if coded.any():
             codes = inputs[coded].astype(np.int64)
-            inputs[coded] = categorical.offsets(self.rng, codes, self.recipe.level_counts[1])
+            inputs[coded] = categorical.random_level_values(self.rng, codes, self.recipe.level_counts[1])
         return inputs, present
 
     def _slots(self, j: int, tables: Int[ndarray, "k"]) -> tuple[Int[ndarray, "k p"], Bool[ndarray, "k p"]]:
@@ -193,10 +195,10 @@ class _Simulation:
         return self.parents[tables, j, :most], np.arange(most) < count[:, None]
 
     def _level(self, j: int, tables: Int[ndarray, "k"]) -> None:
-        """A variable with levels: from a table where all parents have levels and few, else from scores or cuts."""
+        """Samples a variable with levels: by a probability table if parents have few levels, else by scores or cuts."""
         slots, present = self._slots(j, tables)
         sizes = np.where(present, self.chosen.levels[tables[:, None], slots], 1)
-        by_table = (sizes > 0).all(1) & (np.prod(sizes.astype(np.float64), axis=1) <= categorical.CELLS)
+        by_table = (sizes > 0).all(1) & (np.prod(sizes.astype(np.float64), axis=1) <= categorical.MAX_TABLE_ROWS)
         by_cuts = ~by_table & self.chosen.ordered[tables, j]
         for kind, way in (
             (by_table, self._by_table),
@@ -212,7 +214,7 @@ class _Simulation:
         codes = np.where(present[..., None], self.values[tables[:, None], slots], 0).astype(np.int64)
         concentration = self.rng.choice(np.asarray(self.recipe.concentrations, np.float64), len(tables))
         concentration[~present.any(1)] = 1.0
-        return categorical.from_table(self.rng, codes, sizes, self.chosen.levels[tables, j], concentration)
+        return categorical.from_probability_table(self.rng, codes, sizes, self.chosen.levels[tables, j], concentration)
 
     def _by_cuts(self, j: int, tables: Int[ndarray, "k"]) -> Int[ndarray, "k n"]:
         r = self.chosen.explained[tables, j][:, None]

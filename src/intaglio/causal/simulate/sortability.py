@@ -1,16 +1,16 @@
-"""How far a criterion that rises along the arrows gives a simulated graph away: varsortability and R²-sortability."""
+"""Varsortability and R²-sortability: how far a sorting criterion reveals the causal order of a simulated table."""
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from intaglio.causal.graphs.paths import joined
+from intaglio.causal.graphs.paths import boolean_product
 
 
 def alignment(
     adjacency: Bool[ndarray, "b d d"], criterion: Float[ndarray, "b d"], tolerance: float = 1e-9
 ) -> Float[ndarray, "b"]:
-    """Share of directed paths along which a criterion rises, in [0, 1]; 0.5 says nothing, NaN where there is no path.
+    """Share of directed paths along which a criterion rises, in [0, 1]; 0.5 is chance, NaN means there is no path.
 
     Each pair of variables counts once for every length of a path between them, and a half where the two values agree
     to within `tolerance` relatively (arXiv 2102.13647 and 2303.18211). Pairs with a NaN do not count.
@@ -24,7 +24,7 @@ def alignment(
         counted = paths & known
         right += (counted * rises).sum((1, 2))
         total += counted.sum((1, 2))
-        paths = joined(paths, adjacency)
+        paths = boolean_product(paths, adjacency)
     return np.divide(right, total, out=np.full(len(total), np.nan), where=total > 0)
 
 

@@ -1,4 +1,4 @@
-"""One column as it takes part: its kind, its numbers or the codes of its levels, and what is to be said of it."""
+"""`Column`: the kind of a column, its numbers or codes of levels, and warnings about it."""
 
 import re
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ from jaxtyping import Float64, Int
 from numpy import ndarray
 
 ColumnKind = Literal["continuous", "ordinal", "binary", "nominal"]
-KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
+COLUMN_KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
 
-FEW_VALUES = 10
-"""Different whole numbers up to which they count as levels in order."""
-MOST_LEVELS = 15
-"""Levels without order that are told apart; the rarer ones are merged into one more."""
-NEARLY_ALL = 0.9
-"""Share of different texts among the known cells from which a column of texts is an identifier."""
+MAX_ORDINAL_VALUES = 10
+"""Distinct whole numbers up to which a column is ordinal."""
+MAX_LEVELS = 15
+"""Unordered levels that are kept apart; the rarer ones are merged into one more."""
+NEARLY_ALL_SHARE = 0.9
+"""Share of distinct texts among the known cells from which a column of texts counts as an identifier."""
 INDEX_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|key|uuid|row|rows|rownum|rownames?|no|nr)$|^unnamed: \d+$", re.I)
-
+"""Names that columns of identifiers have."""
 
 LEAVE_OUT = "leave it out (option `without`)"
 OR_NAME = f"{LEAVE_OUT}, or name it continuous where it is a measurement (option `kinds`)"
 
 
-class Unusable(Exception):
-    """Why a column cannot take part, as the rest of a sentence that begins with its name; and what to do about it."""
+class UnusableColumn(Exception):
+    """The reason why a column cannot be used, as the end of a sentence that begins with its name; and a remedy."""
 
     def __init__(self, why: str, remedy: str):
         super().__init__(f"{why}: {remedy}")
@@ -35,116 +35,118 @@ class Unusable(Exception):
         self.remedy = remedy
 
 
-def no_value() -> Unusable:
-    """A column without a known cell."""
-    return Unusable("has no value at all", f"fill it in, or {LEAVE_OUT}")
+def empty_column() -> UnusableColumn:
+    """The refusal of a column without a known cell."""
+    return UnusableColumn("has no value at all", f"fill it in, or {LEAVE_OUT}")
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What one column of a table becomes."""
+    """One column of a `Table`."""
 
     kind: ColumnKind
     values: Float64[ndarray, "n"]
     """Numbers, or codes from 0; NaN is missing."""
     levels: tuple[str, ...] = ()
-    """Texts of the codes; none for numbers."""
+    """The text of each code; empty for numbers."""
     notes: tuple[str, ...] = ()
-    """Warnings: the rest of a sentence that begins with the column's name."""
+    """Warnings, each as the end of a sentence that begins with the column's name."""
 
     @property
     def constant(self) -> bool:
-        """All known values are one and the same."""
+        """Whether all known values are equal."""
         return bool(np.nanmin(self.values) == np.nanmax(self.values))
 
     @property
     def missing(self) -> float:
-        """Share of missing cells."""
+        """Share of missing cells, in [0, 1]."""
         return float(np.isnan(self.values).mean())
 
 
-def of_numbers(
+def number_column(
     values: Float64[ndarray, "n"],
     name: str,
     kind: ColumnKind | None,
     rows: Int[ndarray, "n"],
     notes: Sequence[str] = (),
 ) -> Column:
-    """A column of numbers; two different ones are binary, few whole ones ordinal, all others continuous.
+    """A column of numbers: binary with two distinct ones, ordinal with few whole ones, else continuous.
 
     Args:
-        values: NaN is missing.
-        name: a column of different whole numbers that is named like an index counts as one.
-        kind: what the user says it is; None to find out.
-        rows: each row's place in its source, from 0.
+        values: numbers; NaN is missing.
+        name: the column's name; distinct whole numbers under the name of an index are refused.
+        kind: the kind that the user gave; None to infer it.
+        rows: each row's index in its source, from 0.
         notes: warnings that the column has already.
 
     Raises:
-        Unusable: nothing is known, something is infinite, or the numbers only number the rows.
+        UnusableColumn: no known value, an infinite one, or numbers that only count the rows.
     """
     values = values + 0.0  # -0.0 and 0.0 are one value
     known = values[~np.isnan(values)]
     if not known.size:
-        raise no_value()
+        raise empty_column()
     _refuse_infinite(values, rows)
-    few = _few(known)
+    few = _distinct_if_few(known)
     if kind is None:
         kind = "continuous" if few is None else _kind_of_few(few)
-        notes = [*notes, *_counting(values, name, rows)] if few is None else notes
+        notes = [*notes, *_row_numbers(values, name, rows)] if few is None else notes
     if kind == "continuous":
         return Column(kind, values, (), tuple(notes))
     distinct = np.unique(known) if few is None else few
     codes = np.where(np.isnan(values), -1, np.searchsorted(distinct, values))
     texts = [number_text(value) for value in distinct]
-    return of_order(codes, texts, notes) if kind == "ordinal" else of_levels(codes, texts, kind, notes)
+    return ordinal_column(codes, texts, notes) if kind == "ordinal" else level_column(codes, texts, kind, notes)
 
 
-def of_order(codes: Int[ndarray, "n"], texts: Sequence[str], notes: Sequence[str] = ()) -> Column:
-    """Levels in their order, those that occur; -1 is missing."""
+def ordinal_column(codes: Int[ndarray, "n"], texts: Sequence[str], notes: Sequence[str] = ()) -> Column:
+    """An ordinal column of the levels that occur, in the order of `texts`; code -1 is missing."""
     there = np.bincount(codes[codes >= 0], minlength=len(texts)) > 0
-    place = np.append(np.cumsum(there) - 1.0, np.nan)
+    index = np.append(np.cumsum(there) - 1.0, np.nan)
     levels = tuple(text for text, known in zip(texts, there, strict=True) if known)
-    return Column("ordinal", place[codes], levels, tuple(notes))
+    return Column("ordinal", index[codes], levels, tuple(notes))
 
 
-def of_levels(
+def level_column(
     codes: Int[ndarray, "n"], texts: Sequence[str], kind: ColumnKind | None = None, notes: Sequence[str] = ()
 ) -> Column:
-    """Levels without order, those that occur: the most frequent is 0, ties go by their texts; -1 is missing.
+    """A binary or nominal column of the levels that occur; code -1 is missing.
 
-    Past `MOST_LEVELS` the rarer ones become one level together. Raises `Unusable` where `kind` is binary and they are
-    more than two.
+    The most frequent level becomes code 0, ties are ordered by text. Beyond `MAX_LEVELS` the rarer levels are merged
+    into one. Raises `UnusableColumn` where `kind` is binary and there are more than two.
     """
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     order = [k for k in sorted(range(len(texts)), key=lambda k: (-counts[k], texts[k])) if counts[k]]
     if kind == "binary" and len(order) > 2:
-        raise Unusable(f"has {len(order)} levels, and a binary column has two", "name it nominal (option `kinds`)")
+        raise UnusableColumn(
+            f"has {len(order)} levels, and a binary column has two", "name it nominal (option `kinds`)"
+        )
     groups = [[k] for k in order]
-    if (rare := len(order) - MOST_LEVELS) > 1:
-        groups = [*groups[:MOST_LEVELS], order[MOST_LEVELS:]]
+    if (rare := len(order) - MAX_LEVELS) > 1:
+        groups = [*groups[:MAX_LEVELS], order[MAX_LEVELS:]]
         groups.sort(key=lambda group: -counts[group].sum())  # stable: ties stay as they are
         notes = [
             *notes,
-            f"has {len(order)} levels: the {MOST_LEVELS} most frequent are kept, the other {rare} are merged",
+            f"has {len(order)} levels: the {MAX_LEVELS} most frequent are kept, the other {rare} are merged",
         ]
-    place = np.full(len(texts) + 1, np.nan)
+    index = np.full(len(texts) + 1, np.nan)
     for code, group in enumerate(groups):
-        place[group] = code
-    levels = tuple(texts[group[0]] if len(group) == 1 else _rest(texts, group) for group in groups)
-    return Column(kind or ("binary" if len(levels) == 2 else "nominal"), place[codes], levels, tuple(notes))
+        index[group] = code
+    levels = tuple(texts[group[0]] if len(group) == 1 else _merged_name(texts, group) for group in groups)
+    return Column(kind or ("binary" if len(levels) == 2 else "nominal"), index[codes], levels, tuple(notes))
 
 
 def number_text(value: float) -> str:
-    """The shortest text that gives the number back: 3 for 3.0."""
+    """The shortest text that reads back as the number: 3 for 3.0."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
 def shown_row(rows: Int[ndarray, "n"], here: ndarray) -> int:
-    """The first row where `here` holds, counted from 1 as a reader of the table counts."""
+    """The first row where `here` is true, counted from 1."""
     return int(rows[int(np.argmax(here))]) + 1
 
 
-def _rest(texts: Sequence[str], group: Sequence[int]) -> str:
+def _merged_name(texts: Sequence[str], group: Sequence[int]) -> str:
     text = f"{len(group)} others"
     while text in texts:
         text = f"{text} (merged)"
@@ -155,17 +157,17 @@ def _refuse_infinite(values: Float64[ndarray, "n"], rows: Int[ndarray, "n"]) -> 
     if number := int(np.isinf(values).sum()):
         first = shown_row(rows, np.isinf(values))
         has = "an infinite value" if number == 1 else f"{number} infinite values, the first"
-        raise Unusable(
+        raise UnusableColumn(
             f"has {has} in data row {first}", "put in what was meant, or leave the cell empty where it is unknown"
         )
 
 
-def _few(known: Float64[ndarray, "k"]) -> Float64[ndarray, "m"] | None:
-    # The first rows settle it for most columns, so that a long one is neither sorted nor hashed.
-    if len(np.unique(known[:1000])) > FEW_VALUES:
+def _distinct_if_few(known: Float64[ndarray, "k"]) -> Float64[ndarray, "m"] | None:
+    # The first rows decide for most columns, so that a long one is neither sorted nor hashed.
+    if len(np.unique(known[:1000])) > MAX_ORDINAL_VALUES:
         return None
     distinct = np.sort(pd.unique(known))
-    return distinct if len(distinct) <= FEW_VALUES else None
+    return distinct if len(distinct) <= MAX_ORDINAL_VALUES else None
 
 
 def _kind_of_few(distinct: Float64[ndarray, "m"]) -> ColumnKind:
@@ -178,19 +180,19 @@ def _whole(values: Float64[ndarray, "k"]) -> bool:
     return bool((values[:100] == np.floor(values[:100])).all() and (values == np.floor(values)).all())
 
 
-def _counting(values: Float64[ndarray, "n"], name: str, rows: Int[ndarray, "n"]) -> list[str]:
-    """Whole numbers that may only number the rows: refused where that is sure, otherwise a note."""
+def _row_numbers(values: Float64[ndarray, "n"], name: str, rows: Int[ndarray, "n"]) -> list[str]:
+    """A note on whole numbers that may only count the rows. Raises `UnusableColumn` where they surely do."""
     if np.isnan(values).any() or not _whole(values):
         return []
     start = float(values[0]) - float(rows[0])
     if start in (0.0, 1.0) and (values - rows == start).all():
         counted = ", ".join(number_text(value) for value in values[:3])
-        raise Unusable(f"numbers the rows ({counted}, …) and measures nothing", OR_NAME)
+        raise UnusableColumn(f"numbers the rows ({counted}, …) and measures nothing", OR_NAME)
     in_order = bool((values[1:] > values[:-1]).all() or (values[1:] < values[:-1]).all())
     permuted = values.max() == values.min() + len(values) - 1
     if not (in_order or permuted or INDEX_NAME.search(name)) or not pd.Index(values).is_unique:
         return []
     if INDEX_NAME.search(name):
-        raise Unusable(f"is named like an identifier, and its {len(values)} values are all different", OR_NAME)
+        raise UnusableColumn(f"is named like an identifier, and its {len(values)} values are all different", OR_NAME)
     how = "in order" if in_order else "without a gap"
     return [f"holds whole numbers, all different and {how}: where it only numbers the rows, {LEAVE_OUT}"]

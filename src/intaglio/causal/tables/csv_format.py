@@ -1,4 +1,4 @@
-"""What a text file of a table is like: compressed or not, its encoding, separator, decimal sign, names and width."""
+"""Detection of a text table's format: compression, encoding, separator, decimal sign, names, width."""
 
 import csv
 import gzip
@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from intaglio.causal.tables.texts import PADDED
+from intaglio.causal.tables.text_columns import PADDED
 from intaglio.errors import BadInput
 
-HEAD = 1 << 18
-"""Characters that are looked at."""
-LONGEST = 64
-"""Times that where the lines are long."""
+SNIFFED_LETTERS = 1 << 18
+"""Characters that are inspected, in one part."""
+MAX_SNIFFED_PARTS = 64
+"""Parts that are inspected at most, where lines are long."""
 SEPARATORS = "\t;|,"
-"""In the order in which they are believed: a comma may also stand inside numbers."""
+"""Candidates in order of preference: a comma may also stand inside numbers."""
 
-OTHERS = {
+OTHER_FORMATS = {
     ".xlsx": "an Excel workbook",
     ".xlsm": "an Excel workbook",
     ".xlsb": "an Excel workbook",
@@ -51,15 +51,15 @@ OTHERS = {
     ".pdf": "a PDF",
     ".html": "a web page",
 }
-"""What files are that are no table here, by their suffix."""
+"""Formats that are refused by name, by suffix."""
 
 WHOLE_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 _WHOLE_POINT = re.compile(r"[-+]?\d+\.\d+([eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
-class Format:
-    """How to read a text file."""
+class CsvFormat:
+    """The format of a text table."""
 
     path: Path
     gzipped: bool
@@ -67,33 +67,34 @@ class Format:
     separator: str
     decimal: str
     names: tuple[str, ...]
-    """One a field; empty where the file gives none."""
+    """One name per field; empty where the file gives none."""
     row_names: bool
-    """The first field of each line has no name in the header, as R writes it."""
+    """Whether the first field of each line has no name in the header, as R writes it."""
     padded: tuple[int, ...]
-    """Places of columns whose whole numbers begin with zeros, as codes do."""
+    """Indices of columns whose whole numbers begin with zeros, as codes do."""
     before: int
-    """Lines up to the names, theirs too."""
+    """Lines before the first row, that of the names included."""
     notes: tuple[str, ...]
+    """Warnings."""
 
     @contextmanager
     def rows(self) -> Iterator[io.TextIOWrapper]:
-        """The file, open after the line of names."""
-        with opened(self.path, self.gzipped, self.encoding) as file:
+        """The file, opened and positioned after the line of names."""
+        with open_text(self.path, self.gzipped, self.encoding) as file:
             for _ in itertools.islice(file, self.before):
                 pass
             yield file
 
 
 @contextmanager
-def opened(path: Path, gzipped: bool, encoding: str) -> Iterator[io.TextIOWrapper]:
-    """A text file for reading, unpacked on the way."""
+def open_text(path: Path, gzipped: bool, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """A text file opened for reading, decompressed where needed."""
     with gzip.open(path) if gzipped else path.open("rb") as raw:
         yield io.TextIOWrapper(raw, encoding=encoding, newline="")  # pyright: ignore[reportArgumentType]
 
 
-def sniffed(path: Path) -> Format:
-    """How to read a text file, from its beginning. Raises `BadInput` where it is none, or holds no table."""
+def sniff_format(path: Path) -> CsvFormat:
+    """The format of a text file, from its beginning. Raises `BadInput` where it is no text or holds no table."""
     start = _start(path)
     gzipped = start.startswith(b"\x1f\x8b")
     _refuse_others(path, start)
@@ -101,7 +102,7 @@ def sniffed(path: Path) -> Format:
     if b"\0" in start and not gzipped and encoding != "utf-16":
         raise BadInput(f"{path} does not hold text; save the table as CSV (UTF-8) or Parquet")
     try:
-        with opened(path, gzipped, encoding) as file:
+        with open_text(path, gzipped, encoding) as file:
             text, whole = _head(file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{path} is packed but broken ({error}); pack it again") from error
@@ -116,12 +117,12 @@ def sniffed(path: Path) -> Format:
 
 
 def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
-    """The beginning, some lines of it at least where they are not endless; and is that all."""
+    """The beginning of the file, more than 20 lines unless they are very long, and whether that is the whole file."""
     text = ""
-    for _ in range(LONGEST):
-        more = file.read(HEAD)
+    for _ in range(MAX_SNIFFED_PARTS):
+        more = file.read(SNIFFED_LETTERS)
         text += more
-        if len(more) < HEAD:
+        if len(more) < SNIFFED_LETTERS:
             return text, True
         if max(text.count("\n"), text.count("\r")) > 20:
             break
@@ -129,7 +130,7 @@ def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
 
 
 def not_text(path: Path, gzipped: bool, encoding: str) -> BadInput:
-    """What to say of a file that cannot be decoded, with the line where it fails."""
+    """The error for a file that cannot be decoded, with the line where decoding fails."""
     lines: Iterator[bytes] = iter(())
     with gzip.open(path) if gzipped else path.open("rb") as raw:
         lines = iter(raw.readline, b"")  # pyright: ignore[reportArgumentType]
@@ -158,7 +159,7 @@ def _start(path: Path) -> bytes:
 
 
 def _refuse_others(path: Path, start: bytes) -> None:
-    kind = OTHERS.get(path.suffix.lower())
+    kind = OTHER_FORMATS.get(path.suffix.lower())
     if start.startswith(b"PK\x03\x04"):
         kind = kind or _archive(path)
     elif start.startswith(b"\xd0\xcf\x11\xe0"):
@@ -201,7 +202,7 @@ def _separated(path: Path, text: str, whole: bool) -> tuple[str, list[list[str]]
 
 
 def _refuse_title(path: Path, text: str, whole: bool) -> None:
-    """A first line without separators above lines that have them."""
+    """Raises `BadInput` for a title: a first line without separators above lines that have them."""
     for separator in SEPARATORS:
         records = _records(text, separator, whole)
         width, lines = Counter(map(len, records)).most_common(1)[0] if records else (1, 0)
@@ -230,7 +231,7 @@ def _filled(record: list[str]) -> bool:
     return any(field.strip() for field in record)
 
 
-def _format(path: Path, gzipped: bool, encoding: str, separator: str, text: str, records: list[list[str]]) -> Format:
+def _format(path: Path, gzipped: bool, encoding: str, separator: str, text: str, records: list[list[str]]) -> CsvFormat:
     names, data = [name.strip() for name in records[0]], records[1:]
     if len(names) > 2 and sum(map(bool, names)) == 1:
         raise _title(path, records[0], len(names))
@@ -251,12 +252,12 @@ def _format(path: Path, gzipped: bool, encoding: str, separator: str, text: str,
     commas = separator != "," and any(map(WHOLE_COMMA.fullmatch, fields))
     decimal = "," if commas and not any(map(_WHOLE_POINT.fullmatch, fields)) else "."
     padded = tuple(
-        place
-        for place, column in enumerate(itertools.zip_longest(*data, fillvalue=""))
+        index
+        for index, column in enumerate(itertools.zip_longest(*data, fillvalue=""))
         if any(PADDED.fullmatch(field.strip()) for field in column)
     )
     before = _lines_of_names(text, separator)
-    return Format(path, gzipped, encoding, separator, decimal, tuple(names), row_names, padded, before, tuple(notes))
+    return CsvFormat(path, gzipped, encoding, separator, decimal, tuple(names), row_names, padded, before, tuple(notes))
 
 
 def _lines_of_names(text: str, separator: str) -> int:

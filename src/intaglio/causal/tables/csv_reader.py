@@ -1,4 +1,4 @@
-"""A file of a table, read in pieces: all of its rows, or a uniform draw where they are many."""
+"""Reading of table files (CSV, TSV, gzipped, Parquet) in pieces: all rows, or a uniform sample of a long file."""
 
 import csv
 import gzip
@@ -14,83 +14,84 @@ from jaxtyping import Int
 from numpy import ndarray
 from pandas.api import types
 
-from intaglio.causal.tables.csv_format import WHOLE_COMMA, Format, not_text, sniffed
+from intaglio.causal.tables.csv_format import WHOLE_COMMA, CsvFormat, not_text, sniff_format
 from intaglio.causal.tables.from_objects import check_names
-from intaglio.causal.tables.row_sample import RowDraw
-from intaglio.causal.tables.texts import BLANKS
+from intaglio.causal.tables.row_sample import RowSample
+from intaglio.causal.tables.text_columns import MISSING_TEXTS
 from intaglio.errors import BadInput
 
-LEAST_ROWS = 10
-"""Rows of the smallest table that is looked at."""
-MOST_ROWS = 100_000
-PIECE = 1_000_000
+MIN_ROWS = 10
+"""Rows of the smallest table that is accepted."""
+MAX_ROWS = 100_000
+"""Rows that are sampled from a longer file."""
+CELLS_PER_PIECE = 1_000_000
 """Cells that are read at a time."""
 
-
-# Newer ones read each number exactly, and warn of the option.
+# Newer versions of pandas always read numbers exactly, and warn of the option.
 _EXACTLY: Any = {"float_precision": "round_trip"} if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1) else {}
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A table as it was given, before its columns are looked at."""
+class RawTable:
+    """A table as it was read, before its columns are typed."""
 
     frame: pd.DataFrame
     names: tuple[str, ...]
-    """One a column, whatever the frame calls them."""
+    """One per column; the names in `frame` do not count."""
     rows: Int[ndarray, "n"]
-    """Each row's place in its source, from 0."""
+    """Each row's index in its source, from 0."""
     rows_seen: int
+    """Rows of the source."""
     warnings: tuple[str, ...]
     typed: bool
-    """The columns have types that somebody chose; in a text file they were guessed."""
+    """Whether the source has types of its own; a text file has none."""
 
 
-def read_source(path: Path, most_rows: int = MOST_ROWS, seed: int = 0, *, piece: int = PIECE) -> Source:
+def read_table_file(path: Path, most_rows: int = MAX_ROWS, seed: int = 0, *, piece: int = CELLS_PER_PIECE) -> RawTable:
     """The rows of a CSV, TSV, semicolon or gzipped file, or of a Parquet file.
 
     Args:
-        path: the file. Its separator, decimal comma, encoding (UTF-8, or UTF-16 with its mark) are found out.
-        most_rows: of a longer file, that many rows are drawn uniformly, in the file's order.
-        seed: of the draw.
-        piece: cells that are held at a time, beside those that are drawn.
+        path: the file. Separator, decimal comma and encoding (UTF-8, or UTF-16 with a byte-order mark) are detected.
+        most_rows: rows that are sampled uniformly from a longer file, in the file's order.
+        seed: seed of the sample.
+        piece: cells that are held in memory at a time, beside the sample.
 
     Raises:
-        BadInput: it is not there, empty, of another format or encoding, has uneven lines or no line of names.
+        BadInput: the file is missing, empty, of another format or encoding, has uneven lines or no line of names.
     """
-    if most_rows < LEAST_ROWS:
-        raise BadInput(f"{most_rows} rows are too few to draw; draw {LEAST_ROWS} at least (option `most_rows`)")
+    if most_rows < MIN_ROWS:
+        raise BadInput(f"{most_rows} rows are too few to draw; draw {MIN_ROWS} at least (option `most_rows`)")
     if _is_parquet(path):
         return _parquet(path, most_rows, seed, piece)
-    shape = sniffed(path)
-    names = _named(shape)
-    texts = set(shape.padded)
+    layout = sniff_format(path)
+    names = _named(layout)
+    texts = set(layout.padded)
     while True:
-        draw = RowDraw(most_rows, seed)
-        gaps = _read(shape, len(names), texts, draw, piece)
+        draw = RowSample(most_rows, seed)
+        gaps = _read(layout, len(names), texts, draw, piece)
         pieces, rows = draw.pieces()
         mixed = _mixed(pieces)
         if not mixed - texts:
             break
-        # Pieces disagree on whether a column holds numbers, so what was written is read again as it stands.
+        # Pieces disagree on whether a column holds numbers, so the file is read again with that column as text.
         texts |= mixed
-    if gaps and (uneven := _uneven(shape)):
+    if gaps and (uneven := _uneven_line(layout)):
         raise uneven
     frame = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=range(len(names)))
-    if shape.decimal == ",":
-        frame = frame.apply(_pointed)
-    kept = [place for place, name in enumerate(names) if not (place == 0 and shape.row_names)]
-    unnamed = [place for place in kept if not shape.names[place]]
-    empty = [place for place in unnamed if not frame.iloc[:, place].notna().any()]
-    kept = [place for place in kept if place not in empty]
-    notes = [*shape.notes, *_of_draw(path, draw, len(rows), seed), *_of_empty(empty)]
-    frame, names = frame.iloc[:, kept], tuple(names[place] for place in kept)
-    notes += _of_names(path, names, frame)
-    return Source(frame, names, rows, draw.seen, tuple(notes), typed=False)
+    if layout.decimal == ",":
+        frame = frame.apply(_with_decimal_points)
+    kept = [index for index, name in enumerate(names) if not (index == 0 and layout.row_names)]
+    unnamed = [index for index in kept if not layout.names[index]]
+    empty = [index for index in unnamed if not frame.iloc[:, index].notna().any()]
+    kept = [index for index in kept if index not in empty]
+    notes = [*layout.notes, *_sample_note(path, draw, len(rows), seed), *_empty_note(empty)]
+    frame, names = frame.iloc[:, kept], tuple(names[index] for index in kept)
+    notes += _check_names_line(path, names, frame)
+    return RawTable(frame, names, rows, draw.seen, tuple(notes), typed=False)
 
 
-def _pointed(column: pd.Series) -> pd.Series:
-    """Decimal commas as points in a column that stayed text, as one mark for a gap such as ? makes of all numbers."""
+def _with_decimal_points(column: pd.Series) -> pd.Series:
+    """Decimal commas as points in a column that was read as text, as one gap mark such as ? makes it."""
     if not _is_text(column):
         return column
     words = [word for word in column.dropna().unique() if isinstance(word, str)]
@@ -105,14 +106,14 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1" or path.suffix.lower() in (".parquet", ".pq")
 
 
-def _named(shape: Format) -> tuple[str, ...]:
-    names = tuple(name or f"Unnamed: {place}" for place, name in enumerate(shape.names))
+def _named(layout: CsvFormat) -> tuple[str, ...]:
+    names = tuple(name or f"Unnamed: {index}" for index, name in enumerate(layout.names))
     if sum(map(_numeric, names)) > len(names) / 2:
-        raise _headless(shape.path, names)
+        raise _no_names(layout.path, names)
     try:
         check_names(names)
     except BadInput as error:
-        raise BadInput(f"{shape.path} needs other names in its first line: {error}") from error
+        raise BadInput(f"{layout.path} needs other names in its first line: {error}") from error
     return names
 
 
@@ -124,7 +125,7 @@ def _numeric(name: str) -> bool:
     return True
 
 
-def _headless(path: Path, names: Sequence[str]) -> BadInput:
+def _no_names(path: Path, names: Sequence[str]) -> BadInput:
     shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
     return BadInput(
         f"the first line of {path} looks like values ({shown}); put a line with the columns' names above it, or begin "
@@ -132,45 +133,45 @@ def _headless(path: Path, names: Sequence[str]) -> BadInput:
     )
 
 
-def _of_names(path: Path, names: Sequence[str], frame: pd.DataFrame) -> list[str]:
-    """Refuses a first line of values; notes single names that look like values."""
+def _check_names_line(path: Path, names: Sequence[str], frame: pd.DataFrame) -> list[str]:
+    """A note on single names that look like values. Raises `BadInput` where most of them do."""
     suspect = [
         name
-        for place, name in enumerate(names)
-        if _numeric(name) or (_is_text(frame.iloc[:, place]) and bool((frame.iloc[:, place] == name).any()))
+        for index, name in enumerate(names)
+        if _numeric(name) or (_is_text(frame.iloc[:, index]) and bool((frame.iloc[:, index] == name).any()))
     ]
     if len(suspect) > len(names) / 2:
-        raise _headless(path, names)
+        raise _no_names(path, names)
     if not suspect:
         return []
     shown = ", ".join(map(repr, suspect))
     return [f"{shown} in the first line of {path.name} looks like a value: check that this line holds the names"]
 
 
-def _of_draw(path: Path, draw: RowDraw, kept: int, seed: int) -> list[str]:
+def _sample_note(path: Path, draw: RowSample, kept: int, seed: int) -> list[str]:
     if kept == draw.seen:
         return []
     return [f"{path.name} has {draw.seen:,} rows, {kept:,} of them drawn (seed {seed})"]
 
 
-def _of_empty(empty: Sequence[int]) -> list[str]:
-    places = ", ".join(str(place + 1) for place in empty)
-    return [f"field {places} of each line has neither name nor value and is left out"] if empty else []
+def _empty_note(empty: Sequence[int]) -> list[str]:
+    fields = ", ".join(str(index + 1) for index in empty)
+    return [f"field {fields} of each line has neither name nor value and is left out"] if empty else []
 
 
-def _read(shape: Format, width: int, texts: set[int], draw: RowDraw, piece: int) -> bool:
-    """Hands all rows to the draw; True where the last field is missing somewhere, as in a line that is too short."""
+def _read(layout: CsvFormat, width: int, texts: set[int], draw: RowSample, piece: int) -> bool:
+    """Passes all rows to the sample; True where the last field is missing somewhere, as in a line that is too short."""
     gaps = False
-    with _explained(shape), shape.rows() as file:
+    with _errors_explained(layout), layout.rows() as file:
         pieces = pd.read_csv(
             file,
-            sep=shape.separator,
-            decimal=shape.decimal,
+            sep=layout.separator,
+            decimal=layout.decimal,
             header=None,
             names=range(width),
             index_col=False,
             dtype=dict.fromkeys(texts, str),
-            na_values=sorted(BLANKS),
+            na_values=sorted(MISSING_TEXTS),
             keep_default_na=False,
             skipinitialspace=True,
             chunksize=max(1000, piece // width),
@@ -185,73 +186,74 @@ def _read(shape: Format, width: int, texts: set[int], draw: RowDraw, piece: int)
 
 
 @contextmanager
-def _explained(shape: Format) -> Iterator[None]:
+def _errors_explained(layout: CsvFormat) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise not_text(shape.path, shape.gzipped, shape.encoding) from error
+        raise not_text(layout.path, layout.gzipped, layout.encoding) from error
     except pd.errors.EmptyDataError:
         return
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
-        raise _uneven(shape, strict=True) or BadInput(
-            f"{shape.path} cannot be read ({error}); check its quotes"
+        raise _uneven_line(layout, strict=True) or BadInput(
+            f"{layout.path} cannot be read ({error}); check its quotes"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{shape.path} is packed but broken ({error}); pack it again") from error
+        raise BadInput(f"{layout.path} is packed but broken ({error}); pack it again") from error
 
 
-def _uneven(shape: Format, *, strict: bool = False) -> BadInput | None:
-    """What is wrong with the first line of more or fewer fields than the others; with `strict`, or of odd quotes."""
-    with shape.rows() as file:
-        records = csv.reader(file, delimiter=shape.separator, strict=strict)
+def _uneven_line(layout: CsvFormat, *, strict: bool = False) -> BadInput | None:
+    """The error for the first line with too many or too few fields or, if `strict`, with unmatched quotes."""
+    with layout.rows() as file:
+        records = csv.reader(file, delimiter=layout.separator, strict=strict)
         last = 0
         try:
             for record in records:
-                if len(record) != len(shape.names) and any(field.strip() for field in record):
+                if len(record) != len(layout.names) and any(field.strip() for field in record):
                     fields = "one field" if len(record) == 1 else f"{len(record)} fields"
                     return BadInput(
-                        f"line {shape.before + last + 1} of {shape.path} has {fields}, and the others have "
-                        f"{len(shape.names)}; put texts that hold {shape.separator!r} into quotes and end no line early"
+                        f"line {layout.before + last + 1} of {layout.path} has {fields}, and the others have "
+                        f"{len(layout.names)}; put texts that hold {layout.separator!r} into quotes and end no line "
+                        "early"
                     )
                 last = records.line_num
         except csv.Error:
             return BadInput(
-                f"line {shape.before + last + 1} of {shape.path} has a quote that is never closed, or one inside a "
+                f"line {layout.before + last + 1} of {layout.path} has a quote that is never closed, or one inside a "
                 "text; double those that belong to the text"
             )
     return None
 
 
-def _family(series: pd.Series) -> str:
+def _storage(series: pd.Series) -> str:
     if types.is_bool_dtype(series.dtype):
         return "truth"
     return "number" if types.is_numeric_dtype(series.dtype) else "text"
 
 
 def _is_text(series: pd.Series) -> bool:
-    return _family(series) == "text"
+    return _storage(series) == "text"
 
 
 def _mixed(pieces: Sequence[pd.DataFrame]) -> set[int]:
-    """Places of columns that are numbers in one piece and texts in another; empty pieces of a column say nothing."""
+    """Indices of columns that are numbers in one piece and texts in another; pieces without a value do not count."""
     width = pieces[0].shape[1] if pieces else 0
     found = set()
-    for place in range(width):
-        columns = [piece.iloc[:, place] for piece in pieces]
-        families = {_family(column) for column in columns if column.notna().any()}
-        if len(families) > 1:
-            found.add(place)
+    for index in range(width):
+        columns = [piece.iloc[:, index] for piece in pieces]
+        storages = {_storage(column) for column in columns if column.notna().any()}
+        if len(storages) > 1:
+            found.add(index)
     return found
 
 
-def _parquet(path: Path, most_rows: int, seed: int, piece: int) -> Source:
+def _parquet(path: Path, most_rows: int, seed: int, piece: int) -> RawTable:
     try:
         from pyarrow import ArrowInvalid, parquet  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise BadInput(
             f'{path} is a Parquet file; install what reads it (pip install "intaglio[parquet]"), or save it as CSV'
         ) from error
-    draw = RowDraw(most_rows, seed)
+    draw = RowSample(most_rows, seed)
     try:
         with parquet.ParquetFile(path) as file:
             names = tuple(str(name).strip() for name in file.schema_arrow.empty_table().to_pandas().columns)
@@ -262,4 +264,4 @@ def _parquet(path: Path, most_rows: int, seed: int, piece: int) -> Source:
     check_names(names)
     pieces, rows = draw.pieces()
     frame = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=list(names))
-    return Source(frame, names, rows, draw.seen, tuple(_of_draw(path, draw, len(rows), seed)), typed=True)
+    return RawTable(frame, names, rows, draw.seen, tuple(_sample_note(path, draw, len(rows), seed)), typed=True)

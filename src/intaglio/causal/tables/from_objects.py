@@ -1,4 +1,4 @@
-"""Whatever holds a table, as a pandas DataFrame with a name for each column."""
+"""Conversion of in-memory tables (frames, arrays, sparse matrices, rows, mappings) to pandas DataFrames."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,20 +9,20 @@ import pandas as pd
 
 from intaglio.errors import BadInput
 
-MOST_CELLS = 50_000_000
-"""Of a sparse matrix that is written out."""
+MAX_DENSE_CELLS = 50_000_000
+"""Cells of a sparse matrix that is made dense."""
 
 
-def framed(given: Any, names: Sequence[str] | None = None) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A table and its columns' names; x0, x1, … where they have none.
+def to_frame(given: Any, names: Sequence[str] | None = None) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A DataFrame and the names of its columns; x0, x1, … where they have none.
 
     Args:
         given: a DataFrame (of pandas, or one that has `to_pandas`), an array of two dimensions, a sparse matrix, a list
             of rows or of mappings, a mapping from names to columns.
-        names: take the place of its own.
+        names: used instead of its own.
 
     Raises:
-        BadInput: it has not two dimensions, or a name occurs twice or is empty.
+        BadInput: it is not two-dimensional, or a name occurs twice or is empty.
     """
     frame = _as_frame(given)
     unnamed = isinstance(frame.columns, pd.RangeIndex)
@@ -36,12 +36,12 @@ def framed(given: Any, names: Sequence[str] | None = None) -> tuple[pd.DataFrame
 
 def check_names(names: Sequence[str]) -> None:
     """Raises `BadInput` where two columns share a name or one has none."""
-    places: dict[str, int] = {}
-    for place, name in enumerate(names):
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
         if not name:
-            raise BadInput(f"column {place + 1} has an empty name; give it one")
-        if (first := places.setdefault(name, place)) != place:
-            raise BadInput(f"columns {first + 1} and {place + 1} are both named {name!r}; rename one of them")
+            raise BadInput(f"column {index + 1} has an empty name; give it one")
+        if (first := seen.setdefault(name, index)) != index:
+            raise BadInput(f"columns {first + 1} and {index + 1} are both named {name!r}; rename one of them")
 
 
 def _text(label: Any) -> str:
@@ -60,13 +60,13 @@ def _as_frame(given: Any) -> pd.DataFrame:
     if hasattr(given, "toarray"):
         return pd.DataFrame(_dense(given))
     if isinstance(given, Mapping):
-        return _made(dict(given))
+        return _constructed(dict(given))
     if isinstance(given, Sequence) and given and all(isinstance(row, Mapping) for row in given):
-        return _made(list(given))
+        return _constructed(list(given))
     return _from_array(given)
 
 
-def _made(given: Any) -> pd.DataFrame:
+def _constructed(given: Any) -> pd.DataFrame:
     try:
         return pd.DataFrame(given)
     except (ValueError, TypeError) as error:
@@ -74,9 +74,10 @@ def _made(given: Any) -> pd.DataFrame:
 
 
 def _dense(matrix: Any) -> np.ndarray:
-    if (cells := int(np.prod(matrix.shape))) > MOST_CELLS:
+    if (cells := int(np.prod(matrix.shape))) > MAX_DENSE_CELLS:
         raise BadInput(
-            f"the sparse matrix has {cells:,} cells, and {MOST_CELLS:,} at most are written out; draw some of its rows"
+            f"the sparse matrix has {cells:,} cells, and {MAX_DENSE_CELLS:,} at most are written out; "
+            "draw some of its rows"
         )
     return matrix.toarray()
 

@@ -1,4 +1,4 @@
-"""From a pandas column of whatever type to a `Column`."""
+"""Conversion of a pandas column of any type to a `Column`."""
 
 import numbers
 from typing import Any
@@ -13,13 +13,13 @@ from intaglio.causal.tables.column import (
     LEAVE_OUT,
     Column,
     ColumnKind,
-    Unusable,
-    no_value,
-    of_levels,
-    of_numbers,
-    of_order,
+    UnusableColumn,
+    empty_column,
+    level_column,
+    number_column,
+    ordinal_column,
 )
-from intaglio.causal.tables.texts import DATES, of_categories, of_texts
+from intaglio.causal.tables.text_columns import DATES_REMEDY, category_column, text_column
 
 _TIMES = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period")
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
@@ -28,10 +28,18 @@ _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
 def read_column(
     series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], *, typed: bool = True
 ) -> Column:
-    """What a pandas column becomes; `rows` are its rows' places in their source.
+    """A `Column` from a pandas column.
 
-    Raises `Unusable`: nothing known, infinite, complex, dates, identifiers, texts that should be numbers, or objects
-    that are neither number nor text.
+    Args:
+        series: the column.
+        name: its name.
+        kind: the kind that the user gave; None to infer it.
+        rows: each row's index in its source, from 0.
+        typed: the source has typed columns; a text file has none.
+
+    Raises:
+        UnusableColumn: no known value, infinite or complex values, dates, identifiers, texts that should be numbers,
+            objects that are neither number nor text.
     """
     dtype = series.dtype
     if isinstance(dtype, pd.SparseDtype):
@@ -44,14 +52,14 @@ def read_column(
     if isinstance(dtype, pd.CategoricalDtype):
         return _categories(series, name, kind, rows)
     if types.is_bool_dtype(dtype):
-        return _truths(series, name, kind, rows)
+        return _booleans(series, name, kind, rows)
     if types.is_numeric_dtype(dtype):
-        return of_numbers(series.to_numpy(np.float64, na_value=np.nan), name, kind, rows)
+        return number_column(series.to_numpy(np.float64, na_value=np.nan), name, kind, rows)
     return _objects(series, name, kind, rows, typed)
 
 
-def _complex() -> Unusable:
-    return Unusable("holds complex numbers", "give real and imaginary part a column each")
+def _complex() -> UnusableColumn:
+    return UnusableColumn("holds complex numbers", "give real and imaginary part a column each")
 
 
 def _is_time(dtype: Any) -> bool:
@@ -60,60 +68,64 @@ def _is_time(dtype: Any) -> bool:
     return isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith(("date", "time", "duration"))
 
 
-def _times(series: pd.Series, rows: Int[ndarray, "n"]) -> Unusable:
+def _times(series: pd.Series, rows: Int[ndarray, "n"]) -> UnusableColumn:
     if not series.notna().any():
-        return no_value()
+        return empty_column()
     first = series.iloc[int(np.argmax(series.notna()))]
-    return Unusable(f"holds dates or times, such as {str(first).removesuffix(' 00:00:00')}", DATES)
+    return UnusableColumn(f"holds dates or times, such as {str(first).removesuffix(' 00:00:00')}", DATES_REMEDY)
 
 
-def _truths(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"]) -> Column:
+def _booleans(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"]) -> Column:
     values = _floats(series)
     if np.isnan(values).all() or kind == "continuous":
-        return of_numbers(values, name, "continuous", rows)
+        return number_column(values, name, "continuous", rows)
     codes = np.where(np.isnan(values), -1, values == 1).astype(np.int64)
-    return of_order(codes, ["False", "True"]) if kind == "ordinal" else of_levels(codes, ["False", "True"], kind)
+    return (
+        ordinal_column(codes, ["False", "True"]) if kind == "ordinal" else level_column(codes, ["False", "True"], kind)
+    )
 
 
 def _categories(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"]) -> Column:
     codes, categories = series.cat.codes.to_numpy().astype(np.int64), series.cat.categories
     used = len(np.unique(codes[codes >= 0]))
     if not used:
-        raise no_value()
+        raise empty_column()
     words = [str(category) for category in categories]
     if series.cat.ordered and (kind == "ordinal" or (kind is None and used > 2)):
-        return of_order(codes, words)
+        return ordinal_column(codes, words)
     if kind in ("continuous", "ordinal"):
         if types.is_numeric_dtype(categories.dtype):
             values = np.append(categories.to_numpy(np.float64), np.nan)[codes]
-            return of_numbers(values, name, kind, rows)
-        raise Unusable(f"is to be {kind} but is a categorical without numbers or order", "make it with `ordered=True`")
+            return number_column(values, name, kind, rows)
+        raise UnusableColumn(
+            f"is to be {kind} but is a categorical without numbers or order", "make it with `ordered=True`"
+        )
     if kind is not None:
-        return of_levels(codes, words, kind)
-    return of_categories(codes, words, rows)
+        return level_column(codes, words, kind)
+    return category_column(codes, words, rows)
 
 
 def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
     what = types.infer_dtype(series, skipna=True)
     if what in ("string", "empty"):
-        return of_texts(series, name, kind, rows, typed)
+        return text_column(series, name, kind, rows, typed)
     if what == "boolean":
-        return _truths(series, name, kind, rows)
+        return _booleans(series, name, kind, rows)
     if what == "complex":
         raise _complex()
     if what in _TIMES:
         raise _times(series, rows)
     if what in _NUMBERS:
-        return of_numbers(_floats(series), name, kind, rows)
+        return number_column(_floats(series), name, kind, rows)
     known = series.notna().to_numpy()
-    for place in np.flatnonzero(known):
-        if not isinstance(value := series.iloc[place], str | numbers.Real | np.bool_ | pd.Interval):
-            raise Unusable(
-                f"holds a {type(value).__name__} in data row {int(rows[place]) + 1}",
+    for index in np.flatnonzero(known):
+        if not isinstance(value := series.iloc[index], str | numbers.Real | np.bool_ | pd.Interval):
+            raise UnusableColumn(
+                f"holds a {type(value).__name__} in data row {int(rows[index]) + 1}",
                 f"spread it over columns with one number or text a cell, or {LEAVE_OUT}",
             )
     texts = pd.Series([str(value) if there else None for value, there in zip(series, known, strict=True)], dtype=object)
-    return of_texts(texts, name, kind, rows, typed)
+    return text_column(texts, name, kind, rows, typed)
 
 
 def _floats(series: pd.Series) -> Float64[ndarray, "n"]:

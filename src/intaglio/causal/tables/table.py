@@ -1,4 +1,4 @@
-"""`Table`: rows and columns as causal discovery takes them, each column typed, checked and named where it is bad."""
+"""`Table`: the input of causal discovery, with typed and checked columns."""
 
 import hashlib
 import json
@@ -13,48 +13,50 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from intaglio.causal.tables.column import KINDS, Column, ColumnKind, Unusable, number_text
-from intaglio.causal.tables.csv_reader import LEAST_ROWS, MOST_ROWS, Source, read_source
-from intaglio.causal.tables.from_objects import framed
+from intaglio.causal.tables.column import COLUMN_KINDS, Column, ColumnKind, UnusableColumn, number_text
+from intaglio.causal.tables.csv_reader import MAX_ROWS, MIN_ROWS, RawTable, read_table_file
+from intaglio.causal.tables.from_objects import to_frame
 from intaglio.causal.tables.pandas_columns import read_column
-from intaglio.causal.tables.redundancy import copies, determined
+from intaglio.causal.tables.redundancy import copy_groups, determined_columns
 from intaglio.errors import BadInput
 
 FEW_ROWS = 50
-"""Below it, what is found is mostly chance."""
+"""Rows below which results are mostly chance; a warning."""
 MANY_COLUMNS = 64
-MOST_COLUMNS = 150
-"""Past it nothing is known of how right the methods are."""
+"""Columns above which a warning is given."""
+MAX_COLUMNS = 150
+"""Columns up to which the methods have been measured."""
 
 Kinds = Mapping[str, str]
-"""Names to one of `KINDS`; what a user types is checked here."""
+"""Kind of a column (one of `COLUMN_KINDS`, not yet checked) by its name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The columns that take part, and what became of the others.
+    """The columns that are searched, with their kinds, and which columns were left out.
 
-    A number column is continuous; ordinal where it holds whole numbers and at most 10 different ones; binary where it
-    holds two. Texts and categories are nominal, or binary with two levels; an ordered categorical is ordinal.
+    A column of numbers is continuous; ordinal with at most 10 distinct numbers, all whole; binary with two. Texts and
+    categories are nominal, or binary with two levels; an ordered categorical is ordinal.
     """
 
     names: tuple[str, ...]
     kinds: tuple[ColumnKind, ...]
     values: Float64[ndarray, "n d"]
-    """Numbers as given; codes 0, 1, … where there are levels; NaN is missing. Ordinal codes follow the order, others
-    the frequency, most frequent first and ties by text: but for ties, it does not matter how levels are called."""
+    """Numbers as given; codes 0, 1, … of levels; NaN is missing. Ordinal codes follow the order of the levels, others
+    their frequency, most frequent first and ties by text: except for ties, the names of levels do not matter."""
     levels: tuple[tuple[str, ...], ...]
-    """The texts of a column's codes; none for a continuous one."""
+    """The text of each code, by column; empty for a continuous one."""
     isolated: tuple[str, ...] = ()
-    """Constant columns, which stand alone in the graph."""
+    """Constant columns, which have no edges."""
     duplicates: tuple[tuple[str, ...], ...] = ()
-    """Groups of columns that are one another up to scale and shift or the names of levels; each group's first is in
+    """Groups of columns that are equal up to scale and shift or the names of levels; the first of each group is in
     `names`, the others are left out."""
     all_names: tuple[str, ...] = ()
-    """Every column of the input in its order, but for those that were not wanted."""
+    """All columns of the input in their order, without those that the user left out."""
     warnings: tuple[str, ...] = ()
+    """Sentences about the table for its user."""
     rows_seen: int = 0
-    """Rows of the source; more than `values` has where rows were drawn."""
+    """Rows of the source; more than `values` has where rows were sampled."""
 
     def __post_init__(self):
         if not len(self.names) == len(self.kinds) == len(self.levels) == self.values.shape[1]:
@@ -79,18 +81,18 @@ class Table:
 
         Args:
             given: the table; unnamed columns are x0, x1, …
-            kinds: what columns are, where that is not what their values suggest.
-            names: take the place of the table's own.
+            kinds: kinds of columns by name, where the values suggest a wrong one.
+            names: names of the columns, used instead of the table's own.
             without: columns to leave out, such as identifiers.
-            allow_wide: more than 150 columns, for which no method has been measured.
+            allow_wide: accept more than 150 columns, for which no method has been measured.
 
         Raises:
-            BadInput: naming the column and the remedy: duplicate or unknown names; nothing known, infinite values,
-                row numbers, identifiers, dates, complex numbers, numbers written as text, cells that are objects; not
-                two dimensions, fewer than 10 rows, no column that varies, too many.
+            BadInput: with the column and a remedy: duplicate or unknown names; columns without a value, with infinite
+                values, row numbers, identifiers, dates, complex numbers, numbers written as text or objects; not two
+                dimensions, fewer than 10 rows, no column that varies, too many columns.
         """
-        frame, own = framed(given, names)
-        source = Source(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
+        frame, own = to_frame(given, names)
+        source = RawTable(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
         return _table(source, kinds or {}, without, allow_wide)
 
     @classmethod
@@ -99,38 +101,38 @@ class Table:
         path: Path | str,
         *,
         kinds: Kinds | None = None,
-        most_rows: int = MOST_ROWS,
+        most_rows: int = MAX_ROWS,
         seed: int = 0,
         without: Collection[str] | str = (),
         allow_wide: bool = False,
     ) -> "Table":
-        """From a file: CSV, TSV or one with semicolons, also gzipped, or Parquet; see `read_source` and `from_frame`.
+        """From a CSV, TSV or semicolon-separated file, also gzipped, or a Parquet file.
 
-        A file of more than `most_rows` rows is read in pieces, and that many rows are drawn uniformly from all of it:
-        the same ones for the same seed, in the file's order.
+        Of a file with more than `most_rows` rows, that many are sampled uniformly: the same ones for the same seed, in
+        the file's order. For other arguments and errors see `read_table_file` and `from_frame`.
         """
-        return _table(read_source(Path(path), most_rows, seed), kinds or {}, without, allow_wide)
+        return _table(read_table_file(Path(path), most_rows, seed), kinds or {}, without, allow_wide)
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
-        """A hash of each column's kind and values, whatever its name and place."""
+        """A hash of each column's kind and values, independent of its name and position."""
         return tuple(
             hashlib.sha256(kind.encode() + _content(self.values[:, k])).digest() for k, kind in enumerate(self.kinds)
         )
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 over names, kinds and values, 64 hex digits."""
+        """SHA-256 of names, kinds and values, 64 hexadecimal digits."""
         head = json.dumps([self.names, self.kinds, self.values.shape]).encode()
         return hashlib.sha256(head + b"\0" + _content(self.values)).hexdigest()
 
 
 def _content(values: ndarray) -> bytes:
-    # One NaN and one zero, whatever their bits.
+    # All NaN and all zeros get the same bits.
     return np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()
 
 
-def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
+def _table(source: RawTable, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
     without = {without} if isinstance(without, str) else set(without)
     _check_known(source.names, without, "without")
     names = tuple(name for name in source.names if name not in without)
@@ -140,11 +142,16 @@ def _table(source: Source, kinds: Kinds, without: Collection[str] | str, allow_w
     varying = {name: column for name, column in columns.items() if not column.constant}
     _check_width(varying, allow_wide)
     listed = list(varying)
-    groups = copies(list(varying.values()))
+    groups = copy_groups(list(varying.values()))
     extra = {listed[k] for group in groups for k in group[1:]}
     kept = {name: column for name, column in varying.items() if name not in extra}
     duplicates = tuple(tuple(listed[k] for k in group) for group in groups)
-    warnings = [*source.warnings, *_of_columns(columns, alone), *_of_copies(duplicates, columns), *_of_all(kept)]
+    warnings = [
+        *source.warnings,
+        *_column_notes(columns, alone),
+        *_copy_notes(duplicates, columns),
+        *_table_notes(kept),
+    ]
     return Table(
         tuple(kept),
         tuple(column.kind for column in kept.values()),
@@ -169,104 +176,103 @@ def _check_known(names: Sequence[str], asked: Collection[str], option: str) -> N
 
 def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, ColumnKind]:
     _check_known(names, kinds, "kinds")
-    known: dict[str, ColumnKind] = {kind: kind for kind in KINDS}
+    known: dict[str, ColumnKind] = {kind: kind for kind in COLUMN_KINDS}
     if wrong := next((name for name, kind in kinds.items() if kind not in known), None):
         raise BadInput(
-            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; one of {', '.join(KINDS)}"
+            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; "
+            f"one of {', '.join(COLUMN_KINDS)}"
         )
     return {name: known[kind] for name, kind in kinds.items()}
 
 
-def _check_shape(source: Source, names: Sequence[str]) -> None:
+def _check_shape(source: RawTable, names: Sequence[str]) -> None:
     if not names:
         raise BadInput("the table has no columns; give one with a column for each variable")
     if not source.rows_seen:
-        raise BadInput(
-            f"the table has {_count(len(names), 'column')} and no rows; at least {LEAST_ROWS} rows are needed"
-        )
-    if source.rows_seen < LEAST_ROWS:
+        raise BadInput(f"the table has {_count(len(names), 'column')} and no rows; at least {MIN_ROWS} rows are needed")
+    if source.rows_seen < MIN_ROWS:
         rows = _count(source.rows_seen, "row")
-        raise BadInput(f"the table has {rows}, and at least {LEAST_ROWS} are needed; add rows, hundreds if possible")
+        raise BadInput(f"the table has {rows}, and at least {MIN_ROWS} are needed; add rows, hundreds if possible")
 
 
-def _columns(source: Source, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
-    places = {name: place for place, name in enumerate(source.names)}
+def _columns(source: RawTable, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
+    indices = {name: index for index, name in enumerate(source.names)}
     read: dict[str, Column] = {}
-    faults: dict[str, Unusable] = {}
+    faults: dict[str, UnusableColumn] = {}
     for name in names:
-        series = source.frame.iloc[:, places[name]]
+        series = source.frame.iloc[:, indices[name]]
         try:
             read[name] = read_column(series, name, kinds.get(name), source.rows, typed=source.typed)
-        except Unusable as error:
+        except UnusableColumn as error:
             faults[name] = error
     if faults:
         raise BadInput(_refusal(faults))
     return read
 
 
-def _refusal(faults: Mapping[str, Unusable]) -> str:
-    """One sentence of all columns that cannot be used; those with the same remedy share it, a few are told in full."""
+def _refusal(faults: Mapping[str, UnusableColumn]) -> str:
+    """One sentence about all columns that cannot be used, grouped by remedy; three of a group are described."""
     by_remedy: dict[str, list[str]] = {}
     for name, fault in faults.items():
         by_remedy.setdefault(fault.remedy, []).append(name)
-    said = []
+    notes = []
     for remedy, names in by_remedy.items():
-        told = ", ".join(f"column {name!r} {faults[name].why}" for name in names[:3])
+        listed_faults = ", ".join(f"column {name!r} {faults[name].why}" for name in names[:3])
         more = f", and alike {_quoted(names[3:])}" if names[3:] else ""
-        said.append(f"{told}{more}: {remedy}")
-    return "; ".join(said)
+        notes.append(f"{listed_faults}{more}: {remedy}")
+    return "; ".join(notes)
 
 
 def _check_width(varying: Mapping[str, Column], allow_wide: bool) -> None:
     if not varying:
         raise BadInput("no column varies, so there is nothing to discover; give rows that differ")
-    if len(varying) > MOST_COLUMNS and not allow_wide:
+    if len(varying) > MAX_COLUMNS and not allow_wide:
         raise BadInput(
-            f"{len(varying)} columns vary, and how right the result is has been measured for {MOST_COLUMNS} at most; "
+            f"{len(varying)} columns vary, and how right the result is has been measured for {MAX_COLUMNS} at most; "
             "choose the columns that matter, or allow more (option `allow_wide`)"
         )
 
 
-def _of_columns(columns: Mapping[str, Column], alone: Sequence[str]) -> list[str]:
-    said = [f"column {name!r} {note}" for name, column in columns.items() for note in column.notes]
+def _column_notes(columns: Mapping[str, Column], alone: Sequence[str]) -> list[str]:
+    notes = [f"column {name!r} {note}" for name, column in columns.items() for note in column.notes]
     for name in alone:
         column = columns[name]
         value = repr(column.levels[0]) if column.levels else number_text(float(np.nanmax(column.values)))
-        said.append(f"column {name!r} is constant ({value}): it takes no part and stands alone in the graph")
+        notes.append(f"column {name!r} is constant ({value}): it takes no part and stands alone in the graph")
     for name, column in columns.items():
         if column.missing > 0.5:
-            said.append(f"column {name!r} is {column.missing:.0%} missing: what is found of it rests on few rows")
-    return said
+            notes.append(f"column {name!r} is {column.missing:.0%} missing: what is found of it rests on few rows")
+    return notes
 
 
-def _of_copies(duplicates: Sequence[Sequence[str]], columns: Mapping[str, Column]) -> list[str]:
-    said = []
+def _copy_notes(duplicates: Sequence[Sequence[str]], columns: Mapping[str, Column]) -> list[str]:
+    notes = []
     for group in duplicates:
         but = "scale and shift" if columns[group[0]].kind == "continuous" else "the names of the levels"
-        said.append(f"{_subject(group[1:])} the same as {group[0]!r} but for {but}: only {group[0]!r} takes part")
-    return said
+        notes.append(f"{_columns_are(group[1:])} the same as {group[0]!r} but for {but}: only {group[0]!r} takes part")
+    return notes
 
 
-def _of_all(kept: Mapping[str, Column]) -> list[str]:
+def _table_notes(kept: Mapping[str, Column]) -> list[str]:
     rows, width = len(next(iter(kept.values())).values), len(kept)
-    said: list[str] = []
-    if found := [list(kept)[k] for k in determined(list(kept.values()))]:
-        said.append(
-            f"{_subject(found)} all but determined (over 99.9%) by other columns, so the arrows there cannot be "
+    notes: list[str] = []
+    if found := [list(kept)[k] for k in determined_columns(list(kept.values()))]:
+        notes.append(
+            f"{_columns_are(found)} all but determined (over 99.9%) by other columns, so the arrows there cannot be "
             "trusted: leave out what is computed from the rest (option `without`)"
         )
     if rows < FEW_ROWS:
-        said.append(f"{rows} rows are few: what is found may be chance, and much that is there is missed")
+        notes.append(f"{rows} rows are few: what is found may be chance, and much that is there is missed")
     if rows < width:
-        said.append(f"there are fewer rows ({rows}) than columns ({width}): choose the columns that matter")
+        notes.append(f"there are fewer rows ({rows}) than columns ({width}): choose the columns that matter")
     if width > MANY_COLUMNS:
-        said.append(
+        notes.append(
             f"{width} columns are more than the {MANY_COLUMNS} that the methods are made for: expect more errors"
         )
-    return said
+    return notes
 
 
-def _subject(names: Sequence[str]) -> str:
+def _columns_are(names: Sequence[str]) -> str:
     return f"column {names[0]!r} is" if len(names) == 1 else f"columns {_quoted(names)} are"
 
 

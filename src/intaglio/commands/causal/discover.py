@@ -1,4 +1,4 @@
-"""`intaglio discover [METHOD] TABLE`: a table in; a causal graph with the probabilities behind it out."""
+"""`intaglio discover [METHOD] TABLE`: the causal graph of a table, with probabilities."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -29,40 +29,40 @@ SCORES = "scores.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Discover(Generic[M]):
-    """Find the causal graph that a table speaks for: what causes what, and where the data cannot tell.
+    """Find the causal graph of a table: what causes what, and where the data cannot tell.
 
-    It is right where there are no cycles, no hidden common causes, and no effects that cancel each other exactly; rows
-    are independent draws. The same command again goes on where a killed one was.
+    The methods assume no cycles, no hidden common causes, no effects that cancel each other exactly, and independent
+    rows. The same command again resumes a killed one.
     """
 
     data: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE")]
-    """The table: CSV with a line of names, with tabs or semicolons too and also gzipped, or Parquet."""
+    """The table: CSV with a line of names (also tabs or semicolons, also gzipped), or Parquet."""
     method: tyro.conf.OmitArgPrefixes[M]
     kinds: tuple[str, ...] = ()
-    """Columns that should not be taken as they look, such as month=nominal: each continuous, ordinal, binary or
+    """Kinds of columns where the values suggest a wrong one, such as month=nominal: continuous, ordinal, binary or
     nominal."""
     without: tuple[str, ...] = ()
     """Columns to leave out, such as identifiers and dates."""
     allow_wide: bool = False
-    """Take more than 150 columns too, for which no method has been measured."""
+    """Accept more than 150 columns, for which no method has been measured."""
     knowledge: Path | None = None
-    """A TOML or JSON file of what is known: required, forbidden, adjacent, apart (pairs), tiers (groups)."""
+    """A TOML or JSON file of background knowledge: required, forbidden, adjacent, apart (pairs), tiers (groups)."""
     require: tuple[str, ...] = ()
-    """Arrows that are known, such as "rain->wet"; quote them, since a shell has its own use of >."""
+    """Arrows that are known to be there, such as "rain->wet"; quote them, since a shell has its own use of >."""
     forbid: tuple[str, ...] = ()
-    """Arrows that are known not to be, such as "wet->rain"."""
+    """Arrows that are known not to be there, such as "wet->rain"."""
     tiers: str = ""
-    """Groups in the order of time, such as "age,sex;smoking;cancer": nothing causes what came before it."""
+    """Groups of columns in temporal order, such as "age,sex;smoking;cancer": none causes an earlier one."""
     rows: int = 100_000
-    """The most rows that are used; of more, so many are drawn by the seed."""
+    """Most rows that are used; of a longer table, that many are sampled by the seed."""
     truth: Path | None = None
-    """The true graph, to measure with: .gml, .dot, .txt (DAGitty), .csv (matrix or list of edges) or .json."""
+    """The true graph to compare with: .gml, .dot, .txt (DAGitty), .csv (matrix or list of edges) or .json."""
     output: Path | None = None
-    """A folder to put the graph in as well, in every format; it also lies in the run's own folder."""
+    """A further folder for the graph in every format; the run's own folder has it in any case."""
     runs: Path = Path("runs")
     """Folder that the run's own folder is made in."""
     json: bool = False
-    """Write the graph with all its numbers as JSON instead of text."""
+    """Print the graph with all its numbers as JSON instead of text."""
 
     def __post_init__(self) -> None:
         if self.rows < 1:
@@ -84,31 +84,31 @@ class Discover(Generic[M]):
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
         with self._open(table, kinds, knowledge, truth) as run:
-            place, told = run.folder or Path(), run.status != "done" and not quiet()
+            folder, warned = run.folder or Path(), run.status != "done" and not quiet()
             if run.status != "done":
                 for warning in table.warnings:
                     run.warn(warning)
                 self._discover(table, knowledge, truth, run)
             self._method.forget(run)
-            found = Discovery.load(place / RESULT)
+            found = Discovery.load(folder / RESULT)
         if self.output is not None:
             found.save(self.output)
-        self._tell(found, None if truth is None else found.score(truth), place, warn=not told)
+        self._print_result(found, None if truth is None else found.score(truth), folder, warn=not warned)
         return 0
 
     def _discover(self, table: "Table", knowledge: "Knowledge", truth: "Graph | None", run: "Run") -> None:
         from intaglio.files import atomic_write
         from intaglio.runs.plain import to_json
 
-        place = run.folder or Path()
+        folder = run.folder or Path()
         found = self._method(table, knowledge=knowledge, run=run)
         for warning in found.warnings:
             run.warn(warning)
         scores = None if truth is None else figures(found.score(truth))
-        atomic_write(place / COLUMNS, to_json(columns(table), indent=1) + "\n")
+        atomic_write(folder / COLUMNS, to_json(columns(table), indent=1) + "\n")
         if scores is not None:
-            atomic_write(place / SCORES, to_json(scores, indent=1) + "\n")
-        found.save(place / RESULT)
+            atomic_write(folder / SCORES, to_json(scores, indent=1) + "\n")
+        found.save(folder / RESULT)
         directed = sum(edge.mark == "-->" for edge in found.edges)
         run.finish(
             {
@@ -189,38 +189,35 @@ class Discover(Generic[M]):
         method: Any = self.method
         return method
 
-    def _tell(self, found: "Discovery", scores: "Comparison | None", place: Path, warn: bool) -> None:
-        """The result; with the warnings where the run did not show them just now."""
-        from intaglio.causal.results.text import summary
+    def _print_result(self, found: "Discovery", scores: "Comparison | None", folder: Path, warn: bool) -> None:
+        """Prints the result; with `warn` also the warnings, which the run may have shown already."""
         from intaglio.report import write_report
 
-        report = write_report(place)
+        report = write_report(folder)
         if self.json:
-            from intaglio.causal.results.files import to_dict
-
             say(
                 json.dumps(
-                    {**to_dict(found), "scores": None if scores is None else figures(scores), "folder": str(place)}
+                    {**found.to_dict(), "scores": None if scores is None else figures(scores), "folder": str(folder)}
                 )
             )
             return
-        say(summary(found, warnings=warn))
+        say(found.summary(warnings=warn))
         if scores is not None:
             say(f"\n{score_words(scores)}")
         say()
-        note(f"graph as JSON, CSV, GML, DOT, DAGitty and SVG: {self.output or place / RESULT}")
+        note(f"graph as JSON, CSV, GML, DOT, DAGitty and SVG: {self.output or folder / RESULT}")
         say(str(report))
 
 
 def columns(table: "Table") -> dict[str, Any]:
-    """How each column was read, in the order of the table, for `columns.json`."""
+    """Kind, levels and missing share of each column, in the order of the table, for `columns.json`."""
     import numpy as np
 
-    places = {name: k for k, name in enumerate(table.names)}
+    indices = {name: k for k, name in enumerate(table.names)}
     twins = {name: group[0] for group in table.duplicates for name in group[1:]}
     rows = []
     for name in table.all_names:
-        k = places.get(name)
+        k = indices.get(name)
         if k is None:
             why = f"the same as {twins[name]}" if name in twins else "constant"
             rows.append({"name": name, "kind": None, "excluded": why})
@@ -239,7 +236,7 @@ def columns(table: "Table") -> dict[str, Any]:
 
 
 def figures(scores: "Comparison") -> dict[str, float | int]:
-    """The comparison with a truth as plain numbers."""
+    """The comparison with the true graph as plain numbers."""
     return {
         "shd": scores.shd,
         "skeleton_f1": scores.skeleton.f1,
@@ -249,7 +246,7 @@ def figures(scores: "Comparison") -> dict[str, float | int]:
 
 
 def score_words(scores: "Comparison") -> str:
-    """The comparison with a truth in one line."""
+    """The comparison with the true graph in one line of text."""
     return (
         f"Against the truth: SHD {scores.shd}; F1 of the skeleton {scores.skeleton.f1:.3f}, of directed edges "
         f"{scores.orientation.f1:.3f}, of colliders {scores.colliders.f1:.3f}."

@@ -1,4 +1,4 @@
-"""`intaglio causal train`: a network for `discover`, from simulated tables alone."""
+"""`intaglio causal train`: trains and calibrates a network for `discover` on simulated tables."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.commands.kit.console import command_line, note, say, shown
 
 if TYPE_CHECKING:
-    from intaglio.causal.methods.sicl.networks.weights import Trained
+    from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
     from intaglio.causal.methods.sicl.training.training import TrainingResult
     from intaglio.runs.run import Run
 
@@ -20,7 +20,7 @@ MODEL = "model"
 class CausalTrain(SiCLTraining):
     """Train a network for `intaglio discover` (SiCL, arXiv 2502.10883) on simulated tables, and calibrate it.
 
-    The same command again goes on where a killed one was.
+    The same command again resumes a killed one.
     """
 
     runs: Path = Path("runs")
@@ -35,9 +35,9 @@ class CausalTrain(SiCLTraining):
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":
-                taught = train_network(self.training, run=run)
+                taught = train_network(self.teaching, run=run)
                 note("calibrating")
-                trained = finished(taught)
+                trained = calibrated(taught)
                 save_network(trained, folder / MODEL, card(trained, taught))
                 run.finish({"model": MODEL, **trained.facts})
             run.drop_state(STATE)
@@ -47,8 +47,8 @@ class CausalTrain(SiCLTraining):
         return 0
 
     @property
-    def training(self) -> SiCLTraining:
-        """The settings that decide the weights."""
+    def teaching(self) -> SiCLTraining:
+        """The settings that the weights depend on."""
         return SiCLTraining(**{field.name: getattr(self, field.name) for field in fields(SiCLTraining)})
 
     def _open(self) -> "Run":
@@ -58,7 +58,7 @@ class CausalTrain(SiCLTraining):
             self.runs,
             "causal",
             "train",
-            asdict(self.training),
+            asdict(self.teaching),
             {},
             seed=self.seed,
             device="cpu",
@@ -67,17 +67,17 @@ class CausalTrain(SiCLTraining):
         )
 
 
-def finished(taught: "TrainingResult") -> "Trained":
-    """The network with its calibration, the ranges of what it was shown, and how it was made."""
-    from intaglio.causal.methods.sicl.networks.base import parameters_of
-    from intaglio.causal.methods.sicl.networks.weights import Trained
-    from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, ranges
-    from intaglio.causal.methods.sicl.training.fit_score_weight import choose
+def calibrated(taught: "TrainingResult") -> "TrainedNetwork":
+    """The network with its calibration, the ranges of its training tables, and the facts of its training."""
+    from intaglio.causal.methods.sicl.networks.base import parameter_count
+    from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
+    from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges
+    from intaglio.causal.methods.sicl.training.fit_score_weight import fit_score_weights
 
     settings = taught.settings
     calibration, measured = calibrate(taught.network, settings, settings.calibrated_on, settings.proved_on)
     facts: dict[str, Any] = {
-        "parameters": parameters_of(taught.network),
+        "parameters": parameter_count(taught.network),
         "steps": settings.steps,
         "tables": taught.tables,
         "cpu_s": round(taught.cpu_s),
@@ -87,13 +87,17 @@ def finished(taught: "TrainingResult") -> "Trained":
         "held_back": list(settings.held_back),
         "calibration": measured,
     }
-    typical = ranges(settings, min(1500, settings.calibrated_on))
-    made = Trained(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
-    # A graph of a Node-Edge network is read arrow by arrow, as published, and never refined.
-    return made if made.kind == "node-edge" else replace(made, refinement=choose(made, settings, settings.weighed_on))
+    typical = fit_feature_ranges(settings, min(1500, settings.calibrated_on))
+    made = TrainedNetwork(settings.network, taught.network, settings.context, calibration, typical, {}, facts)
+    # The graph of a Node-Edge network is decoded from arrows, as published, and not refined.
+    return (
+        made
+        if made.kind == "node-edge"
+        else replace(made, score_weights=fit_score_weights(made, settings, settings.weighed_on))
+    )
 
 
-WORDS = {
+KIND_DESCRIPTIONS = {
     "light": "all heads in one pass, with statistics of all rows",
     "axial": "SiCL's two networks as published (arXiv 2502.10883), small",
     "node-edge": "each arrow by itself, as in AVICI (arXiv 2205.12934); a baseline",
@@ -104,11 +108,11 @@ def _article(kind: str) -> str:
     return f"An {kind}" if kind[0] in "aeiou" else f"A {kind}"
 
 
-def card(trained: "Trained", taught: "TrainingResult") -> str:
-    """What stands beside the weights: what they are, what they saw, how far their probabilities hold."""
+def card(trained: "TrainedNetwork", taught: "TrainingResult") -> str:
+    """The model card in Markdown: architecture, training data, calibration, limits."""
     settings, facts = taught.settings, trained.facts
     shape = ", ".join(f"{name} {value}" for name, value in settings.shape.items())
-    what = f"{facts['parameters']:,} parameters ({shape}): {WORDS[trained.kind]}."
+    what = f"{facts['parameters']:,} parameters ({shape}): {KIND_DESCRIPTIONS[trained.kind]}."
     story = (
         f"Trained on {facts['tables']:,} simulated tables in {facts['steps']:,} steps, {facts['cpu_s'] / 60:.0f} "
         f"minutes of one CPU core, seed {facts['seed']}: {min(settings.columns)} to {max(settings.columns)} columns, "

@@ -1,4 +1,4 @@
-"""Words of a command line about columns: `month=nominal`, `rain->wet`, `age,sex;smoking`."""
+"""Parsing of flags about columns: `month=nominal`, `rain->wet`, `age,sex;smoking`."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ ARROW = "->"
 
 
 def kinds_from(words: Sequence[str]) -> dict[str, str]:
-    """Kinds by column, of words such as `month=nominal`; whether there are such is asked of the table."""
+    """Kinds by column from words such as `month=nominal`; names and kinds are checked by `Table`."""
     found = {}
     for word in words:
         name, sign, kind = word.rpartition("=")
@@ -20,16 +20,16 @@ def kinds_from(words: Sequence[str]) -> dict[str, str]:
 
 
 def pairs_from(words: Sequence[str], names: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
-    """(cause, effect) of words such as `rain->wet`; a name may itself hold an arrow."""
+    """(cause, effect) pairs from words such as `rain->wet`; a name may itself contain an arrow."""
     return tuple(_pair(word, names, flag) for word in words)
 
 
 def _pair(word: str, names: Sequence[str], flag: str) -> tuple[str, str]:
     ends = word.replace("-->", ARROW).replace("→", ARROW) if word not in names else word
-    places = [k for k in range(len(ends)) if ends.startswith(ARROW, k)]
-    if not places:
+    positions = [k for k in range(len(ends)) if ends.startswith(ARROW, k)]
+    if not positions:
         raise BadInput(f'{flag} takes arrows such as "rain->wet", not {word!r}; quote them, or the shell takes the >')
-    found = [(ends[:k].strip(), ends[k + len(ARROW) :].strip()) for k in places]
+    found = [(ends[:k].strip(), ends[k + len(ARROW) :].strip()) for k in positions]
     for cause, effect in found:
         if cause in names and effect in names:
             return cause, effect
@@ -38,6 +38,6 @@ def _pair(word: str, names: Sequence[str], flag: str) -> tuple[str, str]:
 
 
 def tiers_from(words: str) -> tuple[tuple[str, ...], ...]:
-    """Groups of columns, the earliest first, of words such as `age,sex;smoking`."""
+    """Tiers of columns, earliest first, from text such as `age,sex;smoking`."""
     groups = (tuple(name.strip() for name in group.split(",") if name.strip()) for group in words.split(";"))
     return tuple(group for group in groups if group)

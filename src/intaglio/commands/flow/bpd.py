@@ -1,4 +1,4 @@
-"""`intaglio flow bpd`: how probable pictures are under a flow."""
+"""`intaglio flow bpd`: likelihood of pictures under a flow, in bits a dimension."""
 
 import json
 import math
@@ -22,13 +22,13 @@ class FlowBpd(FlowModel):
     images: Path
     """Folder of pictures, or with --classes of a folder of pictures for each of the model's classes."""
     classes: bool = False
-    """Each subfolder is a class, called as the model calls it."""
+    """Each subfolder is a class, with a name that the model has for it."""
     draws: int = 1
-    """Draws of noise that each picture is weighed with."""
+    """Draws of noise for each picture."""
     batch: int = 64
     """Pictures in memory at once."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     skip_bad: bool = False
     """Leave out pictures that cannot be read, in place of stopping."""
     out: Path | None = None
@@ -86,4 +86,4 @@ class FlowBpd(FlowModel):
             return data
         if unknown := sorted(set(data.classes) - set(flow.labels)):
             raise BadInput(f"{flow.name} knows no class {unknown[0]!r}; it knows: {', '.join(flow.labels) or 'none'}")
-        return data.told_as(flow.labels)
+        return data.relabelled(flow.labels)

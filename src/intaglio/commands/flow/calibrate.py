@@ -1,4 +1,4 @@
-"""`intaglio flow calibrate`: find the fastest way to decode a flow here, and keep it for `flow sample`."""
+"""`intaglio flow calibrate`: measure the fastest plan to decode a flow by on this machine, for `flow sample`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class FlowCalibrate(FlowGuidance, FlowModel):
     """How close to decoding patch by patch, in [-1, 1]: near, 2/127.5 at most and 0.002 in the mean; exact, 0.001 and
     0.0001. A plan for each."""
     seed: int = 0
-    """Of the latents that are decoded."""
+    """Seed of the latents that are decoded."""
     plans: Path = Path("runs/flow-plans")
     """Folder that the plans go to, and that `flow sample` looks in."""
 
@@ -34,7 +34,7 @@ class FlowCalibrate(FlowGuidance, FlowModel):
         from intaglio.flow.calibrate.calibration import calibrate
         from intaglio.runs.run import Run
 
-        flow, guidance = self.loaded(), self.led()
+        flow, guidance = self.loaded(), self.as_guidance()
         for batch in self.batch:
             for tier in self.tier:
                 run = Run.none(progress=shown())

@@ -1,4 +1,4 @@
-"""`intaglio flow convert`: a published TarFlow checkpoint as a folder that the other parts take."""
+"""`intaglio flow convert`: a published TarFlow checkpoint as a folder of this project."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class FlowConvert:
     head_dim: int = 64
     """Width of an attention head."""
     labels: tuple[str, ...] = ()
-    """What the classes are called, in their order."""
+    """Names of the classes, in their order."""
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""

@@ -1,28 +1,28 @@
-"""What the parts of `intaglio flow` that use a model share: which one, where, and how it is led."""
+"""Inputs that the parts of `intaglio flow` share: the model, its device, guidance."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from intaglio.errors import BadInput
+from intaglio.flow.block.guidance import Guidance, GuidanceRule, GuidedBlocks, GuidedParts
 
 if TYPE_CHECKING:
-    from intaglio.flow.block.guidance import Guidance
     from intaglio.models.flow.files import LoadedFlow
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowModel:
-    """A flow and where it computes."""
+    """A flow, and the device and type that it computes in."""
 
     model: str = "cpu-small"
     """The folder of a flow, or the name of one in the package: cpu-tiny or cpu-small."""
     device: str = "cpu"
     """Where to compute, such as cpu, cuda or cuda:1."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the weights; patches and exponentials are float32 always."""
+    """Type of the weights; patches and exponentials are float32 always."""
 
     def loaded(self) -> "LoadedFlow":
-        """The model."""
+        """The model, read from its folder."""
         from intaglio.models.flow.shipped import open_flow
 
         return open_flow(self.model, device=self.device, dtype=self.dtype)
@@ -30,31 +30,27 @@ class FlowModel:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowGuidance:
-    """How each block is led."""
+    """Guidance of each block, as flags; the formulas and the checks are those of `Guidance`."""
 
     guidance: float = 0.0
-    """Lead each block from the mean class, or from blurred attention, past the label's; 0 does not."""
+    """Guide each block from the mean class, or from blurred attention, past the label's; 0 does not."""
     annealed: bool = True
     """Grow the guidance from nothing at the first patch to all of it at the last."""
-    guide_what: Literal["ab", "a", "b"] = "ab"
-    """Lead log-scales (a), shifts (b) or both."""
-    guidance_rule: Literal["linear", "gaussian"] = "linear"
+    guide_what: GuidedParts = "ab"
+    """Guide log-scales (a), shifts (b) or both."""
+    guidance_rule: GuidanceRule = "linear"
     """How: linear (TarFlow) or gaussian (STARFlow), which never widens."""
     temperature: float = 1.0
-    """Attention temperature of what is led away from; other than 1 it also guides a model without classes."""
-    guide_blocks: Literal["all", "first"] = "all"
-    """Lead every block, or the first decoded alone."""
+    """Attention temperature of the prediction to guide away from; other than 1 it also guides a model without
+    classes."""
+    guide_blocks: GuidedBlocks = "all"
+    """Guide every block, or the first decoded alone."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.guidance < float("inf"):
-            raise ValueError(f"guidance must not be negative, and finite: {self.guidance}")
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+        self.as_guidance()  # which refuses wrong values before a model is read
 
-    def led(self) -> "Guidance":
+    def as_guidance(self) -> Guidance:
         """As the decoders take it."""
-        from intaglio.flow.block.guidance import Guidance
-
         return Guidance(
             scale=self.guidance,
             annealed=self.annealed,
@@ -66,7 +62,7 @@ class FlowGuidance:
 
 
 def label_index(word: str, flow: "LoadedFlow") -> int:
-    """A class by its name or number, or `none`. Raises `BadInput` for another word."""
+    """The index of a class by its name or number; -1 for `none`. Raises `BadInput` for another word."""
     count = flow.model.config.num_classes
     if word == "none":
         return -1
@@ -74,7 +70,7 @@ def label_index(word: str, flow: "LoadedFlow") -> int:
         return flow.labels.index(word)
     if word.isdecimal() and int(word) < count:
         return int(word)
-    known = ", ".join(flow.labels) if flow.labels else f"numbers 0 to {count - 1}"
+    choices = ", ".join(flow.labels) if flow.labels else f"numbers 0 to {count - 1}"
     raise BadInput(
-        f"there is no class {word!r}: {f'choose from {known}, or none' if count else 'this model has no classes'}"
+        f"there is no class {word!r}: {f'choose from {choices}, or none' if count else 'this model has no classes'}"
     )

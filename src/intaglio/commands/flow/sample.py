@@ -1,5 +1,6 @@
 """`intaglio flow sample [DECODER]`: pictures of a flow, each by its seed."""
 
+import itertools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,18 +12,17 @@ import intaglio
 from intaglio.commands.flow.inputs import FlowGuidance, FlowModel, label_index
 from intaglio.commands.kit.console import command_line, note, say, shown
 from intaglio.errors import BadInput
-from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from torch import Tensor
 
-    from intaglio.flow.family import Decoded
+    from intaglio.flow.family import Decoder
+    from intaglio.flow.results import DecodedPictures, PassCallback
     from intaglio.models.flow.files import LoadedFlow
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
-VERB = "flow sample"
 CHUNK = "intaglio"
 RESULT = "result"
 
@@ -37,15 +37,15 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
     count: int = 16
     """Pictures to draw."""
     seed: int = 0
-    """Of the first picture; the others count on from it."""
+    """Seed of the first picture; the others count on from it."""
     label: tuple[str, ...] = ()
-    """Classes by name or number, taken in turns; `none` for no class. None given: no picture has one."""
+    """Classes by name or number, for the pictures in turns; `none` for no class. None given: no picture has one."""
     denoise: bool | None = None
-    """Take out the noise that the model was trained with; None: if it was trained with any."""
+    """Remove the noise that the model was trained with; None: if it was trained with any."""
     on_nonfinite: Literal["raise", "resample"] = "raise"
     """What to do with a picture that overflows: stop, or draw it from its seed's next noise and count it."""
     preview_every: int = 0
-    """Keep the first picture as it is after every so many passes, as images/preview; 0 keeps none."""
+    """Keep the first picture as it is after every so many passes, in images/preview; 0 keeps none."""
     runs: Path = Path("runs")
     """Folder that the run's own folder is made in."""
 
@@ -70,23 +70,23 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
                 texts = [{CHUNK: json.dumps(self._text(flow, seed))} for seed in seeds]
                 decoded.save(folder, texts)
                 self._keep(run, decoded)
-                batch: Any = self.method
-                for start in range(0, self.count, batch.batch):
+                for start in range(0, self.count, self.decoder.batch):
                     run.drop_state(f"batch-{start}")
             note(_sentence(run.summary))
             say(str(folder / "pictures"))
         return 0
 
-    def _decoded(self, flow: "LoadedFlow", seeds: range, labels: "Int64[Tensor, 'n'] | None", run: "Run") -> "Decoded":
+    def _decoded(
+        self, flow: "LoadedFlow", seeds: range, labels: "Int64[Tensor, 'n'] | None", run: "Run"
+    ) -> "DecodedPictures":
         from intaglio.flow.sampling import sample_flow
 
-        method: Any = self.method
         return sample_flow(
             flow.model,
             seeds,
-            method,
+            self.decoder,
             labels=labels,
-            guidance=self.led(),
+            guidance=self.as_guidance(),
             denoise=self.denoise,
             resample=self.on_nonfinite == "resample",
             watch=self._previews(flow, run),
@@ -101,23 +101,23 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         if not flow.model.config.num_classes:
             raise BadInput(f"{flow.name} was trained without classes; leave --label out")
         indices = [label_index(word, flow) for word in self.label]
-        return torch.tensor([indices[place % len(indices)] for place in range(self.count)], dtype=torch.int64)
+        return torch.tensor([indices[index % len(indices)] for index in range(self.count)], dtype=torch.int64)
 
-    def _previews(self, flow: "LoadedFlow", run: "Run") -> Any:
-        """A watcher that keeps the first picture as it is on its way; None where none is wanted."""
+    def _previews(self, flow: "LoadedFlow", run: "Run") -> "PassCallback | None":
+        """A callback that keeps the first picture every so many passes; None where none is asked for."""
         if not self.preview_every:
             return None
-        model, seen = flow.model, {"passes": 0}
+        model, passes_so_far = flow.model, itertools.count(1)
 
         def watch(block: int, passes: int, u: "Float[Tensor, 'n t c']", final: int) -> None:
-            seen["passes"] += 1
-            if seen["passes"] % self.preview_every == 0 and len(u):
+            so_far = next(passes_so_far)
+            if so_far % self.preview_every == 0 and len(u):
                 picture = ((model.pictures(u[:1]).float() + 1) / 2).clamp(0, 1)[0].expand(3, -1, -1)
-                run.save_image(f"preview/{seen['passes']:06d}-block{block}-{final}", picture)
+                run.save_image(f"preview/{so_far:06d}-block{block}-{final}", picture)
 
         return watch
 
-    def _keep(self, run: "Run", decoded: "Decoded") -> None:
+    def _keep(self, run: "Run", decoded: "DecodedPictures") -> None:
         report = decoded.report
         for block in report.blocks:
             run.record(
@@ -136,28 +136,26 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             for line in block.fallbacks:
                 run.warn(f"block {block.block}: {line}")
         if report.redrawn:
-            seeds = ", ".join(str(self.seed + place) for place in report.redrawn)
+            seeds = ", ".join(str(self.seed + index) for index in report.redrawn)
             run.warn(f"overflowed and were drawn from their seed's next noise: {seeds}")
         for name, picture in zip(decoded.pictures.names, decoded.pictures.pixels, strict=True):
             run.save_image(Path(name).stem, picture)
         run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"})
 
     def _text(self, flow: "LoadedFlow", seed: int) -> dict[str, Any]:
-        """What a picture's file says of itself, with the words that draw it again."""
-        place = seed - self.seed
-        label = self.label[place % len(self.label)] if self.label else None
-        again = [word for word in command_line() if word]
+        """The settings that a picture's file records, with the command line that draws it again."""
+        label = self.label[(seed - self.seed) % len(self.label)] if self.label else None
         return {
             "seed": seed,
             "label": label,
-            "decoder": self._method_name,
-            "settings": _plain(asdict(cast(Any, self.method))),
-            "guidance": asdict(self.led()),
+            "decoder": self.decoder.name,
+            "settings": _plain(asdict(self.decoder)),
+            "guidance": asdict(self.as_guidance()),
             "model": {"name": flow.name, "fingerprint": flow.fingerprint},
             "dtype": self.dtype,
             "device": self.device,
             "version": intaglio.__version__,
-            "command": again,
+            "command": [word for word in command_line() if word],
         }
 
     def _open(self, flow: "LoadedFlow") -> "Run":
@@ -165,15 +163,15 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
 
         own = ("count", "seed", "label", "denoise", "on_nonfinite", "preview_every", "dtype")
         settings = {
-            **_plain(asdict(cast(Any, self.method))),
+            **_plain(asdict(self.decoder)),
             **{key: getattr(self, key) for key in own},
-            "guidance": asdict(self.led()),
+            "guidance": asdict(self.as_guidance()),
         }
         inputs = {"model": {"path": self.model, "sha256": flow.fingerprint}}
         return Run.open(
             self.runs,
             "flow",
-            f"sample-{self._method_name}",
+            f"sample-{self.decoder.name}",
             settings,
             inputs,
             seed=self.seed,
@@ -183,17 +181,16 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         )
 
     @property
-    def _method_name(self) -> str:
-        kind = type(self.method)
-        target = f"{kind.__module__}:{kind.__qualname__}"
-        return next(name for name, entry in VERBS[VERB].methods.items() if entry.target == target)
+    def decoder(self) -> "Decoder":
+        """The method, as the decoder that it is."""
+        return cast("Decoder", self.method)
 
 
-def _sentence(known: dict[str, Any]) -> str:
-    sure = "" if known["residual"] is None else f"; residual {known['residual']:.1e}"
+def _sentence(figures: dict[str, Any]) -> str:
+    proof = "" if figures["residual"] is None else f"; residual {figures['residual']:.1e}"
     return (
-        f"{known['pictures']} pictures by {known['decoder']}, {known['seconds']:.2f} s of decoding, "
-        f"{known['forwards']:.1f} forward passes{sure}"
+        f"{figures['pictures']} pictures by {figures['decoder']}, {figures['seconds']:.2f} s of decoding, "
+        f"{figures['forwards']:.1f} forward passes{proof}"
     )
 
 

@@ -1,4 +1,4 @@
-"""`intaglio flow train`: pictures in, a flow that samples and weighs pictures out."""
+"""`intaglio flow train`: maximum-likelihood training of a flow on a folder of pictures."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 KEPT = 64
-"""Pictures of the data that a run keeps, for its report."""
+"""Most training pictures that a run keeps, for its report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class FlowTrain(FlowTraining):
     images: Path
     """Folder of pictures, or with --classes of a folder of pictures for each class."""
     classes: bool = False
-    """Each subfolder is a class, called by its name."""
+    """Each subfolder is a class, with its name."""
     runs: Path = Path("runs")
     """Folder that the run's own folder is made in."""
     device: str = "cpu"
@@ -69,7 +69,7 @@ class FlowTrain(FlowTraining):
 
     @property
     def training(self) -> FlowTraining:
-        """The settings that decide the weights."""
+        """The settings that determine the weights."""
         return FlowTraining(**{field.name: getattr(self, field.name) for field in fields(FlowTraining)})
 
     def _open(self, data: "FlowPictures") -> "Run":
@@ -95,7 +95,7 @@ def _last(trained: "TrainedFlow") -> float:
 
 
 def card(trained: "TrainedFlow", data: "FlowPictures") -> str:
-    """What stands beside the weights: what they are, what they saw, how they did."""
+    """The model card: architecture, training data and settings, held-out loss."""
     config, settings = trained.model.config, trained.settings
     parameters = sum(weight.numel() for weight in trained.model.parameters())
     kept = len(data) - max(1, round(settings.held_out * len(data))) if settings.held_out else len(data)
@@ -109,10 +109,10 @@ def card(trained: "TrainedFlow", data: "FlowPictures") -> str:
         "(arXiv 2412.06329)."
     )
     mean = f", mean of the weights {settings.ema}" if settings.ema else ""
-    story = (
+    training = (
         f"Trained on {kept} pictures{classes}, with {noise}: {len(trained.losses)} steps of {settings.batch}, AdamW at "
         f"{settings.learning_rate:g}{mean}, seed {settings.seed}. Loss on {len(data) - kept} held-out pictures: "
         f"{trained.held_out:.4f} nats a dimension, less ln(2 pi) / 2; with Gaussian noise it is that of noisy "
         "pictures, not to be compared with bits of clean ones."
     )
-    return f"# A TarFlow of {height}x{width} pictures\n\n{fill(shape, 120)}\n\n{fill(story, 120)}\n"
+    return f"# A TarFlow of {height}x{width} pictures\n\n{fill(shape, 120)}\n\n{fill(training, 120)}\n"

@@ -1,21 +1,16 @@
 """Direct sampling: draw from the suspect alone, and return what it draws again and again."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from intaglio.denoising.model_pair import check_pair
-from intaglio.extract.extraction import extract
-from intaglio.extract.family import Extraction
-from intaglio.extract.settings import Drawing
-from intaglio.metrics.similarity.measures import Embedding
+from intaglio.extract.family import Extractor
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.runs.run import Run
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 
 
 @dataclass(frozen=True, kw_only=True)
-class Direct(Drawing):
-    """Direct sampling: draw from the suspect without any guidance, and group the pictures as FineXtract does.
+class Direct(Extractor):
+    """Direct sampling: draw from the suspect without any guidance.
 
     Every step takes out eps_suspect(x, t, prompt) [n, c, h, w]. One prediction a step, half of what a guided method
     costs; the baseline "Direct Text2img + Clustering" of arXiv 2410.03039. That many samples of one prompt fall into
@@ -24,20 +19,9 @@ class Direct(Drawing):
     Source: arXiv 2301.13188.
     """
 
-    def guide(self, base: LatentDiffusion, *, captioned: bool) -> ClassifierFree:
+    role: ClassVar[Literal["method", "baseline"]] = "baseline"
+    reading: ClassVar[str] = "drawn from the suspect without guidance"
+
+    def guide(self, base: LatentDiffusion, *, prompted: bool) -> ClassifierFree:
         """None: a scale of 1 is the model's own prediction."""
         return ClassifierFree(1.0)
-
-    def __call__(
-        self,
-        suspect: LatentDiffusion,
-        base: LatentDiffusion,
-        *,
-        prompts: Sequence[str] = (),
-        similarity: Embedding,
-        run: Run = Run.none(),
-        workers: int = 1,
-    ) -> Extraction:
-        """Draw, group and rank; see `Extractor`."""
-        check_pair(suspect, base)
-        return extract(self, suspect, base, prompts, similarity, run, workers)

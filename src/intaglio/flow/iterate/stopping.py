@@ -1,4 +1,4 @@
-"""When an iteration has come close enough: rules over the changes of its sweeps, picture by picture."""
+"""Stopping rules of fixed-point sweeps, from their changes, picture by picture."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,28 +8,30 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 Rule = Literal["change", "estimate", "mean-change", "relative", "exact"]
+TOLERANCES = (0.5, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+"""Tolerances of the rule change to choose from, loose to tight."""
 RATIOS = 3
-"""Last ratios of changes that the estimate takes the worst of."""
+"""Number of last ratios of changes whose largest the estimate takes for the rate of convergence."""
 DECAYING = 0.9
-"""Above this ratio changes are not yet taken to decay."""
-STALLED = 3
+"""Ratio of successive changes above which they are not taken to decay."""
+STALLED_SWEEPS = 3
 """Sweeps without a fall of a tenth after which coarse weights can do no better."""
 
 
 @dataclass
 class Stopping:
-    """Which pictures are done, from the change of every sweep.
+    """A stopping rule with the changes of one batch's sweeps so far.
 
     With delta the change of a sweep and max over all numbers of a picture:
 
     - change: max |delta| < tolerance (arXiv 2505.24791, with 0.5);
     - estimate: max |delta| and the estimated error q / (1 - q) max |delta|, both in root mean squares of the block's
-      output, < tolerance; q is the worst of the last 3 ratios of changes, and at 0.9 or above nothing is done;
+      output, < tolerance; q is the largest of the last 3 ratios of changes, and at 0.9 or above no picture is done;
     - mean-change: ||delta|| / C <= tolerance (arXiv 2505.12849, with 1e-8: in practice the cap on sweeps decides);
     - relative: mean delta^2 / mean u^2 < tolerance (arXiv 2506.06276, with 0.001 to 0.005);
-    - exact: nothing changed at all.
+    - exact: no number changed.
 
-    A small change is no small error: it can be that a chain is slow. Only `inverse.Inverse.residual` proves.
+    A small change is no small error: convergence may be slow. Only `BlockInverse.residual` proves.
     """
 
     rule: Rule
@@ -37,19 +39,20 @@ class Stopping:
     scale: Float[Tensor, "n"]
     """Root mean square of the block's output, by picture."""
     changes: list[Float[Tensor, "n"]] = field(default_factory=list)
+    """max |delta| of each sweep; infinite for a picture with a patch that was clamped."""
 
     @classmethod
     def of(cls, rule: Rule, tolerance: float, v: Float[Tensor, "n t c"]) -> "Stopping":
-        """For a block's output."""
+        """The rule for a block with this output, before any sweep."""
         return cls(rule, tolerance, v.square().mean((1, 2)).sqrt().clamp(min=1e-6))
 
     def done(
-        self, u: Float[Tensor, "n w c"], delta: Float[Tensor, "n w c"], unsettled: Bool[Tensor, "n w"] | None
+        self, u: Float[Tensor, "n w c"], delta: Float[Tensor, "n w c"], clamped: Bool[Tensor, "n w"] | None
     ) -> Bool[Tensor, "n"]:
-        """Which pictures may stop after this sweep; one with a patch that was held back never may."""
+        """The pictures that may stop after this sweep; one with a patch that was clamped never may."""
         change = delta.abs().amax((1, 2))
-        if unsettled is not None:
-            change = change.masked_fill(unsettled.any(1), torch.inf)
+        if clamped is not None:
+            change = change.masked_fill(clamped.any(1), torch.inf)
         self.changes.append(change)
         match self.rule:
             case "change":
@@ -64,7 +67,7 @@ class Stopping:
         return (change / self.scale < self.tolerance) & (self.estimate() / self.scale < self.tolerance)
 
     def estimate(self) -> Float[Tensor, "n"]:
-        """The error that the decay of the changes speaks for; infinite until they decay."""
+        """The error estimated from the decay of the changes; infinite until they decay."""
         recent = self.changes[-RATIOS - 1 :]
         if len(recent) < 2:
             return torch.where(recent[-1] == 0, 0.0, torch.inf)
@@ -75,12 +78,12 @@ class Stopping:
 
     def stalled(self) -> bool:
         """Whether no picture's change fell by a tenth in the last sweeps: the limit of coarse weights."""
-        if len(self.changes) <= STALLED:
+        if len(self.changes) <= STALLED_SWEEPS:
             return False
-        best = torch.stack(self.changes[-STALLED:]).amin(0)
-        return bool((best > 0.9 * self.changes[-STALLED - 1]).all()) and bool(best.isfinite().all())
+        best = torch.stack(self.changes[-STALLED_SWEEPS:]).amin(0)
+        return bool((best > 0.9 * self.changes[-STALLED_SWEEPS - 1]).all()) and bool(best.isfinite().all())
 
     def keep(self, rows: Int64[Tensor, "m"]) -> None:
-        """Go on with these pictures only."""
+        """Drop all pictures but these."""
         self.scale = self.scale[rows]
-        self.changes = [change[rows] for change in self.changes[-RATIOS - STALLED :]]
+        self.changes = [change[rows] for change in self.changes[-RATIOS - STALLED_SWEEPS :]]

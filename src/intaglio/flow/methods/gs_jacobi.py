@@ -1,25 +1,38 @@
 """GS-Jacobi decoding: segments one after the other, each by a few sweeps."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.flow.block.inverse import Inverse
-from intaglio.flow.family import BlockReport, Decoder, Guess, Seen, by_index
+from intaglio.flow.block.indices import block_indices
+from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.block.ranking import ranked
+from intaglio.flow.family import Decoder
+from intaglio.flow.iterate.one_by_one import one_by_one
 from intaglio.flow.iterate.stopping import Stopping
-from intaglio.flow.iterate.sweeps import guessed, sweep, sweep_segment
-from intaglio.flow.methods.sequential import one_by_one
+from intaglio.flow.iterate.sweeps import Guess, initial_guess, sweep, sweep_segment
+from intaglio.flow.results import BlockCallback, BlockReport
+from intaglio.flow.tiers import TierName
+from intaglio.models.flow.tarflow import TarFlow
+
+SEGMENTS, OTHER_SWEEPS = (4, 8, 16), (2, 3, 4, 5, 6, 8, 10, 14, 20)
+"""Settings to choose from: segments of the hardest block, and sweeps of each other block, loose to tight."""
+UNCAPPED = 1 << 20
+"""More sweeps than any segment needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GSJacobiDecoder(Decoder):
-    """GS-Jacobi: hard blocks in segments, Gauss-Seidel from one to the next and Jacobi within, others by a few sweeps.
+    """GS-Jacobi: hard blocks in segments one after the other, others by a few sweeps.
 
-    The T - 1 patches that follow the first are cut into contiguous segments that differ by one patch at most; each is
-    swept up to a cap, or until ||delta|| / C of every picture [T, C] is at most epsilon. Which blocks are hard is
-    found offline (`intaglio.flow.calibrate.ranking`); the cap, not epsilon, ends nearly all of them.
+    Gauss-Seidel from one segment to the next, Jacobi within. The T - 1 patches that follow the first are cut into
+    contiguous segments that differ by one patch at most; each is swept up to a cap, or until ||delta|| / C of every
+    picture [T, C] is at most epsilon. Which blocks are hard is found offline (`fit`, by
+    `intaglio.flow.block.ranking`); the cap, not epsilon, ends nearly all of them.
 
     The published code keeps a segment's keys and values of the sweep before the last (`stale`), clamps all patches to
     [-3, 3], which changes the answer, and drops patches where the segments do not divide T; only the first is kept,
@@ -34,14 +47,14 @@ class GSJacobiDecoder(Decoder):
     sweeps: tuple[int, ...] = (32,)
     """Most sweeps a segment, likewise; at least 1."""
     other_sweeps: int = 10
-    """Most sweeps of each other block."""
+    """Most sweeps of each other block, at least 1."""
     guess_zeros: tuple[int, ...] = ()
     """Blocks that start from zeros; the others start from their own output."""
     epsilon: float = 1e-8
-    """Where sweeps end before the cap."""
+    """Tolerance at which sweeps end before the cap, at least 0."""
     stale: bool = False
-    """Keep a segment's keys and values as its last sweep left them, of patches before that sweep; else one more pass
-    renews them."""
+    """Keep a segment's keys and values as its last sweep computed them, from the patches before that sweep; else one
+    more pass renews them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,18 +71,38 @@ class GSJacobiDecoder(Decoder):
         if self.epsilon < 0:
             raise ValueError(f"epsilon must not be negative: {self.epsilon}")
 
+    @classmethod
+    def candidates(cls, tier: TierName) -> Sequence[Sequence[Decoder]]:
+        """See `Decoder.candidates`."""
+        return [[cls._capped_elsewhere(count, most) for count in SEGMENTS] for most in OTHER_SWEEPS]
+
+    @classmethod
+    def published(cls) -> Decoder:
+        """See `Decoder.published`."""
+        return cls._capped_elsewhere(segments=8, other_sweeps=10)
+
+    @classmethod
+    def _capped_elsewhere(cls, segments: int, other_sweeps: int) -> "GSJacobiDecoder":
+        """As published: the segments of the hard blocks are swept to their end."""
+        return cls(segments=(segments,), sweeps=(UNCAPPED,), other_sweeps=other_sweeps, stale=True)
+
+    @classmethod
+    def fit(cls, model: TarFlow, pictures: Float[Tensor, "n ch h w"]) -> Mapping[str, Any]:
+        """See `Decoder.fit`: the hardest block of the model, by CRM on the pictures, as the one hard block."""
+        return {"hard_blocks": (ranked(model, pictures)[0].block,)}
+
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
+        self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`. Raises `BadInput` for a block that the model does not have."""
         index, blocks = inverse.block.index, inverse.block.config.num_blocks
-        hard = by_index(self.hard_blocks, blocks)
-        guess: Guess = "zeros" if index in by_index(self.guess_zeros, blocks) else "output"
-        u = guessed(v, guess)
+        hard = block_indices(self.hard_blocks, blocks)
+        guess: Guess = "zeros" if index in block_indices(self.guess_zeros, blocks) else "output"
+        u = initial_guess(v, guess)
         if index not in hard:
             sweep(inverse, v, u, self._stopping(v), min(self.other_sweeps, inverse.tokens - 1), report, watch)
             return u
-        segments, cap = (_at(numbers, hard.index(index)) for numbers in (self.segments, self.sweeps))
+        segments, cap = (_nth(numbers, hard.index(index)) for numbers in (self.segments, self.sweeps))
         if segments == 0 or segments >= inverse.tokens - 1:
             one_by_one(inverse, v, u, 0, inverse.cache(), watch)
         elif segments == 1:
@@ -79,7 +112,14 @@ class GSJacobiDecoder(Decoder):
         return u
 
     def _by_segments(
-        self, inverse: Inverse, v: Tensor, u: Tensor, segments: int, cap: int, report: BlockReport, watch: Seen
+        self,
+        inverse: BlockInverse,
+        v: Float[Tensor, "n t c"],
+        u: Float[Tensor, "n t c"],
+        segments: int,
+        cap: int,
+        report: BlockReport,
+        watch: BlockCallback,
     ) -> None:
         cache, last = inverse.cache(), inverse.tokens - 1
         edges = [last * edge // segments for edge in range(segments + 1)]
@@ -88,9 +128,10 @@ class GSJacobiDecoder(Decoder):
             if not self.stale and stop < last:
                 inverse.parameters(u[:, start:stop], start, cache)
 
-    def _stopping(self, v: Tensor) -> Stopping:
+    def _stopping(self, v: Float[Tensor, "n t c"]) -> Stopping:
         return Stopping.of("mean-change", self.epsilon, v)
 
 
-def _at(numbers: tuple[int, ...], place: int) -> int:
-    return numbers[place if len(numbers) > 1 else 0]
+def _nth(numbers: tuple[int, ...], index: int) -> int:
+    """The number at an index of those given one by one, or the one for all."""
+    return numbers[index if len(numbers) > 1 else 0]

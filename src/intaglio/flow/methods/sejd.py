@@ -1,23 +1,29 @@
 """Selective Jacobi decoding: some blocks patch by patch, the others by sweeps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.flow.block.inverse import Inverse
-from intaglio.flow.family import BlockReport, Decoder, Seen, by_index
-from intaglio.flow.methods.jacobi import JacobiDecoder
-from intaglio.flow.methods.sequential import one_by_one
+from intaglio.flow.block.indices import block_indices
+from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.family import Decoder
+from intaglio.flow.iterate.one_by_one import sequential
+from intaglio.flow.iterate.stopping import TOLERANCES, Stopping
+from intaglio.flow.iterate.sweeps import initial_guess, sweep
+from intaglio.flow.results import BlockCallback, BlockReport
+from intaglio.flow.tiers import TierName
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectiveJacobiDecoder(Decoder):
-    """SeJD: the first decoded block patch by patch, the others by Jacobi sweeps over all T patches from zeros.
+    """SeJD: the first decoded block patch by patch, the others by Jacobi sweeps.
 
-    What comes out of pure noise leans on its own prefix alone; later blocks refine what is there, and few sweeps are
-    enough: each stops once no number of a picture [T, C] changes by tau or more. At the published tau, a quarter of
-    the range of a pixel, answers differ visibly from sequential ones; see the docs' benchmarks.
+    Sweeps are over all T patches, from zeros. In the block that is decoded first, out of noise, every patch depends
+    strongly on its prefix; later blocks refine, and few sweeps are enough: each stops once no number of a picture [T,
+    C] changes by tau or more. At the published tau, a quarter of the range of a pixel, answers differ visibly from
+    sequential ones; see the docs' benchmarks.
 
     Source: arXiv 2505.24791.
     """
@@ -25,7 +31,7 @@ class SelectiveJacobiDecoder(Decoder):
     tau: float = 0.5
     """Largest change at which a block is done, above 0."""
     sequential_blocks: tuple[int, ...] = (-1,)
-    """Which blocks go patch by patch, by index 0..K-1, or from the end: -1 is decoded first. None of them: uniform
+    """Blocks that go patch by patch, by index 0..K-1, or from the end: -1 is decoded first. None of them: uniform
     Jacobi."""
 
     def __post_init__(self) -> None:
@@ -33,14 +39,24 @@ class SelectiveJacobiDecoder(Decoder):
         if not 0 < self.tau < float("inf"):
             raise ValueError(f"tau must be above 0, not {self.tau}")
 
+    @classmethod
+    def candidates(cls, tier: TierName) -> Sequence[Sequence[Decoder]]:
+        """See `Decoder.candidates`."""
+        return [[cls(tau=tau)] for tau in TOLERANCES]
+
+    @classmethod
+    def published(cls) -> Decoder:
+        """See `Decoder.published`."""
+        return cls(tau=0.5)
+
     def decode_block(
-        self, inverse: Inverse, v: Float[Tensor, "n t c"], place: int, report: BlockReport, watch: Seen
+        self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`. Raises `BadInput` for a block that the model does not have."""
-        if inverse.block.index in by_index(self.sequential_blocks, inverse.block.config.num_blocks):
+        if inverse.block.index in block_indices(self.sequential_blocks, inverse.block.config.num_blocks):
             report.method = "sequential"
-            u = v.clone()
-            one_by_one(inverse, v, u, 0, inverse.cache(), watch)
-            return u
+            return sequential(inverse, v, watch)
         report.method = "jacobi"
-        return JacobiDecoder(tau=self.tau, guess="zeros").decode_block(inverse, v, place, report, watch)
+        u = initial_guess(v, "zeros")
+        sweep(inverse, v, u, Stopping.of("change", self.tau, v), inverse.tokens - 1, report, watch)
+        return u

@@ -1,4 +1,4 @@
-"""How `auto` decodes each block: measured once for a model, a device and a size of batch, and kept in a file."""
+"""Plans of `auto`: the choice for each block, measured for a model, a device and a size of batch, and their files."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import torch
 from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.plan.guess import LocalGuess
-from intaglio.flow.plan.tiers import TierName
+from intaglio.flow.tiers import TierName
 from intaglio.models.flow.files import fingerprint
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.machine import processor
@@ -23,22 +23,23 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Choice:
-    """What one block is decoded by."""
+    """The decoding of one block: a method and its settings, with the time and the error that were measured."""
 
     method: Literal["sequential", "jacobi", "frontier"]
     tolerance: float = 0.0
     """Change below which a picture (jacobi) or a patch (frontier) is done."""
     window: int = 0
-    """Of the frontier."""
+    """Patches a pass of the frontier; 0 adapts them."""
     coarse_sweeps: int = 0
-    """In bfloat16, first."""
+    """Number of sweeps in bfloat16 that come first."""
     guess: Literal["output", "zeros", "fitted"] = "output"
+    """First iterate: the block's output, zeros, or a `LocalGuess`."""
     cap: int = 0
-    """Sweeps after which what is left goes patch by patch: no more are worth it."""
+    """Most sweeps (jacobi); pictures that are not done by then go on patch by patch."""
     seconds: float = 0.0
-    """Measured, for one batch."""
+    """Time of one batch."""
     error: float = 0.0
-    """Largest difference in the block's own result, measured."""
+    """Largest difference of the block's own result from the sequential one."""
 
     def __str__(self) -> str:
         if self.method == "sequential":
@@ -50,29 +51,31 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class DecoderPlan:
-    """A choice for each block, with what was measured; `str()` is what a person reads."""
+    """A choice for each block, with the time and the error of the whole; `str()` describes it for people."""
 
     key: dict[str, Any]
-    """Model, device, type, batch, guidance and tier that it was measured for."""
+    """Model, device, type, threads, batch, guidance and tier that it was measured for; see `key_of`."""
     choices: tuple[Choice, ...]
     """In the order of decoding."""
     guesses: dict[int, LocalGuess] = field(default_factory=dict)
-    """By place in that order, where a choice starts from one."""
+    """Fitted guesses by index in that order, for choices that start from one."""
     seconds: float = 0.0
-    """Of the whole plan, for one batch, when it was proved."""
+    """Time of the whole plan, for one batch, when it was proved."""
     sequential_seconds: float = 0.0
+    """Time of sequential decoding, for one batch, then."""
     largest: float = 0.0
-    """Difference from sequential decoding on latents that nothing was chosen on, in [-1, 1]."""
+    """Largest difference from sequential decoding on latents that nothing was chosen on, in [-1, 1]."""
     mean: float = 0.0
+    """Mean absolute difference on the same."""
 
     def save(self, folder: Path) -> Path:
-        """Write it where `find` looks; returns the file."""
-        tensors = {name: t for place, guess in self.guesses.items() for name, t in guess.tensors(str(place)).items()}
+        """Write it to the file that `find` looks for; returns the path."""
+        tensors = {name: t for order, guess in self.guesses.items() for name, t in guess.tensors(str(order)).items()}
         about = {
             "format": FORMAT,
             "key": self.key,
             "choices": [asdict(choice) for choice in self.choices],
-            "fitted": {str(place): guess.grid for place, guess in self.guesses.items()},
+            "fitted": {str(order): guess.grid for order, guess in self.guesses.items()},
             "seconds": self.seconds,
             "sequential_seconds": self.sequential_seconds,
             "largest": self.largest,
@@ -84,12 +87,12 @@ class DecoderPlan:
 
     @classmethod
     def read(cls, path: Path) -> "DecoderPlan":
-        """From a file that `save` wrote. Raises `BadInput` where there is none, or one of another format."""
+        """Read a file that `save` wrote. Raises `BadInput` where there is none, or one of another format."""
         found = read_state(path)
         if found is None or found[1].get("format") != FORMAT:
             raise BadInput(f"{path} holds no decoder plan of this version; measure one with: intaglio flow calibrate")
         tensors, about = found
-        guesses = {int(place): LocalGuess.of(tensors, place, tuple(grid)) for place, grid in about["fitted"].items()}
+        guesses = {int(order): LocalGuess.of(tensors, order, tuple(grid)) for order, grid in about["fitted"].items()}
         return cls(
             about["key"],
             tuple(Choice(**choice) for choice in about["choices"]),
@@ -102,7 +105,7 @@ class DecoderPlan:
 
     @classmethod
     def find(cls, folder: Path, key: Mapping[str, Any]) -> "DecoderPlan | None":
-        """The plan for this very key, or None."""
+        """The plan for exactly this key, or None."""
         path = folder / file_name(key)
         return cls.read(path) if path.is_file() else None
 
@@ -120,7 +123,7 @@ class DecoderPlan:
 
 
 def key_of(model: TarFlow, batch: int, guidance: Guidance, tier: TierName) -> dict[str, Any]:
-    """What a plan is measured for: elsewhere its times, or its errors, say nothing."""
+    """The conditions that a plan is measured under; under others its times and errors do not hold."""
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else processor()
     return {
         "model": fingerprint(model),
@@ -134,11 +137,11 @@ def key_of(model: TarFlow, batch: int, guidance: Guidance, tier: TierName) -> di
 
 
 def bucket(batch: int) -> int:
-    """Batches are planned for by the nearest power of two."""
+    """The power of two nearest to a batch size: the batch that a plan is kept for."""
     return 2 ** round(torch.tensor(float(max(1, batch))).log2().item())
 
 
 def file_name(key: Mapping[str, Any]) -> str:
-    """Of the plan for a key."""
+    """Name of the file of the plan for a key."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return f"{key['model'][:8]}-{key['tier']}-{key['batch']}-{digest[:8]}.safetensors"

@@ -1,4 +1,4 @@
-"""A fitted first guess of a block's input: linear in its output around each patch, before and after."""
+"""Fitted first guess of a block's input: linear in its output in a square of patches around each."""
 
 import math
 from collections.abc import Mapping
@@ -10,28 +10,29 @@ from torch import Tensor
 from torch.nn import functional
 
 FEATURES = 600
-"""A neighbourhood is as large as it can be with at most so many numbers."""
+"""Most numbers in a neighbourhood, which is as large as they allow."""
 RIDGE = 1e-4
-"""Penalty, as a share of the mean square of a feature."""
+"""Penalty of the ridge regression, as a share of the mean square of a feature."""
 
 
 @dataclass(frozen=True, eq=False)
 class LocalGuess:
-    """u ~ mean_u + W neighbourhood(v - mean_v), with one W for all patches.
+    """Linear prediction u ~ mean_u + W neighbourhood(v - mean_v), with one W for all patches.
 
-    A block's output determines its input, but only the inverse, patch by patch, says how. Most of it is close by:
-    what stood in a patch is nearly linear in what stands in it and around it now. Sweeps that start there are fewer,
-    and still end at the same answer.
+    The input of a patch depends mostly, and nearly linearly, on the output in it and around it, before and after in
+    the block's order. Sweeps that start from this guess are fewer, and still converge to the same answer.
     """
 
     mean_v: Float[Tensor, "t c"]
     mean_u: Float[Tensor, "t c"]
     weights: Float[Tensor, "f c"]
+    """W, transposed; f numbers a neighbourhood."""
     grid: tuple[int, int]
+    """Rows and columns of patches."""
 
     @classmethod
     def fit(cls, v: Float[Tensor, "n t c"], u: Float[Tensor, "n t c"], grid: tuple[int, int]) -> "LocalGuess":
-        """By ridge regression on pairs of a block's output and input, patches in raster order."""
+        """Fit by ridge regression on pairs of a block's output and input, patches in raster order."""
         v, u = v.double(), u.double()
         mean_v, mean_u = v.mean(0), u.mean(0)
         x = neighbourhoods(v - mean_v, grid, radius_for(v.shape[2])).flatten(0, 1)
@@ -46,23 +47,23 @@ class LocalGuess:
         return mean_u + neighbourhoods(v - mean_v, self.grid, radius_for(v.shape[2])) @ weights
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
-        """For a file."""
+        """Tensors for a file, each name beginning with the prefix."""
         parts = {"mean_v": self.mean_v, "mean_u": self.mean_u, "weights": self.weights}
         return {f"{prefix}.{name}": tensor.cpu() for name, tensor in parts.items()}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], prefix: str, grid: tuple[int, int]) -> "LocalGuess":
-        """From a file."""
+        """From the tensors of a file, those whose names begin with the prefix."""
         mean_v, mean_u, weights = (tensors[f"{prefix}.{name}"] for name in ("mean_v", "mean_u", "weights"))
         return cls(mean_v, mean_u, weights, grid)
 
 
 def radius_for(width: int) -> int:
-    """How many patches to each side are looked at."""
+    """Patches to each side in a neighbourhood, for patches of `width` numbers."""
     return max(0, (math.isqrt(FEATURES // width) - 1) // 2)
 
 
 def neighbourhoods(patches: Float[Tensor, "n t c"], grid: tuple[int, int], radius: int) -> Float[Tensor, "n t f"]:
-    """All numbers in the square around each patch; zeros beyond the border."""
+    """All numbers f in the square of patches around each patch; zeros beyond the border."""
     plane = patches.transpose(1, 2).reshape(len(patches), patches.shape[2], *grid)
     return functional.unfold(plane, 2 * radius + 1, padding=radius).transpose(1, 2)

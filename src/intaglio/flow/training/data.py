@@ -1,4 +1,4 @@
-"""The pictures that a flow is trained on: one folder, or one folder a class."""
+"""Training pictures of a flow: one folder, or one folder a class."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ from intaglio.randomness import generator_32bit
 
 @dataclass(frozen=True, eq=False)
 class FlowPictures:
-    """Pictures with their classes."""
+    """Pictures with their labels and the names of the classes."""
 
     images: ImageSet
     labels: Int64[Tensor, "n"] | None = None
     """Index into `classes`; None where there are no classes."""
     classes: tuple[str, ...] = ()
+    """Names of the classes."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -29,18 +30,21 @@ class FlowPictures:
     @property
     def fingerprint(self) -> str:
         """sha256 over names, contents and labels."""
-        told = "" if self.labels is None else ",".join(map(str, self.labels.tolist()))
-        return hashlib.sha256(f"{self.images.fingerprint} {self.classes} {told}".encode()).hexdigest()
+        labels = "" if self.labels is None else ",".join(map(str, self.labels.tolist()))
+        return hashlib.sha256(f"{self.images.fingerprint} {self.classes} {labels}".encode()).hexdigest()
 
-    def told_as(self, classes: tuple[str, ...]) -> "FlowPictures":
-        """With labels counted as a model counts them, which must know all the classes."""
+    def relabelled(self, classes: tuple[str, ...]) -> "FlowPictures":
+        """With labels that index into `classes`, a model's, which must contain all of these."""
         if self.labels is None:
             return self
-        places = torch.tensor([classes.index(name) for name in self.classes])
-        return replace(self, labels=places[self.labels], classes=classes)
+        indices = torch.tensor([classes.index(name) for name in self.classes])
+        return replace(self, labels=indices[self.labels], classes=classes)
 
     def split(self, share: float, seed: int) -> tuple[Int64[Tensor, "k"], Int64[Tensor, "h"]]:
-        """Places to train on and places to hold out, drawn at random; a share above 0 holds out at least one."""
+        """Indices to train on and indices to hold out, drawn at random; a share above 0 holds out at least one.
+
+        Raises `BadInput` where no picture would be left to train on.
+        """
         order = torch.randperm(len(self), generator=generator_32bit(seed, "held out"))
         kept = max(1, round(share * len(self))) if share else 0
         if kept >= len(self):
@@ -49,7 +53,7 @@ class FlowPictures:
 
 
 def load_pictures(folder: Path, resolution: int, *, classes: bool = False, skip_bad: bool = False) -> FlowPictures:
-    """The pictures of a folder, as squares; with `classes` those of its subfolders, each a class by its name.
+    """The pictures of a folder, as squares of edge `resolution`; with `classes` those of its subfolders, each a class.
 
     Raises `BadInput` for what `ImageSet.load` refuses, and for classes where there are no subfolders.
     """
@@ -78,8 +82,9 @@ def _joined(sets: Sequence[ImageSet], prefixes: Sequence[str]) -> ImageSet:
 
 
 def dequantised(pixels: Float[Tensor, "n 3 h w"], noise: float, source: torch.Generator) -> Float[Tensor, "n 3 h w"]:
-    """Pictures of [0, 1] as a flow is trained on them, in [-1, 1]: with Gaussian noise, or, at noise 0, uniform
-    noise of one 8-bit step: 2 (int + U[0, 1)) / 256 - 1.
+    """Pictures of [0, 1] in [-1, 1], with Gaussian noise of this deviation, or dequantised.
+
+    At noise 0, uniform noise of one 8-bit step: 2 (int + U[0, 1)) / 256 - 1.
     """
     if noise:
         return pixels * 2 - 1 + noise * torch.randn(pixels.shape, generator=source).to(pixels)

@@ -28,7 +28,7 @@ class FlowShape:
     soft_clip: float | None = None
     """Keep log-scales within plus and minus this; None leaves them free."""
     scale_param: Literal["exp", "softplus"] = "exp"
-    """The function from a log-scale to a scale."""
+    """The scale of a log-scale a: exp(a), or softplus(a + ln(e - 1))."""
 
     def __post_init__(self) -> None:
         for name in ("resolution", "patch_size", "hidden_size", "blocks", "head_dim"):

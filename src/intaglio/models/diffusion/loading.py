@@ -19,6 +19,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.single_file import load_single_file
 from intaglio.models.library_logging import quiet_libraries
 from intaglio.models.lora.lora import FILE_NAME as LORA_FILE
 from intaglio.models.lora.lora import LoRA
@@ -80,10 +81,7 @@ def _folder_or_file(path: Path, like: Like) -> LatentDiffusion:
     refuse_pickle(path, "model weights")
     if path.suffix != ".safetensors":
         raise BadInput(f"{path} is no model; give a diffusers folder or a .safetensors file")
-    # That module reads its base with this one.
-    from intaglio.models.diffusion.single_file import load_single_file
-
-    return load_single_file(path, like=like)
+    return load_single_file(path, like=like, read_folder=load_model)
 
 
 def _base(like: LatentDiffusion | Path | str) -> LatentDiffusion:

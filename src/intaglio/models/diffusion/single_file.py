@@ -1,7 +1,7 @@
 """Checkpoints in one `.safetensors` file, in the original latent-diffusion layout, read without any download."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from intaglio.models.library_logging import quiet_libraries
 from intaglio.models.weights_file import opened
 
 _PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
+ReadFolder = Callable[[Path], LatentDiffusion]
 _TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 
 
@@ -36,13 +37,15 @@ def load_single_file(
     like: LatentDiffusion | Path | str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    *,
+    read_folder: ReadFolder,
 ) -> LatentDiffusion:
     """Read a Stable Diffusion 1.x, 2.x or XL checkpoint from one file, or the denoiser of one.
 
     Such a file holds no vocabulary, so `like` must name a model of the same family: loaded, a diffusers folder, or a
     folder with only `tokenizer` (and `tokenizer_2` for XL). Whole parts that the file lacks are taken from it too, and
     the result's `notes` say which. What the network predicts comes from the file's metadata or keys, else from `like`,
-    else from the family.
+    else from the family. `read_folder` reads a diffusers folder that `like` names, once the file has been looked at.
 
     Raises `BadInput`, naming the file, for pickled, truncated and incomplete files, other kinds of models, and a
     `like` of another family.
@@ -52,7 +55,7 @@ def load_single_file(
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         metadata = dict(file.metadata() or {})
         layout = recognised(shapes, str(path))
-        donor = _Donor.of(like, path, layout)
+        donor = _Donor.of(like, path, layout, read_folder)
         scheduler, notes = _scheduler(path, layout, donor, shapes, metadata)
         parts = {}
         for part in donor.parts(layout):
@@ -154,14 +157,16 @@ class _Donor:
     model: LatentDiffusion | None = None
 
     @classmethod
-    def of(cls, like: LatentDiffusion | Path | str | None, path: Path, layout: Layout) -> "_Donor":
+    def of(
+        cls, like: LatentDiffusion | Path | str | None, path: Path, layout: Layout, read_folder: ReadFolder
+    ) -> "_Donor":
         family = FAMILIES[layout.family].name if layout.family else "its own family"
         if like is None:
             raise BadInput(
                 f"{path} is a single file, which holds no tokenizer; also give the base, or a diffusers folder of "
                 f"{family} with --like."
             )
-        donor = cls._of_model(like) if isinstance(like, LatentDiffusion) else cls._of_folder(Path(like))
+        donor = cls._of_model(like) if isinstance(like, LatentDiffusion) else cls._of_folder(Path(like), read_folder)
         texts = FAMILIES[layout.family].texts if layout.family else donor.tokenizers
         width = donor.model.denoiser.config.cross_attention_dim if donor.model else layout.width  # type: ignore[union-attr]
         if len(donor.tokenizers) != len(texts) or width != layout.width:
@@ -173,13 +178,11 @@ class _Donor:
         return cls(model.name, model.tokenizers, model)
 
     @classmethod
-    def _of_folder(cls, folder: Path) -> "_Donor":
-        from intaglio.models.diffusion.loading import load_model
-
+    def _of_folder(cls, folder: Path, read_folder: ReadFolder) -> "_Donor":
         if (folder / "tokenizer").is_dir() and not (folder / "unet").is_dir():
             names = [name for name in ("tokenizer", "tokenizer_2") if (folder / name).is_dir()]
             return cls(str(folder), tuple(_tokenizer(folder / name) for name in names))
-        return cls._of_model(load_model(folder))
+        return cls._of_model(read_folder(folder))
 
     def parts(self, layout: Layout) -> list[str]:
         if layout.family:

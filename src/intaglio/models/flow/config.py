@@ -1,4 +1,4 @@
-"""The shape of a TarFlow, as its `config.json` says it."""
+"""The architecture of a TarFlow, and its `config.json`."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class TarFlowConfig:
-    """All that decides the shapes and the formulas of a model; the weights are apart.
+    """The architecture and formulas of a TarFlow, without its weights.
 
     A wrong value raises `ValueError` that names it.
     """
@@ -44,6 +44,7 @@ class TarFlowConfig:
     """Deviation of the Gaussian noise that the model was trained with, pictures being in [-1, 1]; 0: uniform
     dequantisation, as for likelihoods."""
     norm_eps: float = 1e-5
+    """Added to the variance in layer normalisation, above 0."""
     scale_param: Literal["exp", "softplus"] = "exp"
     """The scale is exp(a), or softplus(a + ln(e - 1)), which is 1 at a = 0 too."""
     soft_clip: float | None = None
@@ -83,7 +84,7 @@ class TarFlowConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches down and across."""
+        """Rows and columns of patches."""
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
     @property
@@ -102,7 +103,10 @@ class TarFlowConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], source: str = "the configuration") -> "TarFlowConfig":
-        """From plain values. Keys that nothing here is called are left out with a warning; raises `BadInput` else."""
+        """From plain values, named `source` in errors.
+
+        Unknown keys are left out with a warning; raises `BadInput` for missing ones and wrong values.
+        """
         known = {field.name: field for field in fields(cls)}
         needed = {"image_size", "patch_size", "hidden_size", "num_blocks", "layers_per_block"}
         if values.get("model_type", MODEL_TYPE) != MODEL_TYPE:

@@ -34,20 +34,21 @@ PUBLISHED = (
 
 @dataclass(frozen=True, eq=False)
 class LoadedFlow:
-    """A model with what its folder says of it."""
+    """A model with its name, fingerprint and class names."""
 
     model: TarFlow
     name: str
+    """Name of its folder."""
     fingerprint: str
     """sha256 over configuration and weights."""
     labels: tuple[str, ...] = ()
-    """What the classes are called; empty where the file does not say."""
+    """Names of the classes, in their order; empty where the file has none."""
 
 
 def save_flow(model: TarFlow, folder: Path, *, labels: tuple[str, ...] = (), card: str | None = None) -> None:
-    """Write configuration, weights and card: whole, or not at all.
+    """Write configuration, weights and card, atomically.
 
-    `labels` names the classes in their order. Raises `BadInput` where `folder` holds something else.
+    `labels` are the names of the classes in their order. Raises `BadInput` where `folder` holds something else.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_folder(Path(folder), CONFIG) as fresh:
@@ -60,8 +61,8 @@ def save_flow(model: TarFlow, folder: Path, *, labels: tuple[str, ...] = (), car
 def load_flow(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> LoadedFlow:
     """The model of a folder that `save_flow` wrote, for inference: no gradients, evaluation mode.
 
-    `dtype` is that of the weights, float32 by default whatever they are stored in; float16 is refused, in which
-    exponentials overflow. Raises `BadInput` where the folder, its configuration or its weights cannot be used.
+    `dtype` is the type of the weights, float32 by default, whatever type they are stored in; float16 is refused, as
+    exponentials overflow in it. Raises `BadInput` where the folder, its configuration or its weights cannot be used.
     """
     folder = Path(folder)
     if dtype == torch.float16:
@@ -89,8 +90,8 @@ def fingerprint(model: TarFlow) -> str:
 def from_published(path: Path, *, noise_std: float, image_size: tuple[int, int], head_dim: int = 64) -> TarFlow:
     """A model from a `.safetensors` file with the names of the authors' checkpoints.
 
-    All other shapes follow from the weights. Raises `BadInput` for a file that is pickled, as the published ones are,
-    and for names or shapes that make no such model.
+    All shapes but the three that are given follow from the weights. Raises `BadInput` for a file that is pickled, as
+    the published ones are, and for names or shapes that make no such model.
     """
     found, _ = read_weights(path, "flow's weights")
     weights = {_our_name(name): tensor for name, tensor in found.items() if not name.endswith("attn_mask")}

@@ -1,4 +1,4 @@
-"""The flows that ship inside the package, and any other by its folder."""
+"""Flows by the name of one inside the package, or by folder."""
 
 from pathlib import Path
 
@@ -27,5 +27,5 @@ def flow_path(model: str) -> Path:
 
 
 def open_flow(model: str, *, device: str = "cpu", dtype: str = "float32") -> LoadedFlow:
-    """A flow by name or path, ready to decode; `dtype` is that of its weights."""
+    """A flow by name or path, ready to decode; `dtype` is the type of its weights, float32 or bfloat16."""
     return load_flow(flow_path(model), device=device, dtype=getattr(torch, dtype))

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from intaglio import __version__
-from intaglio.report.kit.run_data import RunData
 from intaglio.report.kit.views import Row
+from intaglio.runs.read import RunData
 
 VERBS = {
     "authenticate": "Audit of a fine-tuned model",

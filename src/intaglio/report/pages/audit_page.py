@@ -1,38 +1,38 @@
 """An audit as a page: the verdict first, then each picture beside the controls, then how far the numbers carry."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
+from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPicture
 from intaglio.report.kit.axes import padded
 from intaglio.report.kit.charts import Dot, Strip, p_value_plot, place_in_nulls, roc_plot, strip_plot
 from intaglio.report.kit.format import area_interval, area_text, count, decimal, interval_text, rate_text, title
-from intaglio.report.kit.run_data import Audit, Judged, RunData
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import AuditPage, Card, Key, RocView, Row, Shown
 from intaglio.report.pages import audit_words as words
+from intaglio.runs.read import RunData
 
 CARDS = 60
 """Most questioned pictures shown with their pictures; the others are listed."""
 CONTROL_CARDS = 4
-CAPTIONS = {
-    "original": "the picture",
-    "partial": "half of it removed",
-    "recovered": "refilled by the models’ difference",
-}
 
 
-def audit_page(run: RunData, audit: Audit, page_folder: Path) -> AuditPage:
+def page_of(run: RunData, page_folder: Path) -> AuditPage | None:
+    """The page of an `authenticate` run; None where it has no verdict yet."""
+    result = AuditResult.load(run.folder)
+    return None if result is None else audit_page(run, result, page_folder)
+
+
+def audit_page(run: RunData, audit: AuditResult, page_folder: Path) -> AuditPage:
     """The page of an `authenticate` run; `page_folder` is where it will lie."""
     questioned = sorted(audit.questioned, key=_rank)
     controls = sorted(audit.controls, key=_rank)[:CONTROL_CARDS]
-    kinds = [k for k in CAPTIONS if any(j.pictures.get(k) for j in (*audit.questioned, *audit.controls))] or [
-        "original"
-    ]
+    captions = _captions(audit)
     shown = questioned[:CARDS]
-    maker = _CardMaker(audit, Album(page_folder, len(kinds) * (len(shown) + len(controls))), kinds)
+    maker = _CardMaker(audit, Album(page_folder, len(captions) * (len(shown) + len(controls))), run.folder, captions)
     headline = words.headline(audit)
     return AuditPage(
         template="authenticate.html.j2",
@@ -41,7 +41,7 @@ def audit_page(run: RunData, audit: Audit, page_folder: Path) -> AuditPage:
         keys=_keys(audit),
         loud=words.loud(audit),
         warnings=run.warnings,
-        how_to_read=words.how_to_read(audit, with_pictures="recovered" in kinds),
+        how_to_read=words.how_to_read(audit),
         questioned=[maker.card(j) for j in shown],
         rest=[_listed(j, audit.threshold.value) for j in questioned[CARDS:]],
         unshown=words.unshown(len(questioned), CARDS),
@@ -59,30 +59,37 @@ def audit_page(run: RunData, audit: Audit, page_folder: Path) -> AuditPage:
     )
 
 
-def _rank(judged: Judged) -> tuple[float, str]:
+def _captions(audit: AuditResult) -> dict[str, str]:
+    """The kinds of pictures to show, the original first, each with its caption."""
+    kept = {kind for judged in (*audit.questioned, *audit.controls) for kind in judged.images}
+    known = {ORIGINAL: "the picture", **dict.fromkeys(sorted(kept), ""), **audit.captions}
+    return {kind: known[kind] or kind for kind in known if kind in kept or kind == ORIGINAL}
+
+
+def _rank(judged: JudgedPicture) -> tuple[float, str]:
     return (math.inf if math.isnan(judged.score) else -judged.score, judged.name)
 
 
-def css(judged: Judged) -> str:
+def css(judged: JudgedPicture) -> str:
     """How a picture is drawn: `in` (called), `out` (questioned, not called) or `ctl` (a control)."""
     return "ctl" if judged.control else "in" if judged.called else "out"
 
 
 class _CardMaker:
-    def __init__(self, audit: Audit, album: Album, kinds: Sequence[str]):
-        self.audit, self.album, self.kinds = audit, album, kinds
+    def __init__(self, audit: AuditResult, album: Album, folder: Path, captions: Mapping[str, str]):
+        self.audit, self.album, self.folder, self.captions = audit, album, folder, captions
         self.nulls = [c.score for c in audit.controls if math.isfinite(c.score)]
         scores = [j.score for j in (*audit.questioned, *audit.controls)]
         self.span = padded([s for s in scores if math.isfinite(s)])
 
-    def card(self, judged: Judged) -> Card:
+    def card(self, judged: JudgedPicture) -> Card:
         truth, wrong = words.truth(judged)
         listed = _listed(judged, self.audit.threshold.value)
         return Card(
             name=judged.name,
             css=listed.css,
             badge=listed.badge,
-            pictures=[Shown(self.album.thumb(judged.pictures.get(k)), CAPTIONS[k]) for k in self.kinds],
+            pictures=[Shown(self.album.thumb(self._path(judged, k)), words) for k, words in self.captions.items()],
             facts=self._facts(judged),
             score=listed.score,
             p_value=listed.p_value,
@@ -91,7 +98,10 @@ class _CardMaker:
             wrong=wrong,
         )
 
-    def _facts(self, judged: Judged) -> list[Row]:
+    def _path(self, judged: JudgedPicture, kind: str) -> Path | None:
+        return self.folder / judged.images[kind] if kind in judged.images else None
+
+    def _facts(self, judged: JudgedPicture) -> list[Row]:
         rows = [Row("score", decimal(judged.score, 3))]
         if not judged.control:
             rows.append(Row("p", decimal(judged.p_value, 2)))
@@ -99,18 +109,18 @@ class _CardMaker:
             rows.insert(0, Row("similarity", decimal(judged.similarity, 2)))
         return rows
 
-    def _place(self, judged: Judged) -> Markup:
+    def _place(self, judged: JudgedPicture) -> Markup:
         if not math.isfinite(judged.score):
             return Markup("")
         return place_in_nulls(judged.score, self.nulls, self.audit.threshold.value, css(judged), self.span)
 
 
-def _listed(judged: Judged, threshold: float | None) -> Card:
+def _listed(judged: JudgedPicture, threshold: float | None) -> Card:
     badge = words.badge(judged, threshold is not None and judged.score > threshold)
     return Card(judged.name, css(judged), badge, (), (), decimal(judged.score, 3), decimal(judged.p_value, 2))
 
 
-def _keys(audit: Audit) -> list[Key]:
+def _keys(audit: AuditResult) -> list[Key]:
     total, limit = len(audit.asked), audit.threshold
     keys = [Key("Called “in the fine-tuning set”", f"{audit.called} of {total}", words.expected_by_chance(audit))]
     if limit.enough:
@@ -119,7 +129,7 @@ def _keys(audit: Audit) -> list[Key]:
     if audit.set_test.p_value is not None:
         smallest = f"smallest possible {decimal(audit.set_test.smallest, 2)}"
         keys.append(Key("All questioned pictures together, p", decimal(audit.set_test.p_value, 2), smallest))
-    right = audit.right
+    right = audit.known_truth
     if right is not None:
         keys.append(Key("Right, where the truth is known", f"{right.right} of {right.known}", right.words))
     if audit.separation is not None:
@@ -128,11 +138,11 @@ def _keys(audit: Audit) -> list[Key]:
     return keys
 
 
-def _dots(judged: Sequence[Judged]) -> list[Dot]:
+def _dots(judged: Sequence[JudgedPicture]) -> list[Dot]:
     return [Dot(j.score, j.name, css(j)) for j in judged if math.isfinite(j.score)]
 
 
-def _strips(audit: Audit, width: int, classes: str) -> Markup:
+def _strips(audit: AuditResult, width: int, classes: str) -> Markup:
     known = [j for j in audit.questioned if j.truth is not None]
     unknown = [j for j in audit.questioned if j.truth is None]
     groups = {
@@ -147,12 +157,12 @@ def _strips(audit: Audit, width: int, classes: str) -> Markup:
     )
 
 
-def _p_values(audit: Audit) -> Markup:
+def _p_values(audit: AuditResult) -> Markup:
     dots = [Dot(j.p_value, j.name, css(j)) for j in audit.asked if j.p_value is not None and math.isfinite(j.p_value)]
     return p_value_plot(dots, audit.threshold.asked_rate, audit.threshold.attainable_rate)
 
 
-def _roc(audit: Audit) -> RocView | None:
+def _roc(audit: AuditResult) -> RocView | None:
     measured = audit.separation
     if measured is None:
         return None

@@ -2,14 +2,15 @@
 
 import math
 
+from intaglio.audit.membership.result import AuditResult, JudgedPicture
 from intaglio.metrics.statistics.conformal import needed_controls
 from intaglio.metrics.statistics.roc import Separation, needed_holdouts
 from intaglio.report.kit.format import area_interval, area_text, count, decimal, interval_text, rate_text
-from intaglio.report.kit.run_data import Audit, Judged, RunData
 from intaglio.report.kit.views import Row
+from intaglio.runs.read import RunData
 
 
-def headline(audit: Audit) -> str:
+def headline(audit: AuditResult) -> str:
     total, rate = len(audit.asked), rate_text(audit.threshold.asked_rate)
     if not audit.threshold.enough:
         return (
@@ -22,7 +23,7 @@ def headline(audit: Audit) -> str:
     return f"{audit.called} of {total} {noun} called “in the fine-tuning set”, at a false-positive rate of {rate}"
 
 
-def lead(audit: Audit) -> str:
+def lead(audit: AuditResult) -> str:
     limit = audit.threshold
     if not limit.enough:
         return (
@@ -36,7 +37,7 @@ def lead(audit: Audit) -> str:
         f"({interval_text(limit.interval)} for this threshold; calibrated on {count(limit.controls, 'control')}, "
         f"{limit.observed} of them above it)."
     )
-    right = audit.right
+    right = audit.known_truth
     return said if right is None else f"{said} Here the truth is known: {right.words}."
 
 
@@ -45,14 +46,14 @@ def one_in(rate: float | int) -> str:
     return f"1 in {round(1 / rate)}" if abs(1 / rate - round(1 / rate)) < 0.05 else f"{rate * 100:.3g} in 100"
 
 
-def expected_by_chance(audit: Audit) -> str:
+def expected_by_chance(audit: AuditResult) -> str:
     if not audit.threshold.enough:
         return "no picture can be called"
     expected = audit.threshold.asked_rate * len(audit.asked)
     return f"about {decimal(expected, 2)} would be called if none had been used"
 
 
-def loud(audit: Audit) -> list[str]:
+def loud(audit: AuditResult) -> list[str]:
     """What a reader of the headline must not miss."""
     messages = []
     unscored = [j.name for j in audit.questioned if math.isnan(j.score)]
@@ -65,34 +66,24 @@ def loud(audit: Audit) -> list[str]:
     return messages
 
 
-MEANING = {
-    "update-alignment": "how far the weights moved, from the base to the suspect, the way this very picture pulls them",
-    "loss-gap": "by how much better the suspect denoises the picture than the base does",
-    "pia": "how well the suspect agrees with its own first guess of the picture’s noise, beside the base",
-}
-"""What a score says, for people who know no formula."""
-
-
-def how_to_read(audit: Audit, with_pictures: bool) -> str:
+def how_to_read(audit: AuditResult) -> str:
+    """What the cards show and what the verdict rests on."""
     first = "Sorted by score. "
     if len(audit.asked) < len(audit.questioned):
         first = "Sorted by score, among pictures known not to be in the set, which measure the audit itself. "
-    if audit.score_name in MEANING:
-        first += f"The verdict rests on {audit.score_name}: {MEANING[audit.score_name]}. "
-    if not with_pictures:
-        return first + (
-            "This method compares the two models at each picture; it recovers no picture, so that only the score "
-            "speaks. The small scale shows where it stands among the controls."
+    if (reading := audit.readings.get(audit.score_name)) is not None:
+        first += f"The verdict rests on {audit.score_name}: {reading}. "
+    return (
+        first
+        + (
+            audit.story
+            or "This method gives no picture to look at beside the questioned one, so that only the score speaks."
         )
-    return first + (
-        "Half of each picture is removed in small squares and refilled by what the suspect knows "
-        "and its base does not. If the suspect saw the picture, the refill comes close to it. Mind that the other "
-        "half is the original itself: compare with the controls below before believing your eyes. The small scale "
-        "shows where the score stands among the controls."
+        + " The small scale shows where the score stands among the controls."
     )
 
 
-def badge(judged: Judged, above: bool) -> str:
+def badge(judged: JudgedPicture, above: bool) -> str:
     if math.isnan(judged.score):
         return "no score"
     if judged.control:
@@ -102,7 +93,7 @@ def badge(judged: Judged, above: bool) -> str:
     return "in the set" if judged.called else "not called"
 
 
-def truth(judged: Judged) -> tuple[str, bool]:
+def truth(judged: JudgedPicture) -> tuple[str, bool]:
     """What is known of a questioned picture, and whether the verdict is wrong."""
     if judged.control or judged.truth is None:
         return "", False
@@ -122,7 +113,7 @@ def unshown(total: int, most: int) -> str:
     )
 
 
-def controls_text(audit: Audit, shown: int) -> str:
+def controls_text(audit: AuditResult, shown: int) -> str:
     if not audit.controls:
         return "There were no controls, so nothing says how an unused picture would have scored."
     return (
@@ -131,7 +122,7 @@ def controls_text(audit: Audit, shown: int) -> str:
     )
 
 
-def scores_text(audit: Audit) -> str:
+def scores_text(audit: AuditResult) -> str:
     if not audit.threshold.enough:
         return "There is no threshold, since there are too few controls for the asked rate."
     return (
@@ -141,7 +132,7 @@ def scores_text(audit: Audit) -> str:
     )
 
 
-def set_text(audit: Audit) -> str:
+def set_text(audit: AuditResult) -> str:
     test = audit.set_test
     if test.p_value is None:
         return "Not tested: it takes at least one questioned picture and one control with a score."
@@ -186,12 +177,16 @@ def _tpr(measured: Separation, rate: float, value: float | None) -> str:
     return f"too few: needs {needed_holdouts(rate)} pictures known not to be in the set, there are {measured.holdouts}"
 
 
-def threat(run: RunData, audit: Audit) -> list[Row]:
+def threat(run: RunData, audit: AuditResult) -> list[Row]:
     """Who must have what; and what was used."""
+    alone = bool((run.run.get("settings") or {}).get("alone"))
     return [
         Row("the suspect model", _model(run, "suspect"), place=_place(run, "suspect")),
-        Row("its base", _model(run, "base"), place=_place(run, "base")),
-        Row("access", "the weights of both; it does not work through an interface that only returns pictures"),
+        Row("its base", "not compared with" if alone else _model(run, "base"), place=_place(run, "base")),
+        Row(
+            "access",
+            f"the weights of {'the suspect' if alone else 'both'}; an interface that gives only pictures is not enough",
+        ),
         Row("prompt", f"“{audit.prompt}”" if audit.prompt else "the empty prompt"),
         Row("questioned pictures", _questioned(audit)),
         Row(
@@ -205,7 +200,7 @@ def threat(run: RunData, audit: Audit) -> list[Row]:
     ]
 
 
-def other_prompts(audit: Audit) -> list[Row]:
+def other_prompts(audit: AuditResult) -> list[Row]:
     """How far the verdict hangs on the words, a row for each further prompt."""
     rows = []
     for one in audit.other_prompts:
@@ -217,17 +212,17 @@ def other_prompts(audit: Audit) -> list[Row]:
     return rows
 
 
-def score_made_of(audit: Audit) -> str:
+def score_made_of(audit: AuditResult) -> str:
     """The score's name, and of which signals it was combined."""
     if len(audit.weights) < 2:
-        meaning = MEANING.get(audit.score_name)
-        return f"{audit.score_name}: {meaning}" if meaning else audit.score_name
+        reading = audit.readings.get(audit.score_name)
+        return f"{audit.score_name}: {reading}" if reading else audit.score_name
     named = {f"{audit.method} score" if name == "score" else name: share for name, share in audit.weights.items()}
     shares = ", ".join(f"{name} {rate_text(share)}" for name, share in named.items())
     return f"combined: {shares}; weighed by how these go together among the controls"
 
 
-def _questioned(audit: Audit) -> str:
+def _questioned(audit: AuditResult) -> str:
     others = len(audit.questioned) - len(audit.asked)
     known = f", and {count(others, 'picture')} known not to be in the set, to measure the audit" if others else ""
     return count(len(audit.asked), "picture") + known
@@ -248,8 +243,8 @@ def _place(run: RunData, name: str) -> str | None:
     return None if place is None else str(place)
 
 
-def limits(audit: Audit) -> list[Row]:
-    """What this does not prove; the same for every audit, so that nobody can leave a line out."""
+def limits(audit: AuditResult) -> list[Row]:
+    """What this does not prove: the same lines for every audit, and those of the method's own evidence."""
     rate = one_in(audit.threshold.asked_rate)
     return [
         Row(
@@ -257,11 +252,7 @@ def limits(audit: Audit) -> list[Row]:
             "A model tuned on other works by the same hand fills any of that hand’s pictures better. Only controls of "
             "the same hand and kind tell the two apart; whether these controls are so is for the reader to check.",
         ),
-        Row(
-            "Half of the recovered picture is the original",
-            "The kept squares make every recovery look familiar. The evidence is how the refilled squares compare with "
-            "those of the controls; the score and its controls decide, not the look.",
-        ),
+        *(Row(name, words) for name, words in audit.limits.items()),
         Row(
             "Nothing about the base’s own training",
             "The test sees what the suspect learned after the base. A picture that the base already knew can look "

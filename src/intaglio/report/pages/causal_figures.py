@@ -1,29 +1,31 @@
-"""Figures of a found graph: every pair's probability, and small bars for a row of a table. Inline SVG, no script."""
+"""Inline SVG figures of a found graph: a plot of all pairs' probabilities, and bars for the rows of a table."""
 
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from intaglio.causal.results.discovery import Discovery, FoundEdge
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.records import FoundEdge
 from intaglio.report.kit.axes import at, svg
 
-SIDES, SPACE, MOST = (18.0, 30.0), 340.0, 60
-"""Least and largest side of a pair's square; what all of them share; variables beyond which they are too many."""
-SHOWN = 26
-"""Letters of a name beside the squares."""
+SIDE_RANGE, PLOT_SIDE, MAX_VARIABLES = (18.0, 30.0), 340.0, 60
+"""Least and largest side of a pair's square, side of the plot, in pixels; most variables that are plotted."""
+SHOWN_LETTERS = 26
+"""Letters of a name that are shown beside the squares."""
 LETTER = 6.4
+"""Width of a letter in pixels."""
 
 
 def pair_plot(found: Discovery) -> Markup | None:
-    """A triangle with a square a pair, the stronger in colour the more probably adjacent; the graph's edges are framed.
+    """A triangle with a square per pair, coloured by the probability of adjacency; edges of the graph are framed.
 
-    None for one variable, and for so many that nobody could read it.
+    None for one variable and for more than `MAX_VARIABLES`.
     """
     names, d = found.names, len(found.names)
-    if not 1 < d <= MOST:
+    if not 1 < d <= MAX_VARIABLES:
         return None
-    cell = min(max(SPACE / d, SIDES[0]), SIDES[1])
-    shown = [name if len(name) <= SHOWN else name[: SHOWN - 1] + "…" for name in names]
+    cell = min(max(PLOT_SIDE / d, SIDE_RANGE[0]), SIDE_RANGE[1])
+    shown = [name if len(name) <= SHOWN_LETTERS else name[: SHOWN_LETTERS - 1] + "…" for name in names]
     parts: list[Markup] = []
     square = Markup('<rect x="{}" y="{}" width="{}" height="{}" class="{}" fill-opacity="{}"><title>{}</title></rect>')
     for i in range(d):
@@ -38,7 +40,7 @@ def pair_plot(found: Discovery) -> Markup | None:
         parts.append(name.format(at(i * cell + 4), at(i * cell + cell / 2 + 4), shown[i]))
     width, height = max(i * cell + 8 + len(shown[i]) * LETTER for i in range(d)), d * cell + 2
     label = f"Probability of an edge for every pair; {len(found.edges)} of {d * (d - 1) // 2} are edges of the graph"
-    # Its size is fixed, so that a square is as large as a reader's finger whatever the page's width.
+    # The size is fixed, so that squares can be hit by a finger at any width of the page.
     page = (
         '<svg viewBox="0 0 {w} {h}" width="{w}" height="{h}" class="pairs" role="img" aria-label="{label}">{body}</svg>'
     )
@@ -46,7 +48,7 @@ def pair_plot(found: Discovery) -> Markup | None:
 
 
 def range_bar(value: float, low: float, high: float, title: str) -> Markup:
-    """A probability as a mark on a line from 0 to 1, with the range that subsamples gave it."""
+    """A probability as a dot on a line from 0 to 1, with its interval over subsamples."""
     width, height, edge = 112.0, 16.0, 5.0
     span = width - 2 * edge
     parts = [
@@ -60,7 +62,7 @@ def range_bar(value: float, low: float, high: float, title: str) -> Markup:
 
 
 def mark_bar(edge: FoundEdge) -> Markup:
-    """How the probability is shared between the direction of the row, no certain direction, and the other direction."""
+    """A stacked bar of the probabilities of the row's direction, of reversible, and of the other direction."""
     width, height = 112.0, 16.0
     shares = [("forward", edge.p_forward), ("open", edge.p_undirected), ("backward", edge.p_backward)]
     total = sum(p for _, p in shares) or 1.0
@@ -77,7 +79,7 @@ def mark_bar(edge: FoundEdge) -> Markup:
 
 
 def legend_squares(levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 1.0)) -> Markup:
-    """The colour of a few probabilities."""
+    """A legend of the colours of a few probabilities."""
     parts = []
     for k, level in enumerate(levels):
         box = Markup('<rect x="{}" y="1" width="14" height="14" class="pair" fill-opacity="{}"/>')

@@ -1,4 +1,4 @@
-"""A found graph as a page: warnings, the picture, each edge with its probabilities, then what it rests on."""
+"""The report page of a `discover` run: warnings, drawing, edges with probabilities, columns, assumptions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,27 +7,30 @@ from typing import Any
 
 from markupsafe import Markup
 
-from intaglio.causal.results.discovery import Discovery, FoundEdge, FoundPair, FoundTriple
-from intaglio.causal.results.files import FILE, picture
-from intaglio.causal.results.text import counted, decoding, doubtful, known, ordered, probability
+from intaglio.causal.formats.svg import probability_text
+from intaglio.causal.results import text
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.files import GRAPH_FILE
+from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
+from intaglio.causal.results.text import counted
 from intaglio.report.kit.format import decimal, plain, rate_text, title
-from intaglio.report.kit.run_data import RunData, read_json
 from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, Row, Table
 from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
+from intaglio.runs.read import RunData, read_json
 
 RESULT = "result"
-LARGE = 45
-"""Columns beyond which the picture keeps its own size."""
-EDGES, NEAR, TRIPLES = 200, 15, 60
-"""Most edges, pairs without one, and triples that are listed; the files hold all."""
-KINDS = {
+LARGE_GRAPH_COLUMNS = 45
+"""Number of columns above which the drawing is not scaled to the page."""
+SHOWN_EDGES, SHOWN_PAIRS, SHOWN_TRIPLES = 200, 15, 60
+"""Most edges, pairs without an edge, and triples that are listed; the files hold all."""
+KIND_NAMES = {
     "continuous": "numbers",
     "ordinal": "levels in an order",
     "binary": "two levels",
     "nominal": "levels without order",
 }
-FILES = {
+FILE_NOTES = {
     "graph.json": "everything, exactly",
     "edges.csv": "a row an edge",
     "colliders.csv": "a row a triple",
@@ -38,16 +41,22 @@ FILES = {
 }
 
 
+def page_of(run: RunData, page_folder: Path) -> DiscoverPage | None:
+    """The page of a `discover` run; None where no graph was found yet."""
+    found = read_discovery(run)
+    return None if found is None else discover_page(run, found, page_folder)
+
+
 def read_discovery(run: RunData) -> Discovery | None:
-    """What the run found; None where it has not come so far. Raises `BadInput` where the file is damaged."""
-    return Discovery.load(run.folder / RESULT) if (run.folder / RESULT / FILE).is_file() else None
+    """The result of a run; None where it is not finished. Raises `BadInput` where the file is damaged."""
+    return Discovery.load(run.folder / RESULT) if (run.folder / RESULT / GRAPH_FILE).is_file() else None
 
 
 def discover_page(run: RunData, found: Discovery, page_folder: Path) -> DiscoverPage:
-    """The page of a `discover` run; `page_folder` is where it will lie."""
+    """The page of a `discover` run; links are relative to `page_folder`, where it will be written."""
     read = read_json(run.folder / "columns.json") if (run.folder / "columns.json").is_file() else {}
     scores = read_json(run.folder / "scores.json") if (run.folder / "scores.json").is_file() else {}
-    edges, near, triples = ordered(found.edges), found.near_misses(), found.triple_records
+    edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
     given = (run.run.get("settings") or {}).get("knowledge") or {}
     return DiscoverPage(
         template="discover.html.j2",
@@ -55,17 +64,19 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         lead=_lead(found, read),
         keys=_keys(found, scores),
         warnings=[*dict.fromkeys([*run.warnings, *found.warnings])],
-        large=len(found.names) > LARGE,
-        graph=Markup(picture(found)),
+        large=len(found.names) > LARGE_GRAPH_COLUMNS,
+        graph=Markup(found.to_svg()),
         graph_text=_graph_text(found, given),
-        edges=[_edge(found, edge) for edge in edges[:EDGES]],
+        edges=[_edge(found, edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
-        near=Table("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:NEAR]]),
+        near=Table("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
         near_text=_near_text(len(near)),
         pairs=pair_plot(found),
         pairs_legend=legend_squares(),
-        triples=Table("", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:TRIPLES]]),
+        triples=Table(
+            "", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:SHOWN_TRIPLES]]
+        ),
         triples_text=_triples_text(found),
         columns=_columns(found, read),
         columns_text=_columns_text(read),
@@ -95,10 +106,10 @@ def _headline(found: Discovery) -> str:
 def _lead(found: Discovery, read: Mapping[str, Any]) -> str:
     seen = read.get("rows_seen")
     rows = counted(found.rows, "row")
-    drawn = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
+    to_svg = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
     kind = {"CPDAG": "class of causal graphs", "MPDAG": "class of causal graphs that agree with what was known"}
     return (
-        f"The {kind.get(found.graph.kind, 'graph')} that {drawn} speak for. An arrow is a cause in every graph of the "
+        f"The {kind.get(found.graph.kind, 'graph')} that {to_svg} speak for. An arrow is a cause in every graph of the "
         "class; a line is an edge whose direction the data cannot tell. Both hold only as far as the assumptions below."
     )
 
@@ -115,7 +126,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
         keys.append(
             Key(
                 "Least sure edge",
-                probability(weakest.confidence),
+                probability_text(weakest.confidence),
                 f"{weakest.source} {_sign(weakest)} {weakest.target}",
             )
         )
@@ -133,13 +144,13 @@ def _sign(edge: FoundEdge) -> str:
 
 
 def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
-    text = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
-    if len(found.names) > LARGE:
-        text += " The picture is wider than the page: scroll it, or open graph.svg on its own."
+    words = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
+    if len(found.names) > LARGE_GRAPH_COLUMNS:
+        words += " The picture is wider than the page: scroll it, or open graph.svg on its own."
     if given:
         what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
-        text += f" What was known beforehand took part in the directions ({what})."
-    return text
+        words += f" What was known beforehand took part in the directions ({what})."
+    return words
 
 
 def _pairs(value: Sequence[Any]) -> str:
@@ -154,67 +165,70 @@ def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
         source=edge.source,
         sign=_sign(edge),
         target=edge.target,
-        adjacent=probability(p),
+        adjacent=probability_text(p),
         interval=interval,
         adjacent_bar=range_bar(p, low, high, f"adjacent: {p:.3f}"),
-        mark=probability(edge.p_mark),
+        mark=probability_text(edge.p_mark),
         mark_bar=mark_bar(edge),
         frequency="" if edge.frequency is None else rate_text(edge.frequency),
-        confidence=probability(edge.confidence),
+        confidence=probability_text(edge.confidence),
         weak=edge.confidence < 0.5,
     )
 
 
 def _edges_text(found: Discovery, edges: int) -> str:
-    text = (
+    words = (
         "The most probable first. Adjacent: the probability that there is an edge at all. This mark: given that there "
         "is one, that it has the direction, or the openness, that is drawn. Confidence is the least of the row."
     )
     if found.spread is not None:
-        text += (
+        words += (
             " The ranges are ±1.96 standard deviations over subsamples of the rows; the share of subsamples that gave "
             "this very edge stands beside."
         )
     if any(edge.confidence < 0.5 for edge in found.edges):
-        text += " Below 0.5 the arrow or line is amber."
-    text += "".join(f" {more}" for more in (doubtful(found), known(found)) if more)
-    return text + (f" {edges - EDGES} more are in edges.csv." if edges > EDGES else "")
+        words += " Below 0.5 the arrow or line is amber."
+    notes = (text.improbable_marks(found.edges), text.knowledge_note(found.graph))
+    words += "".join(f" {note}" for note in notes if note)
+    return words + (f" {edges - SHOWN_EDGES} more are in edges.csv." if edges > SHOWN_EDGES else "")
 
 
 def _near(pair: FoundPair) -> list[str]:
-    return [probability(pair.p_adjacent), pair.first, pair.second]
+    return [probability_text(pair.p_adjacent), pair.first, pair.second]
 
 
 def _near_text(near: int) -> str:
-    more = f" The {NEAR} most probable of {near}; graph.json has all." if near > NEAR else ""
+    more = f" The {SHOWN_PAIRS} most probable of {near}; graph.json has all." if near > SHOWN_PAIRS else ""
     return f"No edge was drawn between these, but its probability is at least 0.05.{more}"
 
 
 def _triple(triple: FoundTriple) -> list[str]:
     middle = "→ {} ←" if triple.collider else "– {} –"
     words = f"{triple.leg1} {middle.format(triple.centre)} {triple.leg2}"
-    return [words, probability(triple.p_collider), "yes" if triple.collider else "no"]
+    return [words, probability_text(triple.p_collider), "yes" if triple.collider else "no"]
 
 
 def _triples_text(found: Discovery) -> str:
     count = len(found.triples)
     if not count:
         return "The graph has no two columns that meet in a third without being adjacent, so nothing fixes a direction."
-    more = f" {TRIPLES} of {count} are listed; colliders.csv has all." if count > TRIPLES else ""
-    text = (
+    more = f" {SHOWN_TRIPLES} of {count} are listed; colliders.csv has all." if count > SHOWN_TRIPLES else ""
+    words = (
         "Wherever two columns that are not adjacent meet in a third, either both cause it (a collider), or not. Only "
         "colliders, and what follows from them, fix directions; everything else can be turned round and fits alike."
     )
-    return f"{text}{more}"
+    return f"{words}{more}"
 
 
 def _columns(found: Discovery, read: Mapping[str, Any]) -> Table:
     rows = []
     for column in read.get("columns", ()):
-        levels = column.get("levels") or []
-        values = f"{len(levels)}: {', '.join(levels[:6])}{', …' if len(levels) > 6 else ''}" if levels else ""
+        layers = column.get("levels") or []
+        values = f"{len(layers)}: {', '.join(layers[:6])}{', …' if len(layers) > 6 else ''}" if layers else ""
         missing = rate_text(column["missing"]) if column.get("missing") else ""
-        used = f"left out: {column['excluded']}" if column["excluded"] else KINDS.get(column["kind"], column["kind"])
+        used = (
+            f"left out: {column['excluded']}" if column["excluded"] else KIND_NAMES.get(column["kind"], column["kind"])
+        )
         rows.append([column["name"], used, values, missing])
     return Table("", ["column", "read as", "levels", "missing"], rows)
 
@@ -226,7 +240,7 @@ def _columns_text(read: Mapping[str, Any]) -> str:
 
 
 def _trust(found: Discovery) -> list[Row]:
-    contradicted = decoding(found)
+    contradicted = text.contradictions(found.conflicts, found.fallback)
     outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
     return [
         Row("Calibration", CALIBRATION),
@@ -258,7 +272,7 @@ def _scores(scores: Mapping[str, Any]) -> list[Row]:
 
 def _files(run: RunData, page_folder: Path) -> list[Row]:
     rows = []
-    for name, words in FILES.items():
+    for name, words in FILE_NOTES.items():
         link = relative_link(run.folder / RESULT / name, page_folder)
         rows.append(Row(words, Markup('<a href="{}">{}</a>').format(link, name) if link else name))
     return rows

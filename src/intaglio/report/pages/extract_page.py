@@ -8,20 +8,21 @@ from typing import Any
 from intaglio.errors import BadInput
 from intaglio.report.kit.charts import Dot, Strip, strip_plot
 from intaglio.report.kit.format import count, decimal, rate_text, title
-from intaglio.report.kit.run_data import RunData, read_json
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import Card, ExtractPage, Key, Row, Shown
+from intaglio.runs.read import RunData, read_json
 
 FILE = "extraction.json"
 CARDS = 60
 """Most finds shown with their pictures."""
 FURTHER = 2
 """Further members of a group that are shown beside its picture."""
-METHODS = {
-    "finextract": "drawn from the suspect, led away from its base (FineXtract)",
-    "cfg": "drawn from the suspect, led towards the prompt (classifier-free guidance)",
-    "direct": "drawn from the suspect without guidance",
-}
+
+
+def page_of(run: RunData, page_folder: Path) -> ExtractPage | None:
+    """The page of an `extract` run; None where nothing was extracted yet."""
+    found = read_extraction(run)
+    return None if found is None else extract_page(run, found, page_folder)
 
 
 def read_extraction(run: RunData) -> dict[str, Any] | None:
@@ -77,7 +78,7 @@ def _how(run: RunData, found: Mapping[str, Any]) -> str:
     prompts = (run.run.get("settings") or {}).get("prompt") or []
     words = " and ".join(f"“{prompt}”" for prompt in prompts)
     said = f"under {words}" if words else "without a prompt"
-    return f"{count(found['drawn'], 'picture')} {METHODS.get(found['method'], 'drawn')}, {said}."
+    return f"{count(found['drawn'], 'picture')} {found.get('reading') or 'drawn'}, {said}."
 
 
 def _keys(found: Mapping[str, Any]) -> list[Key]:

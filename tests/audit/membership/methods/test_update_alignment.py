@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from audit_scenes import model, nudged, overfitted, pictures
+from audit_scenes import model, nudged, pictures, planted
 
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
 from intaglio.denoising.samples import fixed_samples
@@ -74,14 +74,14 @@ def test_the_score_is_the_weighted_cosine_in_the_updates_own_basis(base, suspect
         torch.testing.assert_close(values / values[0], expected / expected[0], rtol=5e-3, atol=1e-4)
 
 
-def test_the_picture_that_a_suspect_was_overfitted_on_scores_highest():
-    """A network that predicts the latents themselves learns one picture of one colour by heart in a few steps."""
-    colours = torch.rand(6, 3, 1, 1, generator=torch.Generator().manual_seed(7))
-    images = ImageSet.from_pixels(colours.expand(-1, -1, 16, 16).clone())
-    base = model(3, "sample")
-    suspect = overfitted(base, images[[3]], "cat", 60)
-    scores = UpdateAlignment(levels=6, timesteps=(1, 999))(suspect, base, images, prompt="cat").scores
-    assert scores.argmax() == 3
+@pytest.fixture(scope="module")
+def scene():
+    return planted()
+
+
+def test_the_picture_that_a_suspect_was_overfitted_on_scores_highest(scene):
+    suspect, base, images, member = scene
+    assert UpdateAlignment(levels=6, timesteps=(1, 999))(suspect, base, images, prompt="cat").scores.argmax() == member
 
 
 def test_a_step_along_one_pictures_gradient_is_traced_to_it(base):

@@ -1,15 +1,16 @@
 """CGI-DM: contrasting gradient inversion for diffusion models."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.audit.membership.family import Authentication, Authenticator, check_inputs, check_timesteps
+from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
 from intaglio.audit.membership.refill import GradientMode, Group, Refinement, State, Stopped, advance, checkerboard
 from intaglio.audit.membership.resume import work_key
 from intaglio.denoising.contrast import Contrast, Precision, gap_at
@@ -17,7 +18,6 @@ from intaglio.denoising.samples import fixed_samples
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.metrics.similarity.measures import Similarity, load_similarity
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
@@ -29,7 +29,7 @@ SAVE_EVERY_S = 20.0
 
 @dataclass(frozen=True)
 class CGIDM(Authenticator):
-    """Removes half of each picture's latent and lets the difference of two models fill it in again.
+    """CGI-DM: removes half of each picture's latent and refills it from the difference of two models.
 
     If the suspect saw the picture, the filled-in half resembles the original; if not, it drifts. Half of the latent
     cells z0 [4, H, W] are kept, in a checkerboard M of small squares; the rest starts at u0, the latent of the
@@ -56,6 +56,7 @@ class CGIDM(Authenticator):
     Source: arXiv 2403.11162 (CVPR 2024).
     """
 
+    reading: ClassVar[str] = "how much closer the refilled picture came to the original than the masked one is"
     signals: ClassVar[tuple[str, ...]] = (
         "similarity",
         "similarity_start",
@@ -65,7 +66,24 @@ class CGIDM(Authenticator):
         "gap_initial",
         "gap_final",
     )
-    verdict_signals: ClassVar[tuple[str, ...]] = ("update-alignment",)
+    loss_difference: ClassVar[str | None] = "gap_original"
+    captions: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"partial": "half of it removed", "recovered": "refilled by the models’ difference"}
+    )
+    story: ClassVar[str] = (
+        "Half of each picture is removed in small squares and refilled by what the suspect knows and its base does "
+        "not. If the suspect saw the picture, the refill comes close to it. Mind that the other half is the original "
+        "itself: compare with the controls below before believing your eyes."
+    )
+    limits: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "Half of the recovered picture is the original": (
+                "The kept squares make every recovery look familiar. The evidence is how the refilled squares compare "
+                "with those of the controls; the score and its controls decide, not the look."
+            )
+        }
+    )
+    judges: ClassVar[bool] = False
     uses_similarity: ClassVar[bool] = True
 
     steps: int = 24
@@ -107,18 +125,15 @@ class CGIDM(Authenticator):
     seed: int = 0
     """Fixes all noise, for each picture by its content."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         at_least = {"steps": 0, "samples_per_step": 1, "square": 1, "gap_samples": 1, "patience": 0, "batch": 1}
-        for name, least in (at_least | {"micro_batch": 1}).items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        check_least(self, at_least | {"micro_batch": 1})
+        check_range(self.timesteps)
         for name in ("step_rms", "radius_rms"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if not 0 <= self.max_skipped <= 1:
             raise ValueError(f"max_skipped must lie between 0 and 1, not {self.max_skipped}")
-        if not 0 <= self.timesteps[0] <= self.timesteps[1]:
-            raise ValueError(f"timesteps must be two rising numbers from 0, not {self.timesteps}")
         if self.gradient_mode == "forward-only" and not self.shared_noise:
             raise ValueError("gradient_mode forward-only needs shared_noise: with two noises it would follow the noise")
 
@@ -139,32 +154,29 @@ class CGIDM(Authenticator):
         )
         return replace(published, **changes)
 
-    def __call__(
-        self,
-        suspect: LatentDiffusion,
-        base: LatentDiffusion,
-        images: ImageSet,
-        *,
-        prompt: str,
-        similarity: Similarity | None = None,
-        run: Run = Run.none(),
-    ) -> Authentication:
-        """Scores every picture; see `Authenticator`.
+    @property
+    def cells(self) -> int:
+        """Two squares of the checkerboard."""
+        return 2 * self.square
 
-        Signals: `similarity`, `similarity_start` (of the masked picture, d = 0), `gain`, `refilled`, `gap_original`
+    @property
+    def last_timestep(self) -> int:
+        """The last timestep that may be drawn."""
+        return self.timesteps[1]
+
+    def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
+        """Signals: `similarity`, `similarity_start` (of the masked picture, d = 0), `gain`, `refilled`, `gap_original`
         (of the untouched picture), `gap_initial`, `gap_final`. Pictures: `partial`, `recovered`.
         """
-        warnings = [*check_inputs(suspect, base, images, cells=2 * self.square), *self._cautions()]
-        check_timesteps(base, *self.timesteps)
-        similarity = load_similarity("ssim") if similarity is None else similarity
+        similarity = inputs.similarity or load_similarity("ssim")
         # By content, so that the groups, and with them every rounding, do not depend on the order of the files.
         order = sorted(range(len(images)), key=lambda i: (images.hashes[i], images.names[i]))
         how = {"micro_batch": self.micro_batch, "precision": self.precision, "checkpointing": self.checkpointing}
-        with Contrast.of(suspect, base, prompt, **how) as contrast:
-            key = work_key(self, suspect, base, prompt, without=("score", "gap_samples", "max_skipped", "micro_batch"))
+        with Contrast.of(*inputs.pair, inputs.prompt, **how) as contrast:
+            key = work_key(self, inputs, without=("score", "gap_samples", "max_skipped", "micro_batch"))
             work = _Work(self, contrast, similarity, run, key)
             found = dict(zip(order, work.results(images[order]), strict=True))
-        return self._gathered(images, [found[i] for i in range(len(images))], similarity, tuple(warnings))
+        return self._gathered(images, [found[i] for i in range(len(images))], similarity, tuple(self._cautions()))
 
     def _cautions(self) -> Iterator[str]:
         if self.steps and self.step_rms > self.radius_rms:

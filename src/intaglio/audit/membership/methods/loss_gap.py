@@ -1,22 +1,30 @@
-"""The gap of denoising losses: the cheap baseline that every other audit must beat."""
+"""The difference of two models' denoising losses: the cheap baseline that every other audit must beat."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from intaglio.audit.membership.family import Authentication, Authenticator, check_inputs, check_timesteps
-from intaglio.audit.membership.resume import one_by_one, work_key
+from intaglio.audit.membership.family import (
+    OWN_SCORE,
+    AuditInputs,
+    Authentication,
+    Authenticator,
+    check_least,
+    check_range,
+)
+from intaglio.audit.membership.resume import in_batches, work_key
 from intaglio.denoising.contrast import Contrast, Precision
 from intaglio.denoising.samples import fixed_samples
 from intaglio.images.image_set import ImageSet
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 
 
 @dataclass(frozen=True)
 class LossGap(Authenticator):
-    """By how much better the suspect denoises the untouched picture than the base does.
+    """Loss gap: by how much better the suspect denoises the untouched picture than the base does.
 
     The score is the mean over fixed pairs (t, eps) of l_base(z0; t, eps) - l_suspect(z0; t, eps), where l is a model's
     mean squared denoising error in its own target and z0 the picture's latent. The pairs are the same for both models
@@ -27,7 +35,10 @@ class LossGap(Authenticator):
     the naive attack in arXiv 2302.01316.
     """
 
+    role: ClassVar[Literal["method", "baseline"]] = "baseline"
+    reading: ClassVar[str] = "by how much better the suspect denoises the picture than the base does"
     signals: ClassVar[tuple[str, ...]] = ("suspect", "base", "relative")
+    loss_difference: ClassVar[str | None] = OWN_SCORE
 
     levels: int = 20
     """Timesteps, one from each of as many equal bins; from 1."""
@@ -44,25 +55,25 @@ class LossGap(Authenticator):
     seed: int = 0
     """Fixes timesteps and noise."""
 
-    def __post_init__(self):
-        for name in ("levels", "noises", "micro_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.timesteps[0] <= self.timesteps[1]:
-            raise ValueError(f"timesteps must be two rising numbers from 0, not {self.timesteps}")
+    def __post_init__(self) -> None:
+        check_least(self, {"levels": 1, "noises": 1, "micro_batch": 1})
+        check_range(self.timesteps)
 
-    def __call__(
-        self, suspect: LatentDiffusion, base: LatentDiffusion, images: ImageSet, *, prompt: str, run: Run = Run.none()
-    ) -> Authentication:
-        """Scores every picture; see `Authenticator`.
+    @property
+    def last_timestep(self) -> int:
+        """The last timestep that may be drawn."""
+        return self.timesteps[1]
 
-        Signals: `suspect` and `base`, the errors of each model alone, negated; `relative`, the gap over the base's.
+    def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
+        """Signals: `suspect` and `base`, each model's mean error, negated; `relative`, the difference over the base's.
+
+        One picture at a time: its samples alone fill the networks' batches.
         """
-        warnings = check_inputs(suspect, base, images)
-        check_timesteps(base, *self.timesteps)
-        key = work_key(self, suspect, base, prompt)
-        with Contrast.of(suspect, base, prompt, micro_batch=self.micro_batch, precision=self.precision) as contrast:
-            found = one_by_one(run, self.name, key, images, "loss gap", lambda one: self._errors(contrast, one))
+        key = work_key(self, inputs)
+        suspect, base = inputs.pair
+        how = {"micro_batch": self.micro_batch, "precision": self.precision}
+        with Contrast.of(suspect, base, inputs.prompt, **how) as contrast:
+            found = in_batches(run, self.name, key, images, lambda part: self._errors(contrast, part))
         mine, theirs = found["suspect"], found["base"]
         relative = (theirs - mine) / theirs
         return Authentication(
@@ -70,13 +81,12 @@ class LossGap(Authenticator):
             names=images.names,
             scores=relative if self.relative else theirs - mine,
             signals={"suspect": -mine, "base": -theirs, "relative": relative},
-            warnings=warnings,
         )
 
-    def _errors(self, contrast: Contrast, image: ImageSet) -> dict[str, float]:
+    def _errors(self, contrast: Contrast, image: ImageSet) -> dict[str, Float[Tensor, "1"]]:
+        """Each model's mean error over the fixed samples."""
         with torch.no_grad():
             latents = contrast.base.encode(image.pixels).cpu()
-        shape = tuple(latents.shape[1:])
-        noise, t = fixed_samples(self.levels, shape, self.timesteps, self.seed, self.noises)
+        noise, t = fixed_samples(self.levels, tuple(latents.shape[1:]), self.timesteps, self.seed, self.noises)
         suspect, base = contrast.errors(latents, noise, t)
-        return {"suspect": float(suspect.mean()), "base": float(base.mean())}
+        return {"suspect": suspect.mean(1), "base": base.mean(1)}

@@ -1,4 +1,4 @@
-"""Update alignment: how much of a picture's own gradient lies in the step from the base to the suspect."""
+"""Update alignment: the product of a picture's gradient with the update that made the suspect."""
 
 import math
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.audit.membership.family import Authentication, Authenticator, check_inputs, check_timesteps
-from intaglio.audit.membership.resume import one_by_one, work_key
+from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
+from intaglio.audit.membership.resume import in_batches, work_key
 from intaglio.denoising.contrast import Precision, arithmetic, rows
 from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import UpdateBasis, half_way, update_bases
@@ -27,7 +27,7 @@ FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class UpdateAlignment(Authenticator):
-    """How much of a picture's own gradient lies in the update that made the suspect.
+    """Update alignment: how much of a picture's own gradient lies in the update from base to suspect.
 
     Fine-tuning adds up steps along the gradients of its pictures and of no others. With D the suspect's weights less
     the base's, g(x) the gradient of a picture's mean squared denoising error, and W a diagonal weighting, the score is
@@ -51,6 +51,9 @@ class UpdateAlignment(Authenticator):
     models as features of membership, arXiv 2308.06405.
     """
 
+    reading: ClassVar[str] = (
+        "how far the weights moved, from the base to the suspect, the way this very picture pulls them"
+    )
     signals: ClassVar[tuple[str, ...]] = ("product", "coefficient")
 
     levels: int = 12
@@ -68,40 +71,36 @@ class UpdateAlignment(Authenticator):
     seed: int = 0
     """Fixes timesteps and noise."""
 
-    def __post_init__(self):
-        for name, least in {"levels": 1, "noises": 1, "pilot": 0, "micro_batch": 1}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not 0 <= self.timesteps[0] <= self.timesteps[1]:
-            raise ValueError(f"timesteps must be two rising numbers from 0, not {self.timesteps}")
+    def __post_init__(self) -> None:
+        check_least(self, {"levels": 1, "noises": 1, "pilot": 0, "micro_batch": 1})
+        check_range(self.timesteps)
 
-    def __call__(
-        self, suspect: LatentDiffusion, base: LatentDiffusion, images: ImageSet, *, prompt: str, run: Run = Run.none()
-    ) -> Authentication:
-        """Scores every picture; see `Authenticator`.
+    @property
+    def last_timestep(self) -> int:
+        """The last timestep that may be drawn."""
+        return self.timesteps[1]
 
-        Signals: `product`, < -D, g >_W, and `coefficient`, that over < g, g >_W: the number of steps along -g that
+    def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
+        """Signals: `product`, < -D, g >_W, and `coefficient`, that over < g, g >_W: the number of steps along -g that
         explains the update best. Raises `BadInput` too where no matrix of the denoiser differs.
         """
-        warnings = check_inputs(suspect, base, images)
-        check_timesteps(base, *self.timesteps)
+        suspect, base = inputs.pair
         bases = update_bases(suspect, base)
         order = sorted(range(len(images)), key=lambda i: (images.hashes[i], images.names[i]))
         chosen = images[order[: self.pilot or None]]
-        key = "\n".join((work_key(self, suspect, base, prompt, without=("micro_batch",)), *chosen.hashes))
+        key = "\n".join((work_key(self, inputs, without=("micro_batch",)), *chosen.hashes))
         with half_way(suspect, base, bases) as model:
             with torch.no_grad():
-                text = suspect.embed([prompt]).to(base.device)
+                text = suspect.embed([inputs.prompt]).to(base.device)
             work = _Work(self, model, text, bases, run, key)
             weights = work.weights(chosen)
-            found = one_by_one(run, self.name, key, images, "update alignment", lambda one: work.aligned(one, weights))
+            found = in_batches(run, self.name, key, images, lambda part: work.aligned(part, weights))
         product, square = found["product"], found["square"]
         return Authentication(
             method=self.name,
             names=images.names,
             scores=product / square.sqrt(),
             signals={"product": product, "coefficient": product / square},
-            warnings=warnings,
         )
 
     def forget(self, run: Run, pictures: int) -> None:
@@ -138,13 +137,14 @@ class _Work:
         # In units of the mean of v, so that neither squares of small gradients nor their roots leave float32.
         return {path: (floor / FLOOR / (square + floor)).sqrt() for path, square in sums.items()}
 
-    def aligned(self, image: ImageSet, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    def aligned(self, image: ImageSet, weights: Mapping[str, Tensor]) -> dict[str, list[float]]:
+        """< -D, g >_W and < g, g >_W of one picture."""
         product = square = 0.0
         for path, gradient in self.gradient(image).items():
             weighted = gradient * weights[path]
             product -= float((weighted * self.bases[path].update).double().sum())
             square += float((weighted * gradient).double().sum())
-        return {"product": product, "square": square}
+        return {"product": [product], "square": [square]}
 
     def gradient(self, image: ImageSet) -> dict[str, Float[Tensor, "o r"]]:
         """g(x) of one picture in the update's bases, up to one constant."""

@@ -1,4 +1,4 @@
-"""SiCL: a causal graph from a table by a network that was trained on simulated ones; nothing is fitted at test time."""
+"""SiCL: supervised causal discovery by a network trained on simulated tables; nothing is fitted to the data."""
 
 import time
 from collections.abc import Iterator
@@ -9,31 +9,34 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from intaglio.causal.family import NOTHING_KNOWN, Discoverer, as_table
+from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl import predict
-from intaglio.causal.methods.sicl.networks.weights import Trained, fingerprint, load_network, network_path
+from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, fingerprint, load_network, network_path
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.runs.run import Run
 
-SMALLEST_SUBSAMPLE = 50
+MIN_SUBSAMPLE_ROWS = 50
+"""Least rows of a subsample."""
 STATE = "subsamples"
+"""Name of the checkpoint in a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiCL(Discoverer):
-    """Find what causes what by a network that learned it from simulated tables: one pass, seconds, no tests to choose.
+    """Find the causal graph by a network that was trained on simulated tables.
 
-    It answers what a table [n, d] can tell, since all DAGs of a Markov class share it: P(i, j adjacent), P(k collider
-    of i and j), P(i → j compelled). The answers are calibrated by n and d; then colliders are accepted strongest
-    first where they agree, Meek's rules follow, and the result is always one valid CPDAG, or an MPDAG where knowledge
-    was given. For numbers with linear effects, and others where a validation gained by it, a tabu search goes on from
-    there: Σ log-probabilities + weight·BIC.
+    It takes one pass and seconds, with no tests to choose. From a table [n, d] the network predicts what is
+    identifiable, as all DAGs of a Markov equivalence class share it: P(i, j adjacent), P(k collider of i and j),
+    P(i → j compelled). The probabilities are calibrated by n and d. Colliders are accepted strongest first as far as
+    they agree, Meek's rules follow, and the result is always a valid CPDAG, or an MPDAG where knowledge was given. For
+    numbers with linear effects, and other tables where it helped in validation, a tabu search over Σ log-probabilities
+    + weight·BIC follows.
 
-    Numbers, ordered and unordered levels, mixtures and gaps are read as they are. Units, signs, names, the order of
-    rows and of columns change nothing. 10 rows are the least; past 64 columns expect more errors. It assumes no cycles,
-    no hidden common causes, no selection, and rows that are independent draws of one law.
+    Tables may have numbers, ordered and unordered levels, mixtures and missing cells. Units, signs, names, the order of
+    rows and of columns do not matter. At least 10 rows are needed; above 64 columns expect more errors. The method
+    assumes no cycles, no hidden common causes, no selection, and independent, identically distributed rows.
 
     Source: arXiv 2502.10883 (learning targets, the network `axial`); `node-edge` after arXiv 2205.12934.
     """
@@ -41,18 +44,18 @@ class SiCL(Discoverer):
     model: str = "light"
     """The network: light, axial (the published design, small), node-edge (the baseline), or the folder of another."""
     threshold: float | Literal["f1"] = 0.5
-    """Probability above which a pair is adjacent, in (0, 1); f1 takes the one of the best expected F1."""
+    """Probability in (0, 1) above which a pair is adjacent; f1 takes the one of the best expected F1."""
     collider_threshold: float = 0.5
-    """Probability above which an unshielded triple is a collider, in (0, 1)."""
+    """Probability in (0, 1) above which an unshielded triple is a collider."""
     refine: float | Literal["auto"] = "auto"
-    """Search on from the network's graph by a score of the rows (BIC) beside the network's logits, with this weight;
-    auto takes what was best in a validation for such tables, 0 leaves the network's graph as it is."""
+    """Weight, 0 or more, of BIC beside the network's logits in a tabu search from the network's graph; auto takes the
+    best one in validation for such tables, 0 makes no search."""
     subsamples: int = 0
-    """Subsamples of half the rows, 50 at least, that the search is repeated in: they tell how stable each edge is."""
+    """Number of subsamples of half the rows, 50 at least, on which the search is repeated to measure stability."""
     seed: int = 0
-    """Of the subsamples, and of the rows that are drawn of a file too long."""
+    """Seed of the subsamples, and of the rows that are sampled from a long file."""
     device: str = "cpu"
-    """Where to compute, such as cpu or cuda."""
+    """Torch device, such as cpu or cuda."""
 
     def __post_init__(self) -> None:
         for name in ("threshold", "collider_threshold"):
@@ -71,23 +74,23 @@ class SiCL(Discoverer):
         table: Table | Any,
         *,
         kinds: Kinds | None = None,
-        knowledge: Knowledge = NOTHING_KNOWN,
+        knowledge: Knowledge = NO_KNOWLEDGE,
         run: Run = Run.none(),
     ) -> Discovery:
-        """See `Discoverer.__call__`; a killed search goes on with the subsample that it was at."""
+        """See `Discoverer.__call__`; a killed search resumes at the subsample that it was at."""
         began = time.monotonic()
         whole = as_table(table, kinds)
         knowledge.check(whole.all_names)
         network = load_network(self.model, device=self.device)
-        known = knowledge.among(whole.names)
-        found = self._answer(network, whole, known)
-        score, reasons = predict.unusual(network, whole)
+        known = knowledge.restricted_to(whole.names)
+        found = self._predict(network, whole, known)
+        score, reasons = predict.out_of_distribution_score(network, whole)
         spread = frequencies = None
         if self.subsamples:
             spread, frequencies = self._stability(network, whole, known, run)
         return Discovery(
             method=self.name,
-            **found.spread_out(whole),
+            **found.over_all_columns(whole),
             spread=spread,
             frequencies=frequencies,
             ood_score=score,
@@ -97,8 +100,8 @@ class SiCL(Discoverer):
             warnings=(
                 *whole.warnings,
                 *predict.warnings(whole, found, score, reasons),
-                *_unheard(knowledge, whole),
-                *_all_alike(len(whole) if self.subsamples else None),
+                *_unusable_knowledge(knowledge, whole),
+                *_too_few_rows(len(whole) if self.subsamples else None),
             ),
             rows=len(whole.values),
             seconds=time.monotonic() - began,
@@ -109,12 +112,12 @@ class SiCL(Discoverer):
         run.drop_state(STATE)
 
     def weights(self) -> dict[str, dict[str, str]]:
-        """The network's folder and the hash of what it holds."""
+        """The network's folder and the hash of its content."""
         folder = network_path(self.model)
         return {"network": {"path": str(folder), "sha256": fingerprint(folder)}}
 
-    def _answer(self, network: Trained, table: Table, knowledge: Knowledge) -> predict.Answer:
-        return predict.answer(
+    def _predict(self, network: TrainedNetwork, table: Table, knowledge: Knowledge) -> predict.PredictedGraph:
+        return predict.predict_graph(
             network,
             table,
             threshold=self.threshold,
@@ -123,12 +126,14 @@ class SiCL(Discoverer):
             knowledge=knowledge,
         )
 
-    def _stability(self, network: Trained, table: Table, knowledge: Knowledge, run: Run) -> tuple[ndarray, ndarray]:
-        """Deviation of the probabilities, and how often each mark was found, over subsamples without replacement."""
-        done = _stored(run)
+    def _stability(
+        self, network: TrainedNetwork, table: Table, knowledge: Knowledge, run: Run
+    ) -> tuple[ndarray, ndarray]:
+        """Standard deviation [d, d] of adjacency and frequencies [d, d, 4] of marks, over subsamples of the rows."""
+        done = _stored_subsamples(run)
         with run.progress(self.subsamples, "subsamples", len(done)) as progress:
             for part in self._subsamples(table, len(done)):
-                found = self._answer(network, part, knowledge).spread_out(table)
+                found = self._predict(network, part, knowledge).over_all_columns(table)
                 graph = found["graph"]
                 marks = np.stack([~graph.skeleton, graph.directed, graph.directed.T, graph.undirected], -1)
                 done.append((found["adjacent"], marks.astype(np.float64)))
@@ -139,14 +144,14 @@ class SiCL(Discoverer):
 
     def _subsamples(self, table: Table, done: int) -> Iterator[Table]:
         n = len(table.values)
-        size = min(n, max(SMALLEST_SUBSAMPLE, n // 2))
+        size = min(n, max(MIN_SUBSAMPLE_ROWS, n // 2))
         for k in range(done, self.subsamples):
-            # One generator a subsample, so that a search that goes on sees the same ones.
+            # One generator per subsample, so that a resumed search draws the same ones.
             rows = np.sort(np.random.default_rng([self.seed, k]).permutation(n)[:size])
             yield replace(table, values=table.values[rows])
 
 
-def _stored(run: Run) -> list[tuple[ndarray, ndarray]]:
+def _stored_subsamples(run: Run) -> list[tuple[ndarray, ndarray]]:
     saved = run.load_state(STATE)
     if saved is None:
         return []
@@ -154,17 +159,17 @@ def _stored(run: Run) -> list[tuple[ndarray, ndarray]]:
     return [(tensors[f"{k:04d}/0"].numpy(), tensors[f"{k:04d}/1"].numpy()) for k in range(int(meta["done"]))]
 
 
-def _all_alike(rows: int | None) -> tuple[str, ...]:
+def _too_few_rows(rows: int | None) -> tuple[str, ...]:
     """A warning where every subsample is the whole table."""
-    if rows is None or rows > SMALLEST_SUBSAMPLE:
+    if rows is None or rows > MIN_SUBSAMPLE_ROWS:
         return ()
     return (
         f"{rows} rows are too few for subsamples: each is the whole table, and says nothing of how stable edges are",
     )
 
 
-def _unheard(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
-    """A warning for each column that knowledge speaks of and that takes no part."""
-    said = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
-    missing = sorted(said & (set(table.all_names) - set(table.names)))
+def _unusable_knowledge(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
+    """A warning for each column that knowledge names and that was left out of the search."""
+    mentioned = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
+    missing = sorted(mentioned & (set(table.all_names) - set(table.names)))
     return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)

@@ -1,4 +1,4 @@
-"""From a trained network's logits of one table to its graph and probabilities."""
+"""Prediction of SiCL: from a trained network's logits of one table to a graph with calibrated probabilities."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -10,97 +10,116 @@ from numpy import ndarray
 
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Knowledge
-from intaglio.causal.graphs.meek import completed
-from intaglio.causal.methods.sicl.decoding.decoder import Decoded, decode, decode_directed
+from intaglio.causal.graphs.meek import cpdag_of
+from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph, decode, decode_directed
 from intaglio.causal.methods.sicl.decoding.orient import unshielded
-from intaglio.causal.methods.sicl.decoding.score_regime import MOST_ROWS, regime
-from intaglio.causal.methods.sicl.decoding.tabu_search import refine as refined
+from intaglio.causal.methods.sicl.decoding.score_regime import MAX_TESTED_ROWS, score_regime
+from intaglio.causal.methods.sicl.decoding.tabu_search import refine as tabu_refine
 from intaglio.causal.methods.sicl.networks import out_of_distribution
-from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL, SLOTS
-from intaglio.causal.methods.sicl.networks.inference import Logits, arranged, in_own_units, logits_of, row_order
-from intaglio.causal.methods.sicl.networks.logit_scaling import probability
-from intaglio.causal.methods.sicl.networks.weights import Trained
-from intaglio.causal.methods.sicl.training.fit_logit_scaling import compelled_logit
+from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, LEVEL_SLOTS, NOMINAL, ORDINAL
+from intaglio.causal.methods.sicl.networks.inference import (
+    Logits,
+    canonical_table,
+    logits_of,
+    row_order,
+    scaled_by_powers_of_two,
+)
+from intaglio.causal.methods.sicl.networks.logit_scaling import compelled_logit, probability
+from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
 from intaglio.causal.scores.bic import LocalScore, score_of
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 
-CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
-FEW = 300
-"""Rows up to which a score of them weighs by a rule of its own."""
-MOST_SCORED = 10_000
-"""Rows that are scored at most; each family of columns is a pass over them where there are levels."""
-SCARCE = 35
-"""Rows below which training had hardly any tables; of 12 rows of independent columns, many pairs come out adjacent."""
-DENSE = 0.3
-"""Share of adjacent pairs above which training had hardly any tables."""
+KIND_CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
+FEW_ROWS = 300
+"""Rows up to which the weight of BIC is fitted separately."""
+MAX_SCORED_ROWS = 10_000
+"""Most rows that are scored, in tables with levels, where each score is a pass over the rows."""
+SCARCE_ROWS = 35
+"""Rows below which a warning is given: training had hardly any such tables, and finds many false edges there."""
+DENSE_SHARE = 0.3
+"""Share of adjacent pairs above which a warning is given: training had hardly any such graphs."""
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What was found over the columns of a table that take part."""
+class PredictedGraph:
+    """The graph over a table's usable columns, with calibrated probabilities."""
 
     names: tuple[str, ...]
-    decoded: Decoded
+    decoded: DecodedGraph
     adjacent: Float[ndarray, "d d"]
+    """Probability that a pair is adjacent."""
     marks: Float[ndarray, "d d 3"]
+    """Probabilities given adjacency: i → j compelled, j → i compelled, reversible."""
     triples: Int[ndarray, "t 3"]
+    """Unshielded triples of the graph (centre, leg, leg), as indices into `names`."""
     colliders: Float[ndarray, "t"]
+    """Probability that a triple is a collider."""
 
-    def spread_out(self, table: Table) -> dict[str, Any]:
-        """The fields of a `Discovery` over all columns of the table; those that take no part have no edges."""
-        places = np.array([table.all_names.index(name) for name in self.names], int)
+    def over_all_columns(self, table: Table) -> dict[str, Any]:
+        """The fields of a `Discovery` over all columns of the table; those that were left out have no edges."""
+        indices = np.array([table.all_names.index(name) for name in self.names], int)
         d = len(table.all_names)
         adjacent, marks = np.zeros((d, d)), np.zeros((d, d, 3))
         marks[..., 2] = 1.0
-        adjacent[np.ix_(places, places)] = self.adjacent
-        marks[np.ix_(places, places)] = self.marks
+        adjacent[np.ix_(indices, indices)] = self.adjacent
+        marks[np.ix_(indices, indices)] = self.marks
         inner = self.decoded.graph
         whole = np.zeros((d, d), np.int8)
-        whole[np.ix_(places, places)] = inner.marks
+        whole[np.ix_(indices, indices)] = inner.marks
         return {
             "graph": Graph(inner.kind, table.all_names, whole),
             "adjacent": adjacent,
             "marks": marks,
-            "triples": places[self.triples].reshape(-1, 3),
+            "triples": indices[self.triples].reshape(-1, 3),
             "colliders": self.colliders,
             "conflicts": self.decoded.conflicts,
             "fallback": self.decoded.fallback,
         }
 
 
-def kinds_of(table: Table) -> Int[ndarray, "d"]:
-    """The columns' kinds as the networks count them."""
-    return np.array([CODES[kind] for kind in table.kinds])
+def kind_codes(table: Table) -> Int[ndarray, "d"]:
+    """The kinds of the columns, as codes of `encoding`."""
+    return np.array([KIND_CODES[kind] for kind in table.kinds])
 
 
-def keys_of(table: Table) -> tuple[bytes, ...]:
-    """A hash of each column by which ties are settled: of its ranks, so that units, signs and orders do not count."""
-    kinds = kinds_of(table)
-    ranks = [np.unique(column, return_inverse=True)[1] for column in arranged(table.values, kinds).T]
+def column_keys(table: Table) -> tuple[bytes, ...]:
+    """A hash of each column's ranks, which breaks ties; units, signs and the order of rows do not change it."""
+    kinds = kind_codes(table)
+    ranks = [np.unique(column, return_inverse=True)[1] for column in canonical_table(table.values, kinds).T]
     return tuple(
         hashlib.sha256(bytes([int(kind)]) + rank.astype("<i8").tobytes()).digest()
         for kind, rank in zip(kinds, ranks, strict=True)
     )
 
 
-def answer(
-    trained: Trained,
+def predict_graph(
+    trained: TrainedNetwork,
     table: Table,
     *,
     threshold: float | Literal["f1"],
     collider_threshold: float,
     refine: float | Literal["auto"],
     knowledge: Knowledge,
-) -> Answer:
-    """The network's logits, calibrated for the table's size, and the graph that they make with what is known.
+) -> PredictedGraph:
+    """The graph and probabilities of one table.
 
-    Raises `BadInput` where a setting is not of a network that says arrows alone.
+    Args:
+        trained: the network.
+        table: the table.
+        threshold: probability in (0, 1) above which a pair is adjacent (Node-Edge: an arrow is there); "f1" takes the
+            one of the best expected F1.
+        collider_threshold: probability in (0, 1) above which an unshielded triple is a collider.
+        refine: weight of BIC in a tabu search from the decoded graph; "auto" takes the fitted one, 0 makes no search.
+        knowledge: background knowledge.
+
+    Raises:
+        BadInput: a Node-Edge network with a collider threshold or a weight.
     """
-    table = replace(table, values=in_own_units(table.values, kinds_of(table)))
+    table = replace(table, values=scaled_by_powers_of_two(table.values, kind_codes(table)))
     n, d = table.values.shape
-    keys = keys_of(table)
-    logits = logits_of(trained.network, table.values[None], kinds_of(table)[None], trained.context)[0]
+    keys = column_keys(table)
+    logits = logits_of(trained.network, table.values[None], kind_codes(table)[None], trained.context)[0]
     scale = trained.calibration
     skeleton = scale.skeleton(logits.skeleton, n, d)
     adjacent = probability(skeleton)
@@ -110,12 +129,12 @@ def answer(
         return scale.colliders(logits.colliders(triples), n, d)
 
     if logits.arrows is not None:
-        _refuse_of_arrows(collider_threshold, refine)
+        _refuse_for_arrows(collider_threshold, refine)
         arrows = scale.arrows(logits.arrows, n, d)
-        line = best_f1(probability(arrows)[~np.eye(d, dtype=bool)]) if threshold == "f1" else threshold
+        line = best_f1_threshold(probability(arrows)[~np.eye(d, dtype=bool)]) if threshold == "f1" else threshold
         decoded = decode_directed(table.names, arrows, threshold=line, knowledge=knowledge, keys=keys)
     else:
-        line = best_f1(adjacent[np.triu_indices(d, 1)]) if threshold == "f1" else threshold
+        line = best_f1_threshold(adjacent[np.triu_indices(d, 1)]) if threshold == "f1" else threshold
         decoded = decode(
             table.names,
             skeleton,
@@ -126,7 +145,7 @@ def answer(
             keys=keys,
         )
         if weight := _weight(trained, table, decoded, refine):
-            decoded = refined(
+            decoded = tabu_refine(
                 decoded,
                 _score(table),
                 skeleton,
@@ -137,48 +156,48 @@ def answer(
                 keys=keys,
             )
     triples = unshielded(decoded.graph.skeleton)
-    weighed = probability(colliders(triples)) if len(triples) else np.zeros(0)
-    marks = _marks(trained, logits, n, d, decoded.graph, triples, weighed)
+    p_colliders = probability(colliders(triples)) if len(triples) else np.zeros(0)
+    marks = _marks(trained, logits, n, d, decoded.graph, triples, p_colliders)
     if decoded.graph.kind == "MPDAG":
-        marks = given_knowledge(marks, decoded, knowledge)
-    return Answer(table.names, decoded, adjacent, marks, triples, weighed)
+        marks = marks_given_knowledge(marks, decoded, knowledge)
+    return PredictedGraph(table.names, decoded, adjacent, marks, triples, p_colliders)
 
 
-def _refuse_of_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
+def _refuse_for_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
     given = {"collider_threshold": collider_threshold != 0.5, "refine": refine not in ("auto", 0)}
-    if name := next((name for name, said in given.items() if said), None):
+    if name := next((name for name, is_set in given.items() if is_set), None):
         raise BadInput(f"a node-edge network's graph is read arrow by arrow and takes no {name}; leave it out")
 
 
-def _weight(trained: Trained, table: Table, decoded: Decoded, refine: float | Literal["auto"]) -> float:
-    """Of the rows' score in the refinement: as asked, or what was best for such tables in a validation."""
-    if refine != "auto" or not trained.refinement:
+def _weight(trained: TrainedNetwork, table: Table, decoded: DecodedGraph, refine: float | Literal["auto"]) -> float:
+    """Weight of BIC in the refinement: the given one, or that fitted for tables of this regime and size."""
+    if refine != "auto" or not trained.score_weights:
         return 0.0 if refine == "auto" else refine
-    kinds = kinds_of(table)
-    # A part of a long table is looked at: the same one in whatever order the rows come.
-    values = table.values if len(table) <= MOST_ROWS else table.values[row_order(table.values, kinds)]
-    return trained.refinement.get(occasion(values, kinds, decoded.dag.directed), 0.0)
+    kinds = kind_codes(table)
+    # The regime of a long table is tested on a part that does not depend on the order of its rows.
+    values = table.values if len(table) <= MAX_TESTED_ROWS else table.values[row_order(table.values, kinds)]
+    return trained.score_weights.get(score_regime_key(values, kinds, decoded.dag.directed), 0.0)
 
 
-def occasion(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> str:
-    """What the weight of the rows' score goes by: the regime, and whether rows are few."""
-    return f"{regime(values, kinds, dag)}, {'few' if len(values) <= FEW else 'many'} rows"
+def score_regime_key(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> str:
+    """The key of a fitted weight of BIC: the table's regime, and whether it has few or many rows."""
+    return f"{score_regime(values, kinds, dag)}, {'few' if len(values) <= FEW_ROWS else 'many'} rows"
 
 
 def _score(table: Table) -> LocalScore:
     levels = [len(one) for one in table.levels]
     values = table.values
-    if len(values) > MOST_SCORED and any(levels):
-        values = values[row_order(values, kinds_of(table))[:MOST_SCORED]]
+    if len(values) > MAX_SCORED_ROWS and any(levels):
+        values = values[row_order(values, kind_codes(table))[:MAX_SCORED_ROWS]]
     return score_of(values, levels)
 
 
-def best_f1(said: Float[ndarray, "k"]) -> float:
-    """The threshold that keeps the m most probable, with m of the largest 2·Σ_kept p / (m + Σ p).
+def best_f1_threshold(probabilities: Float[ndarray, "k"]) -> float:
+    """The threshold of the best expected F1, approximated by 2·Σ_kept p / (m + Σ p) with the m most probable kept.
 
-    That quotient stands for the expected F1, as is usual; between the last one kept and the first left out.
+    It lies midway between the last one that is kept and the first one that is not.
     """
-    p = np.sort(said)[::-1]
+    p = np.sort(probabilities)[::-1]
     if not p.size:
         return 0.5
     gain = 2 * p.cumsum() / (np.arange(1, len(p) + 1) + p.sum())
@@ -188,71 +207,78 @@ def best_f1(said: Float[ndarray, "k"]) -> float:
 
 
 def _marks(
-    trained: Trained, logits: Logits, n: int, d: int, graph: Graph, triples: ndarray, weighed: ndarray
+    trained: TrainedNetwork, logits: Logits, n: int, d: int, graph: Graph, triples: ndarray, p_colliders: ndarray
 ) -> Float[ndarray, "d d 3"]:
-    """Of each pair, given that it is adjacent: forward, backward, reversible.
+    """Probabilities of each pair, given adjacency: forward, backward, reversible.
 
-    From the head of marks where the network has one. A Node-Edge network knows two directions alone. SiCL as published
-    has neither: there an arrow is as probable as the most probable collider that it takes part in.
+    They come from the head of marks where the network has one; from both arrows of a Node-Edge network; for SiCL as
+    published an arrow takes the probability of the most probable collider that it is part of.
     """
     if logits.marks is not None:
         compelled = probability(trained.calibration.forward(compelled_logit(logits.marks), n, d))
         forward = probability(logits.marks[..., 0] - logits.marks[..., 1])
-        return _normal(compelled * forward, compelled * (1 - forward))
+        return _normalised(compelled * forward, compelled * (1 - forward))
     if logits.arrows is not None:
         p = probability(trained.calibration.arrows(logits.arrows, n, d))
         both = np.maximum(p + p.T, 1e-12)
-        return _normal(p / both, p.T / both)
+        return _normalised(p / both, p.T / both)
     forward = np.zeros((d, d))
-    for (k, i, j), p in zip(triples.tolist(), weighed.tolist(), strict=True):
+    for (k, i, j), p in zip(triples.tolist(), p_colliders.tolist(), strict=True):
         forward[i, k], forward[j, k] = max(forward[i, k], p), max(forward[j, k], p)
     forward[graph.directed] = np.maximum(forward[graph.directed], 0.5)
     total = np.maximum(forward + forward.T, 1.0)
-    return _normal(forward / total, forward.T / total)
+    return _normalised(forward / total, forward.T / total)
 
 
-def given_knowledge(marks: Float[ndarray, "d d 3"], decoded: Decoded, knowledge: Knowledge) -> Float[ndarray, "d d 3"]:
-    """The same once something is known: an arrow that it settles is sure, and one that the rows leave open and that
-    follows from it takes the probability of being open.
+def marks_given_knowledge(
+    marks: Float[ndarray, "d d 3"], decoded: DecodedGraph, knowledge: Knowledge
+) -> Float[ndarray, "d d 3"]:
+    """The mark probabilities given background knowledge.
+
+    An arrow that knowledge states has probability 1. One that only follows from it takes the probability of reversible.
     """
     graph = decoded.graph
-    settled = graph.directed & knowledge.demands(graph.names).oriented(graph.skeleton)
-    follows = graph.directed & ~settled & completed(decoded.dag.directed)[1]
+    settled = graph.directed & knowledge.constraints(graph.names).oriented(graph.skeleton)
+    follows = graph.directed & ~settled & cpdag_of(decoded.dag.directed)[1]
     forward, backward = marks[..., 0].copy(), marks[..., 1].copy()
     forward[follows] += marks[..., 2][follows]
     backward[follows.T] += marks[..., 2][follows.T]
     forward[settled | settled.T], backward[settled | settled.T] = 0.0, 0.0
     forward[settled], backward[settled.T] = 1.0, 1.0
-    return _normal(forward, backward)
+    return _normalised(forward, backward)
 
 
-def _normal(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"]) -> Float[ndarray, "d d 3"]:
+def _normalised(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"]) -> Float[ndarray, "d d 3"]:
     found = np.stack([forward, backward, np.clip(1 - forward - backward, 0, 1)], -1)
     return np.clip(found, 0, 1)
 
 
-def unusual(trained: Trained, table: Table) -> tuple[float, tuple[str, ...]]:
-    """How far the table is from those of the training: the share of its features outside their range, and which."""
-    kinds = kinds_of(table)
-    return trained.ranges.outside(out_of_distribution.features(in_own_units(table.values, kinds), kinds))
+def out_of_distribution_score(trained: TrainedNetwork, table: Table) -> tuple[float, tuple[str, ...]]:
+    """The share in [0, 1] of a table's features outside their training range, and a sentence for each of them."""
+    kinds = kind_codes(table)
+    return trained.ranges.outside(out_of_distribution.features(scaled_by_powers_of_two(table.values, kinds), kinds))
 
 
-def warnings(table: Table, found: Answer, score: float, reasons: tuple[str, ...]) -> tuple[str, ...]:
-    """What a reader of the result should know first."""
-    told: list[str] = []
+def warnings(table: Table, predicted: PredictedGraph, score: float, reasons: tuple[str, ...]) -> tuple[str, ...]:
+    """Warnings about the table and the result."""
+    sentences: list[str] = []
     if score > out_of_distribution.WARN_ABOVE:
-        told.append(
+        sentences.append(
             f"the table is unlike those that the network was trained on ({'; '.join(reasons)}); "
             "its probabilities may not hold"
         )
-    if (rows := len(table.values)) < SCARCE:
-        told.append(f"{rows} rows say so little that even independent columns often come out adjacent")
-    d = len(found.names)
-    if d > 2 and found.decoded.graph.skeleton.sum() == d * (d - 1):
-        told.append("every pair is adjacent: these rows rule no edge out, so they say nothing about directions either")
-    density = found.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
-    if d >= 8 and density > DENSE:
-        told.append(f"about {density:.0%} of all pairs seem adjacent; graphs that dense are found with many errors")
-    if many := [name for name, levels in zip(table.names, table.levels, strict=True) if len(levels) >= SLOTS]:
-        told.append(f"{many[0]} has more levels than the network tells apart ({SLOTS - 1})")
-    return tuple(told)
+    if (rows := len(table.values)) < SCARCE_ROWS:
+        sentences.append(f"{rows} rows say so little that even independent columns often come out adjacent")
+    d = len(predicted.names)
+    if d > 2 and predicted.decoded.graph.skeleton.sum() == d * (d - 1):
+        sentences.append(
+            "every pair is adjacent: these rows rule no edge out, so they say nothing about directions either"
+        )
+    density = predicted.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
+    if d >= 8 and density > DENSE_SHARE:
+        sentences.append(
+            f"about {density:.0%} of all pairs seem adjacent; graphs that dense are found with many errors"
+        )
+    if many := [name for name, levels in zip(table.names, table.levels, strict=True) if len(levels) >= LEVEL_SLOTS]:
+        sentences.append(f"{many[0]} has more levels than the network tells apart ({LEVEL_SLOTS - 1})")
+    return tuple(sentences)

@@ -1,6 +1,6 @@
-"""`Frame`: variables in an order that their contents decide, so that no result depends on the order of columns."""
+"""`CanonicalOrder`: variables ordered by hashes of their columns, so that the order of the input does not matter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -10,42 +10,40 @@ from numpy import ndarray
 
 from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.knowledge import Demands, Knowledge
-from intaglio.causal.methods.sicl.decoding.orient import Votes
+from intaglio.causal.graphs.knowledge import Constraints, Knowledge
+from intaglio.causal.methods.sicl.decoding.orient import TripleLogits
+from intaglio.causal.methods.sicl.networks.inference import ColliderLogits
 
-Colliders = Callable[[Int[ndarray, "t 3"]], Float[ndarray, "t"]]
-"""Calibrated logits that triples (centre, leg, leg) are colliders; the order of the legs does not matter."""
-
-MOST = 1e4
-"""Logits beyond this are taken as this, so that sums stay finite; the probabilities are 0 and 1 long before."""
+MAX_LOGIT = 1e4
+"""Largest absolute logit; larger ones are clipped, so that sums stay finite."""
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """Where each variable of a table stands once they are sorted by key and then by name."""
+class CanonicalOrder:
+    """The variables of a table sorted by key and then by name, with background knowledge in that order."""
 
     names: tuple[str, ...]
-    """In the table's order."""
+    """Names in the order of the table."""
     order: Int[ndarray, "d"]
-    """[k]: the table's column that comes k-th here."""
-    demands: Demands
-    """What is known, in the order of this frame."""
+    """[k]: index of the table's column that comes k-th in this order."""
+    constraints: Constraints
+    """Background knowledge, in this order."""
 
     @classmethod
-    def of(cls, names: Sequence[str], keys: Sequence[bytes], knowledge: Knowledge) -> "Frame":
-        """Sorted by a hash of each column's content, and by name where two contents are the same.
+    def of(cls, names: Sequence[str], keys: Sequence[bytes], knowledge: Knowledge) -> "CanonicalOrder":
+        """The order by `keys` (hashes of the columns' contents), and by name where two contents are equal.
 
         Raises:
-            BadInput: knowledge that no DAG over these names agrees with.
-            ValueError: not one key a name.
+            BadInput: no DAG over these names agrees with the knowledge.
+            ValueError: keys and names differ in number.
         """
         if len(keys) != len(names):
             raise ValueError(f"{len(names)} names have {len(keys)} keys; give one key a name")
         order = sorted(range(len(names)), key=lambda k: (keys[k], names[k]))
-        return cls(tuple(names), np.array(order, np.intp), knowledge.demands([names[k] for k in order]))
+        return cls(tuple(names), np.array(order, np.intp), knowledge.constraints([names[k] for k in order]))
 
     def ordered(self, matrix: Float[ndarray, "_ _"]) -> Float[ndarray, "d d"]:
-        """A matrix of logits in this frame, -inf on its diagonal; `ValueError` for another shape or NaN."""
+        """A matrix of logits in this order, with a diagonal of -inf; `ValueError` for another shape or NaN."""
         d = len(self.names)
         if matrix.shape != (d, d):
             raise ValueError(f"{d} names need logits of shape {(d, d)}, not {matrix.shape}")
@@ -57,39 +55,39 @@ class Frame:
         return found
 
     def symmetric(self, matrix: Float[ndarray, "_ _"]) -> Float[ndarray, "d d"]:
-        """The same for logits of unordered pairs, exactly symmetric; `ValueError` where they differ beyond rounding."""
+        """As `ordered`, made exactly symmetric; `ValueError` where the matrix is not symmetric up to rounding."""
         found = self.ordered(matrix)
         if not np.allclose(found, found.T, rtol=1e-4, atol=1e-4):
             raise ValueError("logits of adjacency are not symmetric; give one number a pair")
         return (found + found.T) / 2
 
-    def votes(self, colliders: Colliders, triples: Int[ndarray, "t 3"]) -> Votes:
-        """Asks for the logits of triples of this frame, at once; nothing is asked where there are none."""
+    def triple_logits(self, colliders: ColliderLogits, triples: Int[ndarray, "t 3"]) -> TripleLogits:
+        """The logits of triples in this order, from one call of `colliders`, or none where there are no triples."""
         values = np.zeros(0)
         if len(triples):
-            values = np.clip(np.asarray(colliders(self.order[triples]), np.float64), -MOST, MOST)
+            values = np.clip(np.asarray(colliders(self.order[triples]), np.float64), -MAX_LOGIT, MAX_LOGIT)
         if values.shape != (len(triples),) or np.isnan(values).any():
             raise ValueError(f"{len(triples)} triples need as many logits that are numbers")
-        return Votes(len(self.names), triples, values)
+        return TripleLogits(len(self.names), triples, values)
 
     def graphs(self, dag: Bool[ndarray, "d d"]) -> tuple[Graph, Graph]:
-        """The class of a DAG of this frame with what is known, a CPDAG or MPDAG; the DAG; both over the table's order.
+        """The CPDAG of a DAG, or MPDAG where knowledge orients more, and the DAG itself, both in the table's order.
 
-        A DAG that the knowledge allows is asked for.
+        The DAG must agree with the knowledge.
         """
-        directed, undirected = meek.completed(dag)
-        told = self.demands.oriented(dag | dag.T) & undirected
-        if told.any():
-            directed, undirected = meek.closure(directed | told, undirected & ~told & ~told.T, knowledge=True)
+        directed, undirected = meek.cpdag_of(dag)
+        known = self.constraints.oriented(dag | dag.T) & undirected
+        if known.any():
+            directed, undirected = meek.closure(directed | known, undirected & ~known & ~known.T, knowledge=True)
         back = np.argsort(self.order)
         cells = np.ix_(back, back)
-        kind = "MPDAG" if told.any() else "CPDAG"
+        kind = "MPDAG" if known.any() else "CPDAG"
         graph = Graph.from_adjacency(kind, (directed | undirected)[cells], self.names)
         return graph, Graph.from_adjacency("DAG", dag[cells], self.names)
 
 
-def logit(name: str, probability: float) -> float:
-    """Log-odds of a threshold; `ValueError` where it is not within 0 and 1."""
+def log_odds(name: str, probability: float) -> float:
+    """Log-odds of a probability; `ValueError` with the setting's name where it is not in (0, 1)."""
     if not 0 < probability < 1:
         raise ValueError(f"{name} is a probability above 0 and below 1, not {probability}")
     return log(probability / (1 - probability))

@@ -1,4 +1,4 @@
-"""From logits of adjacencies and colliders, or of arrows, to one valid CPDAG, or MPDAG where knowledge adds to it."""
+"""Decoding of logits of adjacencies and colliders, or of arrows, to a valid CPDAG, or MPDAG with knowledge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,77 +8,76 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from intaglio.causal.graphs import meek
-from intaglio.causal.graphs.bitsets import Reach, leads, packed, unpacked
+from intaglio.causal.graphs.bitsets import Reachability, is_reachable, pack_rows, unpack_rows
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.knowledge import Demands, Knowledge
+from intaglio.causal.graphs.knowledge import Constraints, Knowledge
 from intaglio.causal.graphs.paths import causal_order
-from intaglio.causal.methods.sicl.decoding.canonical_order import MOST, Colliders, Frame, logit
-from intaglio.causal.methods.sicl.decoding.orient import Orientation, Votes, unshielded
-
-__all__ = ["Colliders", "Decoded", "decode", "decode_directed"]
+from intaglio.causal.methods.sicl.decoding.canonical_order import MAX_LOGIT, CanonicalOrder, log_odds
+from intaglio.causal.methods.sicl.decoding.orient import Orientation, TripleLogits, unshielded
+from intaglio.causal.methods.sicl.networks.inference import ColliderLogits
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
-    """The graph that logits were turned into, and how well they agreed with one another."""
+class DecodedGraph:
+    """The graph that logits were decoded to, and how far the logits contradicted it."""
 
     graph: Graph
-    """A CPDAG; an MPDAG where knowledge orients more than the Markov class does."""
+    """A CPDAG; an MPDAG where knowledge orients further edges."""
     dag: Graph
-    """One DAG of it."""
+    """One DAG of its class."""
     conflicts: int
-    """Statements of the logits, each held against its threshold, that the graph contradicts.
+    """Number of logits that the graph contradicts, given their thresholds.
 
-    Of `decode`: unshielded triples called a collider, or none, that are the other; of `decode_directed`: arrows that
-    were dropped for a stronger opposite one or for a cycle.
+    With `decode`, unshielded triples that are a collider in only one of both; with `decode_directed`, arrows that were
+    dropped for a stronger opposite one or for a cycle.
     """
     fallback: bool
-    """No DAG agrees with the accepted colliders and what follows from them, so the one that agrees most was sought."""
+    """Whether no DAG has all accepted colliders, so that the graph comes from a search for one that has most."""
 
 
 def decode(
     names: Sequence[str],
     skeleton: Float[ndarray, "d d"],
-    colliders: Colliders,
+    colliders: ColliderLogits,
     *,
     threshold: float = 0.5,
     collider_threshold: float = 0.5,
     knowledge: Knowledge = Knowledge(),
     keys: Sequence[bytes],
-) -> Decoded:
-    """One valid CPDAG whose adjacencies are the pairs above the threshold, deterministic whatever the column order.
+) -> DecodedGraph:
+    """A valid CPDAG whose adjacencies are the pairs above the threshold, independent of the order of columns.
 
-    Colliders are accepted strongest first, each where it contradicts no arrow, closes no cycle and does not make
-    others along with it that the logits deny by more; then the orientation rules of Meek are applied, where they close
-    no cycle and make no collider; then a DAG of that graph is sought (Dor and Tarsi). Where there is none, a DAG in
-    an order of these arrows is improved by reversals. The result is the class of that DAG, so it is always one.
-    Knowledge is honoured at every step: an adjacency that it makes impossible is left out, weakest first.
+    Colliders are accepted strongest first, each unless it reverses an arrow, closes a cycle, or implies others whose
+    logits are more negative in sum. Then Meek's rules are applied, except where they close a cycle or make a collider,
+    and a DAG of that graph is constructed (Dor and Tarsi). Where there is none, the DAG in a causal order of the arrows
+    is improved by reversals. The result is the CPDAG of that DAG, so it is always valid. Knowledge holds at every step:
+    adjacencies that contradict it are dropped, weakest first.
 
     Args:
-        names: of the columns.
+        names: names of the columns.
         skeleton: symmetric logits that a pair is adjacent; the diagonal is not read.
-        colliders: asked once, for all unshielded triples [t, 3] of the adjacencies, by column.
+        colliders: called once, with all unshielded triples [t, 3] as indices of columns.
         threshold: probability above which a pair is adjacent, in (0, 1).
         collider_threshold: probability above which an unshielded triple is a collider, in (0, 1).
-        knowledge: over these names.
-        keys: a hash of each column's content; ties are broken by it, and by name where two contents are the same.
+        knowledge: background knowledge over these names.
+        keys: a hash of each column's content, which breaks ties; equal contents are ordered by name.
 
     Raises:
-        BadInput: knowledge that no DAG agrees with.
+        BadInput: no DAG agrees with the knowledge.
         ValueError: thresholds, shapes, NaN, or logits that are not symmetric.
     """
-    line, collider_line = logit("threshold", threshold), logit("collider_threshold", collider_threshold)
-    frame = Frame.of(names, keys, knowledge)
-    pairs, settled = _possible(frame.symmetric(skeleton), line, frame.demands)
-    votes = frame.votes(colliders, unshielded(pairs))
+    line, collider_line = log_odds("threshold", threshold), log_odds("collider_threshold", collider_threshold)
+    canonical = CanonicalOrder.of(names, keys, knowledge)
+    pairs, settled = _possible(canonical.symmetric(skeleton), line, canonical.constraints)
+    triple_logits = canonical.triple_logits(colliders, unshielded(pairs))
     state = Orientation(pairs, settled)
-    for triple in votes.strongest_first(collider_line):
-        state.collide(*triple, votes)
-    state.close(knowledge=bool(settled.any()))
+    for triple in triple_logits.strongest_first(collider_line):
+        state.accept_collider(*triple, triple_logits)
+    state.apply_rules(knowledge=bool(settled.any()))
     dag = meek.extension(state.directed, state.undirected)
     if fallback := dag is None:
-        dag = _climbed(_by_order(state), settled, votes)
-    return Decoded(*frame.graphs(dag), votes.disagreements(dag, collider_line), fallback)
+        dag = _hill_climbed(_by_order(state), settled, triple_logits)
+    return DecodedGraph(*canonical.graphs(dag), triple_logits.disagreements(dag, collider_line), fallback)
 
 
 def decode_directed(
@@ -88,47 +87,47 @@ def decode_directed(
     threshold: float = 0.5,
     knowledge: Knowledge = Knowledge(),
     keys: Sequence[bytes],
-) -> Decoded:
-    """The CPDAG of the DAG that a matrix of arrows stands for, as Node-Edge models such as AVICI predict it.
+) -> DecodedGraph:
+    """The CPDAG of the DAG that logits of arrows give, as Node-Edge models such as AVICI predict them.
 
-    Each arrow above the threshold is kept, the weaker of two opposite ones is dropped, and so is the weakest arrow of
-    every directed cycle (arXiv 2205.12934 predicts each arrow by itself, so nothing else keeps them acyclic).
+    Arrows above the threshold are kept; the weaker of two opposite ones is dropped, and so is the weakest of every
+    directed cycle (arXiv 2205.12934 predicts arrows independently, so they need not be acyclic).
 
     Args:
-        names: of the columns.
+        names: names of the columns.
         arrows: logits of i → j at [i, j]; the diagonal is not read.
-        threshold: probability above which an arrow is there, in (0, 1).
-        knowledge: over these names; its arrows are stronger than all others.
-        keys: a hash of each column's content; ties are broken by it, and by name where two contents are the same.
+        threshold: probability above which an arrow is kept, in (0, 1).
+        knowledge: background knowledge over these names; its arrows are stronger than all others.
+        keys: a hash of each column's content, which breaks ties; equal contents are ordered by name.
 
     Raises:
-        BadInput: knowledge that no DAG agrees with.
+        BadInput: no DAG agrees with the knowledge.
         ValueError: thresholds, shapes, or NaN.
     """
-    line = logit("threshold", threshold)
-    frame = Frame.of(names, keys, knowledge)
-    demands, logits = frame.demands, frame.ordered(arrows)
-    wanted = (logits > line) & ~demands.forbidden
-    strengths = np.where(demands.required, np.inf, np.clip(logits, -MOST, MOST))
-    strengths[~wanted & ~demands.required] = -np.inf
+    line = log_odds("threshold", threshold)
+    canonical = CanonicalOrder.of(names, keys, knowledge)
+    constraints, logits = canonical.constraints, canonical.ordered(arrows)
+    wanted = (logits > line) & ~constraints.forbidden
+    strengths = np.where(constraints.required, np.inf, np.clip(logits, -MAX_LOGIT, MAX_LOGIT))
+    strengths[~wanted & ~constraints.required] = -np.inf
     # Of two opposite arrows of the same strength the one from the variable that comes first is kept.
     stronger = (strengths > strengths.T) | ((strengths == strengths.T) & np.triu(np.ones_like(wanted)))
-    dag = _without_cycles((wanted | demands.required) & stronger, strengths)
+    dag = _without_cycles((wanted | constraints.required) & stronger, strengths)
     dropped = int((wanted & ~dag).sum())
-    return Decoded(*frame.graphs(_joined(dag, demands, logits)), dropped, False)
+    return DecodedGraph(*canonical.graphs(_joined(dag, constraints, logits)), dropped, False)
 
 
 def _possible(
-    logits: Float[ndarray, "d d"], line: float, demands: Demands
+    logits: Float[ndarray, "d d"], line: float, constraints: Constraints
 ) -> tuple[Bool[ndarray, "d d"], Bool[ndarray, "d d"]]:
-    """The adjacent pairs, and the arrows that are settled by knowledge given these; the arrows form no cycle."""
-    pairs = ((logits > line) | demands.adjacent) & ~demands.apart
-    settled = demands.oriented(pairs)
-    reach, arrows = Reach(len(pairs)), np.argwhere(settled)
-    known = demands.adjacent[tuple(arrows.T)]
-    # What is known comes first: it forms no cycle, so only adjacencies that were merely found are given up.
+    """The adjacent pairs, and the arrows that knowledge implies given these, without a cycle."""
+    pairs = ((logits > line) | constraints.adjacent) & ~constraints.apart
+    settled = constraints.oriented(pairs)
+    reach, arrows = Reachability(len(pairs)), np.argwhere(settled)
+    known = constraints.adjacent[tuple(arrows.T)]
+    # Known adjacencies come first: they form no cycle, so only predicted ones are dropped.
     for tail, head in arrows[np.lexsort((-logits[tuple(arrows.T)], ~known))].tolist():
-        if reach.leads(head, tail):
+        if reach.leads_to(head, tail):
             pairs[tail, head] = pairs[head, tail] = False
         else:
             reach.add(tail, head)
@@ -136,33 +135,35 @@ def _possible(
 
 
 def _by_order(state: Orientation) -> Bool[ndarray, "d d"]:
-    """The DAG of all adjacent pairs in a causal order of the arrows."""
-    place = np.argsort(causal_order(state.directed))
-    return state.pairs & (place[:, None] < place[None, :])
+    """The DAG of all adjacent pairs, directed by a causal order of the arrows."""
+    position = np.argsort(causal_order(state.directed))
+    return state.pairs & (position[:, None] < position[None, :])
 
 
-def _climbed(dag: Bool[ndarray, "d d"], settled: Bool[ndarray, "d d"], votes: Votes) -> Bool[ndarray, "d d"]:
-    """Reverses one arrow after the other as long as the logits gain: those of colliders less those of other triples."""
-    adjacent, parents, children = packed(dag | dag.T), packed(dag.T), packed(dag)
+def _hill_climbed(
+    dag: Bool[ndarray, "d d"], settled: Bool[ndarray, "d d"], triple_logits: TripleLogits
+) -> Bool[ndarray, "d d"]:
+    """Hill climbing by reversals: maximises the sum of the logits of the DAG's unshielded colliders."""
+    adjacent, parents, children = pack_rows(dag | dag.T), pack_rows(dag.T), pack_rows(dag)
     free = np.argwhere(np.triu(dag | dag.T) & ~settled & ~settled.T).tolist()
     moved = True
     while moved:
         moved = False
         for pair in free:
             tail, head = pair if parents[pair[1]] >> pair[0] & 1 else reversed(pair)
-            lost = votes.total(head, tail, parents[head] & ~adjacent[tail] & ~(1 << tail))
-            gain = votes.total(tail, head, parents[tail] & ~adjacent[head]) - lost
-            if gain > _LEAST and not leads(children, children[tail] & ~(1 << head), head):
-                _turn(parents, children, tail, head)
+            lost = triple_logits.total(head, tail, parents[head] & ~adjacent[tail] & ~(1 << tail))
+            gain = triple_logits.total(tail, head, parents[tail] & ~adjacent[head]) - lost
+            if gain > _MIN_GAIN and not is_reachable(children, children[tail] & ~(1 << head), head):
+                _reverse(parents, children, tail, head)
                 moved = True
-    return unpacked(children, len(dag))
+    return unpack_rows(children, len(dag))
 
 
-_LEAST = 1e-8
-"""Gains below this are the rounding of sums of logits up to `MOST`."""
+_MIN_GAIN = 1e-8
+"""Gains below this are rounding errors of sums of logits up to `MAX_LOGIT`."""
 
 
-def _turn(parents: list[int], children: list[int], tail: int, head: int) -> None:
+def _reverse(parents: list[int], children: list[int], tail: int, head: int) -> None:
     for bits, at, other in (
         (parents, head, tail),
         (children, tail, head),
@@ -173,20 +174,20 @@ def _turn(parents: list[int], children: list[int], tail: int, head: int) -> None
 
 
 def _without_cycles(arrows: Bool[ndarray, "d d"], strengths: Float[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
-    """Drops each arrow that is the weakest of some cycle: one whose head leads back to its tail by stronger ones."""
-    kept, reach, found = arrows.copy(), Reach(len(arrows)), np.argwhere(arrows)
+    """Drops each arrow that is the weakest of some cycle: its head leads back to its tail by stronger ones."""
+    kept, reach, found = arrows.copy(), Reachability(len(arrows)), np.argwhere(arrows)
     for tail, head in found[np.argsort(-strengths[tuple(found.T)], kind="stable")].tolist():
-        kept[tail, head] = not reach.leads(head, tail)
+        kept[tail, head] = not reach.leads_to(head, tail)
         reach.add(tail, head)
     return kept
 
 
-def _joined(dag: Bool[ndarray, "d d"], demands: Demands, logits: Float[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
-    """Joins each two that must be adjacent, by the stronger arrow or, where that closes a cycle, by the other."""
+def _joined(dag: Bool[ndarray, "d d"], constraints: Constraints, logits: Float[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
+    """Adds an arrow to pairs that must be adjacent: the stronger one or, where that closes a cycle, the other."""
     dag = dag.copy()
-    for pair in np.argwhere(np.triu(demands.adjacent & ~dag & ~dag.T)).tolist():
+    for pair in np.argwhere(np.triu(constraints.adjacent & ~dag & ~dag.T)).tolist():
         tail, head = pair if logits[tuple(pair)] >= logits[tuple(pair[::-1])] else reversed(pair)
-        if leads(packed(dag), 1 << head, tail):
+        if is_reachable(pack_rows(dag), 1 << head, tail):
             tail, head = head, tail
         dag[tail, head] = True
     return dag

@@ -1,4 +1,4 @@
-"""What a score of the rows may assume of a table: levels, linear effects, or neither."""
+"""The regime of a table for BIC: levels, mixed, or numbers with linear or nonlinear effects."""
 
 from typing import Literal, get_args
 
@@ -9,36 +9,36 @@ from scipy import stats
 
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS
 
-Regime = Literal["linear", "nonlinear", "levels", "mixed"]
-REGIMES: tuple[Regime, ...] = get_args(Regime)
-DOUBT = 0.01
-"""Probability under linear effects below which they are given up, all variables together."""
-MOST_ROWS = 20_000
-"""Rows that are looked at; a bend that more would be needed for does no harm."""
+ScoreRegime = Literal["linear", "nonlinear", "levels", "mixed"]
+SCORE_REGIMES: tuple[ScoreRegime, ...] = get_args(ScoreRegime)
+LINEARITY_ALPHA = 0.01
+"""Level of the test of linearity, over all variables together."""
+MAX_TESTED_ROWS = 20_000
+"""Rows that are tested; a nonlinearity that needs more rows to be found does no harm."""
 
 
-def regime(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> Regime:
-    """What kind of table it is, given what stands before what.
+def score_regime(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> ScoreRegime:
+    """The regime of a table, given a DAG over its columns.
 
-    All levels; numbers and levels; or numbers alone, whose effects are taken for linear unless some variable bends: the
-    squares and products of its parents explain what a linear regression on them leaves over (the F-test of J. Ramsey's
-    RESET of 1969, with Bonferroni's correction over the variables).
+    Levels only, numbers and levels, or numbers only, with effects that count as linear unless squares and products of a
+    variable's parents explain residuals of its linear regression on them (the F-test of J. Ramsey's RESET, 1969, with
+    Bonferroni's correction over the variables).
 
     Args:
-        values: numbers and codes, NaN where missing.
-        kinds: of the columns, as in `encoding`.
-        dag: [i, j]: i → j.
+        values: numbers and codes of levels, NaN where missing.
+        kinds: kinds of the columns, as codes of `encoding`.
+        dag: [i, j] is i → j.
     """
     if not (kinds == CONTINUOUS).any():
         return "levels"
     if not (kinds == CONTINUOUS).all():
         return "mixed"
-    tested = [_bend(values[:MOST_ROWS], np.flatnonzero(dag[:, j]), j) for j in np.flatnonzero(dag.any(0))]
-    return "nonlinear" if tested and min(tested) * len(tested) < DOUBT else "linear"
+    tested = [_p_linear(values[:MAX_TESTED_ROWS], np.flatnonzero(dag[:, j]), j) for j in np.flatnonzero(dag.any(0))]
+    return "nonlinear" if tested and min(tested) * len(tested) < LINEARITY_ALPHA else "linear"
 
 
-def _bend(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int | np.integer) -> float:
-    """P-value of the F-test that squares and products of the parents add nothing; 1 where rows are too few."""
+def _p_linear(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int | np.integer) -> float:
+    """P-value of the F-test that squares and products of the parents add nothing; 1 with too few rows."""
     gaps = np.isnan(values)
     rows = values[~(gaps[:, parents].any(axis=1) | gaps[:, child])]
     n, p = len(rows), len(parents)
@@ -49,13 +49,15 @@ def _bend(values: Float[ndarray, "n d"], parents: Int[ndarray, "p"], child: int 
         return 1.0
     x = _scaled(rows[:, parents])
     y = _scaled(rows[:, int(child) : int(child) + 1])
-    straight = np.concatenate([np.ones((n, 1)), x], 1)
-    bent = np.concatenate([straight, x[:, first] * x[:, second]], 1)
-    left, less = (float(((y - a @ np.linalg.lstsq(a, y, rcond=None)[0]) ** 2).sum()) for a in (straight, bent))
-    more, free = len(first), n - bent.shape[1]
-    return float(stats.f.sf(max(left - less, 0.0) / more / max(less / free, 1e-12), more, free))
+    linear = np.concatenate([np.ones((n, 1)), x], 1)
+    curved = np.concatenate([linear, x[:, first] * x[:, second]], 1)
+    rss_linear, rss_curved = (
+        float(((y - a @ np.linalg.lstsq(a, y, rcond=None)[0]) ** 2).sum()) for a in (linear, curved)
+    )
+    more, free = len(first), n - curved.shape[1]
+    return float(stats.f.sf(max(rss_linear - rss_curved, 0.0) / more / max(rss_curved / free, 1e-12), more, free))
 
 
 def _scaled(x: Float[ndarray, "n p"]) -> Float[ndarray, "n p"]:
-    """Standardised and clipped at four deviations, so that a few wild rows do not decide."""
+    """Standardised and clipped at four deviations, so that outliers are not decisive."""
     return np.clip((x - x.mean(0)) / np.maximum(x.std(0), 1e-12), -4, 4)

@@ -1,4 +1,4 @@
-"""Attention along one axis of a table of tokens, and the axial blocks of AVICI and SiCL."""
+"""Attention along one axis of a table of tokens, axial blocks as in AVICI and SiCL, and the embedding of cells."""
 
 import torch
 from jaxtyping import Float
@@ -9,8 +9,9 @@ Tokens = Float[Tensor, "b n d h"]
 
 
 class Attention(nn.Module):
-    """Attention of queries to keys, both [*, length, width], with heads; layer norms of queries, keys and values apart
-    where `split`, as published.
+    """Multi-head attention of queries to keys, both [*, length, width], with one layer norm, or three if `split`.
+
+    Separate layer norms of queries, keys and values are as published.
     """
 
     def __init__(self, width: int, heads: int, *, split: bool = False):
@@ -21,7 +22,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, queries: Float[Tensor, "*a q h"], keys: Float[Tensor, "*a k h"]) -> Float[Tensor, "*a q h"]:
-        """What is to be added to the queries."""
+        """The attention's output, to be added to the queries."""
         first, last = self.norms[0], self.norms[-1]
         middle = self.norms[len(self.norms) // 2]
         q, k, v = self.query(first(queries)), self.key(middle(keys)), self.value(last(keys))
@@ -32,30 +33,30 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
 
-def widened(width: int, factor: int = 4, *, gelu: bool = False) -> nn.Sequential:
-    """A layer norm and a hidden layer `factor` times as wide."""
+def feed_forward(width: int, factor: int = 4, *, gelu: bool = False) -> nn.Sequential:
+    """A layer norm and a feed-forward layer with a hidden layer `factor` times as wide."""
     act = nn.GELU() if gelu else nn.ReLU()
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, factor * width), act, nn.Linear(factor * width, width))
 
 
 class AxialBlock(nn.Module):
-    """Two layers, each attention and a hidden layer: over the columns within a row, then over the rows of a column."""
+    """Two layers of attention and feed-forward: over the columns within a row, then over the rows of a column."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.attentions = nn.ModuleList(Attention(width, heads, split=True) for _ in range(2))
-        self.hidden = nn.ModuleList(widened(width) for _ in range(2))
+        self.hidden = nn.ModuleList(feed_forward(width) for _ in range(2))
 
     def forward(self, x: Tokens) -> Tokens:
-        """The tokens after both layers."""
+        """Tokens [b, n, d, h] after both layers."""
         for attention, hidden in zip(self.attentions, self.hidden, strict=True):
             x = x + attention(x, x)
             x = (x + hidden(x)).transpose(1, 2)
         return x
 
 
-class Cells(nn.Module):
-    """From cells to tokens: the value channels, what kind of column it is, which level, and how large the table is."""
+class CellEmbedding(nn.Module):
+    """The embedding of cells: value channels, kind of column, level, and size of the table."""
 
     def __init__(self, width: int, *, channels: int, kinds: int, slots: int):
         super().__init__()
@@ -67,11 +68,11 @@ class Cells(nn.Module):
         nn.init.normal_(self.slot.weight, std=0.1)
 
     def forward(self, cells: Tensor, slots: Tensor, kinds: Tensor, size: Tensor) -> Tokens:
-        """[b, n, d, h] of cells [b, n, d, c], slots [b, n, d], kinds [b, d], size [b, 2]."""
+        """Tokens [b, n, d, h] of cells [b, n, d, c], slots of levels [b, n, d], kinds [b, d] and size [b, 2]."""
         column = self.kind(kinds) + self.size(size)[:, None]
         return self.values(cells) + self.slot(slots) + column[:, None]
 
 
-def pooled(tokens: Tokens) -> Float[Tensor, "b d h"]:
-    """The largest over the rows, channel by channel."""
+def max_over_rows(tokens: Tokens) -> Float[Tensor, "b d h"]:
+    """The maximum over the rows, by channel."""
     return torch.amax(tokens, 1)

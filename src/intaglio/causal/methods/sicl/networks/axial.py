@@ -1,7 +1,7 @@
 """`Axial`: SiCL's network as published, and `NodeEdge`, the baseline that shares its encoder.
 
-SiCL (arXiv 2502.10883): cells through axial attention, pairs of columns through attention to the columns of their own
-row, then the largest over the rows. One network learns the skeleton; a copy of it goes on with the v-structures.
+SiCL (arXiv 2502.10883): axial attention over cells, attention of pairs of columns to the columns of their row, then the
+maximum over the rows. One network learns the skeleton; a copy of it is trained further on the v-structures.
 """
 
 from collections.abc import Mapping
@@ -12,92 +12,105 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
-from intaglio.causal.methods.sicl.networks.attention import Attention, AxialBlock, Cells, pooled, widened
-from intaglio.causal.methods.sicl.networks.base import Beliefs, Network, Triples, Truth, collider_loss, skeleton_loss
-from intaglio.causal.methods.sicl.networks.encoding import CHANNELS, SLOTS, Encoded
+from intaglio.causal.methods.sicl.networks.attention import (
+    Attention,
+    AxialBlock,
+    CellEmbedding,
+    feed_forward,
+    max_over_rows,
+)
+from intaglio.causal.methods.sicl.networks.base import (
+    Network,
+    NetworkOutput,
+    Triples,
+    TrueGraphs,
+    collider_loss,
+    skeleton_loss,
+)
+from intaglio.causal.methods.sicl.networks.encoding import CELL_CHANNELS, LEVEL_SLOTS, Encoded
 
 
 @dataclass(frozen=True)
 class AxialShape:
-    """The size of the encoder; as published width 128, 8 heads, 6 blocks (8 in the Node-Edge baseline)."""
+    """The size of an axial encoder; published: width 128, 8 heads, 6 blocks (8 in the Node-Edge baseline)."""
 
     width: int = 128
-    """Of a cell's token and of a pair."""
+    """Channels of a cell's token and of a pair."""
     heads: int = 8
-    """Of attention."""
+    """Attention heads; they divide the width."""
     blocks: int = 6
-    """Of two layers each."""
+    """Axial blocks, of two layers each."""
 
 
-class Encoder(nn.Module):
-    """Cells [b, n, d, 4] to tokens [b, n, d, h].
+class AxialEncoder(nn.Module):
+    """Axial encoder from cells [b, n, d, 4] to tokens [b, n, d, h].
 
-    The published one reads the value alone; here the kinds of columns, levels and gaps are read too, and one network
-    serves them all.
+    The published one takes the value alone; this one also takes kinds of columns, levels and missing cells, so that one
+    network serves all tables.
     """
 
     def __init__(self, shape: AxialShape):
         super().__init__()
-        self.cells = Cells(shape.width, channels=CHANNELS, kinds=4, slots=SLOTS)
+        self.cells = CellEmbedding(shape.width, channels=CELL_CHANNELS, kinds=4, slots=LEVEL_SLOTS)
         self.blocks = nn.ModuleList(AxialBlock(shape.width, shape.heads) for _ in range(shape.blocks))
 
     def forward(self, tables: Encoded) -> Float[Tensor, "b n d h"]:
-        """The tokens."""
+        """Tokens [b, n, d, h]."""
         tokens = self.cells(tables.cells, tables.slots, tables.kinds, tables.size)
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
 
 
-class Pairwise(nn.Module):
-    """Tokens to pairs, row by row: each pair starts from its two columns and attends to all columns of its row."""
+class PairEncoder(nn.Module):
+    """Tokens to pairs, by row: each pair is embedded from its two columns and attends to all columns of its row."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.first, self.second = nn.Linear(width, 4 * width), nn.Linear(width, 4 * width, bias=False)
         self.start = nn.Sequential(nn.ReLU(), nn.Linear(4 * width, width))
         self.attention = Attention(width, heads, split=True)
-        self.hidden = widened(width)
+        self.hidden = feed_forward(width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Float[Tensor, "b n d h"]) -> Float[Tensor, "b n d d h"]:
-        """[.., i, j]: the pair of columns i and j, in one row."""
+        """Pairs [b, n, i, j, h] of columns i and j within each row."""
         d = tokens.shape[2]
-        # A linear map of two columns side by side is the sum of two maps, each of d columns in place of d² pairs.
+        # A linear map of two concatenated columns is the sum of two maps, each of d columns instead of d² pairs.
         pairs = self.start(self.first(tokens)[:, :, :, None] + self.second(tokens)[:, :, None]).flatten(2, 3)
         pairs = pairs + self.attention(pairs, tokens)
         return self.norm(pairs + self.hidden(pairs)).unflatten(2, (d, d))
 
 
 class AxialStem(nn.Module):
-    """One of SiCL's two networks, up to its heads; here each has both, and learns with one of them."""
+    """One of SiCL's two networks, with both heads; each is used for one."""
 
     def __init__(self, shape: AxialShape):
         super().__init__()
         h = shape.width
-        self.encoder, self.pairwise = Encoder(shape), Pairwise(h, shape.heads)
+        self.encoder, self.pairwise = AxialEncoder(shape), PairEncoder(h, shape.heads)
         self.skeleton = nn.Linear(h, 1)
         self.scale, self.bias = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
         self.collider = nn.Sequential(nn.Linear(2 * h, 4 * h), nn.ReLU(), nn.Linear(4 * h, 1))
 
-    def forward(self, tables: Encoded) -> tuple[Float[Tensor, "b d d"], "CentreAndPair"]:
-        """Skeleton logits, symmetric as max(S, Sᵀ), and v-structure logits, the larger of both orders of the legs."""
+    def forward(self, tables: Encoded) -> tuple[Float[Tensor, "b d d"], "AxialColliderLogits"]:
+        """Skeleton logits max(S, Sᵀ), and v-structure logits, the maximum over both orders of the legs."""
         tokens = self.encoder(tables)
         pairs = self.pairwise(tokens).amax(1)
         logits = self.scale[0].exp() * self.skeleton(pairs)[..., 0] + self.bias[0]
-        return torch.maximum(logits, logits.transpose(1, 2)), CentreAndPair(self, pooled(tokens), pairs)
+        return torch.maximum(logits, logits.transpose(1, 2)), AxialColliderLogits(self, max_over_rows(tokens), pairs)
 
 
 @dataclass(frozen=True, eq=False)
-class CentreAndPair:
-    """`Beliefs.colliders` of SiCL: a hidden layer over the centre's column and the legs' pair."""
+class AxialColliderLogits:
+    """`NetworkOutput.colliders` of SiCL: a hidden layer over the centre's column and the pair of the legs."""
 
     stem: AxialStem
     nodes: Float[Tensor, "b d h"]
     pairs: Float[Tensor, "b d d h"]
 
     def __call__(self, asked: Triples) -> Float[Tensor, "t"]:
-        """Of each (table, centre, leg, leg)."""
+        """Logits of triples (table, centre, leg, leg)."""
         b, k, i, j = asked.unbind(1)
         both = [
             self.stem.collider(torch.cat([self.nodes[b, k], pair], -1))[:, 0]
@@ -107,56 +120,56 @@ class CentreAndPair:
 
 
 class Axial(Network):
-    """Both of SiCL's networks: one for the skeleton, one for the v-structures."""
+    """SiCL's two networks: one for the skeleton, one for the v-structures."""
 
     def __init__(self, shape: AxialShape = AxialShape()):
         super().__init__()
         self.shape = shape
         self.pairs, self.triples = AxialStem(shape), AxialStem(shape)
 
-    def forward(self, tables: Encoded) -> Beliefs:
-        """Beliefs about each table: the skeleton of one network, the colliders of the other."""
-        return Beliefs(self.pairs(tables)[0], self.triples(tables)[1])
+    def forward(self, tables: Encoded) -> NetworkOutput:
+        """Skeleton logits of the first network, collider logits of the second."""
+        return NetworkOutput(self.pairs(tables)[0], self.triples(tables)[1])
 
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
-        """Both networks' own, on the same tables.
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
+        """The losses of both networks on the same tables.
 
-        The second network also learns the skeleton, which stands for the published start from a copy of the first.
+        The second network also learns the skeleton, instead of starting from a copy of the first as published.
         """
         logits, _ = self.pairs(tables)
         again, colliders = self.triples(tables)
-        beliefs = Beliefs(again, colliders)
+        output = NetworkOutput(again, colliders)
         return {
             "skeleton": skeleton_loss(logits, truth),
-            "colliders": collider_loss(beliefs, truth),
+            "colliders": collider_loss(output, truth),
             "second skeleton": skeleton_loss(again, truth),
         }
 
 
 class NodeEdge(Network):
-    """P(i → j) for each ordered pair by itself, from the encoder of AVICI (arXiv 2205.12934) and SiCL.
+    """P(i → j) for each ordered pair independently, by the encoder of AVICI (arXiv 2205.12934) and SiCL.
 
-    Logit = cos(u_i, v_j)·exp(temperature) + bias. The acyclicity penalty of AVICI is not part of it; cycles are broken
-    when the graph is read.
+    The logit is cos(u_i, v_j)·exp(temperature) + bias. AVICI's acyclicity penalty is left out; cycles are broken in
+    decoding.
     """
 
     def __init__(self, shape: AxialShape = AxialShape(blocks=8)):
         super().__init__()
         self.shape = shape
-        self.encoder = Encoder(shape)
+        self.encoder = AxialEncoder(shape)
         self.norm = nn.LayerNorm(shape.width)
         self.cause, self.effect = nn.Linear(shape.width, shape.width), nn.Linear(shape.width, shape.width)
         self.temperature, self.bias = nn.Parameter(torch.ones(())), nn.Parameter(torch.tensor(-3.0))
 
-    def forward(self, tables: Encoded) -> Beliefs:
-        """Beliefs about each table: a pair is adjacent where one of its two arrows is."""
-        nodes = pooled(self.norm(self.encoder(tables)))
+    def forward(self, tables: Encoded) -> NetworkOutput:
+        """Arrow logits; a pair's skeleton logit is the larger of its two arrows'."""
+        nodes = max_over_rows(self.norm(self.encoder(tables)))
         u, v = normalize(self.cause(nodes), dim=-1), normalize(self.effect(nodes), dim=-1)
         arrows = (u @ v.transpose(1, 2)) * self.temperature.exp() + self.bias
-        return Beliefs(torch.maximum(arrows, arrows.transpose(1, 2)), _Both(arrows), arrows=arrows)
+        return NetworkOutput(torch.maximum(arrows, arrows.transpose(1, 2)), ArrowColliderLogits(arrows), arrows=arrows)
 
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
-        """Cross-entropy over ordered pairs."""
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
+        """Mean cross-entropy over ordered pairs."""
         arrows = self(tables).arrows
         off = ~torch.eye(arrows.shape[-1], dtype=torch.bool, device=arrows.device)
         if not bool(off.any()):
@@ -165,8 +178,8 @@ class NodeEdge(Network):
 
 
 @dataclass(frozen=True, eq=False)
-class _Both:
-    """Both legs' arrows, as if they were independent: the logit of the product of their probabilities."""
+class ArrowColliderLogits:
+    """`NetworkOutput.colliders` from arrows: the logit of the product of both legs' probabilities."""
 
     arrows: Float[Tensor, "b d d"]
 

@@ -1,4 +1,4 @@
-"""What all networks of supervised causal discovery share: what they say of a table, and what they are taught."""
+"""The contract of networks for supervised causal discovery: outputs, true graphs, losses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,64 +13,64 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from intaglio.causal.methods.sicl.networks.encoding import Encoded
 
 Triples = Int[Tensor, "t 4"]
-"""Table, centre, leg, leg."""
+"""Rows of (table, centre, leg, leg), as indices."""
 
 
 @dataclass(frozen=True, eq=False)
-class Beliefs:
-    """What a network says of tables, in logits."""
+class NetworkOutput:
+    """The output of a network for a batch of tables, in logits."""
 
     skeleton: Float[Tensor, "b d d"]
-    """Whether a pair is adjacent; symmetric, the diagonal means nothing."""
+    """Logits that a pair is adjacent; symmetric, the diagonal is not used."""
     colliders: Callable[[Triples], Float[Tensor, "t"]]
-    """Whether the legs of a triple both point at its centre; symmetric in the legs."""
+    """Logits that both legs of a triple point at its centre; symmetric in the legs."""
     marks: Float[Tensor, "b d d 3"] | None = None
-    """Of an adjacent pair: i → j compelled, j → i compelled, reversible; None where a network does not say."""
+    """Logits, given adjacency, of i → j compelled, j → i compelled, reversible; None for networks without this head."""
     arrows: Float[Tensor, "b d d"] | None = None
-    """Whether i → j is in the DAG; of Node-Edge networks alone."""
+    """Logits that i → j is in the DAG; Node-Edge networks only."""
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """The graphs that tables were drawn from."""
+class TrueGraphs:
+    """The graphs that a batch of tables was drawn from."""
 
     adjacency: Bool[Tensor, "b d d"]
     """[k, i, j]: i → j in the DAG."""
     compelled: Bool[Tensor, "b d d"]
-    """Likewise in its CPDAG."""
+    """[k, i, j]: i → j in the CPDAG."""
 
     @property
     def skeleton(self) -> Bool[Tensor, "b d d"]:
-        """Pairs that are adjacent."""
+        """[k, i, j]: i and j are adjacent."""
         return self.adjacency | self.adjacency.transpose(1, 2)
 
-    def collides(self, triples: Triples) -> Float[Tensor, "t"]:
-        """1 where both legs have compelled arrows to the centre.
+    def collider_labels(self, triples: Triples) -> Float[Tensor, "t"]:
+        """1 where both legs have compelled arrows to the centre, else 0.
 
-        On unshielded triples these are the v-structures; on shielded ones it is still the same for the whole Markov
-        class, so that triples that are unshielded only in a predicted skeleton can be taught too.
+        On unshielded triples these are the v-structures. On shielded ones the label is still a function of the Markov
+        equivalence class, so that triples that are unshielded only in a predicted skeleton can be trained on too.
         """
         table, centre, leg, other = triples.unbind(1)
         return (self.compelled[table, leg, centre] & self.compelled[table, other, centre]).float()
 
 
 class Network(nn.Module, ABC):
-    """From encoded tables to beliefs; equivariant to the order of columns, and at rest free of randomness."""
+    """A network from encoded tables to logits; equivariant to the order of columns, deterministic in eval mode."""
 
     shape: Any
-    """The dataclass of its size."""
+    """The dataclass of the network's size."""
 
     @abstractmethod
-    def forward(self, tables: Encoded) -> Beliefs:
-        """Beliefs about each table by itself."""
+    def forward(self, tables: Encoded) -> NetworkOutput:
+        """The logits of each table, independent of the other tables in the batch."""
 
     @abstractmethod
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
-        """What is brought down in training, by name; the sum counts."""
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
+        """The training losses by name; their sum is minimised."""
 
 
 def unshielded(skeleton: Bool[Tensor, "b d d"]) -> Triples:
-    """All triples whose legs are adjacent to the centre and not to each other; the first leg comes before the other."""
+    """All unshielded triples of a skeleton, with the first leg before the second."""
     d = skeleton.shape[-1]
     apart = torch.triu(~skeleton, 1)
     open_ = skeleton[:, :, :, None] & skeleton[:, :, None, :] & apart[:, None, :, :]
@@ -78,7 +78,7 @@ def unshielded(skeleton: Bool[Tensor, "b d d"]) -> Triples:
     return (open_ & distinct[None, :, :, None] & distinct[None, :, None, :]).nonzero()
 
 
-def skeleton_loss(logits: Float[Tensor, "b d d"], truth: Truth) -> Float[Tensor, ""]:
+def skeleton_loss(logits: Float[Tensor, "b d d"], truth: TrueGraphs) -> Float[Tensor, ""]:
     """Mean cross-entropy over unordered pairs."""
     d = logits.shape[-1]
     above = torch.triu(torch.ones(d, d, dtype=torch.bool, device=logits.device), 1)
@@ -86,32 +86,32 @@ def skeleton_loss(logits: Float[Tensor, "b d d"], truth: Truth) -> Float[Tensor,
 
 
 def collider_loss(
-    beliefs: Beliefs, truth: Truth, predicted: Float[Tensor, "b d d"] | None = None, weight: float = 0.25
+    output: NetworkOutput, truth: TrueGraphs, predicted: Float[Tensor, "b d d"] | None = None, weight: float = 0.25
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy over unshielded triples of the truth, and of a predicted skeleton at a smaller weight."""
     real = unshielded(truth.skeleton)
-    total, members = beliefs.skeleton.new_zeros(()), 0.0
+    total, members = output.skeleton.new_zeros(()), 0.0
     if len(real):
-        total, members = _sum(beliefs, truth, real), float(len(real))
+        total, members = _sum(output, truth, real), float(len(real))
     if predicted is not None:
         legs = unshielded((predicted.detach() > 0) & _off_diagonal(predicted))
         table, centre, leg, other = legs.unbind(1)
         known = truth.skeleton[table, centre, leg] & truth.skeleton[table, centre, other]
         known &= ~truth.skeleton[table, leg, other]
         if len(extra := legs[~known]):
-            total, members = total + weight * _sum(beliefs, truth, extra), members + weight * len(extra)
+            total, members = total + weight * _sum(output, truth, extra), members + weight * len(extra)
     return total / max(members, 1.0)
 
 
-def _sum(beliefs: Beliefs, truth: Truth, triples: Triples) -> Float[Tensor, ""]:
-    return cross_entropy(beliefs.colliders(triples), truth.collides(triples), reduction="sum")
+def _sum(output: NetworkOutput, truth: TrueGraphs, triples: Triples) -> Float[Tensor, ""]:
+    return cross_entropy(output.colliders(triples), truth.collider_labels(triples), reduction="sum")
 
 
 def _off_diagonal(matrix: Float[Tensor, "b d d"]) -> Bool[Tensor, "d d"]:
     return ~torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device)
 
 
-def mark_loss(logits: Float[Tensor, "b d d 3"], truth: Truth) -> Float[Tensor, ""]:
+def mark_loss(logits: Float[Tensor, "b d d 3"], truth: TrueGraphs) -> Float[Tensor, ""]:
     """Mean cross-entropy over true edges between i → j, j → i and reversible."""
     backward = truth.compelled.transpose(1, 2)
     label = torch.where(truth.compelled, 0, torch.where(backward, 1, 2))
@@ -120,6 +120,6 @@ def mark_loss(logits: Float[Tensor, "b d d 3"], truth: Truth) -> Float[Tensor, "
     return nn.functional.cross_entropy(chosen, label[edges]) if len(chosen) else logits.sum() * 0
 
 
-def parameters_of(network: nn.Module) -> int:
-    """How many weights a network has."""
+def parameter_count(network: nn.Module) -> int:
+    """The number of weights of a network."""
     return sum(weight.numel() for weight in network.parameters())

@@ -1,4 +1,4 @@
-"""`Encoded`: tables as the networks see them. Nothing here depends on names, units, signs or the order of columns."""
+"""`Encoded`: the input of the networks, independent of names, units, signs and the order of columns."""
 
 from dataclasses import dataclass, replace
 
@@ -9,18 +9,18 @@ from torch import Tensor
 from intaglio.causal.methods.sicl.networks import pair_statistics
 
 CONTINUOUS, ORDINAL, BINARY, NOMINAL = range(4)
-CHANNELS = 4
-SLOTS = 16
-"""Most levels that are told apart, and one for cells without a level."""
-MOST_FEATURED = 20_000
-"""Rows that the features of a column are computed of: four numbers a cell, and past this they say nothing new."""
-LIMIT = 8.0
-"""Standardised numbers are clipped to plus and minus this."""
+CELL_CHANNELS = 4
+LEVEL_SLOTS = 16
+"""Levels that are distinguished, plus one slot for cells without a level."""
+MAX_FEATURE_ROWS = 20_000
+"""Rows that features of columns are computed from, to bound memory at four numbers per cell."""
+CLIP_SD = 8.0
+"""Standardised numbers are clipped to this absolute value."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Tables of one size: some rows cell by cell, and statistics of all rows."""
+    """A batch of tables of one size: some rows cell by cell, and statistics of all rows."""
 
     cells: Float[Tensor, "b n d 4"]
     """Standardised value, normal score, whether it is missing, log-frequency of its level."""
@@ -31,23 +31,23 @@ class Encoded:
     size: Float[Tensor, "b 2"]
     """log10 of all rows, and of the columns."""
     pairs: Float[Tensor, "b d d p"]
-    """What all rows say of two columns; see `statistics`."""
+    """Statistics of two columns over all rows; see `pair_statistics`."""
     triples: Float[Tensor, "b d d d q"]
-    """[i, j, k]: what all rows say of i and j given k, among others."""
+    """[i, j, k]: statistics of i and j given k over all rows; see `pair_statistics`."""
 
     def with_rows(self, rows: slice) -> "Encoded":
-        """The same statistics with other rows of the cells."""
+        """The same statistics with a slice of the cells' rows."""
         return replace(self, cells=self.cells[:, rows], slots=self.slots[:, rows])
 
 
 def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: slice = slice(None)) -> Encoded:
-    """Tables as the networks see them.
+    """Encodes a batch of tables.
 
     Args:
-        values: numbers, and where a column has levels their codes from 0, in order for ORDINAL ones; NaN is missing.
-            Statistics are computed in this precision.
-        kinds: of the columns.
-        rows: those that are shown cell by cell; the statistics are of all.
+        values: numbers, or codes of levels from 0, in order for ORDINAL columns; NaN is missing. Statistics are
+            computed in this precision.
+        kinds: kinds of the columns: CONTINUOUS, ORDINAL, BINARY or NOMINAL.
+        rows: rows that are given cell by cell; statistics are of all rows.
     """
     b, n, d = values.shape
     known = ~values.isnan()
@@ -58,10 +58,10 @@ def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: s
     share = ((ranks - 0.5) / counts).clamp(1e-6, 1 - 1e-6)
     score = _standardised(torch.where(known, torch.special.ndtri(share), 0.0), known)
     slots, frequency = _levels(values, known, kinds)
-    some = slice(0, MOST_FEATURED)
+    some = slice(0, MAX_FEATURE_ROWS)
     features = _features(score[:, some], share[:, some], slots[:, some], kinds, known[:, some])
-    pairs, triples = pair_statistics.of(standard.clamp(-LIMIT, LIMIT), score, features, known)
-    shown = (standard.clamp(-LIMIT, LIMIT), score, (~known).to(values.dtype), frequency)
+    pairs, triples = pair_statistics.of(standard.clamp(-CLIP_SD, CLIP_SD), score, features, known)
+    shown = (standard.clamp(-CLIP_SD, CLIP_SD), score, (~known).to(values.dtype), frequency)
     cells = torch.stack([channel[:, rows] for channel in shown], -1)
     size = torch.tensor([[n, d]], dtype=values.dtype, device=values.device).log10().expand(b, 2)
     single = torch.float32
@@ -69,7 +69,7 @@ def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: s
 
 
 def _standardised(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-    """Mean 0 and variance 1 over what is known; 0 where nothing is."""
+    """Mean 0 and variance 1 over known cells; 0 where none is known."""
     count = known.sum(1, keepdim=True).clamp(min=1)
     centred = torch.where(known, values - values.sum(1, keepdim=True) / count, 0.0)
     spread = (centred.square().sum(1, keepdim=True) / count).sqrt()
@@ -77,9 +77,9 @@ def _standardised(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) 
 
 
 def _ranks(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-    """From 1, ties at their mean, among what is known."""
+    """Ranks from 1 among known cells, with mean ranks for ties."""
     columns = torch.where(known, values, torch.inf).transpose(1, 2)
-    ordered, places = columns.sort(-1)
+    ordered, positions = columns.sort(-1)
     position = torch.arange(1, ordered.shape[-1] + 1, device=values.device).expand(ordered.shape)
     rises = torch.ones_like(ordered, dtype=torch.bool)
     rises[..., 1:] = ordered[..., 1:] > ordered[..., :-1]
@@ -88,7 +88,7 @@ def _ranks(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Floa
     ends[..., :-1] = rises[..., 1:]
     last = torch.where(ends, position, ordered.shape[-1]).flip(-1).cummin(-1).values.flip(-1)
     mean = (first + last).to(values.dtype) / 2
-    return torch.empty_like(mean).scatter_(-1, places, mean).transpose(1, 2)
+    return torch.empty_like(mean).scatter_(-1, positions, mean).transpose(1, 2)
 
 
 def _levels(
@@ -96,8 +96,8 @@ def _levels(
 ) -> tuple[Int[Tensor, "b n d"], Float[Tensor, "b n d"]]:
     """Each cell's slot, and the logarithm of its level's frequency."""
     with_levels = known & (kinds != CONTINUOUS)[:, None]
-    codes = torch.where(with_levels, values, 0).long().clamp(0, SLOTS - 2)
-    counts = torch.zeros(len(values), SLOTS - 1, values.shape[2], dtype=values.dtype, device=values.device)
+    codes = torch.where(with_levels, values, 0).long().clamp(0, LEVEL_SLOTS - 2)
+    counts = torch.zeros(len(values), LEVEL_SLOTS - 1, values.shape[2], dtype=values.dtype, device=values.device)
     counts.scatter_add_(1, codes, with_levels.to(values.dtype))
     order = counts.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
     slots = torch.where(with_levels, order.gather(1, codes) + 1, 0)
@@ -113,10 +113,10 @@ def _features(
     kinds: Int[Tensor, "b d"],
     known: Bool[Tensor, "b n d"],
 ) -> Float[Tensor, "b n d m"]:
-    """A few functions of each column alone, each of mean 0 over what is known; 0 where it is missing.
+    """Features of each column, of mean 0 over known cells, 0 where missing.
 
-    Of a number or ordered level its normal score and three Legendre polynomials of its rank; of another level
-    whether it is each of the most frequent ones.
+    For numbers and ordered levels the normal score and three Legendre polynomials of the rank; for other levels
+    indicators of the most frequent ones.
     """
     t = 2 * share - 1
     smooth = torch.stack([score, (3 * t**2 - 1) / 2, (5 * t**3 - 3 * t) / 2, (35 * t**4 - 30 * t**2 + 3) / 8], -1)

@@ -1,4 +1,4 @@
-"""A network's logits of whole tables, the same in whatever order rows and columns come."""
+"""Inference: a network's logits of tables of any length, independent of the order of rows and columns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,40 +12,44 @@ from torch import Tensor
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, ORDINAL, encode
 
-PIECES = 4
-"""Most pieces of a table's rows that a network is shown, one after the other; their logits are averaged."""
-FEW_PIECES, MANY_COLUMNS = 2, 50
+MAX_PIECES = 4
+"""Most pieces of a table's rows that a network is run on; their logits are averaged."""
+MAX_PIECES_WIDE, WIDE_COLUMNS = 2, 50
+"""Most pieces of a table with more than so many columns."""
 ColliderLogits = Callable[[Int[ndarray, "t 3"]], Float[ndarray, "t"]]
+"""From triples (centre, leg, leg) to logits that they are colliders, symmetric in the legs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """What a network says of one table, not calibrated."""
+    """Uncalibrated logits of one table."""
 
     skeleton: Float[ndarray, "d d"]
-    """Symmetric."""
+    """Logits that a pair is adjacent; symmetric."""
     colliders: ColliderLogits
-    """Of (centre, leg, leg)."""
+    """Logits that triples are colliders."""
     marks: Float[ndarray, "d d 3"] | None
+    """Logits, given adjacency, of i → j compelled, j → i compelled, reversible; None without this head."""
     arrows: Float[ndarray, "d d"] | None
+    """Logits of i → j; Node-Edge networks only."""
 
 
 @torch.no_grad()
 def logits_of(
     network: Network, values: Float[ndarray, "b n d"], kinds: Int[ndarray, "b d"], context: int
 ) -> list[Logits]:
-    """One for each table of a batch of one size.
+    """The logits of each table of a batch of one size.
 
     Args:
-        network: at rest.
-        values: numbers and codes, NaN where missing.
-        kinds: of the columns, as in `encoding`.
-        context: rows that the network sees at a time; statistics are of all rows.
+        network: a network in eval mode.
+        values: numbers and codes of levels, NaN where missing.
+        kinds: kinds of the columns, as codes of `encoding`.
+        context: rows that the network is given cell by cell at a time; statistics are of all rows.
     """
     device = next(network.parameters()).device
-    ordered = torch.from_numpy(np.stack([arranged(*one) for one in zip(values, kinds, strict=True)])).to(device)
+    ordered = torch.from_numpy(np.stack([canonical_table(*one) for one in zip(values, kinds, strict=True)])).to(device)
     b, n, d = ordered.shape
-    shown = _pieces(n, context, PIECES if d <= MANY_COLUMNS else FEW_PIECES)
+    shown = _pieces(n, context, MAX_PIECES if d <= WIDE_COLUMNS else MAX_PIECES_WIDE)
     whole = encode(ordered, torch.from_numpy(kinds).to(device), rows=slice(0, shown[-1].stop))
     pieces = [network(whole.with_rows(rows)) for rows in shown]
     skeleton = torch.stack([piece.skeleton for piece in pieces]).mean(0).double().cpu().numpy()
@@ -87,15 +91,15 @@ def _colliders(
 
 
 def _pieces(rows: int, context: int, most: int) -> list[slice]:
-    """At most `most` stretches of equal length, of `context` rows or, where there are fewer, of all of them."""
+    """At most `most` slices of `context` rows each, or one of all rows where there are fewer."""
     count = max(1, min(most, rows // context))
     return [slice(k * context, (k + 1) * context) for k in range(count)] if rows > context else [slice(0, rows)]
 
 
-def in_own_units(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
-    """Numbers times a power of two, so that squares and cubes of them neither overflow nor vanish in any unit.
+def scaled_by_powers_of_two(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+    """Numeric columns scaled by powers of two, which is exact, so that their cubes neither overflow nor underflow.
 
-    It is exact. A number that is constant, as may be in a subsample, becomes 0.
+    A column that is constant, as may be in a subsample, becomes 0.
     """
     found = values.astype(np.float64)
     for k in np.flatnonzero(kinds == CONTINUOUS):
@@ -106,11 +110,11 @@ def in_own_units(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Flo
     return found
 
 
-def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
-    """The table with its rows in an order, and its numbers with a sign, that follow from its content alone.
+def canonical_table(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[ndarray, "n d"]:
+    """The table with an order of rows, and signs of columns, that depend only on its content.
 
-    Rows are ordered by a hash over the ranks of their cells that is a sum over the columns, so that neither order
-    counts; numbers and ordered levels are turned so that their third moment is positive.
+    Rows are ordered by a hash of the ranks of their cells that is a sum over columns, so that the order of columns does
+    not matter; numbers and ordered levels are flipped so that their third moment is positive.
     """
     turned = values.astype(np.float64)
     for k in np.flatnonzero((kinds == CONTINUOUS) | (kinds == ORDINAL)):
@@ -120,21 +124,21 @@ def arranged(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Float[n
 
 
 def row_order(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> Int[ndarray, "n"]:
-    """Places of the rows, by a hash of what they hold; see `arranged`.
+    """Indices that sort the rows by a hash of their content; see `canonical_table`.
 
-    Rows may hold the same ranks in other columns, as in a balanced design; there it counts which column is which, and
-    columns are told apart by the rows that they go with.
+    Rows with the same ranks in different columns, as in balanced designs, are ordered by a second hash, in which
+    columns are identified by the rows that they occur with.
     """
-    cells = np.stack([_hashed(values[:, k], int(kinds[k])) for k in range(len(kinds))], 1)
+    cells = np.stack([_cell_hashes(values[:, k], int(kinds[k])) for k in range(len(kinds))], 1)
     first = cells.sum(1, dtype=np.uint64)
-    columns = _mixed(cells ^ _mixed(first)[:, None]).sum(0, dtype=np.uint64)
-    return np.lexsort((_mixed(cells ^ columns).sum(1, dtype=np.uint64), first))
+    columns = _scrambled(cells ^ _scrambled(first)[:, None]).sum(0, dtype=np.uint64)
+    return np.lexsort((_scrambled(cells ^ columns).sum(1, dtype=np.uint64), first))
 
 
 def _third_moment(column: Float[ndarray, "n"]) -> float:
-    """Summed in the order of the values, so that the order of the rows does not show even in the last bit.
+    """The third central moment, summed in the order of the values, so that the order of rows changes no bit.
 
-    0 where nothing is known.
+    It is 0 where no value is known.
     """
     known = np.sort(column[~np.isnan(column)])
     if not known.size:
@@ -142,15 +146,15 @@ def _third_moment(column: Float[ndarray, "n"]) -> float:
     return float(((known - known.mean()) ** 3).sum())
 
 
-def _hashed(column: Float[ndarray, "n"], kind: int) -> ndarray:
-    """One unsigned number a cell, by its rank."""
+def _cell_hashes(column: Float[ndarray, "n"], kind: int) -> ndarray:
+    """A 64-bit hash of the rank of each cell."""
     filled = np.where(np.isnan(column), np.inf, column)
-    place = np.searchsorted(np.sort(filled), filled).astype(np.uint64)
-    return _mixed(place + np.uint64(1 + 2**40 * kind))
+    rank = np.searchsorted(np.sort(filled), filled).astype(np.uint64)
+    return _scrambled(rank + np.uint64(1 + 2**40 * kind))
 
 
-def _mixed(x: ndarray) -> ndarray:
-    """A bijective scrambling of 64 bits (the finaliser of splitmix64)."""
+def _scrambled(x: ndarray) -> ndarray:
+    """A bijective hash of 64 bits (the finaliser of splitmix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

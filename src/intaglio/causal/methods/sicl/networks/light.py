@@ -1,10 +1,9 @@
-"""`Light`: one network for skeleton, colliders and marks, that reads statistics of all rows beside some of the rows.
+"""`Light`: one network for skeleton, colliders and marks, from statistics of all rows and a sample of the rows.
 
-What decides in tests of independence is what three columns do together: whether two of them still depend on each
-other given the third. So pairs [b, d, d, h] are the state, and they hear of each other through the third column: first
-by a sum over all triples with their statistics, then by products of matrices over the third column (as the triangle
-updates of protein folding do), whose cost is one matrix product a channel. That takes the place of SiCL's encoder,
-whose cost and memory grow with the rows times the square of the columns.
+Constraint-based discovery rests on conditional independence of two columns given a third. So the network's state is
+pairs of columns [b, d, d, h], which exchange information through third columns: first by a sum over all triples with
+their statistics, then by triangle updates, as in protein folding, at the cost of one matrix product per channel. They
+replace SiCL's encoder, whose cost and memory grow with the rows times the square of the columns.
 """
 
 from collections.abc import Mapping
@@ -15,17 +14,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from intaglio.causal.methods.sicl.networks import pair_statistics
-from intaglio.causal.methods.sicl.networks.attention import Attention, Cells, widened
+from intaglio.causal.methods.sicl.networks.attention import Attention, CellEmbedding, feed_forward
 from intaglio.causal.methods.sicl.networks.base import (
-    Beliefs,
     Network,
+    NetworkOutput,
     Triples,
-    Truth,
+    TrueGraphs,
     collider_loss,
     mark_loss,
     skeleton_loss,
 )
-from intaglio.causal.methods.sicl.networks.encoding import CHANNELS, SLOTS, Encoded
+from intaglio.causal.methods.sicl.networks.encoding import CELL_CHANNELS, LEVEL_SLOTS, Encoded
 
 Pairs = Float[Tensor, "b d d p"]
 
@@ -35,42 +34,42 @@ class LightShape:
     """The size of a `Light`."""
 
     width: int = 32
-    """Of a cell's token."""
+    """Channels of a cell's token."""
     heads: int = 4
-    """Of attention among the tokens."""
+    """Attention heads over tokens; they divide the width."""
     blocks: int = 1
-    """Of attention over the columns within a row, a mean over the rows of a column, and a hidden layer."""
+    """Row blocks: attention over the columns of a row, a mean over rows, a feed-forward layer."""
     factors: int = 8
-    """Numbers that a cell gives to the products with the other cells of its row."""
+    """Channels of a cell in the outer products with the other cells of its row."""
     pair_width: int = 48
-    """Of a pair's state."""
+    """Channels of a pair."""
     pair_layers: int = 4
-    """Updates of the pairs."""
+    """Layers of pair updates."""
     channels: int = 24
-    """Of the triangle products and of the sum over triples."""
+    """Channels of the triangle products and of the sum over triples."""
 
 
 class Light(Network):
-    """The network of all three heads; see the module."""
+    """The network with heads for skeleton, colliders and marks; see the module's docstring."""
 
     def __init__(self, shape: LightShape = LightShape()):
         super().__init__()
         self.shape = shape
         h, p, c, f = shape.width, shape.pair_width, shape.channels, shape.factors
-        self.cells = Cells(h, channels=CHANNELS, kinds=4, slots=SLOTS)
+        self.cells = CellEmbedding(h, channels=CELL_CHANNELS, kinds=4, slots=LEVEL_SLOTS)
         self.blocks = nn.ModuleList(RowBlock(h, shape.heads) for _ in range(shape.blocks))
         self.left, self.right = nn.Linear(h, f), nn.Linear(h, f)
         self.node = nn.Sequential(nn.LayerNorm(2 * h), nn.Linear(2 * h, h))
         self.start = nn.ModuleDict(
             {
-                "statistics": nn.Linear(pair_statistics.PAIRS, p),
+                "statistics": nn.Linear(pair_statistics.PAIR_MAPS, p),
                 "rows": nn.Linear(f * f, p, bias=False),
                 "first": nn.Linear(h, p, bias=False),
                 "second": nn.Linear(h, p, bias=False),
                 "size": nn.Linear(2, p, bias=False),
             }
         )
-        self.threes = ThreeSum(p, c)
+        self.threes = TripleSum(p, c)
         self.layers = nn.ModuleList(PairLayer(p, c) for _ in range(shape.pair_layers))
         rare = nn.Linear(p, 1)
         nn.init.constant_(rare.bias, -2.0)
@@ -78,8 +77,8 @@ class Light(Network):
         self.mark, self.reversible = (nn.Sequential(nn.LayerNorm(p), nn.Linear(p, 1)) for _ in range(2))
         self.collider = ColliderHead(h, p)
 
-    def forward(self, tables: Encoded) -> Beliefs:
-        """Beliefs about each table; all three heads."""
+    def forward(self, tables: Encoded) -> NetworkOutput:
+        """Logits of all three heads."""
         tokens = self.cells(tables.cells, tables.slots, tables.kinds, tables.size)
         for block in self.blocks:
             tokens = block(tokens)
@@ -92,15 +91,15 @@ class Light(Network):
         mark = self.mark(pairs)
         marks = torch.cat([mark, mark.transpose(1, 2), self.reversible(even)], -1)
         head = self.collider.prepared(nodes, pairs, tables.triples)
-        return Beliefs(self.skeleton(even)[..., 0], head, marks)
+        return NetworkOutput(self.skeleton(even)[..., 0], head, marks)
 
-    def losses(self, tables: Encoded, truth: Truth) -> Mapping[str, Float[Tensor, ""]]:
+    def losses(self, tables: Encoded, truth: TrueGraphs) -> Mapping[str, Float[Tensor, ""]]:
         """Cross-entropies of pairs, of triples (true and predicted), and of marks at half weight."""
-        beliefs = self(tables)
+        output = self(tables)
         return {
-            "skeleton": skeleton_loss(beliefs.skeleton, truth),
-            "colliders": collider_loss(beliefs, truth, beliefs.skeleton),
-            "marks": 0.5 * mark_loss(beliefs.marks, truth),
+            "skeleton": skeleton_loss(output.skeleton, truth),
+            "colliders": collider_loss(output, truth, output.skeleton),
+            "marks": 0.5 * mark_loss(output.marks, truth),
         }
 
     def _start(self, tables: Encoded, tokens: Float[Tensor, "b n d h"], nodes: Float[Tensor, "b d h"]) -> Pairs:
@@ -119,36 +118,36 @@ class Light(Network):
 
 
 class RowBlock(nn.Module):
-    """Attention over the columns of each row, what each column is like over all rows, and a hidden layer.
+    """Attention over the columns of each row, the mean of each column over the rows, and a feed-forward layer.
 
-    Rows are a sample: in place of attention among them a mean, at a cost that is linear in their number.
+    Rows are exchangeable, so a mean replaces attention among them, at a cost that is linear in their number.
     """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.across = Attention(width, heads)
         self.column = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.hidden = widened(width, gelu=True)
+        self.hidden = feed_forward(width, gelu=True)
 
     def forward(self, x: Float[Tensor, "b n d h"]) -> Float[Tensor, "b n d h"]:
-        """The tokens after it."""
+        """Tokens [b, n, d, h] after the block."""
         x = x + self.across(x, x)
         x = x + self.column(x.mean(1, keepdim=True))
         return x + self.hidden(x)
 
 
-class ThreeSum(nn.Module):
-    """For each pair, the mean over all third columns of a hidden layer of what the three do."""
+class TripleSum(nn.Module):
+    """For each pair, the mean over third columns of a hidden layer over the triple's statistics and pairs."""
 
     def __init__(self, width: int, channels: int):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.pair, self.first, self.second = (nn.Linear(width, channels) for _ in range(3))
-        self.given = nn.Linear(pair_statistics.TRIPLES, channels, bias=False)
+        self.given = nn.Linear(pair_statistics.TRIPLE_MAPS, channels, bias=False)
         self.out = nn.Linear(channels, width)
 
     def forward(self, pairs: Pairs, triples: Float[Tensor, "b i j k q"]) -> Pairs:
-        """What is to be added to the pairs."""
+        """The output [b, d, d, p], to be added to the pairs."""
         x = self.norm(pairs)
         hidden = self.given(triples) + self.pair(x)[:, :, :, None]
         hidden = hidden + self.first(x)[:, :, None] + self.second(x)[:, None]
@@ -156,9 +155,7 @@ class ThreeSum(nn.Module):
 
 
 class PairLayer(nn.Module):
-    """Pairs hear of each other: products over the third column, both ways round, what their columns' other pairs are
-    like, and a hidden layer.
-    """
+    """A pair update: triangle products over third columns in both directions, column means, a feed-forward layer."""
 
     def __init__(self, width: int, channels: int):
         super().__init__()
@@ -168,10 +165,10 @@ class PairLayer(nn.Module):
         self.out = nn.Linear(2 * channels, width)
         self.columns = nn.Linear(2 * width, 2 * width)
         self.gate = nn.Linear(width, width)
-        self.hidden = widened(width, 2, gelu=True)
+        self.hidden = feed_forward(width, 2, gelu=True)
 
     def forward(self, pairs: Pairs) -> Pairs:
-        """The pairs after it."""
+        """Pairs [b, d, d, p] after the layer."""
         x = self.norm(pairs)
         (a_out, a_in), (b_out, b_in) = self.a(x).chunk(2, -1), self.b(x).chunk(2, -1)
         out = _product(a_out, b_out)
@@ -184,15 +181,15 @@ class PairLayer(nn.Module):
 
 
 def _product(a: Float[Tensor, "b i k c"], b: Float[Tensor, "b j k c"]) -> Float[Tensor, "b i j c"]:
-    """Sum over k of a_ik·b_jk, channel by channel, over √d."""
+    """Σ_k a_ik·b_jk / √d, by channel."""
     first, second = a.permute(0, 3, 1, 2), b.permute(0, 3, 2, 1)
     return (first @ second).permute(0, 2, 3, 1) * a.shape[2] ** -0.5
 
 
 class ColliderHead(nn.Module):
-    """One hidden layer over what is known of a triple's centre, its legs and the three together.
+    """Collider logits from one hidden layer over a triple's centre, its pairs and its statistics.
 
-    All but the last product acts on columns and pairs before they are summed, so that a triple costs an addition, a
+    All linear maps but the last act on columns and pairs before they are summed, so that a triple costs additions, a
     ReLU and a dot product.
     """
 
@@ -201,20 +198,22 @@ class ColliderHead(nn.Module):
         self.norm = nn.LayerNorm(pair_width)
         self.centre = nn.Linear(width, hidden)
         self.legs, self.into, self.out_of = (nn.Linear(pair_width, hidden, bias=False) for _ in range(3))
-        self.given, self.beside = (nn.Linear(pair_statistics.TRIPLES, hidden, bias=False) for _ in range(2))
+        self.given, self.beside = (nn.Linear(pair_statistics.TRIPLE_MAPS, hidden, bias=False) for _ in range(2))
         self.weigh = nn.Linear(hidden, 1)
 
-    def prepared(self, nodes: Float[Tensor, "b d h"], pairs: Pairs, triples: Float[Tensor, "b i j k q"]) -> "Colliders":
-        """Logits of whichever triples are asked for."""
+    def prepared(
+        self, nodes: Float[Tensor, "b d h"], pairs: Pairs, triples: Float[Tensor, "b i j k q"]
+    ) -> "LightColliderLogits":
+        """The function of triples that returns their collider logits."""
         x = self.norm(pairs)
-        return Colliders(
+        return LightColliderLogits(
             self, self.centre(nodes), self.legs(x + x.transpose(1, 2)), self.into(x), self.out_of(x), triples
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Colliders:
-    """`Beliefs.colliders` of one batch of tables."""
+class LightColliderLogits:
+    """`NetworkOutput.colliders` of one batch of tables."""
 
     head: ColliderHead
     centre: Float[Tensor, "b d c"]
@@ -224,7 +223,7 @@ class Colliders:
     triples: Float[Tensor, "b i j k q"]
 
     def __call__(self, asked: Triples) -> Float[Tensor, "t"]:
-        """Of each (table, centre, leg, leg)."""
+        """Logits of triples (table, centre, leg, leg)."""
         b, k, i, j = asked.unbind(1)
         known = self.triples
         hidden = self.centre[b, k] + self.legs[b, i, j]

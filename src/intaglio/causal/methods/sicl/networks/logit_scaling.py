@@ -1,4 +1,4 @@
-"""From a network's logits to probabilities that hold, by maps that depend on the numbers of rows and columns."""
+"""Calibration of logits by affine maps whose coefficients depend on the numbers of rows and columns."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch.nn.functional import softplus
 
-BINS = 10
+RELIABILITY_BINS = 10
+"""Bins of equal width over [0, 1]."""
 Coefficients = tuple[float, float, float]
-"""Of 1, log10(rows / 500) and log10(columns / 10)."""
+"""Coefficients of 1, log10(rows / 500) and log10(columns / 10)."""
 
 
 def _size(
@@ -23,21 +24,23 @@ def _size(
 
 @dataclass(frozen=True)
 class Scaling:
-    """logit' = softplus(a·s)·logit + b·s with s = (1, log10(rows / 500), log10(columns / 10))."""
+    """The map logit' = softplus(a·s)·logit + b·s with s = (1, log10(rows / 500), log10(columns / 10))."""
 
     slope: Coefficients = (float(np.log(np.e - 1)), 0.0, 0.0)
+    """The coefficients a; the default is a slope of 1."""
     offset: Coefficients = (0.0, 0.0, 0.0)
+    """The coefficients b."""
 
     def __call__(self, logits: Float[ndarray, "..."], rows: float | int, columns: float | int) -> Float[ndarray, "..."]:
-        """The logits of a table of this size, calibrated."""
+        """The calibrated logits of a table of this size."""
         size = _size(rows, columns)
         return np.logaddexp(0, size @ np.array(self.slope)) * logits + size @ np.array(self.offset)
 
 
-def fitted(
+def fit_scaling(
     logits: Float[ndarray, "k"], true: Bool[ndarray, "k"], rows: Float[ndarray, "k"], columns: Float[ndarray, "k"]
 ) -> Scaling:
-    """The scaling of least cross-entropy; the usual one where there is only one kind of answer."""
+    """The scaling of least cross-entropy; the identity where all labels are equal."""
     if len(true) == 0 or true.all() or not true.any():
         return Scaling()
     size, x = torch.from_numpy(_size(rows, columns)), torch.from_numpy(np.asarray(logits, np.float64))
@@ -48,7 +51,7 @@ def fitted(
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
         mapped = softplus(size @ weights[:3]) * x + size @ weights[3:]
-        # A faint pull to the start keeps the slopes defined where one size or one answer is all there is.
+        # Weak regularisation towards the start keeps coefficients defined where all tables have one size.
         pull = 1e-5 * (weights - torch.tensor([*Scaling().slope, *Scaling().offset])).square().sum()
         value = torch.nn.functional.binary_cross_entropy_with_logits(mapped, label) + pull
         value.backward()
@@ -61,12 +64,12 @@ def fitted(
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scalings of a network's heads."""
+    """The scalings of a network's heads: skeleton, colliders, compelled edges and, for Node-Edge, arrows."""
 
     skeleton: Scaling = Scaling()
     colliders: Scaling = Scaling()
     forward: Scaling = Scaling()
-    """Of the logit that an edge is compelled, whichever way, against reversible."""
+    """Scaling of the logit that an edge is compelled, in either direction, against reversible."""
     arrows: Scaling = Scaling()
 
     def to_json(self) -> dict[str, dict[str, list[float]]]:
@@ -75,7 +78,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Mapping[str, list[float]]]) -> "Calibration":
-        """Read back from `to_json`; exact."""
+        """The calibration that `to_json` was called on; exact."""
         return cls(**{name: Scaling(_three(one["slope"]), _three(one["offset"])) for name, one in stored.items()})
 
 
@@ -86,19 +89,20 @@ def _three(values: list[float]) -> Coefficients:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far probabilities hold: bins of equal width, with what was said and what was so."""
+    """A reliability diagram: predicted probabilities and observed frequencies, in bins of equal width."""
 
-    said: tuple[float, ...]
-    """Mean probability in each bin that has any."""
-    was: tuple[float, ...]
-    """Share that was so."""
+    predicted: tuple[float, ...]
+    """Mean probability in each bin that is not empty."""
+    observed: tuple[float, ...]
+    """Share of true labels in it."""
     count: tuple[int, ...]
+    """Number of predictions in it."""
 
     @classmethod
     def of(cls, p: Float[ndarray, "k"], true: Bool[ndarray, "k"]) -> "Reliability":
-        """Over `BINS` bins of [0, 1]."""
-        place = np.minimum((np.asarray(p) * BINS).astype(int), BINS - 1)
-        kept = [place == k for k in range(BINS) if (place == k).any()]
+        """The diagram of probabilities with their labels."""
+        index = np.minimum((np.asarray(p) * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+        kept = [index == k for k in range(RELIABILITY_BINS) if (index == k).any()]
         return cls(
             tuple(float(p[one].mean()) for one in kept),
             tuple(float(true[one].mean()) for one in kept),
@@ -107,12 +111,21 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: the mean distance of said and was, weighted by the bins' counts."""
+        """Expected calibration error: mean of |predicted - observed| over bins, weighted by their counts."""
         total = max(1, sum(self.count))
-        gaps = (n * abs(a - b) for a, b, n in zip(self.said, self.was, self.count, strict=True))
+        gaps = (n * abs(a - b) for a, b, n in zip(self.predicted, self.observed, self.count, strict=True))
         return sum(gaps) / total
+
+    def to_json(self) -> dict[str, list[float]]:
+        """The diagram as plain values, under the names that the files of networks have for them."""
+        return {"said": list(self.predicted), "was": list(self.observed), "count": list(self.count)}
 
 
 def probability(logits: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
     """1 / (1 + exp(-logit)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64))))
+
+
+def compelled_logit(marks: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b"]:
+    """Logit that an edge is compelled, in either direction, against reversible; from logits of the three marks."""
+    return np.asarray(np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2])

@@ -1,4 +1,4 @@
-"""How far a table is from those that a network was trained on: a few features of it, each against a range."""
+"""Out-of-distribution check: features of a table against their ranges over the training tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, LIMIT
+from intaglio.causal.methods.sicl.networks.encoding import CLIP_SD, CONTINUOUS
 
-RANGE = (1.0, 99.0)
-"""Percentiles between which a feature of a training table lies."""
+RANGE_PERCENTILES = (1.0, 99.0)
+"""Percentiles of the training tables that bound the range of a feature."""
 WARN_ABOVE = 0.2
-WORDS = {
+"""Share of features outside their range above which a warning is given."""
+FEATURE_NAMES = {
     "rows": "number of rows",
     "columns": "number of columns",
     "largest correlation": "largest correlation",
@@ -27,11 +28,11 @@ WORDS = {
 
 
 def features(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> dict[str, float]:
-    """What is looked at, by name; features that a table does not have are left out.
+    """Features of a table by name; those that it does not have are left out.
 
     Args:
-        values: numbers and codes, NaN where missing.
-        kinds: of the columns, as in `encoding`.
+        values: numbers and codes of levels, NaN where missing.
+        kinds: kinds of the columns, as codes of `encoding`.
     """
     n, d = values.shape
     found = {"rows": float(np.log10(n)), "columns": float(np.log10(d)), "missing": float(np.isnan(values).mean())}
@@ -39,7 +40,7 @@ def features(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> dict[st
     with np.errstate(all="ignore"):
         mean, spread = np.nanmean(values, 0), np.nanstd(values, 0)
         standard = np.nan_to_num((values - mean) / np.where(spread > 0, spread, 1.0))
-    standard = np.clip(standard, -LIMIT, LIMIT)
+    standard = np.clip(standard, -CLIP_SD, CLIP_SD)
     if d > 1:
         correlation = np.nan_to_num(standard.T @ standard / n)
         off = np.abs(correlation[np.triu_indices(d, 1)])
@@ -59,28 +60,28 @@ def features(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"]) -> dict[st
 
 
 @dataclass(frozen=True)
-class Ranges:
-    """Where the features of training tables lie."""
+class FeatureRanges:
+    """The ranges of features over the training tables."""
 
     low: Mapping[str, float]
     high: Mapping[str, float]
 
     @classmethod
-    def of(cls, tables: Sequence[Mapping[str, float]]) -> "Ranges":
-        """The middle 98% of each feature, over the tables that have it; a range has a little width at least."""
+    def of(cls, tables: Sequence[Mapping[str, float]]) -> "FeatureRanges":
+        """Ranges of the middle 98% of each feature over the tables that have it."""
         names = {name for table in tables for name in table}
         low, high = {}, {}
         for name in sorted(names):
             values = [table[name] for table in tables if name in table]
-            low[name], high[name] = (float(x) for x in np.percentile(values, RANGE))
+            low[name], high[name] = (float(x) for x in np.percentile(values, RANGE_PERCENTILES))
         return cls(low, high)
 
     def outside(self, found: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
-        """The share of features outside their range, and a sentence for each of these."""
+        """The share of a table's features outside their range, and a sentence for each of these."""
         looked = [name for name in found if name in self.low]
-        told = []
+        reasons = []
         for name in looked:
             if not self.low[name] - 1e-9 <= found[name] <= self.high[name] + 1e-9:
                 side = "below" if found[name] < self.low[name] else "above"
-                told.append(f"{WORDS.get(name, name)} is {side} what the network was trained on")
-        return len(told) / max(1, len(looked)), tuple(told)
+                reasons.append(f"{FEATURE_NAMES.get(name, name)} is {side} what the network was trained on")
+        return len(reasons) / max(1, len(looked)), tuple(reasons)

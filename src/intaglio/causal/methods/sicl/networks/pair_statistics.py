@@ -1,7 +1,7 @@
-"""What all rows of a table say of two columns and of three: the maps that a network reads beside the rows.
+"""Statistics of pairs and triples of columns over all rows, as maps that a network takes beside a sample of the rows.
 
-Every map is of magnitudes alone, so that turning a column's sign changes nothing, and of the rows through √n·atanh|ρ|,
-the statistic of Fisher's test of independence, so that one network serves all numbers of rows.
+All maps are of magnitudes, so that the sign of a column does not matter. They depend on the number of rows through
+√n·atanh|ρ|, the statistic of Fisher's test of independence, so that one network serves all numbers of rows.
 """
 
 from typing import NamedTuple
@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-PAIRS, TRIPLES = 18, 6
-"""Maps of two columns, and of three."""
-STEPS = 3
-"""Columns that the greedy search for a separating set may take."""
-NEAR = 1 - 1e-6
+PAIR_MAPS, TRIPLE_MAPS = 18, 6
+"""Numbers of maps of pairs and of triples."""
+GREEDY_STEPS = 3
+"""Most columns of a separating set in the greedy search."""
+MAX_CORRELATION = 1 - 1e-6
+"""Absolute correlation at which values are clipped."""
 RIDGE = 1e-3
-"""Added to a column's own features before they are made orthonormal: levels that never occur leave gaps."""
+"""Relative ridge on the Gram matrix of a column's features, which is singular for levels that do not occur."""
 
 Matrix = Float[Tensor, "b d d"]
 
@@ -27,27 +28,27 @@ def of(
     features: Float[Tensor, "b r d m"],
     known: Bool[Tensor, "b n d"],
 ) -> tuple[Float[Tensor, "b d d 18"], Float[Tensor, "b d d d 6"]]:
-    """Maps of pairs, and of triples ([i, j, k]: i and j given k); both are 0 where two of the columns are the same.
+    """Maps of pairs, and of triples ([i, j, k]: i and j given k); 0 where two of the columns are the same.
 
     Args:
-        standard: columns of mean 0 and variance 1 over what is known, 0 where missing.
-        score: likewise, of normal scores.
-        features: functions of each column, of mean 0, 0 where missing; of the first rows.
-        known: cells that are not missing.
+        standard: columns of mean 0 and variance 1 over known cells, 0 where missing.
+        score: normal scores of mean 0 and variance 1 over known cells, 0 where missing.
+        features: m functions of each column, of mean 0, 0 where missing, over the first r rows.
+        known: mask of the cells that are not missing.
     """
-    counts = common(known)
+    counts = rows_in_common(known)
     root = counts.sqrt()
     linear, ranked = correlation(standard, counts), correlation(score, counts)
-    greedy = separation(ranked, root)
-    joint = association(features, common(known[:, : features.shape[1]]))
+    greedy = greedy_separation(ranked, root)
+    joint = association(features, rows_in_common(known[:, : features.shape[1]]))
     moments = _moments(standard, counts)
     pairs = [
-        *_both(linear, root),
-        *_both(partial(linear, counts), root),
-        *_both(ranked, root),
-        *_both(partial(ranked, counts), root),
+        *_evidence_and_strength(linear, root),
+        *_evidence_and_strength(partial(linear, counts), root),
+        *_evidence_and_strength(ranked, root),
+        *_evidence_and_strength(partial(ranked, counts), root),
         *greedy.evidence.unbind(-1),
-        *_both(greedy.least, root),
+        *_evidence_and_strength(greedy.least, root),
         joint.alone,
         joint.given_all,
         joint.least,
@@ -55,7 +56,7 @@ def of(
         moments.transpose(1, 2),
     ]
     triples = torch.stack([*greedy.given.unbind(-1), *greedy.chosen.unbind(-1), joint.given], -1)
-    # A tie in the search may fall differently for (i, j) and (j, i) by rounding; the first of the two counts.
+    # Rounding may break ties of the search differently for (i, j) and (j, i); the first of the two counts.
     first = triples * torch.ones_like(linear[0]).triu(1)[:, :, None, None]
     triples = first + first.transpose(1, 2)
     distinct = ~torch.eye(standard.shape[-1], dtype=torch.bool, device=standard.device)
@@ -63,8 +64,8 @@ def of(
     return torch.stack(pairs, -1) * distinct[..., None], triples * three[..., None]
 
 
-def common(known: Bool[Tensor, "b n d"]) -> Matrix:
-    """Rows in which both columns are known, at least 1."""
+def rows_in_common(known: Bool[Tensor, "b n d"]) -> Matrix:
+    """Number of rows in which both columns are known, at least 1."""
     if bool(known.all()):
         b, n, d = known.shape
         return torch.full((b, d, d), float(n), device=known.device)
@@ -73,16 +74,16 @@ def common(known: Bool[Tensor, "b n d"]) -> Matrix:
 
 
 def correlation(columns: Float[Tensor, "b n d"], counts: Matrix) -> Matrix:
-    """Over the rows in which both are known, at most 1 - 1e-6 off the diagonal; shrunk where it is not definite."""
+    """Correlation over the rows that have both columns, clipped off the diagonal; shrunk where it is not definite."""
     counts = counts.to(columns.dtype)
-    found = ((columns.transpose(1, 2) @ columns) / counts).clamp(-NEAR, NEAR)
+    found = ((columns.transpose(1, 2) @ columns) / counts).clamp(-MAX_CORRELATION, MAX_CORRELATION)
     found.diagonal(dim1=1, dim2=2).fill_(1.0)
     uneven = counts.amin((1, 2)) < counts.amax((1, 2))
     return _definite(found) if bool(uneven.any()) else found
 
 
 def _definite(matrix: Matrix) -> Matrix:
-    """Drawn towards the identity until its least eigenvalue is 1e-4 or more; pairwise gaps can make it negative."""
+    """Shrunk to the identity until its least eigenvalue is 1e-4; missing cells can make it negative."""
     least = torch.linalg.eigvalsh(matrix)[:, 0]
     weight = ((1e-4 - least) / (1 - least)).clamp(min=0.0)[:, None, None]
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
@@ -90,49 +91,49 @@ def _definite(matrix: Matrix) -> Matrix:
 
 
 def partial(matrix: Matrix, counts: Float[Tensor, "b _ _"]) -> Matrix:
-    """Correlation given all other columns, of a correlation matrix shrunk as J. Schäfer and K. Strimmer do (2005)."""
+    """Partial correlation given all other columns, after shrinkage by J. Schäfer and K. Strimmer (2005)."""
     rows = counts.amax((1, 2)).to(matrix.dtype)
     off = matrix - torch.diag_embed(matrix.diagonal(dim1=1, dim2=2))
     noise = ((1 - off.square()).square().sum((1, 2)) - matrix.shape[-1]) / rows
     weight = (noise / off.square().sum((1, 2)).clamp(min=1e-9)).clamp(1e-5, 1.0)[:, None, None]
-    precision = torch.linalg.inv(_mixed(matrix, weight))
+    precision = torch.linalg.inv(_shrunk(matrix, weight))
     scale = precision.diagonal(dim1=1, dim2=2).clamp(min=1e-12).rsqrt()
-    return (-precision * scale[:, :, None] * scale[:, None, :]).clamp(-NEAR, NEAR)
+    return (-precision * scale[:, :, None] * scale[:, None, :]).clamp(-MAX_CORRELATION, MAX_CORRELATION)
 
 
-def _mixed(matrix: Matrix, weight: Float[Tensor, "b 1 1"]) -> Matrix:
+def _shrunk(matrix: Matrix, weight: Float[Tensor, "b 1 1"]) -> Matrix:
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     return matrix * (1 - weight) + eye * weight
 
 
 def _evidence(rho: Float[Tensor, "..."], root: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """log(1 + √n·atanh|ρ|)."""
-    return torch.log1p(root * torch.atanh(rho.abs().clamp(max=NEAR)))
+    return torch.log1p(root * torch.atanh(rho.abs().clamp(max=MAX_CORRELATION)))
 
 
-def _both(rho: Matrix, root: Matrix) -> tuple[Matrix, Matrix]:
-    """How sure, and how strong."""
-    return _evidence(rho, root), torch.atanh(rho.abs().clamp(max=NEAR))
+def _evidence_and_strength(rho: Matrix, root: Matrix) -> tuple[Matrix, Matrix]:
+    """log(1 + √n·atanh|ρ|) and atanh|ρ|: significance and strength of a correlation."""
+    return _evidence(rho, root), torch.atanh(rho.abs().clamp(max=MAX_CORRELATION))
 
 
-class Greedy(NamedTuple):
-    """Where columns are looked for, one by one, that make two others independent."""
+class GreedySeparation(NamedTuple):
+    """Result of the greedy search for separating sets, for each pair of columns."""
 
     evidence: Float[Tensor, "b d d 3"]
-    """How surely the two still depend on each other after 1, 2, 3 columns."""
+    """Evidence log(1 + √n·atanh|ρ|) of dependence given the first 1, 2, 3 columns of the set."""
     least: Matrix
-    """Least |partial correlation| on the way, from none to all of them."""
+    """Least |partial correlation| over the sets of 0 to 3 columns."""
     given: Float[Tensor, "b d d d 2"]
-    """The same for each column k in place of the best: as the first, and after the first."""
+    """Evidence given each column k alone, and given k after the first column of the set."""
     chosen: Float[Tensor, "b d d d 3"]
-    """Which column was taken at each step."""
+    """One-hot: the column that was added at each step."""
 
 
-def separation(matrix: Matrix, root: Matrix) -> Greedy:
-    """For each pair, add the column that brings its partial correlation nearest to 0, `STEPS` times.
+def greedy_separation(matrix: Matrix, root: Matrix) -> GreedySeparation:
+    """For each pair, adds the column that brings its partial correlation nearest to 0, `GREEDY_STEPS` times.
 
-    All pairs go together: for pair (i, j) and each k, the covariances of i and k, of j and k and the variance of k
-    given what was taken so far follow from those before by one step of a Cholesky decomposition.
+    All pairs are processed together: for pair (i, j) and each k, the covariances of i and k, of j and k and the
+    variance of k given the set so far are updated by one step of a Cholesky decomposition.
     """
     b, d, _ = matrix.shape
     given_i = matrix[:, :, None, :].expand(b, d, d, d)  # [i, j, k]: cov(i, k | taken)
@@ -143,18 +144,18 @@ def separation(matrix: Matrix, root: Matrix) -> Greedy:
     closed = (eye[:, None, :] | eye[None, :, :]).expand(b, d, d, d)
     factors: list[Tensor] = []
     least, evidence, given, chosen = matrix.abs(), [], [], []
-    for _ in range(min(STEPS, max(d - 2, 0))):
+    for _ in range(min(GREEDY_STEPS, max(d - 2, 0))):
         safe = left.clamp(min=1e-6)
         top = together[..., None] - given_i * given_j / safe
         var_i = (of_i[..., None] - given_i.square() / safe).clamp(min=1e-6)
         var_j = (of_j[..., None] - given_j.square() / safe).clamp(min=1e-6)
-        rho = (top * (var_i * var_j).rsqrt()).abs().clamp(max=NEAR)
+        rho = (top * (var_i * var_j).rsqrt()).abs().clamp(max=MAX_CORRELATION)
         open_rho = rho.masked_fill(closed, 2.0)
         value, best = open_rho.min(-1)
         given.append(_evidence(rho.masked_fill(closed, 0.0), root[..., None]))
         taken = torch.nn.functional.one_hot(best, d).to(matrix.dtype)
         chosen.append(taken)
-        evidence.append(_evidence(value.clamp(max=NEAR), root))
+        evidence.append(_evidence(value.clamp(max=MAX_CORRELATION), root))
         least = torch.minimum(least, value)
         pick = best[..., None]
         column = matrix.transpose(1, 2)[torch.arange(b, device=matrix.device)[:, None, None], best]  # cov(k, best)
@@ -169,31 +170,33 @@ def separation(matrix: Matrix, root: Matrix) -> Greedy:
         left = left - factor.square()
         closed = closed | taken.bool()
         factors.append(factor)
-    while len(evidence) < STEPS:
+    while len(evidence) < GREEDY_STEPS:
         evidence.append(evidence[-1] if evidence else _evidence(matrix, root))
         chosen.append(torch.zeros_like(left))
         given.append(given[-1] if given else torch.zeros_like(left))
-    return Greedy(torch.stack(evidence, -1), least, torch.stack(given[:2], -1), torch.stack(chosen, -1))
+    return GreedySeparation(torch.stack(evidence, -1), least, torch.stack(given[:2], -1), torch.stack(chosen, -1))
 
 
 class Association(NamedTuple):
-    """How surely columns depend on each other in any way that their features show; 0 is what chance gives."""
+    """Evidence of any dependence that the columns' features show; about 0 under independence."""
 
     alone: Matrix
+    """Evidence of dependence of two columns."""
     given_all: Matrix
+    """Evidence of dependence given all other columns."""
     least: Matrix
-    """Least of `given`."""
+    """The minimum of `given` over k."""
     given: Float[Tensor, "b d d d"]
-    """[i, j, k]: of i and j, given k alone."""
+    """[i, j, k]: evidence of dependence of i and j given k."""
 
 
 def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Association:
-    """Sums of squared correlations of all features of one column with all of another, against their number.
+    """Sums of squared correlations between all features of two columns, standardised by their degrees of freedom.
 
-    Works on numbers, ordered and unordered levels alike: n·Σρ² is Pearson's χ² of two columns with levels, and near
-    Bartlett's likelihood ratio of any two. Without dependence its mean is about r_i·r_j, where r is the number of
-    features that a column has; of a column with four levels or fewer one feature follows from the others, so that
-    chance gives a little less than 0 there.
+    It applies to numbers, ordered and unordered levels alike: n·Σρ² is Pearson's χ² for two columns with levels, and
+    close to Bartlett's likelihood ratio for any two. Under independence its mean is about r_i·r_j, where r is the
+    number of features of a column; with four levels or fewer one feature is a function of the others, so that the mean
+    is a little below.
     """
     b, n, d, m = features.shape
     own = features.transpose(1, 2)
@@ -205,30 +208,30 @@ def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Associati
     flat = white.reshape(b, d * m, n)
     across = flat @ flat.transpose(1, 2)
     across = across / counts.to(features.dtype).repeat_interleave(m, 1).repeat_interleave(m, 2)
-    across = across.clamp(-NEAR, NEAR)
+    across = across.clamp(-MAX_CORRELATION, MAX_CORRELATION)
     rank = present.sum(-1).to(features.dtype).clamp(min=1)
     degrees = rank[:, :, None] * rank[:, None, :]
     cells = across.reshape(b, d, m, d, m)
     given = _given_one(cells, counts, degrees)
     eye = torch.eye(d, dtype=torch.bool, device=features.device)
     shut = eye[:, None, :] | eye[None, :, :]
-    alone = _against(cells.square().sum((2, 4)), counts, degrees)
+    alone = _excess(cells.square().sum((2, 4)), counts, degrees)
     least = given.masked_fill(shut, torch.inf).amin(-1) if d > 2 else alone
     within = torch.block_diag(*[torch.ones(m, m, device=features.device)] * d).bool()
     single = torch.eye(d * m, dtype=features.dtype, device=features.device)
     between = torch.where(within, single, across)
     full = partial(_definite(between), counts).reshape(b, d, m, d, m)
-    return Association(alone, _against(full.square().sum((2, 4)), counts, degrees), least.masked_fill(eye, 0.0), given)
+    return Association(alone, _excess(full.square().sum((2, 4)), counts, degrees), least.masked_fill(eye, 0.0), given)
 
 
-def _against(squares: Float[Tensor, "..."], counts: Float[Tensor, "..."], degrees: Float[Tensor, "..."]) -> Tensor:
+def _excess(squares: Float[Tensor, "..."], counts: Float[Tensor, "..."], degrees: Float[Tensor, "..."]) -> Tensor:
     """sign·log(1 + |x|) of x = (n·Σρ² - r)/√(2r)."""
     excess = (counts * squares - degrees) * (2 * degrees).rsqrt()
     return excess.sign() * torch.log1p(excess.abs())
 
 
 def _given_one(cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matrix) -> Float[Tensor, "b d d d"]:
-    """`Association.given`, one k at a time to keep it small."""
+    """`Association.given`, computed for one k at a time to bound memory."""
     b, d, m, _, _ = cells.shape
     found = []
     for k in range(d):
@@ -238,11 +241,11 @@ def _given_one(cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matri
         left = (1 - flat.square().sum(-1)).clamp(min=0.05).rsqrt()
         rest = rest * left[:, :, None] * left[:, None, :]
         squares = rest.reshape(b, d, m, d, m).square().sum((2, 4))
-        found.append(_against(squares, counts, degrees))
+        found.append(_excess(squares, counts, degrees))
     return torch.stack(found, -1)
 
 
 def _moments(standard: Float[Tensor, "b n d"], counts: Matrix) -> Matrix:
-    """[i, j]: log(1 + √n·|mean of z_i²·z_j|), which linear Gaussian columns do not have."""
+    """[i, j]: log(1 + √n·|mean of z_i²·z_j|), about 0 for linear Gaussian columns."""
     mean = (standard.square().transpose(1, 2) @ standard) / counts
     return torch.log1p(counts.sqrt() * mean.abs())

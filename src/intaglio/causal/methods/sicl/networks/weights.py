@@ -1,4 +1,4 @@
-"""Trained networks as folders: `config.json`, `model.safetensors` and a card; those of the package, and any other."""
+"""Trained networks as folders of `config.json`, `model.safetensors` and a card: shipped ones and any other."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from intaglio.causal.methods.sicl.networks.axial import Axial, AxialShape, NodeE
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.light import Light, LightShape
 from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration
-from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
+from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE, atomic_folder
 from intaglio.models.weights_file import read_weights, refuse_pickle
@@ -22,7 +22,7 @@ from intaglio.models.weights_file import read_weights, refuse_pickle
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
 SHIPPED = PACKAGE / "causal/methods/sicl/shipped"
-KINDS: dict[str, tuple[type[Any], type[Any]]] = {
+NETWORK_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "light": (Light, LightShape),
     "axial": (Axial, AxialShape),
     "node-edge": (NodeEdge, AxialShape),
@@ -30,28 +30,30 @@ KINDS: dict[str, tuple[type[Any], type[Any]]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A network with what is known of it."""
+class TrainedNetwork:
+    """A network with its calibration and the facts of its training."""
 
     kind: str
+    """One of `NETWORK_KINDS`."""
     network: Network
     context: int
-    """Rows that it sees at a time."""
+    """Rows that it is given cell by cell at a time."""
     calibration: Calibration
-    ranges: Ranges
-    refinement: Mapping[str, float]
-    """Weight of the rows' score in the refinement, by regime; empty before it is chosen."""
+    ranges: FeatureRanges
+    """Ranges of the features of its training tables."""
+    score_weights: Mapping[str, float]
+    """Weight of BIC in the refinement of a graph, by `score_regime_key`; empty before it is fitted."""
     facts: Mapping[str, Any]
-    """How it was trained and how it did, as plain values."""
+    """Facts of its training and calibration, as plain values."""
     fingerprint: str = ""
-    """sha256 over configuration and weights; empty before it is saved."""
+    """SHA-256 of configuration and weights; empty before it is saved."""
 
 
 def network_of(kind: str, shape: Mapping[str, int]) -> Network:
-    """A network of a kind and size, with random weights. Raises `BadInput` for an unknown kind or size."""
-    if kind not in KINDS:
-        raise BadInput(f"{kind!r} is no kind of network; there are {', '.join(KINDS)}")
-    made, form = KINDS[kind]
+    """A network of one kind and size with random weights. Raises `BadInput` for an unknown kind or size."""
+    if kind not in NETWORK_KINDS:
+        raise BadInput(f"{kind!r} is no kind of network; there are {', '.join(NETWORK_KINDS)}")
+    made, form = NETWORK_KINDS[kind]
     try:
         least = {"blocks": 0}
         if wrong := [name for name, value in shape.items() if value < least.get(name, 1)]:
@@ -65,8 +67,8 @@ def network_of(kind: str, shape: Mapping[str, int]) -> Network:
         ) from None
 
 
-def save_network(trained: Trained, folder: Path, card: str) -> None:
-    """Write configuration, half-precision weights and card: whole, or not at all."""
+def save_network(trained: TrainedNetwork, folder: Path, card: str) -> None:
+    """Writes configuration, half-precision weights and card, all or none."""
     weights = {
         name: tensor.detach().to("cpu", torch.float16).contiguous()
         for name, tensor in trained.network.state_dict().items()
@@ -79,7 +81,7 @@ def save_network(trained: Trained, folder: Path, card: str) -> None:
         "calibration": trained.calibration.to_json(),
         "low": dict(trained.ranges.low),
         "high": dict(trained.ranges.high),
-        "refinement": dict(trained.refinement),
+        "refinement": dict(trained.score_weights),
         "facts": dict(trained.facts),
     }
     with atomic_folder(Path(folder), CONFIG) as fresh:
@@ -89,12 +91,12 @@ def save_network(trained: Trained, folder: Path, card: str) -> None:
 
 
 def network_names() -> tuple[str, ...]:
-    """The networks of the package."""
+    """The names of the shipped networks."""
     return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{CONFIG}")))
 
 
 def network_path(model: str) -> Path:
-    """The folder of a network: by the name of one in the package, or a path. Raises `BadInput` for neither."""
+    """The folder of a network, by the name of a shipped one or by path. Raises `BadInput` for neither."""
     if model in network_names():
         return SHIPPED / model
     path = Path(model)
@@ -104,8 +106,8 @@ def network_path(model: str) -> Path:
     return path
 
 
-def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
-    """A network by name or folder, in single precision and at rest.
+def load_network(model: str, *, device: str | torch.device = "cpu") -> TrainedNetwork:
+    """A network by name or folder, in single precision and eval mode.
 
     Raises `BadInput` where the folder, its configuration or its weights cannot be used; nothing is unpickled.
     """
@@ -121,12 +123,12 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
         raise BadInput(f"{folder / WEIGHTS} does not fit its configuration ({why}); take both from one place") from None
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         raise BadInput(f"{folder / WEIGHTS} holds weights that are not finite; take the folder from where it was made")
-    return Trained(
+    return TrainedNetwork(
         config["kind"],
         network.to(device).eval().requires_grad_(False),
         int(config["context"]),
         calibration,
-        Ranges(config["low"], config["high"]),
+        FeatureRanges(config["low"], config["high"]),
         config["refinement"],
         config["facts"],
         fingerprint(folder),
@@ -134,7 +136,7 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> Trained:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over configuration and weights."""
+    """SHA-256 of configuration and weights."""
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         digest.update((folder / name).read_bytes())
@@ -142,7 +144,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def _config(path: Path) -> tuple[dict[str, Any], Calibration]:
-    """What the file says, checked as far as it is used, and the calibration in it."""
+    """The configuration of a network, checked as far as it is used, and its calibration."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

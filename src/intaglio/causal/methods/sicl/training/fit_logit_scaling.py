@@ -1,7 +1,7 @@
-"""What a trained network's logits are worth, measured on simulated tables of their own and kept with its weights."""
+"""Fits the calibration of a network, and the ranges of features, on simulated tables apart from training."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,25 +10,32 @@ from numpy import ndarray
 from intaglio.causal.methods.sicl.networks import out_of_distribution
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.inference import logits_of
-from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Reliability, Scaling, fitted, probability
-from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges
-from intaglio.causal.methods.sicl.training.batches import kinds_of, part, usable
+from intaglio.causal.methods.sicl.networks.logit_scaling import (
+    Calibration,
+    Reliability,
+    Scaling,
+    compelled_logit,
+    fit_scaling,
+    probability,
+)
+from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges
+from intaglio.causal.methods.sicl.training.batches import column_kinds, select_tables, usable_indices
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.batch import Batch
 from intaglio.randomness import numpy_generator
 
-FITTED, PROVED = 20_000_000, 30_000_000
-"""Seeds of the tables that the maps are fitted on, and of those that they are proved on; no training comes near."""
-LOT = 8
-"""Tables of one size that are drawn at once."""
-MOST_TRIPLES = 400
-"""Of one table, drawn at random."""
+FIT_SEED, TEST_SEED = 20_000_000, 30_000_000
+"""Seeds of the tables for fitting and for testing the calibration; seeds of training are smaller."""
+TABLES_PER_BATCH = 8
+"""Tables of one size that are simulated together."""
+MAX_TRIPLES_PER_TABLE = 400
+"""Triples of one table that are used, drawn at random."""
 
 
 @dataclass
-class Head:
-    """Answers of one head over many tables, with what was so."""
+class HeadLogits:
+    """Logits of one head over many tables, with their labels and the tables' sizes."""
 
     logits: list[Float[ndarray, "k"]]
     true: list[Bool[ndarray, "k"]]
@@ -36,23 +43,23 @@ class Head:
     columns: list[Float[ndarray, "k"]]
 
     @classmethod
-    def empty(cls) -> "Head":
-        """Nothing yet."""
+    def empty(cls) -> "HeadLogits":
+        """A head without logits."""
         return cls([], [], [], [])
 
     def add(self, logits: Float[ndarray, "k"], true: Bool[ndarray, "k"], rows: int, columns: int) -> None:
-        """The answers for one table."""
+        """Adds the logits of one table."""
         self.logits.append(np.asarray(logits, np.float64))
         self.true.append(true)
         self.rows.append(np.full(len(true), float(rows)))
         self.columns.append(np.full(len(true), float(columns)))
 
     def fit(self) -> Scaling:
-        """The scaling that suits them best."""
-        return fitted(*(np.concatenate(values) for values in (self.logits, self.true, self.rows, self.columns)))
+        """The scaling of least cross-entropy."""
+        return fit_scaling(*(np.concatenate(values) for values in (self.logits, self.true, self.rows, self.columns)))
 
-    def proved(self, scaling: Scaling) -> tuple[Reliability, float]:
-        """How far the scaled probabilities hold, and their Brier score."""
+    def reliability(self, scaling: Scaling) -> tuple[Reliability, float]:
+        """The reliability diagram and the Brier score of the scaled probabilities."""
         p = np.concatenate(
             [
                 probability(scaling(x, float(n[0]), float(d[0])))
@@ -65,41 +72,41 @@ class Head:
 
 
 @dataclass
-class Heads:
-    """The answers of all heads."""
+class AllHeads:
+    """The logits of all heads."""
 
-    skeleton: Head
-    colliders: Head
-    forward: Head
-    arrows: Head
+    skeleton: HeadLogits
+    colliders: HeadLogits
+    forward: HeadLogits
+    arrows: HeadLogits
 
 
-def sizes(curriculum: Curriculum, seed: int) -> Iterator[tuple[int, int]]:
-    """Columns and rows, without end, as evenly as they are trained on."""
+def table_sizes(curriculum: Curriculum, seed: int) -> Iterator[tuple[int, int]]:
+    """An endless stream of (columns, rows) over the sizes of training."""
     rng = np.random.default_rng(seed)
     while True:
         d = int(rng.choice(curriculum.columns))
         rows = [n for n in curriculum.rows if n * d <= curriculum.largest] or [min(curriculum.rows)]
-        # Between the trained numbers of rows too.
+        # Numbers of rows between those of training occur too.
         yield d, max(10, int(rng.choice(rows) * rng.uniform(0.7, 1.2)))
 
 
-def batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
-    """Usable simulated tables of all sizes, with flips, monotone maps and gaps."""
-    for lot, (d, n) in zip(range(-(-tables // LOT)), sizes(curriculum, seed), strict=False):
-        rng = numpy_generator(seed, lot)
-        batch = curriculum.disguise(rng, simulator.draw(curriculum.recipe, rng, LOT, d, n))
-        if (kept := usable(batch)).size:
-            yield part(batch, kept)
+def simulated_batches(curriculum: Curriculum, seed: int, tables: int) -> Iterator[Batch]:
+    """Usable simulated and augmented tables of all sizes."""
+    for index, (d, n) in zip(range(-(-tables // TABLES_PER_BATCH)), table_sizes(curriculum, seed), strict=False):
+        rng = numpy_generator(seed, index)
+        batch = curriculum.augmentation(rng, simulator.draw(curriculum.recipe, rng, TABLES_PER_BATCH, d, n))
+        if (kept := usable_indices(batch)).size:
+            yield select_tables(batch, kept)
 
 
-def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) -> Heads:
-    """What the network says of so many tables, and what was so."""
-    heads = Heads(*(Head.empty() for _ in range(4)))
+def collect_logits(network: Network, curriculum: Curriculum, seed: int, tables: int) -> AllHeads:
+    """The logits and labels of a network over `tables` simulated tables."""
+    heads = AllHeads(*(HeadLogits.empty() for _ in range(4)))
     rng = np.random.default_rng(seed)
-    for batch in batches(curriculum, seed, tables):
+    for batch in simulated_batches(curriculum, seed, tables):
         _, n, d = batch.tables.shape
-        found = logits_of(network, batch.tables.astype(np.float64), kinds_of(batch).numpy(), curriculum.context)
+        found = logits_of(network, batch.tables.astype(np.float64), column_kinds(batch).numpy(), curriculum.context)
         above = np.triu_indices(d, 1)
         for k, logits in enumerate(found):
             skeleton = batch.adjacency[k] | batch.adjacency[k].T
@@ -120,41 +127,43 @@ def answers(network: Network, curriculum: Curriculum, seed: int, tables: int) ->
     return heads
 
 
-def compelled_logit(marks: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b"]:
-    """Of one direction or the other being compelled, against reversible."""
-    return np.asarray(np.logaddexp(marks[..., 0], marks[..., 1]) - marks[..., 2])
-
-
 def _triples(rng: np.random.Generator, skeleton: Bool[ndarray, "d d"]) -> ndarray:
     legs = np.triu(~skeleton, 1)
     found = np.argwhere(skeleton[:, :, None] & skeleton[:, None, :] & legs[None])
-    return found if len(found) <= MOST_TRIPLES else found[np.sort(rng.permutation(len(found))[:MOST_TRIPLES])]
+    return (
+        found
+        if len(found) <= MAX_TRIPLES_PER_TABLE
+        else found[np.sort(rng.permutation(len(found))[:MAX_TRIPLES_PER_TABLE])]
+    )
 
 
 def calibrate(
-    network: Network, curriculum: Curriculum, tables: int = 5000, proofs: int = 2000
+    network: Network, curriculum: Curriculum, tables: int = 5000, test_tables: int = 2000
 ) -> tuple[Calibration, dict[str, object]]:
-    """Fit the maps on `tables` tables, and prove them on others: expected calibration error, Brier score, the curve."""
+    """Fits the calibration on `tables` tables and measures it on `test_tables` others.
+
+    Returns the calibration and, by head, its expected calibration error (also before scaling), Brier score and curve.
+    """
     network.eval()
-    heads = answers(network, curriculum, FITTED, tables)
+    heads = collect_logits(network, curriculum, FIT_SEED, tables)
     found = {name: head.fit() for name, head in vars(heads).items() if head.true}
     calibration = Calibration(**found)
-    proof = answers(network, curriculum, PROVED, proofs)
-    facts: dict[str, object] = {"tables": tables, "proofs": proofs}
+    proof = collect_logits(network, curriculum, TEST_SEED, test_tables)
+    facts: dict[str, object] = {"tables": tables, "proofs": test_tables}
     for name, head in vars(proof).items():
         if head.true:
-            raw, _ = head.proved(Scaling())
-            curve, brier = head.proved(getattr(calibration, name))
-            facts[name] = {"ece": curve.ece, "ece_raw": raw.ece, "brier": brier, "curve": asdict(curve)}
+            raw, _ = head.reliability(Scaling())
+            curve, brier = head.reliability(getattr(calibration, name))
+            facts[name] = {"ece": curve.ece, "ece_raw": raw.ece, "brier": brier, "curve": curve.to_json()}
     return calibration, facts
 
 
-def ranges(curriculum: Curriculum, tables: int = 1500) -> Ranges:
-    """Where the features of tables that it is trained on lie."""
+def fit_feature_ranges(curriculum: Curriculum, tables: int = 1500) -> FeatureRanges:
+    """The ranges of features over tables of the training distribution."""
     found = []
-    for batch in batches(curriculum, FITTED + 1, tables):
-        kinds = kinds_of(batch).numpy()
+    for batch in simulated_batches(curriculum, FIT_SEED + 1, tables):
+        kinds = column_kinds(batch).numpy()
         found += [
             out_of_distribution.features(one.astype(np.float64), k) for one, k in zip(batch.tables, kinds, strict=True)
         ]
-    return Ranges.of(found)
+    return FeatureRanges.of(found)

@@ -1,4 +1,4 @@
-"""How well a network does on simulated tables that it never trained on."""
+"""Evaluation of a network on held-out simulated tables during training."""
 
 import numpy as np
 import torch
@@ -6,19 +6,20 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from intaglio.causal.methods.sicl.networks.base import Network, unshielded
-from intaglio.causal.methods.sicl.training.batches import lesson
+from intaglio.causal.methods.sicl.training.batches import encoded_batch
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.randomness import numpy_generator
 
-SEED = 10_000_000
-"""Of tables to judge by; trainings take seeds far below it."""
-SIZES = ((5, 200), (10, 200), (10, 1000), (20, 500))
-TABLES = 24
+HELD_OUT_SEED = 10_000_000
+"""Seed of the held-out tables; seeds of training are smaller."""
+HELD_OUT_SIZES = ((5, 200), (10, 200), (10, 1000), (20, 500))
+"""(columns, rows) of the held-out tables."""
+TABLES_PER_SIZE = 24
 
 
 def average_precision(p: Float[ndarray, "k"], true: Bool[ndarray, "k"]) -> float:
-    """Area under precision and recall, as the mean precision at each true one; NaN without true ones."""
+    """Average precision: mean of the precision at each true label; NaN without true labels."""
     if not true.any():
         return float("nan")
     hits = true[np.argsort(-p, kind="stable")]
@@ -26,25 +27,28 @@ def average_precision(p: Float[ndarray, "k"], true: Bool[ndarray, "k"]) -> float
 
 
 @torch.no_grad()
-def judge(network: Network, curriculum: Curriculum) -> dict[str, float]:
-    """Average precision of skeleton and F1 at 0.5 for a few sizes; and of colliders, over true unshielded triples."""
+def held_out_scores(network: Network, curriculum: Curriculum) -> dict[str, float]:
+    """Average precision and F1 (at 0.5) of the skeleton, and average precision of colliders, for a few sizes.
+
+    Keys are `ap_<columns>_<rows>`, `f1_...` and `v_...`; colliders are scored over the true unshielded triples.
+    """
     found = {}
     network.eval()
-    for d, n in SIZES:
+    for d, n in HELD_OUT_SIZES:
         if d > max(curriculum.columns):
             continue
-        batch = simulator.draw(curriculum.recipe, numpy_generator(SEED, d * 10_000 + n), TABLES, d, n)
-        tables, truth = lesson(batch, curriculum.context)
-        beliefs = network(tables)
+        batch = simulator.draw(curriculum.recipe, numpy_generator(HELD_OUT_SEED, d * 10_000 + n), TABLES_PER_SIZE, d, n)
+        tables, truth = encoded_batch(batch, curriculum.context)
+        output = network(tables)
         above = np.triu(np.ones((d, d), bool), 1)
-        logits, true = beliefs.skeleton.numpy()[:, above], truth.skeleton.numpy()[:, above]
-        hits, said = float((true & (logits > 0)).sum()), float((logits > 0).sum() + true.sum())
+        logits, true = output.skeleton.numpy()[:, above], truth.skeleton.numpy()[:, above]
+        hits, total = float((true & (logits > 0)).sum()), float((logits > 0).sum() + true.sum())
         triples = unshielded(truth.skeleton)
-        colliders = beliefs.colliders(triples).numpy()
+        colliders = output.colliders(triples).numpy()
         found |= {
             f"ap_{d}_{n}": average_precision(logits.ravel(), true.ravel()),
-            f"f1_{d}_{n}": 2 * hits / said if said else 1.0,
-            f"v_{d}_{n}": average_precision(colliders, truth.collides(triples).numpy() > 0),
+            f"f1_{d}_{n}": 2 * hits / total if total else 1.0,
+            f"v_{d}_{n}": average_precision(colliders, truth.collider_labels(triples).numpy() > 0),
         }
     network.train()
     return found

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.weights import network_of
-from intaglio.causal.methods.sicl.training.batches import Lessons
-from intaglio.causal.methods.sicl.training.held_out import judge
+from intaglio.causal.methods.sicl.training.batches import TrainingBatches
+from intaglio.causal.methods.sicl.training.held_out import held_out_scores
 from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, backward, train
@@ -57,11 +57,11 @@ def train_network(settings: SiCLTraining, *, run: Run = Run.none(), checkpoint_e
     def judge_when_due(trainer: Trainer, _: StepLoss) -> None:
         if trainer.step % settings.judge_every == 0 or trainer.step == settings.steps:
             with trainer.exported():
-                run.log("held-out", trainer.step, **judge(network, settings))
+                run.log("held-out", trainer.step, **held_out_scores(network, settings))
 
     train(
         trainer,
-        partial(_objective, network, Lessons(settings, settings.seed, settings.steps)),
+        partial(_objective, network, TrainingBatches(settings, settings.seed, settings.steps)),
         run,
         checkpoints,
         watchers=(judge_when_due,),
@@ -74,7 +74,7 @@ def train_network(settings: SiCLTraining, *, run: Run = Run.none(), checkpoint_e
     return TrainingResult(network.eval().requires_grad_(False), trainer.losses, settings, int(tables), float(cpu_s))
 
 
-def _objective(network: Network, batches: Lessons, step: int) -> StepLoss:
+def _objective(network: Network, batches: TrainingBatches, step: int) -> StepLoss:
     """The sum of the heads' losses; each is logged beside it, and the number of tables."""
     tables, truth = batches(step)
     losses = network.losses(tables, truth)

@@ -1,4 +1,4 @@
-"""How much a score of the rows weighs: the weight of the best mean, on tables as people bring them."""
+"""Fitting of the weight of BIC beside a network's logits, on simulated tables."""
 
 from types import SimpleNamespace
 
@@ -7,11 +7,17 @@ import pytest
 
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.methods.sicl.networks.weights import load_network
-from intaglio.causal.methods.sicl.predict import kinds_of
+from intaglio.causal.methods.sicl.predict import kind_codes
 from intaglio.causal.methods.sicl.training import fit_score_weight
-from intaglio.causal.methods.sicl.training.batches import kinds_of as kinds_in
+from intaglio.causal.methods.sicl.training.batches import column_kinds
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
-from intaglio.causal.methods.sicl.training.fit_score_weight import LOT, WEIGHTS, choose, table_of, tables
+from intaglio.causal.methods.sicl.training.fit_score_weight import (
+    TABLES_PER_BATCH,
+    WEIGHTS,
+    fit_score_weights,
+    simulated_tables,
+    table_of,
+)
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.randomness import numpy_generator
@@ -22,22 +28,22 @@ TINY = Curriculum(columns=(3, 4, 5), rows=(50, 100, 5000))
 @pytest.mark.parametrize("types", ["continuous", "discrete", "mixed"])
 def test_a_table_of_a_batch_is_one_as_a_person_brings_it(types):
     batch = simulator.draw(Recipe().with_types(types), numpy_generator(3, 0), 4, 5, 60)
-    for place in range(4):
-        table = table_of(batch, place)
-        assert np.array_equal(table.values, batch.tables[place])
+    for index in range(4):
+        table = table_of(batch, index)
+        assert np.array_equal(table.values, batch.tables[index])
         assert table.values.dtype == np.float64
-        assert np.array_equal(kinds_of(table), kinds_in(batch)[place].numpy())
+        assert np.array_equal(kind_codes(table), column_kinds(batch)[index].numpy())
         for k, levels in enumerate(table.levels):
-            assert len(levels) == batch.levels[place, k]
+            assert len(levels) == batch.levels[index, k]
             assert (table.kinds[k] == "continuous") == (not levels)
             assert table.values[:, k].max() < (len(levels) or np.inf)
         assert len(set(table.keys)) == 5
 
 
 def test_tables_are_of_all_types_in_turn_and_the_same_again():
-    found = list(tables(TINY, 4 * LOT))
-    again = list(tables(TINY, 4 * LOT))
-    assert 2 * LOT < len(found) <= 4 * LOT
+    found = list(simulated_tables(TINY, 4 * TABLES_PER_BATCH))
+    again = list(simulated_tables(TINY, 4 * TABLES_PER_BATCH))
+    assert 2 * TABLES_PER_BATCH < len(found) <= 4 * TABLES_PER_BATCH
     seen = set()
     for (table, truth), (other, _) in zip(found, again, strict=True):
         assert truth.kind == "CPDAG"
@@ -46,11 +52,11 @@ def test_tables_are_of_all_types_in_turn_and_the_same_again():
         assert np.array_equal(table.values, other.values)
         seen.add(frozenset({"numbers" if kind == "continuous" else "levels" for kind in table.kinds}))
     assert {frozenset({"numbers"}), frozenset({"levels"})} <= seen
-    assert not list(tables(TINY, 0))
+    assert not list(simulated_tables(TINY, 0))
 
 
 def test_long_tables_alone_and_narrow_ones_alone_will_do():
-    table, _ = next(tables(Curriculum(columns=(2, 3), rows=(5000, 2500)), 1))
+    table, _ = next(simulated_tables(Curriculum(columns=(2, 3), rows=(5000, 2500)), 1))
     assert len(table) == 2500
     assert len(table.names) in (2, 3)
 
@@ -66,15 +72,15 @@ def answered(monkeypatch):
 
     def tables_of(curriculum, count):
         for k in range(count):
-            yield SimpleNamespace(values=np.zeros((5, 4)), place=k), graph(3)
+            yield SimpleNamespace(values=np.zeros((5, 4)), index=k), graph(3)
 
-    def answer(trained, table, weight):
-        decoded = SimpleNamespace(graph=graph(right[table.place][weight]), dag=SimpleNamespace(directed=weight))
+    def predict_graph(trained, table, weight):
+        decoded = SimpleNamespace(graph=graph(right[table.index][weight]), dag=SimpleNamespace(directed=weight))
         return SimpleNamespace(decoded=decoded)
 
-    monkeypatch.setattr(fit_score_weight, "tables", tables_of)
-    monkeypatch.setattr(fit_score_weight, "_answer", answer)
-    monkeypatch.setattr(fit_score_weight, "kinds_of", lambda table: np.zeros(4, int))
+    monkeypatch.setattr(fit_score_weight, "simulated_tables", tables_of)
+    monkeypatch.setattr(fit_score_weight, "_predict", predict_graph)
+    monkeypatch.setattr(fit_score_weight, "kind_codes", lambda table: np.zeros(4, int))
     return right
 
 
@@ -87,18 +93,18 @@ def test_the_weight_of_the_best_mean_is_taken_for_each_occasion(answered, monkey
     answered.append(dict.fromkeys(WEIGHTS, 2))
     words = iter(["linear, few rows", "linear, few rows", "mixed, many rows", "levels, few rows"])
 
-    def occasion(values, kinds, dag):
+    def score_regime_key(values, kinds, dag):
         assert dag == 0.0  # of the graph before any refinement, as when it is used
         return next(words)
 
-    monkeypatch.setattr(fit_score_weight, "occasion", occasion)
-    found = choose(load_network("light"), TINY, 4)
+    monkeypatch.setattr(fit_score_weight, "score_regime_key", score_regime_key)
+    found = fit_score_weights(load_network("light"), TINY, 4)
     assert found == {"levels, few rows": 0.0, "linear, few rows": 0.25, "mixed, many rows": 0.5}
 
 
 def test_weights_are_chosen_by_a_network_of_the_package():
-    found = choose(load_network("light"), TINY, LOT)
+    found = fit_score_weights(load_network("light"), TINY, TABLES_PER_BATCH)
     assert found
     assert set(found.values()) <= set(WEIGHTS)
     assert all(when.endswith(" rows") for when in found)
-    assert choose(load_network("light"), TINY, 0) == {}
+    assert fit_score_weights(load_network("light"), TINY, 0) == {}

@@ -6,27 +6,23 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
 
+from intaglio.bench.extract.figures import PUBLISHED, figures_of
+from intaglio.bench.extract.measures import embedded_encoder, measured
+from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned
 from intaglio.errors import BadInput
-from intaglio.extract.coverage import coverage, fitted_threshold
-from intaglio.extract.evaluation import LOOSE, STRICT
-from intaglio.extract.family import Extraction
-from intaglio.extract.methods.cfg import ClassifierFreeExtract
-from intaglio.extract.methods.direct import Direct
+from intaglio.extract.family import Extractor
 from intaglio.extract.methods.finextract import FineXtract
 from intaglio.images.image_set import ImageSet, save_png
-from intaglio.metrics.similarity.measures import Embedding, load_similarity
-from intaglio.metrics.statistics.interval import Interval, interval
+from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
-from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
@@ -37,17 +33,18 @@ STRENGTHS: dict[str, dict[Tuner, int]] = {
     "strong": {"dreambooth": 300, "lora": 600},
 }
 """Steps of batch 4 on ten pictures."""
-SHARE = (0.05, 0.40)
-"""The headline is over strengths and kinds of fine-tune at which direct sampling extracts between these shares."""
 LEFT_OUT = ("hands", "mammals")
 """Sets on which settings were tried, here or for other benches; not used unless they are named."""
 COUNT, QUICK_COUNT = 6, 2
 """Sets used, evenly spread over the others."""
-FLOOR = 0.001
-"""What a baseline that extracted nothing is divided by."""
 TIMED = 60
 """Pictures that the speed is measured on (20 with --quick)."""
 PUBLISHED_STEPS, PUBLISHED_BATCH = 50, 5
+PUBLISHED_SCALE: dict[Tuner, dict[str, float]] = {
+    "dreambooth": {"scale": 3.0, "correction": -0.02},
+    "lora": {"scale": 5.0, "correction": 0.0},
+}
+"""The authors' settings of FineXtract by the kind of fine-tune."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class ExtractBench:
         }
         inputs = {
             "model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint},
-            "encoder": {"path": "embedded", "sha256": _encoder(self.device).hash},
+            "encoder": {"path": "embedded", "sha256": embedded_encoder(self.device).hash},
         }
         run = Run.open(
             self.runs,
@@ -110,7 +107,7 @@ class ExtractBench:
         with run:
             if run.status != "done":
                 self._measure(run)
-                run.finish(_figures(run))
+                run.finish(figures_of(run, self._methods("dreambooth")))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
@@ -128,21 +125,11 @@ class ExtractBench:
         count = QUICK_COUNT if self.quick else COUNT
         return self.sets or tuple(others[place * len(others) // count] for place in range(count))
 
-    def _methods(self, kind: Tuner) -> dict[str, FineXtract | ClassifierFreeExtract | Direct]:
-        """Each with the published scale for the kind of fine-tune, all with the same pictures to draw."""
-        drawing: dict[str, Any] = {
-            "generations": self.generations or (40 if self.quick else 100),
-            "patience": 0,
-            "seed": self.seed,
-        }
-        scale: dict[str, Any] = (
-            {"scale": 3.0, "correction": -0.02} if kind == "dreambooth" else {"scale": 5.0, "correction": 0.0}
-        )
-        return {
-            "finextract": FineXtract(**drawing, **scale),
-            "cfg": ClassifierFreeExtract(**drawing),
-            "direct": Direct(**drawing),
-        }
+    def _methods(self, kind: Tuner) -> dict[str, Extractor]:
+        """Every method with the same pictures to draw; FineXtract as published for the kind of fine-tune."""
+        generations = self.generations or (40 if self.quick else 100)
+        methods = default_methods("extract", seed=self.seed, generations=generations, patience=0)
+        return methods | {PUBLISHED: replace(methods[PUBLISHED], **PUBLISHED_SCALE[kind])}
 
     def _jobs(self) -> list["_Job"]:
         strengths = ("middle",) if self.quick else tuple(STRENGTHS)
@@ -167,34 +154,34 @@ class ExtractBench:
 
     def _extracted(self, job: "_Job") -> dict[str, Any]:
         """What every method makes of one suspect."""
-        base, encoder = _base(self.model, self.device), _encoder(self.device)
+        base, encoder = _base(self.model, self.device), embedded_encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         found: dict[str, Any] = {"set": job.subject, "tuner": job.kind, "strength": job.strength, "methods": {}}
         for name, method in self._variants(job).items():
             began = time.monotonic()
             result = method(suspect, base, prompts=(PROMPT,), similarity=encoder)
             seconds = time.monotonic() - began
-            found["methods"][name] = {**_measured(result, job.subject, encoder), "seconds": seconds}
+            found["methods"][name] = {**measured(result, job.subject, encoder), "seconds": seconds}
         return found
 
-    def _variants(self, job: "_Job") -> dict[str, FineXtract | ClassifierFreeExtract | Direct]:
+    def _variants(self, job: "_Job") -> dict[str, Extractor]:
         """The methods, and on two suspects FineXtract with the published sampler too."""
         methods = self._methods(job.kind)
         if job.strength == "middle" and job.subject in self._sets()[:2]:
-            methods["finextract, published sampler"] = replace(
-                methods["finextract"], sampler="ddim", steps=PUBLISHED_STEPS, batch=PUBLISHED_BATCH
+            methods[f"{PUBLISHED}, published sampler"] = replace(
+                methods[PUBLISHED], sampler="ddim", steps=PUBLISHED_STEPS, batch=PUBLISHED_BATCH
             )
         return methods
 
     def _timed(self, job: "_Job") -> dict[str, Any]:
         """The plain loop between two calls of the default, and the default with the published steps."""
-        base, encoder = _base(self.model, self.device), _encoder(self.device)
+        base, encoder = _base(self.model, self.device), embedded_encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         count = 20 if self.quick else TIMED
-        ours = replace(self._methods(job.kind)["finextract"], generations=count, pictures=10)
+        ours = replace(self._methods(job.kind)[PUBLISHED], generations=count, pictures=10)
         same = replace(ours, sampler="ddim", steps=PUBLISHED_STEPS)
 
-        def timed(method: FineXtract | ClassifierFreeExtract | Direct) -> float:
+        def timed(method: Extractor) -> float:
             began = time.monotonic()
             method(suspect, base, prompts=(PROMPT,), similarity=encoder, workers=self._workers())
             return (time.monotonic() - began) / count
@@ -231,7 +218,7 @@ def plain_loop(suspect: LatentDiffusion, base: LatentDiffusion, count: int, enco
     Fifty DDIM steps, both networks called in turn on batches of five, each picture written as PNG, read again and
     embedded alone; one process with all its threads. Returns the descriptors [count, d].
     """
-    guide = FineXtract(scale=3.0).guide(base, captioned=True)
+    guide = FineXtract(scale=3.0).guide(base, prompted=True)
     with TemporaryDirectory() as folder:
         for first in range(0, count, PUBLISHED_BATCH):
             seeds = range(first, min(first + PUBLISHED_BATCH, count))
@@ -253,100 +240,3 @@ def plain_loop(suspect: LatentDiffusion, base: LatentDiffusion, count: int, enco
 @cache
 def _base(model: Path | None, device: str) -> LatentDiffusion:
     return load_model(model or testbed.base_path(), device=device)
-
-
-@cache
-def _encoder(device: str) -> Embedding:
-    return cast(Embedding, load_similarity("embedded", device))
-
-
-@cache
-def thresholds(device: str) -> dict[str, float]:
-    """Similarities that few pairs of different pictures of one kind exceed, over all few-shot sets."""
-    encoder = _encoder(device)
-    apart = []
-    for name in testbed.sets():
-        few = testbed.few_shot(name)
-        # Not the nearest relatives: they were sought out, which no pair of a kind is.
-        for others in (few.holdouts, few.controls):
-            apart.append(encoder.matrix(few.members.pixels, others.pixels).flatten())
-    pooled = torch.cat(apart)
-    return {"loose": fitted_threshold(pooled, LOOSE), "strict": fitted_threshold(pooled, STRICT)}
-
-
-def _measured(result: Extraction, subject: str, encoder: Embedding) -> dict[str, Any]:
-    """Coverage by what was returned; by everything that was drawn, as the limit of any choice among it."""
-    members = testbed.few_shot(subject).members
-    covered, at = coverage(members, result.pictures, encoder), thresholds(str(encoder.device))
-    everything = (encoder.embed(members.pixels) @ result.descriptors.T).max(1).values
-    return {
-        "average": covered.average,
-        "extracted": covered.extracted,
-        "drawn": result.drawn,
-        "threshold": result.threshold,
-        "groups": len(result.scores),
-        **{name: covered.rate(value) for name, value in at.items()},
-        "oracle_average": float(everything.mean()),
-        **{f"oracle_{name}": float((everything > value).double().mean()) for name, value in at.items()},
-    }
-
-
-METHODS = ("finextract", "cfg", "direct")
-FIGURES = ("average", "loose", "strict", "oracle_average", "oracle_loose", "oracle_strict")
-
-
-def _figures(run: Run) -> dict[str, Any]:
-    """The headline, over those strengths and kinds of fine-tune at which direct sampling extracts some but not most."""
-    found = list(run.recorded("suspect").values())
-    cells = {key: [s for s in found if _cell(s) == key] for key in dict.fromkeys(map(_cell, found))}
-    chosen = [key for key, part in cells.items() if SHARE[0] <= _mean(part, "direct", "strict") <= SHARE[1]]
-    headline = [s for key in chosen or cells for s in cells[key]]
-    rates = {name: _mean(headline, name, "strict") for name in METHODS}
-    best = max(("cfg", "direct"), key=lambda name: rates[name])
-    similar = max(("cfg", "direct"), key=lambda name: _mean(headline, name, "average"))
-    low, high = _ratio_interval(headline, best)
-    (speed,) = run.recorded("speed").values()
-    ours = sum(speed["ours"]) / len(speed["ours"])
-    return {
-        **{f"aesr_{name}": rates[name] for name in METHODS},
-        "ratio_vs_best_baseline": rates["finextract"] / max(rates[best], FLOOR),
-        "ratio_low": low,
-        "ratio_high": high,
-        "best_baseline": best,
-        **{f"aesr_loose_{name}": _mean(headline, name, "loose") for name in METHODS},
-        "as_finextract": _mean(headline, "finextract", "average"),
-        "as_best_baseline": _mean(headline, similar, "average"),
-        "seconds_per_image_ratio": ours / speed["plain"],
-        "speedup_vs_plain": speed["plain"] / ours,
-        "speedups": [speed["plain"] / seconds for seconds in speed["ours"]],
-        "speedup_at_equal_steps": speed["plain"] / speed["equal_steps"],
-        "timed_pictures": speed["pictures"],
-        "headline_cells": chosen,
-        "suspects": len(headline),
-        "thresholds": thresholds("cpu"),
-        "returned": 10,
-        "seconds": run.seconds,
-        "machine": machine(),
-        "versions": versions(),
-        "by_cell": {
-            key: {name: {figure: _mean(part, name, figure) for figure in FIGURES} for name in METHODS}
-            for key, part in cells.items()
-        },
-        "by_suspect": {f"{s['strength']}/{s['tuner']}/{s['set']}": s["methods"] for s in found},
-    }
-
-
-def _cell(suspect: Mapping[str, Any]) -> str:
-    return f"{suspect['strength']}, {suspect['tuner']}"
-
-
-def _mean(suspects: Sequence[Mapping[str, Any]], method: str, figure: str) -> float:
-    return float(np.mean([suspect["methods"][method][figure] for suspect in suspects]))
-
-
-def _ratio_interval(suspects: Sequence[Mapping[str, Any]], baseline: str) -> Interval:
-    """95% of the ratio of mean strict rates, with suspects resampled; a draw without a baseline's find is the highest
-    ratio of all.
-    """
-    ours, theirs = ([s["methods"][name]["strict"] for s in suspects] for name in ("finextract", baseline))
-    return interval(lambda a, b: a.mean(-1) / np.maximum(b.mean(-1), FLOOR), (ours, theirs), paired=True)

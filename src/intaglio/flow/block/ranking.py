@@ -1,4 +1,4 @@
-"""Which blocks are hard to sweep, told from pictures that are encoded and never decoded (GS-Jacobi's metrics)."""
+"""GS-Jacobi's metrics of how hard blocks are to sweep, from encoded pictures, without decoding."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,16 @@ from intaglio.models.flow.tarflow import MetaBlock, TarFlow
 
 @dataclass(frozen=True)
 class BlockRank:
-    """One block's metrics."""
+    """Metrics of one block."""
 
     block: int
+    """Index of the block, 0..K-1."""
     convergence: float
-    """CRM: how fast errors may grow in a sweep; large is hard."""
+    """CRM, convergence ranking metric: how fast errors may grow in a sweep; large is hard."""
     from_output: float
-    """IGM of sweeps that start from the block's output: how far the first lands from the answer."""
+    """IGM, initial guessing metric, of sweeps from the block's output: error of the first iterate."""
     from_zeros: float
-    """IGM of sweeps that start from zeros."""
+    """IGM of sweeps from zeros."""
 
 
 @torch.no_grad()

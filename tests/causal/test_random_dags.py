@@ -84,12 +84,12 @@ def test_watts_strogatz_keeps_the_lattices_edges_and_moves_some():
 
 
 def test_blocks_have_the_edges_asked_for_and_few_across():
-    made = random_dags.blocks(rng(), 3000, 30, edges=(2.0,), parts=(2,))
+    made = random_dags.stochastic_blocks(rng(), 3000, 30, edges=(2.0,), parts=(2,))
     assert edges(made).mean() == pytest.approx(60, rel=0.02)
     # With two parts and known labels: the same draws again give labels first.
     random = rng(5)
     label = random.integers(random.choice(np.array([2]), 500)[:, None], size=(500, 30))
-    made = random_dags.blocks(rng(5), 500, 30, edges=(2.0,), parts=(2,))
+    made = random_dags.stochastic_blocks(rng(5), 500, 30, edges=(2.0,), parts=(2,))
     same = np.triu(label[:, :, None] == label[:, None, :], 1)
     across = np.triu(label[:, :, None] != label[:, None, :], 1)
     assert made[across].mean() / made[same].mean() == pytest.approx(0.1, abs=0.02)
@@ -97,7 +97,7 @@ def test_blocks_have_the_edges_asked_for_and_few_across():
 
 def test_geometric_graphs_join_points_that_are_near():
     r = 0.3
-    made = random_dags.geometric(rng(), 4000, 6, (r, r))
+    made = random_dags.random_geometric(rng(), 4000, 6, (r, r))
     # Two uniform points of the unit square are nearer than r with this probability.
     p = np.pi * r**2 - 8 / 3 * r**3 + r**4 / 2
     assert made.sum((1, 2)).mean() / 15 == pytest.approx(p, rel=0.03)
@@ -118,13 +118,13 @@ def test_a_mixture_has_its_shares_and_few_parents():
     assert made.sum(1).max() == 3
     forks = np.array([name == "fork" for name in names])
     assert (edges(made)[forks] == 13).all()
-    assert sum(random_dags.USUAL.values()) == pytest.approx(1)
-    assert set(random_dags.USUAL) == set(random_dags.FAMILIES)
+    assert sum(random_dags.FAMILY_SHARES.values()) == pytest.approx(1)
+    assert set(random_dags.FAMILY_SHARES) == set(random_dags.FAMILIES)
 
 
 def test_which_parents_stay_under_a_cap_is_even():
     full = np.repeat(np.triu(np.ones((6, 6), bool), 1)[None], 6000, 0)
-    made = random_dags.capped(rng(), full, 2)
+    made = random_dags.with_parents_capped(rng(), full, 2)
     assert (made.sum(1) == np.minimum(2, np.arange(6))).all()
     assert made[:, :5, 5].mean(0) == pytest.approx([0.4] * 5, abs=0.03)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, chisquare
 
 from intaglio.causal.tables import csv_reader
-from intaglio.causal.tables.csv_reader import read_source
-from intaglio.causal.tables.row_sample import RowDraw
+from intaglio.causal.tables.csv_reader import read_table_file
+from intaglio.causal.tables.row_sample import RowSample
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 
@@ -146,10 +146,10 @@ def test_cells_of_a_file_are_typed_by_what_they_say(load):
         "binary",
         "continuous",
     ]
-    places = {name: place for place, name in enumerate(table.names)}
-    assert set(table.levels[places["eaten"]]) == {"None", "much"}
-    assert "00000" in table.levels[places["code"]]
-    assert table.levels[places["truth"]] == ("False", "True")
+    fields = {name: index for index, name in enumerate(table.names)}
+    assert set(table.levels[fields["eaten"]]) == {"None", "much"}
+    assert "00000" in table.levels[fields["code"]]
+    assert table.levels[fields["truth"]] == ("False", "True")
     assert table.isolated == ("big",)
     assert any("'marked'" in text and "'?'" in text for text in table.warnings)
 
@@ -306,7 +306,7 @@ def test_too_few_rows_to_draw(refusal):
 
 
 def test_errors_far_into_a_file_are_found(refusal, monkeypatch):
-    monkeypatch.setattr(csv_reader, "PIECE", 4000)
+    monkeypatch.setattr(csv_reader, "CELLS_PER_PIECE", 4000)
     lines = frame(6000).to_csv(index=False).splitlines()
     assert "line 5001 " in refusal("\n".join([*lines[:5000], "1,2,3,4,5", *lines[5001:]]))
     assert "line 5001 " in refusal("\n".join([*lines[:5000], "1,2,3", *lines[5001:]]))
@@ -333,10 +333,10 @@ def test_a_file_says_the_same_whatever_pieces_it_is_read_in(tmp_path):
     long = frame(9000).assign(late=[*range(8000), *["x"] * 1000], truth=["True"] * 5000 + ["True", "False"] * 2000)
     path = tmp_path / "t.csv"
     long.assign(gap=[None] * 4000 + [1.5] * 5000).to_csv(path, index=False)
-    whole = read_source(path, 9000)
+    whole = read_table_file(path, 9000)
     for rows in (9000, 500):
-        big = read_source(path, rows, 3)
-        small = read_source(path, rows, 3, piece=1000)
+        big = read_table_file(path, rows, 3)
+        small = read_table_file(path, rows, 3, piece=1000)
         assert big.rows.tolist() == small.rows.tolist() == sorted(set(big.rows.tolist()))
         pd.testing.assert_frame_equal(big.frame, small.frame, check_dtype=False)
         same = whole.frame.iloc[big.rows].reset_index(drop=True)
@@ -357,13 +357,13 @@ def test_a_draw_is_said_seeded_and_in_order(load):
 
 
 def drawn(rows: int, most: int, seed: int, pieces: int = 1) -> list[int]:
-    draw = RowDraw(most, seed)
-    for places in np.array_split(np.arange(rows), pieces):
-        draw.add(pd.DataFrame({"k": places}))
-    frames, places = draw.pieces()
-    assert pd.concat(frames)["k"].tolist() == places.tolist()
+    draw = RowSample(most, seed)
+    for fields in np.array_split(np.arange(rows), pieces):
+        draw.add(pd.DataFrame({"k": fields}))
+    frames, fields = draw.pieces()
+    assert pd.concat(frames)["k"].tolist() == fields.tolist()
     assert draw.seen == rows
-    return places.tolist()
+    return fields.tolist()
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 7, 40])
@@ -385,8 +385,8 @@ def test_every_row_and_every_pair_of_rows_is_as_likely():
     trials, rows, most = 400, 10, 4
     counts = np.zeros((rows, rows))
     for seed in range(trials):
-        places = drawn(rows, most, seed, 2)
-        counts[np.ix_(places, places)] += 1
+        fields = drawn(rows, most, seed, 2)
+        counts[np.ix_(fields, fields)] += 1
     each = np.diag(counts)
     assert each.sum() == trials * most
     statistic = chisquare(each).statistic * (rows - 1) / (rows - most)
@@ -405,7 +405,7 @@ def test_a_long_file_is_never_held_whole(tmp_path):
             file.write(block)
     tracemalloc.start()
     try:
-        source = read_source(path, 1000, piece=50_000)
+        source = read_table_file(path, 1000, piece=50_000)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

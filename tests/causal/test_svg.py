@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from small_graphs import named, random_dag
 
-from intaglio.causal.formats.svg import drawn
-from intaglio.causal.formats.svg_layout import layered
+from intaglio.causal.formats.svg import to_svg
+from intaglio.causal.formats.svg_layout import layered_layout
 from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
 
@@ -21,7 +21,7 @@ def large() -> Graph:
 def test_the_picture_parses_and_holds_every_name_mark_and_probability():
     graph = large()
     probabilities = {(edge.second, edge.first): 0.25 + k / 100 for k, edge in enumerate(graph.edges)}
-    root = ElementTree.fromstring(drawn(graph, probabilities))
+    root = ElementTree.fromstring(to_svg(graph, probabilities))
     titles = {node.text for node in root.iter(f"{SVG}title")}
     assert set(NAMES) <= titles
     for k, edge in enumerate(graph.edges):
@@ -34,15 +34,15 @@ def test_the_picture_parses_and_holds_every_name_mark_and_probability():
 
 def test_the_picture_loads_nothing_and_is_always_the_same():
     graph = large()
-    text = drawn(graph)
-    assert text == drawn(Graph(graph.kind, graph.names, graph.marks))
+    text = to_svg(graph)
+    assert text == to_svg(Graph(graph.kind, graph.names, graph.marks))
     for banned in ("<script", "href", "url(", "<image", "nan", "http://", "https://"):
         assert banned not in text.replace("http://www.w3.org/2000/svg", "")
 
 
 def test_rings_and_red_arrows_stand_for_the_marks_of_a_pag():
     pag = Graph.of("PAG", "ABCDE", [("A", "o->", "B"), ("B", "<->", "C"), ("D", "o-o", "A")])
-    root = ElementTree.fromstring(drawn(pag))
+    root = ElementTree.fromstring(to_svg(pag))
     assert len(list(root.iter(f"{SVG}circle"))) == 3
     assert len(list(root.iter(f"{SVG}polygon"))) == 3
     assert len([g for g in root.iter(f"{SVG}g") if g.get("class") == "both"]) == 1
@@ -53,7 +53,7 @@ def test_boxes_do_not_overlap_and_edges_pass_none():
         random = np.random.default_rng(seed)
         d = int(random.integers(1, 31))
         graph = Graph.from_adjacency("DAG", random_dag(random, d, 3 / max(3, d)))
-        layout = layered(graph, [40.0 + 5 * (k % 7) for k in range(d)], 28.0)
+        layout = layered_layout(graph, [40.0 + 5 * (k % 7) for k in range(d)], 28.0)
         boxes = [
             (x - w / 2, y - 14, x + w / 2, y + 14) for (x, y), w in zip(layout.centres, layout.widths, strict=True)
         ]
@@ -76,12 +76,12 @@ def test_boxes_do_not_overlap_and_edges_pass_none():
 
 @pytest.mark.parametrize("d", [0, 1, 2])
 def test_the_smallest_graphs_can_be_drawn(d):
-    assert ElementTree.fromstring(drawn(Graph.of("DAG", named(d)))).get("viewBox")
+    assert ElementTree.fromstring(to_svg(Graph.of("DAG", named(d)))).get("viewBox")
 
 
 def test_a_probability_without_an_edge_or_out_of_range_is_refused():
     graph = Graph.of("DAG", "ABC", [("A", "-->", "B")])
     with pytest.raises(BadInput, match="A and C have a probability but no edge"):
-        drawn(graph, {("A", "C"): 0.5})
+        to_svg(graph, {("A", "C"): 0.5})
     with pytest.raises(BadInput, match=r"the probability of A and B is 1.5; it lies in 0 to 1"):
-        drawn(graph, {("A", "B"): 1.5})
+        to_svg(graph, {("A", "B"): 1.5})

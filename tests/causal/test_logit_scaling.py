@@ -2,12 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from intaglio.causal.methods.sicl.networks.base import Beliefs, Network
+from intaglio.causal.methods.sicl.networks.base import Network, NetworkOutput
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, NOMINAL
-from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration, Reliability, Scaling, fitted, probability
-from intaglio.causal.methods.sicl.networks.out_of_distribution import Ranges, features
+from intaglio.causal.methods.sicl.networks.logit_scaling import (
+    Calibration,
+    Reliability,
+    Scaling,
+    compelled_logit,
+    fit_scaling,
+    probability,
+)
+from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges, features
 from intaglio.causal.methods.sicl.training import fit_logit_scaling
-from intaglio.causal.methods.sicl.training.fit_logit_scaling import batches, calibrate, compelled_logit, ranges
+from intaglio.causal.methods.sicl.training.fit_logit_scaling import calibrate, fit_feature_ranges, simulated_batches
 from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 
 SIZES = SiCLTraining(columns=(3, 5, 8), rows=(50, 100), context=10)
@@ -24,7 +31,7 @@ def test_a_fit_finds_the_map_that_logits_were_bent_by():
     real = rng.normal(-1, 2, 60_000)
     true = rng.random(60_000) < probability(real)
     bent = (real - 0.5 - 0.3 * np.log10(rows / 500)) / (0.4 + 0.1 * np.log10(columns / 10))
-    found = fitted(bent, true, rows.astype(float), columns.astype(float))
+    found = fit_scaling(bent, true, rows.astype(float), columns.astype(float))
     for n in (50, 5000):
         for d in (3, 40):
             mine = (rows == n) & (columns == d)
@@ -32,15 +39,15 @@ def test_a_fit_finds_the_map_that_logits_were_bent_by():
 
 
 def test_a_fit_to_one_kind_of_answer_is_no_fit():
-    assert fitted(np.ones(3), np.ones(3, bool), np.full(3, 50.0), np.full(3, 5.0)) == Scaling()
+    assert fit_scaling(np.ones(3), np.ones(3, bool), np.full(3, 50.0), np.full(3, 5.0)) == Scaling()
 
 
 def test_reliability_by_hand():
     p, true = np.array([0.05, 0.07, 0.62, 0.68, 1.0]), np.array([False, True, True, True, True])
     found = Reliability.of(p, true)
     assert found.count == (2, 2, 1)
-    assert found.said == pytest.approx((0.06, 0.65, 1.0))
-    assert found.was == (0.5, 1.0, 1.0)
+    assert found.predicted == pytest.approx((0.06, 0.65, 1.0))
+    assert found.observed == (0.5, 1.0, 1.0)
     assert found.ece == pytest.approx((2 * 0.44 + 2 * 0.35 + 0) / 5)
 
 
@@ -64,7 +71,7 @@ class Oracle(Network):
 
     def forward(self, tables):
         logits = 8 * (tables.pairs[..., 0] - 2.2)
-        return Beliefs(logits, lambda asked: torch.full((len(asked),), -3.0), None)
+        return NetworkOutput(logits, lambda asked: torch.full((len(asked),), -3.0), None)
 
     def losses(self, tables, truth):
         return {}
@@ -82,8 +89,8 @@ def test_calibration_mends_a_network_that_is_too_sure():
 
 
 def test_proofs_are_other_tables_than_those_fitted_on():
-    first = next(batches(SIZES, fit_logit_scaling.FITTED, 8)).tables
-    other = next(batches(SIZES, fit_logit_scaling.PROVED, 8)).tables
+    first = next(simulated_batches(SIZES, fit_logit_scaling.FIT_SEED, 8)).tables
+    other = next(simulated_batches(SIZES, fit_logit_scaling.TEST_SEED, 8)).tables
     assert first.shape != other.shape or not np.array_equal(first, other, equal_nan=True)
 
 
@@ -104,7 +111,7 @@ def test_features_of_a_table_by_hand():
 
 
 def test_a_table_outside_the_ranges_is_told_with_its_reasons():
-    known = ranges(SIZES, 120)
+    known = fit_feature_ranges(SIZES, 120)
     rng = np.random.default_rng(0)
     usual = features(rng.standard_normal((80, 5)), np.full(5, CONTINUOUS))
     assert known.outside(usual)[0] <= 0.2
@@ -112,4 +119,4 @@ def test_a_table_outside_the_ranges_is_told_with_its_reasons():
     score, reasons = known.outside(heavy)
     assert score >= 0.3
     assert "number of columns is above what the network was trained on" in reasons
-    assert Ranges({"rows": 1.0}, {"rows": 2.0}).outside({"rows": 1.5, "new": 9.0}) == (0.0, ())
+    assert FeatureRanges({"rows": 1.0}, {"rows": 2.0}).outside({"rows": 1.5, "new": 9.0}) == (0.0, ())

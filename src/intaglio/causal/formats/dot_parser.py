@@ -1,4 +1,4 @@
-"""The common ground of DOT and DAGitty text: `kind name { nodes, edges, [attributes] }`, read into plain lists."""
+"""Parser of the grammar that DOT and DAGitty text share: `kind name { nodes, edges, [attributes] }`."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|\d+", re.ASCII)
-"""Names that need no quotes; all others get them."""
+"""Names that need no quotes."""
 KEYWORDS = {"graph", "digraph", "node", "edge", "subgraph", "strict"}
 
 
 @dataclass
-class Text:
-    """What a text says: its type, its own attributes, names in the order of mention, and edges as they stand."""
+class ParsedText:
+    """The content of a text: its type, graph attributes, names in order of mention, and edges."""
 
     type: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -30,32 +30,32 @@ class Text:
     """(first, sign, second, attributes)."""
 
 
-def quoted(name: str) -> str:
-    """A name as it stands in a text, in quotes where it needs them."""
+def quote(name: str) -> str:
+    """A name as it is written in a text, in quotes where needed."""
     if PLAIN.fullmatch(name) and name.lower() not in KEYWORDS:
         return name
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def parsed(text: str, language: str) -> Text:
-    """Reads a text; `language` names it in an error.
+def parsed(text: str, language: str) -> ParsedText:
+    """Parses a text; `language` names it in an error.
 
-    Chains (`a -> b -> c`), groups (`{a b} -> c`, also named subgraphs) and defaults (`edge [dir=none]`) are followed.
+    Chains (`a -> b -> c`), groups (`{a b} -> c`, also named subgraphs) and defaults (`edge [dir=none]`) are understood.
 
     Raises:
-        BadInput: what it cannot read, with the place.
+        BadInput: a syntax error, with the text near it.
     """
     return _Reader(text, language).whole()
 
 
 class _Reader:
-    """A recursive descent over the tokens."""
+    """A recursive descent parser over the tokens."""
 
     def __init__(self, text: str, language: str):
         self.language, self.tokens, self.at = language, list(_tokens(text, language)), 0
-        self.found, self.usual = Text(""), {}
+        self.found, self.usual = ParsedText(""), {}
 
-    def whole(self) -> Text:
+    def whole(self) -> ParsedText:
         while (word := self.take()).lower() == "strict":
             pass
         self.found.type = word.lower()
@@ -67,7 +67,7 @@ class _Reader:
         return self.found
 
     def group(self) -> list[str]:
-        """Statements in braces: the names that they mention."""
+        """Parses statements in braces; returns the names that they mention."""
         self.expect("{")
         inside: list[str] = []
         while self.peek() != "}":
@@ -102,7 +102,7 @@ class _Reader:
         return [name for end in ends for name in end]
 
     def term(self) -> list[str]:
-        """One name, or a group of them."""
+        """Parses one name or a group of names."""
         if self.peek().lower() == "subgraph":
             self.take()
             if self.peek() != "{":
@@ -170,5 +170,5 @@ def _tokens(text: str, language: str) -> Iterator[str]:
 
 
 def block(head: str, lines: Sequence[str]) -> str:
-    """A text: its head and one statement a line."""
+    """A text of a head and one statement per line."""
     return "\n".join([f"{head} {{", *(f"  {line}" for line in lines), "}", ""])

@@ -7,25 +7,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from torch import Tensor
 
-from intaglio.audit.membership.family import Authentication
+from intaglio.audit.membership.family import Authentication, Authenticator
 from intaglio.audit.membership.methods.cgi_dm import CGIDM
-from intaglio.audit.membership.methods.loss_gap import LossGap
-from intaglio.audit.membership.methods.pia import PIA
-from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
-from intaglio.bench.kit.pooling import Audit, margin, mean_auc, pooled_tpr
+from intaglio.bench.authenticate.figures import figures_of
+from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit.suspects import HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import load_similarity
-from intaglio.metrics.statistics.roc import auc
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
-from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
@@ -96,7 +91,7 @@ class AuthenticateBench:
         with run:
             if run.status != "done":
                 self._measure(run)
-                run.finish(_figures(run))
+                run.finish(figures_of(run, self._methods()))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
@@ -111,13 +106,8 @@ class AuthenticateBench:
             raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
         return self.sets or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
 
-    def _methods(self) -> dict[str, CGIDM | UpdateAlignment | LossGap | PIA]:
-        return {
-            "cgi-dm": CGIDM(seed=self.seed),
-            "update-alignment": UpdateAlignment(seed=self.seed),
-            "loss-gap": LossGap(seed=self.seed),
-            "pia": PIA(),
-        }
+    def _methods(self) -> dict[str, Authenticator]:
+        return default_methods("authenticate", seed=self.seed)
 
     def _reference_pictures(self) -> int:
         return self.reference_pictures or (1 if self.quick else REFERENCE_PICTURES)
@@ -215,76 +205,6 @@ def _by_encoder(result: Authentication, originals: ImageSet, device: str) -> dic
 
 def _regimes() -> dict[str, Any]:
     return {regime.name: asdict(regime) for regime in (PAPER, HARD)}
-
-
-def _figures(run: Run) -> dict[str, Any]:
-    """The headline figures, then the mean area of every method and regime, then every audit's areas."""
-    found = [run.recorded("audit")[key] for key in sorted(run.recorded("audit"))]
-    paper, hard = ([a for a in found if a["regime"] == regime.name] for regime in (PAPER, HARD))
-    (reference,) = run.recorded("reference").values()
-    ours = mean_auc(_scores(paper, "cgi-dm"))
-    baselines = {name: mean_auc(_scores(hard, name)) for name in BASELINES}
-    best = max(baselines, key=lambda name: baselines[name].value)
-    verdict = mean_auc(_scores(hard, VERDICT))
-    lead = margin(_scores(hard, VERDICT), _scores(hard, best))
-    default, published = reference["default"], reference["reference"]
-    ratios = [published["seconds"] / seconds for seconds in reference["default_seconds"]]
-    return {
-        "auc": ours.value,
-        "auc_low": ours.low,
-        "auc_high": ours.high,
-        "tpr_at_1pct_fpr": pooled_tpr(_scores(paper, "cgi-dm"), 0.01),
-        "auc_reference": auc(*published["signals"]["score"]),
-        "auc_reference_gain": auc(*published["signals"]["gain"]),
-        "auc_default_beside_reference": auc(*default["signals"]["score"]),
-        "speedup_vs_reference": sum(ratios) / len(ratios),
-        "speedups": ratios,
-        "reference_pictures": reference["pictures"],
-        "auc_hard": verdict.value,
-        "auc_hard_low": verdict.low,
-        "auc_hard_high": verdict.high,
-        "auc_cgi_dm_hard": mean_auc(_scores(hard, "cgi-dm")).value,
-        "auc_best_baseline_hard": baselines[best].value,
-        "best_baseline_hard": best,
-        "auc_hard_margin": lead.value,
-        "auc_hard_margin_low": lead.low,
-        "auc_hard_margin_high": lead.high,
-        "audits": len(found),
-        "seconds": run.seconds,
-        "machine": machine(),
-        "versions": versions(),
-        "areas": {
-            regime.name: {name: asdict(mean_auc(_scores(part, name))) for name in SCORES}
-            for regime, part in ((PAPER, paper), (HARD, hard))
-        },
-        "by_audit": {
-            f"{a['regime']}/{a['tuner']}/{a['set']}": {name: mean_auc(_scores([a], name)).value for name in SCORES}
-            for a in found
-        },
-    }
-
-
-SCORES: dict[str, tuple[str, str]] = {
-    "cgi-dm": ("cgi-dm", "score"),
-    "cgi-dm similarity": ("cgi-dm", "similarity"),
-    "cgi-dm refilled": ("cgi-dm", "refilled"),
-    "cgi-dm encoder similarity": ("cgi-dm", "encoder similarity"),
-    "cgi-dm encoder gain": ("cgi-dm", "encoder gain"),
-    "cgi-dm gap": ("cgi-dm", "gap_final"),
-    "update-alignment": ("update-alignment", "score"),
-    "update-alignment coefficient": ("update-alignment", "coefficient"),
-    "loss-gap": ("loss-gap", "score"),
-    "loss-gap relative": ("loss-gap", "relative"),
-    "pia": ("pia", "score"),
-}
-"""Name in the table to (method, signal)."""
-BASELINES = ("loss-gap", "loss-gap relative", "pia")
-(VERDICT,) = CGIDM.verdict_signals
-
-
-def _scores(audits: Sequence[Mapping[str, Any]], name: str) -> list[Audit]:
-    method, signal = SCORES[name]
-    return [Audit(*map(np.array, audit["signals"][method][signal])) for audit in audits]
 
 
 def _shown(value: Any) -> str:

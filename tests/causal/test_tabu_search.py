@@ -9,9 +9,9 @@ from small_graphs import dags, named, random_dag
 
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Knowledge
-from intaglio.causal.methods.sicl.decoding.decoder import Decoded, decode
-from intaglio.causal.methods.sicl.decoding.orient import Votes, wedges
-from intaglio.causal.methods.sicl.decoding.tabu_search import Objective, Search, refine
+from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph, decode
+from intaglio.causal.methods.sicl.decoding.orient import TripleLogits, wedges
+from intaglio.causal.methods.sicl.decoding.tabu_search import GraphObjective, TabuSearch, refine
 from intaglio.causal.scores.bic import GaussianBIC, LocalScore
 
 DRAWS = settings(max_examples=12, deadline=None)
@@ -38,11 +38,11 @@ def noisy(random, d):
     return pairs + pairs.T, triples + triples.transpose(0, 2, 1)
 
 
-def told(votes):
-    return lambda triples: votes[triples[:, 0], triples[:, 1], triples[:, 2]]
+def told(triple_logits):
+    return lambda triples: triple_logits[triples[:, 0], triples[:, 1], triples[:, 2]]
 
 
-def worth(dag, score, weight, pairs, triples, mode):
+def term(dag, score, weight, pairs, triples, mode):
     """The objective, term by term."""
     d, total = len(dag), 0.0
     for j in range(d):
@@ -64,7 +64,7 @@ def acyclic(dag):
 
 def start(dag, names):
     graph = Graph.from_adjacency("DAG", dag, names)
-    return Decoded(graph.cpdag(), graph, 0, False)
+    return DecodedGraph(graph.cpdag(), graph, 0, False)
 
 
 def gaussian(random, dag, n=300):
@@ -83,27 +83,27 @@ def test_what_a_move_gains_is_the_difference_of_the_objective(mode, d, seed, wei
     some = np.triu(random.random((d, d)) < 0.7, 1)
     candidates = some | some.T | dag | dag.T
     legs = wedges(candidates)
-    objective = Objective(score, weight, range(d), pairs, Votes(d, legs, told(triples)(legs)), mode)
-    search = Search(objective, dag, candidates, 8, Knowledge().demands(named(d)))
+    objective = GraphObjective(score, weight, range(d), pairs, TripleLogits(d, legs, told(triples)(legs)), mode)
+    search = TabuSearch(objective, dag, candidates, 8, Knowledge().constraints(named(d)))
     for _ in range(6):
-        now = worth(dag, score, weight, pairs, triples, mode)
+        now = term(dag, score, weight, pairs, triples, mode)
         assert objective.total(search.parents, search.adjacent) == pytest.approx(now)
         possible = []
-        for place, (i, j) in enumerate(search.pairs):
+        for index, (i, j) in enumerate(search.pairs):
             for state in range(3):
                 other = dag.copy()
                 other[i, j], other[j, i] = state == 1, state == 2
-                gain = search.gains[place, state]
+                gain = search.gains[index, state]
                 if (other == dag).all():
                     assert gain == -np.inf
                     continue
-                assert gain == pytest.approx(worth(other, score, weight, pairs, triples, mode) - now)
-                assert search.acyclic(place, state) == acyclic(other)
-                possible += [(place, state, other)] if acyclic(other) else []
+                assert gain == pytest.approx(term(other, score, weight, pairs, triples, mode) - now)
+                assert search.acyclic(index, state) == acyclic(other)
+                possible += [(index, state, other)] if acyclic(other) else []
         if not possible:
             return
-        place, state, dag = possible[random.integers(len(possible))]
-        search.move(place, state)
+        index, state, dag = possible[random.integers(len(possible))]
+        search.move(index, state)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -117,9 +117,9 @@ def test_the_best_of_all_dags_is_found_where_there_are_few(mode):
         found = refine(
             begun, score, pairs, told(triples), weight=1.0, candidate=1e-6, patience=20, triples=mode, keys=[b""] * 4
         )
-        every = [worth(dag, score, 1.0, pairs, triples, mode) for dag in dags(4)]
-        reached = worth(found.dag.directed, score, 1.0, pairs, triples, mode)
-        assert reached >= worth(begun.dag.directed, score, 1.0, pairs, triples, mode) - 1e-6
+        every = [term(dag, score, 1.0, pairs, triples, mode) for dag in dags(4)]
+        reached = term(found.dag.directed, score, 1.0, pairs, triples, mode)
+        assert reached >= term(begun.dag.directed, score, 1.0, pairs, triples, mode) - 1e-6
         best += reached > max(every) - 1e-6
     assert best >= 15
 
@@ -170,12 +170,12 @@ def test_knowledge_candidates_and_parents_are_kept_to(d, seed, weight):
     random = np.random.default_rng(seed)
     names, (pairs, triples) = named(d), noisy(random, d)
     order = random.permutation(d)
-    place = np.argsort(order)
-    after = [(names[a], names[b]) for a, b in product(range(d), repeat=2) if place[a] < place[b]]
+    index = np.argsort(order)
+    after = [(names[a], names[b]) for a, b in product(range(d), repeat=2) if index[a] < index[b]]
     chosen = [after[k] for k in random.permutation(len(after))[: len(after) // 2]]
     parts = [chosen[k::4] for k in range(4)]
     known = Knowledge(tuple(parts[0]), tuple((b, a) for a, b in parts[1]), tuple(parts[2]), tuple(parts[3]))
-    demands = known.demands(names)
+    constraints = known.constraints(names)
     keys = [random.bytes(4) for _ in range(d)]
     begun = decode(names, pairs, told(triples), knowledge=known, keys=keys)
     score = Drawn(d, seed)
@@ -191,13 +191,13 @@ def test_knowledge_candidates_and_parents_are_kept_to(d, seed, weight):
         knowledge=known,
         keys=keys,
     )
-    assert demands.allow(found.dag.directed)
-    assert found.graph.directed[demands.required].all()
-    assert not (found.graph.directed | found.graph.undirected)[demands.forbidden].any()
-    allowed = (pairs > np.log(0.4 / 0.6)) | begun.graph.skeleton | demands.adjacent
+    assert constraints.allow(found.dag.directed)
+    assert found.graph.directed[constraints.required].all()
+    assert not (found.graph.directed | found.graph.undirected)[constraints.forbidden].any()
+    allowed = (pairs > np.log(0.4 / 0.6)) | begun.graph.skeleton | constraints.adjacent
     assert allowed[found.graph.skeleton].all()
-    before = worth(begun.dag.directed, score, weight, pairs, triples, "likelihood")
-    assert worth(found.dag.directed, score, weight, pairs, triples, "likelihood") >= before - 1e-6
+    before = term(begun.dag.directed, score, weight, pairs, triples, "likelihood")
+    assert term(found.dag.directed, score, weight, pairs, triples, "likelihood") >= before - 1e-6
     # No variable gets a third parent: one that has more had them at the start.
     more = found.dag.directed.sum(0) > 2
     assert (found.dag.directed.sum(0)[more] <= begun.dag.directed.sum(0)[more]).all()

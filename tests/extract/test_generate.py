@@ -6,7 +6,8 @@ import pytest
 import torch
 from extract_scenes import encoder, pair
 
-from intaglio.extract.generate import BLANK, FAILED, Sheets, draw
+from intaglio.extract.generate import BLANK, FAILED, PictureCache, generate
+from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.methods.direct import Direct
 from intaglio.extract.methods.finextract import FineXtract
 from intaglio.runs.run import Run
@@ -22,18 +23,16 @@ def models(tmp_path_factory):
 
 
 def drawn(method, models, folder, *, prompts=("red cat",), enough=None, workers=1, run=None):
-    run = run or Run.none()
-    return draw(
+    return generate(
         method,
-        *models,
-        prompts,
-        encoder(),
-        Sheets(folder),
+        method.guide,
+        ExtractionInputs(*models, prompts, encoder()),
+        PictureCache(folder),
         count=method.generations,
         enough=enough,
         label="drawn",
         key="k",
-        run=run,
+        run=run or Run.none(),
         workers=workers,
     )
 
@@ -42,8 +41,8 @@ def test_every_picture_is_the_samplers_own_of_its_seed(models, tmp_path):
     found = drawn(METHOD, models, tmp_path)
     assert found.seeds == tuple(range(5, 15))
     alone = sample(models[0], ["red cat"], [9], sampler=METHOD.sampler, steps=3, guidance_scale=1.0).pixels
-    torch.testing.assert_close(Sheets(tmp_path).get([9]), alone, rtol=0, atol=1.01 / 255)
-    expected = encoder().embed(Sheets(tmp_path).get(found.seeds)).numpy()
+    torch.testing.assert_close(PictureCache(tmp_path).get([9]), alone, rtol=0, atol=1.01 / 255)
+    expected = encoder().embed(PictureCache(tmp_path).get(found.seeds)).numpy()
     np.testing.assert_allclose(found.descriptors, expected, atol=1e-6)
 
 
@@ -77,7 +76,7 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True)
 class Breaking(Direct):
-    def guide(self, base, *, captioned):
+    def guide(self, base, *, prompted):
         return Broken()
 
 
@@ -109,7 +108,7 @@ def test_a_picture_of_one_colour_is_left_out_and_counted(models, tmp_path):
 
 
 def test_it_stops_after_the_round_in_which_there_are_enough(models, tmp_path, monkeypatch):
-    monkeypatch.setattr("intaglio.extract.generate.ROUND", 4)
+    monkeypatch.setattr("intaglio.extract.generate.ROUND_PICTURES", 4)
     asked = []
 
     def enough(found):

@@ -1,4 +1,4 @@
-"""How exact a decoded picture has to be, in units of [-1, 1], before denoising."""
+"""Tiers of error: how far a decoded picture may lie from the sequential one, in [-1, 1], before denoising."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +12,12 @@ TierName = Literal["exact", "near"]
 
 @dataclass(frozen=True)
 class Tier:
-    """The largest and the mean difference from sequential decoding that are allowed."""
+    """Bounds on the difference from sequential decoding."""
 
     largest: float
+    """Of any number of any patch."""
     mean: float
+    """Of the mean over all of them."""
 
     def holds(self, found: Float[Tensor, "n t c"], exact: Float[Tensor, "n t c"]) -> bool:
         """Whether decoded patches are close enough to the sequential ones."""
@@ -28,8 +30,8 @@ TIERS: dict[TierName, Tier] = {"exact": Tier(1e-3, 1e-4), "near": Tier(2 / 127.5
 
 
 def differences(found: Float[Tensor, "n t c"], exact: Float[Tensor, "n t c"]) -> tuple[float, float]:
-    """The largest and the mean difference."""
+    """The largest and the mean absolute difference; NaN counts as infinitely far."""
     if not found.numel():
         return 0.0, 0.0
-    apart = torch.nan_to_num((found.cpu() - exact.cpu()).abs(), nan=torch.inf)
-    return float(apart.max()), float(apart.mean())
+    distances = torch.nan_to_num((found.cpu() - exact.cpu()).abs(), nan=torch.inf)
+    return float(distances.max()), float(distances.mean())

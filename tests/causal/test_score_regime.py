@@ -1,11 +1,11 @@
-"""What a score of the rows may assume of a table."""
+"""The regime of a table for BIC, and the test of linearity that it rests on."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from intaglio.causal.methods.sicl.decoding import score_regime as module
-from intaglio.causal.methods.sicl.decoding.score_regime import REGIMES, regime
+from intaglio.causal.methods.sicl.decoding.score_regime import SCORE_REGIMES, score_regime
 from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
 
 NUMBERS = np.full(3, CONTINUOUS)
@@ -37,7 +37,7 @@ def reset(x, parents, child):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_test_is_ramseys(bend, seed):
     x = table(bend, seed=seed)
-    found = module._bend(x, np.array([0, 1]), 2)
+    found = module._p_linear(x, np.array([0, 1]), 2)
     assert found == pytest.approx(reset(x, [0, 1], 2), rel=1e-6, abs=1e-300)
 
 
@@ -46,37 +46,39 @@ def test_rows_with_gaps_in_the_family_are_left_out_and_others_kept():
     gaps = x.copy()
     gaps[:50, 0], gaps[60:80, 2] = np.nan, np.nan
     whole = np.delete(x, [*range(50), *range(60, 80)], 0)
-    assert module._bend(gaps, np.array([0, 1]), 2) == pytest.approx(module._bend(whole, np.array([0, 1]), 2))
+    assert module._p_linear(gaps, np.array([0, 1]), 2) == pytest.approx(module._p_linear(whole, np.array([0, 1]), 2))
     elsewhere = np.c_[x, np.full(len(x), np.nan)]
-    assert module._bend(elsewhere, np.array([0, 1]), 2) == module._bend(x, np.array([0, 1]), 2)
+    assert module._p_linear(elsewhere, np.array([0, 1]), 2) == module._p_linear(x, np.array([0, 1]), 2)
 
 
 def test_lines_are_linear_and_bends_are_not():
-    assert regime(table(0.0), NUMBERS, INTO_LAST) == "linear"
-    assert regime(table(1.0), NUMBERS, INTO_LAST) == "nonlinear"
+    assert score_regime(table(0.0), NUMBERS, INTO_LAST) == "linear"
+    assert score_regime(table(1.0), NUMBERS, INTO_LAST) == "nonlinear"
     square = table()
     square[:, 2] = square[:, 0] ** 2 + 0.5 * square[:, 1]
-    assert regime(square, NUMBERS, INTO_LAST) == "nonlinear"
+    assert score_regime(square, NUMBERS, INTO_LAST) == "nonlinear"
     # What bends is not looked at where no arrow says so.
-    assert regime(table(1.0), NUMBERS, np.zeros((3, 3), bool)) == "linear"
-    assert regime(table(1.0)[:, :0], NUMBERS[:0], np.zeros((0, 0), bool)) == "levels"
+    assert score_regime(table(1.0), NUMBERS, np.zeros((3, 3), bool)) == "linear"
+    assert score_regime(table(1.0)[:, :0], NUMBERS[:0], np.zeros((0, 0), bool)) == "levels"
 
 
 def test_linear_tables_are_seldom_taken_for_bent():
-    wrong = sum(regime(table(0.0, 100, seed), NUMBERS, INTO_LAST) == "nonlinear" for seed in range(300))
+    wrong = sum(score_regime(table(0.0, 100, seed), NUMBERS, INTO_LAST) == "nonlinear" for seed in range(300))
     assert wrong <= 10  # 3 expected of 300 at 0.01; more than 10 in one of 4000 such counts
     rng = np.random.default_rng(0)
     dag = np.triu(np.ones((8, 8), bool), 1)
-    many = sum(regime(rng.standard_normal((120, 8)), np.full(8, CONTINUOUS), dag) == "nonlinear" for _ in range(150))
+    many = sum(
+        score_regime(rng.standard_normal((120, 8)), np.full(8, CONTINUOUS), dag) == "nonlinear" for _ in range(150)
+    )
     assert many <= 7  # Bonferroni over the seven variables with parents
 
 
 @pytest.mark.parametrize("other", [ORDINAL, BINARY, NOMINAL])
 def test_levels_decide_before_any_test(other, monkeypatch):
-    monkeypatch.setattr(module, "_bend", lambda *args: pytest.fail("tested"))
-    assert regime(table(), np.full(3, other), INTO_LAST) == "levels"
-    assert regime(table(), np.array([CONTINUOUS, other, CONTINUOUS]), INTO_LAST) == "mixed"
-    assert set(REGIMES) == {"linear", "nonlinear", "levels", "mixed"}
+    monkeypatch.setattr(module, "_p_linear", lambda *args: pytest.fail("tested"))
+    assert score_regime(table(), np.full(3, other), INTO_LAST) == "levels"
+    assert score_regime(table(), np.array([CONTINUOUS, other, CONTINUOUS]), INTO_LAST) == "mixed"
+    assert set(SCORE_REGIMES) == {"linear", "nonlinear", "levels", "mixed"}
 
 
 def test_few_rows_are_tested_with_squares_alone_or_not_at_all():
@@ -87,20 +89,20 @@ def test_few_rows_are_tested_with_squares_alone_or_not_at_all():
     bent = np.column_stack([straight, z[:, :5] ** 2])
     left, less = (((z[:, 5] - a @ np.linalg.lstsq(a, z[:, 5], rcond=None)[0]) ** 2).sum() for a in (straight, bent))
     wanted = stats.f.sf((left - less) / 5 / (less / 29), 5, 29)
-    assert module._bend(x, parents, 5) == pytest.approx(wanted, rel=1e-9)
-    assert module._bend(x[:31], parents, 5) == 1.0
-    assert module._bend(np.full((40, 6), np.nan), parents, 5) == 1.0
+    assert module._p_linear(x, parents, 5) == pytest.approx(wanted, rel=1e-9)
+    assert module._p_linear(x[:31], parents, 5) == 1.0
+    assert module._p_linear(np.full((40, 6), np.nan), parents, 5) == 1.0
 
 
 def test_constant_columns_and_exact_lines_do_not_bend():
     x = table()
     x[:, 2] = 2 * x[:, 0] - x[:, 1]
-    assert module._bend(x, np.array([0]), 1) > 0
-    assert regime(x, NUMBERS, INTO_LAST) in ("linear", "nonlinear")
+    assert module._p_linear(x, np.array([0]), 1) > 0
+    assert score_regime(x, NUMBERS, INTO_LAST) in ("linear", "nonlinear")
     for k in range(3):
         flat = table()
         flat[:, k] = 9.81
-        assert regime(flat, NUMBERS, INTO_LAST) == "linear"
+        assert score_regime(flat, NUMBERS, INTO_LAST) == "linear"
 
 
 def test_wild_rows_do_not_decide():

@@ -1,0 +1,93 @@
+"""Membership audits that score each model alone: the suspect's score, less the base's where one calibrates it."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least
+from intaglio.audit.membership.resume import in_batches, work_key
+from intaglio.denoising.contrast import Precision, noise_predictions
+from intaglio.images.image_set import ImageSet
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class PromptedModel:
+    """One model with the audit's prompt, and the way its network is called."""
+
+    model: LatentDiffusion
+    text: Conditioning
+    micro_batch: int
+    precision: Precision
+
+    def noise(self, latents: Float[Tensor, "n c h w"], t: int) -> Float[Tensor, "n c h w"]:
+        """The predicted noise of latents at timestep `t`, on the CPU."""
+        times = torch.full((len(latents), 1), t)
+        return noise_predictions(self.model, self.text, latents[:, None], times, self.micro_batch, self.precision)[:, 0]
+
+    def noised(self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c h w"], t: int) -> Tensor:
+        """Clean latents with this noise at timestep `t` [n, c, h, w]."""
+        return self.model.noised(latents, noise, torch.full((len(latents),), t))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerModelScore(Authenticator):
+    """A membership audit by a score that each model gives a picture alone.
+
+    The verdict's score is the suspect's, or with `calibrate`, where a base is given, the suspect's less the base's:
+    a picture that any model finds easy does not stand out then. Signals: `suspect` and, with a base, `base`.
+    """
+
+    needs_base: ClassVar[bool] = False
+    signals: ClassVar[tuple[str, ...]] = ("suspect", "base")
+
+    calibrate: bool = True
+    """Take the base's score off, where a base is given. Published: no."""
+    precision: Precision = "float32"
+    """Arithmetic inside the networks; the halves by autocast."""
+    batch: int = 16
+    """Pictures scored together, from 1."""
+    micro_batch: int = 64
+    """Rows in one call of a network, from 1; lower it when memory is short, the result stays."""
+
+    def __post_init__(self) -> None:
+        check_least(self, {"batch": 1, "micro_batch": 1})
+
+    @abstractmethod
+    def score(self, model: PromptedModel, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
+        """One model's score of clean latents; higher means "in the set"."""
+
+    def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
+        """Both models' scores, batch by batch."""
+
+        def scores(part: ImageSet) -> Mapping[str, Tensor]:
+            with torch.no_grad():
+                latents = inputs.reference.encode(part.pixels).cpu()
+                return {role: self.score(model, latents) for role, model in models.items()}
+
+        key = work_key(self, inputs, without=("micro_batch", "calibrate"))
+        with self.prompted(inputs) as models:
+            found = in_batches(run, self.name, key, images, scores, batch=self.batch)
+        calibrated = self.calibrate and inputs.base is not None
+        score = found["suspect"] - found["base"] if calibrated else found["suspect"].clone()
+        return Authentication(method=self.name, names=images.names, scores=score, signals=found)
+
+    @contextmanager
+    def prompted(self, inputs: AuditInputs) -> Iterator[dict[str, PromptedModel]]:
+        """The models by role, frozen while the block runs, each with the prompt as it embeds it."""
+        with ExitStack() as held:
+            found = {}
+            for role, model in inputs.models.items():
+                held.enter_context(model.frozen())
+                with torch.no_grad():
+                    text = model.embed([inputs.prompt]).detach()
+                found[role] = PromptedModel(model, text, self.micro_batch, self.precision)
+            yield found

@@ -1,0 +1,49 @@
+"""What one extraction is worth, where the training set is known: coverage at thresholds fitted to the encoder."""
+
+from functools import cache
+from typing import Any, cast
+
+import torch
+
+from intaglio.extract.coverage import coverage, fitted_threshold
+from intaglio.extract.evaluation import LOOSE, STRICT
+from intaglio.extract.results import Extraction
+from intaglio.metrics.similarity.measures import Embedding, load_similarity
+from intaglio.models import testbed
+
+
+@cache
+def embedded_encoder(device: str) -> Embedding:
+    """The encoder of the package, which all methods are compared by."""
+    return cast(Embedding, load_similarity("embedded", device))
+
+
+@cache
+def thresholds(device: str) -> dict[str, float]:
+    """Similarities that few pairs of different pictures of one kind exceed, over all few-shot sets."""
+    encoder = embedded_encoder(device)
+    apart = []
+    for name in testbed.sets():
+        few = testbed.few_shot(name)
+        # Not the nearest relatives: they were sought out, which no pair of a kind is.
+        for others in (few.holdouts, few.controls):
+            apart.append(encoder.matrix(few.members.pixels, others.pixels).flatten())
+    pooled = torch.cat(apart)
+    return {"loose": fitted_threshold(pooled, LOOSE), "strict": fitted_threshold(pooled, STRICT)}
+
+
+def measured(result: Extraction, subject: str, encoder: Embedding) -> dict[str, Any]:
+    """Coverage by what was returned; by everything that was drawn, as the limit of any choice among it."""
+    members = testbed.few_shot(subject).members
+    covered, at = coverage(members, result.pictures, encoder), thresholds(str(encoder.device))
+    everything = (encoder.embed(members.pixels) @ result.descriptors.T).max(1).values
+    return {
+        "average": covered.average,
+        "extracted": covered.extracted,
+        "drawn": result.drawn,
+        "threshold": result.threshold,
+        "groups": len(result.scores),
+        **{name: covered.rate(value) for name, value in at.items()},
+        "oracle_average": float(everything.mean()),
+        **{f"oracle_{name}": float((everything > value).double().mean()) for name, value in at.items()},
+    }

@@ -1,0 +1,20 @@
+"""The methods of a verb, each with its defaults, as a bench asks them."""
+
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from intaglio.verbs import VERBS
+
+
+def default_methods(verb: str, *, seed: int, **changes: Any) -> dict[str, Any]:
+    """Every method of a verb by name, with its default settings but for the seed and `changes`, where it has those."""
+    return {name: default_method(verb, name, seed=seed, **changes) for name in VERBS[verb].methods}
+
+
+def default_method(verb: str, name: str, **changes: Any) -> Any:
+    """One method with its default settings, but for those `changes` that it has."""
+    module, _, kind = VERBS[verb].methods[name].target.partition(":")
+    settings = getattr(import_module(module), kind)
+    own = {field.name for field in fields(settings)}
+    return settings(**{key: value for key, value in changes.items() if key in own})

@@ -1,0 +1,89 @@
+"""Inputs that several verbs share, as dataclasses that a command derives from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intaglio.commands.kit.console import command_line, shown
+
+if TYPE_CHECKING:
+    from intaglio.images.image_set import ImageSet
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+    from intaglio.runs.run import Run
+
+TESTBED = "testbed"
+"""What a run calls the embedded model among its inputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InRun:
+    """A command whose work is kept in a run folder."""
+
+    runs: Path = Path("runs")
+    """Folder that the run's own folder is made in."""
+    device: str = "cpu"
+    """Where to compute, such as cpu, cuda or cuda:1."""
+
+    def open_run(
+        self, verb: str, method: str, settings: Mapping[str, Any], inputs: Mapping[str, Any], *, seed: int | None
+    ) -> "Run":
+        """The run of these settings and inputs: a new one, or the unfinished or finished one of the same command."""
+        from intaglio.runs.run import Run
+
+        about = {"seed": seed, "device": self.device, "command": command_line(), "progress": shown()}
+        return Run.open(self.runs, verb, method, settings, inputs, **about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadsPictures:
+    """A command that reads folders of pictures."""
+
+    skip_bad: bool = False
+    """Leave out pictures that cannot be read, with a warning, in place of stopping."""
+
+    def load_pictures(self, path: Path, resolution: int, **further: Any) -> "ImageSet":
+        """The pictures of a folder, or one file, at a resolution."""
+        from intaglio.images.image_set import ImageSet
+
+        return ImageSet.load(path, resolution, skip_bad=self.skip_bad, **further)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspectAndBase(InRun):
+    """A command that compares a fine-tuned model with the one it came from."""
+
+    suspect: Path
+    """The fine-tuned model: a diffusers folder, a folder with its U-Net, a .safetensors file, or a LoRA."""
+    base: Path | None = None
+    """The model that the suspect was fine-tuned from; none takes the embedded testbed."""
+    base_device: str | None = None
+    """Where the base computes, if not where the suspect does."""
+
+    def load_models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
+        """(suspect, base)"""
+        from intaglio.models.diffusion.loading import load_model
+
+        base = load_model(self.base or embedded_model(), device=self.base_device or self.device)
+        return load_model(self.suspect, like=base, device=self.device), base
+
+    def model_inputs(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> dict[str, dict[str, str]]:
+        """The two models as inputs of a run: path and hash of the weights."""
+        return {"suspect": described(self.suspect, suspect.fingerprint), "base": described(self.base, base.fingerprint)}
+
+
+def described(path: object, sha256: str) -> dict[str, str]:
+    """An input of a run; no path stands for the embedded model."""
+    return {"path": str(path or TESTBED), "sha256": sha256}
+
+
+def embedded_model() -> Path:
+    """The folder of the embedded model."""
+    from intaglio.models.testbed import base_path
+
+    return base_path()
+
+
+def short_number(value: float | None) -> str:
+    """Three significant digits; a dash where there is no number."""
+    return "-" if value is None or value != value else f"{value:.3g}"

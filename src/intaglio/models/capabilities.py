@@ -1,0 +1,99 @@
+"""What a method needs of a model, as small protocols, and the check that a model has it.
+
+A method names what it needs in its class variable `needs`; no method asks which network is behind a model.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.conditioning import Conditioning
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Turns pictures into latents and back."""
+
+    factor: Any
+
+    def encode(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hl wl"]:
+        """Latents of pictures in [0, 1]."""
+        ...
+
+    def decode(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
+        """Pictures in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class ReadsPrompts(Protocol):
+    """Embeds prompts as the conditioning of its denoiser."""
+
+    def embed(self, prompts: Sequence[str]) -> Conditioning:
+        """One row of conditioning a prompt."""
+        ...
+
+
+@runtime_checkable
+class PredictsNoise(Protocol):
+    """Predicts the noise in noised latents at a timestep of its schedule: a diffusion model."""
+
+    schedule: Any
+
+    def noised(self, latents: Tensor, noise: Tensor, t: Int[Tensor, "n"]) -> Tensor:
+        """The forward process at integer timesteps."""
+        ...
+
+    def predict(self, latents: Tensor, t: Int[Tensor, "n"], conditioning: Conditioning) -> Tensor:
+        """The noise in noised latents."""
+        ...
+
+    def error(self, latents: Tensor, noise: Tensor, t: Int[Tensor, "n"], conditioning: Conditioning) -> Tensor:
+        """Mean squared error of the denoiser in its own target, a number a row."""
+        ...
+
+
+@runtime_checkable
+class HasWeights(Protocol):
+    """Gives access to the weights of its networks."""
+
+    parts: Any
+
+    def copy(self) -> Any:
+        """A model with weights of its own."""
+        ...
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Gives pictures an exact likelihood, and pictures for noise: a normalizing flow."""
+
+    config: Any
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """From pictures to latents and the log-determinant of the map."""
+        ...
+
+    def pictures(self, patches: Float[Tensor, "n t c"]) -> Tensor:
+        """Pictures of patches."""
+        ...
+
+
+def check_needs(method: Any, *models: Any) -> None:
+    """Raises `BadInput` for a model that lacks what the method names in `needs`, before any work."""
+    for model in models:
+        lacking = [need for need in method.needs if not isinstance(model, need)]
+        if lacking:
+            what = ", ".join(_first_words(need) for need in lacking)
+            name = getattr(model, "name", type(model).__name__)
+            raise BadInput(f"{method.name} needs a model that {what}; {name} does not: choose another method or model")
+
+
+def _first_words(need: type) -> str:
+    """The first sentence of a protocol's docstring, as the middle of a sentence."""
+    first = (need.__doc__ or need.__name__).partition("\n")[0]
+    return re.split(r"[.:]", first)[0].lower()

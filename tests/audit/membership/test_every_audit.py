@@ -1,0 +1,99 @@
+"""What holds of every membership audit; a method joins by its file and its own test."""
+
+import pytest
+import tiny
+import torch
+from audit_scenes import model, nudged, pictures
+from rows import matrix
+
+from intaglio.audit.membership.family import OWN_SCORE
+from intaglio.commands.kit.source_settings import load
+from intaglio.errors import BadInput
+from intaglio.models.capabilities import check_needs
+from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+
+ROWS = [pytest.param(row, id=key) for key, row in matrix().items() if row.verb == "authenticate"]
+every_audit = pytest.mark.parametrize("row", ROWS)
+
+
+def made(row, **changes):
+    return load(row.target)(**{**row.small, **changes})
+
+
+@pytest.fixture(scope="module")
+def base():
+    return model()
+
+
+@pytest.fixture(scope="module")
+def suspect(base):
+    return nudged(base)
+
+
+@every_audit
+def test_it_says_of_itself_what_reports_and_benches_need(row):
+    kind = load(row.target)
+    assert kind.name == row.method
+    assert len(kind.reading) > 20
+    assert not kind.reading.endswith(".")
+    assert kind.loss_difference in (None, OWN_SCORE, *kind.signals)
+    assert bool(kind.captions) == bool(kind.story)
+
+
+@every_audit
+def test_it_gives_the_signals_and_pictures_that_it_names(row, base, suspect):
+    method = made(row)
+    found = method(suspect, base, pictures(2), prompt="cat")
+    assert found.method == method.name
+    assert set(found.signals) == set(method.signals)
+    assert set(found.pictures) == set(method.captions)
+    assert found.scores.isfinite().all()
+
+
+@every_audit
+def test_the_order_of_the_pictures_does_not_matter(row, base, suspect):
+    images, method = pictures(3), made(row)
+    found = method(suspect, base, images, prompt="cat")
+    turned = method(suspect, base, images[[2, 0, 1]], prompt="cat")
+    assert torch.equal(found.scores[[2, 0, 1]], turned.scores)
+
+
+@every_audit
+def test_sdxl_in_half_precision_leaves_no_trace(row):
+    base = model(0, build=tiny.sdxl_pipeline)
+    suspect = nudged(base)
+    before = suspect.fingerprint, base.fingerprint
+    found = made(row, precision="bfloat16")(suspect, base, pictures(1), prompt="")
+    assert found.scores.isfinite().all()
+    assert (suspect.fingerprint, base.fingerprint) == before
+    assert all(w.requires_grad and w.grad is None for w in suspect.parts["denoiser"].parameters())
+
+
+@every_audit
+def test_a_timestep_that_the_model_lacks_is_refused_before_any_work(row, base, suspect, monkeypatch):
+    method = made(row)
+    short = NoiseSchedule(base.schedule.signals[: method.last_timestep], base.schedule.noises[: method.last_timestep])
+    for one in (base, suspect):
+        monkeypatch.setattr(one, "schedule", short)
+        monkeypatch.setattr(one, "embed", lambda prompts: pytest.fail("worked"))
+    with pytest.raises(BadInput, match=f"timestep {method.last_timestep} is asked for"):
+        method(suspect, base, pictures(1), prompt="")
+
+
+@every_audit
+def test_without_a_base_it_looks_at_the_suspect_alone_or_asks_for_one(row, base, suspect):
+    method = made(row)
+    if method.needs_base:
+        with pytest.raises(BadInput, match="pass --base"):
+            method(suspect, None, pictures(1), prompt="cat")
+        return
+    alone = method(suspect, None, pictures(2), prompt="cat")
+    beside = method(suspect, base, pictures(2), prompt="cat")
+    assert set(alone.signals) == {"suspect"}
+    torch.testing.assert_close(alone.scores, beside.signals["suspect"])
+
+
+@every_audit
+def test_a_model_without_what_it_needs_is_refused(row):
+    with pytest.raises(BadInput, match=f"{row.method} needs a model that .*embeds prompts.*; TarFlow does not"):
+        check_needs(made(row), tiny.flow(double=False))
