@@ -59,6 +59,10 @@ def test_it_makes_the_updates_of_adamw_and_logs_each(tmp_path):
         problem = Problem(run=run)
         found = problem.solve()
         rows = run.logged("train")
+        timed = Problem(run=run, timed=True)
+        timed.trainer.step = 5
+        timed.solve()
+        assert run.logged("train")[-1]["cpu_s"] >= 0
     weight, first, second = torch.tensor([3.0, -1.0]), torch.zeros(2), torch.zeros(2)
     for step in range(6):
         gradient = weight - step
@@ -70,7 +74,7 @@ def test_it_makes_the_updates_of_adamw_and_logs_each(tmp_path):
     torch.testing.assert_close(found, weight)
     assert problem.asked == list(range(6))
     assert [(row["step"], row["lr"], row["size"]) for row in rows] == [(step, 0.1, 2) for step in range(1, 7)]
-    assert all(row["cpu_s"] >= 0 for row in rows)
+    assert all(row.keys() == {"step", "loss", "lr", "gradient_norm", "size"} for row in rows)
     assert problem.trainer.losses.tolist() == [row["loss"] for row in rows]
 
 

@@ -62,13 +62,14 @@ def train(
     watchers: Sequence[Watcher] = (),
     stopped: Callable[[], bool] = lambda: False,
     may_skip: bool = False,
+    timed: bool = False,
     advice: str = "try a lower learning rate",
     label: str = "train",
 ) -> None:
     """Make the updates that are left, from the trainer's step to its settings' last.
 
-    Logs `train` every step: loss, lr (learning rate), gradient_norm (before clipping), cpu_s (processor seconds), and
-    the loss's own numbers. Ctrl-C waits for the end of a step and saves the state; the last state is saved as well.
+    Logs `train` every step: loss, lr (learning rate), gradient_norm (before clipping), and the loss's own numbers.
+    Ctrl-C waits for the end of a step and saves the state; the last state is saved as well.
 
     Args:
         trainer: restored already.
@@ -79,6 +80,7 @@ def train(
         stopped: whether to end before all steps are made; asked before every step.
         may_skip: leave out the first step whose loss or gradient is not finite, with a warning, and go on at half the
             learning rate.
+        timed: log cpu_s as well, the processor seconds of the step. No other logged number differs from run to run.
         advice: remedies for a loss that is not finite, which end the error's sentence.
         label: of the progress.
 
@@ -95,7 +97,7 @@ def train(
             if math.isfinite(sum(loss.parts.values(), loss.value) + float(norm)):
                 trainer.update(loss.value, norm)
                 row = {"loss": loss.value, "lr": rate, "gradient_norm": float(norm), **loss.parts, **loss.beside}
-                run.log("train", trainer.step, **row, cpu_s=time.process_time() - began)
+                run.log("train", trainer.step, **row, **({"cpu_s": time.process_time() - began} if timed else {}))
             elif may_skip and not trainer.halved:
                 trainer.skip()
                 run.warn(

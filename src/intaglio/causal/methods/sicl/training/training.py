@@ -65,6 +65,7 @@ def train_network(settings: SiCLTraining, *, run: Run = Run.none(), checkpoint_e
         run,
         checkpoints,
         watchers=(judge_when_due,),
+        timed=True,
         advice=f"try a learning rate below {settings.learning_rate:g} or a longer warm-up",
     )
     trainer.export()
