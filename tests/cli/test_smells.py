@@ -99,6 +99,13 @@ def test_no_two_files_of_tests_have_one_name():
     assert not {name: rooms for name, rooms in names.items() if len(rooms) > 1}
 
 
+def test_the_package_stays_within_60_megabytes():
+    sizes = [
+        p.stat().st_size for p in (ROOT / "src/intaglio").rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    ]
+    assert sum(sizes) <= 60e6
+
+
 def test_every_test_can_fail():
     proofs = re.compile(r"\bassert\b|pytest\.raises|pytest\.warns|\bassert_\w+|\bcheck\w*\(|\bexpect\w*\(")
     idle = [

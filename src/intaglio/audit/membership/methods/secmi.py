@@ -25,7 +25,7 @@ class SecMI(PerModelScore):
     of neighbouring timesteps agree. The published test looks at the suspect alone. On few-shot fine-tunes the sign of
     the effect can turn with the timestep, so that only controls tell what a score means.
 
-    Source: arXiv 2302.01316 (ICML 2023), SecMI_stat: equations 8 to 10, t = 100; the authors' code for Stable
+    Source: arXiv 2302.01316 (ICML 2023), SecMI_stat, at t = 100 there; the authors' code for Stable
     Diffusion compares at t = 140, in steps of 10.
     """
 
