@@ -42,3 +42,16 @@ def test_the_tree_of_the_architecture_names_every_folder_of_the_package():
     package = DOCS.parent / "src" / "intaglio"
     folders = {path.parent.name for path in package.rglob("__init__.py")} - {"intaglio"}
     assert named == folders
+
+
+def test_every_file_that_the_docs_name_is_there():
+    root = DOCS.parent
+    pages = [*DOCS.glob("*.md"), root / "README.md", root / "CONTRIBUTING.md", *(root / "recipes").rglob("*.md")]
+    named = re.compile(r"(?<![\w/])(?:\.\./)?((?:tests|src|recipes)/[\w/.-]+\.\w+)")
+    missing = {
+        f"{page.name}: {name}"
+        for page in pages
+        for name in named.findall(page.read_text(encoding="utf-8"))
+        if "<" not in name and "my_audit" not in name and not (root / name).exists()
+    }
+    assert not missing
