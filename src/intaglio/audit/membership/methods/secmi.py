@@ -30,9 +30,7 @@ class SecMI(PerModelScore):
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
-    reading: ClassVar[str] = (
-        "how exactly the suspect comes back by one step of noise forth and one back, beside the base"
-    )
+    reading: ClassVar[str] = "how exactly the suspect comes back by one step of noise forth and one back"
 
     timestep: int = 300
     """Timestep t of the comparison, a multiple of `stride`. Published: 100."""
