@@ -1,4 +1,4 @@
-"""What a method needs of a model, as small protocols, and the check that a model has it.
+"""Capabilities of models, as small protocols, and the check that a model has those a method needs.
 
 A method names what it needs in its class variable `needs`; no method asks which network is behind a model.
 """
