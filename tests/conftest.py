@@ -9,9 +9,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share two cores; children inherit it
 
 import pytest
-from budget import OWN_CPU_S, affordable
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
+
+from budget import OWN_CPU_S, affordable
 
 install_import_hook("intaglio", "beartype.beartype")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

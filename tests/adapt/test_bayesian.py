@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from adapt_scenes import model, same, training_set, weights
 from diffusers import UNet2DConditionModel
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from adapt_scenes import model, same, training_set, weights
 from intaglio.adapt import training
 from intaglio.adapt.bayesian import FLOOR, Posterior, chosen, divergence, warnings_of
 from intaglio.adapt.examples import Examples

@@ -2,10 +2,10 @@ import dataclasses
 import math
 
 import pytest
-import tiny
 import torch
-from adapt_scenes import model, same, training_set, weights
 
+import tiny
+from adapt_scenes import model, same, training_set, weights
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning

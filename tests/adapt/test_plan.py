@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 import torch
-from adapt_scenes import model, same, training_set, weights
 
+from adapt_scenes import model, same, training_set, weights
 from intaglio.adapt.cost import Plan
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from adapt_scenes import model, same, weights
 
+from adapt_scenes import model, same, weights
 from intaglio.adapt import probes
 from intaglio.adapt.probes import collapse, deviations, pass_through, probe
 from intaglio.models.diffusion.conditioning import Conditioning

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapt_scenes import model, same, training_set, weights
 from safetensors.torch import load_file, save_file
 
+from adapt_scenes import model, same, training_set, weights
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch

@@ -1,8 +1,8 @@
 import pytest
-import tiny
 import torch
-from adapt_scenes import model, training_set
 
+import tiny
+from adapt_scenes import model, training_set
 from intaglio.adapt.data import TrainingSet, content_hash, generate_class_images, repeated
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, save_png

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 import torch
-from adapt_scenes import model, same, training_set, weights
 from safetensors import safe_open
 
+from adapt_scenes import model, same, training_set, weights
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch

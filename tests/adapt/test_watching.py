@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from adapt_scenes import model, same, training_set, weights
 
+from adapt_scenes import model, same, training_set, weights
 from intaglio.adapt import watching
 from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.methods.dreambooth import DreamBooth

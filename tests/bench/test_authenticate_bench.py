@@ -5,9 +5,8 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-import tiny
-from rows import matrix
 
+import tiny
 from intaglio.bench.authenticate import bench as authenticate
 from intaglio.bench.authenticate.bench import AuthenticateBench
 from intaglio.bench.kit import suspects
@@ -15,6 +14,7 @@ from intaglio.bench.kit.methods import default_method
 from intaglio.errors import BadInput
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
+from rows import matrix
 
 WANTED = {
     "auc",

@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-import tiny
 
+import tiny
 from intaglio.bench.extract import bench as extract
 from intaglio.bench.extract import figures, measures
 from intaglio.bench.extract.bench import ExtractBench, _Job

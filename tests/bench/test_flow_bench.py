@@ -3,9 +3,9 @@
 import json
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from intaglio.bench.flow import bench as bench_module
 from intaglio.bench.flow import cell
 from intaglio.bench.flow.bench import FlowBench, headline

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from found_graphs import found_graph
 
+from found_graphs import found_graph
 from intaglio import DiscoverCPDAG
 from intaglio.causal.estimator import FORWARDED_METHODS, VIEWS
 from intaglio.causal.family import Discoverer, as_table

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_graphs import classes, dags, named, random_dag, union
 
 from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
@@ -13,6 +12,7 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.graphs.paths import descendants
 from intaglio.causal.methods.sicl.decoding.decoder import decode, decode_directed
 from intaglio.causal.methods.sicl.decoding.orient import Orientation, unshielded
+from small_graphs import classes, dags, named, random_dag, union
 
 DRAWS = settings(max_examples=60, deadline=None)
 

@@ -6,16 +6,16 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from found_graphs import found_graph, unshielded
 from hypothesis import given
 from hypothesis import strategies as st
-from small_graphs import classes, graph, union
 
+from found_graphs import found_graph, unshielded
 from intaglio.causal.formats.graph_texts import from_dagitty, from_dot, from_gml
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.results import discovery
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.errors import BadInput
+from small_graphs import classes, graph, union
 
 seeds = st.integers(0, 10_000)
 

@@ -2,7 +2,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from small_graphs import classes, dags, graph, union
 
 from intaglio.causal.graphs.distances import (
     Overlap,
@@ -17,6 +16,7 @@ from intaglio.causal.graphs.distances import (
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
+from small_graphs import classes, dags, graph, union
 
 
 def relation(matrix: np.ndarray, a: int, b: int) -> tuple[bool, bool]:

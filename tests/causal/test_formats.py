@@ -3,7 +3,6 @@ from itertools import pairwise
 import networkx as nx
 import numpy as np
 import pytest
-from small_graphs import named, random_dag
 
 from intaglio.causal.formats.graph_texts import from_dagitty, from_dot, from_gml, to_dagitty, to_dot, to_gml
 from intaglio.causal.formats.matrices import (
@@ -23,6 +22,7 @@ from intaglio.causal.formats.packages import (
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark, parse_sign, sign_of
 from intaglio.errors import BadInput
+from small_graphs import named, random_dag
 
 ODD = ("plain", "two words", 'a "quote"', "über—α", "digraph", "3x", "back\\slash", "a.b", "semi;colon", "x->y")
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from found_graphs import found_graph
 
+from found_graphs import found_graph
 from intaglio.causal.formats.graph_files import read_graph
 from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput

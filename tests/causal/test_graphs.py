@@ -3,12 +3,12 @@ from itertools import combinations, product
 import networkx as nx
 import numpy as np
 import pytest
-from small_graphs import classes, colliders, dags, graph, independences, key, named, random_dag, separated, union
 
 from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
+from small_graphs import classes, colliders, dags, graph, independences, key, named, random_dag, separated, union
 
 
 def test_the_enumeration_is_whole():

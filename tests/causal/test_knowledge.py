@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_graphs import dags, named, random_dag
 
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.errors import BadInput
+from small_graphs import dags, named, random_dag
 
 NAMES = ("age", "smoking", "tar", "cancer")
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_graphs import classes
 
 from intaglio.causal.scores.bic import ConditionalGaussianBIC, GaussianBIC, LocalScore, score_of
+from small_graphs import classes
 
 FAMILIES = [(child, parents) for child in range(4) for k in range(4) for parents in combinations(range(4), k)]
 FAMILIES = [(child, parents) for child, parents in FAMILIES if child not in parents]

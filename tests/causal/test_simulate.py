@@ -4,7 +4,6 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy import stats
-from small_graphs import graph, random_dag, union
 
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.simulate import random_dags
@@ -16,6 +15,7 @@ from intaglio.causal.simulate.simulator import draw, tables_of
 from intaglio.causal.simulate.sortability import r2_sortability, varsortability
 from intaglio.errors import BadInput
 from intaglio.randomness import numpy_generator
+from small_graphs import graph, random_dag, union
 
 NUMBERS = {"continuous": 1.0}
 PLAIN = Recipe(

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from small_graphs import random_dag
 
 from intaglio.causal.simulate.sortability import alignment, r2, r2_sortability, varsortability
+from small_graphs import random_dag
 
 
 def walks(dag: np.ndarray, length: int) -> set[tuple[int, int]]:

@@ -2,12 +2,12 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from small_graphs import named, random_dag
 
 from intaglio.causal.formats.svg import to_svg
 from intaglio.causal.formats.svg_layout import layered_layout
 from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
+from small_graphs import named, random_dag
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = tuple(f"variable {k} <&> of a rather long name" if k % 5 == 0 else f"v{k}" for k in range(30))

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_graphs import dags, named, random_dag
 
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Knowledge
@@ -13,6 +12,7 @@ from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph, decode
 from intaglio.causal.methods.sicl.decoding.orient import TripleLogits, wedges
 from intaglio.causal.methods.sicl.decoding.tabu_search import GraphObjective, TabuSearch, refine
 from intaglio.causal.scores.bic import GaussianBIC, LocalScore
+from small_graphs import dags, named, random_dag
 
 DRAWS = settings(max_examples=12, deadline=None)
 MODES = ("likelihood", "signed")

@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
+import toy
 from intaglio import cli
 from intaglio.commands.kit import console, dispatch, parsing
 from intaglio.errors import BadInput, IntaglioError

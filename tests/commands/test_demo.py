@@ -11,8 +11,8 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-import small_demo
 
+import small_demo
 import tiny
 from intaglio.commands import demo as room
 from intaglio.commands.demo import Demo, right, run_of

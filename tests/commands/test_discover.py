@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from found_graphs import found_graph
 
+from found_graphs import found_graph
 from intaglio import cli
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.methods.sicl.method import SiCL

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import save_file
 
+import tiny
 from intaglio.cli import main
 from intaglio.flow import decoding
 from intaglio.flow.calibrate import calibration

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-import tiny
 import torch
 from PIL import Image
 
+import tiny
 from intaglio.commands.sample import DTYPES, WEBUI_NAMES, Sample, read_settings
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, read_png_text, save_png

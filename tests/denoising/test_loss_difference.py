@@ -1,8 +1,8 @@
 import pytest
-import tiny
 import torch
-from extract_scenes import pair
 
+import tiny
+from extract_scenes import pair
 from intaglio.denoising.loss_difference import TIMESTEPS, loss_difference
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from extract_scenes import encoder, extraction
 
+from extract_scenes import encoder, extraction
 from intaglio.errors import BadInput
 from intaglio.extract.evaluation import check_held_out, evaluate
 from intaglio.images.image_set import ImageSet

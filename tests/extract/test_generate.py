@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from extract_scenes import encoder, pair
 
+from extract_scenes import encoder, pair
 from intaglio.extract.generate import BLANK, FAILED, PictureCache, generate
 from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.methods.direct import Direct

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from extract_scenes import NONE, encoder, extraction, pair
 
+from extract_scenes import NONE, encoder, extraction, pair
 from intaglio.extract.extraction import scores_of
 from intaglio.extract.grouping import Group
 from intaglio.extract.inputs import ExtractionInputs

@@ -2,9 +2,9 @@ import json
 
 import pytest
 import torch
-from extract_scenes import pair
 from safetensors.torch import save_file
 
+from extract_scenes import pair
 from intaglio.extract.prompts import suggested_prompt
 
 

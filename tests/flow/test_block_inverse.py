@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from flow_scenes import Jacobi, largest, one_block, unit
 
+from flow_scenes import Jacobi, largest, one_block, unit
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.block.inverse import BlockInverse, limits, step
 from intaglio.flow.iterate.stopping import Stopping

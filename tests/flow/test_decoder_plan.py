@@ -6,8 +6,8 @@ import random
 
 import pytest
 import torch
-from flow_scenes import inverted_by_hand, latents, unit
 
+from flow_scenes import inverted_by_hand, latents, unit
 from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.calibrate import calibration

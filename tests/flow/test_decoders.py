@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from flow_scenes import (
     Frontier,
     GSJacobi,
@@ -14,7 +15,6 @@ from flow_scenes import (
     latents,
     unit,
 )
-
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.block.inverse import BlockInverse
 

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 import torch
-from flow_scenes import Frontier, GSJacobi, Jacobi, SelectiveJacobi, Sequential, exact_decoders, largest, latents, unit
 
+from flow_scenes import Frontier, GSJacobi, Jacobi, SelectiveJacobi, Sequential, exact_decoders, largest, latents, unit
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.sampling import noise_of, sample_flow

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from flow_scenes import unit
 
+from flow_scenes import unit
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.flow.block.ranking import ranked
 from intaglio.flow.likelihood import likelihood

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from flow_scenes import Sequential, largest, latents, unit
 
+from flow_scenes import Sequential, largest, latents, unit
 from intaglio.flow.block.guidance import Guidance
 
 LABELS = torch.tensor([0, 2, -1, 1])

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from flow_scenes import inverted_by_hand, latents, unit
 from safetensors.torch import load_file, save_file
 
+from flow_scenes import inverted_by_hand, latents, unit
 from intaglio.errors import BadInput
 from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
 from intaglio.models.flow.config import TarFlowConfig

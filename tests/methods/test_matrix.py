@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+
 from budget import SHARED_CPU_S, affordable
 from families import FAMILIES, Killed, breaking, opened, same, state_of
-from rows import Row, matrix
-
 from intaglio.cli import main
 from intaglio.commands.kit.parsing import positionals
 from intaglio.commands.kit.source_settings import load, settings_of
 from intaglio.runs.run import Run
 from intaglio.verbs import VERBS
+from rows import Row, matrix
 
 MATRIX = matrix()
 

@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import original_layout as original
 import pytest
-import tiny
 import torch
 from diffusers.loaders import single_file_utils as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+import original_layout as original
+import tiny
 from intaglio.errors import BadInput
 from intaglio.models.diffusion import single_file
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion

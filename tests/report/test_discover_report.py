@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from found_graphs import found_graph
-from run_folders import run_json
 
+from found_graphs import found_graph
 from intaglio.causal.graphs.graph import Graph
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
 from intaglio.report.pages.causal_figures import MAX_VARIABLES, mark_bar, pair_plot, range_bar
+from run_folders import run_json
 
 COLUMNS = [
     {"name": "age", "kind": "continuous", "excluded": None, "levels": [], "missing": 0.03},

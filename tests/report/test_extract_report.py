@@ -3,10 +3,10 @@ import re
 
 import numpy as np
 import pytest
-from run_folders import run_json, save
 
 from intaglio.errors import BadInput
 from intaglio.report import write_report
+from run_folders import run_json, save
 
 
 def find(folder, place: int, size: int, **more) -> dict:

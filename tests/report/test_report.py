@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from PIL import Image
-from run_folders import audit_run, finetune_run, run_json, watched
 
 from intaglio.audit.membership.result import AuditResult
 from intaglio.errors import BadInput
@@ -14,6 +13,7 @@ from intaglio.report import content_hash, write_report
 from intaglio.report.kit.content_hash import steady_parts
 from intaglio.report.kit.format import duration, interval_text, is_place, rate_text
 from intaglio.report.kit.thumbnails import Album, relative_link, shrunk
+from run_folders import audit_run, finetune_run, run_json, watched
 
 SIDE = 16
 

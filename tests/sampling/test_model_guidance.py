@@ -1,7 +1,7 @@
 import pytest
-import tiny
 import torch
 
+import tiny
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.guide import GuideContext

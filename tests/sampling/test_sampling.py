@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 import pytest
-import tiny
 import torch
 from diffusers import (
     DDIMScheduler,
@@ -17,6 +16,7 @@ from diffusers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule

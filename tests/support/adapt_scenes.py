@@ -1,8 +1,8 @@
 """Small training sets and models for the tests of this room."""
 
-import tiny
 import torch
 
+import tiny
 from intaglio.adapt.data import TrainingSet
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion

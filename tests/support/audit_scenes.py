@@ -2,9 +2,9 @@
 
 from functools import cache
 
-import tiny
 import torch
 
+import tiny
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import tiny
 import torch
 
+import tiny
 from intaglio.extract.results import Extraction, Find
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding

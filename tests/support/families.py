@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tiny
 import torch
 
+import tiny
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.causal.results.discovery import ARRAYS, Discovery

@@ -1,7 +1,6 @@
 """Tiny flows of random weights, and the inverse of a block written out patch by patch, apart from the decoders."""
 
 import torch
-from tiny import flow
 
 from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.family import Decoder
@@ -14,6 +13,7 @@ from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
 from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan
 from intaglio.flow.plan.planned_decoder import PlannedDecoder as Planned
 from intaglio.models.flow.tarflow import TarFlow
+from tiny import flow
 
 unit = flow
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tiny
-
 from intaglio import files
 from intaglio.adapt import watching
 from intaglio.commands.demo import Demo

@@ -1,16 +1,16 @@
 """What holds of every membership audit; a method joins by its file and its own test."""
 
 import pytest
-import tiny
 import torch
-from audit_scenes import model, nudged, pictures
-from rows import matrix
 
+import tiny
+from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership.family import OWN_SCORE
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
 from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from rows import matrix
 
 ROWS = [pytest.param(row, id=key) for key, row in matrix().items() if row.verb == "authenticate"]
 every_audit = pytest.mark.parametrize("row", ROWS)

@@ -3,11 +3,11 @@ import json
 import math
 
 import pytest
-import tiny
 import torch
-from audit_scenes import model, nudged, pictures
 from PIL import Image
 
+import tiny
+from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership.family import Authentication, check_inputs, file_stem
 from intaglio.audit.membership.methods.cgi_dm import CGIDM
 from intaglio.audit.membership.methods.loss_gap import LossGap

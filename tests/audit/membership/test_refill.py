@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
-from audit_scenes import model, nudged, pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership import refill
 from intaglio.audit.membership.refill import Group, Refinement, State, Stopped, advance, checkerboard, project
 from intaglio.denoising.contrast import Contrast

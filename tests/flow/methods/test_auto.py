@@ -1,7 +1,6 @@
 """Automatic decoding without a plan; with one it is tested beside plans."""
 
 from flow_scenes import Sequential, latents, unit
-
 from intaglio.flow.block.guidance import UNGUIDED
 from intaglio.flow.methods.auto import AutoDecoder as Auto
 from intaglio.flow.plan.decoder_plan import Choice

@@ -1,6 +1,7 @@
 """The frontier: a patch a pass at least, fewer passes at a looser tolerance."""
 
 import pytest
+
 from flow_scenes import Frontier, Sequential, largest, latents, unit
 
 SMALL = {"batch": 2, "tolerance": 1e-6}

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from flow_scenes import GSJacobi, Sequential, largest, latents, unit
 
+from flow_scenes import GSJacobi, Sequential, largest, latents, unit
 from intaglio.errors import BadInput
 from intaglio.flow.block.ranking import ranked
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from flow_scenes import Jacobi, Sequential, largest, latents, unit
 
 SMALL = {"batch": 2}

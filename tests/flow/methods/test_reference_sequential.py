@@ -1,8 +1,8 @@
 """The published sequential decoding: the same numbers, from lists that are joined at every step."""
 
 import torch
-from flow_scenes import ReferenceSequential, Sequential, latents, unit
 
+from flow_scenes import ReferenceSequential, Sequential, latents, unit
 from intaglio.flow.methods.reference_sequential import ListCache
 
 SMALL = {"batch": 2}

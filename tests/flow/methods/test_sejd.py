@@ -1,8 +1,8 @@
 """SeJD: blocks patch by patch and blocks by sweeps."""
 
 import pytest
-from flow_scenes import Jacobi, SelectiveJacobi, Sequential, latents, unit
 
+from flow_scenes import Jacobi, SelectiveJacobi, Sequential, latents, unit
 from intaglio.errors import BadInput
 
 SMALL = {"batch": 2}

@@ -1,6 +1,7 @@
 """Sequential decoding: one patch a pass."""
 
 import torch
+
 from flow_scenes import Sequential, inverted_by_hand, latents, unit
 
 SMALL = {"batch": 2}

@@ -23,6 +23,7 @@ from intaglio.runs.run import Run
 from intaglio.runs.tables import rows_csv, without_nan
 from intaglio.verbs import FileName
 
+NEEDS_BASE = "the suspect is compared with the model that it was fine-tuned from; pass --base, and not --alone"
 OWN_SCORE = "score"
 """The name of a method's own score among the signals of a verdict."""
 
@@ -102,8 +103,9 @@ class AuditInputs:
 
     @property
     def pair(self) -> tuple[LatentDiffusion, LatentDiffusion]:
-        """(suspect, base), for a method that needs the base."""
-        assert self.base is not None, "checked before any work"
+        """(suspect, base), for a method that needs the base. Raises `BadInput` without a base."""
+        if self.base is None:
+            raise BadInput(NEEDS_BASE)
         return self.suspect, self.base
 
 
@@ -201,7 +203,7 @@ def check_inputs(
     check_needs(method, suspect, *([] if base is None else [base]))
     if base is None:
         if method.needs_base:
-            raise BadInput(f"{method.name} compares the suspect with the model it was fine-tuned from; pass --base")
+            raise BadInput(f"{method.name}: {NEEDS_BASE}")
         check_pictures(suspect, images, method.cells)
         check_timestep(suspect, method.last_timestep)
         return ()

@@ -1,10 +1,10 @@
 from dataclasses import fields, replace
 
 import pytest
-import tiny
 import torch
-from audit_scenes import Closeness, model, nudged, overfitted, pictures
 
+import tiny
+from audit_scenes import Closeness, model, nudged, overfitted, pictures
 from intaglio.audit.membership.methods.cgi_dm import CGIDM, gallery_max
 from intaglio.errors import BadInput
 from intaglio.images.image_set import to_uint8

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from audit_scenes import model, nudged, pictures, planted
 
+from audit_scenes import model, nudged, pictures, planted
 from intaglio.audit.membership.methods.loss_gap import LossGap
 from intaglio.denoising.contrast import fixed_samples
 from intaglio.runs.run import Run

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from audit_scenes import model, nudged, pictures
 
+from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership.methods.pia import PIA
 
 SMALL = {"batch": 1}

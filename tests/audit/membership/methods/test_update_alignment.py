@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
-from audit_scenes import model, nudged, pictures, planted
 
+import tiny
+from audit_scenes import model, nudged, pictures, planted
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
 from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import update_bases
