@@ -12,7 +12,7 @@ from intaglio.commands.kit.inputs import embedded_model
 from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings
 from intaglio.errors import BadInput
 from intaglio.files import free_path
-from intaglio.sampling.names import SamplerName
+from intaglio.sampling.sampler_names import SamplerName
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 
 from intaglio.extract.family import Extractor
-from intaglio.extract.generate import Batch, GenerateBatch
+from intaglio.extract.generate import GenerateBatch, SeedBatch
 from intaglio.extract.inputs import ExtractionInputs
 from intaglio.models.worker_copies import SharedModels
 
@@ -13,7 +13,7 @@ PROBED_STEPS = 2
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExtractionPlan:
     """Counts and seconds of an extraction; `str()` is what a person reads."""
 
     generations: int
@@ -46,15 +46,15 @@ class Plan:
         )
 
 
-def make_plan(method: Extractor, inputs: ExtractionInputs, *, controlled: bool, workers: int) -> Plan:
+def make_plan(method: Extractor, inputs: ExtractionInputs, *, controlled: bool, workers: int) -> ExtractionPlan:
     """The plan of an extraction, from the time of a few steps of one small batch."""
     count = min(method.batch, method.generations, 4)
     steps = min(PROBED_STEPS, method.steps)
     models = SharedModels(here=(inputs.suspect, inputs.base))
     draw = GenerateBatch(models, replace(method, steps=steps), method.guide, inputs.prompted)
-    batch = Batch(tuple(range(count)), ("",) * count)
+    batch = SeedBatch(tuple(range(count)), ("",) * count)
     draw(batch)
     began = time.monotonic()
     draw(batch)
     picture_s = (time.monotonic() - began) / count * method.steps / steps
-    return Plan(method.generations, method.generations if controlled else 0, method.steps, workers, picture_s)
+    return ExtractionPlan(method.generations, method.generations if controlled else 0, method.steps, workers, picture_s)

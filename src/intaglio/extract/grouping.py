@@ -18,7 +18,7 @@ SAME_SIMILARITY = 0.98
 
 
 @dataclass(frozen=True)
-class Group:
+class Cluster:
     """Alike pictures, by their places in what was drawn."""
 
     members: tuple[int, ...]
@@ -44,17 +44,17 @@ def cluster(settings: GenerationSettings, generated: Generated) -> Partition:
     return threshold_for(similarity, settings.pictures, **listed)
 
 
-def ranked(found: Partition, generated: Generated) -> list[Group]:
+def ranked(found: Partition, generated: Generated) -> list[Cluster]:
     """Every group, the one that stands out most first."""
     chosen = representatives(found.groups, generated.descriptors)
     groups = [
-        Group(members, nearest, *_alike(generated.descriptors[list(members)]))
+        Cluster(members, nearest, *_alike(generated.descriptors[list(members)]))
         for members, nearest in zip(found.groups, chosen, strict=True)
     ]
     return sorted(groups, key=lambda group: (-group.score, group.members))
 
 
-def select(settings: GenerationSettings, groups: list[Group]) -> list[Group]:
+def select(settings: GenerationSettings, groups: list[Cluster]) -> list[Cluster]:
     """Of ranked groups the best `pictures`, or all that are large enough."""
     if settings.pictures is None:
         return [group for group in groups if len(group.members) >= MIN_PICTURES]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from intaglio.sampling.names import SamplerName
+from intaglio.sampling.sampler_names import SamplerName
 
 THRESHOLD = 0.75
 

@@ -14,7 +14,7 @@ METADATA = "metadata.jsonl"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedPicture:
     """One picture to be read."""
 
     path: Path
@@ -28,7 +28,7 @@ class Listing:
     """Pictures in the order of their names; problems are lines of a refusal, each with its remedy."""
 
     source: str
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedPicture, ...]
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -60,7 +60,7 @@ def _list_files(paths: list[Path]) -> Listing:
     names = [path.name for path in files]
     if len(set(names)) < len(names):
         names = [path.as_posix() for path in files]
-    entries = [Entry(path, name) for path, name in zip(files, names, strict=True)]
+    entries = [ListedPicture(path, name) for path, name in zip(files, names, strict=True)]
     captioned = [_captioned(entry, {}, problems) for entry in entries]
     source = str(paths[0].parent) if len({path.parent for path in paths}) == 1 else "the list"
     return Listing(source, _sorted(captioned), tuple(problems))
@@ -101,7 +101,7 @@ def _visible(folder: Path) -> list[Path]:
         raise BadInput(f"{folder} cannot be listed ({error.strerror}); change its permissions") from error
 
 
-def _list_flat(place: Path, root: Path, repeats: int, problems: list[str]) -> tuple[list[Entry], list[str]]:
+def _list_flat(place: Path, root: Path, repeats: int, problems: list[str]) -> tuple[list[ListedPicture], list[str]]:
     """The pictures right in one folder, and the names of what is neither a picture nor about one."""
     files = [child for child in _visible(place) if not child.is_dir()]
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
@@ -109,7 +109,7 @@ def _list_flat(place: Path, root: Path, repeats: int, problems: list[str]) -> tu
     known = {file for file in files if file.name == METADATA or (file.suffix == ".txt" and file.stem in stems)}
     foreign = [file.relative_to(root).as_posix() for file in files if file not in known and file not in pictures]
     table = _metadata(place / METADATA, {file.name for file in pictures}, problems)
-    entries = [Entry(file, file.relative_to(root).as_posix(), repeats=repeats) for file in pictures]
+    entries = [ListedPicture(file, file.relative_to(root).as_posix(), repeats=repeats) for file in pictures]
     return [_captioned(entry, table, problems) for entry in entries], foreign
 
 
@@ -138,7 +138,7 @@ def _metadata(path: Path, pictures: set[str], problems: list[str]) -> dict[str, 
     return table
 
 
-def _captioned(entry: Entry, table: dict[str, str | None], problems: list[str]) -> Entry:
+def _captioned(entry: ListedPicture, table: dict[str, str | None], problems: list[str]) -> ListedPicture:
     path = entry.path.with_suffix(".txt")
     if path.is_file():
         return replace(entry, caption=_text(path, problems).strip())
@@ -155,5 +155,5 @@ def _text(path: Path, problems: list[str]) -> str:
     return ""
 
 
-def _sorted(entries: list[Entry]) -> tuple[Entry, ...]:
+def _sorted(entries: list[ListedPicture]) -> tuple[ListedPicture, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.name))

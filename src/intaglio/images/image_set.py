@@ -17,7 +17,7 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.images.decode import CROP_RATIO, MAX_PIXELS, Box, Decoded, UnusableError, decode
-from intaglio.images.folder import Entry, Listing, list_pictures
+from intaglio.images.folder import ListedPicture, Listing, list_pictures
 
 SHAPE_APART = 0.075
 """Copies differ in their 16x16 lowest grey frequencies by at most this share of the contrast."""
@@ -101,7 +101,7 @@ class ImageSet:
         if unknown := sorted(boxes.keys() - {entry.name for entry in listing.entries}):
             raise BadInput(f"there is a box for {unknown[0]}, but no such picture; name the files as they are")
         refused = list(listing.problems)
-        kept: list[tuple[Entry, Decoded]] = []
+        kept: list[tuple[ListedPicture, Decoded]] = []
         for entry in listing.entries:
             try:
                 kept.append((entry, decode(entry.path, resolution, boxes.get(entry.name))))
@@ -113,7 +113,7 @@ class ImageSet:
         return cls._of(kept, tuple(remarks))
 
     @classmethod
-    def _of(cls, kept: list[tuple[Entry, Decoded]], warnings: tuple[str, ...]) -> "ImageSet":
+    def _of(cls, kept: list[tuple[ListedPicture, Decoded]], warnings: tuple[str, ...]) -> "ImageSet":
         stacked = torch.from_numpy(np.stack([picture.pixels for _, picture in kept]))
         return cls(
             stacked.float() / 255,
@@ -202,7 +202,7 @@ def _refusal(listing: Listing, refused: list[str], *, none_left: bool) -> str:
     return "\n  ".join([f"{head}:", *refused])
 
 
-def _notes(kept: list[tuple[Entry, Decoded]], resolution: int) -> list[str]:
+def _notes(kept: list[tuple[ListedPicture, Decoded]], resolution: int) -> list[str]:
     sentences = {
         "frames": "only the first frame or page was read of {}",
         "enlarged": f"smaller than {resolution} pixels and enlarged, so they are blurred: {{}}",

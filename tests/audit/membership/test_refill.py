@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership import refill
-from intaglio.audit.membership.refill import Group, Refinement, State, Stopped, advance, checkerboard, project
+from intaglio.audit.membership.refill import PictureGroup, Refinement, State, Stopped, advance, checkerboard, project
 from intaglio.denoising.contrast import Contrast
 from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.randomness import generator
@@ -44,7 +44,7 @@ def group_of(base, count=3, seed=0):
     with torch.no_grad():
         known = base.encode(images.pixels)
     start = known + 0.1 * torch.randn(known.shape, generator=torch.Generator().manual_seed(9))
-    return Group(images.hashes, known, start, checkerboard(8, 8, 2))
+    return PictureGroup(images.hashes, known, start, checkerboard(8, 8, 2))
 
 
 def run_steps(suspect, base, group, how=HOW, micro_batch=64, watch=None):
@@ -140,7 +140,7 @@ def test_a_batch_of_two_is_two_batches_of_one(base, suspect):
     both = group_of(base, 2)
     together = run_steps(suspect, base, both)
     for i in range(2):
-        alone = Group(both.hashes[i : i + 1], both.known[i : i + 1], both.start[i : i + 1], both.keep)
+        alone = PictureGroup(both.hashes[i : i + 1], both.known[i : i + 1], both.start[i : i + 1], both.keep)
         state = run_steps(suspect, base, alone)
         torch.testing.assert_close(state.change, together.change[i : i + 1], rtol=1e-2, atol=3e-3)
         torch.testing.assert_close(state.gaps, together.gaps[i : i + 1], rtol=1e-2, atol=1e-5)

@@ -79,7 +79,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class PictureGroup:
     """Pictures that are refined together: what is known of them and where they start."""
 
     hashes: tuple[str, ...]
@@ -112,7 +112,7 @@ def project(change: Float[Tensor, "n c h w"], radius: float) -> Float[Tensor, "n
     return (change * (radius / norms).clamp(max=1)[:, None, None, None]).float()
 
 
-def advance(state: State, group: Group, contrast: Contrast, how: Refinement) -> State:
+def advance(state: State, group: PictureGroup, contrast: Contrast, how: Refinement) -> State:
     """One step of every picture that is still going: gradient, normalise, move, project, note.
 
     A picture whose gap is not finite stops for good; one whose gradient is zero or not finite stays where it is for
@@ -144,7 +144,7 @@ def advance(state: State, group: Group, contrast: Contrast, how: Refinement) -> 
 
 
 def _ascent(
-    state: State, group: Group, contrast: Contrast, how: Refinement, going: Int[Tensor, "m"]
+    state: State, group: PictureGroup, contrast: Contrast, how: Refinement, going: Int[Tensor, "m"]
 ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]:
     shape = tuple(state.change.shape[1:])
     times, first, second = [], [], []

@@ -18,7 +18,7 @@ NO_SIGNAL_ERRORS = 2.0
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureVerdict:
     """One picture's verdict."""
 
     name: str
@@ -47,9 +47,9 @@ class OtherPrompt:
 class Verdict:
     """What is said of the questioned pictures, and how far it can be trusted."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[PictureVerdict, ...]
     """Of the questioned pictures, in their order."""
-    controls: tuple[Row, ...]
+    controls: tuple[PictureVerdict, ...]
     """Each control against the others, by the same rule; `called` counts as the rule's mistakes."""
     threshold: Threshold
     set_test: RankTest
@@ -141,7 +141,7 @@ def judge_combined(
     )
 
 
-def evaluate(members: ArrayLike, holdouts: ArrayLike, *, seed: int = 0) -> Separation:
+def separation_of(members: ArrayLike, holdouts: ArrayLike, *, seed: int = 0) -> Separation:
     """How well scores tell known members from known holdouts, with TPR at 1% and 5% FPR and intervals."""
     return separation(members, holdouts, rates=(0.01, 0.05), seed=seed)
 
@@ -209,15 +209,17 @@ def _verdict(
     )
 
 
-def _row(name: str, score: float, p: float, bar: Threshold) -> Row:
+def _row(name: str, score: float, p: float, bar: Threshold) -> PictureVerdict:
     score, p = float(score), float(p)
     if np.isnan(score):
-        return Row(name, score, p, None, "no score, see the warnings")
+        return PictureVerdict(name, score, p, None, "no score, see the warnings")
     if bar.value is None:
-        return Row(name, score, p, None, f"too few controls: {bar.controls} cannot support {bar.asked_rate:g}")
+        return PictureVerdict(
+            name, score, p, None, f"too few controls: {bar.controls} cannot support {bar.asked_rate:g}"
+        )
     if called([p], bar.asked_rate)[0] and score > bar.value:
-        return Row(name, score, p, True, f"in the set (p = {p:.3g})")
-    return Row(name, score, p, False, f"not shown to be in the set (p = {p:.3g})")
+        return PictureVerdict(name, score, p, True, f"in the set (p = {p:.3g})")
+    return PictureVerdict(name, score, p, False, f"not shown to be in the set (p = {p:.3g})")
 
 
 def _flat(values: ArrayLike) -> NDArray[np.float64]:

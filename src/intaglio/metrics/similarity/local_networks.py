@@ -80,7 +80,7 @@ def _centre(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Network:
+class EncoderNetwork:
     """A loaded network with its preprocessing: pictures in [0, 1] to descriptors [n, d], not normalised."""
 
     name: str
@@ -101,7 +101,7 @@ class Network:
 # --- TorchScript ------------------------------------------------------------------------------------------------------
 
 
-def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing | None = None) -> Network:
+def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing | None = None) -> EncoderNetwork:
     """A TorchScript file whose forward takes [n, 3, h, w] and gives [n, d].
 
     By default pictures are brought to 288 pixels on the shorter side (bilinear) and normalised with ImageNet's mean
@@ -132,7 +132,7 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
             reason = _first_line(error)
             raise BadInput(f"{path} cannot take pictures of shape {tuple(pixels.shape)[1:]} ({reason})") from error
 
-    return Network(f"TorchScript {path.name}", file_hash(path), preprocessing, describe)
+    return EncoderNetwork(f"TorchScript {path.name}", file_hash(path), preprocessing, describe)
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -154,7 +154,7 @@ def _first_line(error: Exception) -> str:
 
 def vision_transformer(
     folder: Path, device: torch.device, preprocessing: Preprocessing | None = None, blocks: int | None = None
-) -> Network:
+) -> EncoderNetwork:
     """CLIP's image embedding, or the class tokens of the last `blocks` blocks of a ViT (DINO) or DINOv2.
 
     Each block's token goes through the network's last layer normalisation, as in DINO's own evaluation.
@@ -175,7 +175,7 @@ def vision_transformer(
     preprocessing = preprocessing or _preprocessing(file, _published(config), both_sides=both_sides)
     source_hash = file_hash(folder / "model.safetensors")
     if kind.startswith("clip"):
-        return Network(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
+        return EncoderNetwork(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
     if blocks is None:
         blocks = 4 if kind == "vit" else 1
     depth = int(config.get("num_hidden_layers", 0))
@@ -184,7 +184,7 @@ def vision_transformer(
     describe = _class_tokens(folder, device, kind, blocks)
     label = "ViT" if kind == "vit" else "DINOv2"
     name = f"{label} {folder.name}, class token" + (f"s of the last {blocks} blocks" if blocks > 1 else "")
-    return Network(name, source_hash, preprocessing, describe, f"{kind} {blocks}")
+    return EncoderNetwork(name, source_hash, preprocessing, describe, f"{kind} {blocks}")
 
 
 def _clip(folder: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

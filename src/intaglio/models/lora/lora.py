@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from intaglio.errors import BadInput
 from intaglio.models.lora.keys import Layer, parse
-from intaglio.models.lora.names import Hooked, ModelNames, base_of_width, modules
+from intaglio.models.lora.module_names import Hooked, ModelNames, base_of_width, modules
 from intaglio.models.lora.write import written
 from intaglio.models.weights_file import read_weights
 

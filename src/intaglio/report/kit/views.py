@@ -69,7 +69,7 @@ class RocView:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """One kind of records, as rows of text."""
 
     name: str
@@ -177,11 +177,11 @@ class DiscoverPage(Page):
     pairs: Markup | None
     """None where there are too many pairs to be seen."""
     pairs_legend: Markup
-    near: Table
+    near: PageTable
     near_text: str
-    triples: Table
+    triples: PageTable
     triples_text: str
-    columns: Table
+    columns: PageTable
     columns_text: str
     scores: Sequence[Row]
     """Empty where no true graph was given."""
@@ -209,5 +209,5 @@ class RunPage(Page):
     classes_text: str = ""
     plan: Sequence[Row] = ()
     result: Sequence[Row] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     pictures: Sequence[Shown] = ()
