@@ -23,7 +23,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 Filter = Literal["bilinear", "bicubic"]
 FILTERS: dict[int, Filter] = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of them, which `preprocessor_config.json` uses."""
+"""Filters by Pillow's numbers, which `preprocessor_config.json` uses."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Preprocessing:
     """Pictures in [0, 1] to a network's input: resize, centre crop, (x - mean) / deviation."""
 
     resize: int | tuple[int, int] | None = None
-    """the shorter side in pixels, or (height, width); None leaves the size"""
+    """The shorter side in pixels, or (height, width); None leaves the size."""
     crop: tuple[int, int] | None = None
-    """(height, width) of the centre that is kept"""
+    """(height, width) of the centre that is kept, pixels."""
     filter: Filter = "bicubic"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -70,12 +70,12 @@ def resized(
 
 def _centre(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """The middle of the picture; black is put around where it is smaller."""
-    gaps = [have - want for have, want in zip(pixels.shape[-2:], size, strict=True)]
-    if min(gaps) < 0:
-        rows, columns = (max(-gap, 0) for gap in gaps)
+    margins = [have - want for have, want in zip(pixels.shape[-2:], size, strict=True)]
+    if min(margins) < 0:
+        rows, columns = (max(-margin, 0) for margin in margins)
         around = [columns // 2, columns - columns // 2, rows // 2, rows - rows // 2]
         return _centre(nn.functional.pad(pixels, around), size)
-    top, left = (gap // 2 for gap in gaps)
+    top, left = (margin // 2 for margin in margins)
     return pixels[..., top : top + size[0], left : left + size[1]]
 
 
@@ -105,11 +105,11 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
     """A TorchScript file whose forward takes [n, 3, h, w] and gives [n, d].
 
     By default pictures are brought to 288 pixels on the shorter side (bilinear) and normalised with ImageNet's mean
-    and deviation, as SSCD asks for. A file of the same stem that ends in `.json` says otherwise, in the layout of
+    and deviation, as SSCD asks for. A file of the same stem that ends in `.json` overrides this, in the layout of
     transformers' `preprocessor_config.json`, a bare size being the shorter side.
 
-    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded: it is told from
-    TorchScript by its members before anything is loaded, and refused.
+    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded: it is recognised by its
+    members before anything is loaded, and refused.
     """
     if not _is_torchscript(path):
         raise BadInput(

@@ -11,7 +11,7 @@ from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """The parts of one model. What they are checked, compared and saved by needs nothing of a model beyond them."""
+    """Networks, tokenizers and settings of one latent-diffusion model: all that checks and files of models need."""
 
     # Any: what networks of the libraries have beyond a module (config, encode, decode) is not typed there.
     denoiser: Any

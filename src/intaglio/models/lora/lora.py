@@ -33,7 +33,7 @@ FILE_NAME = "pytorch_lora_weights.safetensors"
 class LoRA:
     """`layers[part][module path] = (down, up, alpha)`; parts are "denoiser", "text_encoder" and "text_encoder_2".
 
-    Paths are those of diffusers, without `text_model.` in text encoders. What is read from a kohya file keeps its
+    Paths are those of diffusers, without `text_model.` in text encoders. A kohya file's layers keep their
     underscored names until `named_for` a model; attaching works either way.
     """
 

@@ -267,7 +267,7 @@ class _Work:
         try:
             while state.step < how.steps:
                 before, state = state.step, advance(state, group, self.contrast, how)
-                seen = state.gaps[:, before]
+                seen = state.loss_differences[:, before]
                 gap = seen[seen.isfinite()].mean().item()
                 progress.advance(state.step - before, gap=gap)
                 self.run.log(self.method.name, place * how.steps + state.step, gap=gap)
@@ -329,7 +329,7 @@ class _Work:
                 signals={name: float(values[i]) for name, values in signals.items()},
                 pictures={"partial": partial[i], "recovered": recovered[i]},
                 diagnostics={
-                    "gap_trace": state.gaps[i, :taken].tolist(),
+                    "gap_trace": state.loss_differences[i, :taken].tolist(),
                     "gradient_norms": state.norms[i, :taken].tolist(),
                     "steps_taken": taken,
                     "skipped_steps": skipped,
