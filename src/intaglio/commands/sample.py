@@ -65,7 +65,7 @@ class Sample:
     metadata: bool = True
     """Write prompt, settings and the model's path and fingerprint into the PNG."""
     device: str = "cpu"
-    """Where to compute, such as cpu, cuda or cuda:1."""
+    """Device to compute on, such as cpu, cuda or cuda:1."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision of the weights."""
 

@@ -22,7 +22,9 @@ WEBUI_SAMPLERS = {
 }
 """Names of the samplers in the usual web interfaces."""
 DTYPES = ("float32", "float16", "bfloat16")
+"""Precisions of the weights."""
 REFERENCES = ("empty", "prompt")
+"""Prompts of the base under model guidance."""
 
 
 @dataclass(frozen=True)

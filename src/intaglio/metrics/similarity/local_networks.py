@@ -108,8 +108,8 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
     and deviation, as SSCD asks for. A file of the same stem that ends in `.json` overrides this, in the layout of
     transformers' `preprocessor_config.json`, a bare size being the shorter side.
 
-    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded: it is recognised by its
-    members before anything is loaded, and refused.
+    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded. It is recognised by
+    its members before anything is loaded, and refused.
     """
     if not _is_torchscript(path):
         raise BadInput(

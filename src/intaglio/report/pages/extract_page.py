@@ -1,4 +1,4 @@
-"""An extraction as a page: what stands out first, then each returned picture, then what the base alone gives."""
+"""Report page of `extract`: the finds that stand out, each returned picture, the base's pictures as the null."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,9 @@ from intaglio.report.kit.views import Card, ExtractPage, Key, Row, Shown
 from intaglio.runs.read import RunData, read_json
 
 FILE = "extraction.json"
-CARDS = 60
-"""Most finds shown with their pictures."""
-FURTHER = 2
+MAX_CARDS = 60
+"""Most finds that are shown."""
+FURTHER_MEMBERS = 2
 """Further members of a group that are shown beside its picture."""
 
 
@@ -26,7 +26,7 @@ def page_of(run: RunData, page_folder: Path) -> ExtractPage | None:
 
 
 def read_extraction(run: RunData) -> dict[str, Any] | None:
-    """What the run extracted, as `intaglio.extract.audit` wrote it; None where it has not come so far."""
+    """The result that `intaglio.extract.audit` stored in the run; None before it has."""
     path = run.folder / FILE
     if not path.is_file():
         return None
@@ -37,10 +37,10 @@ def read_extraction(run: RunData) -> dict[str, Any] | None:
 
 
 def extract_page(run: RunData, found: Mapping[str, Any], page_folder: Path) -> ExtractPage:
-    """The page of an `extract` run; `page_folder` is where it will lie."""
-    finds = found["finds"][:CARDS]
+    """The page of an `extract` run; `page_folder` is the folder of the HTML file."""
+    finds = found["finds"][:MAX_CARDS]
     control = found.get("control") or {}
-    album = Album(page_folder, (1 + FURTHER) * len(finds) + len(control.get("images", ())))
+    album = Album(page_folder, (1 + FURTHER_MEMBERS) * len(finds) + len(control.get("images", ())))
     return ExtractPage(
         template="extract.html.j2",
         **title(run, _headline(found)),
@@ -106,7 +106,7 @@ def _card(run: RunData, found: Mapping[str, Any], find: Mapping[str, Any], album
     pictures = [Shown(album.thumb(run.folder / find["image"]), "returned")]
     if known:
         pictures.append(Shown(album.thumb(run.folder / find["nearest_image"]), "nearest training picture"))
-    others = [seed for seed in find["members"] if seed != find["seed"]][: FURTHER - known]
+    others = [seed for seed in find["members"] if seed != find["seed"]][: FURTHER_MEMBERS - known]
     drawn = run.folder / "images" / "drawn"
     pictures += [Shown(album.thumb(drawn / f"{seed:07d}.png"), "of the same group") for seed in others]
     facts = [Row("alike pictures", str(find["size"])), Row("similarity within", decimal(find["cohesion"], 2))]
@@ -164,7 +164,7 @@ def _strips(found: Mapping[str, Any], width: int, classes: str) -> Any:
 
 
 def _dots(scores: Sequence[float], stands: Callable[[float], bool] | None) -> list[Dot]:
-    """A mark a group of two and more; `stands` None for the base's."""
+    """A dot for each group of two and more pictures; `stands` is None for the base's groups."""
     kinds = {True: "in", False: "out", None: "ctl"}
     return [Dot(s, f"{math.floor(s)} pictures", kinds[stands(s) if stands else None]) for s in scores if s >= 2]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.report.kit.charts import curve_plot
-from intaglio.report.kit.format import duration, flattened, is_place, plain, row, title
+from intaglio.report.kit.format import duration, flattened, is_path, plain, row, title
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import PageTable, Row, RunPage, Shown
 from intaglio.runs.read import RunData
@@ -96,7 +96,7 @@ def _is_number(value: Any) -> bool:
 def _table(kind: str, values: Mapping[str, Mapping[str, Any]]) -> PageTable:
     flat = {key: dict(flattened(value)) for key, value in values.items()}
     heads = [h for h in dict.fromkeys(n for value in flat.values() for n in value) if not volatile(h)]
-    heads = [h for h in heads if not any(is_place(value.get(h)) for value in flat.values())]
+    heads = [h for h in heads if not any(is_path(value.get(h)) for value in flat.values())]
     shown = list(flat.items())[:ROWS]
     rows = [[key, *(plain(value[h]) if h in value else "" for h in heads)] for key, value in shown]
     left = len(flat) - len(shown)
