@@ -27,6 +27,7 @@ from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidan
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run
+from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder
 from intaglio.causal.methods.sicl.method import SiCL as SiCL

@@ -111,6 +111,7 @@ ANATOMY = {
     "inputs": "the inputs of a verb, or what commands share of them",
     "lora": "low-rank adapters: their weights, the method that trains them",
     "loop": "the loop that calls a room's steps: of sampling, of training",
+    "result": "the stored result of a verb",
     "results": "the results that a room's methods return",
     "sample": "the command word sample",
     "settings": "the settings that a room's methods share",
@@ -135,6 +136,13 @@ def test_no_two_public_classes_have_one_name():
             if isinstance(node, ast.ClassDef) and node.name[0] != "_":
                 rooms[node.name].append(at(path, node))
     assert {name: places for name, places in rooms.items() if len(places) > 1} == {}
+
+
+def test_the_package_stays_within_60_megabytes():
+    sizes = [
+        p.stat().st_size for p in (ROOT / "src/intaglio").rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    ]
+    assert sum(sizes) <= 60e6
 
 
 def test_every_test_can_fail():

@@ -8,13 +8,9 @@ import torch
 import tiny
 from intaglio import cli
 from intaglio.images.image_set import save_png
+from rows import flags, matrix
 
-FAST = {
-    "cgi-dm": ["--steps", "2", "--samples-per-step", "1", "--gap-samples", "2", "--similarity", "ssim"],
-    "loss-gap": ["--levels", "2", "--noises", "1"],
-    "pia": ["--timesteps", "300", "500"],
-    "update-alignment": ["--levels", "2", "--noises", "1", "--pilot", "2"],
-}
+FAST = {row.method: flags(row.small) for row in matrix().values() if row.verb == "authenticate"}
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +118,17 @@ def test_a_box_is_the_picture_that_is_judged(scene, tmp_path):
     assert json.loads((only_run(tmp_path) / "verdict.json").read_text())["questioned"][0]["score"] == boxed
 
 
+def test_a_suspect_alone_is_judged_by_its_own_score(scene, tmp_path):
+    code, _, _ = scene("secmi", "--alone", "--fpr", "0.2")
+    assert code == 0
+    verdict = json.loads((only_run(tmp_path) / "verdict.json").read_text())
+    assert all("base" not in row["signals"] for row in verdict["questioned"])
+    assert all(row["score"] == row["signals"]["suspect"] for row in verdict["questioned"])
+    page = (only_run(tmp_path) / "report.html").read_text()
+    assert "not compared with" in page
+    assert "the weights of the suspect" in page
+
+
 def test_too_few_controls_is_said(scene):
     code, out, _ = scene("loss-gap", "--fpr", "0.01")
     assert code == 0
@@ -154,6 +161,7 @@ def test_known_holdouts_measure_the_audit(scene, tmp_path):
         (["--suspect", "{base}"], "the models are identical"),
         (["--images", "{nowhere}"], "nowhere"),
         (["--levels", "0"], "levels must be at least 1"),
+        (["--alone"], "loss-gap compares the suspect with its base; leave --alone out"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(scene, tmp_path, models, words, says):
@@ -184,7 +192,8 @@ def test_a_killed_audit_ends_with_the_same_verdict(scene, tmp_path, monkeypatch)
     assert json.loads((folder / "run.json").read_text())["status"] == "unfinished"
     code, _, _ = scene("cgi-dm", "--batch", "2")
     assert code == 0
-    assert len(calls) == 3 * 2 + 1
+    steps = int(FAST["cgi-dm"][FAST["cgi-dm"].index("--steps") + 1])
+    assert len(calls) == 3 * steps + 1, "six pictures in groups of two; one step was cut short"
     assert (folder / "verdict.json").read_bytes() == whole
 
 

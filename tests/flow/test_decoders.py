@@ -15,8 +15,11 @@ from flow_scenes import (
     latents,
     unit,
 )
+from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.methods.sequential import SequentialDecoder
+from intaglio.models.capabilities import check_needs
 
 LABELS = torch.tensor([0, 2, -1, 1])
 every_decoder = pytest.mark.parametrize("name", exact_decoders())
@@ -154,3 +157,8 @@ def test_odd_windows_and_segments():
 def test_a_batch_of_none_is_refused(decoder):
     with pytest.raises(ValueError, match="batch"):
         decoder(batch=0)
+
+
+def test_a_model_that_is_no_flow_is_refused():
+    with pytest.raises(BadInput, match="sequential needs a model that gives pictures an exact likelihood"):
+        check_needs(SequentialDecoder(), object())

@@ -339,6 +339,17 @@ def test_words_for_durations_intervals_and_places():
     assert [is_path(v) for v in ("/a/b", "C:\\a", "a/b", 3)] == [True, True, False, False]
 
 
+def test_pictures_have_the_captions_of_their_method_the_original_first(audited):
+    verdict = json.loads((audited / "verdict.json").read_text())
+    page = page_of(audited)
+    assert page.index("the picture") < page.index("partial") < page.index("recovered"), "kinds, where none were stored"
+    captions = {"partial": "half of it removed", "recovered": "refilled"}
+    (audited / "verdict.json").write_text(json.dumps(verdict | {"captions": captions, "story": "Look closely."}))
+    words = words_of(page_of(audited))
+    assert "half of it removed" in words
+    assert "Look closely. The small scale" in words
+
+
 def test_a_run_without_labels_reads_as_written(audited):
     audit = AuditResult.load(audited)
     assert audit is not None

@@ -74,3 +74,11 @@ def matrix() -> dict[str, Row]:
     """The rows of every method of the literature."""
     entries = [(v, name, m) for v, verb in VERBS.items() if v not in WITHOUT for name, m in verb.methods.items()]
     return {key: row for entry in entries for key, row in rows_of(*entry).items()}
+
+
+def flags(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as the words of a command line."""
+    words = []
+    for name, value in settings.items():
+        words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return words

@@ -11,6 +11,7 @@ import tyro
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.commands.kit.source_settings import load
+from intaglio.errors import BadInput
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         from intaglio.audit.membership.pictures import AuditPictures, likenesses
         from intaglio.audit.membership.result import AuditResult
 
+        self._check_alone()
         similarity = self._similarity()
         suspect, base = self.load_models()
         questioned, controls, holdouts = sets = self._pictures(base)
@@ -84,6 +86,14 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         folder = Path(run.folder or ".")
         _report(cast(AuditResult, AuditResult.load(folder)), folder)
         return 0
+
+    def _check_alone(self) -> None:
+        """Raises `BadInput` where --alone is given to a method, or a signal, that needs the base."""
+        methods = (self._method, *self._companions.values())
+        if self.alone and (comparing := [method.name for method in methods if method.needs_base]):
+            raise BadInput(
+                f"{comparing[0]} compares the suspect with its base; leave --alone out, or take another method"
+            )
 
     def _audit(self, inputs: "AuditInputs", pictures: Any, run: "Run") -> None:
         from intaglio.audit.membership.audit import run_audit

@@ -13,6 +13,7 @@ from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.decoding import Redraw, checked_inputs, decode
 from intaglio.flow.results import BlockCallback, BlockReport, DecodedPictures, PassCallback
 from intaglio.flow.tiers import TierName
+from intaglio.models.capabilities import HasLikelihood, check_needs
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
@@ -28,6 +29,8 @@ class Decoder(ABC):
     name = FileName()
     role: ClassVar[Literal["method", "baseline"]] = "method"
     """A baseline is what methods are compared with: exact, and measured once instead of once a tier."""
+    needs: ClassVar[tuple[type, ...]] = (HasLikelihood,)
+    """What a model must be able to do (`intaglio.models.capabilities`)."""
     planned: ClassVar[bool] = False
     """Whether it follows a plan that `calibrate` must have measured for the model, the machine and the batch."""
 
@@ -106,8 +109,9 @@ class Decoder(ABC):
             run: finished batches are kept there, so that a killed run goes on after the last.
 
         Raises:
-            BadInput: noise, labels or guidance that do not fit the model.
+            BadInput: a model that is no flow, or noise, labels or guidance that do not fit it.
             IntaglioError: a picture that overflows, with no `redraw`.
         """
+        check_needs(self, model)
         inputs = checked_inputs(model, noise, labels, guidance, watch, run)
         return decode(self, inputs, denoise=denoise, names=names, redraw=redraw, keep_hidden=keep_hidden, run=run)

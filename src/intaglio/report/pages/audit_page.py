@@ -61,9 +61,9 @@ def audit_page(run: RunData, audit: AuditResult, page_folder: Path) -> AuditPage
 
 def _captions(audit: AuditResult) -> dict[str, str]:
     """The kinds of pictures to show, the original first, each with its caption."""
-    kept = {kind for judged in (*audit.questioned, *audit.controls) for kind in judged.images}
-    known = {ORIGINAL: "the picture", **dict.fromkeys(sorted(kept), ""), **audit.captions}
-    return {kind: known[kind] or kind for kind in known if kind in kept or kind == ORIGINAL}
+    kept = {kind for judged in (*audit.questioned, *audit.controls) for kind in judged.images} - {ORIGINAL}
+    known = {kind: words for kind, words in audit.captions.items() if kind in kept}
+    return {ORIGINAL: "the picture", **known, **{kind: kind for kind in sorted(kept - set(known))}}
 
 
 def _rank(judged: JudgedPicture) -> tuple[float, str]:

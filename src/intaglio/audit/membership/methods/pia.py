@@ -29,9 +29,7 @@ class PIA(PerModelScore):
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
-    reading: ClassVar[str] = (
-        "how well the suspect agrees with its own first guess of the picture’s noise, beside the base"
-    )
+    reading: ClassVar[str] = "how well the suspect agrees with its own first guess of the picture’s noise"
 
     timesteps: tuple[int, ...] = (100, 200, 300, 400, 500)
     """Timesteps of the second query, averaged; each from 1."""
