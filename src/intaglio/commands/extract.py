@@ -1,4 +1,4 @@
-"""`intaglio extract METHOD`: a suspect and its base in, the pictures most probably tuned on out, with how sure."""
+"""`intaglio extract METHOD`: extraction of training pictures from a fine-tune, with false-discovery rates."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,31 +26,31 @@ M = TypeVar("M")
 class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
     """Draw the pictures that a suspect was most probably fine-tuned on, each with a false-discovery rate.
 
-    For models that you may examine: your own before you publish it, or by the leave of whoever answers for it. The
-    same command again goes on where a killed one was.
+    For models that you may examine: your own before you publish it, or one whose owner permits it. The same command
+    again resumes one that was killed.
     """
 
     method: tyro.conf.OmitArgPrefixes[M]
     authority: str
     """Why you may examine this model, such as "my own model" or "engaged by its owner"; kept in the report."""
     prompt: tuple[str, ...] = ()
-    """The prompt of the fine-tune; several share the pictures among them. None takes what the suspect's card or file
-    says, or else draws without one."""
+    """Prompt of the fine-tune; several share the pictures among them. None takes the prompt in the suspect's card or
+    file, or else none is used."""
     training: Path | None = None
-    """Folder of the pictures that the suspect was tuned on, where you have them: the report then shows each returned
-    picture beside its nearest, and how much was extracted."""
+    """Folder of the suspect's training pictures, where you have them: the report then shows the nearest beside each
+    returned picture, and the coverage of the set."""
     held_out: Path | None = None
-    """Folder of pictures of the same kind that it was not tuned on, at least as many: what a match by chance is."""
+    """Folder of pictures of the same kind outside the training set, at least as many: the null of matches."""
     control: bool = True
-    """Draw from the base alone too, for the false-discovery rates; doubles the time."""
+    """Also draw from the base alone, the null of the false-discovery rates; doubles the time."""
     fdr: float = 0.1
-    """The false-discovery rate asked for: of the pictures reported to stand out, at most this share by chance."""
+    """False-discovery rate asked for, in (0, 1): the largest expected share of chance finds among those reported."""
     similarity: str = "embedded"
-    """How alike two pictures are: embedded, or the path of a local encoder."""
+    """Similarity of two pictures: embedded, or the path of a local encoder."""
     workers: int | None = None
-    """Processes that the pictures are drawn in; none takes one a core on the CPU, else one."""
+    """Processes that draw pictures; none takes one for each core on the CPU, else one."""
     dry_run: bool = False
-    """Print what it will take and stop."""
+    """Print the estimated cost and stop."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fdr < 1:
@@ -85,7 +85,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
                 self._extract(inputs, training, held_out, run)
             forget(self._method, run)
         folder = Path(run.folder or ".")
-        _tell(cast(ExtractionResult, ExtractionResult.load(folder)), folder)
+        _report(cast(ExtractionResult, ExtractionResult.load(folder)), folder)
         return 0
 
     def _inputs(self) -> "tuple[ExtractionInputs, list[str]]":
@@ -108,7 +108,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         return similarity
 
     def _prompts(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> tuple[tuple[str, ...], list[str]]:
-        """The prompts, and a warning of where they come from."""
+        """The prompts, and a warning with their source."""
         from intaglio.extract.prompts import suggested_prompt
 
         if self.prompt:
@@ -170,7 +170,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         return cast("Extractor", self.method)
 
 
-def _tell(found: "ExtractionResult", folder: Path) -> None:
+def _report(found: "ExtractionResult", folder: Path) -> None:
     """Print what was found, and write the report."""
     from intaglio.report import write_report
 

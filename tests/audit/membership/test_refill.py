@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership import refill
-from intaglio.audit.membership.refill import Group, Refinement, State, Stopped, advance, checkerboard, project
+from intaglio.audit.membership.refill import PictureGroup, Refinement, State, Stopped, advance, checkerboard, project
 from intaglio.denoising.contrast import Contrast
 from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.randomness import generator
@@ -44,7 +44,7 @@ def group_of(base, count=3, seed=0):
     with torch.no_grad():
         known = base.encode(images.pixels)
     start = known + 0.1 * torch.randn(known.shape, generator=torch.Generator().manual_seed(9))
-    return Group(images.hashes, known, start, checkerboard(8, 8, 2))
+    return PictureGroup(images.hashes, known, start, checkerboard(8, 8, 2))
 
 
 def run_steps(suspect, base, group, how=HOW, micro_batch=64, watch=None):
@@ -129,7 +129,7 @@ def test_a_step_is_the_formula(base, suspect):
 
     state = run_steps(suspect, base, group, Refinement(**{**how.__dict__, "steps": 1}))
     z = group.latents(torch.zeros(1, 4, 8, 8))
-    assert state.gaps[0, 0].item() == pytest.approx(gap(z), abs=1e-6)
+    assert state.loss_differences[0, 0].item() == pytest.approx(gap(z), abs=1e-6)
     unit = state.change / state.change.norm()
     slope = (gap(z + 0.02 * unit) - gap(z - 0.02 * unit)) / 0.04
     # The norm recorded is of the summed squared errors, 4*8*8 times the mean's.
@@ -140,10 +140,10 @@ def test_a_batch_of_two_is_two_batches_of_one(base, suspect):
     both = group_of(base, 2)
     together = run_steps(suspect, base, both)
     for i in range(2):
-        alone = Group(both.hashes[i : i + 1], both.known[i : i + 1], both.start[i : i + 1], both.keep)
+        alone = PictureGroup(both.hashes[i : i + 1], both.known[i : i + 1], both.start[i : i + 1], both.keep)
         state = run_steps(suspect, base, alone)
         torch.testing.assert_close(state.change, together.change[i : i + 1], rtol=1e-2, atol=3e-3)
-        torch.testing.assert_close(state.gaps, together.gaps[i : i + 1], rtol=1e-2, atol=1e-5)
+        torch.testing.assert_close(state.loss_differences, together.loss_differences[i : i + 1], rtol=1e-2, atol=1e-5)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 5])
@@ -159,7 +159,7 @@ def test_identical_models_with_shared_noise_have_no_gradient_and_with_two_noises
     group = group_of(base)
     shared = run_steps(base.copy(), base, group)
     assert (shared.norms == 0).all()
-    assert (shared.gaps == 0).all()
+    assert (shared.loss_differences == 0).all()
     assert (shared.change == 0).all()
     assert shared.skipped.tolist() == [6, 6, 6]
     apart = run_steps(base.copy(), base, group, Refinement(**{**HOW.__dict__, "shared_noise": False}))
@@ -222,7 +222,7 @@ def test_a_picture_whose_gap_no_longer_rises_stops(base, suspect):
     state = run_steps(suspect, base, group_of(base), how)
     assert state.step == 60
     assert (state.stopped == Stopped.PLATEAU).all()
-    for gaps, taken in zip(state.gaps, state.taken.tolist(), strict=True):
+    for gaps, taken in zip(state.loss_differences, state.taken.tolist(), strict=True):
         assert gaps[:taken].isfinite().all()
         assert gaps[taken:].isnan().all()
         assert gaps[taken - 2 : taken].mean() <= gaps[taken - 4 : taken - 2].mean()

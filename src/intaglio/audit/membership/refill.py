@@ -1,6 +1,6 @@
-"""The inner loop of CGI-DM: the missing half of each latent climbs the contrast of two models, inside a ball.
+"""The inner loop of CGI-DM: gradient ascent of the loss difference on the masked half of each latent, in an L2 ball.
 
-A step is a pure function of the state before it, so a state that was stored is a place to go on from exactly.
+A step is a pure function of the state before it, so a stored state is continued to the same bits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,19 @@ from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.randomness import generator
 
 GradientMode = Literal["exact", "forward-only"]
+STORED_NAMES = {
+    "change": "change",
+    "gaps": "loss_differences",
+    "norms": "norms",
+    "taken": "taken",
+    "skipped": "skipped",
+    "stopped": "stopped",
+}
+"""Tensors of a `State`, by their names in the files of runs."""
 
 
 class Stopped(IntEnum):
-    """Why a picture takes no further steps."""
+    """Reason why a picture takes no further steps."""
 
     NO = 0
     PLATEAU = 1
@@ -29,58 +38,66 @@ class Stopped(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """How a step is taken. `step_rms` and `radius_rms` are per free latent entry, so sizes and masks behave alike."""
+    """Settings of the steps."""
 
     steps: int
+    """Most steps of a picture."""
     samples: int
+    """Noises and timesteps drawn a step."""
     step_rms: float
+    """Length of a step, as a root mean square over the free latent entries: independent of size and mask."""
     radius_rms: float
+    """Radius of the ball around the start, in the same measure."""
     timesteps: tuple[int, int]
+    """First and last timestep drawn from."""
     shared_noise: bool
+    """Whether both models are given the same noise."""
     gradient_mode: GradientMode
     patience: int
+    """Steps of a plateau that stops a picture; 0 never stops one."""
     seed: int
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where the refinement of a group of pictures stands; all tensors are on the CPU."""
+    """State of the refinement of a group of pictures; all tensors are on the CPU."""
 
     step: int
-    """Steps done, of the whole group."""
+    """Steps that the group has done."""
     change: Float[Tensor, "n c h w"]
-    """d, what was added to the start; zero on kept cells."""
-    gaps: Float[Tensor, "n steps"]
-    """The estimate of the gap that each step saw; NaN where a step was not taken."""
+    """d, the change added to the start; zero on kept cells."""
+    loss_differences: Float[Tensor, "n steps"]
+    """Estimate of the loss difference at each step; NaN where a step was not taken."""
     norms: Float[Tensor, "n steps"]
     """L2 norm of the gradient over the free cells; NaN where a step was not taken."""
     taken: Int[Tensor, "n"]
+    """Steps taken."""
     skipped: Int[Tensor, "n"]
-    """Steps that moved nothing, since the gradient was zero or not finite."""
+    """Steps without a change, since the gradient was zero or not finite."""
     stopped: Int[Tensor, "n"]
-    """`Stopped`"""
+    """Values of `Stopped`."""
 
     @classmethod
     def start(cls, shape: Sequence[int], steps: int) -> "State":
-        """No change yet to `shape` [n, c, h, w] latents."""
+        """The state before any step, for latents of `shape` [n, c, h, w]."""
         count = shape[0]
         unseen = torch.full((count, steps), torch.nan)
         none = torch.zeros(count, dtype=torch.long)
         return cls(0, torch.zeros(*shape), unseen, unseen.clone(), none, none.clone(), none.clone())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything but the step, for `Run.save_state`."""
-        return {name: getattr(self, name) for name in ("change", "gaps", "norms", "taken", "skipped", "stopped")}
+        """Everything but the step, by the names under which a run stores it."""
+        return {stored: getattr(self, name) for stored, name in STORED_NAMES.items()}
 
     @classmethod
     def of(cls, step: int, tensors: Mapping[str, Tensor]) -> "State":
         """The inverse of `tensors`."""
-        return cls(step=step, **tensors)
+        return cls(step=step, **{name: tensors[stored] for stored, name in STORED_NAMES.items()})
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """Pictures that are refined together: what is known of them and where they start."""
+class PictureGroup:
+    """Pictures that are refined together: their latents, the start and the mask."""
 
     hashes: tuple[str, ...]
     known: Float[Tensor, "n c h w"]
@@ -88,7 +105,7 @@ class Group:
     start: Float[Tensor, "n c h w"]
     """u0, the latents of the masked pictures."""
     keep: Float[Tensor, "1 1 h w"]
-    """M, 1 where the latent is known."""
+    """M, 1 where the latent is kept."""
 
     def latents(self, change: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """z(d): the true latent where it is kept, the start plus the change elsewhere."""
@@ -112,39 +129,39 @@ def project(change: Float[Tensor, "n c h w"], radius: float) -> Float[Tensor, "n
     return (change * (radius / norms).clamp(max=1)[:, None, None, None]).float()
 
 
-def advance(state: State, group: Group, contrast: Contrast, how: Refinement) -> State:
-    """One step of every picture that is still going: gradient, normalise, move, project, note.
+def advance(state: State, group: PictureGroup, contrast: Contrast, how: Refinement) -> State:
+    """The state after one step of every picture that has not stopped: gradient, normalisation, move, projection.
 
-    A picture whose gap is not finite stops for good; one whose gradient is zero or not finite stays where it is for
-    this step, and that is counted. Neither touches another picture.
+    A picture whose loss difference is not finite stops for good; one whose gradient is zero or not finite skips this
+    step, which is counted. Neither affects another picture.
     """
     going = (state.stopped == Stopped.NO).nonzero().flatten()
     if not len(going):
         return replace(state, step=how.steps)
-    gap, gradient = _ascent(state, group, contrast, how, going)
+    difference, gradient = _ascent(state, group, contrast, how, going)
     gradient = gradient * (1 - group.keep)
     free = int((1 - group.keep).sum()) * gradient.shape[1]
     norm = gradient.double().flatten(1).norm(dim=1)
-    broken = ~gap.isfinite()
+    broken = ~difference.isfinite()
     usable = norm.isfinite() & (norm > 0) & ~broken
     direction = torch.where(usable[:, None, None, None], gradient.double() / norm[:, None, None, None], 0.0)
     moved = state.change[going] + (how.step_rms * free**0.5 * direction).float()
-    change, gaps, norms = state.change.clone(), state.gaps.clone(), state.norms.clone()
+    change, differences, norms = state.change.clone(), state.loss_differences.clone(), state.norms.clone()
     change[going] = torch.where(
         usable[:, None, None, None], project(moved, how.radius_rms * free**0.5), state.change[going]
     )
-    gaps[going, state.step], norms[going, state.step] = gap, norm.float()
+    differences[going, state.step], norms[going, state.step] = difference, norm.float()
     taken, skipped, stopped = state.taken.clone(), state.skipped.clone(), state.stopped.clone()
     taken[going] += 1
     skipped[going] += (~usable & ~broken).long()
     stopped[going[broken]] = int(Stopped.NOT_FINITE)
-    flat = _plateaued(gaps, state.step + 1, how.patience) & (stopped == Stopped.NO)
+    flat = _plateaued(differences, state.step + 1, how.patience) & (stopped == Stopped.NO)
     stopped[flat] = int(Stopped.PLATEAU)
-    return State(state.step + 1, change, gaps, norms, taken, skipped, stopped)
+    return State(state.step + 1, change, differences, norms, taken, skipped, stopped)
 
 
 def _ascent(
-    state: State, group: Group, contrast: Contrast, how: Refinement, going: Int[Tensor, "m"]
+    state: State, group: PictureGroup, contrast: Contrast, how: Refinement, going: Int[Tensor, "m"]
 ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]:
     shape = tuple(state.change.shape[1:])
     times, first, second = [], [], []
@@ -161,8 +178,8 @@ def _ascent(
     return contrast.ascent(latents, (noise, noise if how.shared_noise else torch.stack(second)), t)
 
 
-def _plateaued(gaps: Float[Tensor, "n steps"], done: int, window: int) -> Tensor:
-    """Whether the mean gap of the last `window` steps is no higher than that of the `window` before."""
+def _plateaued(differences: Float[Tensor, "n steps"], done: int, window: int) -> Tensor:
+    """Whether the mean loss difference of the last `window` steps is no higher than that of the `window` before."""
     if not window or done < 2 * window:
-        return torch.zeros(len(gaps), dtype=torch.bool)
-    return gaps[:, done - window : done].mean(1) <= gaps[:, done - 2 * window : done - window].mean(1)
+        return torch.zeros(len(differences), dtype=torch.bool)
+    return differences[:, done - window : done].mean(1) <= differences[:, done - 2 * window : done - window].mean(1)

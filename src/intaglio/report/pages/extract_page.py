@@ -13,9 +13,9 @@ from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import Card, ExtractPage, Key, Row, Shown
 from intaglio.runs.read import RunData
 
-CARDS = 60
+MAX_CARDS = 60
 """Most finds shown with their pictures."""
-FURTHER = 2
+FURTHER_MEMBERS = 2
 """Further members of a group that are shown beside its picture."""
 
 
@@ -27,8 +27,8 @@ def page_of(run: RunData, page_folder: Path) -> ExtractPage | None:
 
 def extract_page(run: RunData, result: ExtractionResult, page_folder: Path) -> ExtractPage:
     """The page of an `extract` run; `page_folder` is where it will lie."""
-    finds, null = result.finds[:CARDS], result.null
-    album = Album(page_folder, (1 + FURTHER) * len(finds) + (len(null.images) if null else 0))
+    finds, null = result.finds[:MAX_CARDS], result.null
+    album = Album(page_folder, (1 + FURTHER_MEMBERS) * len(finds) + (len(null.images) if null else 0))
     groups = zip(null.images, null.sizes, strict=True) if null else ()
     return ExtractPage(
         template="extract.html.j2",
@@ -92,7 +92,7 @@ def _card(run: RunData, result: ExtractionResult, find: ReturnedPicture, album: 
     pictures = [Shown(album.thumb(run.folder / find.image), "returned")]
     if match is not None:
         pictures.append(Shown(album.thumb(run.folder / match.nearest_image), "nearest training picture"))
-    others = [seed for seed in find.members if seed != find.seed][: FURTHER - (match is not None)]
+    others = [seed for seed in find.members if seed != find.seed][: FURTHER_MEMBERS - (match is not None)]
     drawn = run.folder / "images" / "drawn"
     pictures += [Shown(album.thumb(drawn / f"{seed:07d}.png"), "of the same group") for seed in others]
     facts = [Row("alike pictures", str(find.size)), Row("similarity within", decimal(find.cohesion, 2))]

@@ -11,7 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
-from intaglio.audit.membership.refill import GradientMode, Group, Refinement, State, Stopped, advance, checkerboard
+from intaglio.audit.membership.refill import (
+    GradientMode,
+    PictureGroup,
+    Refinement,
+    State,
+    Stopped,
+    advance,
+    checkerboard,
+)
 from intaglio.audit.membership.resume import work_key
 from intaglio.denoising.contrast import Contrast, Precision, gap_at
 from intaglio.denoising.samples import fixed_samples
@@ -259,7 +267,7 @@ class _Work:
         try:
             while state.step < how.steps:
                 before, state = state.step, advance(state, group, self.contrast, how)
-                seen = state.gaps[:, before]
+                seen = state.loss_differences[:, before]
                 gap = seen[seen.isfinite()].mean().item()
                 progress.advance(state.step - before, gap=gap)
                 self.run.log(self.method.name, place * how.steps + state.step, gap=gap)
@@ -291,16 +299,16 @@ class _Work:
             seed=method.seed,
         )
 
-    def prepared(self, images: ImageSet) -> tuple[Group, Float[Tensor, "n 3 h w"]]:
+    def prepared(self, images: ImageSet) -> tuple[PictureGroup, Float[Tensor, "n 3 h w"]]:
         """The latents of the pictures and of the masked pictures, and the masked pictures, rounded to 8 bits."""
         known = self.encoded(images.pixels, images.hashes, "picture")
         height, width = known.shape[-2:]
         keep = checkerboard(height, width, self.method.square)
         partial = self.decoded(keep * known)
         start = self.encoded(partial, images.hashes, "masked picture")
-        return Group(images.hashes, known, start, keep), partial
+        return PictureGroup(images.hashes, known, start, keep), partial
 
-    def scored(self, images: ImageSet, group: Group, partial: Tensor, state: State) -> Iterator[_Result]:
+    def scored(self, images: ImageSet, group: PictureGroup, partial: Tensor, state: State) -> Iterator[_Result]:
         start, end = group.latents(torch.zeros_like(state.change)), group.latents(state.change)
         recovered = self.decoded(end)
         samples = fixed_samples(
@@ -321,7 +329,7 @@ class _Work:
                 signals={name: float(values[i]) for name, values in signals.items()},
                 pictures={"partial": partial[i], "recovered": recovered[i]},
                 diagnostics={
-                    "gap_trace": state.gaps[i, :taken].tolist(),
+                    "gap_trace": state.loss_differences[i, :taken].tolist(),
                     "gradient_norms": state.norms[i, :taken].tolist(),
                     "steps_taken": taken,
                     "skipped_steps": skipped,
