@@ -109,7 +109,7 @@ def test_a_lost_audit_is_made_again(small, whole, tmp_path):
     [
         ("intaglio.models.testbed", "save_png", 9),
         ("intaglio.adapt.training", "accumulate", 3),
-        ("intaglio.audit.membership.methods.cgi_dm", "advance", 2),
+        ("intaglio.audit.membership.methods.cgi_dm", "project", 2),
         ("intaglio.report.render", "atomic_write", 2),
     ],
 )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -73,7 +72,7 @@ class LossGap(Authenticator):
         suspect, base = inputs.pair
         how = {"micro_batch": self.micro_batch, "precision": self.precision}
         with Contrast.of(suspect, base, inputs.prompt, **how) as contrast:
-            found = in_batches(run, self.name, key, images, lambda part: self._errors(contrast, part))
+            found = in_batches(run, self.name, key, images, lambda part: self._losses(contrast, part))
         mine, theirs = found["suspect"], found["base"]
         relative = (theirs - mine) / theirs
         return Authentication(
@@ -83,10 +82,9 @@ class LossGap(Authenticator):
             signals={"suspect": -mine, "base": -theirs, "relative": relative},
         )
 
-    def _errors(self, contrast: Contrast, image: ImageSet) -> dict[str, Float[Tensor, "1"]]:
-        """Each model's mean error over the fixed samples."""
-        with torch.no_grad():
-            latents = contrast.base.encode(image.pixels).cpu()
+    def _losses(self, contrast: Contrast, image: ImageSet) -> dict[str, Float[Tensor, "1"]]:
+        """Each model's mean loss over the fixed samples."""
+        latents = contrast.encode(image.pixels)
         noise, t = fixed_samples(self.levels, tuple(latents.shape[1:]), self.timesteps, self.seed, self.noises)
-        suspect, base = contrast.errors(latents, noise, t)
+        suspect, base = contrast.losses(latents, noise, t)
         return {"suspect": suspect.mean(1), "base": base.mean(1)}
