@@ -49,7 +49,7 @@ PUBLISHED_SCALE: dict[Tuner, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class ExtractBench:
-    """Fine-tune the embedded base on few-shot sets at three strengths, then extract by every method.
+    """Every extraction method on the same suspects: the base, fine-tuned at three strengths.
 
     All methods draw the same number of pictures with the same seeds, sampler and steps, group them alike, and return
     as many as there are training pictures. Two thresholds are fitted to the encoder on pairs of different pictures of

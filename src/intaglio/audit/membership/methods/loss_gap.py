@@ -23,7 +23,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True)
 class LossGap(Authenticator):
-    """Loss gap: by how much better the suspect denoises the untouched picture than the base does.
+    """Loss gap: by how much better the suspect denoises a picture than the base does.
 
     The score is the mean over fixed pairs (t, eps) of l_base(z0; t, eps) - l_suspect(z0; t, eps), where l is a model's
     mean squared denoising error in its own target and z0 the picture's latent. The pairs are the same for both models
