@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+import tiny
 import torch
 
-import tiny
 from intaglio.adapt import watching
 from intaglio.adapt.data import generate_class_images
 from intaglio.bench import finetune

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import small_demo
-
 import tiny
+
 from intaglio.commands import demo as room
 from intaglio.commands.demo import Demo, right, run_of
 from intaglio.errors import BadInput, IntaglioError

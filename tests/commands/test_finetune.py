@@ -4,8 +4,8 @@ import re
 import signal
 
 import pytest
-
 import tiny
+
 from intaglio import cli
 from intaglio.images.image_set import save_png
 

@@ -1,7 +1,6 @@
 import pytest
-import torch
-
 import tiny
+import torch
 
 
 @pytest.mark.parametrize("build", [tiny.sd_pipeline, tiny.sdxl_pipeline])
