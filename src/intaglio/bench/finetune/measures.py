@@ -67,7 +67,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _seconds(tuner: FineTuner, base: LatentDiffusion, data: TrainingSet) -> float:
-    """Seconds of a call: the processor's on the CPU, where other work on the machine does not count; else the clock's."""
+    """Seconds of a call: processor time on the CPU, so that other work does not count; else those of the clock."""
     clock = time.process_time if base.device.type == "cpu" else time.monotonic
     began = clock()
     tuner(base, data)
