@@ -1,4 +1,4 @@
-"""The two errors that end a command, and the check of a setting."""
+"""Errors shown to the user, and the check of a setting."""
 
 
 class IntaglioError(Exception):
@@ -8,7 +8,7 @@ class IntaglioError(Exception):
 
 
 class BadInput(IntaglioError):
-    """Input that cannot work; raised before time is spent."""
+    """Unusable input; raised before any work."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Atomic writes and content hashes; only the standard library, so that every floor may use it."""
+"""Atomic writes, free names and content hashes of files. Standard library only: every floor imports it."""
 
 import errno
 import hashlib
@@ -7,15 +7,16 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from intaglio.errors import BadInput, IntaglioError
 
 PACKAGE = Path(__file__).parent
-"""The folder of the installed package, where shipped models, presets and sources lie."""
+"""Folder of the installed package, with the shipped models and presets."""
 
 TEMPORARY = ".tmp-"
-"""Prefix of files being written; one left by a killed process means nothing and may be deleted."""
+"""Prefix of the names of files being written; one that a killed process left may be deleted."""
 
 
 @contextmanager
@@ -74,8 +75,8 @@ def atomic_folder(folder: Path, marker: str, holding: str = "model") -> Iterator
     """Yields a new folder beside `folder`; on success its files are synced and it takes the place of `folder`.
 
     A reader, or a process killed at any instant, sees the old folder, none, or the whole new one. A folder that is
-    there already is only replaced where it is empty or holds the file `marker`; raises `BadInput` for another, which
-    says that it holds no `holding`.
+    there already is only replaced where it is empty or holds the file `marker`. Raises `BadInput` for another;
+    `holding` names in the error what the folder was expected to hold.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / marker).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -118,8 +119,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def free_path(path: Path) -> Path:
+    """The path itself, or with -2, -3 and so on before its suffix: the first that does not exist."""
+    candidates = (path if number == 1 else path.with_stem(f"{path.stem}-{number}") for number in count(1))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
 def file_hash(path: Path) -> str:
-    """sha256 of a file's content, 64 hex digits. Raises `BadInput` where it cannot be read."""
+    """SHA-256 of a file's content, 64 hex digits. Raises `BadInput` where it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -128,7 +135,7 @@ def file_hash(path: Path) -> str:
 
 
 def folder_hash(path: Path) -> str:
-    """sha256 over the sorted relative names and contents of all files below a folder; a file gives `file_hash`.
+    """SHA-256 over the sorted relative names and contents of all files below a folder; a file gives `file_hash`.
 
     Names that begin with a dot are left out (`.DS_Store`, `.git`), so a copied folder keeps its hash.
     """

@@ -7,7 +7,7 @@ import pytest
 
 import tiny
 from intaglio.bench.extract import bench as extract
-from intaglio.bench.extract import figures, measures
+from intaglio.bench.extract import extraction_measures, figures
 from intaglio.bench.extract.bench import ExtractBench, _Job
 from intaglio.bench.kit import suspects
 from intaglio.bench.kit.methods import default_methods
@@ -44,7 +44,7 @@ def bench(tmp_path, monkeypatch):
         return {name: replace(method, steps=2) for name, method in own(self, kind).items()}
 
     monkeypatch.setattr(ExtractBench, "_methods", short)
-    measures.thresholds.cache_clear()
+    extraction_measures.thresholds.cache_clear()
     yield ExtractBench(
         model=tiny.sd_folder(tmp_path / "base"),
         sets=("one", "two"),
@@ -53,7 +53,7 @@ def bench(tmp_path, monkeypatch):
         runs=tmp_path / "runs",
         workers=1,
     )
-    measures.thresholds.cache_clear()
+    extraction_measures.thresholds.cache_clear()
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):

@@ -12,7 +12,7 @@ from intaglio.bench.flow.bench import FlowBench, headline
 from intaglio.bench.flow.cell import sliced
 from intaglio.flow.calibrate import block_timings, calibration
 from intaglio.flow.methods import gs_jacobi, jacobi, sejd
-from intaglio.models.flow.files import save_flow
+from intaglio.models.flow.tarflow_files import save_flow
 
 WANTED = {
     f"{name}{suffix}"

@@ -17,7 +17,7 @@ from intaglio.verbs import VERBS
 
 
 @pytest.fixture(autouse=True)
-def toys(monkeypatch):
+def toy_verbs(monkeypatch):
     monkeypatch.setattr(dispatch, "VERBS", toy.VERBS)
     monkeypatch.setenv("COLUMNS", "100")
     toy.CALLS.clear()
@@ -25,7 +25,7 @@ def toys(monkeypatch):
 
 
 @pytest.fixture
-def outcome(capsys):
+def run_line(capsys):
     def run(line: str):
         code = cli.main(shlex.split(line))
         out, err = capsys.readouterr()
@@ -34,7 +34,7 @@ def outcome(capsys):
     return run
 
 
-def plain(text: str) -> str:
+def without_boxes(text: str) -> str:
     """Without what depends on the terminal: boxes, rulers, and space at line ends."""
     lines = (re.sub("[╭╮╰╯│─]|--{3,}", "", line).rstrip() for line in text.splitlines())
     return "\n".join(line for line in lines if line)
@@ -56,10 +56,10 @@ def plain(text: str) -> str:
         "read --help",
     ],
 )
-def test_help(line, outcome, snapshot):
-    code, out, err = outcome(line)
+def test_help(line, run_line, snapshot):
+    code, out, err = run_line(line)
     assert (code, err) == (0, "")
-    assert plain(out) == snapshot
+    assert without_boxes(out) == snapshot
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_help(line, outcome, snapshot):
         "read tyo it",
     ],
 )
-def test_bad_usage_is_said_on_standard_error_with_exit_code_2(line, outcome, snapshot):
-    code, out, err = outcome(line)
+def test_bad_usage_is_said_on_standard_error_with_exit_code_2(line, run_line, snapshot):
+    code, out, err = run_line(line)
     assert (code, out) == (2, "")
-    assert plain(err) == snapshot
+    assert without_boxes(err) == snapshot
     assert toy.CALLS == []
 
 
@@ -117,10 +117,10 @@ def test_a_file_gives_defaults_that_flags_override(tmp_path):
 
 
 @pytest.mark.parametrize("spelling", ["limit-", "li-mit", "li_mit"])
-def test_an_unknown_key_names_the_file_the_key_and_the_nearest(tmp_path, outcome, spelling):
+def test_an_unknown_key_names_the_file_the_key_and_the_nearest(tmp_path, run_line, spelling):
     file = tmp_path / "toy.toml"
     file.write_text(f"{spelling} = 5\n")
-    code, _, err = outcome(f"play toy --pictures x --config={file}")
+    code, _, err = run_line(f"play toy --pictures x --config={file}")
     assert code == 2
     assert str(file) in err
     assert spelling in err
@@ -131,24 +131,24 @@ def test_an_unknown_key_names_the_file_the_key_and_the_nearest(tmp_path, outcome
     ("content", "says"),
     [("[toy]\nsteps = 1\n", "top-level keys"), ("steps = \n", "is not a TOML file"), ("steps = 'many'", "steps")],
 )
-def test_a_wrong_file_is_bad_usage(tmp_path, outcome, content, says):
+def test_a_wrong_file_is_bad_usage(tmp_path, run_line, content, says):
     file = tmp_path / "toy.toml"
     file.write_text(content)
-    code, _, err = outcome(f"play toy --pictures x --config {file}")
+    code, _, err = run_line(f"play toy --pictures x --config {file}")
     assert code == 2
     assert says in err
     assert toy.CALLS == []
 
 
-def test_a_missing_file_is_bad_usage(outcome):
-    code, _, err = outcome("play toy --pictures x --config none.toml")
+def test_a_missing_file_is_bad_usage(run_line):
+    code, _, err = run_line("play toy --pictures x --config none.toml")
     assert (code, err) == (2, "intaglio: --config none.toml cannot be read: No such file or directory\n")
 
 
-def test_a_positional_word_cannot_come_from_a_file(tmp_path, outcome):
+def test_a_positional_word_cannot_come_from_a_file(tmp_path, run_line):
     file = tmp_path / "toy.toml"
     file.write_text('what = "it"\n')
-    code, _, err = outcome(f"tell it --config {file}")
+    code, _, err = run_line(f"tell it --config {file}")
     assert code == 2
     assert "a word of the command line" in err
 
@@ -205,9 +205,9 @@ def test_commands_know_their_line_and_whether_to_be_quiet(monkeypatch, capsys, t
         (KeyError("nothing"), 1, "a fault of intaglio itself, KeyError: 'nothing'"),
     ],
 )
-def test_every_bad_end_is_one_sentence_and_an_exit_code(outcome, error, code, says):
+def test_every_bad_end_is_one_sentence_and_an_exit_code(run_line, error, code, says):
     toy.RAISES.append(error)
-    found, out, err = outcome("play toy --pictures x")
+    found, out, err = run_line("play toy --pictures x")
     assert (found, out) == (code, "")
     assert err.startswith(f"intaglio: {says}")
     assert err.count("\n") == 1
@@ -220,20 +220,20 @@ def test_debug_lets_the_traceback_through():
 
 
 @pytest.mark.parametrize("word", ["--quiet", "--debug"])
-def test_common_flags_alone_show_the_table(outcome, word):
-    assert outcome(word) == outcome("--help")
+def test_common_flags_alone_show_the_table(run_line, word):
+    assert run_line(word) == run_line("--help")
 
 
 def test_preset_reference_is_the_published_procedure_and_flags_win():
     from intaglio.audit.membership.methods.cgi_dm import CGIDM
 
-    place = ["authenticate", "cgi-dm"]
+    path = ["authenticate", "cgi-dm"]
     verb = VERBS["authenticate"]
     needed = ["--suspect", "s", "--images", "i", "--controls", "c"]
-    preset = parsing.preset_file(place, "reference")
-    made = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--seed", "3"], place, preset)
+    preset = parsing.preset_file(path, "reference")
+    made = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--seed", "3"], path, preset)
     assert made.method == CGIDM.reference(seed=3)
-    fewer = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--steps", "5"], place, preset)
+    fewer = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--steps", "5"], path, preset)
     assert fewer.method == CGIDM.reference(steps=5)
 
 

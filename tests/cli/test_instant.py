@@ -14,14 +14,14 @@ LEAVES = [
 ]
 
 
-def python(code: str) -> str:
+def output_of(code: str) -> str:
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def imported_by(code: str) -> set[str]:
-    loaded = python(
+    loaded = output_of(
         f"{code}\nimport sys\nsys.stdout.write('\\n' + ' '.join({{m.partition('.')[0] for m in sys.modules}}))"
     )
     return set(loaded.splitlines()[-1].split())
@@ -50,7 +50,7 @@ def test_no_leaf_help_and_no_typo_imports_torch():
 def test_the_table_of_verbs_comes_at_once():
     def seconds(code: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        python(code)
+        output_of(code)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -11,7 +11,7 @@ from intaglio.verbs import Verb
 
 
 @pytest.fixture
-def store(tmp_path):
+def start_run(tmp_path):
     def start(seed: int, command=("play", "it")) -> Run:
         inputs = {"model": {"path": "base", "sha256": "0" * 64}}
         return Run.open(
@@ -36,8 +36,8 @@ def test_an_empty_folder_lists_nothing(runs):
     assert "no runs in" in err
 
 
-def test_a_listing_has_a_line_a_run(store, runs):
-    with store(1) as done, store(2) as other:
+def test_a_listing_has_a_line_a_run(start_run, runs):
+    with start_run(1) as done, start_run(2) as other:
         done.finish({"score": 0.5})
     code, out, _ = runs("list")
     head, *lines = out.splitlines()
@@ -47,8 +47,8 @@ def test_a_listing_has_a_line_a_run(store, runs):
     assert names == {done.name, other.name}
 
 
-def test_a_run_is_shown_by_part_of_its_name(store, runs):
-    with store(1) as run:
+def test_a_run_is_shown_by_part_of_its_name(start_run, runs):
+    with start_run(1) as run:
         run.warn("mind the gap")
         run.finish({"score": 0.5, "long": list(range(100))})
     code, out, _ = runs("show", run.name[-10:-4])
@@ -62,17 +62,17 @@ def test_a_run_is_shown_by_part_of_its_name(store, runs):
     assert json.loads(runs("show", run.name, "--json")[1])["summary"]["long"] == list(range(100))
 
 
-def test_resume_runs_the_stored_command_in_this_process(store, runs, monkeypatch):
+def test_resume_runs_the_stored_command_in_this_process(start_run, runs, monkeypatch):
     monkeypatch.setattr(dispatch, "VERBS", {**dispatch.VERBS, "tell": Verb("toy:Tell", "tell of a toy", {})})
-    with store(1, ("tell", "it", "--loud")) as run:
+    with start_run(1, ("tell", "it", "--loud")) as run:
         pass
     code, _, err = runs("resume", run.name)
     assert code == 3  # the exit code of the toy itself
     assert "intaglio tell it --loud" in err
 
 
-def test_a_finished_run_has_nothing_to_resume(store, runs):
-    with store(1) as run:
+def test_a_finished_run_has_nothing_to_resume(start_run, runs):
+    with start_run(1) as run:
         run.finish({})
     code, out, err = runs("resume", run.name)
     assert (code, out) == (0, "")
@@ -94,17 +94,17 @@ def test_what_cannot_work_is_said(runs, words, says):
     assert says in err
 
 
-def test_a_run_from_python_cannot_be_resumed_here(store, runs):
-    with store(1, ()) as run:
+def test_a_run_from_python_cannot_be_resumed_here(start_run, runs):
+    with start_run(1, ()) as run:
         pass
     code, _, err = runs("resume", run.name)
     assert code == 2
     assert "from Python" in err
 
 
-def test_reindex_counts_the_runs_and_removes_an_old_index(store, runs, tmp_path):
+def test_reindex_counts_the_runs_and_removes_an_old_index(start_run, runs, tmp_path):
     for seed in range(3):
-        store(seed).close()
+        start_run(seed).close()
     (tmp_path / ".index.sqlite").write_bytes(b"old")
     code, out, _ = runs("reindex")
     assert code == 0

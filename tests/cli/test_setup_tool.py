@@ -23,7 +23,7 @@ def tool(tmp_path, monkeypatch):
     checkout.mkdir()
     (checkout / "pyproject.toml").write_text("[project]\nname = 'x'\n[build-system]\nrequires = []\n[tool.a]\nb = 1\n")
     (checkout / "constraints.txt").write_text("torch==2.13.0\n")
-    place(module, monkeypatch, checkout)
+    point_at(module, monkeypatch, checkout)
     module.done, module.breaks = [], []
     really = subprocess.run
 
@@ -45,7 +45,7 @@ def tool(tmp_path, monkeypatch):
     return module
 
 
-def place(module, monkeypatch, checkout):
+def point_at(module, monkeypatch, checkout):
     monkeypatch.setattr(module, "ROOT", checkout)
     monkeypatch.setattr(module, "VENV", checkout / ".venv")
     monkeypatch.setattr(module, "MARK", checkout / ".venv" / "intaglio.json")
@@ -104,7 +104,7 @@ def test_a_moved_checkout_gets_a_new_environment(tool, monkeypatch):
     tool.main({"test"})
     tool.done.clear()
     moved = tool.ROOT.rename(tool.ROOT.with_name("moved"))
-    place(tool, monkeypatch, moved)
+    point_at(tool, monkeypatch, moved)
     tool.main(set())
     assert tool.done == ["venv", ""]
 

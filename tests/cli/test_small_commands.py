@@ -33,7 +33,7 @@ class ToyBench:
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
+def run_bench(monkeypatch, capsys):
     table = {"toy": Method(f"{__name__}:ToyBench", "a bench of nothing")}
     monkeypatch.setattr(dispatch, "VERBS", {"bench": Verb("intaglio.commands.bench:Bench", "measure", table)})
 
@@ -44,20 +44,20 @@ def bench(monkeypatch, capsys):
     return run
 
 
-def test_a_bench_prints_its_table(bench):
-    assert bench("--quick") == (0, "auc  0.5\n", "")
+def test_a_bench_prints_its_table(run_bench):
+    assert run_bench("--quick") == (0, "auc  0.5\n", "")
 
 
-def test_with_json_the_last_line_of_output_is_one_object(bench):
-    code, out, err = bench("--json")
+def test_with_json_the_last_line_of_output_is_one_object(run_bench):
+    code, out, err = run_bench("--json")
     assert code == 0
     assert out.count("\n") == 1
     assert json.loads(out) == {"auc": 0.25, "command": ["bench", "toy", "--json"]}
     assert err == "auc  0.25\n"
 
 
-def test_quiet_leaves_the_json_alone(bench):
-    assert bench("--json", "--quiet")[1:] == ('{"auc": 0.25, "command": ["bench", "toy", "--json"]}\n', "")
+def test_quiet_leaves_the_json_alone(run_bench):
+    assert run_bench("--json", "--quiet")[1:] == ('{"auc": 0.25, "command": ["bench", "toy", "--json"]}\n', "")
 
 
 def test_a_report_is_written_where_asked(tmp_path, monkeypatch, capsys):

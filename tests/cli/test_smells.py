@@ -99,6 +99,45 @@ def test_no_two_files_of_tests_have_one_name():
     assert not {name: rooms for name, rooms in names.items() if len(rooms) > 1}
 
 
+ANATOMY = {
+    "__init__": "a package; it holds no code",
+    "audit": "the whole examination by a verb: its methods, the null, the statistics",
+    "bench": "methods of a verb compared on one table; the command that runs it",
+    "cost": "the estimated cost of a run, before it",
+    "data": "training data of a room",
+    "family": "the contract that a room's methods fulfil",
+    "figures": "the figures of a bench",
+    "finetune": "the verb finetune: its command, its bench",
+    "inputs": "the inputs of a verb, or what commands share of them",
+    "lora": "low-rank adapters: their weights, the method that trains them",
+    "loop": "the loop that calls a room's steps: of sampling, of training",
+    "result": "the stored result of a verb",
+    "results": "the results that a room's methods return",
+    "sample": "the command word sample",
+    "settings": "the settings that a room's methods share",
+    "train": "the command word train",
+    "training": "the training of a room's networks",
+}
+"""File names that occur in several rooms, with the one thing that each stands for."""
+
+
+def test_a_file_name_means_one_thing_in_the_whole_house():
+    rooms = defaultdict(list)
+    for path in SOURCES:
+        rooms[path.stem].append(str(path.relative_to(ROOT)))
+    shared = {stem for stem, paths in rooms.items() if len(paths) > 1}
+    assert {stem: rooms[stem] for stem in shared - set(ANATOMY)} == {}
+
+
+def test_no_two_public_classes_have_one_name():
+    rooms = defaultdict(list)
+    for path in SOURCES:
+        for node in TREES[path].body:
+            if isinstance(node, ast.ClassDef) and node.name[0] != "_":
+                rooms[node.name].append(at(path, node))
+    assert {name: places for name, places in rooms.items() if len(places) > 1} == {}
+
+
 def test_the_package_stays_within_60_megabytes():
     sizes = [
         p.stat().st_size for p in (ROOT / "src/intaglio").rglob("*") if p.is_file() and "__pycache__" not in p.parts

@@ -14,7 +14,7 @@ from intaglio.flow import decoding
 from intaglio.flow.calibrate import calibration
 from intaglio.images.image_set import ImageSet, read_png_text, save_png
 from intaglio.models.flow import shipped
-from intaglio.models.flow.files import load_flow, save_flow
+from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.report import write_report
 
 TRAIN = [

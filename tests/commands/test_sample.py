@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 import tiny
-from intaglio.commands.sample import DTYPES, WEBUI_NAMES, Sample, read_settings
+from intaglio.commands.kit.png_settings import DTYPES, REFERENCES, WEBUI_SAMPLERS, PictureSettings
+from intaglio.commands.sample import Sample
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, read_png_text, save_png
 from intaglio.models.diffusion.loading import load_model
@@ -44,8 +45,9 @@ def names(folder):
 
 def test_choices_are_those_of_the_samplers():
     hints = get_type_hints(Sample)
-    assert get_args(hints["sampler"]) == tuple(WEBUI_NAMES) == tuple(SAMPLERS)
+    assert get_args(hints["sampler"]) == tuple(WEBUI_SAMPLERS) == tuple(SAMPLERS)
     assert get_args(hints["dtype"]) == DTYPES
+    assert get_args(hints["reference"]) == REFERENCES
 
 
 def test_pictures_are_those_of_the_library_a_seed_each(folder, out, capsys):
@@ -122,7 +124,7 @@ def test_a_picture_is_drawn_again_from_itself_alone(drawn, out, capsys):
     assert "all 768 values are the same" in capsys.readouterr().out
     again = out / "a-red-cat-3-replay.png"
     assert ImageSet.load(again, 16).hashes == ImageSet.load(path, 16).hashes
-    assert read_settings(again)["prompt"] == "a red cat"
+    assert PictureSettings.read(again).prompt == "a red cat"
     assert Sample(replay=again, out=out)() == 0
 
 
@@ -178,7 +180,7 @@ def test_damaged_settings_are_refused(drawn, out, change):
     known = {**json.loads(read_png_text(path)["intaglio"]), **change}
     save_png(torch.zeros(3, 16, 16), path, {"intaglio": json.dumps(known)})
     with pytest.raises(BadInput, match="damaged or of another version"):
-        read_settings(path)
+        PictureSettings.read(path)
 
 
 def test_files_that_are_no_pictures_of_ours(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from intaglio.errors import BadInput
-from intaglio.extract.cliques import Alike, Partition, partition, representatives, threshold_for
+from intaglio.extract.cliques import Partition, SimilarityGraph, partition, representatives, threshold_for
 
 
 def symmetric(random: np.random.Generator, n: int) -> np.ndarray:
@@ -108,10 +108,10 @@ def test_a_representative_is_the_member_nearest_to_the_mean():
 
 def test_a_large_part_is_linked_at_once_and_a_full_one_never_listed():
     full = np.ones((60, 60))
-    assert Alike(full, edges=10).at(0.5) == Partition([tuple(range(60))], 0.5, True)
+    assert SimilarityGraph(full, edges=10).at(0.5) == Partition([tuple(range(60))], 0.5, True)
     path = np.eye(40) + np.eye(40, k=1) + np.eye(40, k=-1)
-    assert Alike(path).at(0.5).exact
-    found = Alike(path, edges=10).at(0.5)
+    assert SimilarityGraph(path).at(0.5).exact
+    found = SimilarityGraph(path, edges=10).at(0.5)
     assert not found.exact
     assert sorted(i for group in found.groups for i in group) == list(range(40))
     assert all(len(group) <= 2 for group in found.groups)

@@ -4,7 +4,7 @@ import torch
 
 from extract_scenes import NONE, encoder, extraction, pair
 from intaglio.extract.extraction import scores_of
-from intaglio.extract.grouping import Group
+from intaglio.extract.grouping import Cluster
 from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.methods.direct import Direct
 from intaglio.extract.methods.finextract import FineXtract
@@ -20,7 +20,7 @@ def test_q_values_count_the_bases_groups_as_chance():
 
 
 def test_lone_pictures_are_groups_too():
-    groups = [Group((1, 2), 1, 0.8, 0.8), Group((3,), 3, float("nan"), float("nan"))]
+    groups = [Cluster((1, 2), 1, 0.8, 0.8), Cluster((3,), 3, float("nan"), float("nan"))]
     torch.testing.assert_close(scores_of(groups), torch.tensor([2.4, 1.0], dtype=torch.float64))
 
 

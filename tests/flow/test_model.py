@@ -12,8 +12,8 @@ from flow_scenes import inverted_by_hand, latents, unit
 from intaglio.errors import BadInput
 from intaglio.flow.methods.sequential import SequentialDecoder as Sequential
 from intaglio.models.flow.config import TarFlowConfig
-from intaglio.models.flow.files import fingerprint, from_published, load_flow, save_flow
 from intaglio.models.flow.tarflow import TarFlow, denoised
+from intaglio.models.flow.tarflow_files import fingerprint, from_published, load_flow, save_flow
 
 
 def attention_by_hand(layer, e):

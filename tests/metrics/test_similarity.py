@@ -126,7 +126,7 @@ def test_half_precision_costs_little(tmp_path):
 
 def test_descriptors_have_length_one_whatever_the_batch(encoder_file):
     measure = load_similarity(encoder_file)
-    many = pictures(measures.BATCH + 3)
+    many = pictures(measures.PICTURES_AT_ONCE + 3)
     together = measure.embed(many)
     assert together.norm(dim=1) == pytest.approx(np.ones(len(many)), abs=1e-5)
     apart = torch.cat([measure.embed(one[None]) for one in many])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intaglio.errors import BadInput
-from intaglio.models.diffusion.noise_schedule import FLOOR, NoiseSchedule
+from intaglio.models.diffusion.noise_schedule import SMALLEST_ALPHA_CUMPROD, NoiseSchedule
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -47,14 +47,14 @@ def test_cosine_schedule_by_hand():
     kept, expected = 1.0, []
     for i in range(1000):
         kept *= 1 - min(1 - curve(i + 1) / curve(i), 0.999)
-        expected.append(max(kept, FLOOR))
+        expected.append(max(kept, SMALLEST_ALPHA_CUMPROD))
     assert np.allclose(NoiseSchedule.from_config({"beta_schedule": "squaredcos_cap_v2"}).alphas_cumprod, expected)
 
 
 def test_zero_terminal_signal_begins_where_it_did_and_ends_at_the_floor():
     plain, rescaled = NoiseSchedule.from_config(SD), NoiseSchedule.from_config({**SD, "rescale_betas_zero_snr": True})
     assert rescaled.signals[0].item() == pytest.approx(plain.signals[0].item())
-    assert rescaled.alphas_cumprod[-1].item() == pytest.approx(FLOOR)
+    assert rescaled.alphas_cumprod[-1].item() == pytest.approx(SMALLEST_ALPHA_CUMPROD)
     slope = (plain.signals[:-1] - plain.signals[-1]) / (rescaled.signals[:-1])
     assert torch.allclose(slope, slope[0])
     reference = DDPMScheduler(**SD, rescale_betas_zero_snr=True).alphas_cumprod

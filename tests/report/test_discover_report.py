@@ -33,7 +33,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def written(folder, found, *, columns=COLUMNS, scores=None) -> str:
+def report_of(folder, found, *, columns=COLUMNS, scores=None) -> str:
     found.save(folder / "result")
     (folder / "columns.json").write_text(json.dumps({"columns": columns, "rows_seen": 9000, "rows": found.rows}))
     if scores:
@@ -41,14 +41,14 @@ def written(folder, found, *, columns=COLUMNS, scores=None) -> str:
     return write_report(folder).read_text(encoding="utf-8")
 
 
-def plain(page: str) -> str:
+def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
 
 
 def test_the_page_has_the_graph_every_edge_and_the_warnings_first(folder):
     found = found_graph(8, 4, ood_score=0.3, ood_reasons=("kurtosis of income 41, above 12",), conflicts=2)
-    page = written(folder, found)
-    words = plain(page)
+    page = report_of(folder, found)
+    words = text_of(page)
     directed = sum(edge.mark == "-->" for edge in found.edges)
     assert f"{len(found.edges)} edges among 8 columns, {directed} with a direction" in words
     for edge in found.edges:
@@ -69,8 +69,8 @@ def test_the_page_has_the_graph_every_edge_and_the_warnings_first(folder):
 
 
 def test_columns_are_shown_as_they_were_read(folder):
-    page = written(folder, found_graph(8, 4))
-    words = plain(page)
+    page = report_of(folder, found_graph(8, 4))
+    words = text_of(page)
     assert "age numbers 3%" in words
     assert "smoking two levels 2: no, yes" in words
     assert "site &lt;A&gt; left out: constant" in words
@@ -80,12 +80,12 @@ def test_columns_are_shown_as_they_were_read(folder):
 
 def test_with_subsamples_there_are_ranges_and_shares_and_without_there_are_none(folder):
     found = found_graph(8, 4)
-    words = plain(written(folder, found))
+    words = text_of(report_of(folder, found))
     edge = found.edges[0]
     low, high = (min(1, max(0, edge.p_adjacent + sign * 1.96 * edge.spread)) for sign in (-1, 1))
     assert f"{low:.2f} to {high:.2f}" in words
     assert "In subsamples" in words
-    words = plain(written(folder, replace(found, spread=None, frequencies=None)))
+    words = text_of(report_of(folder, replace(found, spread=None, frequencies=None)))
     assert "In subsamples" not in words
     assert f"{low:.2f} to {high:.2f}" not in words
     assert "no; --subsamples 30 does" in words
@@ -93,15 +93,15 @@ def test_with_subsamples_there_are_ranges_and_shares_and_without_there_are_none(
 
 def test_scores_and_knowledge_are_shown_where_there_were_any(folder):
     found = found_graph(8, 4)
-    assert "Against the true graph" not in plain(written(folder, found))
+    assert "Against the true graph" not in text_of(report_of(folder, found))
     run_json(
         folder,
         "discover",
         "sicl",
         settings={"knowledge": {"forbidden": [["cough", "age"]], "tiers": [["age", "tar", "cough"]]}},
     )
-    words = plain(
-        written(folder, found, scores={"shd": 3, "skeleton_f1": 0.91, "orientation_f1": 0.8, "collider_f1": 1.0})
+    words = text_of(
+        report_of(folder, found, scores={"shd": 3, "skeleton_f1": 0.91, "orientation_f1": 0.8, "collider_f1": 1.0})
     )
     assert "pairs whose edge differs (SHD) 3" in words
     assert "F1 of adjacencies 0.91" in words
@@ -110,18 +110,18 @@ def test_scores_and_knowledge_are_shown_where_there_were_any(folder):
 
 def test_files_are_linked_from_where_the_page_lies(folder, tmp_path):
     found = found_graph(8, 4)
-    assert 'href="result/graph.json"' in written(folder, found)
+    assert 'href="result/graph.json"' in report_of(folder, found)
     beside = write_report(folder, folder / "pages" / "report.html").read_text(encoding="utf-8")
     assert 'href="../result/graph.svg"' in beside
 
 
 def test_the_page_is_the_same_wherever_and_whenever_it_was_made(folder, tmp_path_factory):
     found = found_graph(8, 4)
-    written(folder, found)
+    report_of(folder, found)
     other = tmp_path_factory.mktemp("elsewhere")
     record = json.loads((folder / "run.json").read_text())
     (other / "run.json").write_text(json.dumps({**record, "seconds": 7.0, "started": "2030-01-01T00:00:00+00:00"}))
-    written(other, replace(found, seconds=99.0))
+    report_of(other, replace(found, seconds=99.0))
     assert content_hash(folder / "report.html") == content_hash(other / "report.html")
 
 
@@ -136,7 +136,7 @@ def test_the_page_is_the_same_wherever_and_whenever_it_was_made(folder, tmp_path
 )
 def test_the_headline(folder, edges, words):
     found = found_graph(graph=Graph.of("CPDAG", "abc", edges), ood_score=float("nan"))
-    page = plain(written(folder, found, columns=[]))
+    page = text_of(report_of(folder, found, columns=[]))
     assert words in page
     assert "Unlike the training tables" not in page, "the method says nothing of it"
 
@@ -146,16 +146,16 @@ def test_only_so_much_is_listed_and_the_rest_is_said_to_be_in_the_files(folder):
     star = Graph.of("CPDAG", names, [(names[0], "---", name) for name in names[1:]])
     found = found_graph(graph=star)
     assert len(found.names) > MAX_VARIABLES
-    page = written(folder, found)
+    page = report_of(folder, found)
     assert pair_plot(found) is None
     assert "Probability of an edge for every pair" not in page
-    words = plain(page)
+    words = text_of(page)
     assert f"60 of {60 * 59 // 2} are listed; colliders.csv has all" in words
     assert "graph.json has all" in words
 
 
 def test_an_unfinished_search_is_a_plain_page(folder):
-    assert "discover sicl" in plain(write_report(folder).read_text(encoding="utf-8"))
+    assert "discover sicl" in text_of(write_report(folder).read_text(encoding="utf-8"))
 
 
 def test_a_damaged_graph_is_named(folder):
@@ -192,7 +192,7 @@ def test_marks_that_are_less_probable_than_not_are_counted_and_numbers_are_expla
     found = found_graph(8, 4)
     doubted = sum(edge.p_mark < 0.5 for edge in found.edges)
     sure = replace(found, marks=np.where(np.arange(3) == 2, 0.0, 0.5) * np.ones((8, 8, 1)))
-    assert ("this mark is less probable than not" in plain(written(folder, found))) == bool(doubted)
+    assert ("this mark is less probable than not" in text_of(report_of(folder, found))) == bool(doubted)
     lines = sum(edge.mark == "---" for edge in sure.edges)
     assert f"Of {lines} of {len(sure.edges)} edges this mark" in sure.summary()
     assert "given one, of --> or ---" in sure.summary()
@@ -201,6 +201,6 @@ def test_marks_that_are_less_probable_than_not_are_counted_and_numbers_are_expla
 def test_a_probability_in_the_picture_is_never_rounded_to_1(folder):
     found = found_graph(6, 4)
     found = replace(found, adjacent=np.where(found.graph.skeleton, 0.9991, found.adjacent))
-    picture = written(folder, found).split('class="causal"')[1].split("</svg>")[0]
+    picture = report_of(folder, found).split('class="causal"')[1].split("</svg>")[0]
     assert picture.count("&gt;0.99") == len(found.edges) > 0
     assert ">1.00<" not in picture

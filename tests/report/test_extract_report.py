@@ -9,13 +9,13 @@ from intaglio.report import write_report
 from run_folders import run_json, save
 
 
-def find(folder, place: int, size: int, **more) -> dict:
-    seeds = [100 * place + i for i in range(size)]
+def find_record(folder, rank: int, size: int, **more) -> dict:
+    seeds = [100 * rank + i for i in range(size)]
     for seed in seeds:
-        save(folder, f"drawn/{seed:07d}", np.full((16, 16, 3), 40 + place, np.uint8))
-    image = save(folder, f"finds/{place:03d}-seed-{seeds[0]}", np.full((16, 16, 3), 40 + place, np.uint8))
+        save(folder, f"drawn/{seed:07d}", np.full((16, 16, 3), 40 + rank, np.uint8))
+    image = save(folder, f"finds/{rank:03d}-seed-{seeds[0]}", np.full((16, 16, 3), 40 + rank, np.uint8))
     return {
-        "name": f"{place:03d}-seed-{seeds[0]}.png",
+        "name": f"{rank:03d}-seed-{seeds[0]}.png",
         "seed": seeds[0],
         "prompt": "a photo of sks",
         "size": size,
@@ -38,7 +38,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def written(folder, **changes) -> str:
+def report_with(folder, **changes) -> str:
     images = [save(folder, f"control-groups/{i}", np.zeros((16, 16, 3), np.uint8)) for i in range(2)]
     record = {
         "method": "finextract",
@@ -51,7 +51,7 @@ def written(folder, **changes) -> str:
         "statement": "1 of 2 returned pictures stand out.",
         "fdr": 0.1,
         "told": 1,
-        "finds": [find(folder, 1, 7), find(folder, 2, 1)],
+        "finds": [find_record(folder, 1, 7), find_record(folder, 2, 1)],
         "scores": [7.0, 3.0, 1.0],
         "control": {"drawn": 60, "scores": [2.0, 1.0], "sizes": [2, 1], "images": images},
         "evaluation": None,
@@ -62,13 +62,13 @@ def written(folder, **changes) -> str:
     return write_report(folder).read_text(encoding="utf-8")
 
 
-def plain(page: str) -> str:
+def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 def test_the_page_says_what_stands_out_and_by_what_right(folder):
-    page = written(folder)
-    words = plain(page)
+    page = report_with(folder)
+    words = text_of(page)
     assert "1 of 2 returned pictures stands out from the base" in words
     assert "60 pictures drawn from the suspect, led away from its base (FineXtract), under “a photo of sks”." in words
     assert "my own &lt;model&gt;" in page
@@ -96,7 +96,7 @@ def test_training_pictures_are_shown_where_they_were_given(folder):
         "by_picture": [0.9, 0.5, 0.4, 0.4],
         "nearest": ["x"] * 4,
     }
-    words = plain(written(folder, finds=[find(folder, 1, 7, **known)], evaluation=evaluation, told=1))
+    words = text_of(report_with(folder, finds=[find_record(folder, 1, 7, **known)], evaluation=evaluation, told=1))
     assert "nearest training picture" in words
     assert "Similarity 0.91 with a.png, 0.3 with the nearest picture that was not trained on" in words
     assert "50% above 0.6, which 1 in 100 pairs of a training and a held-out picture exceed" in words
@@ -104,16 +104,16 @@ def test_training_pictures_are_shown_where_they_were_given(folder):
 
 
 def test_without_a_control_and_without_finds(folder):
-    words = plain(written(folder, control=None, told=None, finds=[find(folder, 1, 7, q_value=None)]))
+    words = text_of(report_with(folder, control=None, told=None, finds=[find_record(folder, 1, 7, q_value=None)]))
     assert "1 picture returned, without a control" in words
     assert "chance cannot be told from knowledge" in words
-    words = plain(written(folder, finds=[], scores=[1.0], told=0, control=None))
+    words = text_of(report_with(folder, finds=[], scores=[1.0], told=0, control=None))
     assert "Nothing was drawn again and again" in words
 
 
 def test_a_damaged_record_is_named(folder):
     (folder / "extraction.json").write_text("{}")
-    with pytest.raises(BadInput, match=r"extraction.json lacks finds; run the extraction again"):
+    with pytest.raises(BadInput, match=r"extraction.json lacks .method.; run the extraction again"):
         write_report(folder)
 
 

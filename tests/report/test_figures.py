@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from intaglio.report.kit.axes import Scale, log_ticks, nice_ticks, number, padded
 from intaglio.report.kit.charts import (
-    RADIUS,
+    DOT_RADIUS,
     Dot,
     Strip,
     curve_plot,
@@ -27,12 +27,12 @@ from intaglio.report.kit.charts import (
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 
 
-def parsed(figure) -> ElementTree.Element:
+def svg_of(figure) -> ElementTree.Element:
     return ElementTree.fromstring(str(figure))
 
 
-def marks(figure, css: str) -> list[ElementTree.Element]:
-    return [e for e in parsed(figure).iter() if e.get("class") == f"dot {css}"]
+def elements_of_class(figure, css: str) -> list[ElementTree.Element]:
+    return [e for e in svg_of(figure).iter() if e.get("class") == f"dot {css}"]
 
 
 @given(numbers, st.floats(1e-3, 1e6))
@@ -81,7 +81,7 @@ def test_numbers_are_short(value, words):
 
 @given(st.lists(st.floats(0, 300), max_size=60))
 def test_spread_keeps_dots_of_a_row_apart(positions):
-    gap = 2 * RADIUS + 0.5
+    gap = 2 * DOT_RADIUS + 0.5
     rows = spread(positions, gap, 40)
     assert len(rows) == len(positions)
     for row in set(rows):
@@ -95,16 +95,16 @@ def test_strip_plot_draws_each_picture_once_and_the_threshold():
         Strip("controls", [Dot(0.3, f"c{k}", "ctl") for k in range(5)]),
     ]
     figure = strip_plot(strips, 0.5, "score")
-    assert [len(marks(figure, css)) for css in ("in", "out", "ctl")] == [1, 1, 5]
-    cut = [e for e in parsed(figure).iter() if e.get("class") == "cut"]
-    left, right = marks(figure, "out")[0], marks(figure, "in")[0]
-    assert float(left.get("cx")) < float(cut[0].get("x1")) < float(right.get("x")) + RADIUS
+    assert [len(elements_of_class(figure, css)) for css in ("in", "out", "ctl")] == [1, 1, 5]
+    cut = [e for e in svg_of(figure).iter() if e.get("class") == "cut"]
+    left, right = elements_of_class(figure, "out")[0], elements_of_class(figure, "in")[0]
+    assert float(left.get("cx")) < float(cut[0].get("x1")) < float(right.get("x")) + DOT_RADIUS
     assert "a&lt;b: 0.9" in str(figure)
 
 
 def test_strip_plot_without_threshold_or_scores():
     figure = strip_plot([Strip("questioned", [])], None, "score")
-    assert not [e for e in parsed(figure).iter() if e.get("class") == "cut"]
+    assert not [e for e in svg_of(figure).iter() if e.get("class") == "cut"]
 
 
 def test_stairs_step_along_the_horizontal_first():
@@ -121,7 +121,7 @@ def test_stairs_step_along_the_horizontal_first():
 
 def test_log_roc_shades_what_the_pictures_cannot_tell():
     curve = [(0.0, 0.0), (0.0, 0.5), (0.2, 1.0), (1.0, 1.0)]
-    shade = [e for e in parsed(roc_plot(curve, 5, log=True)).iter() if e.get("class") == "blind"]
+    shade = [e for e in svg_of(roc_plot(curve, 5, log=True)).iter() if e.get("class") == "blind"]
     assert len(shade) == 1
     x = Scale(0.01, 1, 46, 366, log=True)
     assert float(shade[0].get("width")) == pytest.approx(x(1 / 5) - 46, abs=0.1)
@@ -131,10 +131,10 @@ def test_log_roc_shades_what_the_pictures_cannot_tell():
 
 def test_p_values_are_sorted_and_kept_apart_from_zero():
     figure = p_value_plot([Dot(0.5, "b", "out"), Dot(0.02, "a", "in")], 0.05, 0.02)
-    first, second = marks(figure, "in")[0], marks(figure, "out")[0]
+    first, second = elements_of_class(figure, "in")[0], elements_of_class(figure, "out")[0]
     assert float(first.get("x")) < float(second.get("cx"))
     assert float(first.get("y")) > float(second.get("cy"))
-    assert parsed(p_value_plot([], 0.05, None)) is not None
+    assert svg_of(p_value_plot([], 0.05, None)) is not None
 
 
 def test_place_counts_the_controls_below():
@@ -157,7 +157,7 @@ def test_thinning_keeps_the_ends():
 
 def test_curves_draw_a_line_a_series_and_survive_one_point():
     figure = curve_plot({"loss": [(1, 0.5), (2, 0.4)], "prior": [(1, 0.2), (2, 0.1)]}, "step", "loss")
-    assert len([e for e in parsed(figure).iter() if (e.get("class") or "").startswith("curve")]) == 2
+    assert len([e for e in svg_of(figure).iter() if (e.get("class") or "").startswith("curve")]) == 2
     assert re.search(r"<path", str(curve_plot({"loss": [(1, 0.5)]}, "step", "loss", window=5)))
 
 
@@ -165,14 +165,14 @@ def test_a_watched_curve_shades_the_stage_and_marks_the_step_that_was_kept():
     likeness, quality = [(0, 0.1), (50, 0.9), (100, -0.2)], [(0, 1.0), (50, 0.9), (100, 0.3)]
     figure = watch_plot(likeness, quality, [(50, 100)], 50)
     x = Scale(0, 100, 46, 366)
-    (shade,) = [e for e in parsed(figure).iter() if e.get("class") == "blind"]
+    (shade,) = [e for e in svg_of(figure).iter() if e.get("class") == "blind"]
     assert float(shade.get("x")) == pytest.approx(x(50), abs=0.1)
     assert float(shade.get("width")) == pytest.approx(x(100) - x(50), abs=0.1)
-    (kept,) = [e for e in parsed(figure).iter() if e.get("class") == "cut"]
+    (kept,) = [e for e in svg_of(figure).iter() if e.get("class") == "cut"]
     assert float(kept.get("x1")) == pytest.approx(x(50), abs=0.1)
-    heights = [float(mark.get("y")) for mark in marks(figure, "in")]
+    heights = [float(mark.get("y")) for mark in elements_of_class(figure, "in")]
     assert heights[1] < heights[0] < heights[2]
     assert "corruption from 50 to 100" in str(figure)
     calm = watch_plot(likeness[:1], quality[:1], [], None)
     assert "no corruption" in str(calm)
-    assert not [e for e in parsed(calm).iter() if e.get("class") in ("cut", "blind")]
+    assert not [e for e in svg_of(calm).iter() if e.get("class") in ("cut", "blind")]

@@ -11,7 +11,7 @@ from intaglio.audit.membership.result import AuditResult
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
 from intaglio.report.kit.content_hash import steady_parts
-from intaglio.report.kit.format import duration, interval_text, is_place, rate_text
+from intaglio.report.kit.format import duration, interval_text, is_path, rate_text
 from intaglio.report.kit.thumbnails import Album, relative_link, shrunk
 from run_folders import audit_run, finetune_run, run_json, watched
 
@@ -336,7 +336,7 @@ def test_rates_read_well(rate, words):
 def test_words_for_durations_intervals_and_places():
     assert [duration(s) for s in (3.21, 42, 125, 12000)] == ["3.2 s", "42 s", "2 min 05 s", "3 h 20 min"]
     assert interval_text((0.01, 0.2)) == "95% interval 1% to 20%"
-    assert [is_place(v) for v in ("/a/b", "C:\\a", "a/b", 3)] == [True, True, False, False]
+    assert [is_path(v) for v in ("/a/b", "C:\\a", "a/b", 3)] == [True, True, False, False]
 
 
 def test_pictures_have_the_captions_of_their_method_the_original_first(audited):

@@ -25,7 +25,7 @@ from intaglio.sampling.grid import CLEAN, level_at, timestep_grid
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.loop import sample, sample_batches
-from intaglio.sampling.names import SamplerName
+from intaglio.sampling.sampler_names import SamplerName
 from intaglio.sampling.samplers import SAMPLERS
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -20,8 +20,8 @@ from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
-from intaglio.models.flow.files import load_flow, save_flow
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.models.lora.lora import LoRA
 from intaglio.runs.run import Run
 

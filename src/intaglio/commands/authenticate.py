@@ -1,4 +1,4 @@
-"""`intaglio authenticate METHOD`: a suspect, its base and pictures in, verdicts with their error rate out."""
+"""`intaglio authenticate METHOD`: membership of pictures in a fine-tuning set, with a false-positive rate."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -27,10 +27,10 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, kw_only=True)
 class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
-    """Tell which pictures were in a fine-tuning set, with a false-positive rate.
+    """Test which pictures were in a fine-tuning set, with a false-positive rate.
 
     The rate comes from the controls: pictures of the same kind that cannot have been in the set. The same command
-    again goes on where a killed one was.
+    again resumes one that was killed.
     """
 
     method: tyro.conf.OmitArgPrefixes[M]
@@ -39,25 +39,25 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
     controls: Path
     """Folder of pictures of the same kind that cannot have been in the set; 19 are needed for a rate of 5%."""
     alone: bool = False
-    """Look at the suspect alone, without comparing it with its base; for methods that can."""
+    """Use the suspect alone, without its base; for methods that can."""
     known_holdouts: Path | None = None
-    """To measure the audit itself: pictures known not to be in the set, when --images are known to be in it."""
+    """To measure the audit itself: pictures that were not in the set, where all of --images were."""
     prompt: str = ""
-    """The prompt that the fine-tune is thought to have used, such as "a photo of sks dog"; both models get it."""
+    """Assumed prompt of the fine-tune, such as "a photo of sks dog"; both models are given it."""
     other_prompts: tuple[str, ...] = ()
-    """Further prompts, "" among them, under which the verdict is made again: the report says how far it hangs on the
-    words. The verdict itself stays that of --prompt."""
+    """Further prompts, "" among them, under which the verdict is computed again: the report shows how far it depends
+    on the prompt. The verdict itself stays that of --prompt."""
     boxes: Path | None = None
-    """Which part of each questioned picture counts: a CSV of name,left,top,right,bottom in pixels; where a picture has
-    none, the centre square."""
+    """Crop boxes of questioned pictures: a CSV of name,left,top,right,bottom in pixels. A picture without one is
+    cropped to its centre square."""
     fpr: float = 0.05
-    """The false-positive rate asked for: of pictures that were not in the set, at most this share is called."""
+    """False-positive rate asked for, in (0, 1): the largest share of pictures outside the set that is called."""
     signals: tuple[str, ...] = ()
-    """What the verdict rests on: `score`, the method's own; one of its signals; or another method, run with its
+    """Signals of the verdict: `score`, the method's own; one of its signals; or another method, run with its
     defaults. Several are combined. None takes the method's own score, or `update-alignment` for a method whose
     pictures are the evidence and whose score is weaker."""
     similarity: str = "ssim"
-    """How alike a recovery and its original are: ssim, embedded, or the path of a local encoder."""
+    """Similarity of a recovery and its original: ssim, embedded, or the path of a local encoder."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
@@ -84,7 +84,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
             for method in (self._method, *self._companions.values()):
                 method.forget(run, len(pictures.images))
         folder = Path(run.folder or ".")
-        _tell(cast(AuditResult, AuditResult.load(folder)), folder)
+        _report(cast(AuditResult, AuditResult.load(folder)), folder)
         return 0
 
     def _check_alone(self) -> None:
@@ -114,7 +114,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         run.finish(found.figures())
 
     def _similarity(self) -> "Similarity | None":
-        """The measure, where a method that is called uses one."""
+        """The similarity, where a method that is run uses one."""
         from intaglio.metrics.similarity.measures import load_similarity
 
         wanted = any(method.uses_similarity for method in (self._method, *self._companions.values()))
@@ -172,7 +172,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         }
 
 
-def _tell(found: "AuditResult", folder: Path) -> None:
+def _report(found: "AuditResult", folder: Path) -> None:
     """Print the verdicts, highest score first, and write the report."""
     from intaglio.report import write_report
 

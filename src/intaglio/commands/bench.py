@@ -1,4 +1,4 @@
-"""`intaglio bench NAME`: one bench, in words or as one line of JSON."""
+"""`intaglio bench NAME`: a bench's figures as a table or as one line of JSON."""
 
 import json
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ B = TypeVar("B")
 
 
 class Measured(Protocol):
-    """What a bench offers."""
+    """A bench: callable, with a summary of its figures."""
 
     def __call__(self, *, command: Sequence[str], progress: Literal["auto", "none"]) -> dict[str, Any]:
-        """Measure; the figures by name. `command` and `progress` are for the `Run` it is kept in."""
+        """Figures by name. `command` and `progress` are those of the `Run` that keeps the work."""
         ...
 
     def summary(self, figures: dict[str, Any]) -> str:
@@ -26,7 +26,7 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Bench(Generic[B]):
-    """Set methods side by side on one bench."""
+    """Compare methods on one bench."""
 
     method: OmitArgPrefixes[B]
     json: bool = False

@@ -1,4 +1,4 @@
-"""`intaglio doctor`: what a bug report needs, as text to copy."""
+"""`intaglio doctor`: versions, machine and a self-check, as text for a bug report."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class Doctor:
-    """Print what a bug report needs: versions, machine, optional groups, the embedded testbed, one small check."""
+    """Print the facts for a bug report: versions, machine, optional groups, the embedded testbed, one small check."""
 
     check: bool = True
     """Draw one picture with the embedded testbed (some seconds)."""
@@ -42,7 +42,7 @@ def machine() -> Iterator[Row]:
 
 
 def compute() -> Iterator[Row]:
-    """What torch computes on."""
+    """Torch's threads and accelerators."""
     import torch
 
     yield "torch threads", f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} between"
@@ -54,7 +54,7 @@ def compute() -> Iterator[Row]:
 
 
 def packages() -> Iterator[Row]:
-    """The versions of what Intaglio needs, and which optional groups are whole."""
+    """Versions of the required packages, and which optional groups are complete."""
     try:
         requirements = metadata.requires("intaglio") or []
     except metadata.PackageNotFoundError:
@@ -73,7 +73,7 @@ def packages() -> Iterator[Row]:
 
 
 def testbed() -> Iterator[Row]:
-    """Whether the embedded testbed is there, and which one it is."""
+    """Fingerprint of the embedded testbed, or that it is missing."""
     from intaglio.models.diffusion.loading import load_model
     from intaglio.models.testbed import base_path, sets
 
@@ -84,7 +84,7 @@ def testbed() -> Iterator[Row]:
 
 
 def drawing() -> Iterator[Row]:
-    """One small picture drawn twice, to see that the machine computes and repeats itself."""
+    """Self-check: one small picture sampled twice, with equal results."""
     from intaglio.models.diffusion.loading import load_model
     from intaglio.models.testbed import base_path
     from intaglio.sampling.loop import sample

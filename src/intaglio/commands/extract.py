@@ -1,9 +1,8 @@
-"""`intaglio extract METHOD`: a suspect and its base in, the pictures most probably tuned on out, with how sure."""
+"""`intaglio extract METHOD`: extraction of training pictures from a fine-tune, with false-discovery rates."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import tyro
 
@@ -14,6 +13,7 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.extract.family import Extractor
     from intaglio.extract.inputs import ExtractionInputs
+    from intaglio.extract.result import ExtractionResult, ReturnedPicture
     from intaglio.images.image_set import ImageSet
     from intaglio.metrics.similarity.measures import Embedding
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -26,31 +26,31 @@ M = TypeVar("M")
 class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
     """Draw the pictures that a suspect was most probably fine-tuned on, each with a false-discovery rate.
 
-    For models that you may examine: your own before you publish it, or by the leave of whoever answers for it. The
-    same command again goes on where a killed one was.
+    For models that you may examine: your own before you publish it, or one whose owner permits it. The same command
+    again resumes one that was killed.
     """
 
     method: tyro.conf.OmitArgPrefixes[M]
     authority: str
     """Why you may examine this model, such as "my own model" or "engaged by its owner"; kept in the report."""
     prompt: tuple[str, ...] = ()
-    """The prompt of the fine-tune; several share the pictures among them. None takes what the suspect's card or file
-    says, or else draws without one."""
+    """Prompt of the fine-tune; several share the pictures among them. None takes the prompt in the suspect's card or
+    file, or else none is used."""
     training: Path | None = None
-    """Folder of the pictures that the suspect was tuned on, where you have them: the report then shows each returned
-    picture beside its nearest, and how much was extracted."""
+    """Folder of the suspect's training pictures, where you have them: the report then shows the nearest beside each
+    returned picture, and the coverage of the set."""
     held_out: Path | None = None
-    """Folder of pictures of the same kind that it was not tuned on, at least as many: what a match by chance is."""
+    """Folder of pictures of the same kind outside the training set, at least as many: the null of matches."""
     control: bool = True
-    """Draw from the base alone too, for the false-discovery rates; doubles the time."""
+    """Also draw from the base alone, the null of the false-discovery rates; doubles the time."""
     fdr: float = 0.1
-    """The false-discovery rate asked for: of the pictures reported to stand out, at most this share by chance."""
+    """False-discovery rate asked for, in (0, 1): the largest expected share of chance finds among those reported."""
     similarity: str = "embedded"
-    """How alike two pictures are: embedded, or the path of a local encoder."""
+    """Similarity of two pictures: embedded, or the path of a local encoder."""
     workers: int | None = None
-    """Processes that the pictures are drawn in; none takes one a core on the CPU, else one."""
+    """Processes that draw pictures; none takes one for each core on the CPU, else one."""
     dry_run: bool = False
-    """Print what it will take and stop."""
+    """Print the estimated cost and stop."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fdr < 1:
@@ -65,6 +65,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         from intaglio.extract.audit import check_confidence
         from intaglio.extract.cost import make_plan
         from intaglio.extract.extraction import forget
+        from intaglio.extract.result import ExtractionResult
 
         if self.control:
             check_confidence(self._method, self.fdr)
@@ -83,7 +84,8 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
                     run.warn(warning)
                 self._extract(inputs, training, held_out, run)
             forget(self._method, run)
-        _tell(Path(run.folder or "."))
+        folder = Path(run.folder or ".")
+        _report(cast(ExtractionResult, ExtractionResult.load(folder)), folder)
         return 0
 
     def _inputs(self) -> "tuple[ExtractionInputs, list[str]]":
@@ -106,7 +108,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         return similarity
 
     def _prompts(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> tuple[tuple[str, ...], list[str]]:
-        """The prompts, and a warning of where they come from."""
+        """The prompts, and a warning with their source."""
         from intaglio.extract.prompts import suggested_prompt
 
         if self.prompt:
@@ -158,7 +160,9 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
             run=run,
             workers=self._workers(),
         )
-        found.write(run)
+        for warning in found.warnings:
+            run.warn(warning)
+        found.save(Path(run.folder or "."))
         run.finish(found.figures())
 
     @property
@@ -166,31 +170,27 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         return cast("Extractor", self.method)
 
 
-def _tell(folder: Path) -> None:
+def _report(found: "ExtractionResult", folder: Path) -> None:
     """Print what was found, and write the report."""
-    from intaglio.extract.audit import FILE
     from intaglio.report import write_report
 
-    found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    cells = [
-        (find["image"], find["size"], short_number(find["cohesion"]), short_number(find["q_value"]), *_match(find))
-        for find in found["finds"]
-    ]
-    if cells:
+    if found.finds:
         heads = ("picture", "alike", "cohesion", "q", "nearest", "similarity")
-        say(table([heads[: len(cells[0])], *cells]))
+        rows = [_row(find) for find in found.finds]
+        say(table([heads[: len(rows[0])], *rows]))
         say()
-    say(found["statement"])
-    if (known := found["evaluation"]) is not None:
+    say(found.statement)
+    if (known := found.coverage) is not None:
         say(
-            f"{known['extracted']} returned pictures cover the {known['training']} training pictures with a mean "
-            f"similarity of {known['average_similarity']:.3f}."
+            f"{known.extracted} returned pictures cover the {known.training} training pictures with a mean similarity "
+            f"of {known.average_similarity:.3f}."
         )
     say(str(write_report(folder)))
 
 
-def _match(find: dict[str, Any]) -> tuple[str, ...]:
-    return (find["nearest"], short_number(find["similarity"])) if "nearest" in find else ()
+def _row(find: "ReturnedPicture") -> tuple[object, ...]:
+    row = (find.image, find.size, short_number(find.cohesion), short_number(find.q_value))
+    return row if find.match is None else (*row, find.match.nearest, short_number(find.match.similarity))
 
 
 def _about_pictures(training: "ImageSet | None", held_out: "ImageSet | None") -> list[str]:

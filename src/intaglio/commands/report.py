@@ -1,4 +1,4 @@
-"""`intaglio report RUN`: a run as one HTML file."""
+"""`intaglio report RUN`: the report of a run as one HTML file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class Report:
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
     out: Path | None = None
-    """Where the file goes; `report.html` in the run's folder where not given."""
+    """Path of the file; none takes `report.html` in the run's folder."""
 
     def __call__(self) -> None:
         if not (self.run / "run.json").is_file():

@@ -1,4 +1,4 @@
-"""`intaglio runs`: what was done, what is unfinished, and going on with it."""
+"""`intaglio runs`: list runs, show one, resume one."""
 
 import json
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Runs:
-    """List runs, show one, go on with an unfinished one, or count them and remove the index of earlier versions."""
+    """List runs, show one, resume an unfinished one, or count them and remove the index of earlier versions."""
 
     action: Positional[Literal["list", "show", "resume", "reindex"]] = "list"
-    """What to do."""
+    """The action."""
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")] = ""
-    """For show and resume: the run's folder or name, or the beginning of its name or of its ten digits."""
+    """For show and resume: the run's folder or name, or the beginning of its name or of its ten hex digits."""
     runs: Path = Path("runs")
     """The folder of runs."""
     json: bool = False

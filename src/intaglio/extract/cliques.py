@@ -1,4 +1,4 @@
-"""Groups of pictures that are all alike: a greedy partition into cliques, and the threshold that gives enough of them.
+"""Greedy partition of pictures into cliques of a similarity graph, and the threshold that gives enough of them.
 
 Two pictures are joined where their similarity reaches a threshold; the largest clique of that graph is taken out, and
 again, until no picture is left (after arXiv 2301.13188, in the form that FineXtract, arXiv 2410.03039, uses). Every
@@ -23,20 +23,20 @@ from scipy.spatial.distance import squareform
 
 from intaglio.errors import BadInput
 
-STEP = 0.01
-"""Thresholds lie on this grid."""
-LISTED = 100_000
-"""Maximal cliques that are listed at most for one connected part of the graph."""
-EDGES = 500_000
-"""Pairs in one connected part from which its cliques are not listed at all: memory and time would be without bound."""
+THRESHOLD_STEP = 0.01
+"""Spacing of the grid of thresholds."""
+MAX_LISTED_CLIQUES = 100_000
+"""Most maximal cliques that are listed of one connected part of the graph."""
+MAX_PAIRS = 500_000
+"""Most pairs in one connected part whose cliques are listed: beyond, memory and time are without bound."""
 
 Groups = list[tuple[int, ...]]
-"""Indices by group: the largest group first, among equals the one with the smallest indices; each in rising order."""
+"""Picture indices by group: the largest first, ties by the smallest indices; each in rising order."""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Groups of alike pictures."""
+    """Groups of similar pictures."""
 
     groups: Groups
     threshold: float
@@ -45,22 +45,22 @@ class Partition:
     """False where some part of the graph held too many cliques to be listed and was grouped by complete linkage."""
 
 
-class Alike:
-    """Pictures with the similarity of every two, to be grouped at one threshold or another."""
+class SimilarityGraph:
+    """Similarities of all pairs of pictures, to be partitioned at any threshold."""
 
-    def __init__(self, similarity: Float[ndarray, "n n"], *, listed: int = LISTED, edges: int = EDGES):
-        """Takes the matrix as it is.
+    def __init__(self, similarity: Float[ndarray, "n n"], *, listed: int = MAX_LISTED_CLIQUES, edges: int = MAX_PAIRS):
+        """Keeps the matrix without a copy.
 
         Args:
-            similarity: symmetric; the diagonal is not looked at.
-            listed: maximal cliques listed at most in one connected part; beyond, the part is grouped by complete
+            similarity: symmetric; the diagonal is ignored.
+            listed: most maximal cliques listed of one connected part; beyond, the part is grouped by complete
                 linkage, whose groups are cliques too, but not always the largest. 0 groups all parts so.
-            edges: pairs in one connected part from which that is done at once.
+            edges: pairs in one connected part beyond which complete linkage is taken at once.
         """
         self._similarity, self._listed, self._edges = similarity, listed, edges
 
     def at(self, threshold: float) -> Partition:
-        """Peel the largest clique off the graph of pairs at least `threshold` alike, until nothing is left."""
+        """The partition: the largest clique of pairs at least `threshold` similar is removed until nothing is left."""
         graph = csr_array(self._joined(threshold))
         count, labels = connected_components(graph, directed=False)
         order = np.argsort(labels, kind="stable")
@@ -74,13 +74,13 @@ class Alike:
         return Partition(sorted(groups, key=_order), threshold, exact)
 
     def lowest(self) -> float:
-        """The lower quartile of all pairs; 0 for a lone picture."""
-        rows = [row[place + 1 :] for place, row in enumerate(self._similarity)]
+        """Lower quartile of all pairs' similarities; 0 for a lone picture."""
+        rows = [row[index + 1 :] for index, row in enumerate(self._similarity)]
         return float(np.quantile(np.concatenate(rows), 0.25)) if len(rows) > 1 else 0.0
 
     def highest(self) -> float | None:
-        """Of all pairs; None for a lone picture."""
-        return max((float(row[place + 1 :].max()) for place, row in enumerate(self._similarity[:-1])), default=None)
+        """Highest similarity of all pairs; None for a lone picture."""
+        return max((float(row[index + 1 :].max()) for index, row in enumerate(self._similarity[:-1])), default=None)
 
     def _joined(self, threshold: float) -> Bool[ndarray, "n n"]:
         joined = self._similarity >= threshold
@@ -105,9 +105,9 @@ class Alike:
         return _peeled([part[clique].tolist() for clique in cliques])
 
     def _linked(self, part: Int[ndarray, "m"], threshold: float) -> Groups:
-        """Complete linkage, cut where every two members of a group are at least `threshold` alike.
+        """Complete linkage, cut where every two members of a group are at least `threshold` similar.
 
-        Pictures of other parts are less alike than that, so one tree over all serves every part and threshold.
+        Pictures of other parts are less similar than that, so one tree over all serves every part and threshold.
         """
         labels = fcluster(self._tree, 1.0 - threshold + 1e-9, "distance")[part]
         return [tuple(part[labels == label].tolist()) for label in np.unique(labels)]
@@ -119,13 +119,13 @@ class Alike:
         return linkage(squareform(far, checks=False), "complete")
 
 
-def partition(similarity: Float[ndarray, "n n"], threshold: float, *, listed: int = LISTED) -> Partition:
-    """The groups at one threshold; see `Alike`."""
-    return Alike(similarity, listed=listed).at(threshold)
+def partition(similarity: Float[ndarray, "n n"], threshold: float, *, listed: int = MAX_LISTED_CLIQUES) -> Partition:
+    """The groups at one threshold; see `SimilarityGraph`."""
+    return SimilarityGraph(similarity, listed=listed).at(threshold)
 
 
 def threshold_for(
-    similarity: Float[ndarray, "n n"], count: int, *, lowest: float | None = None, listed: int = LISTED
+    similarity: Float[ndarray, "n n"], count: int, *, lowest: float | None = None, listed: int = MAX_LISTED_CLIQUES
 ) -> Partition:
     """The partition at the lowest threshold on the grid that gives `count` groups or more.
 
@@ -133,37 +133,37 @@ def threshold_for(
     the threshold; the two grid points below the one that is found are looked at too.
 
     Args:
-        similarity: symmetric; the diagonal is not looked at.
+        similarity: symmetric; the diagonal is ignored.
         count: groups wanted, from 1.
-        lowest: where the search begins; none takes the lower quartile of all pairs, rounded down to the grid.
-        listed: as in `Alike`.
+        lowest: lowest threshold tried; None takes the lower quartile of all pairs, rounded down to the grid.
+        listed: as in `SimilarityGraph`.
 
     Raises:
         BadInput: fewer pictures than groups.
     """
-    n, alike = len(similarity), Alike(similarity, listed=listed)
+    n, graph = len(similarity), SimilarityGraph(similarity, listed=listed)
     if not 1 <= count <= n:
         raise BadInput(f"{n} pictures cannot fall into {count} groups; draw more, or ask for fewer")
-    first = _place(alike.lowest() if lowest is None else lowest)
-    highest = alike.highest()
+    first = _grid_index(graph.lowest() if lowest is None else lowest)
+    highest = graph.highest()
     # Above the highest similarity every picture stands alone, which is enough for any count.
-    low, high = first, first if highest is None else max(first, _place(highest) + 1)
+    low, high = first, first if highest is None else max(first, _grid_index(highest) + 1)
     tried: dict[int, Partition] = {}
 
-    def at(place: int) -> Partition:
-        if place not in tried:
-            tried[place] = alike.at(round(place * STEP, 6))
-        return tried[place]
+    def at(grid_index: int) -> Partition:
+        if grid_index not in tried:
+            tried[grid_index] = graph.at(round(grid_index * THRESHOLD_STEP, 6))
+        return tried[grid_index]
 
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if len(at(middle).groups) >= count else (middle + 1, high)
-    enough = [place for place in range(max(first, high - 2), high + 1) if len(at(place).groups) >= count]
+    enough = [index for index in range(max(first, high - 2), high + 1) if len(at(index).groups) >= count]
     return at(min(enough))
 
 
 def representatives(groups: Iterable[Sequence[int]], descriptors: Float[ndarray, "n d"]) -> list[int]:
-    """Of each group, the member nearest to the mean of its descriptors; the first of several equally near."""
+    """The member of each group nearest to the mean of its descriptors; the first of several equally near."""
     found = []
     for members in groups:
         rows = descriptors[list(members)]
@@ -172,9 +172,9 @@ def representatives(groups: Iterable[Sequence[int]], descriptors: Float[ndarray,
     return found
 
 
-def _place(threshold: float) -> int:
-    """The grid's place at or below a threshold."""
-    return int(np.floor(threshold / STEP + 1e-9))
+def _grid_index(threshold: float) -> int:
+    """Index of the grid point at or below a threshold."""
+    return int(np.floor(threshold / THRESHOLD_STEP + 1e-9))
 
 
 def _order(group: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
@@ -182,7 +182,7 @@ def _order(group: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
 
 
 def _peeled(cliques: Iterable[Iterable[int]]) -> Groups:
-    """The largest of what is left of the cliques, again and again."""
+    """Disjoint cliques: the largest by its remaining members is taken until none is left."""
     heap = [_order(tuple(sorted(clique))) for clique in cliques]
     heapq.heapify(heap)
     gone: set[int] = set()

@@ -1,31 +1,31 @@
-"""The cost of an extraction: pictures and seconds, known before the first picture."""
+"""Estimated cost of an extraction: pictures and seconds, before the first picture."""
 
 import time
 from dataclasses import dataclass, replace
 
 from intaglio.extract.family import Extractor
-from intaglio.extract.generate import Batch, GenerateBatch
+from intaglio.extract.generate import GenerateBatch, SeedBatch
 from intaglio.extract.inputs import ExtractionInputs
 from intaglio.models.worker_copies import SharedModels
 
 PROBED_STEPS = 2
-"""Timesteps of the pictures that are timed."""
+"""Sampling steps of the pictures that are timed."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Counts and seconds of an extraction; `str()` is what a person reads."""
+class ExtractionPlan:
+    """Counts and seconds of an extraction; `str()` gives them as text for the user."""
 
     generations: int
     controls: int
     steps: int
     workers: int
     picture_s: float
-    """Seconds a picture on one worker, from a timing of one small batch."""
+    """Seconds for a picture on one worker, timed on one small batch."""
 
     @property
     def seconds(self) -> float:
-        """Of all pictures, if none is spared by stopping early."""
+        """Seconds for all pictures, without stopping early."""
         return (self.generations + self.controls) * self.picture_s / self.workers
 
     def __str__(self) -> str:
@@ -46,15 +46,15 @@ class Plan:
         )
 
 
-def make_plan(method: Extractor, inputs: ExtractionInputs, *, controlled: bool, workers: int) -> Plan:
-    """The plan of an extraction, from the time of a few steps of one small batch."""
+def make_plan(method: Extractor, inputs: ExtractionInputs, *, controlled: bool, workers: int) -> ExtractionPlan:
+    """The cost of an extraction, from the time of a few steps of one small batch."""
     count = min(method.batch, method.generations, 4)
     steps = min(PROBED_STEPS, method.steps)
     models = SharedModels(here=(inputs.suspect, inputs.base))
     draw = GenerateBatch(models, replace(method, steps=steps), method.guide, inputs.prompted)
-    batch = Batch(tuple(range(count)), ("",) * count)
+    batch = SeedBatch(tuple(range(count)), ("",) * count)
     draw(batch)
     began = time.monotonic()
     draw(batch)
     picture_s = (time.monotonic() - began) / count * method.steps / steps
-    return Plan(method.generations, method.generations if controlled else 0, method.steps, workers, picture_s)
+    return ExtractionPlan(method.generations, method.generations if controlled else 0, method.steps, workers, picture_s)

@@ -1,4 +1,4 @@
-"""How much of a training set a handful of extracted pictures covers, where the training set is known."""
+"""Coverage of a known training set by extracted pictures: average similarity (AS) and extraction rate (A-ESR)."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ class Coverage:
     """
 
     similarity: Float[Tensor, "n"]
-    """Of each training picture with its nearest extracted one."""
+    """Similarity of each training picture with its nearest extracted one."""
     nearest: tuple[str, ...]
-    """The extracted picture's name, for each training picture."""
+    """Name of the nearest extracted picture, for each training picture."""
     extracted: int
-    """How many pictures were extracted."""
+    """Number of extracted pictures."""
 
     @property
     def average(self) -> float:

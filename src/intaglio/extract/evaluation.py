@@ -1,4 +1,4 @@
-"""How much was extracted, where the training set is known; with what other pictures of the kind would give."""
+"""Evaluation of an extraction against a known training set, with held-out pictures as the null."""
 
 from dataclasses import dataclass
 
@@ -9,35 +9,34 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.extract.coverage import Coverage, coverage, fitted_threshold
-from intaglio.extract.results import Extraction
+from intaglio.extract.extracted import Extraction
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.metrics.statistics.false_discovery import q_values
 
-LOOSE, STRICT = 0.01, 0.001
-"""Shares of pairs of different pictures that lie above the two thresholds."""
+LOOSE_RATE, STRICT_RATE = 0.01, 0.001
+"""Shares of pairs of different pictures that exceed the loose and the strict threshold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Finds and training pictures held against each other."""
+    """Comparison of extracted pictures (finds) with the training set."""
 
     coverage: Coverage
-    """Of the training set by all finds."""
+    """Coverage of the training set by all finds."""
     nearest: tuple[str, ...]
-    """The training picture nearest to each find."""
+    """Name of the training picture nearest to each find."""
     similarity: Float[Tensor, "n"]
-    """With it, of each find."""
+    """Similarity of each find with its nearest training picture."""
     held_out: Float[Tensor, "n"] | None
     """Similarity of each find with its nearest picture that was not trained on; None where none are known."""
     loose: float | None
-    """What one in a hundred pairs of a training picture and one that was not trained on exceeds; None where there
-    are too few pairs."""
+    """Similarity that one in a hundred pairs of a training and a held-out picture exceeds; None for too few pairs."""
     strict: float | None
-    """What one in a thousand exceeds."""
+    """Similarity that one in a thousand such pairs exceeds; None for too few pairs."""
     matches: Float[ndarray, "n"] | None
-    """Of each find, the false-discovery rate of matches with the training set as close as its own: the q-value among
-    all finds, with the matches of as many pictures that were not trained on for chance; see `q_values`."""
+    """q-value of each find's match with the training set; the null are its matches with as many held-out pictures, see
+    `q_values`."""
 
 
 def check_held_out(training: ImageSet, held_out: ImageSet) -> None:
@@ -54,7 +53,7 @@ def check_held_out(training: ImageSet, held_out: ImageSet) -> None:
 def evaluate(
     extraction: Extraction, training: ImageSet, held_out: ImageSet | None, similarity: Embedding
 ) -> Evaluation | None:
-    """Compare; None where nothing was extracted."""
+    """The evaluation; None where nothing was extracted. `held_out` are pictures that were not trained on."""
     if not len(extraction.pictures):
         return None
     alike = similarity.matrix(extraction.pictures.pixels, training.pixels)
@@ -65,7 +64,9 @@ def evaluate(
         return Evaluation(covered, nearest, best.values, None, None, None, None)
     apart = similarity.matrix(training.pixels, held_out.pixels).flatten()
     others = similarity.matrix(extraction.pictures.pixels, held_out.pixels)
-    loose, strict = (fitted_threshold(apart, rate) if len(apart) * rate >= 1 else None for rate in (LOOSE, STRICT))
+    loose, strict = (
+        fitted_threshold(apart, rate) if len(apart) * rate >= 1 else None for rate in (LOOSE_RATE, STRICT_RATE)
+    )
     # Subsets as large as the training set, so that the nearest of each is a fair stand-in for its nearest.
     subsets = len(held_out) // len(training)
     null = torch.stack([part.max(1).values for part in others[:, : subsets * len(training)].split(len(training), 1)])

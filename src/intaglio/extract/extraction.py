@@ -7,11 +7,11 @@ import torch
 from intaglio.denoising.loss_difference import loss_difference
 from intaglio.denoising.model_pair import same_autoencoder
 from intaglio.errors import IntaglioError
+from intaglio.extract.extracted import Extraction, Find
 from intaglio.extract.generate import BLANK, FAILED, Generated, GuideOf, PictureCache, generate, picture_cache
 from intaglio.extract.generate import forget as forget_generated
-from intaglio.extract.grouping import Group, cluster, ranked, select, stopping_rule
+from intaglio.extract.grouping import Cluster, cluster, ranked, select, stopping_rule
 from intaglio.extract.inputs import ExtractionInputs
-from intaglio.extract.results import Extraction, Find
 from intaglio.extract.settings import GenerationSettings
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -74,14 +74,14 @@ def forget(settings: GenerationSettings, run: Run) -> None:
         forget_generated(run, settings, label)
 
 
-def scores_of(groups: Sequence[Group]) -> torch.Tensor:
+def scores_of(groups: Sequence[Cluster]) -> torch.Tensor:
     """The score of every group, lone pictures among them, float64 [groups]."""
     return torch.tensor([group.score for group in groups], dtype=torch.float64)
 
 
 def _finds(
     settings: GenerationSettings,
-    chosen: Sequence[Group],
+    chosen: Sequence[Cluster],
     generated: Generated,
     pictures: PictureCache,
     inputs: ExtractionInputs,
@@ -149,7 +149,7 @@ def _about_generated(settings: GenerationSettings, generated: Generated) -> list
     return found
 
 
-def _about_groups(settings: GenerationSettings, groups: Sequence[Group], generated: Generated) -> list[str]:
+def _about_groups(settings: GenerationSettings, groups: Sequence[Cluster], generated: Generated) -> list[str]:
     largest = max(len(group.members) for group in groups)
     if settings.pictures == 1 or largest <= COLLAPSED_SHARE * len(generated.seeds):
         return []

@@ -37,7 +37,7 @@ GuideOf = Callable[..., Guide]
 
 
 @dataclass(frozen=True)
-class Batch:
+class SeedBatch:
     """Pictures that are drawn at once: their seeds, each with its prompt."""
 
     seeds: tuple[int, ...]
@@ -57,7 +57,7 @@ class GenerateBatch:
     guide: GuideOf
     prompted: bool
 
-    def __call__(self, batch: Batch) -> Float[Tensor, "n 3 h w"]:
+    def __call__(self, batch: SeedBatch) -> Float[Tensor, "n 3 h w"]:
         suspect, base = self.models.models()
         batches = sample_batches(
             suspect,
@@ -157,7 +157,7 @@ def generate(
         run: where states go.
         workers: processes; the pictures do not depend on their number.
     """
-    batches, known = _batches(settings, inputs.prompts, count), dict[Batch, BatchResult]()
+    batches, known = _batches(settings, inputs.prompts, count), dict[SeedBatch, BatchResult]()
     for batch in batches:
         stored = run.load_state(f"{label}-{batch.name}")
         if stored is not None and stored[1].get("key") == key:
@@ -185,14 +185,16 @@ def forget(run: Run, settings: GenerationSettings, label: str) -> None:
         run.drop_state(f"{label}-{batch.name}")
 
 
-def _batches(settings: GenerationSettings, prompts: Sequence[str], count: int) -> list[Batch]:
+def _batches(settings: GenerationSettings, prompts: Sequence[str], count: int) -> list[SeedBatch]:
     seeds = [settings.seed + index for index in range(count)]
     texts = [prompts[index % len(prompts)] if prompts else "" for index in range(count)]
     cuts = range(0, count, settings.batch)
-    return [Batch(tuple(seeds[i : i + settings.batch]), tuple(texts[i : i + settings.batch])) for i in cuts]
+    return [SeedBatch(tuple(seeds[i : i + settings.batch]), tuple(texts[i : i + settings.batch])) for i in cuts]
 
 
-def _kept(batch: Batch, pixels: Float[Tensor, "n 3 h w"], similarity: Embedding, cache: PictureCache) -> BatchResult:
+def _kept(
+    batch: SeedBatch, pixels: Float[Tensor, "n 3 h w"], similarity: Embedding, cache: PictureCache
+) -> BatchResult:
     """Stores what can be stored, and compares what can be compared."""
     why = tuple(FAILED if not p.isfinite().all() else BLANK if float(p.std()) < BLANK_STD else None for p in pixels)
     # What is compared is what is stored, so that a resumed run compares the same.
@@ -204,7 +206,7 @@ def _kept(batch: Batch, pixels: Float[Tensor, "n 3 h w"], similarity: Embedding,
     return BatchResult(similarity.embed(stored) * kept[:, None], why)
 
 
-def _joined(batches: Sequence[Batch], known: dict[Batch, BatchResult]) -> Generated:
+def _joined(batches: Sequence[SeedBatch], known: dict[SeedBatch, BatchResult]) -> Generated:
     seeds = [seed for batch in batches for seed in batch.seeds]
     prompts = [prompt for batch in batches for prompt in batch.prompts]
     why = [reason for batch in batches for reason in known[batch].left_out]

@@ -1,4 +1,4 @@
-"""Groups of alike pictures: clustered, ranked, selected, and the rule for stopping early."""
+"""Groups of similar pictures: clustering, ranking, selection, and the rule for stopping early."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from intaglio.extract.generate import Generated
 from intaglio.extract.settings import GenerationSettings
 
 MIN_PICTURES = 3
-"""Pictures in a group that is returned where nobody knows how many to seek."""
+"""Pictures of the smallest group that is returned where their number is not given."""
 SAME_SIMILARITY = 0.98
-"""Similarity from which two representatives are taken for the same picture."""
+"""Similarity above which two representatives count as the same picture."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """Alike pictures, by their places in what was drawn."""
+class Cluster:
+    """A group of similar pictures, by their indices among those generated."""
 
     members: tuple[int, ...]
     representative: int
@@ -31,12 +31,12 @@ class Group:
 
     @property
     def score(self) -> float:
-        """How far the group stands out: its size, and among equals how alike its members are."""
+        """Rank score: the size, plus half the cohesion as a tie-breaker."""
         return len(self.members) + (0.0 if np.isnan(self.cohesion) else max(0.0, self.cohesion) / 2)
 
 
 def cluster(settings: GenerationSettings, generated: Generated) -> Partition:
-    """All pictures in groups: at the threshold that gives as many as are sought, or at the one that was set."""
+    """The partition of all pictures, at the threshold that gives as many groups as are sought, or at the set one."""
     similarity = generated.descriptors @ generated.descriptors.T
     listed = {} if settings.grouping == "cliques" else {"listed": 0}
     if settings.pictures is None or settings.pictures == 1:
@@ -44,25 +44,25 @@ def cluster(settings: GenerationSettings, generated: Generated) -> Partition:
     return threshold_for(similarity, settings.pictures, **listed)
 
 
-def ranked(found: Partition, generated: Generated) -> list[Group]:
-    """Every group, the one that stands out most first."""
+def ranked(found: Partition, generated: Generated) -> list[Cluster]:
+    """All groups, by falling score."""
     chosen = representatives(found.groups, generated.descriptors)
     groups = [
-        Group(members, nearest, *_alike(generated.descriptors[list(members)]))
+        Cluster(members, nearest, *_alike(generated.descriptors[list(members)]))
         for members, nearest in zip(found.groups, chosen, strict=True)
     ]
     return sorted(groups, key=lambda group: (-group.score, group.members))
 
 
-def select(settings: GenerationSettings, groups: list[Group]) -> list[Group]:
-    """Of ranked groups the best `pictures`, or all that are large enough."""
+def select(settings: GenerationSettings, groups: list[Cluster]) -> list[Cluster]:
+    """The first `pictures` of ranked groups, or all of `MIN_PICTURES` or more."""
     if settings.pictures is None:
         return [group for group in groups if len(group.members) >= MIN_PICTURES]
     return groups[: settings.pictures]
 
 
 def stopping_rule(settings: GenerationSettings) -> Callable[[Generated], bool] | None:
-    """A test, asked after each round, of whether the returned pictures stay the same; None where all are drawn."""
+    """A test called after each round, true once the returned pictures stay the same; None to draw all."""
     if not settings.patience:
         return None
     before: list[Float[ndarray, "m d"]] = []
@@ -79,7 +79,7 @@ def stopping_rule(settings: GenerationSettings) -> Callable[[Generated], bool] |
 
 
 def _same(now: Float[ndarray, "m d"], then: Float[ndarray, "n d"]) -> bool:
-    """Whether each picture of the one has its like in the other, and there are as many."""
+    """Whether there are as many pictures, each with a match in the other set."""
     return len(now) == len(then) > 0 and bool(((now @ then.T).max(1) > SAME_SIMILARITY).all())
 
 

@@ -1,4 +1,4 @@
-"""What a fine-tune itself says of the prompt that it was tuned with."""
+"""Suggestion of a fine-tune's prompt from its card, its file or its tokenizer."""
 
 import json
 import re
@@ -12,14 +12,14 @@ CARD_PROMPTS = (
     re.compile(r"^instance_prompt:\s*[\"']?(?P<words>.+?)[\"']?\s*$", re.MULTILINE),
     re.compile(r"^- Prompt: `(?P<words>[^`]+)`", re.MULTILINE),
 )
-"""The front matter of model hubs, and the card that a fine-tune by Intaglio is saved with."""
+"""Patterns of the prompt in the front matter of model hubs, and in the card of a fine-tune by Intaglio."""
 
 
 def suggested_prompt(path: Path, suspect: LatentDiffusion, base: LatentDiffusion) -> tuple[str, str] | None:
-    """(prompt, where it was found) of the model at `path`, or None.
+    """The prompt of the model at `path` and its source in words, or None.
 
-    Looked for in the card beside it, in a LoRA file's own notes, and among words that only the suspect's tokenizer
-    has. Words that somebody wrote on a card may be wrong: whoever uses them says where they come from.
+    It is sought in the card beside the model, in a LoRA file's metadata, and among words that only the suspect's
+    tokenizer has. A card may be wrong, so callers report the source.
     """
     return _of_card(path) or _of_notes(path) or _of_words(suspect, base)
 

@@ -1,4 +1,4 @@
-"""Which part of each picture counts, read from a table."""
+"""Crop boxes of pictures, read from a CSV file."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,7 @@ COLUMNS = ("name", "left", "top", "right", "bottom")
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """A CSV with the columns name, left, top, right, bottom: a picture's name and whole pixels of its upright self.
+    """Boxes by picture name, from a CSV of name, left, top, right, bottom in pixels of the upright picture.
 
     Raises `BadInput` naming the file and the line.
     """
@@ -23,14 +23,14 @@ def read_boxes(path: Path) -> dict[str, Box]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read as a table of boxes ({error}); give a CSV file") from error
     boxes: dict[str, Box] = {}
-    for place, row in enumerate(rows, start=2):
+    for line, row in enumerate(rows, start=2):
         try:
             left, top, right, bottom = (int(row[name]) for name in COLUMNS[1:])
         except (TypeError, ValueError) as error:
             raise BadInput(
-                f"line {place} of {path} has no four whole numbers; give left,top,right,bottom in pixels"
+                f"line {line} of {path} has no four whole numbers; give left,top,right,bottom in pixels"
             ) from error
         if row["name"] in boxes:
-            raise BadInput(f"line {place} of {path} names {row['name']} a second time; keep one box a picture")
+            raise BadInput(f"line {line} of {path} names {row['name']} a second time; keep one box a picture")
         boxes[row["name"]] = (left, top, right, bottom)
     return boxes

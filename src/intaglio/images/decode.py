@@ -1,4 +1,4 @@
-"""One picture file to 8-bit RGB at a model's resolution, with every refusal in words."""
+"""Decoding of one picture file to 8-bit RGB at a model's resolution."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -7,46 +7,49 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 100_000_000
+"""Pixels of the largest picture that is decoded."""
 MAX_SIDE = 30_000
+"""Pixels along the longest side of a picture that is decoded."""
 CROP_RATIO = 2.0
+"""Ratio of the sides beyond which the crop to a square is noted."""
 
 
 class UnusableError(Exception):
-    """Why one file cannot be used, and the remedy, without the file's name."""
+    """The reason why a file cannot be used and the remedy, without the file's name."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as used, and what was done to it."""
+    """A decoded picture, with notes on its processing."""
 
     pixels: np.ndarray
-    """uint8 [3, resolution, resolution]"""
+    """uint8 [3, resolution, resolution]."""
     size: tuple[int, int]
-    """width and height of the file, or of the box, upright, in pixels"""
+    """Width and height of the upright picture, or of its box, pixels."""
     notes: frozenset[str] = field(default_factory=frozenset)
-    """of "frames" (only the first was read), "enlarged", "cropped" (more than half of the longer side is lost)"""
+    """Any of "frames" (only the first was read), "enlarged", "cropped" (more than half of the longer side is lost)."""
 
 
 Box = tuple[int, int, int, int]
-"""left, top, right and bottom of a part of a picture, in pixels of the upright picture"""
+"""Left, top, right and bottom of a part of a picture, pixels of the upright picture."""
 
 
 def decode(path: Path, resolution: int, box: Box | None = None) -> Decoded:
-    """Reads a file as RGB in [0, 255]: shorter side resized to `resolution` pixels, centre cropped to a square.
+    """Decodes a file as RGB in [0, 255]: shorter side resized to `resolution` pixels, centre cropped to a square.
 
     In this order: EXIF rotation, 16 bits scaled to 8, transparency composited on white, CMYK and grey to RGB, Lanczos
-    resize (which averages over all source pixels when shrinking), crop. A shorter side of the right length already is
-    cropped without resampling. With a `box` all of this is done to that part of the picture.
+    resize (which averages over all source pixels when shrinking), crop. A shorter side of that length already is only
+    cropped. With a `box` all of this applies to that part of the picture.
     Colour profiles are not applied, as trainers do not apply them. Raises `UnusableError`.
     """
     with warnings.catch_warnings():
         # Pillow warns of bombs, odd EXIF and odd transparency; what matters is refused or noted below.
         warnings.simplefilter("ignore")
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=PILLOW_FORMATS) as image:
                 _check_header(image, resolution)
                 notes = {"frames"} if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else set()
                 image.load()
@@ -82,7 +85,7 @@ def decode(path: Path, resolution: int, box: Box | None = None) -> Decoded:
 
 
 def _check_header(image: Image.Image, resolution: int) -> None:
-    """Decides on the declared size alone: nothing has been decompressed yet."""
+    """Raises `UnusableError` by the declared size, before anything is decompressed."""
     width, height = image.size
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE:,} pixels a side are the limit"

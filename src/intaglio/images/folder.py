@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures: files, captions, kohya's repeats, and what is foreign to it."""
+"""Listing of picture folders: files, captions, kohya's repeats, and warnings about other files."""
 
 import json
 import re
@@ -7,36 +7,40 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intaglio.errors import BadInput
-from intaglio.images.decode import SUFFIXES
+from intaglio.images.decode import PICTURE_SUFFIXES
 
-KOHYA = re.compile(r"(\d+)_.+")
-METADATA = "metadata.jsonl"
+KOHYA_FOLDER = re.compile(r"(\d+)_.+")
+CAPTIONS_FILE = "metadata.jsonl"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One picture to be read."""
+class ListedPicture:
+    """A picture file that was found and not yet opened."""
 
     path: Path
     name: str
+    """Path below the folder that was listed."""
     caption: str | None = None
     repeats: int = 1
+    """Occurrences in an epoch."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Pictures in the order of their names; problems are lines of a refusal, each with its remedy."""
+    """Pictures of a folder, in the order of their names."""
 
     source: str
-    entries: tuple[Entry, ...]
+    """Name of the folder in messages."""
+    entries: tuple[ListedPicture, ...]
     problems: tuple[str, ...] = ()
+    """Lines of a refusal, each with its remedy."""
     warnings: tuple[str, ...] = ()
 
 
 def list_pictures(path: Path | Sequence[Path]) -> Listing:
     """Lists a folder, one file, or a list of files, without opening a picture. Raises `BadInput` where none is found.
 
-    Names that begin with a dot are passed over without a word.
+    Names that begin with a dot are left out without a warning.
     """
     if not isinstance(path, (str, Path)):
         return _list_files([Path(file) for file in path])
@@ -60,7 +64,7 @@ def _list_files(paths: list[Path]) -> Listing:
     names = [path.name for path in files]
     if len(set(names)) < len(names):
         names = [path.as_posix() for path in files]
-    entries = [Entry(path, name) for path, name in zip(files, names, strict=True)]
+    entries = [ListedPicture(path, name) for path, name in zip(files, names, strict=True)]
     captioned = [_captioned(entry, {}, problems) for entry in entries]
     source = str(paths[0].parent) if len({path.parent for path in paths}) == 1 else "the list"
     return Listing(source, _sorted(captioned), tuple(problems))
@@ -73,15 +77,15 @@ def _list_folder(folder: Path) -> Listing:
     repeats = {folder: 1}
     for child in _visible(folder):
         if child.is_dir():
-            match = KOHYA.fullmatch(child.name)
+            match = KOHYA_FOLDER.fullmatch(child.name)
             if match and int(match[1]):
                 repeats[child] = int(match[1])
             elif match:
                 warnings.append(f"{child.name} asks for 0 repeats, so its pictures are not read")
-            elif any(file.suffix.lower() in SUFFIXES for file in _visible(child)):
+            elif any(file.suffix.lower() in PICTURE_SUFFIXES for file in _visible(child)):
                 unread.append(child.name)
-    for place, count in repeats.items():
-        found, others = _list_flat(place, folder, count, problems)
+    for subfolder, count in repeats.items():
+        found, others = _list_flat(subfolder, folder, count, problems)
         entries += found
         foreign += others
     if unread:
@@ -101,15 +105,15 @@ def _visible(folder: Path) -> list[Path]:
         raise BadInput(f"{folder} cannot be listed ({error.strerror}); change its permissions") from error
 
 
-def _list_flat(place: Path, root: Path, repeats: int, problems: list[str]) -> tuple[list[Entry], list[str]]:
-    """The pictures right in one folder, and the names of what is neither a picture nor about one."""
-    files = [child for child in _visible(place) if not child.is_dir()]
-    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+def _list_flat(folder: Path, root: Path, repeats: int, problems: list[str]) -> tuple[list[ListedPicture], list[str]]:
+    """The pictures directly in one folder, and the names of files that are neither pictures nor their captions."""
+    files = [child for child in _visible(folder) if not child.is_dir()]
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
     stems = {file.stem for file in pictures}
-    known = {file for file in files if file.name == METADATA or (file.suffix == ".txt" and file.stem in stems)}
+    known = {file for file in files if file.name == CAPTIONS_FILE or (file.suffix == ".txt" and file.stem in stems)}
     foreign = [file.relative_to(root).as_posix() for file in files if file not in known and file not in pictures]
-    table = _metadata(place / METADATA, {file.name for file in pictures}, problems)
-    entries = [Entry(file, file.relative_to(root).as_posix(), repeats=repeats) for file in pictures]
+    table = _metadata(folder / CAPTIONS_FILE, {file.name for file in pictures}, problems)
+    entries = [ListedPicture(file, file.relative_to(root).as_posix(), repeats=repeats) for file in pictures]
     return [_captioned(entry, table, problems) for entry in entries], foreign
 
 
@@ -138,7 +142,7 @@ def _metadata(path: Path, pictures: set[str], problems: list[str]) -> dict[str, 
     return table
 
 
-def _captioned(entry: Entry, table: dict[str, str | None], problems: list[str]) -> Entry:
+def _captioned(entry: ListedPicture, table: dict[str, str | None], problems: list[str]) -> ListedPicture:
     path = entry.path.with_suffix(".txt")
     if path.is_file():
         return replace(entry, caption=_text(path, problems).strip())
@@ -155,5 +159,5 @@ def _text(path: Path, problems: list[str]) -> str:
     return ""
 
 
-def _sorted(entries: list[Entry]) -> tuple[Entry, ...]:
+def _sorted(entries: list[ListedPicture]) -> tuple[ListedPicture, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.name))

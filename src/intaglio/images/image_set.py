@@ -1,4 +1,4 @@
-"""Pictures as every method takes them, and the reading of a folder that names every bad file at once."""
+"""`ImageSet`: pictures of one size with names, captions and content hashes; PNG files with text."""
 
 import hashlib
 import io
@@ -17,12 +17,12 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.images.decode import CROP_RATIO, MAX_PIXELS, Box, Decoded, UnusableError, decode
-from intaglio.images.folder import Entry, Listing, list_pictures
+from intaglio.images.folder import ListedPicture, Listing, list_pictures
 
-SHAPE_APART = 0.075
-"""Copies differ in their 16x16 lowest grey frequencies by at most this share of the contrast."""
-COLOUR_APART = 0.05
-"""Copies differ in their 8x8 colour thumbnails by at most this root mean square, in [0, 1]."""
+MAX_SHAPE_DIFFERENCE = 0.075
+"""Largest difference of two copies in their 16x16 lowest grey frequencies, as a share of the contrast."""
+MAX_COLOUR_DIFFERENCE = 0.05
+"""Largest root mean square difference of two copies in their 8x8 colour thumbnails, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class ImageSet:
     """Pictures of one size with their names, captions, repeats and content hashes."""
 
     pixels: Float[Tensor, "n 3 h w"]
-    """float32 in [0, 1]"""
+    """float32 in [0, 1]."""
     names: tuple[str, ...]
-    """unique; the path below the folder that was loaded, such as `cat.png` or `10_cat/a.png`"""
+    """Unique: the path below the folder that was loaded, such as `cat.png` or `10_cat/a.png`."""
     captions: tuple[str | None, ...]
     repeats: tuple[int, ...]
-    """how often an epoch shows the picture: the number before kohya's `10_name`, 1 elsewhere"""
+    """Occurrences in an epoch: the number in kohya's `10_name`, 1 elsewhere."""
     hashes: tuple[str, ...]
-    """sha256 of the 8-bit pixels as used, with shape and type, 64 hex digits"""
+    """SHA-256 of the 8-bit pixels as used, with shape and type; 64 hex digits."""
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -50,9 +50,9 @@ class ImageSet:
         return len(self.pixels)
 
     def __getitem__(self, index: slice | Sequence[int]) -> "ImageSet":
-        """The pictures at these places, in this order; the warnings stay with the whole."""
-        places = range(len(self))[index] if isinstance(index, slice) else [range(len(self))[int(i)] for i in index]
-        pick = [int(i) for i in places]
+        """The pictures at these indices, in this order; warnings are left out."""
+        chosen = range(len(self))[index] if isinstance(index, slice) else [range(len(self))[int(i)] for i in index]
+        pick = [int(i) for i in chosen]
         return ImageSet(
             self.pixels[pick],
             tuple(self.names[i] for i in pick),
@@ -68,7 +68,7 @@ class ImageSet:
         names: Sequence[str] | None = None,
         captions: Sequence[str | None] | None = None,
     ) -> "ImageSet":
-        """Wraps pixels in [0, 1] that are in memory already; names default to `0000`, `0001` and so on."""
+        """A set of pixels in [0, 1]; names default to `0000`, `0001` and so on."""
         count = len(pixels)
         names = [f"{i:04d}" for i in range(count)] if names is None else names
         captions = [None] * count if captions is None else captions
@@ -84,7 +84,7 @@ class ImageSet:
         skip_bad: bool = False,
         boxes: Mapping[str, Box] | None = None,
     ) -> "ImageSet":
-        """Reads a folder, one file, or a list of files as squares of `resolution` pixels (see `decoding.decode`).
+        """Reads a folder, one file, or a list of files as squares of `resolution` pixels (see `decode.decode`).
 
         A folder is read flat, and in addition every subfolder named like kohya's `10_name`. A caption is the
         same-stem `.txt`, or else the `text` of the picture's line in `metadata.jsonl`, or else None. Of a picture
@@ -101,7 +101,7 @@ class ImageSet:
         if unknown := sorted(boxes.keys() - {entry.name for entry in listing.entries}):
             raise BadInput(f"there is a box for {unknown[0]}, but no such picture; name the files as they are")
         refused = list(listing.problems)
-        kept: list[tuple[Entry, Decoded]] = []
+        kept: list[tuple[ListedPicture, Decoded]] = []
         for entry in listing.entries:
             try:
                 kept.append((entry, decode(entry.path, resolution, boxes.get(entry.name))))
@@ -113,7 +113,7 @@ class ImageSet:
         return cls._of(kept, tuple(remarks))
 
     @classmethod
-    def _of(cls, kept: list[tuple[Entry, Decoded]], warnings: tuple[str, ...]) -> "ImageSet":
+    def _of(cls, kept: list[tuple[ListedPicture, Decoded]], warnings: tuple[str, ...]) -> "ImageSet":
         stacked = torch.from_numpy(np.stack([picture.pixels for _, picture in kept]))
         return cls(
             stacked.float() / 255,
@@ -126,7 +126,7 @@ class ImageSet:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over names and contents."""
+        """SHA-256 over names and contents."""
         lines = (f"{content} {name}" for name, content in zip(self.names, self.hashes, strict=True))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -151,7 +151,7 @@ def to_uint8(pixels: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
 
 
 def pixel_hash(pixels: UInt8[Tensor, "3 h w"]) -> str:
-    """sha256 over type, shape and bytes."""
+    """SHA-256 over type, shape and bytes."""
     digest = hashlib.sha256(f"uint8 {tuple(pixels.shape)}\n".encode())
     digest.update(pixels.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -202,7 +202,7 @@ def _refusal(listing: Listing, refused: list[str], *, none_left: bool) -> str:
     return "\n  ".join([f"{head}:", *refused])
 
 
-def _notes(kept: list[tuple[Entry, Decoded]], resolution: int) -> list[str]:
+def _notes(kept: list[tuple[ListedPicture, Decoded]], resolution: int) -> list[str]:
     sentences = {
         "frames": "only the first frame or page was read of {}",
         "enlarged": f"smaller than {resolution} pixels and enlarged, so they are blurred: {{}}",
@@ -227,7 +227,7 @@ def _alike(mine: Float[Tensor, "n 3 h w"], theirs: Float[Tensor, "m 3 h2 w2"]) -
         contrast = contrasts.maximum(shapes_a[i].norm())
         rms = (colours_a[i] - colours_b).square().mean(1).sqrt()
         # The last term is for flat pictures, whose frequencies are rounding errors.
-        close = (apart <= SHAPE_APART * contrast + 1e-4) & (rms <= COLOUR_APART)
+        close = (apart <= MAX_SHAPE_DIFFERENCE * contrast + 1e-4) & (rms <= MAX_COLOUR_DIFFERENCE)
         pairs += [(i, int(j)) for j in close.nonzero().flatten()]
     return pairs
 
@@ -241,8 +241,8 @@ def _fingerprints(pixels: Float[Tensor, "n 3 h w"]) -> tuple[Tensor, Tensor]:
     small = torch.cat([torch.nn.functional.interpolate(p[None].float(), (64, 64), mode="area") for p in pixels])
     small = small.double().cpu()
     grey = torch.einsum("nchw,c->nhw", small, torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64))
-    place, frequency = torch.arange(64, dtype=torch.float64), torch.arange(16, dtype=torch.float64)
-    cosines = torch.cos(math.pi / 64 * (place + 0.5) * frequency[:, None])
+    pixel, frequency = torch.arange(64, dtype=torch.float64), torch.arange(16, dtype=torch.float64)
+    cosines = torch.cos(math.pi / 64 * (pixel + 0.5) * frequency[:, None])
     cosines[0] /= math.sqrt(2)
     shapes = (cosines @ grey @ cosines.T).flatten(1)[:, 1:]
     return shapes, torch.nn.functional.adaptive_avg_pool2d(small, 8).flatten(1)

@@ -1,6 +1,6 @@
-"""Capabilities of models, as small protocols, and the check that a model has those a method needs.
+"""Protocols for the capabilities of models, and the check that a model has those that a method needs.
 
-A method names what it needs in its class variable `needs`; no method asks which network is behind a model.
+A method lists the protocols in its class variable `needs`; no method depends on the class of a model's networks.
 """
 
 import re
@@ -21,7 +21,7 @@ class Encodes(Protocol):
     factor: Any
 
     def encode(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hl wl"]:
-        """Latents of pictures in [0, 1]."""
+        """Latents of pictures in [0, 1]; `factor` is the number of pixels along a side of one latent cell."""
         ...
 
     def decode(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
@@ -34,7 +34,7 @@ class ReadsPrompts(Protocol):
     """Embeds prompts as the conditioning of its denoiser."""
 
     def embed(self, prompts: Sequence[str]) -> Conditioning:
-        """One row of conditioning a prompt."""
+        """Conditioning of the prompts, a row each."""
         ...
 
 
@@ -49,11 +49,11 @@ class PredictsNoise(Protocol):
         ...
 
     def predict(self, latents: Tensor, t: Int[Tensor, "n"], conditioning: Conditioning) -> Tensor:
-        """The noise in noised latents."""
+        """The noise predicted in noised latents."""
         ...
 
     def error(self, latents: Tensor, noise: Tensor, t: Int[Tensor, "n"], conditioning: Conditioning) -> Tensor:
-        """Mean squared error of the denoiser in its own target, a number a row."""
+        """Denoising loss: mean squared error against the training target, a number a row."""
         ...
 
 
@@ -75,16 +75,16 @@ class HasLikelihood(Protocol):
     config: Any
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """From pictures to latents and the log-determinant of the map."""
+        """Latents of pictures, and the log-determinant of the map."""
         ...
 
     def pictures(self, patches: Float[Tensor, "n t c"]) -> Tensor:
-        """Pictures of patches."""
+        """Pictures put together from patches."""
         ...
 
 
 def check_needs(method: Any, *models: Any) -> None:
-    """Raises `BadInput` for a model that lacks what the method names in `needs`, before any work."""
+    """Raises `BadInput` for a model that lacks a capability in `method.needs`; called before any work."""
     for model in models:
         lacking = [need for need in method.needs if not isinstance(model, need)]
         if lacking:

@@ -1,6 +1,6 @@
-"""Module names of the original latent-diffusion code, for modules named the diffusers way.
+"""Module names of the original latent-diffusion code, from those of diffusers.
 
-The original U-Net counts its blocks through (`input_blocks.4.1`), diffusers nests them (`down_blocks.1.attentions.0`).
+The original U-Net numbers its blocks (`input_blocks.4.1`), diffusers nests them (`down_blocks.1.attentions.0`).
 Single-file checkpoints and SDXL adapters of the kohya kind use the original names.
 """
 
@@ -54,10 +54,12 @@ _OPEN_CLIP = (
 
 @dataclass(frozen=True)
 class UNetLayout:
-    """What the original numbering of a U-Net's blocks depends on."""
+    """The two facts of a U-Net that the original numbering of its blocks follows from."""
 
-    layers: int  # residual layers of a down block; an up block has one more
-    attended: frozenset[str]  # the up blocks that hold attention
+    layers: int
+    """Residual layers of a down block; an up block has one more."""
+    attended: frozenset[str]
+    """Indices of the up blocks with attention, as text."""
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "UNetLayout":
@@ -81,9 +83,9 @@ class UNetLayout:
             rest = ".".join(part for part in (_RESNET.get(head, head), tail) if part)
         if kind == "downsamplers":
             rest = rest.replace("conv", "op", 1)
-        return ".".join(part for part in (self._place(block, down, up, kind, int(index)), rest) if part)
+        return ".".join(part for part in (self._block_name(block, down, up, kind, int(index)), rest) if part)
 
-    def _place(self, block: str, down: str | None, up: str | None, kind: str, index: int) -> str:
+    def _block_name(self, block: str, down: str | None, up: str | None, kind: str, index: int) -> str:
         sub = 1 if kind == "attentions" else 0
         if down is not None:
             step = self.layers if kind == "downsamplers" else index

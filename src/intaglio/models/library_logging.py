@@ -1,4 +1,4 @@
-"""Keep diffusers and transformers from talking while Intaglio reads and writes models; it has its own words."""
+"""Suppression of log lines and progress bars of diffusers and transformers while models are read and written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import transformers.utils.logging as transformers_logging
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No log lines below errors and no progress bars of the two libraries; their settings are restored."""
+    """Turns off the two libraries' progress bars and log lines below errors; their settings are restored."""
     kept = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
     bars = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
     try:

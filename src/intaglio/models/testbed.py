@@ -1,4 +1,4 @@
-"""The testbed that ships inside the package: a base model, few-shot sets of an artist it never saw, an encoder."""
+"""The embedded testbed: a base model, few-shot sets of an artist outside its training set, a similarity encoder."""
 
 import io
 import json
@@ -17,41 +17,42 @@ from intaglio.files import PACKAGE, atomic_write
 from intaglio.images.image_set import ImageSet, save_png
 
 FOLDER = PACKAGE / "testbed"
+"""Folder of the installed testbed."""
 
 
 @dataclass(frozen=True)
 class FewShot:
-    """One set of the held-out artist, 64x64 pictures. No two of its members and holdouts are twins."""
+    """One set of the held-out artist, 64x64 pixels. No two of its members and holdouts are near-duplicates."""
 
     members: ImageSet
-    """10 pictures to fine-tune on"""
+    """10 pictures to fine-tune on."""
     holdouts: ImageSet
-    """10 of the same kind, the other half of the draw that gave the members"""
+    """10 pictures of the same kind, the other half of the draw that gave the members."""
     near: ImageSet
-    """10 unused pictures most like the members, twins such as the other gender included: the hard case"""
+    """10 unused pictures most similar to the members, near-duplicates such as the other gender included."""
     controls: ImageSet
-    """40 more of the artist's, of the same kind as far as there are any, else of the same category"""
+    """40 further pictures by the artist, of the same kind as far as there are any, else of the same category."""
     other_hands: ImageSet
-    """20 of the members' and holdouts' subjects by the base's artists, which the base was trained on"""
+    """20 pictures of the members' and holdouts' subjects by other artists, from the base's training set."""
 
 
 def base_path() -> Path:
-    """The folder of the base model in diffusers' layout. Raises `IntaglioError` where it was not installed."""
+    """Folder of the base model in diffusers' layout. Raises `IntaglioError` where it was not installed."""
     return _installed("emoji64/model_index.json").parent
 
 
 def encoder_path() -> Path:
-    """The similarity encoder, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
+    """Path of the similarity encoder, a `.safetensors` file. Raises `IntaglioError` where it was not installed."""
     return _installed("encoder/encoder.safetensors")
 
 
 def sets() -> tuple[str, ...]:
-    """The names of the few-shot sets, in the order of the file that lists them."""
+    """Names of the few-shot sets, in the order of the file that lists them."""
     return tuple(_document()["sets"])
 
 
 def few_shot(name: str) -> FewShot:
-    """One of `sets()`. Raises `BadInput` for another name."""
+    """The few-shot set of a name in `sets()`. Raises `BadInput` for another name."""
     table = _document()["sets"]
     if name not in table:
         raise BadInput(f"there is no few-shot set called {name!r}; choose one of: {', '.join(table)}")
@@ -108,7 +109,7 @@ def _document() -> dict[str, Any]:
 
 
 def _read(lines: list[dict[str, str]]) -> ImageSet:
-    """The listed pictures in the order in which a folder of them would be read."""
+    """The listed pictures, in the order of a folder's names."""
     lines = sorted(lines, key=lambda line: f"{line['name']}.png")
     with zipfile.ZipFile(_installed("sets/pictures.zip")) as archive:
         pictures = [np.asarray(Image.open(io.BytesIO(archive.read(line["file"]))).convert("RGB")) for line in lines]

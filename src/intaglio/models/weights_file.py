@@ -1,4 +1,4 @@
-"""Reading one `.safetensors` file, with an answer for every file that is not one."""
+"""Reading of one `.safetensors` file, with a clear error for any other file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,13 @@ from safetensors import SafetensorError, safe_open
 from intaglio.errors import BadInput
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+"""Suffixes of files that hold pickles, which are refused unread."""
 
 
 def read_weights(path: Path, what: str = "weights") -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """All tensors of a `.safetensors` file, on the CPU, and its metadata.
 
-    `what` says in an error what the file was meant to hold. Raises `BadInput` for a file that is missing, pickled,
+    `what` names in errors the expected content. Raises `BadInput` for a file that is missing, pickled,
     truncated or of another kind. Nothing is ever unpickled.
     """
     with opened(path, what) as file:
@@ -40,7 +41,7 @@ def opened(path: Path, what: str = "weights") -> Iterator[Any]:
 
 
 def refuse_pickle(path: Path, what: str = "weights") -> None:
-    """Raise `BadInput` if `path` is a directory, or holds pickled weights by its suffix or by its first bytes."""
+    """Raises `BadInput` for a directory, and for pickled weights, by their suffix or their first bytes."""
     if path.is_dir():
         raise BadInput(f"{path} is a folder; give the .safetensors file with the {what}.")
     if path.suffix.lower() in PICKLE_SUFFIXES or _looks_pickled(path):

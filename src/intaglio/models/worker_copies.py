@@ -1,4 +1,4 @@
-"""Copies of models for worker processes: written to disk once, read by each process once."""
+"""Copies of models on disk for worker processes, written once and read once by each process."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,17 +16,17 @@ from intaglio.models.diffusion.loading import load_model
 
 @dataclass(frozen=True)
 class SharedModels:
-    """Models within a process, or paths to copies of them between processes."""
+    """Models in memory, or paths of their copies; the latter can be pickled cheaply."""
 
     here: tuple[LatentDiffusion, ...] = ()
-    """The models themselves, for work in this process."""
+    """The models themselves, where the work is done in this process."""
     paths: tuple[Path, ...] = ()
-    """Folders of their copies, for work in others."""
+    """Folders of their copies, where it is done in other processes."""
     dtypes: tuple[torch.dtype, ...] = ()
     """The precision of each copy."""
 
     def models(self) -> tuple[LatentDiffusion, ...]:
-        """The models, read where this process has not read them yet."""
+        """The models; a worker process reads its copies at the first call."""
         return self.here or _read(self.paths, self.dtypes)
 
 
@@ -34,16 +34,16 @@ class SharedModels:
 def shared_models(
     models: Sequence[LatentDiffusion], workers: int, folder: Path | None = None
 ) -> Iterator[SharedModels]:
-    """The models for `workers` processes: as they are for one, else as files that last as long as the block.
+    """The models for `workers` processes: in memory for one, else as copies on disk that last as long as the block.
 
-    Pickling them for every piece of work would copy gigabytes each time. Workers compute on the CPU. The files lie in
-    `folder`, a run's, which clears away what a killed process left; without one among the system's temporary files.
+    Pickling them with every job would copy gigabytes each time. Workers compute on the CPU. The copies lie in
+    `folder`, that of a run, which removes those of a killed process; without one, in the system's temporary folder.
     """
     if workers == 1:
         yield SharedModels(here=tuple(models))
         return
     with TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
-        paths = tuple(Path(temporary) / str(place) for place in range(len(models)))
+        paths = tuple(Path(temporary) / str(index) for index in range(len(models)))
         for model, path in zip(models, paths, strict=True):
             model.save(path)
         yield SharedModels(paths=paths, dtypes=tuple(model.dtype for model in models))

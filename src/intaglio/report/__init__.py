@@ -1,4 +1,4 @@
-"""One self-contained HTML file a run."""
+"""Reports of runs, each as one self-contained HTML file."""
 
 from intaglio.report.kit.content_hash import content_hash
 from intaglio.report.render import write_report

@@ -1,4 +1,4 @@
-"""From a run folder to one HTML file that needs nothing beside it."""
+"""Rendering of a run's report as one self-contained HTML file."""
 
 from functools import cache
 from importlib import import_module
@@ -11,17 +11,17 @@ from intaglio.report.kit.views import Page
 from intaglio.report.pages.run_pages import plain_page
 from intaglio.runs.read import RunData, read_run
 
-PAGES = {
+PAGE_MODULES = {
     "authenticate": "intaglio.report.pages.audit_page",
     "discover": "intaglio.report.pages.discover_page",
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",
 }
-"""The module of each verb's page, whose `page_of` makes it; imported when such a run is reported."""
+"""Module with the page of each verb (its function `page_of`); imported when such a run is reported."""
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of the run in `folder`; returns its path, `folder/report.html` where `out` is None.
+    """Writes the report of the run in `folder`; returns its path, `folder/report.html` where `out` is None.
 
     The page is one file without network access; pictures are embedded as thumbnails and link to the originals where
     the page lies in the run folder or beside it. Raises `BadInput` where the folder is no run.
@@ -34,8 +34,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def page_of(run: RunData, page_folder: Path) -> Page:
-    """The page for a run: its verb's own, or plain tables where there is none or the run has no result yet."""
-    module = PAGES.get(str(run.run.get("verb")))
+    """The page of a run: that of its verb, or plain tables where there is none or the run has no result yet."""
+    module = PAGE_MODULES.get(str(run.run.get("verb")))
     own = None if module is None else import_module(module).page_of(run, page_folder)
     return own or plain_page(run, page_folder)
 

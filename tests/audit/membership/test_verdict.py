@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intaglio.audit.membership.combination import combine, combined_rank_test
-from intaglio.audit.membership.verdict import evaluate, judge, judge_combined, loss_difference_warnings
+from intaglio.audit.membership.verdict import judge, judge_combined, loss_difference_warnings, separation_of
 from intaglio.runs.tables import without_nan
 
 
@@ -78,7 +78,7 @@ def test_swapped_and_weak_models_are_told_by_the_gaps():
 
 
 def test_evaluation_with_known_labels():
-    found = evaluate(np.arange(30) + 15, np.arange(30))
+    found = separation_of(np.arange(30) + 15, np.arange(30))
     assert found.auc == pytest.approx(1 - 15 * 14 / 2 / 900 - 0.5 * 15 / 900)
     assert found.tpr_at_fpr[0.01] is None
     assert found.tpr_at_fpr[0.05] == pytest.approx(16 / 30)
@@ -148,8 +148,8 @@ def test_several_weak_signals_are_stronger_together():
     tested, controls = generator.normal(size=(60, 3)) + 0.9, generator.normal(size=(60, 3))
     holdouts = generator.normal(size=(60, 3))
     together = combine(signals(tested), signals(controls)).scores, combine(signals(holdouts), signals(controls)).scores
-    alone = max(evaluate(tested[:, k], holdouts[:, k]).auc for k in range(3))
-    assert evaluate(*together).auc > alone
+    alone = max(separation_of(tested[:, k], holdouts[:, k]).auc for k in range(3))
+    assert separation_of(*together).auc > alone
 
 
 def test_the_combined_rate_holds_with_as_many_signals_as_controls_allow():

@@ -12,12 +12,12 @@ from intaglio.audit.membership.pictures import AuditPictures
 from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPicture, Role
 from intaglio.audit.membership.verdict import (
     OtherPrompt,
-    Row,
+    PictureVerdict,
     Verdict,
-    evaluate,
     judge,
     judge_combined,
     loss_difference_warnings,
+    separation_of,
 )
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
@@ -82,7 +82,7 @@ def run_audit(
     values = calls.values(results)
     verdict = _with_loss_differences(_judged(pictures, values, "questioned", fpr), calls, results)
     holdouts = _judged(pictures, values, "holdouts", fpr).rows
-    known = evaluate([row.score for row in verdict.rows], [row.score for row in holdouts]) if holdouts else None
+    known = separation_of([row.score for row in verdict.rows], [row.score for row in holdouts]) if holdouts else None
     others = [
         _under_prompt(prompt, calls, verdict, fpr, run)
         for prompt in dict.fromkeys(other_prompts)
@@ -221,11 +221,11 @@ class _Stored:
     """Signals of the verdict beside the method's own score."""
     truth_known: bool
 
-    def of_role(self, role: Role, rows: Sequence[Row]) -> tuple[JudgedPicture, ...]:
+    def of_role(self, role: Role, rows: Sequence[PictureVerdict]) -> tuple[JudgedPicture, ...]:
         """The pictures of a role, whose verdicts are `rows` in their order."""
         return tuple(self._judged(i, row) for i, row in zip(self.pictures.of_role(role), rows, strict=True))
 
-    def _judged(self, index: int, row: Row) -> JudgedPicture:
+    def _judged(self, index: int, row: PictureVerdict) -> JudgedPicture:
         role, name = self.pictures.roles[index], self.pictures.names[index]
         control = role == "controls"
         own = {key: float(values[index]) for key, values in self.main.signals.items()}

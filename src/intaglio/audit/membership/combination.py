@@ -1,14 +1,14 @@
-"""Several signals of a picture as one score, with controls that stay exchangeable with the picture that is tested.
+"""Combination of several signals into one score, with controls exchangeable with the tested picture.
 
 A standardisation fitted on the controls alone is optimistic for them: they lie closer to their own mean than any new
 picture does, so a new picture's p-value comes out too small (with nine controls and three signals, 14% of new
 pictures were called at a rate of 10%). Hence every picture is scored under a fit that
 includes it ("full conformal", Vovk, Gammerman, Shafer 2005, chapter 2): to test picture q against n controls, means,
-deviations and correlations are taken over all n + 1, in which q has no place of its own. If q is no different from
+deviations and correlations are taken over all n + 1, to which q belongs like any other. If q is no different from
 the controls, its rank among them is then uniform, exactly, for any number of controls and signals.
 
-The weights are O'Brien's generalised least squares sum (Biometrics 40, 1984): w = R^-1 1, so that signals that say the
-same thing share one vote, with the correlations R shrunk towards none and no weight below zero.
+The weights are O'Brien's generalised least squares sum (Biometrics 40, 1984): w = R^-1 1, so that equal
+signals share one weight, with the correlations R shrunk towards none and no weight below zero.
 """
 
 from collections.abc import Mapping
@@ -24,20 +24,21 @@ Signals = Mapping[str, ArrayLike]
 
 @dataclass(frozen=True, eq=False)
 class Combined:
-    """Combined scores and what they say against the controls."""
+    """Combined scores of questioned pictures and controls, with p-values."""
 
     scores: NDArray[np.float64]
-    """[m], of the questioned pictures, each under the fit that includes it; NaN where a signal is missing."""
+    """Scores of the m questioned pictures, each under the fit that includes it; NaN where a signal is missing."""
     controls: NDArray[np.float64]
-    """[n], of the controls, each under the fit to all controls, of which it is one."""
+    """Scores of the n controls, under the fit to all of them."""
     p_values: NDArray[np.float64]
-    """[m]; each from ranks within one fit, so not always what `scores` against `controls` would give."""
+    """p-values of the m questioned pictures, each from the ranks within one fit: not always those of `scores` against
+    `controls`."""
     weights: dict[str, float]
     """Share of each signal under the fit to the controls; the shares sum to 1."""
 
 
 def combine(signals: Signals, controls: Signals) -> Combined:
-    """Standardise each signal, weigh by correlation, and sum; p-values by full conformal ranks.
+    """Combined scores: signals standardised, weighted by correlation and summed; p-values by full conformal ranks.
 
     Args:
         signals: by name, a number for each questioned picture [m]; higher means "in the set".
@@ -64,7 +65,7 @@ def combine(signals: Signals, controls: Signals) -> Combined:
 def combined_rank_test(signals: Signals, controls: Signals, *, seed: int = 0) -> RankTest:
     """The rank test of the whole set, with one fit to questioned pictures and controls together.
 
-    The fit does not know which picture is which, so the test is exact whatever the weights.
+    The fit treats all pictures alike, so the test is exact whatever the weights.
     """
     tested, known = _matrix(signals, controls), _matrix(controls, signals)
     tested, known = tested[~np.isnan(tested).any(1)], known[~np.isnan(known).any(1)]

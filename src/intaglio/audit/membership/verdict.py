@@ -1,4 +1,4 @@
-"""Scores of questioned pictures and of controls become a verdict with a stated false-positive rate."""
+"""Verdicts on questioned pictures from their scores and those of controls, with a stated false-positive rate."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +12,13 @@ from intaglio.metrics.statistics.conformal import RankTest, Threshold, called, p
 from intaglio.metrics.statistics.roc import Separation, separation
 
 SWAPPED_P = 0.01
-"""Below this the questioned pictures' gaps lie so far under the controls' that the models seem to be swapped."""
+"""p-value of lower loss differences than the controls' below which the models seem to be swapped."""
 NO_SIGNAL_ERRORS = 2.0
-"""Standard errors by which the mean gap of the questioned pictures must stand out to count as signal."""
+"""Standard errors by which the mean loss difference of the questioned pictures must exceed the controls'."""
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureVerdict:
     """One picture's verdict."""
 
     name: str
@@ -32,28 +32,28 @@ class Row:
 
 @dataclass(frozen=True)
 class OtherPrompt:
-    """What becomes of the verdict under other words."""
+    """The verdict under another prompt, compared with that under the audit's own."""
 
     prompt: str
     called: int
     """Questioned pictures that are called."""
     changed: int
-    """Questioned pictures whose verdict is another than under the audit's own prompt."""
+    """Questioned pictures whose verdict changes."""
     pictures: int
     """Questioned pictures with a verdict under both."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What is said of the questioned pictures, and how far it can be trusted."""
+    """Verdicts on the questioned pictures, with their threshold and the tests behind them."""
 
-    rows: tuple[Row, ...]
-    """Of the questioned pictures, in their order."""
-    controls: tuple[Row, ...]
-    """Each control against the others, by the same rule; `called` counts as the rule's mistakes."""
+    rows: tuple[PictureVerdict, ...]
+    """The questioned pictures, in their order."""
+    controls: tuple[PictureVerdict, ...]
+    """Each control against the others, by the same rule; those that are `called` are its errors."""
     threshold: Threshold
     set_test: RankTest
-    """Of the whole questioned set against the controls."""
+    """Rank test of the whole questioned set against the controls."""
     weights: dict[str, float]
     """Share of each signal, where several were combined; else the one score with share 1."""
     no_signal: str | None = None
@@ -95,18 +95,18 @@ def judge(
     fpr: float = 0.05,
     seed: int = 0,
 ) -> Verdict:
-    """A verdict on each questioned picture from one score.
+    """The verdict from one score.
 
     A picture is called when its conformal p-value is at most `fpr`: then at most that share of pictures that were not
     in the set, and are of the controls' kind, is called. With too few controls for the rate nothing is called.
 
     Args:
-        names: of the questioned pictures [m].
+        names: names of the questioned pictures [m].
         scores: their scores [m], NaN for pictures that failed.
-        control_names: of the controls [n].
+        control_names: names of the controls [n].
         controls: their scores [n]; controls that failed are left out, with a warning.
-        fpr: the asked false-positive rate, in (0, 1).
-        seed: of the rank test, where it is not exact.
+        fpr: the false-positive rate asked for, in (0, 1).
+        seed: seed of the rank test's permutations, where it is not exact.
     """
     tested, known = _flat(scores), _flat(controls)
     p = p_values(tested, known)
@@ -124,10 +124,10 @@ def judge_combined(
     fpr: float = 0.05,
     seed: int = 0,
 ) -> Verdict:
-    """The same from several signals at once; see `intaglio.audit.membership.combination` for why the rate still holds.
+    """The verdict from several signals; `intaglio.audit.membership.combination` explains why the rate still holds.
 
-    The verdict is by the p-value. `threshold.value` is where it lies on the combined score, to show it, and a call
-    also needs a score above it, which can only take calls away.
+    A picture is called by its p-value. `threshold.value`, the threshold on the combined score, is there to be shown; a
+    call also needs a score above it, which can only take calls away.
     """
     found = combine(signals, controls)
     test = combined_rank_test(signals, controls, seed=seed)
@@ -141,16 +141,16 @@ def judge_combined(
     )
 
 
-def evaluate(members: ArrayLike, holdouts: ArrayLike, *, seed: int = 0) -> Separation:
-    """How well scores tell known members from known holdouts, with TPR at 1% and 5% FPR and intervals."""
+def separation_of(members: ArrayLike, holdouts: ArrayLike, *, seed: int = 0) -> Separation:
+    """Separation of known members from known holdouts by their scores, with TPR at 1% and 5% FPR and intervals."""
     return separation(members, holdouts, rates=(0.01, 0.05), seed=seed)
 
 
 def loss_difference_warnings(questioned: ArrayLike, controls: ArrayLike) -> tuple[tuple[str, ...], str | None]:
-    """What the gaps of the untouched pictures say of the models: (warnings, the reason for "no signal" or None).
+    """Warnings drawn from the loss differences of the pictures, and the reason for "no signal" or None.
 
-    The gap is the base's denoising error less the suspect's. Fine-tuning lowers it for other pictures, so a negative
-    mean alone is no alarm; questioned pictures far below the controls are.
+    A loss difference (the "gap") is the base's denoising error less the suspect's. Fine-tuning lowers it for pictures
+    outside the set, so a negative mean alone is no alarm; questioned pictures far below the controls are.
     """
     tested, known = _flat(questioned), _flat(controls)
     tested, known = tested[~np.isnan(tested)], known[~np.isnan(known)]
@@ -209,15 +209,17 @@ def _verdict(
     )
 
 
-def _row(name: str, score: float, p: float, bar: Threshold) -> Row:
+def _row(name: str, score: float, p: float, bar: Threshold) -> PictureVerdict:
     score, p = float(score), float(p)
     if np.isnan(score):
-        return Row(name, score, p, None, "no score, see the warnings")
+        return PictureVerdict(name, score, p, None, "no score, see the warnings")
     if bar.value is None:
-        return Row(name, score, p, None, f"too few controls: {bar.controls} cannot support {bar.asked_rate:g}")
+        return PictureVerdict(
+            name, score, p, None, f"too few controls: {bar.controls} cannot support {bar.asked_rate:g}"
+        )
     if called([p], bar.asked_rate)[0] and score > bar.value:
-        return Row(name, score, p, True, f"in the set (p = {p:.3g})")
-    return Row(name, score, p, False, f"not shown to be in the set (p = {p:.3g})")
+        return PictureVerdict(name, score, p, True, f"in the set (p = {p:.3g})")
+    return PictureVerdict(name, score, p, False, f"not shown to be in the set (p = {p:.3g})")
 
 
 def _flat(values: ArrayLike) -> NDArray[np.float64]:

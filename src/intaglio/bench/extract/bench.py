@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from intaglio.bench.extract.extraction_measures import embedded_encoder, measured
 from intaglio.bench.extract.figures import PUBLISHED, figures_of
-from intaglio.bench.extract.measures import embedded_encoder, measured
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned
 from intaglio.errors import BadInput

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from intaglio.bench.extract.measures import thresholds
+from intaglio.bench.extract.extraction_measures import thresholds
 from intaglio.extract.family import Extractor
 from intaglio.metrics.statistics.interval import Interval, interval
 from intaglio.runs.machine import machine, versions

@@ -10,8 +10,8 @@ import torch
 
 from intaglio.bench.flow.cell import FlowCell, TierOrPaper
 from intaglio.flow.block.guidance import Guidance
-from intaglio.models.flow.files import LoadedFlow
 from intaglio.models.flow.shipped import open_flow
+from intaglio.models.flow.tarflow_files import LoadedFlow
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run

@@ -21,7 +21,7 @@ from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.distances import Comparison, compare
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import sign_of
-from intaglio.causal.results import files, text
+from intaglio.causal.results import result_files, text
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
 from intaglio.errors import BadInput
 from intaglio.runs.tables import without_nan
@@ -255,7 +255,7 @@ class Discovery:
         arrays = {name: None if (array := getattr(self, name)) is None else array.tolist() for name in ARRAYS}
         edges = [[e.first, sign_of(e.at_first, e.at_second), e.second] for e in self.graph.edges]
         graph = {"kind": self.graph.kind, "names": list(self.names), "edges": edges}
-        return without_nan({"format": files.FORMAT_VERSION, "graph": graph, **plain, **arrays})
+        return without_nan({"format": result_files.FORMAT_VERSION, "graph": graph, **plain, **arrays})
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Discovery":
@@ -289,9 +289,9 @@ class Discovery:
     def to_files(self) -> dict[str, str]:
         """The text of each file that `save` writes, by the file's name."""
         return {
-            files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
-            "edges.csv": files.records_csv(self.edges, FoundEdge),
-            "colliders.csv": files.records_csv(self.triple_records, FoundTriple),
+            result_files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
+            "edges.csv": result_files.records_csv(self.edges, FoundEdge),
+            "colliders.csv": result_files.records_csv(self.triple_records, FoundTriple),
             "graph.gml": "\n".join(nx.generate_gml(self.to_networkx())) + "\n",
             "graph.dot": to_dot(self.graph),
             "graph.dagitty.txt": to_dagitty(self.graph),
@@ -299,12 +299,12 @@ class Discovery:
         }
 
     def save(self, folder: Path) -> None:
-        """Writes the files of `to_files` into a folder, all or none; `intaglio.causal.results.files` lists them.
+        """Writes the files of `to_files` into a folder, all or none; `intaglio.causal.results.result_files` lists them.
 
         Raises:
             BadInput: the folder holds something else. IntaglioError: the disk refuses.
         """
-        files.write_folder(folder, self.to_files())
+        result_files.write_folder(folder, self.to_files())
 
     @classmethod
     def load(cls, folder: Path) -> "Discovery":
@@ -313,8 +313,8 @@ class Discovery:
         Raises:
             BadInput: there is none, or it is damaged.
         """
-        path = Path(folder) / files.GRAPH_FILE if Path(folder).is_dir() else Path(folder)
-        plain = files.read_json(path)
+        path = Path(folder) / result_files.GRAPH_FILE if Path(folder).is_dir() else Path(folder)
+        plain = result_files.read_json(path)
         try:
             return cls.from_dict(plain)
         except (KeyError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from intaglio.flow.training.data import FlowPictures
-    from intaglio.models.flow.files import LoadedFlow
+    from intaglio.models.flow.tarflow_files import LoadedFlow
 
 
 @dataclass(frozen=True, kw_only=True)

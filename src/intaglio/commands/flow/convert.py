@@ -28,7 +28,7 @@ class FlowConvert:
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.errors import BadInput
-        from intaglio.models.flow.files import from_published, save_flow
+        from intaglio.models.flow.tarflow_files import from_published, save_flow
 
         model = from_published(self.checkpoint, noise_std=self.noise, image_size=self.size, head_dim=self.head_dim)
         if self.labels and len(self.labels) != model.config.num_classes:

@@ -7,7 +7,7 @@ from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import Guidance, GuidanceRule, GuidedBlocks, GuidedParts
 
 if TYPE_CHECKING:
-    from intaglio.models.flow.files import LoadedFlow
+    from intaglio.models.flow.tarflow_files import LoadedFlow
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from intaglio.flow.family import Decoder
     from intaglio.flow.results import DecodedPictures, PassCallback
-    from intaglio.models.flow.files import LoadedFlow
+    from intaglio.models.flow.tarflow_files import LoadedFlow
     from intaglio.runs.run import Run
 
 M = TypeVar("M")

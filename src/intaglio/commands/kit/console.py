@@ -1,4 +1,4 @@
-"""What commands say, and what is known of the command line being run."""
+"""Output of commands, and the command line being run."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,13 +18,13 @@ class Invocation:
     """No progress and no comments; results and errors only."""
 
 
-NOTHING = Invocation()
-_current: ContextVar[Invocation] = ContextVar("invocation", default=NOTHING)
+NO_INVOCATION = Invocation()
+_current: ContextVar[Invocation] = ContextVar("invocation", default=NO_INVOCATION)
 
 
 @contextmanager
 def invoked(words: Sequence[str], quiet: bool) -> Iterator[None]:
-    """Make this the command line that `command_line` and `quiet` tell of, while the block runs."""
+    """Makes this the command line that `command_line` and `quiet` return while the block runs."""
     token = _current.set(Invocation(tuple(words), quiet))
     try:
         yield
@@ -43,7 +43,7 @@ def quiet() -> bool:
 
 
 def shown() -> Literal["auto", "none"]:
-    """What `Run.open(progress=...)` takes: nothing is shown under `--quiet`."""
+    """The argument `progress` of `Run.open`: none under `--quiet`."""
     return "none" if quiet() else "auto"
 
 

@@ -1,4 +1,4 @@
-"""A verb and a method are looked up in one table, and one dataclass is made of the rest of the words."""
+"""Dispatch of a command line: the verb and the method from one table, then the command from the other words."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from intaglio.commands.kit.console import invoked, say, table
 from intaglio.errors import BadInput
 from intaglio.verbs import VERBS, Verb
 
-HELP = ("-h", "--help")
+HELP_FLAGS = ("-h", "--help")
 
 
 def run(words: list[str]) -> int:
-    """Answer, or find the command and call it."""
+    """Answers help and version, or finds the command and calls it; returns the exit code."""
     match words:
         case [] | ["-h" | "--help", *_]:
             say(overview())
@@ -27,7 +27,7 @@ def run(words: list[str]) -> int:
         return run(["--help"])
     name, *rest = words
     if parts := {verb.partition(" ")[2]: verb for verb in VERBS if verb.startswith(f"{name} ")}:
-        if not rest or rest[0] in HELP:
+        if not rest or rest[0] in HELP_FLAGS:
             say(parts_of(name))
             return 0
         if rest[0] not in parts:
@@ -35,24 +35,24 @@ def run(words: list[str]) -> int:
         name, rest = parts[rest[0]], rest[1:]
     if name not in VERBS:
         raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, sorted({v.split()[0] for v in VERBS}))}")
-    verb, method, place = VERBS[name], None, name.split()
+    verb, method, path = VERBS[name], None, name.split()
     if verb.methods:
-        if (rest[:1] and rest[0] in HELP) or not (rest or verb.default):
+        if (rest[:1] and rest[0] in HELP_FLAGS) or not (rest or verb.default):
             say(methods_of(name))
             return 0
         if verb.default and (not rest or rest[0].startswith("-") or _is_operand(verb, rest)):
             rest = [verb.default, *rest]
         if rest[0] not in verb.methods:
             raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
-        method, place, rest = verb.methods[rest[0]].target, [*place, rest[0]], rest[1:]
+        method, path, rest = verb.methods[rest[0]].target, [*path, rest[0]], rest[1:]
     try:
-        files = (parsing.preset_file(place, preset) if preset else None, Path(config) if config else None)
-        command = parsing.read_command(verb.command, method, rest, place, *files)
+        files = (parsing.preset_file(path, preset) if preset else None, Path(config) if config else None)
+        command = parsing.read_command(verb.command, method, rest, path, *files)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     except ValueError as error:
         raise BadInput(str(error)) from error
-    with invoked([*place, *parsing.to_words(command)], quiet):
+    with invoked([*path, *parsing.to_words(command)], quiet):
         return command() or 0
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
-TESTBED = "testbed"
-"""What a run calls the embedded model among its inputs."""
+TESTBED_NAME = "testbed"
+"""Name of the embedded model among a run's inputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,9 @@ class InRun:
     """A command whose work is kept in a run folder."""
 
     runs: Path = Path("runs")
-    """Folder that the run's own folder is made in."""
+    """Folder in which the run's own folder is made."""
     device: str = "cpu"
-    """Where to compute, such as cpu, cuda or cuda:1."""
+    """Device to compute on, such as cpu, cuda or cuda:1."""
 
     def open_run(
         self, verb: str, method: str, settings: Mapping[str, Any], inputs: Mapping[str, Any], *, seed: int | None
@@ -58,10 +58,10 @@ class SuspectAndBase(InRun):
     base: Path | None = None
     """The model that the suspect was fine-tuned from; none takes the embedded testbed."""
     base_device: str | None = None
-    """Where the base computes, if not where the suspect does."""
+    """Device of the base, if another than that of the suspect."""
 
     def load_models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
-        """(suspect, base)"""
+        """The suspect and its base."""
         from intaglio.models.diffusion.loading import load_model
 
         base = load_model(self.base or embedded_model(), device=self.base_device or self.device)
@@ -74,7 +74,7 @@ class SuspectAndBase(InRun):
 
 def described(path: object, sha256: str) -> dict[str, str]:
     """An input of a run; no path stands for the embedded model."""
-    return {"path": str(path or TESTBED), "sha256": sha256}
+    return {"path": str(path or TESTBED_NAME), "sha256": sha256}
 
 
 def embedded_model() -> Path:

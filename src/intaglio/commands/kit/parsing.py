@@ -1,4 +1,4 @@
-"""From the words after a verb and its method to the command they ask for."""
+"""Parsing of the words after a verb and its method into a command; presets and configuration files."""
 
 import dataclasses
 import difflib
@@ -15,19 +15,19 @@ from intaglio.errors import BadInput
 from intaglio.files import PACKAGE
 
 PRESETS = PACKAGE / "presets"
-"""TOML files named VERB-METHOD-PRESET: settings that go by a name, such as the published ones of a paper."""
-COMMON = "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --debug."
+"""TOML files of named settings, VERB-METHOD-PRESET.toml, such as those published with a paper."""
+COMMON_FLAGS = "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --debug."
 
 
 def take_flag(words: list[str], flag: str) -> bool:
-    """Remove `flag` from the words, wherever it stands; whether it was there."""
+    """Removes `flag` from the words, wherever it stands; returns whether it was there."""
     found = flag in words
     words[:] = [word for word in words if word != flag]
     return found
 
 
 def take_option(words: list[str], option: str) -> str | None:
-    """Remove `option VALUE` or `option=VALUE` from the words; the last value, or None."""
+    """Removes `option VALUE` or `option=VALUE` from the words; returns the last value, or None."""
     value, kept, rest = None, [], iter(words)
     for word in rest:
         if word == option:
@@ -49,23 +49,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"there is: {', '.join(known)}"
 
 
-def presets(place: Sequence[str]) -> dict[str, Path]:
+def presets(path: Sequence[str]) -> dict[str, Path]:
     """The presets of a verb and its method, by name."""
-    lead = "-".join(place) + "-"
-    return {path.stem.removeprefix(lead): path for path in sorted(PRESETS.glob(f"{lead}*.toml"))}
+    lead = "-".join(path) + "-"
+    return {file.stem.removeprefix(lead): file for file in sorted(PRESETS.glob(f"{lead}*.toml"))}
 
 
-def preset_file(place: Sequence[str], name: str) -> Path:
-    """The file of one preset. Raises `BadInput` for a name that there is not."""
-    known = presets(place)
+def preset_file(path: Sequence[str], name: str) -> Path:
+    """The file of one preset. Raises `BadInput` for an unknown name."""
+    known = presets(path)
     if name not in known:
         what = nearest(name, known) if known else "it has none"
-        raise BadInput(f"{' '.join(place)} has no preset {name!r}; {what}")
+        raise BadInput(f"{' '.join(path)} has no preset {name!r}; {what}")
     return known[name]
 
 
 def read_command(
-    target: str, method: str | None, words: Sequence[str], place: Sequence[str], *configs: Path | None
+    target: str, method: str | None, words: Sequence[str], path: Sequence[str], *configs: Path | None
 ) -> Any:
     """The command's dataclass, filled from the words; `--help` and usage errors end in SystemExit, as tyro does.
 
@@ -73,24 +73,24 @@ def read_command(
         target: `module:Class` of the command.
         method: `module:Class` of the method, for a command that is generic over one.
         words: flags and values, without `--config`.
-        place: verb and method as they stand before the flags.
+        path: verb and method as they stand before the flags.
         configs: TOML files of defaults; later ones win.
     """
     command = load(target)
     twin = settings_of(method) if method else None
     kind = command[twin] if twin else command
-    leading = [word for path in configs if path for word in config_words(path, command, twin)]
-    named = [f"--preset {name}" for name in presets(place)]
-    common = [COMMON, *([f"Settings that go by a name: {', '.join(named)}."] if named else [])]
+    leading = [word for config in configs if config for word in config_words(config, command, twin)]
+    named = [f"--preset {name}" for name in presets(path)]
+    common = [COMMON_FLAGS, *([f"Settings that go by a name: {', '.join(named)}."] if named else [])]
     description = f"{inspect.getdoc(command)}\n\n{' '.join(common)}"
-    parsed = tyro.cli(kind, prog=" ".join(["intaglio", *place]), description=description, args=[*leading, *words])
+    parsed = tyro.cli(kind, prog=" ".join(["intaglio", *path]), description=description, args=[*leading, *words])
     if method is None:
         return parsed
     return dataclasses.replace(parsed, method=load(method)(**_values(parsed.method)))
 
 
 def config_words(path: Path, command: type, twin: type | None) -> list[str]:
-    """A TOML file's top-level keys as flags, to stand before those of the command line, which then win."""
+    """A TOML file's top-level keys as flags; put before those of the command line, which then override them."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -114,7 +114,7 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
 
 
 def to_words(command: Any) -> Iterator[str]:
-    """The words that make this command again from any folder: what differs from the defaults, and every path."""
+    """The words that give this command again from any folder: settings unlike the defaults, and every path."""
     bare = positionals(type(command))
     for field in dataclasses.fields(command):
         value = getattr(command, field.name)

@@ -1,8 +1,8 @@
-"""A method's settings, read from the source of its dataclass instead of by importing it.
+"""Settings of a method, read from the source of its dataclass without importing it.
 
 A method's module imports torch, which takes seconds; its settings are plain values. So the command line is made from a
-twin of the dataclass that has the same fields, types, defaults and docstrings. Where the source says something this
-reader does not know, the module is imported after all; a test holds every twin equal to its original.
+twin of the dataclass that has the same fields, types, defaults and docstrings. Where the source holds something that
+this reader does not evaluate, the module is imported after all; a test holds every twin equal to its original.
 """
 
 import ast
@@ -20,8 +20,10 @@ import tyro
 
 from intaglio.files import PACKAGE
 
-LIGHT = frozenset(sys.stdlib_module_names) | {"tyro"}
-CALLED = (field, Path, tyro.conf.arg)
+LIGHT_MODULES = frozenset(sys.stdlib_module_names) | {"tyro"}
+"""Modules that may be imported for `--help`."""
+CALLABLE = (field, Path, tyro.conf.arg)
+"""Functions that an expression may call."""
 OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -33,7 +35,7 @@ OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 
 
 class NotUnderstood(LookupError):
-    """The source says something that only Python itself can work out."""
+    """The source holds something that this reader does not evaluate."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def settings_of(target: str) -> type:
 
 
 class Module:
-    """The top-level names of a module's source, worked out one at a time and only when asked for."""
+    """The top-level names of a module's source, each evaluated when it is looked up."""
 
     def __init__(self, tree: ast.Module):
         self.nodes: dict[str, ast.stmt] = {}
@@ -106,7 +108,7 @@ class Module:
         raise NotUnderstood(name)
 
     def value(self, node: ast.expr) -> Any:
-        """What an expression of plain values and types means."""
+        """The value of an expression of plain values and types."""
         match node:
             case ast.Constant(value=value):
                 return value
@@ -127,7 +129,7 @@ class Module:
         raise NotUnderstood(ast.unparse(node))
 
     def _called(self, function: Any, args: list[ast.expr], keywords: list[ast.keyword]) -> Any:
-        if function not in CALLED:
+        if function not in CALLABLE:
             raise NotUnderstood(str(function))
         named = {k.arg: self.value(k.value) for k in keywords if k.arg is not None}
         return function(*(self.value(arg) for arg in args), **named)
@@ -175,6 +177,6 @@ def _bound(node: ast.stmt) -> list[str]:
 
 
 def _light(module: str) -> Any:
-    if module.partition(".")[0] not in LIGHT:
+    if module.partition(".")[0] not in LIGHT_MODULES:
         raise NotUnderstood(module)
     return importlib.import_module(module)

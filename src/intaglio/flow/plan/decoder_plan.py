@@ -13,8 +13,8 @@ from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.plan.guess import LocalGuess
 from intaglio.flow.tiers import TierName
-from intaglio.models.flow.files import fingerprint
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.models.flow.tarflow_files import fingerprint
 from intaglio.runs.machine import processor
 from intaglio.runs.tensors import read_state, write_state
 

@@ -18,8 +18,8 @@ from intaglio.learning.loop import Objective, StepLoss, backward, train
 from intaglio.learning.step_randomness import batch_at, dropped_at
 from intaglio.learning.trainer import Trainer
 from intaglio.models.flow.config import TarFlowConfig
-from intaglio.models.flow.files import save_flow
 from intaglio.models.flow.tarflow import UNLABELLED, TarFlow, fresh_flow
+from intaglio.models.flow.tarflow_files import save_flow
 from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 

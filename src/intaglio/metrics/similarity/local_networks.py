@@ -23,7 +23,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 Filter = Literal["bilinear", "bicubic"]
 FILTERS: dict[int, Filter] = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of them, which `preprocessor_config.json` uses."""
+"""Filters by Pillow's numbers, which `preprocessor_config.json` uses."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Preprocessing:
     """Pictures in [0, 1] to a network's input: resize, centre crop, (x - mean) / deviation."""
 
     resize: int | tuple[int, int] | None = None
-    """the shorter side in pixels, or (height, width); None leaves the size"""
+    """The shorter side in pixels, or (height, width); None leaves the size."""
     crop: tuple[int, int] | None = None
-    """(height, width) of the centre that is kept"""
+    """(height, width) of the centre that is kept, pixels."""
     filter: Filter = "bicubic"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -70,17 +70,17 @@ def resized(
 
 def _centre(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """The middle of the picture; black is put around where it is smaller."""
-    gaps = [have - want for have, want in zip(pixels.shape[-2:], size, strict=True)]
-    if min(gaps) < 0:
-        rows, columns = (max(-gap, 0) for gap in gaps)
+    margins = [have - want for have, want in zip(pixels.shape[-2:], size, strict=True)]
+    if min(margins) < 0:
+        rows, columns = (max(-margin, 0) for margin in margins)
         around = [columns // 2, columns - columns // 2, rows // 2, rows - rows // 2]
         return _centre(nn.functional.pad(pixels, around), size)
-    top, left = (gap // 2 for gap in gaps)
+    top, left = (margin // 2 for margin in margins)
     return pixels[..., top : top + size[0], left : left + size[1]]
 
 
 @dataclass(frozen=True)
-class Network:
+class EncoderNetwork:
     """A loaded network with its preprocessing: pictures in [0, 1] to descriptors [n, d], not normalised."""
 
     name: str
@@ -101,15 +101,15 @@ class Network:
 # --- TorchScript ------------------------------------------------------------------------------------------------------
 
 
-def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing | None = None) -> Network:
+def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing | None = None) -> EncoderNetwork:
     """A TorchScript file whose forward takes [n, 3, h, w] and gives [n, d].
 
     By default pictures are brought to 288 pixels on the shorter side (bilinear) and normalised with ImageNet's mean
-    and deviation, as SSCD asks for. A file of the same stem that ends in `.json` says otherwise, in the layout of
+    and deviation, as SSCD asks for. A file of the same stem that ends in `.json` overrides this, in the layout of
     transformers' `preprocessor_config.json`, a bare size being the shorter side.
 
-    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded: it is told from
-    TorchScript by its members before anything is loaded, and refused.
+    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded. It is recognised by
+    its members before anything is loaded, and refused.
     """
     if not _is_torchscript(path):
         raise BadInput(
@@ -132,7 +132,7 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
             reason = _first_line(error)
             raise BadInput(f"{path} cannot take pictures of shape {tuple(pixels.shape)[1:]} ({reason})") from error
 
-    return Network(f"TorchScript {path.name}", file_hash(path), preprocessing, describe)
+    return EncoderNetwork(f"TorchScript {path.name}", file_hash(path), preprocessing, describe)
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -154,7 +154,7 @@ def _first_line(error: Exception) -> str:
 
 def vision_transformer(
     folder: Path, device: torch.device, preprocessing: Preprocessing | None = None, blocks: int | None = None
-) -> Network:
+) -> EncoderNetwork:
     """CLIP's image embedding, or the class tokens of the last `blocks` blocks of a ViT (DINO) or DINOv2.
 
     Each block's token goes through the network's last layer normalisation, as in DINO's own evaluation.
@@ -175,7 +175,7 @@ def vision_transformer(
     preprocessing = preprocessing or _preprocessing(file, _published(config), both_sides=both_sides)
     source_hash = file_hash(folder / "model.safetensors")
     if kind.startswith("clip"):
-        return Network(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
+        return EncoderNetwork(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
     if blocks is None:
         blocks = 4 if kind == "vit" else 1
     depth = int(config.get("num_hidden_layers", 0))
@@ -184,7 +184,7 @@ def vision_transformer(
     describe = _class_tokens(folder, device, kind, blocks)
     label = "ViT" if kind == "vit" else "DINOv2"
     name = f"{label} {folder.name}, class token" + (f"s of the last {blocks} blocks" if blocks > 1 else "")
-    return Network(name, source_hash, preprocessing, describe, f"{kind} {blocks}")
+    return EncoderNetwork(name, source_hash, preprocessing, describe, f"{kind} {blocks}")
 
 
 def _clip(folder: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -17,7 +17,7 @@ from intaglio.metrics.quality import ssim
 from intaglio.metrics.similarity.encoder import ARCHITECTURE, EMBEDDED, load_encoder, metadata
 from intaglio.metrics.similarity.local_networks import Preprocessing, resized, torchscript, vision_transformer
 
-BATCH = 64
+PICTURES_AT_ONCE = 64
 """Pictures given to a network at once."""
 TORCHSCRIPT_SUFFIXES = (".pt", ".ts", ".torchscript")
 
@@ -81,7 +81,7 @@ class Embedding:
         """Descriptors of unit length."""
         if not len(pixels):  # a blank picture tells how long a descriptor is
             return self.embed(pixels.new_ones(1, *pixels.shape[1:]))[:0]
-        return torch.cat([self._descriptors(part) for part in pixels.split(BATCH)])
+        return torch.cat([self._descriptors(part) for part in pixels.split(PICTURES_AT_ONCE)])
 
     def __call__(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n"]:
         return (self.embed(a) * self.embed(b)).sum(1).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""What a denoiser is told besides the latents: the prompts' embeddings, and the picture's size where it asks for it."""
+"""Conditioning of a denoiser: text embeddings, and the picture's size where the model takes one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,23 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """One row a prompt; float32. Opaque to methods, which only pick, repeat and join rows."""
+    """Inputs of a denoiser beside latents and timestep, a row each prompt; float32.
+
+    Methods select, repeat and join rows, and never read their content.
+    """
 
     hidden: Float[Tensor, "n l d"]
-    """a vector a token"""
+    """Text embeddings: a vector of d numbers for each of l tokens."""
     pooled: Float[Tensor, "n p"] | None = None
-    """a vector a prompt, where the model takes one"""
+    """Pooled text embeddings (SDXL); None for models that take none."""
     size: Float[Tensor, "n 6"] | None = None
-    """pixels: original height and width, top and left of the crop, target height and width; where the model asks"""
+    """Original height and width, top and left of the crop, target height and width, in pixels (SDXL); or None."""
 
     def __len__(self) -> int:
         return len(self.hidden)
 
     def __getitem__(self, index: Tensor | slice | Sequence[int]) -> "Conditioning":
-        """Rows by place; a place may occur again, which repeats the row."""
+        """Rows by index; an index that occurs again repeats its row."""
         pick = index if isinstance(index, slice | Tensor) else torch.tensor(list(index), dtype=torch.long)
         return self._each(lambda rows: rows[pick.to(rows.device) if isinstance(pick, Tensor) else pick])
 
@@ -42,7 +45,7 @@ class Conditioning:
         return self._each(lambda rows: rows.to(device))
 
     def detach(self) -> "Conditioning":
-        """The same rows, cut from the text encoders' graph."""
+        """The same rows, without gradients to the text encoders."""
         return self._each(lambda rows: rows.detach())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":

@@ -1,4 +1,4 @@
-"""A text-to-image diffusion model as methods see it: encode, decode, embed, noise, predict."""
+"""`LatentDiffusion`: a text-to-image diffusion model that encodes, decodes, embeds prompts, noises and predicts."""
 
 import copy
 import hashlib
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion import support
+from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.saving import save_folder
@@ -23,11 +24,11 @@ __all__ = ["Conditioning", "LatentDiffusion"]
 
 
 class LatentDiffusion:
-    """A denoiser with its text encoders, autoencoder and noise schedule, whatever networks they are.
+    """A latent-diffusion model: denoiser, text encoders, autoencoder and noise schedule.
 
-    Pixels are float32 [n, 3, h, w] in [0, 1], latents float32 [n, c, h / factor, w / factor] as the denoiser sees
-    them (scaled); whatever precision the weights have, every method takes and gives float32. The autoencoder always
-    computes in float32: some of them overflow in half precision.
+    Pixels are float32 [n, 3, h, w] in [0, 1]; latents are float32 [n, c, h / factor, w / factor], scaled as the
+    denoiser takes them. Every method takes and returns float32, whatever precision the weights have. The autoencoder
+    always computes in float32: some of them overflow in half precision.
     """
 
     def __init__(
@@ -51,39 +52,55 @@ class LatentDiffusion:
             text_encoders: one CLIP text encoder (SD 1/2), or two of which the second projects (SDXL).
             tokenizers: one for each text encoder.
             scheduler: the content of a diffusers `scheduler_config.json`.
-            name: shown to people.
-            source: where it was read from.
+            name: the model's name in messages and reports.
+            source: the file or folder that it was read from; None for a model made in memory.
             options: further entries of `model_index.json` that are no components; kept for `save`.
-            notes: what a person should know about how the model was put together.
+            notes: sentences for the user on how the model was put together, such as a LoRA that was merged.
 
         Raises:
             BadInput: for a model that takes more than latents, a timestep and text.
         """
-        support.refuse_unsupported(name, denoiser, autoencoder, text_encoders)
+        given = Components(
+            denoiser=denoiser,
+            autoencoder=autoencoder,
+            text_encoders=tuple(text_encoders),
+            tokenizers=tuple(tokenizers),
+            scheduler=dict(scheduler),
+            schedule=NoiseSchedule.from_config(scheduler),
+            options=dict(options or {}),
+        )
+        support.refuse_unsupported(name, given)
         self.name, self.source, self.notes = name, source, tuple(notes)
-        # Any: what networks of the libraries have beyond a module (config, encode, decode) is not typed there.
-        self.denoiser: Any = denoiser.eval()
-        self.autoencoder: Any = autoencoder.eval().float()
-        self.text_encoders: tuple[Any, ...] = tuple(encoder.eval() for encoder in text_encoders)
-        self.tokenizers, self.scheduler, self.options = tuple(tokenizers), dict(scheduler), dict(options or {})
-        self.schedule = NoiseSchedule.from_config(scheduler)
+        self.denoiser = given.denoiser.eval()
+        self.autoencoder = given.autoencoder.eval().float()
+        self.text_encoders = tuple(encoder.eval() for encoder in given.text_encoders)
+        self.tokenizers, self.scheduler, self.options = given.tokenizers, given.scheduler, given.options
+        self.schedule = given.schedule
         self._digests: dict[str, tuple[tuple, str]] = {}
 
-    # What it is
+    # Components and sizes
+
+    @property
+    def components(self) -> Components:
+        """The model's present components; the networks are shared, not copied."""
+        return Components(
+            denoiser=self.denoiser,
+            autoencoder=self.autoencoder,
+            text_encoders=self.text_encoders,
+            tokenizers=self.tokenizers,
+            scheduler=self.scheduler,
+            schedule=self.schedule,
+            options=self.options,
+        )
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The networks by name: denoiser, text_encoder, text_encoder_2 where there are two, autoencoder."""
-        names = ("text_encoder", "text_encoder_2")[: len(self.text_encoders)]
-        return {
-            "denoiser": self.denoiser,
-            **dict(zip(names, self.text_encoders, strict=True)),
-            "autoencoder": self.autoencoder,
-        }
+        return self.components.networks
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser is."""
+        """The device of the denoiser's weights."""
         return next(self.denoiser.parameters()).device
 
     @property
@@ -93,37 +110,32 @@ class LatentDiffusion:
 
     @property
     def latent_channels(self) -> int:
-        """Numbers a latent cell, 4 in SD 1, 2 and XL."""
-        return self.autoencoder.config["latent_channels"]
+        """Channels of the latents: 4 in SD 1, 2 and XL."""
+        return self.components.latent_channels
 
     @property
     def factor(self) -> int:
-        """Pixels a side of one latent cell."""
-        return 2 ** (len(self.autoencoder.config["block_out_channels"]) - 1)
+        """Pixels along a side of one latent cell."""
+        return self.components.factor
 
     @property
     def resolution(self) -> int:
-        """Pixels a side of the pictures that it draws."""
-        size = self.denoiser.config.sample_size
-        return (size if isinstance(size, int) else size[0]) * self.factor
+        """Pixels along a side of the pictures that the denoiser was trained on."""
+        return self.components.resolution
 
     @property
     def scaling_factor(self) -> float:
-        """What the autoencoder's latents are multiplied by before the denoiser sees them."""
-        return self.autoencoder.config["scaling_factor"]
+        """Factor from the autoencoder's latents to those of the denoiser."""
+        return self.components.scaling_factor
 
-    @property
-    def _shift(self) -> float:
-        return self.autoencoder.config.get("shift_factor") or 0.0
-
-    # What it does
+    # Encoding, embedding, noising, prediction
 
     def encode(
         self, pixels: Float[Tensor, "n 3 h w"], generators: Sequence[torch.Generator] | None = None
     ) -> Float[Tensor, "n c hl wl"]:
-        """Latents: the posterior's mean, or a sample of it where a generator a picture (on the CPU) is given.
+        """Latents: the mean of the autoencoder's posterior, or a sample from it where generators are given.
 
-        Raises `BadInput` if height or width is no multiple of `factor`.
+        `generators` has one a picture, on the CPU. Raises `BadInput` if height or width is no multiple of `factor`.
         """
         if pixels.shape[-1] % self.factor or pixels.shape[-2] % self.factor:
             raise BadInput(
@@ -134,21 +146,21 @@ class LatentDiffusion:
         latents = posterior.mean
         if generators is not None:
             latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
-        return (latents - self._shift) * self.scaling_factor
+        return (latents - self.components.shift_factor) * self.scaling_factor
 
     def decode(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
         """Pixels, clipped to [0, 1]."""
-        raw = latents.float().to(self.device) / self.scaling_factor + self._shift
+        raw = latents.float().to(self.device) / self.scaling_factor + self.components.shift_factor
         return (self.autoencoder.decode(raw, return_dict=False)[0] / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: Sequence[str]) -> Conditioning:
-        """The prompts' embeddings; differentiable in the text encoders. The empty prompt is embedded like any other.
+        """Text embeddings of the prompts, a row each, differentiable in the text encoders' weights.
 
-        One text encoder gives its last hidden states. Two give their last but one, side by side, and the second its
-        pooled embedding, with the model's own resolution, uncropped, as the size. A prompt longer than the text
-        encoders can read is cut, with a warning.
+        With one text encoder these are its last hidden states. With two they are the last but one of both, joined
+        along d, and the pooled embedding of the second, with the model's own resolution, uncropped, as the size. A
+        prompt of more tokens than the text encoders take is cut, with a warning.
         """
-        outputs = [self._encode_text(place, list(prompts)) for place in range(len(self.text_encoders))]
+        outputs = [self._encode_text(index, list(prompts)) for index in range(len(self.text_encoders))]
         if len(outputs) == 1:
             return Conditioning(outputs[0].last_hidden_state.float())
         hidden = torch.cat([output.hidden_states[-2].float() for output in outputs], -1)
@@ -156,13 +168,13 @@ class LatentDiffusion:
         size = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=hidden.device).expand(len(hidden), -1)
         return Conditioning(hidden, outputs[1].text_embeds.float(), size)
 
-    def _encode_text(self, place: int, prompts: list[str]) -> Any:
-        tokenizer, encoder = self.tokenizers[place], self.text_encoders[place]
+    def _encode_text(self, index: int, prompts: list[str]) -> Any:
+        tokenizer, encoder = self.tokenizers[index], self.text_encoders[index]
         longest = tokenizer.model_max_length
         with quiet_libraries():
             lengths = [len(tokens) for tokens in tokenizer(prompts).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
-            if length > longest and place == 0:
+            if length > longest and index == 0:
                 words = f"only {longest - 2} of {length - 2} tokens of this prompt are read: {prompt}"
                 warnings.warn(words, stacklevel=3)
         tokens = tokenizer(prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
@@ -171,13 +183,16 @@ class LatentDiffusion:
     def noised(
         self, latents: Float[Tensor, "n *shape"], noise: Float[Tensor, "n *shape"], t: Int[Tensor, "n"]
     ) -> Float[Tensor, "n *shape"]:
-        """The forward process at integer timesteps."""
+        """Noised latents: the forward process at integer timesteps in [0, `schedule.count`)."""
         return self.schedule.noised(latents.float(), noise.float(), t)
 
     def predict(
         self, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], conditioning: Conditioning
     ) -> Float[Tensor, "n *shape"]:
-        """The noise in noised latents, whatever the network predicts. One row of conditioning serves all latents."""
+        """The noise predicted in noised latents, converted from whatever the denoiser predicts.
+
+        `conditioning` has a row for each latent, or one row for all.
+        """
         return self.schedule.noise_of(self._output(latents, t, conditioning), latents.float(), t)
 
     def error(
@@ -187,7 +202,7 @@ class LatentDiffusion:
         t: Int[Tensor, "n"],
         conditioning: Conditioning,
     ) -> Float[Tensor, "n"]:
-        """Mean squared error of the network's output, a number a row, in what the network itself was trained on.
+        """Denoising loss: the mean squared error of the denoiser's output against its training target, a number a row.
 
         `latents` are clean; they are noised here.
         """
@@ -195,7 +210,7 @@ class LatentDiffusion:
         return (output - self.schedule.target(latents.float(), noise.float(), t)).square().flatten(1).mean(1)
 
     def _output(self, latents: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        """What the network says, float32; a predicted variance is dropped. Knows that the denoiser is a U-Net."""
+        """Output of the denoiser, a U-Net, as float32; channels of a predicted variance are dropped."""
         if len(conditioning) == 1 < len(latents):
             conditioning = conditioning[[0] * len(latents)]
         dtype, added = self.dtype, None
@@ -210,11 +225,11 @@ class LatentDiffusion:
         )[0]
         return output[:, : latents.shape[1]].float()
 
-    # Keeping and comparing
+    # Weights: freezing, comparing, copying, saving
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """No weight collects gradients and every part is in evaluation mode; all is put back, also on error."""
+        """Turns gradients off and evaluation mode on for every part; both are restored, also on error."""
         modules = [module for part in self.parts.values() for module in part.modules()]
         weights = [weight for part in self.parts.values() for weight in part.parameters()]
         modes, flags = [module.training for module in modules], [weight.requires_grad for weight in weights]
@@ -230,12 +245,12 @@ class LatentDiffusion:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over names, shapes, precision and bytes of the denoiser's and the text encoders' weights."""
+        """SHA-256 over names, shapes, precision and bytes of the weights of denoiser and text encoders."""
         trained = [self.part_fingerprint(name) for name in sorted(self.parts) if name != "autoencoder"]
         return hashlib.sha256("\n".join(trained).encode()).hexdigest()
 
     def part_fingerprint(self, name: str) -> str:
-        """sha256 of one part's weights; computed again only after they changed."""
+        """SHA-256 of one part's weights; computed again only after they changed."""
         module = self.parts[name]
         # In-place changes, an optimiser's among them, count up a tensor's version.
         state = tuple((weight.data_ptr(), weight._version) for weight in module.state_dict(keep_vars=True).values())
@@ -248,11 +263,11 @@ class LatentDiffusion:
         return self.fingerprint == other.fingerprint
 
     def differences(self, other: "LatentDiffusion") -> list[str]:
-        """Why the two cannot be compared, a field each; empty if they can."""
-        return support.differences(self, other)
+        """Fields that keep the two models from being compared, with both values; empty if there are none."""
+        return support.differences(self.components, other.components)
 
     def copy(self) -> "LatentDiffusion":
-        """A model with its own denoiser and text encoders; autoencoder and tokenizers are shared."""
+        """A model with a copy of denoiser and text encoders; autoencoder and tokenizers are shared."""
         twin = copy.copy(self)
         twin.denoiser = copy.deepcopy(self.denoiser)
         twin.text_encoders = tuple(copy.deepcopy(encoder) for encoder in self.text_encoders)
@@ -267,15 +282,15 @@ class LatentDiffusion:
         return self
 
     def save(self, folder: Path) -> None:
-        """Writes a folder that diffusers' pipelines load, atomically, with safetensors weights.
+        """Writes a diffusers folder with safetensors weights, atomically.
 
-        A model folder that is there already is replaced. Raises `BadInput` for a folder with other things in it.
+        An existing model folder is replaced. Raises `BadInput` for a folder with other things in it.
         """
-        save_folder(self, Path(folder))
+        save_folder(self.components, Path(folder))
 
 
 def unit_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "n *shape"]:
-    """Standard normal noise, float32 on the CPU, a row from each generator: the same in whatever batch it is drawn."""
+    """Standard normal noise, float32 on the CPU, a row from each generator; it does not depend on the batch."""
     return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
 
 

@@ -1,6 +1,6 @@
-"""Read a model from this machine's disk: a diffusers folder, a part of one, a single file, a LoRA on top.
+"""Loading of models from disk: a diffusers folder, a part of one, a single file, a LoRA on top.
 
-Nothing is ever downloaded and nothing is ever unpickled.
+Nothing is downloaded and nothing is unpickled.
 """
 
 import copy
@@ -25,9 +25,9 @@ from intaglio.models.lora.lora import FILE_NAME as LORA_FILE
 from intaglio.models.lora.lora import LoRA
 from intaglio.models.weights_file import PICKLE_SUFFIXES, opened, refuse_pickle
 
-WAY_OUT = "convert it with diffusers' save_pretrained(safe_serialization=True) on a machine you can afford to lose"
-REQUIRED = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
-SECOND = ("text_encoder_2", "tokenizer_2")
+SAFE_EXPORT = "convert it with diffusers' save_pretrained(safe_serialization=True) on a machine you can afford to lose"
+REQUIRED_PARTS = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
+SECOND_ENCODER_PARTS = ("text_encoder_2", "tokenizer_2")
 Like = LatentDiffusion | Path | str | None
 LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_")
 
@@ -40,19 +40,19 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> LatentDiffusion:
-    """Reads a model from disk; never from a network, never from pickles.
+    """Reads a model from disk.
 
     Args:
         path: a diffusers folder; a folder with some of its parts (`unet/`, or the U-Net's own folder); a single-file
             `.safetensors` checkpoint; or a LoRA, which then acts on a copy of `like`.
         lora: a LoRA file or folder whose change is added to the weights, computed in float32.
-        like: the base, loaded or a path. It gives what `path` lacks (a U-Net folder has no text encoder, a single
-            file no tokenizer), and `notes` of the result say what that was.
-        device: where the weights go.
-        dtype: their precision; the autoencoder's is always float32.
+        like: the base, loaded or a path. It gives the components that `path` lacks (a U-Net folder has no text encoder,
+            a single file no tokenizer); `notes` of the result list them.
+        device: device of the weights.
+        dtype: precision of the weights; the autoencoder's is always float32.
 
     Raises:
-        BadInput: for what is not there, pickled, truncated, incomplete or of an unsupported kind.
+        BadInput: for a model that is missing, pickled, truncated, incomplete or of an unsupported kind.
     """
     path = _existing(path, "model")
     model = _lora_model(path, like) if _is_lora(path) else _folder_or_file(path, like)
@@ -63,11 +63,11 @@ def load_model(
 
 
 def _existing(path: Path | str, what: str) -> Path:
-    place = Path(path)
-    if place.exists():
-        return place
+    existing = Path(path)
+    if existing.exists():
+        return existing
     text = str(path)
-    if text.count("/") == 1 and not text.startswith((".", "/", "~")) and not place.suffix:
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")) and not existing.suffix:
         raise BadInput(
             f"there is no folder {text}; if that is the name of a {what} on a hub, nothing is downloaded here: "
             "fetch it yourself and give the folder"
@@ -145,12 +145,12 @@ def _from_folder(folder: Path, like: Like) -> LatentDiffusion:
 def _missing(found: _Found) -> list[str]:
     # One second component without the other is as incomplete as one of the first.
     unet = found.parts.get("unet")
-    two = set(SECOND) & set(found.parts) or (unet and unet.config.addition_embed_type == "text_time")
-    return [name for name in (*REQUIRED, *(SECOND if two else ())) if name not in found.parts]
+    two = set(SECOND_ENCODER_PARTS) & set(found.parts) or (unet and unet.config.addition_embed_type == "text_time")
+    return [name for name in (*REQUIRED_PARTS, *(SECOND_ENCODER_PARTS if two else ())) if name not in found.parts]
 
 
 def _complete(found: _Found, base: LatentDiffusion) -> tuple[str, ...]:
-    """Takes what is missing from `base`, with weights of its own so that training one leaves the other alone."""
+    """Adds the missing components from `base`, with copies of its weights; returns a note that lists them."""
     given = {"unet": base.denoiser, "vae": base.autoencoder, "scheduler": base.scheduler}
     for suffix, encoder, tokenizer in zip(("", "_2"), base.text_encoders, base.tokenizers, strict=False):
         given |= {f"text_encoder{suffix}": encoder, f"tokenizer{suffix}": tokenizer}
@@ -192,7 +192,7 @@ def _read_folder(folder: Path) -> _Found:
 def _nothing_in(folder: Path) -> BadInput:
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     if pickles := [name for name in files if Path(name).suffix in PICKLE_SUFFIXES]:
-        return BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {WAY_OUT}")
+        return BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {SAFE_EXPORT}")
     if single := [name for name in files if name.endswith(".safetensors")]:
         return BadInput(f"{folder} is no diffusers folder; give the file {folder / single[0]} itself")
     return BadInput(f"{folder} holds no model (no model_index.json, no unet/); give a diffusers folder")
@@ -233,7 +233,7 @@ def _read_scheduler(folder: Path) -> dict[str, Any]:
 
 
 def _read_network(kind: Any, folder: Path) -> nn.Module:
-    """Every weight comes from the folder's safetensors, as float32; one too few or too many shapes is an error."""
+    """The network with the folder's safetensors weights, as float32; an error where one is missing or misshapen."""
     variant = _checked_variant(folder)
     precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
     # Libraries draw the weights that they then overwrite: keep the caller's random numbers out of it.
@@ -254,12 +254,12 @@ def _read_network(kind: Any, folder: Path) -> nn.Module:
 
 
 def _checked_variant(folder: Path) -> str | None:
-    """The variant to load (`fp16` where only `model.fp16.safetensors` is there), after a look into every file."""
+    """The variant to load (`fp16` where only `model.fp16.safetensors` is there), after every file was opened once."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
         if pickles:
-            raise BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {WAY_OUT}")
+            raise BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {SAFE_EXPORT}")
         raise BadInput(f"{folder} holds no .safetensors weights; copy the folder again, or export it again")
     for path in files:
         with opened(path):
@@ -270,7 +270,7 @@ def _checked_variant(folder: Path) -> str | None:
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """The libraries raise many types for a folder that they cannot read; a person needs its name and the reason."""
+    """Turns the many errors of the libraries into a `BadInput` that names the folder and the reason."""
     try:
         yield
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:

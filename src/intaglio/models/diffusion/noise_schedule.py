@@ -1,4 +1,4 @@
-"""How much signal and how much noise a noised latent holds at each timestep, and what the network predicts of them."""
+"""Noise schedules: signal and noise level at each timestep, and the conversion between prediction types."""
 
 import math
 from collections.abc import Mapping
@@ -13,29 +13,29 @@ from intaglio.errors import BadInput
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
-FLOOR = 2.0**-24
-"""Smallest value of alphas_cumprod: at an exact zero the clean latents could not be computed from the noise."""
+SMALLEST_ALPHA_CUMPROD = 2.0**-24
+"""Smallest alphas_cumprod: at zero, clean latents could not be computed from the noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """Noised latents are `signal(t) * latents + noise(t) * noise`, for integer timesteps t in [0, count).
+    """A discrete noise schedule: noised latents are `signal(t) * latents + noise(t) * noise`, t in [0, count).
 
-    Nothing but these two tables is assumed, so a straight path (signal 1 - s, noise s) is a schedule as well.
+    Only these two tables are assumed, so a straight path (signal 1 - s, noise s) is a schedule as well.
     """
 
     signals: Float[Tensor, "t"]
-    """float64, in (0, 1], falling"""
+    """Signal level of each timestep, float64, in (0, 1], falling."""
     noises: Float[Tensor, "t"]
-    """float64, in (0, 1], rising"""
+    """Noise level of each timestep, float64, in (0, 1], rising."""
     prediction: Prediction = "epsilon"
-    """What the network puts out: the noise, the velocity `signal * noise - noise_level * latents`, or the latents."""
+    """The network's output: the noise, the velocity `signal(t) * noise - noise(t) * latents`, or the latents."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "NoiseSchedule":
-        """The schedule of a diffusers `scheduler_config.json`; what is missing there takes diffusers' defaults.
+        """The schedule of a diffusers `scheduler_config.json`; missing entries take diffusers' defaults.
 
-        Raises `BadInput` for a schedule or a prediction type that is not known here.
+        Raises `BadInput` for a schedule or a prediction type that is not supported.
         """
         prediction = config.get("prediction_type", "epsilon")
         if prediction not in get_args(Prediction):
@@ -46,7 +46,7 @@ class NoiseSchedule:
         alphas_cumprod = torch.cumprod(1 - _betas(config), 0)
         if config.get("rescale_betas_zero_snr"):
             alphas_cumprod = _without_signal_at_the_end(alphas_cumprod)
-        alphas_cumprod = alphas_cumprod.clamp(min=FLOOR)
+        alphas_cumprod = alphas_cumprod.clamp(min=SMALLEST_ALPHA_CUMPROD)
         return cls(alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt(), prediction)
 
     @property
@@ -56,28 +56,28 @@ class NoiseSchedule:
 
     @property
     def alphas_cumprod(self) -> Float[Tensor, "t"]:
-        """The share of the signal in the variance, float64."""
+        """Squared signal levels, float64."""
         return self.signals**2
 
     def signal(self, t: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """What the clean latents are multiplied by; float32 on the device of `t`, from the float64 table."""
+        """Signal levels at `t`: the factors of clean latents; float32 on the device of `t`."""
         return self.signals[t.cpu()].float().to(t.device)
 
     def noise(self, t: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """What the unit noise is multiplied by; float32 on the device of `t`, from the float64 table."""
+        """Noise levels at `t`: the factors of unit noise; float32 on the device of `t`."""
         return self.noises[t.cpu()].float().to(t.device)
 
     def noised(
         self, latents: Float[Tensor, "n *shape"], noise: Float[Tensor, "n *shape"], t: Int[Tensor, "n"]
     ) -> Float[Tensor, "n *shape"]:
-        """The forward process."""
+        """Noised latents: the forward process at timesteps `t`."""
         a, s = self._levels(latents, t)
         return a * latents + s * noise
 
     def target(
         self, latents: Float[Tensor, "n *shape"], noise: Float[Tensor, "n *shape"], t: Int[Tensor, "n"]
     ) -> Float[Tensor, "n *shape"]:
-        """What a perfect network would put out for `noised(latents, noise, t)`."""
+        """The training target for the input `noised(latents, noise, t)`, by prediction type."""
         if self.prediction == "epsilon":
             return noise
         if self.prediction == "sample":
@@ -88,7 +88,7 @@ class NoiseSchedule:
     def noise_of(
         self, output: Float[Tensor, "n *shape"], noised: Float[Tensor, "n *shape"], t: Int[Tensor, "n"]
     ) -> Float[Tensor, "n *shape"]:
-        """The noise that a network's output says is in `noised`: the inverse of `target`."""
+        """The predicted noise in `noised`, computed from a network's output: the inverse of `target`."""
         if self.prediction == "epsilon":
             return output
         a, s = self._levels(noised, t)
@@ -126,8 +126,8 @@ def _betas(config: Mapping[str, Any]) -> Float[Tensor, "t"]:
 
 def _cosine_betas(count: int) -> Float[Tensor, "t"]:
     """ArXiv 2102.09672, eq. 17: alphas_cumprod is a squared cosine; no beta above 0.999."""
-    place = torch.arange(count + 1, dtype=torch.float64) / count
-    curve = torch.cos((place + 0.008) / 1.008 * math.pi / 2) ** 2
+    time = torch.arange(count + 1, dtype=torch.float64) / count
+    curve = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
     return (1 - curve[1:] / curve[:-1]).clamp(max=0.999)
 
 

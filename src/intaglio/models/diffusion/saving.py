@@ -1,32 +1,29 @@
-"""Write a model as a diffusers folder: whole, or not at all."""
+"""Atomic writing of a model as a diffusers folder."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffusers
 
 from intaglio.files import atomic_folder
+from intaglio.models.diffusion.components import Components
 from intaglio.models.library_logging import quiet_libraries
 
-if TYPE_CHECKING:
-    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-
-EMPTY = [None, None]
-"""How `model_index.json` says that a component is left out."""
+ABSENT_COMPONENT = [None, None]
+"""Entry of `model_index.json` for a component that the pipeline may have and this model has not."""
 
 
-def save_folder(model: "LatentDiffusion", folder: Path) -> None:
-    """Writes beside `folder`, syncs, and renames; see `LatentDiffusion.save`."""
+def save_folder(model: Components, folder: Path) -> None:
+    """Writes a folder beside `folder`, syncs it and renames it; errors as of `LatentDiffusion.save`."""
     with atomic_folder(folder, "model_index.json") as fresh:
         _write(model, fresh)
 
 
-def _write(model: "LatentDiffusion", folder: Path) -> None:
+def _write(model: Components, folder: Path) -> None:
     components: dict[str, Any] = {"unet": model.denoiser, "vae": model.autoencoder}
-    for place, suffix in zip(range(len(model.text_encoders)), ("", "_2"), strict=False):
-        components["text_encoder" + suffix] = model.text_encoders[place]
-        components["tokenizer" + suffix] = model.tokenizers[place]
+    for suffix, encoder, tokenizer in zip(("", "_2"), model.text_encoders, model.tokenizers, strict=False):
+        components |= {f"text_encoder{suffix}": encoder, f"tokenizer{suffix}": tokenizer}
     with quiet_libraries():
         for name, component in components.items():
             component.save_pretrained(folder / name)
@@ -36,7 +33,7 @@ def _write(model: "LatentDiffusion", folder: Path) -> None:
     _write_json(folder / "model_index.json", _index(model, components, scheduler["_class_name"]))
 
 
-def _index(model: "LatentDiffusion", components: dict[str, Any], scheduler_class: str) -> dict[str, Any]:
+def _index(model: Components, components: dict[str, Any], scheduler_class: str) -> dict[str, Any]:
     libraries = {name: type(component).__module__.partition(".")[0] for name, component in components.items()}
     index: dict[str, Any] = {
         name: [libraries[name], type(component).__name__] for name, component in components.items()
@@ -49,7 +46,7 @@ def _index(model: "LatentDiffusion", components: dict[str, Any], scheduler_class
         "_class_name": "StableDiffusionXLPipeline" if two else "StableDiffusionPipeline",
         "_diffusers_version": diffusers.__version__,
         "scheduler": ["diffusers", scheduler_class],
-        **dict.fromkeys(absent, EMPTY),
+        **dict.fromkeys(absent, ABSENT_COMPONENT),
         **defaults,
         **kept,
         **index,

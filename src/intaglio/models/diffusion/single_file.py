@@ -1,4 +1,4 @@
-"""Checkpoints in one `.safetensors` file, in the original latent-diffusion layout, read without any download."""
+"""Loading of single-file checkpoints: one `.safetensors` file in the original latent-diffusion layout."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -40,15 +40,20 @@ def load_single_file(
     *,
     read_folder: ReadFolder,
 ) -> LatentDiffusion:
-    """Read a Stable Diffusion 1.x, 2.x or XL checkpoint from one file, or the denoiser of one.
+    """Reads a Stable Diffusion 1.x, 2.x or XL checkpoint from one file, or the denoiser of one.
 
-    Such a file holds no vocabulary, so `like` must name a model of the same family: loaded, a diffusers folder, or a
-    folder with only `tokenizer` (and `tokenizer_2` for XL). Whole parts that the file lacks are taken from it too, and
-    the result's `notes` say which. What the network predicts comes from the file's metadata or keys, else from `like`,
-    else from the family. `read_folder` reads a diffusers folder that `like` names, once the file has been looked at.
+    Args:
+        path: the `.safetensors` file.
+        like: a model of the same family: loaded, a diffusers folder, or a folder with only `tokenizer` (and
+            `tokenizer_2` for XL). It gives the tokenizers, which no such file holds, and any whole part that the file
+            lacks; `notes` of the result list these. The prediction type comes from the file's metadata or keys, else
+            from `like`, else from the family.
+        device: device of the weights.
+        dtype: precision of the weights; the autoencoder's is always float32.
+        read_folder: reads a diffusers folder that `like` names, after the file was checked.
 
-    Raises `BadInput`, naming the file, for pickled, truncated and incomplete files, other kinds of models, and a
-    `like` of another family.
+    Raises:
+        BadInput: for pickled, truncated and incomplete files, other kinds of models, and a `like` of another family.
     """
     path = Path(path)
     with opened(path, "checkpoint") as file:
@@ -86,7 +91,7 @@ def load_single_file(
 
 
 def skeleton(part: str, config: Any) -> nn.Module:
-    """A part's network without memory for its weights (on the meta device); settings as a mapping or a config."""
+    """A part's network on the meta device, without memory for its weights; settings as a mapping or a config."""
     with torch.device("meta"), quiet_libraries():
         if part in _TEXT_KINDS:
             return _TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
@@ -108,7 +113,7 @@ def _configs(layout: Layout, donor: "_Donor", part: str, scheduler: Mapping[str,
 def _planned(
     path: Path, layout: Layout, part: str, configs: list[Any], shapes: Shapes
 ) -> tuple[nn.Module, dict[str, Source]]:
-    """The first network that the file's weights fill, and where each weight is."""
+    """The first network that the file's weights fill, and the source of each weight."""
     faults: list[str] = []
     for config in configs:
         module = skeleton(part, config)
@@ -150,7 +155,7 @@ def _taken(file: Any, source: Source, shape: torch.Size) -> Tensor:
 
 @dataclass(frozen=True)
 class _Donor:
-    """The model that lends what the file lacks; `model` is None if it is only a folder of tokenizers."""
+    """The model that gives what the file lacks; `model` is None if it is only a folder of tokenizers."""
 
     name: str
     tokenizers: tuple[Any, ...]
@@ -207,14 +212,16 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
 def _scheduler(
     path: Path, layout: Layout, donor: _Donor, shapes: Shapes, metadata: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """The noise schedule and what the network predicts, and notes on where that was taken from."""
+    """The scheduler's settings with the prediction type, and notes on their source."""
     notes: list[str] = []
     scheduler = dict(donor.model.scheduler if donor.model else SCHEDULER)
-    said = metadata.get("modelspec.prediction_type") or ("v" if "v_pred" in shapes else None)
-    if said is not None and said not in _PREDICTIONS:
-        raise BadInput(f"{path} says that it predicts {said!r}, which is not supported; give a model of another kind.")
-    if said is not None:
-        scheduler["prediction_type"] = _PREDICTIONS[said]
+    stated = metadata.get("modelspec.prediction_type") or ("v" if "v_pred" in shapes else None)
+    if stated is not None and stated not in _PREDICTIONS:
+        raise BadInput(
+            f"{path} says that it predicts {stated!r}, which is not supported; give a model of another kind."
+        )
+    if stated is not None:
+        scheduler["prediction_type"] = _PREDICTIONS[stated]
     elif donor.model is not None:
         scheduler.setdefault("prediction_type", "epsilon")
         notes.append(f"prediction type {scheduler['prediction_type']} and noise schedule as in {donor.name}")

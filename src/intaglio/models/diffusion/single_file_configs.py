@@ -1,6 +1,6 @@
-"""The families of models that single files come from, and the settings that such files leave out.
+"""Network settings of the families of models that single files hold, as published with their weights.
 
-Sizes are those published with each model's weights. They ship here so that no file has to be fetched.
+Such files do not store them, and nothing is downloaded.
 """
 
 from dataclasses import dataclass
@@ -67,20 +67,22 @@ SCHEDULER = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
-"""The noise schedule of all these families; what the network predicts is not in it."""
+"""The scheduler's settings in all these families, without the prediction type."""
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Where a file keeps a text encoder."""
+    """A text encoder within a single file."""
 
     prefix: str
-    open_clip: bool  # in OpenCLIP's naming, else in that of transformers
+    """Prefix of its keys."""
+    open_clip: bool
+    """Whether its keys are in OpenCLIP's naming; else in that of transformers."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """What is common to the checkpoints of a family."""
+    """Settings that the checkpoints of a family share."""
 
     name: str
     texts: tuple[TextEncoder, ...]

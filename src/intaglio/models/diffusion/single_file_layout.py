@@ -1,4 +1,4 @@
-"""What a single-file checkpoint is, told from its key names and shapes alone, and where it keeps each weight."""
+"""Recognition of single-file checkpoints by their keys' names and shapes, and the key of each weight."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ _SPARE = re.compile(  # what text encoders and autoencoders carry along without 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is laid out. `family` is a key of `FAMILIES`, or None for a lone denoiser of unusual width."""
+    """Layout of a file. `family` is a key of `FAMILIES`, or None for a lone denoiser of unusual width."""
 
     family: str | None
     width: int | None  # of the text embeddings that the denoiser takes
@@ -39,7 +39,7 @@ class Layout:
 
 
 class Source(NamedTuple):
-    """Where a weight comes from: a key, and what has to be done to its tensor."""
+    """Source of a weight: a key of the file, and the changes to its tensor."""
 
     key: str
     third: int | None = None  # 0, 1, 2: the query's, key's or value's rows of a joint matrix
@@ -101,7 +101,7 @@ def _only_refiner(shapes: Shapes) -> bool:
 
 
 def prefix_of(layout: Layout, part: str, shapes: Shapes) -> str:
-    """What the keys of a part begin with, whether or not the file has any."""
+    """Prefix of a part's keys, whether or not the file has any."""
     if part == "denoiser":
         return layout.denoiser
     if part == "autoencoder":
@@ -117,7 +117,7 @@ def _text(layout: Layout, part: str) -> TextEncoder:
 
 
 def sources(layout: Layout, part: str, names: Iterable[str], shapes: Shapes) -> dict[str, Source]:
-    """{parameter of a diffusers module: where the file keeps it}; whether it does is for the caller to see."""
+    """Source of each parameter of a diffusers module; the file need not have the key."""
     names, prefix = list(names), prefix_of(layout, part, shapes)
     if part == "denoiser":
         blocks = UNetLayout.of(names)
@@ -149,7 +149,7 @@ def problems(found: Mapping[str, Source], wanted: Shapes, shapes: Shapes) -> lis
 
 
 def spare(layout: Layout, part: str, found: Mapping[str, Source], shapes: Shapes) -> list[str]:
-    """Keys of a part that nothing uses, without those known to be ballast."""
+    """Unused keys of a part, but for those that other software is known to leave in files."""
     used, prefix = {source.key for source in found.values()}, prefix_of(layout, part, shapes)
     lone = part == "denoiser" and not prefix
     return [key for key in shapes if key.startswith(prefix) and key not in used and (lone or not _SPARE.search(key))]

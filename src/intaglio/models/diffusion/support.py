@@ -1,28 +1,25 @@
-"""Which models Intaglio can use, and whether two of them can be compared: answered before any work."""
+"""Checks that a model is supported, and that two models can be compared, from their components."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.components import Components
 
-if TYPE_CHECKING:
-    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-
-COSMETIC = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
-"""Settings of a denoiser in which two models may differ and still mean the same by their latents."""
+COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
+"""Settings of a denoiser's config in which two models may differ and still be compared."""
 
 
-def refuse_unsupported(
-    name: str, denoiser: nn.Module, autoencoder: nn.Module, text_encoders: Sequence[nn.Module]
-) -> None:
-    """Raises `BadInput` for a model whose denoiser asks for more than latents, a timestep and text.
+def refuse_unsupported(name: str, model: Components) -> None:
+    """Raises `BadInput` for a model whose denoiser takes more inputs than latents, a timestep and text.
 
-    Such are inpainting, image-conditioned, distilled and class-conditioned models, and the refiner of SDXL.
+    Such are inpainting, image-conditioned, distilled and class-conditioned models, and the refiner of SDXL. `name` is
+    the model's name in the error.
     """
-    config, channels = _config(denoiser), _config(autoencoder)["latent_channels"]
-    reason = next(_reasons(config, channels, text_encoders), None)
+    config, channels = _config(model.denoiser), _config(model.autoencoder)["latent_channels"]
+    reason = next(_reasons(config, channels, model.text_encoders), None)
     if reason:
         raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
 
@@ -61,10 +58,10 @@ def _pooled_reasons(config: Mapping[str, Any], text_encoders: Sequence[nn.Module
         yield "its denoiser does not take six numbers of size and crop, as the refiner of SDXL does not"
 
 
-def differences(one: "LatentDiffusion", two: "LatentDiffusion") -> list[str]:
-    """Names of the fields, with both values where they are short, that keep two models from being compared.
+def differences(one: Components, two: Components) -> list[str]:
+    """Fields that keep two models from being compared, as text with both values where these are short.
 
-    Weights are not compared, nor the autoencoder's (see `LatentDiffusion.part_fingerprint`).
+    No weights are compared; for those see `LatentDiffusion.part_fingerprint`.
     """
     facts = (_facts(one), _facts(two))
     found = [f"{key} ({facts[0][key]} and {facts[1][key]})" for key in facts[0] if facts[0][key] != facts[1][key]]
@@ -78,7 +75,7 @@ def differences(one: "LatentDiffusion", two: "LatentDiffusion") -> list[str]:
     return found
 
 
-def _facts(model: "LatentDiffusion") -> dict[str, Any]:
+def _facts(model: Components) -> dict[str, Any]:
     return {
         "denoiser class": type(model.denoiser).__name__,
         "latent channels": model.latent_channels,
@@ -91,7 +88,7 @@ def _facts(model: "LatentDiffusion") -> dict[str, Any]:
 
 
 def _config_differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
-    keys = sorted(key for key in {*one, *two} - COSMETIC if not key.startswith("_"))
+    keys = sorted(key for key in {*one, *two} - COMPARABLE_SETTINGS if not key.startswith("_"))
     pairs = [(key, _plain(one.get(key)), _plain(two.get(key))) for key in keys]
     return [f"denoiser {key} ({mine} and {theirs})" for key, mine, theirs in pairs if mine != theirs]
 

@@ -6,7 +6,7 @@ import torch
 
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE
-from intaglio.models.flow.files import CONFIG, LoadedFlow, load_flow
+from intaglio.models.flow.tarflow_files import CONFIG, LoadedFlow, load_flow
 
 FOLDER = PACKAGE / "testbed" / "flows"
 

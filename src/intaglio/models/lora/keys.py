@@ -1,4 +1,4 @@
-"""What the keys of a LoRA file say: which layer of which part, in the layouts of diffusers, PEFT, kohya and ComfyUI."""
+"""Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya and ComfyUI."""
 
 import json
 import math
@@ -95,22 +95,22 @@ def parse(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], sour
         bare = key.replace("_orig_mod.", "")
         if other := _OTHER.fullmatch(bare):
             why = _KINDS.get(other["kind"], "a full change of a bias, norm or weight is not supported")
-            spoilt[_place(other["name"])] = why
+            spoilt[_part_and_name(other["name"])] = why
             parsed.unsupported.append(f"{key}: {why}")
         elif lora := _LORA.fullmatch(bare):
             slot = "alpha" if lora["alpha"] else _SLOTS[lora["letter"] or lora["side"]]
-            if slot in found[_place(lora["name"])]:
+            if slot in found[_part_and_name(lora["name"])]:
                 raise BadInput(f"{source} holds two adapters for the same layer ({key}); split it into two files.")
-            found[_place(lora["name"])][slot] = (key, tensor)
+            found[_part_and_name(lora["name"])][slot] = (key, tensor)
         else:
             parsed.unsupported.append(f"{key}: not a key of a LoRA")
     alphas = _PeftAlphas(metadata, source)
-    for place, slots in found.items():
-        _add(parsed, place, slots, spoilt.get(place) or alphas.refusal, alphas)
+    for where, slots in found.items():
+        _add(parsed, where, slots, spoilt.get(where) or alphas.refusal, alphas)
     return parsed
 
 
-def _add(parsed: Parsed, place: tuple[str, str], slots: dict, why: str | None, alphas: "_PeftAlphas") -> None:
+def _add(parsed: Parsed, where: tuple[str, str], slots: dict, why: str | None, alphas: "_PeftAlphas") -> None:
     keys = [key for key, _ in slots.values()]
     why = why or _incomplete(slots)
     if why:
@@ -118,10 +118,10 @@ def _add(parsed: Parsed, place: tuple[str, str], slots: dict, why: str | None, a
         return
     down, up = slots["down"][1], slots["up"][1]
     rank = down.shape[0]
-    alpha = float(slots["alpha"][1].item()) if "alpha" in slots else alphas.of(*place, rank)
-    part, name = place
+    alpha = float(slots["alpha"][1].item()) if "alpha" in slots else alphas.of(*where, rank)
+    part, name = where
     parsed.layers[part][name] = Layer(down, up, alpha)
-    parsed.keys[place] = keys
+    parsed.keys[where] = keys
 
 
 def _incomplete(slots: Mapping[str, tuple[str, torch.Tensor]]) -> str | None:
@@ -138,7 +138,7 @@ def _incomplete(slots: Mapping[str, tuple[str, torch.Tensor]]) -> str | None:
     return None
 
 
-def _place(name: str) -> tuple[str, str]:
+def _part_and_name(name: str) -> tuple[str, str]:
     """(part, module name) of a key without its ending."""
     prefix, part = next((prefix, part) for prefix, part in _PREFIXES if name.startswith(prefix))
     name = name.removeprefix(prefix).removeprefix("base_model.model.").replace(".processor.", ".")
@@ -174,7 +174,7 @@ class _PeftAlphas:
         self.refusal = _KINDS["dora_scale"] if dora else None
 
     def of(self, part: str, name: str, rank: int) -> float:
-        """Alpha such that alpha / rank is the scale PEFT would use; the rank where nothing is said."""
+        """Alpha such that alpha / rank is the scale PEFT would use; the rank where it gives neither."""
         prefixes = ("unet.", "transformer.", "") if part == "denoiser" else (f"{part}.",)
         prefix = next((prefix for prefix in prefixes if f"{prefix}lora_alpha" in self._alphas), None)
         if prefix is None:

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from intaglio.errors import BadInput
 from intaglio.models.lora.keys import Layer, parse
-from intaglio.models.lora.names import Hooked, ModelNames, base_of_width, modules
+from intaglio.models.lora.module_names import Hooked, ModelNames, base_of_width, modules
 from intaglio.models.lora.write import written
 from intaglio.models.weights_file import read_weights
 
@@ -33,7 +33,7 @@ FILE_NAME = "pytorch_lora_weights.safetensors"
 class LoRA:
     """`layers[part][module path] = (down, up, alpha)`; parts are "denoiser", "text_encoder" and "text_encoder_2".
 
-    Paths are those of diffusers, without `text_model.` in text encoders. What is read from a kohya file keeps its
+    Paths are those of diffusers, without `text_model.` in text encoders. A kohya file's layers keep their
     underscored names until `named_for` a model; attaching works either way.
     """
 

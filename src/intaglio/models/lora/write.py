@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from intaglio.files import atomic_write
 from intaglio.models.lora.keys import ADAPTER_METADATA, TEXT_PARTS, Layer
-from intaglio.models.lora.names import ModelNames, text_path
+from intaglio.models.lora.module_names import ModelNames, text_path
 
 Layers = Mapping[str, Mapping[str, Layer]]
 

@@ -1,4 +1,4 @@
-"""Axes of a small figure: scales, round ticks, and the SVG of frame, grid, ticks and labels.
+"""Axes of SVG figures: scales, round ticks, frame, grid and labels.
 
 A figure is drawn about as wide as a phone (380 units), so that its 11-unit text stays readable there; on a desktop
 several stand side by side. Colours come from classes that the page styles, so that a figure follows light and dark.
@@ -33,7 +33,7 @@ class Scale:
             raise ValueError(f"a log scale needs low > 0, got {self.low}")
 
     def __call__(self, value: Real) -> Real:
-        """Position of `value`; what lies outside is put on the nearer edge."""
+        """Position of `value` in drawing units, clipped to the axis."""
         value = min(max(value, self.low), self.high)
         low, high = self.low, self.high
         if self.log:
@@ -132,7 +132,7 @@ def frame(
 def svg(
     body: Markup, name: str, description: str, width: Real = WIDTH, height: Real = HEIGHT, css: str = "plot"
 ) -> Markup:
-    """One figure, with a name and a description for those who cannot see it."""
+    """One figure, with a name and a description for screen readers."""
     return Markup('<svg viewBox="0 0 {} {}" class="{}" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
         at(width), at(height), css, f"{name}. {description}", name, body
     )

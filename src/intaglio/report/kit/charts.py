@@ -1,4 +1,4 @@
-"""The figures of a report as inline SVG: ROC, loss curve, strips of scores, p-values. No script, no library."""
+"""Figures of a report as inline SVG: ROC, loss curves, strips of scores, p-values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +26,19 @@ from intaglio.report.kit.axes import (
     text,
 )
 
-RADIUS = 4.0
+DOT_RADIUS = 4.0
+"""Drawing units."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One picture in a figure: its value, what to call it, and how to draw it (`in`, `out` or `ctl`)."""
+    """One picture in a figure."""
 
     value: Real
     name: str
+    """Text of its tooltip."""
     kind: str
+    """Class in the style sheet: `in`, `out` or `ctl`."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ def marker(x: Real, y: Real, kind: str, title: str) -> Markup:
     """A dot; pictures called in are squares, so that colour is not the only sign."""
     if kind == "in":
         shape = Markup('<rect x="{}" y="{}" width="{}" height="{}" class="dot in"><title>{}</title></rect>')
-        return shape.format(at(x - RADIUS), at(y - RADIUS), at(2 * RADIUS), at(2 * RADIUS), title)
+        return shape.format(at(x - DOT_RADIUS), at(y - DOT_RADIUS), at(2 * DOT_RADIUS), at(2 * DOT_RADIUS), title)
     shape = Markup('<circle cx="{}" cy="{}" r="{}" class="dot {}"><title>{}</title></circle>')
-    return shape.format(at(x), at(y), at(RADIUS), kind, title)
+    return shape.format(at(x), at(y), at(DOT_RADIUS), kind, title)
 
 
 def spread(positions: Sequence[Real], gap: Real, rows: int) -> list[int]:
@@ -84,9 +87,9 @@ def strip_plot(
         middle = top + row_height / 2 + 8
         parts.append(line(x.start, middle, x.end, middle, "grid"))
         parts.append(text(x.start, top + 14, f"{strip.label} ({len(strip.dots)})", "start", "row"))
-        rows = spread([x(dot.value) for dot in strip.dots], 2 * RADIUS + 0.5, 2)
+        rows = spread([x(dot.value) for dot in strip.dots], 2 * DOT_RADIUS + 0.5, 2)
         parts += [
-            marker(x(dot.value), middle + row * (2 * RADIUS + 1), dot.kind, f"{dot.name}: {number(dot.value)}")
+            marker(x(dot.value), middle + row * (2 * DOT_RADIUS + 1), dot.kind, f"{dot.name}: {number(dot.value)}")
             for dot, row in zip(strip.dots, rows, strict=True)
         ]
     if threshold is not None:
@@ -104,7 +107,7 @@ def strip_plot(
 def place_in_nulls(
     value: Real, nulls: Sequence[Real], threshold: Real | None, kind: str, span: tuple[Real, Real]
 ) -> Markup:
-    """A thin strip for one picture: where its score stands among the controls' scores."""
+    """A thin strip with the score of one picture among those of the controls."""
     width, height = 180.0, 26.0
     x = Scale(*span, 6.0, width - 6.0)
     parts = [line(x.start, 16, x.end, 16, "grid")]

@@ -1,10 +1,13 @@
-"""What a report says, apart from when, where and how fast it was made."""
+"""Hash of a report's content, without times, durations, machine and paths."""
 
 import hashlib
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = frozenset(["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"])
+VOID_TAGS = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
+)
+"""HTML elements without an end tag."""
 
 
 class _Steady(HTMLParser):
@@ -19,7 +22,7 @@ class _Steady(HTMLParser):
         volatile = "volatile" in (dict(attrs).get("class") or "").split()
         if not self.inside and not volatile:
             self.parts.append(f"<{tag} {sorted((k, v or '') for k, v in attrs)}>")
-        if (self.inside or volatile) and tag not in VOID:
+        if (self.inside or volatile) and tag not in VOID_TAGS:
             self.inside.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]):
@@ -41,7 +44,7 @@ class _Steady(HTMLParser):
 
 
 def steady_parts(page: str) -> list[str]:
-    """The page's tags and words in order, without elements of class `volatile`."""
+    """The page's tags and texts in order, without elements of class `volatile`."""
     parser = _Steady()
     parser.feed(page)
     parser.close()
@@ -49,5 +52,5 @@ def steady_parts(page: str) -> list[str]:
 
 
 def content_hash(path: Path) -> str:
-    """sha256 of a report without its volatile elements (times, seconds, machine, dates, places on disk)."""
+    """SHA-256 of a report without its volatile elements (times, durations, machine, dates, paths)."""
     return hashlib.sha256("\n".join(steady_parts(Path(path).read_text(encoding="utf-8"))).encode()).hexdigest()

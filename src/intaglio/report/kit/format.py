@@ -1,4 +1,4 @@
-"""The parts of `run.json` that every report shows: settings, inputs, versions, times; and how numbers are written."""
+"""Rows of settings, inputs, versions and times from `run.json`, and the formatting of numbers."""
 
 import math
 import shlex
@@ -21,7 +21,7 @@ VERBS = {
 
 
 def title(run: RunData, headline: str) -> dict[str, Any]:
-    """What every page has, as keywords for a `Page`."""
+    """The fields that every `Page` has, as keywords."""
     record = run.run
     return {
         "title": f"{headline} · Intaglio",
@@ -44,8 +44,8 @@ def settings_rows(settings: Mapping[str, Any]) -> list[Row]:
 
 
 def row(name: str, value: Any) -> Row:
-    """A setting's row; a place on disk is kept apart, since it may differ between equal runs."""
-    if is_place(value):
+    """A setting's row; a path is kept apart, since it may differ between equal runs."""
+    if is_path(value):
         return Row(name, "", place=str(value))
     return Row(name, plain(value))
 
@@ -59,7 +59,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str
 
 
 def input_rows(inputs: Mapping[str, Any]) -> list[Row]:
-    """One row an input: its content hash, and where it lay."""
+    """A row for each input: its content hash and its path."""
     rows = []
     for name, value in inputs.items():
         known = value if isinstance(value, Mapping) else {"path": value}
@@ -96,7 +96,7 @@ def _versions(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return versions if isinstance(versions, Mapping) else {}
 
 
-def is_place(value: Any) -> bool:
+def is_path(value: Any) -> bool:
     """Whether a setting is an absolute path, of either kind of system."""
     if isinstance(value, Path):
         return True
@@ -104,7 +104,7 @@ def is_place(value: Any) -> bool:
 
 
 def plain(value: Any) -> str:
-    """A value as a reader writes it."""
+    """A value as text for readers."""
     match value:
         case None:
             return "not set"
@@ -140,7 +140,7 @@ def rate_text(value: float | int) -> str:
 
 
 def interval_text(interval: Sequence[float | int] | None, written: Any = rate_text) -> str:
-    """The words for a 95% interval, or that there is none."""
+    """A 95% interval as text, or that there is none."""
     return "no interval" if interval is None else f"95% interval {written(interval[0])} to {written(interval[1])}"
 
 
@@ -157,7 +157,7 @@ def area_interval(interval: Sequence[float | int] | None) -> str:
 
 
 def duration(seconds: float | int) -> str:
-    """Seconds as a person says them: 42 s, 2 min 05 s, 3 h 20 min."""
+    """Seconds as text: 42 s, 2 min 05 s, 3 h 20 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

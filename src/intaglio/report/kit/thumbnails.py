@@ -1,4 +1,4 @@
-"""Pictures for a report: thumbnails as data URIs that together stay within a size, originals by relative link."""
+"""Thumbnails of a report as data URIs within a total size, and relative links to the originals."""
 
 import base64
 import io
@@ -9,32 +9,34 @@ from urllib.parse import quote
 
 from PIL import Image, UnidentifiedImageError
 
-PIXEL_ART = 128
-"""A picture whose longer side is at most this is embedded as it is and drawn with hard pixel edges."""
-SIDES = (320, 256, 192, 128, 96, 64, 48)
-QUALITIES = (82, 65, 45)
+PIXEL_ART_SIDE = 128
+"""Pixels of the longer side up to which a picture is embedded as it is and drawn with hard pixel edges."""
+THUMBNAIL_SIDES = (320, 256, 192, 128, 96, 64, 48)
+"""Pixels of the longer side, tried from the largest."""
+WEBP_QUALITIES = (82, 65, 45)
+"""Tried in turn at each size."""
 
 
 @dataclass(frozen=True)
 class Thumb:
-    """An embedded picture."""
+    """A thumbnail that is embedded in the page."""
 
     src: str
     """A data URI."""
     href: str | None
-    """Relative link to the original; None where it lies outside the report's reach."""
+    """Relative link to the original; None where no such link reaches it."""
     width: int
     height: int
-    """Size in pixels of what is embedded."""
+    """Size of the thumbnail, pixels."""
     pixelated: bool
 
 
 class Album:
-    """Makes the thumbnails of one report; each gets an equal share of the budget.
+    """The thumbnails of one report, with an equal share of the size each.
 
     Args:
-        folder: where the report will lie; links are relative to it.
-        count: how many pictures the report will ask for.
+        folder: folder of the report; links are relative to it.
+        count: number of pictures in the report.
         budget: bytes of base64 text for all of them together.
     """
 
@@ -57,7 +59,7 @@ class Album:
             href=relative_link(picture, self.folder),
             width=size[0],
             height=size[1],
-            pixelated=max(image.size) <= PIXEL_ART and size == image.size,
+            pixelated=max(image.size) <= PIXEL_ART_SIDE and size == image.size,
         )
 
 
@@ -66,17 +68,17 @@ def shrunk(image: Image.Image, share: int) -> tuple[bytes, str, tuple[int, int]]
 
     The smallest and coarsest is taken where nothing fits.
     """
-    if max(image.size) <= PIXEL_ART:
+    if max(image.size) <= PIXEL_ART_SIDE:
         data = encoded(image, "PNG", optimize=True)
         if len(data) <= share:
             return data, "png", image.size
     best, limit = (b"", "webp", image.size), max(image.size)
-    for side in SIDES:
-        if side > limit and side != SIDES[-1]:
+    for side in THUMBNAIL_SIDES:
+        if side > limit and side != THUMBNAIL_SIDES[-1]:
             continue
         small = image.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        for quality in QUALITIES:
+        for quality in WEBP_QUALITIES:
             best = encoded(small, "WEBP", quality=quality, method=2), "webp", small.size
             if len(best[0]) <= share:
                 return best

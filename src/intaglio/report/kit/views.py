@@ -1,4 +1,4 @@
-"""What the templates show: pages made of rows, pictures and figures, with all words already chosen."""
+"""Content of the report templates: pages of rows, pictures and figures, all texts already written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from intaglio.report.kit.thumbnails import Thumb
 
 @dataclass(frozen=True)
 class Row:
-    """A name and what stands beside it."""
+    """A name with its value."""
 
     name: str
     value: str | Markup
     code: bool = False
-    """Set in a fixed-width face: hashes, identifiers."""
+    """Whether to set it in a fixed-width face: hashes, identifiers."""
     volatile: bool = False
-    """Differs between two runs of the same work (time, machine, place on disk)."""
+    """Whether it differs between two runs of the same work (time, machine, path)."""
     place: str | None = None
-    """Where it lay on disk; volatile even where the value is not."""
+    """Path on disk; volatile even where the value is not."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One figure of the summary at the top."""
+    """One number of the summary at the top."""
 
     name: str
     value: str
@@ -42,25 +42,25 @@ class Shown:
 
 @dataclass(frozen=True)
 class Card:
-    """One judged picture."""
+    """One picture with its verdict."""
 
     name: str
     css: str
-    """`in`, `out` or `ctl`."""
+    """Class in the style sheet: `in`, `out` or `ctl`."""
     badge: str
     pictures: Sequence[Shown]
     facts: Sequence[Row]
     score: str
     p_value: str
     place: str | Markup = ""
-    """Where the score stands among the controls'."""
+    """Figure of the score among those of the controls."""
     truth: str = ""
     wrong: bool = False
 
 
 @dataclass(frozen=True)
 class RocView:
-    """How well known members and holdouts were told apart."""
+    """Separation of known members from known holdouts."""
 
     text: str
     linear: Markup
@@ -69,8 +69,8 @@ class RocView:
 
 
 @dataclass(frozen=True)
-class Table:
-    """One kind of records, as rows of text."""
+class PageTable:
+    """A table of text."""
 
     name: str
     heads: Sequence[str]
@@ -80,7 +80,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What every report has."""
+    """The parts of every report."""
 
     template: str
     title: str
@@ -104,11 +104,11 @@ class AuditPage(Page):
     """An audit of questioned pictures."""
 
     loud: Sequence[str] = ()
-    """Warnings that belong right under the headline."""
+    """Warnings directly under the headline."""
     how_to_read: str
     questioned: Sequence[Card]
     rest: Sequence[Card] = ()
-    """Questioned pictures that are listed without their pictures."""
+    """Questioned pictures that are only listed."""
     unshown: str = ""
     controls: Sequence[Card]
     controls_text: str
@@ -125,7 +125,7 @@ class AuditPage(Page):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractPage(Page):
-    """An extraction of what a model was tuned on."""
+    """An extraction of a model's training pictures."""
 
     finds: Sequence[Card]
     finds_text: str
@@ -133,7 +133,7 @@ class ExtractPage(Page):
     strip_narrow: str | Markup
     groups_text: str
     control: Sequence[Shown]
-    """What the base alone gives."""
+    """Groups of the base's pictures, the null."""
     control_text: str
     evaluation: Sequence[Row]
     """Empty where the training set is not known."""
@@ -158,7 +158,7 @@ class EdgeView:
     frequency: str
     confidence: str
     weak: bool
-    """Less sure than not."""
+    """Whether its confidence is below one half."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ class DiscoverPage(Page):
     """A causal graph that was found in a table."""
 
     large: bool
-    """Does the picture keep its own size."""
+    """Whether the graph is drawn at its own size in place of the page's width."""
     graph: Markup
     graph_text: str
     files: Sequence[Row]
@@ -177,11 +177,11 @@ class DiscoverPage(Page):
     pairs: Markup | None
     """None where there are too many pairs to be seen."""
     pairs_legend: Markup
-    near: Table
+    near: PageTable
     near_text: str
-    triples: Table
+    triples: PageTable
     triples_text: str
-    columns: Table
+    columns: PageTable
     columns_text: str
     scores: Sequence[Row]
     """Empty where no true graph was given."""
@@ -194,12 +194,12 @@ class RunPage(Page):
     """A fine-tune, or a run of any other verb."""
 
     watch: Markup | None = None
-    """Likeness and quality while a model learned; None where nobody watched."""
+    """Similarity and quality over the training; None where it was not watched."""
     watch_text: str = ""
     probes: Sequence[Row] = ()
-    """What the denoiser itself said at each judgement, a figure a row."""
+    """Diagnostics of the denoiser at each evaluation, a figure a row."""
     judged: Sequence[Shown] = ()
-    """What was judged, a row of pictures a judgement."""
+    """The evaluated pictures, a row for each evaluation."""
     curves: Sequence[Row] = ()
     samples: Sequence[Shown] = ()
     samples_text: str = ""
@@ -209,5 +209,5 @@ class RunPage(Page):
     classes_text: str = ""
     plan: Sequence[Row] = ()
     result: Sequence[Row] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     pictures: Sequence[Shown] = ()

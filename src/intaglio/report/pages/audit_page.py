@@ -1,4 +1,4 @@
-"""An audit as a page: the verdict first, then each picture beside the controls, then how far the numbers carry."""
+"""Report page of `authenticate`: the verdict, each picture beside the controls, the limits of the numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from intaglio.report.kit.views import AuditPage, Card, Key, RocView, Row, Shown
 from intaglio.report.pages import audit_words as words
 from intaglio.runs.read import RunData
 
-CARDS = 60
-"""Most questioned pictures shown with their pictures; the others are listed."""
+MAX_CARDS = 60
+"""Most questioned pictures that are shown; the others are listed."""
 CONTROL_CARDS = 4
 
 
@@ -27,11 +27,11 @@ def page_of(run: RunData, page_folder: Path) -> AuditPage | None:
 
 
 def audit_page(run: RunData, audit: AuditResult, page_folder: Path) -> AuditPage:
-    """The page of an `authenticate` run; `page_folder` is where it will lie."""
+    """The page of an `authenticate` run; `page_folder` is the folder of the HTML file."""
     questioned = sorted(audit.questioned, key=_rank)
     controls = sorted(audit.controls, key=_rank)[:CONTROL_CARDS]
     captions = _captions(audit)
-    shown = questioned[:CARDS]
+    shown = questioned[:MAX_CARDS]
     maker = _CardMaker(audit, Album(page_folder, len(captions) * (len(shown) + len(controls))), run.folder, captions)
     headline = words.headline(audit)
     return AuditPage(
@@ -43,8 +43,8 @@ def audit_page(run: RunData, audit: AuditResult, page_folder: Path) -> AuditPage
         warnings=run.warnings,
         how_to_read=words.how_to_read(audit),
         questioned=[maker.card(j) for j in shown],
-        rest=[_listed(j, audit.threshold.value) for j in questioned[CARDS:]],
-        unshown=words.unshown(len(questioned), CARDS),
+        rest=[_listed(j, audit.threshold.value) for j in questioned[MAX_CARDS:]],
+        unshown=words.unshown(len(questioned), MAX_CARDS),
         controls=[maker.card(j) for j in controls],
         controls_text=words.controls_text(audit, len(controls)),
         scores_text=words.scores_text(audit),
@@ -71,7 +71,7 @@ def _rank(judged: JudgedPicture) -> tuple[float, str]:
 
 
 def css(judged: JudgedPicture) -> str:
-    """How a picture is drawn: `in` (called), `out` (questioned, not called) or `ctl` (a control)."""
+    """Style-sheet class of a picture: `in` (called), `out` (questioned, not called) or `ctl` (a control)."""
     return "ctl" if judged.control else "in" if judged.called else "out"
 
 
@@ -93,7 +93,7 @@ class _CardMaker:
             facts=self._facts(judged),
             score=listed.score,
             p_value=listed.p_value,
-            place=self._place(judged),
+            place=self._score_among_controls(judged),
             truth=truth,
             wrong=wrong,
         )
@@ -109,7 +109,7 @@ class _CardMaker:
             rows.insert(0, Row("similarity", decimal(judged.similarity, 2)))
         return rows
 
-    def _place(self, judged: JudgedPicture) -> Markup:
+    def _score_among_controls(self, judged: JudgedPicture) -> Markup:
         if not math.isfinite(judged.score):
             return Markup("")
         return place_in_nulls(judged.score, self.nulls, self.audit.threshold.value, css(judged), self.span)

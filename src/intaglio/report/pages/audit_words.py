@@ -1,4 +1,4 @@
-"""What an audit's report says in words: for people who must decide on it and have never seen a p-value."""
+"""Texts of an audit's report, for readers who know no statistics."""
 
 import math
 
@@ -42,7 +42,7 @@ def lead(audit: AuditResult) -> str:
 
 
 def one_in(rate: float | int) -> str:
-    """A rate as a person says it: 1 in 20."""
+    """A rate in words: 1 in 20."""
     return f"1 in {round(1 / rate)}" if abs(1 / rate - round(1 / rate)) < 0.05 else f"{rate * 100:.3g} in 100"
 
 
@@ -54,7 +54,7 @@ def expected_by_chance(audit: AuditResult) -> str:
 
 
 def loud(audit: AuditResult) -> list[str]:
-    """What a reader of the headline must not miss."""
+    """Warnings that stand beside the headline."""
     messages = []
     unscored = [j.name for j in audit.questioned if math.isnan(j.score)]
     if unscored:
@@ -67,7 +67,7 @@ def loud(audit: AuditResult) -> list[str]:
 
 
 def how_to_read(audit: AuditResult) -> str:
-    """What the cards show and what the verdict rests on."""
+    """Explanation of the cards, and of the score behind the verdict."""
     first = "Sorted by score. "
     if len(audit.asked) < len(audit.questioned):
         first = "Sorted by score, among pictures known not to be in the set, which measure the audit itself. "
@@ -94,7 +94,7 @@ def badge(judged: JudgedPicture, above: bool) -> str:
 
 
 def truth(judged: JudgedPicture) -> tuple[str, bool]:
-    """What is known of a questioned picture, and whether the verdict is wrong."""
+    """The known truth of a questioned picture as text, and whether the verdict is wrong."""
     if judged.control or judged.truth is None:
         return "", False
     known = "It was in the fine-tuning set" if judged.truth else "It was not in the fine-tuning set"
@@ -178,11 +178,11 @@ def _tpr(measured: Separation, rate: float, value: float | None) -> str:
 
 
 def threat(run: RunData, audit: AuditResult) -> list[Row]:
-    """Who must have what; and what was used."""
+    """The threat model: the inputs and the access that the audit used."""
     alone = bool((run.run.get("settings") or {}).get("alone"))
     return [
-        Row("the suspect model", _model(run, "suspect"), place=_place(run, "suspect")),
-        Row("its base", "not compared with" if alone else _model(run, "base"), place=_place(run, "base")),
+        Row("the suspect model", _model(run, "suspect"), place=_input_path(run, "suspect")),
+        Row("its base", "not compared with" if alone else _model(run, "base"), place=_input_path(run, "base")),
         Row(
             "access",
             f"the weights of {'the suspect' if alone else 'both'}; an interface that gives only pictures is not enough",
@@ -201,7 +201,7 @@ def threat(run: RunData, audit: AuditResult) -> list[Row]:
 
 
 def other_prompts(audit: AuditResult) -> list[Row]:
-    """How far the verdict hangs on the words, a row for each further prompt."""
+    """The verdicts under further prompts, a row each."""
     rows = []
     for one in audit.other_prompts:
         changed = (
@@ -213,7 +213,7 @@ def other_prompts(audit: AuditResult) -> list[Row]:
 
 
 def score_made_of(audit: AuditResult) -> str:
-    """The score's name, and of which signals it was combined."""
+    """The score's name, and the signals that it was combined from."""
     if len(audit.weights) < 2:
         reading = audit.readings.get(audit.score_name)
         return f"{audit.score_name}: {reading}" if reading else audit.score_name
@@ -238,13 +238,13 @@ def _model(run: RunData, name: str) -> str:
     return f"sha256 {digest[:16]}…" if digest else "not recorded"
 
 
-def _place(run: RunData, name: str) -> str | None:
-    place = _input(run, name).get("path")
-    return None if place is None else str(place)
+def _input_path(run: RunData, name: str) -> str | None:
+    path = _input(run, name).get("path")
+    return None if path is None else str(path)
 
 
 def limits(audit: AuditResult) -> list[Row]:
-    """What this does not prove: the same lines for every audit, and those of the method's own evidence."""
+    """The limits of the evidence: those of every audit, and those of the method."""
     rate = one_in(audit.threshold.asked_rate)
     return [
         Row(

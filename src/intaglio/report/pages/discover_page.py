@@ -10,12 +10,12 @@ from markupsafe import Markup
 from intaglio.causal.formats.svg import probability_text
 from intaglio.causal.results import text
 from intaglio.causal.results.discovery import Discovery
-from intaglio.causal.results.files import GRAPH_FILE
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
+from intaglio.causal.results.result_files import GRAPH_FILE
 from intaglio.causal.results.text import counted
 from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.thumbnails import relative_link
-from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, Row, Table
+from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
 from intaglio.runs.read import RunData, read_json
 
@@ -70,11 +70,11 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         edges=[_edge(found, edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
-        near=Table("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
+        near=PageTable("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
         near_text=_near_text(len(near)),
         pairs=pair_plot(found),
         pairs_legend=legend_squares(),
-        triples=Table(
+        triples=PageTable(
             "", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:SHOWN_TRIPLES]]
         ),
         triples_text=_triples_text(found),
@@ -220,7 +220,7 @@ def _triples_text(found: Discovery) -> str:
     return f"{words}{more}"
 
 
-def _columns(found: Discovery, read: Mapping[str, Any]) -> Table:
+def _columns(found: Discovery, read: Mapping[str, Any]) -> PageTable:
     rows = []
     for column in read.get("columns", ()):
         layers = column.get("levels") or []
@@ -230,7 +230,7 @@ def _columns(found: Discovery, read: Mapping[str, Any]) -> Table:
             f"left out: {column['excluded']}" if column["excluded"] else KIND_NAMES.get(column["kind"], column["kind"])
         )
         rows.append([column["name"], used, values, missing])
-    return Table("", ["column", "read as", "levels", "missing"], rows)
+    return PageTable("", ["column", "read as", "levels", "missing"], rows)
 
 
 def _columns_text(read: Mapping[str, Any]) -> str:

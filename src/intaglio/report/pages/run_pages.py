@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.report.kit.charts import curve_plot
-from intaglio.report.kit.format import duration, flattened, is_place, plain, row, title
+from intaglio.report.kit.format import duration, flattened, is_path, plain, row, title
 from intaglio.report.kit.thumbnails import Album
-from intaglio.report.kit.views import Row, RunPage, Shown, Table
+from intaglio.report.kit.views import PageTable, Row, RunPage, Shown
 from intaglio.runs.read import RunData
 
 ROWS = 200
@@ -93,11 +93,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-def _table(kind: str, values: Mapping[str, Mapping[str, Any]]) -> Table:
+def _table(kind: str, values: Mapping[str, Mapping[str, Any]]) -> PageTable:
     flat = {key: dict(flattened(value)) for key, value in values.items()}
     heads = [h for h in dict.fromkeys(n for value in flat.values() for n in value) if not volatile(h)]
-    heads = [h for h in heads if not any(is_place(value.get(h)) for value in flat.values())]
+    heads = [h for h in heads if not any(is_path(value.get(h)) for value in flat.values())]
     shown = list(flat.items())[:ROWS]
     rows = [[key, *(plain(value[h]) if h in value else "" for h in heads)] for key, value in shown]
     left = len(flat) - len(shown)
-    return Table(kind, ["", *heads], rows, f"and {left} more, in the run folder" if left > 0 else "")
+    return PageTable(kind, ["", *heads], rows, f"and {left} more, in the run folder" if left > 0 else "")

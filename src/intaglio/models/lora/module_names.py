@@ -1,4 +1,4 @@
-"""The modules of one model that a LoRA can change, under every name that LoRA files give them."""
+"""Names of the modules that a LoRA can change, in diffusers' naming and in those of LoRA files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,10 +27,14 @@ def modules(model: Any, part: str) -> Iterator[tuple[str, Hooked]]:
 class ModelNames:
     """The names of a model's modules, kept apart from the model so that a LoRA can outlive it."""
 
-    paths: dict[str, dict[str, str]]  # part -> {any known name, dots as underscores: path in diffusers naming}
-    layout: UNetLayout | None  # how the original code numbers the denoiser's blocks; None if it is no U-Net
-    family: str  # "sd1", "sd2", "sdxl", or "" if unknown
-    prediction: str = "epsilon"  # what the denoiser puts out, in the words of diffusers
+    paths: dict[str, dict[str, str]]
+    """By part: any known name, with dots as underscores, to the path in diffusers' naming."""
+    layout: UNetLayout | None
+    """The original numbering of the denoiser's blocks; None if it is no U-Net."""
+    family: str
+    """sd1, sd2 or sdxl; empty if unknown."""
+    prediction: str = "epsilon"
+    """diffusers' name of the quantity that the denoiser predicts."""
 
     @classmethod
     def of(cls, model: Any) -> "ModelNames":

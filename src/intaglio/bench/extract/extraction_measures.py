@@ -1,4 +1,4 @@
-"""What one extraction is worth, where the training set is known: coverage at thresholds fitted to the encoder."""
+"""Measures of one extraction against the known training set: coverage at thresholds fitted to the encoder."""
 
 from functools import cache
 from typing import Any, cast
@@ -6,8 +6,8 @@ from typing import Any, cast
 import torch
 
 from intaglio.extract.coverage import coverage, fitted_threshold
-from intaglio.extract.evaluation import LOOSE, STRICT
-from intaglio.extract.results import Extraction
+from intaglio.extract.evaluation import LOOSE_RATE, STRICT_RATE
+from intaglio.extract.extracted import Extraction
 from intaglio.metrics.similarity.measures import Embedding, load_similarity
 from intaglio.models import testbed
 
@@ -29,7 +29,7 @@ def thresholds(device: str) -> dict[str, float]:
         for others in (few.holdouts, few.controls):
             apart.append(encoder.matrix(few.members.pixels, others.pixels).flatten())
     pooled = torch.cat(apart)
-    return {"loose": fitted_threshold(pooled, LOOSE), "strict": fitted_threshold(pooled, STRICT)}
+    return {"loose": fitted_threshold(pooled, LOOSE_RATE), "strict": fitted_threshold(pooled, STRICT_RATE)}
 
 
 def measured(result: Extraction, subject: str, encoder: Embedding) -> dict[str, Any]:
