@@ -32,18 +32,19 @@ class UpdateAlignment(Authenticator):
 
         < -D, g(x) >_W / || g(x) ||_W .
 
-    Unweighted, < -D, g > is to first order the gap of the two models' denoising errors. Three things make it tell
-    more. Each matrix is looked at in the basis of the update's own right singular vectors, and only within their span:
-    what a low-rank update cannot hold says nothing about it. In that basis W = 1 / sqrt(v), with v the mean square of
+    Unweighted, < -D, g > is to first order the gap of the two models' denoising errors. Three things make it sharper.
+    Each matrix is taken in the basis of the update's own right singular vectors, and only within their span: outside of
+    it a low-rank update is zero whatever the pictures were. In that basis W = 1 / sqrt(v), with v the mean square of
     the gradients, takes weight from the entries in which every picture's gradient is large, and undoes the scaling of
     Adam, whose step in an entry is the gradient over sqrt(v). And the norm takes off what makes a picture's gradient
     long without pointing anywhere.
 
-    g is taken half way between base and suspect, over pairs (t, eps) that all pictures share; the early timesteps tell
-    most. v comes from `pilot` of the pictures of the call, picked by their content and so whatever their role, which
-    leaves a questioned picture exchangeable with the controls; a score is comparable within its own call only.
+    g is taken half way between base and suspect, over pairs (t, eps) that all pictures share; the early timesteps
+    separate best. v comes from `pilot` of the pictures of the call, picked by their content and so whatever their role,
+    which leaves a questioned picture exchangeable with the controls; a score is comparable within its own call only.
 
-    Only what the denoiser learned is seen. Memory: some five times the weights that differ, which is little for a LoRA.
+    Only the denoiser's update counts, not the text encoders'. Memory: some five times the weights that differ, which is
+    little for a LoRA.
 
     Intaglio's own. Related: influence as products of gradients, TracIn, arXiv 2002.08484; gradients of diffusion
     models as features of membership, arXiv 2308.06405.
