@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from importlib import metadata
 
 import pytest
-import tiny
 
 import intaglio.report
+import tiny
 from intaglio.cli import main
 from intaglio.commands import doctor
 from intaglio.commands.kit import dispatch

@@ -3,9 +3,9 @@ import json
 import shutil
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from intaglio import cli
 from intaglio.images.image_set import save_png
 

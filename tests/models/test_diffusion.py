@@ -2,10 +2,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-import tiny
 import torch
 from torch.nn import functional
 
+import tiny
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 

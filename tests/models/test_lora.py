@@ -5,10 +5,10 @@ import warnings
 from types import SimpleNamespace
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import load_file, save, save_file
 
+import tiny
 from intaglio.errors import BadInput
 from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
 

@@ -4,11 +4,11 @@ import socket
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 
+import tiny
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.lora.lora import LoRA

@@ -1,6 +1,7 @@
 import pytest
-import tiny
 import torch
+
+import tiny
 
 
 @pytest.mark.parametrize("build", [tiny.sd_pipeline, tiny.sdxl_pipeline])
