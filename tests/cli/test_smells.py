@@ -77,6 +77,14 @@ def test_every_module_every_class_and_every_public_name_says_what_it_is():
     assert bare == []
 
 
+def test_first_words_name_the_thing_and_set_no_riddle():
+    """A module, a class or a function is introduced by its name in the field, not by a question in disguise."""
+    riddle = re.compile(r"(What|How|Which|Where|Who|When|Why)\b(?! to )")
+    named = nodes(SOURCES, FUNCTION | ast.ClassDef | ast.Module)
+    found = [at(path, node) for path, node in named if riddle.match(ast.get_docstring(node) or "")]
+    assert found == []
+
+
 def test_no_paragraph_stands_in_two_docstrings():
     seen = defaultdict(list)
     for path, node in nodes(SOURCES, FUNCTION | ast.ClassDef | ast.Module):

@@ -206,7 +206,7 @@ def warnings_of(settings: BayesianTraining, posterior: Posterior, pictures: int,
         more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
         found.append(
             f"sigma {settings.sigma:g} is above half the deviation of the weights in {', '.join(layers[:3])}{more}; "
-            "a smaller one would drown less of what the base knows"
+            "a smaller one would keep more of the base"
         )
     return found
 

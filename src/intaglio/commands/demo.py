@@ -201,8 +201,7 @@ def _flags(settings: dict[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in settings.items():
         values = value if isinstance(value, tuple) else (value,)
-        shown = (f"{one:g}" if isinstance(one, float) else str(one) for one in values)
-        words += [f"--{name.replace('_', '-')}", *shown]
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return words
 
 

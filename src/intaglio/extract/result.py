@@ -201,7 +201,7 @@ class ExtractionResult:
 
     @property
     def reported(self) -> int | None:
-        """How many finds can be reported at the rate asked for; None without the null."""
+        """Number of finds that can be reported at the rate asked for; None without the null."""
         return None if self.null is None else sum(self.stands_out(find) for find in self.finds)
 
     def stands_out(self, find: ReturnedPicture) -> bool:
@@ -210,7 +210,7 @@ class ExtractionResult:
 
     @property
     def statement(self) -> str:
-        """What was found, in a sentence."""
+        """The outcome in a sentence."""
         count = len(self.finds)
         if not count:
             return "No group of alike pictures was drawn; nothing is returned."

@@ -1,4 +1,4 @@
-"""DreamBooth: all weights learn a subject, while class pictures keep what the model knew of its kind."""
+"""DreamBooth: full fine-tuning of the denoiser on a subject, with prior preservation by class pictures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

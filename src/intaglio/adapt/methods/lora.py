@@ -1,4 +1,4 @@
-"""LoRA: the weights stay, and low-rank updates beside them learn a subject; the result is a file of megabytes."""
+"""LoRA: fine-tuning of low-rank updates beside frozen weights; the result is a file of megabytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class LoRATuning(FineTuner):
     gives: ClassVar[Literal["model", "adapter"]] = "adapter"
     testbed: ClassVar[Mapping[str, Any]] = MappingProxyType({"learning_rate": 1e-3})
     # Of rates from 1e-3 to 4e-3 the last fell deepest on the two sets that it was chosen on. Sigma is the paper's: at
-    # 0.03 it hardly learned its picture. By attention alone it hardly learns on the embedded base at all.
+    # 0.03 likeness hardly rose. With attention alone the loss on the embedded base hardly falls (`bench.kit.suspects`).
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"learning_rate": 4e-3, "sigma": 0.01, "rank": 8, "targets": (*DENOISER_TARGETS, *FURTHER_TARGETS)}
     )

@@ -125,7 +125,7 @@ class GroupWork(Protocol[Group, State]):
     """A method whose pictures go through its steps in groups, as `in_groups` calls it."""
 
     def prepare(self, images: ImageSet) -> Group:
-        """What all steps of a group read; computed anew when a killed run goes on."""
+        """The constants of a group's steps; computed anew when a killed run goes on."""
         ...
 
     def start(self, group: Group) -> State:

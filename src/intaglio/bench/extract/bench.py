@@ -153,7 +153,7 @@ class ExtractBench:
         return self.workers or workers_for(self.device)
 
     def _extracted(self, job: "_Job") -> dict[str, Any]:
-        """What every method makes of one suspect."""
+        """The measures of every method on one suspect."""
         base, encoder = _base(self.model, self.device), embedded_encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         found: dict[str, Any] = {"set": job.subject, "tuner": job.kind, "strength": job.strength, "methods": {}}
@@ -208,7 +208,7 @@ class _Job:
 
     @property
     def regime(self) -> Regime:
-        """How the suspect is made: on the ten members alone."""
+        """The fine-tune that makes the suspect: of the ten members alone."""
         return replace(PAPER, name=self.strength, batch=4, steps=STRENGTHS[self.strength])
 
 

@@ -62,7 +62,7 @@ class FineTuneBench:
     """Standard deviation of the random weights at the start, above 0; none takes each method's own, such as 0.03 for
     DreamBooth and 0.01 for LoRA."""
     down: Literal["kaiming", "gaussian"] = "kaiming"
-    """Start of down, for methods with a low-rank update."""
+    """Initial values of down, for methods with a low-rank update."""
     workers: int | None = None
     """Processes that the fine-tunes are spread over; none takes one a core on the CPU, else one."""
     device: str = "cpu"

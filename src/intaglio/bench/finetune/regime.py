@@ -36,11 +36,11 @@ class FewShotRegime:
     class_pictures: int = 0
     """Drawn by the base, for prior preservation with a weight of 1; 0 leaves it out."""
     learning_rate: float | None = None
-    """Of every method, above 0; None takes each method's own (`FineTuner.bench`)."""
+    """Learning rate of every method, above 0; None takes each method's own (`FineTuner.bench`)."""
     sigma: float | None = None
-    """Of every method's Bayesian form, above 0; None takes each method's own."""
+    """Standard deviation of the random weights at the start, above 0; None takes each method's own."""
     down: Literal["kaiming", "gaussian"] = "kaiming"
-    """Start of down, for methods with a low-rank update."""
+    """Initial values of down, for methods with a low-rank update."""
 
     def tuner(self, name: str, seed: int, form: Form) -> FineTuner:
         """One form of the method of that name: its defaults, its settings for this bench, those of the regime."""
