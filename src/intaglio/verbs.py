@@ -22,7 +22,7 @@ MAIN = ("method", "bench")
 
 
 class Method(NamedTuple):
-    """Where a method lives and what it does, in one line."""
+    """A method's place in the package, and its summary in one line."""
 
     target: str
     """`module:Class`"""

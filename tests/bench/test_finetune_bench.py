@@ -13,7 +13,7 @@ from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch
 from intaglio.bench.finetune import bench as room
-from intaglio.bench.finetune import measures
+from intaglio.bench.finetune import finetune_measures
 from intaglio.bench.finetune.bench import FineTuneBench
 from intaglio.bench.finetune.regime import FORMS, USUAL, FewShotRegime
 from intaglio.bench.kit.suspects import PAPER
@@ -41,8 +41,8 @@ def bench(tmp_path, monkeypatch):
     small = {"learning_rate": 0.1, "sigma": 0.01, "rank": 2, "targets": ("to_q", "to_v")}
     monkeypatch.setattr(LoRATuning, "bench", small)
     monkeypatch.setattr(room, "QUICK_STEPS", 2)
-    monkeypatch.setattr(measures, "TIMED_STEPS", 1)
-    monkeypatch.setattr(measures, "TURNS", 2)
+    monkeypatch.setattr(finetune_measures, "TIMED_STEPS", 1)
+    monkeypatch.setattr(finetune_measures, "TURNS", 2)
     monkeypatch.setattr(
         FewShotRegime, "watch", lambda self: Watch(sample_count=0, watch_every=self.every, watch_count=2, watch_steps=1)
     )
@@ -108,7 +108,7 @@ def _idle(plain):
 def test_every_seed_has_pictures_of_its_own(monkeypatch):
     members = ImageSet.from_pixels(torch.rand(10, 3, 8, 8))
     monkeypatch.setattr(testbed, "few_shot", lambda name: testbed.FewShot(*[members] * 5))
-    taken = [measures.training_set("x", 2, seed).images.hashes for seed in range(5)]
+    taken = [finetune_measures.training_set("x", 2, seed).images.hashes for seed in range(5)]
     assert sorted(content for part in taken for content in part) == sorted(members.hashes)
 
 

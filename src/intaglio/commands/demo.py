@@ -154,7 +154,7 @@ class Demo(InRun):
 
 
 def own_words(method: str) -> tuple[str, str]:
-    """What a user would type for pictures and models of their own."""
+    """The command lines of a user with pictures and models of their own."""
     return (
         f'finetune {method} --model BASE --images PICTURES --prompt "PROMPT"',
         'authenticate cgi-dm --base BASE --suspect TUNED --images QUESTIONED --controls CONTROLS --prompt "PROMPT"',
@@ -182,7 +182,7 @@ def run_of(path: Path) -> Path:
 
 
 def right(audit: Path) -> dict[str, int]:
-    """How many members and holdouts there are, and on how many of each the verdict is right."""
+    """Counts of members and holdouts, and of right verdicts on each."""
     from intaglio.audit.membership.result import AuditResult
 
     questioned = cast(AuditResult, AuditResult.load(audit)).questioned

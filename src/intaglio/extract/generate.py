@@ -122,7 +122,7 @@ class PictureCache:
 
 @contextmanager
 def picture_cache(run: Run, label: str) -> Iterator[PictureCache]:
-    """Where drawn pictures lie: in the run's folder for good, or for the null run as long as the block."""
+    """A cache of drawn pictures: in the run's folder for good, or for the null run as long as the block."""
     if run.folder is not None:
         yield PictureCache(run.folder / "images" / label)
         return

@@ -11,7 +11,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 @dataclass(frozen=True, eq=False)
 class ExtractionInputs:
-    """What pictures are drawn from and compared by."""
+    """The models and prompts that pictures are drawn from, and the encoder they are compared by."""
 
     suspect: LatentDiffusion
     """The model that is drawn from."""

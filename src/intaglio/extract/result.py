@@ -145,7 +145,7 @@ class NullGroups:
 
 @dataclass(frozen=True)
 class TrainingCoverage:
-    """How much of the training set was extracted."""
+    """Coverage of the training set by the returned pictures."""
 
     average_similarity: float
     training: int

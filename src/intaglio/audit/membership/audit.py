@@ -31,7 +31,7 @@ NO_COMPANIONS: Mapping[str, Authenticator] = MappingProxyType({})
 
 
 def verdict_signals(method: Authenticator, asked: Sequence[str] = ()) -> tuple[str, ...]:
-    """What a verdict rests on: the signals asked for, or by default the method's own score or the standard one."""
+    """The signals that a verdict rests on: those asked for, or the method's own score, or the standard one."""
     default = OWN_SCORE if method.judges else STANDARD
     return tuple(dict.fromkeys(OWN_SCORE if name == method.name else name for name in asked or (default,)))
 
@@ -169,7 +169,7 @@ class _Calls:
 
 
 def _score_name(calls: _Calls) -> str:
-    """What the verdict's score is, in words."""
+    """The name of the verdict's score."""
     named = [calls.shown_name(name) for name in calls.signals]
     return named[0] if len(named) == 1 else f"combined score of {', '.join(named)}"
 

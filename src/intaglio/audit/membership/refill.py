@@ -36,7 +36,7 @@ class MaskedPictures:
 
 
 class Stopped(IntEnum):
-    """Why a picture takes no further steps."""
+    """The reason for which a picture takes no further steps."""
 
     NO = 0
     PLATEAU = 1

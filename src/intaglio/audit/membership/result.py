@@ -75,7 +75,7 @@ class JudgedPicture:
 
 @dataclass(frozen=True)
 class KnownTruth:
-    """How many verdicts are right, where the truth is known."""
+    """Counts of right and wrong verdicts, where the truth is known."""
 
     members: int
     members_called: int

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from intaglio.adapt.data import generate_class_images
 from intaglio.bench.finetune.figures import figures_of
-from intaglio.bench.finetune.measures import judged, timed, training_set
+from intaglio.bench.finetune.finetune_measures import judged, timed, training_set
 from intaglio.bench.finetune.regime import AVERAGED, CHOSEN_ON, FORMS, PAIR, USUAL, FewShotRegime
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet

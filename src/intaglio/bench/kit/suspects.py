@@ -20,7 +20,7 @@ PROMPT = "sks style"
 
 @dataclass(frozen=True)
 class Regime:
-    """How suspects are made, and which pictures must be told from their members."""
+    """A way of making suspects, and the pictures that must be told from their members."""
 
     name: str
     steps: dict[Tuner, int]

@@ -80,7 +80,7 @@ def too_few(controls: int, rate: float) -> str:
 
 
 def called(p: ArrayLike, rate: float) -> NDArray[np.bool_]:
-    """Which p-values make a call at the asked rate; NaN makes none."""
+    """The p-values that make a call at the asked rate; NaN makes none."""
     # p-values are fractions with a small denominator; the slack only undoes rounding, as in 3/60 against 0.05.
     return np.asarray(p, dtype=np.float64) <= rate * (1 + 1e-12)
 
