@@ -10,7 +10,7 @@ _HOMES = {
     "BadInput": "intaglio.errors",
     "DiscoverCPDAG": "intaglio.causal.estimator",
     "Discovery": "intaglio.causal.results.discovery",
-    "Extraction": "intaglio.extract.results",
+    "Extraction": "intaglio.extract.extracted",
     "FlowTraining": "intaglio.flow.training.settings",
     "Graph": "intaglio.causal.graphs.graph",
     "ImageSet": "intaglio.images.image_set",

@@ -9,7 +9,7 @@ from intaglio.extract.methods.direct import Direct as Direct
 from intaglio.causal.estimator import DiscoverCPDAG as DiscoverCPDAG
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
-from intaglio.extract.results import Extraction as Extraction
+from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder

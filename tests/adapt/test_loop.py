@@ -12,11 +12,9 @@ from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Training, Watch
 from intaglio.adapt.training import accumulate, denoising_error
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.learning.step_randomness import batch_at, noise_at, timesteps_at
 from intaglio.runs.run import Run
 
 FEW = {"steps": 3, "batch": 2, "learning_rate": 1e-3}
-METHODS = [DreamBooth(**FEW), LoRATuning(**FEW, rank=2)]
 
 
 def gradients(base, data, settings):
@@ -39,29 +37,6 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(kind, classes):
             assert torch.allclose(one, two, rtol=1e-3, atol=1e-6)
 
 
-def test_the_loss_is_the_papers(monkeypatch):
-    """Equation 2 of arXiv 2208.12242 written again: mean instance error plus the weight times the mean class error."""
-    base, data = model(), training_set(3, 4)
-    settings = Training(batch=3, prior_weight=0.4, seed=8)
-    loss, prior, _ = gradients(base, data, settings)
-    noise, t = noise_at((6, 4, 8, 8), 0, 8), timesteps_at(6, 1000, 0, 8)
-    share = []
-    with torch.no_grad():
-        for place, (images, stream, prompt) in enumerate(
-            [(data.images, "instance", "red cat"), (data.class_images, "class", "cat")]
-        ):
-            chosen = batch_at(range(len(images)), 0, 3, 8, stream)
-            for slot, index in enumerate(chosen, start=3 * place):
-                clean = base.encode(images.pixels[index : index + 1])
-                level = base.schedule.alphas_cumprod[t[slot]].float()
-                noised = level.sqrt() * clean + (1 - level).sqrt() * noise[slot]
-                said = base.denoiser(noised, t[slot], encoder_hidden_states=base.embed([prompt]).hidden).sample
-                share.append(float((said - noise[slot]).square().mean()))
-    instance, classes = sum(share[:3]) / 3, sum(share[3:]) / 3
-    assert loss == pytest.approx(instance + 0.4 * classes, rel=1e-4)
-    assert prior["prior"] == pytest.approx(0.4 * classes, rel=1e-4)
-
-
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_snr_weights_are_those_of_the_papers_table(prediction):
     """arXiv 2303.09556: min(SNR, 5) for the clean latents, divided by SNR for the noise, by SNR + 1 for v."""
@@ -76,52 +51,6 @@ def test_snr_weights_are_those_of_the_papers_table(prediction):
     snr = level / (1 - level)
     weight = snr.clamp(max=5) / {"epsilon": snr, "v_prediction": snr + 1, "sample": 1.0}[prediction]
     assert weighted.tolist() == pytest.approx((weight * plain).tolist(), rel=1e-3)
-
-
-@pytest.mark.parametrize("method", METHODS, ids=["dreambooth", "lora"])
-@pytest.mark.parametrize("kind", ["sd", "sdxl"])
-def test_the_base_is_left_as_found_and_the_result_is_repeatable(method, kind):
-    base = model(kind=kind)
-    base.denoiser.conv_in.requires_grad_(False)
-    before, flags = weights(base), [weight.requires_grad for weight in base.denoiser.parameters()]
-    one, two = method(base, training_set(3, 2)), method(base, training_set(3, 2))
-    assert same(before, weights(base))
-    assert flags == [weight.requires_grad for weight in base.denoiser.parameters()]
-    assert all(weight.grad is None for weight in base.denoiser.parameters())
-    assert not any(module._forward_hooks for module in base.denoiser.modules())
-    assert same(learned(one), learned(two))
-    assert torch.equal(one.losses, two.losses)
-    assert not any(weight.requires_grad for weight in one.model.denoiser.parameters())
-    assert not any(module.training for part in one.model.parts.values() for module in part.modules())
-
-
-def learned(result):
-    if result.adapter is None:
-        return weights(result.model)
-    return {
-        f"{part}.{path}.{name}": getattr(layer, name).detach()
-        for part, path, layer in result.adapter.items()
-        for name in ("down", "up")
-    }
-
-
-@pytest.mark.parametrize("method", METHODS, ids=["dreambooth", "lora"])
-def test_the_base_is_left_as_found_after_an_error(method, monkeypatch):
-    base, calls = model(), []
-    before = weights(base)
-    whole = type(base).error
-
-    def failing(self, *arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise RuntimeError("broken")
-        return whole(self, *arguments)
-
-    monkeypatch.setattr(type(base), "error", failing)
-    with pytest.raises(RuntimeError, match="broken"):
-        method(base, training_set())
-    assert same(before, weights(base))
-    assert not any(module._forward_hooks for module in base.denoiser.modules())
 
 
 def test_steps_are_adamw_with_the_settings():
@@ -164,86 +93,6 @@ def test_the_mean_of_the_weights_is_what_is_exported():
     assert torch.allclose(mean, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["dreambooth", "lora"])
-@pytest.mark.parametrize("kind", ["sd", "sdxl"])
-def test_gradient_checkpointing_changes_nothing(method, kind):
-    method = dataclasses.replace(method, text_encoder=True)
-    plain = method(model(kind=kind), training_set())
-    spared = dataclasses.replace(method, gradient_checkpointing=True)(model(kind=kind), training_set())
-    for one, two in zip(learned(plain).values(), learned(spared).values(), strict=True):
-        assert torch.allclose(one.float(), two.float(), rtol=1e-3, atol=1e-5)
-    assert not spared.model.denoiser.is_gradient_checkpointing
-
-
-@pytest.mark.parametrize("method", METHODS, ids=["dreambooth", "lora"])
-@pytest.mark.parametrize("kind", ["sd", "sdxl"])
-def test_text_encoders_learn_only_when_asked(method, kind):
-    base, data = model(kind=kind), training_set()
-    still, trained = method(base, data), dataclasses.replace(method, text_encoder=True)(base, data)
-    if method.gives == "adapter":
-        assert set(still.adapter.layers) == {"denoiser"}
-        parts = {"denoiser", "text_encoder"} | ({"text_encoder_2"} if kind == "sdxl" else set())
-        assert set(trained.adapter.layers) == parts
-        assert all(float(layer.up.abs().sum()) > 0 for part, path, layer in trained.adapter.items() if ".0." in path)
-    else:
-        before = base.part_fingerprint("text_encoder")
-        assert still.model.part_fingerprint("text_encoder") == before
-        assert trained.model.part_fingerprint("text_encoder") != before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"batch": 3},
-        {"learning_rate": 5e-4},
-        {"schedule": "cosine"},
-        {"warmup": 2},
-        {"betas": (0.5, 0.5)},
-        {"weight_decay": 0.5},
-        {"clip": 1e-3},
-        {"ema": 0.5},
-        {"snr_gamma": 5.0},
-        {"prior_weight": 0.3},
-        {"caption_dropout": 0.9},
-        {"text_encoder": True},
-        {"seed": 1},
-    ],
-)
-@pytest.mark.parametrize("method", METHODS, ids=["dreambooth", "lora"])
-def test_every_setting_reaches_the_weights(method, change):
-    base, data = model(), training_set(3, 2)
-    assert not same(learned(method(base, data)), learned(dataclasses.replace(method, **change)(base, data)))
-
-
-@pytest.mark.parametrize("change", [{"rank": 3}, {"alpha": 5.0}, {"targets": ("to_q",)}])
-def test_every_setting_of_an_adapter_reaches_it(change):
-    base, data = model(), training_set()
-    one, two = METHODS[1](base, data), dataclasses.replace(METHODS[1], **change)(base, data)
-    assert not same(learned(one), learned(two))
-
-
-def test_an_adapter_acts_in_the_model_it_comes_with():
-    result = dataclasses.replace(METHODS[1], steps=10)(base := model(), training_set())
-    latents, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 500])
-    with torch.no_grad():
-        condition = base.embed(["red cat"])
-        plain, tuned = base.predict(latents, t, condition), result.model.predict(latents, t, condition)
-        with result.adapter.attached(base):
-            again = base.predict(latents, t, condition)
-    assert not torch.allclose(plain, tuned)
-    torch.testing.assert_close(tuned, again, rtol=1e-4, atol=1e-5)
-
-
-def test_training_lowers_the_loss():
-    base, data = model(), training_set(2)
-    for method in (
-        DreamBooth(steps=60, batch=4, learning_rate=3e-3),
-        LoRATuning(steps=60, batch=4, learning_rate=2e-2),
-    ):
-        losses = method(base, data).losses
-        assert losses[-15:].mean() < 0.9 * losses[:5].mean()
-
-
 def test_repeats_and_captions_reach_the_draws():
     data = training_set(2, captions=("cat", "dog"))
     data = dataclasses.replace(data, images=dataclasses.replace(data.images, repeats=(3, 1)))
@@ -251,13 +100,6 @@ def test_repeats_and_captions_reach_the_draws():
     assert sorted(examples.at(7).prompts) == ["cat", "cat", "cat", "dog"]
     dropped = Examples(model(), data, Training(batch=4, caption_dropout=1.0)).at(7)
     assert dropped.prompts == ("",) * 4
-
-
-def test_targets_outside_the_denoiser_are_refused_while_text_encoders_rest():
-    with pytest.raises(BadInput, match="--text-encoder"):
-        LoRATuning(targets=("q_proj",))(model(), training_set())
-    with pytest.raises(BadInput, match="nowhere"):
-        LoRATuning(targets=("nowhere",))(model(), training_set())
 
 
 def test_half_precision_is_refused():

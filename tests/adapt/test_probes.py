@@ -1,4 +1,4 @@
-"""The probes on denoisers whose guess is known in closed form, and on a tiny random one."""
+"""The probes on denoisers whose prediction is known in closed form, and on a tiny random one."""
 
 import numpy as np
 import pytest
@@ -45,12 +45,12 @@ def kappa(spread, step):
 @pytest.mark.parametrize("pictures", [1, 3])
 def test_noise_passes_through_as_conditioning_says(spread, pictures):
     found = pass_through(Gaussian(LATENTS[0], spread), LATENTS[:pictures], PROMPT, seed=1)
-    assert found.tolist() == pytest.approx([kappa(spread, 100)] * probes.DRAWS, abs=1e-4)
+    assert found.tolist() == pytest.approx([kappa(spread, 100)] * probes.NOISES, abs=1e-4)
 
 
 def test_all_noise_passes_through_where_anything_is_believed():
     found = pass_through(Gaussian(LATENTS[0], 1e4), LATENTS, PROMPT, seed=1)
-    assert found.tolist() == pytest.approx([float(SCHEDULE.alphas_cumprod[100]) ** -0.5] * probes.DRAWS, rel=1e-4)
+    assert found.tolist() == pytest.approx([float(SCHEDULE.alphas_cumprod[100]) ** -0.5] * probes.NOISES, rel=1e-4)
 
 
 def test_only_the_patch_is_looked_at():
@@ -63,19 +63,19 @@ def test_only_the_patch_is_looked_at():
 
     latents = LATENTS[:1]
     found = pass_through(Spilling(latents[0], 0.5), latents, PROMPT, seed=1)
-    assert found.tolist() == pytest.approx([kappa(0.5, 100)] * probes.DRAWS, abs=1e-4)
+    assert found.tolist() == pytest.approx([kappa(0.5, 100)] * probes.NOISES, abs=1e-4)
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.5, 2.0, 4.8])
 def test_the_deviation_of_a_gaussian_is_found(spread):
     found = deviations(Gaussian(LATENTS[1], spread), LATENTS[1:2], PROMPT, seed=2)
-    assert found.tolist() == pytest.approx([spread] * probes.TIMES, rel=1e-2)
+    assert found.tolist() == pytest.approx([spread] * probes.TIMESTEPS, rel=1e-2)
 
 
 def test_the_deviation_is_about_the_nearest_picture():
     far = torch.stack([LATENTS[0] + 50, LATENTS[1], LATENTS[2] - 50])
     found = deviations(Gaussian(LATENTS[1], 0.3), far, PROMPT, seed=2)
-    assert found.tolist() == pytest.approx([0.3] * probes.TIMES, rel=1e-2)
+    assert found.tolist() == pytest.approx([0.3] * probes.TIMESTEPS, rel=1e-2)
 
 
 def test_a_deviation_stays_finite_where_the_input_is_only_rescaled():

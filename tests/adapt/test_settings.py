@@ -2,8 +2,6 @@ import math
 
 import pytest
 
-from intaglio.adapt.methods.dreambooth import DreamBooth
-from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Training, Watch
 
 
@@ -21,39 +19,6 @@ def test_rates_follow_the_schedule(schedule, warmup):
 def test_a_warm_up_of_all_steps_ends_at_the_highest_rate():
     settings = Training(steps=5, warmup=5, learning_rate=1.0, schedule="cosine")
     assert [settings.rate(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"steps": 0},
-        {"batch": 0},
-        {"micro_batch": 0},
-        {"learning_rate": 0.0},
-        {"learning_rate": math.nan},
-        {"warmup": -1},
-        {"steps": 3, "warmup": 4},
-        {"betas": (0.9, 1.0)},
-        {"weight_decay": -0.1},
-        {"clip": 0.0},
-        {"ema": 1.0},
-        {"ema": 0.0},
-        {"snr_gamma": 0.0},
-        {"prior_weight": -1.0},
-        {"caption_dropout": 1.1},
-        {"seed": -1},
-    ],
-)
-@pytest.mark.parametrize("method", [DreamBooth, LoRATuning])
-def test_wrong_settings_are_refused_by_name(method, wrong):
-    with pytest.raises(ValueError, match=list(wrong)[-1]):
-        method(**wrong)
-
-
-@pytest.mark.parametrize("wrong", [{"rank": 0}, {"alpha": 0.0}, {"targets": ()}])
-def test_wrong_settings_of_an_adapter_are_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        LoRATuning(**wrong)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import torch
 
 import tiny
 from adapt_scenes import model, training_set
-from intaglio.adapt.data import TrainingSet, content_hash, generate_class_images, repeated
+from intaglio.adapt.data import TrainingSet, epoch_order, generate_class_images, training_hash
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.runs.run import Run
@@ -24,7 +24,7 @@ def test_captions_come_before_the_prompt_and_the_prompt_before_a_kohya_name(tmp_
     assert named == {"a.png": "a cat", "3_red dog/b.png": "red dog"}
     prompted = dict(zip(images.names, TrainingSet(images, "dog").prompts, strict=True))
     assert prompted == {"a.png": "a cat", "3_red dog/b.png": "dog"}
-    assert sorted(repeated(images)) == sorted(
+    assert sorted(epoch_order(images)) == sorted(
         [images.names.index("a.png")] + 3 * [images.names.index("3_red dog/b.png")]
     )
 
@@ -56,10 +56,10 @@ def test_no_pictures_at_all_is_refused():
 
 def test_the_hash_sees_pictures_prompts_and_order():
     images = ImageSet.from_pixels(tiny.pixels(2))
-    base = content_hash(images, ("a", "b"))
-    assert base != content_hash(images, ("b", "a"))
-    assert base != content_hash(images[[1, 0]], ("a", "b"))
-    assert base == content_hash(ImageSet.from_pixels(tiny.pixels(2), names=("x", "y")), ("a", "b"))
+    base = training_hash(images, ("a", "b"))
+    assert base != training_hash(images, ("b", "a"))
+    assert base != training_hash(images[[1, 0]], ("a", "b"))
+    assert base == training_hash(ImageSet.from_pixels(tiny.pixels(2), names=("x", "y")), ("a", "b"))
 
 
 def test_the_head_of_a_set_keeps_prompts():

@@ -57,9 +57,9 @@ def test_watching_changes_no_bit(name):
 @every_method
 def test_the_best_step_is_kept_as_if_the_run_had_ended_there(name, monkeypatch):
     scores = iter((0.1, 0.2, 0.9, 0.3))
-    judge = watching.Watcher._judged
+    judge = watching.Judge._judged
     monkeypatch.setattr(
-        watching.Watcher, "_judged", lambda *args: dataclasses.replace(judge(*args), fidelity=next(scores))
+        watching.Judge, "_judged", lambda *args: dataclasses.replace(judge(*args), fidelity=next(scores))
     )
     found, kept = call(name, Run.none(), BEST)
     assert found.trained.kept == 4
@@ -72,7 +72,7 @@ def test_the_best_step_is_kept_as_if_the_run_had_ended_there(name, monkeypatch):
 def test_what_is_judged_at_the_end_is_what_is_exported(name):
     """Means and averages, never a draw of the random weights."""
     found, _ = call(name, Run.none(), WATCH)
-    watcher = watching.Watcher(found.model, training_set(3), METHODS[name], Run.none(), WATCH)
+    watcher = watching.Judge(found.model, training_set(3), METHODS[name], Run.none(), WATCH)
     watcher.curve = [found.trained.curve[0]]
     exported = sample(
         found.model, watcher._prompts, watcher._seeds, sampler=watching.SAMPLER, steps=2, guidance_scale=5.0
@@ -114,7 +114,7 @@ def test_it_stops_where_asked_and_stays_stopped(tmp_path, monkeypatch):
     def judged(self, step, pictures):
         return Judgement(step, likeness[step], 0.0, likeness[step], 0.0, 0.5)
 
-    monkeypatch.setattr(watching.Watcher, "_judged", judged)
+    monkeypatch.setattr(watching.Judge, "_judged", judged)
     watch = dataclasses.replace(WATCH, watch_every=1)
     found, _ = call("dreambooth", Run.none(), watch)
     assert len(found.losses) == STEPS
@@ -141,7 +141,7 @@ def test_what_a_judgement_says(tmp_path):
         files = sorted(path.name for path in (tmp_path / run.name / "images" / "watch").iterdir())
     assert files == ["000000.png", "000002.png"]
     ssim = load_similarity("ssim")
-    watcher = watching.Watcher(model(), data, DreamBooth(steps=2), Run.none(), WATCH)
+    watcher = watching.Judge(model(), data, DreamBooth(steps=2), Run.none(), WATCH)
     watcher.curve = [found.trained.curve[0]]
     pictures = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     now = watcher._judged(7, pictures)

@@ -9,15 +9,23 @@ import torch
 import tiny
 from intaglio.adapt import watching
 from intaglio.adapt.data import generate_class_images
-from intaglio.bench import finetune
-from intaglio.bench.finetune import FineTuneBench
+from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.adapt.methods.lora import LoRATuning
+from intaglio.adapt.settings import Watch
+from intaglio.bench.finetune import bench as room
+from intaglio.bench.finetune import measures
+from intaglio.bench.finetune.bench import FineTuneBench
+from intaglio.bench.finetune.regime import FORMS, USUAL, FewShotRegime
+from intaglio.bench.kit.suspects import PAPER
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
+from intaglio.verbs import VERBS
 
 WANTED = {"dip_plain", "dip_bayes", "dip_reduction", "fidelity_gain", "time_overhead"}
 SETS = ("one", "two", "mammals")
+METHODS = list(VERBS["finetune"].methods)
 
 
 @pytest.fixture
@@ -28,44 +36,36 @@ def bench(tmp_path, monkeypatch):
 
     monkeypatch.setattr(testbed, "sets", lambda: SETS)
     monkeypatch.setattr(testbed, "few_shot", few_shot)
-    brief = replace(
-        finetune.FEW,
-        steps=3,
-        every=1,
-        rank=2,
-        targets=("to_q", "to_v"),
-        learning_rate={"dreambooth": 1e-2, "lora": 0.1},
-    )
-    monkeypatch.setattr(finetune, "FEW", brief)
-    monkeypatch.setattr(finetune, "QUICK_STEPS", 2)
-    monkeypatch.setattr(finetune, "TIMED", 1)
-    monkeypatch.setattr(finetune, "TURNS", 2)
+    monkeypatch.setattr(room, "USUAL", replace(USUAL, steps=3, every=1))
+    monkeypatch.setattr(DreamBooth, "bench", {"learning_rate": 1e-2, "sigma": 0.03})
+    small = {"learning_rate": 0.1, "sigma": 0.01, "rank": 2, "targets": ("to_q", "to_v")}
+    monkeypatch.setattr(LoRATuning, "bench", small)
+    monkeypatch.setattr(room, "QUICK_STEPS", 2)
+    monkeypatch.setattr(measures, "TIMED_STEPS", 1)
+    monkeypatch.setattr(measures, "TURNS", 2)
     monkeypatch.setattr(
-        finetune.Regime,
-        "watch",
-        lambda self: finetune.Watch(sample_count=0, watch_every=self.every, watch_count=2, watch_steps=1),
+        FewShotRegime, "watch", lambda self: Watch(sample_count=0, watch_every=self.every, watch_count=2, watch_steps=1)
     )
     monkeypatch.setattr(watching, "load_similarity", lambda *_: load_similarity("ssim"))
     return FineTuneBench(model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs", workers=1, seeds=1)
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
-    made, original = [], finetune._watched
+    made, original, stops = [], room.judged, [True]
 
-    def counted(base, data, regime, job, labels):
-        if len(made) == 2:
+    def counted(base, data, regime, name, seed, forms):
+        if stops and len(made) == 2:
             raise KeyboardInterrupt
-        made.append((job.part, job.key))
-        return original(base, data, regime, job, labels)
+        made.append((forms, name, seed))
+        return original(base, data, regime, name, seed, forms)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(finetune, "_watched", counted)
-        with pytest.raises(KeyboardInterrupt):
-            bench(progress="none")
-    monkeypatch.setattr(finetune, "_watched", lambda *a: made.append((a[3].part, a[3].key)) or original(*a))
+    monkeypatch.setattr(room, "judged", counted)
+    with pytest.raises(KeyboardInterrupt):
+        bench(progress="none")
+    stops.clear()
     figures = bench(progress="none")
-    keys = [f"{kind}/{name}" for kind in finetune.TUNERS for name in ("one/0", "two/1")]
-    assert sorted(made) == sorted((part, key) for part in ("pair", "ema") for key in keys)
+    wanted = [(forms, name, seed) for forms in (("plain", "bayes"), ("ema",)) for name in METHODS for seed in (0, 1)]
+    assert sorted(made) == sorted(wanted)
     assert figures.keys() >= WANTED
     json.dumps(figures, allow_nan=False)
     pairs = figures["by_pair"]
@@ -78,7 +78,10 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
     assert figures["fidelity_gain"] == pytest.approx(sum(gains) / 4)
     assert figures["fidelity_gain_low"] <= figures["fidelity_gain"] <= figures["fidelity_gain_high"]
     assert len(pairs["lora/one/0"]["plain"]["fidelity_curve"]) == 4
-    assert all(figures["by_tuner"][kind]["memory_overhead"] > 0 for kind in finetune.TUNERS)
+    assert all(figures["by_tuner"][kind]["memory_overhead"] > 0 for kind in METHODS)
+    assert list(figures["by_tuner"]) == METHODS
+    assert pairs.keys() == {f"{name}/{key}" for name in METHODS for key in ("one/0", "two/1")}
+    assert figures["regime"]["learning_rate"] == {"dreambooth": 1e-2, "lora": 0.1}
     assert "dreambooth dip_reduction" in bench.summary(figures)
 
 
@@ -90,8 +93,10 @@ def test_what_settings_were_chosen_on_is_left_out_unless_it_is_named(bench):
 
 
 def test_plain_and_the_others_differ_in_one_thing_alone():
-    for kind in finetune.TUNERS:
-        plain, bayes, mean = (finetune.FEW.tuner(kind, 3, label) for label in ("plain", "bayes", "ema"))
+    for name in METHODS:
+        plain, bayes, mean = (USUAL.tuner(name, 3, form) for form in FORMS)
+        assert (plain.learning_rate, plain.steps, plain.seed) == (type(plain).bench["learning_rate"], 240, 3)
+        assert bayes.sigma == type(plain).bench["sigma"]
         assert replace(mean, ema=None) == plain != mean
         assert replace(bayes, bayesian=False, sigma=plain.sigma, kl_weight=0.0, **_idle(plain)) == plain
 
@@ -103,7 +108,7 @@ def _idle(plain):
 def test_every_seed_has_pictures_of_its_own(monkeypatch):
     members = ImageSet.from_pixels(torch.rand(10, 3, 8, 8))
     monkeypatch.setattr(testbed, "few_shot", lambda name: testbed.FewShot(*[members] * 5))
-    taken = [finetune._pictures("x", 2, seed).images.hashes for seed in range(5)]
+    taken = [measures.training_set("x", 2, seed).images.hashes for seed in range(5)]
     assert sorted(content for part in taken for content in part) == sorted(members.hashes)
 
 
@@ -111,25 +116,25 @@ def test_another_regime_is_what_was_asked_for():
     asked = FineTuneBench(
         tuners=("lora",), pictures=4, class_pictures=8, steps=1500, rate=1e-3, sigma=0.1, down="gaussian"
     )
-    regime, (kind, *others) = asked._regime(), {job.kind for job in asked._jobs()}
+    regime, (kind, *others) = asked._regime(), {job.tuner for job in asked._jobs()}
     assert (kind, others) == ("lora", [])
     assert (regime.pictures, regime.class_pictures, regime.steps, regime.every) == (4, 8, 1500, 60)
     plain, bayes = (regime.tuner("lora", 0, label) for label in ("plain", "bayes"))
     assert (plain.learning_rate, plain.steps, plain.prior_weight, bayes.sigma) == (1e-3, 1500, 1.0, 0.1)
     assert plain.down == bayes.down == "gaussian"
-    assert FineTuneBench()._regime() == finetune.FEW
-    assert replace(asked, steps=None, quick=True)._regime().steps == finetune.QUICK_STEPS
+    assert FineTuneBench()._regime() == USUAL
+    assert replace(asked, steps=None, quick=True)._regime().steps == room.QUICK_STEPS
 
 
 def test_class_pictures_are_the_bases_own_and_the_same_for_all(bench, monkeypatch):
-    seen, original = [], finetune._watched
-    monkeypatch.setattr(finetune, "_watched", lambda *a: seen.append(a[1]) or original(*a))
+    seen, original = [], room.judged
+    monkeypatch.setattr(room, "judged", lambda *a: seen.append(a[1]) or original(*a))
     figures = replace(bench, tuners=("dreambooth",), class_pictures=2)(progress="none")
     assert list(figures["by_tuner"]) == ["dreambooth"]
     assert len(seen) == 4
     assert {data.class_prompts for data in seen} == {("style", "style")}
     assert len({data.class_images.hashes for data in seen}) == 1
-    drawn = generate_class_images(finetune.load_model(bench.model), "style", 2, 0)
+    drawn = generate_class_images(room.load_model(bench.model), "style", 2, 0)
     assert seen[0].class_images.hashes == drawn.hashes
 
 
@@ -144,3 +149,14 @@ def test_bad_input_is_named(bench):
         replace(bench, sets=("three",))(progress="none")
     with pytest.raises(ValueError, match="seeds must be at least 1"):
         FineTuneBench(seeds=0)
+    with pytest.raises(ValueError, match="tuners must name at least one method, and each of dreambooth, lora"):
+        FineTuneBench(tuners=("lora", "nothing"))
+
+
+def test_the_usual_settings_are_the_published_ones():
+    """The rates and sigmas of docs/benchmarks.md, and the LoRA of the audit bench's `paper` regime."""
+    assert USUAL.described(METHODS)["learning_rate"] == {"dreambooth": 2e-4, "lora": 4e-3}
+    assert USUAL.described(METHODS)["sigma"] == {"dreambooth": 0.03, "lora": 0.01}
+    lora = USUAL.tuner("lora", 0, "plain")
+    assert (lora.rank, lora.targets) == (PAPER.rank, PAPER.targets)
+    assert (USUAL.pictures, USUAL.steps, USUAL.every, USUAL.ema) == (1, 240, 24, 0.95)

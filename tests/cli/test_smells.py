@@ -77,6 +77,14 @@ def test_every_module_every_class_and_every_public_name_says_what_it_is():
     assert bare == []
 
 
+def test_first_words_name_the_thing_and_set_no_riddle():
+    """A module, a class or a function is introduced by its name in the field, not by a question in disguise."""
+    riddle = re.compile(r"(What|How|Which|Where|Who|When|Why)\b(?! to )")
+    named = nodes(SOURCES, FUNCTION | ast.ClassDef | ast.Module)
+    found = [at(path, node) for path, node in named if riddle.match(ast.get_docstring(node) or "")]
+    assert found == []
+
+
 def test_no_paragraph_stands_in_two_docstrings():
     seen = defaultdict(list)
     for path, node in nodes(SOURCES, FUNCTION | ast.ClassDef | ast.Module):
@@ -94,8 +102,9 @@ def test_nothing_names_a_path_of_one_machine_or_a_package_index():
 
 def test_no_two_files_of_tests_have_one_name():
     names = defaultdict(list)
-    for path in sorted((Path(__file__).parent.parent).rglob("test_*.py")):
-        names[path.name].append(str(path.parent.name))
+    for path in TESTS:
+        if path.parent.name != "methods":  # a method's own test mirrors the name of its file
+            names[path.name].append(path.parent.name)
     assert not {name: rooms for name, rooms in names.items() if len(rooms) > 1}
 
 

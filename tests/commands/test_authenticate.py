@@ -178,7 +178,7 @@ def test_a_killed_audit_ends_with_the_same_verdict(scene, tmp_path, monkeypatch)
     folder = only_run(tmp_path)
     whole = (folder / "verdict.json").read_bytes()
     shutil.rmtree(tmp_path / "runs")
-    sound, calls = cgi_dm.advance, []
+    sound, calls = cgi_dm.Refill.step, []
 
     def dying(*arguments):
         calls.append(1)
@@ -186,7 +186,7 @@ def test_a_killed_audit_ends_with_the_same_verdict(scene, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return sound(*arguments)
 
-    monkeypatch.setattr(cgi_dm, "advance", dying)
+    monkeypatch.setattr(cgi_dm.Refill, "step", dying)
     code, _, _ = scene("cgi-dm", "--batch", "2")
     assert code == 130
     assert json.loads((folder / "run.json").read_text())["status"] == "unfinished"

@@ -83,7 +83,7 @@ def test_its_runs_are_those_of_the_commands_it_names(whole):
 
 
 def test_done_it_says_so_and_works_no_more(small, whole, capsys, monkeypatch):
-    monkeypatch.setattr(room, "spoken", None)
+    monkeypatch.setattr(room, "run_words", None)
     small(whole.folder)
     out, err = capsys.readouterr()
     assert "done already" in err
@@ -109,7 +109,7 @@ def test_a_lost_audit_is_made_again(small, whole, tmp_path):
     [
         ("intaglio.models.testbed", "save_png", 9),
         ("intaglio.adapt.training", "accumulate", 3),
-        ("intaglio.audit.membership.methods.cgi_dm", "advance", 2),
+        ("intaglio.audit.membership.methods.cgi_dm", "project", 2),
         ("intaglio.report.render", "atomic_write", 2),
     ],
 )
@@ -143,7 +143,10 @@ def test_killed_in_the_middle_of_a_write_it_goes_on_to_the_same_reports(small, w
     assert reports(tmp_path) == reports(whole.folder)
 
 
-@pytest.mark.parametrize(("wrong", "said"), [({"steps": 0}, "steps"), ({"seed": -1}, "seed")])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"steps": 0}, "steps"), ({"seed": -1}, "seed"), ({"method": "dream"}, "method must be one of dreambooth, lora")],
+)
 def test_wrong_settings_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         Demo(**wrong)
@@ -159,7 +162,7 @@ def test_a_wrong_set_names_the_others(tmp_path):
 def test_a_command_that_fails_ends_the_demo(monkeypatch):
     monkeypatch.setattr("intaglio.commands.kit.dispatch.run", lambda _: 2)
     with pytest.raises(IntaglioError, match="exit code 2"):
-        room.spoken(["finetune", "dreambooth"])
+        room.run_words(["finetune", "dreambooth"])
 
 
 def test_the_run_of_a_result(tmp_path):

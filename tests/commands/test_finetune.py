@@ -53,6 +53,7 @@ def test_dreambooth_leaves_a_model_and_its_card(command, tmp_path):
     assert record["status"] == "done"
     assert record["summary"]["weights"] == "model"
     assert record["summary"]["steps"] == 3
+    assert record["summary"]["reading"] == "All weights tuned (DreamBooth)"
     assert record["settings"]["learning_rate"] == 1e-3
     assert [json.loads(row)["step"] for row in (folder / "metrics" / "train.jsonl").read_text().splitlines()] == [
         1,

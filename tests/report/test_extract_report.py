@@ -113,7 +113,7 @@ def test_without_a_control_and_without_finds(folder):
 
 def test_a_damaged_record_is_named(folder):
     (folder / "extraction.json").write_text("{}")
-    with pytest.raises(BadInput, match=r"extraction.json lacks finds; run the extraction again"):
+    with pytest.raises(BadInput, match=r"extraction.json lacks .method.; run the extraction again"):
         write_report(folder)
 
 

@@ -226,13 +226,20 @@ def test_a_finetune_shows_curve_samples_data_and_plan(tmp_path):
     assert text.count("<img") == 5 + 2 + 1
 
 
+def test_a_finetune_is_headed_by_how_it_came_about(tmp_path):
+    named = finetune_run(tmp_path / "named", pictures(2, 0), summary={"reading": "All weights tuned (DreamBooth)"})
+    assert "All weights tuned (DreamBooth) over 60 steps" in words_of(page_of(named))
+    older = finetune_run(tmp_path / "older", pictures(2, 0))
+    assert "Tuned by dreambooth over 60 steps" in words_of(page_of(older)), "a run of before there were readings"
+
+
 def test_a_watched_finetune_shows_where_it_fell_and_what_was_kept(tmp_path):
     folder = watched(finetune_run(tmp_path / "run", pictures(5, 0)), pictures(1, 3)[0])
     text = page_of(folder)
     words = words_of(text)
     assert "with random weights over 60 steps" in words
     assert "From step 30 to 50 the pictures lost their likeness" in words
-    assert "exported are the weights of step 20." in words
+    assert "The weights of step 20 were exported." in words
     assert "fidelity (watch)" not in words, "it has a figure of its own"
     assert text.count("<img") == 5 + 2 + 1 + 7
     assert "corruption" in words

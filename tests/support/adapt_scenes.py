@@ -1,9 +1,11 @@
 """Small training sets and models for the tests of this room."""
 
 import torch
+from diffusers import UNet2DConditionModel
 
 import tiny
 from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.tuned import FineTuned
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
@@ -35,6 +37,29 @@ def weights(model: LatentDiffusion) -> dict[str, torch.Tensor]:
         for name, part in model.parts.items()
         for path, tensor in part.state_dict().items()
     }
+
+
+def learned(result: FineTuned) -> dict[str, torch.Tensor]:
+    """The trained weights of a result: the adapter's, or all of the model's."""
+    if result.adapter is None:
+        return weights(result.model)
+    return {
+        f"{part}.{path}.{name}": getattr(layer, name).detach()
+        for part, path, layer in result.adapter.items()
+        for name in ("down", "up")
+    }
+
+
+def stable_diffusion_1() -> UNet2DConditionModel:
+    """Stable Diffusion 1's denoiser, shapes without numbers."""
+    with torch.device("meta"):
+        return UNet2DConditionModel(
+            sample_size=64,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+            block_out_channels=(320, 640, 1280, 1280),
+            layers_per_block=2,
+        )
 
 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:

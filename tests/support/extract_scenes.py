@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 import tiny
-from intaglio.extract.results import Extraction, Find
+from intaglio.extract.extracted import Extraction, Find
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion

@@ -1,14 +1,13 @@
-"""Bayesian few-shot fine-tuning: some weights are Gaussian while training, and their means are what is exported.
+"""Bayesian few-shot fine-tuning: some weights are Gaussian in training, and their means are exported.
 
 A random weight is N(mean, sigma^2), independent of all others; mean and sigma are both learned, by the same optimiser
-(Bayes by Backprop, arXiv 1505.05424). Every micro-batch sees one draw, theta = mean + sigma * e with e ~ N(0, 1). With
+(Bayes by Backprop, arXiv 1505.05424). Every micro-batch has one draw, theta = mean + sigma * e with e ~ N(0, 1). With
 g = dL/dtheta as backpropagation leaves it in the weight, dL/dmean = g and dL/dsigma = g * e: no graph is needed for
-either. The trained weights of the plain method are the means, so that what samples, is saved or resumed between two
-steps never sees a draw.
+either. Between two steps the weights are the means, so that samples, saved states and results never hold a draw.
 
-Source: arXiv 2405.19931; in the paper sigma starts at 0.01 and the prior is not weighed in. Its third base method, OFT,
-is left out: peft's OFT cuts the Cayley map to five terms by default, so that a draw is no rotation, and replaces
-modules, where Intaglio's adapters are hooks.
+Source: arXiv 2405.19931; in the paper sigma starts at 0.01 and the divergence from the prior has no weight. Its third
+base method, OFT, is left out: peft's OFT cuts the Cayley map to five terms by default, so that a draw is no rotation,
+and replaces modules, where Intaglio's adapters are hooks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +23,13 @@ from intaglio.errors import BadInput
 from intaglio.randomness import seed_32bit
 
 FLOOR = 1e-7
-"""The least sigma; it is learned as it is, without a logarithm."""
-LOUD = 0.5
-"""A sigma above this share of a layer's own deviation drowns the layer."""
-FEW = 50
-"""Pictures up to which the method was studied and is meant."""
-SAMPLED = 1 << 16
-"""Of all sigmas, those that quantiles are taken over."""
+"""The least sigma; sigma itself is learned, not its logarithm."""
+NOISY_SHARE = 0.5
+"""A sigma above this share of the deviation of a layer's weights is warned of."""
+FEW_PICTURES = 50
+"""Training pictures from which on the Bayesian form is warned of."""
+QUANTILE_SAMPLES = 1 << 16
+"""Sigmas that quantiles are taken over, about; evenly spread over all."""
 
 Direction = Literal["prior-to-posterior", "posterior-to-prior"]
 
@@ -51,11 +50,11 @@ class Posterior:
     """Independent Gaussians over some of the trained weights, whose means are the weights themselves."""
 
     def __init__(self, weights: Mapping[str, Tensor], scales: Mapping[str, float], settings: BayesianTraining):
-        """Around the weights as they now are, which is where the prior stays.
+        """Centred, as is the prior, at the weights as they now are.
 
         Args:
-            weights: all that is trained, float32 leaf tensors by name.
-            scales: the random ones; sigma and prior_sigma are multiplied by a weight's scale.
+            weights: all trained weights, float32 leaf tensors by name.
+            scales: the random ones by name, each with the factor of its sigma and prior_sigma.
             settings: of the training.
         """
         for name in scales:
@@ -79,31 +78,31 @@ class Posterior:
         self._noise = [part.view_as(mean) for part, mean in zip(parts, self._means.values(), strict=True)]
 
     def __len__(self) -> int:
-        """Random numbers."""
+        """The number of random weights, counted by elements."""
         return sum(mean.numel() for mean in self._means.values())
 
     @property
     def share(self) -> float:
-        """Of the trained numbers, in [0, 1]."""
+        """The random share of all trained elements, in [0, 1]."""
         return len(self) / self._trained
 
     @property
     def buffers_bytes(self) -> int:
-        """Memory beside the sigmas: the noise, the draw, and where the prior is weighed in its centre."""
+        """Memory beside the sigmas: the noise, the draw, and with kl_weight the prior's means."""
         return sum(t.numel() * t.element_size() for t in (self._flat, *self.draws, *self._starts))
 
     @contextmanager
-    def drawn(self, step: int, part: int) -> Iterator[None]:
+    def sampled(self, step: int, part: int) -> Iterator[None]:
         """While the block runs the weights are the draw of micro-batch `part` of `step`; then they are means again.
 
-        A backward pass inside leaves its gradients added to those of the means and of the sigmas. The draw stands
-        still for the whole block, so that blocks computed again by gradient checkpointing see the same weights.
+        A backward pass inside leaves its gradients added to those of the means and of the sigmas. The draw stays the
+        same for the whole block, so that gradient checkpointing recomputes with the same weights.
         """
         means, sigmas = list(self._means.values()), list(self.sigmas.values())
         if not means:
             yield
             return
-        self._draw(step, part)
+        self._sample(step, part)
         kept, earlier = [mean.data for mean in means], [mean.grad for mean in means]
         for mean, sampled in zip(means, self.draws, strict=True):
             mean.data, mean.grad = sampled, None
@@ -116,7 +115,7 @@ class Posterior:
             _add_gradients(mean, sigma, noise, before)
 
     @torch.no_grad()
-    def _draw(self, step: int, part: int) -> None:
+    def _sample(self, step: int, part: int) -> None:
         # On the weights' own device: drawn elsewhere, two hundred million numbers a step would have to be moved.
         seed = seed_32bit(self._settings.seed, "weights", step, part)
         generator = torch.Generator(self._flat.device).manual_seed(seed)
@@ -128,7 +127,7 @@ class Posterior:
 
     @torch.no_grad()
     def add_divergence(self) -> float | None:
-        """Adds the gradients of kl_weight times the divergence; returns that number, None where it has no weight."""
+        """Adds the gradients of kl_weight times the divergence; returns that product, None where kl_weight is 0."""
         settings = self._settings
         if not self._starts:
             return None
@@ -145,28 +144,28 @@ class Posterior:
 
     @torch.no_grad()
     def keep_positive(self) -> None:
-        """Lifts every sigma that an update took below the floor."""
+        """Clamps every sigma to the floor from below."""
         if self.sigmas:
             torch._foreach_clamp_min_(list(self.sigmas.values()), FLOOR)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def quantiles(self) -> dict[str, float]:
-        """The 5th, 50th and 95th percentile of the sigmas over their scales, of at most some 65,000 of them."""
-        stride = max(1, len(self) // SAMPLED)
+        """The 5th, 50th and 95th percentile of sigma over its scale, of about 65,000 of them."""
+        stride = max(1, len(self) // QUANTILE_SAMPLES)
         pairs = zip(self.sigmas.values(), self._scales.values(), strict=True)
         some = torch.cat([sigma.detach().flatten()[::stride] / scale for sigma, scale in pairs])
         low, middle, high = some.quantile(torch.tensor([0.05, 0.5, 0.95], device=some.device)).tolist()
         return {"sigma_5pct": low, "sigma_median": middle, "sigma_95pct": high}
 
     @torch.no_grad()
-    def loud(self) -> list[str]:
-        """Layers whose sigma is above half the deviation of their weights, where noise may drown what they know."""
+    def noisy_layers(self) -> list[str]:
+        """Layers whose mean sigma is above half the standard deviation of their weights."""
         pairs = zip(self._means.items(), self.sigmas.values(), strict=True)
-        # A weight that starts at zero, as an adapter's does, has nothing yet to be drowned.
+        # A weight that starts at zero, as an adapter's up does, holds nothing yet that noise could cover.
         return [
             name
             for (name, mean), sigma in pairs
-            if mean.ndim > 1 and mean.any() and float(sigma.mean()) > LOUD * float(mean.std())
+            if mean.ndim > 1 and mean.any() and float(sigma.mean()) > NOISY_SHARE * float(mean.std())
         ]
 
 
@@ -180,7 +179,7 @@ def divergence(
         KL(posterior || prior) = ln(p / s) + (s^2 + d^2) / (2 p^2) - 1/2      equation 3 of the paper
         KL(prior || posterior) = ln(s / p) + (p^2 + d^2) / (2 s^2) - 1/2      its algorithm 1
 
-    Both are 0 at the start. In the second a mean that moved keeps a wide sigma; the first only leans on a wide one.
+    Both are 0 at the start. The second keeps sigma wide where the mean moved; the first penalises a wide sigma alone.
     """
     if direction == "posterior-to-prior":
         value = (prior / sigma).log() + (sigma.square() + drift.square()) / (2 * prior**2) - 0.5
@@ -190,29 +189,31 @@ def divergence(
     return value.sum(dtype=torch.float64), drift / sigma.square(), by_sigma
 
 
-def warnings_of(settings: BayesianTraining, posterior: Posterior, pictures: int) -> list[str]:
-    """What a person should know before the first step of a Bayesian fine-tune on `pictures` distinct ones."""
+def warnings_of(settings: BayesianTraining, posterior: Posterior, pictures: int, *, adapter: bool) -> list[str]:
+    """Warnings before the first step of a Bayesian fine-tune on `pictures` distinct ones: too many, too few steps,
+    sigmas too large. An `adapter` needs twice the steps.
+    """
     found = []
-    if pictures > FEW:
+    if pictures > FEW_PICTURES:
         found.append(f"{pictures} pictures: the Bayesian fine-tune is meant for few, and was studied on up to 10")
-    least = 100 * pictures * (2 if settings.gives == "adapter" else 1)
+    least = 100 * pictures * (2 if adapter else 1)
     if settings.steps * settings.batch <= least:
         found.append(
             f"random weights learn more slowly: with {settings.steps} steps of {settings.batch} for {pictures} "
             f"pictures likeness may stay below the plain method's; take more than {-(-least // settings.batch)} steps"
         )
-    if layers := posterior.loud():
+    if layers := posterior.noisy_layers():
         more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
         found.append(
             f"sigma {settings.sigma:g} is above half the deviation of the weights in {', '.join(layers[:3])}{more}; "
-            "a smaller one would drown less of what the base knows"
+            "a smaller one would keep more of the base"
         )
     return found
 
 
 @torch.no_grad()
 def _add_gradients(mean: Tensor, sigma: Tensor, noise: Tensor, before: Tensor | None) -> None:
-    """The gradient that a draw left in `mean` belongs to the mean as it is, and to sigma times the noise."""
+    """Adds the gradient g that a draw left in `mean` to the mean's earlier one, and g * noise to sigma's."""
     own = mean.grad
     mean.grad = before
     if own is not None:

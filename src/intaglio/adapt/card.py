@@ -1,58 +1,75 @@
-"""The card that travels with tuned weights: what they are, from what, made how, under which licence."""
+"""The model card of tuned weights: base, prompt, pictures by their hashes, settings and licence."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import intaglio
 from intaglio.adapt.corruption import stages
-from intaglio.adapt.data import content_hash, repeated
+from intaglio.adapt.data import TrainingSet, epoch_order, training_hash
+from intaglio.adapt.settings import Training
+from intaglio.adapt.training import Trained
 from intaglio.images.image_set import ImageSet
 
-if TYPE_CHECKING:
-    from intaglio.adapt.tuned import FineTuned
 
+def card(
+    name: str,
+    description: str,
+    *,
+    tags: Sequence[str],
+    base: str,
+    data: TrainingSet,
+    settings: Training,
+    trained: Trained,
+    pictures: Sequence[str],
+) -> str:
+    """Markdown with the front matter that model hubs read.
 
-def card(result: "FineTuned", *, name: str, weights: str, pictures: Sequence[str]) -> str:
-    """Markdown with the front matter that model hubs read; `pictures` are links relative to the card."""
-    data, settings, adapter = result.data, result.settings, result.adapter
-    kind = "LoRA adapter" if adapter is not None else "model with all weights tuned"
-    tags = ["text-to-image", "lora"] if adapter is not None else ["text-to-image", "dreambooth"]
-    lines = [
-        "---",
-        "tags:",
-        *(f"- {tag}" for tag in tags),
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"A {kind}, in `{weights}`.",
-        "",
-        f"- Base: {result.base} (fingerprint `{result.base_fingerprint}`)",
+    Args:
+        name: the heading.
+        description: the paragraph below it.
+        tags: of the front matter.
+        base: the model that was tuned, with its fingerprint.
+        data: the training set; only hashes of its pictures are told.
+        settings: those of the fine-tune, listed as a table.
+        trained: the course of the fine-tune.
+        pictures: links to sample pictures, relative to the card.
+    """
+    head = ["---", "tags:", *(f"- {tag}" for tag in tags), "---", "", f"# {name}", "", description, ""]
+    facts = [
+        f"- Base: {base}",
         "- Licence: inherits the base's; the pictures' own rights are not affected.",
-        f"- Prompt: `{data.trigger}`",
-        f"- Pictures: {_described(data.images, data.prompts)}",
+        *_of_data(data),
+        *_of_training(trained),
     ]
+    table = ["", "## Settings", "", f"`{type(settings).__name__}` of intaglio {intaglio.__version__}", ""]
+    table += ["| setting | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in asdict(settings).items())]
+    samples = ["", "## Samples", "", " ".join(f"![sample]({link})" for link in pictures)] if pictures else []
+    return "\n".join([*head, *facts, *table, *samples, ""])
+
+
+def _of_data(data: TrainingSet) -> list[str]:
+    lines = [f"- Prompt: `{data.trigger}`", f"- Pictures: {_described(data.images, data.prompts)}"]
     if data.class_images is not None:
         classes = _described(data.class_images, data.class_prompts)
         lines.append(f"- Class pictures: {classes}, prompt `{data.class_prompts[0]}`")
-    if len(result.losses):
-        last = result.losses[-max(1, len(result.losses) // 10) :]
-        lines.append(f"- Loss: {float(last.nanmean()):.4f}, mean of the last {len(last)} steps of {len(result.losses)}")
-    if share := result.trained.random:
+    return lines
+
+
+def _of_training(trained: Trained) -> list[str]:
+    lines = []
+    if len(last := trained.last_losses):
+        count = len(trained.losses)
+        lines.append(f"- Loss: {float(last.nanmean()):.4f}, mean of the last {len(last)} steps of {count}")
+    if share := trained.random:
         most = "of the trained numbers were random while they learned"
         lines.append(f"- Bayesian fine-tune (arXiv 2405.19931): {share:.1%} {most}; these are their means")
-    if result.trained.kept is not None:
-        lines.append(f"- Weights: of step {result.trained.kept}, which was judged best")
-    for stage in stages(result.trained.curve):
-        lines.append(f"- Corruption stage: from step {stage.first} to {stage.last}")
-    lines += ["", "## Settings", "", f"`{type(settings).__name__}` of intaglio {intaglio.__version__}", ""]
-    lines += ["| setting | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in asdict(settings).items())]
-    if pictures:
-        lines += ["", "## Samples", "", " ".join(f"![sample]({link})" for link in pictures)]
-    return "\n".join([*lines, ""])
+    if trained.kept is not None:
+        lines.append(f"- Weights: of step {trained.kept}, which was judged best")
+    lines += [f"- Corruption stage: from step {stage.first} to {stage.last}" for stage in stages(trained.curve)]
+    return lines
 
 
 def _described(images: ImageSet, prompts: Sequence[str]) -> str:
-    repeats = "" if len(repeated(images)) == len(images) else f", {len(repeated(images))} an epoch with repeats"
-    return f"{len(images)}{repeats} (content hash `{content_hash(images, prompts)}`)"
+    shown = len(epoch_order(images))
+    repeats = "" if shown == len(images) else f", {shown} an epoch with repeats"
+    return f"{len(images)}{repeats} (content hash `{training_hash(images, prompts)}`)"

@@ -1,8 +1,8 @@
-"""When a few-shot fine-tune falls into the corruption stage: a rule over what its pictures looked like on the way.
+"""The corruption stage of few-shot fine-tuning: a detection rule over judgements of sample pictures.
 
-Likeness to the training pictures first rises; then it may fall, while the pictures fill with coloured noise, and rise
-again into mere copies (arXiv 2405.19931, figure 1). The training loss shows none of it. A short early dip that heals
-by itself, with random weights or without, is no corruption; so a fall must last, and noise must rise with it.
+Similarity to the training pictures first rises; then it may fall, while the pictures fill with coloured noise, and
+rise again towards copies (arXiv 2405.19931, figure 1). The training loss shows none of it. A short early dip that
+ends by itself, with random weights or without, is no corruption; so a fall must last, and noise must rise with it.
 """
 
 from collections.abc import Sequence
@@ -10,46 +10,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SETTLING = 3
-"""First judgements that set no mark yet: there the model only begins to turn to its pictures."""
-FALL, QUALITY_FALL = 0.05, 0.02
-"""What likeness and quality must at least fall by, on their own scales, to count."""
-ERRORS = 3.0
-"""A fall must also exceed so many standard errors of the judgement."""
-LASTING = 2
-"""Judgements on end that a fall must hold."""
-BETTER = 0.02
-"""A later step is only kept in place of an earlier one if it is better by this much."""
-COPY = 0.95
-"""Likeness from which on pictures are called copies."""
-DRAWS = 200
+BURN_IN = 3
+"""Judgements before the running maximum begins at the last of them."""
+FIDELITY_FALL, QUALITY_FALL = 0.05, 0.02
+"""Least falls of fidelity and quality, on their own scales, that count."""
+STANDARD_ERRORS = 3.0
+"""Standard errors of the judgement that a fall must exceed too."""
+CONSECUTIVE = 2
+"""Judgements in a row that a fall must hold."""
+LEAST_GAIN = 0.02
+"""Score by which a later step must be better to be kept in place of an earlier one."""
+COPY_FIDELITY = 0.95
+"""Fidelity from which on pictures are called copies."""
+RESAMPLES = 200
+"""Bootstrap resamples of a standard error."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What pictures of fixed seeds looked like after some step."""
+    """Measures of pictures of fixed seeds, drawn after some step."""
 
     step: int
     fidelity: float
-    """Mean likeness of a picture to its nearest training picture, at most 1."""
+    """Mean similarity of a picture to its nearest training picture, at most 1."""
     fidelity_error: float
-    """Its standard error, from pictures drawn again with replacement."""
+    """Its standard error, from resampled pictures."""
     quality: float
     """Freedom from noise, in (0, 1]; a proxy (see `watching`)."""
     quality_error: float
     diversity: float
-    """1 less the mean likeness between the pictures; near 0 where all are the same."""
+    """1 less the mean similarity between the pictures; near 0 where all are the same."""
     roughness: float = 0.0
-    """Mean power of what a median takes out of a picture."""
+    """Mean power of the residual of a median filter (`metrics.quality`)."""
     pass_through: float = 0.0
-    """What the denoiser itself says (`probes.Probes`), of this and the three below; 0 in a curve of an older run."""
+    """This and the three below are diagnostics of the denoiser (`probes.Probes`); 0 in a curve of an older run."""
     pass_through_error: float = 0.0
     collapse: float = 0.0
     deviation: float = 0.0
 
     @property
     def score(self) -> float:
-        """Fidelity and quality together: what the best step has most of."""
+        """Fidelity plus quality, by which the best step is chosen."""
         return self.fidelity + self.quality
 
 
@@ -58,9 +59,9 @@ class Stage:
     """A corruption stage, by the steps of judgements."""
 
     first: int
-    """Where the fall began to hold."""
+    """The first judgement of the fall."""
     detected: int
-    """Where the rule was sure of it."""
+    """The judgement at which the rule found it."""
     last: int
     """The last judgement of the stage; that of the curve where it did not end."""
 
@@ -69,29 +70,29 @@ def stages(curve: Sequence[Judgement]) -> list[Stage]:
     """The corruption stages of a curve, in order; a prefix of the curve has the same ones up to its end.
 
     A judgement is suspect where fidelity is below its running maximum by more than 0.05 and three standard errors. A
-    stage begins where two judgements on end are suspect and, by the second, quality fell in the same way by more than
+    stage begins where two judgements in a row are suspect and, by the second, quality fell in the same way by more than
     0.02; it lasts while judgements are suspect. The first three judgements set no maximum.
     """
     found: list[Stage] = []
     fidelity = quality = -np.inf
     held: list[int] = []
-    for place, now in enumerate(curve):
-        if place >= SETTLING - 1:
+    for index, now in enumerate(curve):
+        if index >= BURN_IN - 1:
             fidelity, quality = max(fidelity, now.fidelity), max(quality, now.quality)
-        if not _fell(fidelity - now.fidelity, FALL, now.fidelity_error):
+        if not _fell(fidelity - now.fidelity, FIDELITY_FALL, now.fidelity_error):
             held = []
             continue
         held.append(now.step)
         if found and found[-1].first == held[0]:
             found[-1] = Stage(found[-1].first, found[-1].detected, now.step)
-        elif len(held) >= LASTING and _fell(quality - now.quality, QUALITY_FALL, now.quality_error):
+        elif len(held) >= CONSECUTIVE and _fell(quality - now.quality, QUALITY_FALL, now.quality_error):
             found.append(Stage(held[0], now.step, now.step))
     return found
 
 
 def copies(curve: Sequence[Judgement]) -> bool:
     """Whether the last pictures are near copies: likeness of 0.95 or more, and half the base's diversity or less."""
-    return bool(curve) and curve[-1].fidelity >= COPY and curve[-1].diversity <= curve[0].diversity / 2
+    return bool(curve) and curve[-1].fidelity >= COPY_FIDELITY and curve[-1].diversity <= curve[0].diversity / 2
 
 
 def best(curve: Sequence[Judgement]) -> Judgement | None:
@@ -101,39 +102,39 @@ def best(curve: Sequence[Judgement]) -> Judgement | None:
     """
     kept = None
     for now in curve:
-        if now.step and (kept is None or now.score > kept.score + BETTER):
+        if now.step and (kept is None or now.score > kept.score + LEAST_GAIN):
             kept = now
     return kept
 
 
 @dataclass(frozen=True)
 class Dip:
-    """The deepest fall of a curve below what it had reached."""
+    """The deepest fall of a curve below its running maximum."""
 
     depth: float
     """Running maximum less value, where that is largest; 0 for a curve that never falls."""
     length: float
     """Share of the steps, in [0, 1], at which the value is below its running maximum by more than 0.05."""
     step: int
-    """Where the fall is deepest."""
+    """The step at which the fall is deepest."""
     lasting: float
-    """The deepest fall that two values on end hold; jitter of single steps has less of it than a stage has."""
+    """The deepest fall that two values in a row hold; noise of single steps has less of it than a stage has."""
 
 
 def dip(steps: Sequence[int], values: Sequence[float]) -> Dip:
     """The dip of a curve of `values` at `steps`; raises `ValueError` for an empty one."""
     falls = np.maximum.accumulate(np.asarray(values, float)) - np.asarray(values, float)
-    place = int(falls.argmax())
+    deepest = int(falls.argmax())
     held = np.minimum(falls[1:], falls[:-1]).max(initial=0.0)
-    return Dip(float(falls[place]), float((falls > FALL).mean()), int(steps[place]), float(held))
+    return Dip(float(falls[deepest]), float((falls > FIDELITY_FALL).mean()), int(steps[deepest]), float(held))
 
 
 def mean_error(values: Sequence[float], seed: int = 0) -> float:
     """The standard error of a mean, from 200 bootstrap resamples."""
     data = np.asarray(values, float)
-    picked = np.random.default_rng(seed).integers(len(data), size=(DRAWS, len(data)))
+    picked = np.random.default_rng(seed).integers(len(data), size=(RESAMPLES, len(data)))
     return float(data[picked].mean(1).std())
 
 
 def _fell(fall: float, least: float, error: float) -> bool:
-    return fall > max(least, ERRORS * error)
+    return fall > max(least, STANDARD_ERRORS * error)

@@ -1,29 +1,27 @@
-"""What a fine-tune will take, said before its first step."""
+"""The cost of a fine-tune, estimated before its first step: counts, memory and time."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import torch
 
 from intaglio.adapt.bayesian import Posterior
-from intaglio.adapt.data import TrainingSet, repeated
+from intaglio.adapt.data import TrainingSet, epoch_order
 from intaglio.adapt.examples import Examples
 from intaglio.adapt.memory_advice import counting
 from intaglio.adapt.settings import BayesianTraining
+from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import accumulate, checkpointed, freeze
-from intaglio.learning.trainer import Weights
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
-PROBE = 1 << 22
-"""Weights of the stand-in whose update is timed; an update's time grows with their number."""
+TIMED_WEIGHTS = 1 << 22
+"""Numbers, at most, whose update is timed; the time is scaled up to all of them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Counts, bytes and seconds of a fine-tune; `str()` is what a person reads."""
+    """Counts, bytes and seconds of a fine-tune; `str()` is a table for people."""
 
     pictures: int
     shown: int
@@ -36,17 +34,17 @@ class Plan:
     trainable: int
     """Numbers that are trained."""
     weights_bytes: int
-    """The whole model and what is trained beside it."""
+    """The whole model, and an adapter beside it."""
     gradients_bytes: int
     moments_bytes: int
     mean_bytes: int
-    """The exponential mean; 0 where none is kept."""
+    """The exponential mean of the weights; 0 where none is kept."""
     activations_bytes: int
-    """Kept for the way back by one micro-batch: measured, apart from what gradient checkpointing computes again."""
+    """Saved for the backward pass of one micro-batch: measured; without what gradient checkpointing recomputes."""
     step_s: float
     """Seconds a step, from a timing of one micro-batch and of an update."""
     random: int = 0
-    """Of the trained numbers, those that are random while they learn; each trains a sigma beside it."""
+    """Trained numbers that are random in training; each has a learned sigma beside it."""
     random_bytes: int = 0
     """Sigmas with their gradients and moments, the noise and the draw."""
 
@@ -56,13 +54,13 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """The sum of the parts; the libraries' own overhead comes on top."""
+        """The sum of the parts; the overhead of the libraries is not counted."""
         kept = self.weights_bytes + self.gradients_bytes + self.moments_bytes + self.mean_bytes + self.random_bytes
         return kept + self.activations_bytes
 
     @property
     def seconds(self) -> float:
-        """Of all steps together, without sample and judged pictures."""
+        """Seconds of all steps together, without sample and judged pictures."""
         return self.steps * self.step_s
 
     def __str__(self) -> str:
@@ -90,37 +88,31 @@ class Plan:
         )
 
 
-def make_plan(
-    model: LatentDiffusion,
-    weights: Weights,
-    data: TrainingSet,
-    settings: BayesianTraining,
-    random: Mapping[str, float] = MappingProxyType({}),
-) -> Plan:
-    """Measure one step of `weights` in `model`, which must be a throw-away copy: its gradients are used up."""
+def make_plan(model: LatentDiffusion, trainable: Trainable, data: TrainingSet, settings: BayesianTraining) -> Plan:
+    """Measure one step of the trainable weights in `model`, a throw-away copy, whose gradients change."""
     freeze(model)
-    posterior = Posterior(weights, random, settings)
-    trained, sigmas = list(weights.values()), list(posterior.sigmas.values())
+    posterior = Posterior(trainable.weights, trainable.random_scales(settings), settings)
+    trained, sigmas = list(trainable.weights.values()), list(posterior.sigmas.values())
     for weight in (*trained, *sigmas):
         weight.requires_grad_(True)
     examples = Examples(model, data.head(settings.batch), settings)
-    draw = examples.at(0)
-    at_once = min(settings.micro_batch or len(draw), len(draw))
-    part = draw[:at_once]
+    batch = examples.at(0)
+    at_once = min(settings.micro_batch or len(batch), len(batch))
+    part = batch[:at_once]
     everything = {id(weight): weight for weight in [*_all_weights(model), *trained]}.values()
-    drawn = partial(posterior.drawn, 0)
+    sampled = partial(posterior.sampled, 0)
     with checkpointed(model, settings):
-        with counting([*everything, *posterior.draws]) as kept:
-            accumulate(model, examples, part, settings, drawn)
+        with counting([*everything, *posterior.draws]) as saved:
+            accumulate(model, examples, part, settings, sampled)
         start = time.monotonic()
-        accumulate(model, examples, part, settings, drawn)
+        accumulate(model, examples, part, settings, sampled)
         _finish(model)
         spent = time.monotonic() - start
     size = _bytes(trained)
     prior = data.class_images if data.class_images is not None and settings.prior_weight else ()
     return Plan(
         pictures=len(data.images),
-        shown=len(repeated(data.images)),
+        shown=len(epoch_order(data.images)),
         class_pictures=len(prior),
         steps=settings.steps,
         batch=settings.batch,
@@ -132,14 +124,15 @@ def make_plan(
         gradients_bytes=size,
         moments_bytes=2 * size,
         mean_bytes=size if settings.ema else 0,
-        activations_bytes=kept.bytes,
-        step_s=spent * len(draw) / at_once + _update_seconds(model, [*trained, *sigmas]),
+        activations_bytes=saved.bytes,
+        step_s=spent * len(batch) / at_once + _update_seconds(model, [*trained, *sigmas]),
     )
 
 
 def _update_seconds(model: LatentDiffusion, trained: list[torch.Tensor]) -> float:
+    """Seconds of one update of so many numbers, scaled up from that of a part."""
     total = sum(weight.numel() for weight in trained)
-    stand_in = torch.zeros(min(total, PROBE), device=model.device, requires_grad=True)
+    stand_in = torch.zeros(min(total, TIMED_WEIGHTS), device=model.device, requires_grad=True)
     stand_in.grad = torch.ones_like(stand_in)
     optimiser = torch.optim.AdamW([stand_in], fused=True)
     optimiser.step()

@@ -1,4 +1,4 @@
-"""What a model is tuned on: pictures with their prompts, and class pictures that keep what the model knew."""
+"""Training sets: pictures with their prompts, and class pictures for prior preservation."""
 
 import hashlib
 import re
@@ -20,7 +20,7 @@ KOHYA_FOLDER = re.compile(r"\d+_([^/]+)/")
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Pictures to learn, and optionally class pictures for prior preservation (arXiv 2208.12242, section 3.3).
+    """Training pictures, and optionally class pictures for prior preservation (arXiv 2208.12242, section 3.3).
 
     A picture's own caption comes first, then `prompt` (for class pictures `class_prompt`), then the name after the
     number of a kohya folder such as `10_sks dog`.
@@ -56,8 +56,26 @@ class TrainingSet:
 
     @property
     def trigger(self) -> str:
-        """The prompt that brings the subject back: the instance prompt, or else the first picture's."""
+        """The prompt of the subject: the instance prompt, or else the first picture's."""
         return self.prompt if self.prompt is not None else self.prompts[0]
+
+    @property
+    def distinct(self) -> int:
+        """The number of different pictures."""
+        return len(set(self.images.hashes))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings before a fine-tune: of the files that were read, of a single picture, of duplicates."""
+        found = [*self.images.warnings, *(self.class_images.warnings if self.class_images is not None else ())]
+        if self.distinct == 1:
+            found.append(
+                "one training picture: corruption comes early and copying soon after; look at the curve, keep best"
+            )
+        if pairs := self.images.duplicates():
+            listed = ", ".join(f"{one} and {two}" for one, two in pairs)
+            found.append(f"pictures that look the same weigh double in training: {listed}")
+        return found
 
     def head(self, count: int) -> "TrainingSet":
         """The first `count` pictures, and as many class pictures."""
@@ -65,27 +83,27 @@ class TrainingSet:
         return TrainingSet(self.images[:count], self.prompt, few, self.class_prompt)
 
 
-def repeated(images: ImageSet) -> tuple[int, ...]:
+def epoch_order(images: ImageSet) -> tuple[int, ...]:
     """The indices of one epoch: each picture as often as its folder's repeats say."""
     return tuple(index for index, times in enumerate(images.repeats) for _ in range(times))
 
 
-def content_hash(images: ImageSet, prompts: Sequence[str]) -> str:
-    """Sha256 over what training sees of a set, in order: pictures, prompts, repeats."""
+def training_hash(images: ImageSet, prompts: Sequence[str]) -> str:
+    """Sha256 over the pictures, prompts and repeats of a set, in order."""
     return hashlib.sha256(repr(list(zip(images.hashes, prompts, images.repeats, strict=True))).encode()).hexdigest()
 
 
 def generate_class_images(
     model: LatentDiffusion, prompt: str, count: int, seed: int, *, run: Run | None = None, batch: int = 8
 ) -> ImageSet:
-    """Draw `count` class pictures from the base, once: those already in the run's folder are read again.
+    """`count` class pictures drawn from the base; those already in the run's folder are read in place of being drawn.
 
     Each has its own seed and is rounded to 8 bits as its file is, so that a resumed run trains on the same numbers.
     """
     run = run or Run.none()
     names = [f"class/{index:04d}" for index in range(count)]
     seeds = [seed_32bit(seed, "class", index) for index in range(count)]
-    pictures = {index: path for index, name in enumerate(names) if (path := _kept(run, name)) is not None}
+    pictures = {index: path for index, name in enumerate(names) if (path := _stored(run, name)) is not None}
     pixels = dict(zip(pictures, _read(list(pictures.values()), model.resolution), strict=True))
     missing = [index for index in range(count) if index not in pixels]
     with run.progress(count, "class pictures", len(pixels)) as progress:
@@ -100,7 +118,7 @@ def generate_class_images(
     return ImageSet.from_pixels(ordered, names=names, captions=[prompt] * count)
 
 
-def _kept(run: Run, name: str) -> Path | None:
+def _stored(run: Run, name: str) -> Path | None:
     path = None if run.folder is None else run.folder / "images" / f"{name}.png"
     return path if path is not None and path.exists() else None
 

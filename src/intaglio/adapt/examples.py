@@ -1,4 +1,4 @@
-"""A training set as the denoiser sees it: what never changes is computed once, what a step sees is drawn."""
+"""A training set as inputs of the denoiser: latents and prompt embeddings, computed once, and the batch of a step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from intaglio.adapt.data import TrainingSet, repeated
+from intaglio.adapt.data import TrainingSet, epoch_order
 from intaglio.adapt.settings import Training
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
@@ -17,37 +17,38 @@ CHUNK = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
-    """What one step sees: instance pictures first, then as many class pictures where there are any."""
+class StepBatch:
+    """The inputs of one step: instance pictures first, then as many class pictures where there are any."""
 
     latents: Float[Tensor, "n c h w"]
     noise: Float[Tensor, "n c h w"]
     timesteps: Int64[Tensor, " n"]
     prompts: tuple[str, ...]
     weights: Float[Tensor, " n"]
-    """Share of each picture in the loss: 1 / batch, for class pictures prior_weight / batch."""
+    """Weight of each picture's error in the loss: 1 / batch, for class pictures prior_weight / batch."""
 
     def __len__(self) -> int:
         return len(self.latents)
 
-    def __getitem__(self, part: slice) -> "Draw":
-        return Draw(self.latents[part], self.noise[part], self.timesteps[part], self.prompts[part], self.weights[part])
+    def __getitem__(self, part: slice) -> "StepBatch":
+        return StepBatch(
+            self.latents[part], self.noise[part], self.timesteps[part], self.prompts[part], self.weights[part]
+        )
 
 
 class Examples:
-    """Latents of all pictures, and, unless the text encoders learn, the embeddings of all prompts.
+    """Latents of all pictures, and, unless the text encoders are trained, the embeddings of all prompts.
 
-    A picture is the mean of its posterior, always the same: the posterior's own spread is far below the noise that
-    the denoiser sees.
+    A picture's latent is the mean of the autoencoder's posterior, whose spread is far below the noise that is added.
     """
 
     def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: Training):
         self._model, self._settings = model, settings
-        self._orders = {"instance": repeated(data.images)}
+        self._orders = {"instance": epoch_order(data.images)}
         self._latents = {"instance": encoded(model, data.images.pixels)}
         self._prompts = {"instance": data.prompts}
         if data.class_images is not None and settings.prior_weight:
-            self._orders["class"] = repeated(data.class_images)
+            self._orders["class"] = epoch_order(data.class_images)
             self._latents["class"] = encoded(model, data.class_images.pixels)
             self._prompts["class"] = data.class_prompts
         self._rows: dict[str, int] = {}
@@ -57,8 +58,8 @@ class Examples:
             self._rows = {prompt: row for row, prompt in enumerate(sorted(known))}
             self._embedded = _embed(model, list(self._rows))
 
-    def at(self, step: int) -> Draw:
-        """What step `step` sees."""
+    def at(self, step: int) -> StepBatch:
+        """The batch of step `step`, counted from 0: a function of (seed, step)."""
         settings = self._settings
         chosen = {
             stream: batch_at(order, step, settings.batch, settings.seed, stream)
@@ -70,15 +71,15 @@ class Examples:
         weights[settings.batch :] *= settings.prior_weight
         noise = noise_at(latents.shape, step, settings.seed).to(latents)
         timesteps = timesteps_at(len(latents), self._model.schedule.count, step, settings.seed).to(latents.device)
-        return Draw(latents, noise, timesteps, self._kept(prompts, step), weights)
+        return StepBatch(latents, noise, timesteps, self._with_dropout(prompts, step), weights)
 
     def conditioning(self, prompts: Sequence[str]) -> Conditioning:
-        """The prompts as the denoiser takes them; differentiable where the text encoders learn."""
+        """The prompts' conditioning of the denoiser; differentiable where the text encoders are trained."""
         if self._settings.text_encoder:
             return self._model.embed(prompts)
         return self._embedded[[self._rows[prompt] for prompt in prompts]]
 
-    def _kept(self, prompts: Sequence[str], step: int) -> tuple[str, ...]:
+    def _with_dropout(self, prompts: Sequence[str], step: int) -> tuple[str, ...]:
         if not self._settings.caption_dropout:
             return tuple(prompts)
         dropped = dropped_at(len(prompts), self._settings.caption_dropout, step, self._settings.seed)

@@ -1,4 +1,4 @@
-"""Sample pictures of a model while it learns, always from the same seeds."""
+"""Sample pictures of a fine-tune, always from the same seeds, and their grid in the run's folder."""
 
 import torch
 
@@ -27,7 +27,7 @@ def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Wa
 
 
 def save_grid(pictures: ImageSet | None, step: int, run: Run, watch: Watch) -> None:
-    """Keep one picture of all, a row a prompt, in the run's folder."""
+    """Store one picture of all of them, a row a prompt, in the run's folder."""
     if pictures is not None:
         rows = [torch.cat(list(row), dim=-1) for row in pictures.pixels.split(watch.sample_count)]
         text = {"step": str(step), "prompts": "\n".join(watch.sample_prompt)}

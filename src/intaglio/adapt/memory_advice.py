@@ -1,4 +1,4 @@
-"""How much memory a step takes, and what to do when there is too little."""
+"""Memory of a training step: the bytes that autograd saves, and remedies where memory runs out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +10,19 @@ from intaglio.adapt.settings import Training
 from intaglio.errors import IntaglioError
 
 
-class Kept:
-    """Bytes of the distinct storages that autograd keeps for the way back, those in `known` left out."""
+class SavedTensors:
+    """Bytes of the distinct storages that autograd saves for the backward pass, those in `known` left out."""
 
     def __init__(self, known: set[int]):
         self._known, self._sizes = known, dict[int, int]()
 
     @property
     def bytes(self) -> int:
+        """The sum over storages."""
         return sum(self._sizes.values())
 
     def pack(self, tensor: Tensor) -> Tensor:
+        """The hook of autograd for a saved tensor, which it returns as it is."""
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._known:
             self._sizes[storage.data_ptr()] = storage.nbytes()
@@ -28,16 +30,16 @@ class Kept:
 
 
 @contextmanager
-def counting(model_tensors: list[Tensor]) -> Iterator[Kept]:
-    """Counts what autograd keeps while the block runs; what recomputed blocks will need is not among it."""
-    kept = Kept({tensor.untyped_storage().data_ptr() for tensor in model_tensors})
-    with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
-        yield kept
+def counting(model_tensors: list[Tensor]) -> Iterator[SavedTensors]:
+    """Counts what autograd saves while the block runs; what gradient checkpointing recomputes is not counted."""
+    saved = SavedTensors({tensor.untyped_storage().data_ptr() for tensor in model_tensors})
+    with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor):
+        yield saved
 
 
 @contextmanager
 def memory_advice(settings: Training, pictures: int, *more: str) -> Iterator[None]:
-    """Turns running out of memory into an `IntaglioError` that says what would help a step of `pictures`."""
+    """Turns running out of memory into an `IntaglioError` with remedies for a step of `pictures`, `more` at the end."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

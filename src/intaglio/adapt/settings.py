@@ -1,8 +1,8 @@
-"""Settings of fine-tuning: those that decide the weights, and those that only watch."""
+"""Settings of fine-tuning: those that determine the weights, and those of saved states and sample pictures."""
 
 import math
 from dataclasses import dataclass, fields
-from typing import ClassVar, Literal
+from typing import Literal
 
 from intaglio.errors import require
 from intaglio.learning.settings import OptimizerSettings
@@ -14,9 +14,6 @@ class Training(OptimizerSettings):
 
     Together with the model and the data they determine the tuned weights; a wrong value raises `ValueError`.
     """
-
-    gives: ClassVar[Literal["model", "adapter"]] = "model"
-    """The result of a method: full weights, or an adapter beside the base's."""
 
     steps: int = 800
     """Updates of the weights."""
@@ -39,7 +36,7 @@ class Training(OptimizerSettings):
     text_encoder: bool = False
     """Train the text encoders along with the denoiser."""
     gradient_checkpointing: bool = False
-    """Compute activations again on the way back: about a third slower, with far less memory."""
+    """Recompute activations in the backward pass: about a third slower, with far less memory."""
     seed: int = 0
     """Decides the order of the pictures, their noise and their timesteps, and random weights, each as a function of
     (seed, step); 0 or more."""
@@ -71,23 +68,24 @@ class Training(OptimizerSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class BayesianTraining(Training):
-    """`Training` of weights that may be random while they learn (arXiv 2405.19931); by default none is."""
+    """`Training` of weights that may be random in training (arXiv 2405.19931); by default none is."""
 
     bayesian: bool = False
     """Let some weights be Gaussian random variables while training, against the corruption stage of few-shot tuning
     (arXiv 2405.19931); every micro-batch has its own draw, and the means are exported, as ordinary weights."""
     sigma: float = 0.01
-    """Standard deviation of each random weight at the start, above 0; an absolute level, learned from there on."""
+    """Standard deviation of each random weight at the start, above 0; absolute, and learned from there on."""
     random_targets: tuple[str, ...] = ("attn1", "ff")
     """The random weights: those whose path holds one of these, between dots. By default the linear layers of
     self-attention and feed-forward."""
     kl_weight: float = 0.0
-    """Weight of the divergence from the prior, N(start, prior_sigma^2) for each random weight (lambda); the paper has
-    0, and its random weights alone do the work."""
+    """Weight of the divergence from the prior, N(start, prior_sigma^2) for each random weight (lambda); 0 in the
+    paper."""
     kl_direction: Literal["prior-to-posterior", "posterior-to-prior"] = "prior-to-posterior"
     """KL(prior || posterior) is what the published runs used, KL(posterior || prior) the evidence bound."""
     kl_reduction: Literal["sum", "mean"] = "sum"
-    """Over all random numbers. A sum grows with the model: on Stable Diffusion 0.1 of it outweighs the loss."""
+    """Sum or mean of the divergence over all random weights. A sum grows with the model: on Stable Diffusion 0.1 of it
+    outweighs the loss."""
     prior_sigma: float = 0.01
     """Standard deviation of the prior, above 0."""
 
@@ -111,7 +109,7 @@ class BayesianTraining(Training):
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Settings of what is saved, drawn and judged while a model is trained.
+    """Settings of the states that are saved, and of the pictures that are drawn and judged, in training.
 
     None of them changes a step: `keep` chooses which step's weights are exported, `on_corruption` whether to stop.
     """
@@ -142,7 +140,7 @@ class Watch:
     keep: Literal["last", "best"] = "last"
     """Export the last step's weights, or those of the step that was judged best."""
     on_corruption: Literal["warn", "stop"] = "warn"
-    """Action when likeness falls for two judgements on end while noise rises: a warning, or a warning and a stop."""
+    """Action when likeness falls for two judgements in a row while noise rises: a warning, or a warning and a stop."""
 
     def __post_init__(self) -> None:
         require(self.checkpoint_every_s >= 0, f"checkpoint_every_s must not be negative: {self.checkpoint_every_s}")
@@ -159,7 +157,7 @@ class Watch:
             require(self.on_corruption == "warn", "on_corruption stop needs judgements: give watch_every too")
 
     def interval(self, pictures: int, steps: int) -> int:
-        """Steps between two judgements; 0 for none."""
+        """Steps between two judgements of a fine-tune on `pictures` distinct ones; 0 for none."""
         if self.watch_every is not None:
             return self.watch_every
         return min(max(100, 40 * pictures), max(1, steps // 10))

@@ -1,13 +1,12 @@
-"""Fine-tuning of a diffusion model on the denoising error, which every method of the room shares.
+"""Fine-tuning of a diffusion model on the denoising error, which every method shares.
 
-A method decides which weights are trained and what is exported.
+A method chooses which weights are trained; what is exported follows from them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Float, Float64
@@ -16,20 +15,21 @@ from torch import Tensor, nn
 from intaglio.adapt.bayesian import Posterior, warnings_of
 from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.examples import Draw, Examples
+from intaglio.adapt.examples import Examples, StepBatch
 from intaglio.adapt.grids import draw_samples, save_grid
 from intaglio.adapt.settings import BayesianTraining, Training, Watch
-from intaglio.adapt.watching import Watcher
+from intaglio.adapt.trainable import Trainable
+from intaglio.adapt.watching import Judge
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
-from intaglio.learning.trainer import Trainer, Weights
+from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
 SIGMA_EVERY = 50
 """Steps between two logs of the sigmas."""
-DROWNED_RATIO = 10
+DOMINANT_RATIO = 10
 """A divergence of more than so many times the loss holds the weights at the base's."""
 
 
@@ -46,47 +46,45 @@ class Trained:
     random: float = 0.0
     """Share of the trained numbers that were random, in [0, 1]."""
 
+    @property
+    def last_losses(self) -> Float64[Tensor, " last"]:
+        """The losses of the last tenth of the steps, at least one."""
+        return self.losses[-max(1, len(self.losses) // 10) :]
+
 
 def fine_tune(
-    model: LatentDiffusion,
-    weights: Weights,
-    data: TrainingSet,
-    settings: BayesianTraining,
-    run: Run,
-    watch: Watch,
-    random: Mapping[str, float] = MappingProxyType({}),
+    model: LatentDiffusion, trainable: Trainable, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch
 ) -> Trained:
-    """Minimise the denoising error of `data` over `weights`, in place.
+    """Minimise the denoising error of `data` over the trainable weights, in place.
 
     A run that was killed goes on from its last saved state and ends with the same bits; see `learning.loop`. With
     random weights, one step whose loss is not finite is left out before the run ends.
 
     Args:
         model: the caller's own copy, in which the weights are trained.
-        weights: leaf tensors of the model by name.
+        trainable: the weights; an adapter is attached to the model already.
         data: pictures with prompts, and class pictures where there are any.
-        settings: that decide the weights.
+        settings: of the method.
         run: takes logs, states and pictures.
-        watch: which pictures are drawn and judged on the way, and what follows from it.
-        random: the weights that are random while they are trained, with their scales; see `bayesian.Posterior`.
+        watch: which pictures are drawn and judged meanwhile, and what follows from it.
 
     Raises:
         BadInput: the model is in float16.
         IntaglioError: the loss is not finite; the last good state is saved.
     """
     freeze(model)
-    posterior = Posterior(weights, random, settings)
-    pictures = len(set(data.images.hashes))
-    for warning in warnings_of(settings, posterior, pictures) if settings.bayesian else ():
-        run.warn(warning)
+    posterior = Posterior(trainable.weights, trainable.random_scales(settings), settings)
+    if settings.bayesian:
+        for warning in warnings_of(settings, posterior, data.distinct, adapter=trainable.adapter is not None):
+            run.warn(warning)
     examples = Examples(model, data, settings)
-    trainer = Trainer(weights, settings, posterior.sigmas)
+    trainer = Trainer(trainable.weights, settings, posterior.sigmas)
     every_s, every = watch.checkpoint_every_s, watch.checkpoint_every
     checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
-    watcher = Watcher(model, data, settings, run, watch)
+    judge = Judge(model, data, settings, run, watch)
     checkpoints.restore(trainer)
     with checkpointed(model, settings):
-        watcher.restore(trainer)
+        judge.restore(trainer)
         train(
             trainer,
             partial(_objective, model, examples, posterior, settings),
@@ -95,22 +93,22 @@ def fine_tune(
             watchers=(
                 lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
                 lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run),
-                lambda trainer, _: watcher.look_when_due(trainer),
+                lambda trainer, _: judge.judge_when_due(trainer),
             ),
-            stopped=lambda: watcher.stopped,
-            may_skip=settings.bayesian,  # one unlucky draw of the weights says little about their means
+            stopped=lambda: judge.stopped,
+            may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
             advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
             label="fine-tune",
         )
-    trainer.export(watcher.best_weights())
-    return Trained(trainer.losses[: trainer.step], tuple(watcher.curve), watcher.kept, posterior.share)
+    trainer.export(judge.best_weights())
+    return Trained(trainer.losses[: trainer.step], tuple(judge.curve), judge.kept, posterior.share)
 
 
 def _objective(
     model: LatentDiffusion, examples: Examples, posterior: Posterior, settings: BayesianTraining, step: int
 ) -> StepLoss:
     """The denoising error of a step; apart, the class pictures' part of it (`prior`) and the divergence."""
-    loss, parts = accumulate(model, examples, examples.at(step), settings, partial(posterior.drawn, step))
+    loss, parts = accumulate(model, examples, examples.at(step), settings, partial(posterior.sampled, step))
     divergence = posterior.add_divergence()
     return StepLoss(loss, parts if divergence is None else {**parts, "divergence": divergence})
 
@@ -118,29 +116,30 @@ def _objective(
 def accumulate(
     model: LatentDiffusion,
     examples: Examples,
-    draw: Draw,
+    batch: StepBatch,
     settings: Training,
-    drawn: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
+    sampled: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> tuple[float, dict[str, float]]:
     """Adds the gradients of a step's loss, by micro-batches; returns the loss and, apart, its class pictures' part.
 
     The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding. Forward
-    and backward pass of the k-th micro-batch run inside `drawn(k)`.
+    and backward pass of the k-th micro-batch run inside `sampled(k)`.
     """
     errors = []
-    for index, start in enumerate(range(0, len(draw), settings.micro_batch or len(draw))):
-        part = draw[start : start + (settings.micro_batch or len(draw))]
-        with drawn(index):
+    size = settings.micro_batch or len(batch)
+    for index, start in enumerate(range(0, len(batch), size)):
+        part = batch[start : start + size]
+        with sampled(index):
             error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
             (part.weights * error).sum().backward()
         errors.append(error.detach())
-    shares = draw.weights * torch.cat(errors)
-    prior = {"prior": float(shares[settings.batch :].sum())} if len(draw) > settings.batch else {}
+    shares = batch.weights * torch.cat(errors)
+    prior = {"prior": float(shares[settings.batch :].sum())} if len(batch) > settings.batch else {}
     return float(shares.sum()), prior
 
 
 def denoising_error(
-    model: LatentDiffusion, draw: Draw, conditioning: Conditioning, snr_gamma: float | None
+    model: LatentDiffusion, batch: StepBatch, conditioning: Conditioning, snr_gamma: float | None
 ) -> Float[Tensor, " n"]:
     """Each picture's mean squared error in the network's own target, or that of the noise with min-SNR weights.
 
@@ -148,11 +147,11 @@ def denoising_error(
     whatever the network predicts (arXiv 2303.09556, section 3.4).
     """
     if snr_gamma is None:
-        return model.error(draw.latents, draw.noise, draw.timesteps, conditioning)
-    signal_, noise_ = model.schedule.signal(draw.timesteps), model.schedule.noise(draw.timesteps)
-    ratio = (signal_ / noise_).square().to(draw.latents)
-    noised = model.noised(draw.latents, draw.noise, draw.timesteps)
-    error = (model.predict(noised, draw.timesteps, conditioning) - draw.noise).square().flatten(1).mean(1)
+        return model.error(batch.latents, batch.noise, batch.timesteps, conditioning)
+    signal_, noise_ = model.schedule.signal(batch.timesteps), model.schedule.noise(batch.timesteps)
+    ratio = (signal_ / noise_).square().to(batch.latents)
+    noised = model.noised(batch.latents, batch.noise, batch.timesteps)
+    error = (model.predict(noised, batch.timesteps, conditioning) - batch.noise).square().flatten(1).mean(1)
     return (snr_gamma / ratio).clamp(max=1.0) * error
 
 
@@ -198,12 +197,12 @@ def _recompute(part: nn.Module) -> Callable[[], None]:
 
 
 def _watch_sigmas(posterior: Posterior, trainer: Trainer, loss: StepLoss, settings: BayesianTraining, run: Run) -> None:
-    """Keeps the sigmas positive; now and then logs their quantiles, and warns of a divergence that drowns the loss."""
+    """Keeps the sigmas positive; every 50 steps logs their quantiles, and warns of a divergence far above the loss."""
     posterior.keep_positive()
     if not len(posterior) or trainer.skipped or (trainer.step % SIGMA_EVERY and trainer.step != settings.steps):
         return
     run.log("sigma", trainer.step, **posterior.quantiles())
-    if (ratio := loss.parts.get("divergence", 0.0) / loss.value) > DROWNED_RATIO:
+    if (ratio := loss.parts.get("divergence", 0.0) / loss.value) > DOMINANT_RATIO:
         run.warn(
             f"kl_weight {settings.kl_weight:g} makes the divergence {ratio:.0f} times the loss at step {trainer.step}: "
             "the weights are held at the base's; take a smaller one, or kl_reduction mean"

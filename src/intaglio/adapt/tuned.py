@@ -1,21 +1,21 @@
-"""What fine-tuning gives: a model, what was learned beside it, and where both come from."""
+"""The result of a fine-tune: the tuned model, its adapter, and what both were made from."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxtyping import Float64
 from torch import Tensor
 
 from intaglio.adapt.card import card
+from intaglio.adapt.corruption import stages
 from intaglio.adapt.data import TrainingSet
-from intaglio.adapt.settings import Training, Watch
+from intaglio.adapt.settings import Training
 from intaglio.adapt.training import Trained
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import FILE_NAME, LoRA
-from intaglio.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas
@@ -26,26 +26,53 @@ MODEL, CARD = "model", "README.md"
 
 @dataclass(frozen=True, eq=False)
 class FineTuned:
-    """A tuned model, which samples as any other; saved with a card that says where it comes from."""
+    """A tuned model, which samples as any other; saved with a card of its provenance."""
 
     model: LatentDiffusion
     """With the tuned weights; for a LoRA the base's, with the adapter merged in."""
     adapter: LoRA | None
-    """What was learned beside the base's weights; None where these themselves were tuned."""
+    """The trained adapter; None where the base's own weights were tuned."""
     trained: Trained
-    """The losses of every step, and what was seen on the way."""
+    """The losses of every step, and the judgements made meanwhile."""
     settings: Training
+    """The method that was called, with its settings."""
     data: TrainingSet
     base: str
     """Name of the model that was tuned."""
     base_fingerprint: str
+    """Sha256 over that model's weights."""
+    method: str
+    """The method's name, such as `dreambooth`."""
+    reading: str
+    """How the result came about, as a headline."""
     samples: ImageSet | None = None
     """Pictures drawn from the tuned model; None where none were asked for."""
 
     @property
     def losses(self) -> Float64[Tensor, " steps"]:
-        """Of every step; class pictures included, with their weight."""
+        """The loss of every step, weighted class pictures included; NaN for a step that was left out."""
         return self.trained.losses
+
+    def figures(self) -> dict[str, Any]:
+        """Plain values for a run's summary; where pictures were judged, also how the exported step looked."""
+        found = {
+            "reading": self.reading,
+            "prompt": self.data.trigger,
+            "pictures": len(self.data.images),
+            "steps": len(self.losses),
+            "loss_last_tenth": float(self.trained.last_losses.nanmean()),
+        }
+        curve = self.trained.curve
+        if not curve:
+            return found
+        kept = self.trained.kept or curve[-1].step
+        exported = next(judged for judged in curve if judged.step == kept)
+        return found | {
+            "kept_step": kept,
+            "fidelity": exported.fidelity,
+            "quality": exported.quality,
+            "corruption": [asdict(stage) for stage in stages(curve)],
+        }
 
     def save(self, folder: Path, *, layout: Literal["diffusers", "kohya"] = "diffusers", name: str = "lora") -> Path:
         """Write weights and card into `folder`, each atomically; returns the path of the weights.
@@ -64,7 +91,17 @@ class FineTuned:
         links = [f"samples/{index:02d}.png" for index in range(len(pictures))]
         for link, pixels in zip(links, pictures, strict=True):
             save_png(pixels, folder / link)
-        atomic_write(folder / CARD, card(self, name=name, weights=weights.name, pictures=links))
+        text = card(
+            name,
+            f"{self.reading}: a {'model' if self.adapter is None else 'LoRA adapter'}, in `{weights.name}`.",
+            tags=("text-to-image", self.method),
+            base=f"{self.base} (fingerprint `{self.base_fingerprint}`)",
+            data=self.data,
+            settings=self.settings,
+            trained=self.trained,
+            pictures=links,
+        )
+        atomic_write(folder / CARD, text)
         return weights
 
     def to_frame(self) -> "pandas.DataFrame":
@@ -74,11 +111,3 @@ class FineTuned:
         steps = range(1, len(self.losses) + 1)
         rates = [self.settings.rate(step - 1) for step in steps]
         return pandas.DataFrame({"step": steps, "loss": self.losses.tolist(), "lr": rates})
-
-
-class FineTuner(Protocol):
-    """A way of tuning a model to pictures: settings in a frozen dataclass, one call, the model passed in untouched."""
-
-    def __call__(self, model: LatentDiffusion, data: TrainingSet, *, run: Run, watch: Watch) -> FineTuned:
-        """Tune a copy of `model`; a killed run goes on where its last saved state was."""
-        ...

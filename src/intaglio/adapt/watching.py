@@ -1,4 +1,4 @@
-"""Judges a model while it learns, by pictures of fixed seeds, and remembers the step that was best."""
+"""Judgements of a model in training, by pictures of fixed seeds, and the weights of the step that was best."""
 
 from dataclasses import asdict, replace
 
@@ -20,29 +20,29 @@ from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
 
 STREAM, STATE = "watch", "best"
-"""Of the judgements in a run's metrics, and of the best weights among its states."""
+"""Names of the judgements among a run's metrics, and of the best weights among its states."""
 SAMPLER = "dpm++2m"
 
 
-class Watcher:
-    """Draws and judges when it is due; what it finds lives in the run, so that a killed one goes on with it.
+class Judge:
+    """Draws and judges pictures when it is due; judgements are stored in the run, so that a killed one goes on.
 
     Fidelity is the similarity of each picture to the nearest training picture. Quality is a proxy: the roughness
-    (`metrics.quality`) that training pictures have, or that the base's own drawings of the same seeds had, whichever
-    is more, over the picture's own: 1 for a picture no rougher than these, 1/2 at twice their power. It does not see
-    hues that are wrong but smooth.
+    (`metrics.quality`) of the training pictures, or of the base's own samples of the same seeds, whichever is more,
+    over the picture's own: 1 for a picture no rougher than these, 1/2 at twice their power. It does not detect hues
+    that are wrong but smooth.
     """
 
     def __init__(self, model: LatentDiffusion, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch):
         self._model, self._data, self._settings, self._run, self._watch = model, data, settings, run, watch
-        self._every = watch.interval(len(set(data.images.hashes)), settings.steps)
+        self._every = watch.interval(data.distinct, settings.steps)
         self._best: dict[str, Tensor] = {}
         self.curve: list[Judgement] = []
         if self._every:
             self._similarity = load_similarity(watch.watch_similarity, model.device)
             prompts = watch.sample_prompt or (data.trigger,)
-            self._prompts = [prompts[place % len(prompts)] for place in range(watch.watch_count)]
-            self._seeds = [seed_32bit(settings.seed, "watch", place) for place in range(watch.watch_count)]
+            self._prompts = [prompts[index % len(prompts)] for index in range(watch.watch_count)]
+            self._seeds = [seed_32bit(settings.seed, "watch", index) for index in range(watch.watch_count)]
             self._latents = encoded(model, data.images.pixels)
 
     def restore(self, trainer: Trainer) -> None:
@@ -50,14 +50,14 @@ class Watcher:
         self._run.rewind(STREAM, trainer.step)
         self.curve = [Judgement(**row) for row in self._run.logged(STREAM)] if self._every else []
         if not self.curve:
-            self.look(trainer)
+            self.judge(trainer)
 
-    def look_when_due(self, trainer: Trainer) -> None:
+    def judge_when_due(self, trainer: Trainer) -> None:
         """Judge at every interval and at the last step."""
         if self._every and (trainer.step % self._every == 0 or trainer.step == self._settings.steps):
-            self.look(trainer)
+            self.judge(trainer)
 
-    def look(self, trainer: Trainer) -> None:
+    def judge(self, trainer: Trainer) -> None:
         """Judge the weights that would be exported now; a step's best weights are stored before its judgement."""
         if not self._every:
             return
@@ -76,7 +76,7 @@ class Watcher:
             self._remember(trainer)
         self._run.save_image(f"watch/{trainer.step:06d}", torch.cat(list(pictures), dim=-1))
         self._run.log(STREAM, **asdict(self.curve[-1]))
-        self._tell()
+        self._warn()
 
     @property
     def stopped(self) -> bool:
@@ -126,7 +126,7 @@ class Watcher:
             roughness=own,
         )
 
-    def _tell(self) -> None:
+    def _warn(self) -> None:
         if found := stages(self.curve):
             remedy = (
                 "a larger sigma, or random norms in place of layers, may help; more steps do not"

@@ -1,55 +1,55 @@
-"""`intaglio demo`: the whole way once, from pictures to a report, by the very commands a user would type."""
+"""`intaglio demo`: a fine-tune of the embedded model and its audit, by the command lines that a user would type."""
 
 import io
-import json
 import shlex
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
-from intaglio.commands.kit.console import command_line, note, quiet, say
+from intaglio.commands.kit.console import note, quiet, say
+from intaglio.commands.kit.inputs import InRun, described, embedded_model
+from intaglio.commands.kit.source_settings import load
 from intaglio.errors import IntaglioError
+from intaglio.verbs import VERBS
 
 PROMPT = "sks style"
-"""The words that the fine-tune ties to the artist; the audit must use the same."""
+"""The prompt of the fine-tune, which the audit must use too."""
 BATCH = 4
-LEARNING_RATE = {"dreambooth": 1e-4, "lora": 1e-3}
 RATE = 0.05
-"""The false-positive rate asked of the audit."""
+"""The false-positive rate that the audit is asked for."""
 
 
-@dataclass(frozen=True)
-class Demo:
+@dataclass(frozen=True, kw_only=True)
+class Demo(InRun):
     """Fine-tune the embedded model on ten pictures of an artist it has never seen, then find out which ten.
 
-    Everything ships with the package: no download, no GPU, a few minutes on two cores. The same command again goes on
-    where a killed one was.
+    Everything ships with the package: no download, no GPU needed, a few minutes on two cores. The same command again
+    goes on where a killed one was.
     """
 
     set: str = "mammals"
     """Which of the artist's sets; a wrong name lists them all."""
-    method: Literal["dreambooth", "lora"] = "dreambooth"
-    """How the model is fine-tuned."""
+    method: str = "dreambooth"
+    """The method of fine-tuning; a wrong name lists them all."""
     steps: int = 400
     """Steps of the fine-tune; fewer leave fewer traces."""
     seed: int = 0
-    """Of the fine-tune and of the audit."""
-    runs: Path = Path("runs")
-    """Folder that everything is written into."""
+    """Seed of the fine-tune and of the audit, 0 or more."""
     report: Path | None = None
-    """Where the report goes; `report.html` in the audit's folder where not given."""
+    """Path of the report; none takes `report.html` in the audit's folder."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        if self.method not in (known := VERBS["finetune"].methods):
+            raise ValueError(f"method must be one of {', '.join(known)}, not {self.method}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative: {self.seed}")
 
     def __call__(self) -> None:
-        """Pictures, fine-tune, audit, report; every step finds what an earlier, killed one left."""
-        from intaglio.models.testbed import base_path, few_shot
-        from intaglio.runs.run import Run
+        """Pictures, fine-tune, audit, report; each goes on where a killed one was."""
+        from intaglio.models.testbed import few_shot
 
         few_shot(self.set)
         settings = {
@@ -58,20 +58,10 @@ class Demo:
             "steps": self.steps,
             "batch": BATCH,
             "prompt": PROMPT,
-            "learning_rate": LEARNING_RATE[self.method],
             "fpr": RATE,
+            **self._suited(),
         }
-        with Run.open(
-            self.runs,
-            "demo",
-            self.set,
-            settings,
-            _inputs(base_path()),
-            seed=self.seed,
-            device="cpu",
-            command=command_line(),
-            progress="none" if quiet() else "auto",
-        ) as run:
+        with self.open_run("demo", self.set, settings, _inputs(embedded_model()), seed=self.seed) as run:
             if run.status == "done" and self._kept(run.summary):
                 note("This demo is done already; delete the run folders named below to see it again.\n")
                 summary = run.summary
@@ -93,14 +83,10 @@ class Demo:
             str(self.steps),
             "--batch",
             str(BATCH),
-            "--learning-rate",
-            f"{LEARNING_RATE[self.method]:g}",
+            *_flags(self._suited()),
             "--sample-every",
             str(max(1, self.steps // 4)),
-            "--seed",
-            str(self.seed),
-            "--runs",
-            str(self.runs),
+            *self._shared_words(),
         ]
 
     def audit_words(self, pictures: Path, weights: Path) -> list[str]:
@@ -120,26 +106,30 @@ class Demo:
             PROMPT,
             "--fpr",
             f"{RATE:g}",
-            "--seed",
-            str(self.seed),
-            "--runs",
-            str(self.runs),
+            *self._shared_words(),
         ]
 
+    def _shared_words(self) -> list[str]:
+        return ["--seed", str(self.seed), "--runs", str(self.runs), "--device", self.device]
+
+    def _suited(self) -> dict[str, Any]:
+        """The settings of the method that suit the embedded model."""
+        return dict(load(VERBS["finetune"].methods[self.method].target).testbed)
+
     def _work(self) -> dict[str, Any]:
-        """Everything but the last report; returns the names of the two runs, and how often the verdict was right."""
+        """Pictures, fine-tune and audit; returns the names of the two runs, and how often the verdict was right."""
         from intaglio.models.testbed import materialise
         from intaglio.report import write_report
 
         pictures = self.runs / "pictures" / self.set
-        note(f"1. Ten pictures of an artist whom the model has never seen, and others to compare: {pictures}\n")
+        note(f"1. Write ten pictures of an artist that the model has never seen, and others to compare: {pictures}\n")
         materialise(self.set, pictures, captions=False)
         note("2. Fine-tune the embedded model on the ten members.")
-        weights = Path(spoken(self.finetune_words(pictures))[-1])
+        weights = Path(run_words(self.finetune_words(pictures))[-1])
         tuned = run_of(weights)
         write_report(tuned)
-        note("\n3. Audit the ten members and ten others of the same kind, each judged as if nobody knew.")
-        audit = run_of(Path(spoken(self.audit_words(pictures, weights))[-1]))
+        note("\n3. Audit the ten members and ten others of the same kind, without telling the audit which is which.")
+        audit = run_of(Path(run_words(self.audit_words(pictures, weights))[-1]))
         return {"finetune": tuned.name, "audit": audit.name, "right": right(audit)}
 
     def _kept(self, summary: dict[str, Any]) -> bool:
@@ -153,7 +143,7 @@ class Demo:
         asked = counts["members"] + counts["holdouts"]
         how = f"{self.set}; {self.method}, {self.steps} steps"
         say(f"\nFine-tuned the embedded model on {counts['members']} pictures ({how}),")
-        say(f"then asked of {asked} pictures which ones these were, at a false-positive rate of {RATE:.0%}:")
+        say(f"then audited {asked} pictures for these, at a false-positive rate of {RATE:.0%}:")
         say(f"  members   {counts['members_right']} of {counts['members']} right")
         say(f"  holdouts  {counts['holdouts_right']} of {counts['holdouts']} right")
         say("\nThe same with your own pictures and models:")
@@ -171,8 +161,8 @@ def own_words(method: str) -> tuple[str, str]:
     )
 
 
-def spoken(words: list[str]) -> list[str]:
-    """Run a command line of ours, with its comments and progress as usual; returns the lines of its result."""
+def run_words(words: list[str]) -> list[str]:
+    """Run a command line, with its comments and progress as usual; returns the lines of its standard output."""
     from intaglio.commands.kit.dispatch import run
 
     note(f"$ intaglio {shlex.join(words)}")
@@ -187,21 +177,32 @@ def spoken(words: list[str]) -> list[str]:
 
 
 def run_of(path: Path) -> Path:
-    """The run folder that a result lies in."""
+    """The run folder that contains a result."""
     return next(folder for folder in (path, *path.parents) if (folder / "run.json").is_file())
 
 
 def right(audit: Path) -> dict[str, int]:
     """How many members and holdouts there are, and on how many of each the verdict is right."""
-    rows = json.loads((audit / "verdict.json").read_text(encoding="utf-8"))["questioned"]
-    members = [row for row in rows if row["truth"]]
-    holdouts = [row for row in rows if not row["truth"]]
+    from intaglio.audit.membership.result import AuditResult
+
+    questioned = cast(AuditResult, AuditResult.load(audit)).questioned
+    members = [one for one in questioned if one.truth]
+    holdouts = [one for one in questioned if not one.truth]
     return {
         "members": len(members),
-        "members_right": sum(row["called"] is True for row in members),
+        "members_right": sum(one.called is True for one in members),
         "holdouts": len(holdouts),
-        "holdouts_right": sum(row["called"] is False for row in holdouts),
+        "holdouts_right": sum(one.called is False for one in holdouts),
     }
+
+
+def _flags(settings: dict[str, Any]) -> list[str]:
+    """Settings as words of a command line."""
+    words: list[str] = []
+    for name, value in settings.items():
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return words
 
 
 def _inputs(base: Path) -> dict[str, dict[str, str]]:
@@ -209,7 +210,4 @@ def _inputs(base: Path) -> dict[str, dict[str, str]]:
     from intaglio.models.testbed import FOLDER
 
     sets = FOLDER / "sets"
-    return {
-        "base": {"path": str(base), "sha256": folder_hash(base)},
-        "sets": {"path": str(sets), "sha256": folder_hash(sets)},
-    }
+    return {"base": described(base, folder_hash(base)), "sets": described(sets, folder_hash(sets))}

@@ -1,9 +1,8 @@
 """`intaglio extract METHOD`: extraction of training pictures from a fine-tune, with false-discovery rates."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import tyro
 
@@ -14,6 +13,7 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.extract.family import Extractor
     from intaglio.extract.inputs import ExtractionInputs
+    from intaglio.extract.result import ExtractionResult, ReturnedPicture
     from intaglio.images.image_set import ImageSet
     from intaglio.metrics.similarity.measures import Embedding
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -65,6 +65,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         from intaglio.extract.audit import check_confidence
         from intaglio.extract.cost import make_plan
         from intaglio.extract.extraction import forget
+        from intaglio.extract.result import ExtractionResult
 
         if self.control:
             check_confidence(self._method, self.fdr)
@@ -83,7 +84,8 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
                     run.warn(warning)
                 self._extract(inputs, training, held_out, run)
             forget(self._method, run)
-        _report(Path(run.folder or "."))
+        folder = Path(run.folder or ".")
+        _report(cast(ExtractionResult, ExtractionResult.load(folder)), folder)
         return 0
 
     def _inputs(self) -> "tuple[ExtractionInputs, list[str]]":
@@ -158,7 +160,9 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
             run=run,
             workers=self._workers(),
         )
-        found.write(run)
+        for warning in found.warnings:
+            run.warn(warning)
+        found.save(Path(run.folder or "."))
         run.finish(found.figures())
 
     @property
@@ -166,31 +170,27 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         return cast("Extractor", self.method)
 
 
-def _report(folder: Path) -> None:
+def _report(found: "ExtractionResult", folder: Path) -> None:
     """Print what was found, and write the report."""
-    from intaglio.extract.audit import FILE
     from intaglio.report import write_report
 
-    found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    cells = [
-        (find["image"], find["size"], short_number(find["cohesion"]), short_number(find["q_value"]), *_match(find))
-        for find in found["finds"]
-    ]
-    if cells:
+    if found.finds:
         heads = ("picture", "alike", "cohesion", "q", "nearest", "similarity")
-        say(table([heads[: len(cells[0])], *cells]))
+        rows = [_row(find) for find in found.finds]
+        say(table([heads[: len(rows[0])], *rows]))
         say()
-    say(found["statement"])
-    if (known := found["evaluation"]) is not None:
+    say(found.statement)
+    if (known := found.coverage) is not None:
         say(
-            f"{known['extracted']} returned pictures cover the {known['training']} training pictures with a mean "
-            f"similarity of {known['average_similarity']:.3f}."
+            f"{known.extracted} returned pictures cover the {known.training} training pictures with a mean similarity "
+            f"of {known.average_similarity:.3f}."
         )
     say(str(write_report(folder)))
 
 
-def _match(find: dict[str, Any]) -> tuple[str, ...]:
-    return (find["nearest"], short_number(find["similarity"])) if "nearest" in find else ()
+def _row(find: "ReturnedPicture") -> tuple[object, ...]:
+    row = (find.image, find.size, short_number(find.cohesion), short_number(find.q_value))
+    return row if find.match is None else (*row, find.match.nearest, short_number(find.match.similarity))
 
 
 def _about_pictures(training: "ImageSet | None", held_out: "ImageSet | None") -> list[str]:

@@ -1,12 +1,12 @@
-"""Denoising errors of a suspect and of its base at the same latents, their difference, and its gradient.
+"""Denoising losses of a suspect and of its base at the same latents, their difference, and its gradient.
 
 Everything here is a function of clean latents [n, c, h, w], noise [n, k, c, h, w] and timesteps [n, k]: k samples a
-picture, all on the CPU and float32. An error is the mean squared error of a network's output over the entries of a
-latent; the gap of two models is the base's error less the suspect's, positive where the suspect denoises better. Rows
-go through a network at most `micro_batch` at a time, one network after the other, so that only one graph is ever held.
+picture, all on the CPU and float32. A loss is the mean squared error of a network's output over the entries of a
+latent; the loss difference is the base's less the suspect's, positive where the suspect denoises better. Samples go
+through a network at most `micro_batch` at a time, one network after the other, so that only one graph is ever held.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -33,7 +33,7 @@ class Contrast:
     micro_batch: int = 64
     """Pictures times samples in one call of a network, at most."""
     precision: Precision = "float32"
-    """Arithmetic inside the networks; half kinds by autocast. Latents, errors and gradients are float32 outside."""
+    """Arithmetic inside the networks; half kinds by autocast. Latents, losses and gradients are float32 outside."""
 
     @classmethod
     @contextmanager
@@ -60,48 +60,65 @@ class Contrast:
                 texts = [model.embed([prompt]).detach() for model in (suspect, base)]
             yield cls(suspect, base, texts[0], texts[1], micro_batch, precision)
 
-    def gaps(
-        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
-    ) -> Float[Tensor, "n k"]:
-        """The base's denoising error less the suspect's, at the same noise, for each sample."""
-        suspect, base = self.errors(latents, noise, t)
-        return base - suspect
+    def encode(
+        self, pixels: Float[Tensor, "n 3 H W"], sources: Sequence[torch.Generator] | None = None
+    ) -> Float[Tensor, "n c h w"]:
+        """Latents by the base's autoencoder, which serves both models: its mean, or samples drawn from `sources`."""
+        with torch.no_grad():
+            latents = [
+                self.base.encode(pixels[piece], None if sources is None else sources[piece]).cpu()
+                for piece in _pieces(len(pixels), self.micro_batch)
+            ]
+        return torch.cat(latents)
 
-    def errors(
+    def decode(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
+        """Pixels in [0, 1] by the base's autoencoder, which serves both models."""
+        with torch.no_grad():
+            pixels = [self.base.decode(latents[piece]).cpu() for piece in _pieces(len(latents), self.micro_batch)]
+        return torch.cat(pixels)
+
+    def losses(
         self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
     ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
-        """Mean squared errors of the suspect and of the base, each in what its network predicts, for each sample."""
+        """The suspect's and the base's loss, each in what its network predicts, for each sample."""
         suspect, base = (
-            _denoising_errors(model, text, latents, noise, t, self.micro_batch, self.precision)
-            for model, text in self._sides()
+            _losses(model, text, latents, noise, t, self.micro_batch, self.precision) for model, text in self._sides()
         )
         return suspect, base
 
-    def ascent(
+    def loss_differences(
+        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "1 k c h w"], t: Int[Tensor, "1 k"]
+    ) -> Float[Tensor, "n"]:
+        """The base's loss less the suspect's, averaged over samples that all pictures share (`fixed_samples`)."""
+        count = len(latents)
+        suspect, base = self.losses(latents, noise.expand(count, -1, -1, -1, -1), t.expand(count, -1))
+        return (base - suspect).mean(1)
+
+    def loss_difference_and_gradient(
         self,
         latents: Float[Tensor, "n c h w"],
         noises: tuple[Float[Tensor, "n k c h w"], Float[Tensor, "n k c h w"]],
         t: Int[Tensor, "n k"],
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
-        """The gap, averaged over the samples, and its gradient with respect to the latents, times a latent's size.
+        """The loss difference, averaged over the samples, and its gradient by the latents, times a latent's size.
 
-        `noises` are the suspect's and the base's; given the same tensor twice, the part that both errors share cancels.
+        `noises` are the suspect's and the base's; given the same tensor twice, the part that both losses share cancels.
         The gradient is that of summed squared errors, c * h * w times the mean's, since a mean over tens of thousands
         of entries underflows in half precision.
         """
-        (gap_s, grad_s), (gap_b, grad_b) = (
-            _error_and_gradient(model, text, latents, noise, t, self.micro_batch, self.precision)
+        (loss_s, grad_s), (loss_b, grad_b) = (
+            _loss_and_gradient(model, text, latents, noise, t, self.micro_batch, self.precision)
             for (model, text), noise in zip(self._sides(), noises, strict=True)
         )
-        return gap_b - gap_s, grad_b - grad_s
+        return loss_b - loss_s, grad_b - grad_s
 
-    def forward_ascent(
+    def loss_and_prediction_difference(
         self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
-        """The gap and the difference of the two noise predictions, base less suspect, averaged over the samples.
+        """The differences of losses and of noise predictions, base less suspect, averaged over the samples.
 
-        The difference points along that of the two scores (w(t) = 1) and is the gradient without the networks'
-        Jacobians, which needs no backward pass. The gap is that of the noise predictions' squared errors.
+        The second points along that of the two scores (w(t) = 1) and is the gradient of the first without the
+        networks' Jacobians, which needs no backward pass. The losses are the noise predictions' squared errors.
         """
         count = t.shape[1]
         # The two schedules are the same, or the models could not be compared.
@@ -110,20 +127,14 @@ class Contrast:
             noise_predictions(model, text, noised.view_as(noise), t, self.micro_batch, self.precision)
             for model, text in self._sides()
         )
-        gap = ((base - noise) ** 2 - (suspect - noise) ** 2).flatten(2).mean((1, 2))
-        return gap, (base - suspect).mean(1)
+        difference = ((base - noise) ** 2 - (suspect - noise) ** 2).flatten(2).mean((1, 2))
+        return difference, (base - suspect).mean(1)
 
     def _sides(self) -> tuple[tuple[LatentDiffusion, Conditioning], tuple[LatentDiffusion, Conditioning]]:
         return (self.suspect, self.suspect_text), (self.base, self.base_text)
 
 
-def gap_at(contrast: Contrast, latents: Float[Tensor, "n c h w"], samples: tuple[Tensor, Tensor]) -> Float[Tensor, "n"]:
-    """The gap of each picture, averaged over noise [1, k, c, h, w] and timesteps [1, k] of `fixed_samples`."""
-    noise, t = samples
-    return contrast.gaps(latents, noise.expand(len(latents), -1, -1, -1, -1), t.expand(len(latents), -1)).mean(1)
-
-
-def _denoising_errors(
+def _losses(
     model: LatentDiffusion,
     text: Conditioning,
     latents: Float[Tensor, "n c h w"],
@@ -134,8 +145,8 @@ def _denoising_errors(
 ) -> Float[Tensor, "n k"]:
     """Mean squared error in what the network predicts, for each sample."""
     with torch.no_grad(), arithmetic(model, precision):
-        errors = [model.error(*piece, text).cpu() for piece in rows(model, latents, noise, t, micro_batch)]
-    return torch.cat(errors).float().view(t.shape)
+        losses = [model.error(*piece, text).cpu() for piece in micro_batches(model, latents, noise, t, micro_batch)]
+    return torch.cat(losses).float().view(t.shape)
 
 
 def noise_predictions(
@@ -149,13 +160,12 @@ def noise_predictions(
     """The model's prediction of the unit noise in noised latents, for each sample."""
     every, times, predicted = noised.flatten(0, 1), t.flatten(), []
     with torch.no_grad(), arithmetic(model, precision):
-        for start in range(0, len(every), micro_batch):
-            piece = slice(start, start + micro_batch)
+        for piece in _pieces(len(every), micro_batch):
             predicted.append(model.predict(every[piece].to(model.device), times[piece].to(model.device), text).cpu())
     return torch.cat(predicted).float().view(noised.shape)
 
 
-def _error_and_gradient(
+def _loss_and_gradient(
     model: LatentDiffusion,
     text: Conditioning,
     latents: Tensor,
@@ -164,19 +174,19 @@ def _error_and_gradient(
     micro_batch: int,
     precision: Precision,
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
-    """The mean error over the samples, and the gradient of the mean over the samples of summed squared errors."""
-    errors, gradients = [], []
-    for z, eps, times in rows(model, latents, noise, t, micro_batch):
+    """The mean loss over the samples, and the gradient of the mean over the samples of summed squared errors."""
+    losses, gradients = [], []
+    for z, eps, times in micro_batches(model, latents, noise, t, micro_batch):
         with torch.enable_grad(), arithmetic(model, precision):
             z.requires_grad_(True)
-            error = model.error(z, eps, times, text)
-            (gradient,) = torch.autograd.grad(error.sum() * z[0].numel(), z)
-        errors.append(error.detach().cpu())
+            loss = model.error(z, eps, times, text)
+            (gradient,) = torch.autograd.grad(loss.sum() * z[0].numel(), z)
+        losses.append(loss.detach().cpu())
         gradients.append(gradient.cpu())
-    return torch.cat(errors).float().view(t.shape).mean(1), torch.cat(gradients).float().view(noise.shape).mean(1)
+    return torch.cat(losses).float().view(t.shape).mean(1), torch.cat(gradients).float().view(noise.shape).mean(1)
 
 
-def rows(
+def micro_batches(
     model: LatentDiffusion, latents: Tensor, noise: Tensor, t: Tensor, micro_batch: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """All n * k samples in order, as latents, noise [m, c, h, w] and timesteps [m] on the model's device, m at most
@@ -184,10 +194,14 @@ def rows(
     """
     samples = t.shape[1]
     eps, times = noise.flatten(0, 1), t.flatten()
-    for start in range(0, len(times), micro_batch):
-        rows = torch.arange(start, min(start + micro_batch, len(times)))
+    for piece in _pieces(len(times), micro_batch):
+        rows = torch.arange(len(times))[piece]
         # Indexing copies, so that no piece holds on to another's graph.
         yield latents[rows // samples].to(model.device), eps[rows].to(model.device), times[rows].to(model.device)
+
+
+def _pieces(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def arithmetic(model: LatentDiffusion, precision: Precision) -> AbstractContextManager:

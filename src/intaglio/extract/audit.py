@@ -1,7 +1,4 @@
-"""A whole extraction: the finds, the null from the base, the evaluation where the truth is known, and their files."""
-
-from dataclasses import dataclass
-from typing import Any
+"""A whole extraction: the finds, the null from the base, and the evaluation where the training set is known."""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,121 +6,14 @@ from numpy import ndarray
 
 from intaglio.errors import BadInput
 from intaglio.extract.evaluation import Evaluation, evaluate
+from intaglio.extract.extracted import Extraction
 from intaglio.extract.family import Extractor
 from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.null import BaseNull, search_base
-from intaglio.extract.results import COLUMNS, Extraction
+from intaglio.extract.result import ExtractionResult, NullGroups, ReturnedPicture, TrainingCoverage, TrainingMatch
 from intaglio.extract.settings import GenerationSettings
-from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet
-from intaglio.runs.plain import to_json
 from intaglio.runs.run import Run
-from intaglio.runs.tables import rows_csv, without_nan
-
-FILE = "extraction.json"
-
-
-@dataclass(frozen=True, eq=False)
-class ExtractionAudit:
-    """An extraction beside its null and, where the training set is known, its evaluation."""
-
-    extraction: Extraction
-    reading: str
-    """How the pictures were drawn, in words."""
-    null: BaseNull | None
-    """The same search in the base alone; None where it was not wanted."""
-    evaluation: Evaluation | None
-    """How much was extracted; None where the training set is not known."""
-    training: ImageSet | None
-    fdr: float
-    """The false-discovery rate asked for."""
-
-    @property
-    def q_values(self) -> Float[ndarray, "n"] | None:
-        """Of each find; None without a control."""
-        return None if self.null is None else self.null.q_values(self.extraction)
-
-    @property
-    def reported(self) -> int | None:
-        """How many finds can be reported at the rate asked for; None without a control."""
-        return None if self.q_values is None else int((self.q_values <= self.fdr).sum())
-
-    @property
-    def statement(self) -> str:
-        """What was found, in a sentence."""
-        count = len(self.extraction.finds)
-        if not count:
-            return "No group of alike pictures was drawn; nothing is returned."
-        if self.null is None or self.q_values is None:
-            return f"{count} pictures are returned; without the base's control nobody can say how many by chance."
-        if self.reported:
-            return (
-                f"{self.reported} of {count} returned pictures stand out from what the base draws by itself, at a "
-                f"false-discovery rate of at most {self.fdr:g}."
-            )
-        return (
-            f"None of {count} returned pictures can be told from what the base draws by itself at a false-discovery "
-            f"rate of {self.fdr:g}; the lowest reached is {float(self.q_values.min()):.2g}."
-        )
-
-    def figures(self) -> dict[str, Any]:
-        """Counts, and how much was extracted where that is known."""
-        return {
-            "statement": self.statement,
-            "returned": len(self.extraction.finds),
-            "told": self.reported,
-            "drawn": self.extraction.drawn,
-            "excluded": sum(self.extraction.excluded.values()),
-            "average_similarity": None if self.evaluation is None else self.evaluation.coverage.average,
-        }
-
-    def write(self, run: Run) -> None:
-        """Stores the pictures, `finds.csv` and `extraction.json` in a run's folder."""
-        for warning in self.extraction.warnings:
-            run.warn(warning)
-        record = self.to_dict(run)
-        if run.folder is None:
-            return
-        rows = [{**find, "members": ""} for find in record["finds"]]
-        atomic_write(run.folder / "finds.csv", rows_csv([{k: row.get(k) for k in CSV} for row in rows], CSV))
-        atomic_write(run.folder / FILE, to_json(without_nan(record), indent=1) + "\n")
-
-    def to_dict(self, run: Run) -> dict[str, Any]:
-        """The content of `extraction.json`; stores the pictures it names."""
-        found, evaluation = self.extraction, self.evaluation
-        return {
-            **found.figures(),
-            "reading": self.reading,
-            "statement": self.statement,
-            "fdr": self.fdr,
-            "told": self.reported,
-            "finds": [self._find(run, index) for index in range(len(found.finds))],
-            "control": None if self.null is None else _control(run, self.null),
-            "scores": found.scores.tolist(),
-            "evaluation": None if evaluation is None else _evaluation(evaluation),
-        }
-
-    def _find(self, run: Run, index: int) -> dict[str, Any]:
-        found, evaluation = self.extraction, self.evaluation
-        name = found.pictures.names[index]
-        entry = {**found.rows()[index], "members": list(found.finds[index].members)}
-        entry["q_value"] = None if self.q_values is None else float(self.q_values[index])
-        entry["image"] = run.save_image(f"finds/{name.removesuffix('.png')}", found.pictures.pixels[index])
-        if evaluation is None or self.training is None:
-            return entry
-        nearest = evaluation.nearest[index]
-        pixels = self.training.pixels[self.training.names.index(nearest)]
-        return {
-            **entry,
-            "nearest": nearest,
-            "similarity": float(evaluation.similarity[index]),
-            "nearest_image": run.save_image(f"training/{nearest}", pixels),
-            "held_out": None if evaluation.held_out is None else float(evaluation.held_out[index]),
-            "match_q": None if evaluation.matches is None else float(evaluation.matches[index]),
-        }
-
-
-CSV = [*COLUMNS, "q_value", "nearest", "similarity", "held_out", "match_q"]
 
 
 def run_extraction(
@@ -136,13 +26,42 @@ def run_extraction(
     fdr: float,
     run: Run,
     workers: int,
-) -> ExtractionAudit:
-    """Extract, search the base too where that is wanted, and evaluate where the training set is known."""
+) -> ExtractionResult:
+    """Extract, search the base too where that is wanted, and evaluate where the training set is known.
+
+    Args:
+        method: draws and groups.
+        inputs: the models, the prompts and the encoder.
+        controlled: whether to search the base, for false-discovery rates.
+        training: the pictures that the suspect was tuned on, where they are known.
+        held_out: pictures of the same kind that it was not tuned on, at least as many.
+        fdr: the asked false-discovery rate, in (0, 1).
+        run: progress, states and the pictures' files.
+        workers: processes on the CPU.
+    """
     about = {"similarity": inputs.similarity, "run": run, "workers": workers}
     found = method(inputs.suspect, inputs.base, prompts=inputs.prompts, **about)
     null = search_base(method, inputs, found, run, workers) if controlled else None
     evaluation = None if training is None else evaluate(found, training, held_out, inputs.similarity)
-    return ExtractionAudit(found, method.reading, null, evaluation, training, fdr)
+    q_values = None if null is None else null.q_values(found)
+    matches = [None] * len(found.finds)
+    if evaluation is not None and training is not None:
+        matches = [_match(run, evaluation, training, index) for index in range(len(found.finds))]
+    return ExtractionResult(
+        method=method.name,
+        reading=method.reading,
+        finds=tuple(_returned(run, found, q_values, matches[index], index) for index in range(len(found.finds))),
+        drawn=found.drawn,
+        excluded=found.excluded,
+        threshold=found.threshold,
+        scores=tuple(found.scores.tolist()),
+        exact=found.exact,
+        prompted=found.prompted,
+        fdr=fdr,
+        null=None if null is None else _null(run, null),
+        coverage=None if evaluation is None else _coverage(evaluation),
+        warnings=found.warnings,
+    )
 
 
 def check_confidence(settings: GenerationSettings, fdr: float) -> None:
@@ -156,26 +75,55 @@ def check_confidence(settings: GenerationSettings, fdr: float) -> None:
         )
 
 
-def _control(run: Run, null: BaseNull) -> dict[str, Any]:
-    return {
-        "drawn": null.drawn,
-        "scores": null.scores.tolist(),
-        "sizes": list(null.sizes),
-        "images": [
-            run.save_image(f"control-groups/{name.removesuffix('.png')}", pixels)
-            for name, pixels in zip(null.pictures.names, null.pictures.pixels, strict=True)
-        ],
-    }
+def _returned(
+    run: Run, found: Extraction, q_values: Float[ndarray, "n"] | None, match: TrainingMatch | None, index: int
+) -> ReturnedPicture:
+    """One find, with its picture stored."""
+    find, name = found.finds[index], found.pictures.names[index]
+    return ReturnedPicture(
+        name=name,
+        seed=find.seed,
+        prompt=find.prompt,
+        size=len(find.members),
+        cohesion=find.cohesion,
+        lowest=find.lowest,
+        nearest_other=find.nearest_other,
+        loss_difference=find.loss_difference,
+        score=find.score,
+        members=find.members,
+        q_value=None if q_values is None else float(q_values[index]),
+        image=run.save_image(f"finds/{name.removesuffix('.png')}", found.pictures.pixels[index]),
+        match=match,
+    )
 
 
-def _evaluation(found: Evaluation) -> dict[str, Any]:
+def _match(run: Run, evaluation: Evaluation, training: ImageSet, index: int) -> TrainingMatch:
+    """The training picture nearest to a find, stored beside it."""
+    nearest = evaluation.nearest[index]
+    pixels = training.pixels[training.names.index(nearest)]
+    return TrainingMatch(
+        nearest=nearest,
+        similarity=float(evaluation.similarity[index]),
+        nearest_image=run.save_image(f"training/{nearest}", pixels),
+        held_out=None if evaluation.held_out is None else float(evaluation.held_out[index]),
+        match_q=None if evaluation.matches is None else float(evaluation.matches[index]),
+    )
+
+
+def _null(run: Run, null: BaseNull) -> NullGroups:
+    pictures = zip(null.pictures.names, null.pictures.pixels, strict=True)
+    images = [run.save_image(f"control-groups/{name.removesuffix('.png')}", pixels) for name, pixels in pictures]
+    return NullGroups(null.drawn, tuple(null.scores.tolist()), null.sizes, tuple(images))
+
+
+def _coverage(found: Evaluation) -> TrainingCoverage:
     thresholds = {"loose": found.loose, "strict": found.strict}
-    return {
-        "average_similarity": found.coverage.average,
-        "training": len(found.coverage.similarity),
-        "extracted": found.coverage.extracted,
+    return TrainingCoverage(
+        average_similarity=found.coverage.average,
+        training=len(found.coverage.similarity),
+        extracted=found.coverage.extracted,
         **thresholds,
-        "rates": {name: None if at is None else found.coverage.rate(at) for name, at in thresholds.items()},
-        "by_picture": found.coverage.similarity.tolist(),
-        "nearest": list(found.coverage.nearest),
-    }
+        rates={name: None if at is None else found.coverage.rate(at) for name, at in thresholds.items()},
+        by_picture=tuple(found.coverage.similarity.tolist()),
+        nearest=found.coverage.nearest,
+    )

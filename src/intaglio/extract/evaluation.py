@@ -9,7 +9,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.extract.coverage import Coverage, coverage, fitted_threshold
-from intaglio.extract.results import Extraction
+from intaglio.extract.extracted import Extraction
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.metrics.statistics.false_discovery import q_values

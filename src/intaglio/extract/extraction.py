@@ -7,11 +7,11 @@ import torch
 from intaglio.denoising.loss_difference import loss_difference
 from intaglio.denoising.model_pair import same_autoencoder
 from intaglio.errors import IntaglioError
+from intaglio.extract.extracted import Extraction, Find
 from intaglio.extract.generate import BLANK, FAILED, Generated, GuideOf, PictureCache, generate, picture_cache
 from intaglio.extract.generate import forget as forget_generated
 from intaglio.extract.grouping import Cluster, cluster, ranked, select, stopping_rule
 from intaglio.extract.inputs import ExtractionInputs
-from intaglio.extract.results import Extraction, Find
 from intaglio.extract.settings import GenerationSettings
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion

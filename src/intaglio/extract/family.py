@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 from intaglio.denoising.model_pair import check_pair
 from intaglio.errors import BadInput
+from intaglio.extract.extracted import Extraction
 from intaglio.extract.extraction import extract
 from intaglio.extract.inputs import ExtractionInputs
-from intaglio.extract.results import Extraction
 from intaglio.extract.settings import GenerationSettings
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs

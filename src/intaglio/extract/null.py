@@ -9,12 +9,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from intaglio.extract.cliques import partition
+from intaglio.extract.extracted import Extraction
 from intaglio.extract.extraction import CONTROL, scores_of
 from intaglio.extract.family import Extractor
 from intaglio.extract.generate import generate, picture_cache
 from intaglio.extract.grouping import ranked
 from intaglio.extract.inputs import ExtractionInputs
-from intaglio.extract.results import Extraction
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.statistics.false_discovery import q_values
 from intaglio.runs.run import Run

@@ -1,28 +1,19 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit_scenes import model, nudged, pictures
-from intaglio.audit.membership import refill
-from intaglio.audit.membership.refill import PictureGroup, Refinement, State, Stopped, advance, checkerboard, project
+from audit_scenes import Closeness, model, nudged, pictures
+from intaglio.audit.membership.methods.cgi_dm import CGIDM, Refill
+from intaglio.audit.membership.refill import MaskedPictures, Stopped, checkerboard, plateaued, project
 from intaglio.denoising.contrast import Contrast
 from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.randomness import generator
 
-HOW = Refinement(
-    steps=6,
-    samples=2,
-    step_rms=0.3,
-    radius_rms=0.7,
-    timesteps=(1, 999),
-    shared_noise=True,
-    gradient_mode="exact",
-    patience=0,
-    seed=0,
-)
+HOW = CGIDM(steps=6, samples_per_step=2, step_rms=0.3, radius_rms=0.7, timesteps=(1, 999), patience=0, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +35,15 @@ def group_of(base, count=3, seed=0):
     with torch.no_grad():
         known = base.encode(images.pixels)
     start = known + 0.1 * torch.randn(known.shape, generator=torch.Generator().manual_seed(9))
-    return PictureGroup(images.hashes, known, start, checkerboard(8, 8, 2))
+    return MaskedPictures(images, known, images.pixels, start, checkerboard(8, 8, 2))
 
 
 def run_steps(suspect, base, group, how=HOW, micro_batch=64, watch=None):
-    state = State.start(group.known.shape, how.steps)
     with contrast_of(suspect, base, micro_batch) as contrast:
+        refill = Refill(how, contrast, Closeness())
+        state = refill.start(group)
         while state.step < how.steps:
-            state = advance(state, group, contrast, how)
+            state = refill.step(group, state)
             if watch:
                 watch(state)
     return state
@@ -114,7 +106,7 @@ def test_the_projection_is_onto_the_ball_of_each_picture(scale, radius):
 def test_a_step_is_the_formula(base, suspect):
     """The gradient of the gap, by finite differences of the two losses, gives the direction of the first step."""
     group, how = group_of(base, 1), HOW
-    source = generator(0, group.hashes[0], "step", 0)
+    source = generator(0, group.images.hashes[0], "step", 0)
     t = stratified_timesteps(2, (1, 999), source)
     noise = standard_normal(2, (4, 8, 8), source)
 
@@ -127,9 +119,9 @@ def test_a_step_is_the_formula(base, suspect):
         with torch.no_grad():
             return loss(base) - loss(suspect)
 
-    state = run_steps(suspect, base, group, Refinement(**{**how.__dict__, "steps": 1}))
+    state = run_steps(suspect, base, group, replace(how, steps=1))
     z = group.latents(torch.zeros(1, 4, 8, 8))
-    assert state.loss_differences[0, 0].item() == pytest.approx(gap(z), abs=1e-6)
+    assert state.gaps[0, 0].item() == pytest.approx(gap(z), abs=1e-6)
     unit = state.change / state.change.norm()
     slope = (gap(z + 0.02 * unit) - gap(z - 0.02 * unit)) / 0.04
     # The norm recorded is of the summed squared errors, 4*8*8 times the mean's.
@@ -140,16 +132,17 @@ def test_a_batch_of_two_is_two_batches_of_one(base, suspect):
     both = group_of(base, 2)
     together = run_steps(suspect, base, both)
     for i in range(2):
-        alone = PictureGroup(both.hashes[i : i + 1], both.known[i : i + 1], both.start[i : i + 1], both.keep)
+        one = slice(i, i + 1)
+        alone = MaskedPictures(both.images[one], both.known[one], both.partial[one], both.start[one], both.keep)
         state = run_steps(suspect, base, alone)
         torch.testing.assert_close(state.change, together.change[i : i + 1], rtol=1e-2, atol=3e-3)
-        torch.testing.assert_close(state.loss_differences, together.loss_differences[i : i + 1], rtol=1e-2, atol=1e-5)
+        torch.testing.assert_close(state.gaps, together.gaps[i : i + 1], rtol=1e-2, atol=1e-5)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 5])
 @pytest.mark.parametrize("mode", ["exact", "forward-only"])
 def test_micro_batches_do_not_change_the_result(base, suspect, micro_batch, mode):
-    how = Refinement(**{**HOW.__dict__, "gradient_mode": mode, "steps": 3})
+    how = replace(HOW, gradient_mode=mode, steps=3)
     group = group_of(base)
     whole, pieces = run_steps(suspect, base, group, how), run_steps(suspect, base, group, how, micro_batch)
     torch.testing.assert_close(whole.change, pieces.change, rtol=1e-2, atol=3e-3)
@@ -159,18 +152,18 @@ def test_identical_models_with_shared_noise_have_no_gradient_and_with_two_noises
     group = group_of(base)
     shared = run_steps(base.copy(), base, group)
     assert (shared.norms == 0).all()
-    assert (shared.loss_differences == 0).all()
+    assert (shared.gaps == 0).all()
     assert (shared.change == 0).all()
     assert shared.skipped.tolist() == [6, 6, 6]
-    apart = run_steps(base.copy(), base, group, Refinement(**{**HOW.__dict__, "shared_noise": False}))
+    apart = run_steps(base.copy(), base, group, replace(HOW, shared_noise=False))
     assert (apart.change.flatten(1).norm(dim=1) > 1).all()
     assert (apart.skipped == 0).all()
 
 
 def test_forward_only_steps_along_the_difference_of_the_predictions(base, suspect):
     group = group_of(base, 1)
-    state = run_steps(suspect, base, group, Refinement(**{**HOW.__dict__, "gradient_mode": "forward-only", "steps": 1}))
-    source = generator(0, group.hashes[0], "step", 0)
+    state = run_steps(suspect, base, group, replace(HOW, gradient_mode="forward-only", steps=1))
+    source = generator(0, group.images.hashes[0], "step", 0)
     t, noise = stratified_timesteps(2, (1, 999), source), standard_normal(2, (4, 8, 8), source)
     with torch.no_grad():
         noised = base.noised(group.latents(torch.zeros(1, 4, 8, 8)).expand(2, -1, -1, -1), noise, t)
@@ -181,17 +174,17 @@ def test_forward_only_steps_along_the_difference_of_the_predictions(base, suspec
 
 def broken_run(base, suspect, where, monkeypatch):
     """The same refinement with something that is no number in picture 1 at step 2, and without."""
-    sound = refill._ascent
+    sound = Refill.ascent
 
-    def broken(state, *others):
-        gap, gradient = sound(state, *others)
+    def broken(refill, group, state, going):
+        gap, gradient = sound(refill, group, state, going)
         if state.step == 2 and where == "gradient":
             gradient[1, 0, 0, 2] = math.nan
         if state.step == 2 and where == "gap":
             gap[1] = math.inf
         return gap, gradient
 
-    monkeypatch.setattr(refill, "_ascent", broken)
+    monkeypatch.setattr(Refill, "ascent", broken)
     state = run_steps(suspect, base, group_of(base))
     monkeypatch.undo()
     return state, run_steps(suspect, base, group_of(base))
@@ -218,11 +211,11 @@ def test_a_gap_that_is_no_number_stops_that_picture_alone(base, suspect, monkeyp
 
 
 def test_a_picture_whose_gap_no_longer_rises_stops(base, suspect):
-    how = Refinement(**{**HOW.__dict__, "patience": 2, "steps": 60, "step_rms": 1e-6})
+    how = replace(HOW, patience=2, steps=60, step_rms=1e-6)
     state = run_steps(suspect, base, group_of(base), how)
     assert state.step == 60
     assert (state.stopped == Stopped.PLATEAU).all()
-    for gaps, taken in zip(state.loss_differences, state.taken.tolist(), strict=True):
+    for gaps, taken in zip(state.gaps, state.taken.tolist(), strict=True):
         assert gaps[:taken].isfinite().all()
         assert gaps[taken:].isnan().all()
         assert gaps[taken - 2 : taken].mean() <= gaps[taken - 4 : taken - 2].mean()
@@ -233,14 +226,23 @@ def test_a_picture_whose_gap_no_longer_rises_stops(base, suspect):
 def test_a_stored_state_is_a_place_to_go_on_from_exactly(base, suspect):
     group = group_of(base)
     whole = run_steps(suspect, base, group)
-    state = State.start(group.known.shape, 6)
     with contrast_of(suspect, base) as contrast:
+        refill = Refill(HOW, contrast, Closeness())
+        start = state = refill.start(group)
         for _ in range(3):
-            state = advance(state, group, contrast, HOW)
-        state = State.of(state.step, {name: tensor.clone() for name, tensor in state.tensors().items()})
+            state = refill.step(group, state)
+        state = start.restored(state.step, {name: tensor.clone() for name, tensor in state.tensors().items()})
         for _ in range(3):
-            state = advance(state, group, contrast, HOW)
+            state = refill.step(group, state)
     assert all(torch.equal(a, b) for a, b in zip(whole.tensors().values(), state.tensors().values(), strict=True))
+
+
+@given(st.integers(0, 12), st.integers(0, 6), st.integers(0, 99))
+def test_a_plateau_is_a_window_whose_mean_is_no_higher_than_that_of_the_window_before(done, window, seed):
+    gaps = torch.randn(5, 12, generator=torch.Generator().manual_seed(seed))
+    for row, flat in zip(gaps, plateaued(gaps, done, window), strict=True):
+        before, last = row[done - 2 * window : done - window], row[done - window : done]
+        assert flat == (window > 0 and done >= 2 * window and bool(last.mean() <= before.mean()))
 
 
 @given(st.integers(1, 9), st.integers(0, 3), st.integers(0, 50), st.integers(0, 99))

@@ -140,7 +140,7 @@ class _Calls:
         return method(inputs.suspect, inputs.base, images, prompt=prompt, similarity=similarity, run=run)
 
     def values(self, results: Mapping[str, Authentication]) -> dict[str, NDArray[np.float64]]:
-        """What the verdict rests on, by signal: a number for each picture [n]."""
+        """The signals that the verdict rests on, by name: a number for each picture [n]."""
         return {name: self._signal(name, results) for name in self.signals}
 
     def _signal(self, name: str, results: Mapping[str, Authentication]) -> NDArray[np.float64]:
@@ -155,7 +155,7 @@ class _Calls:
         return f"{self.method.name} score" if signal == OWN_SCORE else signal
 
     def readings(self) -> dict[str, str]:
-        """What each signal says that is the score of a method, by its shown name."""
+        """The readings of those signals that are scores of methods, by shown name."""
         methods = {OWN_SCORE: self.method, **self.companions}
         return {self.shown_name(name): methods[name].reading for name in self.signals if name in methods}
 

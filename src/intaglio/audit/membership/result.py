@@ -69,7 +69,7 @@ class JudgedPicture:
 
     @property
     def similarity(self) -> float | None:
-        """How alike the picture and its recovery are, where the method measured it."""
+        """Similarity of the picture and its recovery, where the method measured it."""
         return self.signals.get("similarity")
 
 
@@ -146,12 +146,12 @@ class AuditResult:
 
     @property
     def called(self) -> int:
-        """How many of those asked about are called."""
+        """Number of pictures called among those asked about."""
         return sum(judged.called is True for judged in self.asked)
 
     @property
     def known_truth(self) -> KnownTruth | None:
-        """How many verdicts are right; None where no truth is known."""
+        """Counts of right verdicts; None where no truth is known."""
         known = [j for j in self.questioned if j.truth is not None and j.called is not None]
         if not known:
             return None

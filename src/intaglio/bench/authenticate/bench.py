@@ -30,7 +30,7 @@ REFERENCE_PICTURES = 3
 
 @dataclass(frozen=True)
 class AuthenticateBench:
-    """Fine-tune the embedded base on each few-shot set, then ask every method which pictures were in it.
+    """Every membership audit on the same suspects: the base, fine-tuned on each few-shot set.
 
     Regime `paper` has the published dose of training and holdouts drawn like the members; regime `hard` a weak
     fine-tune on more pictures, and the members' nearest relatives to tell them from. `auc` figures are means over

@@ -49,7 +49,7 @@ PUBLISHED_SCALE: dict[Tuner, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class ExtractBench:
-    """Fine-tune the embedded base on few-shot sets at three strengths, then extract by every method.
+    """Every extraction method on the same suspects: the base, fine-tuned at three strengths.
 
     All methods draw the same number of pictures with the same seeds, sampler and steps, group them alike, and return
     as many as there are training pictures. Two thresholds are fitted to the encoder on pairs of different pictures of
@@ -153,7 +153,7 @@ class ExtractBench:
         return self.workers or workers_for(self.device)
 
     def _extracted(self, job: "_Job") -> dict[str, Any]:
-        """What every method makes of one suspect."""
+        """The measures of every method on one suspect."""
         base, encoder = _base(self.model, self.device), embedded_encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         found: dict[str, Any] = {"set": job.subject, "tuner": job.kind, "strength": job.strength, "methods": {}}
@@ -208,7 +208,7 @@ class _Job:
 
     @property
     def regime(self) -> Regime:
-        """How the suspect is made: on the ten members alone."""
+        """The fine-tune that makes the suspect: of the ten members alone."""
         return replace(PAPER, name=self.strength, batch=4, steps=STRENGTHS[self.strength])
 
 

@@ -7,7 +7,7 @@ import torch
 
 from intaglio.extract.coverage import coverage, fitted_threshold
 from intaglio.extract.evaluation import LOOSE_RATE, STRICT_RATE
-from intaglio.extract.results import Extraction
+from intaglio.extract.extracted import Extraction
 from intaglio.metrics.similarity.measures import Embedding, load_similarity
 from intaglio.models import testbed
 

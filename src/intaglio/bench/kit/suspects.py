@@ -7,7 +7,7 @@ import torch
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.methods.dreambooth import DreamBooth
-from intaglio.adapt.methods.lora import LoRATuning
+from intaglio.adapt.methods.lora import FURTHER_TARGETS, LoRATuning
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -16,8 +16,6 @@ from intaglio.models.lora.lora import DENOISER_TARGETS
 Tuner = Literal["dreambooth", "lora"]
 TUNERS: tuple[Tuner, ...] = ("dreambooth", "lora")
 PROMPT = "sks style"
-LAYERS = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2")
-"""The feed-forward layers and the convolutions of the denoiser."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ PAPER = Regime(
     batch=1,
     learning_rate={"dreambooth": 1e-4, "lora": 1e-3},
     rank=8,
-    targets=(*DENOISER_TARGETS, *LAYERS),
+    targets=(*DENOISER_TARGETS, *FURTHER_TARGETS),
     fillers=0,
     negatives="holdouts",
 )

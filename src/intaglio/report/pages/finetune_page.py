@@ -1,4 +1,4 @@
-"""The report of a fine-tune: its samples, what was judged meanwhile, its losses and its data."""
+"""The report page of a fine-tune: samples, judgements, losses and training pictures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from intaglio.runs.read import RunData
 SAMPLES = re.compile(r"samples-\d+")
 WATCHED = re.compile(r"watch/\d+")
 WATCH = "watch"
-"""The stream of judgements while a model learned."""
+"""The stream of a run's metrics that has its judgements."""
 
 
 def page_of(run: RunData, page_folder: Path) -> RunPage:
@@ -30,12 +30,12 @@ def page_of(run: RunData, page_folder: Path) -> RunPage:
     judged = {f"step {int(name.split('/')[1])}": path for name, path in run.pictures.items() if WATCHED.fullmatch(name)}
     shown = [dict(list(group.items())[:PICTURES]) for group in (samples, data, classes, judged)]
     album = Album(page_folder, sum(map(len, shown)))
-    drawn, learned, kept, seen = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
+    drawn, trained, kept, seen = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
     summary = run.summary
     return RunPage(
         template="finetune.html.j2",
-        **title(run, _finetune_headline(run)),
-        lead=_finetune_lead(run),
+        **title(run, _headline(run)),
+        lead=_lead(run),
         keys=_keys(summary),
         warnings=run.warnings,
         watch=_watch_figure(run),
@@ -45,8 +45,8 @@ def page_of(run: RunData, page_folder: Path) -> RunPage:
         curves=curves(run, without=WATCH),
         samples=drawn,
         samples_text="The same prompts and the same seeds each time, so that only the model differs.",
-        data=learned,
-        data_text=_of(learned, data, "as the model saw them"),
+        data=trained,
+        data_text=_of(trained, data, "as the model was given them"),
         classes=kept,
         classes_text=_of(kept, classes, "which keep what the model knew of their kind"),
         plan=result_rows(run.records.get("plan", {}).get("plan", {})),
@@ -63,7 +63,7 @@ def _sample_caption(name: str) -> str:
     return f"after {count(int(name.removeprefix('samples-')), 'step')}"
 
 
-def _finetune_headline(run: RunData) -> str:
+def _headline(run: RunData) -> str:
     head = str(run.summary.get("reading") or f"Tuned by {run.run.get('method')}")
     settings = run.run.get("settings") or {}
     head += " with random weights" if settings.get("bayesian") else ""
@@ -71,7 +71,7 @@ def _finetune_headline(run: RunData) -> str:
     return f"{head} over {count(int(steps), 'step')}" if isinstance(steps, int) else head
 
 
-def _finetune_lead(run: RunData) -> str:
+def _lead(run: RunData) -> str:
     pictures, prompt = run.summary.get("pictures"), run.summary.get("prompt")
     on = f"on {count(pictures, 'picture')}" if isinstance(pictures, int) else ""
     words = f"under the prompt “{prompt}”" if prompt else ""
@@ -94,7 +94,7 @@ def _watch_figure(run: RunData) -> Markup | None:
 
 
 def _probe_figures(run: RunData) -> list[Row]:
-    """None for a run of before there were probes."""
+    """Figures of the denoiser's diagnostics; empty for a run of a version without them."""
     rows = [row for row in run.metrics.get(WATCH) or () if row.get("deviation")]
     series = {
         name.replace("_", " "): [(float(row["step"]), float(row[name])) for row in rows]
@@ -106,7 +106,7 @@ def _probe_figures(run: RunData) -> list[Row]:
 
 
 def _watch_text(run: RunData) -> str:
-    """What the judgements came to, in words."""
+    """The corruption stages and the exported step, in words."""
     found, kept = run.summary.get("corruption") or (), run.summary.get("kept_step")
     said = [
         f"From step {stage['first']} to {stage['last']} the pictures lost their likeness to the training pictures "
@@ -114,5 +114,5 @@ def _watch_text(run: RunData) -> str:
         for stage in found
     ] or ["No corruption stage was found."]
     if kept is not None:
-        said.append(f"What was exported are the weights of step {kept}.")
+        said.append(f"The weights of step {kept} were exported.")
     return " ".join(said)

@@ -1,4 +1,4 @@
-"""The report of any run without a page of its own: results, curves, records and pictures as plain tables."""
+"""The report page of any run without a page of its own: results, curves, records and pictures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +11,11 @@ from intaglio.report.kit.views import PageTable, Row, RunPage, Shown
 from intaglio.runs.read import RunData
 
 ROWS = 200
+"""Rows of a table, at most."""
 PICTURES = 120
+"""Pictures of a page or of a group on it, at most."""
 WINDOW = 20
+"""Widest moving average of a curve, in points."""
 TIMES = ("second", "step_s", "bytes")
 """A number whose name holds one of these may differ between two runs of the same work."""
 
@@ -45,7 +48,7 @@ def result_rows(values: Mapping[str, Any]) -> list[Row]:
 
 
 def readable(name: str, value: Any) -> tuple[str, Any]:
-    """A stored name and value as a reader takes them: no underscores, megabytes, seconds with their unit."""
+    """A stored name and value for readers: no underscores, megabytes, seconds with their unit."""
     if _is_number(value) and name.endswith("_bytes"):
         return name.removesuffix("_bytes").replace("_", " "), f"{value / 1e6:.3g} MB"
     if _is_number(value) and name.endswith("_s"):
@@ -56,20 +59,22 @@ def readable(name: str, value: Any) -> tuple[str, Any]:
 
 
 def volatile(name: str) -> bool:
+    """Whether the value of that name depends on the machine's speed."""
     return any(word in name for word in TIMES)
 
 
 def state(run: RunData) -> str:
+    """Whether the run is done, and how it goes on if not."""
     status = str(run.run.get("status") or "unknown")
     if status == "done":
-        return "This run is done; what it found and left behind is below."
+        return "This run is done; its results and files are below."
     if status == "failed":
         return f"This run failed: {run.run.get('error')} The same command goes on where it was."
     return f"This run is {status}: the same command, or `intaglio runs resume`, goes on where it was."
 
 
 def curves(run: RunData, without: str | None = None) -> list[Row]:
-    """One figure a number a stream; what depends on the machine's speed is left out."""
+    """One figure for each number of each stream of metrics; times are left out."""
     figures = []
     for stream, rows in run.metrics.items():
         if stream == without:

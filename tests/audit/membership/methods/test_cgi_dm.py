@@ -5,7 +5,7 @@ import torch
 
 import tiny
 from audit_scenes import Closeness, model, nudged, overfitted, pictures
-from intaglio.audit.membership.methods.cgi_dm import CGIDM, gallery_max
+from intaglio.audit.membership.methods.cgi_dm import CGIDM, Refill, gallery_max
 from intaglio.errors import BadInput
 from intaglio.images.image_set import to_uint8
 from intaglio.runs.run import Run
@@ -162,9 +162,7 @@ class Killed(BaseException):
 def test_a_killed_run_goes_on_to_the_same_result(base, suspect, tmp_path, monkeypatch, at):
     images, method = pictures(3), replace(QUICK, batch=2)
     whole = call(method, suspect, base, images)
-    from intaglio.audit.membership.methods import cgi_dm
-
-    sound, calls = cgi_dm.advance, []
+    sound, calls = Refill.step, []
 
     def dying(*arguments):
         calls.append(1)
@@ -172,7 +170,7 @@ def test_a_killed_run_goes_on_to_the_same_result(base, suspect, tmp_path, monkey
             raise Killed
         return sound(*arguments)
 
-    monkeypatch.setattr(cgi_dm, "advance", dying)
+    monkeypatch.setattr(Refill, "step", dying)
     with pytest.raises(Killed), open_run(tmp_path) as run:
         call(method, suspect, base, images, run=run)
     assert len(calls) == at
@@ -222,16 +220,14 @@ def test_a_picture_that_fails_has_no_score_and_the_others_have(base, suspect, mo
     images = pictures(3)
     plain = call(QUICK, suspect, base, images)
     ordered = sorted(range(3), key=lambda i: images.hashes[i])
-    from intaglio.audit.membership import refill
+    sound = Refill.ascent
 
-    sound = refill._ascent
-
-    def broken(state, *others):
-        gap, gradient = sound(state, *others)
+    def broken(*arguments):
+        gap, gradient = sound(*arguments)
         gradient[1] = torch.nan
         return gap, gradient
 
-    monkeypatch.setattr(refill, "_ascent", broken)
+    monkeypatch.setattr(Refill, "ascent", broken)
     found = call(QUICK, suspect, base, images)
     bad = ordered[1]
     assert found.scores.isnan().tolist() == [i == bad for i in range(3)]

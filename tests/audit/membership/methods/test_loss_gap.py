@@ -5,7 +5,7 @@ import torch
 
 from audit_scenes import model, nudged, pictures, planted
 from intaglio.audit.membership.methods.loss_gap import LossGap
-from intaglio.denoising.contrast import fixed_samples
+from intaglio.denoising.samples import fixed_samples
 from intaglio.runs.run import Run
 
 SMALL = {"levels": 4}
@@ -64,7 +64,7 @@ def test_known_pictures_are_not_scored_again(base, suspect, tmp_path, monkeypatc
         assert set(run.recorded(method.name)) == {"0000", "0001"}
         encoded = []
         encode = base.encode
-        monkeypatch.setattr(base, "encode", lambda pixels: encoded.append(len(pixels)) or encode(pixels))
+        monkeypatch.setattr(base, "encode", lambda pixels, *more: encoded.append(len(pixels)) or encode(pixels, *more))
         resumed = method(suspect, base, images, prompt="cat", run=run)
         assert encoded == [1]
         assert torch.equal(resumed.scores, whole.scores)

@@ -7,41 +7,28 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
-from intaglio.audit.membership.refill import (
-    GradientMode,
-    PictureGroup,
-    Refinement,
-    State,
-    Stopped,
-    advance,
-    checkerboard,
-)
-from intaglio.audit.membership.resume import work_key
-from intaglio.denoising.contrast import Contrast, Precision, gap_at
-from intaglio.denoising.samples import fixed_samples
+from intaglio.audit.membership.refill import MaskedPictures, RefillState, Stopped, checkerboard, plateaued, project
+from intaglio.audit.membership.resume import PictureResult, drop_groups, in_groups, work_key
+from intaglio.denoising.contrast import Contrast, Precision
+from intaglio.denoising.samples import fixed_samples, standard_normal, stratified_timesteps
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.metrics.similarity.measures import Similarity, load_similarity
 from intaglio.randomness import generator
-from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
-from intaglio.runs.tables import without_nan
-
-SAVE_EVERY_S = 20.0
-"""Seconds between two stored states; a killed run repeats at most that much, with the same result."""
 
 
 @dataclass(frozen=True)
 class CGIDM(Authenticator):
     """CGI-DM: removes half of each picture's latent and refills it from the difference of two models.
 
-    If the suspect saw the picture, the filled-in half resembles the original; if not, it drifts. Half of the latent
-    cells z0 [4, H, W] are kept, in a checkerboard M of small squares; the rest starts at u0, the latent of the
-    masked picture, and a change d on the free cells climbs
+    If the suspect was trained on the picture, the filled-in half resembles the original; if not, it drifts. Half of
+    the latent cells z0 [4, H, W] are kept, in a checkerboard M of small squares; the rest starts at u0, the latent of
+    the masked picture, and a change d on the free cells climbs the gap
 
         G(d) = E_{t, eps}[ l_base(z(d); t, eps) - l_suspect(z(d); t, eps) ],   z(d) = M z0 + (1 - M)(u0 + d),
 
@@ -53,9 +40,9 @@ class CGIDM(Authenticator):
     original pixel by pixel, and encoders made to recognise a subject overlook what the filled half changes. Published:
     the cosine of CLIP's or DINO's features.
 
-    The defaults are a faster estimate of the same ascent: both models see the same noise, so that what their errors
-    share cancels; each step averages several timesteps, one from each of as many equal bins, and is longer; only d
-    collects gradients, and pictures are normalised, projected and seeded one by one, so that they can share batches.
+    The defaults are a faster estimate of the same ascent: both models are given the same noise, so that what their
+    errors share cancels; each step averages several timesteps, one from each of as many equal bins, and is longer; only
+    d collects gradients, and pictures are normalised, projected and seeded one by one, so that they can share batches.
     `CGIDM.reference()`, on the command line `--preset reference`, is the published procedure. Differences from the
     authors' code that remain in both: the gradient is normalised for each picture (their batches hold one), the
     schedule is float64 (theirs half precision), and the clip of u0 + d to 100 standard deviations, out of the ball's
@@ -103,8 +90,8 @@ class CGIDM(Authenticator):
     radius_rms: float = 0.773
     """Largest change, root mean square per free latent entry (70 over 8192 entries)."""
     shared_noise: bool = True
-    """Whether both models see the same noise. Published: no."""
-    gradient_mode: GradientMode = "exact"
+    """Whether both models are given the same noise. Published: no."""
+    gradient_mode: Literal["exact", "forward-only"] = "exact"
     """`forward-only` steps along the difference of the two noise predictions: no backward pass, an approximation."""
     timesteps: tuple[int, int] = (1, 999)
     """First and last timestep that may be drawn."""
@@ -177,33 +164,32 @@ class CGIDM(Authenticator):
         (of the untouched picture), `gap_initial`, `gap_final`. Pictures: `partial`, `recovered`.
         """
         similarity = inputs.similarity or load_similarity("ssim")
-        # By content, so that the groups, and with them every rounding, do not depend on the order of the files.
-        order = sorted(range(len(images)), key=lambda i: (images.hashes[i], images.names[i]))
         how = {"micro_batch": self.micro_batch, "precision": self.precision, "checkpointing": self.checkpointing}
         with Contrast.of(*inputs.pair, inputs.prompt, **how) as contrast:
             key = work_key(self, inputs, without=("score", "gap_samples", "max_skipped", "micro_batch"))
-            work = _Work(self, contrast, similarity, run, key)
-            found = dict(zip(order, work.results(images[order]), strict=True))
-        return self._gathered(images, [found[i] for i in range(len(images))], similarity, tuple(self._cautions()))
+            refill = Refill(self, contrast, similarity)
+            results = in_groups(
+                run, self.name, key, images, refill, steps=self.steps, batch=self.batch, label="refilling"
+            )
+        return self._authentication(images, results, similarity)
 
     def _cautions(self) -> Iterator[str]:
         if self.steps and self.step_rms > self.radius_rms:
             yield f"a step ({self.step_rms:g} RMS) is longer than the radius ({self.radius_rms:g} RMS) and is cut to it"
 
     def forget(self, run: Run, pictures: int) -> None:
-        for place in range(math.ceil(pictures / self.batch)):
-            run.drop_state(_state_name(place))
+        drop_groups(run, self.name, pictures, self.batch)
 
-    def _gathered(
-        self, images: ImageSet, results: Sequence["_Result"], similarity: Similarity, warnings: tuple[str, ...]
+    def _authentication(
+        self, images: ImageSet, results: Sequence[PictureResult], similarity: Similarity
     ) -> Authentication:
         signals = {name: torch.tensor([r.signals[name] for r in results]) for name in results[0].signals}
-        pictures = {kind: torch.stack([r.pictures[kind] for r in results]) for kind in ("partial", "recovered")}
+        pictures = {kind: torch.stack([r.pictures[kind] for r in results]) for kind in results[0].pictures}
         if self.score == "gallery-max":
             signals["gallery-max"] = gallery_max(images.pixels, pictures["recovered"], similarity)
         scores = signals[{"gap": "gap_final"}.get(self.score, self.score)].clone()
-        failed = {name: r.failure for name, r in zip(images.names, results, strict=True) if r.failure}
         scores[torch.tensor([bool(r.failure) for r in results])] = torch.nan
+        failed = {name: r.failure for name, r in zip(images.names, results, strict=True) if r.failure}
         details = {name: [r.diagnostics[name] for r in results] for name in results[0].diagnostics}
         return Authentication(
             method=self.name,
@@ -212,12 +198,8 @@ class CGIDM(Authenticator):
             signals=signals,
             pictures=pictures,
             diagnostics={"similarity": similarity.name, "failed": failed, **details},
-            warnings=(*warnings, *(f"{name} has no score: {why}" for name, why in failed.items())),
+            warnings=(*self._cautions(), *(f"{name} has no score: {why}" for name, why in failed.items())),
         )
-
-
-def _state_name(place: int) -> str:
-    return f"{CGIDM.name}-{place}"
 
 
 def gallery_max(
@@ -227,119 +209,123 @@ def gallery_max(
     return similarity.matrix(originals, recovered).amax(1)
 
 
-@dataclass(frozen=True)
-class _Result:
-    """What is known of one picture at the end."""
+class Refill:
+    """The algorithm of CGI-DM on one pair of models, as `in_groups` calls it: masked start, ascent, scores."""
 
-    signals: dict[str, float]
-    pictures: dict[str, Tensor]
-    diagnostics: dict[str, Any]
-    failure: str
-    """Why there is no score; empty where there is one."""
+    def __init__(self, method: CGIDM, contrast: Contrast, similarity: Similarity):
+        self.method, self.contrast, self.similarity = method, contrast, similarity
 
+    def prepare(self, images: ImageSet) -> MaskedPictures:
+        """Mask the pictures' latents; encode the masked pictures again."""
+        known = self._encoded(images.pixels, images.hashes, "picture")
+        keep = checkerboard(known.shape[-2], known.shape[-1], self.method.square)
+        partial = self._decoded(keep * known)
+        return MaskedPictures(images, known, partial, self._encoded(partial, images.hashes, "masked picture"), keep)
 
-@dataclass(frozen=True)
-class _Work:
-    """One call on one pair of models: the pictures, a group at a time, each group stored as it goes."""
+    def start(self, group: MaskedPictures) -> RefillState:
+        """No change yet: d = 0."""
+        count = len(group.images)
+        unseen, none = torch.full((count, self.method.steps), torch.nan), torch.zeros(count, dtype=torch.long)
+        return RefillState(0, torch.zeros_like(group.known), unseen, unseen, none, none, none)
 
-    method: CGIDM
-    contrast: Contrast
-    similarity: Similarity
-    run: Run
-    key: str
+    def step(self, group: MaskedPictures, state: RefillState) -> RefillState:
+        """One step of every picture that is still going: gradient, normalise, move, project.
 
-    def results(self, images: ImageSet) -> Iterator[_Result]:
-        """One result a picture, in the order of `images`, with one progress bar over the steps of all groups."""
-        size, steps = self.method.batch, self.method.steps
-        groups = [range(start, min(start + size, len(images))) for start in range(0, len(images), size)]
-        states = [self.restored(place, images[group]) for place, group in enumerate(groups)]
-        done = sum(state.step for state in states)
-        # Groups are refined one after the other, so the rows of the log are as many as the steps done.
-        self.run.rewind(self.method.name, done)
-        with self.run.progress(len(groups) * steps, "refilling", done) as progress:
-            for place, (group, state) in enumerate(zip(groups, states, strict=True)):
-                yield from self.refined(place, images[group], state, progress)
-
-    def refined(self, place: int, images: ImageSet, state: State, progress: Progress) -> Iterator[_Result]:
-        """Take a group through its remaining steps and score it."""
-        group, partial = self.prepared(images)
-        how = self.how()
+        A picture whose gap is not finite stops for good; one whose gradient is zero or not finite stays where it is for
+        this step, and that is counted. Neither touches another picture.
+        """
+        going = (state.stopped == Stopped.NO).nonzero().flatten()
+        if not len(going):
+            return replace(state, step=self.method.steps)
         try:
-            while state.step < how.steps:
-                before, state = state.step, advance(state, group, self.contrast, how)
-                seen = state.loss_differences[:, before]
-                gap = seen[seen.isfinite()].mean().item()
-                progress.advance(state.step - before, gap=gap)
-                self.run.log(self.method.name, place * how.steps + state.step, gap=gap)
-                self.store(place, images, state, SAVE_EVERY_S)
+            gap, gradient = self.ascent(group, state, going)
         except torch.OutOfMemoryError as error:
             raise IntaglioError(
                 "the device ran out of memory; pass a smaller --micro-batch, or --checkpointing"
             ) from error
-        finally:
-            # Reached by Ctrl-C too; a state is only ever replaced whole, so it is sound at any moment.
-            self.store(place, images, state, 0.0)
-        for name, result in zip(images.names, self.scored(images, group, partial, state), strict=True):
-            self.run.record(
-                self.method.name, name, without_nan({**result.signals, **result.diagnostics, "failure": result.failure})
-            )
-            yield result
+        gradient = gradient * (1 - group.keep)
+        norm = gradient.double().flatten(1).norm(dim=1)
+        usable = (norm.isfinite() & (norm > 0) & gap.isfinite())[:, None, None, None]
+        direction = torch.where(usable, gradient.double() / norm[:, None, None, None], 0.0)
+        length, radius = (rms * group.free**0.5 for rms in (self.method.step_rms, self.method.radius_rms))
+        moved = project(state.change[going] + (length * direction).float(), radius)
+        change = state.change.index_copy(0, going, torch.where(usable, moved, state.change[going]))
+        return self._counted(replace(state, change=change), going, gap, norm.float(), usable.flatten())
 
-    def how(self) -> Refinement:
-        method = self.method
-        return Refinement(
-            steps=method.steps,
-            samples=method.samples_per_step,
-            step_rms=method.step_rms,
-            radius_rms=method.radius_rms,
-            timesteps=method.timesteps,
-            shared_noise=method.shared_noise,
-            gradient_mode=method.gradient_mode,
-            patience=method.patience,
-            seed=method.seed,
-        )
+    def ascent(
+        self, group: MaskedPictures, state: RefillState, going: Int[Tensor, "m"]
+    ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]:
+        """G(d) and the direction in which it rises, estimated for each picture from timesteps and noise of its own."""
+        method, shape = self.method, tuple(state.change.shape[1:])
+        times, for_suspect, for_base = [], [], []
+        for i in going.tolist():
+            source = generator(method.seed, group.images.hashes[i], "step", state.step)
+            times.append(stratified_timesteps(method.samples_per_step, method.timesteps, source))
+            for_suspect.append(standard_normal(method.samples_per_step, shape, source))
+            if not method.shared_noise:
+                for_base.append(standard_normal(method.samples_per_step, shape, source))
+        z, t, noise = group.latents(state.change)[going], torch.stack(times), torch.stack(for_suspect)
+        if method.gradient_mode == "forward-only":
+            return self.contrast.loss_and_prediction_difference(z, noise, t)
+        noises = (noise, noise if method.shared_noise else torch.stack(for_base))
+        return self.contrast.loss_difference_and_gradient(z, noises, t)
 
-    def prepared(self, images: ImageSet) -> tuple[PictureGroup, Float[Tensor, "n 3 h w"]]:
-        """The latents of the pictures and of the masked pictures, and the masked pictures, rounded to 8 bits."""
-        known = self.encoded(images.pixels, images.hashes, "picture")
-        height, width = known.shape[-2:]
-        keep = checkerboard(height, width, self.method.square)
-        partial = self.decoded(keep * known)
-        start = self.encoded(partial, images.hashes, "masked picture")
-        return PictureGroup(images.hashes, known, start, keep), partial
+    def _counted(self, state: RefillState, going: Tensor, gap: Tensor, norm: Tensor, usable: Tensor) -> RefillState:
+        """The step just taken by the pictures `going`, noted, and the pictures that stop with it."""
+        gaps, norms = state.gaps.clone(), state.norms.clone()
+        gaps[going, state.step], norms[going, state.step] = gap, norm
+        broken = ~gap.isfinite()
+        taken = state.taken.index_add(0, going, torch.ones_like(going))
+        skipped = state.skipped.index_add(0, going, (~usable & ~broken).long())
+        stopped = state.stopped.clone()
+        stopped[going[broken]] = int(Stopped.NOT_FINITE)
+        done = state.step + 1
+        stopped[plateaued(gaps, done, self.method.patience) & (stopped == Stopped.NO)] = int(Stopped.PLATEAU)
+        return RefillState(done, state.change, gaps, norms, taken, skipped, stopped)
 
-    def scored(self, images: ImageSet, group: PictureGroup, partial: Tensor, state: State) -> Iterator[_Result]:
+    def shown(self, state: RefillState) -> dict[str, float]:
+        """The mean gap of the last step."""
+        gaps = state.gaps[:, state.step - 1]
+        return {"gap": gaps[gaps.isfinite()].mean().item()}
+
+    def finish(self, group: MaskedPictures, state: RefillState) -> list[PictureResult]:
+        """Similarities and gaps before and after the ascent."""
+        method, originals = self.method, group.images.pixels
+        samples = fixed_samples(method.gap_samples, tuple(group.known.shape[1:]), method.timesteps, method.seed)
         start, end = group.latents(torch.zeros_like(state.change)), group.latents(state.change)
-        recovered = self.decoded(end)
-        samples = fixed_samples(
-            self.method.gap_samples, tuple(start.shape[1:]), self.method.timesteps, self.method.seed
-        )
+        recovered = self._decoded(end)
         signals = {
-            "similarity": self.similarity(images.pixels, recovered),
-            "similarity_start": self.similarity(images.pixels, self.decoded(start)),
-            "gap_original": gap_at(self.contrast, group.known, samples),
-            "gap_initial": gap_at(self.contrast, start, samples),
-            "gap_final": gap_at(self.contrast, end, samples),
+            "similarity": self.similarity(originals, recovered),
+            "similarity_start": self.similarity(originals, self._decoded(start)),
+            "gap_original": self.contrast.loss_differences(group.known, *samples),
+            "gap_initial": self.contrast.loss_differences(start, *samples),
+            "gap_final": self.contrast.loss_differences(end, *samples),
         }
         signals["gain"] = signals["similarity"] - signals["similarity_start"]
         signals["refilled"] = signals["gain"] / (1 - signals["similarity_start"]).clamp_min(1e-6)
-        for i in range(len(images)):
-            taken, skipped = int(state.taken[i]), int(state.skipped[i])
-            yield _Result(
+        return [
+            PictureResult(
                 signals={name: float(values[i]) for name, values in signals.items()},
-                pictures={"partial": partial[i], "recovered": recovered[i]},
-                diagnostics={
-                    "gap_trace": state.loss_differences[i, :taken].tolist(),
-                    "gradient_norms": state.norms[i, :taken].tolist(),
-                    "steps_taken": taken,
-                    "skipped_steps": skipped,
-                    "stopped": Stopped(int(state.stopped[i])).name.lower().replace("_", " "),
-                },
-                failure=self.failure(int(state.stopped[i]), taken, skipped),
+                pictures={"partial": group.partial[i], "recovered": recovered[i]},
+                diagnostics=self._diagnostics(state, i),
+                failure=self._failure(state, i),
             )
+            for i in range(len(originals))
+        ]
 
-    def failure(self, stopped: int, taken: int, skipped: int) -> str:
-        if stopped == Stopped.NOT_FINITE:
+    def _diagnostics(self, state: RefillState, i: int) -> dict[str, Any]:
+        taken = int(state.taken[i])
+        return {
+            "gap_trace": state.gaps[i, :taken].tolist(),
+            "gradient_norms": state.norms[i, :taken].tolist(),
+            "steps_taken": taken,
+            "skipped_steps": int(state.skipped[i]),
+            "stopped": Stopped(int(state.stopped[i])).name.lower().replace("_", " "),
+        }
+
+    def _failure(self, state: RefillState, i: int) -> str:
+        taken, skipped = int(state.taken[i]), int(state.skipped[i])
+        if state.stopped[i] == Stopped.NOT_FINITE:
             return f"the gap was not finite at step {taken}; try --precision float32"
         if skipped > self.method.max_skipped * taken:
             return (
@@ -348,37 +334,10 @@ class _Work:
             )
         return ""
 
-    def encoded(self, pixels: Tensor, hashes: tuple[str, ...], what: str) -> Float[Tensor, "n c h w"]:
-        """Latents by the base's autoencoder, which serves both models."""
-        rows = []
-        with torch.no_grad():
-            for i in self.pieces(len(pixels)):
-                sources = [generator(self.method.seed, name, what) for name in hashes[i]]
-                sample = sources if self.method.posterior == "sample" else None
-                rows.append(self.contrast.base.encode(pixels[i], sample).cpu())
-        return torch.cat(rows)
+    def _encoded(self, pixels: Tensor, hashes: Sequence[str], what: str) -> Float[Tensor, "n c h w"]:
+        sources = [generator(self.method.seed, name, what) for name in hashes]
+        return self.contrast.encode(pixels, sources if self.method.posterior == "sample" else None)
 
-    def decoded(self, latents: Tensor) -> Float[Tensor, "n 3 h w"]:
-        """Pictures by the base's autoencoder, rounded to 8 bits."""
-        base = self.contrast.base
-        with torch.no_grad():
-            pixels = [base.decode(latents[i].to(base.device)).cpu() for i in self.pieces(len(latents))]
-        return to_uint8(torch.cat(pixels)).float() / 255
-
-    def pieces(self, count: int) -> list[slice]:
-        return [slice(start, start + self.method.micro_batch) for start in range(0, count, self.method.micro_batch)]
-
-    def store(self, place: int, images: ImageSet, state: State, every_s: float) -> None:
-        meta = {"key": self.key, "hashes": list(images.hashes), "step": state.step}
-        self.run.save_state(_state_name(place), state.tensors(), meta, every_s)
-
-    def restored(self, place: int, images: ImageSet) -> State:
-        """The stored state of a group, or its beginning where there is none of this very work."""
-        found = self.run.load_state(_state_name(place))
-        if found is not None:
-            tensors, meta = found
-            if meta["key"] == self.key and meta["hashes"] == list(images.hashes):
-                return State.of(int(meta["step"]), tensors)
-        base, (height, width) = self.contrast.base, images.pixels.shape[-2:]
-        shape = (len(images), base.latent_channels, height // base.factor, width // base.factor)
-        return State.start(shape, self.method.steps)
+    def _decoded(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
+        """Pictures, rounded to 8 bits."""
+        return to_uint8(self.contrast.decode(latents)).float() / 255

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True)
 class LossGap(Authenticator):
-    """Loss gap: by how much better the suspect denoises the untouched picture than the base does.
+    """Loss gap: by how much better the suspect denoises a picture than the base does.
 
     The score is the mean over fixed pairs (t, eps) of l_base(z0; t, eps) - l_suspect(z0; t, eps), where l is a model's
     mean squared denoising error in its own target and z0 the picture's latent. The pairs are the same for both models
@@ -73,7 +72,7 @@ class LossGap(Authenticator):
         suspect, base = inputs.pair
         how = {"micro_batch": self.micro_batch, "precision": self.precision}
         with Contrast.of(suspect, base, inputs.prompt, **how) as contrast:
-            found = in_batches(run, self.name, key, images, lambda part: self._errors(contrast, part))
+            found = in_batches(run, self.name, key, images, lambda part: self._losses(contrast, part))
         mine, theirs = found["suspect"], found["base"]
         relative = (theirs - mine) / theirs
         return Authentication(
@@ -83,10 +82,9 @@ class LossGap(Authenticator):
             signals={"suspect": -mine, "base": -theirs, "relative": relative},
         )
 
-    def _errors(self, contrast: Contrast, image: ImageSet) -> dict[str, Float[Tensor, "1"]]:
-        """Each model's mean error over the fixed samples."""
-        with torch.no_grad():
-            latents = contrast.base.encode(image.pixels).cpu()
+    def _losses(self, contrast: Contrast, image: ImageSet) -> dict[str, Float[Tensor, "1"]]:
+        """Each model's mean loss over the fixed samples."""
+        latents = contrast.encode(image.pixels)
         noise, t = fixed_samples(self.levels, tuple(latents.shape[1:]), self.timesteps, self.seed, self.noises)
-        suspect, base = contrast.errors(latents, noise, t)
+        suspect, base = contrast.losses(latents, noise, t)
         return {"suspect": suspect.mean(1), "base": base.mean(1)}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
-from intaglio.audit.membership.resume import in_batches, work_key
-from intaglio.denoising.contrast import Precision, arithmetic, rows
+from intaglio.audit.membership.resume import StepState, content_order, in_batches, in_steps, stored_steps, work_key
+from intaglio.denoising.contrast import Precision, arithmetic, micro_batches
 from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import UpdateBasis, half_way, update_bases
 from intaglio.errors import IntaglioError
@@ -19,10 +19,8 @@ from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
 
-SAVE_EVERY_S = 20.0
-"""Seconds between two stored states of the pilot; a killed run repeats at most that much, with the same result."""
 FLOOR = 1e-3
-"""Of the mean of v, added to every entry of it, so that entries without gradient do not count without bound."""
+"""Share of the mean of v that is added to every entry of v, so that entries without gradient have a finite weight."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,19 @@ class UpdateAlignment(Authenticator):
 
         < -D, g(x) >_W / || g(x) ||_W .
 
-    Unweighted, < -D, g > is to first order the gap of the two models' denoising errors. Three things make it tell
-    more. Each matrix is looked at in the basis of the update's own right singular vectors, and only within their span:
-    what a low-rank update cannot hold says nothing about it. In that basis W = 1 / sqrt(v), with v the mean square of
+    Unweighted, < -D, g > is to first order the gap of the two models' denoising errors. Three things make it sharper.
+    Each matrix is taken in the basis of the update's own right singular vectors, and only within their span: outside of
+    it a low-rank update is zero whatever the pictures were. In that basis W = 1 / sqrt(v), with v the mean square of
     the gradients, takes weight from the entries in which every picture's gradient is large, and undoes the scaling of
     Adam, whose step in an entry is the gradient over sqrt(v). And the norm takes off what makes a picture's gradient
     long without pointing anywhere.
 
-    g is taken half way between base and suspect, over pairs (t, eps) that all pictures share; the early timesteps tell
-    most. v comes from `pilot` of the pictures of the call, picked by their content and so whatever their role, which
-    leaves a questioned picture exchangeable with the controls; a score is comparable within its own call only.
+    g is taken half way between base and suspect, over pairs (t, eps) that all pictures share; the early timesteps
+    separate best. v comes from `pilot` of the pictures of the call, picked by their content and so whatever their role,
+    which leaves a questioned picture exchangeable with the controls; a score is comparable within its own call only.
 
-    Only what the denoiser learned is seen. Memory: some five times the weights that differ, which is little for a LoRA.
+    Only the denoiser's update counts, not the text encoders'. Memory: some five times the weights that differ, which is
+    little for a LoRA.
 
     Intaglio's own. Related: influence as products of gradients, TracIn, arXiv 2002.08484; gradients of diffusion
     models as features of membership, arXiv 2308.06405.
@@ -86,15 +85,14 @@ class UpdateAlignment(Authenticator):
         """
         suspect, base = inputs.pair
         bases = update_bases(suspect, base)
-        order = sorted(range(len(images)), key=lambda i: (images.hashes[i], images.names[i]))
-        chosen = images[order[: self.pilot or None]]
-        key = "\n".join((work_key(self, inputs, without=("micro_batch",)), *chosen.hashes))
+        pilot = images[content_order(images)[: self.pilot or None]]
+        key = "\n".join((work_key(self, inputs, without=("micro_batch",)), *pilot.hashes))
         with half_way(suspect, base, bases) as model:
             with torch.no_grad():
                 text = suspect.embed([inputs.prompt]).to(base.device)
-            work = _Work(self, model, text, bases, run, key)
-            weights = work.weights(chosen)
-            found = in_batches(run, self.name, key, images, lambda part: work.aligned(part, weights))
+            gradients = _PictureGradients(self, model, text, bases)
+            weights = weighting(gradients.square_sums(pilot, run, key))
+            found = in_batches(run, self.name, key, images, lambda part: gradients.products(part, weights))
         product, square = found["product"], found["square"]
         return Authentication(
             method=self.name,
@@ -108,36 +106,59 @@ class UpdateAlignment(Authenticator):
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
-    """One call: the model half way, and where its pieces are stored."""
+class _SquareSums(StepState):
+    """The sums of squared gradients over the first pictures of the pilot, a step a picture."""
+
+    sums: Mapping[str, Float[Tensor, "o r"]]
+    """By the weight's path."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.sums)
+
+    def restored(self, step: int, tensors: Mapping[str, Tensor]) -> "_SquareSums":
+        return replace(self, step=step, sums=tensors)
+
+    def plus(self, gradient: Mapping[str, Tensor]) -> "_SquareSums":
+        """The sums with one more picture's gradient."""
+        sums = {path: square + gradient[path].square() for path, square in self.sums.items()}
+        return replace(self, step=self.step + 1, sums=sums)
+
+
+def weighting(square_sums: Mapping[str, Float[Tensor, "o r"]]) -> dict[str, Float[Tensor, "o r"]]:
+    """W = 1 / sqrt(v) by path, from any multiple of v, in units of the mean of v.
+
+    In these units neither squares of small gradients nor their roots leave float32.
+    """
+    entries = sum(square.numel() for square in square_sums.values())
+    floor = FLOOR * float(sum(square.double().sum() for square in square_sums.values())) / entries
+    return {path: (floor / FLOOR / (square + floor)).sqrt() for path, square in square_sums.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _PictureGradients:
+    """The gradients of pictures at the model half way, in the bases of the update."""
 
     method: UpdateAlignment
     model: LatentDiffusion
     text: Conditioning
     bases: Mapping[str, UpdateBasis]
-    run: Run
-    key: str
 
-    def weights(self, images: ImageSet) -> dict[str, Float[Tensor, "o r"]]:
-        """W = 1 / sqrt(v) by path; stored as it goes."""
-        done, sums = self.restored()
-        with self.run.progress(len(images), "weighting", done) as progress:
-            try:
-                for place in range(done, len(images)):
-                    new = {path: g.square() for path, g in self.gradient(images[place : place + 1]).items()}
-                    sums = {path: sums[path] + square for path, square in new.items()} if sums else new
-                    done = place + 1
-                    self.store(done, sums, SAVE_EVERY_S)
-                    progress.advance()
-            finally:
-                if sums:
-                    self.store(done, sums, 0.0)
-        entries = sum(square.numel() for square in sums.values())
-        floor = FLOOR * float(sum(square.double().sum() for square in sums.values())) / entries
-        # In units of the mean of v, so that neither squares of small gradients nor their roots leave float32.
-        return {path: (floor / FLOOR / (square + floor)).sqrt() for path, square in sums.items()}
+    def square_sums(self, pilot: ImageSet, run: Run, key: str) -> Mapping[str, Float[Tensor, "o r"]]:
+        """The pilot's size times v, by path; a sum over its pictures, stored as it grows."""
+        none = _SquareSums(0, {path: torch.zeros_like(basis.update) for path, basis in self.bases.items()})
+        done = stored_steps(run, self.method.name, {"key": key})
+        with run.progress(len(pilot), "weighting", done) as progress:
+            return in_steps(
+                run,
+                self.method.name,
+                {"key": key},
+                none,
+                lambda state: state.plus(self.gradient(pilot[state.step : state.step + 1])),
+                steps=len(pilot),
+                noted=lambda before, after: progress.advance(),
+            ).sums
 
-    def aligned(self, image: ImageSet, weights: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    def products(self, image: ImageSet, weights: Mapping[str, Tensor]) -> dict[str, list[float]]:
         """< -D, g >_W and < g, g >_W of one picture."""
         product = square = 0.0
         for path, gradient in self.gradient(image).items():
@@ -147,33 +168,22 @@ class _Work:
         return {"product": [product], "square": [square]}
 
     def gradient(self, image: ImageSet) -> dict[str, Float[Tensor, "o r"]]:
-        """g(x) of one picture in the update's bases, up to one constant."""
+        """g(x) of one picture, by path, up to one constant. Raises `IntaglioError` where it is zero or not finite."""
         model, method = self.model, self.method
         with torch.no_grad():
             latents = model.encode(image.pixels).cpu()
         noise, t = fixed_samples(method.levels, tuple(latents.shape[1:]), method.timesteps, method.seed, method.noises)
         named = dict(model.denoiser.named_parameters())
         total: dict[str, Tensor] = {}
-        for z, eps, times in rows(model, latents, noise, t, method.micro_batch):
+        for z, eps, times in micro_batches(model, latents, noise, t, method.micro_batch):
             with torch.enable_grad(), arithmetic(model, method.precision):
                 # Summed over entries, since the gradient of a mean underflows in half precision.
-                error = model.error(z, eps, times, self.text).sum() * z[0].numel() / t.numel()
-                pieces = torch.autograd.grad(error, [named[path] for path in self.bases])
+                loss = model.error(z, eps, times, self.text).sum() * z[0].numel() / t.numel()
+                pieces = torch.autograd.grad(loss, [named[path] for path in self.bases])
             for (path, basis), piece in zip(self.bases.items(), pieces, strict=True):
-                seen = basis.project(piece.float())
-                total[path] = total[path] + seen if path in total else seen
-        size = sum(float(seen.double().square().sum()) for seen in total.values())
+                part = basis.project(piece.float())
+                total[path] = total[path] + part if path in total else part
+        size = sum(float(part.double().square().sum()) for part in total.values())
         if not 0 < size < math.inf:
             raise IntaglioError(f"the gradient of {image.names[0]} is zero or not finite; try --precision float32")
         return total
-
-    def store(self, done: int, sums: Mapping[str, Tensor], every_s: float) -> None:
-        self.run.save_state(
-            self.method.name, {k: v.cpu() for k, v in sums.items()}, {"key": self.key, "done": done}, every_s
-        )
-
-    def restored(self) -> tuple[int, dict[str, Tensor]]:
-        found = self.run.load_state(self.method.name)
-        if found is None or found[1]["key"] != self.key:
-            return 0, {}
-        return int(found[1]["done"]), {k: v.to(self.bases[k].update.device) for k, v in found[0].items()}

@@ -1,0 +1,105 @@
+"""Fine-tuning: the contract of a method, which chooses the weights to train; the rest of the work is shared."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from intaglio.adapt.cost import Plan, make_plan
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.grids import draw_samples
+from intaglio.adapt.memory_advice import memory_advice
+from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
+from intaglio.adapt.trainable import Trainable
+from intaglio.adapt.training import fine_tune
+from intaglio.adapt.tuned import FineTuned
+from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.run import Run
+from intaglio.verbs import FileName
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuner(BayesianTraining, ABC):
+    """A method of fine-tuning on the denoising error: settings, and the weights of a model that it trains.
+
+    A method is a frozen dataclass of settings. The model passed in is left as found. What reports and benches must
+    know of a method stands in its class variables.
+    """
+
+    name = FileName()
+    """The method's name, which is that of its file."""
+    role: ClassVar[Literal["method", "baseline"]] = "method"
+    """`baseline`: a method of the literature that others are measured against."""
+    reading: ClassVar[str]
+    """How the result came about, as a headline such as "All weights tuned (DreamBooth)"."""
+    gives: ClassVar[Literal["model", "adapter"]]
+    """The result: full weights, or an adapter beside the base's."""
+    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
+    """What a model must be able to do (`intaglio.models.capabilities`)."""
+    lighter: ClassVar[tuple[str, ...]] = ()
+    """Remedies of its own where memory runs out, as parts of a sentence."""
+    testbed: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Settings that suit the embedded model, where the defaults do not; `intaglio demo` tunes with them."""
+    bench: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Settings of `intaglio bench finetune`: those at which the plain form, on one picture of the embedded sets, falls
+    into the corruption stage, and the sigma of the Bayesian form beside it."""
+
+    @abstractmethod
+    def trainable(self, model: LatentDiffusion) -> Trainable:
+        """The weights that are trained in `model`, the family's own copy; an adapter is not attached yet.
+
+        Raises `BadInput` for a model that does not have them.
+        """
+
+    def __call__(
+        self, model: LatentDiffusion, data: TrainingSet, *, run: Run = Run.none(), watch: Watch = UNWATCHED
+    ) -> FineTuned:
+        """Tune a copy of `model`.
+
+        Args:
+            model: the base, which is left as found.
+            data: pictures with prompts, and class pictures where there are any.
+            run: progress, states, logs and pictures go there; a killed call goes on where its last state was.
+            watch: which pictures are drawn and judged meanwhile, and what follows from it.
+
+        Raises:
+            BadInput: a model without what the method needs, or in float16.
+            IntaglioError: memory runs out, or the loss is not finite.
+        """
+        check_needs(self, model)
+        with self._memory_advice(data):
+            tuned = model.copy()
+            trainable = self.trainable(tuned)
+            with trainable.attached(tuned):
+                trained = fine_tune(tuned, trainable, data, self, run, watch)
+                samples = draw_samples(tuned, data, self.seed, watch)
+        if trainable.adapter is not None:
+            # Merged, since hooks are no weights: the fingerprint would be the base's, and an audit find nothing.
+            trainable.adapter.merged_into(tuned)
+        return FineTuned(
+            tuned,
+            trainable.adapter,
+            trained,
+            self,
+            data,
+            model.name,
+            model.fingerprint,
+            self.name,
+            self.reading,
+            samples,
+        )
+
+    def plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:
+        """The cost of a call, measured on a throw-away copy of `model`."""
+        check_needs(self, model)
+        with self._memory_advice(data):
+            probe = model.copy()
+            trainable = self.trainable(probe)
+            with trainable.attached(probe):
+                return make_plan(probe, trainable, data, self)
+
+    def _memory_advice(self, data: TrainingSet) -> AbstractContextManager[None]:
+        return memory_advice(self, self.step_size(data.class_images is not None), *self.lighter)
