@@ -193,7 +193,8 @@ def test_a_lora_changes_the_weights_whether_given_as_model_or_beside_it(folder, 
     assert "style.safetensors" in as_model.notes[0]
     assert "style.safetensors" in beside.notes[-1]
     t, words = torch.tensor([500]), base.embed(["dog"])
-    latents = torch.randn(1, 4, 8, 8)
+    # Seeded: for about one draw in forty the rounding of so large a change exceeds the tolerance.
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with LoRA.read(lora).attached(base):
         hooked = base.predict(latents, t, words)
     assert torch.allclose(beside.predict(latents, t, words), hooked, atol=1e-4)
