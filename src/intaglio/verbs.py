@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
+ARGUMENTS = r"(?:[^()]|\([^()]*\))*"
 DECLARED = re.compile(
-    r'^@dataclass\([^)\n]*frozen=True[^)\n]*\)\nclass ([A-Za-z]\w*)[^\n]*:\n    """(.+?)"""', re.MULTILINE | re.DOTALL
+    rf'^@dataclass\({ARGUMENTS}\bfrozen=True{ARGUMENTS}\)\nclass ([A-Za-z]\w*)[^\n]*:\n    r?"""(.+?)"""',
+    re.MULTILINE | re.DOTALL,
 )
 BASELINE = re.compile(r'^    role(: ClassVar\[[^\n]*\])? = "baseline"', re.MULTILINE)
 MAIN = ("method", "bench")
@@ -27,6 +29,8 @@ class Method(NamedTuple):
     target: str
     """`module:Class`"""
     summary: str
+    fault: str = ""
+    """Why its file cannot be a method, in a sentence; empty where it is one. Other methods are not touched by it."""
 
 
 class Methods(Mapping[str, Method]):
@@ -77,7 +81,13 @@ class FileName:
 
 def public_methods() -> dict[str, str]:
     """The module of every method of the literature by the name of its class."""
-    literature = [method for name, verb in VERBS.items() if name != "bench" for method in verb.methods.values()]
+    literature = [
+        method
+        for name, verb in VERBS.items()
+        if name != "bench"
+        for method in verb.methods.values()
+        if not method.fault
+    ]
     return {name: module for module, _, name in (method.target.partition(":") for method in literature)}
 
 
@@ -91,20 +101,25 @@ def _source(path: Path) -> Path | None:
 
 
 def _declared(path: Path) -> Method:
-    """The method that a file declares. Raises `LookupError` where it declares none, or several."""
+    """The method that a file declares; one with a fault where it declares none, or several."""
     source = path.read_text(encoding="utf-8")
+    module = ".".join(("intaglio", *path.relative_to(PACKAGE).with_suffix("").parts))
     public = [found for found in DECLARED.findall(source) if not found[0].startswith("_")]
     if len(public) != 1:
         names = " and ".join(name for name, _ in public) or "none"
-        raise LookupError(f"{path} is a method, so it must declare one public frozen dataclass; it declares {names}")
+        fault = (
+            f"{path.name} is no method: it must declare one public frozen dataclass with a docstring, and declares "
+            f"{names}; let the names of others begin with an underscore, or move them out"
+        )
+        return Method(module, f"({fault})", fault)
     ((name, doc),) = public
-    module = ".".join(("intaglio", *path.relative_to(PACKAGE).with_suffix("").parts))
     return Method(f"{module}:{name}", _first_sentence(doc) + ("; a baseline" if BASELINE.search(source) else ""))
 
 
 def _first_sentence(doc: str) -> str:
     words = " ".join(doc.partition("\n\n")[0].split())
-    return re.split(r"\.(?:\s|$)", words, maxsplit=1)[0]
+    # A dot before a small letter, such as that of "i.e.", ends no sentence.
+    return re.split(r"\.(?:\s+(?=[^a-z\s])|$)", words, maxsplit=1)[0]
 
 
 # A verb of two words is one part of the work on a kind of model; its first word alone lists the parts.

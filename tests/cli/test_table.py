@@ -6,6 +6,9 @@ import inspect
 import pytest
 
 import intaglio
+from intaglio import verbs
+from intaglio.cli import main
+from intaglio.commands.kit import dispatch
 from intaglio.commands.kit.source_settings import Declared, Module, default_of, load, settings_of
 from intaglio.verbs import VERBS
 
@@ -24,6 +27,7 @@ def test_each_verb_is_a_frozen_dataclass_with_one_call(name):
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_each_method_is_a_frozen_dataclass_that_says_what_it_is(method):
+    assert method.fault == ""
     kind = load(method.target)
     assert kind.__name__ == method.target.partition(":")[2]
     assert kind.__module__ == method.target.partition(":")[0]
@@ -82,3 +86,39 @@ def test_an_unknown_public_name_is_an_attribute_error():
 
 def _plain(annotation):
     return getattr(annotation, "__origin__", annotation) if hasattr(annotation, "__metadata__") else annotation
+
+
+GOOD = "@dataclass(frozen=True)\nclass Good({base}):\n    {doc}\n"
+
+
+@pytest.mark.parametrize(
+    ("doc", "summary"),
+    [
+        ('"""Good: a method. More of it."""', "Good: a method"),
+        ('"""Good: TarFlow 2.1 at once.\n\n    More."""', "Good: TarFlow 2.1 at once"),
+        ('"""Good: late, i.e. not early. More."""', "Good: late, i.e. not early"),
+        ('r"""Good: with \\alpha.\n\n    More."""', "Good: with \\alpha"),
+    ],
+)
+def test_the_first_sentence_of_the_docstring_is_the_summary(tmp_path, monkeypatch, doc, summary):
+    monkeypatch.setattr(verbs, "PACKAGE", tmp_path)
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "so_good.py").write_text(GOOD.format(base="Base", doc=doc))
+    assert dict(verbs.Methods("room")) == {"so-good": verbs.Method("intaglio.room.so_good:Good", summary)}
+
+
+def test_a_file_that_is_no_method_says_why_and_touches_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verbs, "PACKAGE", tmp_path)
+    (tmp_path / "room").mkdir()
+    good = GOOD.format(base="Base", doc='"""Good: a method."""')
+    (tmp_path / "room" / "good.py").write_text(good)
+    (tmp_path / "room" / "double.py").write_text(good + "\n\n" + good.replace("Good", "Better"))
+    (tmp_path / "room" / "empty.py").write_text("")
+    found = verbs.Methods("room")
+    assert found["good"].fault == ""
+    assert "declares Good and Better" in found["double"].fault
+    assert "declares none" in found["empty"].fault
+    monkeypatch.setattr(dispatch, "VERBS", {"do": verbs.Verb("toy:Play", "do", found)})
+    assert main(["do", "--help"]) == 0
+    assert main(["do", "double"]) == 1
+    assert "let the names of others begin with an underscore" in capsys.readouterr().err

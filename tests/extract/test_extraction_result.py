@@ -49,6 +49,7 @@ def test_what_is_saved_is_read_again(tmp_path, changes):
 
 def test_finds_at_or_below_the_asked_rate_are_reported():
     assert result().reported == 1
+    assert result(finds=(find(0.1),)).reported == 1, "at the rate itself"
     assert "1 of 2 returned pictures stand out" in result().statement
     assert "the lowest reached is 0.3" in result(finds=(find(0.3),)).statement
     assert result(null=None).reported is None

@@ -205,3 +205,11 @@ def test_the_clock_saves_as_well_and_no_more_than_a_twentieth_of_the_time_goes_i
 
     problem.solve(slow)
     assert saving.steps == [5, 25, 45, 60]
+
+
+def test_the_logged_learning_rate_is_that_of_the_step_itself(tmp_path):
+    warmed = OptimizerSettings(steps=6, learning_rate=0.1, warmup=4, weight_decay=0.0, clip=None)
+    with opened(tmp_path) as run:
+        Problem(warmed, run=run).solve()
+        rows = run.logged("train")
+    assert [row["lr"] for row in rows] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])

@@ -149,7 +149,7 @@ def test_the_models_are_left_as_they_were_found_by_an_error_too(row, scene, tmp_
 @every_method
 def test_a_run_killed_twice_goes_on_and_ends_with_the_same_bits(row, scene, tmp_path):
     whole = scene.undisturbed(row)
-    assert whole.steps > 1, "a method that shows no progress cannot be resumed"
+    assert whole.steps > 1, "the progress must advance twice or more, to be killed between: see SMALL"
     left = whole.steps
     for kill in range(2):
         # The step of a kill may have been stored or not, so that one more or one fewer is left.

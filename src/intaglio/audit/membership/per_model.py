@@ -50,9 +50,9 @@ class PerModelScore(Authenticator):
     signals: ClassVar[tuple[str, ...]] = ("suspect", "base")
 
     calibrate: bool = True
-    """Take the base's score off, where a base is given. Published: no."""
+    """Subtract the base's score, where a base is given. Published: no."""
     precision: Precision = "float32"
-    """Arithmetic inside the networks; the halves by autocast."""
+    """Arithmetic inside the networks; float16 and bfloat16 by autocast."""
     batch: int = 16
     """Pictures scored together, from 1."""
     micro_batch: int = 64

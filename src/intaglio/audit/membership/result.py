@@ -136,8 +136,8 @@ class AuditResult:
     """What those pictures do not prove: sentences by heading."""
     other_prompts: tuple[OtherPrompt, ...] = ()
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    """Also kept in `run.json`."""
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """Kept in `run.json`, not in `verdict.json`."""
 
     @property
     def asked(self) -> list[JudgedPicture]:
@@ -256,7 +256,7 @@ def _called(pictures: Iterable[JudgedPicture]) -> int:
 def _judged(stored: Mapping[str, Any], role: Role) -> JudgedPicture:
     score, role = stored.get("score"), stored.get("role") or role
     return JudgedPicture(
-        name=str(stored["name"]).removeprefix(f"{role}/"),
+        name=str(stored["name"]).removeprefix("" if role == "questioned" else f"{role}/"),
         role=role,
         score=math.nan if score is None else float(score),
         p_value=stored.get("p_value"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import intaglio
 from intaglio.commands.kit.console import invoked, say, table
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.verbs import VERBS, Verb
 
 HELP_FLAGS = ("-h", "--help")
@@ -44,6 +44,8 @@ def run(words: list[str]) -> int:
             rest = [verb.default, *rest]
         if rest[0] not in verb.methods:
             raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
+        if fault := verb.methods[rest[0]].fault:
+            raise IntaglioError(fault)
         method, path, rest = verb.methods[rest[0]].target, [*path, rest[0]], rest[1:]
     try:
         files = (parsing.preset_file(path, preset) if preset else None, Path(config) if config else None)

@@ -110,7 +110,7 @@ class CGIDM(Authenticator):
     max_skipped: float = 0.05
     """A picture fails when more than this share of its steps moved nothing, for want of a finite gradient."""
     precision: Precision = "float32"
-    """Arithmetic inside the networks; the halves by autocast."""
+    """Arithmetic inside the networks; float16 and bfloat16 by autocast."""
     batch: int = 32
     """Pictures refined together."""
     micro_batch: int = 64

@@ -48,7 +48,7 @@ class LossGap(Authenticator):
     relative: bool = False
     """Divide the gap by the base's error, so that busy pictures do not outweigh plain ones."""
     precision: Precision = "float32"
-    """Arithmetic inside the networks; the halves by autocast."""
+    """Arithmetic inside the networks; float16 and bfloat16 by autocast."""
     micro_batch: int = 64
     """Pictures times samples in one call of a network; lower it when memory is short, the result stays."""
     seed: int = 0

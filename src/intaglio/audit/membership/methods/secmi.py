@@ -13,7 +13,7 @@ from intaglio.sampling.step import ddim_step
 
 @dataclass(frozen=True, kw_only=True)
 class SecMI(PerModelScore):
-    """SecMI: how exactly a model comes back by one deterministic step forth and one back.
+    """SecMI: the error of one DDIM step up and back down, at one timestep of the inverted picture.
 
     A picture's latents z0 [n, c, h, w] are inverted along the model's own deterministic path, in steps of `stride`
     timesteps, to x_t at timestep t; one more step up and one down give x'_t. The score of one model is the negated
@@ -30,7 +30,7 @@ class SecMI(PerModelScore):
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
-    reading: ClassVar[str] = "how exactly the suspect comes back by one step of noise forth and one back"
+    reading: ClassVar[str] = "how exactly the suspect comes back by one step of noise up and one down"
 
     timestep: int = 300
     """Timestep t of the comparison, a multiple of `stride`. Published: 100."""
@@ -42,7 +42,7 @@ class SecMI(PerModelScore):
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, not {self.stride}")
         if self.timestep < self.stride or self.timestep % self.stride:
-            raise ValueError(f"timestep must be a multiple of stride ({self.stride}), from it on, not {self.timestep}")
+            raise ValueError(f"timestep must be a multiple of stride ({self.stride}) above 0, not {self.timestep}")
 
     @property
     def last_timestep(self) -> int:

@@ -64,7 +64,7 @@ class UpdateAlignment(Authenticator):
     pilot: int = 16
     """Pictures that the weighting is estimated from; 0 takes all."""
     precision: Precision = "float32"
-    """Arithmetic inside the network; the halves by autocast."""
+    """Arithmetic inside the network; float16 and bfloat16 by autocast."""
     micro_batch: int = 64
     """Samples in one call of the network; lower it when memory is short, the result stays."""
     seed: int = 0
