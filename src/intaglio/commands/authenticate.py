@@ -27,7 +27,7 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, kw_only=True)
 class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
-    """Test which pictures were in a fine-tuning set, with a false-positive rate.
+    """Tell which pictures were in a fine-tuning set, with a false-positive rate.
 
     The rate comes from the controls: pictures of the same kind that cannot have been in the set. The same command
     again resumes one that was killed.

@@ -91,13 +91,13 @@ def run_audit(
     main = results[method.name]
     further = {name: numbers for name, numbers in values.items() if name != OWN_SCORE}
     stored = _Stored(run, pictures, main, further, truth_known=known is not None)
-    questioned = (*stored.of_role("questioned", verdict.rows), *stored.of_role("holdouts", holdouts))
+    questioned = (*stored.write_role("questioned", verdict.rows), *stored.write_role("holdouts", holdouts))
     return AuditResult(
         method=method.name,
         score_name=_score_name(calls),
         prompt=inputs.prompt,
         questioned=questioned,
-        controls=stored.of_role("controls", verdict.controls),
+        controls=stored.write_role("controls", verdict.controls),
         threshold=verdict.threshold,
         set_test=verdict.set_test,
         separation=known,
@@ -221,7 +221,7 @@ class _Stored:
     """Signals of the verdict beside the method's own score."""
     truth_known: bool
 
-    def of_role(self, role: Role, rows: Sequence[PictureVerdict]) -> tuple[JudgedPicture, ...]:
+    def write_role(self, role: Role, rows: Sequence[PictureVerdict]) -> tuple[JudgedPicture, ...]:
         """The pictures of a role, whose verdicts are `rows` in their order."""
         return tuple(self._judged(i, row) for i, row in zip(self.pictures.of_role(role), rows, strict=True))
 

@@ -7,6 +7,7 @@ import torch
 
 from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership.methods.pia import PIA
+from intaglio.runs.run import Run
 
 SMALL = {"batch": 1}
 BAD = {"micro_batch": 0}
@@ -50,3 +51,12 @@ def test_pia_is_the_papers_formula(base, suspect, normalise):
 def test_wrong_settings_are_refused_by_name(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         PIA(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"norm": 2.0}, {"timesteps": (50,)}])
+def test_scores_made_otherwise_are_not_taken_for_its_own(base, suspect, tmp_path, changes):
+    about = {"seed": 0, "device": "cpu", "command": ["x"], "progress": "none"}
+    with Run.open(tmp_path, "authenticate", "pia", {}, {}, **about) as run:
+        PIA()(suspect, base, pictures(2), prompt="cat", run=run)
+        found = PIA(**changes)(suspect, base, pictures(2), prompt="cat", run=run)
+    assert torch.equal(found.scores, PIA(**changes)(suspect, base, pictures(2), prompt="cat").scores)

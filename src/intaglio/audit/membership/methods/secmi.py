@@ -13,7 +13,7 @@ from intaglio.sampling.step import ddim_step
 
 @dataclass(frozen=True, kw_only=True)
 class SecMI(PerModelScore):
-    """SecMI: the error of one DDIM step up and back down, at one timestep of the inverted picture.
+    """SecMI: the error of one DDIM step up and down, at one timestep of the inversion.
 
     A picture's latents z0 [n, c, h, w] are inverted along the model's own deterministic path, in steps of `stride`
     timesteps, to x_t at timestep t; one more step up and one down give x'_t. The score of one model is the negated
