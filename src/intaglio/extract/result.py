@@ -15,16 +15,15 @@
 Paths are relative to the folder.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.runs.plain import to_json
+from intaglio.runs.read import load_result
 from intaglio.runs.tables import rows_csv, without_nan
 
 FILE = "extraction.json"
@@ -280,15 +279,7 @@ class ExtractionResult:
 
         Raises `BadInput` for a file that is damaged, or that lacks what this version needs.
         """
-        path = Path(folder) / FILE
-        if not path.is_file():
-            return None
-        try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path} cannot be read ({error}); run the command again to write it anew.") from error
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"{path} lacks {error}; run the extraction again with this version.") from error
+        return load_result(Path(folder) / FILE, cls.from_dict, "extraction")
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "ExtractionResult":

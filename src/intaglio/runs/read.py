@@ -1,11 +1,14 @@
 """A run folder, read: `run.json`, metrics, records and pictures. The folder is the truth; nothing here writes."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from intaglio.errors import BadInput
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,23 @@ def _records(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
             value = content.get("value", content)
             found.setdefault(file.parent.name, {})[key] = value if isinstance(value, dict) else {"value": value}
     return {kind: dict(sorted(values.items())) for kind, values in found.items()}
+
+
+def load_result(path: Path, parse: Callable[[Any], Result], verb: str) -> Result | None:
+    """The result stored as JSON at `path`; None where there is no such file (another verb, or not finished).
+
+    Args:
+        path: of the file.
+        parse: makes the result of the file's content.
+        verb: names the work that writes the file anew, in an error's sentence.
+
+    Raises `BadInput` for a file that is damaged, or that lacks what this version needs.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({error}); run the command again to write it anew.") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} lacks {error}; run the {verb} again with this version.") from error

@@ -12,7 +12,6 @@
                "signals": {name: float}, "images": {kind: path relative to the folder}}
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,11 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from intaglio.audit.membership.verdict import OtherPrompt
-from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.metrics.statistics.conformal import RankTest, Threshold
 from intaglio.metrics.statistics.roc import Separation
 from intaglio.runs.plain import to_json
+from intaglio.runs.read import load_result
 from intaglio.runs.tables import rows_csv, without_nan
 
 Role = Literal["questioned", "holdouts", "controls"]
@@ -215,15 +214,7 @@ class AuditResult:
 
         Raises `BadInput` for a file that is damaged, or that lacks what this version needs.
         """
-        path = Path(folder) / FILE
-        if not path.is_file():
-            return None
-        try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path} cannot be read ({error}); run the command again to write it anew.") from error
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"{path} lacks {error}; run the audit again with this version.") from error
+        return load_result(Path(folder) / FILE, cls.from_dict, "audit")
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "AuditResult":
