@@ -172,7 +172,7 @@ def in_groups(
     names = [_state_name(kind, place) for place in range(len(parts))]
     matches = [{"key": key, "hashes": [images.hashes[i] for i in part]} for part in parts]
     done = sum(stored_steps(run, name, match) for name, match in zip(names, matches, strict=True))
-    # Groups are worked on one after the other, so the rows of the log are as many as the steps done.
+    # Groups are worked on one after the other and each row carries its step: those past the last stored one go.
     run.rewind(kind, done)
     with run.progress(len(parts) * steps, label, done) as progress:
         for place, part in enumerate(parts):

@@ -106,7 +106,8 @@ class CGIDM(Authenticator):
     gap_samples: int = 8
     """Timesteps, with noises shared by all pictures, at which the gap is measured before and after; from 1."""
     patience: int = 50
-    """Stop a picture when its mean gap over so many steps is no higher than over as many before; 0: never."""
+    """Stop a picture when its mean gap over so many steps is no higher than over as many before, so from twice as many
+    steps on; 0: never."""
     max_skipped: float = 0.05
     """A picture fails when more than this share of its steps moved nothing, for want of a finite gradient."""
     precision: Precision = "float32"
@@ -166,6 +167,7 @@ class CGIDM(Authenticator):
         similarity = inputs.similarity or load_similarity("ssim")
         how = {"micro_batch": self.micro_batch, "precision": self.precision, "checkpointing": self.checkpointing}
         with Contrast.of(*inputs.pair, inputs.prompt, **how) as contrast:
+            # These act when a group is finished, which is always done anew, or change rounding alone.
             key = work_key(self, inputs, without=("score", "gap_samples", "max_skipped", "micro_batch"))
             refill = Refill(self, contrast, similarity)
             results = in_groups(
