@@ -5,8 +5,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from itertools import count
 from pathlib import Path
 
@@ -125,13 +127,31 @@ def free_path(path: Path) -> Path:
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hex digits. Raises `BadInput` where it cannot be read."""
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, opened for reading, links followed.
+
+    Raises `BadInput` for a pipe or a device, which may never end, before a byte is read; and for a folder, a missing
+    or an unreadable file.
+    """
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        # Opening a pipe without a writer would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
+    except ValueError:
+        raise BadInput(f"{str(path)!r} is no path (it holds a NUL); check its spelling") from None
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    what = "folder" if stat.S_ISDIR(kind) else "pipe" if stat.S_ISFIFO(kind) else "device or socket"
+    raise BadInput(f"{path} is a {what}, not a file; give a file, or copy what it holds into one")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a regular file's content, 64 hex digits. Raises `BadInput` where it cannot be read."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_hash(path: Path) -> str:
