@@ -1,7 +1,7 @@
 """Similarity of pictures, as one protocol: the embedded encoder, SSIM, or a network from a local file."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -66,6 +66,16 @@ class StructuralSimilarity:
         return torch.stack(rows) if rows else torch.zeros(0, len(b))
 
 
+class NoDescriptorError(BadInput):
+    """An encoder whose answer to some pictures is not finite."""
+
+    def __init__(self, encoder: str, indices: Sequence[int], names: Sequence[str] = ()):
+        self.encoder, self.indices = encoder, tuple(indices)
+        which = names[self.indices[0]] if names else f"picture {self.indices[0] + 1} of those that it was given"
+        more = f" and {len(self.indices) - 1} more" if len(self.indices) > 1 else ""
+        super().__init__(f"{encoder} gives NaN or infinity for {which}{more}; give another encoder to --similarity")
+
+
 @dataclass(frozen=True)
 class Embedding:
     """Cosine of the descriptors that a network gives."""
@@ -81,7 +91,13 @@ class Embedding:
         """Descriptors of unit length."""
         if not len(pixels):  # a blank picture tells how long a descriptor is
             return self.embed(pixels.new_ones(1, *pixels.shape[1:]))[:0]
-        return torch.cat([self._descriptors(part) for part in pixels.split(PICTURES_AT_ONCE)])
+        found = []
+        for first in range(0, len(pixels), PICTURES_AT_ONCE):
+            try:
+                found.append(self._descriptors(pixels[first : first + PICTURES_AT_ONCE]))
+            except NoDescriptorError as error:
+                raise NoDescriptorError(self.name, [first + index for index in error.indices]) from None
+        return torch.cat(found)
 
     def __call__(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n"]:
         return (self.embed(a) * self.embed(b)).sum(1).clamp(-1, 1)
@@ -95,7 +111,10 @@ class Embedding:
         if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(pixels):
             got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             raise BadInput(f"{self.name} gives {got} for {len(pixels)} pictures; give a network whose output is [n, d]")
-        return normalize(out.float(), dim=1).cpu()
+        out = out.float()
+        if wrong := (~out.isfinite().all(1)).nonzero().flatten().tolist():
+            raise NoDescriptorError(self.name, wrong)
+        return normalize(out, dim=1).cpu()
 
 
 def load_similarity(
@@ -109,7 +128,8 @@ def load_similarity(
 
     Args:
         spec: `embedded`, the encoder that ships with Intaglio, trained on emoji of 64 pixels; `ssim`; or a path: a
-            TorchScript file (SSCD is published as one), a `.safetensors` in the embedded encoder's layout, or a
+            TorchScript file (SSCD is published as one), which is a program and is only run where it can do nothing
+            but compute, a `.safetensors` in the embedded encoder's layout, or a
             folder of transformers with `config.json` and `model.safetensors` (CLIP, DINO, DINOv2).
         device: where the network runs.
         preprocessing: how pictures become the network's input. By default a folder's `preprocessor_config.json`, or a
