@@ -12,7 +12,12 @@ from intaglio.errors import BadInput
 from intaglio.metrics.similarity.local_networks import Preprocessing
 from intaglio.metrics.similarity.measures import load_similarity
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::torch.jit.TracerWarning", "ignore:.*enable_nested_tensor:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::torch.jit.TracerWarning",
+    "ignore:.*enable_nested_tensor:UserWarning",
+)
 AS_IT_IS = Preprocessing()
 PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -309,7 +314,6 @@ def test_networks_that_are_traced_scripted_or_frozen_are_taken(tmp_path, build, 
     ],
     ids=["clip", "vit", "dinov2"],
 )
-
 def test_traced_networks_of_transformers_are_taken(tmp_path, build, part):
     network = Of(build().eval(), part)
     torch.jit.trace(network, PICTURES, check_trace=False).save(tmp_path / "net.pt")

@@ -18,7 +18,7 @@ from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.settings import GenerationSettings
 from intaglio.images.image_set import save_png, to_uint8
 from intaglio.images.picture_file import open_picture
-from intaglio.metrics.similarity.measures import Embedding
+from intaglio.metrics.similarity.measures import Embedding, NoDescriptorError
 from intaglio.models.worker_copies import SharedModels, shared_models
 from intaglio.runs.fan_out import fan_out
 from intaglio.runs.run import Run
@@ -221,7 +221,14 @@ def _kept(
         if reason != FAILED:
             cache.put(seed, picture)
     kept = torch.tensor([reason is None for reason in why])
-    return BatchResult(similarity.embed(stored) * kept[:, None], why)
+    try:
+        found = similarity.embed(stored[kept])
+    except NoDescriptorError as error:
+        seeds = [f"the picture of seed {seed}" for seed, reason in zip(batch.seeds, why, strict=True) if reason is None]
+        raise NoDescriptorError(error.encoder, error.indices, seeds) from None
+    descriptors = torch.zeros(len(stored), found.shape[1])
+    descriptors[kept] = found
+    return BatchResult(descriptors, why)
 
 
 def _joined(batches: Sequence[SeedBatch], known: dict[SeedBatch, BatchResult]) -> Generated:

@@ -76,6 +76,15 @@ class NoDescriptorError(BadInput):
         super().__init__(f"{encoder} gives NaN or infinity for {which}{more}; give another encoder to --similarity")
 
 
+def check_descriptors(similarity: Similarity, pixels: Float[Tensor, "n 3 h w"], names: Sequence[str]) -> None:
+    """Raises `NoDescriptorError` by name for pictures that an encoder has no finite answer to."""
+    try:
+        if isinstance(similarity, Embedding):
+            similarity.embed(pixels)
+    except NoDescriptorError as error:
+        raise NoDescriptorError(error.encoder, error.indices, names) from None
+
+
 @dataclass(frozen=True)
 class Embedding:
     """Cosine of the descriptors that a network gives."""
@@ -90,7 +99,7 @@ class Embedding:
     def embed(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Descriptors of unit length."""
         if not len(pixels):  # a blank picture tells how long a descriptor is
-            return self.embed(pixels.new_ones(1, *pixels.shape[1:]))[:0]
+            return self._answers(pixels.new_ones(1, *pixels.shape[1:]))[:0].cpu()
         found = []
         for first in range(0, len(pixels), PICTURES_AT_ONCE):
             try:
@@ -107,14 +116,17 @@ class Embedding:
         return (self.embed(a) @ self.embed(b).T).clamp(-1, 1)
 
     def _descriptors(self, pixels: Tensor) -> Tensor:
+        out = self._answers(pixels)
+        if wrong := (~out.isfinite().all(1)).nonzero().flatten().tolist():
+            raise NoDescriptorError(self.name, wrong)
+        return normalize(out, dim=1).cpu()
+
+    def _answers(self, pixels: Tensor) -> Tensor:
         out = self.network(pixels.float().to(self.device))
         if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(pixels):
             got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             raise BadInput(f"{self.name} gives {got} for {len(pixels)} pictures; give a network whose output is [n, d]")
-        out = out.float()
-        if wrong := (~out.isfinite().all(1)).nonzero().flatten().tolist():
-            raise NoDescriptorError(self.name, wrong)
-        return normalize(out, dim=1).cpu()
+        return out.float()
 
 
 def load_similarity(

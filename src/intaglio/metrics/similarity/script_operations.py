@@ -19,33 +19,34 @@ nansum nonzero numel prod sort std std_mean sum topk unique_dim var var_mean
 """
 COMPARISONS = """
 __and__ __contains__ __is__ __isnot__ __not__ __or__ __xor__ allclose bitwise_and bitwise_not bitwise_or eq equal ge
-gt is_autocast_cpu_enabled is_autocast_enabled is_floating_point is_grad_enabled is_nonzero isclose isfinite isinf isnan le logical_and logical_not logical_or logical_xor lt
-nan_to_num ne where
+gt is_autocast_cpu_enabled is_autocast_enabled is_floating_point is_grad_enabled is_nonzero isclose isfinite isinf
+isnan le logical_and logical_not logical_or logical_xor lt nan_to_num ne where
 """
 LAYERS = """
-_convolution _native_multi_head_attention _transformer_encoder_layer_fwd _upsample_bicubic2d_aa
+_convolution _log_softmax _native_multi_head_attention _softmax _transformer_encoder_layer_fwd _upsample_bicubic2d_aa
 _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
-_upsample_nearest_exact3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-adaptive_max_pool2d affine_grid_generator alpha_dropout avg_pool1d avg_pool2d avg_pool3d batch_norm bilinear celu
-celu_ channel_shuffle col2im constant_pad_nd conv1d conv2d conv3d conv_transpose1d conv_transpose2d cosine_similarity
-dropout dropout_ elu elu_ embedding feature_dropout fold gelu gelu_ glu grid_sampler grid_sampler_2d group_norm
-hardshrink hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ im2col instance_norm layer_norm leaky_relu
-leaky_relu_ linear local_response_norm log_sigmoid log_softmax logsigmoid lp_pool2d max_pool1d max_pool2d
-max_pool2d_with_indices max_pool3d mish mish_ native_batch_norm native_group_norm native_layer_norm normalize one_hot
-pad pairwise_distance pixel_shuffle pixel_unshuffle prelu reflection_pad1d reflection_pad2d relu relu6 relu6_ relu_
-replication_pad1d replication_pad2d rms_norm scaled_dot_product_attention selu selu_ sigmoid sigmoid_ silu silu_
-softmax softmin softplus softshrink softsign tanhshrink threshold threshold_ unfold upsample_bicubic2d
-upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d
+_upsample_nearest_exact3d _weight_norm _weight_norm_interface adaptive_avg_pool1d adaptive_avg_pool2d
+adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d affine_grid_generator alpha_dropout avg_pool1d avg_pool2d
+avg_pool3d batch_norm bilinear cdist celu celu_ channel_shuffle col2im constant_pad_nd conv1d conv2d conv3d
+conv_transpose1d conv_transpose2d cosine_similarity dropout dropout_ elu elu_ embedding embedding_bag feature_dropout
+fold gelu gelu_ glu grid_sampler grid_sampler_2d group_norm hardshrink hardsigmoid hardsigmoid_ hardswish hardswish_
+hardtanh hardtanh_ im2col instance_norm layer_norm leaky_relu leaky_relu_ linear local_response_norm log_sigmoid
+log_softmax logsigmoid lp_pool2d max_pool1d max_pool2d max_pool2d_with_indices max_pool3d mish mish_ native_batch_norm
+native_group_norm native_layer_norm normalize one_hot pad pairwise_distance pixel_shuffle pixel_unshuffle prelu
+reflection_pad1d reflection_pad2d relu relu6 relu6_ relu_ replication_pad1d replication_pad2d rms_norm
+scaled_dot_product_attention selu selu_ sigmoid sigmoid_ silu silu_ softmax softmin softplus softshrink softsign
+tanhshrink threshold threshold_ unfold upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
+upsample_nearest2d upsample_nearest3d upsample_trilinear3d
 """
 SHAPES = """
-_nested_tensor_from_mask _nested_tensor_from_mask_left_aligned to_padded_tensor
-alias atleast_1d atleast_2d broadcast_tensors broadcast_to cat chunk clone column_stack concat concatenate contiguous
-copy_ detach diag diag_embed diagonal dim dstack expand expand_as flatten flip fliplr flipud gather hstack index
-index_add index_copy index_fill index_put index_put_ index_select masked_fill masked_fill_ masked_scatter
-masked_select meshgrid moveaxis movedim narrow permute ravel repeat repeat_interleave reshape reshape_as roll rot90
-scatter scatter_ scatter_add scatter_add_ select size slice split split_with_sizes squeeze squeeze_ stack swapaxes
-swapdims t take take_along_dim tensor_split tile transpose transpose_ tril tril_ triu triu_ type_as unbind unflatten
-unsqueeze unsqueeze_ view view_as vsplit vstack
+_nested_tensor_from_mask _nested_tensor_from_mask_left_aligned _shape_as_tensor _unsafe_view alias atleast_1d
+atleast_2d broadcast_tensors broadcast_to cat chunk clone column_stack concat concatenate contiguous copy_ detach diag
+diag_embed diagonal dim dstack expand expand_as flatten flip fliplr flipud gather hstack index index_add index_copy
+index_fill index_put index_put_ index_select masked_fill masked_fill_ masked_scatter masked_select meshgrid moveaxis
+movedim narrow permute ravel repeat repeat_interleave reshape reshape_as roll rot90 scatter scatter_ scatter_add
+scatter_add_ select size slice split split_with_sizes squeeze squeeze_ stack swapaxes swapdims t take take_along_dim
+tensor_split tile to_padded_tensor transpose transpose_ tril tril_ triu triu_ type_as unbind unflatten unsqueeze
+unsqueeze_ view view_as vsplit vstack
 """
 CREATION = """
 arange empty empty_like eye fill_ full full_like hann_window linspace new_empty new_full new_ones new_zeros ones
