@@ -111,7 +111,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         for warning in found.warnings:
             run.warn(warning)
         found.save(Path(run.folder or "."))
-        run.finish(found.figures())
+        run.finish(found.figures(), ("verdict.json", "scores.csv", "images"))
 
     def _similarity(self) -> "Similarity | None":
         """The similarity, where a method that is run uses one."""

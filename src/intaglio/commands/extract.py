@@ -163,7 +163,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         for warning in found.warnings:
             run.warn(warning)
         found.save(Path(run.folder or "."))
-        run.finish(found.figures())
+        run.finish(found.figures(), ("extraction.json", "finds.csv", "images/finds"))
 
     @property
     def _method(self) -> "Extractor":

@@ -163,7 +163,8 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         tuned = self._method(base, data, run=run, watch=watch)
         folder = run.folder or Path()
         weights = tuned.save(folder, layout=self.format, name=self._name)
-        run.finish({"weights": str(weights.relative_to(folder)), "name": self._name, **tuned.figures()})
+        place = weights.relative_to(folder).as_posix()
+        run.finish({"weights": place, "name": self._name, **tuned.figures()}, (place,))
 
     @property
     def _method(self) -> "FineTuner":

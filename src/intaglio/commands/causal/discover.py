@@ -1,6 +1,5 @@
 """`intaglio discover [METHOD] TABLE`: the causal graph of a table, with probabilities."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -9,7 +8,7 @@ import tyro
 from tyro.conf import Positional
 
 from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
-from intaglio.commands.kit.console import command_line, note, quiet, say, shown
+from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -124,7 +123,8 @@ class Discover(Generic[M]):
                 "ood_score": found.ood_score,
                 **(scores or {}),
                 "graph_in": RESULT,
-            }
+            },
+            (RESULT, COLUMNS),
         )
 
     def _knowledge(self, table: "Table") -> "Knowledge":
@@ -195,11 +195,8 @@ class Discover(Generic[M]):
 
         report = write_report(folder)
         if self.json:
-            say(
-                json.dumps(
-                    {**found.to_dict(), "scores": None if scores is None else figures(scores), "folder": str(folder)}
-                )
-            )
+            compared = None if scores is None else figures(scores)
+            say_json({**found.to_dict(), "scores": compared, "folder": str(folder)})
             return
         say(found.summary(warnings=warn))
         if scores is not None:

@@ -39,7 +39,7 @@ class CausalTrain(SiCLTraining):
                 note("calibrating")
                 trained = calibrated(result)
                 save_network(trained, folder / MODEL, card(trained, result))
-                run.finish({"model": MODEL, **trained.facts})
+                run.finish({"model": MODEL, **trained.facts}, (MODEL,))
             run.drop_state(STATE)
             edges = run.summary["calibration"]["skeleton"]
             note(f"expected calibration error of edges {edges['ece']:.4f}, Brier score {edges['brier']:.4f}")

@@ -1,13 +1,12 @@
 """`intaglio flow bpd`: likelihood of pictures under a flow, in bits a dimension."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intaglio.commands.flow.inputs import FlowModel
-from intaglio.commands.kit.console import note, say, shown
+from intaglio.commands.kit.console import note, say, say_json, shown
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,7 +71,10 @@ class FlowBpd(FlowModel):
             "draws": self.draws,
             "noisy": found.noisy,
         }
-        say(json.dumps(figures) if self.json else f"{found.mean:.4f} bits a dimension (standard error {error:.4f})")
+        if self.json:
+            say_json(figures)
+        else:
+            say(f"{found.mean:.4f} bits a dimension (standard error {error:.4f})")
         return 0
 
     def _pictures(self, flow: "LoadedFlow") -> "FlowPictures":

@@ -70,8 +70,8 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
                 texts = [{CHUNK: json.dumps(self._text(flow, seed))} for seed in seeds]
                 decoded.save(folder, texts)
                 self._keep(run, decoded)
-                for start in range(0, self.count, self.decoder.batch):
-                    run.drop_state(f"batch-{start}")
+            for start in range(0, self.count, self.decoder.batch):
+                run.drop_state(f"batch-{start}")
             note(_sentence(run.summary))
             say(str(folder / "pictures"))
         return 0
@@ -140,7 +140,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             run.warn(f"overflowed and were drawn from their seed's next noise: {seeds}")
         for name, picture in zip(decoded.pictures.names, decoded.pictures.pixels, strict=True):
             run.save_image(Path(name).stem, picture)
-        run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"})
+        run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"}, (RESULT,))
 
     def _text(self, flow: "LoadedFlow", seed: int) -> dict[str, Any]:
         """The settings that a picture's file records, with the command line that draws it again."""

@@ -60,7 +60,8 @@ class FlowTrain(FlowTraining):
                         "parameters": sum(weight.numel() for weight in trained.model.parameters()),
                         "held_out_loss": trained.held_out,
                         "loss_last_tenth": _last(trained),
-                    }
+                    },
+                    (MODEL,),
                 )
             run.drop_state(STATE)
             note(f"held-out loss {run.summary['held_out_loss']:.4f} nats a dimension, less ln(2 pi) / 2")
