@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import intaglio
 from intaglio.commands.kit.console import note, say, shown
 from intaglio.commands.kit.counts import check_count
-from intaglio.commands.kit.idle_flags import refuse_idle
+from intaglio.commands.kit.idle_flags import refuse_idle, said_idle
 from intaglio.commands.kit.inputs import embedded_model
 from intaglio.commands.kit.png_settings import LONGEST_PROMPT, ModelRecord, PictureSettings, place
 from intaglio.data_files import read_text
@@ -123,6 +123,9 @@ class Sample:
         check_count("--count", self.count * len(texts))
         prompts = [prompt for prompt in texts for _ in range(self.count)]
         seeds = [self.seed + k for k in range(len(prompts))]
+        if self.guidance == 1 and self.base is None:
+            for warning in said_idle(self, ("negative",), "--guidance 1 leads away from nothing"):
+                note(warning)
         model = self._model()
         guide = self._guide(model)
         names = [f"{_file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]

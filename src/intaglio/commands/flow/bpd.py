@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from intaglio.flow.training.data import FlowPictures
     from intaglio.models.flow.tarflow_files import LoadedFlow
 
+MOST = 1_000_000
+"""Most draws of a picture, and most pictures in memory at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlowBpd(FlowModel):
@@ -37,8 +40,8 @@ class FlowBpd(FlowModel):
 
     def __post_init__(self) -> None:
         for name in ("draws", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} must be 1 to {MOST}, not {getattr(self, name)}")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
