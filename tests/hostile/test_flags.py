@@ -106,21 +106,27 @@ def test_a_device_that_computes_wrongly_is_not_used(capsys, monkeypatch):
         (["sample", "--prompt", "x", "--out", "a\0b"], "--out holds a NUL"),
         (["flow", "sample", "--count", 10**12], "are the most of one command"),
         (["flow", "sample", "sequential", "--count", 10**7], "are the most of one command"),
-        (["extract", "cfg", "--suspect", "x", "--authority", "m", "--generations", 10**12], "generations must be 2 to"),
-        (["extract", "cfg", "--suspect", "x", "--authority", "m", "--workers", 10**9], "workers must be 1 to 1024"),
+        (
+            ["extract", "cfg", "--suspect", "x", "--authority", "m", "--generations", 10**12],
+            "generations must be at least 2 and at most",
+        ),
+        (
+            ["extract", "cfg", "--suspect", "x", "--authority", "m", "--workers", 10**9],
+            "workers must be at least 1 and at most 1024",
+        ),
         (["flow", "train", "--images", "x", "--blocks", 10**9], "blocks must be at most 1000"),
         (["flow", "train", "--images", "x", "--hidden-size", 2**30], "hidden_size must be at most"),
         (["flow", "train", "--images", "x", "--layers", 10**9], "layers must be at most"),
         (["flow", "train", "--images", "x", "--resolution", 2**20], "resolution must be at most"),
         (["flow", "train", "--images", "x", "--batch", 10**12], "batch must be at most"),
-        (["finetune", "lora", "--images", "x", "--batch", 10**12], "batch must be 1 to"),
+        (["finetune", "lora", "--images", "x", "--batch", 10**12], "batch must be at least 1 and at most"),
         (
             ["finetune", "lora", "--images", "x", "--class-count", 10**12, "--class-prompt", "y"],
             "--class-count asks for",
         ),
         (["finetune", "lora", "--images", "x", "--sample-count", 10**12], "sample_count must be at most"),
         (["finetune", "lora", "--images", "x", "--watch-count", 10**12], "watch_count"),
-        (["flow", "bpd", "--images", "x", "--draws", 10**12], "draws must be 1 to"),
+        (["flow", "bpd", "--images", "x", "--draws", 10**12], "draws must be at least 1 and at most"),
     ],
     ids=lambda value: " ".join(map(str, value))[:60].replace("\0", "0") if isinstance(value, list) else "",
 )
@@ -273,7 +279,7 @@ def test_flags_without_effect_are_known_verb_by_verb():
     bare = {"method": method, "suspect": Path("x"), "authority": "mine"}
     assert Extract(**bare, control=False, fdr=0.2)._idle() != []
     assert Extract(**bare, control=False)._idle() == Extract(**bare, fdr=0.2)._idle() == []
-    with pytest.raises(ValueError, match="batch must be 1 to"):
+    with pytest.raises(ValueError, match="batch must be at least 1 and at most"):
         FlowBpd(images=Path("x"), batch=0)
 
 
