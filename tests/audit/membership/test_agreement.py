@@ -14,10 +14,9 @@ LEVEL = np.linspace(-1.0, 1.0, 20)
 HIGH, MIDDLE = np.linspace(2.0, 3.0, 10), np.linspace(-0.9, 0.9, 10)
 
 
-def verdict(scores, controls=LEVEL, fpr=0.05):
-    return judge(
-        [f"q{k}" for k in range(len(scores))], scores, [f"c{k}" for k in range(len(controls))], controls, fpr=fpr
-    )
+def verdict(scores: Any, controls: Any = LEVEL) -> Verdict:
+    names = [[f"{kind}{k}" for k in range(len(of))] for kind, of in (("q", scores), ("c", controls))]
+    return judge(names[0], scores, names[1], controls, fpr=0.05)
 
 
 @pytest.mark.parametrize(
