@@ -38,7 +38,7 @@ def test_pictures_that_are_called_are_never_without_signal():
     # six of ten far above every control, four at the level: what a set of paintings by one hand gave
     scores = np.concatenate([HIGH[:6], MIDDLE[:4]])
     found = agreement(verdict(scores), MIDDLE, LEVEL)
-    assert sum(row.called for row in verdict(scores).rows) == 6
+    assert sum(bool(row.called) for row in verdict(scores).rows) == 6
     assert (found.warnings, found.no_signal) == ((SCORE_ALONE,), None)
 
 
@@ -49,7 +49,7 @@ def test_a_verdict_that_rests_on_the_loss_differences_cannot_disagree_with_them(
         found = agreement(verdict(tested, known), tested, known)
         assert LOSS_ALONE not in found.warnings
         if SCORE_ALONE in found.warnings:  # only by the calls, which the rank test of the whole set can miss
-            assert sum(row.called for row in verdict(tested, known).rows) >= 3
+            assert sum(bool(row.called) for row in verdict(tested, known).rows) >= 3
 
 
 def test_chance_calls_are_no_trace():
