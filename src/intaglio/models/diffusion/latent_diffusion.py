@@ -16,6 +16,7 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion import support
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.fingerprints import settings_digest, weights_digest
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.saving import save_folder
 from intaglio.models.library_logging import quiet_libraries
@@ -245,6 +246,16 @@ class LatentDiffusion:
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over all of the model that results depend on, which names runs; 64 hex digits.
+
+        It covers the weights of every part, the noise schedule and prediction type, the settings of the networks, the
+        autoencoder's scaling, the tokenizers and the resolution; not the model's name and place.
+        """
+        facts = [self.part_fingerprint(name) for name in sorted(self.parts)]
+        return hashlib.sha256("\n".join([*facts, settings_digest(self.components)]).encode()).hexdigest()
+
+    @property
+    def weights_fingerprint(self) -> str:
         """SHA-256 over names, shapes, precision and bytes of the weights of denoiser and text encoders."""
         trained = [self.part_fingerprint(name) for name in sorted(self.parts) if name != "autoencoder"]
         return hashlib.sha256("\n".join(trained).encode()).hexdigest()
@@ -255,12 +266,12 @@ class LatentDiffusion:
         # In-place changes, an optimiser's among them, count up a tensor's version.
         state = tuple((weight.data_ptr(), weight._version) for weight in module.state_dict(keep_vars=True).values())
         if name not in self._digests or self._digests[name][0] != state:
-            self._digests[name] = (state, _digest(module))
+            self._digests[name] = (state, weights_digest(module))
         return self._digests[name][1]
 
     def same_weights(self, other: "LatentDiffusion") -> bool:
         """Whether denoiser and text encoders are bit for bit the same."""
-        return self.fingerprint == other.fingerprint
+        return self.weights_fingerprint == other.weights_fingerprint
 
     def differences(self, other: "LatentDiffusion") -> list[str]:
         """Fields that keep the two models from being compared, with both values; empty if there are none."""
@@ -292,11 +303,3 @@ class LatentDiffusion:
 def unit_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "n *shape"]:
     """Standard normal noise, float32 on the CPU, a row from each generator; it does not depend on the batch."""
     return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
-
-
-def _digest(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, weight in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode())
-        digest.update(weight.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
-    return digest.hexdigest()

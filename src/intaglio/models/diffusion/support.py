@@ -7,6 +7,7 @@ from torch import nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.components import Components
+from intaglio.models.diffusion.config_spelling import one_spelling
 
 COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
@@ -18,7 +19,7 @@ def refuse_unsupported(name: str, model: Components) -> None:
     Such are inpainting, image-conditioned, distilled and class-conditioned models, and the refiner of SDXL. `name` is
     the model's name in the error.
     """
-    config, channels = _config(model.denoiser), _config(model.autoencoder)["latent_channels"]
+    config, channels = one_spelling(_config(model.denoiser)), _config(model.autoencoder)["latent_channels"]
     reason = next(_reasons(config, channels, model.text_encoders), None)
     if reason:
         raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
@@ -65,7 +66,7 @@ def differences(one: Components, two: Components) -> list[str]:
     """
     facts = (_facts(one), _facts(two))
     found = [f"{key} ({facts[0][key]} and {facts[1][key]})" for key in facts[0] if facts[0][key] != facts[1][key]]
-    found += _config_differences(_config(one.denoiser), _config(two.denoiser))
+    found += _config_differences(one.denoiser, two.denoiser)
     if not found and _shapes(one.denoiser) != _shapes(two.denoiser):
         found.append("shapes of the denoiser's weights")
     if not one.schedule.same_as(two.schedule):
@@ -87,14 +88,11 @@ def _facts(model: Components) -> dict[str, Any]:
     }
 
 
-def _config_differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
-    keys = sorted(key for key in {*one, *two} - COMPARABLE_SETTINGS if not key.startswith("_"))
-    pairs = [(key, _plain(one.get(key)), _plain(two.get(key))) for key in keys]
-    return [f"denoiser {key} ({mine} and {theirs})" for key, mine, theirs in pairs if mine != theirs]
-
-
-def _plain(value: Any) -> Any:
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+def _config_differences(one: nn.Module, two: nn.Module) -> list[str]:
+    mine, theirs = one_spelling(_config(one), type(one)), one_spelling(_config(two), type(two))
+    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS)
+    pairs = [(key, mine.get(key), theirs.get(key)) for key in keys]
+    return [f"denoiser {key} ({first} and {second})" for key, first, second in pairs if first != second]
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
