@@ -1,6 +1,5 @@
 """The identity of a model: what its results depend on changes it, how it is spelt does not."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -14,13 +13,10 @@ from intaglio import cli
 from intaglio.images.image_set import save_png
 from intaglio.models.diffusion.config_spelling import one_spelling
 from intaglio.models.diffusion.loading import load_model
+from model_edits import edit
 
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"
 SCHEDULER, WORDS = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"
-
-
-def edit(path: Path, **changes) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.fixture(scope="module")
