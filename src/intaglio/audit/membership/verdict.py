@@ -159,6 +159,8 @@ def _verdict(
     bar = threshold(controls, fpr)
     failed = [name for name, value in zip(control_names, controls, strict=True) if np.isnan(value)]
     warnings = [f"{len(failed)} controls have no score and are left out: {', '.join(failed)}"] if failed else []
+    if without := [name for name, score in zip(names, scores, strict=True) if np.isnan(score)]:
+        warnings.append(f"{len(without)} questioned pictures have no score and no verdict: {', '.join(without)}")
     if not bar.enough:
         warnings.append(bar.statement)
     return Verdict(
@@ -176,13 +178,14 @@ def _row(name: str, score: float, p: float, bar: Threshold) -> PictureVerdict:
     if np.isnan(score):
         return PictureVerdict(name, score, p, None, "no score, see the warnings")
     if bar.value is None:
-        return PictureVerdict(
-            name, score, p, None, f"too few controls: {bar.controls} cannot support {bar.asked_rate:g}"
-        )
+        scored = f"{bar.controls} with a score" if bar.unscored else f"{bar.controls}"
+        return PictureVerdict(name, score, p, None, f"too few controls: {scored} cannot support {bar.asked_rate:g}")
     if called([p], bar.asked_rate)[0] and score > bar.value:
         return PictureVerdict(name, score, p, True, f"in the set (p = {p:.3g})")
     return PictureVerdict(name, score, p, False, f"not shown to be in the set (p = {p:.3g})")
 
 
 def _flat(values: ArrayLike) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=np.float64).ravel()
+    """Scores as one row; an infinite one is none, as NaN is."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return np.where(np.isfinite(flat), flat, np.nan)
