@@ -43,6 +43,8 @@ class TrainingInputs(ReadsPictures):
 
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
+    like: Path | None = None
+    """A diffusers folder that gives the model what it lacks, such as the tokenizer of a single file."""
 
     images: Path
     """Folder of pictures; captions in .txt files of the same name, metadata.jsonl, or kohya folders such as 10_dog."""
@@ -108,7 +110,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         from intaglio.models.diffusion.loading import load_model
 
         self._check()
-        base = load_model(self.model or embedded_model(), device=self.device)
+        base = load_model(self.model or embedded_model(), like=self.like, device=self.device)
         known = self.load_training_set(base.resolution)
         if self.dry_run:
             say(str(self._plan(base, known)))
