@@ -3,6 +3,7 @@
 Nothing is downloaded and nothing is unpickled.
 """
 
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -51,9 +52,8 @@ def load_model(
     is_lora = _is_lora(path)
     model = _lora_model(path, like, allow_unmatched) if is_lora else _folder_or_file(path, like)
     if lora is not None:
-        adapter = LoRA.read(_existing(lora, "LoRA"))
-        adapter.merged_into(model, allow_unmatched=allow_unmatched)
-        model.notes = (*model.notes, *_notes_of(adapter, model), f"with the LoRA {lora}")
+        _merge(LoRA.read(_existing(lora, "LoRA")), model, allow_unmatched)
+        model.notes = (*model.notes, f"with the LoRA {lora}")
     model.to(dtype=dtype)
     if lora is not None or is_lora or dtype != torch.float32:
         _refuse_overflow(model)
@@ -115,11 +115,22 @@ def _lora_model(path: Path, like: Like, allow_unmatched: bool) -> LatentDiffusio
     if like is None:
         raise BadInput(f"{path} is a LoRA and no model; give its base as the model, and this file as the LoRA")
     base = _base(like)
-    adapter, own = LoRA.read(path), base.copy().to(dtype=torch.float32)
-    model: LatentDiffusion = adapter.merged_into(own, allow_unmatched=allow_unmatched)
+    adapter, model = LoRA.read(path), base.copy().to(dtype=torch.float32)
     model.name, model.source = path.stem, path
-    model.notes = (f"the LoRA {path} on {base.name}", *_notes_of(adapter, model), *base.notes)
+    model.notes = (f"the LoRA {path} on {base.name}", *base.notes)
+    _merge(adapter, model, allow_unmatched)
     return model
+
+
+def _merge(adapter: LoRA, model: LatentDiffusion, allow_unmatched: bool) -> None:
+    """Adds an adapter to the weights of a model, with its notes and those on what of it is not used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is left out becomes a note
+        adapter.merged_into(model, allow_unmatched=allow_unmatched)
+    model.notes = (*model.notes, *_notes_of(adapter, model))
+    if left_out := adapter.unmatched(model):
+        model.notes = (*model.notes, f"{len(left_out)} keys of {adapter.source} are not used (first: {left_out[0]})")
+        model.unused = (*model.unused, *(f"{adapter.source}: {line}" for line in left_out))
 
 
 def _notes_of(adapter: LoRA, model: LatentDiffusion) -> tuple[str, ...]:

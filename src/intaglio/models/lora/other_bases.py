@@ -35,5 +35,6 @@ def other_base(keys: Iterable[str], metadata: Mapping[str, str]) -> str | None:
         if any(word.startswith(start) for word in said):
             return base
     # Names inside the U-Nets used here have blocks, `down_blocks.0.attentions.0.transformer_blocks.0`, before these.
-    foreign = [key for key in keys if not re.search(r"(?:down|up|mid|input|output|middle)_blocks?[._]", key)]
+    own = re.compile(r"(?:down|up|mid|input|output|middle)_blocks?[._]")
+    foreign = [key for key in keys if "prior" in key or not own.search(key)]
     return next((base for mark, base in _KEYS if any(re.search(mark, key) for key in foreign)), None)

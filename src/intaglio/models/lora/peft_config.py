@@ -116,5 +116,7 @@ def _pattern(table: Fields, path: str, value: object) -> tuple[re.Pattern[str], 
         raise BadInput(f"{table.source} has {path[:60]!r}, which is no pattern ({error}); {table.remedy}") from None
 
 
-def _first(patterns: tuple[tuple[re.Pattern[str], float], ...], name: str, default: float | None) -> float | None:
+def _first(
+    patterns: tuple[tuple[re.Pattern[str], float], ...], name: str, default: float | int | None
+) -> float | int | None:
     return next((value for pattern, value in patterns if pattern.fullmatch(name)), default)
