@@ -153,7 +153,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         return self.open_run("finetune", self._method.name, settings, inputs, seed=self._method.seed)
 
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
-        for warning in known.warnings:
+        for warning in (*base.notes, *known.warnings):
             run.warn(warning)
         plan = self._plan(base, known)
         note(str(plan))

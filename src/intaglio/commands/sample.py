@@ -29,7 +29,9 @@ class Sample:
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
     lora: Path | None = None
-    """A LoRA file whose change is added to the model."""
+    """A LoRA file, or a folder with one, whose change is added to the model."""
+    skip_unmatched: bool = False
+    """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
     like: Path | None = None
     """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
     prompt: tuple[str, ...] = ()
@@ -161,7 +163,14 @@ class Sample:
 
         from intaglio.models.diffusion.loading import load_model
 
-        return load_model(path, lora=lora, like=self.like, device=self.device, dtype=getattr(torch, self.dtype))
+        return load_model(
+            path,
+            lora=lora,
+            like=self.like,
+            allow_unmatched=self.skip_unmatched,
+            device=self.device,
+            dtype=getattr(torch, self.dtype),
+        )
 
     def _png_text(
         self, model: "LatentDiffusion", guide: "ModelGuidance | None", prompt: str, seed: int, rows: int
