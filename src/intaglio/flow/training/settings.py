@@ -5,6 +5,7 @@ from typing import Literal
 
 from intaglio.errors import require
 from intaglio.learning.settings import CosineSettings
+from intaglio.models.flow.config import MOST_BLOCKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class FlowShape:
     def __post_init__(self) -> None:
         for name in ("resolution", "patch_size", "hidden_size", "blocks", "head_dim"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        require(self.blocks <= MOST_BLOCKS, f"blocks must be at most {MOST_BLOCKS}, not {self.blocks}")
         require(self.resolution % self.patch_size == 0, f"patch_size must divide {self.resolution}: {self.patch_size}")
         require(self.hidden_size % self.head_dim == 0, f"head_dim must divide {self.hidden_size}: {self.head_dim}")
         require(

@@ -15,10 +15,11 @@ from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.network_config import LONGEST, network_config, settings_in
 from intaglio.models.diffusion.noise_schedule import SCHEDULER_REMEDY, NoiseSchedule
-from intaglio.models.diffusion.skeletons import Shapes, checked, filled, shapes_of, skeleton
+from intaglio.models.diffusion.skeletons import Shapes, filled, shapes_of, skeleton
 from intaglio.models.diffusion.weight_sets import WeightSet, weight_sets
 from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
 from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.weights_file import checked
 
 UNSTATED_LENGTH = 10**6
 """Tokens of a prompt from which on a tokenizer is taken to say nothing: a library writes 1e30 for that."""

@@ -14,10 +14,9 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.model_folder import read_folder
 from intaglio.models.diffusion.single_file import load_single_file
 from intaglio.models.diffusion.single_file_layout import FIRST_LAYERS
-from intaglio.models.diffusion.skeletons import is_finite
 from intaglio.models.lora.adapter_files import is_adapter_folder
 from intaglio.models.lora.lora import LoRA
-from intaglio.models.weights_file import opened, refuse_pickle
+from intaglio.models.weights_file import is_finite, opened, refuse_pickle
 
 Like = LatentDiffusion | Path | str | None
 LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_")
