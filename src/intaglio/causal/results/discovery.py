@@ -70,9 +70,10 @@ class Discovery:
     fallback: bool = False
     """Whether no DAG had all the accepted colliders, so that one was searched for."""
     ood_score: float = 0.0
-    """Share in [0, 1] of the table's features outside the range of the training tables; NaN where it is not known."""
+    """Share in [0, 1] of the table's features outside the range of the training tables, and of assumptions that it
+    contradicts; NaN where it is not known."""
     ood_reasons: tuple[str, ...] = ()
-    """Those features, each with its value and the range, in words."""
+    """Those features and assumptions, in words."""
     duplicates: tuple[tuple[str, ...], ...] = ()
     """Groups of columns with the same content; the first of a group stands for it, the others have no edges."""
     isolated: tuple[str, ...] = ()

@@ -36,7 +36,8 @@ class Table:
     """The columns that are searched, with their kinds, and which columns were left out.
 
     A column of numbers is continuous; ordinal with at most 10 distinct numbers, all whole; binary with two. Texts and
-    categories are nominal, or binary with two levels; an ordered categorical is ordinal.
+    categories are nominal; an ordered categorical is ordinal. Two levels are binary whatever the column is named, but
+    for continuous.
     """
 
     names: tuple[str, ...]
