@@ -117,8 +117,8 @@ def test_missing_values_of_all_sorts_are_nan():
     ):
         assert np.isnan(codes(column)[:5]).tolist() == [False, True, False, True, False]
     words = ["a", "", "b", None, "NA", "b", " ", "b", "nan", "None"] * 12
-    assert levels(words) == ("b", "None", "a")
-    assert np.isnan(codes(words)[:10]).tolist() == [False, True, False, True, True, False, True, False, True, False]
+    assert levels(words) == ("b", "NA", "None", "a", "nan")
+    assert np.isnan(codes(words)[:10]).tolist() == [False, True, False, True, False, False, True, False, False, False]
 
 
 def test_the_user_says_better():

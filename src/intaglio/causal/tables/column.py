@@ -1,8 +1,8 @@
 """`Column`: the kind of a column, its numbers or codes of levels, and warnings about it."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -51,6 +51,8 @@ class Column:
     """The text of each code; empty for numbers."""
     notes: tuple[str, ...] = ()
     """Warnings, each as the end of a sentence that begins with the column's name."""
+    gap_words: Mapping[str, int] = field(default_factory=dict)
+    """Texts of a column of texts that were read as missing, such as NA, with their numbers of cells."""
 
     @property
     def constant(self) -> bool:
