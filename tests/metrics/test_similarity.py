@@ -386,7 +386,7 @@ def test_a_network_without_all_its_weights_is_refused(folders):
     ("files", "words"),
     [
         ({}, "config.json is missing"),
-        ({"config.json": "{"}, "not readable JSON"),
+        ({"config.json": "{"}, "no readable JSON"),
         ({"config.json": '{"model_type": "vit"}', "pytorch_model.bin": "x"}, "no model.safetensors"),
         ({"config.json": json.dumps(BertConfig().to_dict()), "model.safetensors": "x"}, "type bert"),
         (

@@ -11,9 +11,10 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import encoded
 from intaglio.adapt.probes import Probes, probe
 from intaglio.adapt.settings import BayesianTraining, Watch
+from intaglio.errors import IntaglioError
 from intaglio.learning.trainer import Trainer
 from intaglio.metrics.quality import roughness
-from intaglio.metrics.similarity.measures import load_similarity
+from intaglio.metrics.similarity.measures import check_descriptors, load_similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
@@ -43,14 +44,23 @@ class Judge:
             prompts = watch.sample_prompt or (data.trigger,)
             self._prompts = [prompts[index % len(prompts)] for index in range(watch.watch_count)]
             self._seeds = [seed_32bit(settings.seed, "watch", index) for index in range(watch.watch_count)]
+            check_descriptors(self._similarity, data.images.pixels, data.images.names)
             self._latents = encoded(model, data.images.pixels)
 
     def restore(self, trainer: Trainer) -> None:
         """Go on from the judgements up to the step that the trainer is at, the base's own being the first."""
         self._run.rewind(STREAM, trainer.step)
-        self.curve = [Judgement(**row) for row in self._run.logged(STREAM)] if self._every else []
+        self.curve = self._judgements() if self._every else []
         if not self.curve:
             self.judge(trainer)
+
+    def _judgements(self) -> list[Judgement]:
+        try:
+            return [Judgement(**row) for row in self._run.logged(STREAM)]
+        except TypeError as error:
+            raise IntaglioError(
+                f"metrics/{STREAM}.jsonl in {self._run.folder} is damaged; delete the run's folder and tune again"
+            ) from error
 
     def judge_when_due(self, trainer: Trainer) -> None:
         """Judge at every interval and at the last step."""

@@ -259,7 +259,8 @@ def _sample_again(
 
 
 def _refuse_another(path: Path, drawn_by: ModelRecord, model: "LatentDiffusion", flags: str) -> None:
-    if model.fingerprint != drawn_by.fingerprint:
+    # Earlier versions recorded the hash of the weights alone.
+    if drawn_by.fingerprint not in (model.fingerprint, model.weights_fingerprint):
         raise BadInput(
             f"{path} was drawn by {drawn_by.name} ({drawn_by.fingerprint[:16]}), and {model.name} "
             f"({model.fingerprint[:16]}) is another model; give the first by {flags}"

@@ -13,6 +13,7 @@ from intaglio.extract.null import BaseNull, search_base
 from intaglio.extract.result import ExtractionResult, NullGroups, ReturnedPicture, TrainingCoverage, TrainingMatch
 from intaglio.extract.settings import GenerationSettings
 from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import check_descriptors
 from intaglio.runs.run import Run
 
 
@@ -39,6 +40,9 @@ def run_extraction(
         run: progress, states and the pictures' files.
         workers: processes on the CPU.
     """
+    for known in (training, held_out):
+        if known is not None:
+            check_descriptors(inputs.similarity, known.pixels, known.names)
     about = {"similarity": inputs.similarity, "run": run, "workers": workers}
     found = method(inputs.suspect, inputs.base, prompts=inputs.prompts, **about)
     null = search_base(method, inputs, found, run, workers) if controlled else None

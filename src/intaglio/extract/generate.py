@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from PIL import Image
 from torch import Tensor
 
+from intaglio.errors import IntaglioError
 from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.settings import GenerationSettings
 from intaglio.images.image_set import save_png, to_uint8
-from intaglio.metrics.similarity.measures import Embedding
+from intaglio.images.picture_file import open_picture
+from intaglio.metrics.similarity.measures import Embedding, NoDescriptorError
 from intaglio.models.worker_copies import SharedModels, shared_models
 from intaglio.runs.fan_out import fan_out
 from intaglio.runs.run import Run
@@ -113,8 +114,22 @@ class PictureCache:
 
     def get(self, seeds: Sequence[int]) -> Float[Tensor, "n 3 h w"]:
         """The pictures of these seeds, at least one, in [0, 1]."""
-        rows = [np.asarray(Image.open(self._path(seed)).convert("RGB")) for seed in seeds]
+        rows = [self._read(seed) for seed in seeds]
         return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float() / 255
+
+    def has(self, seed: int) -> bool:
+        """Whether the picture of this seed is still there."""
+        return self._path(seed).is_file()
+
+    def _read(self, seed: int) -> np.ndarray:
+        path = self._path(seed)
+        try:
+            with open_picture(path) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except Exception as error:  # parsers of damaged files fail in every way there is
+            raise IntaglioError(
+                f"{path} is no longer the picture that was drawn; delete the run's folder and draw anew"
+            ) from error
 
     def _path(self, seed: int) -> Path:
         return self._folder / f"{seed:07d}.png"
@@ -161,7 +176,10 @@ def generate(
     for batch in batches:
         stored = run.load_state(f"{label}-{batch.name}")
         if stored is not None and stored[1].get("key") == key:
-            known[batch] = BatchResult(stored[0]["descriptors"], tuple(stored[1]["left_out"]))
+            found = BatchResult(stored[0]["descriptors"], tuple(stored[1]["left_out"]))
+            drawn = zip(batch.seeds, found.left_out, strict=True)
+            if all(reason == FAILED or pictures.has(seed) for seed, reason in drawn):
+                known[batch] = found
     done = sum(len(batch.seeds) for batch in known)
     a_round, models = -(-ROUND_PICTURES // settings.batch), (inputs.suspect, inputs.base)
     with shared_models(models, workers, run.folder) as shared, run.progress(count, label, done) as progress:
@@ -203,7 +221,14 @@ def _kept(
         if reason != FAILED:
             cache.put(seed, picture)
     kept = torch.tensor([reason is None for reason in why])
-    return BatchResult(similarity.embed(stored) * kept[:, None], why)
+    try:
+        found = similarity.embed(stored[kept])
+    except NoDescriptorError as error:
+        seeds = [f"the picture of seed {seed}" for seed, reason in zip(batch.seeds, why, strict=True) if reason is None]
+        raise NoDescriptorError(error.encoder, error.indices, seeds) from None
+    descriptors = torch.zeros(len(stored), found.shape[1])
+    descriptors[kept] = found
+    return BatchResult(descriptors, why)
 
 
 def _joined(batches: Sequence[SeedBatch], known: dict[SeedBatch, BatchResult]) -> Generated:

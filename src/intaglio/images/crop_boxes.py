@@ -1,8 +1,10 @@
 """Crop boxes of pictures, read from a CSV file."""
 
 import csv
+import io
 from pathlib import Path
 
+from intaglio.data_files import read_text
 from intaglio.errors import BadInput
 from intaglio.images.decode import Box
 
@@ -15,12 +17,15 @@ def read_boxes(path: Path) -> dict[str, Box]:
     Raises `BadInput` naming the file and the line.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
-                raise BadInput(f"{path} has no column {missing[0]}; its first line must read {','.join(COLUMNS)}")
-            rows = list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(Path(path))
+    except BadInput as error:
+        raise BadInput(f"{path} cannot be read as a table of boxes: {error}") from error
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+            raise BadInput(f"{path} has no column {missing[0]}; its first line must read {','.join(COLUMNS)}")
+        rows = list(table)
+    except csv.Error as error:
         raise BadInput(f"{path} cannot be read as a table of boxes ({error}); give a CSV file") from error
     boxes: dict[str, Box] = {}
     for line, row in enumerate(rows, start=2):

@@ -1,18 +1,15 @@
 """Decoding of one picture file to 8-bit RGB at a model's resolution."""
 
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from intaglio.errors import BadInput
+from intaglio.images.picture_file import TooLargeError, open_picture
+
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-MAX_PIXELS = 100_000_000
-"""Pixels of the largest picture that is decoded."""
-MAX_SIDE = 30_000
-"""Pixels along the longest side of a picture that is decoded."""
 CROP_RATIO = 2.0
 """Ratio of the sides beyond which the crop to a square is noted."""
 
@@ -45,34 +42,25 @@ def decode(path: Path, resolution: int, box: Box | None = None) -> Decoded:
     cropped. With a `box` all of this applies to that part of the picture.
     Colour profiles are not applied, as trainers do not apply them. Raises `UnusableError`.
     """
-    with warnings.catch_warnings():
-        # Pillow warns of bombs, odd EXIF and odd transparency; what matters is refused or noted below.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path, formats=PILLOW_FORMATS) as image:
-                _check_header(image, resolution)
-                notes = {"frames"} if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else set()
-                image.load()
-                upright = _to_rgb(_upright(image), image.format)
-        except UnusableError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise UnusableError(
-                f"it declares more than {MAX_PIXELS // 1_000_000} megapixels; shrink it first"
-            ) from error
-        except PermissionError as error:
-            raise UnusableError("it may not be read; change its permissions") from error
-        except FileNotFoundError as error:
-            raise UnusableError("it does not exist; check the path") from error
-        except IsADirectoryError as error:
-            raise UnusableError("it is a folder; give the folder alone") from error
-        except Image.UnidentifiedImageError as error:
-            raise UnusableError(
-                "it is not a PNG, JPEG, WebP, BMP, TIFF or GIF; export it again or remove it"
-            ) from error
-        except Exception as error:
-            # Parsers of damaged files fail in every way there is (struct, zlib, Syntax, Type ... errors).
-            raise UnusableError("it is damaged or cut short; copy it again from its source or remove it") from error
+    try:
+        with open_picture(path) as image:
+            _check_size(image, resolution)
+            notes = {"frames"} if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else set()
+            image.load()
+            upright = _to_rgb(_upright(image), image.format)
+    except UnusableError:
+        raise
+    except TooLargeError as error:
+        raise UnusableError(f"it is {error}; shrink it first") from error
+    except BadInput as error:
+        raise UnusableError(_unopened(path, error)) from error
+    except PermissionError as error:
+        raise UnusableError("it may not be read; change its permissions") from error
+    except Image.UnidentifiedImageError as error:
+        raise UnusableError("it is not a PNG, JPEG, WebP, BMP, TIFF or GIF; export it again or remove it") from error
+    except Exception as error:
+        # Parsers of damaged files fail in every way there is (struct, zlib, Syntax, Type ... errors).
+        raise UnusableError("it is damaged or cut short; copy it again from its source or remove it") from error
     if box is not None:
         upright = _part(upright, box, resolution)
     width, height = upright.size
@@ -84,16 +72,23 @@ def decode(path: Path, resolution: int, box: Box | None = None) -> Decoded:
     return Decoded(np.ascontiguousarray(square.transpose(2, 0, 1)), (width, height), frozenset(notes))
 
 
-def _check_header(image: Image.Image, resolution: int) -> None:
+def _check_size(image: Image.Image, resolution: int) -> None:
     """Raises `UnusableError` by the declared size, before anything is decompressed."""
     width, height = image.size
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        limit = f"{MAX_PIXELS // 1_000_000} megapixels and {MAX_SIDE:,} pixels a side are the limit"
-        raise UnusableError(f"it is {width}x{height} pixels, where {limit}; shrink it first")
     if min(width, height) * 8 < resolution:
         raise UnusableError(
             f"it is {width}x{height} pixels, too small for {resolution}; find a larger copy or remove it"
         )
+
+
+def _unopened(path: Path, error: BadInput) -> str:
+    """The reason why a file could not be opened, and the remedy, without its name."""
+    match error.__cause__:
+        case PermissionError():
+            return "it may not be read; change its permissions"
+        case FileNotFoundError():
+            return "it does not exist; check the path"
+    return f"it {str(error).removeprefix(f'{path} ')}" if not path.is_dir() else "it is a folder; give the folder alone"
 
 
 def _part(image: Image.Image, box: Box, resolution: int) -> Image.Image:

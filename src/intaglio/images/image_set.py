@@ -3,7 +3,6 @@
 import hashlib
 import io
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
-from intaglio.images.decode import CROP_RATIO, MAX_PIXELS, Box, Decoded, UnusableError, decode
+from intaglio.images.captions import ByName
+from intaglio.images.decode import CROP_RATIO, Box, Decoded, UnusableError, decode
 from intaglio.images.folder import ListedPicture, Listing, list_pictures
+from intaglio.images.picture_file import TooLargeError, open_picture
 
 MAX_SHAPE_DIFFERENCE = 0.075
 """Largest difference of two copies in their 16x16 lowest grey frequencies, as a share of the contrast."""
@@ -97,14 +98,15 @@ class ImageSet:
         if resolution < 1:
             raise ValueError(f"resolution must be at least 1 pixel, not {resolution}")
         listing = list_pictures(path)
-        boxes = dict(boxes or {})
-        if unknown := sorted(boxes.keys() - {entry.name for entry in listing.entries}):
+        by_name = ByName({entry.name: entry.name for entry in listing.entries})
+        placed = {by_name.get(name): box for name, box in (boxes or {}).items()}
+        if unknown := sorted(name for name in boxes or () if by_name.get(name) is None):
             raise BadInput(f"there is a box for {unknown[0]}, but no such picture; name the files as they are")
         refused = list(listing.problems)
         kept: list[tuple[ListedPicture, Decoded]] = []
         for entry in listing.entries:
             try:
-                kept.append((entry, decode(entry.path, resolution, boxes.get(entry.name))))
+                kept.append((entry, decode(entry.path, resolution, placed.get(entry.name))))
             except UnusableError as problem:
                 refused.append(f"{entry.name}: {problem}")
         if refused and not (skip_bad and kept):
@@ -128,7 +130,7 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 over names and contents."""
         lines = (f"{content} {name}" for name, content in zip(self.names, self.hashes, strict=True))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
     def duplicates(self, other: "ImageSet | None" = None) -> list[tuple[str, str]]:
         """Pairs of names that show one picture: within the set, or (mine, theirs) against `other`.
@@ -181,14 +183,12 @@ def png_bytes(pixels: Float[Tensor, "3 h w"], text: Mapping[str, str] = {}) -> b
 def read_png_text(path: Path) -> dict[str, str]:
     """The text chunks of a PNG (tEXt, zTXt and iTXt). Raises `BadInput` where the file is no sound PNG."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=("PNG",)) as image:
-                if math.prod(image.size) > MAX_PIXELS:
-                    raise BadInput(f"{path} declares {image.width}x{image.height} pixels; give a picture below 100 MP")
-                return {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
+        with open_picture(path, formats=("PNG",)) as image:
+            return {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
     except BadInput:
         raise
+    except TooLargeError as error:
+        raise BadInput(f"{path} declares {error}; give a smaller picture") from error
     except Exception as error:
         raise BadInput(f"{path} cannot be read as a PNG; give the file as it was written by a sampler") from error
 

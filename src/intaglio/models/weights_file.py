@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from intaglio.errors import BadInput
+from intaglio.files import open_regular
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 """Suffixes of files that hold pickles, which are refused unread."""
@@ -28,6 +29,8 @@ def read_weights(path: Path, what: str = "weights") -> tuple[dict[str, torch.Ten
 def opened(path: Path, what: str = "weights") -> Iterator[Any]:
     """A `.safetensors` file, open for reading tensors one by one; errors as in `read_weights`."""
     refuse_pickle(path, what)
+    if path.exists():
+        open_regular(path).close()  # a pipe without a writer would be waited for without end
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file

@@ -7,19 +7,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from intaglio.audit.membership.agreement import agreement
 from intaglio.audit.membership.family import OWN_SCORE, AuditInputs, Authentication, Authenticator, file_stem
 from intaglio.audit.membership.pictures import AuditPictures
 from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPicture, Role
-from intaglio.audit.membership.verdict import (
-    OtherPrompt,
-    PictureVerdict,
-    Verdict,
-    judge,
-    judge_combined,
-    loss_difference_warnings,
-    separation_of,
-)
+from intaglio.audit.membership.verdict import OtherPrompt, PictureVerdict, Verdict, judge, judge_combined, separation_of
 from intaglio.errors import BadInput
+from intaglio.metrics.similarity.measures import check_descriptors
 from intaglio.runs.run import Run
 
 STANDARD = "update-alignment"
@@ -77,6 +71,8 @@ def run_audit(
         BadInput: as `Authenticator`; or a signal that nothing gives.
     """
     check_signals(method, signals, tuple(companions))
+    if inputs.similarity is not None and any(one.uses_similarity for one in (method, *companions.values())):
+        check_descriptors(inputs.similarity, pictures.images.pixels, _shown_names(pictures))
     calls = _Calls(method, companions, tuple(dict.fromkeys(signals)), inputs, pictures)
     results = calls.results(inputs.prompt, run)
     values = calls.values(results)
@@ -145,10 +141,10 @@ class _Calls:
 
     def _signal(self, name: str, results: Mapping[str, Authentication]) -> NDArray[np.float64]:
         if name in results and name != self.method.name:
-            return results[name].scores.double().numpy()
+            return _finite(results[name].scores.double().numpy())
         main = results[self.method.name]
         # A picture that failed has signals too, but they are those of an unfinished recovery.
-        return np.where(np.isnan(main.scores.numpy()), np.nan, main.signal(name).double().numpy())
+        return np.where(np.isfinite(main.scores.numpy()), _finite(main.signal(name).double().numpy()), np.nan)
 
     def shown_name(self, signal: str) -> str:
         """A signal's name beside those of other methods."""
@@ -166,6 +162,15 @@ class _Calls:
             if method.loss_difference is not None:
                 return found.signal(method.loss_difference).double().numpy()
         return None
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores, with NaN for an infinite one: it is no score either."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _shown_names(pictures: AuditPictures) -> list[str]:
+    return [pictures.shown_name(index) for index in range(len(pictures.images))]
 
 
 def _score_name(calls: _Calls) -> str:
@@ -206,8 +211,8 @@ def _with_loss_differences(verdict: Verdict, calls: _Calls, results: Mapping[str
         return verdict
     pictures = calls.pictures
     tested, controls = values[pictures.of_role("questioned")], values[pictures.of_role("controls")]
-    warnings, no_signal = loss_difference_warnings(tested, controls)
-    return replace(verdict, warnings=(*verdict.warnings, *warnings), no_signal=no_signal)
+    found = agreement(verdict, tested, controls)
+    return replace(verdict, warnings=(*verdict.warnings, *found.warnings), no_signal=found.no_signal)
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ class SuspectAndBase(InRun):
         return load_model(self.suspect, like=base, device=self.device), base
 
     def model_inputs(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> dict[str, dict[str, str]]:
-        """The two models as inputs of a run: path and hash of the weights."""
+        """The two models as inputs of a run: path and fingerprint."""
         return {"suspect": described(self.suspect, suspect.fingerprint), "base": described(self.base, base.fingerprint)}
 
 

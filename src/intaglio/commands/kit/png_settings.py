@@ -33,7 +33,7 @@ class ModelRecord:
 
     name: str
     fingerprint: str
-    """SHA-256 of its weights, as of `LatentDiffusion.fingerprint`; 64 hex digits."""
+    """SHA-256 of its content, as of `LatentDiffusion.fingerprint`; 64 hex digits."""
     path: str | None
     """Absolute path; None for the embedded model."""
 

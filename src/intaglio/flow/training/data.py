@@ -11,6 +11,7 @@ from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
+from intaglio.printable import one_line
 from intaglio.randomness import generator_32bit
 
 
@@ -65,7 +66,7 @@ def load_pictures(folder: Path, resolution: int, *, classes: bool = False, skip_
     if len(parts) < 2:
         raise BadInput(f"{folder} holds {len(parts)} subfolders; with classes give a folder with one for each class")
     sets = [ImageSet.load(part, resolution, skip_bad=skip_bad) for part in parts]
-    names = tuple(part.name for part in parts)
+    names = tuple(one_line(part.name) for part in parts)
     counts = torch.tensor([len(images) for images in sets])
     return FlowPictures(_joined(sets, names), torch.arange(len(parts)).repeat_interleave(counts), names)
 

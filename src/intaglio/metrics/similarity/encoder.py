@@ -10,12 +10,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
-from intaglio.files import PACKAGE, atomic_path
+from intaglio.files import PACKAGE, atomic_path, open_regular
 
 ARCHITECTURE = "intaglio-encoder-1"
 EMBEDDED = PACKAGE / "testbed/encoder/encoder.safetensors"
 """The encoder that ships with the package."""
+WIDEST = 4096
+"""Largest number of channels, of numbers in a descriptor, and of pixels a side."""
 
 
 class Encoder(nn.Module):
@@ -89,7 +92,9 @@ def load_encoder(path: Path, device: str | torch.device = "cpu") -> Encoder:
             "give a TorchScript file, or a transformers folder with config.json beside model.safetensors"
         )
     try:
-        fine, middle, coarse = json.loads(about["widths"])
+        fine, middle, coarse = map(int, parse_json(about["widths"], str(path)))
+        if not all(1 <= width <= WIDEST for width in (fine, middle, coarse, int(about["dim"]), int(about["size"]))):
+            raise ValueError("sizes beyond reason")
         # The first weights are random, and nobody's random state is to be moved by loading.
         with torch.random.fork_rng(devices=[]):
             encoder = Encoder((fine, middle, coarse), int(about["dim"]), int(about["size"]))
@@ -103,6 +108,7 @@ def load_encoder(path: Path, device: str | torch.device = "cpu") -> Encoder:
 
 
 def _read(path: Path, *, with_tensors: bool = False) -> tuple[dict[str, str], dict[str, Tensor]]:
+    open_regular(path).close()
     try:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key).float() for key in file.keys()} if with_tensors else {}  # noqa: SIM118

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
+import math
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,14 +16,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 from intaglio.files import file_hash
+from intaglio.metrics.similarity.script_check import first_line, load_script
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 Filter = Literal["bilinear", "bicubic"]
 FILTERS: dict[int, Filter] = {2: "bilinear", 3: "bicubic"}
 """Filters by Pillow's numbers, which `preprocessor_config.json` uses."""
+
+KINDS = ("clip", "clip_vision_model", "vit", "dinov2")
+"""Types of networks of transformers that are read."""
+LARGEST_SIDE = 2**14
+"""Pixels of the longest side of a network's input."""
+AGAIN = "export the network again"
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,13 @@ class Preprocessing:
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self):
-        if min(self.deviation) <= 0:
-            raise ValueError(f"the deviation of each channel must be positive, not {self.deviation}")
+        if len(self.deviation) != 3 or not all(0 < part < math.inf for part in self.deviation):
+            raise ValueError(f"the deviation of each of three channels must be positive, not {self.deviation}")
+        if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
+            raise ValueError(f"the mean must be three numbers, not {self.mean}")
+        sides = [self.resize] if isinstance(self.resize, int) else [*(self.resize or ())]
+        if not all(1 <= side <= LARGEST_SIDE for side in (*sides, *(self.crop or ()))):
+            raise ValueError(f"sides must be 1 to {LARGEST_SIDE} pixels, not {self.resize} and {self.crop}")
 
     def __call__(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 hh ww"]:
         if self.resize is not None:
@@ -108,45 +121,23 @@ def torchscript(path: Path, device: torch.device, preprocessing: Preprocessing |
     and deviation, as SSCD asks for. A file of the same stem that ends in `.json` overrides this, in the layout of
     transformers' `preprocessor_config.json`, a bare size being the shorter side.
 
-    A file made with plain `torch.save` holds a pickle, which can run any code when it is loaded. It is recognised by
-    its members before anything is loaded, and refused.
+    The file is a program, which is loaded only where it does nothing but compute (`script_check`); a file made with
+    plain `torch.save` holds a pickle, which can run any code when it is loaded, and is refused.
     """
-    if not _is_torchscript(path):
-        raise BadInput(
-            f"{path} is a pickle, which can run any code when loaded, not TorchScript; export the network with "
-            "torch.jit.trace(network, example).save(...) where you trust its source, and give that file"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript itself: files out there are in it
-            module = torch.jit.load(str(path), map_location=device).eval()
-    except RuntimeError as error:
-        raise BadInput(f"{path} cannot be loaded as TorchScript ({_first_line(error)}); export it again") from error
+    module = load_script(path, device)
     sscd = Preprocessing(resize=288, filter="bilinear", mean=IMAGENET[0], deviation=IMAGENET[1])
     preprocessing = preprocessing or _preprocessing(path.with_suffix(".json"), sscd)
 
     def describe(pixels: Tensor) -> Any:
         try:
-            return module(pixels)
-        except RuntimeError as error:
-            reason = _first_line(error)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return module(pixels)
+        except Exception as error:  # a program may raise whatever it likes
+            reason = first_line(error)
             raise BadInput(f"{path} cannot take pictures of shape {tuple(pixels.shape)[1:]} ({reason})") from error
 
     return EncoderNetwork(f"TorchScript {path.name}", file_hash(path), preprocessing, describe)
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether the archive has TorchScript's `constants.pkl` and `code/`, which plain `torch.save` never writes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError):
-        return False
-    return "constants.pkl" in inside and any(name.startswith("code/") for name in inside)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
 
 
 # --- transformers -----------------------------------------------------------------------------------------------------
@@ -159,26 +150,28 @@ def vision_transformer(
 
     Each block's token goes through the network's last layer normalisation, as in DINO's own evaluation.
     """
-    config = _json(folder / "config.json")
+    config = _config(folder / "config.json")
     if not (folder / "model.safetensors").is_file():
         raise BadInput(
             f"{folder} has no model.safetensors; pickled weights (.bin) are not loaded: convert them with "
             "save_pretrained(safe_serialization=True) where you trust their source"
         )
-    kind = config.get("model_type")
-    if kind not in ("clip", "clip_vision_model", "vit", "dinov2"):
+    kind = config.text("model_type", None)
+    if kind not in KINDS:
         raise BadInput(f"{folder} holds a network of type {kind}; give CLIP, DINO (vit) or DINOv2")
     if kind.startswith("clip") and blocks is not None:
         raise BadInput(f"{folder} is CLIP, whose score is its image embedding; `blocks` is for DINO and DINOv2")
-    both_sides = config["model_type"] == "vit"
+    vision = config.table("vision_config", config)
+    _check_sizes(vision, folder / "model.safetensors")
+    both_sides = kind == "vit"
     file = folder / "preprocessor_config.json"
-    preprocessing = preprocessing or _preprocessing(file, _published(config), both_sides=both_sides)
+    preprocessing = preprocessing or _preprocessing(file, _published(kind, vision), both_sides=both_sides)
     source_hash = file_hash(folder / "model.safetensors")
     if kind.startswith("clip"):
         return EncoderNetwork(f"CLIP {folder.name}", source_hash, preprocessing, _clip(folder, device), kind)
     if blocks is None:
         blocks = 4 if kind == "vit" else 1
-    depth = int(config.get("num_hidden_layers", 0))
+    depth = vision.whole("num_hidden_layers", 0)
     if not 1 <= blocks <= depth:
         raise BadInput(f"{folder} has {depth} blocks; `blocks` must be from 1 to {depth}, not {blocks}")
     describe = _class_tokens(folder, device, kind, blocks)
@@ -217,7 +210,7 @@ def _pretrained(kind: Any, folder: Path, device: torch.device, **settings: Any) 
                 folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **settings
             )
     except Exception as error:
-        raise BadInput(f"{folder} cannot be loaded as {kind.__name__} ({_first_line(error)})") from error
+        raise BadInput(f"{folder} cannot be loaded as {kind.__name__} ({first_line(error)})") from error
     missing = sorted([*report["missing_keys"], *(str(m) for m in report["mismatched_keys"])])
     if missing:
         raise BadInput(f"{folder}/model.safetensors lacks {missing[0]}, so the network would be random there")
@@ -240,16 +233,21 @@ def _quiet() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} is missing; give a folder written by transformers' save_pretrained") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is not readable JSON; export the network again") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} is not a JSON object; export the network again")
-    return content
+def _config(path: Path) -> Fields:
+    if not path.exists():
+        raise BadInput(f"{path} is missing; give a folder written by transformers' save_pretrained")
+    return Fields.read(path, AGAIN)
+
+
+def _check_sizes(vision: Fields, weights: Path) -> None:
+    """Raises `BadInput` for a network that is larger than its weights, before memory is taken for it."""
+    width, depth = vision.whole("hidden_size", 0, high=2**15), vision.whole("num_hidden_layers", 0, high=1000)
+    inner = vision.whole("intermediate_size", 0, high=2**18)
+    for key in ("num_attention_heads", "patch_size", "image_size", "num_channels"):
+        vision.whole(key, 1, low=1, high=2**14)
+    # A block has four square matrices and two of its inner width, of a byte a number at the least.
+    if depth * (4 * width**2 + 2 * width * inner) > weights.stat().st_size:
+        raise BadInput(f"{vision.source} declares a network that is larger than {weights.name}; {AGAIN}")
 
 
 def _preprocessing(path: Path, default: Preprocessing, *, both_sides: bool = False) -> Preprocessing:
@@ -257,9 +255,9 @@ def _preprocessing(path: Path, default: Preprocessing, *, both_sides: bool = Fal
 
     With `both_sides` a bare size is that of both sides: so a ViT's processor reads it, and CLIP's as the shorter side.
     """
-    if not path.is_file():
+    if not path.exists():
         return default
-    found = _json(path)
+    found = Fields.read(path, AGAIN).values
     try:
         crop = _sides(found["crop_size"]) if found.get("do_center_crop") and "crop_size" in found else None
         return Preprocessing(
@@ -273,9 +271,8 @@ def _preprocessing(path: Path, default: Preprocessing, *, both_sides: bool = Fal
         raise BadInput(f"{path} asks for a preprocessing that is not known here ({error}); pass your own") from error
 
 
-def _published(config: dict[str, Any]) -> Preprocessing:
-    kind = config["model_type"]
-    side = int(config.get("vision_config", config).get("image_size", 224))
+def _published(kind: str, vision: Fields) -> Preprocessing:
+    side = vision.whole("image_size", 224, low=1, high=2**14)
     if kind.startswith("clip"):
         return Preprocessing(resize=side, crop=(side, side), mean=CLIP[0], deviation=CLIP[1])
     if kind == "dinov2" and side == 518:

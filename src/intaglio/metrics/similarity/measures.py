@@ -1,7 +1,7 @@
 """Similarity of pictures, as one protocol: the embedded encoder, SSIM, or a network from a local file."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -66,6 +66,25 @@ class StructuralSimilarity:
         return torch.stack(rows) if rows else torch.zeros(0, len(b))
 
 
+class NoDescriptorError(BadInput):
+    """An encoder whose answer to some pictures is not finite."""
+
+    def __init__(self, encoder: str, indices: Sequence[int], names: Sequence[str] = ()):
+        self.encoder, self.indices = encoder, tuple(indices)
+        which = names[self.indices[0]] if names else f"picture {self.indices[0] + 1} of those that it was given"
+        more = f" and {len(self.indices) - 1} more" if len(self.indices) > 1 else ""
+        super().__init__(f"{encoder} gives NaN or infinity for {which}{more}; give another encoder to --similarity")
+
+
+def check_descriptors(similarity: Similarity, pixels: Float[Tensor, "n 3 h w"], names: Sequence[str]) -> None:
+    """Raises `NoDescriptorError` by name for pictures that an encoder has no finite answer to."""
+    try:
+        if isinstance(similarity, Embedding):
+            similarity.embed(pixels)
+    except NoDescriptorError as error:
+        raise NoDescriptorError(error.encoder, error.indices, names) from None
+
+
 @dataclass(frozen=True)
 class Embedding:
     """Cosine of the descriptors that a network gives."""
@@ -80,8 +99,14 @@ class Embedding:
     def embed(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Descriptors of unit length."""
         if not len(pixels):  # a blank picture tells how long a descriptor is
-            return self.embed(pixels.new_ones(1, *pixels.shape[1:]))[:0]
-        return torch.cat([self._descriptors(part) for part in pixels.split(PICTURES_AT_ONCE)])
+            return self._answers(pixels.new_ones(1, *pixels.shape[1:]))[:0].cpu()
+        found = []
+        for first in range(0, len(pixels), PICTURES_AT_ONCE):
+            try:
+                found.append(self._descriptors(pixels[first : first + PICTURES_AT_ONCE]))
+            except NoDescriptorError as error:
+                raise NoDescriptorError(self.name, [first + index for index in error.indices]) from None
+        return torch.cat(found)
 
     def __call__(self, a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n"]:
         return (self.embed(a) * self.embed(b)).sum(1).clamp(-1, 1)
@@ -91,11 +116,17 @@ class Embedding:
         return (self.embed(a) @ self.embed(b).T).clamp(-1, 1)
 
     def _descriptors(self, pixels: Tensor) -> Tensor:
+        out = self._answers(pixels)
+        if wrong := (~out.isfinite().all(1)).nonzero().flatten().tolist():
+            raise NoDescriptorError(self.name, wrong)
+        return normalize(out, dim=1).cpu()
+
+    def _answers(self, pixels: Tensor) -> Tensor:
         out = self.network(pixels.float().to(self.device))
         if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != len(pixels):
             got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             raise BadInput(f"{self.name} gives {got} for {len(pixels)} pictures; give a network whose output is [n, d]")
-        return normalize(out.float(), dim=1).cpu()
+        return out.float()
 
 
 def load_similarity(
@@ -109,7 +140,8 @@ def load_similarity(
 
     Args:
         spec: `embedded`, the encoder that ships with Intaglio, trained on emoji of 64 pixels; `ssim`; or a path: a
-            TorchScript file (SSCD is published as one), a `.safetensors` in the embedded encoder's layout, or a
+            TorchScript file (SSCD is published as one), which is a program and is only run where it can do nothing
+            but compute, a `.safetensors` in the embedded encoder's layout, or a
             folder of transformers with `config.json` and `model.safetensors` (CLIP, DINO, DINOv2).
         device: where the network runs.
         preprocessing: how pictures become the network's input. By default a folder's `preprocessor_config.json`, or a

@@ -35,6 +35,8 @@ class Threshold:
     """Controls above the threshold."""
     interval: tuple[float, float] | None
     """95% Clopper-Pearson interval for the false-positive rate of this very threshold."""
+    unscored: int = 0
+    """Controls that have no score and are not counted among `controls`."""
 
     @property
     def enough(self) -> bool:
@@ -45,7 +47,7 @@ class Threshold:
     def statement(self) -> str:
         """The rate in words: how it was calibrated, its interval, the lowest that the controls support."""
         if self.interval is None:
-            return too_few(self.controls, self.asked_rate)
+            return too_few(self.controls, self.asked_rate, self.unscored)
         low, high = self.interval
         return (
             f"at most {self.asked_rate:.2%} of pictures that were not in the set are called, calibrated on "
@@ -71,11 +73,12 @@ def needed_controls(rate: float) -> int:
     return math.ceil(1 / rate - 1e-9) - 1
 
 
-def too_few(controls: int, rate: float) -> str:
-    """The sentence for controls that cannot support the asked rate."""
+def too_few(controls: int, rate: float, unscored: int = 0) -> str:
+    """The sentence for controls, with others that have no score, that cannot support the asked rate."""
+    scored = f"{controls + unscored}, of which {controls} have a score" if unscored else f"{controls}"
     return (
         f"too few controls for the asked rate: {rate:.2%} needs at least {needed_controls(rate)} controls, there are "
-        f"{controls}, which support nothing below {1 / (controls + 1):.1%}; no picture is called"
+        f"{scored}, which support nothing below {1 / (controls + 1):.1%}; no picture is called"
     )
 
 
@@ -95,10 +98,11 @@ def threshold(controls: ArrayLike, rate: float, level: float = 0.95) -> Threshol
     if not 0 < rate < 1:
         raise ValueError(f"the false-positive rate must lie between 0 and 1, not {rate}")
     known = np.sort(_known(controls))[::-1]
+    unscored = int(np.size(controls)) - known.size
     allowed = math.floor(rate * (known.size + 1) * (1 + 1e-12)) - 1
     attainable = 1 / (known.size + 1)
     if allowed < 0 or not known.size:
-        return Threshold(rate, known.size, attainable, None, None, 0, None)
+        return Threshold(rate, known.size, attainable, None, None, 0, None, unscored)
     value = float(known[allowed])
     observed = int((known > value).sum())
     return Threshold(
@@ -109,6 +113,7 @@ def threshold(controls: ArrayLike, rate: float, level: float = 0.95) -> Threshol
         rate=(observed + 1) / (known.size + 1),
         observed=observed,
         interval=clopper_pearson(observed, known.size, level),
+        unscored=unscored,
     )
 
 

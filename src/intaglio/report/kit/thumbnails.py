@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from intaglio.images.picture_file import open_picture
 
 PIXEL_ART_SIDE = 128
 """Pixels of the longer side up to which a picture is embedded as it is and drawn with hard pixel edges."""
@@ -38,20 +40,18 @@ class Album:
         folder: folder of the report; links are relative to it.
         count: number of pictures in the report.
         budget: bytes of base64 text for all of them together.
+        run: folder of the run; no picture outside of it is embedded, whatever a path or a link in it says. None takes
+            the folder of the report.
     """
 
-    def __init__(self, folder: Path, count: int, budget: int = 2_200_000):
-        self.folder = folder
+    def __init__(self, folder: Path, count: int, budget: int = 2_200_000, run: Path | None = None):
+        self.folder, self.run = folder, (run or folder).resolve()
         self.share = int(budget / max(count, 1) * 3 / 4)
 
     def thumb(self, picture: Path | None) -> Thumb | None:
-        """The picture within its share; None where there is no such picture or it cannot be read."""
-        if picture is None or not picture.is_file():
-            return None
-        try:
-            with Image.open(picture) as opened:
-                image = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
+        """The picture within its share; None where the run has no such picture or it cannot be read."""
+        image = None if picture is None else self._read(picture)
+        if picture is None or image is None:
             return None
         data, kind, size = shrunk(image, self.share)
         return Thumb(
@@ -61,6 +61,15 @@ class Album:
             height=size[1],
             pixelated=max(image.size) <= PIXEL_ART_SIDE and size == image.size,
         )
+
+    def _read(self, picture: Path) -> Image.Image | None:
+        try:
+            if not picture.resolve().is_relative_to(self.run):
+                return None
+            with open_picture(picture) as opened:
+                return opened.convert("RGB")
+        except Exception:  # parsers of damaged files fail in every way there is
+            return None
 
 
 def shrunk(image: Image.Image, share: int) -> tuple[bytes, str, tuple[int, int]]:

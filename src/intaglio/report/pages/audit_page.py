@@ -32,7 +32,8 @@ def audit_page(run: RunData, audit: AuditResult, page_folder: Path) -> AuditPage
     controls = sorted(audit.controls, key=_rank)[:CONTROL_CARDS]
     captions = _captions(audit)
     shown = questioned[:MAX_CARDS]
-    maker = _CardMaker(audit, Album(page_folder, len(captions) * (len(shown) + len(controls))), run.folder, captions)
+    album = Album(page_folder, len(captions) * (len(shown) + len(controls)), run=run.folder)
+    maker = _CardMaker(audit, album, run.folder, captions)
     headline = words.headline(audit)
     return AuditPage(
         template="authenticate.html.j2",

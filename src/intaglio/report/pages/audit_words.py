@@ -3,7 +3,7 @@
 import math
 
 from intaglio.audit.membership.result import AuditResult, JudgedPicture
-from intaglio.metrics.statistics.conformal import needed_controls
+from intaglio.metrics.statistics.conformal import Threshold, needed_controls
 from intaglio.metrics.statistics.roc import Separation, needed_holdouts
 from intaglio.report.kit.format import area_interval, area_text, count, decimal, interval_text, rate_text
 from intaglio.report.kit.views import Row
@@ -13,9 +13,7 @@ from intaglio.runs.read import RunData
 def headline(audit: AuditResult) -> str:
     total, rate = len(audit.asked), rate_text(audit.threshold.asked_rate)
     if not audit.threshold.enough:
-        return (
-            f"No verdict: {count(audit.threshold.controls, 'control')} cannot support a false-positive rate of {rate}"
-        )
+        return f"No verdict: {scored_controls(audit.threshold)} cannot support a false-positive rate of {rate}"
     if total == 1:
         state = "is" if audit.called else "is not"
         return f"The questioned picture {state} called “in the fine-tuning set”, at a false-positive rate of {rate}"
@@ -29,8 +27,8 @@ def lead(audit: AuditResult) -> str:
         return (
             f"Pictures that cannot have been in the set (controls) tell how often the test would call a picture by "
             f"mistake. A rate of {rate_text(limit.asked_rate)} needs at least {needed_controls(limit.asked_rate)} of "
-            f"them; with {limit.controls} nothing below {rate_text(limit.attainable_rate)} can be claimed. The scores "
-            f"are shown, but no picture is called."
+            f"them; with {scored_controls(limit)} nothing below {rate_text(limit.attainable_rate)} can be claimed. The "
+            f"scores are shown, but no picture is called."
         )
     said = (
         f"Of pictures that were not in the set, the test calls at most {one_in(limit.asked_rate)} by mistake "
@@ -39,6 +37,12 @@ def lead(audit: AuditResult) -> str:
     )
     right = audit.known_truth
     return said if right is None else f"{said} Here the truth is known: {right.words}."
+
+
+def scored_controls(limit: Threshold) -> str:
+    """The number of controls, and of those with a score where they are not all."""
+    every = count(limit.controls + limit.unscored, "control")
+    return f"{every}, of which {limit.controls} have a score," if limit.unscored else every
 
 
 def one_in(rate: float | int) -> str:

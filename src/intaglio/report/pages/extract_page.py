@@ -28,7 +28,8 @@ def page_of(run: RunData, page_folder: Path) -> ExtractPage | None:
 def extract_page(run: RunData, result: ExtractionResult, page_folder: Path) -> ExtractPage:
     """The page of an `extract` run; `page_folder` is where it will lie."""
     finds, null = result.finds[:MAX_CARDS], result.null
-    album = Album(page_folder, (1 + FURTHER_MEMBERS) * len(finds) + (len(null.images) if null else 0))
+    pictures = (1 + FURTHER_MEMBERS) * len(finds) + (len(null.images) if null else 0)
+    album = Album(page_folder, pictures, run=run.folder)
     groups = zip(null.images, null.sizes, strict=True) if null else ()
     return ExtractPage(
         template="extract.html.j2",

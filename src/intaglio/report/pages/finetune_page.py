@@ -29,7 +29,7 @@ def page_of(run: RunData, page_folder: Path) -> RunPage:
     classes = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("class/")}
     judged = {f"step {int(name.split('/')[1])}": path for name, path in run.pictures.items() if WATCHED.fullmatch(name)}
     shown = [dict(list(group.items())[:PICTURES]) for group in (samples, data, classes, judged)]
-    album = Album(page_folder, sum(map(len, shown)))
+    album = Album(page_folder, sum(map(len, shown)), run=run.folder)
     drawn, trained, kept, seen = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
     summary = run.summary
     return RunPage(

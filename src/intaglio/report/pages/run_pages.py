@@ -23,7 +23,7 @@ TIMES = ("second", "step_s", "bytes")
 def plain_page(run: RunData, page_folder: Path) -> RunPage:
     """The page of a run of any other verb, or of one that is not finished."""
     names = list(run.pictures)[:PICTURES]
-    album = Album(page_folder, len(names))
+    album = Album(page_folder, len(names), run=run.folder)
     verb, method = run.run.get("verb", "unknown"), run.run.get("method")
     return RunPage(
         template="plain.html.j2",

@@ -1,0 +1,29 @@
+"""Text of others made fit to show: control characters and marks that turn the direction of writing are spelt out."""
+
+import re
+
+SPELT = re.compile(
+    # Control characters but newline and tab; line and paragraph separators; bidirectional marks; halves of surrogate
+    # pairs, which stand for the bytes of a file name that is not UTF-8.
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""The text with every character that acts in place of being shown spelt as in Python: `\x1b`, `\u202e`.
+
+    Newlines and tabs stay. A byte of a file name that is not UTF-8 is spelt as that byte, such as `\xe9`.
+    """
+    return SPELT.sub(_spelt, text)
+
+
+def one_line(text: str) -> str:
+    r"""`printable`, and newlines and tabs spelt too (`\n`): for names and cells of tables."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _spelt(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
