@@ -130,8 +130,8 @@ class _Reader:
             self.refuse("a name")
         if self.peek().startswith("<"):
             raise BadInput(
-                f"this {self.language} text has the name {self.peek()[:40]} in HTML; give a plain name, and the HTML as "
-                "its label"
+                f"this {self.language} text has the name {self.peek()[:40]} in HTML; give a plain name, and this "
+                "as its label"
             )
         name = self.value()
         while self.peek() == ":":  # a port: where at the node an edge is drawn
