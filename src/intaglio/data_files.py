@@ -49,20 +49,23 @@ def read_text(path: Path, at_most: int = LARGEST) -> str:
         raise BadInput(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
-def read_json(path: Path, remedy: str = EXPORT_AGAIN, *, nan: bool = False) -> Any:
-    """The value in a JSON file. Raises `BadInput`, ending in `remedy`, where it cannot be read; `nan` as there."""
-    return parse_json(read_text(path), str(path), remedy, nan=nan)
+def read_json(path: Path, remedy: str = EXPORT_AGAIN, *, constants: bool = False) -> Any:
+    """The value in a JSON file, as of `parse_json`. Raises `BadInput`, ending in `remedy`, where it cannot be read."""
+    return parse_json(read_text(path), str(path), remedy, constants=constants)
 
 
-def parse_json(text: str | bytes, source: str, remedy: str = EXPORT_AGAIN, *, nan: bool = False) -> Any:
+def parse_json(text: str | bytes, source: str, remedy: str = EXPORT_AGAIN, *, constants: bool = False) -> Any:
     """The value of a JSON text, which errors call `source`.
 
     Raises `BadInput`, ending in `remedy`, for what is no JSON, nests deeper than `DEEPEST`, or holds a number that no
-    machine holds. NaN and infinities are no JSON either; with `nan` they are taken, as Python writes them into logs.
+    machine holds. NaN and infinities, which are no JSON, are among these; with `constants` they are read, as Python's
+    own writer leaves them in files (`"lambda_min_clipped": -Infinity` in diffusers' schedulers), and `Fields` refuses
+    them where a number is due.
     """
-    constant, real = (float, float) if nan else (_no_number, _finite)
     return _parsed(
-        lambda: json.loads(text, parse_constant=constant, parse_float=real, parse_int=_bounded),
+        lambda: json.loads(
+            text, parse_constant=float if constants else _no_number, parse_float=_finite, parse_int=_bounded
+        ),
         f"{source} is no readable JSON",
         remedy,
     )
@@ -140,9 +143,9 @@ class Fields:
         return cls(value, source, remedy)
 
     @classmethod
-    def read(cls, path: Path, remedy: str = EXPORT_AGAIN, *, nan: bool = False) -> "Fields":
-        """The fields of a JSON file; `nan` as in `parse_json`. Raises `BadInput` where it holds no readable table."""
-        return cls.of(read_json(path, remedy, nan=nan), str(path), remedy)
+    def read(cls, path: Path, remedy: str = EXPORT_AGAIN, *, constants: bool = False) -> "Fields":
+        """The fields of a JSON file, as of `read_json`. Raises `BadInput` where it cannot be read or holds no table."""
+        return cls.of(read_json(path, remedy, constants=constants), str(path), remedy)
 
     def text(self, key: str, default: Any = _NEEDED, among: Collection[str] = ()) -> Any:
         """A text, one of `among` where that is not empty."""
@@ -181,10 +184,10 @@ class Fields:
         value = self._taken(
             key,
             default,
-            lambda v: isinstance(v, list) and all(map(is_number, v)) and count in (None, len(v)),
+            lambda v: isinstance(v, list | tuple) and all(map(is_number, v)) and count in (None, len(v)),
             "a list of numbers" if count is None else f"a list of {count} numbers",
         )
-        return [float(item) for item in value] if isinstance(value, list) else value
+        return [float(item) for item in value] if isinstance(value, list | tuple) else value
 
     def table(self, key: str, default: Any = _NEEDED) -> Any:
         """A table, as `Fields` that name their place."""

@@ -77,16 +77,43 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
     assert by["sejd near"]["largest"] <= 2 / 127.5
     assert by["jacobi paper"]["settings"]["tau"] == 0.5
     assert figures["cells"]["batch 3, guidance 0.5"]["decoders"]["sejd exact"]["round_trip"] is None
-    assert figures["speedup_auto_vs_sequential"] == by["sequential"]["seconds"] / by["auto near"]["seconds"]
+    assert figures["speedup_auto_vs_sequential"] == by["auto near"]["speedup"]
+    assert figures["speedup_auto_vs_sejd_near"] == by["auto near"]["speedup"] / by["sejd near"]["speedup"]
+    assert figures["calibration_seconds"] == widest["calibration_seconds"]["near"] > 0
     assert "auto near" in bench.summary(figures)
 
 
 def test_the_headline_leaves_out_what_was_not_measured():
-    of = {"seconds": 2.0, "ratio_to_floor": 3.0, "largest": 0.1, "forwards": 4.0}
-    cell = {"decoders": {"sequential": of, "sejd paper": {**of, "seconds": 1.0}}, "numeric_floor": 1e-6}
+    of = {"speedup": 1.0, "ratio_to_floor": 3.0, "largest": 0.1, "forwards": 4.0}
+    cell = {"decoders": {"sequential": of, "sejd paper": {**of, "speedup": 2.0}}, "numeric_floor": 1e-6}
     found = headline(cell)
     assert found["speedup_sejd_vs_sequential"] == 2.0
     assert found["speedup_auto_vs_sequential"] is None
+
+
+def test_a_speed_is_the_median_of_the_ratios_within_a_turn():
+    # the machine is three times as slow in the second turn; the decoder is twice as fast as sequential in each
+    found = cell._speed([1.0, 3.0, 1.1], [2.0, 6.0, 2.2], [0.5, 1.5, 0.5])
+    assert found["speedup"] == pytest.approx(2.0)
+    assert (found["fastest"], found["slowest"], found["timings"]) == (1.0, 3.0, 3)
+
+
+def test_busy_processes_end_with_the_block_also_after_an_error(monkeypatch):
+    started, original = [], bench_module.subprocess.Popen
+    monkeypatch.setattr(
+        bench_module.subprocess, "Popen", lambda *a, **k: started.append(original(*a, **k)) or started[-1]
+    )
+
+    def fails():
+        with bench_module.busy_processes(2):
+            assert [process.poll() for process in started] == [None, None]
+            raise RuntimeError("within")
+
+    with pytest.raises(RuntimeError, match="within"):
+        fails()
+    assert all(process.poll() is not None for process in started)
+    with bench_module.busy_processes(0):
+        assert len(started) == 2
 
 
 def test_the_sliced_distance_of_shifted_pictures_is_the_shift():
@@ -105,6 +132,8 @@ def test_settings_that_cannot_be_are_refused():
         FlowBench(threads=0)
     with pytest.raises(ValueError, match="batches"):
         FlowBench(batches=(0,))
+    with pytest.raises(ValueError, match="busy"):
+        FlowBench(busy=-1)
 
 
 def test_threads_are_as_many_as_asked_for_and_as_before_afterwards():

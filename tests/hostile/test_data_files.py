@@ -1,5 +1,6 @@
 """JSON and TOML of strangers: sizes, depth, numbers, types; pipes and devices."""
 
+import math
 import os
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_json_within_the_limits_is_read() -> None:
     }
     assert depth(parse_json("[" * DEEPEST + "]" * DEEPEST, "x")) == DEEPEST
     assert (depth(3), depth([]), depth({"a": [1]})) == (0, 1, 2)
+
+
+def test_infinities_that_python_wrote_are_read_where_they_are_allowed() -> None:
+    found = parse_json('{"low": -Infinity, "nan": NaN}', "x", constants=True)
+    assert found["low"] == -math.inf
+    for key in found:
+        with pytest.raises(BadInput, match=f"x has {key} .*, where a number is due"):
+            Fields.of(found, "x").number(key)
 
 
 def test_toml_has_the_same_limits(tmp_path: Path) -> None:

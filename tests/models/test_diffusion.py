@@ -202,12 +202,13 @@ def test_the_fingerprint_follows_the_weights():
     with torch.no_grad():
         torch._foreach_mul_(list(model.text_encoders[0].parameters()), 0.5)
     assert model.fingerprint != trained
-    # The autoencoder is not part of it.
-    before = (model.fingerprint, model.part_fingerprint("autoencoder"))
+    # The autoencoder is part of it, but not of what two models are compared by.
+    before = (model.fingerprint, model.weights_fingerprint, model.part_fingerprint("autoencoder"))
     with torch.no_grad():
         next(model.autoencoder.parameters()).add_(1)
-    assert model.fingerprint == before[0]
-    assert model.part_fingerprint("autoencoder") != before[1]
+    assert model.weights_fingerprint == before[1]
+    assert model.fingerprint != before[0]
+    assert model.part_fingerprint("autoencoder") != before[2]
 
 
 def changed(model, **changes):

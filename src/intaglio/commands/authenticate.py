@@ -80,12 +80,8 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         with self._open(inputs, sets, base) as run:
             if run.status != "done":
                 read = [warning for part in sets if part is not None for warning in part.warnings]
-                for warning in (
-                    *self._idle(similarity),
-                    *read,
-                    *suspect.notes,
-                    *likenesses(questioned, controls, holdouts),
-                ):
+                about = dict.fromkeys((*suspect.notes, *base.notes))
+                for warning in (*self._idle(similarity), *read, *about, *likenesses(questioned, controls, holdouts)):
                     run.warn(warning)
                 self._audit(inputs, pictures, run)
             for method in (self._method, *self._companions.values()):

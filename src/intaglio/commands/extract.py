@@ -84,7 +84,8 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         with self._open(inputs, training, held_out) as run:
             if run.status != "done":
                 note(str(plan))
-                for warning in (*self._idle(), *warnings, *_about_pictures(training, held_out), *inputs.suspect.notes):
+                about = dict.fromkeys((*inputs.suspect.notes, *inputs.base.notes))
+                for warning in (*self._idle(), *warnings, *_about_pictures(training, held_out), *about):
                     run.warn(warning)
                 self._extract(inputs, training, held_out, run)
             forget(self._method, run)

@@ -45,6 +45,8 @@ class TrainingInputs(ReadsPictures):
 
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
+    like: Path | None = None
+    """A diffusers folder that gives the model what it lacks, such as the tokenizer of a single file."""
 
     images: Path
     """Folder of pictures; captions in .txt files of the same name, metadata.jsonl, or kohya folders such as 10_dog."""
@@ -111,7 +113,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         from intaglio.models.diffusion.loading import load_model
 
         self._check()
-        base = load_model(self.model or embedded_model(), device=self.device)
+        base = load_model(self.model or embedded_model(), like=self.like, device=self.device)
         known = self.load_training_set(base.resolution)
         if self.dry_run:
             say(str(self._plan(base, known)))
@@ -154,7 +156,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         return self.open_run("finetune", self._method.name, settings, inputs, seed=self._method.seed)
 
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
-        for warning in (*self._idle(known), *known.warnings):
+        for warning in (*self._idle(known), *base.notes, *known.warnings):
             run.warn(warning)
         plan = self._plan(base, known)
         note(str(plan))

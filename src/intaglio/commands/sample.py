@@ -39,7 +39,9 @@ class Sample:
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
     lora: Path | None = None
-    """A LoRA file whose change is added to the model."""
+    """A LoRA file, or a folder with one, whose change is added to the model."""
+    skip_unmatched: bool = False
+    """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
     like: Path | None = None
     """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
     prompt: tuple[str, ...] = ()
@@ -205,7 +207,14 @@ class Sample:
 
         from intaglio.models.diffusion.loading import load_model
 
-        return load_model(path, lora=lora, like=self.like, device=self.device, dtype=getattr(torch, self.dtype))
+        return load_model(
+            path,
+            lora=lora,
+            like=self.like,
+            allow_unmatched=self.skip_unmatched,
+            device=self.device,
+            dtype=getattr(torch, self.dtype),
+        )
 
     def _png_text(
         self, model: "LatentDiffusion", guide: "ModelGuidance | None", prompt: str, seed: int, rows: int
@@ -311,7 +320,8 @@ def _sample_again(
 
 
 def _refuse_another(path: Path, drawn_by: ModelRecord, model: "LatentDiffusion", flags: str) -> None:
-    if model.fingerprint != drawn_by.fingerprint:
+    # Earlier versions recorded the hash of the weights alone.
+    if drawn_by.fingerprint not in (model.fingerprint, model.weights_fingerprint):
         raise BadInput(
             f"{path} was drawn by {drawn_by.name} ({drawn_by.fingerprint[:16]}), and {model.name} "
             f"({model.fingerprint[:16]}) is another model; give the first by {flags}"

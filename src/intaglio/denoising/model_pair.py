@@ -13,11 +13,17 @@ def check_pair(suspect: LatentDiffusion, base: LatentDiffusion) -> None:
             f"{suspect.name} and {base.name} cannot be compared: {'; '.join(unlike)}; "
             "pass as --base the very model that the suspect was fine-tuned from"
         )
-    if suspect.same_weights(base):
+    if not suspect.same_weights(base):
+        return
+    if unread := [*suspect.unused, *base.unused]:
         raise BadInput(
-            f"the models are identical: {suspect.name} and {base.name} have the same weights, so there is nothing to "
-            "find; pass the fine-tuned model as --suspect and the one it came from as --base"
+            f"{suspect.name} and {base.name} differ at most in {len(unread)} weights that are not used ({unread[0]}), "
+            "so nothing can be found; merge what these belong to into the weights, or give the models it is merged in"
         )
+    raise BadInput(
+        f"the models are identical: {suspect.name} and {base.name} have the same weights, so there is nothing to "
+        "find; pass the fine-tuned model as --suspect and the one it came from as --base"
+    )
 
 
 def same_autoencoder(suspect: LatentDiffusion, base: LatentDiffusion) -> bool:

@@ -84,6 +84,10 @@ class BlockDecoder(Protocol):
         """See `family.Decoder`."""
         ...
 
+    def following(self, blocks: Sequence[BlockReport], left: int) -> "BlockDecoder":
+        """See `family.Decoder`."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
@@ -118,6 +122,7 @@ def decode(
                 found[start] = _finite_batch(decoder, part, start, redraw)
                 _store(run, start, found[start])
                 progress.advance()
+            decoder = decoder.following(found[start].blocks, (len(inputs) - start) // decoder.batch - 1)
     batches = [found[start] for start in starts]
     patches = torch.cat([batch.hidden[0] for batch in batches]) if batches else inputs.noise
     pictures = model.pictures(patches)

@@ -61,6 +61,17 @@ class Decoder(ABC):
         """The decoder to use for a model and so many pictures: itself, unless it must look something up first."""
         return self
 
+    def following(self, blocks: Sequence[BlockReport], left: int) -> "Decoder":
+        """The decoder of the next batch, after the reports of one; itself, unless it learns from their times.
+
+        It must follow from the reports alone: a killed run asks again with those that were stored.
+
+        Args:
+            blocks: reports of the batch that was just decoded.
+            left: full batches still to decode.
+        """
+        return self
+
     @classmethod
     def candidates(cls, tier: TierName) -> "Sequence[Sequence[Decoder]]":
         """Settings to choose from for a tier of error, in rungs from loose to tight, each slower than the one before.

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from intaglio.errors import BadInput
+from intaglio.files import open_regular
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 """Suffixes of files that hold pickles, which are refused unread."""
@@ -28,6 +29,8 @@ def read_weights(path: Path, what: str = "weights") -> tuple[dict[str, torch.Ten
 def opened(path: Path, what: str = "weights") -> Iterator[Any]:
     """A `.safetensors` file, open for reading tensors one by one; errors as in `read_weights`."""
     refuse_pickle(path, what)
+    if path.exists():
+        open_regular(path).close()  # a pipe without a writer would be waited for without end
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
@@ -38,6 +41,28 @@ def opened(path: Path, what: str = "weights") -> Iterator[Any]:
             f"{path} cannot be read as .safetensors ({error}): it is truncated or of another kind; "
             "download or export it again."
         ) from error
+
+
+def checked(tensor: torch.Tensor, source: object, key: str) -> torch.Tensor:
+    """The tensor itself. Raises `BadInput`, naming file and key, for quantized weights, NaN and infinity."""
+    if not tensor.is_floating_point():
+        raise BadInput(
+            f"{source} holds {key} as {str(tensor.dtype).removeprefix('torch.')}, which are quantized weights; "
+            "give the model in float32, float16 or bfloat16"
+        )
+    if not is_finite(tensor):
+        raise BadInput(
+            f"{source} holds NaN or infinity ({key}): its training diverged or the file is damaged; "
+            "use an earlier or another copy"
+        )
+    return tensor
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether every number is finite. Eight-bit floats are looked at in float32."""
+    wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
+    # A sum is read once and needs no memory; only where it is not finite can a number be so.
+    return bool(torch.isfinite(wide.sum(dtype=torch.float64))) or bool(torch.isfinite(wide).all())
 
 
 def refuse_pickle(path: Path, what: str = "weights") -> None:

@@ -79,7 +79,7 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 
 def checked_header(folder: Path) -> dict[str, Any]:
     """`run.json` of a folder, whose fields are of the kinds that a run writes. Raises `BadInput` where they are not."""
-    header = Fields.of(read_json(folder / FILE, AGAIN, nan=True), str(folder / FILE), AGAIN)
+    header = Fields.of(read_json(folder / FILE, AGAIN, constants=True), str(folder / FILE), AGAIN)
     header.text("name")
     for key in ("verb", "method", "status", "started", "finished", "error", "device"):
         header.text(key, None)

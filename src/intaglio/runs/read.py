@@ -58,7 +58,7 @@ def read_run(folder: Path) -> RunData:
 
 def read_table(path: Path) -> dict[str, Any]:
     """The table in a JSON file of a run. Raises `BadInput` where it cannot be read, or holds something else."""
-    return dict(Fields.of(read_json(path, ANEW, nan=True), str(path), ANEW).values)
+    return dict(Fields.of(read_json(path, ANEW, constants=True), str(path), ANEW).values)
 
 
 def _records(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:

@@ -41,7 +41,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in read_bytes(path, LARGEST).split(b"\n")[:-1]:
         try:
-            row = parse_json(line, str(path), nan=True)
+            row = parse_json(line, str(path), constants=True)
         except BadInput:
             continue
         if isinstance(row, dict) and isinstance(row.get("step", 0), int):

@@ -165,7 +165,7 @@ class Run:
         found = {}
         for path in (self._folder / "records" / safe_path(kind)).glob("*.json"):
             try:
-                row = Fields.read(path, nan=True)
+                row = Fields.read(path, constants=True)
                 found[row.text("key")] = dict(row.table("value").values)
             except BadInput:
                 self.warn(f"the record {path.name} of {kind} is damaged and its work is done again")

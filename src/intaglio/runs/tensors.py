@@ -47,7 +47,7 @@ def read_state(path: Path) -> "tuple[StateValues, StateValues] | None":
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            meta = parse_json((file.metadata() or {})[NOTE], str(path), nan=True)
+            meta = parse_json((file.metadata() or {})[NOTE], str(path), constants=True)
             tensors = {name: torch.clone(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, OSError, BadInput) as error:
         raise damaged(path) from error

@@ -78,8 +78,12 @@ def test_swapped_models_are_told_from_the_declared_signal_alone(inputs, shown):
     sound = audited(inputs, shown, (0.5, 0.4, 0.6), differences=(2.0, 1.5, 1.8, *level))
     assert not sound.warnings
     assert sound.no_signal is None
-    none = audited(inputs, shown, (0.5, 0.4, 0.6), differences=(0.01, 0.009, 0.011, *level))
+    none = audited(inputs, shown, (-0.5, -0.4, -0.6), differences=(0.01, 0.009, 0.011, *level))
     assert none.no_signal is not None
+    apart = audited(inputs, shown, (0.5, 0.4, 0.6), differences=(0.01, 0.009, 0.011, *level))
+    assert apart.called == 3
+    assert apart.no_signal is None
+    assert any("two signals disagree" in warning for warning in apart.warnings)
 
 
 def test_a_picture_that_failed_is_not_judged_by_a_signal_of_an_unfinished_work(inputs, shown):

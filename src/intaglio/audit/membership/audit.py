@@ -7,18 +7,11 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from intaglio.audit.membership.agreement import agreement
 from intaglio.audit.membership.family import OWN_SCORE, AuditInputs, Authentication, Authenticator, file_stem
 from intaglio.audit.membership.pictures import AuditPictures
 from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPicture, Role
-from intaglio.audit.membership.verdict import (
-    OtherPrompt,
-    PictureVerdict,
-    Verdict,
-    judge,
-    judge_combined,
-    loss_difference_warnings,
-    separation_of,
-)
+from intaglio.audit.membership.verdict import OtherPrompt, PictureVerdict, Verdict, judge, judge_combined, separation_of
 from intaglio.errors import BadInput
 from intaglio.metrics.similarity.measures import check_descriptors
 from intaglio.runs.run import Run
@@ -218,8 +211,8 @@ def _with_loss_differences(verdict: Verdict, calls: _Calls, results: Mapping[str
         return verdict
     pictures = calls.pictures
     tested, controls = values[pictures.of_role("questioned")], values[pictures.of_role("controls")]
-    warnings, no_signal = loss_difference_warnings(tested, controls)
-    return replace(verdict, warnings=(*verdict.warnings, *warnings), no_signal=no_signal)
+    found = agreement(verdict, tested, controls)
+    return replace(verdict, warnings=(*verdict.warnings, *found.warnings), no_signal=found.no_signal)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least
-from intaglio.audit.membership.resume import in_batches, work_key
+from intaglio.audit.membership.work_key import work_key
 from intaglio.denoising.contrast import Precision, noise_predictions
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.picture_batches import in_batches
 from intaglio.runs.run import Run
 
 

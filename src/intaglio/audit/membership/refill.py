@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from intaglio.audit.membership.resume import StepState
 from intaglio.images.image_set import ImageSet
+from intaglio.runs.steps import StepState
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,6 @@ from intaglio.audit.membership.combination import Signals, combine, combined_ran
 from intaglio.metrics.statistics.conformal import RankTest, Threshold, called, p_values, rank_test, threshold
 from intaglio.metrics.statistics.roc import Separation, separation
 
-SWAPPED_P = 0.01
-"""p-value of lower loss differences than the controls' below which the models seem to be swapped."""
-NO_SIGNAL_ERRORS = 2.0
-"""Standard errors by which the mean loss difference of the questioned pictures must exceed the controls'."""
-
 
 @dataclass(frozen=True)
 class PictureVerdict:
@@ -144,39 +139,6 @@ def judge_combined(
 def separation_of(members: ArrayLike, holdouts: ArrayLike, *, seed: int = 0) -> Separation:
     """Separation of known members from known holdouts by their scores, with TPR at 1% and 5% FPR and intervals."""
     return separation(members, holdouts, rates=(0.01, 0.05), seed=seed)
-
-
-def loss_difference_warnings(questioned: ArrayLike, controls: ArrayLike) -> tuple[tuple[str, ...], str | None]:
-    """Warnings drawn from the loss differences of the pictures, and the reason for "no signal" or None.
-
-    A loss difference (the "gap") is the base's denoising error less the suspect's. Fine-tuning lowers it for pictures
-    outside the set, so a negative mean alone is no alarm; questioned pictures far below the controls are.
-    """
-    tested, known = _flat(questioned), _flat(controls)
-    tested, known = tested[~np.isnan(tested)], known[~np.isnan(known)]
-    if not tested.size:
-        return (), None
-    lower = rank_test(-tested, -known).p_value
-    below = lower is not None and lower < SWAPPED_P if known.size else _errors_from(tested, 0.0) < -3
-    if tested.mean() < 0 and below:
-        return ("the base fits these pictures better than the suspect: are --suspect and --base swapped?",), None
-    reference = known.mean() if known.size else 0.0
-    if tested.size > 2 and _errors_from(tested, reference, known) < NO_SIGNAL_ERRORS:
-        return (), (
-            "compared with the base, the suspect denoises the questioned pictures no better than the controls; "
-            "either they were not in the set, or the fine-tune was too weak to leave a trace"
-        )
-    return (), None
-
-
-def _errors_from(values: NDArray, reference: float, others: NDArray | None = None) -> float:
-    """Distance of the mean from a reference in standard errors (Welch's, where the reference is a mean itself)."""
-    if values.size < 2:
-        return 0.0
-    variance = values.var(ddof=1) / values.size
-    if others is not None and others.size > 1:
-        variance += others.var(ddof=1) / others.size
-    return float((values.mean() - reference) / max(np.sqrt(variance), 1e-30))
 
 
 def _against_the_rest(controls: NDArray) -> NDArray:

@@ -45,6 +45,7 @@ class FlowCell:
         self._timed = self._latents(MEASURED_ON + seed, batch)
         self._judged = self._latents(MEASURED_ON + seed, max(batch, JUDGED))
         self._tuning = self._latents(TUNED_ON + seed, max(batch, JUDGED))
+        self._calibration_seconds: dict[str, float] = {}
 
     def measured(self, repeats: int) -> dict[str, Any]:
         """Times, ratios, errors and certificates by decoder, and the numeric floor of the attention kernels."""
@@ -75,6 +76,7 @@ class FlowCell:
             "floor_seconds": statistics.median(times[FLOOR]),
             "numeric_floor": differences(by_another_kernel, exact)[0],
             "plans": {tier: str(plan) for tier, plan in plans.items()},
+            "calibration_seconds": dict(self._calibration_seconds),
             "proxy": proxy,
         }
 
@@ -123,9 +125,11 @@ class FlowCell:
             published = kind.published()
             return published and replace(published, **fit)
         if kind.planned:
+            began = time.perf_counter()
             plans[tier] = calibrate(
                 self._model, batch=self._batch, tier=tier, guidance=self._guidance, seed=TUNED_ON + self._seed
             )
+            self._calibration_seconds[tier] = time.perf_counter() - began
             return PlannedDecoder(plan=plans[tier])
         rungs = [[replace(candidate, **fit) for candidate in rung] for rung in kind.candidates(tier)]
         return rungs[0][0] if len(rungs) == len(rungs[0]) == 1 else self._fastest(rungs, tier)
@@ -207,14 +211,14 @@ def sliced(one: Tensor, two: Tensor) -> float:
 
 
 def _speed(times: Sequence[float], sequential: Sequence[float], floor: Sequence[float]) -> dict[str, Any]:
-    """Seconds a batch, and ratios of medians to sequential decoding and to the floor."""
+    """Seconds a batch, the median ratio to sequential decoding within a turn, and that of medians to the floor."""
     seconds = statistics.median(times)
     return {
         "timings": len(times),
         "seconds": seconds,
         "fastest": min(times),
         "slowest": max(times),
-        "speedup": statistics.median(sequential) / seconds,
+        "speedup": statistics.median(other / one for one, other in zip(times, sequential, strict=False)),
         "ratio_to_floor": seconds / statistics.median(floor),
     }
 

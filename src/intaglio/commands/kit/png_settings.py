@@ -44,7 +44,7 @@ class ModelRecord:
 
     name: str
     fingerprint: str
-    """SHA-256 of its weights, as of `LatentDiffusion.fingerprint`; 64 hex digits."""
+    """SHA-256 of its content, as of `LatentDiffusion.fingerprint`; 64 hex digits."""
     path: str | None
     """Path relative to the picture's folder (see `place`), absolute in pictures of earlier versions; None for the
     embedded model."""

@@ -73,7 +73,7 @@ def options(block: SampledBlock, allowed: float) -> list[Choice]:
         first = _tried(block, choice)
         if any(other.seconds < CLEARLY * first.seconds and other.error <= first.error for other in kept):
             continue
-        whole = _measured(block, choice)
+        whole = _measured(block, choice, kept[0])
         if whole.seconds < kept[0].seconds and math.isfinite(whole.error):
             kept.append(whole)
     return kept
@@ -158,15 +158,27 @@ def growth(result: Tensor, perturbed: Tensor, perturbation: Tensor) -> float:
     return float((perturbed - result).abs().max() / perturbation.abs().max())
 
 
-def _measured(block: SampledBlock, choice: Choice) -> Choice:
-    """The choice with its median time a batch, and its largest error on those batches and on all samples at once."""
-    times, errors = [], [_error(block, choice, block.inverse, block.v, block.u)]
+def _measured(block: SampledBlock, choice: Choice, beside: Choice | None = None) -> Choice:
+    """The choice with its median time a batch, and its largest error on those batches and on all samples at once.
+
+    With `beside`, a measured choice, both are timed by turns, and the time is that of `beside` over the median gain, so
+    that all choices' times are as if they had been measured at once.
+    """
+    errors = [_error(block, choice, block.inverse, block.v, block.u)]
     batches = list(islice(block.batches(), BATCHES))
-    for inverse, v, u in batches * math.ceil(REPEATS / len(batches)):
-        began = _now(v)
-        errors.append(_error(block, choice, inverse, v, u))
-        times.append(_now(v) - began)
-    return replace(choice, seconds=statistics.median(times), error=max(errors))
+    times, ratios = [], []
+    for turn, batch in enumerate(batches * math.ceil(REPEATS / len(batches))):
+        took = {}
+        for one in (choice, beside) if turn % 2 else (beside, choice):
+            if one is not None:
+                began = _now(block.v)
+                error = _error(block, one, *batch)
+                took[one] = _now(block.v) - began
+                errors += [error] if one is choice else []
+        times.append(took[choice])
+        ratios += [took[beside] / took[choice]] if beside is not None else []
+    seconds = beside.seconds / statistics.median(ratios) if beside is not None else statistics.median(times)
+    return replace(choice, seconds=seconds, error=max(errors))
 
 
 def _tried(block: SampledBlock, choice: Choice) -> Choice:

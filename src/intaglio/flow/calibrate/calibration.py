@@ -1,8 +1,7 @@
 """Calibration of `auto`: measure how each block decodes fastest here, and choose what together is exact enough."""
 
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,6 +12,7 @@ from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.calibrate.block_timings import SampledBlock, growth, options
 from intaglio.flow.calibrate.error_budget import allocate
+from intaglio.flow.calibrate.paired import gains, median_gain, paired_seconds, seconds_of, sure_gain
 from intaglio.flow.decoding import Decoding, decode_batch
 from intaglio.flow.iterate.one_by_one import sequential
 from intaglio.flow.methods.sequential import SequentialDecoder
@@ -33,12 +33,12 @@ SHARES = (4.0, 2.8, 2.0, 1.4, 1.0, 0.7, 0.5, 0.25, 0.1)
 largest errors of blocks rarely meet."""
 MARGIN = 0.7
 """Share of the tier that a plan must keep to where it is chosen, so that it keeps to the tier elsewhere."""
-TURNS = 5
+TURNS = 9
 """Timings of the plan and of sequential decoding, by turns."""
 AT_ONCE = 16
 """Pictures, at least, that are decoded together where time is not measured."""
 GAIN = 1.03
-"""Least ratio of the sequential time to that of a plan, for the plan to be taken."""
+"""Least ratio of the sequential time to that of a plan, at the lower bound of its median, for the plan to be taken."""
 
 
 def calibrate(
@@ -169,21 +169,22 @@ def _proved(
 
 
 def _faster(plan: DecoderPlan, sequential_plan: DecoderPlan, batch: Decoding) -> DecoderPlan:
-    """The plan with its time beside the sequential one's, by turns; the sequential one where nothing is gained."""
+    """The plan with its times beside the sequential one's; the sequential one where no gain is sure."""
+
+    def decoded(one: DecoderPlan) -> Callable[[], Tensor]:
+        return lambda: _decoded(one, [batch])
+
+    device = batch.model.device
     if plan.choices == sequential_plan.choices:
-        seconds = min(_seconds(sequential_plan, batch) for _ in range(TURNS))
+        seconds = min(seconds_of(decoded(sequential_plan), device) for _ in range(TURNS))
         return replace(sequential_plan, seconds=seconds, sequential_seconds=seconds)
-    times = [(_seconds(plan, batch), _seconds(sequential_plan, batch)) for _ in range(TURNS)]
-    planned_s, sequential_s = (min(column) for column in zip(*times, strict=True))
-    if planned_s * GAIN > sequential_s:
+    pairs = paired_seconds(decoded(plan), decoded(sequential_plan), TURNS, device)
+    ratios, sequential_s = gains(pairs), min(other for _, other in pairs)
+    if sure_gain(ratios) < GAIN:
         return replace(sequential_plan, seconds=sequential_s, sequential_seconds=sequential_s)
-    return replace(plan, seconds=planned_s, sequential_seconds=sequential_s)
-
-
-def _seconds(plan: DecoderPlan, batch: Decoding) -> float:
-    began = time.perf_counter()
-    _decoded(plan, [batch]).sum().item()  # which waits for the device
-    return time.perf_counter() - began
+    return replace(
+        plan, seconds=sequential_s / median_gain(ratios), sequential_seconds=sequential_s, gains=tuple(ratios)
+    )
 
 
 def _decoded(plan: DecoderPlan, batches: Sequence[Decoding]) -> Tensor:

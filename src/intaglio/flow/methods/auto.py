@@ -41,6 +41,9 @@ class AutoDecoder(Decoder):
     0.0001."""
     plans: Path = Path("runs/flow-plans")
     """Folder that `flow calibrate` writes its plans to."""
+    check: bool = True
+    """Where the first batch takes clearly more or less time than was measured, decode the next patch by patch and by
+    the plan in turns, and go on as is faster. Without it pictures depend on the plan alone, bit for bit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +65,7 @@ class AutoDecoder(Decoder):
             remedy = f"measure one with: intaglio flow calibrate --batch {batch}"
             warn(f"no plan was measured for this model, machine and batches of {batch}, so {choice_in_words}; {remedy}")
             plan = DecoderPlan(key, (choice,) * model.config.num_blocks)
-        return PlannedDecoder(batch=self.batch, certify=self.certify, plan=plan)
+        return PlannedDecoder(batch=self.batch, certify=self.certify, plan=plan, checked=self.check, warn=warn)
 
     def _unmeasured(self, model: TarFlow) -> tuple[Choice, str]:
         """The choice for every block where nothing was measured, and the words for it."""

@@ -67,6 +67,23 @@ class DecoderPlan:
     """Largest difference from sequential decoding on latents that nothing was chosen on, in [-1, 1]."""
     mean: float = 0.0
     """Mean absolute difference on the same."""
+    gains: tuple[float, ...] = ()
+    """Sequential time over the plan's, for each pair of timings by turns; none where nothing is gained."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether `calibrate` timed it; a plan that was not is a rule of thumb."""
+        return self.seconds > 0
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether every block goes patch by patch."""
+        return all(choice.method == "sequential" for choice in self.choices)
+
+    @property
+    def sequential(self) -> "DecoderPlan":
+        """The plan for the same key by which every block goes patch by patch."""
+        return DecoderPlan(self.key, (Choice("sequential"),) * len(self.choices))
 
     def save(self, folder: Path) -> Path:
         """Write it to the file that `find` looks for; returns the path."""
@@ -80,6 +97,7 @@ class DecoderPlan:
             "sequential_seconds": self.sequential_seconds,
             "largest": self.largest,
             "mean": self.mean,
+            "gains": self.gains,
         }
         path = folder / file_name(self.key)
         write_state(path, tensors or {"none": torch.zeros(1)}, about)
@@ -101,6 +119,7 @@ class DecoderPlan:
             about["sequential_seconds"],
             about["largest"],
             about["mean"],
+            tuple(about.get("gains", ())),
         )
 
     @classmethod
@@ -115,9 +134,10 @@ class DecoderPlan:
             for index, choice in zip(reversed(range(len(self.choices))), self.choices, strict=True)
         ]
         speed = self.sequential_seconds / self.seconds if self.seconds else float("nan")
+        spread = f" ({min(self.gains):.2f} to {max(self.gains):.2f} by turns)" if self.gains else ""
         whole = (
-            f"{1e3 * self.seconds:.0f} ms a batch of {self.key['batch']}, {speed:.2f} times as fast as patch by patch; "
-            f"largest difference {self.largest:.1e}, mean {self.mean:.1e}"
+            f"{1e3 * self.seconds:.0f} ms a batch of {self.key['batch']}, {speed:.2f} times as fast as patch by patch"
+            f"{spread}; largest difference {self.largest:.1e}, mean {self.mean:.1e}"
         )
         return "\n".join([*lines, whole])
 

@@ -1,7 +1,7 @@
 """Decoding by a plan: each block by the choice that was measured for it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,11 +13,16 @@ from intaglio.flow.iterate.stopping import Stopping
 from intaglio.flow.iterate.sweeps import coarse_sweeps, initial_guess, sweep
 from intaglio.flow.iterate.window import advance_frontier
 from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan
+from intaglio.flow.plan.trial import Trial, trial_is_due
 from intaglio.flow.results import BlockCallback, BlockReport
 from intaglio.models.flow.tarflow import MetaBlock
 
 FittedGuess = Callable[[Float[Tensor, "n t c"]], Float[Tensor, "n t c"]]
 """From a block's output to a first iterate, patches in raster order."""
+
+
+def _silent(message: str) -> None:
+    """For whom nothing is to be said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +34,43 @@ class PlannedDecoder(Decoder):
     plan: DecoderPlan
     copies: dict[int, MetaBlock] = field(default_factory=dict, repr=False, compare=False)
     """Blocks in bfloat16, by index, made when they are first needed; a plan is of one model."""
+    checked: bool = False
+    """Try the plan where its first batch takes another time than was measured; see `following`."""
+    trial: Trial | None = field(default=None, compare=False)
+    """The times of the batches under trial."""
+    warn: Callable[[str], None] = field(default=_silent, repr=False, compare=False)
+    """Takes a sentence where the plan is given up."""
+
+    def following(self, blocks: Sequence[BlockReport], left: int) -> Decoder:
+        """The decoder of the next batch; by the plan, unless patch by patch is found to be faster now.
+
+        Where the first batch takes clearly more or less time than the plan says, the next are decoded patch by patch
+        and by the plan in turns, until one of them is faster.
+        """
+        if not self.checked:
+            return self
+        seconds = sum(block.seconds for block in blocks)
+        if self.trial is None:
+            due = trial_is_due(self.plan, seconds, left)
+            return replace(self, checked=due, trial=Trial().with_batch(seconds) if due else None)
+        trial = self.trial.with_batch(seconds)
+        if trial.passed is None:
+            return replace(self, trial=trial)
+        if not trial.passed:
+            self.warn(
+                f"the plan was measured to be {self.plan.sequential_seconds / self.plan.seconds:.2f} times as fast as "
+                f"patch by patch and is {trial.gain:.2f} times as fast now, so the rest goes patch by patch; where the "
+                f"machine is as idle as it will be, measure again: intaglio flow calibrate --batch {self.batch}"
+            )
+        return replace(self, plan=self.plan if trial.passed else self.plan.sequential, checked=False, trial=None)
 
     def decode_block(
         self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback
     ) -> Float[Tensor, "n t c"]:
         """See `Decoder.decode_block`."""
         order = inverse.block.config.num_blocks - 1 - inverse.block.index
-        choice = self.plan.choices[order]
+        by_plan = self.trial is None or self.trial.next_is_planned
+        choice = self.plan.choices[order] if by_plan else Choice("sequential")
         report.method = choice.method
         return decode_by_choice(choice, self.plan.guesses.get(order), inverse, v, report, watch, self.copies)
 

@@ -5,8 +5,9 @@ from typing import Literal
 
 from intaglio.errors import require
 from intaglio.learning.settings import CosineSettings
+from intaglio.models.flow.config import MOST_BLOCKS
 
-LARGEST = {"resolution": 8192, "patch_size": 8192, "hidden_size": 2**15, "blocks": 1000, "head_dim": 2**15}
+LARGEST = {"resolution": 8192, "patch_size": 8192, "hidden_size": 2**15, "blocks": MOST_BLOCKS, "head_dim": 2**15}
 """Upper ends of the settings of size."""
 MOST_WEIGHTS = 10**11
 """Weights of the largest flow that is made."""

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 
@@ -57,7 +59,22 @@ class Components:
         """Factor from the autoencoder's latents to those of the denoiser."""
         return self.autoencoder.config["scaling_factor"]
 
+    def scaled(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Latents of the denoiser from those of the autoencoder: `(raw - offset) * scaling_factor / deviation`."""
+        offset, deviation = (column.to(raw.device, raw.dtype) for column in self._statistics)
+        return (raw - offset) * self.scaling_factor / deviation
+
+    def unscaled(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Latents of the autoencoder from those of the denoiser: the inverse of `scaled`."""
+        offset, deviation = (column.to(latents.device, latents.dtype) for column in self._statistics)
+        return latents * deviation / self.scaling_factor + offset
+
     @property
-    def shift_factor(self) -> float:
-        """Offset subtracted from the autoencoder's latents before scaling."""
-        return self.autoencoder.config.get("shift_factor") or 0.0
+    def _statistics(self) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
+        """Offset and deviation of the autoencoder's latents, one for all channels or one each; by default 0 and 1."""
+        config = self.autoencoder.config
+        mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
+        offset = [config.get("shift_factor") or 0.0] if mean is None else mean
+        columns = (torch.tensor(numbers, dtype=torch.float64) for numbers in (offset, deviation or [1.0]))
+        first, second = (column.view(1, -1, 1, 1) for column in columns)
+        return first, second

@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion import support
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.fingerprints import settings_digest, weights_digest
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.saving import save_folder
 from intaglio.models.library_logging import quiet_libraries
@@ -43,6 +44,7 @@ class LatentDiffusion:
         source: Path | None = None,
         options: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
+        unused: Sequence[str] = (),
     ):
         """Wraps networks that are in memory, in evaluation mode.
 
@@ -56,9 +58,11 @@ class LatentDiffusion:
             source: the file or folder that it was read from; None for a model made in memory.
             options: further entries of `model_index.json` that are no components; kept for `save`.
             notes: sentences for the user on how the model was put together, such as a LoRA that was merged.
+            unused: weights of the model's files that no network takes, as `"file: key"`.
 
         Raises:
-            BadInput: for a model that takes more than latents, a timestep and text.
+            BadInput: for a model that takes more than latents, a timestep and text, and for parts that do not fit each
+                other.
         """
         given = Components(
             denoiser=denoiser,
@@ -70,7 +74,7 @@ class LatentDiffusion:
             options=dict(options or {}),
         )
         support.refuse_unsupported(name, given)
-        self.name, self.source, self.notes = name, source, tuple(notes)
+        self.name, self.source, self.notes, self.unused = name, source, tuple(notes), tuple(unused)
         self.denoiser = given.denoiser.eval()
         self.autoencoder = given.autoencoder.eval().float()
         self.text_encoders = tuple(encoder.eval() for encoder in given.text_encoders)
@@ -135,23 +139,38 @@ class LatentDiffusion:
     ) -> Float[Tensor, "n c hl wl"]:
         """Latents: the mean of the autoencoder's posterior, or a sample from it where generators are given.
 
-        `generators` has one a picture, on the CPU. Raises `BadInput` if height or width is no multiple of `factor`.
+        `generators` has one a picture, on the CPU. Raises `BadInput` if height or width is no multiple of `factor`, and
+        `IntaglioError` for latents that are not finite.
         """
         if pixels.shape[-1] % self.factor or pixels.shape[-2] % self.factor:
             raise BadInput(
                 f"pictures of {pixels.shape[-1]}x{pixels.shape[-2]} pixels do not fit {self.name}; "
                 f"use sides that are multiples of {self.factor}"
             )
+        if not bool(torch.isfinite(pixels).all()):
+            raise BadInput(f"pictures to encode with {self.name} hold NaN or infinity; check where they come from")
         posterior = self.autoencoder.encode(pixels.float().to(self.device) * 2 - 1).latent_dist
         latents = posterior.mean
         if generators is not None:
             latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
-        return (latents - self.components.shift_factor) * self.scaling_factor
+        return self._finite(self.components.scaled(latents), "the encoder", "latents")
 
     def decode(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
-        """Pixels, clipped to [0, 1]."""
-        raw = latents.float().to(self.device) / self.scaling_factor + self.components.shift_factor
-        return (self.autoencoder.decode(raw, return_dict=False)[0] / 2 + 0.5).clamp(0, 1)
+        """Pixels, clipped to [0, 1]. Raises `IntaglioError` for latents and pixels that are not finite."""
+        given = self._finite(latents.float().to(self.device), "the denoiser, or what followed it,", "latents")
+        pixels = self.autoencoder.decode(self.components.unscaled(given), return_dict=False)[0]
+        return (self._finite(pixels, "the decoder", "pixels") / 2 + 0.5).clamp(0, 1)
+
+    def _finite(self, tensor: Tensor, part: str, what: str) -> Tensor:
+        """The tensor itself. Raises `IntaglioError`, naming the part that gave it, where a number is not finite."""
+        if bool(torch.isfinite(tensor).all()):
+            return tensor
+        rows = [row for row, one in enumerate(tensor) if not bool(torch.isfinite(one).all())]
+        coarse = "" if self.dtype == torch.float32 else str(self.dtype).removeprefix("torch.")
+        remedy = f"{coarse} is too coarse: use float32" if coarse else "check the model and the settings"
+        raise IntaglioError(
+            f"{part} of {self.name} gave {what} that are not finite (row {rows[0]} of {len(tensor)}); {remedy}"
+        )
 
     def embed(self, prompts: Sequence[str]) -> Conditioning:
         """Text embeddings of the prompts, a row each, differentiable in the text encoders' weights.
@@ -245,6 +264,16 @@ class LatentDiffusion:
 
     @property
     def fingerprint(self) -> str:
+        """SHA-256 over all of the model that results depend on, which names runs; 64 hex digits.
+
+        It covers the weights of every part, the noise schedule and prediction type, the settings of the networks, the
+        autoencoder's scaling, the tokenizers and the resolution; not the model's name and place.
+        """
+        facts = [self.part_fingerprint(name) for name in sorted(self.parts)]
+        return hashlib.sha256("\n".join([*facts, settings_digest(self.components)]).encode()).hexdigest()
+
+    @property
+    def weights_fingerprint(self) -> str:
         """SHA-256 over names, shapes, precision and bytes of the weights of denoiser and text encoders."""
         trained = [self.part_fingerprint(name) for name in sorted(self.parts) if name != "autoencoder"]
         return hashlib.sha256("\n".join(trained).encode()).hexdigest()
@@ -255,12 +284,12 @@ class LatentDiffusion:
         # In-place changes, an optimiser's among them, count up a tensor's version.
         state = tuple((weight.data_ptr(), weight._version) for weight in module.state_dict(keep_vars=True).values())
         if name not in self._digests or self._digests[name][0] != state:
-            self._digests[name] = (state, _digest(module))
+            self._digests[name] = (state, weights_digest(module))
         return self._digests[name][1]
 
     def same_weights(self, other: "LatentDiffusion") -> bool:
         """Whether denoiser and text encoders are bit for bit the same."""
-        return self.fingerprint == other.fingerprint
+        return self.weights_fingerprint == other.weights_fingerprint
 
     def differences(self, other: "LatentDiffusion") -> list[str]:
         """Fields that keep the two models from being compared, with both values; empty if there are none."""
@@ -292,11 +321,3 @@ class LatentDiffusion:
 def unit_noise(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Float[Tensor, "n *shape"]:
     """Standard normal noise, float32 on the CPU, a row from each generator; it does not depend on the batch."""
     return torch.stack([torch.randn(*shape, generator=generator) for generator in generators])
-
-
-def _digest(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, weight in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode())
-        digest.update(weight.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
-    return digest.hexdigest()

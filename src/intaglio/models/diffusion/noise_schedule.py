@@ -9,10 +9,58 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
+SCHEDULER_REMEDY = "give the scheduler_config.json that the model was trained with"
+"""The end of every error about a scheduler's settings."""
+MOST_TIMESTEPS = 100_000
+"""Most training timesteps that are taken."""
+DISCRETE_CLASSES = frozenset(
+    {
+        "DDIMInverseScheduler",
+        "DDIMParallelScheduler",
+        "DDIMScheduler",
+        "DDPMParallelScheduler",
+        "DDPMScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverMultistepInverseScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSDEScheduler",
+        "DPMSolverSinglestepScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+        "LCMScheduler",
+        "LMSDiscreteScheduler",
+        "PNDMScheduler",
+        "SASolverScheduler",
+        "TCDScheduler",
+        "UniPCMultistepScheduler",
+    }
+)
+"""Schedulers of diffusers that sample from discrete variance-preserving models: those whose betas are the schedule."""
+_OTHER_CLASSES = (
+    ("EDM", "EDM, whose noise levels are continuous and whose network is preconditioned"),
+    ("Flow", "flow matching"),
+    ("Cosine", "a continuous cosine schedule"),
+    ("Sde", "a continuous schedule"),
+    ("Karras", "a continuous schedule"),
+)
+_WIDE = (0.00085, 0.012)
+_CLASS_BETAS = {
+    "HeunDiscreteScheduler": (*_WIDE, "linear"),
+    "KDPM2AncestralDiscreteScheduler": (*_WIDE, "linear"),
+    "KDPM2DiscreteScheduler": (*_WIDE, "linear"),
+    "DPMSolverSDEScheduler": (*_WIDE, "linear"),
+    "LCMScheduler": (*_WIDE, "scaled_linear"),
+    "TCDScheduler": (*_WIDE, "scaled_linear"),
+}
+"""Betas that a class takes where its settings say none; the others take DDPM's, 0.0001 to 0.02, linear."""
 SMALLEST_ALPHA_CUMPROD = 2.0**-24
 """Smallest alphas_cumprod: at zero, clean latents could not be computed from the noise."""
 
@@ -32,19 +80,22 @@ class NoiseSchedule:
     """The network's output: the noise, the velocity `signal(t) * noise - noise(t) * latents`, or the latents."""
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "NoiseSchedule":
-        """The schedule of a diffusers `scheduler_config.json`; missing entries take diffusers' defaults.
+    def from_config(cls, config: Mapping[str, Any], source: str = "the scheduler") -> "NoiseSchedule":
+        """The schedule of a diffusers `scheduler_config.json`, which errors call `source`.
 
-        Raises `BadInput` for a schedule or a prediction type that is not supported.
+        Missing entries take the defaults of the class that is named there. Raises `BadInput` for a class, a schedule or
+        a prediction type that is not supported, and for values out of their range.
         """
-        prediction = config.get("prediction_type", "epsilon")
+        fields = Fields(config, source, SCHEDULER_REMEDY)
+        _refuse_other_kinds(fields)
+        prediction = fields.text("prediction_type", "epsilon")
         if prediction not in get_args(Prediction):
             raise BadInput(
-                f"the scheduler's prediction_type {prediction!r} is not supported; "
+                f"the prediction_type {prediction!r} of {source} is not supported; "
                 f"use a model that predicts one of {', '.join(get_args(Prediction))}"
             )
-        alphas_cumprod = torch.cumprod(1 - _betas(config), 0)
-        if config.get("rescale_betas_zero_snr"):
+        alphas_cumprod = torch.cumprod(1 - _betas(fields), 0)
+        if fields.flag("rescale_betas_zero_snr", False):
             alphas_cumprod = _without_signal_at_the_end(alphas_cumprod)
         alphas_cumprod = alphas_cumprod.clamp(min=SMALLEST_ALPHA_CUMPROD)
         return cls(alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt(), prediction)
@@ -108,20 +159,43 @@ class NoiseSchedule:
         return self.signal(t).view(shape), self.noise(t).view(shape)
 
 
-def _betas(config: Mapping[str, Any]) -> Float[Tensor, "t"]:
-    if (trained := config.get("trained_betas")) is not None:
-        return torch.tensor(trained, dtype=torch.float64)
-    count, kind = int(config.get("num_train_timesteps", 1000)), config.get("beta_schedule", "linear")
-    start, end = float(config.get("beta_start", 0.0001)), float(config.get("beta_end", 0.02))
+def _refuse_other_kinds(fields: Fields) -> None:
+    kind = fields.text("_class_name", None)
+    if kind is not None and kind not in DISCRETE_CLASSES:
+        why = next((why for mark, why in _OTHER_CLASSES if mark in kind), "its noise levels are not known here")
+        raise BadInput(f"{fields.source} is a {kind}, which is not supported ({why}); {fields.remedy}")
+    if fields.values.get("use_flow_sigmas"):
+        raise BadInput(f"{fields.source} says use_flow_sigmas, which is flow matching, not supported; {fields.remedy}")
+    if fields.values.get("timestep_type") == "continuous":
+        raise BadInput(f"{fields.source} says timestep_type 'continuous', which is not supported; {fields.remedy}")
+
+
+def _betas(fields: Fields) -> Float[Tensor, "t"]:
+    if (trained := fields.numbers("trained_betas", None)) is not None:
+        return _checked(torch.tensor(trained, dtype=torch.float64), "trained_betas", fields)
+    first, last, usual = _CLASS_BETAS.get(fields.text("_class_name", ""), (0.0001, 0.02, "linear"))
+    count, kind = fields.whole("num_train_timesteps", 1000, 2, MOST_TIMESTEPS), fields.text("beta_schedule", usual)
+    start, end = (fields.number(name, beta, 0.0, 1.0) for name, beta in (("beta_start", first), ("beta_end", last)))
     if kind == "linear":
-        return torch.linspace(start, end, count, dtype=torch.float64)
+        return _checked(torch.linspace(start, end, count, dtype=torch.float64), "beta_start to beta_end", fields)
     if kind == "scaled_linear":
-        return torch.linspace(start**0.5, end**0.5, count, dtype=torch.float64) ** 2
+        betas = torch.linspace(start**0.5, end**0.5, count, dtype=torch.float64) ** 2
+        return _checked(betas, "beta_start to beta_end", fields)
     if kind == "squaredcos_cap_v2":
         return _cosine_betas(count)
     raise BadInput(
-        f"the scheduler's beta_schedule {kind!r} is not supported; use linear, scaled_linear or squaredcos_cap_v2"
+        f"the beta_schedule {kind!r} of {fields.source} is not supported; use linear, scaled_linear or "
+        "squaredcos_cap_v2"
     )
+
+
+def _checked(betas: Float[Tensor, "t"], name: str, fields: Fields) -> Float[Tensor, "t"]:
+    """The betas themselves. Raises `BadInput` where they are too many or too few, or make no schedule."""
+    if not 2 <= len(betas) <= MOST_TIMESTEPS:
+        raise BadInput(f"{fields.source} has {len(betas)} {name}, where 2 to {MOST_TIMESTEPS} are due; {fields.remedy}")
+    if not ((betas >= 0) & (betas <= 1)).all() or betas[0] in (0, 1) or not betas.any():
+        raise BadInput(f"{fields.source} has {name} outside of 0 to 1, or a first one at 0 or 1; {fields.remedy}")
+    return betas
 
 
 def _cosine_betas(count: int) -> Float[Tensor, "t"]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.component_folders import read_tokenizer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.diffusion.single_file_configs import FAMILIES, SCHEDULER, SIDE_V
+from intaglio.models.diffusion.prompt_lengths import fitted
+from intaglio.models.diffusion.single_file_configs import FAMILIES, SIDE_V
 from intaglio.models.diffusion.single_file_layout import (
     Layout,
     Shapes,
@@ -24,12 +24,16 @@ from intaglio.models.diffusion.single_file_layout import (
     sources,
     spare,
 )
-from intaglio.models.library_logging import quiet_libraries
-from intaglio.models.weights_file import opened
+from intaglio.models.diffusion.single_file_marks import (
+    notes_on_other_keys,
+    refuse_adapter,
+    refuse_marked,
+    scheduler_settings,
+)
+from intaglio.models.diffusion.skeletons import TEXT_KINDS, filled, shapes_of, skeleton
+from intaglio.models.weights_file import checked, opened
 
-_PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
 ReadFolder = Callable[[Path], LatentDiffusion]
-_TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 
 
 def load_single_file(
@@ -60,43 +64,46 @@ def load_single_file(
         shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         metadata = dict(file.metadata() or {})
         layout = recognised(shapes, str(path))
+        refuse_marked(path, shapes)
         donor = _Donor.of(like, path, layout, read_folder)
-        scheduler, notes = _scheduler(path, layout, donor, shapes, metadata)
-        parts = {}
+        given = (donor.name, donor.model.scheduler) if donor.model else None
+        own = file.get_tensor("alphas_cumprod") if "alphas_cumprod" in shapes else None
+        scheduler, notes = scheduler_settings(path, layout, given, shapes, metadata, own)
+        parts, prefixes, unused = {}, [], list[str]()
         for part in donor.parts(layout):
             prefix = prefix_of(layout, part, shapes)
+            prefixes.append(prefix)
             if any(key.startswith(prefix) for key in shapes):
                 module, found = _planned(path, layout, part, list(_configs(layout, donor, part, scheduler)), shapes)
-                unused = spare(layout, part, found, shapes)
-                notes += [f"{len(unused)} keys of the file's {part} are not used ({unused[0]})"] if unused else []
-                parts[part] = _filled(module, found, file, torch.float32 if part == "autoencoder" else dtype)
+                spared = spare(layout, part, found, shapes)
+                refuse_adapter(path, spared)
+                notes += [f"{len(spared)} keys of the file's {part} are not used ({spared[0]})"] if spared else []
+                unused += [f"{path}: {key}" for key in spared]
+                parts[part] = _filled(module, found, file, path, torch.float32 if part == "autoencoder" else dtype)
             else:
                 parts[part] = donor.part(part, path)
                 notes.append(f"{part} taken from {donor.name}, as the file has none")
+    if layout.denoiser:
+        more, others = notes_on_other_keys(path, shapes, prefixes)
+        notes, unused = notes + more, unused + others
     _check_vocabulary(path, donor, parts)
+    encoders = [parts[name] for name in TEXT_KINDS if name in parts]
+    tokenizers, lengths = fitted(donor.tokenizers, encoders)
     model = LatentDiffusion(
         denoiser=parts["denoiser"],
         autoencoder=parts["autoencoder"],
-        text_encoders=[parts[name] for name in _TEXT_KINDS if name in parts],
-        tokenizers=donor.tokenizers,
+        text_encoders=encoders,
+        tokenizers=tokenizers,
         scheduler=scheduler,
         name=path.stem,
         source=path,
-        notes=notes,
+        notes=[*notes, *lengths],
+        unused=unused,
     )
     return model.to(device, dtype)
 
 
 # Networks
-
-
-def skeleton(part: str, config: Any) -> nn.Module:
-    """A part's network on the meta device, without memory for its weights; settings as a mapping or a config."""
-    with torch.device("meta"), quiet_libraries():
-        if part in _TEXT_KINDS:
-            return _TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
-        kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
-        return kind.from_config(dict(config))
 
 
 def _configs(layout: Layout, donor: "_Donor", part: str, scheduler: Mapping[str, Any]) -> Iterator[Any]:
@@ -117,7 +124,7 @@ def _planned(
     faults: list[str] = []
     for config in configs:
         module = skeleton(part, config)
-        wanted = {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
+        wanted = shapes_of(module)
         found = sources(layout, part, wanted, shapes)
         wrong = problems(found, wanted, shapes)
         if part == "denoiser":
@@ -132,19 +139,13 @@ def _planned(
     )
 
 
-def _filled(module: nn.Module, found: Mapping[str, Source], file: Any, dtype: torch.dtype) -> nn.Module:
-    wanted = module.state_dict()
-    weights = {name: _taken(file, source, wanted[name].shape).to(dtype) for name, source in found.items()}
-    module.load_state_dict(weights, assign=True)
-    for name, buffer in list(module.named_buffers()):
-        if buffer.is_meta:  # CLIP counts its positions in a buffer that no file stores
-            owner, _, last = name.rpartition(".")
-            setattr(module.get_submodule(owner), last, torch.arange(buffer.shape[-1]).expand(buffer.shape))
-    return module
+def _filled(module: nn.Module, found: Mapping[str, Source], file: Any, path: Path, dtype: torch.dtype) -> nn.Module:
+    wanted = shapes_of(module)
+    return filled(module, lambda name: _taken(file, path, found[name], wanted[name]), dtype)
 
 
-def _taken(file: Any, source: Source, shape: torch.Size) -> Tensor:
-    tensor = file.get_tensor(source.key)
+def _taken(file: Any, path: Path, source: Source, shape: tuple[int, ...]) -> Tensor:
+    tensor = checked(file.get_tensor(source.key), path, source.key)
     if source.third is not None:
         tensor = tensor.chunk(3)[source.third].clone()
     return (tensor.T.contiguous() if source.transposed else tensor).reshape(shape)
@@ -186,7 +187,7 @@ class _Donor:
     def _of_folder(cls, folder: Path, read_folder: ReadFolder) -> "_Donor":
         if (folder / "tokenizer").is_dir() and not (folder / "unet").is_dir():
             names = [name for name in ("tokenizer", "tokenizer_2") if (folder / name).is_dir()]
-            return cls(str(folder), tuple(_tokenizer(folder / name) for name in names))
+            return cls(str(folder), tuple(read_tokenizer(folder / name) for name in names))
         return cls._of_model(read_folder(folder))
 
     def parts(self, layout: Layout) -> list[str]:
@@ -201,44 +202,8 @@ class _Donor:
         return copy.deepcopy(self.model.parts[part])
 
 
-def _tokenizer(folder: Path) -> CLIPTokenizer:
-    try:
-        with quiet_libraries():
-            return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BadInput(f"{folder} holds no readable CLIP tokenizer ({error}); copy the folder again.") from error
-
-
-def _scheduler(
-    path: Path, layout: Layout, donor: _Donor, shapes: Shapes, metadata: Mapping[str, str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The scheduler's settings with the prediction type, and notes on their source."""
-    notes: list[str] = []
-    scheduler = dict(donor.model.scheduler if donor.model else SCHEDULER)
-    stated = metadata.get("modelspec.prediction_type") or ("v" if "v_pred" in shapes else None)
-    if stated is not None and stated not in _PREDICTIONS:
-        raise BadInput(
-            f"{path} says that it predicts {stated!r}, which is not supported; give a model of another kind."
-        )
-    if stated is not None:
-        scheduler["prediction_type"] = _PREDICTIONS[stated]
-    elif donor.model is not None:
-        scheduler.setdefault("prediction_type", "epsilon")
-        notes.append(f"prediction type {scheduler['prediction_type']} and noise schedule as in {donor.name}")
-    elif layout.family and FAMILIES[layout.family].prediction:
-        scheduler["prediction_type"] = FAMILIES[layout.family].prediction
-    else:
-        raise BadInput(
-            f"{path} does not say whether it predicts noise or velocity, and models of its family do either; "
-            "give the whole diffusers folder of its base with --like."
-        )
-    if "ztsnr" in shapes:
-        scheduler["rescale_betas_zero_snr"] = True
-    return scheduler, notes
-
-
 def _check_vocabulary(path: Path, donor: _Donor, parts: Mapping[str, nn.Module]) -> None:
-    encoders: list[Any] = [parts[name] for name in _TEXT_KINDS if name in parts]
+    encoders: list[Any] = [parts[name] for name in TEXT_KINDS if name in parts]
     for encoder, tokenizer in zip(encoders, donor.tokenizers, strict=True):
         rows = encoder.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:

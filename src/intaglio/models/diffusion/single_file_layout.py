@@ -12,8 +12,11 @@ from intaglio.models.ldm_names import UNetLayout, autoencoder_name, open_clip_na
 Shapes = Mapping[str, tuple[int, ...]]
 
 _UNET, _AUTOENCODER = "model.diffusion_model.", "first_stage_model."
+FIRST_LAYERS = frozenset({f"{_UNET}input_blocks.0.0.weight", "input_blocks.0.0.weight", "conv_in.weight"})
+"""Keys of which a file with a whole denoiser has one."""
 _OTHER_CHANNELS = {9: "an inpainting model", 8: "an image-editing model (InstructPix2Pix)", 5: "a depth-to-image model"}
 _OTHERS = (
+    ("model_ema.", "a checkpoint with only an exponential mean of its denoiser (model_ema)"),
     ("double_blocks.", "a Flux model, whose denoiser is a transformer"),
     ("joint_blocks.", "a Stable Diffusion 3 model, whose denoiser is a transformer"),
     ("control_model.", "a ControlNet"),

@@ -1,5 +1,6 @@
 """Checks that a model is supported, and that two models can be compared, from their components."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ from torch import nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.components import Components
+from intaglio.models.diffusion.config_spelling import one_spelling
+from intaglio.models.diffusion.prompt_lengths import check_prompts
 
 COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
@@ -18,10 +21,13 @@ def refuse_unsupported(name: str, model: Components) -> None:
     Such are inpainting, image-conditioned, distilled and class-conditioned models, and the refiner of SDXL. `name` is
     the model's name in the error.
     """
-    config, channels = _config(model.denoiser), _config(model.autoencoder)["latent_channels"]
+    config, channels = one_spelling(_config(model.denoiser)), _config(model.autoencoder)["latent_channels"]
     reason = next(_reasons(config, channels, model.text_encoders), None)
     if reason:
         raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
+    if reason := next(_scaling_reasons(_config(model.autoencoder)), None):
+        raise BadInput(f"{name} cannot be used: {reason}; give the config.json that belongs to the autoencoder")
+    check_prompts(name, model.tokenizers, model.text_encoders)
 
 
 def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[nn.Module]) -> Iterator[str]:
@@ -49,6 +55,24 @@ def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[n
         yield "it has two text encoders but no pooled embedding"
 
 
+def _scaling_reasons(config: Mapping[str, Any]) -> Iterator[str]:
+    channels = config["latent_channels"]
+    if not _is_number(config["scaling_factor"]) or config["scaling_factor"] <= 0:
+        yield f"its autoencoder's scaling_factor is {config['scaling_factor']!r}, where a number above 0 is due"
+    if not _is_number(config.get("shift_factor") or 0):
+        yield f"its autoencoder's shift_factor is {config['shift_factor']!r}, where a number is due"
+    mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
+    if (mean is None) != (deviation is None):
+        yield "its autoencoder has only one of latents_mean and latents_std"
+    for key, numbers in (("latents_mean", mean), ("latents_std", deviation)):
+        if numbers is not None and not (len(numbers) == channels and all(map(_is_number, numbers))):
+            yield f"its autoencoder's {key} is not a number for each of its {channels} channels"
+    if deviation is not None and min(deviation) <= 0:
+        yield "its autoencoder has a latents_std that is not above 0"
+    if mean is not None and config.get("shift_factor"):
+        yield "its autoencoder has both a shift_factor and a latents_mean"
+
+
 def _pooled_reasons(config: Mapping[str, Any], text_encoders: Sequence[nn.Module]) -> Iterator[str]:
     if len(text_encoders) != 2:
         yield "its denoiser takes a pooled embedding, which needs a second text encoder"
@@ -65,7 +89,7 @@ def differences(one: Components, two: Components) -> list[str]:
     """
     facts = (_facts(one), _facts(two))
     found = [f"{key} ({facts[0][key]} and {facts[1][key]})" for key in facts[0] if facts[0][key] != facts[1][key]]
-    found += _config_differences(_config(one.denoiser), _config(two.denoiser))
+    found += _config_differences(one.denoiser, two.denoiser)
     if not found and _shapes(one.denoiser) != _shapes(two.denoiser):
         found.append("shapes of the denoiser's weights")
     if not one.schedule.same_as(two.schedule):
@@ -76,25 +100,30 @@ def differences(one: Components, two: Components) -> list[str]:
 
 
 def _facts(model: Components) -> dict[str, Any]:
+    autoencoder = _config(model.autoencoder)
     return {
         "denoiser class": type(model.denoiser).__name__,
         "latent channels": model.latent_channels,
         "pixels a latent cell": model.factor,
         "resolution": model.resolution,
         "autoencoder scaling factor": model.scaling_factor,
+        "autoencoder shift factor": autoencoder.get("shift_factor") or 0.0,
+        "autoencoder latents_mean": _plain(autoencoder.get("latents_mean")),
+        "autoencoder latents_std": _plain(autoencoder.get("latents_std")),
         "prediction type": model.schedule.prediction,
         "text hidden size": tuple(_config(encoder)["hidden_size"] for encoder in model.text_encoders),
     }
 
 
-def _config_differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
-    keys = sorted(key for key in {*one, *two} - COMPARABLE_SETTINGS if not key.startswith("_"))
-    pairs = [(key, _plain(one.get(key)), _plain(two.get(key))) for key in keys]
-    return [f"denoiser {key} ({mine} and {theirs})" for key, mine, theirs in pairs if mine != theirs]
+def _config_differences(one: nn.Module, two: nn.Module) -> list[str]:
+    mine, theirs = one_spelling(_config(one), type(one)), one_spelling(_config(two), type(two))
+    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS)
+    pairs = [(key, mine.get(key), theirs.get(key)) for key in keys]
+    return [f"denoiser {key} ({first} and {second})" for key, first, second in pairs if first != second]
 
 
-def _plain(value: Any) -> Any:
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+def _plain(numbers: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if numbers is None else tuple(numbers)
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -105,6 +134,10 @@ def _one_vocabulary(one: Any, two: Any) -> bool:
     """Whether the smaller vocabulary is part of the larger; textual inversion only adds tokens at the end."""
     small, large = sorted((one.get_vocab(), two.get_vocab()), key=len)
     return small.items() <= large.items()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _config(module: nn.Module) -> Any:

@@ -14,10 +14,11 @@ from intaglio.audit.membership.family import (
     check_least,
     check_range,
 )
-from intaglio.audit.membership.resume import in_batches, work_key
+from intaglio.audit.membership.work_key import work_key
 from intaglio.denoising.contrast import Contrast, Precision
 from intaglio.denoising.samples import fixed_samples
 from intaglio.images.image_set import ImageSet
+from intaglio.runs.picture_batches import in_batches
 from intaglio.runs.run import Run
 
 

@@ -10,14 +10,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
-from intaglio.audit.membership.resume import StepState, content_order, in_batches, in_steps, stored_steps, work_key
+from intaglio.audit.membership.work_key import work_key
 from intaglio.denoising.contrast import Precision, arithmetic, micro_batches
 from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import UpdateBasis, half_way, update_bases
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
+from intaglio.runs.picture_batches import content_order, in_batches
 from intaglio.runs.run import Run
+from intaglio.runs.steps import StepState, in_steps, stored_steps
 
 FLOOR = 1e-3
 """Share of the mean of v that is added to every entry of v, so that entries without gradient have a finite weight."""

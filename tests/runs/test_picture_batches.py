@@ -8,8 +8,9 @@ import torch
 from audit_scenes import model, nudged, pictures
 from intaglio.audit.membership.family import AuditInputs
 from intaglio.audit.membership.methods.pia import PIA
-from intaglio.audit.membership.resume import in_batches, work_key
+from intaglio.audit.membership.work_key import work_key
 from intaglio.images.image_set import ImageSet
+from intaglio.runs.picture_batches import in_batches
 from intaglio.runs.run import Run
 
 ABOUT = {"seed": 0, "device": "cpu", "command": ["x"], "progress": "none"}

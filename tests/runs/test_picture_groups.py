@@ -6,16 +6,10 @@ import pytest
 import torch
 
 from audit_scenes import pictures
-from intaglio.audit.membership.resume import (
-    PictureResult,
-    StepState,
-    content_order,
-    drop_groups,
-    in_groups,
-    in_steps,
-    stored_steps,
-)
+from intaglio.runs.picture_batches import content_order
+from intaglio.runs.picture_groups import PictureResult, drop_groups, in_groups
 from intaglio.runs.run import Run
+from intaglio.runs.steps import StepState, in_steps, stored_steps
 
 STEPS = 3
 

@@ -1,0 +1,149 @@
+"""Reading of a model's components, each from its own folder: networks, tokenizers, the scheduler's settings."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from intaglio.data_files import Fields
+from intaglio.errors import BadInput, IntaglioError
+from intaglio.models.diffusion.network_config import LONGEST, network_config, settings_in
+from intaglio.models.diffusion.noise_schedule import SCHEDULER_REMEDY, NoiseSchedule
+from intaglio.models.diffusion.skeletons import Shapes, filled, shapes_of, skeleton
+from intaglio.models.diffusion.weight_sets import WeightSet, weight_sets
+from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
+from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.weights_file import checked
+
+UNSTATED_LENGTH = 10**6
+"""Tokens of a prompt from which on a tokenizer is taken to say nothing: a library writes 1e30 for that."""
+_SPARE = re.compile(r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.")
+_OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
+_BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas")
+
+
+@dataclass
+class Said:
+    """Remarks that come up while components are read."""
+
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the user."""
+    unused: list[str] = field(default_factory=list)
+    """`"file: key"` for each weight that no network takes."""
+
+
+def read_network(part: str, folder: Path, said: Said) -> nn.Module:
+    """A part's network with the folder's safetensors weights, as float32.
+
+    Raises `BadInput` for weights that are missing, of another shape, quantized or not finite, and for an adapter among
+    them.
+    """
+    weights, notes = weight_sets(folder)
+    said.notes += notes
+    config, notes = network_config(part, folder, len(weights.places))
+    said.notes += notes
+    with explained(folder):
+        module = skeleton(part, config)
+    wanted = shapes_of(module)
+    keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
+    _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], said)
+    _check_shapes(folder, wanted, keys, weights)
+    with weights.reading() as file_of:
+
+        def taken(name: str) -> Tensor:
+            key = str(keys[name])
+            return checked(file_of(key).get_tensor(key), weights.places[key], key).reshape(wanted[name])
+
+        return filled(module, taken, torch.float32)
+
+
+def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
+    """The key of a weight under its present name or an earlier one; None where the files have none of them."""
+    names = [name]
+    if part.startswith("text"):
+        bare = name.removeprefix("text_model.")
+        names = [name, bare, f"text_model.{bare}"]
+    elif part == "autoencoder":
+        names += [name.replace(now, before) for now, before in _OLD_ATTENTION]
+    return next((key for key in names if key in shapes), None)
+
+
+def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], said: Said) -> None:
+    if (key := adapter_key(keys)) is not None:
+        raise BadInput(
+            f"{weights.places[key]} holds {adapter_in([key])} beside the weights ({key}), which is not applied here; "
+            "merge it into the weights and save them again, or save it as a file of its own and give it as the LoRA"
+        )
+    if (key := quantized_key(keys)) is not None:
+        raise BadInput(f"{weights.places[key]} holds quantized weights ({key}); give the model unquantized")
+    if spare := [key for key in keys if not (part.startswith("text") and _SPARE.search(key))]:
+        said.notes.append(f"{len(spare)} weights in {folder} are not used ({spare[0]})")
+        said.unused += [f"{weights.places[key]}: {key}" for key in spare]
+
+
+def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], weights: WeightSet) -> None:
+    if missing := [name for name, key in keys.items() if key is None]:
+        raise BadInput(
+            f"{folder} lacks {len(missing)} weights that its config.json asks for ({missing[0]}); export it again"
+        )
+    for name, key in keys.items():
+        shape = weights.shapes[str(key)]
+        if _without_ones(shape) != _without_ones(wanted[name]):
+            raise BadInput(
+                f"{folder} holds {key} in shape {shape}, where its config.json asks for {wanted[name]}; "
+                "give the config.json that belongs to the weights, or export it again"
+            )
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a 1x1 convolution as that of a matrix: old files hold the autoencoder's attention so."""
+    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+
+
+# Tokenizers
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The CLIP tokenizer of a folder. Its length may be unstated; see `fitted`."""
+    settings = folder / "tokenizer_config.json"
+    if settings.exists():
+        length = Fields.read(settings).values.get("model_max_length", UNSTATED_LENGTH)
+        given = Fields({"model_max_length": length}, str(settings))
+        if given.number("model_max_length", UNSTATED_LENGTH) < UNSTATED_LENGTH:
+            given.whole("model_max_length", low=3, high=LONGEST)
+    with quiet_libraries(), explained(folder):
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+# The scheduler
+
+
+def read_scheduler(folder: Path) -> dict[str, Any]:
+    """The settings of a scheduler's folder.
+
+    Raises `BadInput` where these say no betas, or are no schedule that is supported.
+    """
+    fields = settings_in(folder, "scheduler_config.json")
+    schedule = dict(fields.values)
+    NoiseSchedule.from_config(schedule, fields.source)
+    if all(schedule.get(name) is None for name in _BETAS):
+        raise BadInput(f"{fields.source} has none of {', '.join(_BETAS)}; {SCHEDULER_REMEDY}")
+    return schedule
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turns the many errors of the libraries into a `BadInput` that names the folder and the reason."""
+    try:
+        yield
+    except IntaglioError:
+        raise
+    except Exception as error:  # the libraries raise nearly every kind of error for files that are damaged
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise BadInput(f"{folder} cannot be read ({reason}); export the model again") from error

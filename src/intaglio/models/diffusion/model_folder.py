@@ -1,0 +1,157 @@
+"""Folders of models in diffusers' layout: their components, and the completion from a base of what is missing."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from intaglio.data_files import EXPORT_AGAIN, Fields, shown
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.component_folders import Said, read_network, read_scheduler, read_tokenizer
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.prompt_lengths import fitted
+from intaglio.models.diffusion.weight_sets import SAFE_EXPORT
+from intaglio.models.weights_file import PICKLE_SUFFIXES
+
+INDEX = "model_index.json"
+REQUIRED_PARTS = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
+SECOND_ENCODER_PARTS = ("text_encoder_2", "tokenizer_2")
+_WITHOUT_EFFECT = ("safety_checker", "feature_extractor", "watermark", "watermarker")
+Base = Callable[[], LatentDiffusion]
+
+
+@dataclass
+class _Found:
+    """Components of a folder, by their names in `model_index.json`."""
+
+    parts: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    said: Said = field(default_factory=Said)
+
+
+def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
+    """The model in a folder. `base` gives the model that parts it lacks are taken from; None: there is no such model.
+
+    Raises `BadInput` where a component is missing, damaged or of an unsupported kind.
+    """
+    found = _read_parts(folder)
+    if missing := _missing(found):
+        if base is None:
+            names = ", ".join(missing)
+            raise BadInput(f"{folder} has no {names}; give a whole diffusers folder, or the base that it belongs to")
+        _complete(found, base())
+    suffixes = ("", "_2") if "text_encoder_2" in found.parts else ("",)
+    encoders = [found.parts[f"text_encoder{suffix}"] for suffix in suffixes]
+    tokenizers, notes = fitted([found.parts[f"tokenizer{suffix}"] for suffix in suffixes], encoders)
+    return LatentDiffusion(
+        denoiser=found.parts["unet"],
+        autoencoder=found.parts["vae"],
+        text_encoders=encoders,
+        tokenizers=tokenizers,
+        scheduler=found.parts["scheduler"],
+        name=folder.resolve().name,
+        source=folder,
+        options=found.options,
+        notes=[*found.said.notes, *notes],
+        unused=found.said.unused,
+    )
+
+
+def _missing(found: _Found) -> list[str]:
+    # One second component without the other is as incomplete as one of the first.
+    unet = found.parts.get("unet")
+    two = set(SECOND_ENCODER_PARTS) & set(found.parts) or (unet and unet.config.addition_embed_type == "text_time")
+    return [name for name in (*REQUIRED_PARTS, *(SECOND_ENCODER_PARTS if two else ())) if name not in found.parts]
+
+
+def _complete(found: _Found, base: LatentDiffusion) -> None:
+    """Adds the missing components from `base`, with copies of its weights, and a note that lists them."""
+    given = {"unet": base.denoiser, "vae": base.autoencoder, "scheduler": base.scheduler}
+    for suffix, encoder, tokenizer in zip(("", "_2"), base.text_encoders, base.tokenizers, strict=False):
+        given |= {f"text_encoder{suffix}": encoder, f"tokenizer{suffix}": tokenizer}
+    borrowed = [name for name in given if name not in found.parts]
+    for name in borrowed:
+        found.parts[name] = copy.deepcopy(given[name]) if name.startswith(("unet", "text")) else given[name]
+    found.options = {**base.options, **found.options}
+    found.said.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
+
+
+def _read_parts(folder: Path) -> _Found:
+    index = Fields.read(folder / INDEX).values if (folder / INDEX).exists() else {}
+    kind = index.get("_class_name", "")
+    if not isinstance(kind, str | list):  # a list names a pipeline of one's own, and its file
+        raise BadInput(f"{folder / INDEX} has _class_name {shown(kind)}, where a class is due; {EXPORT_AGAIN}")
+    if (folder / "transformer").is_dir() or str(kind).startswith(("StableDiffusion3", "Flux")):
+        raise BadInput(
+            f"{folder} holds a transformer denoiser, which is not supported yet; give an SD 1, SD 2 or SDXL model"
+        )
+    said = Said()
+    if not index and (folder / "config.json").exists():
+        return _Found({"unet": read_network("denoiser", folder, said)}, said=said)
+    options = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
+    found = _Found(options=options, said=said)
+    readers: dict[str, Callable[[Path], Any]] = {
+        "unet": partial(read_network, "denoiser", said=said),
+        "vae": partial(read_network, "autoencoder", said=said),
+        "scheduler": read_scheduler,
+        "text_encoder": partial(read_network, "text_encoder", said=said),
+        "text_encoder_2": partial(read_network, "text_encoder_2", said=said),
+        "tokenizer": read_tokenizer,
+        "tokenizer_2": read_tokenizer,
+    }
+    for name, read in readers.items():
+        if (folder / name).is_dir() and not _declared_absent(folder, index, name):
+            found.parts[name] = read(folder / name)
+    if not found.parts:
+        raise _nothing_in(folder)
+    said.notes += _passed_over(folder, index, set(readers))
+    return found
+
+
+def _declared_absent(folder: Path, index: Mapping[str, Any], name: str) -> bool:
+    """Whether the index says that the pipeline has no such component, whatever lies in its folder."""
+    declared = index.get(name, ["", ""])
+    if not _is_component(declared):
+        raise BadInput(
+            f"{folder / INDEX} has {name} {shown(declared)}, where a library and a class are due; {EXPORT_AGAIN}"
+        )
+    return declared[0] is None
+
+
+def _is_component(value: Any) -> bool:
+    """Whether an entry of the index is a pair of a library and a class, which may be null."""
+    return isinstance(value, list) and len(value) == 2 and all(it is None or isinstance(it, str) for it in value)
+
+
+def _passed_over(folder: Path, index: Mapping[str, Any], read: set[str]) -> list[str]:
+    """Notes on components and files that are there and are not used."""
+    notes = [
+        f"{folder} also has {name} ({value[1]}), which is not used"
+        for name, value in index.items()
+        if _is_component(value) and value[0] is not None and name not in {*read, *_WITHOUT_EFFECT} and name[:1] != "_"
+    ]
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and "ema" in path.name.lower().split("_") and (path / "config.json").is_file():
+            notes.append(f"{folder} also holds {path.name}, averaged weights, which are not used; give {path} for them")
+        elif path.is_file() and path.suffix == ".safetensors" and "lora" in path.name.lower():
+            notes.append(f"{folder} also holds the LoRA {path.name}, which is not used; give {path} as the LoRA for it")
+    return notes
+
+
+def _nothing_in(folder: Path) -> BadInput:
+    """The error for a folder without a component, with what it holds in their place."""
+    files = sorted(path.name for path in folder.iterdir() if path.is_file())
+    inner = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    if snapshots := sorted((folder / "snapshots").glob("*/")):
+        return BadInput(f"{folder} is the root of a hub's cache; give the model in it, the folder {snapshots[-1]}")
+    if single := [name for name in files if name.endswith(".safetensors")]:
+        more = f" (or one of {len(single) - 1} more beside it)" if len(single) > 1 else ""
+        return BadInput(f"{folder} is no diffusers folder; give the file {folder / single[0]} itself{more}")
+    for path in reversed(inner):
+        if any((path / name).exists() for name in (INDEX, "unet", "config.json")) or any(path.glob("*.safetensors")):
+            return BadInput(f"{folder} holds no model itself; give one in it, such as {path}")
+    if pickles := [name for name in files if Path(name).suffix in PICKLE_SUFFIXES]:
+        return BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {SAFE_EXPORT}")
+    return BadInput(f"{folder} holds no model (no {INDEX}, no unet/); give a diffusers folder")

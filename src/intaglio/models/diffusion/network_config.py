@@ -1,0 +1,132 @@
+"""Settings of networks from their `config.json`: checked by type, range and size before any network is built."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPTextConfig
+
+from intaglio.data_files import Fields, is_number, shown
+from intaglio.errors import BadInput
+
+WIDEST, LARGEST_SIDE, MOST_WORDS, LONGEST = 2**16, 4096, 2**24, 2**16
+"""Largest width of a layer, side of the latents in cells, vocabulary and prompt in tokens that are taken."""
+_KINDS = {"denoiser": "UNet2DConditionModel", "autoencoder": "AutoencoderKL"}
+_OLD_SIDE = 64
+_OLD_VERSION = re.compile(r"0\.(\d+)\.")
+_SUPPORTED = "give an SD 1, SD 2 or SDXL model"
+
+
+def network_config(part: str, folder: Path, weights: int) -> tuple[Any, list[str]]:
+    """The settings in a component's folder, as `skeleton` takes them, and notes on how they were read.
+
+    `weights` is the number of tensors that its files hold: settings that describe more layers are refused, as
+    building them could take any time and memory. Raises `BadInput` for another class of network, for quantized
+    weights, and for values of a wrong type or out of their range.
+    """
+    fields = settings_in(folder, "config.json")
+    if quantized := fields.values.get("quantization_config"):
+        method = quantized.get("quant_method") if isinstance(quantized, Mapping) else None
+        said = method or "of an unknown kind"
+        raise BadInput(f"{folder} holds quantized weights ({said}); give the model unquantized")
+    if part in _KINDS:
+        kind, wanted = fields.values.get("_class_name"), _KINDS[part]
+        if kind != wanted:
+            said = kind if isinstance(kind, str) else shown(kind)
+            article = "an" if wanted[0] == "A" else "a"
+            raise BadInput(f"{folder} holds a {said}, not {article} {wanted}; {_SUPPORTED}")
+    if part == "denoiser":
+        return _denoiser(fields, weights)
+    return (_autoencoder(fields, weights) if part == "autoencoder" else _text_encoder(folder, fields, weights)), []
+
+
+def settings_in(folder: Path, name: str) -> Fields:
+    """The fields of a component's JSON file. Raises `BadInput` where it is missing or cannot be read."""
+    path = folder / name
+    if not path.exists():
+        raise BadInput(f"{path} is missing; copy the folder again, or export it again")
+    return Fields.read(path, constants=True)
+
+
+def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
+    config = dict(fields.values)
+    blocks = len(_wholes(fields, "block_out_channels", high=WIDEST))
+    layers, depths = (_wholes(fields, key) for key in ("layers_per_block", "transformer_layers_per_block"))
+    _refuse_more_layers(fields, max(blocks, max(layers, default=1) * max(depths, default=1)), weights)
+    for key in ("attention_head_dim", "num_attention_heads", "cross_attention_dim", "norm_num_groups"):
+        _wholes(fields, key, high=WIDEST)
+    for key in ("in_channels", "out_channels", "addition_time_embed_dim", "projection_class_embeddings_input_dim"):
+        fields.whole(key, None, 1, WIDEST)
+    sides = _wholes(fields, "sample_size", high=LARGEST_SIDE)
+    if _is_old(fields) and not isinstance(config.get("sample_size"), list) and sides and sides[0] < _OLD_SIDE:
+        config["sample_size"] = _OLD_SIDE
+        note = (
+            f"{fields.source} says sample_size {sides[0]}, an error of diffusers before 0.9; "
+            f"{_OLD_SIDE} is used in its place, as diffusers does"
+        )
+        return config, [note]
+    return config, []
+
+
+def _is_old(fields: Fields) -> bool:
+    """Whether diffusers before 0.9 wrote the settings of a model that is conditioned on text alone."""
+    found = _OLD_VERSION.match(str(fields.values.get("_diffusers_version", "")))
+    return found is not None and int(found.group(1)) < 9 and fields.values.get("addition_embed_type") is None
+
+
+def _autoencoder(fields: Fields, weights: int) -> dict[str, Any]:
+    blocks = len(_wholes(fields, "block_out_channels", high=WIDEST))
+    _refuse_more_layers(fields, max(blocks, fields.whole("layers_per_block", 1, 1)), weights)
+    for key in ("in_channels", "out_channels", "latent_channels", "norm_num_groups"):
+        fields.whole(key, None, 1, WIDEST)
+    if "scaling_factor" in fields.values:
+        fields.number("scaling_factor", low=0.0, above=True)
+    fields.number("shift_factor", None)
+    for key in ("latents_mean", "latents_std"):
+        fields.numbers(key, None, fields.whole("latent_channels", 4))
+    return dict(fields.values)
+
+
+def _text_encoder(folder: Path, fields: Fields, weights: int) -> CLIPTextConfig:
+    kind = fields.text("model_type", "clip_text_model")
+    if kind == "clip":
+        fields = fields.table("text_config")
+    elif kind != "clip_text_model":
+        raise BadInput(f"{folder} holds a text encoder of type {kind}, not one of CLIP; {_SUPPORTED}")
+    _refuse_more_layers(fields, fields.whole("num_hidden_layers", 12, 1), weights)
+    heads, width = fields.whole("num_attention_heads", 8, 1, WIDEST), fields.whole("hidden_size", 512, 1, WIDEST)
+    if width % heads:
+        raise BadInput(
+            f"{fields.source} has num_attention_heads {heads}, which do not divide hidden_size {width}; {fields.remedy}"
+        )
+    for key, most in (
+        ("intermediate_size", WIDEST),
+        ("projection_dim", WIDEST),
+        ("vocab_size", MOST_WORDS),
+        ("max_position_embeddings", LONGEST),
+    ):
+        fields.whole(key, None, 1, most)
+    fields.number("layer_norm_eps", None, 0.0)
+    fields.text("hidden_act", None)
+    return CLIPTextConfig.from_dict(dict(fields.values))
+
+
+def _wholes(fields: Fields, key: str, *, high: int = 2**31) -> list[int]:
+    """The whole numbers of a setting that is one number or a list of them, nested or not; empty where it is not set."""
+    value = fields.values.get(key)
+    level = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    while any(isinstance(item, list) for item in level):
+        level = [inner for item in level for inner in (item if isinstance(item, list) else [item])]
+    if not all(is_number(item) and item == int(item) and 1 <= item <= high for item in level):
+        wanted = f"whole numbers from 1 to {high} are due"
+        raise BadInput(f"{fields.source} has {key} {shown(value)}, where {wanted}; {fields.remedy}")
+    return [int(item) for item in level]
+
+
+def _refuse_more_layers(fields: Fields, layers: int, weights: int) -> None:
+    if layers > weights:
+        raise BadInput(
+            f"{fields.source} describes {layers} layers, where the files beside it hold {weights} weights; "
+            "give the config.json that belongs to them"
+        )
