@@ -30,11 +30,8 @@ OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "bat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Draw pictures from prompts, or draw a picture again from the settings it carries.
-
-    The same command again goes on where a killed one was.
-    """
+class ModelFiles:
+    """The files that a model is read from."""
 
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
@@ -44,6 +41,15 @@ class Sample:
     """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
     like: Path | None = None
     """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(ModelFiles):
+    """Draw pictures from prompts, or draw a picture again from the settings it carries.
+
+    The same command again goes on where a killed one was.
+    """
+
     prompt: tuple[str, ...] = ()
     """Prompts, one or more."""
     prompts: Path | None = None
