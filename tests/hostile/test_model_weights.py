@@ -311,12 +311,17 @@ def test_pictures_and_latents_that_are_not_finite_name_the_part(shipped) -> None
     latents[1, 0, 0, 0] = NAN
     with pytest.raises(IntaglioError, match=r"the denoiser.*latents that are not finite \(row 1 of 2\)"):
         model.decode(latents)
+    spared = model.decode(latents, spare_failed=True)
+    assert spared[0].isfinite().all()
+    assert spared[1].isnan().all()
     with pytest.raises(BadInput, match="NaN"):
         model.encode(tiny.pixels(1) * NAN)
     with torch.no_grad():
         model.autoencoder.decoder.conv_out.bias.fill_(INF)
+    sound = model.encode(tiny.pixels(1))
     with pytest.raises(IntaglioError, match="the decoder of model gave pixels that are not finite"):
-        model.decode(model.encode(tiny.pixels(1)))
+        model.decode(sound)
+    assert model.decode(sound, spare_failed=True).isnan().all()
     with torch.no_grad():
         model.autoencoder.encoder.conv_out.bias.fill_(NAN)
     with pytest.raises(IntaglioError, match="the encoder of model gave latents that are not finite"):

@@ -94,7 +94,7 @@ def sample_batches(
             with torch.no_grad(), model.frozen():
                 context = _context(model, tuple(prompts[rows]), negative, grid, guidance_scale)
                 latents = _draw(context, seeds[rows], walk, grid, guide, progress, spare_failed)
-                pixels = model.decode(latents).cpu()
+                pixels = model.decode(latents, spare_failed=spare_failed).cpu()
             yield pixels
 
 
