@@ -146,9 +146,9 @@ def poisoned(stored):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: (folder / CONFIG).unlink(), r"config\.json cannot be read .*give the folder of a trained"),
-        (lambda folder: (folder / CONFIG).write_text("{"), r"config\.json cannot be read"),
-        (lambda folder: (folder / CONFIG).write_bytes(b"\xff\xfe"), r"config\.json cannot be read"),
+        (lambda folder: (folder / CONFIG).unlink(), r"config\.json cannot be read"),
+        (lambda folder: (folder / CONFIG).write_text("{"), r"config\.json is no readable JSON .*give the folder"),
+        (lambda folder: (folder / CONFIG).write_bytes(b"\xff\xfe"), r"config\.json is not UTF-8"),
         (lambda folder: (folder / CONFIG).write_text("[]"), "no network's configuration of format 1"),
         (put(format=2), "no network's configuration of format 1"),
         (without("refinement"), "lacks 'refinement'"),

@@ -313,7 +313,7 @@ def test_another_s_folder_is_not_touched(tmp_path):
     ("text", "words"),
     [
         (None, "cannot be read"),
-        ("{", "is not JSON"),
+        ("{", "is no readable JSON"),
         ("[]", "no discovery of format 1"),
         ('{"format": 2}', "no discovery of format 1"),
         ('{"format": 1}', "lacks 'graph'"),

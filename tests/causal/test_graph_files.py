@@ -69,7 +69,7 @@ def test_one_variable_and_no_edges(tmp_path):
         ("truth.csv", "a,b\n0,\n0,0\n", "entry ''"),
         ("truth.csv", "source,target\na\n", "fewer cells"),
         ("truth.csv", "a,b\n0,1\n0,1\n", "truth.csv holds no graph"),
-        ("truth.json", "{", "no JSON of the form"),
+        ("truth.json", "{", "no readable JSON"),
         ("truth.json", '{"names": ["a"]}', "'adjacency'"),
         ("truth.gml", "graph [", "GML"),
     ],

@@ -9,14 +9,19 @@ from intaglio.errors import BadInput
 TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|\#[^\n]*|/\*.*?\*/)
       | (?P<text>"(?:\\.|[^"\\])*")
+      | (?P<html><(?=[^-@]))
       | (?P<edge>@-@|@->|<-@|@--|--@|<->|->|<-|--)
-      | (?P<sign>[{}\[\];,=])
+      | (?P<sign>[{}\[\];,=:+])
       | (?P<word>(?:[^\W\d]|_)[\w.]*|-?(?:\.\d+|\d+(?:\.\d*)?)\w*)""",
     re.VERBOSE | re.DOTALL,
 )
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|\d+", re.ASCII)
 """Names that need no quotes."""
 KEYWORDS = {"graph", "digraph", "node", "edge", "subgraph", "strict"}
+MOST_EDGES = 1_000_000
+"""Most edges that are read; groups may stand for many more than they have letters."""
+DEEPEST = 100
+"""Deepest nesting of groups that is read; deeper ones overrun the stack."""
 
 
 @dataclass
@@ -25,7 +30,8 @@ class ParsedText:
 
     type: str
     attributes: dict[str, str] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
+    """The names, as keys."""
     edges: list[tuple[str, str, str, dict[str, str]]] = field(default_factory=list)
     """(first, sign, second, attributes)."""
 
@@ -40,7 +46,8 @@ def quote(name: str) -> str:
 def parsed(text: str, language: str) -> ParsedText:
     """Parses a text; `language` names it in an error.
 
-    Chains (`a -> b -> c`), groups (`{a b} -> c`, also named subgraphs) and defaults (`edge [dir=none]`) are understood.
+    Chains (`a -> b -> c`), groups (`{a b} -> c`, also named subgraphs) and defaults (`edge [dir=none]`) are understood;
+    ports (`a:n`) are skipped, and labels in HTML are kept as they are.
 
     Raises:
         BadInput: a syntax error, with the text near it.
@@ -53,7 +60,7 @@ class _Reader:
 
     def __init__(self, text: str, language: str):
         self.language, self.tokens, self.at = language, list(_tokens(text, language)), 0
-        self.found, self.usual = ParsedText(""), {}
+        self.found, self.usual, self.depth = ParsedText(""), {}, 0
 
     def whole(self) -> ParsedText:
         while (word := self.take()).lower() == "strict":
@@ -69,6 +76,11 @@ class _Reader:
     def group(self) -> list[str]:
         """Parses statements in braces; returns the names that they mention."""
         self.expect("{")
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise BadInput(
+                f"this {self.language} text cannot be read: its groups nest deeper than {DEEPEST}; take braces out"
+            )
         inside: list[str] = []
         while self.peek() != "}":
             if self.peek() in (";", ","):
@@ -76,6 +88,7 @@ class _Reader:
             else:
                 inside += self.statement()
         self.expect("}")
+        self.depth -= 1
         return list(dict.fromkeys(inside))
 
     def statement(self) -> list[str]:
@@ -86,8 +99,8 @@ class _Reader:
             into.update(self.attributes())
             return []
         if self.peek(1) == "=":
-            key, _, value = self.take(), self.take(), self.take()
-            self.found.attributes[_bare(key)] = _bare(value)
+            key, _ = self.take(), self.take()
+            self.found.attributes[_bare(key)] = self.value()
             return []
         return self.chain()
 
@@ -96,8 +109,12 @@ class _Reader:
         while self.peek() in SIGNS:
             signs.append(self.take())
             ends.append(self.term())
-        attributes = {**self.usual, **self.attributes()} if self.peek() == "[" else dict(self.usual)
+        attributes = dict(self.usual)
+        while self.peek() == "[":
+            attributes |= self.attributes()
         for left, sign, right in zip(ends, signs, ends[1:], strict=False):
+            if len(self.found.edges) + len(left) * len(right) > MOST_EDGES:
+                raise BadInput(f"this {self.language} text has more than {MOST_EDGES:,} edges; leave some out")
             self.found.edges += [(a, sign, b, attributes) for a in left for b in right]
         return [name for end in ends for name in end]
 
@@ -109,12 +126,27 @@ class _Reader:
                 self.take()
         if self.peek() == "{":
             return self.group()
-        if self.peek() in ("", "}", "[", "]", "=") or self.peek() in SIGNS:
+        if self.peek() in ("", *"}[]=:+;,") or self.peek() in SIGNS:
             self.refuse("a name")
-        name = _bare(self.take())
-        if name not in self.found.names:
-            self.found.names.append(name)
+        if self.peek().startswith("<"):
+            raise BadInput(
+                f"this {self.language} text has the name {self.peek()[:40]} in HTML; give a plain name, and this "
+                "as its label"
+            )
+        name = self.value()
+        while self.peek() == ":":  # a port: where at the node an edge is drawn
+            self.take()
+            self.take()
+        self.found.names.setdefault(name)
         return [name]
+
+    def value(self) -> str:
+        """Parses one word, or texts that are joined by +."""
+        text = _bare(self.take())
+        while self.peek() == "+":
+            self.take()
+            text += _bare(self.take())
+        return text
 
     def attributes(self) -> dict[str, str]:
         self.expect("[")
@@ -123,7 +155,7 @@ class _Reader:
             key = _bare(self.take())
             if self.peek() == "=":
                 self.take()
-                found[key] = _bare(self.take())
+                found[key] = self.value()
             if self.peek() in (",", ";"):
                 self.take()
         self.expect("]")
@@ -159,14 +191,30 @@ def _tokens(text: str, language: str) -> Iterator[str]:
     at = 0
     while at < len(text):
         match = TOKEN.match(text, at)
+        line = text.count("\n", 0, at) + 1 if match is None else 0
+        if match is None and text[at] == '"':
+            raise BadInput(f"this {language} text cannot be read: the quote in line {line} is never closed; close it")
         if match is None:
-            line = text.count("\n", 0, at) + 1
             raise BadInput(
-                f"this {language} text cannot be read: line {line} has {text[at]!r}; put such names in quotes"
+                f"this {language} text cannot be read: line {line} has {text[at]!r}; put names that hold it in quotes"
             )
+        end = match.end()
+        if match.lastgroup == "html":
+            end = _html_end(text, at, language)
         if match.lastgroup != "space":
-            yield match[0]
-        at = match.end()
+            yield text[at:end]
+        at = end
+
+
+def _html_end(text: str, at: int, language: str) -> int:
+    """The end of a string in HTML, which is in angle brackets and has balanced ones inside."""
+    depth = 0
+    for found in re.compile("[<>]").finditer(text, at):
+        depth += 1 if found[0] == "<" else -1
+        if not depth:
+            return found.end()
+    line = text.count("\n", 0, at) + 1
+    raise BadInput(f"this {language} text cannot be read: the < in line {line} is never closed; close it by >")
 
 
 def block(head: str, lines: Sequence[str]) -> str:

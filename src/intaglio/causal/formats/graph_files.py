@@ -1,21 +1,25 @@
 """Reading of graph files: GML, DOT, DAGitty, CSV (a matrix or a list of edges), JSON."""
 
 import csv
-import json
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from intaglio.causal.formats.formula_cells import from_cell
 from intaglio.causal.formats.graph_texts import from_dagitty, from_dot, from_gml
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import GraphKind
+from intaglio.causal.graphs.marks import GRAPH_KINDS, GraphKind
+from intaglio.data_files import parse_json, read_text
 from intaglio.errors import BadInput
 
 TEXT_READERS = {".gml": from_gml, ".dot": from_dot, ".gv": from_dot, ".txt": from_dagitty, ".dagitty": from_dagitty}
 SUFFIXES = (*TEXT_READERS, ".csv", ".json")
+LARGEST_GRAPH = 64 * 2**20
+"""Largest graph file that is read, in bytes."""
 EDGE_COLUMNS = (("source", "target"), ("from", "to"), ("cause", "effect"))
 """Names of the two columns of a list of edges."""
 
@@ -24,6 +28,8 @@ def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
     """The graph in a file, read by its suffix.
 
     - `.gml`; `.dot` or `.gv`; `.txt` or `.dagitty`: as `intaglio.causal.formats.graph_texts` reads them.
+    Files that a discovery was saved in are read as the graph that was saved, with its kind.
+
     - `.csv`: a square matrix under a line of names (with or without a first column of names), where a 1 in row i,
       column j is i → j and both ways are i — j; or a list of edges with columns `source`, `target` and perhaps `mark`.
     - `.json`: `graph.json` of a discovery, or {"names": [...], "adjacency": [[...]]}.
@@ -39,10 +45,7 @@ def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise BadInput(f"{path} is no graph file by its name; give one that ends in {', '.join(SUFFIXES)}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read ({error}); check the path") from None
+    text = read_text(path, LARGEST_GRAPH)
     try:
         if suffix == ".csv":
             return _from_csv(text, names)
@@ -52,7 +55,10 @@ def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
 
 
 def _from_csv(text: str, names: Sequence[str]) -> Graph:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise BadInput(f"it cannot be read as CSV ({error}); check its quotes") from None
     if not rows:
         raise BadInput("it is empty; write a line of names first")
     head = [cell.lower() for cell in rows[0]]
@@ -86,20 +92,46 @@ def _from_edges(rows: list[list[str]], ends: list[int], head: list[str], names: 
     sign = head.index("mark") if "mark" in head else None
     if short := next((row for row in rows if len(row) < len(head)), None):
         raise BadInput(f"the line {','.join(short)} has fewer cells than the head; write both ends of each edge")
-    edges = [(row[ends[0]], "-->" if sign is None else row[sign], row[ends[1]]) for row in rows]
-    found = dict.fromkeys([*names, *(row[end] for row in rows for end in ends)])
-    kind: GraphKind = "CPDAG" if any(mark in ("---", "--") for _, mark, _ in edges) else "DAG"
-    return Graph.of(kind, found, edges)
+
+    def name(cell: str) -> str:
+        return cell if cell in names else from_cell(cell)
+
+    edges = [(name(row[ends[0]]), "-->" if sign is None else row[sign], name(row[ends[1]])) for row in rows]
+    found = dict.fromkeys([*names, *(end for first, _, second in edges for end in (first, second))])
+    if "graph" in head:
+        return Graph.of(_told_kind({row[head.index("graph")] for row in rows}), found, edges)
+    lines = any(mark in ("---", "--") for _, mark, _ in edges)
+    if "p_adjacent" in head:  # written by a discovery before it told the kind
+        return _class_of(found, edges)
+    return Graph.of("CPDAG" if lines else "DAG", found, edges)
+
+
+def _told_kind(kinds: set[str]) -> GraphKind:
+    if len(kinds) > 1:
+        raise BadInput(f"its column graph says {' and '.join(sorted(kinds))}; a file has one graph, of one kind")
+    kind = next(iter(kinds), "CPDAG")
+    if kind not in GRAPH_KINDS:
+        raise BadInput(f"its column graph says {kind!r}, which is no kind of graph; one of {', '.join(GRAPH_KINDS)}")
+    return GRAPH_KINDS[GRAPH_KINDS.index(kind)]
+
+
+def _class_of(names: Iterable[str], edges: Sequence[tuple[str, str, str]]) -> Graph:
+    """The CPDAG of these edges or, where they are none, the MPDAG."""
+    names = tuple(names)
+    try:
+        return Graph.of("CPDAG", names, edges)
+    except BadInput:
+        return Graph.of("MPDAG", names, edges)
 
 
 def _from_json(text: str) -> Graph:
+    plain: Any = parse_json(text, "its text", "export it again")
     try:
-        plain: Any = json.loads(text)
         if "graph" in plain:
             plain = plain["graph"]
-            return Graph.of(plain["kind"], map(str, plain["names"]), [tuple(edge) for edge in plain["edges"]])
+            return Graph.of(plain["kind"], map(str, plain["names"]), [(a, sign, b) for a, sign, b in plain["edges"]])
         return _from_matrix(np.array(plain["adjacency"], float), [str(name) for name in plain["names"]])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadInput(
             'it is no JSON of the form {"names": [...], "adjacency": [[...]]}; ' + f"check it ({error})"
         ) from error

@@ -1,5 +1,7 @@
 """Writing and reading of graphs as GML, DOT (graphviz) and DAGitty text."""
 
+import re
+
 import networkx as nx
 
 from intaglio.causal.formats.dot_parser import block, parsed, quote
@@ -16,6 +18,8 @@ DOT_HEADS_READ = {
     "dot": Mark.CIRCLE,
     "open": Mark.ARROW,
 }
+DEEPEST_GML = 100
+"""Deepest nesting of lists in GML that is read; deeper ones overrun the stack."""
 DAGITTY_TYPES = {"DAG": "dag", "CPDAG": "pdag", "MPDAG": "pdag", "MAG": "mag", "PAG": "pag"}
 DAGITTY_TYPES_READ: dict[str, GraphKind] = {"dag": "DAG", "pdag": "CPDAG", "mag": "MAG", "pag": "PAG"}
 DAGITTY_SIGNS = {"-->": "->", "---": "--", "<->": "<->", "o-o": "@-@", "o->": "@->", "o--": "@--", "--o": "--@"}
@@ -30,11 +34,22 @@ def to_gml(graph: Graph) -> str:
 
 def from_gml(text: str, kind: GraphKind | None = None) -> Graph:
     """Reads `to_gml`'s text, or any directed GML with labels as `from_networkx` does; `BadInput` for other text."""
+    if _nested(text) > DEEPEST_GML:
+        raise BadInput(f"this GML text nests deeper than {DEEPEST_GML}, which no graph needs; export it again")
     try:
         made = nx.parse_gml(text)
-    except (nx.NetworkXError, ValueError, TypeError, KeyError) as error:
+    except (nx.NetworkXError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise BadInput(f"this GML text cannot be read: {error}; check it there") from error
     return from_networkx(made, kind)
+
+
+def _nested(text: str) -> int:
+    """Most square brackets that are open at once; an upper bound where texts hold some."""
+    depth = deepest = 0
+    for sign in re.findall(r"[\[\]]", text):
+        depth += 1 if sign == "[" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def to_dot(graph: Graph) -> str:
@@ -84,8 +99,9 @@ def _kind(word: str) -> GraphKind:
 
 
 def to_dagitty(graph: Graph) -> str:
-    """DAGitty's text: `dag`, `pdag`, `mag` or `pag`; a circle is an @."""
-    lines = list(map(quote, graph.names))
+    """DAGitty's text: `dag`, `pdag`, `mag` or `pag`; a circle is an @. That a `pdag` is an MPDAG is an attribute."""
+    lines = [f"kind={graph.kind}"] if graph.kind == "MPDAG" else []
+    lines += map(quote, graph.names)
     for edge in graph.edges:
         sign = DAGITTY_SIGNS[sign_of(edge.at_first, edge.at_second)]
         lines.append(f"{quote(edge.first)} {sign} {quote(edge.second)}")
@@ -93,7 +109,9 @@ def to_dagitty(graph: Graph) -> str:
 
 
 def from_dagitty(text: str, kind: GraphKind | None = None) -> Graph:
-    """Reads DAGitty's text without roles, positions and coefficients; a `pdag` is a CPDAG unless `kind` differs.
+    """Reads DAGitty's text without roles, positions and coefficients.
+
+    A `pdag` is a CPDAG unless its attribute `kind` or the argument says MPDAG.
 
     Raises:
         BadInput: text that cannot be read, two edges of one pair, or `<->` in a `dag`: it stands for a common cause
@@ -103,7 +121,8 @@ def from_dagitty(text: str, kind: GraphKind | None = None) -> Graph:
     if found.type not in DAGITTY_TYPES_READ:
         raise BadInput(f"this DAGitty text begins with {found.type!r}; it should begin with dag, pdag, mag or pag")
     edges = [(a, sign_of(DAGITTY_ENDS[sign[0]], DAGITTY_ENDS[sign[-1]]), b) for a, sign, b, _ in found.edges]
-    kind = kind or DAGITTY_TYPES_READ[found.type]
+    told: GraphKind | None = "MPDAG" if found.type == "pdag" and found.attributes.get("kind") == "MPDAG" else None
+    kind = kind or told or DAGITTY_TYPES_READ[found.type]
     if kind == "DAG" and (hidden := next(((a, b) for a, sign, b in edges if sign == "<->"), None)):
         raise BadInput(
             f"{hidden[0]} <-> {hidden[1]} stands for a hidden common cause; name it, or read the text as a MAG"

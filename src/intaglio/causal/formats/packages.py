@@ -4,10 +4,9 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 import networkx as nx
-import numpy as np
 
 from intaglio.causal.formats.matrices import from_causallearn_matrix
-from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.graphs.graph import Graph, no_marks
 from intaglio.causal.graphs.marks import GRAPH_KINDS, GraphKind, Mark, sign_of
 from intaglio.errors import BadInput, IntaglioError
 
@@ -54,7 +53,7 @@ def from_networkx(made: nx.Graph, kind: GraphKind | None = None) -> Graph:
     if kind not in GRAPH_KINDS:
         raise BadInput(f"{kind!r} is no kind of graph; give one of {', '.join(GRAPH_KINDS)}")
     index = {node: k for k, node in enumerate(made)}
-    marks = np.zeros((len(index), len(index)), np.int8)
+    marks = no_marks(len(index))
     for a, b, attributes in made.edges(data=True):
         both = made.has_edge(b, a)
         at_a, at_b = _marks_of(attributes, (Mark.TAIL, Mark.TAIL if both else Mark.ARROW), f"{a} → {b}")

@@ -13,6 +13,7 @@ from intaglio.causal.formats.svg_layout import GraphLayout, Point, layered_layou
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
+from intaglio.printable import one_line
 
 BOX_HEIGHT, LETTER_WIDTH = 28.0, 7.0
 """Height of a box, and width of a letter at font size 12, in drawing units."""
@@ -68,7 +69,8 @@ def _checked(graph: Graph, probabilities: EdgeProbabilities) -> dict[frozenset[s
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= SHOWN_LETTERS else name[: SHOWN_LETTERS - 1] + "…"
+    shown = one_line(name)
+    return shown if len(shown) <= SHOWN_LETTERS else shown[: SHOWN_LETTERS - 1] + "…"
 
 
 def _width(text: str, letter: float = LETTER_WIDTH) -> float:
@@ -143,7 +145,7 @@ def _end(mark: Mark, x: float, y: float, away: float) -> Markup:
 def _box(name: str, x: float, y: float, width: float) -> Markup:
     box = '<g><title>{}</title><rect class="box" x="{}" y="{}" width="{}" height="{}" rx="7"/>'
     label = '<text x="{}" y="{}" text-anchor="middle">{}</text></g>'
-    corner = (name, _n(x - width / 2), _n(y - BOX_HEIGHT / 2), _n(width), _n(BOX_HEIGHT))
+    corner = (one_line(name), _n(x - width / 2), _n(y - BOX_HEIGHT / 2), _n(width), _n(BOX_HEIGHT))
     return Markup(box).format(*corner) + Markup(label).format(_n(x), _n(y + 4), _short(name))
 
 

@@ -14,6 +14,9 @@ from intaglio.causal.graphs.marks import GraphKind, Mark, parse_sign, sign_of
 from intaglio.causal.graphs.validity import arrows, check, double_arrows, lines
 from intaglio.errors import BadInput
 
+MOST_VARIABLES = 10_000
+"""Most variables of a graph; the checks take time with their cube."""
+
 
 @dataclass(frozen=True, order=True)
 class Edge:
@@ -55,7 +58,7 @@ class Graph:
         """From triples such as `("A", "-->", "B")`, `("A", "o->", "B")`, `("A", "---", "B")`."""
         names = tuple(names)
         index = {name: k for k, name in enumerate(names)}
-        marks = np.zeros((len(names), len(names)), np.int8)
+        marks = no_marks(len(names))
         for first, sign, second in edges:
             for name in (first, second):
                 if name not in index:
@@ -225,3 +228,10 @@ class Graph:
     def __str__(self) -> str:
         alone = (name for name in self.names if not self.adjacent(name))
         return f"{self.kind}: " + ", ".join([*map(str, self.edges), *alone])
+
+
+def no_marks(variables: int) -> Int8[ndarray, "d d"]:
+    """The marks of a graph without edges. Raises `BadInput` for more than `MOST_VARIABLES`."""
+    if variables > MOST_VARIABLES:
+        raise BadInput(f"{variables:,} variables are too many for a graph, which has {MOST_VARIABLES:,} at most")
+    return np.zeros((variables, variables), np.int8)

@@ -1,10 +1,9 @@
 """`Knowledge`: background knowledge of a causal graph, checked, read from files, and as boolean matrices."""
 
-import json
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from intaglio.causal.graphs.paths import cycle
+from intaglio.data_files import read_json, read_toml
 from intaglio.errors import BadInput
 
 Pair = tuple[str, str]
@@ -153,30 +153,24 @@ _PAIRS = ("required", "forbidden", "adjacent", "apart")
 
 
 def _entries(kind: str, entries: Iterable[Any]) -> tuple[Any, ...]:
-    """Pairs or tiers as tuples of names. Raises `BadInput` for anything else."""
+    """Pairs or tiers as tuples of names; numbers are names by their text. Raises `BadInput` for anything else."""
     for number, entry in enumerate(entries, start=1):
-        names = not isinstance(entry, str) and isinstance(entry, Sequence) and all(isinstance(n, str) for n in entry)
+        named = not isinstance(entry, str) and isinstance(entry, Sequence)
+        names = named and all(isinstance(n, str | Integral) and not isinstance(n, bool) for n in entry)
         if kind == "tiers" and not names:
             raise BadInput(f'tier {number} is {entry!r}, which is no list of names; write it like ["A", "B"]')
         if kind in _PAIRS and not (names and len(entry) == 2):
             raise BadInput(f'{kind} has {entry!r}, which is no pair of names; write it like ["A", "B"]')
-        if kind in _PAIRS and entry[0] == entry[1]:
+        if kind in _PAIRS and str(entry[0]) == str(entry[1]):
             raise BadInput(f"{kind} pairs {entry[0]!r} with itself; give two different columns")
-    return tuple(tuple(entry) for entry in entries)
+    return tuple(tuple(map(str, entry)) for entry in entries)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    readers = {".toml": tomllib.loads, ".json": json.loads}
+    readers = {".toml": read_toml, ".json": read_json}
     if path.suffix.lower() not in readers:
         raise BadInput(f"{path.name} is no .toml or .json file; write what is known in one of these")
-    try:
-        content = readers[path.suffix.lower()](path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
-    except UnicodeDecodeError:
-        raise BadInput(f"{path.name} is not UTF-8 text; save it as UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path.name} cannot be parsed ({error}); mend it there") from None
+    content = readers[path.suffix.lower()](path, "mend it there")
     if not isinstance(content, dict):
         raise BadInput(f'{path.name} holds no table of entries; write it like {{"required": [["A", "B"]]}}')
     return content

@@ -23,6 +23,7 @@ from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import sign_of
 from intaglio.causal.results import result_files, text
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
+from intaglio.data_files import shown
 from intaglio.errors import BadInput
 from intaglio.runs.tables import without_nan
 
@@ -70,9 +71,10 @@ class Discovery:
     fallback: bool = False
     """Whether no DAG had all the accepted colliders, so that one was searched for."""
     ood_score: float = 0.0
-    """Share in [0, 1] of the table's features outside the range of the training tables; NaN where it is not known."""
+    """Share in [0, 1] of the table's features outside the range of the training tables, and of assumptions that it
+    contradicts; NaN where it is not known."""
     ood_reasons: tuple[str, ...] = ()
-    """Those features, each with its value and the range, in words."""
+    """Those features and assumptions, in words."""
     duplicates: tuple[tuple[str, ...], ...] = ()
     """Groups of columns with the same content; the first of a group stands for it, the others have no edges."""
     isolated: tuple[str, ...] = ()
@@ -262,7 +264,7 @@ class Discovery:
         """The discovery that `to_dict` was called on.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no discovery. BadInput: its graph is none.
+            KeyError, TypeError, ValueError, OverflowError: it is no discovery. BadInput: its graph is none.
         """
         graph, ood = plain["graph"], plain["ood_score"]
         shapes = {"triples": (-1, 3), "marks": (len(graph["names"]),) * 2 + (3,)}
@@ -270,18 +272,18 @@ class Discovery:
         for name, kind in ARRAYS.items():
             array = None if plain[name] is None else np.array(plain[name], kind)
             arrays[name] = array.reshape(shapes[name]) if array is not None and name in shapes else array
-        edges = [(str(a), str(sign), str(b)) for a, sign, b in graph["edges"]]
+        edges = [(_text(a), _text(sign), _text(b)) for a, sign, b in graph["edges"]]
         return cls(
-            method=str(plain["method"]),
-            graph=Graph.of(graph["kind"], map(str, graph["names"]), edges),
+            method=_text(plain["method"]),
+            graph=Graph.of(graph["kind"], _texts(graph["names"]), edges),
             **arrays,
             conflicts=int(plain["conflicts"]),
             fallback=bool(plain["fallback"]),
             ood_score=float("nan") if ood is None else float(ood),
-            ood_reasons=tuple(plain["ood_reasons"]),
-            duplicates=tuple(map(tuple, plain["duplicates"])),
-            isolated=tuple(plain["isolated"]),
-            warnings=tuple(plain["warnings"]),
+            ood_reasons=_texts(plain["ood_reasons"]),
+            duplicates=tuple(map(_texts, plain["duplicates"])),
+            isolated=_texts(plain["isolated"]),
+            warnings=_texts(plain["warnings"]),
             rows=int(plain["rows"]),
             seconds=float(plain["seconds"]),
         )
@@ -290,7 +292,7 @@ class Discovery:
         """The text of each file that `save` writes, by the file's name."""
         return {
             result_files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
-            "edges.csv": result_files.records_csv(self.edges, FoundEdge),
+            "edges.csv": result_files.records_csv(self.edges, FoundEdge, graph=self.graph.kind),
             "colliders.csv": result_files.records_csv(self.triple_records, FoundTriple),
             "graph.gml": "\n".join(nx.generate_gml(self.to_networkx())) + "\n",
             "graph.dot": to_dot(self.graph),
@@ -317,7 +319,7 @@ class Discovery:
         plain = result_files.read_json(path)
         try:
             return cls.from_dict(plain)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
             raise BadInput(f"{path} {what}; run the search again") from error
 
@@ -330,6 +332,18 @@ def _checked(name: str, value: ndarray, shape: tuple[int, ...]) -> ndarray:
         raise ValueError(f"{name} must lie between 0 and 1")
     kept.setflags(write=False)
     return kept
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{shown(value)} where a text is due")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{shown(value)} where a list of texts is due")
+    return tuple(map(_text, value))
 
 
 def _frame(records: Sequence[FoundEdge] | Sequence[FoundTriple], kind: type[FoundEdge | FoundTriple]) -> pd.DataFrame:

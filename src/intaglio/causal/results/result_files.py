@@ -1,22 +1,26 @@
 """The folder of a saved discovery: named texts, of which `graph.json` holds everything.
 
-- `edges.csv`, `colliders.csv`: the records of edges and unshielded triples;
+- `edges.csv`, `colliders.csv`: the records of edges, with the kind of the graph, and of unshielded triples; names that
+  a spreadsheet would run as formulas have an apostrophe before them;
 - `graph.gml` (with probabilities), `graph.dot`, `graph.dagitty.txt`: for other software;
 - `graph.svg`: the drawing, with the probability of each edge.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from intaglio import data_files
+from intaglio.causal.formats.formula_cells import as_cell
 from intaglio.causal.results.records import FoundEdge, FoundTriple
 from intaglio.errors import BadInput
 from intaglio.files import atomic_folder
 from intaglio.runs.tables import rows_csv
 
 GRAPH_FILE = "graph.json"
+NAME_COLUMNS = {"source", "target", "centre", "leg1", "leg2"}
+"""Columns of the CSV files that hold names of variables."""
 FORMAT_VERSION = 1
 """Version of the layout of `graph.json`, written under `format`."""
 
@@ -38,19 +42,17 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: it cannot be read, is not JSON, or is of another format.
     """
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(
-            f"{path} cannot be read ({error.strerror}); name a folder that a discovery was saved in"
-        ) from None
-    except ValueError as error:
-        raise BadInput(f"{path} is not JSON ({error}); name a folder that a discovery was saved in") from None
+    plain = data_files.read_json(path, "name a folder that a discovery was saved in")
     if not isinstance(plain, dict) or plain.get("format") != FORMAT_VERSION:
         raise BadInput(f"{path} is no discovery of format {FORMAT_VERSION}; save it again with this version")
     return plain
 
 
-def records_csv(records: Sequence[FoundEdge] | Sequence[FoundTriple], kind: type[FoundEdge | FoundTriple]) -> str:
-    """Records as CSV, a column per field of their kind."""
-    return rows_csv([asdict(record) for record in records], [field.name for field in fields(kind)])
+def records_csv(
+    records: Sequence[FoundEdge] | Sequence[FoundTriple], kind: type[FoundEdge | FoundTriple], **same: str
+) -> str:
+    """Records as CSV, a column per field of their kind and per word that is the `same` in all rows."""
+    rows = [{**asdict(record), **same} for record in records]
+    for row in rows:
+        row |= {name: as_cell(row[name]) for name in NAME_COLUMNS & row.keys()}
+    return rows_csv(rows, [*(field.name for field in fields(kind)), *same])

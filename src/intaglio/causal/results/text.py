@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from intaglio.causal.formats.svg import probability_text
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.results.records import FoundEdge, FoundPair
+from intaglio.printable import one_line
 
 SHOWN_PAIRS = 5
 """Pairs without an edge that a summary lists."""
@@ -41,7 +42,13 @@ def edge_lines(edges: Sequence[FoundEdge]) -> list[str]:
     for edge in most_probable_first(edges):
         share = [] if edge.frequency is None else [probability_text(edge.frequency)]
         rows.append(
-            [str(edge), _with_spread(edge), probability_text(edge.p_mark), *share, probability_text(edge.confidence)]
+            [
+                one_line(str(edge)),
+                _with_spread(edge),
+                probability_text(edge.p_mark),
+                *share,
+                probability_text(edge.confidence),
+            ]
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -63,7 +70,8 @@ def edge_notes(edges: Sequence[FoundEdge]) -> list[str]:
 def near_misses(pairs: Sequence[FoundPair]) -> str:
     """The first few pairs that have no edge and yet may be adjacent."""
     listed = "; ".join(
-        f"{pair.first}, {pair.second} {probability_text(pair.p_adjacent)}" for pair in pairs[:SHOWN_PAIRS]
+        f"{one_line(pair.first)}, {one_line(pair.second)} {probability_text(pair.p_adjacent)}"
+        for pair in pairs[:SHOWN_PAIRS]
     )
     return f"Apart, but not safely so (probability of an edge): {listed}." if listed else ""
 

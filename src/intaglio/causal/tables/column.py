@@ -1,8 +1,8 @@
 """`Column`: the kind of a column, its numbers or codes of levels, and warnings about it."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -51,6 +51,8 @@ class Column:
     """The text of each code; empty for numbers."""
     notes: tuple[str, ...] = ()
     """Warnings, each as the end of a sentence that begins with the column's name."""
+    gap_words: Mapping[str, int] = field(default_factory=dict)
+    """Texts of a column of texts that were read as missing, such as NA, with their numbers of cells."""
 
     @property
     def constant(self) -> bool:
@@ -100,7 +102,9 @@ def number_column(
 
 
 def ordinal_column(codes: Int[ndarray, "n"], texts: Sequence[str], notes: Sequence[str] = ()) -> Column:
-    """An ordinal column of the levels that occur, in the order of `texts`; code -1 is missing."""
+    """An ordinal column of the levels that occur, in the order of `texts`; a binary one of two. Code -1 is missing."""
+    if len(np.unique(codes[codes >= 0])) == 2:
+        return level_column(codes, texts, "binary", notes)
     there = np.bincount(codes[codes >= 0], minlength=len(texts)) > 0
     index = np.append(np.cumsum(there) - 1.0, np.nan)
     levels = tuple(text for text, known in zip(texts, there, strict=True) if known)
@@ -110,7 +114,7 @@ def ordinal_column(codes: Int[ndarray, "n"], texts: Sequence[str], notes: Sequen
 def level_column(
     codes: Int[ndarray, "n"], texts: Sequence[str], kind: ColumnKind | None = None, notes: Sequence[str] = ()
 ) -> Column:
-    """A binary or nominal column of the levels that occur; code -1 is missing.
+    """A nominal column of the levels that occur, binary where there are two; code -1 is missing.
 
     The most frequent level becomes code 0, ties are ordered by text. Beyond `MAX_LEVELS` the rarer levels are merged
     into one. Raises `UnusableColumn` where `kind` is binary and there are more than two.
@@ -133,7 +137,7 @@ def level_column(
     for code, group in enumerate(groups):
         index[group] = code
     levels = tuple(texts[group[0]] if len(group) == 1 else _merged_name(texts, group) for group in groups)
-    return Column(kind or ("binary" if len(levels) == 2 else "nominal"), index[codes], levels, tuple(notes))
+    return Column("binary" if len(levels) == 2 else kind or "nominal", index[codes], levels, tuple(notes))
 
 
 def number_text(value: float) -> str:

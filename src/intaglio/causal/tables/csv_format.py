@@ -10,10 +10,12 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from intaglio.causal.tables.text_columns import PADDED
+from intaglio.causal.tables.table_file import TableFile
+from intaglio.causal.tables.text_columns import MINUS_SIGNS, MISSING_TEXTS, PADDED
 from intaglio.errors import BadInput
 
 SNIFFED_LETTERS = 1 << 18
@@ -53,15 +55,20 @@ OTHER_FORMATS = {
 }
 """Formats that are refused by name, by suffix."""
 
-WHOLE_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
-_WHOLE_POINT = re.compile(r"[-+]?\d+\.\d+([eE][-+]?\d+)?")
+_SIGN = rf"[-+{MINUS_SIGNS}]?"
+WHOLE_COMMA = re.compile(rf"{_SIGN}\d+,\d+([eE]{_SIGN}\d+)?")
+_WHOLE_POINT = re.compile(rf"{_SIGN}\d+\.\d+([eE]{_SIGN}\d+)?")
+_NO_TEXT = re.compile(rf"{_SIGN}(\d+[.,]?\d*|[.,]\d+)([eE]{_SIGN}\d+)?|[-+]?inf(inity)?|true|false", re.I)
+"""Fields that a reader may take for numbers or truth values."""
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ \t;,]*(\r\n|\n|\r)', re.I)
+"""A first line by which Excel is told the separator."""
 
 
 @dataclass(frozen=True)
 class CsvFormat:
     """The format of a text table."""
 
-    path: Path
+    file: TableFile
     gzipped: bool
     encoding: str
     separator: str
@@ -72,48 +79,77 @@ class CsvFormat:
     """Whether the first field of each line has no name in the header, as R writes it."""
     padded: tuple[int, ...]
     """Indices of columns whose whole numbers begin with zeros, as codes do."""
+    texts: tuple[int, ...]
+    """Indices of columns that hold other texts than numbers, truth values and gaps, as far as was inspected."""
     before: int
     """Lines before the first row, that of the names included."""
     notes: tuple[str, ...]
     """Warnings."""
 
+    @property
+    def path(self) -> Path:
+        """The file, as messages name it."""
+        return self.file.path
+
     @contextmanager
     def rows(self) -> Iterator[io.TextIOWrapper]:
         """The file, opened and positioned after the line of names."""
-        with open_text(self.path, self.gzipped, self.encoding) as file:
+        with open_text(self.file, self.gzipped, self.encoding) as file:
             for _ in itertools.islice(file, self.before):
                 pass
             yield file
 
 
 @contextmanager
-def open_text(path: Path, gzipped: bool, encoding: str) -> Iterator[io.TextIOWrapper]:
+def open_text(file: TableFile, gzipped: bool, encoding: str) -> Iterator[io.TextIOWrapper]:
     """A text file opened for reading, decompressed where needed."""
-    with gzip.open(path) if gzipped else path.open("rb") as raw:
-        yield io.TextIOWrapper(raw, encoding=encoding, newline="")  # pyright: ignore[reportArgumentType]
+    with _opened(file, gzipped) as raw:
+        yield io.TextIOWrapper(raw, encoding=encoding, newline="")
 
 
-def sniff_format(path: Path) -> CsvFormat:
+@contextmanager
+def _opened(file: TableFile, gzipped: bool) -> Iterator[Any]:
+    with file.open() as raw:
+        if not gzipped:
+            yield raw
+            return
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            yield unpacked
+
+
+def sniff_format(source: TableFile) -> CsvFormat:
     """The format of a text file, from its beginning. Raises `BadInput` where it is no text or holds no table."""
-    start = _start(path)
+    path = source.path
+    with source.open() as raw:
+        start = raw.read(4096)
     gzipped = start.startswith(b"\x1f\x8b")
-    _refuse_others(path, start)
+    _refuse_others(source, start)
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     if b"\0" in start and not gzipped and encoding != "utf-16":
         raise BadInput(f"{path} does not hold text; save the table as CSV (UTF-8) or Parquet")
     try:
-        with open_text(path, gzipped, encoding) as file:
+        with open_text(source, gzipped, encoding) as file:
             text, whole = _head(file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{path} is packed but broken ({error}); pack it again") from error
     except UnicodeDecodeError as error:
-        raise not_text(path, gzipped, encoding) from error
+        raise not_text(source, gzipped, encoding) from error
     if "\0" in text:
         raise BadInput(f"{path} does not hold text; save the table as CSV (UTF-8) or Parquet")
     if not text.strip():
         raise BadInput(f"{path} is empty; give a table with a line of names and one line for each row")
-    separator, records = _separated(path, text, whole)
-    return _format(path, gzipped, encoding, separator, text, records)
+    told = SEPARATOR_LINE.match(text)
+    text = text[told.end() :] if told else text
+    separator, records = _told(path, text, told[1], whole) if told else _separated(path, text, whole)
+    found = _format(source, gzipped, encoding, separator, text, records)
+    return replace(found, before=found.before + 1) if told else found
+
+
+def _told(path: Path, text: str, separator: str, whole: bool) -> tuple[str, list[list[str]]]:
+    """The records of a text that names its separator in a line of its own."""
+    if not (records := _records(text, separator, whole)):
+        raise BadInput(f"{path} cannot be read as fields separated by {separator!r}, which its first line names")
+    return separator, records
 
 
 def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
@@ -129,12 +165,11 @@ def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
     return text, False
 
 
-def not_text(path: Path, gzipped: bool, encoding: str) -> BadInput:
+def not_text(file: TableFile, gzipped: bool, encoding: str) -> BadInput:
     """The error for a file that cannot be decoded, with the line where decoding fails."""
-    lines: Iterator[bytes] = iter(())
-    with gzip.open(path) if gzipped else path.open("rb") as raw:
-        lines = iter(raw.readline, b"")  # pyright: ignore[reportArgumentType]
-        for number, line in enumerate(lines, start=1):
+    path = file.path
+    with _opened(file, gzipped) as raw:
+        for number, line in enumerate(iter(raw.readline, b""), start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -146,22 +181,11 @@ def not_text(path: Path, gzipped: bool, encoding: str) -> BadInput:
     return BadInput(f"{path} cannot be decoded as {encoding}; save the file as UTF-8")
 
 
-def _start(path: Path) -> bytes:
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder; give the file of the table in it")
-    try:
-        with path.open("rb") as file:
-            return file.read(4096)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} is not there; check the path") from error
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
-
-
-def _refuse_others(path: Path, start: bytes) -> None:
+def _refuse_others(file: TableFile, start: bytes) -> None:
+    path = file.path
     kind = OTHER_FORMATS.get(path.suffix.lower())
     if start.startswith(b"PK\x03\x04"):
-        kind = kind or _archive(path)
+        kind = kind or _archive(file)
     elif start.startswith(b"\xd0\xcf\x11\xe0"):
         kind = kind or "an Excel workbook"
     elif start.startswith((b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd")):
@@ -172,9 +196,9 @@ def _refuse_others(path: Path, start: bytes) -> None:
         raise BadInput(f"{path} is {kind}; save the table as CSV (UTF-8), gzipped if you like, or as Parquet")
 
 
-def _archive(path: Path) -> str:
+def _archive(file: TableFile) -> str:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with file.open() as raw, zipfile.ZipFile(raw) as archive:
             inside = archive.namelist()
     except zipfile.BadZipFile:
         return "a broken archive"
@@ -231,7 +255,10 @@ def _filled(record: list[str]) -> bool:
     return any(field.strip() for field in record)
 
 
-def _format(path: Path, gzipped: bool, encoding: str, separator: str, text: str, records: list[list[str]]) -> CsvFormat:
+def _format(
+    file: TableFile, gzipped: bool, encoding: str, separator: str, text: str, records: list[list[str]]
+) -> CsvFormat:
+    path = file.path
     names, data = [name.strip() for name in records[0]], records[1:]
     if len(names) > 2 and sum(map(bool, names)) == 1:
         raise _title(path, records[0], len(names))
@@ -251,13 +278,27 @@ def _format(path: Path, gzipped: bool, encoding: str, separator: str, text: str,
     fields = [field.strip() for record in data for field in record]
     commas = separator != "," and any(map(WHOLE_COMMA.fullmatch, fields))
     decimal = "," if commas and not any(map(_WHOLE_POINT.fullmatch, fields)) else "."
-    padded = tuple(
-        index
-        for index, column in enumerate(itertools.zip_longest(*data, fillvalue=""))
-        if any(PADDED.fullmatch(field.strip()) for field in column)
+    columns = [[field.strip() for field in column] for column in itertools.zip_longest(*data, fillvalue="")]
+    columns = columns[: len(names)]
+    padded = tuple(k for k, column in enumerate(columns) if any(map(PADDED.fullmatch, column)))
+    texts = tuple(k for k, column in enumerate(columns) if any(map(_is_other, column)))
+    return CsvFormat(
+        file,
+        gzipped,
+        encoding,
+        separator,
+        decimal,
+        tuple(names),
+        row_names,
+        padded,
+        texts,
+        _lines_of_names(text, separator),
+        tuple(notes),
     )
-    before = _lines_of_names(text, separator)
-    return CsvFormat(path, gzipped, encoding, separator, decimal, tuple(names), row_names, padded, before, tuple(notes))
+
+
+def _is_other(field: str) -> bool:
+    return field not in MISSING_TEXTS and not _NO_TEXT.fullmatch(field)
 
 
 def _lines_of_names(text: str, separator: str) -> int:

@@ -3,9 +3,9 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from pandas.api import types
 from intaglio.causal.tables.csv_format import WHOLE_COMMA, CsvFormat, not_text, sniff_format
 from intaglio.causal.tables.from_objects import check_names
 from intaglio.causal.tables.row_sample import RowSample
-from intaglio.causal.tables.text_columns import MISSING_TEXTS
+from intaglio.causal.tables.table_file import TableFile, table_file
+from intaglio.causal.tables.text_columns import MISSING_TEXTS, plain_minus
 from intaglio.errors import BadInput
 
 MIN_ROWS = 10
@@ -45,36 +46,49 @@ class RawTable:
     warnings: tuple[str, ...]
     typed: bool
     """Whether the source has types of its own; a text file has none."""
+    sha256: str = ""
+    """SHA-256 of what came through a pipe, 64 hexadecimal digits; empty for a file and a table in memory."""
 
 
-def read_table_file(path: Path, most_rows: int = MAX_ROWS, seed: int = 0, *, piece: int = CELLS_PER_PIECE) -> RawTable:
+def read_table_file(
+    path: Path, most_rows: int = MAX_ROWS, seed: int = 0, *, piece: int = CELLS_PER_PIECE, literal: Collection[str] = ()
+) -> RawTable:
     """The rows of a CSV, TSV, semicolon or gzipped file, or of a Parquet file.
 
     Args:
-        path: the file. Separator, decimal comma and encoding (UTF-8, or UTF-16 with a byte-order mark) are detected.
+        path: the file, which may be a pipe. Separator, decimal comma and encoding (UTF-8, or UTF-16 with a byte-order
+            mark) are detected.
         most_rows: rows that are sampled uniformly from a longer file, in the file's order.
         seed: seed of the sample.
         piece: cells that are held in memory at a time, beside the sample.
+        literal: names of columns whose texts are all kept, those that else mean a gap too.
 
     Raises:
         BadInput: the file is missing, empty, of another format or encoding, has uneven lines or no line of names.
     """
     if most_rows < MIN_ROWS:
         raise BadInput(f"{most_rows} rows are too few to draw; draw {MIN_ROWS} at least (option `most_rows`)")
-    if _is_parquet(path):
-        return _parquet(path, most_rows, seed, piece)
-    layout = sniff_format(path)
+    with table_file(path) as file:
+        found = (
+            _parquet(file, most_rows, seed, piece) if _is_parquet(file) else _csv(file, most_rows, seed, piece, literal)
+        )
+        return replace(found, sha256=file.sha256)
+
+
+def _csv(file: TableFile, most_rows: int, seed: int, piece: int, literal: Collection[str]) -> RawTable:
+    path, layout = file.path, sniff_format(file)
     names = _named(layout)
-    texts = set(layout.padded)
+    texts = {*layout.padded, *layout.texts, *(k for k, name in enumerate(names) if name in literal)}
     while True:
         draw = RowSample(most_rows, seed)
         gaps = _read(layout, len(names), texts, draw, piece)
         pieces, rows = draw.pieces()
-        mixed = _mixed(pieces)
-        if not mixed - texts:
+        again = _mixed(pieces) | _texts_with_gaps(pieces)
+        if not again - texts:
             break
-        # Pieces disagree on whether a column holds numbers, so the file is read again with that column as text.
-        texts |= mixed
+        # Pieces disagree on whether a column holds numbers, or a text may have been taken for a gap, so the file is
+        # read again with that column as text.
+        texts |= again
     if gaps and (uneven := _uneven_line(layout)):
         raise uneven
     frame = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=range(len(names)))
@@ -99,11 +113,9 @@ def _with_decimal_points(column: pd.Series) -> pd.Series:
     return column if 2 * len(numbers) < len(words) else column.map(lambda word: numbers.get(word, word))
 
 
-def _is_parquet(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1" or path.suffix.lower() in (".parquet", ".pq")
+def _is_parquet(file: TableFile) -> bool:
+    with file.open() as raw:
+        return raw.read(4) == b"PAR1" or file.path.suffix.lower() in (".parquet", ".pq")
 
 
 def _named(layout: CsvFormat) -> tuple[str, ...]:
@@ -119,7 +131,7 @@ def _named(layout: CsvFormat) -> tuple[str, ...]:
 
 def _numeric(name: str) -> bool:
     try:
-        float(name.replace(",", "."))
+        float(plain_minus(name).replace(",", "."))
     except ValueError:
         return False
     return True
@@ -171,7 +183,8 @@ def _read(layout: CsvFormat, width: int, texts: set[int], draw: RowSample, piece
             names=range(width),
             index_col=False,
             dtype=dict.fromkeys(texts, str),
-            na_values=sorted(MISSING_TEXTS),
+            # Of texts only the empty one is a gap here: whether NA is one is decided with all of the column in view.
+            na_values={index: [""] if index in texts else sorted(MISSING_TEXTS) for index in range(width)},
             keep_default_na=False,
             skipinitialspace=True,
             chunksize=max(1000, piece // width),
@@ -190,7 +203,7 @@ def _errors_explained(layout: CsvFormat) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise not_text(layout.path, layout.gzipped, layout.encoding) from error
+        raise not_text(layout.file, layout.gzipped, layout.encoding) from error
     except pd.errors.EmptyDataError:
         return
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
@@ -246,7 +259,20 @@ def _mixed(pieces: Sequence[pd.DataFrame]) -> set[int]:
     return found
 
 
-def _parquet(path: Path, most_rows: int, seed: int, piece: int) -> RawTable:
+def _texts_with_gaps(pieces: Sequence[pd.DataFrame]) -> set[int]:
+    """Indices of columns that hold texts, and gaps too."""
+    width = pieces[0].shape[1] if pieces else 0
+    columns = ((index, [piece.iloc[:, index] for piece in pieces]) for index in range(width))
+    return {
+        index
+        for index, column in columns
+        if any(part.isna().any() for part in column)
+        and any(_is_text(part) and part.map(lambda cell: isinstance(cell, str)).any() for part in column)
+    }
+
+
+def _parquet(table: TableFile, most_rows: int, seed: int, piece: int) -> RawTable:
+    path = table.path
     try:
         from pyarrow import ArrowInvalid, parquet  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -255,7 +281,7 @@ def _parquet(path: Path, most_rows: int, seed: int, piece: int) -> RawTable:
         ) from error
     draw = RowSample(most_rows, seed)
     try:
-        with parquet.ParquetFile(path) as file:
+        with table.open() as raw, parquet.ParquetFile(raw) as file:
             names = tuple(str(name).strip() for name in file.schema_arrow.empty_table().to_pandas().columns)
             for batch in file.iter_batches(batch_size=max(1000, piece // max(1, len(names)))):
                 draw.add(batch.to_pandas())

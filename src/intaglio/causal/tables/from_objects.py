@@ -1,6 +1,6 @@
 """Conversion of in-memory tables (frames, arrays, sparse matrices, rows, mappings) to pandas DataFrames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def to_frame(given: Any, names: Sequence[str] | None = None) -> tuple[pd.DataFra
     """
     frame = _as_frame(given)
     unnamed = isinstance(frame.columns, pd.RangeIndex)
-    own = [f"x{k}" for k in range(frame.shape[1])] if unnamed else [_text(label) for label in frame.columns]
+    own = [f"x{k}" for k in range(frame.shape[1])] if unnamed else [column_name(label) for label in frame.columns]
     chosen = tuple(own if names is None else map(str, names))
     if len(chosen) != frame.shape[1]:
         raise BadInput(f"{len(chosen)} names do not fit {frame.shape[1]} columns; give one for each")
@@ -44,7 +44,14 @@ def check_names(names: Sequence[str]) -> None:
             raise BadInput(f"columns {first + 1} and {index + 1} are both named {name!r}; rename one of them")
 
 
-def _text(label: Any) -> str:
+def names_of(labels: Iterable[Any], frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The names of columns that are given by name or by a frame's own labels, such as numbers or tuples."""
+    own = dict(zip(frame.columns, names, strict=True))
+    return [label if label in names else own.get(label, column_name(label)) for label in labels]
+
+
+def column_name(label: Any) -> str:
+    """The name of a column by its label in a frame: its text, for several levels their texts."""
     return " ".join(str(part) for part in label if str(part)) if isinstance(label, tuple) else str(label).strip()
 
 

@@ -26,7 +26,13 @@ _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
 
 
 def read_column(
-    series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], *, typed: bool = True
+    series: pd.Series,
+    name: str,
+    kind: ColumnKind | None,
+    rows: Int[ndarray, "n"],
+    *,
+    typed: bool = True,
+    literal: bool = False,
 ) -> Column:
     """A `Column` from a pandas column.
 
@@ -36,6 +42,7 @@ def read_column(
         kind: the kind that the user gave; None to infer it.
         rows: each row's index in its source, from 0.
         typed: the source has typed columns; a text file has none.
+        literal: all texts are texts, those that else mean a gap too.
 
     Raises:
         UnusableColumn: no known value, infinite or complex values, dates, identifiers, texts that should be numbers,
@@ -55,7 +62,7 @@ def read_column(
         return _booleans(series, name, kind, rows)
     if types.is_numeric_dtype(dtype):
         return number_column(series.to_numpy(np.float64, na_value=np.nan), name, kind, rows)
-    return _objects(series, name, kind, rows, typed)
+    return _objects(series, name, kind, rows, typed, literal)
 
 
 def _complex() -> UnusableColumn:
@@ -105,10 +112,12 @@ def _categories(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
     return category_column(codes, words, rows)
 
 
-def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
+def _objects(
+    series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool, literal: bool
+) -> Column:
     what = types.infer_dtype(series, skipna=True)
     if what in ("string", "empty"):
-        return text_column(series, name, kind, rows, typed)
+        return text_column(series, name, kind, rows, typed, literal)
     if what == "boolean":
         return _booleans(series, name, kind, rows)
     if what == "complex":
@@ -125,7 +134,7 @@ def _objects(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[nd
                 f"spread it over columns with one number or text a cell, or {LEAVE_OUT}",
             )
     texts = pd.Series([str(value) if there else None for value, there in zip(series, known, strict=True)], dtype=object)
-    return text_column(texts, name, kind, rows, typed)
+    return text_column(texts, name, kind, rows, typed, literal)
 
 
 def _floats(series: pd.Series) -> Float64[ndarray, "n"]:

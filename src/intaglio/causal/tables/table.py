@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from intaglio.causal.tables.column import COLUMN_KINDS, Column, ColumnKind, UnusableColumn, number_text
 from intaglio.causal.tables.csv_reader import MAX_ROWS, MIN_ROWS, RawTable, read_table_file
-from intaglio.causal.tables.from_objects import to_frame
+from intaglio.causal.tables.from_objects import column_name, names_of, to_frame
 from intaglio.causal.tables.pandas_columns import read_column
 from intaglio.causal.tables.redundancy import copy_groups, determined_columns
 from intaglio.errors import BadInput
@@ -27,8 +27,8 @@ MANY_COLUMNS = 64
 MAX_COLUMNS = 150
 """Columns up to which the methods have been measured."""
 
-Kinds = Mapping[str, str]
-"""Kind of a column (one of `COLUMN_KINDS`, not yet checked) by its name."""
+Kinds = Mapping[Any, str]
+"""Kind of a column (one of `COLUMN_KINDS`, not yet checked) by its name, or by its label in a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,8 @@ class Table:
     """The columns that are searched, with their kinds, and which columns were left out.
 
     A column of numbers is continuous; ordinal with at most 10 distinct numbers, all whole; binary with two. Texts and
-    categories are nominal, or binary with two levels; an ordered categorical is ordinal.
+    categories are nominal; an ordered categorical is ordinal. Two levels are binary whatever the column is named, but
+    for continuous.
     """
 
     names: tuple[str, ...]
@@ -57,6 +58,8 @@ class Table:
     """Sentences about the table for its user."""
     rows_seen: int = 0
     """Rows of the source; more than `values` has where rows were sampled."""
+    pipe_hash: str = ""
+    """SHA-256 of the bytes that came through a pipe, 64 hexadecimal digits; empty where the table did not."""
 
     def __post_init__(self):
         if not len(self.names) == len(self.kinds) == len(self.levels) == self.values.shape[1]:
@@ -74,7 +77,8 @@ class Table:
         *,
         kinds: Kinds | None = None,
         names: Sequence[str] | None = None,
-        without: Collection[str] | str = (),
+        without: Collection[Any] | str = (),
+        texts: Collection[Any] | str = (),
         allow_wide: bool = False,
     ) -> "Table":
         """From a DataFrame, an array [n, d], a list of rows or mappings, or a mapping from names to columns.
@@ -84,6 +88,7 @@ class Table:
             kinds: kinds of columns by name, where the values suggest a wrong one.
             names: names of the columns, used instead of the table's own.
             without: columns to leave out, such as identifiers.
+            texts: columns whose texts are all levels; else NA and the like are missing cells among numbers.
             allow_wide: accept more than 150 columns, for which no method has been measured.
 
         Raises:
@@ -93,7 +98,9 @@ class Table:
         """
         frame, own = to_frame(given, names)
         source = RawTable(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
-        return _table(source, kinds or {}, without, allow_wide)
+        named = dict(zip(names_of(kinds or {}, frame, own), (kinds or {}).values(), strict=True))
+        left_out, literal = (names_of(_listed(given), frame, own) for given in (without, texts))
+        return _table(source, named, left_out, literal, allow_wide)
 
     @classmethod
     def load(
@@ -103,15 +110,21 @@ class Table:
         kinds: Kinds | None = None,
         most_rows: int = MAX_ROWS,
         seed: int = 0,
-        without: Collection[str] | str = (),
+        without: Collection[Any] | str = (),
+        texts: Collection[Any] | str = (),
         allow_wide: bool = False,
     ) -> "Table":
         """From a CSV, TSV or semicolon-separated file, also gzipped, or a Parquet file.
 
         Of a file with more than `most_rows` rows, that many are sampled uniformly: the same ones for the same seed, in
-        the file's order. For other arguments and errors see `read_table_file` and `from_frame`.
+        the file's order. A pipe is read once. `texts` are columns in which NA and the like are levels and no missing
+        cells, as they are in any other column of a text file. For other arguments and errors see `read_table_file` and
+        `from_frame`.
         """
-        return _table(read_table_file(Path(path), most_rows, seed), kinds or {}, without, allow_wide)
+        named = {column_name(label): kind for label, kind in (kinds or {}).items()}
+        left_out, literal = ([column_name(label) for label in _listed(given)] for given in (without, texts))
+        source = read_table_file(Path(path), most_rows, seed, literal=literal)
+        return _table(source, named, left_out, literal, allow_wide)
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
@@ -132,12 +145,18 @@ def _content(values: ndarray) -> bytes:
     return np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8").tobytes()
 
 
-def _table(source: RawTable, kinds: Kinds, without: Collection[str] | str, allow_wide: bool) -> Table:
-    without = {without} if isinstance(without, str) else set(without)
+def _listed(columns: Collection[Any] | str) -> Collection[Any]:
+    return (columns,) if isinstance(columns, str) else columns
+
+
+def _table(
+    source: RawTable, kinds: Kinds, without: Collection[str], literal: Collection[str], allow_wide: bool
+) -> Table:
     _check_known(source.names, without, "without")
+    _check_known(source.names, literal, "texts")
     names = tuple(name for name in source.names if name not in without)
     _check_shape(source, names)
-    columns = _columns(source, names, _checked(source.names, kinds))
+    columns = _columns(source, names, _checked(source.names, kinds), literal)
     alone = tuple(name for name, column in columns.items() if column.constant)
     varying = {name: column for name, column in columns.items() if not column.constant}
     _check_width(varying, allow_wide)
@@ -149,6 +168,7 @@ def _table(source: RawTable, kinds: Kinds, without: Collection[str] | str, allow
     warnings = [
         *source.warnings,
         *_column_notes(columns, alone),
+        *_gap_word_notes(columns),
         *_copy_notes(duplicates, columns),
         *_table_notes(kept),
     ]
@@ -162,6 +182,7 @@ def _table(source: RawTable, kinds: Kinds, without: Collection[str] | str, allow
         names,
         tuple(warnings),
         source.rows_seen,
+        source.sha256,
     )
 
 
@@ -195,14 +216,18 @@ def _check_shape(source: RawTable, names: Sequence[str]) -> None:
         raise BadInput(f"the table has {rows}, and at least {MIN_ROWS} are needed; add rows, hundreds if possible")
 
 
-def _columns(source: RawTable, names: Sequence[str], kinds: Mapping[str, ColumnKind]) -> dict[str, Column]:
+def _columns(
+    source: RawTable, names: Sequence[str], kinds: Mapping[str, ColumnKind], literal: Collection[str]
+) -> dict[str, Column]:
     indices = {name: index for index, name in enumerate(source.names)}
     read: dict[str, Column] = {}
     faults: dict[str, UnusableColumn] = {}
     for name in names:
         series = source.frame.iloc[:, indices[name]]
         try:
-            read[name] = read_column(series, name, kinds.get(name), source.rows, typed=source.typed)
+            read[name] = read_column(
+                series, name, kinds.get(name), source.rows, typed=source.typed, literal=name in literal
+            )
         except UnusableColumn as error:
             faults[name] = error
     if faults:
@@ -243,6 +268,19 @@ def _column_notes(columns: Mapping[str, Column], alone: Sequence[str]) -> list[s
         if column.missing > 0.5:
             notes.append(f"column {name!r} is {column.missing:.0%} missing: what is found of it rests on few rows")
     return notes
+
+
+def _gap_word_notes(columns: Mapping[str, Column]) -> list[str]:
+    found = {name: column.gap_words for name, column in columns.items() if column.gap_words}
+    if not found:
+        return []
+    words = ", ".join(repr(word) for word in dict.fromkeys(word for told in found.values() for word in told))
+    told = [f"{name!r} ({_count(sum(counts.values()), 'cell')})" for name, counts in found.items()]
+    some = f"{', '.join(told[:5])}{f' and {len(told) - 5} more' if len(told) > 5 else ''}"
+    return [
+        f"cells that say {words} are read as missing in columns of texts: {some}; where they are names, list the "
+        "columns as texts (option `texts`)"
+    ]
 
 
 def _copy_notes(duplicates: Sequence[Sequence[str]], columns: Mapping[str, Column]) -> list[str]:

@@ -1,8 +1,8 @@
 """Reading of text columns: numbers written as text, marks of missing cells, dates, identifiers, levels."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,9 @@ DATE = re.compile(rf"({_DAY}|{_MONTH})([T ,].*)?|{_HOUR}")
 DECORATED = re.compile(
     r"\(?[-+]?\s?([$€£¥₹]|[A-Z]{3}\s)?\s?[-+]?\d[\d.,'’_\s]*(%|‰|[$€£¥₹]|°?[A-Za-zµ][A-Za-zµ²³/]{0,7}\.?)?\)?"
 )
+MINUS_SIGNS = "\u2212\u2010\u2011\u2013\ufe63\uff0d"
+"""Minus signs, hyphens and dashes that stand before digits instead of the ASCII one."""
+_PLAIN_MINUS = str.maketrans(dict.fromkeys(MINUS_SIGNS, "-"))
 PADDED = re.compile(r"[-+]?0\d+")
 """Digits that begin with a zero: a code, such as a postal code, and no number."""
 
@@ -69,6 +72,21 @@ class DistinctTexts:
         found[:SNIFFED_WORDS] = [pattern.fullmatch(word) is not None for word in self.words[:SNIFFED_WORDS]]
         return found
 
+    def gaps(self) -> dict[str, int]:
+        """The words that may stand for a missing cell, with their numbers of rows."""
+        return {word: int(n) for word, n in zip(self.words, self.counts, strict=True) if word in MISSING_TEXTS}
+
+    def only_numbers_beside(self, left_out: Collection[str]) -> bool:
+        """Whether all words but these are numbers."""
+        return all(word in left_out for word, number in zip(self.words, self.numbers, strict=True) if np.isnan(number))
+
+    def without(self, left_out: Collection[str]) -> "DistinctTexts":
+        """The texts with these words as missing cells."""
+        kept = np.array([word not in left_out for word in self.words])
+        index = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)
+        words = [word for word, there in zip(self.words, kept, strict=True) if there]
+        return DistinctTexts(words, index[self.codes], self.counts[kept], self.numbers[kept])
+
     def as_numbers(self) -> Float64[ndarray, "n"]:
         """The number of each row; NaN where there is none."""
         return np.append(self.numbers, np.nan)[self.codes]
@@ -79,8 +97,13 @@ class DistinctTexts:
         return f"{_short(self.words[word])} (data row {shown_row(rows, self.codes == word)})"
 
 
-def text_column(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool) -> Column:
+def text_column(
+    series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool, literal: bool = False
+) -> Column:
     """A `Column` from texts.
+
+    Texts such as NA are missing cells among numbers and in a text file; a source of typed columns has gaps of its own,
+    so there they are texts like others. The empty text is missing everywhere.
 
     Args:
         series: strings and missing values.
@@ -88,13 +111,26 @@ def text_column(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
         kind: the kind that the user gave; None to infer it.
         rows: each row's index in its source, from 0.
         typed: the source has typed columns, so that few distinct numbers kept as text are levels; a text file has none.
+        literal: all texts are texts, NA too.
 
     Raises:
         UnusableColumn: numbers with units or separators, or with words among them; dates; all texts different.
     """
     texts = _texts(series)
+    gaps = {} if literal else texts.gaps()
+    if gaps and (not typed or kind in ("continuous", "ordinal") or texts.only_numbers_beside(gaps)):
+        texts = texts.without(gaps)
+    elif gaps:
+        gaps = {}
     if not texts.words:
         raise empty_column()
+    column = _typed_texts(texts, name, kind, rows, typed, literal)
+    return replace(column, gap_words=gaps if column.levels and not texts.only_numbers_beside(GAP_MARKS) else {})
+
+
+def _typed_texts(
+    texts: DistinctTexts, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool, literal: bool
+) -> Column:
     non_numeric = np.isnan(texts.numbers)
     if kind in ("continuous", "ordinal"):
         return _requested_numbers(texts, name, kind, rows, non_numeric)
@@ -109,11 +145,20 @@ def text_column(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
         note = f"holds numbers and {gaps}, which is read as missing ({_cell_count(texts, non_numeric)})"
         return number_column(texts.as_numbers(), name, None, rows, [note])
     notes = [] if padded else _check_levels(texts, rows, non_numeric)
-    return category_column(texts.codes, texts.words, rows, notes)
+    return category_column(texts.codes, texts.words, rows, notes, literal)
+
+
+def plain_minus(text: str) -> str:
+    """A text with the ASCII minus in place of other minus signs, hyphens and dashes."""
+    return text.translate(_PLAIN_MINUS)
 
 
 def category_column(
-    codes: Int[ndarray, "n"], words: Sequence[str], rows: Int[ndarray, "n"], notes: Sequence[str] = ()
+    codes: Int[ndarray, "n"],
+    words: Sequence[str],
+    rows: Int[ndarray, "n"],
+    notes: Sequence[str] = (),
+    literal: bool = False,
 ) -> Column:
     """Unordered levels. Raises `UnusableColumn` where nearly every row has a text of its own, as identifiers do."""
     known = int((codes >= 0).sum())
@@ -126,7 +171,8 @@ def category_column(
             f"{_short(words[used[0]])}",
             f"{LEAVE_OUT}, or name it nominal where its texts are levels (option `kinds`)",
         )
-    return level_column(codes, words, None, [*notes, *_suspicious_levels([words[k] for k in used])])
+    suspicious = [] if literal else _suspicious_levels([words[k] for k in used])
+    return level_column(codes, words, None, [*notes, *suspicious])
 
 
 def _texts(series: pd.Series) -> DistinctTexts:
@@ -134,13 +180,19 @@ def _texts(series: pd.Series) -> DistinctTexts:
     words: dict[str, int] = {}
     index = np.full(len(found) + 1, -1)
     for k, word in enumerate(found):
-        if (clean := str(word).strip()) not in MISSING_TEXTS:
+        if clean := str(word).strip():
             index[k] = words.setdefault(clean, len(words))
     codes = index[codes]
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
-    plain = pd.Series([word if word.isascii() else "-" for word in words], dtype=object)
+    plain = pd.Series([_ascii_number(word) for word in words], dtype=object)
     numbers = np.asarray(pd.to_numeric(plain, errors="coerce"), dtype=np.float64)
     return DistinctTexts(list(words), codes, counts, numbers)
+
+
+def _ascii_number(word: str) -> str:
+    """The word as pandas may read it as a number: with a plain minus, and not with digits of other scripts."""
+    plain = plain_minus(word)
+    return plain if plain.isascii() else "-"
 
 
 def _requested_numbers(
@@ -195,7 +247,7 @@ def _cell_count(texts: DistinctTexts, marked: Bool[ndarray, "m"]) -> str:
 
 
 def _is_gap(word: str) -> bool:
-    return word in GAP_MARKS or word.lower() in GAP_WORDS
+    return word in GAP_MARKS or word in MISSING_TEXTS or word.lower() in GAP_WORDS
 
 
 def _suspicious_levels(words: Sequence[str]) -> list[str]:
@@ -203,7 +255,7 @@ def _suspicious_levels(words: Sequence[str]) -> list[str]:
     notes = [
         f"has {word!r} as a level: leave these cells empty where it means missing"
         for word in words
-        if word in GAP_MARKS
+        if word in GAP_MARKS or word in MISSING_TEXTS
     ]
     seen: dict[str, str] = {}
     for word in words[:SNIFFED_WORDS]:

@@ -1,6 +1,5 @@
 """`intaglio discover [METHOD] TABLE`: the causal graph of a table, with probabilities."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -9,8 +8,9 @@ import tyro
 from tyro.conf import Positional
 
 from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
-from intaglio.commands.kit.console import command_line, note, quiet, say, shown
+from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
 from intaglio.errors import BadInput
+from intaglio.files import open_regular
 
 if TYPE_CHECKING:
     from intaglio.causal.family import Discoverer
@@ -36,13 +36,15 @@ class Discover(Generic[M]):
     """
 
     data: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE")]
-    """The table: CSV with a line of names (also tabs or semicolons, also gzipped), or Parquet."""
+    """The table: CSV with a line of names (also tabs or semicolons, also gzipped), or Parquet; it may be a pipe."""
     method: tyro.conf.OmitArgPrefixes[M]
     kinds: tuple[str, ...] = ()
     """Kinds of columns where the values suggest a wrong one, such as month=nominal: continuous, ordinal, binary or
     nominal."""
     without: tuple[str, ...] = ()
     """Columns to leave out, such as identifiers and dates."""
+    texts: tuple[str, ...] = ()
+    """Columns in which NA, null and the like are names and no missing cells, such as country."""
     allow_wide: bool = False
     """Accept more than 150 columns, for which no method has been measured."""
     knowledge: Path | None = None
@@ -73,6 +75,7 @@ class Discover(Generic[M]):
         from intaglio.causal.results.discovery import Discovery
         from intaglio.causal.tables.table import Table
 
+        open_regular(self.data).close()  # a pipe cannot be read twice, as a table is
         kinds = kinds_from(self.kinds)
         table = Table.load(
             self.data,
@@ -80,6 +83,7 @@ class Discover(Generic[M]):
             most_rows=self.rows,
             seed=getattr(self.method, "seed", 0),
             without=self.without,
+            texts=self.texts,
             allow_wide=self.allow_wide,
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
@@ -124,7 +128,8 @@ class Discover(Generic[M]):
                 "ood_score": found.ood_score,
                 **(scores or {}),
                 "graph_in": RESULT,
-            }
+            },
+            (RESULT, COLUMNS),
         )
 
     def _knowledge(self, table: "Table") -> "Knowledge":
@@ -165,13 +170,19 @@ class Discover(Generic[M]):
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(method).items()}
         device, seed = str(settings.pop("device", "cpu")), getattr(method, "seed", None)
         inputs: dict[str, dict[str, str]] = {
-            "table": {"path": str(self.data), "sha256": file_hash(self.data), "content": table.content_hash},
+            "table": {
+                "path": str(self.data),
+                "sha256": table.pipe_hash or file_hash(self.data),
+                "content": table.content_hash,
+            },
             **method.weights(),
         }
         if self.truth is not None and truth is not None:
             inputs["truth"] = {"path": str(self.truth), "sha256": file_hash(self.truth)}
         known = {name: value for name, value in asdict(knowledge).items() if value}
         own = {"rows": self.rows, "kinds": kinds, "without": list(self.without), "knowledge": known}
+        if self.texts:
+            own["texts"] = list(self.texts)
         return Run.open(
             self.runs,
             "discover",
@@ -195,11 +206,8 @@ class Discover(Generic[M]):
 
         report = write_report(folder)
         if self.json:
-            say(
-                json.dumps(
-                    {**found.to_dict(), "scores": None if scores is None else figures(scores), "folder": str(folder)}
-                )
-            )
+            compared = None if scores is None else figures(scores)
+            say_json({**found.to_dict(), "scores": compared, "folder": str(folder)})
             return
         say(found.summary(warnings=warn))
         if scores is not None:

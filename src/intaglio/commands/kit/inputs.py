@@ -50,13 +50,30 @@ class ReadsPictures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelAndLoRA:
+    """A command that reads one model, with a LoRA on top where one is given."""
+
+    model: Path | None = None
+    """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
+    lora: Path | None = None
+    """A LoRA file, or a folder with one, whose change is added to the model."""
+    skip_unmatched: bool = False
+    """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
+    like: Path | None = None
+    """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SuspectAndBase(InRun):
     """A command that compares a fine-tuned model with the one it came from."""
 
     suspect: Path
     """The fine-tuned model: a diffusers folder, a folder with its U-Net, a .safetensors file, or a LoRA."""
     base: Path | None = None
-    """The model that the suspect was fine-tuned from; none takes the embedded testbed."""
+    """The model that the suspect was fine-tuned from: a diffusers folder or a single .safetensors file. Without it the
+    suspect is compared with the embedded testbed, which few suspects come from."""
+    like: Path | None = None
+    """A diffusers folder that gives the base what it lacks, such as the tokenizer of a single file."""
     base_device: str | None = None
     """Device of the base, if another than that of the suspect."""
     skip_unmatched: bool = False
@@ -66,7 +83,7 @@ class SuspectAndBase(InRun):
         """The suspect and its base."""
         from intaglio.models.diffusion.loading import load_model
 
-        base = load_model(self.base or embedded_model(), device=self.base_device or self.device)
+        base = load_model(self.base or embedded_model(), like=self.like, device=self.base_device or self.device)
         suspect = load_model(self.suspect, like=base, allow_unmatched=self.skip_unmatched, device=self.device)
         return suspect, base
 

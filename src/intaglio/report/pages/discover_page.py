@@ -13,13 +13,15 @@ from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
 from intaglio.causal.results.result_files import GRAPH_FILE
 from intaglio.causal.results.text import counted
+from intaglio.data_files import Fields, is_number
 from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
-from intaglio.runs.read import RunData, read_json
+from intaglio.runs.read import RunData, read_table
 
 RESULT = "result"
+COLUMNS_FILE = "columns.json"
 LARGE_GRAPH_COLUMNS = 45
 """Number of columns above which the drawing is not scaled to the page."""
 SHOWN_EDGES, SHOWN_PAIRS, SHOWN_TRIPLES = 200, 15, 60
@@ -54,8 +56,9 @@ def read_discovery(run: RunData) -> Discovery | None:
 
 def discover_page(run: RunData, found: Discovery, page_folder: Path) -> DiscoverPage:
     """The page of a `discover` run; links are relative to `page_folder`, where it will be written."""
-    read = read_json(run.folder / "columns.json") if (run.folder / "columns.json").is_file() else {}
-    scores = read_json(run.folder / "scores.json") if (run.folder / "scores.json").is_file() else {}
+    read, scores = (
+        read_table(path) if (path := run.folder / name).exists() else {} for name in ("columns.json", "scores.json")
+    )
     edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
     given = (run.run.get("settings") or {}).get("knowledge") or {}
     return DiscoverPage(
@@ -134,7 +137,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
         keys.append(
             Key("Unlike the training tables", rate_text(found.ood_score), "of what is compared; above 20% is a warning")
         )
-    if scores:
+    if is_number(scores.get("shd")):
         keys.append(Key("Distance from the truth", str(scores["shd"]), "pairs that differ (SHD)"))
     return keys
 
@@ -147,14 +150,16 @@ def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
     words = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
     if len(found.names) > LARGE_GRAPH_COLUMNS:
         words += " The picture is wider than the page: scroll it, or open graph.svg on its own."
-    if given:
+    if given and isinstance(given, Mapping):
         what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
         words += f" What was known beforehand took part in the directions ({what})."
     return words
 
 
-def _pairs(value: Sequence[Any]) -> str:
-    return ", ".join(" → ".join(map(str, pair)) if len(pair) == 2 else " ".join(map(str, pair)) for pair in value)
+def _pairs(value: Any) -> str:
+    entries = value if isinstance(value, list | tuple) else [value]
+    words = [list(map(str, entry)) if isinstance(entry, list | tuple) else [str(entry)] for entry in entries]
+    return ", ".join((" → " if len(entry) == 2 else " ").join(entry) for entry in words)
 
 
 def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
@@ -222,19 +227,25 @@ def _triples_text(found: Discovery) -> str:
 
 def _columns(found: Discovery, read: Mapping[str, Any]) -> PageTable:
     rows = []
-    for column in read.get("columns", ()):
-        layers = column.get("levels") or []
-        values = f"{len(layers)}: {', '.join(layers[:6])}{', …' if len(layers) > 6 else ''}" if layers else ""
-        missing = rate_text(column["missing"]) if column.get("missing") else ""
-        used = (
-            f"left out: {column['excluded']}" if column["excluded"] else KIND_NAMES.get(column["kind"], column["kind"])
-        )
-        rows.append([column["name"], used, values, missing])
+    for column in _described(read):
+        levels = column.values.get("levels")
+        shown = list(map(str, levels)) if isinstance(levels, list) else []
+        values = f"{len(shown)}: {', '.join(shown[:6])}{', …' if len(shown) > 6 else ''}" if shown else ""
+        missing = column.number("missing", 0.0, 0.0, 1.0)
+        why, kind = column.text("excluded", ""), column.text("kind", "")
+        used = f"left out: {why}" if why else KIND_NAMES.get(kind, kind)
+        rows.append([column.text("name"), used, values, rate_text(missing) if missing else ""])
     return PageTable("", ["column", "read as", "levels", "missing"], rows)
 
 
+def _described(read: Mapping[str, Any]) -> list[Fields]:
+    """The columns that `columns.json` describes."""
+    columns = read.get("columns")
+    return [Fields.of(c, COLUMNS_FILE, "run the search again") for c in columns] if isinstance(columns, list) else []
+
+
 def _columns_text(read: Mapping[str, Any]) -> str:
-    left = sum(bool(column["excluded"]) for column in read.get("columns", ()))
+    left = sum(bool(column.text("excluded", "")) for column in _described(read))
     out = f" {counted(left, 'column')} took no part and {'has' if left == 1 else 'have'} no edges." if left else ""
     return f"How each column was taken; --kinds COLUMN=KIND takes it otherwise.{out}"
 
@@ -267,6 +278,7 @@ def _scores(scores: Mapping[str, Any]) -> list[Row]:
     return [
         Row(words.get(name, name), plain(value) if isinstance(value, int) else decimal(value, 3))
         for name, value in scores.items()
+        if is_number(value)
     ]
 
 

@@ -14,6 +14,7 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl import predict
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, fingerprint, load_network, network_path
 from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.tables.assumptions import broken_assumptions
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.runs.run import Run
 
@@ -84,7 +85,9 @@ class SiCL(Discoverer):
         network = load_network(self.model, device=self.device)
         known = knowledge.restricted_to(whole.names)
         found = self._predict(network, whole, known)
-        score, reasons = predict.out_of_distribution_score(network, whole)
+        broken = broken_assumptions(whole)
+        rare = ("cases of levels are rare",) if found.bounded else ()
+        unlike = predict.unlikeness(network, whole, (*(one.reason for one in broken), *rare))
         spread = frequencies = None
         if self.subsamples:
             spread, frequencies = self._stability(network, whole, known, run)
@@ -93,13 +96,14 @@ class SiCL(Discoverer):
             **found.over_all_columns(whole),
             spread=spread,
             frequencies=frequencies,
-            ood_score=score,
-            ood_reasons=reasons,
+            ood_score=unlike.score,
+            ood_reasons=unlike.reasons,
             duplicates=whole.duplicates,
             isolated=whole.isolated,
             warnings=(
                 *whole.warnings,
-                *predict.warnings(whole, found, score, reasons),
+                *(one.warning for one in broken),
+                *predict.warnings(whole, found, unlike),
                 *_unusable_knowledge(knowledge, whole),
                 *_too_few_rows(len(whole) if self.subsamples else None),
             ),

@@ -1,6 +1,7 @@
 """Prediction of SiCL: from a trained network's logits of one table to a graph with calibrated probabilities."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.graphs.meek import cpdag_of
 from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph, decode, decode_directed
 from intaglio.causal.methods.sicl.decoding.orient import unshielded
+from intaglio.causal.methods.sicl.decoding.rare_levels import bounded_logits
 from intaglio.causal.methods.sicl.decoding.score_regime import MAX_TESTED_ROWS, score_regime
 from intaglio.causal.methods.sicl.decoding.tabu_search import refine as tabu_refine
 from intaglio.causal.methods.sicl.networks import out_of_distribution
@@ -37,6 +39,8 @@ MAX_SCORED_ROWS = 10_000
 """Most rows that are scored, in tables with levels, where each score is a pass over the rows."""
 SCARCE_ROWS = 35
 """Rows below which a warning is given: training had hardly any such tables, and finds many false edges there."""
+NOTABLE_LOGIT = -3.0
+"""Logit of adjacency below which a lower one is not worth a word: a probability of 0.05."""
 DENSE_SHARE = 0.3
 """Share of adjacent pairs above which a warning is given: training had hardly any such graphs."""
 
@@ -55,6 +59,8 @@ class PredictedGraph:
     """Unshielded triples of the graph (centre, leg, leg), as indices into `names`."""
     colliders: Float[ndarray, "t"]
     """Probability that a triple is a collider."""
+    bounded: tuple[str, ...] = ()
+    """Columns of pairs whose probability was lowered, as they have too few cases for the network."""
 
     def over_all_columns(self, table: Table) -> dict[str, Any]:
         """The fields of a `Discovery` over all columns of the table; those that were left out have no edges."""
@@ -121,7 +127,10 @@ def predict_graph(
     keys = column_keys(table)
     logits = logits_of(trained.network, table.values[None], kind_codes(table)[None], trained.context)[0]
     scale = trained.calibration
-    skeleton = scale.skeleton(logits.skeleton, n, d)
+    calibrated = scale.skeleton(logits.skeleton, n, d)
+    skeleton = bounded_logits(calibrated, table.values, kind_codes(table))
+    lowered = (skeleton < calibrated) & (calibrated > NOTABLE_LOGIT)
+    bounded = tuple(table.names[k] for k in np.flatnonzero(lowered.any(0)))
     adjacent = probability(skeleton)
     np.fill_diagonal(adjacent, 0.0)
 
@@ -130,7 +139,7 @@ def predict_graph(
 
     if logits.arrows is not None:
         _refuse_for_arrows(collider_threshold, refine)
-        arrows = scale.arrows(logits.arrows, n, d)
+        arrows = bounded_logits(scale.arrows(logits.arrows, n, d), table.values, kind_codes(table))
         line = best_f1_threshold(probability(arrows)[~np.eye(d, dtype=bool)]) if threshold == "f1" else threshold
         decoded = decode_directed(table.names, arrows, threshold=line, knowledge=knowledge, keys=keys)
     else:
@@ -160,7 +169,7 @@ def predict_graph(
     marks = _marks(trained, logits, n, d, decoded.graph, triples, p_colliders)
     if decoded.graph.kind == "MPDAG":
         marks = marks_given_knowledge(marks, decoded, knowledge)
-    return PredictedGraph(table.names, decoded, adjacent, marks, triples, p_colliders)
+    return PredictedGraph(table.names, decoded, adjacent, marks, triples, p_colliders, bounded)
 
 
 def _refuse_for_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
@@ -253,19 +262,47 @@ def _normalised(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"])
     return np.clip(found, 0, 1)
 
 
-def out_of_distribution_score(trained: TrainedNetwork, table: Table) -> tuple[float, tuple[str, ...]]:
-    """The share in [0, 1] of a table's features outside their training range, and a sentence for each of them."""
+@dataclass(frozen=True)
+class Unlikeness:
+    """The features of a table outside their range over the training tables, and the assumptions that it contradicts."""
+
+    compared: int
+    """Number of features that have a range."""
+    features: tuple[str, ...]
+    """A sentence for each feature outside of its range."""
+    broken: tuple[str, ...] = ()
+    """Assumptions that the table contradicts, in a few words each; those that hold are not counted as compared."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.features, *self.broken)
+
+    @property
+    def score(self) -> float:
+        """Share in [0, 1] of what is compared."""
+        return len(self.reasons) / max(1, self.compared + len(self.broken))
+
+
+def unlikeness(trained: TrainedNetwork, table: Table, broken: Sequence[str] = ()) -> Unlikeness:
+    """The unlikeness of a table, with the assumptions that it contradicts."""
     kinds = kind_codes(table)
-    return trained.ranges.outside(out_of_distribution.features(scaled_by_powers_of_two(table.values, kinds), kinds))
+    found = out_of_distribution.features(scaled_by_powers_of_two(table.values, kinds), kinds)
+    return Unlikeness(*trained.ranges.outside(found), tuple(broken))
 
 
-def warnings(table: Table, predicted: PredictedGraph, score: float, reasons: tuple[str, ...]) -> tuple[str, ...]:
+def warnings(table: Table, predicted: PredictedGraph, unlike: Unlikeness) -> tuple[str, ...]:
     """Warnings about the table and the result."""
     sentences: list[str] = []
-    if score > out_of_distribution.WARN_ABOVE:
+    if len(unlike.features) > out_of_distribution.WARN_ABOVE * unlike.compared:
         sentences.append(
-            f"the table is unlike those that the network was trained on ({'; '.join(reasons)}); "
+            f"the table is unlike those that the network was trained on ({'; '.join(unlike.features)}); "
             "its probabilities may not hold"
+        )
+    if rarest := predicted.bounded:
+        sentences.append(
+            f"cases in {', '.join(map(repr, rarest))} are rarer than in any training table, so that the sureness of "
+            "their edges is bounded by exact counts; more rows with such cases settle them"
         )
     if (rows := len(table.values)) < SCARCE_ROWS:
         sentences.append(f"{rows} rows say so little that even independent columns often come out adjacent")

@@ -13,6 +13,10 @@ RANGE_PERCENTILES = (1.0, 99.0)
 """Percentiles of the training tables that bound the range of a feature."""
 WARN_ABOVE = 0.2
 """Share of features outside their range above which a warning is given."""
+ONLY_BELOW = frozenset({"rows"})
+"""Features that are unlike the training only where they are small: more rows of the same law make nothing unlike it."""
+ONLY_ABOVE = frozenset({"largest correlation", "condition", "skewness", "missing", "dependence"})
+"""Features that are unlike the training only where they are large: they fall to 0 with more rows of an easier law."""
 FEATURE_NAMES = {
     "rows": "number of rows",
     "columns": "number of columns",
@@ -76,12 +80,14 @@ class FeatureRanges:
             low[name], high[name] = (float(x) for x in np.percentile(values, RANGE_PERCENTILES))
         return cls(low, high)
 
-    def outside(self, found: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
-        """The share of a table's features outside their range, and a sentence for each of these."""
+    def outside(self, found: Mapping[str, float]) -> tuple[int, tuple[str, ...]]:
+        """The number of a table's features that have a range, and a sentence for each that lies outside of it."""
         looked = [name for name in found if name in self.low]
         reasons = []
         for name in looked:
-            if not self.low[name] - 1e-9 <= found[name] <= self.high[name] + 1e-9:
-                side = "below" if found[name] < self.low[name] else "above"
+            below = found[name] < self.low[name] - 1e-9 and name not in ONLY_ABOVE
+            above = found[name] > self.high[name] + 1e-9 and name not in ONLY_BELOW
+            if below or above:
+                side = "below" if below else "above"
                 reasons.append(f"{FEATURE_NAMES.get(name, name)} is {side} what the network was trained on")
-        return len(reasons) / max(1, len(looked)), tuple(reasons)
+        return len(looked), tuple(reasons)

@@ -15,12 +15,17 @@ from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.light import Light, LightShape
 from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration
 from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges
+from intaglio.data_files import LARGEST, read_bytes, read_json
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE, atomic_folder
 from intaglio.models.weights_file import read_weights, refuse_pickle
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT = 1
+MOST_LAYERS, MOST_WIDTH = 100, 4096
+"""Most layers, and largest other size, of a network that is built."""
+LARGEST_WEIGHTS = 2**30
+"""Largest file of weights that is read, in bytes."""
 SHIPPED = PACKAGE / "causal/methods/sicl/shipped"
 NETWORK_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "light": (Light, LightShape),
@@ -56,7 +61,7 @@ def network_of(kind: str, shape: Mapping[str, int]) -> Network:
     made, form = NETWORK_KINDS[kind]
     try:
         least = {"blocks": 0}
-        if wrong := [name for name, value in shape.items() if value < least.get(name, 1)]:
+        if wrong := [name for name, value in shape.items() if not least.get(name, 1) <= value <= _most(name)]:
             raise TypeError(f"{wrong[0]} is {shape[wrong[0]]}")
         if (size := form(**shape)).width % size.heads:
             raise TypeError(f"{size.heads} heads do not divide a width of {size.width}")
@@ -65,6 +70,11 @@ def network_of(kind: str, shape: Mapping[str, int]) -> Network:
         raise BadInput(
             f"the size of a {kind} network is not understood ({error}); give the folder as it was written"
         ) from None
+
+
+def _most(name: str) -> int:
+    """The largest size that is built: sizes come from files of others."""
+    return MOST_LAYERS if name in ("blocks", "pair_layers") else MOST_WIDTH
 
 
 def save_network(trained: TrainedNetwork, folder: Path, card: str) -> None:
@@ -139,16 +149,13 @@ def fingerprint(folder: Path) -> str:
     """SHA-256 of configuration and weights."""
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
-        digest.update((folder / name).read_bytes())
+        digest.update(read_bytes(folder / name, LARGEST_WEIGHTS if name == WEIGHTS else LARGEST))
     return digest.hexdigest()
 
 
 def _config(path: Path) -> tuple[dict[str, Any], Calibration]:
     """The configuration of a network, checked as far as it is used, and its calibration."""
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read ({error}); give the folder of a trained network") from None
+    config = read_json(path, "give the folder of a trained network")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise BadInput(f"{path} is no network's configuration of format {FORMAT}; give a folder that this wrote")
     if missing := {"kind", "shape", "context", "calibration", "low", "high", "refinement", "facts"} - config.keys():

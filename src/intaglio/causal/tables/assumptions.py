@@ -1,0 +1,89 @@
+"""Assumptions of causal discovery that a table itself contradicts: independent rows, gaps at random, no common factor.
+
+Each check is a test of known level on the table alone, before any search; tests hold the rates of false alarms.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from intaglio.causal.tables.common_factor import common_factor
+from intaglio.causal.tables.gap_dependence import gap_dependences
+from intaglio.causal.tables.repeated_rows import repeated_rows
+from intaglio.causal.tables.row_dependence import row_dependence
+from intaglio.causal.tables.table import Table
+
+SHOWN_COLUMNS = 5
+"""Columns that a sentence names."""
+
+
+@dataclass(frozen=True)
+class BrokenAssumption:
+    """An assumption that a table contradicts."""
+
+    reason: str
+    """In a few words, without the columns."""
+    warning: str
+    """A sentence with the columns, the cause and the remedy."""
+
+
+def broken_assumptions(table: Table) -> tuple[BrokenAssumption, ...]:
+    """The assumptions that a table contradicts; none for independent rows of one law without hidden causes."""
+    checks = (_dependent_rows, _repeated_rows, _dependent_gaps, _common_factor)
+    return tuple(broken for check in checks for broken in check(table))
+
+
+def _dependent_rows(table: Table) -> Iterator[BrokenAssumption]:
+    if (found := row_dependence(table.values, table.kinds)) is None:
+        return
+    shown = [f"{table.names[k]!r} {r:.2f}" for k, r in zip(found.columns, found.correlations, strict=True)]
+    apart = "the row before" if found.lag == 1 else f"the one {found.lag} rows before"
+    yield BrokenAssumption(
+        "rows depend on those before",
+        f"rows depend on those before them: in the table's order {_some(shown)} correlate with {apart}, so that "
+        f"{found.rows:,} rows count for about {found.effective_rows:,}, and edges among these columns may be no more "
+        "than that; give rows that are far apart, or what a model of time or of groups leaves of each column",
+    )
+
+
+def _repeated_rows(table: Table) -> Iterator[BrokenAssumption]:
+    if (found := repeated_rows(table.values, table.kinds)) is not None:
+        yield BrokenAssumption(
+            "rows are repeated",
+            f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column, so that about "
+            f"{found.distinct:,} count, and edges seem surer than they are; give each row once",
+        )
+
+
+def _dependent_gaps(table: Table) -> Iterator[BrokenAssumption]:
+    found = gap_dependences(table.values, table.kinds)
+    where = {True: ", mostly where that is high", False: ", mostly where that is low", None: ""}
+    told = [
+        f"{_some([repr(table.names[k]) for k in gap.missing])} on {table.names[gap.on]!r}{where[gap.higher]}"
+        for gap in found
+    ]
+    if told:
+        yield BrokenAssumption(
+            "cells are missing depending on other columns",
+            f"whether a cell is missing depends on another column ({_some(told, '; ')}): edges among these columns "
+            "cannot be trusted, since the rows that are left were chosen by it; fill the gaps by a model of why they "
+            "are there, or leave the columns out (option `without`)",
+        )
+
+
+def _common_factor(table: Table) -> Iterator[BrokenAssumption]:
+    if (found := common_factor(table.values, table.kinds)) is None:
+        return
+    names = [repr(table.names[k]) for k in found.columns]
+    what = "the values of" if found.of == "values" else "the spread of"
+    sign = ", all with one sign" if found.one_sign and found.of == "values" else ""
+    yield BrokenAssumption(
+        "one factor runs through many columns",
+        f"one factor runs through {what} {len(names)} of {len(table.names)} columns ({_some(names)}; median loading "
+        f"{found.loading:.2f}{sign}), and no column accounts for it: a hidden common cause, such as a batch, a scale "
+        "or a depth, makes edges among them that are no causes; put it in as a column, or divide it out",
+    )
+
+
+def _some(words: Sequence[str], between: str = ", ") -> str:
+    more = f"{between}and {len(words) - SHOWN_COLUMNS} more" if len(words) > SHOWN_COLUMNS else ""
+    return between.join(words[:SHOWN_COLUMNS]) + more
