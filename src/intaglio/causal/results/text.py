@@ -42,7 +42,13 @@ def edge_lines(edges: Sequence[FoundEdge]) -> list[str]:
     for edge in most_probable_first(edges):
         share = [] if edge.frequency is None else [probability_text(edge.frequency)]
         rows.append(
-            [one_line(str(edge)), _with_spread(edge), probability_text(edge.p_mark), *share, probability_text(edge.confidence)]
+            [
+                one_line(str(edge)),
+                _with_spread(edge),
+                probability_text(edge.p_mark),
+                *share,
+                probability_text(edge.confidence),
+            ]
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -63,9 +69,8 @@ def edge_notes(edges: Sequence[FoundEdge]) -> list[str]:
 
 def near_misses(pairs: Sequence[FoundPair]) -> str:
     """The first few pairs that have no edge and yet may be adjacent."""
-    listed = "; ".join(
-        f"{one_line(pair.first)}, {one_line(pair.second)} {probability_text(pair.p_adjacent)}" for pair in pairs[:SHOWN_PAIRS]
-    )
+    shown = [(one_line(f"{pair.first}, {pair.second}"), pair.p_adjacent) for pair in pairs[:SHOWN_PAIRS]]
+    listed = "; ".join(f"{names} {probability_text(p)}" for names, p in shown)
     return f"Apart, but not safely so (probability of an edge): {listed}." if listed else ""
 
 
