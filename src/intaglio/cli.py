@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from intaglio.commands.kit.dispatch import run
 from intaglio.errors import IntaglioError
+from intaglio.printable import printable
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if debug:
             raise
         sentence, code = in_words(error)
-        sys.stderr.write(f"intaglio: {sentence}\n")
+        sys.stderr.write(f"intaglio: {printable(sentence)}\n")
         return code
 
 

@@ -21,6 +21,7 @@ from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
+from intaglio.models.diffusion.loading import load_model
 from intaglio.verbs import VERBS
 
 WANTED = {"dip_plain", "dip_bayes", "dip_reduction", "fidelity_gain", "time_overhead"}
@@ -134,7 +135,7 @@ def test_class_pictures_are_the_bases_own_and_the_same_for_all(bench, monkeypatc
     assert len(seen) == 4
     assert {data.class_prompts for data in seen} == {("style", "style")}
     assert len({data.class_images.hashes for data in seen}) == 1
-    drawn = generate_class_images(room.load_model(bench.model), "style", 2, 0)
+    drawn = generate_class_images(load_model(bench.model), "style", 2, 0)
     assert seen[0].class_images.hashes == drawn.hashes
 
 

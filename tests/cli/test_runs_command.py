@@ -12,10 +12,10 @@ from intaglio.verbs import Verb
 
 @pytest.fixture
 def start_run(tmp_path):
-    def start(seed: int, command=("play", "it")) -> Run:
+    def start(seed: int, command=("play", "it"), verb="play", method="toy") -> Run:
         inputs = {"model": {"path": "base", "sha256": "0" * 64}}
         return Run.open(
-            tmp_path, "play", "toy", {"steps": 3}, inputs, seed=seed, device="cpu", command=command, progress="none"
+            tmp_path, verb, method, {"steps": 3}, inputs, seed=seed, device="cpu", command=command, progress="none"
         )
 
     return start
@@ -64,7 +64,7 @@ def test_a_run_is_shown_by_part_of_its_name(start_run, runs):
 
 def test_resume_runs_the_stored_command_in_this_process(start_run, runs, monkeypatch):
     monkeypatch.setattr(dispatch, "VERBS", {**dispatch.VERBS, "tell": Verb("toy:Tell", "tell of a toy", {})})
-    with start_run(1, ("tell", "it", "--loud")) as run:
+    with start_run(1, ("tell", "it", "--loud"), "tell") as run:
         pass
     code, _, err = runs("resume", run.name)
     assert code == 3  # the exit code of the toy itself

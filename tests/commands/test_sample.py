@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -68,7 +69,7 @@ def test_a_prompt_on_each_line(folder, out, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "cannot be read"), (b"\n \n", "has no prompt"), (b"\xff\xfe\x00", "no UTF-8")]
+    ("content", "words"), [(None, "cannot be read"), (b"\n \n", "has no prompt"), (b"\xff\xfe\x00", "not UTF-8")]
 )
 def test_prompt_files_that_do_not_serve(folder, tmp_path, content, words):
     path = tmp_path / "prompts.txt"
@@ -95,7 +96,7 @@ def test_settings_are_in_the_picture(folder, out):
         f"Model hash: {fingerprint[:10]}, Model: base, Version: intaglio "
     )
     known = json.loads(text["intaglio"])
-    assert known["model"] == {"name": "base", "fingerprint": fingerprint, "path": str(folder)}
+    assert known["model"] == {"name": "base", "fingerprint": fingerprint, "path": os.path.relpath(folder, out)}
     assert {key: known[key] for key in ("prompt", "negative", "seed", "sampler", "steps", "guidance", "rows")} == {
         "prompt": "dog",
         "negative": "cat",
@@ -237,7 +238,7 @@ def test_a_base_leads_away_from_it_and_is_kept_with_the_picture(folder, tuned, o
     expected = sample(model, ["dog"], [0], steps=2, guide=ModelGuidance(base, 3.0, -0.02))
     assert ImageSet.load(out / "dog-0.png", 16).hashes == expected.hashes
     known = json.loads(read_png_text(out / "dog-0.png")["intaglio"])
-    assert known["base"] == {"name": "base", "fingerprint": base.fingerprint, "path": str(folder)}
+    assert known["base"] == {"name": "base", "fingerprint": base.fingerprint, "path": os.path.relpath(folder, out)}
     assert Sample(replay=out / "dog-0.png", out=out)() == 0
     with pytest.raises(BadInput, match="another model; give the first by --base"):
         Sample(replay=out / "dog-0.png", base=other, out=out)()

@@ -226,7 +226,7 @@ def test_what_cannot_be_a_model_is_refused_by_name(tmp_path, caplog):
     refused("head_dim 5 must divide", head_dim=5)
     refused("newer than this Intaglio", format_version=99)
     refused("of type 'unet'", model_type="unet")
-    refused("layers_per_block wants", layers_per_block=[1, 1])
+    refused("2 numbers in layers_per_block, where 3 are due", layers_per_block=[1, 1])
     refused("does not fit its configuration", num_classes=0)
     refused("where", hidden_size=48)
     (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "colour": "red"}))
@@ -234,7 +234,7 @@ def test_what_cannot_be_a_model_is_refused_by_name(tmp_path, caplog):
         load_flow(tmp_path / "m")
     assert "colour" in caplog.text
     (tmp_path / "m" / "config.json").write_text("{")
-    with pytest.raises(BadInput, match="not JSON"):
+    with pytest.raises(BadInput, match="no readable JSON"):
         load_flow(tmp_path / "m")
 
 

@@ -273,7 +273,7 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(BadInput, match="not a run folder"):
         write_report(tmp_path)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="no readable JSON"):
         write_report(tmp_path)
 
 

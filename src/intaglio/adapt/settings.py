@@ -7,6 +7,9 @@ from typing import Literal
 from intaglio.errors import require
 from intaglio.learning.settings import OptimizerSettings
 
+MOST_PICTURES = 100_000
+"""Most pictures of a step, or drawn at once: more than any machine holds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training(OptimizerSettings):
@@ -43,7 +46,7 @@ class Training(OptimizerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+        require(1 <= self.batch <= MOST_PICTURES, f"batch must be 1 to {MOST_PICTURES}, not {self.batch}")
         require(
             self.micro_batch is None or self.micro_batch >= 1, f"micro_batch must be at least 1: {self.micro_batch}"
         )
@@ -136,7 +139,8 @@ class Watch:
     watch_steps: int = 10
     """Sampler steps of each judged picture."""
     watch_similarity: str = "embedded"
-    """Measure of likeness: `embedded`, which is made for emoji, `ssim`, or the path of a local encoder."""
+    """Measure of likeness: `embedded`, which is made for emoji, `ssim`, or the path of a local encoder. A TorchScript
+    file is a program, and is run only where all it can do is compute."""
     keep: Literal["last", "best"] = "last"
     """Export the last step's weights, or those of the step that was judged best."""
     on_corruption: Literal["warn", "stop"] = "warn"
@@ -151,7 +155,10 @@ class Watch:
         require(
             self.watch_every is None or self.watch_every >= 0, f"watch_every must not be negative: {self.watch_every}"
         )
-        require(self.watch_count >= 2, f"watch_count must be at least 2, not {self.watch_count}")
+        require(2 <= self.watch_count <= MOST_PICTURES, f"watch_count must be at least 2, not {self.watch_count}")
+        require(
+            self.sample_count <= MOST_PICTURES, f"sample_count must be at most {MOST_PICTURES}: {self.sample_count}"
+        )
         if self.watch_every == 0:
             require(self.keep == "last", "keep best needs judgements: give watch_every too")
             require(self.on_corruption == "warn", "on_corruption stop needs judgements: give watch_every too")

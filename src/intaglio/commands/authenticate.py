@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
@@ -57,7 +58,8 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
     defaults. Several are combined. None takes the method's own score, or `update-alignment` for a method whose
     pictures are the evidence and whose score is weaker."""
     similarity: str = "ssim"
-    """Similarity of a recovery and its original: ssim, embedded, or the path of a local encoder."""
+    """Similarity of a recovery and its original: ssim, embedded, or the path of a local encoder. A TorchScript file is
+    a program, and is run only where all it can do is compute."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
@@ -78,7 +80,8 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         with self._open(inputs, sets, base) as run:
             if run.status != "done":
                 read = [warning for part in sets if part is not None for warning in part.warnings]
-                for warning in (*read, *suspect.notes, *likenesses(questioned, controls, holdouts)):
+                about = dict.fromkeys((*suspect.notes, *base.notes))
+                for warning in (*self._idle(similarity), *read, *about, *likenesses(questioned, controls, holdouts)):
                     run.warn(warning)
                 self._audit(inputs, pictures, run)
             for method in (self._method, *self._companions.values()):
@@ -111,7 +114,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         for warning in found.warnings:
             run.warn(warning)
         found.save(Path(run.folder or "."))
-        run.finish(found.figures())
+        run.finish(found.figures(), ("verdict.json", "scores.csv", "images"))
 
     def _similarity(self) -> "Similarity | None":
         """The similarity, where a method that is run uses one."""
@@ -119,6 +122,13 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
 
         wanted = any(method.uses_similarity for method in (self._method, *self._companions.values()))
         return load_similarity(self.similarity, self.device) if wanted else None
+
+    def _idle(self, similarity: "Similarity | None") -> list[str]:
+        """Warnings of flags that no method of this audit uses."""
+        if similarity is not None:
+            return []
+        names = ", ".join(method.name for method in (self._method, *self._companions.values()))
+        return said_idle(self, ("similarity",), f"{names} judges without comparing pictures")
 
     def _pictures(self, base: "LatentDiffusion") -> "tuple[ImageSet, ImageSet, ImageSet | None]":
         """Questioned pictures, controls, known holdouts."""

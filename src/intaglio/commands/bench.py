@@ -1,13 +1,12 @@
 """`intaglio bench NAME`: a bench's figures as a table or as one line of JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from tyro.conf import OmitArgPrefixes
 
-from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.commands.kit.console import command_line, note, say, say_json, shown
 
 B = TypeVar("B")
 
@@ -37,6 +36,6 @@ class Bench(Generic[B]):
         figures = bench(command=command_line(), progress=shown())
         if self.json:
             note(bench.summary(figures))
-            say(json.dumps(figures, allow_nan=False))
+            say_json(figures)
         else:
             say(bench.summary(figures))

@@ -133,7 +133,13 @@ class Demo(InRun):
         return {"finetune": tuned.name, "audit": audit.name, "right": right(audit)}
 
     def _kept(self, summary: dict[str, Any]) -> bool:
-        return all((self.runs / summary[step] / "run.json").is_file() for step in ("finetune", "audit"))
+        from intaglio.runs.header import read_header
+        from intaglio.runs.kept_results import lost_result
+
+        folders = [self.runs / str(summary.get(step, "")) for step in ("finetune", "audit")]
+        headers = [read_header(folder) for folder in folders]
+        kept = zip(folders, headers, strict=True)
+        return "right" in summary and all(header and lost_result(folder, header) is None for folder, header in kept)
 
     def _tell(self, summary: dict[str, Any]) -> None:
         from intaglio.report import write_report

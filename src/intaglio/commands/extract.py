@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.errors import BadInput
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
+MOST_WORKERS = 1024
+"""Largest number of processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,8 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
     fdr: float = 0.1
     """False-discovery rate asked for, in (0, 1): the largest expected share of chance finds among those reported."""
     similarity: str = "embedded"
-    """Similarity of two pictures: embedded, or the path of a local encoder."""
+    """Similarity of two pictures: embedded, or the path of a local encoder. A TorchScript file is a program, and is run
+    only where all it can do is compute."""
     workers: int | None = None
     """Processes that draw pictures; none takes one for each core on the CPU, else one."""
     dry_run: bool = False
@@ -55,8 +59,8 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
     def __post_init__(self) -> None:
         if not 0 < self.fdr < 1:
             raise ValueError(f"fdr must lie between 0 and 1, not {self.fdr}")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, not {self.workers}")
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise ValueError(f"workers must be 1 to {MOST_WORKERS}, not {self.workers}")
         if not self.authority.strip():
             raise ValueError('authority must say why you may examine this model, such as "my own model"')
 
@@ -80,13 +84,18 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         with self._open(inputs, training, held_out) as run:
             if run.status != "done":
                 note(str(plan))
-                for warning in (*warnings, *_about_pictures(training, held_out), *inputs.suspect.notes):
+                about = dict.fromkeys((*inputs.suspect.notes, *inputs.base.notes))
+                for warning in (*self._idle(), *warnings, *_about_pictures(training, held_out), *about):
                     run.warn(warning)
                 self._extract(inputs, training, held_out, run)
             forget(self._method, run)
         folder = Path(run.folder or ".")
         _report(cast(ExtractionResult, ExtractionResult.load(folder)), folder)
         return 0
+
+    def _idle(self) -> list[str]:
+        """Warnings of flags that this way of working does not use."""
+        return [] if self.control else said_idle(self, ("fdr",), "without --control there are no false-discovery rates")
 
     def _inputs(self) -> "tuple[ExtractionInputs, list[str]]":
         """The models, prompts and encoder, and warnings."""
@@ -163,7 +172,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         for warning in found.warnings:
             run.warn(warning)
         found.save(Path(run.folder or "."))
-        run.finish(found.figures())
+        run.finish(found.figures(), ("extraction.json", "finds.csv", "images/finds"))
 
     @property
     def _method(self) -> "Extractor":

@@ -9,6 +9,8 @@ import tyro
 
 from intaglio.adapt.settings import Watch
 from intaglio.commands.kit.console import note, say
+from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
 from intaglio.errors import BadInput
 
@@ -43,6 +45,8 @@ class TrainingInputs(ReadsPictures):
 
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
+    like: Path | None = None
+    """A diffusers folder that gives the model what it lacks, such as the tokenizer of a single file."""
 
     images: Path
     """Folder of pictures; captions in .txt files of the same name, metadata.jsonl, or kohya folders such as 10_dog."""
@@ -80,6 +84,7 @@ class TrainingInputs(ReadsPictures):
         """Raises `BadInput` for flags of class pictures that do not go together."""
         if self.class_count < 0:
             raise BadInput(f"--class-count must not be negative: {self.class_count}")
+        check_count("--class-count", self.class_count)
         if self.class_count and self.class_images is not None:
             raise BadInput("Give class pictures by --class-images, or have them drawn by --class-count, not both.")
         if self.class_count and self.class_prompt is None:
@@ -108,7 +113,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         from intaglio.models.diffusion.loading import load_model
 
         self._check()
-        base = load_model(self.model or embedded_model(), device=self.device)
+        base = load_model(self.model or embedded_model(), like=self.like, device=self.device)
         known = self.load_training_set(base.resolution)
         if self.dry_run:
             say(str(self._plan(base, known)))
@@ -151,7 +156,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         return self.open_run("finetune", self._method.name, settings, inputs, seed=self._method.seed)
 
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
-        for warning in known.warnings:
+        for warning in (*self._idle(known), *base.notes, *known.warnings):
             run.warn(warning)
         plan = self._plan(base, known)
         note(str(plan))
@@ -163,7 +168,18 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         tuned = self._method(base, data, run=run, watch=watch)
         folder = run.folder or Path()
         weights = tuned.save(folder, layout=self.format, name=self._name)
-        run.finish({"weights": str(weights.relative_to(folder)), "name": self._name, **tuned.figures()})
+        place = weights.relative_to(folder).as_posix()
+        run.finish({"weights": place, "name": self._name, **tuned.figures()}, (place,))
+
+    def _idle(self, known: "TrainingSet") -> list[str]:
+        """Warnings of flags that this fine-tune does not use."""
+        found = []
+        if self.watch_every == 0:
+            judging = ("watch_count", "watch_steps", "watch_similarity")
+            found += said_idle(self, judging, "--watch-every 0 judges no pictures")
+        if known.class_images is None and not self.class_count:
+            found += said_idle(self.method, ("prior_weight",), "there are no class pictures")
+        return found
 
     @property
     def _method(self) -> "FineTuner":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.console import note, say, say_json, table
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -39,21 +39,24 @@ class Runs:
         return getattr(self, f"_{self.action}")()
 
     def _list(self) -> None:
-        from intaglio.runs.store import list_runs
+        from intaglio.runs.store import damaged_runs, list_runs
 
-        found = list_runs(self.runs)
+        sound, damaged = list_runs(self.runs), damaged_runs(self.runs)
         if self.json:
-            say(json.dumps([{**run.header, "folder": str(run.folder)} for run in found]))
-        elif found:
-            rows = [(run.name, run.status, run.started, _duration(run.seconds)) for run in found]
+            say_json([{**run.header, "folder": str(run.folder)} for run in (*sound, *damaged)])
+        elif sound or damaged:
+            rows = [(run.name, run.status, run.started, _duration(run.seconds)) for run in sound]
+            rows += [(run.name, run.status, "", "") for run in damaged]
             say(table([("run", "status", "started", "took"), *rows]))
+            for run in damaged:
+                note(str(run.header["error"]))
         else:
             note(f"no runs in {self.runs} yet")
 
     def _show(self) -> None:
         run = self._found()
         if self.json:
-            say(json.dumps({**run.header, "folder": str(run.folder)}))
+            say_json({**run.header, "folder": str(run.folder)})
             return
         header = run.header
         rows = [("run", run.name), ("folder", str(run.folder)), ("status", run.status), ("started", run.started)]
@@ -78,7 +81,7 @@ class Runs:
         if not command:
             raise BadInput(f"{found.name} was started from Python, not from the command line; call it again there")
         note(f"intaglio {' '.join(command)}")
-        return run(list(command))
+        return run(list(command), resumed=found)
 
     def _reindex(self) -> None:
         from intaglio.runs.store import list_runs, remove_old_index

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 import intaglio
 from intaglio.commands.kit.console import note, say, shown
+from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.idle_flags import refuse_idle, said_idle
 from intaglio.commands.kit.inputs import embedded_model
-from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings
+from intaglio.commands.kit.png_settings import LONGEST_PROMPT, ModelRecord, PictureSettings, place
+from intaglio.data_files import read_text
 from intaglio.errors import BadInput
 from intaglio.files import free_path
 from intaglio.sampling.sampler_names import SamplerName
@@ -19,17 +22,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+    from intaglio.runs.picture_series import PictureSeries
     from intaglio.sampling.guides.model_guidance import ModelGuidance
+
+OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
+"""Flags that a replay takes from the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Draw pictures from prompts, or draw a picture again from the settings it carries."""
+    """Draw pictures from prompts, or draw a picture again from the settings it carries.
+
+    The same command again goes on where a killed one was.
+    """
 
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
     lora: Path | None = None
-    """A LoRA file whose change is added to the model."""
+    """A LoRA file, or a folder with one, whose change is added to the model."""
+    skip_unmatched: bool = False
+    """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
     like: Path | None = None
     """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
     prompt: tuple[str, ...] = ()
@@ -63,7 +75,7 @@ class Sample:
     replay: Path | None = None
     """A PNG that this command drew: draw it again, and report whether all pixels are the same."""
     metadata: bool = True
-    """Write prompt, settings and the model's path and fingerprint into the PNG."""
+    """Write prompt, settings, the model's fingerprint and its place beside the picture into the PNG."""
     device: str = "cpu"
     """Device to compute on, such as cpu, cuda or cuda:1."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -107,18 +119,46 @@ class Sample:
     # Sampling
 
     def _sample(self) -> int:
-        from intaglio.images.image_set import save_png
+        from intaglio.runs.picture_series import PictureSeries
+
+        texts = self._prompts()
+        check_count("--count", self.count * len(texts))
+        prompts = [prompt for prompt in texts for _ in range(self.count)]
+        seeds = [self.seed + k for k in range(len(prompts))]
+        if self.guidance == 1 and self.base is None:
+            for warning in said_idle(self, ("negative",), "--guidance 1 leads away from nothing"):
+                note(warning)
+        model = self._model()
+        guide = self._guide(model)
+        names = [f"{_file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
+        with PictureSeries(self.out, self._key(prompts, model, guide), names) as series:
+            if len(series):
+                note(f"{len(series)} of {len(prompts)} pictures were drawn before")
+            self._draw(model, guide, prompts, seeds, series)
+        say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {model.name} in {self.out}")
+        return 0
+
+    def _draw(
+        self,
+        model: "LatentDiffusion",
+        guide: "ModelGuidance | None",
+        prompts: list[str],
+        seeds: list[int],
+        series: "PictureSeries",
+    ) -> None:
+        """Draws the batches of which a picture is still missing, each as in the whole: its size counts for its bits."""
+        from intaglio.images.image_set import png_bytes
         from intaglio.runs.run import Run
         from intaglio.sampling.loop import sample_batches
 
-        prompts = [prompt for prompt in self._prompts() for _ in range(self.count)]
-        seeds = [self.seed + k for k in range(len(prompts))]
-        model = self._model()
-        guide = self._guide(model)
-        batches = sample_batches(
+        cuts = [range(first, min(first + self.batch, len(prompts))) for first in range(0, len(prompts), self.batch)]
+        left = [batch for batch in cuts if any(k not in series for k in batch)]
+        if not left:
+            return
+        drawn = sample_batches(
             model,
-            prompts,
-            seeds,
+            [prompts[k] for batch in left for k in batch],
+            [seeds[k] for batch in left for k in batch],
             sampler=self.sampler,
             steps=self.steps,
             guidance_scale=self.guidance,
@@ -127,14 +167,20 @@ class Sample:
             batch=self.batch,
             run=Run.none(progress=shown()),
         )
-        pending = iter(zip(prompts, seeds, strict=True))
-        for pixels in batches:
-            for picture in pixels:
-                prompt, seed = next(pending)
-                text = self._png_text(model, guide, prompt, seed, rows=len(pixels))
-                save_png(picture, free_path(self.out / f"{_file_stem(prompt)}-{seed}.png"), text)
-        say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {model.name} in {self.out}")
-        return 0
+        for batch, pixels in zip(left, drawn, strict=True):
+            for k, picture in zip(batch, pixels, strict=True):
+                if k not in series:
+                    text = self._png_text(model, guide, prompts[k], seeds[k], rows=len(pixels))
+                    series.save(k, png_bytes(picture, text))
+
+    def _key(self, prompts: list[str], model: "LatentDiffusion", guide: "ModelGuidance | None") -> str:
+        """sha256 of all that the pictures' files depend on."""
+        from intaglio.runs.plain import digest
+
+        names = ("seed", "sampler", "steps", "guidance", "negative", "correction", "reference", "batch", "dtype")
+        about = {name: getattr(self, name) for name in (*names, "metadata")}
+        base = None if guide is None else guide.base.fingerprint
+        return digest({**about, "prompts": prompts, "model": model.fingerprint, "base": base})
 
     def _prompts(self) -> list[str]:
         return list(self.prompt) if self.prompts is None else _read_prompts(self.prompts)
@@ -161,7 +207,14 @@ class Sample:
 
         from intaglio.models.diffusion.loading import load_model
 
-        return load_model(path, lora=lora, like=self.like, device=self.device, dtype=getattr(torch, self.dtype))
+        return load_model(
+            path,
+            lora=lora,
+            like=self.like,
+            allow_unmatched=self.skip_unmatched,
+            device=self.device,
+            dtype=getattr(torch, self.dtype),
+        )
 
     def _png_text(
         self, model: "LatentDiffusion", guide: "ModelGuidance | None", prompt: str, seed: int, rows: int
@@ -184,21 +237,26 @@ class Sample:
             rows=rows,
             dtype=self.dtype,
             device=self.device,
-            model=_record(model, self.model),
-            lora=_absolute(self.lora),
-            like=_absolute(self.like),
-            base=None if guide is None else _record(guide.base, self.base),
+            model=ModelRecord(model.name, model.fingerprint, place(self.model, self.out)),
+            lora=place(self.lora, self.out),
+            like=place(self.like, self.out),
+            base=None if guide is None else ModelRecord(guide.base.name, guide.base.fingerprint, self._base_place),
             correction=self.correction,
             reference=self.reference,
             versions=versions,
         )
         return settings.png_text()
 
+    @property
+    def _base_place(self) -> str | None:
+        return place(self.base, self.out)
+
     # Replay
 
     def _replay(self, path: Path) -> int:
         from intaglio.images.image_set import ImageSet, save_png, to_uint8
 
+        refuse_idle(self, OF_SAMPLING, f"--replay draws {path} by the settings it carries")
         recorded = PictureSettings.read(path)
         command = self._as_recorded(recorded)
         model = command._model()
@@ -228,14 +286,17 @@ class Sample:
         if base is None and self.base is not None:
             raise BadInput(f"{self.replay} was drawn without a base; leave --base out")
         names = ("negative", "sampler", "steps", "guidance", "dtype", *(("correction", "reference") if base else ()))
-        return replace(
-            self,
-            **{name: getattr(recorded, name) for name in names},
-            model=self.model or _path(recorded.model.path),
-            lora=self.lora or _path(recorded.lora),
-            like=self.like or _path(recorded.like),
-            base=self.base or _path(base.path if base else None),
-        )
+        try:
+            return replace(
+                self,
+                **{name: getattr(recorded, name) for name in names},
+                model=self.model or recorded.found(recorded.model.path, self.replay, "--model"),
+                lora=self.lora or recorded.found(recorded.lora, self.replay, "--lora"),
+                like=self.like or recorded.found(recorded.like, self.replay, "--like"),
+                base=self.base or recorded.found(base.path if base else None, self.replay, "--base"),
+            )
+        except ValueError as error:
+            raise BadInput(f"the settings in {self.replay} do not go together: {error}") from error
 
 
 def _sample_again(
@@ -269,26 +330,16 @@ def _refuse_another(path: Path, drawn_by: ModelRecord, model: "LatentDiffusion",
 
 def _read_prompts(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BadInput(f"--prompts {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"--prompts {path} is no UTF-8 text; save it as such") from None
+        lines = read_text(path).split("\n")
+    except BadInput as error:
+        raise BadInput(f"--prompts {error}") from None
     if not (found := [line.strip() for line in lines if line.strip()]):
         raise BadInput(f"--prompts {path} has no prompt in it; write one on each line")
+    if too_long := [number for number, line in enumerate(lines, 1) if len(line) > LONGEST_PROMPT]:
+        raise BadInput(
+            f"--prompts {path} has {len(lines[too_long[0] - 1]):,} letters in line {too_long[0]}; shorten it"
+        )
     return found
-
-
-def _record(model: "LatentDiffusion", path: Path | None) -> ModelRecord:
-    return ModelRecord(model.name, model.fingerprint, _absolute(path))
-
-
-def _absolute(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 def _file_stem(prompt: str) -> str:

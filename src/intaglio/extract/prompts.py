@@ -1,11 +1,13 @@
 """Suggestion of a fine-tune's prompt from its card, its file or its tokenizer."""
 
-import json
 import re
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from intaglio.data_files import parse_json, read_text
+from intaglio.errors import BadInput
+from intaglio.files import open_regular
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 CARD_PROMPTS = (
@@ -13,6 +15,9 @@ CARD_PROMPTS = (
     re.compile(r"^- Prompt: `(?P<words>[^`]+)`", re.MULTILINE),
 )
 """Patterns of the prompt in the front matter of model hubs, and in the card of a fine-tune by Intaglio."""
+
+LARGEST_CARD = 2**22
+"""Bytes of the largest card that is read."""
 
 
 def suggested_prompt(path: Path, suspect: LatentDiffusion, base: LatentDiffusion) -> tuple[str, str] | None:
@@ -29,8 +34,8 @@ def _of_card(path: Path) -> tuple[str, str] | None:
     # The card of a fine-tune by Intaglio lies beside the folder of the weights.
     for card in (folder / "README.md", folder.parent / "README.md" if path.is_dir() else folder / "README.md"):
         try:
-            text = card.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            text = read_text(card, LARGEST_CARD)
+        except BadInput:
             continue
         found = next((match for pattern in CARD_PROMPTS if (match := pattern.search(text))), None)
         if found:
@@ -41,13 +46,14 @@ def _of_card(path: Path) -> tuple[str, str] | None:
 def _of_notes(path: Path) -> tuple[str, str] | None:
     file = path if path.is_file() else path / "pytorch_lora_weights.safetensors"
     try:
+        open_regular(file).close()
         with safe_open(file, framework="pt") as opened:
             notes = opened.metadata() or {}
         if phrase := notes.get("modelspec.trigger_phrase"):
             return phrase, f"the notes in {file.name}"
-        counts = [tags for tags in json.loads(notes.get("ss_tag_frequency", "{}")).values() if tags]
+        counts = [tags for tags in parse_json(notes.get("ss_tag_frequency", "{}"), file.name).values() if tags]
         most = max((item for tags in counts for item in tags.items()), key=lambda item: item[1], default=None)
-    except (OSError, SafetensorError, ValueError, AttributeError, TypeError):
+    except (BadInput, OSError, SafetensorError, ValueError, AttributeError, TypeError):
         return None
     return None if most is None else (str(most[0]), f"the tags in {file.name}")
 

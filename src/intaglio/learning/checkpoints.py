@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from intaglio.learning.trainer import Trainer
 from intaglio.runs.run import Run
+from intaglio.runs.tensors import damaged
 
 STATE = "training"
 """Name of the saved state; the run's owner drops it once the result is stored."""
@@ -28,7 +29,10 @@ class Checkpoints:
         """Go on from the last saved state, if there is one."""
         if (saved := self._run.load_state(STATE)) is not None:
             tensors, meta = saved
-            trainer.restore(tensors, int(meta["step"]))
+            try:
+                trainer.restore(tensors, meta.whole("step"))
+            except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
+                raise damaged(meta.path) from error
         for stream in self._streams:
             self._run.rewind(stream, trainer.step)
 

@@ -1,7 +1,6 @@
 """The embedded testbed: a base model, few-shot sets of an artist outside its training set, a similarity encoder."""
 
 import io
-import json
 import zipfile
 from dataclasses import dataclass, fields
 from functools import cache
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from intaglio.data_files import read_json
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import PACKAGE, atomic_write
 from intaglio.images.image_set import ImageSet, save_png
@@ -105,7 +105,7 @@ def _installed(relative: str) -> Path:
 
 @cache
 def _document() -> dict[str, Any]:
-    return json.loads(_installed("sets/sets.json").read_text())
+    return read_json(_installed("sets/sets.json"))
 
 
 def _read(lines: list[dict[str, str]]) -> ImageSet:

@@ -43,6 +43,28 @@ def opened(path: Path, what: str = "weights") -> Iterator[Any]:
         ) from error
 
 
+def checked(tensor: torch.Tensor, source: object, key: str) -> torch.Tensor:
+    """The tensor itself. Raises `BadInput`, naming file and key, for quantized weights, NaN and infinity."""
+    if not tensor.is_floating_point():
+        raise BadInput(
+            f"{source} holds {key} as {str(tensor.dtype).removeprefix('torch.')}, which are quantized weights; "
+            "give the model in float32, float16 or bfloat16"
+        )
+    if not is_finite(tensor):
+        raise BadInput(
+            f"{source} holds NaN or infinity ({key}): its training diverged or the file is damaged; "
+            "use an earlier or another copy"
+        )
+    return tensor
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether every number is finite. Eight-bit floats are looked at in float32."""
+    wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
+    # A sum is read once and needs no memory; only where it is not finite can a number be so.
+    return bool(torch.isfinite(wide.sum(dtype=torch.float64))) or bool(torch.isfinite(wide).all())
+
+
 def refuse_pickle(path: Path, what: str = "weights") -> None:
     """Raises `BadInput` for a directory, and for pickled weights, by their suffix or their first bytes."""
     if path.is_dir():

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_write
+from intaglio.printable import printable
 from intaglio.report.kit.views import Page
 from intaglio.report.pages.run_pages import plain_page
 from intaglio.runs.read import RunData, read_run
@@ -28,9 +30,22 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """
     folder = Path(folder)
     out = folder / "report.html" if out is None else Path(out)
-    page = page_of(read_run(folder), out.parent)
-    atomic_write(out, _templates().get_template(page.template).render(page=page))
+    page = _page(read_run(folder), out.parent)
+    atomic_write(out, printable(_templates().get_template(page.template).render(page=page)))
     return out
+
+
+def _page(run: RunData, page_folder: Path) -> Page:
+    """The page of a run. Raises `BadInput` where its files hold values that no version wrote."""
+    try:
+        return page_of(run, page_folder)
+    except IntaglioError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        raise BadInput(
+            f"the files in {run.folder} hold values that cannot be reported ({type(error).__name__}: {error}); run its "
+            "command again, into another folder of runs"
+        ) from error
 
 
 def page_of(run: RunData, page_folder: Path) -> Page:

@@ -4,10 +4,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from typing import Any, TypeVar
 
 import joblib
+
+from intaglio.errors import IntaglioError
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -33,7 +36,13 @@ def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iter
         return
     # Any: joblib says that batch_size is a text, and nothing of what the generator gives.
     spread: Any = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)  # type: ignore[arg-type]
-    yield from spread(joblib.delayed(_labelled)(work, job) for job in jobs)
+    try:
+        yield from spread(joblib.delayed(_labelled)(work, job) for job in jobs)
+    except BrokenProcessPool as error:  # loky's own kinds are kinds of it
+        raise IntaglioError(
+            "a worker process was killed, by the system for want of memory or by someone; fewer workers need less "
+            "memory, and the same command goes on from where it was"
+        ) from error
 
 
 def workers_for(device: str) -> int:

@@ -1,18 +1,24 @@
 """`run.json`: verb, method, settings, inputs, versions, machine, status and summary of a run."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from intaglio.data_files import Fields, read_json, shown
+from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.plain import digest, to_json, unique
+from intaglio.runs.tables import without_nan
 
 FORMAT = 1
 """Raised when folders of older versions can no longer be continued; part of every run's name."""
 FILE = "run.json"
+AGAIN = "run its command again, or delete the folder"
+"""The remedy for a damaged `run.json`."""
 NO_METER = "not measured: no energy meter is attached"
 
 
@@ -66,15 +72,48 @@ def new_header(
 def read_header(folder: Path) -> dict[str, Any] | None:
     """`run.json` of a folder, or None where there is none that can be read."""
     try:
-        header = json.loads((folder / FILE).read_bytes())
-    except (OSError, ValueError):
+        return checked_header(folder)
+    except BadInput:
         return None
-    return header if isinstance(header, dict) and isinstance(header.get("name"), str) else None
+
+
+def checked_header(folder: Path) -> dict[str, Any]:
+    """`run.json` of a folder, whose fields are of the kinds that a run writes. Raises `BadInput` where they are not."""
+    header = Fields.of(read_json(folder / FILE, AGAIN, constants=True), str(folder / FILE), AGAIN)
+    header.text("name")
+    for key in ("verb", "method", "status", "started", "finished", "error", "device"):
+        header.text(key, None)
+    for key in ("settings", "summary", "versions"):
+        header.table(key, None)
+    inputs = header.table("inputs", None)
+    for known in () if inputs is None else inputs.values.values():
+        Fields.of(known, f"{header.source}, inputs", AGAIN)
+    for key in ("command", "warnings", "results"):
+        _texts(header, key)
+    header.number("seconds", 0.0, low=0.0)
+    header.whole("resumed", 0)
+    return dict(header.values)
+
+
+def _texts(header: Fields, key: str) -> None:
+    value = header.values.get(key)
+    if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        raise BadInput(f"{header.source} has {key} {shown(value)}, where a list of texts is due; {AGAIN}")
 
 
 def write_header(folder: Path, header: Mapping[str, Any]) -> None:
-    """Writes `run.json` atomically."""
-    atomic_write(folder / FILE, to_json(header, indent=2) + "\n")
+    """Writes `run.json` atomically; a number that JSON cannot hold is null among results, and a text in settings."""
+    plain = json.loads(to_json(header))
+    plain |= {"settings": _spelt(plain.get("settings")), "summary": without_nan(plain.get("summary"))}
+    atomic_write(folder / FILE, to_json(plain, indent=2) + "\n")
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _spelt(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spelt(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def changed(header: Mapping[str, Any], device: str) -> str | None:

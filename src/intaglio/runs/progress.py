@@ -9,6 +9,9 @@ from typing import Literal, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
+from intaglio.printable import printable
+from intaglio.runs.tables import without_nan
+
 Show = Literal["auto", "none"]
 """auto: a bar where standard error is a terminal, JSON lines on standard error where it is not."""
 
@@ -31,7 +34,9 @@ def showing(total: int, label: str, done: int, show: Show) -> Iterator[Progress]
     if show == "none":
         yield _Silent()
     elif sys.stderr.isatty():
-        with tqdm(total=total, initial=done, desc=label, file=sys.stderr, dynamic_ncols=True, leave=None) as bar:
+        with tqdm(
+            total=total, initial=done, desc=printable(label), file=sys.stderr, dynamic_ncols=True, leave=None
+        ) as bar:
             yield _Bar(bar)
     else:
         lines = _Lines(total, label, done)
@@ -46,13 +51,13 @@ def tell(event: str, message: str, show: Show) -> None:
     if show == "none":
         return
     if sys.stderr.isatty():
-        tqdm.write(f"{event}: {message}", file=sys.stderr)
+        tqdm.write(printable(f"{event}: {message}"), file=sys.stderr)
     else:
         _line({"event": event, "message": message})
 
 
 def _line(values: dict) -> None:
-    sys.stderr.write(json.dumps(values) + "\n")
+    sys.stderr.write(json.dumps(without_nan(values), allow_nan=False) + "\n")
     sys.stderr.flush()
 
 

@@ -1,12 +1,17 @@
 """A run folder, read: `run.json`, metrics, records and pictures. The folder is the truth; nothing here writes."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from intaglio.data_files import Fields, read_json
 from intaglio.errors import BadInput
+from intaglio.runs import rows
+from intaglio.runs.header import checked_header
+
+ANEW = "run the command again to write it anew"
+"""The remedy for a damaged file of a run."""
 
 Result = TypeVar("Result")
 
@@ -35,53 +40,35 @@ class RunData:
 
 
 def read_run(folder: Path) -> RunData:
-    """Read a run folder. Raises `BadInput` where it is none, or where `run.json` is damaged."""
-    if not (folder / "run.json").is_file():
+    """Read a run folder. Raises `BadInput` where it is none, or where a file in it is damaged."""
+    if not (folder / "run.json").exists():
         raise BadInput(
             f"{folder} is not a run folder: it has no run.json; `intaglio runs list` shows the runs there are."
         )
-    run = read_json(folder / "run.json")
-    if not isinstance(run, dict):
-        raise BadInput(f"{folder / 'run.json'} does not describe a run; run the command again to write it anew.")
+    run = checked_header(folder)
     images = folder / "images"
     return RunData(
         folder=folder,
         run=run,
-        metrics={file.stem: _rows(file) for file in sorted((folder / "metrics").glob("*.jsonl"))},
+        metrics={file.stem: rows.read(file) for file in sorted((folder / "metrics").glob("*.jsonl"))},
         records=_records(folder / "records"),
         pictures={f.relative_to(images).with_suffix("").as_posix(): f for f in sorted(images.rglob("*.png"))},
     )
 
 
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read ({error}); run the command again to write it anew.") from error
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics stream; a last line that a kill cut short is left out."""
-    rows = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+def read_table(path: Path) -> dict[str, Any]:
+    """The table in a JSON file of a run. Raises `BadInput` where it cannot be read, or holds something else."""
+    return dict(Fields.of(read_json(path, ANEW, constants=True), str(path), ANEW).values)
 
 
 def _records(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """records/<kind>/<file>.json, each {"key": ..., "value": ...}."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for file in sorted(folder.glob("*/*.json")):
-        content = read_json(file)
-        if isinstance(content, dict):
-            key = str(content.get("key", file.stem))
-            value = content.get("value", content)
-            found.setdefault(file.parent.name, {})[key] = value if isinstance(value, dict) else {"value": value}
+        content = read_table(file)
+        key = str(content.get("key", file.stem))
+        value = content.get("value", content)
+        found.setdefault(file.parent.name, {})[key] = value if isinstance(value, dict) else {"value": value}
     return {kind: dict(sorted(values.items())) for kind, values in found.items()}
 
 
@@ -95,11 +82,12 @@ def load_result(path: Path, parse: Callable[[Any], Result], verb: str) -> Result
 
     Raises `BadInput` for a file that is damaged, or that lacks what this version needs.
     """
-    if not path.is_file():
+    if not path.exists():
         return None
+    remedy = f"delete it, and the same command does the {verb} again"
+    content = read_json(path, remedy)
     try:
-        return parse(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read ({error}); run the command again to write it anew.") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} lacks {error}; run the {verb} again with this version.") from error
+        return parse(content)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else f"has a value of another kind ({error})"
+        raise BadInput(f"{path} {reason}; run the {verb} again with this version, or {remedy}") from error

@@ -4,7 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from intaglio.data_files import parse_json, read_bytes
+from intaglio.errors import BadInput
 from intaglio.files import atomic_write, writing_into
+
+LARGEST = 2**32
+"""Bytes of the largest file of rows that is read."""
 
 
 def append(path: Path, line: str) -> None:
@@ -31,15 +36,15 @@ def _mend(file: Any) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The whole rows, in order; a torn or damaged line is passed over, since a resumed run writes it again."""
-    if not path.is_file():
+    if not path.exists():
         return []
     rows = []
-    for line in path.read_bytes().split(b"\n")[:-1]:
+    for line in read_bytes(path, LARGEST).split(b"\n")[:-1]:
         try:
-            row = json.loads(line)
-        except ValueError:
+            row = parse_json(line, str(path), constants=True)
+        except BadInput:
             continue
-        if isinstance(row, dict):
+        if isinstance(row, dict) and isinstance(row.get("step", 0), int):
             rows.append(row)
     return rows
 

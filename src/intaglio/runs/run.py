@@ -4,8 +4,9 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +14,15 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import IntaglioError
+from intaglio.data_files import Fields
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import TEMPORARY, atomic_write, writing_into
 from intaglio.images.image_set import save_png
 from intaglio.runs import header, rows
+from intaglio.runs.kept_results import listed_files, lost_result
 from intaglio.runs.plain import safe_path, to_json, unique
 from intaglio.runs.progress import Progress, Show, showing, tell
-from intaglio.runs.tensors import read_state, write_state, write_tensors
+from intaglio.runs.tensors import StateValues, read_state, write_state, write_tensors
 
 LOCK = ".lock"
 """File that is locked while a process works on a run."""
@@ -78,19 +81,24 @@ class Run:
         """
         name = header.run_name(verb, method, settings, inputs, seed)
         folder = Path(root) / name
+        _check_resumed(folder)
         with writing_into(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
-        found = header.read_header(folder)
-        if found is not None and found.get("status") == "done":
-            lock.release()
-            return cls(folder, found, "done", None, progress)
+        found, lost = header.read_header(folder), None
         _sweep(folder)
+        if found is not None and found.get("status") == "done":
+            lost = lost_result(folder, found)
+            if lost is None:
+                lock.release()
+                return cls(folder, found, "done", None, progress)
         fresh = {"seed": seed, "device": device, "command": command}
         about = found or header.new_header(name, verb, method, settings, inputs, **fresh)
         run = cls(folder, about, "new" if found is None else "unfinished", lock, progress)
         if found is not None:
             run._resumed(device, command)
+            if lost is not None:
+                run.warn(f"{lost} is missing from this finished run, so its work is done again")
         elif any(child.name != LOCK for child in folder.iterdir()):
             run.status = "unfinished"
             run.warn(f"{header.FILE} was missing or damaged and is written anew; the stored work is kept")
@@ -136,7 +144,7 @@ class Run:
         self._saved[name] = time.monotonic()
         self._store_header(every_s=HEADER_EVERY_S)
 
-    def load_state(self, name: str) -> tuple[dict[str, Tensor], dict] | None:
+    def load_state(self, name: str) -> tuple[StateValues, StateValues] | None:
         """Tensors on the CPU, and the plain values; None where no such state was saved."""
         return read_state(self._state(name))
 
@@ -156,9 +164,9 @@ class Run:
         found = {}
         for path in (self._folder / "records" / safe_path(kind)).glob("*.json"):
             try:
-                row = json.loads(path.read_bytes())
-                found[row["key"]] = row["value"]
-            except (OSError, ValueError, KeyError, TypeError):
+                row = Fields.read(path, constants=True)
+                found[row.text("key")] = dict(row.table("value").values)
+            except BadInput:
                 self.warn(f"the record {path.name} of {kind} is damaged and its work is done again")
         return dict(sorted(found.items()))
 
@@ -197,10 +205,14 @@ class Run:
             tell("warning", message, self._show)
             self._store_header()
 
-    def finish(self, summary: Mapping) -> None:
-        """Marks the work as done, with a summary of its results, and frees the folder."""
+    def finish(self, summary: Mapping, results: Sequence[str] = ()) -> None:
+        """Marks the work as done, with a summary of its results, and frees the folder.
+
+        `results` are the files and folders, relative to the run's folder, without which the work is not done: where one
+        of their files is gone, the same command does the work again.
+        """
         self._about |= {"summary": json.loads(to_json(summary)), "finished": header.now(), "error": None}
-        self._about |= {"status": "done"}
+        self._about |= {"status": "done", "results": listed_files(self._folder, results)}
         self._store_header()
         self._before, self.status = self._about["seconds"], "done"
         self.close()
@@ -278,8 +290,36 @@ class _NullRun(Run):
     def warn(self, message: str) -> None:
         logging.getLogger("intaglio").warning(message)
 
-    def finish(self, summary: Mapping) -> None:
+    def finish(self, summary: Mapping, results: Sequence[str] = ()) -> None:
         pass
+
+
+_resumed: ContextVar[Path | None] = ContextVar("resumed", default=None)
+
+
+@contextmanager
+def resuming(folder: Path) -> Iterator[None]:
+    """Within the block, the first run that is opened must be the one in this folder; another raises `BadInput`."""
+    token = _resumed.set(Path(folder))
+    try:
+        yield
+    finally:
+        _resumed.reset(token)
+
+
+def _check_resumed(folder: Path) -> None:
+    asked = _resumed.get()
+    _resumed.set(None)  # further runs are that run's own affair
+    if asked is None:
+        return
+    if folder.resolve() != asked.resolve():
+        raise BadInput(
+            f"the command of {asked} makes another run, {folder.name}: its inputs, its settings or the folder's name "
+            "have changed since; type the command to begin that run"
+        )
+    for path in asked.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(asked.resolve()):
+            raise BadInput(f"{path} leads out of the run's folder, so the run is not resumed; replace the link")
 
 
 def _locked(folder: Path) -> FileLock:

@@ -1,5 +1,6 @@
 """The runs of a folder, read from the `run.json` of each."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.errors import BadInput
-from intaglio.runs.header import read_header
+from intaglio.runs.header import FILE, checked_header
 
 OLD_INDEX = (".index.sqlite", ".index.sqlite-wal", ".index.sqlite-shm")
 """Files that earlier versions kept beside the runs to list them; nothing reads them any more."""
+
+DAMAGED = "damaged"
+"""Status of a folder whose `run.json` cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class StoredRun:
     verb: str
     method: str
     status: str
-    """unfinished, failed or done"""
+    """unfinished, failed, done, or damaged: `run.json` cannot be read, and `error` in `header` says why"""
     started: str
     """date and time in UTC, ISO 8601"""
     finished: str | None
@@ -34,12 +38,29 @@ class StoredRun:
 
 
 def list_runs(root: Path) -> list[StoredRun]:
-    """All runs right below `root`, the newest start first; folders without a readable `run.json` are no runs."""
-    folders: list[Path] = []
-    with suppress(FileNotFoundError, NotADirectoryError):
-        folders = list(Path(root).iterdir())
-    found = [_stored(folder, header) for folder in folders if (header := read_header(folder)) is not None]
+    """All runs right below `root`, the newest start first; folders without a readable `run.json` are no runs.
+
+    Raises `BadInput` where `root` is there and is no folder, or cannot be listed.
+    """
+    found = [run for run in _runs(root) if run.status != DAMAGED]
     return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
+
+
+def damaged_runs(root: Path) -> list[StoredRun]:
+    """The folders right below `root` whose `run.json` cannot be read, by name. Raises `BadInput` as `list_runs`."""
+    return sorted((run for run in _runs(root) if run.status == DAMAGED), key=lambda run: run.name)
+
+
+def _runs(root: Path) -> list[StoredRun]:
+    root, folders = Path(root), list[Path]()
+    try:
+        with suppress(FileNotFoundError):
+            folders = list(root.iterdir())
+    except NotADirectoryError:
+        raise BadInput(f"{root} is a file; give the folder that holds the runs' folders") from None
+    except OSError as error:
+        raise BadInput(f"{root} cannot be listed ({error.strerror}); change its permissions") from None
+    return [_read(folder) for folder in folders if _has_header(folder)]
 
 
 def remove_old_index(root: Path) -> None:
@@ -52,17 +73,17 @@ def remove_old_index(root: Path) -> None:
 def find_run(root: Path, wanted: str | Path) -> StoredRun:
     """The run of this folder, name, or beginning of a name or of its ten digits.
 
-    Raises `BadInput` where no run or more than one answers.
+    Raises `BadInput` where no run or more than one answers, or where that one is damaged.
     """
     given = Path(wanted)
-    if (header := read_header(given)) is not None:
-        return _stored(given, header)
-    runs, word = list_runs(root), str(wanted)
+    if str(wanted) and _has_header(given):
+        return _stored(given, checked_header(given))
+    runs, word = [*list_runs(root), *damaged_runs(root)], str(wanted)
     exact = [run for run in runs if run.name == word or run.folder.name == word]
     near = [run for run in runs if run.name.startswith(word) or run.name.rpartition("-")[2].startswith(word)]
     matches = exact or (near if word else [])
     if len(matches) == 1:
-        return matches[0]
+        return _stored(matches[0].folder, checked_header(matches[0].folder))
     if matches:
         raise BadInput(f"{word!r} fits {len(matches)} runs ({_names(matches)}); give more of the name")
     known = f"known are {_names(runs)}" if runs else "there are no runs yet"
@@ -71,6 +92,18 @@ def find_run(root: Path, wanted: str | Path) -> StoredRun:
 
 def _names(runs: list[StoredRun]) -> str:
     return ", ".join(run.name for run in runs[:10]) + (f" and {len(runs) - 10} more" if len(runs) > 10 else "")
+
+
+def _has_header(folder: Path) -> bool:
+    return os.path.lexists(folder / FILE)
+
+
+def _read(folder: Path) -> StoredRun:
+    """The run of a folder; one that cannot be read hides no other."""
+    try:
+        return _stored(folder, checked_header(folder))
+    except BadInput as error:
+        return _stored(folder, {"name": folder.name, "status": DAMAGED, "error": str(error)})
 
 
 def _stored(folder: Path, header: Mapping[str, Any]) -> StoredRun:

@@ -6,15 +6,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings of a cell that spreadsheets evaluate."""
+
 
 def rows_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as CSV text with a head; NaN and None are empty cells."""
+    """Rows as CSV text with a head; NaN and None are empty cells.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it, which spreadsheets hide.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: "" if missing(row.get(key)) else row[key] for key in columns})
+        writer.writerow({key: _cell(row.get(key)) for key in columns})
     return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if missing(value):
+        return ""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def missing(value: Any) -> bool:

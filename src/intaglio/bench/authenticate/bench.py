@@ -3,8 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -12,6 +10,7 @@ from torch import Tensor
 from intaglio.audit.membership.family import Authentication, Authenticator
 from intaglio.audit.membership.methods.cgi_dm import CGIDM
 from intaglio.bench.authenticate.figures import figures_of
+from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit.suspects import HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
 from intaglio.errors import BadInput
@@ -19,7 +18,6 @@ from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -28,8 +26,8 @@ QUICK_SETS, QUICK_PICTURES = 3, 5
 REFERENCE_PICTURES = 3
 
 
-@dataclass(frozen=True)
-class AuthenticateBench:
+@dataclass(frozen=True, kw_only=True)
+class AuthenticateBench(FewShotBench):
     """Every membership audit on the same suspects: the base, fine-tuned on each few-shot set.
 
     Regime `paper` has the published dose of training and holdouts drawn like the members; regime `hard` a weak
@@ -47,27 +45,17 @@ class AuthenticateBench:
     """Few-shot sets to use; none takes all (or three with --quick)."""
     reference_pictures: int | None = None
     """Members, and as many holdouts, that the published procedure is run on; none takes 3 (1 with --quick)."""
-    workers: int | None = None
-    """Processes that the audits are spread over; none takes one a core on the CPU, else one."""
     seed: int = 0
     """Of the fine-tunes and the audits."""
-    device: str = "cpu"
-    """Where to compute, such as cpu or cuda."""
-    runs: Path = Path("runs")
-    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
-    model: Path | None = None
-    """The base; none takes the embedded testbed, which the few-shot sets were made for."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.reference_pictures is not None and not 1 <= self.reference_pictures <= 10:
             raise ValueError(f"reference_pictures must lie in 1..10, not {self.reference_pictures}")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, not {self.workers}")
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and beside them the table of every method and set under `by_audit`."""
         sets = self._sets()
-        base = _base(self.model, self.device)
         settings = {
             "sets": sets,
             "quick": self.quick,
@@ -76,7 +64,7 @@ class AuthenticateBench:
             "regimes": _regimes(),
             "methods": {name: asdict(method) for name, method in self._methods().items()},
         }
-        inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
+        inputs = self.inputs()
         run = Run.open(
             self.runs,
             "bench",
@@ -132,7 +120,7 @@ class AuthenticateBench:
                 progress.advance()
 
     def _done(self, job: "_Job") -> dict[str, Any]:
-        base = _base(self.model, self.device)
+        base = self.base
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         return (self._audited if job.part == "audit" else self._beside_reference)(suspect, base, job)
 
@@ -187,11 +175,6 @@ class _Job:
     @property
     def key(self) -> str:
         return f"{self.regime.name}/{self.kind}/{self.subject}"
-
-
-@cache
-def _base(model: Path | None, device: str) -> LatentDiffusion:
-    return load_model(model or testbed.base_path(), device=device)
 
 
 def _by_encoder(result: Authentication, originals: ImageSet, device: str) -> dict[str, Tensor]:

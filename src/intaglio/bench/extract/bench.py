@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from intaglio.bench.extract.extraction_measures import embedded_encoder, measured
 from intaglio.bench.extract.figures import PUBLISHED, figures_of
+from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned
 from intaglio.errors import BadInput
@@ -21,7 +21,6 @@ from intaglio.images.image_set import ImageSet, save_png
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -47,8 +46,8 @@ PUBLISHED_SCALE: dict[Tuner, dict[str, float]] = {
 """The authors' settings of FineXtract by the kind of fine-tune."""
 
 
-@dataclass(frozen=True)
-class ExtractBench:
+@dataclass(frozen=True, kw_only=True)
+class ExtractBench(FewShotBench):
     """Every extraction method on the same suspects: the base, fine-tuned at three strengths.
 
     All methods draw the same number of pictures with the same seeds, sampler and steps, group them alike, and return
@@ -63,36 +62,23 @@ class ExtractBench:
     """Few-shot sets to use, by turns tuned by DreamBooth and by LoRA; none takes six."""
     generations: int | None = None
     """Pictures that each method draws; none takes 100 (40 with --quick), for ten training pictures."""
-    workers: int | None = None
-    """Processes that the suspects are spread over; none takes one a core on the CPU, else one."""
     seed: int = 0
     """Of the fine-tunes and the pictures."""
-    device: str = "cpu"
-    """Where to compute, such as cpu or cuda."""
-    runs: Path = Path("runs")
-    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
-    model: Path | None = None
-    """The base; none takes the embedded testbed, which the few-shot sets were made for."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.generations is not None and self.generations < 20:
             raise ValueError(f"generations must be at least 20, twice the pictures sought, not {self.generations}")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, not {self.workers}")
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and beside them what each suspect gave under `by_suspect`."""
-        base = _base(self.model, self.device)
         settings = {
             "sets": self._sets(),
             "quick": self.quick,
             "strengths": STRENGTHS,
             "methods": {name: asdict(method) for name, method in self._methods("dreambooth").items()},
         }
-        inputs = {
-            "model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint},
-            "encoder": {"path": "embedded", "sha256": embedded_encoder(self.device).hash},
-        }
+        inputs = {**self.inputs(), "encoder": {"path": "embedded", "sha256": embedded_encoder(self.device).hash}}
         run = Run.open(
             self.runs,
             "bench",
@@ -154,7 +140,7 @@ class ExtractBench:
 
     def _extracted(self, job: "_Job") -> dict[str, Any]:
         """The measures of every method on one suspect."""
-        base, encoder = _base(self.model, self.device), embedded_encoder(self.device)
+        base, encoder = self.base, embedded_encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         found: dict[str, Any] = {"set": job.subject, "tuner": job.kind, "strength": job.strength, "methods": {}}
         for name, method in self._variants(job).items():
@@ -175,7 +161,7 @@ class ExtractBench:
 
     def _timed(self, job: "_Job") -> dict[str, Any]:
         """The plain loop between two calls of the default, and the default with the published steps."""
-        base, encoder = _base(self.model, self.device), embedded_encoder(self.device)
+        base, encoder = self.base, embedded_encoder(self.device)
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
         count = 20 if self.quick else TIMED
         ours = replace(self._methods(job.kind)[PUBLISHED], generations=count, pictures=10)
@@ -235,8 +221,3 @@ def plain_loop(suspect: LatentDiffusion, base: LatentDiffusion, count: int, enco
                 save_png(picture, Path(folder) / f"{seed}.png")
         paths = sorted(Path(folder).iterdir())
         return torch.cat([encoder.embed(ImageSet.load([path], suspect.resolution).pixels) for path in paths])
-
-
-@cache
-def _base(model: Path | None, device: str) -> LatentDiffusion:
-    return load_model(model or testbed.base_path(), device=device)

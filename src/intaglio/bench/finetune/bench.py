@@ -4,18 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from intaglio.adapt.data import generate_class_images
 from intaglio.bench.finetune.figures import figures_of
 from intaglio.bench.finetune.finetune_measures import judged, timed, training_set
 from intaglio.bench.finetune.regime import AVERAGED, CHOSEN_ON, FORMS, PAIR, USUAL, FewShotRegime
+from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
@@ -30,8 +28,8 @@ CLASS_PROMPT = "style"
 """The prompt of the pictures without its rare word, as DreamBooth has it."""
 
 
-@dataclass(frozen=True)
-class FineTuneBench:
+@dataclass(frozen=True, kw_only=True)
+class FineTuneBench(FewShotBench):
     """Fine-tune the embedded base on few pictures, plain and Bayesian, by every method.
 
     A dip is the deepest fall of the likeness to the training pictures below its running maximum, `dip_lasting` the
@@ -63,16 +61,9 @@ class FineTuneBench:
     DreamBooth and 0.01 for LoRA."""
     down: Literal["kaiming", "gaussian"] = "kaiming"
     """Initial values of down, for methods with a low-rank update."""
-    workers: int | None = None
-    """Processes that the fine-tunes are spread over; none takes one a core on the CPU, else one."""
-    device: str = "cpu"
-    """Where to compute, such as cpu or cuda."""
-    runs: Path = Path("runs")
-    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
-    model: Path | None = None
-    """The base; none takes the embedded testbed, which the few-shot sets were made for."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {self.seeds}")
         known = tuple(VERBS["finetune"].methods)
@@ -88,17 +79,14 @@ class FineTuneBench:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} must be above 0, not {value}")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, not {self.workers}")
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and beside them those of every pair under `by_pair`."""
         regime = self._regime()
         described = regime.described(self._tuners())
         tuners = {name: {form: asdict(regime.tuner(name, 0, form)) for form in FORMS} for name in self._tuners()}
-        base = _base(self.model, self.device)
         settings = {"sets": self._sets(), "seeds": self._seeds(), "regime": described, "tuners": tuners}
-        inputs = {"model": {"path": str(self.model or "testbed"), "sha256": base.fingerprint}}
+        inputs = self.inputs()
         run = Run.open(
             self.runs,
             "bench",
@@ -173,10 +161,10 @@ class FineTuneBench:
                     progress.advance()
 
     def _done(self, job: "_Job") -> dict[str, Any]:
-        base, regime = _base(self.model, self.device), self._regime()
+        base, regime = self.base, self._regime()
         data = training_set(job.subject, regime.pictures, job.seed)
         if regime.class_pictures:
-            classes = _class_pictures(self.model, self.device, regime.class_pictures)
+            classes = _class_pictures(self, regime.class_pictures)
             data = replace(data, class_images=classes, class_prompt=CLASS_PROMPT)
         if job.part == "timing":
             return {"tuner": job.tuner, **timed(base, data, regime, job.tuner, job.seed)}
@@ -201,14 +189,9 @@ class _Job:
 
 
 @cache
-def _base(model: Path | None, device: str) -> LatentDiffusion:
-    return load_model(model or testbed.base_path(), device=device)
-
-
-@cache
-def _class_pictures(model: Path | None, device: str, count: int) -> ImageSet:
+def _class_pictures(bench: FewShotBench, count: int) -> ImageSet:
     """The base's own pictures of the class, the same for every fine-tune."""
-    return generate_class_images(_base(model, device), CLASS_PROMPT, count, seed=0)
+    return generate_class_images(bench.base, CLASS_PROMPT, count, seed=0)
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,5 @@
 """`intaglio discover [METHOD] TABLE`: the causal graph of a table, with probabilities."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -9,8 +8,9 @@ import tyro
 from tyro.conf import Positional
 
 from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
-from intaglio.commands.kit.console import command_line, note, quiet, say, shown
+from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
 from intaglio.errors import BadInput
+from intaglio.files import open_regular
 
 if TYPE_CHECKING:
     from intaglio.causal.family import Discoverer
@@ -75,6 +75,7 @@ class Discover(Generic[M]):
         from intaglio.causal.results.discovery import Discovery
         from intaglio.causal.tables.table import Table
 
+        open_regular(self.data).close()  # a pipe cannot be read twice, as a table is
         kinds = kinds_from(self.kinds)
         table = Table.load(
             self.data,
@@ -127,7 +128,8 @@ class Discover(Generic[M]):
                 "ood_score": found.ood_score,
                 **(scores or {}),
                 "graph_in": RESULT,
-            }
+            },
+            (RESULT, COLUMNS),
         )
 
     def _knowledge(self, table: "Table") -> "Knowledge":
@@ -204,11 +206,8 @@ class Discover(Generic[M]):
 
         report = write_report(folder)
         if self.json:
-            say(
-                json.dumps(
-                    {**found.to_dict(), "scores": None if scores is None else figures(scores), "folder": str(folder)}
-                )
-            )
+            compared = None if scores is None else figures(scores)
+            say_json({**found.to_dict(), "scores": compared, "folder": str(folder)})
             return
         say(found.summary(warnings=warn))
         if scores is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.data_files import Fields
 
 if TYPE_CHECKING:
     from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 MODEL = "model"
+AGAIN = "delete the run's folder, and the same command trains again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +41,11 @@ class CausalTrain(SiCLTraining):
                 note("calibrating")
                 trained = calibrated(result)
                 save_network(trained, folder / MODEL, card(trained, result))
-                run.finish({"model": MODEL, **trained.facts})
+                run.finish({"model": MODEL, **trained.facts}, (MODEL,))
             run.drop_state(STATE)
-            edges = run.summary["calibration"]["skeleton"]
-            note(f"expected calibration error of edges {edges['ece']:.4f}, Brier score {edges['brier']:.4f}")
+            summary = Fields.of(run.summary, f"{folder / 'run.json'}, summary", AGAIN)
+            edges = summary.table("calibration").table("skeleton")
+            note(f"expected calibration error of edges {edges.number('ece'):.4f}, Brier {edges.number('brier'):.4f}")
             say(str(folder / MODEL))
         return 0
 

@@ -1,18 +1,20 @@
 """`intaglio flow bpd`: likelihood of pictures under a flow, in bits a dimension."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intaglio.commands.flow.inputs import FlowModel
-from intaglio.commands.kit.console import note, say, shown
+from intaglio.commands.kit.console import note, say, say_json, shown
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from intaglio.flow.training.data import FlowPictures
     from intaglio.models.flow.tarflow_files import LoadedFlow
+
+MOST = 1_000_000
+"""Most draws of a picture, and most pictures in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,8 @@ class FlowBpd(FlowModel):
 
     def __post_init__(self) -> None:
         for name in ("draws", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} must be 1 to {MOST}, not {getattr(self, name)}")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -72,7 +74,10 @@ class FlowBpd(FlowModel):
             "draws": self.draws,
             "noisy": found.noisy,
         }
-        say(json.dumps(figures) if self.json else f"{found.mean:.4f} bits a dimension (standard error {error:.4f})")
+        if self.json:
+            say_json(figures)
+        else:
+            say(f"{found.mean:.4f} bits a dimension (standard error {error:.4f})")
         return 0
 
     def _pictures(self, flow: "LoadedFlow") -> "FlowPictures":

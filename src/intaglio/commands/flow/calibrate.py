@@ -34,6 +34,8 @@ class FlowCalibrate(FlowGuidance, FlowModel):
         from intaglio.flow.calibrate.calibration import calibrate
         from intaglio.runs.run import Run
 
+        for warning in self.idle():
+            note(warning)
         flow, guidance = self.loaded(), self.as_guidance()
         for batch in self.batch:
             for tier in self.tier:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import Guidance, GuidanceRule, GuidedBlocks, GuidedParts
 
@@ -48,6 +49,11 @@ class FlowGuidance:
 
     def __post_init__(self) -> None:
         self.as_guidance()  # which refuses wrong values before a model is read
+
+    def idle(self) -> list[str]:
+        """Warnings of flags that an unguided decoding does not use."""
+        names = ("annealed", "guide_what", "guidance_rule", "temperature", "guide_blocks")
+        return [] if self.guidance else said_idle(self, names, "--guidance 0 guides no block")
 
     def as_guidance(self) -> Guidance:
         """As the decoders take it."""

@@ -11,7 +11,10 @@ import tyro
 import intaglio
 from intaglio.commands.flow.inputs import FlowGuidance, FlowModel, label_index
 from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.commands.kit.counts import check_count
+from intaglio.data_files import Fields
 from intaglio.errors import BadInput
+from intaglio.runs.machine import memory_bytes
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int64
@@ -60,18 +63,22 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        check_count("--count", self.count)
         flow = self.loaded()
+        self._check_memory(flow)
         labels = self._labels(flow)
         seeds = range(self.seed, self.seed + self.count)
         with self._open(flow) as run:
             folder = (run.folder or Path()) / RESULT
             if run.status != "done":
+                for warning in self.idle():
+                    run.warn(warning)
                 decoded = self._decoded(flow, seeds, labels, run)
                 texts = [{CHUNK: json.dumps(self._text(flow, seed))} for seed in seeds]
                 decoded.save(folder, texts)
                 self._keep(run, decoded)
-                for start in range(0, self.count, self.decoder.batch):
-                    run.drop_state(f"batch-{start}")
+            for start in range(0, self.count, self.decoder.batch):
+                run.drop_state(f"batch-{start}")
             note(_sentence(run.summary))
             say(str(folder / "pictures"))
         return 0
@@ -140,7 +147,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             run.warn(f"overflowed and were drawn from their seed's next noise: {seeds}")
         for name, picture in zip(decoded.pictures.names, decoded.pictures.pixels, strict=True):
             run.save_image(Path(name).stem, picture)
-        run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"})
+        run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"}, (RESULT,))
 
     def _text(self, flow: "LoadedFlow", seed: int) -> dict[str, Any]:
         """The settings that a picture's file records, with the command line that draws it again."""
@@ -155,8 +162,30 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             "dtype": self.dtype,
             "device": self.device,
             "version": intaglio.__version__,
-            "command": [word for word in command_line() if word],
+            "command": self._words(),
         }
+
+    def _words(self) -> list[str]:
+        """The command line that draws the pictures again, without any place on this machine."""
+        words, kept = iter(command_line()), []
+        for word in words:
+            if word == "--runs":
+                next(words, None)
+            elif word == "--model":
+                kept += [word, Path(next(words, "")).name]
+            elif word and not word.startswith("--runs="):
+                kept.append(word)
+        return kept
+
+    def _check_memory(self, flow: "LoadedFlow") -> None:
+        """Raises `BadInput` where the latents alone are more than the machine's memory."""
+        config = flow.model.config
+        needed, there = 4 * self.count * config.tokens * config.token_width, memory_bytes()
+        if there is not None and needed > there:
+            raise BadInput(
+                f"--count {self.count:,} pictures of {flow.name} need {needed / 2**30:.0f} GiB, and the machine has "
+                f"{there / 2**30:.0f}; draw them in parts, each from its own --seed"
+            )
 
     def _open(self, flow: "LoadedFlow") -> "Run":
         from intaglio.runs.run import Run
@@ -186,11 +215,13 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         return cast("Decoder", self.method)
 
 
-def _sentence(figures: dict[str, Any]) -> str:
-    proof = "" if figures["residual"] is None else f"; residual {figures['residual']:.1e}"
+def _sentence(summary: dict[str, Any]) -> str:
+    figures = Fields.of(summary, "the summary in run.json", "delete the run's folder, and the same command draws again")
+    residual = figures.number("residual", None)
+    proof = "" if residual is None else f"; residual {residual:.1e}"
     return (
-        f"{figures['pictures']} pictures by {figures['decoder']}, {figures['seconds']:.2f} s of decoding, "
-        f"{figures['forwards']:.1f} forward passes{proof}"
+        f"{figures.whole('pictures')} pictures by {figures.text('decoder')}, {figures.number('seconds'):.2f} s of "
+        f"decoding, {figures.number('forwards'):.1f} forward passes{proof}"
     )
 
 

@@ -6,6 +6,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.commands.kit.idle_flags import said_idle
+from intaglio.data_files import is_number
 from intaglio.flow.training.settings import FlowTraining
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class FlowTrain(FlowTraining):
         with self._open(data) as run:
             folder = run.folder or Path()
             if run.status != "done":
-                for warning in data.images.warnings:
+                for warning in (*self._idle(), *data.images.warnings):
                     run.warn(warning)
                 for name, picture in zip(data.images.names[:KEPT], data.images.pixels, strict=False):
                     run.save_image(f"data/{name}", picture)
@@ -60,12 +62,21 @@ class FlowTrain(FlowTraining):
                         "parameters": sum(weight.numel() for weight in trained.model.parameters()),
                         "held_out_loss": trained.held_out,
                         "loss_last_tenth": _last(trained),
-                    }
+                    },
+                    (MODEL,),
                 )
             run.drop_state(STATE)
-            note(f"held-out loss {run.summary['held_out_loss']:.4f} nats a dimension, less ln(2 pi) / 2")
+            if is_number(loss := run.summary.get("held_out_loss")):
+                note(f"held-out loss {loss:.4f} nats a dimension, less ln(2 pi) / 2")
             say(str(folder / MODEL))
         return 0
+
+    def _idle(self) -> list[str]:
+        """Warnings of flags that this training does not use."""
+        found = [] if self.classes else said_idle(self, ("label_dropout",), "without --classes there are no labels")
+        return found + (
+            [] if self.minutes is None else said_idle(self, ("steps",), "--minutes takes the place of steps")
+        )
 
     @property
     def training(self) -> FlowTraining:

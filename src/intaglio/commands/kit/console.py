@@ -1,11 +1,15 @@
 """Output of commands, and the command line being run."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from intaglio.printable import one_line, printable
+from intaglio.runs.tables import without_nan
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,34 @@ def shown() -> Literal["auto", "none"]:
 
 
 def say(text: str = "") -> None:
-    """Write a line of result to standard output."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Write a line of result to standard output; what a terminal would obey is spelt out."""
+    _write(sys.stdout, text)
+
+
+def say_json(value: Any) -> None:
+    """Write a value as one line of JSON to standard output; NaN and infinities, which JSON lacks, are null."""
+    say(json.dumps(without_nan(value), allow_nan=False))
 
 
 def note(text: str) -> None:
     """Write a line of comment to standard error, unless `--quiet` was given."""
     if not quiet():
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        _write(sys.stderr, text)
+
+
+def _write(stream: Any, text: str) -> None:
+    line = f"{printable(text)}\n"
+    try:
+        stream.write(line)
+    except UnicodeEncodeError:  # a terminal that has fewer letters
+        encoding = stream.encoding or "ascii"
+        stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def table(rows: Iterable[Sequence[object]], indent: str = "") -> str:
     """Rows of cells as text in aligned columns; the last column is not padded."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(f"{indent}{line}".rstrip() for line in lines)

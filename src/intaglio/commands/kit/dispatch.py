@@ -1,17 +1,27 @@
 """Dispatch of a command line: the verb and the method from one table, then the command from the other words."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import intaglio
 from intaglio.commands.kit.console import invoked, say, table
+from intaglio.commands.kit.devices import check_devices
+from intaglio.commands.kit.plain_values import check_plain_values
+from intaglio.commands.kit.resumed import check_verb, confined
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.verbs import VERBS, Verb
+
+if TYPE_CHECKING:
+    from intaglio.runs.store import StoredRun
 
 HELP_FLAGS = ("-h", "--help")
 
 
-def run(words: list[str]) -> int:
-    """Answers help and version, or finds the command and calls it; returns the exit code."""
+def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
+    """Answers help and version, or finds the command and calls it; returns the exit code.
+
+    With `resumed` the words are those that a run was started with, and may do no more than go on with it.
+    """
     match words:
         case [] | ["-h" | "--help", *_]:
             say(overview())
@@ -22,7 +32,9 @@ def run(words: list[str]) -> int:
     from intaglio.commands.kit import parsing
 
     quiet = parsing.take_flag(words, "--quiet")
-    config, preset = parsing.take_option(words, "--config"), parsing.take_option(words, "--preset")
+    config, preset = None, None
+    if resumed is None:
+        config, preset = parsing.take_option(words, "--config"), parsing.take_option(words, "--preset")
     if not words:
         return run(["--help"])
     name, *rest = words
@@ -54,7 +66,21 @@ def run(words: list[str]) -> int:
         return end.code if isinstance(end.code, int) else 2
     except ValueError as error:
         raise BadInput(str(error)) from error
-    with invoked([*path, *parsing.to_words(command)], quiet):
+    check_plain_values(command)
+    check_devices(command)
+    if resumed is None:
+        return _called(command, path, quiet)
+    from intaglio.runs.run import resuming
+
+    check_verb(path, resumed.folder, resumed.header)
+    with resuming(resumed.folder):
+        return _called(confined(command, resumed.folder), path, quiet)
+
+
+def _called(command: Any, path: list[str], quiet: bool) -> int:
+    from intaglio.commands.kit.parsing import to_words
+
+    with invoked([*path, *to_words(command)], quiet):
         return command() or 0
 
 

@@ -56,16 +56,22 @@ class SuspectAndBase(InRun):
     suspect: Path
     """The fine-tuned model: a diffusers folder, a folder with its U-Net, a .safetensors file, or a LoRA."""
     base: Path | None = None
-    """The model that the suspect was fine-tuned from; none takes the embedded testbed."""
+    """The model that the suspect was fine-tuned from: a diffusers folder or a single .safetensors file. Without it the
+    suspect is compared with the embedded testbed, which few suspects come from."""
+    like: Path | None = None
+    """A diffusers folder that gives the base what it lacks, such as the tokenizer of a single file."""
     base_device: str | None = None
     """Device of the base, if another than that of the suspect."""
+    skip_unmatched: bool = False
+    """Where the suspect is a LoRA: use the layers that fit, with a warning on the rest, in place of stopping."""
 
     def load_models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
         """The suspect and its base."""
         from intaglio.models.diffusion.loading import load_model
 
-        base = load_model(self.base or embedded_model(), device=self.base_device or self.device)
-        return load_model(self.suspect, like=base, device=self.device), base
+        base = load_model(self.base or embedded_model(), like=self.like, device=self.base_device or self.device)
+        suspect = load_model(self.suspect, like=base, allow_unmatched=self.skip_unmatched, device=self.device)
+        return suspect, base
 
     def model_inputs(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> dict[str, dict[str, str]]:
         """The two models as inputs of a run: path and fingerprint."""

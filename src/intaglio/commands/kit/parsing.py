@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import inspect
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -11,6 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import tyro
 
 from intaglio.commands.kit.source_settings import default_of, load, settings_of
+from intaglio.data_files import read_toml, shown
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE
 
@@ -92,11 +92,11 @@ def read_command(
 def config_words(path: Path, command: type, twin: type | None) -> list[str]:
     """A TOML file's top-level keys as flags; put before those of the command line, which then override them."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"--config {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"--config {path} is not a TOML file: {error}") from None
+        values = read_toml(path)
+    except BadInput as error:
+        if isinstance(error.__cause__, OSError):
+            raise BadInput(f"--config {path} cannot be read: {error.__cause__.strerror}") from None
+        raise BadInput(f"--config {path} is not a TOML file that can be used: {error}") from None
     known = {field.name: field for kind in (command, twin) if kind for field in dataclasses.fields(kind)}
     if twin is not None:
         del known["method"]
@@ -109,8 +109,18 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
             raise BadInput(f"{path} sets {key!r}, which no flag here is called; {nearest(name, known)}")
         if name in positionals(command):
             raise BadInput(f"{path} sets {key!r}, which is a word of the command line and not a flag; give it there")
+        _check_value(path, key, value)
         words += _flag(name, value)
     return words
+
+
+def _check_value(path: Path, key: str, value: Any) -> None:
+    """Raises `BadInput` for a value that would not arrive as the value of one flag."""
+    items = value if isinstance(value, list) else [value]
+    if wrong := [item for item in items if not isinstance(item, str | int | float)]:
+        raise BadInput(f"{path} sets {key!r} to {shown(wrong[0])}; give texts, numbers, true or false")
+    if flags := [item for item in items if len(items) > 1 and isinstance(item, str) and item.startswith("-")]:
+        raise BadInput(f"{path} sets {key!r} to a list with {flags[0]!r}, which reads as a flag; give that on its own")
 
 
 def to_words(command: Any) -> Iterator[str]:
@@ -132,9 +142,9 @@ def _flag(name: str, value: Any) -> list[str]:
         return [flag]
     if value is False:
         return ["--no-" + flag[2:]]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and len(value) != 1:
         return [flag, *(str(_absolute(item)) for item in value)]
-    word = str(_absolute(value))
+    word = str(_absolute(value[0] if isinstance(value, list | tuple) else value))
     return [f"{flag}={word}"] if word.startswith("-") else [flag, word]
 
 

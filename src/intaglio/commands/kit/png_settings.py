@@ -1,12 +1,15 @@
 """`PictureSettings`: the settings of a sampled picture, as text chunks of its PNG that a replay reads back."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
+from intaglio.printable import one_line
 
 CHUNK = "intaglio"
 """Key of the PNG's text chunk with all settings, as JSON."""
@@ -23,6 +26,14 @@ WEBUI_SAMPLERS = {
 """Names of the samplers in the usual web interfaces."""
 DTYPES = ("float32", "float16", "bfloat16")
 """Precisions of the weights."""
+MOST_ROWS = 4096
+"""Pictures of a batch that a replay draws at most."""
+MAX_SIDE = 30_000
+"""Pixels of the longest side of a picture."""
+LONGEST_PROMPT = 2**16
+"""Letters of the longest prompt: text encoders read some hundred words, and take a minute to cut up megabytes."""
+MOST_LEVELS = 3
+"""Levels up from the pictures to a folder that they and a model share."""
 REFERENCES = ("empty", "prompt")
 """Prompts of the base under model guidance."""
 
@@ -35,7 +46,8 @@ class ModelRecord:
     fingerprint: str
     """SHA-256 of its content, as of `LatentDiffusion.fingerprint`; 64 hex digits."""
     path: str | None
-    """Absolute path; None for the embedded model."""
+    """Path relative to the picture's folder (see `place`), absolute in pictures of earlier versions; None for the
+    embedded model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +71,9 @@ class PictureSettings:
     device: str
     model: ModelRecord
     lora: str | None
-    """Absolute path of the LoRA file, or None."""
+    """Path of the LoRA file, likewise, or None."""
     like: str | None
-    """Absolute path of the model that gave what `model` lacks, or None."""
+    """Path of the model that gave what `model` lacks, likewise, or None."""
     base: ModelRecord | None = None
     """The base of model guidance; None for classifier-free guidance."""
     correction: float = 0.0
@@ -90,10 +102,19 @@ class PictureSettings:
             "Seed": self.seed,
             "Size": f"{width}x{height}",
             "Model hash": self.model.fingerprint[:10],
-            "Model": self.model.name.replace(",", " "),
+            "Model": one_line(self.model.name.replace(",", " ")),
             "Version": f"intaglio {self.versions['intaglio']}",
         }
         return "\n".join([*lines, ", ".join(f"{key}: {value}" for key, value in pairs.items())])
+
+    def found(self, text: str | None, picture: Path | None, flag: str) -> Path | None:
+        """The path of a file that the picture names. Raises `BadInput` where a relative one leads nowhere."""
+        if text is None or picture is None:
+            return None
+        path = Path(os.path.normpath(picture.parent / text))
+        if not path.exists() and not Path(text).is_absolute():
+            raise BadInput(f"there is no model at {path}, with which {picture} was drawn; give it by {flag}")
+        return path
 
     @classmethod
     def read(cls, path: Path) -> "PictureSettings":
@@ -106,8 +127,8 @@ class PictureSettings:
         if chunk is None:
             raise BadInput(f"{path} carries no settings of intaglio; give a PNG that it drew, without --no-metadata")
         try:
-            return _parsed(json.loads(chunk))
-        except (ValueError, TypeError, KeyError):
+            return _parsed(parse_json(chunk, str(path)))
+        except (BadInput, ValueError, TypeError, KeyError):
             raise BadInput(
                 f"the settings in {path} are damaged or of another version; use the version that drew it"
             ) from None
@@ -137,7 +158,7 @@ def _parsed(stored: Any) -> PictureSettings:
     """Raises `ValueError`, `TypeError` or `KeyError` for settings that are not of this format."""
     if stored["format"] != FORMAT:
         raise ValueError(f"format {stored['format']}")
-    width, height = stored["size"]
+    width, height = map(int, stored["size"])
     base = stored.get("base")
     settings = PictureSettings(
         **_checked(stored, KINDS | (BASE_KINDS if base else {})),
@@ -145,15 +166,42 @@ def _parsed(stored: Any) -> PictureSettings:
         model=ModelRecord(**_checked(stored["model"], MODEL_KINDS)),
         base=ModelRecord(**_checked(base, MODEL_KINDS)) if base else None,
     )
-    known = settings.sampler in WEBUI_SAMPLERS and settings.dtype in DTYPES and settings.reference in REFERENCES
-    if not known or settings.rows < 1:
+    if not _in_range(settings):
         raise ValueError("a setting out of its range")
     return settings
+
+
+def _in_range(settings: PictureSettings) -> bool:
+    known = settings.sampler in WEBUI_SAMPLERS and settings.dtype in DTYPES and settings.reference in REFERENCES
+    return (
+        known
+        and max(len(settings.prompt), len(settings.negative)) <= LONGEST_PROMPT
+        and 1 <= settings.steps <= 1000
+        and 0 <= settings.guidance < float("inf")
+        and 0 <= settings.seed < 2**63
+        and -1 < settings.correction < 1
+        and 1 <= settings.rows <= MOST_ROWS
+        and all(1 <= side <= MAX_SIDE for side in settings.size)
+    )
+
+
+def place(path: Path | None, folder: Path) -> str | None:
+    """The path of a model relative to the pictures' folder, or its name alone where it lies far from it.
+
+    A picture that is passed on shall not tell where its maker keeps things.
+    """
+    if path is None:
+        return None
+    try:
+        relative = Path(os.path.relpath(path.resolve(), folder.resolve()))
+    except ValueError:  # another drive
+        return path.name
+    return relative.as_posix() if relative.parts.count("..") <= MOST_LEVELS else path.resolve().name
 
 
 def _checked(stored: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The entries that `kinds` names. Raises `TypeError` or `KeyError` for one of another type or none."""
     for name, kind in kinds.items():
-        if not isinstance(stored[name], kind):
+        if not isinstance(stored[name], kind) or isinstance(stored[name], bool):
             raise TypeError(name)
     return {name: stored[name] for name in kinds}

@@ -5,6 +5,12 @@ from typing import Literal
 
 from intaglio.errors import require
 from intaglio.learning.settings import CosineSettings
+from intaglio.models.flow.config import MOST_BLOCKS
+
+LARGEST = {"resolution": 8192, "patch_size": 8192, "hidden_size": 2**15, "blocks": MOST_BLOCKS, "head_dim": 2**15}
+"""Upper ends of the settings of size."""
+MOST_WEIGHTS = 10**11
+"""Weights of the largest flow that is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +37,20 @@ class FlowShape:
     """How a log-scale becomes a scale."""
 
     def __post_init__(self) -> None:
-        for name in ("resolution", "patch_size", "hidden_size", "blocks", "head_dim"):
-            require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, most in LARGEST.items():
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1, not {value}")
+            require(value <= most, f"{name} must be at most {most}, which no machine trains: {value}")
         require(self.resolution % self.patch_size == 0, f"patch_size must divide {self.resolution}: {self.patch_size}")
         require(self.hidden_size % self.head_dim == 0, f"head_dim must divide {self.hidden_size}: {self.head_dim}")
         require(
             len(self.layers) in (1, self.blocks) and min(self.layers) >= 1,
             f"layers wants one number above 0, or one for each of {self.blocks} blocks: {self.layers}",
         )
+        require(max(self.layers) <= LARGEST["blocks"], f"layers must be at most {LARGEST['blocks']}: {self.layers}")
+        every = self.layers if len(self.layers) > 1 else self.layers * self.blocks
+        weights = 12 * self.hidden_size**2 * sum(every)  # of attention and MLP, by far the most
+        require(weights <= MOST_WEIGHTS, f"hidden_size, blocks and layers make {weights:,} weights; take smaller ones")
         require(self.soft_clip is None or self.soft_clip > 0, f"soft_clip must be above 0, or None: {self.soft_clip}")
 
 
@@ -85,6 +97,7 @@ class FlowTraining(CosineSettings, FlowShape):
         FlowShape.__post_init__(self)
         for name in ("batch", "judge_every"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        require(self.batch <= 10**6, f"batch must be at most a million, not {self.batch}")
         require(0 <= self.noise < 1, f"noise must lie in [0, 1), not {self.noise}")
         require(0 <= self.label_dropout < 1, f"label_dropout must lie in [0, 1), not {self.label_dropout}")
         require(self.minutes is None or self.minutes > 0, f"minutes must be above 0, or None: {self.minutes}")

@@ -15,10 +15,11 @@ from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.network_config import LONGEST, network_config, settings_in
 from intaglio.models.diffusion.noise_schedule import SCHEDULER_REMEDY, NoiseSchedule
-from intaglio.models.diffusion.skeletons import Shapes, checked, filled, shapes_of, skeleton
+from intaglio.models.diffusion.skeletons import Shapes, filled, shapes_of, skeleton
 from intaglio.models.diffusion.weight_sets import WeightSet, weight_sets
 from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
 from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.weights_file import checked
 
 UNSTATED_LENGTH = 10**6
 """Tokens of a prompt from which on a tokenizer is taken to say nothing: a library writes 1e30 for that."""
@@ -53,7 +54,13 @@ def read_network(part: str, folder: Path, said: Said) -> nn.Module:
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
     _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], said)
     _check_shapes(folder, wanted, keys, weights)
-    return filled(module, lambda name: _taken(weights, str(keys[name]), wanted[name]), torch.float32)
+    with weights.reading() as file_of:
+
+        def taken(name: str) -> Tensor:
+            key = str(keys[name])
+            return checked(file_of(key).get_tensor(key), weights.places[key], key).reshape(wanted[name])
+
+        return filled(module, taken, torch.float32)
 
 
 def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
@@ -97,10 +104,6 @@ def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], wei
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a 1x1 convolution as that of a matrix: old files hold the autoencoder's attention so."""
     return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
-
-
-def _taken(weights: WeightSet, key: str, shape: tuple[int, ...]) -> Tensor:
-    return checked(weights.tensor(key), weights.places[key], key).reshape(shape)
 
 
 # Tokenizers

@@ -3,6 +3,7 @@
 Nothing is downloaded and nothing is unpickled.
 """
 
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +14,9 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.model_folder import read_folder
 from intaglio.models.diffusion.single_file import load_single_file
 from intaglio.models.diffusion.single_file_layout import FIRST_LAYERS
-from intaglio.models.diffusion.skeletons import is_finite
-from intaglio.models.lora.lora import FILE_NAME as LORA_FILE
+from intaglio.models.lora.adapter_files import is_adapter_folder
 from intaglio.models.lora.lora import LoRA
-from intaglio.models.weights_file import opened, refuse_pickle
+from intaglio.models.weights_file import is_finite, opened, refuse_pickle
 
 Like = LatentDiffusion | Path | str | None
 LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_")
@@ -28,6 +28,7 @@ def load_model(
     *,
     lora: Path | str | None = None,
     like: Like = None,
+    allow_unmatched: bool = False,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> LatentDiffusion:
@@ -39,6 +40,7 @@ def load_model(
         lora: a LoRA file or folder whose change is added to the weights, computed in float32.
         like: the base, loaded or a path. It gives the components that `path` lacks (a U-Net folder has no text encoder,
             a single file no tokenizer); `notes` of the result list them.
+        allow_unmatched: use the layers of a LoRA that fit, with a warning on the rest, which is refused otherwise.
         device: device of the weights.
         dtype: precision of the weights; the autoencoder's is always float32.
 
@@ -47,9 +49,9 @@ def load_model(
     """
     path = _existing(path, "model")
     is_lora = _is_lora(path)
-    model = _lora_model(path, like) if is_lora else _folder_or_file(path, like)
+    model = _lora_model(path, like, allow_unmatched) if is_lora else _folder_or_file(path, like)
     if lora is not None:
-        LoRA.read(_existing(lora, "LoRA")).merged_into(model)
+        _merge(LoRA.read(_existing(lora, "LoRA")), model, allow_unmatched)
         model.notes = (*model.notes, f"with the LoRA {lora}")
     model.to(dtype=dtype)
     if lora is not None or is_lora or dtype != torch.float32:
@@ -100,7 +102,7 @@ def _base(like: LatentDiffusion | Path | str) -> LatentDiffusion:
 
 def _is_lora(path: Path) -> bool:
     if path.is_dir():
-        return (path / LORA_FILE).is_file() and not any((path / name).exists() for name in ("unet", "model_index.json"))
+        return is_adapter_folder(path)
     if path.suffix != ".safetensors":
         return False
     with opened(path) as file:
@@ -108,11 +110,33 @@ def _is_lora(path: Path) -> bool:
     return not keys & FIRST_LAYERS and any(mark in key for key in keys for mark in LORA_MARKS)
 
 
-def _lora_model(path: Path, like: Like) -> LatentDiffusion:
+def _lora_model(path: Path, like: Like, allow_unmatched: bool) -> LatentDiffusion:
     if like is None:
         raise BadInput(f"{path} is a LoRA and no model; give its base as the model, and this file as the LoRA")
     base = _base(like)
-    model: LatentDiffusion = LoRA.read(path).merged_into(base.copy().to(dtype=torch.float32))
+    adapter, model = LoRA.read(path), base.copy().to(dtype=torch.float32)
     model.name, model.source = path.stem, path
-    model.notes = (f"the LoRA {path} on {base.name}",)
+    model.notes = (f"the LoRA {path} on {base.name}", *base.notes)
+    _merge(adapter, model, allow_unmatched)
     return model
+
+
+def _merge(adapter: LoRA, model: LatentDiffusion, allow_unmatched: bool) -> None:
+    """Adds an adapter to the weights of a model, with its notes and those on what of it is not used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is left out becomes a note
+        adapter.merged_into(model, allow_unmatched=allow_unmatched)
+    model.notes = (*model.notes, *_notes_of(adapter, model))
+    if left_out := adapter.unmatched(model):
+        model.notes = (*model.notes, f"{len(left_out)} keys of {adapter.source} are not used (first: {left_out[0]})")
+        model.unused = (*model.unused, *(f"{adapter.source}: {line}" for line in left_out))
+
+
+def _notes_of(adapter: LoRA, model: LatentDiffusion) -> tuple[str, ...]:
+    """The adapter's own notes, and one where it says that it was trained for another prediction type."""
+    said = adapter.metadata.get("modelspec.prediction_type", "").strip().lower()
+    stated = {"v": "v_prediction", "v_prediction": "v_prediction", "epsilon": "epsilon"}.get(said)
+    if stated is None or stated == model.schedule.prediction:
+        return adapter.notes
+    note = f"{adapter.source} says that it was trained to predict {said}, where {model.name} predicts"
+    return (*adapter.notes, f"{note} {model.schedule.prediction}")

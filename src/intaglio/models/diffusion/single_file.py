@@ -30,8 +30,8 @@ from intaglio.models.diffusion.single_file_marks import (
     refuse_marked,
     scheduler_settings,
 )
-from intaglio.models.diffusion.skeletons import TEXT_KINDS, checked, filled, shapes_of, skeleton
-from intaglio.models.weights_file import opened
+from intaglio.models.diffusion.skeletons import TEXT_KINDS, filled, shapes_of, skeleton
+from intaglio.models.weights_file import checked, opened
 
 ReadFolder = Callable[[Path], LatentDiffusion]
 

@@ -9,7 +9,6 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from intaglio.errors import BadInput
 from intaglio.models.library_logging import quiet_libraries
 
 Shapes = dict[str, tuple[int, ...]]
@@ -40,25 +39,3 @@ def filled(module: nn.Module, taken: Callable[[str], Tensor], dtype: torch.dtype
             owner, _, last = name.rpartition(".")
             setattr(module.get_submodule(owner), last, torch.arange(buffer.shape[-1]).expand(buffer.shape))
     return module.eval()
-
-
-def checked(tensor: Tensor, source: object, key: str) -> Tensor:
-    """The tensor itself. Raises `BadInput`, naming file and key, for quantized weights, NaN and infinity."""
-    if not tensor.is_floating_point():
-        raise BadInput(
-            f"{source} holds {key} as {str(tensor.dtype).removeprefix('torch.')}, which are quantized weights; "
-            "give the model in float32, float16 or bfloat16"
-        )
-    if not is_finite(tensor):
-        raise BadInput(
-            f"{source} holds NaN or infinity ({key}): its training diverged or the file is damaged; "
-            "use an earlier or another copy"
-        )
-    return tensor
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether every number is finite. Eight-bit floats are looked at in float32."""
-    wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
-    # A sum is read once and needs no memory; only where it is not finite can a number be so.
-    return bool(torch.isfinite(wide.sum(dtype=torch.float64))) or bool(torch.isfinite(wide).all())

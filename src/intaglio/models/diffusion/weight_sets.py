@@ -1,12 +1,13 @@
 """Weights of one component's folder: which of its files are read, and what is said of the others."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from intaglio.data_files import Fields
@@ -42,10 +43,12 @@ class WeightSet:
         """Name of the first file."""
         return self.files[0].name
 
-    def tensor(self, key: str) -> Tensor:
-        """The tensor of a key."""
-        with opened(self.places[key]) as file:
-            return file.get_tensor(key)
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[str], Any]]:
+        """A function from a key to its file, which is open for reading tensors one by one."""
+        with ExitStack() as stack:
+            files = {path: stack.enter_context(opened(path)) for path in self.files}
+            yield lambda key: files[self.places[key]]
 
 
 def weight_sets(folder: Path) -> tuple[WeightSet, list[str]]:
@@ -121,14 +124,14 @@ def _same(one: WeightSet, two: WeightSet) -> bool:
     """Whether two sets have the same weights up to rounding, by the first numbers of every tensor."""
     if one.shapes != two.shapes:
         return False
-    files = {path: safe_open(path, framework="pt") for found in (one, two) for path in found.files}
-    return all(
-        _close(*(_first_numbers(files[found.places[key]], key, shape) for found in (one, two)))
-        for key, shape in one.shapes.items()
-    )
+    with one.reading() as mine, two.reading() as theirs:
+        return all(
+            _close(_first_numbers(mine(key), key, shape), _first_numbers(theirs(key), key, shape))
+            for key, shape in one.shapes.items()
+        )
 
 
-def _first_numbers(file: safe_open, key: str, shape: tuple[int, ...]) -> Tensor:
+def _first_numbers(file: Any, key: str, shape: tuple[int, ...]) -> Tensor:
     if not shape:
         return file.get_tensor(key)
     return file.get_slice(key)[:1].flatten()[:_ROW]

@@ -7,10 +7,24 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
 
 MODEL_TYPE = "tarflow"
 FORMAT = 1
+MOST_BLOCKS, WIDEST = 4096, 2**20
+"""Most blocks of a flow, and the largest of its other sizes, that are taken."""
+_NEEDED = ("image_size", "patch_size", "hidden_size", "num_blocks", "layers_per_block")
+_WHOLE = {
+    "patch_size": 1,
+    "hidden_size": 1,
+    "head_dim": 1,
+    "in_channels": 1,
+    "mlp_ratio": 1,
+    "num_classes": 0,
+    "format_version": 0,
+}
+"""Whole numbers with their least values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +70,7 @@ class TarFlowConfig:
     def __post_init__(self) -> None:
         for name in ("patch_size", "hidden_size", "num_blocks", "head_dim", "mlp_ratio"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        _require(self.num_blocks <= MOST_BLOCKS, f"num_blocks must be at most {MOST_BLOCKS}, not {self.num_blocks}")
         _require(self.in_channels in (1, 3), f"in_channels is 3 or 1, not {self.in_channels}")
         height, width = self.image_size
         _require(
@@ -72,7 +87,7 @@ class TarFlowConfig:
         )
         _require(self.num_classes >= 0, f"num_classes must not be negative: {self.num_classes}")
         _require(0 <= self.noise_std < float("inf"), f"noise_std must not be negative: {self.noise_std}")
-        _require(self.norm_eps > 0, f"norm_eps must be above 0, not {self.norm_eps}")
+        _require(0 < self.norm_eps < float("inf"), f"norm_eps must be above 0, not {self.norm_eps}")
         _require(self.soft_clip is None or self.soft_clip > 0, f"soft_clip must be above 0: {self.soft_clip}")
         _require(self.scale_param in ("exp", "softplus"), f"scale_param is exp or softplus, not {self.scale_param!r}")
         _require(self.permutation == "alternate-flip", f"there is no permutation {self.permutation!r}")
@@ -105,41 +120,51 @@ class TarFlowConfig:
     def of(cls, values: Mapping[str, Any], source: str = "the configuration") -> "TarFlowConfig":
         """From plain values, named `source` in errors.
 
-        Unknown keys are left out with a warning; raises `BadInput` for missing ones and wrong values.
+        Unknown keys are left out with a warning; raises `BadInput` for missing ones, and for values of a wrong type or
+        out of their range.
         """
-        known = {field.name: field for field in fields(cls)}
-        needed = {"image_size", "patch_size", "hidden_size", "num_blocks", "layers_per_block"}
-        if values.get("model_type", MODEL_TYPE) != MODEL_TYPE:
-            raise BadInput(
-                f"{source} is of a model of type {values['model_type']!r}; give the folder of a {MODEL_TYPE}"
-            )
-        if missing := sorted(needed - values.keys()):
-            raise BadInput(f"{source} lacks {', '.join(missing)}; give the file that the model was saved with")
-        if unknown := sorted(values.keys() - known.keys()):
+        read = Fields(values, source, "give the file that the model was saved with")
+        if (kind := read.text("model_type", MODEL_TYPE)) != MODEL_TYPE:
+            raise BadInput(f"{source} is of a model of type {kind!r}; give the folder of a {MODEL_TYPE}")
+        if missing := sorted(name for name in _NEEDED if values.get(name) is None):
+            raise BadInput(f"{source} lacks {', '.join(missing)}; {read.remedy}")
+        if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):
             logging.getLogger("intaglio").warning("%s says %s, which is not used", source, ", ".join(unknown))
-        given = {key: value for key, value in values.items() if key in known}
+        size, blocks = _wholes(read, "image_size", (2,)), read.whole("num_blocks", low=1, high=MOST_BLOCKS)
+        layers = _wholes(read, "layers_per_block", (blocks,))
+        given = {
+            "image_size": size * 2 if len(size) == 1 else size,
+            "num_blocks": blocks,
+            "layers_per_block": layers * blocks if len(layers) == 1 else layers,
+            **{name: read.whole(name, None, low, WIDEST) for name, low in _WHOLE.items()},
+            **{name: read.number(name, None) for name in ("noise_std", "norm_eps", "soft_clip")},
+            "scale_param": read.text("scale_param", None, ("exp", "softplus")),
+            "permutation": read.text("permutation", None, ("alternate-flip",)),
+            "nvp": read.flag("nvp", None),
+        }
         try:
-            size, layers, blocks = given["image_size"], given["layers_per_block"], given["num_blocks"]
-            given["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
-            given["layers_per_block"] = (layers,) * blocks if isinstance(layers, int) else tuple(layers)
-            return cls(**given)
-        except (TypeError, ValueError) as error:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValueError as error:
             raise BadInput(f"{source} cannot be used: {error}") from error
 
     @classmethod
     def read(cls, path: Path) -> "TarFlowConfig":
         """From a `config.json`. Raises `BadInput` where it is missing, damaged or of another kind of model."""
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadInput(
-                f"{path} cannot be read ({error.strerror}); give the folder that a flow was saved in"
-            ) from error
-        except ValueError as error:
-            raise BadInput(f"{path} is not JSON ({error}); give the file that the model was saved with") from error
-        if not isinstance(values, dict):
-            raise BadInput(f"{path} holds no settings; give the file that the model was saved with")
-        return cls.of(values, str(path))
+        if not path.exists():
+            raise BadInput(f"{path} is missing; give the folder that a flow was saved in")
+        fields_read = Fields.read(path, "give the file that the model was saved with")
+        return cls.of(fields_read.values, str(path))
+
+
+def _wholes(read: Fields, key: str, counts: tuple[int, ...]) -> tuple[int, ...]:
+    """A setting that is one whole number, or as many as `counts` says."""
+    value = read.values[key]
+    items = value if isinstance(value, list | tuple) else [value]
+    if not all(is_number(item) and item == int(item) and 1 <= item <= WIDEST for item in items):
+        raise BadInput(f"{read.source} has {key} {shown(value)}, where whole numbers are due; {read.remedy}")
+    if len(items) not in (1, *counts):
+        raise BadInput(f"{read.source} has {len(items)} numbers in {key}, where {counts[0]} are due; {read.remedy}")
+    return tuple(map(int, items))
 
 
 def _require(holds: bool, sentence: str) -> None:

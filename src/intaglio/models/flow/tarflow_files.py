@@ -16,9 +16,10 @@ from intaglio.errors import BadInput
 from intaglio.files import atomic_folder
 from intaglio.models.flow.config import TarFlowConfig
 from intaglio.models.flow.tarflow import TarFlow
-from intaglio.models.weights_file import read_weights, refuse_pickle
+from intaglio.models.weights_file import checked, opened, read_weights, refuse_pickle
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+SAVED_WITH = "give both as they were saved"
 PUBLISHED = (
     (r"blocks\.(\d+)\.pos_embed", r"blocks.\1.positions"),
     (r"blocks\.(\d+)\.class_embed", r"blocks.\1.classes"),
@@ -70,10 +71,16 @@ def load_flow(folder: Path, *, device: str | torch.device = "cpu", dtype: torch.
     if not folder.is_dir():
         refuse_pickle(folder, "a flow's weights") if folder.is_file() else None
         raise BadInput(f"{folder} is no folder; give the folder with a flow's {CONFIG} and {WEIGHTS}")
-    config = TarFlowConfig.read(folder / CONFIG)
-    weights, notes = read_weights(folder / WEIGHTS, "flow's weights")
-    model = _filled(config, weights, folder / WEIGHTS)
+    config, path = TarFlowConfig.read(folder / CONFIG), folder / WEIGHTS
+    with opened(path, "flow's weights") as file:
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        notes = dict(file.metadata() or {})
+    model = _empty(config, shapes, path)  # before memory is taken for the weights
+    weights, _ = read_weights(path, "flow's weights")
+    model = _filled(model, weights, path)
     labels = tuple(line for line in notes.get("labels", "").split("\n") if line)
+    if labels and len(labels) != config.num_classes:
+        raise BadInput(f"{path} names {len(labels)} classes, where {CONFIG} says {config.num_classes}; {SAVED_WITH}")
     ready = model.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
     ready.variance = ready.variance.to(ready.working_dtype)
     return LoadedFlow(ready, folder.absolute().name, fingerprint(model), labels)
@@ -101,7 +108,8 @@ def from_published(path: Path, *, noise_std: float, image_size: tuple[int, int],
         raise BadInput(f"{path} is no TarFlow checkpoint, or not of pictures of this size: {error}") from error
     if "blocks.0.classes" in weights:  # published as [classes, 1, d]
         weights |= {name: tensor.flatten(0, -2) for name, tensor in weights.items() if name.endswith(".classes")}
-    return _filled(config, weights, path).eval().requires_grad_(False)
+    model = _empty(config, {name: tuple(tensor.shape) for name, tensor in weights.items()}, path)
+    return _filled(model, weights, path).eval().requires_grad_(False)
 
 
 def _our_name(name: str) -> str:
@@ -137,16 +145,27 @@ def _config_of(
     )
 
 
-def _filled(config: TarFlowConfig, weights: Mapping[str, Tensor], path: Path) -> TarFlow:
-    with torch.device("meta"):
-        model = TarFlow(config)
+def _empty(config: TarFlowConfig, shapes: Mapping[str, tuple[int, ...]], path: Path) -> TarFlow:
+    """A flow without memory for its weights. Raises `BadInput` where weights of these shapes do not fit it."""
+    layers = sum(config.layers_per_block)
+    if layers > len(shapes):
+        raise BadInput(f"{path} holds {len(shapes)} weights, where its {CONFIG} says {layers} layers; {SAVED_WITH}")
+    try:
+        with torch.device("meta"):
+            model = TarFlow(config)
+    except RuntimeError as error:  # sizes whose product is beyond every memory
+        raise BadInput(f"{path} does not fit its {CONFIG} ({str(error).splitlines()[0]}); {SAVED_WITH}") from error
     wanted: dict[str, Any] = model.state_dict()
-    if wrong := sorted(wanted.keys() ^ weights.keys()):
+    if wrong := sorted(wanted.keys() ^ shapes.keys()):
         state = "lacks" if wrong[0] in wanted else "has an unknown"
         raise BadInput(f"{path} {state} {wrong[0]}, so it does not fit its configuration; export the model again")
-    for name, tensor in weights.items():
-        if tensor.shape != wanted[name].shape:
-            shapes = f"{list(tensor.shape)}, where {list(wanted[name].shape)} is wanted"
-            raise BadInput(f"{path} holds {name} as {shapes}; export the model again")
-    model.load_state_dict(dict(weights), assign=True)
+    for name, shape in shapes.items():
+        if shape != tuple(wanted[name].shape):
+            wrong_shapes = f"{list(shape)}, where {list(wanted[name].shape)} is wanted"
+            raise BadInput(f"{path} holds {name} as {wrong_shapes}; export the model again")
+    return model
+
+
+def _filled(model: TarFlow, weights: Mapping[str, Tensor], path: Path) -> TarFlow:
+    model.load_state_dict({name: checked(tensor, path, name) for name, tensor in weights.items()}, assign=True)
     return model.float()

@@ -1,19 +1,18 @@
 """Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya and ComfyUI."""
 
-import json
-import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 
 from intaglio.errors import BadInput
+from intaglio.models.lora.peft_config import CONFIG_NAME, DORA, PeftConfig, configs_in_metadata
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2")
-ADAPTER_METADATA = "lora_adapter_metadata"
 
 
 class Layer(NamedTuple):
@@ -39,8 +38,11 @@ class Parsed:
     layers: dict[str, dict[str, Layer]] = field(default_factory=lambda: defaultdict(dict))
     keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # the file's keys behind each layer
     unsupported: list[str] = field(default_factory=list)  # "key: why", for every key that was left out
+    assumed: list[str] = field(default_factory=list)  # a key of each layer whose alpha nothing says: the rank is taken
 
 
+_BARE_TEXT = re.compile(r"(?:base_model\.model\.)?encoder\.layers\.\d")
+"""A module of a text encoder on its own, as transformers of version 5 names it."""
 _PREFIXES = (
     ("base_model.model.text_encoder_2.", "text_encoder_2"),
     ("base_model.model.text_encoder.", "text_encoder"),
@@ -57,7 +59,11 @@ _PREFIXES = (
     ("text_encoders.clip_h.transformer.", "text_encoder"),
     ("text_encoders.clip_l.transformer.", "text_encoder"),
     ("diffusion_model.", "denoiser"),
+    ("lycoris_text_model_", "text_encoder"),
+    ("lycoris_", "denoiser"),
     ("base_model.model.text_model.", "text_encoder"),
+    ("base_model.model.encoder.layers.", "text_encoder"),
+    ("encoder.layers.", "text_encoder"),
     ("base_model.model.", "denoiser"),
     ("text_model.", "text_encoder"),
     ("", "denoiser"),
@@ -76,8 +82,8 @@ _OTHER = re.compile(
     r"lora_B(?:\.\w+)?\.bias|diff(?:_b)?$|[wb]_norm$).*"
 )
 _KINDS = {
-    "dora_scale": "DoRA, which rescales the merged weight, is not supported",
-    "lora_magnitude_vector": "DoRA, which rescales the merged weight, is not supported",
+    "dora_scale": DORA,
+    "lora_magnitude_vector": DORA,
     "hada_": "LoHa (a Hadamard product of two LoRAs) is not supported",
     "lokr_": "LoKr (a Kronecker product) is not supported",
     "lora_mid.": "a Tucker-decomposed LoCon (lora_mid) is not supported",
@@ -86,8 +92,13 @@ _KINDS = {
 }
 
 
-def parse(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], source: str) -> Parsed:
-    """Sort a file's tensors into layers. Raises `BadInput`, naming `source`, where the file contradicts itself."""
+def parse(tensors: Mapping[str, torch.Tensor], strengths: "Strengths", of_part: str | None = None) -> Parsed:
+    """A file's layers, by part and name.
+
+    `of_part` is the one part that all of them belong to, where something besides their keys says so. Raises `BadInput`
+    where the file contradicts itself.
+    """
+    source = strengths.source
     found: dict[tuple[str, str], dict[str, tuple[str, torch.Tensor]]] = defaultdict(dict)
     spoilt: dict[tuple[str, str], str] = {}
     parsed = Parsed()
@@ -95,22 +106,30 @@ def parse(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], sour
         bare = key.replace("_orig_mod.", "")
         if other := _OTHER.fullmatch(bare):
             why = _KINDS.get(other["kind"], "a full change of a bias, norm or weight is not supported")
-            spoilt[_part_and_name(other["name"])] = why
+            spoilt[_part_and_name(other["name"], of_part)] = why
             parsed.unsupported.append(f"{key}: {why}")
         elif lora := _LORA.fullmatch(bare):
             slot = "alpha" if lora["alpha"] else _SLOTS[lora["letter"] or lora["side"]]
-            if slot in found[_part_and_name(lora["name"])]:
+            where = _part_and_name(lora["name"], of_part)
+            if slot in found[where]:
                 raise BadInput(f"{source} holds two adapters for the same layer ({key}); split it into two files.")
-            found[_part_and_name(lora["name"])][slot] = (key, tensor)
+            found[where][slot] = (key, tensor)
         else:
-            parsed.unsupported.append(f"{key}: not a key of a LoRA")
-    alphas = _PeftAlphas(metadata, source)
+            parsed.unsupported.append(f"{key}: {_what(key)}")
     for where, slots in found.items():
-        _add(parsed, where, slots, spoilt.get(where) or alphas.refusal, alphas)
+        _add(parsed, where, slots, spoilt.get(where) or strengths.refusal(where[0]), strengths)
     return parsed
 
 
-def _add(parsed: Parsed, where: tuple[str, str], slots: dict, why: str | None, alphas: "_PeftAlphas") -> None:
+def _what(key: str) -> str:
+    if word := re.match(r"bundle_emb\.([^.]+)\.", key):
+        return f"an embedding of the new word {word[1]!r} that was trained with the LoRA; words are not added"
+    if key in ("clip_l", "clip_g", "emb_params"):
+        return "an embedding of new words (textual inversion), not a LoRA"
+    return "not a key of a LoRA"
+
+
+def _add(parsed: Parsed, where: tuple[str, str], slots: dict, why: str | None, strengths: "Strengths") -> None:
     keys = [key for key, _ in slots.values()]
     why = why or _incomplete(slots)
     if why:
@@ -118,9 +137,11 @@ def _add(parsed: Parsed, where: tuple[str, str], slots: dict, why: str | None, a
         return
     down, up = slots["down"][1], slots["up"][1]
     rank = down.shape[0]
-    alpha = float(slots["alpha"][1].item()) if "alpha" in slots else alphas.of(*where, rank)
+    alpha = float(slots["alpha"][1].item()) if "alpha" in slots else strengths.alpha(*where, rank)
     part, name = where
-    parsed.layers[part][name] = Layer(down, up, alpha)
+    if alpha is None:
+        parsed.assumed.append(keys[0])
+    parsed.layers[part][name] = Layer(down, up, float(rank) if alpha is None else alpha)
     parsed.keys[where] = keys
 
 
@@ -138,10 +159,13 @@ def _incomplete(slots: Mapping[str, tuple[str, torch.Tensor]]) -> str | None:
     return None
 
 
-def _part_and_name(name: str) -> tuple[str, str]:
-    """(part, module name) of a key without its ending."""
+def _part_and_name(name: str, of_part: str | None = None) -> tuple[str, str]:
+    """(part, module name) of a key without its ending; `of_part` overrides the part that the key says."""
     prefix, part = next((prefix, part) for prefix, part in _PREFIXES if name.startswith(prefix))
-    name = name.removeprefix(prefix).removeprefix("base_model.model.").replace(".processor.", ".")
+    part = of_part or part
+    if not _BARE_TEXT.match(name):
+        name = name.removeprefix(prefix)
+    name = name.removeprefix("base_model.model.").replace(".processor.", ".")
     return part, _text_name(name) if part in TEXT_PARTS else re.sub(r"\.to_out$", ".to_out.0", name)
 
 
@@ -151,37 +175,43 @@ def _text_name(name: str) -> str:
     return re.sub(r"^text_model[._]", "", name)
 
 
-class _PeftAlphas:
-    """Alphas out of PEFT's configuration, which diffusers keeps as JSON in the file's metadata."""
+@dataclass(frozen=True)
+class Strengths:
+    """Sources of the alphas of layers that have no key for it."""
 
-    def __init__(self, metadata: Mapping[str, str], source: str):
-        raw = metadata.get(ADAPTER_METADATA)
-        try:
-            config = dict(json.loads(raw)) if raw else {}
-            self._alphas = {key: float(value) for key, value in config.items() if key.endswith("lora_alpha")}
-            self._patterns = {
-                key: [
-                    (re.compile(rf"(.*\.)?({path.removeprefix('text_model.')})"), float(alpha))
-                    for path, alpha in (value or {}).items()
-                ]
-                for key, value in config.items()
-                if key.endswith("alpha_pattern")
-            }
-        except (TypeError, ValueError, AttributeError, re.error) as error:
-            raise BadInput(f"{source} has unreadable {ADAPTER_METADATA} ({error}); export it again.") from error
-        self._by_root = {key for key, value in config.items() if key.endswith("use_rslora") and value}
-        dora = any(key.endswith("use_dora") and value for key, value in config.items())
-        self.refusal = _KINDS["dora_scale"] if dora else None
+    metadata: Mapping[str, str]
+    """The file's."""
+    source: str
+    """The file, as errors name it."""
+    config: PeftConfig | None = None
+    """PEFT's configuration beside the file."""
 
-    def of(self, part: str, name: str, rank: int) -> float:
-        """Alpha such that alpha / rank is the scale PEFT would use; the rank where it gives neither."""
-        prefixes = ("unet.", "transformer.", "") if part == "denoiser" else (f"{part}.",)
-        prefix = next((prefix for prefix in prefixes if f"{prefix}lora_alpha" in self._alphas), None)
-        if prefix is None:
-            return float(rank)
-        alpha = self._alphas[f"{prefix}lora_alpha"]
-        for pattern, value in self._patterns.get(f"{prefix}alpha_pattern", ()):
-            if pattern.fullmatch(name):
-                alpha = value
-                break
-        return alpha * math.sqrt(rank) if f"{prefix}use_rslora" in self._by_root else alpha
+    @cached_property
+    def _stored(self) -> dict[str, PeftConfig]:
+        return configs_in_metadata(self.metadata, self.source)
+
+    def _of_part(self, part: str) -> PeftConfig | None:
+        prefixes = ("unet", "transformer", "") if part == "denoiser" else (part, "")
+        return self.config or next((self._stored[prefix] for prefix in prefixes if prefix in self._stored), None)
+
+    def refusal(self, part: str) -> str | None:
+        """Why a part's adapter cannot be used, by its configuration; None where it can."""
+        config = self._of_part(part)
+        return None if config is None else config.refusal
+
+    def alpha(self, part: str, name: str, rank: int) -> float | None:
+        """Alpha by the configuration, else by the metadata of sd-scripts; None where neither says it.
+
+        Raises `BadInput` for a configuration beside the file that says another rank than the layer has.
+        """
+        stated = None if self.config is None else self.config.rank_of(name)
+        if stated not in (None, rank):
+            raise BadInput(
+                f"{self.source} has rank {rank} in {name}, where {CONFIG_NAME} beside it says {stated}; "
+                "give the configuration that belongs to it"
+            )
+        config = self._of_part(part)
+        if config is not None and (alpha := config.alpha_of(name, rank)) is not None:
+            return alpha
+        said, for_rank = (self.metadata.get(f"ss_network_{name}", "") for name in ("alpha", "dim"))
+        return float(said) if re.fullmatch(r"\d+(\.\d+)?", said) and for_rank == str(rank) else None

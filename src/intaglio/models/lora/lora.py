@@ -16,18 +16,21 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from intaglio.errors import BadInput
-from intaglio.models.lora.keys import Layer, parse
+from intaglio.models.lora.adapter_files import FILE_NAME, AdapterFile, adapter_files
+from intaglio.models.lora.keys import Layer, Parsed, Strengths, parse
 from intaglio.models.lora.module_names import Hooked, ModelNames, base_of_width, modules
+from intaglio.models.lora.other_bases import other_base
+from intaglio.models.lora.peft_config import read_config
 from intaglio.models.lora.write import written
 from intaglio.models.weights_file import read_weights
+
+__all__ = ["FILE_NAME", "LoRA"]
 
 DENOISER_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 """The attention projections of the denoiser, and of the text encoders."""
 
 _Step = tuple[Hooked, Tensor, Tensor, float]  # a module, its down and up, their scale
-
-FILE_NAME = "pytorch_lora_weights.safetensors"
 
 
 class LoRA:
@@ -46,12 +49,16 @@ class LoRA:
         names: ModelNames | None = None,
         keys: Mapping[tuple[str, str], Sequence[str]] | None = None,
         unsupported: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        made_for: str | None = None,
     ):
         self.layers = {part: dict(found) for part, found in layers.items() if found}
         self.source = source  # what errors call it
         self.metadata = dict(metadata or {})
         self.names = names  # the names of the model it was made or resolved for
         self.unsupported = tuple(unsupported)  # "key: why", for every key of the file that was left out
+        self.notes = tuple(notes)  # sentences for the user on how it was read
+        self.made_for = made_for  # the base that the file names, where it is another than those used here
         self._keys = dict(keys or {})
 
     def __len__(self) -> int:
@@ -97,24 +104,29 @@ class LoRA:
 
     @classmethod
     def read(cls, path: Path | str) -> "LoRA":
-        """Read a `.safetensors` file, or a folder that holds `pytorch_lora_weights.safetensors`.
+        """Read a `.safetensors` file, or a folder of diffusers or PEFT that holds one, or one for each part.
 
-        The layout (diffusers, PEFT, kohya, ComfyUI) is recognised key by key. Alpha is the file's own, else PEFT's
-        configuration in the metadata, else the rank. Raises `BadInput` for pickles, truncated files, weights that are
-        not finite, and files without a layer that can be used.
+        The layout (diffusers, PEFT, kohya, ComfyUI, LyCORIS) is recognised key by key. Alpha is the file's own, else
+        that of PEFT's configuration, beside the file or in its metadata, else the rank, which `notes` says. Raises
+        `BadInput` for pickles, truncated files, weights that are not finite, and files without a layer that can be
+        used.
         """
-        path = Path(path)
-        path = path / FILE_NAME if path.is_dir() else path
-        stored, metadata = read_weights(path, "LoRA")
-        # Eight-bit floats can be stored but not computed with.
-        tensors = {key: tensor if tensor.dtype.itemsize > 1 else tensor.float() for key, tensor in stored.items()}
-        for key, tensor in tensors.items():
-            if not torch.isfinite(tensor).all():
-                raise BadInput(f"{path} holds NaN or infinity ({key}): its training diverged; use an earlier one.")
-        parsed = parse(tensors, metadata, str(path))
-        if not parsed.layers:
-            raise BadInput(f"{path} holds no LoRA layer that can be used{_first(parsed.unsupported)}.")
-        return cls(parsed.layers, source=str(path), metadata=metadata, keys=parsed.keys, unsupported=parsed.unsupported)
+        read = [_read_file(file) for file in adapter_files(Path(path))]
+        if len(read) == 1:
+            return read[0]
+        layers: dict[str, dict[str, Layer]] = {}
+        for one in read:
+            for part, found in one.layers.items():
+                layers.setdefault(part, {}).update(found)
+        return cls(
+            layers,
+            source=str(path),
+            metadata=read[0].metadata,
+            keys={where: keys for one in read for where, keys in one._keys.items()},
+            unsupported=[line for one in read for line in one.unsupported],
+            notes=[note for one in read for note in one.notes],
+            made_for=next((one.made_for for one in read if one.made_for), None),
+        )
 
     def write(
         self,
@@ -181,7 +193,7 @@ class LoRA:
             what = "None" if not plan else f"{len(problems)}"
             raise BadInput(
                 f"{what} of the keys of {self.source} can{'' if not plan else 'not'} be used on "
-                f"{getattr(model, 'name', 'this model')}{_first(problems)}; {self._cause(model)}."
+                f"{getattr(model, 'name', 'this model')}{_first(problems)}; {self._cause(model, plan, problems)}."
             )
         if not plan:
             raise BadInput(f"{self.source} holds no layer at all; give a LoRA that was trained.")
@@ -203,7 +215,17 @@ class LoRA:
                 plan.append((found[part][path], *fitted, layer.scale))
         return plan, problems
 
-    def _cause(self, model: Any) -> str:
+    def _cause(self, model: Any, plan: list[_Step], problems: list[str]) -> str:
+        cause = self._other_base(model)
+        if cause is None and plan and all(line in self.unsupported for line in problems):
+            cause = "these are of kinds that are not supported"
+        cause = cause or "it was most likely made for another base, or with layers that are not supported"
+        rest = "; the rest can be used alone: --skip-unmatched, or allow_unmatched=True in Python"
+        return cause + (rest if plan else "")
+
+    def _other_base(self, model: Any) -> str | None:
+        if self.made_for is not None:
+            return f"it was made for {self.made_for}"
         mine = _text_width((name, layer.down.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
         its = _text_width(
             (path, module.weight.shape[1]) for path, module in modules(model, "denoiser") if module.weight.ndim == 2
@@ -211,7 +233,41 @@ class LoRA:
         if mine and its and mine != its:
             made = base_of_width(mine) or f"a base with text embeddings of width {mine}"
             return f"it was made for {made}, this model's text embeddings have width {its}"
-        return "it was most likely made for another base, or with layers that are not supported"
+        return None
+
+
+def _read_file(file: AdapterFile) -> LoRA:
+    stored, metadata = read_weights(file.path, "LoRA")
+    # Eight-bit floats can be stored but not computed with.
+    tensors = {key: tensor if tensor.dtype.itemsize > 1 else tensor.float() for key, tensor in stored.items()}
+    for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise BadInput(f"{file.path} holds NaN or infinity ({key}): its training diverged; use an earlier one.")
+    config = None if file.config is None else read_config(file.config)
+    part = file.part or (None if config is None else config.part)
+    parsed = parse(tensors, Strengths(metadata, str(file.path), config), part)
+    made_for = other_base(tensors, metadata)
+    if not parsed.layers:
+        cause = f"; it was made for {made_for}" if made_for else ""
+        raise BadInput(f"{file.path} holds no LoRA layer that can be used{_first(parsed.unsupported)}{cause}.")
+    return LoRA(
+        parsed.layers,
+        source=str(file.path),
+        metadata=metadata,
+        keys=parsed.keys,
+        unsupported=parsed.unsupported,
+        notes=_about_alphas(file.path, parsed),
+        made_for=made_for,
+    )
+
+
+def _about_alphas(path: Path, parsed: Parsed) -> list[str]:
+    """A note on layers whose alpha nothing says."""
+    if not parsed.assumed:
+        return []
+    every = sum(len(found) for found in parsed.layers.values())
+    which = "" if len(parsed.assumed) == every else f" of {len(parsed.assumed)} of its {every} layers"
+    return [f"{path} does not say the alpha{which}; the rank is taken, so that the LoRA acts with strength 1"]
 
 
 class Attachment:

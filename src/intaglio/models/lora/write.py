@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save
 
 from intaglio.files import atomic_write
-from intaglio.models.lora.keys import ADAPTER_METADATA, TEXT_PARTS, Layer
+from intaglio.models.lora.keys import TEXT_PARTS, Layer
 from intaglio.models.lora.module_names import ModelNames, text_path
+from intaglio.models.lora.peft_config import ADAPTER_METADATA
 
 Layers = Mapping[str, Mapping[str, Layer]]
 

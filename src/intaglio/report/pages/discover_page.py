@@ -18,7 +18,7 @@ from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
-from intaglio.runs.read import RunData, read_json
+from intaglio.runs.read import RunData, read_table
 
 RESULT = "result"
 COLUMNS_FILE = "columns.json"
@@ -56,8 +56,9 @@ def read_discovery(run: RunData) -> Discovery | None:
 
 def discover_page(run: RunData, found: Discovery, page_folder: Path) -> DiscoverPage:
     """The page of a `discover` run; links are relative to `page_folder`, where it will be written."""
-    read = read_json(run.folder / "columns.json") if (run.folder / "columns.json").is_file() else {}
-    scores = read_json(run.folder / "scores.json") if (run.folder / "scores.json").is_file() else {}
+    read, scores = (
+        read_table(path) if (path := run.folder / name).exists() else {} for name in ("columns.json", "scores.json")
+    )
     edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
     given = (run.run.get("settings") or {}).get("knowledge") or {}
     return DiscoverPage(

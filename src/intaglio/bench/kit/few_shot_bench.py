@@ -1,0 +1,47 @@
+"""Fields and base model that benches on few-shot sets share."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from intaglio.models import testbed
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotBench:
+    """A bench on few-shot sets of pictures, which a base is fine-tuned on."""
+
+    quick: bool = False
+    """The same in minutes."""
+    sets: tuple[str, ...] = ()
+    """Few-shot sets to use."""
+    workers: int | None = None
+    """Processes that the work is spread over; none takes one a core on the CPU, else one."""
+    device: str = "cpu"
+    """Where to compute, such as cpu or cuda."""
+    runs: Path = Path("runs")
+    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+    model: Path | None = None
+    """The base; none takes the embedded testbed, which the few-shot sets were made for."""
+    like: Path | None = None
+    """A diffusers folder that gives the base what it lacks, such as the tokenizer of a single file."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, not {self.workers}")
+
+    @property
+    def base(self) -> LatentDiffusion:
+        """The base, read once a process."""
+        return _read(self.model, self.like, self.device)
+
+    def inputs(self) -> dict[str, dict[str, str]]:
+        """The base as an input of the run: path and fingerprint."""
+        return {"model": {"path": str(self.model or "testbed"), "sha256": self.base.fingerprint}}
+
+
+@cache
+def _read(model: Path | None, like: Path | None, device: str) -> LatentDiffusion:
+    return load_model(model or testbed.base_path(), like=like, device=device)

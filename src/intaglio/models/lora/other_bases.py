@@ -1,0 +1,40 @@
+"""Bases that a LoRA says, by its keys and metadata, that it was made for, where they are none of those used here."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+_KEYS = (
+    (r"double_blocks|single_blocks|single_transformer_blocks", "Flux"),
+    (r"joint_blocks|attn[._]add_[qkv]_proj", "Stable Diffusion 3"),
+    (r"(?:img|txt)_mlp", "Qwen-Image"),
+    (r"\bblocks[._]\d+[._](?:self|cross)_attn|unet_blocks_\d+_(?:self|cross)_attn", "Wan, a video model"),
+    (r"adaln_single|caption_projection", "PixArt"),
+    (r"prior_unet|lora_prior", "Stable Cascade"),
+    (r"motion_modules", "AnimateDiff"),
+    (r"lora_te3_|text_encoder_3\.", "a model with three text encoders, such as Stable Diffusion 3"),
+    (r"(?:^|\.)transformer_blocks\.\d+\.|lora_transformer_", "a model whose denoiser is a transformer"),
+    (r"\bmodel\.layers\.\d+\.(?:self_attn|mlp)\.", "a language model"),
+)
+_METADATA = (
+    ("flux", "Flux"),
+    ("sd3", "Stable Diffusion 3"),
+    ("stable-diffusion-3", "Stable Diffusion 3"),
+    ("stable-cascade", "Stable Cascade"),
+    ("hunyuan", "Hunyuan"),
+    ("lumina", "Lumina"),
+    ("pixart", "PixArt"),
+    ("wan", "Wan, a video model"),
+    ("qwen", "Qwen-Image"),
+)
+
+
+def other_base(keys: Iterable[str], metadata: Mapping[str, str]) -> str | None:
+    """The base, in words, that an adapter was made for; None where nothing says another than those used here."""
+    said = [metadata.get(name, "").lower() for name in ("modelspec.architecture", "ss_base_model_version")]
+    for start, base in _METADATA:
+        if any(word.startswith(start) for word in said):
+            return base
+    # Names inside the U-Nets used here have blocks, `down_blocks.0.attentions.0.transformer_blocks.0`, before these.
+    own = re.compile(r"(?:down|up|mid|input|output|middle)_blocks?[._]")
+    foreign = [key for key in keys if "prior" in key or not own.search(key)]
+    return next((base for mark, base in _KEYS if any(re.search(mark, key) for key in foreign)), None)

@@ -1,0 +1,42 @@
+"""The files that make up a run's result: listed when it is finished, looked for when it is opened again."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+OF_OLD_RUNS = {("authenticate", ""): ("verdict.json",), ("extract", ""): ("extraction.json",)}
+"""Result files of runs of versions that kept no list, by verb and beginning of the method."""
+NAMED_IN_SUMMARY = {
+    ("finetune", ""): "weights",
+    ("flow", "train"): "model",
+    ("flow", "sample"): "pictures_in",
+    ("causal", "train"): "model",
+    ("discover", ""): "graph_in",
+}
+"""Entry of the summary that names the result, by verb and beginning of the method."""
+
+
+def listed_files(folder: Path, results: Iterable[str]) -> list[str]:
+    """The files below a run's folder that these paths stand for, a folder standing for all that is in it; sorted."""
+    found: set[str] = set()
+    for result in results:
+        path = folder / result
+        files = path.rglob("*") if path.is_dir() else [path]
+        found |= {file.relative_to(folder).as_posix() for file in files if file.is_file()}
+    return sorted(found)
+
+
+def lost_result(folder: Path, header: Mapping[str, Any]) -> str | None:
+    """The first file of a finished run's result that is no longer there; None where all are."""
+    if header.get("results") == []:
+        return None
+    verb, method = str(header.get("verb")), str(header.get("method"))
+    expected = [*(header.get("results") or ()), *_known(OF_OLD_RUNS, verb, method, ())]
+    if entry := _known(NAMED_IN_SUMMARY, verb, method, ""):
+        named = (header.get("summary") or {}).get(entry)
+        expected.append(named if isinstance(named, str) else f"the summary's {entry}")
+    return next((path for path in expected if not (folder / path).exists()), None)
+
+
+def _known(table: Mapping[tuple[str, str], Any], verb: str, method: str, default: Any) -> Any:
+    return next((value for (v, start), value in table.items() if v == verb and method.startswith(start)), default)
