@@ -104,7 +104,7 @@ def test_edges_of_older_files_are_a_class(tmp_path):
 def test_names_that_are_formulas_do_nothing_in_a_spreadsheet():
     found = found_graph(graph=Graph.of("CPDAG", ["=HYPERLINK(1)", "b", "+c"], [("=HYPERLINK(1)", "---", "b")]))
     assert "'=HYPERLINK(1),b,---" in found.to_files()["edges.csv"]
-    for text in ("=1", "'=1", "''@x", "-1", "plain", "'plain", "", "\t=1"):
+    for text in ("=1", "\uff1d1", "\nx", "'=1", "''@x", "-1", "plain", "'plain", "", "\t=1"):
         assert from_cell(as_cell(text)) == text
         assert as_cell(text)[:1] not in tuple("=+-@\t")
 
