@@ -10,7 +10,7 @@ from intaglio import SiCL
 from intaglio.causal.tables.assumptions import broken_assumptions
 from intaglio.causal.tables.common_factor import common_factor, robust_loadings
 from intaglio.causal.tables.gap_dependence import gap_dependences
-from intaglio.causal.tables.ranks import mean_ranks
+from intaglio.causal.tables.normal_scores import mean_ranks
 from intaglio.causal.tables.repeated_rows import repeated_rows
 from intaglio.causal.tables.row_dependence import row_dependence, sort_keys
 from intaglio.causal.tables.table import Table

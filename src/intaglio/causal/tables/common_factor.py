@@ -14,7 +14,7 @@ from numpy import ndarray
 from scipy.special import ndtri
 
 from intaglio.causal.tables.column import ColumnKind
-from intaglio.causal.tables.ranks import normal_scores
+from intaglio.causal.tables.normal_scores import normal_scores
 
 MIN_LOADING_Z = 3.5
 """Least loading over its standard error of a column that takes part."""
