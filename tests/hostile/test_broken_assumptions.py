@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from assumption_tables import alarms, counted, harvest, in_time, independent, simulated
 from intaglio import SiCL
+from intaglio.causal.tables import row_dependence as module
 from intaglio.causal.tables.assumptions import broken_assumptions
 from intaglio.causal.tables.common_factor import common_factor, robust_loadings
 from intaglio.causal.tables.gap_dependence import gap_dependences
@@ -72,6 +73,16 @@ INDEPENDENT_ROWS = {
 def test_a_sorted_table_has_independent_rows(name):
     values = INDEPENDENT_ROWS[name]
     assert row_dependence(values, numbers(values.shape[1])) is None
+
+
+def test_the_level_is_kept_in_a_table_that_is_sorted():
+    """Taking a line out of each stretch makes neighbours correlate negatively, which the test accounts for."""
+    values = normal(rows=20_000, columns=12)
+    values = values[np.argsort(values[:, 0])]
+    keys, stretches = sort_keys(values, numbers(12))
+    scores = module._detrended(values[:, 1:], stretches)
+    assert keys == [0]
+    assert 0.01 < (module._p_values(scores, stretches) < 0.05).mean() < 0.12
 
 
 def test_keys_are_found_one_within_the_other():

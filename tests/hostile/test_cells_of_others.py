@@ -22,7 +22,7 @@ LANDS = ["NA", "DE", "FR", "US"] * 15
 
 
 def land(words=LANDS) -> pd.DataFrame:
-    return pd.DataFrame({"country": words, "y": np.random.default_rng(0).permutation(N) / 7})
+    return pd.DataFrame({"country": words, "y": np.random.default_rng(0).permutation(len(words)) / 7})
 
 
 def load(tmp_path, text: str, **options) -> Table:
@@ -83,6 +83,8 @@ def test_columns_share_one_note_and_empty_cells_need_none(tmp_path):
     assert load(tmp_path, land(["", "DE", "FR", "US"] * 15).to_csv(index=False)).warnings == ()
     late = ["DE", "FR", "US"] * 19 + ["NA", "DE", "FR"]
     assert gaps(load(tmp_path, land(late).to_csv(index=False))) == 1
+    far = ["1", "2"] * 70_000 + ["NA", "a"] * 1000
+    assert "'NA' are read as missing" in load(tmp_path, land(far).to_csv(index=False), most_rows=10**6).warnings[-1]
     with pytest.raises(BadInput, match="'contry' \\(option `texts`\\) is no column; near are 'country'"):
         load(tmp_path, land().to_csv(index=False), texts="contry")
 
