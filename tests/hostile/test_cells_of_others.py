@@ -14,6 +14,7 @@ from intaglio import SiCL
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.tables import table_file
 from intaglio.causal.tables.table import Table
+from intaglio.cli import main
 from intaglio.errors import BadInput
 from intaglio.files import file_hash
 
@@ -211,3 +212,12 @@ def test_a_field_of_300_000_letters_is_one_sentence(tmp_path):
         assert "\n" not in str(error)  # noqa: PT017 - either is right
     else:
         assert len(table) == N
+
+
+def test_the_command_takes_a_pipe_and_finds_the_run_of_the_file(tmp_path):
+    numbers = pd.DataFrame(np.random.default_rng(0).standard_normal((300, 3)), columns=list("abc"))
+    numbers.to_csv(tmp_path / "t.csv", index=False)
+    pipe = piped(tmp_path, (tmp_path / "t.csv").read_bytes())
+    for table in (pipe, tmp_path / "t.csv"):
+        assert main(["discover", "sicl", str(table), "--runs", str(tmp_path / "runs"), "--quiet"]) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 1
