@@ -47,7 +47,10 @@ SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"_class_name": "EDMDPMSolverMultistepScheduler", **EDM}, "is a EDMDPMSolverMultistepScheduler.*EDM"),
+        (
+            {"_class_name": "EDMDPMSolverMultistepScheduler", **EDM},
+            "scheduler EDMDPMSolverMultistepScheduler.*EDM.*trained on discrete timesteps",
+        ),
         ({"_class_name": "EDMEulerScheduler", **EDM}, "EDM"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "flow matching"),
         ({"_class_name": "FlowMatchHeunDiscreteScheduler", **SD}, "flow matching"),
