@@ -218,6 +218,12 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
         (TEXT, {"layer_norm_eps": NAN}, "layer_norm_eps nan"),
         (TEXT, {"hidden_act": 5}, "hidden_act 5"),
         (TEXT, {"hidden_act": "bogus"}, "cannot be read"),
+        (TEXT, {"dtype": "float99"}, "text_encoder cannot be read .*float99"),
+        (TEXT, {"attention_dropout": "x"}, "attention_dropout"),
+        (TEXT, {"initializer_range": "x"}, "initializer_range"),
+        (TEXT, {"initializer_factor": "x"}, "initializer_factor"),
+        (TEXT, {"pad_token_id": "x"}, "pad_token_id"),
+        (TEXT, {"num_labels": "x"}, "text_encoder cannot be read"),
         (TEXT, {"model_type": "roberta"}, "text encoder of type roberta"),
         (TEXT, {"model_type": "t5"}, "text encoder of type t5"),
         (TEXT, {"quantization_config": {"quant_method": "bitsandbytes"}}, "bitsandbytes"),
@@ -309,6 +315,73 @@ def test_old_folders_draw_at_the_size_that_diffusers_draws_at(folder, version, s
 def test_an_old_size_is_not_mended_where_diffusers_does_not(large) -> None:
     edit(large / UNET, sample_size=32, _diffusers_version="0.6.0")
     assert (load_model(large).resolution, load_model(large).notes) == (64, ())
+
+
+# Tokenizers
+
+
+def without_vocabulary(folder: Path) -> Path:
+    (folder / "tokenizer/tokenizer.json").unlink()
+    return folder / "tokenizer"
+
+
+def as_vocab_and_merges(folder: Path) -> Path:
+    """Writes the tokenizer in the two files of earlier versions of transformers."""
+    known = json.loads((folder / "tokenizer/tokenizer.json").read_text())["model"]
+    words = without_vocabulary(folder)
+    (words / "vocab.json").write_text(json.dumps(known["vocab"]))
+    (words / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, known["merges"]), ""]))
+    return words
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(folder, tmp_path, capsys) -> None:
+    words = without_vocabulary(folder)
+    said = r"tokenizer has no vocabulary \(neither tokenizer\.json, nor vocab\.json with merges\.txt\)"
+    with pytest.raises(BadInput, match=said):
+        load_model(folder)
+    single_file(tmp_path / "a.safetensors")
+    shutil.copytree(words, tmp_path / "like/tokenizer")
+    with pytest.raises(BadInput, match=said):
+        load_model(tmp_path / "a.safetensors", like=tmp_path / "like")
+    assert cli.main(["sample", "--model", str(folder), "--prompt", "cat", "--out", str(tmp_path / "out")]) == 2
+    assert "has no vocabulary" in capsys.readouterr().err
+
+
+def test_the_two_files_of_an_earlier_tokenizer_are_read(shipped, folder) -> None:
+    words = as_vocab_and_merges(folder)
+    assert load_model(folder).fingerprint == load_model(shipped["sd"]).fingerprint
+    (words / "merges.txt").unlink()
+    with pytest.raises(BadInput, match="has no vocabulary"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"])
+def test_a_pipe_or_a_device_among_a_tokenizer_s_files_is_refused(folder, name) -> None:
+    place = folder / "tokenizer" / name
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(BadInput, match=f"{name} is a pipe"):
+        load_model(folder)
+    place.unlink()
+    place.symlink_to("/dev/zero")
+    with pytest.raises(BadInput, match=f"{name} is a device"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 0}, "tokenizer cannot be read"),
+        ({"vocab": {"a": 0}, "merges": []}, "tokenizer cannot be read"),
+        ({"vocab": {"<|startoftext|>": 0, "<|endoftext|>": 1}, "merges": []}, "knows none of the words"),
+    ],
+)
+def test_a_tokenizer_that_knows_no_word_is_refused(folder, model, words) -> None:
+    path = folder / "tokenizer/tokenizer.json"
+    known = json.loads(path.read_text())
+    edit(path, model={**known["model"], **model})
+    with pytest.raises(BadInput, match=words):
+        load_model(folder)
 
 
 # Tokenizers beside text encoders

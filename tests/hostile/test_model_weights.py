@@ -300,6 +300,30 @@ def test_a_weight_of_a_single_file_that_is_not_finite_is_named(shipped, tmp_path
         load_model(path, like=shipped)
 
 
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_weight_beyond_float32_is_named_with_its_file(shipped, folder, part) -> None:
+    reweigh(folder / part, lambda known: {key: tensor.double() for key, tensor in known.items()})
+    assert load_model(folder).fingerprint == load_model(shipped).fingerprint
+    path, tensors = weights(folder / part)
+    key = next(key for key, tensor in tensors.items() if tensor.ndim > 1 and tensor.is_floating_point())
+    save_file(tensors | {key: tensors[key] * 1e200}, path)
+    with pytest.raises(BadInput, match=rf"{path} holds numbers beyond float32 \({key}\)"):
+        load_model(folder)
+
+
+def test_a_weight_of_a_single_file_beyond_float32_is_named(shipped, tmp_path) -> None:
+    key = "model.diffusion_model.out.2.bias"
+    single_file(tmp_path / "a.safetensors", **{key: torch.full((4,), 1e200, dtype=torch.float64)})
+    with pytest.raises(BadInput, match=rf"beyond float32 \({key}\)"):
+        load_model(tmp_path / "a.safetensors", like=shipped)
+
+
+def test_complex_weights_are_refused(folder) -> None:
+    reweigh(folder / "unet", lambda known: known | {"conv_in.weight": known["conv_in.weight"].to(torch.complex64)})
+    with pytest.raises(BadInput, match=r"holds conv_in\.weight as complex numbers"):
+        load_model(folder)
+
+
 def test_quantized_weights_are_refused(folder) -> None:
     reweigh(folder / "unet", lambda known: known | {"conv_in.weight": known["conv_in.weight"].to(torch.int8)})
     with pytest.raises(BadInput, match=r"holds conv_in\.weight as int8, which are quantized weights"):
