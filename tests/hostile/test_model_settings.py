@@ -215,6 +215,8 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
         (UNET, {"center_input_sample": "no"}, "center_input_sample 'no', where true or false is due"),
         (UNET, {"flip_sin_to_cos": "false"}, "flip_sin_to_cos 'false'"),
         (UNET, {"upcast_attention": "x"}, "upcast_attention 'x'"),
+        (UNET, {"only_cross_attention": "no"}, "only_cross_attention 'no'"),
+        (UNET, {"only_cross_attention": [False, 1]}, "only_cross_attention"),
         (UNET, {"freq_shift": NAN}, "freq_shift nan"),
         (UNET, {"norm_eps": NAN}, "norm_eps nan"),
         (UNET, {"norm_eps": -1}, "norm_eps -1, where a number from 0 to 1"),

@@ -52,6 +52,14 @@ def settings_in(folder: Path, name: str) -> Fields:
 
 def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
     check_ranges(fields, "denoiser")
+    everywhere = fields.values.get("only_cross_attention")
+    if not all(
+        it is None or isinstance(it, bool) for it in (everywhere if isinstance(everywhere, list) else [everywhere])
+    ):
+        raise BadInput(
+            f"{fields.source} has only_cross_attention {shown(everywhere)}, where true, false or a list is due; "
+            f"{fields.remedy}"
+        )
     config = dict(fields.values)
     blocks = len(_wholes(fields, "block_out_channels", high=WIDEST))
     layers, depths = _wholes(fields, "layers_per_block"), _wholes(fields, "transformer_layers_per_block", low=0)
