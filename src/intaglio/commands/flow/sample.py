@@ -196,7 +196,10 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             **{key: getattr(self, key) for key in own},
             "guidance": asdict(self.as_guidance()),
         }
-        inputs = {"model": {"path": self.model, "sha256": flow.fingerprint}}
+        inputs = {
+            "model": {"path": self.model, "sha256": flow.fingerprint},
+            **self.decoder.inputs(flow.model, self.count, self.as_guidance()),
+        }
         return Run.open(
             self.runs,
             "flow",
