@@ -106,6 +106,14 @@ def test_a_device_that_computes_wrongly_is_not_used(capsys, monkeypatch):
         (["runs", "show", "a\0b"], "--run holds a NUL"),
         (["report", "a\0b"], "--run holds a NUL"),
         (["sample", "--prompt", "x", "--out", "a\0b"], "--out holds a NUL"),
+        (["sample", "--prompt", "x", "--lora", ""], "--lora is empty"),
+        (["sample", "--prompt", "x", "--out="], "--out is empty"),
+        (["sample", "--prompt", "x", "--config", ""], "--config is empty"),
+        (["flow", "sample", "--model", ""], "--model is empty"),
+        (["discover", ""], "the first word is empty"),
+        (["authenticate", "loss-gap", "--suspect", "a", "--images", "", "--controls", "c"], "--images is empty"),
+        (["sample", "--prompt", "a", "--prompt", "b"], "--prompt is given twice"),
+        (["discover", "x.csv", "--without", "a", "--without", "b"], "--without is given twice"),
         (["flow", "sample", "--count", 10**12], "are the most of one command"),
         (["flow", "sample", "sequential", "--count", 10**7], "are the most of one command"),
         (
@@ -176,8 +184,12 @@ def configured(tmp_path: Path, content: str, *words: str) -> list[str]:
         ("a = " + "[" * 100_000, "nests too deep"),
         ("guidance = nan", "beyond every floating-point number"),
         ("[sample]\nsteps = 1", "top-level keys"),
+        ('prompt = "x"\nout = ""', "--out is empty"),
+        ('prompt = "x"\nsteps = true', "sets 'steps' to true, where a whole number is due"),
+        ('prompt = "x"\nmetadata = 1', "sets 'metadata' to 1, where true or false is due"),
+        ('prompt = "x"\nguidance = [1, 2]', "sets 'guidance' to [1, 2], where one value is due"),
     ],
-    ids=range(13),
+    ids=range(17),
 )
 def test_a_file_of_settings_holds_no_flags_and_no_nonsense(tmp_path, capsys, content, says):
     code, out, err = intaglio(capsys, *configured(tmp_path, content, "sample"))
@@ -245,6 +257,22 @@ def test_pipes_and_devices_among_inputs_are_refused_unread(tmp_path, capsys, pai
     code, _, err = intaglio(capsys, *words, *([] if words[0] == "sample" else ["--runs", str(tmp_path / "runs")]))
     assert (code, "fault of intaglio" in err) == (2, False)
     assert f"is a {kind}" in err or "is no file" in err
+
+
+def test_an_empty_prompt_and_the_current_folder_are_taken(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr("intaglio.commands.sample.Sample._sample", lambda self: drawn.append(self) or 0)
+    assert cli.main(["sample", "--prompt", "", "--negative", "", "--out", "."]) == 0
+    assert drawn[0].prompt == ("",)
+
+
+def test_a_flag_that_is_given_twice_gets_a_word(capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("intaglio.commands.sample.Sample._sample", lambda self: drawn.append(self.steps) or 0)
+    code, _, err = intaglio(capsys, "sample", "--prompt", "x", "--steps", "5", "--steps=6")
+    assert (code, drawn, err) == (0, [6], "--steps is given twice; the last one counts\n")
+    _, _, err = intaglio(capsys, "sample", "--prompt", "x", "--steps", "5", "--steps=5", "--seed", "1")
+    assert err == ""
 
 
 # Flags without effect
