@@ -114,6 +114,7 @@ def test_a_device_that_computes_wrongly_is_not_used(capsys, monkeypatch):
         (["authenticate", "loss-gap", "--suspect", "a", "--images", "", "--controls", "c"], "--images is empty"),
         (["sample", "--prompt", "a", "--prompt", "b"], "--prompt is given twice"),
         (["discover", "x.csv", "--without", "a", "--without", "b"], "--without is given twice"),
+        (["discover", "x.csv", "--subsamples", 10**6], "subsamples must be at most 10,000"),
         (["flow", "sample", "--count", 10**12], "are the most of one command"),
         (["flow", "sample", "sequential", "--count", 10**7], "are the most of one command"),
         (
@@ -312,6 +313,20 @@ def test_flags_without_effect_are_known_verb_by_verb():
     assert Extract(**bare, control=False)._idle() == Extract(**bare, fdr=0.2)._idle() == []
     with pytest.raises(ValueError, match="batch must be at least 1 and at most"):
         FlowBpd(images=Path("x"), batch=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--kinds", "a=nominal", "a=continuous"], "--kinds names 'a' twice, as nominal and as continuous"),
+        (["--tiers", ";;"], "--tiers ';;' names no column"),
+    ],
+)
+def test_words_about_columns_that_say_nothing_or_two_things_are_bad_usage(tmp_path, capsys, words, says):
+    rows = "\n".join(f"{k % 7},{k % 5}" for k in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b\n{rows}\n")
+    code, _, err = intaglio(capsys, "discover", tmp_path / "t.csv", "--runs", tmp_path, *words)
+    assert (code, says in err) == (2, True)
 
 
 # Texts that are shown

@@ -93,8 +93,8 @@ class Captions:
             return self.warnings
         return [
             *self.warnings,
-            f"a text file and {CAPTIONS_FILE} have different captions for {_some(self.outvoted)}: that of the text file "
-            "is used; delete one of them",
+            f"a text file and {CAPTIONS_FILE} have different captions for {_some(self.outvoted)}: that of the text "
+            "file is used; delete one of them",
         ]
 
     def _read(self, path: Path, pictures: ByName[str], with_text: Collection[str]) -> dict[str, str | None]:
