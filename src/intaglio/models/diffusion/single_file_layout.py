@@ -151,7 +151,7 @@ def problems(found: Mapping[str, Source], wanted: Shapes, shapes: Shapes) -> lis
     return said
 
 
-def spare(layout: Layout, part: str, found: Mapping[str, Source], shapes: Shapes) -> list[str]:
+def unused_keys(layout: Layout, part: str, found: Mapping[str, Source], shapes: Shapes) -> list[str]:
     """Unused keys of a part, but for those that other software is known to leave in files."""
     used, prefix = {source.key for source in found.values()}, prefix_of(layout, part, shapes)
     lone = part == "denoiser" and not prefix
