@@ -188,6 +188,12 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
 # Denoisers, text encoders, the index
 
 
+def test_a_text_encoder_that_says_how_it_returns_is_used_all_the_same(shipped, folder) -> None:
+    edit(folder / TEXT, return_dict=False)
+    said = [load_model(place).embed(["cat"]).hidden for place in (folder, shipped["sd"])]
+    assert torch.equal(*said)
+
+
 @pytest.mark.parametrize(
     ("file", "changes", "words"),
     [
@@ -243,6 +249,8 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
         (TEXT, {"layer_norm_eps": -1}, "layer_norm_eps -1"),
         (TEXT, {"hidden_act": 5}, "hidden_act 5"),
         (TEXT, {"hidden_act": "bogus"}, "cannot be read"),
+        (TEXT, {"eos_token_id": [1, 2]}, r"eos_token_id \[1, 2\], where a whole number"),
+        (TEXT, {"eos_token_id": None}, "lacks eos_token_id"),
         (TEXT, {"dtype": "float99"}, "text_encoder cannot be read .*float99"),
         (TEXT, {"attention_dropout": "x"}, "attention_dropout"),
         (TEXT, {"initializer_range": "x"}, "initializer_range"),

@@ -21,7 +21,7 @@ from intaglio.models.diffusion import single_file
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.single_file_configs import FAMILIES
-from intaglio.models.diffusion.single_file_layout import problems, recognised, sources, spare
+from intaglio.models.diffusion.single_file_layout import problems, recognised, sources, unused_keys
 from intaglio.models.diffusion.skeletons import skeleton
 from intaglio.models.ldm_names import UNetLayout
 from intaglio.models.lora.lora import Layer, LoRA
@@ -70,7 +70,7 @@ def test_every_weight_of_a_released_model_finds_its_place_and_none_is_left(famil
         wanted = {name: tuple(weight.shape) for name, weight in skeleton(part, config).state_dict().items()}
         found = sources(layout, part, wanted, shapes)
         assert problems(found, wanted, shapes) == []
-        assert spare(layout, part, found, shapes) == []
+        assert unused_keys(layout, part, found, shapes) == []
         used |= {source.key for source in found.values()}
     ballast = ("position_ids", "logit_scale", "cond_stage_model.model.text_projection")
     left = [key for key in set(shapes) - used if not key.endswith(ballast) and ".resblocks.23." not in key]

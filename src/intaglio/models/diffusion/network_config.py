@@ -133,7 +133,11 @@ def _text_encoder(fields: Fields, weights: int) -> CLIPTextConfig:
         fields.whole(key, None, 1, most)
     check_ranges(fields, "text_encoder")
     fields.text("hidden_act", None)
-    return CLIPTextConfig.from_dict(dict(fields.values))
+    if "eos_token_id" in fields.values:
+        fields.whole("eos_token_id", high=MOST_WORDS)  # null here is no default of the class's
+    return CLIPTextConfig.from_dict(
+        {**fields.values, "return_dict": True}
+    )  # a setting of the caller's, not the model's
 
 
 def _wholes(fields: Fields, key: str, *, low: int = 1, high: int = 2**31) -> list[int]:
