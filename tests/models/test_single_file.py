@@ -98,13 +98,13 @@ def test_an_open_clip_encoder_is_taken_apart_as_diffusers_does():
     numbers = {key: torch.randn(shape) for key, shape in shapes.items()}
     theirs = reference.convert_open_clip_checkpoint(SimpleNamespace(config=SimpleNamespace()), numbers, "p.")
     theirs = {name.removeprefix("text_model."): tensor for name, tensor in theirs.items()}
-    from intaglio.models.diffusion.single_file import _taken
+    from intaglio.models.diffusion.single_file import _weight
     from intaglio.models.diffusion.single_file_layout import _open_clip
 
     file = SimpleNamespace(get_tensor=numbers.__getitem__)
     assert len(theirs) == 2 * 16 + 5
     for name, tensor in theirs.items():
-        assert torch.equal(_taken(file, Path("p"), _open_clip("p.", name), tuple(tensor.shape)), tensor)
+        assert torch.equal(_weight(file, Path("p"), _open_clip("p.", name), tuple(tensor.shape)), tensor)
 
 
 def test_a_kohya_adapter_of_sd15_finds_every_module():
