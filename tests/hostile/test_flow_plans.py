@@ -110,7 +110,7 @@ def refused(key, model, capsys) -> None:
     assert [path.name for path in Path("runs").iterdir()] == ["flow-plans"]
 
 
-def write(key, **changes) -> None:
+def write(key, /, **changes) -> None:
     rest = {"choices": [dataclasses.asdict(SOUND)] * BLOCKS, "fitted": {}, "largest": 0, "mean": 0, "gains": []}
     about = {"format": 1, "key": key, "seconds": 1.0, "sequential_seconds": 1.0, **rest}
     PLANS.mkdir(parents=True)
