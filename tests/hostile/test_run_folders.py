@@ -155,9 +155,11 @@ def test_a_run_whose_folder_was_renamed_is_found_by_its_old_name_too(sound):
 def test_a_run_of_a_newer_version_is_left_as_it_is(sound, capsys):
     retouched(sound, format=99)
     before = (sound / "run.json").read_bytes()
-    for _ in range(2):  # the folder is free again after the refusal
-        with pytest.raises(BadInput, match="is of format 99, of a newer version; update intaglio"):
+    refusals = []  # kept, and the folder is free again after each
+    for _ in range(2):
+        with pytest.raises(BadInput, match="is of format 99, of a newer version; update intaglio") as refusal:
             opened(sound.parent)
+        refusals.append(refusal)
     assert (sound / "run.json").read_bytes() == before
     for words in (["show", sound], ["resume", sound]):
         code, _, err = intaglio(capsys, "runs", *words, "--runs", sound.parent)
