@@ -114,6 +114,31 @@ def test_a_summary_without_its_entry_is_no_finished_run(scene, finished, tmp_pat
     assert "weights" in json.loads((folder / "run.json").read_text())["summary"]
 
 
+@pytest.mark.parametrize("named", ["/etc/passwd", "../secret.safetensors", "README.md"])
+@pytest.mark.parametrize("results", [[], ["/etc/hostname"], ["README.md"]])
+def test_a_finished_fine_tune_gives_no_file_but_its_weights(scene, finished, tmp_path, capsys, named, results):
+    folder = tmp_path / "runs" / finished("finetune").name
+    shutil.copytree(finished("finetune"), folder)
+    (folder.parent / "secret.safetensors").write_text("x")
+    about = json.loads((folder / "run.json").read_text())
+    (weights,) = folder.glob("*.safetensors")
+    weights.unlink()
+    changed = {**about, "summary": {**about["summary"], "weights": named}, "results": results}
+    (folder / "run.json").write_text(json.dumps(changed))
+    assert call(scene, folder.parent, "finetune") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(weights)
+    assert weights.is_file()
+
+
+def test_a_finished_fine_tune_without_any_result_is_one_sentence(scene, finished, tmp_path, capsys):
+    folder = tmp_path / "runs" / finished("finetune").name
+    shutil.copytree(finished("finetune"), folder)
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**about, "summary": {}, "results": []}))
+    assert call(scene, folder.parent, "finetune") == 2
+    assert "lacks weights; delete the run's folder" in capsys.readouterr().err
+
+
 def test_a_cut_verdict_names_the_remedy_and_the_remedy_works(scene, finished, tmp_path, capsys):
     folder = tmp_path / "runs" / finished("authenticate").name
     shutil.copytree(finished("authenticate"), folder)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.report import write_report
 from intaglio.runs import rows
 from intaglio.runs.fan_out import fan_out
-from intaglio.runs.kept_results import lost_result
+from intaglio.runs.kept_results import clear_rest, lost_result
 from intaglio.runs.run import Run, resuming
 from intaglio.runs.store import damaged_runs, find_run, list_runs
 
@@ -125,6 +126,55 @@ def test_a_file_is_no_folder_of_runs(tmp_path, capsys):
     assert (code, "no runs in" in err) == (0, True)
 
 
+def retouched(folder: Path, **changes) -> None:
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**about, **changes}))
+
+
+def test_runs_are_listed_and_found_by_their_folders(sound, capsys):
+    with opened(sound.parent, seed=1) as run:
+        run.finish({})
+    shutil.copytree(sound, sound.parent / "copy")
+    retouched(run.folder, name=sound.name)
+    names = {sound.name, run.name, "copy"}
+    _, out, _ = intaglio(capsys, "runs", "list", "--runs", sound.parent)
+    assert {line.split()[0] for line in out.splitlines()[1:]} == names
+    _, out, _ = intaglio(capsys, "runs", "list", "--json", "--runs", sound.parent)
+    assert {about["name"] for about in json.loads(out)} == names
+    for name in names:
+        code, out, _ = intaglio(capsys, "runs", "show", name, "--runs", sound.parent)
+        assert (code, out.split()[:2]) == (0, ["run", name])
+
+
+def test_a_run_whose_folder_was_renamed_is_found_by_its_old_name_too(sound):
+    folder = sound.rename(sound.parent / "mine")
+    for word in ("mine", sound.name, sound.name[-10:-4]):
+        assert find_run(folder.parent, word).name == "mine"
+
+
+def test_a_run_of_a_newer_version_is_left_as_it_is(sound, capsys):
+    retouched(sound, format=99)
+    before = (sound / "run.json").read_bytes()
+    refusals = []  # kept, and the folder is free again after each
+    for _ in range(2):
+        with pytest.raises(BadInput, match="is of format 99, of a newer version; update intaglio") as refusal:
+            opened(sound.parent)
+        refusals.append(refusal)
+    assert (sound / "run.json").read_bytes() == before
+    for words in (["show", sound], ["resume", sound]):
+        code, _, err = intaglio(capsys, "runs", *words, "--runs", sound.parent)
+        assert (code, "of a newer version" in err) == (2, True)
+
+
+def test_a_run_of_another_verb_than_its_name_says_is_damaged(sound, capsys):
+    retouched(sound, verb="authenticate", method="loss-gap")
+    code, _, err = intaglio(capsys, "runs", "show", sound, "--runs", sound.parent)
+    assert (code, f"verb 'authenticate', where {sound.name} is a run of another verb" in err) == (2, True)
+    retouched(sound, name="authenticate-loss-gap-0123456789")  # whose verb it is
+    with opened(sound.parent) as run:
+        assert (run.name, run.status) == (sound.name, "done")
+
+
 # Lost results
 
 
@@ -171,6 +221,57 @@ def test_results_of_runs_of_before_are_known_by_verb(tmp_path, verb, method, sum
     if summary:
         assert "the summary's" in lost_result(tmp_path, {**header, "summary": {}})
     assert lost_result(tmp_path, {"verb": "bench", "method": "flow", "summary": {}}) is None
+
+
+FOREIGN = ["/etc/hostname", "../secret.bin", "weights/../../secret.bin", "C:\\secret.bin", "..\\secret.bin", "", "a\0b"]
+
+
+@pytest.mark.parametrize("path", [*FOREIGN, "x" * 300])
+def test_no_result_lies_outside_of_its_run(tmp_path, path):
+    (tmp_path / "secret.bin").write_text("x")
+    with opened(tmp_path) as run:
+        (run.folder / "weights").mkdir()
+        (run.folder / "weights/a.bin").write_text("x")
+        run.finish({}, ("weights",))
+    about = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**about, "results": ["weights/a.bin", path]}))
+    with opened(tmp_path) as again:
+        assert again.status == "unfinished"
+    assert (tmp_path / "secret.bin").exists()
+    assert (run.folder / "weights/a.bin").exists()
+    assert (run.folder / "run.json").exists()
+
+
+@pytest.mark.parametrize("results", [[], ["dog.safetensors"], ["README.md"]])
+@pytest.mark.parametrize(
+    "named", ["/etc/passwd", "../secret.safetensors", "README.md", "states/a.safetensors", "images"]
+)
+def test_weights_of_a_fine_tune_are_its_own_kind_of_result(tmp_path, results, named):
+    folder = tmp_path / "run"
+    (folder / "states").mkdir(parents=True)
+    (folder / "images").mkdir()
+    for place in ("run/README.md", "run/dog.safetensors", "run/states/a.safetensors", "secret.safetensors"):
+        (tmp_path / place).write_text("x")
+    header = {"verb": "finetune", "method": "lora", "results": results, "summary": {"weights": named}}
+    assert lost_result(folder, header) is not None
+    (folder / "model").mkdir()
+    for own in ("dog.safetensors", "model"):
+        assert lost_result(folder, {**header, "results": [own], "summary": {"weights": own}}) is None
+
+
+def test_what_is_left_of_a_linked_result_is_not_removed(tmp_path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    with opened(tmp_path / "runs") as run:
+        (run.folder / "weights").symlink_to(precious)
+        for name in ("a.bin", "b.bin"):
+            (precious / name).write_text(name)
+        run.finish({}, ("weights",))
+    (precious / "a.bin").unlink()
+    opened(tmp_path / "runs").close()
+    assert (precious / "b.bin").exists()
+    clear_rest(run.folder, "weights/a.bin")  # which would raise for a link, too, were it not passed over
+    assert (run.folder / "weights").is_symlink()
 
 
 # States, streams and records edited by hand
@@ -240,6 +341,17 @@ def test_a_report_embeds_no_picture_from_outside_the_run(tmp_path, way):
     (run / "images/link.png").symlink_to(secret)
     before = write_report(run).read_text().count("data:image")
     verdict["questioned"][0]["images"]["original"] = place
+    (run / "verdict.json").write_text(json.dumps(verdict))
+    assert write_report(run).read_text().count("data:image") == before - 1
+
+
+def test_a_report_embeds_no_picture_of_a_run_whose_name_begins_as_its_own(tmp_path):
+    run = audit(tmp_path / "run-x")
+    (tmp_path / "run-x2").mkdir()
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(tmp_path / "run-x2/secret.png")
+    verdict = json.loads((run / "verdict.json").read_text())
+    before = write_report(run).read_text().count("data:image")
+    verdict["questioned"][0]["images"]["original"] = "../run-x2/secret.png"
     (run / "verdict.json").write_text(json.dumps(verdict))
     assert write_report(run).read_text().count("data:image") == before - 1
 
@@ -351,12 +463,14 @@ def test_a_resumed_run_is_the_one_that_was_asked_for(tmp_path):
         assert again.status == "unfinished"
 
 
-def test_a_resumed_run_with_a_link_out_of_its_folder_is_refused(tmp_path):
+@pytest.mark.parametrize("place", ["images", "images/preview", "records/score/deep"])
+def test_a_resumed_run_with_a_link_out_of_its_folder_is_refused(tmp_path, place):
     with opened(tmp_path / "runs") as run:
         pass
     (tmp_path / "precious").mkdir()
-    (run.folder / "images").symlink_to(tmp_path / "precious")
-    with pytest.raises(BadInput, match=r"images leads out of the run's folder"), resuming(run.folder):
+    (run.folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (run.folder / place).symlink_to(tmp_path / "precious")
+    with pytest.raises(BadInput, match=rf"{place} leads out of the run's folder"), resuming(run.folder):
         opened(tmp_path / "runs")
     assert opened(tmp_path / "runs").status == "unfinished"  # one's own command may use such a link
 

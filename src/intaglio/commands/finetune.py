@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import tyro
 
@@ -12,6 +12,7 @@ from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
+from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
                 self._tune(base, known, run)
             for state in (STATE, BEST):
                 run.drop_state(state)
-            say(str((run.folder or Path()) / run.summary["weights"]))
+            say(str((run.folder or Path()) / _weights(run.summary)))
         return 0
 
     def _check(self) -> None:
@@ -188,3 +189,8 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
     @property
     def _name(self) -> str:
         return self.name or re.sub(r"[^\w.-]+", "-", self.images.absolute().name).strip("-.") or "tuned"
+
+
+def _weights(summary: dict[str, Any]) -> str:
+    remedy = "delete the run's folder, and the same command tunes again"
+    return Fields.of(summary, "the summary in run.json", remedy).text("weights")

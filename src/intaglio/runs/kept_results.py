@@ -36,7 +36,8 @@ def lost_result(folder: Path, header: Mapping[str, Any]) -> str | None:
     listed, summary = header.get("results"), header.get("summary") or {}
     verb, method = str(header.get("verb")), str(header.get("method"))
     expected = [] if listed == [] else [*(listed or ()), *_known(OF_OLD_RUNS, verb, method, ())]
-    if entry := _known(NAMED_IN_SUMMARY, verb, method, ""):
+    entry = _known(NAMED_IN_SUMMARY, verb, method, "")
+    if entry and (listed != [] or entry in summary):
         named = summary.get(entry)
         expected.append(named if isinstance(named, str) and _is_weights(verb, named) else f"the summary's {entry}")
     return next((path for path in expected if not (stays_inside(path) and _exists(folder / path))), None)

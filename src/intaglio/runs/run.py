@@ -85,7 +85,7 @@ class Run:
         with writing_into(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
-        found, lost = _header_of(folder, lock), None
+        found, lost = _header_of(folder, lock, {"name": name, "verb": verb, "method": method}), None
         _sweep(folder)
         if found is not None and found.get("status") == "done":
             lost = lost_result(folder, found)
@@ -323,13 +323,17 @@ def _check_resumed(folder: Path) -> None:
             raise BadInput(f"{path} leads out of the run's folder, so the run is not resumed; replace the link")
 
 
-def _header_of(folder: Path, lock: FileLock) -> dict[str, Any] | None:
-    """`run.json` of a locked folder; None where there is none that can be read. Raises `BadInput` for a newer one."""
+def _header_of(folder: Path, lock: FileLock, own: Mapping[str, str]) -> dict[str, Any] | None:
+    """`run.json` of a locked folder, with the name, verb and method that are its own whatever it says.
+
+    None where there is none that can be read. Raises `BadInput` for one of a newer version.
+    """
     try:
-        return header.read_header(folder)
+        found = header.read_header(folder)
     except BadInput:
         lock.release()
         raise
+    return None if found is None else {**found, **own}
 
 
 def _locked(folder: Path) -> FileLock:

@@ -125,7 +125,7 @@ def _stored(folder: Path, header: Mapping[str, Any]) -> StoredRun:
     seconds = header.get("seconds")
     return StoredRun(
         folder=folder,
-        name=Path(os.path.abspath(folder)).name,
+        name=folder.name if folder.name not in ("", "..") else folder.resolve().name,
         verb=word("verb"),
         method=word("method"),
         status=word("status"),
