@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Int
 from numpy import ndarray
@@ -158,9 +159,9 @@ def _refuse_second_names(path: Path, names: Sequence[str], frame: pd.DataFrame, 
     if not same or frame.empty:
         return
     found = pd.concat(same, axis=1).to_numpy(dtype=bool)
-    again = found.all(1)
+    again = np.asarray(found.all(1))
     # Names that stand in other rows too, or in most, are values: then the first line is one of them.
-    if again.any() and 2 * again.sum() < len(again) and (found.any(1) == again).all():
+    if again.any() and 2 * again.sum() < len(again) and bool(np.all(found.any(1) == again)):
         raise BadInput(
             f"data row {shown_row(rows, again)} of {path} is the line of names again, as where two files were put one "
             "after the other; delete that line"
