@@ -99,6 +99,33 @@ def test_numbers_that_stand_for_gaps_are_noted(code):
         assert Table.from_frame(pd.DataFrame({"x": let_be})).warnings == ()
 
 
+def test_a_repeated_code_gets_its_note_nearer_than_a_single_one():
+    values = 100 * np.random.default_rng(0).standard_normal(300)
+    coded = np.where(np.arange(300) % 9 == 0, -999, values)
+    (note,) = Table.from_frame(pd.DataFrame({"x": coded})).warnings
+    assert "'x' holds -999 in 34 cells, far from all its other numbers" in note
+    twice = np.where(np.arange(300) % 200 == 0, -999, values)
+    assert Table.from_frame(pd.DataFrame({"x": twice})).warnings == ()
+    assert Table.from_frame(pd.DataFrame({"x": np.minimum(values + 900, 999)})).warnings == ()  # an end of a scale
+
+
+# Names
+
+
+def test_names_that_look_the_same_are_refused_as_equal(tmp_path):
+    lines = [",".join(map(str, row)) for row in np.random.default_rng(0).standard_normal((N, 3)).round(3)]
+    with pytest.raises(BadInput, match="columns 1 and 2 are both named .*, in two Unicode forms that look the same"):
+        load(tmp_path, "\n".join(["\u00e9,e\u0301,c", *lines]))
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_second_line_of_names_is_told(tmp_path, words):
+    lines = [",".join(map(str, row)) for row in np.random.default_rng(0).standard_normal((N, 2)).round(3)]
+    lines = [f"{line},{'ab'[k % 2] if words else k % 7}" for k, line in enumerate(lines)]
+    with pytest.raises(BadInput, match="data row 41 of .*t.csv is the line of names again, as where two files"):
+        load(tmp_path, "\n".join(["x,y,z", *lines[:40], "x,y, z", *lines[40:]]))
+
+
 # Signs, separators, labels
 
 

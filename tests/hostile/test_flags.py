@@ -329,6 +329,24 @@ def test_words_about_columns_that_say_nothing_or_two_things_are_bad_usage(tmp_pa
     assert (code, says in err) == (2, True)
 
 
+def test_a_model_that_lacks_nothing_needs_no_like(tmp_path, pair, capsys):
+    words = ["sample", "--prompt", "x", "--steps", "1", "--out", tmp_path, "--like", "nowhere", "--model"]
+    code, _, err = intaglio(capsys, *words, pair / "base")
+    assert (code, "base had all parts, so --like has no effect" in err) == (0, True)
+    words = ["authenticate", "loss-gap", "--suspect", pair / "suspect", "--base", pair / "base", "--images"]
+    words += [pair / "pictures", "--controls", pair / "controls", "--fpr", "0.25", "--levels", "1", "--runs", tmp_path]
+    code, _, err = intaglio(capsys, *words, "--like", pair / "suspect")
+    assert (code, "base had all parts, so --like has no effect" in err) == (0, True)
+
+
+def test_a_model_that_takes_a_part_from_like_needs_it(tmp_path, pair, capsys):
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "unet").symlink_to(pair / "suspect" / "unet")
+    words = ["sample", "--prompt", "x", "--steps", "1", "--out", tmp_path / "o", "--model", tmp_path / "part"]
+    code, _, err = intaglio(capsys, *words, "--like", pair / "base")
+    assert (code, "no effect" in err, "taken from base" in err) == (0, False, True)
+
+
 # Texts that are shown
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import say, table
-from intaglio.commands.kit.idle_flags import said_idle
+from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
@@ -81,7 +81,8 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
             if run.status != "done":
                 read = [warning for part in sets if part is not None for warning in part.warnings]
                 about = dict.fromkeys((*suspect.notes, *base.notes))
-                for warning in (*self._idle(similarity), *read, *about, *likenesses(questioned, controls, holdouts)):
+                idle = (*self._idle(similarity), *said_idle_like(self.like, base))
+                for warning in (*idle, *read, *about, *likenesses(questioned, controls, holdouts)):
                     run.warn(warning)
                 self._audit(inputs, pictures, run)
             for method in (self._method, *self._companions.values()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import note, say, table
-from intaglio.commands.kit.idle_flags import said_idle
+from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.errors import BadInput
 
@@ -85,7 +85,8 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
             if run.status != "done":
                 note(str(plan))
                 about = dict.fromkeys((*inputs.suspect.notes, *inputs.base.notes))
-                for warning in (*self._idle(), *warnings, *_about_pictures(training, held_out), *about):
+                idle = (*self._idle(), *said_idle_like(self.like, inputs.base))
+                for warning in (*idle, *warnings, *_about_pictures(training, held_out), *about):
                     run.warn(warning)
                 self._extract(inputs, training, held_out, run)
             forget(self._method, run)

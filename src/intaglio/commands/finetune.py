@@ -10,7 +10,7 @@ import tyro
 from intaglio.adapt.settings import Watch
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
-from intaglio.commands.kit.idle_flags import said_idle
+from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
@@ -157,7 +157,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
         return self.open_run("finetune", self._method.name, settings, inputs, seed=self._method.seed)
 
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
-        for warning in (*self._idle(known), *base.notes, *known.warnings):
+        for warning in (*self._idle(known), *said_idle_like(self.like, base), *base.notes, *known.warnings):
             run.warn(warning)
         plan = self._plan(base, known)
         note(str(plan))

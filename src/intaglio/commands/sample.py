@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import intaglio
 from intaglio.commands.kit.console import note, say, shown
 from intaglio.commands.kit.counts import check_count
-from intaglio.commands.kit.idle_flags import refuse_idle, said_idle
+from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.png_settings import LONGEST_PROMPT, ModelRecord, PictureSettings, place
 from intaglio.data_files import read_text
@@ -122,6 +122,8 @@ class Sample(ModelAndLoRA):
                 note(warning)
         model = self._model()
         guide = self._guide(model)
+        for warning in said_idle_like(self.like, model, *([guide.base] if guide else [])):
+            note(warning)
         names = [f"{_file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
         with PictureSeries(self.out, self._key(prompts, model, guide), names) as series:
             if len(series):

@@ -88,9 +88,8 @@ def likenesses(questioned: ImageSet, controls: ImageSet, holdouts: ImageSet | No
             found.append(f"a questioned picture and a {role} look the same, which hides membership: {_pairs(pairs)}")
     different = distinct(controls)
     if (left := len(different)) < len(controls):
-        found.append(
-            f"{len(controls)} controls, of which {left} {'is' if left == 1 else 'are'} different: equal pictures count once"
-        )
+        are = "is" if left == 1 else "are"
+        found.append(f"{len(controls)} controls, of which {left} {are} different: equal pictures count once")
     if pairs := different.duplicates():
         found.append(f"controls that look the same count as fewer than they are: {_pairs(pairs)}")
     return found

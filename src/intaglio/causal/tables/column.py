@@ -24,6 +24,10 @@ INDEX_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|key|uuid|row|rows|rownum|ro
 
 FAR_CODE = 3.0
 """Distance of a number of nines from all others, in ranges of these, from which it may stand for a gap."""
+FAR_REPEATED = 0.5
+"""The same distance for a number that many cells hold."""
+MANY_CELLS, MANY_SHARE = 5, 0.02
+"""Cells, and share of the known ones, from which many hold one number."""
 LEAVE_OUT = "leave it out (option `without`)"
 OR_NAME = f"{LEAVE_OUT}, or name it continuous where it is a measurement (option `kinds`)"
 
@@ -195,9 +199,11 @@ def _gap_codes(known: Float64[ndarray, "k"]) -> list[str]:
         others = known[known != code]
         low, high = (float(others.min()) / 2, float(others.max()) / 2) if others.size else (0.0, 0.0)
         nearest = low - code / 2 if code < 0 else code / 2 - high
-        if len(known) - len(others) > 1 and others.size and nearest > FAR_CODE * (high - low):
+        cells = len(known) - len(others)
+        far = FAR_REPEATED if cells >= max(MANY_CELLS, MANY_SHARE * len(known)) else FAR_CODE
+        if cells > 1 and others.size and nearest > far * (high - low):
             return [
-                f"holds {number_text(code)} in {len(known) - len(others)} cells, far from all its other numbers: leave "
+                f"holds {number_text(code)} in {cells} cells, far from all its other numbers: leave "
                 "these cells empty where it means missing"
             ]
     return []

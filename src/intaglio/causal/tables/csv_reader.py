@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Int
 from numpy import ndarray
 from pandas.api import types
 
+from intaglio.causal.tables.column import shown_row
 from intaglio.causal.tables.csv_format import WHOLE_COMMA, CsvFormat, not_text, sniff_format
 from intaglio.causal.tables.from_objects import check_names
 from intaglio.causal.tables.row_sample import RowSample
@@ -100,6 +102,7 @@ def _csv(file: TableFile, most_rows: int, seed: int, piece: int, literal: Collec
     kept = [index for index in kept if index not in empty]
     notes = [*layout.notes, *_sample_note(path, draw, len(rows), seed), *_empty_note(empty)]
     frame, names = frame.iloc[:, kept], tuple(names[index] for index in kept)
+    _refuse_second_names(path, names, frame, rows)
     notes += _check_names_line(path, names, frame)
     return RawTable(frame, names, rows, draw.seen, tuple(notes), typed=False)
 
@@ -143,6 +146,26 @@ def _no_names(path: Path, names: Sequence[str]) -> BadInput:
         f"the first line of {path} looks like values ({shown}); put a line with the columns' names above it, or begin "
         "names that are numbers with a letter"
     )
+
+
+def _refuse_second_names(path: Path, names: Sequence[str], frame: pd.DataFrame, rows: Int[ndarray, "n"]) -> None:
+    """Raises `BadInput` where a row is the line of names again, as in files that were put one after the other."""
+    if not all(_is_text(frame.iloc[:, index]) for index in range(len(names))):
+        return
+    same = [
+        frame.iloc[:, index].map(lambda cell, name=name: isinstance(cell, str) and cell.strip() == name)
+        for index, name in enumerate(names)
+    ]
+    if not same or frame.empty:
+        return
+    found = pd.concat(same, axis=1).to_numpy(dtype=bool)
+    again = np.asarray(found.all(1))
+    # Names that stand in other rows too, or in most, are values: then the first line is one of them.
+    if again.any() and 2 * again.sum() < len(again) and bool(np.all(found.any(1) == again)):
+        raise BadInput(
+            f"data row {shown_row(rows, again)} of {path} is the line of names again, as where two files were put one "
+            "after the other; delete that line"
+        )
 
 
 def _check_names_line(path: Path, names: Sequence[str], frame: pd.DataFrame) -> list[str]:

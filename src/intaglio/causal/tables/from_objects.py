@@ -1,5 +1,6 @@
 """Conversion of in-memory tables (frames, arrays, sparse matrices, rows, mappings) to pandas DataFrames."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,14 @@ def to_frame(given: Any, names: Sequence[str] | None = None) -> tuple[pd.DataFra
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises `BadInput` where two columns share a name or one has none."""
+    """Raises `BadInput` where two columns share a name, in any Unicode form, or one has none."""
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if not name:
             raise BadInput(f"column {index + 1} has an empty name; give it one")
-        if (first := seen.setdefault(name, index)) != index:
-            raise BadInput(f"columns {first + 1} and {index + 1} are both named {name!r}; rename one of them")
+        if (first := seen.setdefault(unicodedata.normalize("NFC", name), index)) != index:
+            alike = "" if names[first] == name else ", in two Unicode forms that look the same"
+            raise BadInput(f"columns {first + 1} and {index + 1} are both named {name!r}{alike}; rename one of them")
 
 
 def names_of(labels: Iterable[Any], frame: pd.DataFrame, names: Sequence[str]) -> list[str]:

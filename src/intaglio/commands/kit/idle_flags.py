@@ -2,10 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from intaglio.commands.kit.source_settings import default_of
 from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 
 def idle_flags(command: Any, names: Iterable[str]) -> list[str]:
@@ -25,6 +29,19 @@ def said_idle(command: Any, names: Iterable[str], reason: str) -> list[str]:
     """A warning where a flag was given that has no effect, with the reason; else none."""
     given = idle_flags(command, names)
     return [f"{reason}, so {', '.join(given)} has no effect"] if given else []
+
+
+def said_idle_like(like: Path | None, *models: "LatentDiffusion") -> list[str]:
+    """A warning where --like was given and each of the models is a folder that lacked nothing; else none."""
+    if like is None or not all(_is_whole(model) for model in models):
+        return []
+    return [f"{' and '.join(model.name for model in models)} had all parts, so --like has no effect"]
+
+
+def _is_whole(model: "LatentDiffusion") -> bool:
+    """Whether a model is a folder of parts, none of which was taken from another."""
+    borrowed = any(" taken from " in note for note in model.notes)
+    return model.source is not None and (model.source / "unet").is_dir() and not borrowed
 
 
 def _it(given: list[str]) -> str:

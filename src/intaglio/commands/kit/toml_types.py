@@ -23,7 +23,7 @@ def type_fault(value: Any, hint: Any) -> str:
 
 
 def due(hint: Any) -> str:
-    """What a flag of this type takes, in words."""
+    """Words for the value that a flag of this type takes."""
     kind = _alternatives(hint)[0]
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
