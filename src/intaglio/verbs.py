@@ -127,6 +127,11 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb(
         "intaglio.commands.finetune:FineTune", "adapt a model from a few pictures", Methods("adapt.methods")
     ),
+    "protect": Verb(
+        "intaglio.commands.protect:Protect",
+        "give pictures back with a small change that spoils imitation",
+        Methods("protect.methods"),
+    ),
     "authenticate": Verb(
         "intaglio.commands.authenticate:Authenticate",
         "tell which pictures were in a fine-tuning set, with a false-positive rate",

@@ -10,15 +10,17 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
+from torch.nn import functional
 
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.protect.budget import LEVELS
 from intaglio.protect.descent import ProtectionWork
 from intaglio.protect.family import Protector
 from intaglio.protect.originals import NOTES, Original
-from intaglio.protect.result import ProtectedPicture, ProtectionResult
+from intaglio.protect.result import SHOWN, ProtectedPicture, ProtectionResult
 from intaglio.protect.surrogate import Surrogate
 from intaglio.runs.picture_groups import PictureResult, drop_groups, in_groups
 from intaglio.runs.run import Run
@@ -26,6 +28,8 @@ from intaglio.runs.run import Run
 Masks = Mapping[str, UInt8[ndarray, "h w"]]
 """By a picture's name: 255 where it may change, 0 where it must stay, upright and of its size."""
 NO_MASKS: Masks = {}
+MOST_SHOWN, SHOWN_SIDE = 24, 512
+"""Pictures that are kept for the report, the first by name, and their longest side in pixels."""
 
 
 def protect(
@@ -61,12 +65,16 @@ def protect(
     by_name = {one.name: one for one in originals}
     may_change = {name: _share(one, masks.get(name)) for name, one in by_name.items()}
     results: dict[str, PictureResult] = {}
+    shown: dict[str, dict[str, str]] = {}
     with Surrogate.of(
         model, prompt, micro_batch=method.micro_batch, precision=method.precision, checkpointing=method.checkpointing
     ) as surrogate:
 
         def keep(name: str, levels: UInt8[Tensor, "3 h w"]) -> None:
-            by_name[name].save(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()), folder)
+            original = by_name[name]
+            original.save(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()), folder)
+            if (place := list(by_name).index(name)) < MOST_SHOWN:
+                shown[name] = _shown(run, f"{place:04d}", original, levels, method.budget)
 
         work = ProtectionWork(method, surrogate, target, by_name, may_change, keep)
         for kind, images in _by_size(originals).items():
@@ -75,7 +83,7 @@ def protect(
                 run, kind, key, images, work, steps=method.steps, batch=method.batch, label=f"{method.name} {kind}"
             )
             results |= dict(zip(images.names, found, strict=True))
-    pictures = tuple(_given_back(by_name[one.name], results[one.name]) for one in originals)
+    pictures = tuple(_given_back(one, results[one.name], shown.get(one.name, {})) for one in originals)
     return ProtectionResult(method.name, method.objective, method.budget, model.name, folder, pictures)
 
 
@@ -83,6 +91,15 @@ def forget(method: Protector, originals: Sequence[Original], run: Run) -> None:
     """Drops the states of a call; to be called once its result is safe."""
     for kind, images in _by_size(originals).items():
         drop_groups(run, kind, len(images), method.batch)
+
+
+def content_hash(originals: Sequence[Original]) -> str:
+    """sha256 over names, pixels and transparency of pictures."""
+    digest = hashlib.sha256()
+    for one in originals:
+        digest.update(repr((one.name, one.pixels.shape, one.grey)).encode() + one.pixels.tobytes())
+        digest.update(b"" if one.alpha is None else one.alpha.tobytes())
+    return digest.hexdigest()
 
 
 def _by_size(originals: Sequence[Original]) -> dict[str, ImageSet]:
@@ -123,8 +140,24 @@ def _work_key(
     return hashlib.sha256(b"\0".join([text, *tensors])).hexdigest()
 
 
-def _given_back(original: Original, found: PictureResult) -> ProtectedPicture:
+def _shown(run: Run, stem: str, original: Original, levels: UInt8[Tensor, "3 h w"], budget: float) -> dict[str, str]:
+    """Small pictures of the original, of the protected one, and of their difference, magnified around grey."""
+    clean = torch.from_numpy(original.pixels.transpose(2, 0, 1).copy())
+    difference = 0.5 + (levels.float() - clean) / (2 * max(budget, 1))
+    pictures = (clean / LEVELS, levels / LEVELS, difference.clamp(0, 1))
+    named = zip(SHOWN, (_small(one) for one in pictures), strict=True)
+    return {kind: run.save_image(f"{stem}-{kind}", pixels, {"picture": original.name}) for kind, pixels in named}
+
+
+def _small(pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 a b"]:
+    scale = SHOWN_SIDE / max(pixels.shape[1:])
+    if scale >= 1:
+        return pixels
+    return functional.interpolate(pixels[None], scale_factor=scale, mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+def _given_back(original: Original, found: PictureResult, images: Mapping[str, str]) -> ProtectedPicture:
     numbers = dict(found.signals)
     largest = int(numbers.pop("largest_difference"))
     notes = tuple(NOTES[note] for note in sorted(original.notes))
-    return ProtectedPicture(original.name, original.saved_name, notes, largest, **numbers)
+    return ProtectedPicture(original.name, original.saved_name, notes, largest, images=images, **numbers)

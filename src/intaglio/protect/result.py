@@ -5,11 +5,11 @@
     {"method", "objective", "budget", "surrogate", "folder", "pictures": [picture, ...]}
 
     picture = {"name", "saved", "notes": [words], "largest_difference", "psnr", "ssim", "objective_before",
-               "objective_after"}
+               "objective_after", "images": {kind: path relative to the folder}}
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from intaglio.runs.read import load_result
 from intaglio.runs.tables import rows_csv, without_nan
 
 FILE = "protection.json"
+SHOWN = ("original", "protected", "difference")
+"""Kinds of pictures that a report shows; the difference is magnified around grey."""
 COLUMNS = ["name", "saved", "largest_difference", "psnr", "ssim", "objective_before", "objective_after"]
 
 
@@ -41,6 +43,8 @@ class ProtectedPicture:
     objective_before: float
     objective_after: float
     """The method's objective on fixed views, timesteps and noise."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Small pictures for a report, by kind (`SHOWN`), as far as they were kept: paths relative to the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,6 @@ def _picture(stored: Mapping[str, Any]) -> ProtectedPicture:
         name=str(stored["name"]),
         saved=str(stored["saved"]),
         notes=tuple(map(str, stored["notes"])),
-        largest_difference=int(stored["largest_difference"]),
-        **numbers,
+        images={str(kind): str(path) for kind, path in (stored.get("images") or {}).items()},
+        **{**numbers, "largest_difference": int(numbers["largest_difference"])},
     )

@@ -141,6 +141,17 @@ class ExtractPage(Page):
     limits: Sequence[Row]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProtectPage(Page):
+    """Pictures given back protected."""
+
+    loud: Sequence[str]
+    """What stands directly under the headline."""
+    pictures: Sequence[Card]
+    unshown: str = ""
+    limits: Sequence[Row]
+
+
 @dataclass(frozen=True)
 class EdgeView:
     """One edge of a found graph."""
