@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     return SPELT.sub(_spelt, text)
 
 
+def is_text(text: str) -> bool:
+    """Whether a text is Unicode throughout: no halves of surrogate pairs, which no file and no tokenizer takes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def one_line(text: str) -> str:
     r"""`printable`, and newlines and tabs spelt too (`\n`): for names and cells of tables."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")

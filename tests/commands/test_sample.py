@@ -150,6 +150,17 @@ def test_another_model_is_refused_by_name(drawn, out, tmp_path):
         Sample(replay=out / "a-red-cat-3.png", model=other)()
 
 
+def test_a_picture_that_names_its_model_by_the_weights_alone_is_drawn_again(drawn, out):
+    path = out / "a-red-cat-3.png"
+    text = read_png_text(path)
+    known = json.loads(text["intaglio"])
+    model = load_model(drawn.model)
+    assert known["model"]["fingerprint"] == model.fingerprint != model.weights_fingerprint
+    known["model"]["fingerprint"] = model.weights_fingerprint  # as earlier versions wrote it
+    save_png(ImageSet.load(path, 16).pixels[0], path, {**text, "intaglio": json.dumps(known)})
+    assert Sample(replay=path, out=out)() == 0
+
+
 def test_a_model_that_moved_can_be_named(folder, out, tmp_path):
     place = shutil.copytree(folder, tmp_path / "first")
     Sample(model=place, prompt=("dog",), steps=1, out=out)()

@@ -96,8 +96,8 @@ def test_a_picture_of_one_colour_is_left_out_and_counted(models, tmp_path):
     blank = suspect.copy()
     seen = iter(range(100))
 
-    def decode(latents):
-        pixels = suspect.decode(latents)
+    def decode(latents, **how):
+        pixels = suspect.decode(latents, **how)
         pixels[0] = 0.0 if next(seen) == 0 else pixels[0]
         return pixels
 

@@ -108,6 +108,15 @@ def test_a_folder_with_an_adapter_for_each_part_is_read_as_one(shipped, tmp_path
         assert all(torch.allclose(it, right[key], atol=1e-6) for key, it in model.text_encoders[0].state_dict().items())
 
 
+def test_a_renamed_adapter_of_peft_keeps_its_configuration(shipped, tmp_path) -> None:
+    denoiser = load_model(shipped["sd"]).denoiser
+    right = peft_folder(denoiser, tmp_path / "acorn", r=4, lora_alpha=16, target_modules=["to_q"])
+    (tmp_path / "acorn/adapter_model.safetensors").rename(tmp_path / "acorn/style.safetensors")
+    for given in (tmp_path / "acorn", tmp_path / "acorn/style.safetensors"):
+        model = load_model(shipped["sd"], lora=given)
+        assert all(torch.allclose(it, right[key], atol=1e-6) for key, it in model.denoiser.state_dict().items())
+
+
 @pytest.fixture
 def acorn(shipped, tmp_path) -> Path:
     peft_folder(load_model(shipped["sd"]).denoiser, tmp_path / "acorn", r=4, lora_alpha=16, target_modules=["to_q"])

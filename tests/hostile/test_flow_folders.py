@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 import tiny
 from intaglio import cli
 from intaglio.errors import BadInput
-from intaglio.flow.training.settings import FlowTraining
 from intaglio.images.image_set import save_png
 from intaglio.models.flow.tarflow_files import from_published, load_flow, save_flow
 from model_edits import edit
@@ -149,9 +148,3 @@ def test_the_command_line_refuses_such_a_flow(folder, tmp_path, capsys, verb) ->
     said = capsys.readouterr()
     assert "holds NaN or infinity" in said.err
     assert "NaN" not in said.out
-
-
-def test_a_flow_to_train_has_no_more_blocks_than_any_machine_holds() -> None:
-    with pytest.raises(ValueError, match="blocks must be at most 4096, not 1000000000"):
-        FlowTraining(blocks=10**9)
-    assert FlowTraining(blocks=4096).blocks == 4096

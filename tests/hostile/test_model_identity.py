@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def test_every_part_s_weights_are_in_the_fingerprint(shipped, folder, part) -> N
     tensors[key].view(-1)[0] += 1
     save_file(tensors, path, metadata={"format": "pt"})
     assert load_model(folder).fingerprint != load_model(shipped).fingerprint
+
+
+def test_a_schedule_that_was_replaced_in_memory_is_in_the_fingerprint(shipped) -> None:
+    model = load_model(shipped)
+    first, schedule = model.fingerprint, model.schedule
+    model.schedule = replace(schedule, prediction="sample")
+    assert model.fingerprint != first
+    model.schedule = replace(schedule, signals=schedule.signals * (1 - 1e-6))
+    assert model.fingerprint != first
+    model.schedule = replace(schedule)
+    assert model.fingerprint == first
 
 
 def test_a_word_more_or_less_is_in_the_fingerprint(shipped) -> None:

@@ -182,6 +182,7 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
         (UNET, {"layers_per_block": [10**6, 1]}, "describes 1000000 layers"),
         (UNET, {"transformer_layers_per_block": 10**6}, "describes"),
         (UNET, {"transformer_layers_per_block": [[10**6], [1]]}, "describes"),
+        (UNET, {"transformer_layers_per_block": -1}, "transformer_layers_per_block -1"),
         (UNET, {"layers_per_block": 40, "transformer_layers_per_block": 40}, "describes 1600 layers"),
         (UNET, {"block_out_channels": [8] * 100_000}, "describes 100000 layers"),
         (UNET, {"block_out_channels": [8, 10**9]}, "block_out_channels"),
@@ -238,6 +239,12 @@ def test_settings_are_checked_by_type_range_and_size(folder, file, changes, word
         return
     with pytest.raises(BadInput, match=words):
         load_model(folder)
+
+
+def test_a_block_without_transformer_layers_is_read(folder) -> None:
+    edit(folder / UNET, transformer_layers_per_block=[1, 0])  # as in SSD-1B; here it leaves the middle's layer unread
+    (note,) = load_model(folder).notes
+    assert "are not used (mid_block" in note
 
 
 @pytest.mark.parametrize("file", [UNET, VAE, TEXT, INDEX, SCHEDULER, WORDS])

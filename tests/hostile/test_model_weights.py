@@ -129,6 +129,13 @@ def test_other_weights_beside_the_plain_ones_are_told_of(shipped, folder, name, 
     assert not told or f"also holds {name}, with other weights than {UNET}" in model.notes[0]
 
 
+def test_a_table_of_positions_makes_no_other_weights(folder) -> None:
+    beside(folder / "text_encoder", "model.fp16.safetensors", lambda it: it.half())
+    path = folder / "text_encoder/model.safetensors"
+    save_file(load_file(path) | {"text_model.embeddings.position_ids": torch.arange(12)[None]}, path)
+    assert load_model(folder).notes == ()
+
+
 def test_one_tensor_that_differs_is_seen(folder) -> None:
     beside(folder / "unet", "diffusion_pytorch_model.fp16.safetensors", lambda it: it.half())
     path = folder / "unet/diffusion_pytorch_model.fp16.safetensors"
@@ -224,6 +231,7 @@ def test_an_averaged_copy_in_a_single_file_is_told_of(shipped, tmp_path) -> None
         ("lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight", "holds a LoRA beside the weights"),
         ("cond_stage_model.transformer.text_model.encoder.layers.0.q_proj.lora_A.weight", "holds a LoRA beside"),
         ("first_stage_model.x.hada_w1_a", "LyCORIS"),
+        ("model.diffusion_model.middle_block.1.proj_in.lora_up.weight", "holds a LoRA beside"),
         ("ip_adapter.1.to_k_ip.weight", "IP-Adapter"),
         ("control_model.x.weight", "a ControlNet"),
         ("edm_vpred.sigma_max", "an EDM model"),
@@ -311,12 +319,17 @@ def test_pictures_and_latents_that_are_not_finite_name_the_part(shipped) -> None
     latents[1, 0, 0, 0] = NAN
     with pytest.raises(IntaglioError, match=r"the denoiser.*latents that are not finite \(row 1 of 2\)"):
         model.decode(latents)
+    spared = model.decode(latents, spare_failed=True)
+    assert spared[0].isfinite().all()
+    assert spared[1].isnan().all()
     with pytest.raises(BadInput, match="NaN"):
         model.encode(tiny.pixels(1) * NAN)
     with torch.no_grad():
         model.autoencoder.decoder.conv_out.bias.fill_(INF)
+    sound = model.encode(tiny.pixels(1))
     with pytest.raises(IntaglioError, match="the decoder of model gave pixels that are not finite"):
-        model.decode(model.encode(tiny.pixels(1)))
+        model.decode(sound)
+    assert model.decode(sound, spare_failed=True).isnan().all()
     with torch.no_grad():
         model.autoencoder.encoder.conv_out.bias.fill_(NAN)
     with pytest.raises(IntaglioError, match="the encoder of model gave latents that are not finite"):

@@ -256,6 +256,20 @@ def test_lines_that_are_no_captions_are_named(tmp_path, line):
         ImageSet.load(tmp_path, 16)
 
 
+def test_a_caption_with_half_a_letter_is_named(tmp_path):
+    picture(tmp_path / "0.png")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "a \\ud800"}')
+    with pytest.raises(BadInput, match="line 1 has a text with half a surrogate pair"):
+        ImageSet.load(tmp_path, 16)
+
+
+def test_a_text_file_beside_it_makes_another_column_no_matter(tmp_path):
+    picture(tmp_path / "0.png")
+    (tmp_path / "0.txt").write_text("a cat")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.png", "label": "x"}')
+    assert (ImageSet.load(tmp_path, 16).captions, ImageSet.load(tmp_path, 16).warnings) == (("a cat",), ())
+
+
 def test_a_caption_of_megabytes_is_refused(tmp_path):
     picture(tmp_path / "0.png")
     (tmp_path / "0.txt").write_text("cat " * 3_000_000)

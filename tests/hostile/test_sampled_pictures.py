@@ -260,6 +260,7 @@ BEYOND = [
     ("dtype", "float8"),
     ("model", None),
     ("model", "x"),
+    ("prompt", "\ud800"),
     ("lora", 5),
     ("versions", []),
     ("format", 99),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.files import TEMPORARY, atomic_path, atomic_write, file_hash, folder_hash
+from intaglio.files import TEMPORARY, atomic_folder, atomic_path, atomic_write, file_hash, folder_hash
 
 
 @given(data=st.one_of(st.binary(max_size=99), st.text(st.characters(exclude_categories=["Cs"]), max_size=99)))
@@ -94,3 +94,56 @@ def test_hashes(tmp_path):
     assert folder_hash(tmp_path / "c") == file_hash(tmp_path / "c") == hashlib.sha256(b"bb").hexdigest()
     with pytest.raises(BadInput, match="gone"):
         file_hash(tmp_path / "gone")
+
+
+def written(folder: Path, content: str, break_at: str = "") -> None:
+    with atomic_folder(folder, "config.json") as fresh:
+        (fresh / "sub").mkdir()
+        (fresh / "config.json").write_text(content)
+        (fresh / "sub" / "weights").write_text(content)
+        if break_at == "inside":
+            raise RuntimeError("stop")
+
+
+def read(folder: Path) -> tuple[str, str]:
+    return (folder / "config.json").read_text(), (folder / "sub" / "weights").read_text()
+
+
+def test_a_folder_is_synced_file_by_file_before_it_takes_its_name(tmp_path, monkeypatch):
+    calls: list[object] = []
+    sync, rename = os.fsync, Path.rename
+
+    def synced(descriptor):
+        calls.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def renamed(self, target):
+        calls.append(Path(target).name)
+        inodes = [path.stat().st_ino for path in self.rglob("*") if path.is_file()]
+        assert len(inodes) == 2
+        assert set(inodes) <= set(calls)
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    written(tmp_path / "model", "new")
+    assert "model" in calls
+
+
+@pytest.mark.parametrize("break_at", ["inside", "first rename", "last rename"])
+def test_the_old_folder_stands_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, break_at):
+    written(tmp_path / "model", "old")
+    rename, count = Path.rename, iter(range(9))
+
+    def failing(self, target):
+        if next(count) == {"first rename": 0, "last rename": 1}[break_at]:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        if break_at != "inside":
+            patch.setattr(Path, "rename", failing)
+        with pytest.raises((RuntimeError, IntaglioError)):
+            written(tmp_path / "model", "new", break_at)
+    assert read(tmp_path / "model") == ("old", "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

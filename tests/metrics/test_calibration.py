@@ -107,3 +107,25 @@ def test_the_rank_test_of_nothing_is_undefined():
     assert cal.rank_test([], [1.0]).p_value is None
     assert cal.rank_test([1.0], []).p_value is None
     assert cal.rank_test([2.0, 2.0], [2.0]).p_value == 1.0
+
+
+@given(
+    controls=st.lists(st.integers(-50, 50), min_size=1, max_size=80), rate=st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.5])
+)
+def test_the_stated_rate_counts_the_picture_itself_among_the_controls(controls, rate):
+    """A new picture is as likely as each control to rank anywhere: with k above the bar, (k + 1) / (n + 1) at most."""
+    found = cal.threshold(controls, rate)
+    if found.value is None:
+        assert found.rate is None
+        return
+    above = sum(score > found.value for score in controls)
+    assert found.observed == above
+    assert found.rate == (above + 1) / (len(controls) + 1)
+    assert found.attainable_rate == 1 / (len(controls) + 1)
+    assert found.interval == cal.clopper_pearson(above, len(controls))
+
+
+def test_the_stated_rate_by_hand():
+    assert cal.threshold(range(19), 0.05).rate == 1 / 20
+    assert cal.threshold(range(99), 0.05).rate == 5 / 100
+    assert cal.threshold([1, 2, 3, 3, 3], 0.5).rate == 1 / 6  # ties are above no bar at their own height

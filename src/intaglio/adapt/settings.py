@@ -46,7 +46,9 @@ class Training(OptimizerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(1 <= self.batch <= MOST_PICTURES, f"batch must be 1 to {MOST_PICTURES}, not {self.batch}")
+        require(
+            1 <= self.batch <= MOST_PICTURES, f"batch must be at least 1 and at most {MOST_PICTURES}, not {self.batch}"
+        )
         require(
             self.micro_batch is None or self.micro_batch >= 1, f"micro_batch must be at least 1: {self.micro_batch}"
         )

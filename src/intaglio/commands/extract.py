@@ -60,7 +60,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         if not 0 < self.fdr < 1:
             raise ValueError(f"fdr must lie between 0 and 1, not {self.fdr}")
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
-            raise ValueError(f"workers must be 1 to {MOST_WORKERS}, not {self.workers}")
+            raise ValueError(f"workers must be at least 1 and at most {MOST_WORKERS}, not {self.workers}")
         if not self.authority.strip():
             raise ValueError('authority must say why you may examine this model, such as "my own model"')
 

@@ -10,7 +10,7 @@ import intaglio
 from intaglio.commands.kit.console import note, say, shown
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle
-from intaglio.commands.kit.inputs import embedded_model
+from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.png_settings import LONGEST_PROMPT, ModelRecord, PictureSettings, place
 from intaglio.data_files import read_text
 from intaglio.errors import BadInput
@@ -30,20 +30,12 @@ OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "bat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class Sample(ModelAndLoRA):
     """Draw pictures from prompts, or draw a picture again from the settings it carries.
 
     The same command again goes on where a killed one was.
     """
 
-    model: Path | None = None
-    """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
-    lora: Path | None = None
-    """A LoRA file, or a folder with one, whose change is added to the model."""
-    skip_unmatched: bool = False
-    """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
-    like: Path | None = None
-    """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
     prompt: tuple[str, ...] = ()
     """Prompts, one or more."""
     prompts: Path | None = None

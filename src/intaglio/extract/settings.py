@@ -38,7 +38,9 @@ class GenerationSettings:
     """Seed of the first picture, 0 to 2**62 - 1."""
 
     def __post_init__(self) -> None:
-        require(2 <= self.generations <= MOST, f"generations must be 2 to {MOST}, not {self.generations}")
+        require(
+            2 <= self.generations <= MOST, f"generations must be at least 2 and at most {MOST}, not {self.generations}"
+        )
         require(
             self.pictures is None or 1 <= self.pictures <= self.generations,
             f"pictures must lie in 1..generations ({self.generations}), or be None: {self.pictures}",
@@ -50,5 +52,5 @@ class GenerationSettings:
         )
         require(1 <= self.steps <= 1000, f"steps must be 1 to 1000, not {self.steps}")
         require(self.patience >= 0, f"patience must not be negative: {self.patience}")
-        require(1 <= self.batch <= MOST, f"batch must be 1 to {MOST}, not {self.batch}")
+        require(1 <= self.batch <= MOST, f"batch must be at least 1 and at most {MOST}, not {self.batch}")
         require(0 <= self.seed < 2**62, f"seed must be 0 to 2**62 - 1, not {self.seed}")

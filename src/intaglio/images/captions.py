@@ -1,14 +1,14 @@
 """Captions of pictures: a text file beside each, or lines of `metadata.jsonl`; names compared as people read them."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from intaglio.data_files import parse_json, read_text
 from intaglio.errors import BadInput
-from intaglio.printable import one_line
+from intaglio.printable import is_text, one_line
 
 V = TypeVar("V")
 
@@ -50,12 +50,13 @@ class Captions:
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
-    def of_folder(cls, folder: Path, pictures: Sequence[Path]) -> "Captions":
-        """The captions in `metadata.jsonl` for these pictures of the folder."""
+    def of_folder(cls, folder: Path, pictures: Sequence[Path], with_text: Collection[Path] = ()) -> "Captions":
+        """The captions in `metadata.jsonl` for these pictures of the folder; some of them have a text file as well."""
         captions = cls()
         path = folder / CAPTIONS_FILE
         if path.exists():
-            captions.table = captions._read(path, ByName({picture.name: picture.name for picture in pictures}))
+            names = {picture.name for picture in with_text}
+            captions.table = captions._read(path, ByName({picture.name: picture.name for picture in pictures}), names)
         return captions
 
     def of(self, picture: Path, text: Path | None) -> str | None:
@@ -68,7 +69,7 @@ class Captions:
             self.problems.append(_of_file(text, error))
             return None
 
-    def _read(self, path: Path, pictures: ByName[str]) -> dict[str, str | None]:
+    def _read(self, path: Path, pictures: ByName[str], with_text: Collection[str]) -> dict[str, str | None]:
         try:
             lines = read_text(path).split("\n")  # other line separators may stand inside a caption
         except BadInput as error:
@@ -85,7 +86,7 @@ class Captions:
                 self.problems.append(f"{where}, which is not beside it; add it or drop the line")
                 continue
             found[name] = row.get("text")
-            if row.get("text") is None and (others := _texts(row)):
+            if row.get("text") is None and name not in with_text and (others := _texts(row)):
                 without[name] = others
         self._warn_of_columns(path, without)
         return found
@@ -100,6 +101,9 @@ class Captions:
             self.problems.append(f'{place} is not like {{"file_name": "a.png", "text": "..."}}; mend it')
             return None
         text = row.get("text")
+        if isinstance(text, str) and not is_text(text):
+            self.problems.append(f"{place} has a text with half a surrogate pair; write it in UTF-8")
+            return None
         if text is not None and not isinstance(text, str):
             self.problems.append(f"{place} has a text that is no string; put it in quotes")
             return None

@@ -134,10 +134,9 @@ def _list_flat(
     """The pictures directly in one folder, and the names of files that are neither pictures nor their captions."""
     files = [child for child in _visible(folder) if not child.is_dir()]
     pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-    captions = Captions.of_folder(folder, pictures)
-    texts, by_name = {}, caption_files(files)
-    for picture in pictures:
-        texts[picture] = by_name.get(picture.with_suffix(".txt").name)
+    by_name = caption_files(files)
+    texts = {picture: by_name.get(picture.with_suffix(".txt").name) for picture in pictures}
+    captions = Captions.of_folder(folder, pictures, [picture for picture, text in texts.items() if text is not None])
     entries = [
         ListedPicture(picture, one_line(picture.relative_to(root).as_posix()), captions.of(picture, text), repeats)
         for picture, text in texts.items()

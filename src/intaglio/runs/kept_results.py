@@ -1,9 +1,12 @@
 """The files that make up a run's result: listed when it is finished, looked for when it is opened again."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+ROOMS = ("states", "records", "metrics", "images", "tensors")
+"""Folders of a run that are written file by file, and never as a whole."""
 OF_OLD_RUNS = {("authenticate", ""): ("verdict.json",), ("extract", ""): ("extraction.json",)}
 """Result files of runs of versions that kept no list, by verb and beginning of the method."""
 NAMED_IN_SUMMARY = {
@@ -36,6 +39,14 @@ def lost_result(folder: Path, header: Mapping[str, Any]) -> str | None:
         named = (header.get("summary") or {}).get(entry)
         expected.append(named if isinstance(named, str) else f"the summary's {entry}")
     return next((path for path in expected if not (folder / path).exists()), None)
+
+
+def clear_rest(folder: Path, lost: str) -> None:
+    """Removes what is left of a result's folder of which a file is lost, so that the whole can take its place."""
+    first, _, rest = lost.partition("/")
+    place = folder / first
+    if rest and first not in (*ROOMS, ".", "..") and place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
 
 
 def _known(table: Mapping[tuple[str, str], Any], verb: str, method: str, default: Any) -> Any:

@@ -19,7 +19,7 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import TEMPORARY, atomic_write, writing_into
 from intaglio.images.image_set import save_png
 from intaglio.runs import header, rows
-from intaglio.runs.kept_results import listed_files, lost_result
+from intaglio.runs.kept_results import clear_rest, listed_files, lost_result
 from intaglio.runs.plain import safe_path, to_json, unique
 from intaglio.runs.progress import Progress, Show, showing, tell
 from intaglio.runs.tensors import StateValues, read_state, write_state, write_tensors
@@ -99,6 +99,7 @@ class Run:
             run._resumed(device, command)
             if lost is not None:
                 run.warn(f"{lost} is missing from this finished run, so its work is done again")
+                clear_rest(folder, lost)
         elif any(child.name != LOCK for child in folder.iterdir()):
             run.status = "unfinished"
             run.warn(f"{header.FILE} was missing or damaged and is written anew; the stored work is kept")

@@ -82,4 +82,4 @@ def _stored(run: Run, name: str, match: Mapping[str, Any]) -> tuple[int, dict[st
     found = run.load_state(name)
     if found is None or any(found[1].get(key) != value for key, value in match.items()):
         return 0, {}
-    return found[1].whole("step"), found[0]
+    return found[1].whole("step") if "step" in found[1] else 0, found[0]

@@ -94,18 +94,8 @@ def sample_batches(
             with torch.no_grad(), model.frozen():
                 context = _context(model, tuple(prompts[rows]), negative, grid, guidance_scale)
                 latents = _draw(context, seeds[rows], walk, grid, guide, progress, spare_failed)
-                pixels = _decoded(model, latents)
+                pixels = model.decode(latents, spare_failed=spare_failed).cpu()
             yield pixels
-
-
-def _decoded(model: LatentDiffusion, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
-    """The pictures on the CPU, all NaN where latents are spared as failed."""
-    sound = latents.isfinite().flatten(1).all(1)
-    side = model.factor
-    pixels = torch.full((len(latents), 3, side * latents.shape[2], side * latents.shape[3]), float("nan"))
-    if bool(sound.any()):
-        pixels[sound.cpu()] = model.decode(latents[sound]).cpu()
-    return pixels
 
 
 def _context(

@@ -20,7 +20,7 @@ PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|\d+", re.ASCII)
 KEYWORDS = {"graph", "digraph", "node", "edge", "subgraph", "strict"}
 MOST_EDGES = 1_000_000
 """Most edges that are read; groups may stand for many more than they have letters."""
-DEEPEST = 100
+DEEPEST = 32
 """Deepest nesting of groups that is read; deeper ones overrun the stack."""
 
 
@@ -126,7 +126,7 @@ class _Reader:
                 self.take()
         if self.peek() == "{":
             return self.group()
-        if self.peek() in ("", *"}[]=:+;,") or self.peek() in SIGNS:
+        if self.peek() in PUNCTUATION or self.peek() in SIGNS:
             self.refuse("a name")
         if self.peek().startswith("<"):
             raise BadInput(
@@ -136,6 +136,8 @@ class _Reader:
         name = self.value()
         while self.peek() == ":":  # a port: where at the node an edge is drawn
             self.take()
+            if self.peek() in PUNCTUATION or self.peek() in SIGNS:
+                self.refuse("a port")
             self.take()
         self.found.names.setdefault(name)
         return [name]
@@ -180,6 +182,7 @@ class _Reader:
         raise BadInput(f"this {self.language} text cannot be read: {wanted} was expected near {near!r}; check it there")
 
 
+PUNCTUATION = ("", *"}[]=:+;,")
 SIGNS = ("->", "<-", "--", "<->", "@-@", "@->", "<-@", "@--", "--@")
 
 

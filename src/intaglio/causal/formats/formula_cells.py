@@ -2,7 +2,9 @@
 
 import re
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+from intaglio.runs.tables import FORMULA
+
+_FORMULA = re.compile(f"'*[{re.escape(''.join(FORMULA))}]")
 """Beginnings of a formula, also behind apostrophes, so that writing can be undone."""
 
 

@@ -13,7 +13,7 @@ from intaglio.causal.formats.formula_cells import from_cell
 from intaglio.causal.formats.graph_texts import from_dagitty, from_dot, from_gml
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import GRAPH_KINDS, GraphKind
-from intaglio.data_files import parse_json, read_text
+from intaglio.data_files import parse_json, read_text, shown
 from intaglio.errors import BadInput
 
 TEXT_READERS = {".gml": from_gml, ".dot": from_dot, ".gv": from_dot, ".txt": from_dagitty, ".dagitty": from_dagitty}
@@ -106,12 +106,18 @@ def _from_edges(rows: list[list[str]], ends: list[int], head: list[str], names: 
     return Graph.of("CPDAG" if lines else "DAG", found, edges)
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{shown(value)} where a text is due")
+    return value
+
+
 def _told_kind(kinds: set[str]) -> GraphKind:
     if len(kinds) > 1:
-        raise BadInput(f"its column graph says {' and '.join(sorted(kinds))}; a file has one graph, of one kind")
+        raise BadInput(f"it says that it is a {' and a '.join(sorted(kinds))}; a file has one graph, of one kind")
     kind = next(iter(kinds), "CPDAG")
     if kind not in GRAPH_KINDS:
-        raise BadInput(f"its column graph says {kind!r}, which is no kind of graph; one of {', '.join(GRAPH_KINDS)}")
+        raise BadInput(f"it says {kind!r}, which is no kind of graph; give one of {', '.join(GRAPH_KINDS)}")
     return GRAPH_KINDS[GRAPH_KINDS.index(kind)]
 
 
@@ -129,7 +135,8 @@ def _from_json(text: str) -> Graph:
     try:
         if "graph" in plain:
             plain = plain["graph"]
-            return Graph.of(plain["kind"], map(str, plain["names"]), [(a, sign, b) for a, sign, b in plain["edges"]])
+            edges = [(_text(a), _text(sign), _text(b)) for a, sign, b in plain["edges"]]
+            return Graph.of(_told_kind({_text(plain["kind"])}), [str(name) for name in plain["names"]], edges)
         return _from_matrix(np.array(plain["adjacency"], float), [str(name) for name in plain["names"]])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadInput(

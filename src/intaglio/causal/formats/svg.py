@@ -116,7 +116,7 @@ def _edge(graph: Graph, ends: tuple[int, int], curve: Curve, known: dict[frozens
     run = Markup('<path class="{}" d="{}"/>').format(
         "run unsure" if known.get(pair, 1) < 0.5 else "run", " ".join(steps)
     )
-    title = str(next(edge for edge in graph.edges if {edge.first, edge.second} == pair)) + (
+    title = one_line(str(next(edge for edge in graph.edges if {edge.first, edge.second} == pair))) + (
         f", p = {known[pair]:.3g}" if pair in known else ""
     )
     marks = _end(at_a, x1, curve[0][0][1], 1.0) + _end(at_b, x2, curve[-1][3][1], -1.0)

@@ -6,6 +6,8 @@
 - `graph.svg`: the drawing, with the probability of each edge.
 """
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -16,7 +18,7 @@ from intaglio.causal.formats.formula_cells import as_cell
 from intaglio.causal.results.records import FoundEdge, FoundTriple
 from intaglio.errors import BadInput
 from intaglio.files import atomic_folder
-from intaglio.runs.tables import rows_csv
+from intaglio.runs.tables import missing
 
 GRAPH_FILE = "graph.json"
 NAME_COLUMNS = {"source", "target", "centre", "leg1", "leg2"}
@@ -52,7 +54,12 @@ def records_csv(
     records: Sequence[FoundEdge] | Sequence[FoundTriple], kind: type[FoundEdge | FoundTriple], **same: str
 ) -> str:
     """Records as CSV, a column per field of their kind and per word that is the `same` in all rows."""
-    rows = [{**asdict(record), **same} for record in records]
-    for row in rows:
-        row |= {name: as_cell(row[name]) for name in NAME_COLUMNS & row.keys()}
-    return rows_csv(rows, [*(field.name for field in fields(kind)), *same])
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [*(field.name for field in fields(kind)), *same], lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        row = {**asdict(record), **same}
+        # Only names are made safe: marks such as --> are ours, and other programs read them as they are.
+        named = {name: as_cell(row[name]) for name in NAME_COLUMNS & row.keys()}
+        writer.writerow({key: "" if missing(value) else value for key, value in (row | named).items()})
+    return buffer.getvalue()

@@ -69,10 +69,8 @@ def edge_notes(edges: Sequence[FoundEdge]) -> list[str]:
 
 def near_misses(pairs: Sequence[FoundPair]) -> str:
     """The first few pairs that have no edge and yet may be adjacent."""
-    listed = "; ".join(
-        f"{one_line(pair.first)}, {one_line(pair.second)} {probability_text(pair.p_adjacent)}"
-        for pair in pairs[:SHOWN_PAIRS]
-    )
+    shown = [(one_line(f"{pair.first}, {pair.second}"), pair.p_adjacent) for pair in pairs[:SHOWN_PAIRS]]
+    listed = "; ".join(f"{names} {probability_text(p)}" for names, p in shown)
     return f"Apart, but not safely so (probability of an edge): {listed}." if listed else ""
 
 

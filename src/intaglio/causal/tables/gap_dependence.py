@@ -8,7 +8,7 @@ from numpy import ndarray
 from scipy import stats
 
 from intaglio.causal.tables.column import ColumnKind
-from intaglio.causal.tables.ranks import normal_scores
+from intaglio.causal.tables.normal_scores import normal_scores
 
 ALPHA = 1e-3
 """Probability that a table with cells missing completely at random has a pair that counts as dependent."""

@@ -12,7 +12,7 @@ from numpy import ndarray
 from scipy import stats
 
 from intaglio.causal.tables.column import ColumnKind
-from intaglio.causal.tables.ranks import mean_ranks
+from intaglio.causal.tables.normal_scores import mean_ranks
 
 ALPHA = 1e-3
 """Probability that a table of independent rows has a column that counts as serially correlated."""

@@ -10,7 +10,6 @@ from tyro.conf import Positional
 from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
 from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
 from intaglio.errors import BadInput
-from intaglio.files import open_regular
 
 if TYPE_CHECKING:
     from intaglio.causal.family import Discoverer
@@ -75,7 +74,6 @@ class Discover(Generic[M]):
         from intaglio.causal.results.discovery import Discovery
         from intaglio.causal.tables.table import Table
 
-        open_regular(self.data).close()  # a pipe cannot be read twice, as a table is
         kinds = kinds_from(self.kinds)
         table = Table.load(
             self.data,

@@ -41,7 +41,7 @@ class FlowBpd(FlowModel):
     def __post_init__(self) -> None:
         for name in ("draws", "batch"):
             if not 1 <= getattr(self, name) <= MOST:
-                raise ValueError(f"{name} must be 1 to {MOST}, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 1 and at most {MOST}, not {getattr(self, name)}")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""

@@ -50,6 +50,20 @@ class ReadsPictures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelAndLoRA:
+    """A command that reads one model, with a LoRA on top where one is given."""
+
+    model: Path | None = None
+    """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
+    lora: Path | None = None
+    """A LoRA file, or a folder with one, whose change is added to the model."""
+    skip_unmatched: bool = False
+    """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
+    like: Path | None = None
+    """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SuspectAndBase(InRun):
     """A command that compares a fine-tuned model with the one it came from."""
 

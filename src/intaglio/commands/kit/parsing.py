@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -16,6 +17,8 @@ from intaglio.files import PACKAGE
 
 PRESETS = PACKAGE / "presets"
 """TOML files of named settings, VERB-METHOD-PRESET.toml, such as those published with a paper."""
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that a terminal obeys, which no setting holds; newlines and tabs may stand in a prompt."""
 COMMON_FLAGS = "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --debug."
 
 
@@ -119,6 +122,8 @@ def _check_value(path: Path, key: str, value: Any) -> None:
     items = value if isinstance(value, list) else [value]
     if wrong := [item for item in items if not isinstance(item, str | int | float)]:
         raise BadInput(f"{path} sets {key!r} to {shown(wrong[0])}; give texts, numbers, true or false")
+    if steering := [item for item in items if isinstance(item, str) and CONTROL.search(item)]:
+        raise BadInput(f"{path} sets {key!r} to {shown(steering[0])}, which holds control characters; leave them out")
     if flags := [item for item in items if len(items) > 1 and isinstance(item, str) and item.startswith("-")]:
         raise BadInput(f"{path} sets {key!r} to a list with {flags[0]!r}, which reads as a flag; give that on its own")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
-from intaglio.printable import one_line
+from intaglio.printable import is_text, one_line
 
 CHUNK = "intaglio"
 """Key of the PNG's text chunk with all settings, as JSON."""
@@ -175,6 +175,7 @@ def _in_range(settings: PictureSettings) -> bool:
     known = settings.sampler in WEBUI_SAMPLERS and settings.dtype in DTYPES and settings.reference in REFERENCES
     return (
         known
+        and is_text(settings.prompt + settings.negative)
         and max(len(settings.prompt), len(settings.negative)) <= LONGEST_PROMPT
         and 1 <= settings.steps <= 1000
         and 0 <= settings.guidance < float("inf")

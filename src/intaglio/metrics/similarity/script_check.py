@@ -140,7 +140,7 @@ def _words(pickle: bytes, path: Path) -> Iterator[str]:
 
 
 def _forbidden(module: Any) -> Iterator[str]:
-    """What the program asks for beyond the list: operations, loops without a bound, hooks."""
+    """Requests of the program beyond the list: operations, loops without a bound, hooks."""
     for part in module.modules():
         if part._c._get_forward_hooks() or part._c._get_forward_pre_hooks():
             yield "a hook"

@@ -155,10 +155,19 @@ class LatentDiffusion:
             latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
         return self._finite(self.components.scaled(latents), "the encoder", "latents")
 
-    def decode(self, latents: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
-        """Pixels, clipped to [0, 1]. Raises `IntaglioError` for latents and pixels that are not finite."""
-        given = self._finite(latents.float().to(self.device), "the denoiser, or what followed it,", "latents")
+    def decode(self, latents: Float[Tensor, "n c hl wl"], *, spare_failed: bool = False) -> Float[Tensor, "n 3 h w"]:
+        """Pixels, clipped to [0, 1].
+
+        Raises `IntaglioError` for latents and pixels that are not finite; with `spare_failed`, a picture of such is
+        given as NaN and the others as they are.
+        """
+        given = latents.float().to(self.device)
+        if not spare_failed:
+            self._finite(given, "the denoiser, or what followed it,", "latents")
         pixels = self.autoencoder.decode(self.components.unscaled(given), return_dict=False)[0]
+        if spare_failed:
+            failed = ~pixels.isfinite().flatten(1).all(1)
+            return (pixels / 2 + 0.5).clamp(0, 1).masked_fill(failed.view(-1, 1, 1, 1), torch.nan)
         return (self._finite(pixels, "the decoder", "pixels") / 2 + 0.5).clamp(0, 1)
 
     def _finite(self, tensor: Tensor, part: str, what: str) -> Tensor:

@@ -52,8 +52,9 @@ def settings_in(folder: Path, name: str) -> Fields:
 def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
     config = dict(fields.values)
     blocks = len(_wholes(fields, "block_out_channels", high=WIDEST))
-    layers, depths = (_wholes(fields, key) for key in ("layers_per_block", "transformer_layers_per_block"))
-    _refuse_more_layers(fields, max(blocks, max(layers, default=1) * max(depths, default=1)), weights)
+    layers, depths = _wholes(fields, "layers_per_block"), _wholes(fields, "transformer_layers_per_block", low=0)
+    _wholes(fields, "reverse_transformer_layers_per_block", low=0, high=weights)
+    _refuse_more_layers(fields, max(blocks, max(layers, default=1) * max(1, *depths, 1)), weights)
     for key in ("attention_head_dim", "num_attention_heads", "cross_attention_dim", "norm_num_groups"):
         _wholes(fields, key, high=WIDEST)
     for key in ("in_channels", "out_channels", "addition_time_embed_dim", "projection_class_embeddings_input_dim"):
@@ -112,14 +113,14 @@ def _text_encoder(folder: Path, fields: Fields, weights: int) -> CLIPTextConfig:
     return CLIPTextConfig.from_dict(dict(fields.values))
 
 
-def _wholes(fields: Fields, key: str, *, high: int = 2**31) -> list[int]:
+def _wholes(fields: Fields, key: str, *, low: int = 1, high: int = 2**31) -> list[int]:
     """The whole numbers of a setting that is one number or a list of them, nested or not; empty where it is not set."""
     value = fields.values.get(key)
     level = value if isinstance(value, list | tuple) else [] if value is None else [value]
     while any(isinstance(item, list) for item in level):
         level = [inner for item in level for inner in (item if isinstance(item, list) else [item])]
-    if not all(is_number(item) and item == int(item) and 1 <= item <= high for item in level):
-        wanted = f"whole numbers from 1 to {high} are due"
+    if not all(is_number(item) and item == int(item) and low <= item <= high for item in level):
+        wanted = f"whole numbers from {low} to {high} are due"
         raise BadInput(f"{fields.source} has {key} {shown(value)}, where {wanted}; {fields.remedy}")
     return [int(item) for item in level]
 

@@ -24,12 +24,7 @@ from intaglio.models.diffusion.single_file_layout import (
     sources,
     spare,
 )
-from intaglio.models.diffusion.single_file_marks import (
-    notes_on_other_keys,
-    refuse_adapter,
-    refuse_marked,
-    scheduler_settings,
-)
+from intaglio.models.diffusion.single_file_marks import notes_on_other_keys, refuse_marked, scheduler_settings
 from intaglio.models.diffusion.skeletons import TEXT_KINDS, filled, shapes_of, skeleton
 from intaglio.models.weights_file import checked, opened
 
@@ -76,7 +71,6 @@ def load_single_file(
             if any(key.startswith(prefix) for key in shapes):
                 module, found = _planned(path, layout, part, list(_configs(layout, donor, part, scheduler)), shapes)
                 spared = spare(layout, part, found, shapes)
-                refuse_adapter(path, spared)
                 notes += [f"{len(spared)} keys of the file's {part} are not used ({spared[0]})"] if spared else []
                 unused += [f"{path}: {key}" for key in spared]
                 parts[part] = _filled(module, found, file, path, torch.float32 if part == "autoencoder" else dtype)

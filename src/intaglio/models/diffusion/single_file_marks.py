@@ -26,7 +26,7 @@ _BALLAST = re.compile(  # tables that training code computes anew, and counters
 
 
 def refuse_marked(path: object, shapes: Shapes) -> None:
-    """Raises `BadInput`, naming the file, for an EDM model and for quantized weights."""
+    """Raises `BadInput`, naming the file, for an EDM model, quantized weights, and an adapter among the weights."""
     if mark := next((key for key in _EDM if key in shapes), None):
         raise BadInput(
             f"{path} holds an EDM model ({mark}), whose noise levels are continuous and whose network is "
@@ -34,12 +34,17 @@ def refuse_marked(path: object, shapes: Shapes) -> None:
         )
     if mark := quantized_key(shapes):
         raise BadInput(f"{path} holds quantized weights ({mark}); give the model in float32, float16 or bfloat16")
+    if mark := adapter_key(shapes):
+        raise BadInput(
+            f"{path} holds {adapter_in([mark])} beside the weights ({mark}), which is not applied here; "
+            "merge it into the weights and save them again, or save it as a file of its own and give it as the LoRA"
+        )
 
 
 def notes_on_other_keys(path: object, shapes: Shapes, prefixes: Iterable[str]) -> tuple[list[str], list[str]]:
     """Notes on keys that belong to no part, and `"file: key"` for each that may hold weights that matter.
 
-    `prefixes` are those of the parts. Raises `BadInput` for an adapter among these keys.
+    `prefixes` are those of the parts.
     """
     known = tuple(prefix for prefix in prefixes if prefix)
     others = [key for key in shapes if not key.startswith(known) and not _BALLAST.fullmatch(key)]
@@ -51,19 +56,9 @@ def notes_on_other_keys(path: object, shapes: Shapes, prefixes: Iterable[str]) -
             "which is not used: the denoiser's own weights are"
         )
     rest = [key for key in others if not key.startswith(EMA) and not _text_ballast(key)]
-    refuse_adapter(path, rest)
     if rest:
         notes.append(f"{len(rest)} keys of {path} are not used ({rest[0]})")
     return notes, [f"{path}: {key}" for key in rest]
-
-
-def refuse_adapter(path: object, keys: Iterable[str]) -> None:
-    """Raises `BadInput` where unused keys of a file are those of an adapter."""
-    if (key := adapter_key(keys)) is not None:
-        raise BadInput(
-            f"{path} holds {adapter_in([key])} beside the weights ({key}), which is not applied here; "
-            "merge it into the weights and save them again, or save it as a file of its own and give it as the LoRA"
-        )
 
 
 def _text_ballast(key: str) -> bool:

@@ -66,5 +66,6 @@ def _of_parts(path: Path) -> Iterator[AdapterFile]:
 
 def _described(path: Path) -> AdapterFile:
     config = path.parent / CONFIG_NAME
-    beside = path.name == PEFT_NAME and config.exists()
+    # A file of another name is what PEFT's configuration is for only where there is no other.
+    beside = config.exists() and (path.name == PEFT_NAME or len(list(path.parent.glob("*.safetensors"))) == 1)
     return AdapterFile(path, PART_FOLDERS.get(path.parent.name) if beside else None, config if beside else None)

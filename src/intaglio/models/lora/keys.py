@@ -195,7 +195,7 @@ class Strengths:
         return self.config or next((self._stored[prefix] for prefix in prefixes if prefix in self._stored), None)
 
     def refusal(self, part: str) -> str | None:
-        """Why a part's adapter cannot be used, by its configuration; None where it can."""
+        """The reason that a part's adapter cannot be used, by its configuration; None where it can."""
         config = self._of_part(part)
         return None if config is None else config.refusal
 

@@ -306,7 +306,7 @@ LIMITS: Sequence[Row] = (
     Row(
         "Independent rows of one law",
         "Time series, several groups in one table, rows that were selected by an effect: all of these make edges that "
-        "are no causes.",
+        "are no causes. What of this the table itself shows is said in a warning.",
     ),
     Row(
         "A line is not doubt about the edge",

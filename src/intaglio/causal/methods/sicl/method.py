@@ -36,8 +36,11 @@ class SiCL(Discoverer):
     + weight·BIC follows.
 
     Tables may have numbers, ordered and unordered levels, mixtures and missing cells. Units, signs, names, the order of
-    rows and of columns do not matter. At least 10 rows are needed; above 64 columns expect more errors. The method
-    assumes no cycles, no hidden common causes, no selection, and independent, identically distributed rows.
+    rows and of columns do not matter for the graph. At least 10 rows are needed; above 64 columns expect more errors.
+    The method assumes no cycles, no hidden common causes, no selection, and independent, identically distributed rows.
+    Where a table itself contradicts this (rows that depend on those before, repeated rows, gaps that depend on other
+    columns, one factor through many columns), a warning says so. In tables with rarer levels than any in training the
+    probabilities of their edges are bounded by exact counts.
 
     Source: arXiv 2502.10883 (learning targets, the network `axial`); `node-edge` after arXiv 2205.12934.
     """
