@@ -108,7 +108,7 @@ class ProtectionResult:
 
 
 def _picture(stored: Mapping[str, Any]) -> ProtectedPicture:
-    numbers = {key: float("nan") if stored[key] is None else float(stored[key]) for key in COLUMNS[3:]}
+    numbers = {key: float("nan") if stored[key] is None else float(stored[key]) for key in COLUMNS[2:]}
     return ProtectedPicture(
         name=str(stored["name"]),
         saved=str(stored["saved"]),

@@ -80,7 +80,7 @@ def _card(run: RunData, result: ProtectionResult, one: ProtectedPicture, album: 
     ]
     facts = [
         Row("largest change", f"{one.largest_difference} of 255"),
-        Row("PSNR", f"{decimal(one.psnr, 1)} dB"),
+        Row("PSNR", f"{decimal(one.psnr, 3)} dB"),
         Row("SSIM", decimal(one.ssim, 3)),
         Row(f"{result.objective} before", decimal(one.objective_before, 3)),
         Row("after", decimal(one.objective_after, 3)),
