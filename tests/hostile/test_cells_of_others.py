@@ -90,6 +90,15 @@ def test_columns_share_one_note_and_empty_cells_need_none(tmp_path):
         load(tmp_path, land().to_csv(index=False), texts="contry")
 
 
+@pytest.mark.parametrize("code", [-999, -99, 9999, 99])
+def test_numbers_that_stand_for_gaps_are_noted(code):
+    values = np.where(np.arange(N) % 10 == 0, code, np.random.default_rng(0).standard_normal(N))
+    (note,) = Table.from_frame(pd.DataFrame({"x": values})).warnings
+    assert f"'x' holds {code} in 6 cells, far from all its other numbers" in note
+    for let_be in (np.arange(N) * 1.7 + code - 3, np.where(np.arange(N) == 5, code, values * (values != code))):
+        assert Table.from_frame(pd.DataFrame({"x": let_be})).warnings == ()
+
+
 # Signs, separators, labels
 
 

@@ -47,7 +47,10 @@ SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"_class_name": "EDMDPMSolverMultistepScheduler", **EDM}, "is a EDMDPMSolverMultistepScheduler.*EDM"),
+        (
+            {"_class_name": "EDMDPMSolverMultistepScheduler", **EDM},
+            "scheduler EDMDPMSolverMultistepScheduler.*EDM.*trained on discrete timesteps",
+        ),
         ({"_class_name": "EDMEulerScheduler", **EDM}, "EDM"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "flow matching"),
         ({"_class_name": "FlowMatchHeunDiscreteScheduler", **SD}, "flow matching"),
@@ -345,6 +348,14 @@ def test_a_tokenizer_of_more_words_than_the_encoder_knows_is_refused(folder, lar
         load_model(folder)
 
 
+def test_words_that_no_tokenizer_writes_are_told_of(folder) -> None:
+    encoder = load_model(folder).text_encoders[0]
+    encoder.resize_token_embeddings(200, mean_resizing=False)
+    encoder.save_pretrained(folder / "text_encoder")
+    (note,) = load_model(folder).notes
+    assert note == "a text encoder has embeddings for 200 tokens, of which its tokenizer writes only 196"
+
+
 def test_an_encoder_that_looks_for_another_end_of_a_prompt_is_refused(large) -> None:
     edit(large / "text_encoder_2/config.json", eos_token_id=2)  # as earlier versions of transformers wrote it
     assert load_model(large).notes == ()
@@ -363,6 +374,7 @@ def test_an_encoder_that_looks_for_another_end_of_a_prompt_is_refused(large) -> 
         ({}, {"v_pred": torch.zeros(0)}, "v_prediction"),
         ({"modelspec.prediction_type": "v"}, {}, "v_prediction"),
         ({"modelspec.prediction_type": "V"}, {}, "v_prediction"),
+        ({"modelspec.prediction_type": "v-prediction"}, {}, "v_prediction"),
         ({"modelspec.prediction_type": ""}, {}, "epsilon"),
         ({"modelspec.prediction_type": "epsilon"}, {"v_pred": torch.zeros(0)}, "v_prediction"),
         ({"modelspec.architecture": "stable-diffusion-v2-768-v/checkpoint"}, {}, "v_prediction"),
@@ -415,7 +427,8 @@ def test_what_lies_in_a_folder_without_a_model_is_named(folder, tmp_path) -> Non
     place.mkdir()
     for name in ("optimizer.bin", "random_states_0.pkl"):
         (place / name).write_bytes(b"PK\3\4")
-    with pytest.raises(BadInput, match="only pickled weights"):
+    (place / "pytorch_model.bin").write_bytes(b"PK\3\4")
+    with pytest.raises(BadInput, match=r"only pickled weights \(pytorch_model\.bin\)"):
         load_model(place)
     unet = folder / "unet/diffusion_pytorch_model.safetensors"
     shutil.copy(unet, place / "model.safetensors")
@@ -435,6 +448,8 @@ def test_the_root_of_a_hub_s_cache_is_told_from_an_empty_folder(folder, tmp_path
     with pytest.raises(BadInput, match=r"root of a hub's cache; give .*snapshots/0123abc"):
         load_model(tmp_path / "models--me--mine")
     assert load_model(snapshots / "0123abc").notes == ()
+    with pytest.raises(BadInput, match=r"is a hub's cache; give .*models--me--mine/snapshots"):
+        load_model(tmp_path)
 
 
 def test_a_lora_in_a_folder_of_parts_is_still_a_lora(folder, tmp_path) -> None:

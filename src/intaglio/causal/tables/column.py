@@ -22,6 +22,8 @@ NEARLY_ALL_SHARE = 0.9
 INDEX_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|key|uuid|row|rows|rownum|rownames?|no|nr)$|^unnamed: \d+$", re.I)
 """Names that columns of identifiers have."""
 
+FAR_CODE = 3.0
+"""Distance of a number of nines from all others, in ranges of these, from which it may stand for a gap."""
 LEAVE_OUT = "leave it out (option `without`)"
 OR_NAME = f"{LEAVE_OUT}, or name it continuous where it is a measurement (option `kinds`)"
 
@@ -93,6 +95,7 @@ def number_column(
     if kind is None:
         kind = "continuous" if few is None else _kind_of_few(few)
         notes = [*notes, *_row_numbers(values, name, rows)] if few is None else notes
+        notes = [*notes, *_gap_codes(known)] if kind == "continuous" else notes
     if kind == "continuous":
         return Column(kind, values, (), tuple(notes))
     distinct = np.unique(known) if few is None else few
@@ -182,6 +185,22 @@ def _kind_of_few(distinct: Float64[ndarray, "m"]) -> ColumnKind:
 
 def _whole(values: Float64[ndarray, "k"]) -> bool:
     return bool((values[:100] == np.floor(values[:100])).all() and (values == np.floor(values)).all())
+
+
+def _gap_codes(known: Float64[ndarray, "k"]) -> list[str]:
+    """A note on a number of nines, such as -999, far from all others: many files write gaps so."""
+    for code in (float(known.min()), float(known.max())):
+        if not re.fullmatch("9{2,9}", number_text(abs(code))):
+            continue
+        others = known[known != code]
+        low, high = (float(others.min()) / 2, float(others.max()) / 2) if others.size else (0.0, 0.0)
+        nearest = low - code / 2 if code < 0 else code / 2 - high
+        if len(known) - len(others) > 1 and others.size and nearest > FAR_CODE * (high - low):
+            return [
+                f"holds {number_text(code)} in {len(known) - len(others)} cells, far from all its other numbers: leave "
+                "these cells empty where it means missing"
+            ]
+    return []
 
 
 def _row_numbers(values: Float64[ndarray, "n"], name: str, rows: Int[ndarray, "n"]) -> list[str]:

@@ -140,18 +140,25 @@ def _passed_over(folder: Path, index: Mapping[str, Any], read: set[str]) -> list
     return notes
 
 
+def _of_training(name: str) -> bool:
+    """Whether a file is the state of a training rather than weights."""
+    return name.startswith(("optimizer", "scheduler", "scaler", "random_states", "rng_state", "training_args"))
+
+
 def _nothing_in(folder: Path) -> BadInput:
     """The error for a folder without a component, with what it holds in their place."""
     files = sorted(path.name for path in folder.iterdir() if path.is_file())
     inner = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     if snapshots := sorted((folder / "snapshots").glob("*/")):
         return BadInput(f"{folder} is the root of a hub's cache; give the model in it, the folder {snapshots[-1]}")
+    if cached := [path for path in inner if path.name.startswith("models--") and (path / "snapshots").is_dir()]:
+        return BadInput(f"{folder} is a hub's cache; give the model in it, a folder in {cached[-1] / 'snapshots'}")
     if single := [name for name in files if name.endswith(".safetensors")]:
         more = f" (or one of {len(single) - 1} more beside it)" if len(single) > 1 else ""
         return BadInput(f"{folder} is no diffusers folder; give the file {folder / single[0]} itself{more}")
     for path in reversed(inner):
         if any((path / name).exists() for name in (INDEX, "unet", "config.json")) or any(path.glob("*.safetensors")):
             return BadInput(f"{folder} holds no model itself; give one in it, such as {path}")
-    if pickles := [name for name in files if Path(name).suffix in PICKLE_SUFFIXES]:
+    if pickles := sorted((n for n in files if Path(n).suffix in PICKLE_SUFFIXES), key=_of_training):
         return BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {SAFE_EXPORT}")
     return BadInput(f"{folder} holds no model (no {INDEX}, no unet/); give a diffusers folder")

@@ -44,6 +44,7 @@ DISCRETE_CLASSES = frozenset(
     }
 )
 """Schedulers of diffusers that sample from discrete variance-preserving models: those whose betas are the schedule."""
+_DISCRETE = "give a model that was trained on discrete timesteps, whose scheduler is one such as DDIMScheduler"
 _OTHER_CLASSES = (
     ("EDM", "EDM, whose noise levels are continuous and whose network is preconditioned"),
     ("Flow", "flow matching"),
@@ -163,11 +164,11 @@ def _refuse_other_kinds(fields: Fields) -> None:
     kind = fields.text("_class_name", None)
     if kind is not None and kind not in DISCRETE_CLASSES:
         why = next((why for mark, why in _OTHER_CLASSES if mark in kind), "its noise levels are not known here")
-        raise BadInput(f"{fields.source} is a {kind}, which is not supported ({why}); {fields.remedy}")
+        raise BadInput(f"{fields.source} names the scheduler {kind}, which is not supported ({why}); {_DISCRETE}")
     if fields.values.get("use_flow_sigmas"):
-        raise BadInput(f"{fields.source} says use_flow_sigmas, which is flow matching, not supported; {fields.remedy}")
+        raise BadInput(f"{fields.source} says use_flow_sigmas, which is flow matching, not supported; {_DISCRETE}")
     if fields.values.get("timestep_type") == "continuous":
-        raise BadInput(f"{fields.source} says timestep_type 'continuous', which is not supported; {fields.remedy}")
+        raise BadInput(f"{fields.source} says timestep_type 'continuous', which is not supported; {_DISCRETE}")
 
 
 def _betas(fields: Fields) -> Float[Tensor, "t"]:

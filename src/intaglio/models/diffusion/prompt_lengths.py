@@ -11,13 +11,15 @@ _FIRST_OF_THE_HIGHEST = 2
 
 
 def fitted(tokenizers: Sequence[Any], encoders: Sequence[Any]) -> tuple[list[Any], list[str]]:
-    """The tokenizers with prompts no longer than the text encoders' positions, and notes on those that were changed.
+    """The tokenizers with prompts no longer than the text encoders' positions, and notes on what does not fit.
 
     A tokenizer that says a greater length, or none, is copied; the given one is left as it is.
     """
     made, notes = [], []
     for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
-        most = positions_of(encoder)
+        most, rows = positions_of(encoder), encoder.get_input_embeddings().num_embeddings
+        if (words := _highest_token(tokenizer) + 1) < rows:
+            notes.append(f"a text encoder has embeddings for {rows} tokens, of which its tokenizer writes only {words}")
         if tokenizer.model_max_length > most:
             said = tokenizer.model_max_length
             how = f"says {said} tokens a prompt" if said < 10**6 else "does not say how many tokens a prompt has"
@@ -33,6 +35,10 @@ def positions_of(encoder: Any) -> int:
     return encoder.config.max_position_embeddings
 
 
+def _highest_token(tokenizer: Any) -> int:
+    return max(tokenizer.get_vocab().values(), default=-1)
+
+
 def check_prompts(name: str, tokenizers: Sequence[Any], encoders: Sequence[Any]) -> None:
     """Raises `BadInput`, naming the model, for tokenizers whose tokens the text encoders cannot take.
 
@@ -41,7 +47,7 @@ def check_prompts(name: str, tokenizers: Sequence[Any], encoders: Sequence[Any])
     """
     for place, (tokenizer, encoder) in enumerate(zip(tokenizers, encoders, strict=True), 1):
         which = f" {place}" if len(encoders) > 1 else ""
-        rows, highest = encoder.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values(), default=-1)
+        rows, highest = encoder.get_input_embeddings().num_embeddings, _highest_token(tokenizer)
         end = encoder.config.eos_token_id
         if highest >= rows:
             reason = f"has tokens up to number {highest}, its text encoder embeddings for {rows}"

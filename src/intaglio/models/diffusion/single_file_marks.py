@@ -15,7 +15,10 @@ from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
 
 EMA = "model_ema."
 """Prefix of an exponential mean of the denoiser's weights."""
-_PREDICTIONS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
+_PREDICTIONS = {
+    **dict.fromkeys(("epsilon", "eps"), "epsilon"),
+    **dict.fromkeys(("v", "v_prediction", "v_pred", "vpred"), "v_prediction"),
+}
 _ARCHITECTURES = {"stable-diffusion-v2-768-v": "v_prediction", "stable-diffusion-v2-512": "epsilon"}
 _EDM = ("edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
 _BALLAST = re.compile(  # tables that training code computes anew, and counters
@@ -109,7 +112,7 @@ def scheduler_settings(
 
 def _stated_prediction(path: object, shapes: Shapes, metadata: Mapping[str, str]) -> tuple[str | None, list[str]]:
     """The prediction type by the file's own words, and a note where these contradict its keys."""
-    word = metadata.get("modelspec.prediction_type", "").strip().lower()
+    word = metadata.get("modelspec.prediction_type", "").strip().lower().replace("-", "_")
     if word and word not in _PREDICTIONS:
         raise BadInput(f"{path} says that it predicts {word!r}, which is not supported; give a model of another kind.")
     if "v_pred" in shapes:
