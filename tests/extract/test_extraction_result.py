@@ -61,5 +61,5 @@ def test_a_file_of_before_readings_is_read_and_a_damaged_one_is_named(tmp_path):
     assert ExtractionResult.from_dict(json.loads(json.dumps(stored, default=vars))).reading == "drawn"
     assert ExtractionResult.load(tmp_path) is None
     (tmp_path / "extraction.json").write_text("{")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="is no readable JSON"):
         ExtractionResult.load(tmp_path)
