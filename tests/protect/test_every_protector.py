@@ -77,7 +77,7 @@ def test_nothing_allowed_or_nothing_done_gives_the_same_pixels(row, net, picture
 
 @every_protector
 def test_what_it_raises_is_higher_afterwards(row, net, pictures, tmp_path):
-    result = protect(made(row, steps=8, budget=16.0, step=4.0), net, pictures, tmp_path)
+    result = protect(made(row, steps=24, budget=16.0, step=4.0), net, pictures, tmp_path)
     gains = [one.objective_after - one.objective_before for one in result.pictures]
     assert sum(gains) > 0
 

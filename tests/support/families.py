@@ -200,7 +200,7 @@ def _graph(result: Discovery, folder: Path) -> tuple[Numbers, Numbers]:
 
 def _base_and_pictures(folder: Path) -> tuple[Any, ...]:
     (folder / "pictures").mkdir(parents=True)
-    return (*_base(folder), originals(folder / "pictures"))
+    return (*_base(folder), originals(folder / "pictures", ((16, 16), (16, 20))))
 
 
 def _protect(method: Any, models: tuple[Any, ...], run: Run) -> Any:
@@ -212,7 +212,7 @@ def _protect(method: Any, models: tuple[Any, ...], run: Run) -> Any:
 def _given_back(result: Any) -> Numbers:
     rows = {key: torch.tensor([row[key] for row in result.rows()]) for key in CHANGE_NUMBERS}
     files = {one.name: read_original(result.folder / one.saved, one.saved).pixels for one in result.pictures}
-    return {**rows, **{name: torch.from_numpy(pixels) for name, pixels in files.items()}}
+    return {**rows, **{name: torch.from_numpy(pixels.copy()) for name, pixels in files.items()}}
 
 
 def _changes(result: Any, folder: Path) -> tuple[Numbers, Numbers]:

@@ -21,7 +21,7 @@ from intaglio.randomness import generator
 from intaglio.runs.picture_groups import PictureResult
 from intaglio.runs.steps import StepState
 
-CHECKED = 4
+CHECKED = 2
 """Views with fixed timesteps and noise that the objective is measured on before and after."""
 
 
@@ -70,7 +70,7 @@ class ProtectionWork:
     def start(self, group: Group) -> ChangeState:
         """No change, or a uniform one within the budget."""
         change = torch.zeros_like(group.images.pixels)
-        if self.method.start == "random":
+        if self.method.start == "random" and self.method.steps:
             limit = self.method.budget / LEVELS
             for row, content in enumerate(group.images.hashes):
                 source = generator(self.method.seed, content, "start")

@@ -14,7 +14,7 @@ from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 AtLatents = Callable[
-    [Float[Tensor, "m c h w"], Sequence[torch.Generator]], tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]
+    [Float[Tensor, "m c hl wl"], Sequence[torch.Generator]], tuple[Float[Tensor, "m"], Float[Tensor, "m c hl wl"]]
 ]
 """From latents and a generator for each to a value of each, and the gradient of the values' sum by the latents."""
 
@@ -53,7 +53,7 @@ class Surrogate:
                 text = model.embed([prompt]).detach()
             yield cls(model, text, micro_batch, precision)
 
-    def latents(self, pixels: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m c h w"]:
+    def latents(self, pixels: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m c hl wl"]:
         """Means of the encoder's posteriors, without a graph, on the CPU."""
         with torch.no_grad(), arithmetic(self.model, self.precision):
             parts = [self.model.encode(pixels[piece]).float().cpu() for piece in pieces(len(pixels), self.micro_batch)]

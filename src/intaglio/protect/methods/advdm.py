@@ -22,7 +22,7 @@ class AdvDM(Protector):
     a budget of 16, 100 steps of 1 with one sample each, a random start. Several samples a step in fewer steps take the
     encoder's pass less often. `direction` down is the variant that lowers the loss (arXiv 2311.12832).
 
-    Source: arXiv 2302.04578, equations 7 to 9.
+    Source: arXiv 2302.04578.
     """
 
     reading: ClassVar[str] = "makes a model denoise the picture badly, so that training on it teaches it noise"

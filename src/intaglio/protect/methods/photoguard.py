@@ -21,7 +21,7 @@ class PhotoGuard(Protector):
     to a hundredth of the first. The denoiser is never called. Published (the authors' notebook): a budget of 7.65, 1000
     steps of 2.55, towards zero.
 
-    Source: arXiv 2302.06588, section 3.1.
+    Source: arXiv 2302.06588.
     """
 
     reading: ClassVar[str] = "makes a model's encoder see another picture, so that edits start from that one"
