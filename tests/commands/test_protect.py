@@ -56,7 +56,7 @@ def test_the_folder_comes_back_within_the_budget(command, tmp_path):
     record = json.loads((folder / "run.json").read_text())
     assert record["summary"]["largest_difference"] == 5
     page = (folder / "report.html").read_text()
-    assert "3 pictures given back with a small change" in page
+    assert "3 pictures given back, changed by 5 levels at most" in page
     assert page.count("the change, magnified") >= 3
     again, _, _ = command("photoguard", "--budget", "5", "--step", "5", "--out", str(tmp_path / "out"))
     assert again == 0

@@ -19,7 +19,7 @@ HALVINGS = 8
 
 @dataclass(frozen=True, eq=False)
 class Allowance:
-    """Where pictures may change, and by how much: the box that a perturbation is projected into."""
+    """The box that a perturbation is projected into: where pictures may change, and by how much."""
 
     clean: Float[Tensor, "n 3 h w"]
     """Pictures in [0, 1], each a multiple of 1/255."""

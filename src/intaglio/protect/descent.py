@@ -13,9 +13,9 @@ from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.metrics.quality import psnr, ssim
 from intaglio.protect.budget import LEVELS, Allowance, largest_difference
 from intaglio.protect.family import Protector
+from intaglio.protect.model_views import VIEWS
 from intaglio.protect.originals import Original
 from intaglio.protect.surrogate import Surrogate
-from intaglio.protect.views import VIEWS
 from intaglio.protect.visibility import scaled_to_keep, share_by_contrast
 from intaglio.randomness import generator
 from intaglio.runs.picture_groups import PictureResult

@@ -12,8 +12,8 @@ from torch import Tensor
 from intaglio.denoising.losses import Precision
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts
 from intaglio.protect.budget import check_budget
+from intaglio.protect.model_views import ViewKind
 from intaglio.protect.surrogate import Surrogate
-from intaglio.protect.views import ViewKind
 from intaglio.verbs import FileName
 
 
@@ -83,7 +83,7 @@ class Protector(ABC):
         target: Float[Tensor, "1 3 h w"] | None,
         sources: Sequence[torch.Generator],
     ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m 3 h w"]]:
-        """What is raised, and its gradient by the pixels; only the gradient's sign is used.
+        """The objective, and its gradient by the pixels, of which only the sign is used.
 
         Args:
             surrogate: the frozen model with the prompt.

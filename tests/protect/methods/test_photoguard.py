@@ -37,4 +37,5 @@ def test_the_denoiser_is_never_called(monkeypatch):
     net = model()
     monkeypatch.setattr(net.denoiser, "forward", lambda *a, **k: pytest.fail("called"))
     with surrogate(net) as given:
-        PhotoGuard().gradient(given, torch.rand(2, 3, 16, 16), None, [generator(0), generator(1)])
+        value, _ = PhotoGuard().gradient(given, torch.rand(2, 3, 16, 16), None, [generator(0), generator(1)])
+    assert value.shape == (2,)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intaglio.protect.views import mirrored, starts, tiles, whole
+from intaglio.protect.model_views import mirrored, starts, tiles, whole
 
 
 def source(seed=0):
