@@ -128,9 +128,12 @@ VERBS: dict[str, Verb] = {
         "intaglio.commands.finetune:FineTune", "adapt a model from a few pictures", Methods("adapt.methods")
     ),
     "protect": Verb(
-        "intaglio.commands.protect:Protect",
+        "intaglio.commands.protect.pictures:Protect",
         "give pictures back with a small change that spoils imitation",
         Methods("protect.methods"),
+    ),
+    "protect evaluate": Verb(
+        "intaglio.commands.protect.evaluate:ProtectEvaluate", "measure what is left of a protection after each purifier"
     ),
     "authenticate": Verb(
         "intaglio.commands.authenticate:Authenticate",

@@ -19,9 +19,9 @@ class SDS(Protector):
     """SDS: move the picture along the residual of the noise prediction.
 
     The residual, predicted less true noise, is passed back through the encoder alone. It is the gradient of the
-    denoising loss without the denoiser's Jacobian (score distillation), so that the denoiser needs no backward pass. The
-    authors advise to lower the loss. Published: a budget of 16, 100 steps of 1 with one sample each, no random start,
-    residuals not weighted by timestep.
+    denoising loss without the denoiser's Jacobian (score distillation), so that the denoiser needs no backward pass.
+    The authors advise to lower the loss. Published: a budget of 16, 100 steps of 1 with one sample each, no random
+    start, residuals not weighted by timestep.
 
     Source: arXiv 2311.12832.
     """

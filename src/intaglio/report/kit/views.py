@@ -152,6 +152,17 @@ class ProtectPage(Page):
     limits: Sequence[Row]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluatePage(Page):
+    """What purifiers leave of a protection."""
+
+    table: PageTable
+    """A row a purifier and share, the worst first."""
+    drawn: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading, pictures that fine-tunes drew."""
+    limits: Sequence[Row]
+
+
 @dataclass(frozen=True)
 class EdgeView:
     """One edge of a found graph."""
