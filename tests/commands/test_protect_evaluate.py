@@ -1,4 +1,4 @@
-"""`intaglio protect evaluate` from the command line: what is left, the worst first; resumed; bad input in a sentence."""
+"""`intaglio protect evaluate`: what is left, the worst first; resumed; bad input in a sentence."""
 
 import json
 

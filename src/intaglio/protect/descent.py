@@ -91,7 +91,7 @@ class ProtectionWork:
 
     def finish(self, group: Group, state: ChangeState) -> Sequence[PictureResult]:
         """The pictures in 8 bits, handed to `keep`, with how much they differ and what was gained."""
-        before, after = (self._checked(group, change) for change in (torch.zeros_like(state.change), state.change))
+        before, after = (self.checked(group, change) for change in (torch.zeros_like(state.change), state.change))
         return [
             self._finished(group, state.change, row, float(before[row]), float(after[row])) for row in range(len(group))
         ]
@@ -114,7 +114,7 @@ class ProtectionWork:
         }
         return PictureResult(signals, {}, {}, "")
 
-    def _checked(self, group: Group, change: Tensor) -> Float[Tensor, "n"]:
+    def checked(self, group: Group, change: Tensor) -> Float[Tensor, "n"]:
         """The objective on fixed views, timesteps and noise."""
         every = []
         for draw in range(CHECKED):
