@@ -128,7 +128,7 @@ VERBS: dict[str, Verb] = {
         "intaglio.commands.finetune:FineTune", "adapt a model from a few pictures", Methods("adapt.methods")
     ),
     "protect": Verb(
-        "intaglio.commands.protect.pictures:Protect",
+        "intaglio.commands.protect.protect:Protect",
         "give pictures back with a small change that spoils imitation",
         Methods("protect.methods"),
     ),

@@ -7,8 +7,8 @@ from PIL import Image
 
 import tiny
 from intaglio import cli
-from intaglio.protect.evaluation import Evaluation
 from intaglio.protect.imitation import Imitator
+from intaglio.protect.robustness import Robustness
 from protect_scenes import originals
 
 
@@ -49,7 +49,7 @@ def test_what_is_left_is_said_stored_and_shown(command, tmp_path):
     code, out, err = command("--shares", "1", "0.4")
     assert code == 0, err
     folder = only_run(tmp_path)
-    found = Evaluation.load(folder)
+    found = Robustness.load(folder)
     assert {(one.purifier, one.share) for one in found.found} == {
         (p, s) for p in ("none", "diffuse") for s in (1.0, 0.4)
     }
@@ -58,7 +58,7 @@ def test_what_is_left_is_said_stored_and_shown(command, tmp_path):
     page = (folder / "report.html").read_text()
     assert "What each purifier leaves, the worst first" in page
     assert page.count("drawn after ") >= 16
-    assert Evaluation.from_dict(json.loads((folder / "evaluation.json").read_text())) == found
+    assert Robustness.from_dict(json.loads((folder / "evaluation.json").read_text())) == found
     assert command("--shares", "1", "0.4")[0] == 0
 
 

@@ -32,7 +32,7 @@ class ChangeState(StepState):
     change: Float[Tensor, "n 3 h w"]
     """In units of 1."""
     objective: Float[Tensor, "n"]
-    """What was raised, at the last step; NaN before the first."""
+    """The objective at the last step; NaN before the first."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ class Protector(ABC):
     role: ClassVar[Literal["method", "baseline"]] = "method"
     """`baseline`: a method of the literature that others are measured against."""
     reading: ClassVar[str]
-    """What the change does to a model, as the end of a sentence that begins "It"."""
+    """The effect of the change on a model, as the end of a sentence that begins "It"."""
     objective: ClassVar[str]
     """The name of the number that it raises."""
     needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
@@ -47,7 +47,7 @@ class Protector(ABC):
     start: Literal["zero", "random"] = "zero"
     """First change: none, or uniform within the budget."""
     view: Literal["tiles", "whole", "both"] = "both"
-    """What the model is shown: tiles in the picture's own geometry, the whole picture resized as trainers do, or both
+    """Views that the model is given: tiles in the picture's own geometry, the whole picture resized as trainers do, or both
     by turns. A picture of the model's resolution is the same in both."""
     least_ssim: float = 0.0
     """Structural similarity to the original that the change is scaled down to keep, in [0, 1); 0 leaves it to the

@@ -57,7 +57,7 @@ class Imitator:
 
 @dataclass(frozen=True)
 class NetProtection:
-    """What is left of a protection after one purifier."""
+    """Net protection after one purifier, at one share of protected pictures."""
 
     purifier: str
     share: float

@@ -41,7 +41,7 @@ NOTES = {
     "cmyk": "is CMYK and is given back as RGB, without its profile",
     "palette": "has a palette and is given back with all colours",
 }
-"""What giving back changes, by the note's name."""
+"""Changes that giving back brings with it, in words, by the note's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class Original:
     grey: bool = False
     """Whether its file has one channel of colour; the three of `pixels` are equal then."""
     turn: Image.Transpose | None = None
-    """What made the stored picture upright."""
+    """The turn that made the stored picture upright."""
     about: dict[str, Any] = field(default_factory=dict)
     """EXIF, colour profile and resolution, as Pillow's writers take them."""
     notes: frozenset[str] = frozenset()

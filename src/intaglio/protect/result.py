@@ -33,7 +33,7 @@ class ProtectedPicture:
     saved: str
     """Path below the folder it is given back in."""
     notes: tuple[str, ...]
-    """What giving it back changed besides."""
+    """Further changes that giving it back brought, in words."""
     largest_difference: int
     """Largest change of a number of the saved file, grey levels."""
     psnr: float
@@ -59,7 +59,7 @@ class ProtectionResult:
     surrogate: str
     """Name of the model."""
     folder: Path
-    """Where the pictures are."""
+    """Folder of the pictures."""
     pictures: tuple[ProtectedPicture, ...]
 
     def rows(self) -> list[dict[str, Any]]:

@@ -230,7 +230,7 @@ def _samples(method: Protector) -> int:
 
 
 def _loss_gain(bench: ProtectBench, method: Protector, clean: ImageSet, changed: torch.Tensor) -> float:
-    """How much the objective of AdvDM rose on fixed timesteps and noise."""
+    """Rise of the objective of AdvDM on fixed timesteps and noise."""
     box = Allowance(clean.pixels, torch.ones_like(clean.pixels[:, :1]), bench.budget)
     with Surrogate.of(bench.base, PROMPT, micro_batch=method.micro_batch) as surrogate:
         work = ProtectionWork(method, surrogate, None, {}, {}, lambda name, levels: None)

@@ -1,5 +1,7 @@
 """AdvDM as a plain loop, the way it was published: one picture, one sample a step, one graph through everything."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,8 +32,7 @@ def plain_advdm(
         for part in model.parts.values():
             part.zero_grad()
         loss.backward()
-        assert changed.grad is not None
-        moved = changed.detach() + step / LEVELS * changed.grad.sign()
+        moved = changed.detach() + step / LEVELS * cast(Tensor, changed.grad).sign()
         changed = (picture + (moved - picture).clamp(-limit, limit)).clamp(0, 1)
     for part in model.parts.values():
         part.zero_grad()

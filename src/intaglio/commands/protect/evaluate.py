@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from intaglio.adapt.family import FineTuner
     from intaglio.images.image_set import ImageSet
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-    from intaglio.protect.evaluation import Evaluation
     from intaglio.protect.imitation import Imitator
+    from intaglio.protect.robustness import Robustness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class ProtectEvaluate(InRun):
     prompt: str = "sks style"
     """Prompt of the fine-tunes, and of the pictures that they draw."""
     tuner: Literal["lora", "dreambooth"] = "lora"
-    """How the imitator fine-tunes."""
+    """Method of the imitator's fine-tunes."""
     tuning_steps: int = 250
     """Steps of each fine-tune, from 1."""
     tuning_rate: float | None = None
@@ -66,8 +66,8 @@ class ProtectEvaluate(InRun):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.models.diffusion.loading import load_model
-        from intaglio.protect.evaluation import Evaluation, evaluate
         from intaglio.protect.purifiers import PURIFIERS
+        from intaglio.protect.robustness import Robustness, evaluate
 
         if unknown := [name for name in self.purifiers if name not in PURIFIERS]:
             raise BadInput(f"there is no purifier {unknown[0]!r}; choose from: {', '.join(PURIFIERS)}")
@@ -97,7 +97,7 @@ class ProtectEvaluate(InRun):
                 )
                 found.save(folder)
                 run.finish(found.figures(), ("evaluation.json", "purifiers.csv"))
-        _report(cast("Evaluation", Evaluation.load(folder)), folder)
+        _report(cast("Robustness", Robustness.load(folder)), folder)
         return 0
 
     def _imitator(self) -> "Imitator":
@@ -150,7 +150,7 @@ class ProtectEvaluate(InRun):
         )
 
 
-def _report(found: "Evaluation", folder: Path) -> None:
+def _report(found: "Robustness", folder: Path) -> None:
     """Print a line a purifier, the worst first, and write the report."""
     from intaglio.report import write_report
 

@@ -146,7 +146,7 @@ class ProtectPage(Page):
     """Pictures given back protected."""
 
     loud: Sequence[str]
-    """What stands directly under the headline."""
+    """Sentences directly under the headline."""
     pictures: Sequence[Card]
     unshown: str = ""
     limits: Sequence[Row]
@@ -154,7 +154,7 @@ class ProtectPage(Page):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatePage(Page):
-    """What purifiers leave of a protection."""
+    """The robustness of a protection."""
 
     table: PageTable
     """A row a purifier and share, the worst first."""

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from intaglio.protect.evaluation import Evaluation
 from intaglio.protect.imitation import SHOWN, NetProtection, shown_name, worst
+from intaglio.protect.robustness import Robustness
 from intaglio.report.kit.format import count, decimal, title
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import EvaluatePage, Key, PageTable, Row, Shown
@@ -20,11 +20,11 @@ LIMITS = (
 
 def page_of(run: RunData, page_folder: Path) -> EvaluatePage | None:
     """The page of a `protect evaluate` run; None where nothing is finished yet."""
-    result = Evaluation.load(run.folder)
+    result = Robustness.load(run.folder)
     return None if result is None else evaluate_page(run, result, page_folder)
 
 
-def evaluate_page(run: RunData, result: Evaluation, page_folder: Path) -> EvaluatePage:
+def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> EvaluatePage:
     """The page of a `protect evaluate` run; `page_folder` is where it will lie."""
     least = worst(result.found)
     full = [one for one in result.rows_by_net if one.share == least.share]
@@ -49,7 +49,7 @@ def evaluate_page(run: RunData, result: Evaluation, page_folder: Path) -> Evalua
     )
 
 
-def _keys(result: Evaluation, least: NetProtection) -> list[Key]:
+def _keys(result: Robustness, least: NetProtection) -> list[Key]:
     plain = next((one for one in result.found if one.purifier == "none" and one.share == least.share), None)
     keys = [Key("Worst purifier", least.purifier, f"{signed(least.net)} left")]
     if plain is not None:
@@ -64,7 +64,7 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def _table(result: Evaluation) -> PageTable:
+def _table(result: Robustness) -> PageTable:
     rows = [
         [
             one.purifier,

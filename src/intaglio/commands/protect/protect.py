@@ -46,7 +46,7 @@ class Protect(InRun, Generic[M]):
     like: Path | None = None
     """A diffusers folder that gives the surrogate what it lacks, such as the tokenizer of a single file."""
     prompt: str = ""
-    """What an imitator would call the pictures, such as "a painting"."""
+    """Prompt that an imitator would give the pictures, such as "a painting"."""
     target: Path | None = None
     """Picture to lead towards, for methods that take one."""
     masks: Path | None = None

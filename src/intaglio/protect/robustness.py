@@ -28,8 +28,8 @@ COLUMNS = ["purifier", "share", "clean", "protected", "net", "spread", "survives
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What is left of a protection."""
+class Robustness:
+    """Robustness of a protection: the net protection that each purifier leaves."""
 
     tuner: str
     """Name of the way of fine-tuning."""
@@ -112,7 +112,7 @@ class Evaluation:
         atomic_write(folder / FILE, to_json(stored, indent=1) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> "Evaluation | None":
+    def load(cls, folder: Path) -> "Robustness | None":
         """The result stored in a run's folder; None where there is none (another verb, or not finished).
 
         Raises `BadInput` for a file that is damaged, or that lacks what this version needs.
@@ -120,7 +120,7 @@ class Evaluation:
         return load_result(Path(folder) / FILE, cls.from_dict, "evaluation")
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "Evaluation":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Robustness":
         """The result in the content of `evaluation.json`."""
         rows = tuple(
             NetProtection(
@@ -144,9 +144,9 @@ def evaluate(
     shares: Sequence[float] = (1.0,),
     seeds: Sequence[int] = (0,),
     run: Run = Run.none(),
-) -> Evaluation:
-    """What is left of a protection after each purifier; arguments as of `imitation.net_protection`."""
+) -> Robustness:
+    """The robustness of a protection; arguments as of `imitation.net_protection`."""
     found = net_protection(
         imitator, originals, protected, purifiers, purifying_model=purifying_model, shares=shares, seeds=seeds, run=run
     )
-    return Evaluation(imitator.tuner.name, imitator.model.name, imitator.prompt, len(originals), found)
+    return Robustness(imitator.tuner.name, imitator.model.name, imitator.prompt, len(originals), found)
