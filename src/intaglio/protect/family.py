@@ -47,8 +47,8 @@ class Protector(ABC):
     start: Literal["zero", "random"] = "zero"
     """First change: none, or uniform within the budget."""
     view: Literal["tiles", "whole", "both"] = "both"
-    """Views that the model is given: tiles in the picture's own geometry, the whole picture resized as trainers do, or both
-    by turns. A picture of the model's resolution is the same in both."""
+    """Views that the model is given: tiles in the picture's own geometry, the whole picture resized as trainers do, or
+    both by turns. A picture of the model's resolution is the same in both."""
     least_ssim: float = 0.0
     """Structural similarity to the original that the change is scaled down to keep, in [0, 1); 0 leaves it to the
     budget alone."""
