@@ -7,6 +7,7 @@ taken, and what cannot be used is one `BadInput` that names the file, the field 
 import json
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,17 @@ def parse_json(text: str | bytes, source: str, remedy: str = EXPORT_AGAIN, *, co
         f"{source} is no readable JSON",
         remedy,
     )
+
+
+def repeated_keys(text: str) -> set[str]:
+    """Keys that one table of a JSON text has twice; parsers keep the last of them in silence."""
+    found: set[str] = set()
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        found.update(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+
+    _parsed(lambda: json.loads(text, object_pairs_hook=note, parse_int=_bounded), "this text is no readable JSON", "")
+    return found
 
 
 def read_toml(path: Path, remedy: str = "mend the file") -> dict[str, Any]:

@@ -169,6 +169,13 @@ def poisoned(stored):
         (put(low=[]), "'low' is damaged"),
         (put(high={}), "'high' is damaged"),
         (put(refinement={"linear, few rows": "much"}), "'refinement' is damaged"),
+        (put(refinement={"linear, few rows": -1}), "'refinement' has -1 for 'linear, few rows', where 0 to 100 is due"),
+        (put(refinement={"linear, few rows": 1e12}), r"'refinement' has 1e\+12 for 'linear, few rows'"),
+        (
+            put(calibration={"skeleton": {"slope": [1e9, 0.0, 0.0], "offset": [0.0, 0.0, 0.0]}}),
+            r"'calibration' has a slope of 1e\+09 for 'skeleton', beyond 1000",
+        ),
+        (put(low={"rows": 2.0}, high={"rows": 1.0}), "'low' has 2 for 'rows', which is above 'high', 1"),
         (lambda folder: (folder / WEIGHTS).unlink(), r"model\.safetensors does not exist"),
         (lambda folder: (folder / WEIGHTS).write_bytes(b"none"), r"model\.safetensors cannot be read"),
         (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9]), "truncated"),

@@ -64,6 +64,15 @@ def test_the_bound_is_the_prior_where_counts_say_nothing():
     assert (low == -7.0).all(), "a logit is never raised"
 
 
+def test_two_causes_of_one_column_have_the_prior_whatever_it_tells_of_them():
+    """Given their common effect two causes depend on each other, which is no evidence of an edge between them."""
+    values = np.stack([column.astype(float) for column in alarms(0).values()], 1)[:, :3]
+    theft, quake, siren = values.astype(int).T
+    assert log_bayes_factor(theft, quake, np.zeros_like(siren)) < 0 < 5 < log_bayes_factor(theft, quake, siren)
+    found = bounded_logits(np.full((3, 3), 9.0), values, np.full(3, BINARY))
+    assert found[0, 1] == pytest.approx(-np.log(2))
+
+
 def test_common_levels_and_numbers_are_let_be():
     random = np.random.default_rng(2)
     logits = random.standard_normal((4, 4))

@@ -187,7 +187,8 @@ def test_a_published_checkpoint_becomes_a_folder(outcome, folder):
     [
         ("sample --model nowhere", "neither a folder nor a flow of the package"),
         ("sample --model m --label bird", "there is no class 'bird': choose from cat, dog, or none"),
-        ("sample --model m --count -1", "count must not be negative"),
+        ("sample --model m --count -1", "--count must be at least 1, not -1"),
+        ("sample --model m --count 0", "--count must be at least 1, not 0"),
         ("sample sejd --model m --tau 0", "tau must be above 0"),
         ("sample gs-jacobi --model m --hard-blocks 9", "there is no block 9"),
         ("sample --model m --guidance -1", "guidance scale must not be negative"),

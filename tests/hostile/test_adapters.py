@@ -346,3 +346,29 @@ def test_a_change_beyond_the_precision_is_refused(shipped, tmp_path) -> None:
     assert len(load_file(tmp_path / "a.safetensors")) == 3
     with pytest.raises(BadInput, match=rf"beyond float32 in its denoiser \({TO_Q}\.weight\)"):
         load_model(shipped["sd"], lora=tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("second", [f"lora_unet_{FLAT}", ORIGINAL])
+def test_one_layer_under_two_names_is_refused(shipped, tmp_path, second) -> None:
+    path = tmp_path / "a.safetensors"
+    first = pair(f"unet.{TO_Q}", up=".lora_B.weight", down=".lora_A.weight")
+    save_file(first | pair(second, alpha=1), path)
+    said = rf"two adapters for the same layer \((unet\.{TO_Q}|{second}).* and (unet\.{TO_Q}|{second}).*\)"
+    base = load_model(shipped["sd"])
+    with pytest.raises(BadInput, match=said):
+        load_model(shipped["sd"], lora=path)
+    with pytest.raises(BadInput, match=said):
+        load_model(shipped["sd"], lora=path, allow_unmatched=True)
+    with pytest.raises(BadInput, match=said):
+        LoRA.read(path).named_for(base)
+    save_file(first | pair(second.replace("to_q", "to_k"), alpha=1), path)
+    assert len(change(load_model(shipped["sd"], lora=path), base)) == 2
+
+
+@pytest.mark.parametrize("ending", ["lora_down.weight", "lora_up.weight", "alpha"])
+def test_complex_numbers_are_refused(shipped, tmp_path, ending) -> None:
+    tensors = pair(f"lora_unet_{FLAT}", alpha=1)
+    key = f"lora_unet_{FLAT}.{ending}"
+    save_file(tensors | {key: 1j * tensors[key].to(torch.complex64)}, tmp_path / "a.safetensors")
+    with pytest.raises(BadInput, match=f"holds {key} as complex numbers"):
+        load_model(shipped["sd"], lora=tmp_path / "a.safetensors")

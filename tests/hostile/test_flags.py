@@ -106,6 +106,15 @@ def test_a_device_that_computes_wrongly_is_not_used(capsys, monkeypatch):
         (["runs", "show", "a\0b"], "--run holds a NUL"),
         (["report", "a\0b"], "--run holds a NUL"),
         (["sample", "--prompt", "x", "--out", "a\0b"], "--out holds a NUL"),
+        (["sample", "--prompt", "x", "--lora", ""], "--lora is empty"),
+        (["sample", "--prompt", "x", "--out="], "--out is empty"),
+        (["sample", "--prompt", "x", "--config", ""], "--config is empty"),
+        (["flow", "sample", "--model", ""], "--model is empty"),
+        (["discover", ""], "the first word is empty"),
+        (["authenticate", "loss-gap", "--suspect", "a", "--images", "", "--controls", "c"], "--images is empty"),
+        (["sample", "--prompt", "a", "--prompt", "b"], "--prompt is given twice"),
+        (["discover", "x.csv", "--without", "a", "--without", "b"], "--without is given twice"),
+        (["discover", "x.csv", "--subsamples", 10**6], "subsamples must be at most 10,000"),
         (["flow", "sample", "--count", 10**12], "are the most of one command"),
         (["flow", "sample", "sequential", "--count", 10**7], "are the most of one command"),
         (
@@ -176,8 +185,12 @@ def configured(tmp_path: Path, content: str, *words: str) -> list[str]:
         ("a = " + "[" * 100_000, "nests too deep"),
         ("guidance = nan", "beyond every floating-point number"),
         ("[sample]\nsteps = 1", "top-level keys"),
+        ('prompt = "x"\nout = ""', "--out is empty"),
+        ('prompt = "x"\nsteps = true', "sets 'steps' to true, where a whole number is due"),
+        ('prompt = "x"\nmetadata = 1', "sets 'metadata' to 1, where true or false is due"),
+        ('prompt = "x"\nguidance = [1, 2]', "sets 'guidance' to [1, 2], where one value is due"),
     ],
-    ids=range(13),
+    ids=range(17),
 )
 def test_a_file_of_settings_holds_no_flags_and_no_nonsense(tmp_path, capsys, content, says):
     code, out, err = intaglio(capsys, *configured(tmp_path, content, "sample"))
@@ -247,6 +260,22 @@ def test_pipes_and_devices_among_inputs_are_refused_unread(tmp_path, capsys, pai
     assert f"is a {kind}" in err or "is no file" in err
 
 
+def test_an_empty_prompt_and_the_current_folder_are_taken(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr("intaglio.commands.sample.Sample._sample", lambda self: drawn.append(self) or 0)
+    assert cli.main(["sample", "--prompt", "", "--negative", "", "--out", "."]) == 0
+    assert drawn[0].prompt == ("",)
+
+
+def test_a_flag_that_is_given_twice_gets_a_word(capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("intaglio.commands.sample.Sample._sample", lambda self: drawn.append(self.steps) or 0)
+    code, _, err = intaglio(capsys, "sample", "--prompt", "x", "--steps", "5", "--steps=6")
+    assert (code, drawn, err) == (0, [6], "--steps is given twice; the last one counts\n")
+    _, _, err = intaglio(capsys, "sample", "--prompt", "x", "--steps", "5", "--steps=5", "--seed", "1")
+    assert err == ""
+
+
 # Flags without effect
 
 
@@ -284,6 +313,20 @@ def test_flags_without_effect_are_known_verb_by_verb():
     assert Extract(**bare, control=False)._idle() == Extract(**bare, fdr=0.2)._idle() == []
     with pytest.raises(ValueError, match="batch must be at least 1 and at most"):
         FlowBpd(images=Path("x"), batch=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--kinds", "a=nominal", "a=continuous"], "--kinds names 'a' twice, as nominal and as continuous"),
+        (["--tiers", ";;"], "--tiers ';;' names no column"),
+    ],
+)
+def test_words_about_columns_that_say_nothing_or_two_things_are_bad_usage(tmp_path, capsys, words, says):
+    rows = "\n".join(f"{k % 7},{k % 5}" for k in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b\n{rows}\n")
+    code, _, err = intaglio(capsys, "discover", tmp_path / "t.csv", "--runs", tmp_path, *words)
+    assert (code, says in err) == (2, True)
 
 
 # Texts that are shown

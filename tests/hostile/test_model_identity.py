@@ -1,5 +1,6 @@
 """The identity of a model: what its results depend on changes it, how it is spelt does not."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ import tiny
 from intaglio import cli
 from intaglio.images.image_set import save_png
 from intaglio.models.diffusion.config_spelling import one_spelling
+from intaglio.models.diffusion.fingerprints import PROBE
 from intaglio.models.diffusion.loading import load_model
 from model_edits import edit
 
@@ -87,6 +89,18 @@ def test_a_word_more_or_less_is_in_the_fingerprint(shipped) -> None:
     model, other = load_model(shipped), load_model(shipped)
     other.tokenizers[0].add_tokens(["<sks>"])
     assert model.fingerprint != other.fingerprint
+
+
+def test_the_merges_of_a_tokenizer_are_in_the_fingerprint(shipped, folder) -> None:
+    path = folder / "tokenizer/tokenizer.json"
+    known = json.loads(path.read_text())["model"]
+    merges = [["d", "o"], *(merge for merge in known["merges"] if merge != ["d", "o"])]
+    assert merges != known["merges"]
+    edit(path, model={**known, "merges": merges})
+    before, after = load_model(shipped), load_model(folder)
+    words = ["", PROBE, "cat dog red"]
+    assert before.tokenizers[0](words).input_ids == after.tokenizers[0](words).input_ids, "only the merges differ"
+    assert after.fingerprint != before.fingerprint
 
 
 def test_the_place_and_the_spelling_are_not_in_the_fingerprint(shipped, folder, tmp_path) -> None:

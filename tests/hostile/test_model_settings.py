@@ -145,13 +145,19 @@ def test_a_shift_is_undone_by_decoding(folder) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"scaling_factor": 0}, "scaling_factor 0, where a number above 0"),
+        ({"scaling_factor": 0}, "scaling_factor 0, where a number from 1e-06"),
         ({"scaling_factor": -0.5}, "scaling_factor -0.5"),
         ({"scaling_factor": NAN}, "scaling_factor nan"),
         ({"scaling_factor": float("inf")}, "scaling_factor inf"),
         ({"scaling_factor": None}, "lacks scaling_factor"),
         ({"scaling_factor": "x"}, "scaling_factor 'x'"),
         ({"scaling_factor": True}, "scaling_factor True"),
+        ({"scaling_factor": 1e39}, r"scaling_factor 1e\+39"),
+        ({"scaling_factor": 1e-30}, "scaling_factor 1e-30"),
+        ({"shift_factor": 1e39}, "shift_factor"),
+        ({"latents_mean": [1e39] * 4, "latents_std": [1.0] * 4}, r"latents_mean beyond 1e\+06"),
+        ({"force_upcast": []}, r"force_upcast \[\], where true or false"),
+        ({"use_quant_conv": "no"}, "use_quant_conv 'no'"),
         ({"shift_factor": NAN}, "shift_factor nan"),
         ({"shift_factor": "x"}, "shift_factor 'x'"),
         ({"latents_mean": [0.0] * 4}, "only one of latents_mean and latents_std"),
@@ -206,6 +212,20 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
         (UNET, {"_class_name": None}, "not a UNet2DConditionModel"),
         (UNET, {"quantization_config": {}}, ""),
         (UNET, {"quantization_config": "x"}, "quantized"),
+        (UNET, {"center_input_sample": "no"}, "center_input_sample 'no', where true or false is due"),
+        (UNET, {"flip_sin_to_cos": "false"}, "flip_sin_to_cos 'false'"),
+        (UNET, {"upcast_attention": "x"}, "upcast_attention 'x'"),
+        (UNET, {"only_cross_attention": "no"}, "only_cross_attention 'no'"),
+        (UNET, {"only_cross_attention": [False, 1]}, "only_cross_attention"),
+        (UNET, {"freq_shift": NAN}, "freq_shift nan"),
+        (UNET, {"norm_eps": NAN}, "norm_eps nan"),
+        (UNET, {"norm_eps": -1}, "norm_eps -1, where a number from 0 to 1"),
+        (UNET, {"mid_block_scale_factor": 0}, "mid_block_scale_factor 0"),
+        (UNET, {"resnet_out_scale_factor": 0}, "resnet_out_scale_factor 0"),
+        (UNET, {"downsample_padding": 100_000}, "downsample_padding 100000, where a whole number from 0 to 16"),
+        (UNET, {"conv_out_kernel": 1001}, "conv_out_kernel 1001"),
+        (UNET, {"dropout": 2.0}, "dropout 2.0"),
+        (UNET, {"dropout": 0, "freq_shift": 0.0, "upcast_attention": None, "mid_block_scale_factor": 1.0}, ""),
         (UNET, {"act_fn": "bogus"}, "cannot be read"),
         (TEXT, {"num_attention_heads": 0}, "num_attention_heads 0"),
         (TEXT, {"num_attention_heads": 3}, "do not divide hidden_size 16"),
@@ -216,8 +236,15 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
         (TEXT, {"max_position_embeddings": 10**12}, "max_position_embeddings"),
         (TEXT, {"max_position_embeddings": 60000}, "in shape"),
         (TEXT, {"layer_norm_eps": NAN}, "layer_norm_eps nan"),
+        (TEXT, {"layer_norm_eps": -1}, "layer_norm_eps -1"),
         (TEXT, {"hidden_act": 5}, "hidden_act 5"),
         (TEXT, {"hidden_act": "bogus"}, "cannot be read"),
+        (TEXT, {"dtype": "float99"}, "text_encoder cannot be read .*float99"),
+        (TEXT, {"attention_dropout": "x"}, "attention_dropout"),
+        (TEXT, {"initializer_range": "x"}, "initializer_range"),
+        (TEXT, {"initializer_factor": "x"}, "initializer_factor"),
+        (TEXT, {"pad_token_id": "x"}, "pad_token_id"),
+        (TEXT, {"num_labels": "x"}, "text_encoder cannot be read"),
         (TEXT, {"model_type": "roberta"}, "text encoder of type roberta"),
         (TEXT, {"model_type": "t5"}, "text encoder of type t5"),
         (TEXT, {"quantization_config": {"quant_method": "bitsandbytes"}}, "bitsandbytes"),
@@ -309,6 +336,73 @@ def test_old_folders_draw_at_the_size_that_diffusers_draws_at(folder, version, s
 def test_an_old_size_is_not_mended_where_diffusers_does_not(large) -> None:
     edit(large / UNET, sample_size=32, _diffusers_version="0.6.0")
     assert (load_model(large).resolution, load_model(large).notes) == (64, ())
+
+
+# Tokenizers
+
+
+def without_vocabulary(folder: Path) -> Path:
+    (folder / "tokenizer/tokenizer.json").unlink()
+    return folder / "tokenizer"
+
+
+def as_vocab_and_merges(folder: Path) -> Path:
+    """Writes the tokenizer in the two files of earlier versions of transformers."""
+    known = json.loads((folder / "tokenizer/tokenizer.json").read_text())["model"]
+    words = without_vocabulary(folder)
+    (words / "vocab.json").write_text(json.dumps(known["vocab"]))
+    (words / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, known["merges"]), ""]))
+    return words
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(folder, tmp_path, capsys) -> None:
+    words = without_vocabulary(folder)
+    said = r"tokenizer has no vocabulary \(neither tokenizer\.json, nor vocab\.json with merges\.txt\)"
+    with pytest.raises(BadInput, match=said):
+        load_model(folder)
+    single_file(tmp_path / "a.safetensors")
+    shutil.copytree(words, tmp_path / "like/tokenizer")
+    with pytest.raises(BadInput, match=said):
+        load_model(tmp_path / "a.safetensors", like=tmp_path / "like")
+    assert cli.main(["sample", "--model", str(folder), "--prompt", "cat", "--out", str(tmp_path / "out")]) == 2
+    assert "has no vocabulary" in capsys.readouterr().err
+
+
+def test_the_two_files_of_an_earlier_tokenizer_are_read(shipped, folder) -> None:
+    words = as_vocab_and_merges(folder)
+    assert load_model(folder).fingerprint == load_model(shipped["sd"]).fingerprint
+    (words / "merges.txt").unlink()
+    with pytest.raises(BadInput, match="has no vocabulary"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"])
+def test_a_pipe_or_a_device_among_a_tokenizer_s_files_is_refused(folder, name) -> None:
+    place = folder / "tokenizer" / name
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(BadInput, match=f"{name} is a pipe"):
+        load_model(folder)
+    place.unlink()
+    place.symlink_to("/dev/zero")
+    with pytest.raises(BadInput, match=f"{name} is a device"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 0}, "tokenizer cannot be read"),
+        ({"vocab": {"a": 0}, "merges": []}, "tokenizer cannot be read"),
+        ({"vocab": {"<|startoftext|>": 0, "<|endoftext|>": 1}, "merges": []}, "knows none of the words"),
+    ],
+)
+def test_a_tokenizer_that_knows_no_word_is_refused(folder, model, words) -> None:
+    path = folder / "tokenizer/tokenizer.json"
+    known = json.loads(path.read_text())
+    edit(path, model={**known["model"], **model})
+    with pytest.raises(BadInput, match=words):
+        load_model(folder)
 
 
 # Tokenizers beside text encoders

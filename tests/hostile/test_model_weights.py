@@ -136,6 +136,29 @@ def test_a_table_of_positions_makes_no_other_weights(folder) -> None:
     assert load_model(folder).notes == ()
 
 
+@pytest.mark.parametrize("place", [0, 1, 63, 64, 65, -1])
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16, torch.float64])
+def test_one_number_that_differs_is_seen_wherever_it_is(folder, place, precision) -> None:
+    def changed(tensor):
+        if tensor.shape == (16, 16, 3, 3):
+            tensor.view(-1)[place] += 1
+        return tensor.to(precision)
+
+    beside(folder / "unet", "diffusion_pytorch_model.fp16.safetensors", changed)
+    assert "with other weights" in load_model(folder).notes[0]
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_same_weights_in_another_precision_are_not_told_of(folder, precision) -> None:
+    beside(folder / "unet", "diffusion_pytorch_model.other.safetensors", lambda it: it.to(precision))
+    assert load_model(folder).notes == ()
+
+
+def test_a_copy_in_eight_bits_can_be_compared(folder) -> None:
+    beside(folder / "unet", "diffusion_pytorch_model.fp8.safetensors", lambda it: (2 * it).to(torch.float8_e5m2))
+    assert "with other weights" in load_model(folder).notes[0]
+
+
 def test_one_tensor_that_differs_is_seen(folder) -> None:
     beside(folder / "unet", "diffusion_pytorch_model.fp16.safetensors", lambda it: it.half())
     path = folder / "unet/diffusion_pytorch_model.fp16.safetensors"
@@ -149,7 +172,7 @@ def test_weights_without_their_mean_are_told_of(folder) -> None:
     path, _ = weights(folder / "unet")
     path.rename(path.with_name("diffusion_pytorch_model.non_ema.safetensors"))
     (note,) = load_model(folder).notes
-    assert "only diffusion_pytorch_model.non_ema.safetensors, the weights without their exponential mean" in note
+    assert "only diffusion_pytorch_model.non_ema.safetensors, the non-EMA weights" in note
 
 
 def test_adapters_and_averaged_copies_that_lie_beside_are_told_of(folder, tmp_path) -> None:
@@ -298,6 +321,30 @@ def test_a_weight_of_a_single_file_that_is_not_finite_is_named(shipped, tmp_path
     save_file(tensors, path)
     with pytest.raises(BadInput, match=rf"a\.safetensors holds NaN or infinity \({key}\)"):
         load_model(path, like=shipped)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_weight_beyond_float32_is_named_with_its_file(shipped, folder, part) -> None:
+    reweigh(folder / part, lambda known: {key: tensor.double() for key, tensor in known.items()})
+    assert load_model(folder).fingerprint == load_model(shipped).fingerprint
+    path, tensors = weights(folder / part)
+    key = next(key for key, tensor in tensors.items() if tensor.ndim > 1 and tensor.is_floating_point())
+    save_file(tensors | {key: tensors[key] * 1e200}, path)
+    with pytest.raises(BadInput, match=rf"{path} holds numbers beyond float32 \({key}\)"):
+        load_model(folder)
+
+
+def test_a_weight_of_a_single_file_beyond_float32_is_named(shipped, tmp_path) -> None:
+    key = "model.diffusion_model.out.2.bias"
+    single_file(tmp_path / "a.safetensors", **{key: torch.full((4,), 1e200, dtype=torch.float64)})
+    with pytest.raises(BadInput, match=rf"beyond float32 \({key}\)"):
+        load_model(tmp_path / "a.safetensors", like=shipped)
+
+
+def test_complex_weights_are_refused(folder) -> None:
+    reweigh(folder / "unet", lambda known: known | {"conv_in.weight": known["conv_in.weight"].to(torch.complex64)})
+    with pytest.raises(BadInput, match=r"holds conv_in\.weight as complex numbers"):
+        load_model(folder)
 
 
 def test_quantized_weights_are_refused(folder) -> None:

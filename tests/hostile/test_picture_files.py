@@ -7,6 +7,7 @@ import re
 import struct
 import unicodedata
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -313,3 +314,49 @@ def test_pipes_and_devices_among_pictures_are_refused_unread(tmp_path, name, kin
     with pytest.raises(BadInput, match=rf"{name}: it is a {kind}"):
         ImageSet.load(tmp_path, 16)
     assert ImageSet.load(tmp_path, 16, skip_bad=True).names == ("0.png",)
+
+
+def captioned(folder: Path, lines: Sequence[str] = (), **texts: str) -> ImageSet:
+    for k in range(2):
+        picture(folder / f"{k}.png")
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    if lines:
+        (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return ImageSet.load(folder, 16)
+
+
+def test_a_text_file_and_a_line_that_differ_get_a_word(tmp_path):
+    lines = ['{"file_name": "0.png", "text": "a cup"}', '{"file_name": "1.png", "text": "a mug"}']
+    found = captioned(tmp_path, lines, **{"0.txt": "a cat", "1.txt": "a mug\n"})
+    assert found.captions == ("a cat", "a mug")
+    (warning,) = found.warnings
+    assert "different captions for 0.png: that of the text file is used" in warning
+
+
+def test_two_lines_of_one_picture_get_a_word_where_they_differ(tmp_path):
+    lines = [f'{{"file_name": "{k}.png", "text": "{text}"}}' for k, text in ((0, "a"), (0, "b"), (1, "c"), (1, "c"))]
+    found = captioned(tmp_path, lines)
+    assert found.captions == ("b", "c")
+    (warning,) = found.warnings
+    assert "several lines with different texts for 0.png: the last one is used" in warning
+
+
+def test_a_line_that_has_its_text_twice_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"metadata.jsonl: line 1 has 'text' twice; keep one"):
+        captioned(tmp_path, ['{"file_name": "0.png", "text": "a", "text": "b"}'])
+
+
+def test_a_name_with_a_dot_for_its_folder_is_beside_it(tmp_path):
+    assert captioned(tmp_path, ['{"file_name": "./0.png", "text": "a"}']).captions == ("a", None)
+
+
+def test_captions_are_read_from_the_suffixes_of_other_trainers(tmp_path):
+    found = captioned(tmp_path, **{"0.caption": "a cat", "1.TXT": "a mug"})
+    assert (found.captions, found.warnings) == (("a cat", "a mug"), ())
+    assert ImageSet.load(tmp_path / "0.png", 16).captions == ("a cat",)
+    assert ImageSet.load(tmp_path / "1.png", 16).captions == ("a mug",)
+    found = captioned(tmp_path, **{"0.txt": "a hat", "metadata.csv": "file_name,text"})
+    assert found.captions == ("a hat", "a mug")
+    assert "metadata.csv looks like captions and is not read" in found.warnings[0]
+    assert "ignored: 0.caption" in found.warnings[1]

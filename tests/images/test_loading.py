@@ -63,7 +63,8 @@ def test_names_captions_and_repeats(tmp_path):
     assert images.names == ("10_sks cat/a.png", "a.jpg", "b.png", "c.png", "d.PNG")
     assert images.captions == ("sks cat", "ein Kätzchen", "a dog", None, None)
     assert images.repeats == (10, 1, 1, 1, 1)
-    assert images.warnings == ()
+    (warning,) = images.warnings
+    assert "different captions for a.jpg: that of the text file is used" in warning
 
 
 def test_only_kohya_subfolders_are_read(tmp_path):

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -43,7 +43,7 @@ class Runs:
 
         sound, damaged = list_runs(self.runs), damaged_runs(self.runs)
         if self.json:
-            say_json([{**run.header, "folder": str(run.folder)} for run in (*sound, *damaged)])
+            say_json([_as_json(run) for run in (*sound, *damaged)])
         elif sound or damaged:
             rows = [(run.name, run.status, run.started, _duration(run.seconds)) for run in sound]
             rows += [(run.name, run.status, "", "") for run in damaged]
@@ -56,7 +56,7 @@ class Runs:
     def _show(self) -> None:
         run = self._found()
         if self.json:
-            say_json({**run.header, "folder": str(run.folder)})
+            say_json(_as_json(run))
             return
         header = run.header
         rows = [("run", run.name), ("folder", str(run.folder)), ("status", run.status), ("started", run.started)]
@@ -93,6 +93,10 @@ class Runs:
         from intaglio.runs.store import find_run
 
         return find_run(self.runs, self.run)
+
+
+def _as_json(run: "StoredRun") -> dict[str, Any]:
+    return {**run.header, "name": run.name, "folder": str(run.folder)}
 
 
 def _duration(seconds: float) -> str:

@@ -61,6 +61,10 @@ class Decoder(ABC):
         """The decoder to use for a model and so many pictures: itself, unless it must look something up first."""
         return self
 
+    def inputs(self, model: TarFlow, pictures: int, guidance: Guidance) -> Mapping[str, Mapping[str, Any]]:
+        """What else so many pictures depend on, by role, as the inputs of a run: files with their `sha256`."""
+        return {}
+
     def following(self, blocks: Sequence[BlockReport], left: int) -> "Decoder":
         """The decoder of the next batch, after the reports of one; itself, unless it learns from their times.
 

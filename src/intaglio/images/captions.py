@@ -3,16 +3,20 @@
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, TypeVar
 
-from intaglio.data_files import parse_json, read_text
+from intaglio.data_files import parse_json, read_text, repeated_keys
 from intaglio.errors import BadInput
 from intaglio.printable import is_text, one_line
 
 V = TypeVar("V")
 
 CAPTIONS_FILE = "metadata.jsonl"
+CAPTION_SUFFIXES = (".txt", ".caption")
+"""Suffixes of the text file beside a picture, in whatever case; the second is kohya's. `.txt` itself comes first."""
+TABLES = ("metadata.csv", "metadata.parquet")
+"""Names under which other loaders read captions, and which are not read here."""
 LONGEST_CAPTION = 2**16
 """Bytes of the longest caption: text encoders read some hundred words, and take a minute to cut up megabytes."""
 
@@ -35,8 +39,16 @@ class ByName(Generic[V]):
 
 
 def caption_files(files: Iterable[Path]) -> ByName[Path]:
-    """The text files among these, by name."""
-    return ByName({file.name: file for file in files if file.suffix == ".txt"})
+    """The caption files among these, by their name with `.txt`; of several for one picture the first suffix counts."""
+    found: dict[str, Path] = {}
+    for file in sorted((file for file in files if file.suffix.lower() in CAPTION_SUFFIXES), key=_order):
+        found.setdefault(file.with_suffix(".txt").name, file)
+    return ByName(found)
+
+
+def _order(file: Path) -> tuple[int, bool, str]:
+    """`.txt` before other spellings of it, and these before `.caption`."""
+    return CAPTION_SUFFIXES.index(file.suffix.lower()), file.suffix not in CAPTION_SUFFIXES, file.name
 
 
 @dataclass
@@ -48,6 +60,8 @@ class Captions:
     problems: list[str] = field(default_factory=list)
     """Lines of a refusal, each with its remedy."""
     warnings: list[str] = field(default_factory=list)
+    outvoted: list[str] = field(default_factory=list)
+    """Pictures whose text file says otherwise than their line, as they are shown."""
 
     @classmethod
     def of_folder(cls, folder: Path, pictures: Sequence[Path], with_text: Collection[Path] = ()) -> "Captions":
@@ -61,13 +75,27 @@ class Captions:
 
     def of(self, picture: Path, text: Path | None) -> str | None:
         """The caption of a picture: that of its text file, or else of its line; None where there is none."""
+        line = self.table.get(picture.name)
         if text is None:
-            return self.table.get(picture.name)
+            return line
         try:
-            return read_text(text, LONGEST_CAPTION).strip()
+            found = read_text(text, LONGEST_CAPTION).strip()
         except BadInput as error:
             self.problems.append(_of_file(text, error))
             return None
+        if line is not None and line.strip() != found:
+            self.outvoted.append(one_line(picture.name))
+        return found
+
+    def said(self) -> list[str]:
+        """All warnings, once each picture was asked for."""
+        if not self.outvoted:
+            return self.warnings
+        return [
+            *self.warnings,
+            f"a text file and {CAPTIONS_FILE} have different captions for {_some(self.outvoted)}: that of the text "
+            "file is used; delete one of them",
+        ]
 
     def _read(self, path: Path, pictures: ByName[str], with_text: Collection[str]) -> dict[str, str | None]:
         try:
@@ -77,18 +105,26 @@ class Captions:
             return {}
         found: dict[str, str | None] = {}
         without: dict[str, set[str]] = {}
+        again: dict[str, None] = {}
         for number, line in enumerate(lines, start=1):
             row = self._row(line, f"{path.name}: line {number}") if line.strip() else None
             if row is None:
                 continue
-            if (name := pictures.get(row["file_name"])) is None:
+            if (name := pictures.get(PurePosixPath(row["file_name"]).as_posix())) is None:
                 where = f"{path.name}: line {number} names {row['file_name']!r}"
                 self.problems.append(f"{where}, which is not beside it; add it or drop the line")
                 continue
+            if name in found and found[name] != row.get("text"):
+                again[one_line(name)] = None
             found[name] = row.get("text")
             if row.get("text") is None and name not in with_text and (others := _texts(row)):
                 without[name] = others
         self._warn_of_columns(path, without)
+        if again:
+            self.warnings.append(
+                f"{path.name} has several lines with different texts for {_some(list(again))}: the last one is used; "
+                "delete the others"
+            )
         return found
 
     def _row(self, line: str, place: str) -> dict[str, Any] | None:
@@ -99,6 +135,9 @@ class Captions:
             row = None
         if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
             self.problems.append(f'{place} is not like {{"file_name": "a.png", "text": "..."}}; mend it')
+            return None
+        if twice := repeated_keys(line) & {"file_name", "text"}:
+            self.problems.append(f"{place} has {min(twice)!r} twice; keep one")
             return None
         text = row.get("text")
         if isinstance(text, str) and not is_text(text):
@@ -122,6 +161,12 @@ class Captions:
             f"{path.name} has no `text` for {one_line(first)}{more}, which therefore have no caption of it; its other "
             f"columns are {one_line(columns)}: rename the one with the captions to `text`"
         )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _of_file(path: Path, error: BadInput) -> str:

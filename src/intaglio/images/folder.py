@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intaglio.errors import BadInput
-from intaglio.images.captions import CAPTIONS_FILE, Captions, caption_files
+from intaglio.images.captions import CAPTION_SUFFIXES, CAPTIONS_FILE, TABLES, Captions, caption_files
 from intaglio.images.decode import PICTURE_SUFFIXES
 from intaglio.printable import one_line
 
@@ -67,12 +67,18 @@ def _list_files(paths: list[Path]) -> Listing:
     if len(set(names)) < len(names):
         names = [one_line(path.as_posix()) for path in files]
     captions = Captions()
-    texts = [text if (text := path.with_suffix(".txt")).exists() else None for path in files]
+    texts = [caption_files(_beside(path)).get(path.with_suffix(".txt").name) for path in files]
     entries = [
         ListedPicture(path, name, captions.of(path, text)) for path, name, text in zip(files, names, texts, strict=True)
     ]
     source = str(paths[0].parent) if len({path.parent for path in paths}) == 1 else "the list"
     return Listing(source, _sorted(entries), (*problems, *captions.problems))
+
+
+def _beside(path: Path) -> list[Path]:
+    """The files that may be the caption of one file."""
+    suffixes = dict.fromkeys(form for suffix in CAPTION_SUFFIXES for form in (suffix, suffix.upper()))
+    return [file for suffix in suffixes if (file := path.with_suffix(suffix)).exists()]
 
 
 def _list_folder(folder: Path) -> Listing:
@@ -141,9 +147,12 @@ def _list_flat(
         ListedPicture(picture, one_line(picture.relative_to(root).as_posix()), captions.of(picture, text), repeats)
         for picture, text in texts.items()
     ]
-    known = {*pictures, *texts.values(), folder / CAPTIONS_FILE}
+    known = {*pictures, *texts.values(), folder / CAPTIONS_FILE, *(folder / name for name in TABLES)}
     problems += captions.problems
-    warnings += captions.warnings
+    warnings += captions.said()
+    for table in (file for file in files if file.name in TABLES):
+        name = one_line(table.relative_to(root).as_posix())
+        warnings.append(f"{name} looks like captions and is not read; write {CAPTIONS_FILE}, or a text file each")
     return entries, [one_line(file.relative_to(root).as_posix()) for file in files if file not in known]
 
 

@@ -44,7 +44,13 @@ def opened(path: Path, what: str = "weights") -> Iterator[Any]:
 
 
 def checked(tensor: torch.Tensor, source: object, key: str) -> torch.Tensor:
-    """The tensor itself. Raises `BadInput`, naming file and key, for quantized weights, NaN and infinity."""
+    """The tensor itself.
+
+    Raises `BadInput`, naming file and key, for quantized weights, NaN, infinity, and numbers beyond float32, in which
+    networks are filled.
+    """
+    if tensor.is_complex():
+        raise BadInput(f"{source} holds {key} as complex numbers, which no such network has; export it again")
     if not tensor.is_floating_point():
         raise BadInput(
             f"{source} holds {key} as {str(tensor.dtype).removeprefix('torch.')}, which are quantized weights; "
@@ -55,6 +61,8 @@ def checked(tensor: torch.Tensor, source: object, key: str) -> torch.Tensor:
             f"{source} holds NaN or infinity ({key}): its training diverged or the file is damaged; "
             "use an earlier or another copy"
         )
+    if tensor.dtype == torch.float64 and not is_finite(tensor.float()):
+        raise BadInput(f"{source} holds numbers beyond float32 ({key}); check how it was made, or use another copy")
     return tensor
 
 

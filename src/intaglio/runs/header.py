@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ from intaglio.runs.tables import without_nan
 FORMAT = 1
 """Raised when folders of older versions can no longer be continued; part of every run's name."""
 FILE = "run.json"
+RUN_NAME = re.compile(r"[a-z]+-([\w-]*-)?[0-9a-f]{10}")
+"""Names that `run_name` gives in plain letters: verb, method and hash."""
 AGAIN = "run its command again, or delete the folder"
 """The remedy for a damaged `run.json`."""
 NO_METER = "not measured: no energy meter is attached"
@@ -69,10 +72,16 @@ def new_header(
     return json.loads(to_json(header))
 
 
+class NewerRun(BadInput):
+    """A run of a newer version, which this one leaves as it is."""
+
+
 def read_header(folder: Path) -> dict[str, Any] | None:
-    """`run.json` of a folder, or None where there is none that can be read."""
+    """`run.json` of a folder, or None where there is none that can be read. Raises `NewerRun`."""
     try:
         return checked_header(folder)
+    except NewerRun:
+        raise
     except BadInput:
         return None
 
@@ -80,6 +89,8 @@ def read_header(folder: Path) -> dict[str, Any] | None:
 def checked_header(folder: Path) -> dict[str, Any]:
     """`run.json` of a folder, whose fields are of the kinds that a run writes. Raises `BadInput` where they are not."""
     header = Fields.of(read_json(folder / FILE, AGAIN, constants=True), str(folder / FILE), AGAIN)
+    if (found := header.whole("format", FORMAT)) > FORMAT:
+        raise NewerRun(f"{header.source} is of format {found}, of a newer version; update intaglio to read this run")
     header.text("name")
     for key in ("verb", "method", "status", "started", "finished", "error", "device"):
         header.text(key, None)
@@ -92,7 +103,15 @@ def checked_header(folder: Path) -> dict[str, Any]:
         _texts(header, key)
     header.number("seconds", 0.0, low=0.0)
     header.whole("resumed", 0)
+    _check_verb(header)
     return dict(header.values)
+
+
+def _check_verb(header: Fields) -> None:
+    """Raises `BadInput` where the run's own name, which a hash ends, begins with another verb."""
+    name, verb = header.text("name"), header.text("verb", "")
+    if verb.isalpha() and RUN_NAME.fullmatch(name) and not name.startswith(f"{verb}-"):
+        raise BadInput(f"{header.source} has verb {shown(verb)}, where {name} is a run of another verb; {AGAIN}")
 
 
 def _texts(header: Fields, key: str) -> None:

@@ -85,7 +85,7 @@ class Run:
         with writing_into(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
-        found, lost = header.read_header(folder), None
+        found, lost = _header_of(folder, lock), None
         _sweep(folder)
         if found is not None and found.get("status") == "done":
             lost = lost_result(folder, found)
@@ -321,6 +321,15 @@ def _check_resumed(folder: Path) -> None:
     for path in asked.rglob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(asked.resolve()):
             raise BadInput(f"{path} leads out of the run's folder, so the run is not resumed; replace the link")
+
+
+def _header_of(folder: Path, lock: FileLock) -> dict[str, Any] | None:
+    """`run.json` of a locked folder; None where there is none that can be read. Raises `BadInput` for a newer one."""
+    try:
+        return header.read_header(folder)
+    except BadInput:
+        lock.release()
+        raise
 
 
 def _locked(folder: Path) -> FileLock:

@@ -23,6 +23,7 @@ class StoredRun:
 
     folder: Path
     name: str
+    """the folder's: a copy of a run is another one"""
     verb: str
     method: str
     status: str
@@ -79,15 +80,26 @@ def find_run(root: Path, wanted: str | Path) -> StoredRun:
     if str(wanted) and _has_header(given):
         return _stored(given, checked_header(given))
     runs, word = [*list_runs(root), *damaged_runs(root)], str(wanted)
-    exact = [run for run in runs if run.name == word or run.folder.name == word]
-    near = [run for run in runs if run.name.startswith(word) or run.name.rpartition("-")[2].startswith(word)]
-    matches = exact or (near if word else [])
+    matches = _called(runs, word) if word else []
     if len(matches) == 1:
         return _stored(matches[0].folder, checked_header(matches[0].folder))
     if matches:
         raise BadInput(f"{word!r} fits {len(matches)} runs ({_names(matches)}); give more of the name")
     known = f"known are {_names(runs)}" if runs else "there are no runs yet"
     raise BadInput(f"no run in {root} is called {word!r}; {known}")
+
+
+def _called(runs: list[StoredRun], word: str) -> list[StoredRun]:
+    """The runs whose folder has this name, else whose `run.json` has it, else of which it is a beginning."""
+    recorded = {run.folder: str(run.header.get("name")) for run in runs}
+    for exact in ([run for run in runs if run.name == word], [run for run in runs if recorded[run.folder] == word]):
+        if exact:
+            return exact
+    return [run for run in runs if any(_begins(name, word) for name in (run.name, recorded[run.folder]))]
+
+
+def _begins(name: str, word: str) -> bool:
+    return name.startswith(word) or name.rpartition("-")[2].startswith(word)
 
 
 def _names(runs: list[StoredRun]) -> str:
@@ -113,7 +125,7 @@ def _stored(folder: Path, header: Mapping[str, Any]) -> StoredRun:
     seconds = header.get("seconds")
     return StoredRun(
         folder=folder,
-        name=word("name"),
+        name=Path(os.path.abspath(folder)).name,
         verb=word("verb"),
         method=word("method"),
         status=word("status"),

@@ -15,8 +15,10 @@ SWAPPED_P = 0.01
 """p-value of lower loss differences than the controls' below which the models seem to be swapped."""
 FEWEST = 3
 """Least number of questioned pictures of which it can be said that they left no trace."""
-ERRORS = 2.0
+STANDARD_ERRORS = 2.0
 """Standard errors above zero that a mean loss difference must reach where there are no controls."""
+SWAPPED_STANDARD_ERRORS = 3.0
+"""Standard errors below zero beyond which the models seem to be swapped, where there are no controls."""
 
 SWAPPED = "the base fits these pictures better than the suspect: are --suspect and --base swapped?"
 NO_SIGNAL = (
@@ -79,15 +81,15 @@ def shows_a_trace(verdict: Verdict) -> bool:
 
 def _higher(tested: NDArray, known: NDArray) -> bool:
     p = rank_test(tested, known).p_value
-    return p <= LEVEL if p is not None else _errors_from_zero(tested) >= ERRORS
+    return p <= LEVEL if p is not None else _standard_errors(tested) >= STANDARD_ERRORS
 
 
 def _lower(tested: NDArray, known: NDArray) -> bool:
     p = rank_test(-tested, -known).p_value
-    return p < SWAPPED_P if p is not None else _errors_from_zero(tested) < -3
+    return p < SWAPPED_P if p is not None else _standard_errors(tested) < -SWAPPED_STANDARD_ERRORS
 
 
-def _errors_from_zero(values: NDArray) -> float:
+def _standard_errors(values: NDArray) -> float:
     """Distance of the mean from zero in standard errors; 0 for a single value."""
     if values.size < 2:
         return 0.0

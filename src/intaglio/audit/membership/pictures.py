@@ -26,7 +26,11 @@ class AuditPictures:
 
     @classmethod
     def of(cls, questioned: ImageSet, controls: ImageSet, holdouts: ImageSet | None = None) -> "AuditPictures":
-        """Join the sets. Raises `BadInput` where a control is also a questioned picture or a holdout."""
+        """Join the sets; of equal controls the first is taken alone, since the rate counts different pictures.
+
+        Raises `BadInput` where a control is also a questioned picture or a holdout.
+        """
+        controls = distinct(controls)
         parts: list[tuple[Role, ImageSet]] = [("questioned", questioned), ("controls", controls)]
         if holdouts is not None:
             parts.insert(1, ("holdouts", holdouts))
@@ -65,6 +69,14 @@ def refuse_shared(parts: Sequence[tuple[Role, ImageSet]]) -> None:
                 )
 
 
+def distinct(images: ImageSet) -> ImageSet:
+    """The first of each group of pictures with the same content."""
+    first: dict[str, int] = {}
+    for k, content in enumerate(images.hashes):
+        first.setdefault(content, k)
+    return images if len(first) == len(images) else images[list(first.values())]
+
+
 def likenesses(questioned: ImageSet, controls: ImageSet, holdouts: ImageSet | None = None) -> list[str]:
     """Warnings of pictures that look the same, within the questioned set and across roles."""
     found = []
@@ -74,7 +86,12 @@ def likenesses(questioned: ImageSet, controls: ImageSet, holdouts: ImageSet | No
     for role, other in others.items():
         if pairs := questioned.duplicates(other):
             found.append(f"a questioned picture and a {role} look the same, which hides membership: {_pairs(pairs)}")
-    if pairs := controls.duplicates():
+    different = distinct(controls)
+    if (left := len(different)) < len(controls):
+        found.append(
+            f"{len(controls)} controls, of which {left} {'is' if left == 1 else 'are'} different: equal pictures count once"
+        )
+    if pairs := different.duplicates():
         found.append(f"controls that look the same count as fewer than they are: {_pairs(pairs)}")
     return found
 

@@ -15,7 +15,8 @@ def kinds_from(words: Sequence[str]) -> dict[str, str]:
         name, sign, kind = word.rpartition("=")
         if not sign or not name:
             raise BadInput(f"--kinds takes COLUMN=KIND, such as month=nominal, not {word!r}")
-        found[name] = kind
+        if found.setdefault(name, kind) != kind:
+            raise BadInput(f"--kinds names {name!r} twice, as {found[name]} and as {kind}; keep one of them")
     return found
 
 
@@ -40,4 +41,7 @@ def _pair(word: str, names: Sequence[str], flag: str) -> tuple[str, str]:
 def tiers_from(words: str) -> tuple[tuple[str, ...], ...]:
     """Tiers of columns, earliest first, from text such as `age,sex;smoking`."""
     groups = (tuple(name.strip() for name in group.split(",") if name.strip()) for group in words.split(";"))
-    return tuple(group for group in groups if group)
+    found = tuple(group for group in groups if group)
+    if words and not found:
+        raise BadInput(f"--tiers {words!r} names no column; give groups such as age,sex;smoking, or leave it out")
+    return found

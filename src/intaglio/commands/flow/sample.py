@@ -38,7 +38,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
 
     method: tyro.conf.OmitArgPrefixes[M]
     count: int = 16
-    """Pictures to draw."""
+    """Pictures to draw, 1 or more."""
     seed: int = 0
     """Seed of the first picture; the others count on from it."""
     label: tuple[str, ...] = ()
@@ -54,8 +54,8 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.count < 0:
-            raise ValueError(f"count must not be negative: {self.count}")
+        if self.count < 1:
+            raise ValueError(f"--count must be at least 1, not {self.count}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative: {self.seed}")
         if self.preview_every < 0:
@@ -196,7 +196,10 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             **{key: getattr(self, key) for key in own},
             "guidance": asdict(self.as_guidance()),
         }
-        inputs = {"model": {"path": self.model, "sha256": flow.fingerprint}}
+        inputs = {
+            "model": {"path": self.model, "sha256": flow.fingerprint},
+            **self.decoder.inputs(flow.model, self.count, self.as_guidance()),
+        }
         return Run.open(
             self.runs,
             "flow",

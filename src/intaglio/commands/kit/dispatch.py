@@ -1,11 +1,14 @@
 """Dispatch of a command line: the verb and the method from one table, then the command from the other words."""
 
+from collections.abc import Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import intaglio
-from intaglio.commands.kit.console import invoked, say, table
+from intaglio.commands.kit.console import invoked, note, say, table
 from intaglio.commands.kit.devices import check_devices
+from intaglio.commands.kit.given_words import repeated_flags
 from intaglio.commands.kit.plain_values import check_plain_values
 from intaglio.commands.kit.resumed import check_verb, confined
 from intaglio.errors import BadInput, IntaglioError
@@ -70,7 +73,8 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
     check_plain_values(command)
     check_devices(command)
     if resumed is None:
-        return _called(command, path, quiet)
+        parts = [type(part) for part in (command, getattr(command, "method", None)) if is_dataclass(part)]
+        return _called(command, path, quiet, repeated_flags(rest, parts))
     from intaglio.runs.run import resuming
 
     check_verb(path, resumed.folder, resumed.header)
@@ -78,10 +82,12 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         return _called(confined(command, resumed.folder), path, quiet)
 
 
-def _called(command: Any, path: list[str], quiet: bool) -> int:
+def _called(command: Any, path: list[str], quiet: bool, notes: Sequence[str] = ()) -> int:
     from intaglio.commands.kit.parsing import to_words
 
     with invoked([*path, *to_words(command)], quiet):
+        for line in notes:
+            note(line)
         return command() or 0
 
 

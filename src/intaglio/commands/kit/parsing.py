@@ -10,7 +10,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
+from intaglio.commands.kit.given_words import check_empty_paths, hints_of
 from intaglio.commands.kit.source_settings import default_of, load, settings_of
+from intaglio.commands.kit.toml_types import type_fault
 from intaglio.data_files import read_toml, shown
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE
@@ -41,6 +43,9 @@ def take_option(words: list[str], option: str) -> str | None:
             value = word.partition("=")[2]
         else:
             kept.append(word)
+            continue
+        if not value:
+            raise BadInput(f"{option} is empty, perhaps by an unset variable; give a value, or leave it out")
     words[:] = kept
     return value
 
@@ -81,8 +86,10 @@ def read_command(
     """
     command = load(target)
     twin = settings_of(method) if method else None
-    kind = command[twin] if twin else command
+    kind, parts = (command[twin], [command, twin]) if twin else (command, [command])
     leading = [word for config in configs if config for word in config_words(config, command, twin)]
+    check_empty_paths(words, parts)
+    check_empty_paths(leading, parts)
     named = [f"--preset {name}" for name in presets(path)]
     common = [COMMON_FLAGS, *([f"Settings that go by a name: {', '.join(named)}."] if named else [])]
     description = f"{inspect.getdoc(command)}\n\n{' '.join(common)}"
@@ -103,7 +110,7 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
     known = {field.name: field for kind in (command, twin) if kind for field in dataclasses.fields(kind)}
     if twin is not None:
         del known["method"]
-    words = []
+    hints, words = hints_of([kind for kind in (command, twin) if kind]), []
     for key, value in values.items():
         name = key.replace("-", "_")
         if isinstance(value, Mapping):
@@ -113,6 +120,8 @@ def config_words(path: Path, command: type, twin: type | None) -> list[str]:
         if name in positionals(command):
             raise BadInput(f"{path} sets {key!r}, which is a word of the command line and not a flag; give it there")
         _check_value(path, key, value)
+        if fault := type_fault(value, hints[name]):
+            raise BadInput(f"{path} sets {key!r} {fault}; mend it")
         words += _flag(name, value)
     return words
 

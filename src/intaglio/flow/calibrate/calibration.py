@@ -16,7 +16,7 @@ from intaglio.flow.calibrate.paired import gains, median_gain, paired_seconds, s
 from intaglio.flow.decoding import Decoding, decode_batch
 from intaglio.flow.iterate.one_by_one import sequential
 from intaglio.flow.methods.sequential import SequentialDecoder
-from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, key_of
+from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, key_of, loosest
 from intaglio.flow.plan.guess import LocalGuess
 from intaglio.flow.plan.planned_decoder import PlannedDecoder
 from intaglio.flow.tiers import TIERS, TierName, differences
@@ -68,7 +68,8 @@ def calibrate(
         blocks = _sampled_blocks(fitted, judged)
         choices = []
         for block in blocks:
-            choices.append(options(block, TIERS[tier].largest / (count * block.growth)))
+            found = options(block, TIERS[tier].largest / (count * block.growth))
+            choices.append([replace(choice, tolerance=min(choice.tolerance, loosest(tier))) for choice in found])
             progress.advance()
         proof = _drawn(source, batch, seed, "proof", PROVED)
         plan = _proved(empty, blocks, choices, judged, proof)

@@ -1,9 +1,9 @@
 """Automatic decoding: each block by what was measured to be fastest for it, here, at the error that is allowed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +13,7 @@ from intaglio.flow.block.inverse import BlockInverse
 from intaglio.flow.family import Decoder
 from intaglio.flow.iterate.one_by_one import sequential
 from intaglio.flow.iterate.window import UNMEASURED
-from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, key_of
+from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan, key_of, plan_input
 from intaglio.flow.plan.planned_decoder import PlannedDecoder
 from intaglio.flow.results import BlockCallback, BlockReport
 from intaglio.flow.tiers import TIERS, TierName
@@ -57,15 +57,26 @@ class AutoDecoder(Decoder):
 
     def prepared(self, model: TarFlow, pictures: int, guidance: Guidance, warn: Callable[[str], None]) -> Decoder:
         """By the plan that was measured; where there is none, what is fastest by far on most machines of the kind."""
-        batch = min(self.batch, max(1, pictures))
-        key = key_of(model, batch, guidance, self.tier)
-        plan = DecoderPlan.find(self.plans, key)
+        batch, key = self._batch(pictures), self._key(model, pictures, guidance)
+        plan = DecoderPlan.find(self.plans, key, model.config)
         if plan is None:
             choice, choice_in_words = self._unmeasured(model)
             remedy = f"measure one with: intaglio flow calibrate --batch {batch}"
             warn(f"no plan was measured for this model, machine and batches of {batch}, so {choice_in_words}; {remedy}")
             plan = DecoderPlan(key, (choice,) * model.config.num_blocks)
         return PlannedDecoder(batch=self.batch, certify=self.certify, plan=plan, checked=self.check, warn=warn)
+
+    def inputs(self, model: TarFlow, pictures: int, guidance: Guidance) -> Mapping[str, Mapping[str, Any]]:
+        """The plan: with another one, pictures are others. Raises `BadInput` where it cannot be used."""
+        key = self._key(model, pictures, guidance)
+        DecoderPlan.find(self.plans, key, model.config)
+        return {"plan": plan_input(self.plans, key)}
+
+    def _batch(self, pictures: int) -> int:
+        return min(self.batch, max(1, pictures))
+
+    def _key(self, model: TarFlow, pictures: int, guidance: Guidance) -> dict[str, Any]:
+        return key_of(model, self._batch(pictures), guidance, self.tier)
 
     def _unmeasured(self, model: TarFlow) -> tuple[Choice, str]:
         """The choice for every block where nothing was measured, and the words for it."""

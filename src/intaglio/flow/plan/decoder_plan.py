@@ -5,34 +5,46 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
+from intaglio.data_files import Fields
 from intaglio.errors import BadInput
+from intaglio.files import file_hash
 from intaglio.flow.block.guidance import Guidance
 from intaglio.flow.plan.guess import LocalGuess
-from intaglio.flow.tiers import TierName
+from intaglio.flow.tiers import TIERS, TierName
+from intaglio.models.flow.config import TarFlowConfig
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.models.flow.tarflow_files import fingerprint
 from intaglio.runs.machine import processor
 from intaglio.runs.tensors import read_state, write_state
 
 FORMAT = 1
+LOOSEST = 1000.0
+"""Largest tolerance of a plan, as a multiple of its tier's largest error: more than any sweep changes a number by."""
+MOST_COARSE = 64
+"""Largest number of coarse sweeps of a plan."""
+MEASURE = "delete the file, and measure a plan again with: intaglio flow calibrate"
+"""The remedy for a plan that cannot be used."""
+
+MethodName = Literal["sequential", "jacobi", "frontier"]
+GuessName = Literal["output", "zeros", "fitted"]
 
 
 @dataclass(frozen=True)
 class Choice:
     """The decoding of one block: a method and its settings, with the time and the error that were measured."""
 
-    method: Literal["sequential", "jacobi", "frontier"]
+    method: MethodName
     tolerance: float = 0.0
     """Change below which a picture (jacobi) or a patch (frontier) is done."""
     window: int = 0
     """Patches a pass of the frontier; 0 adapts them."""
     coarse_sweeps: int = 0
     """Number of sweeps in bfloat16 that come first."""
-    guess: Literal["output", "zeros", "fitted"] = "output"
+    guess: GuessName = "output"
     """First iterate: the block's output, zeros, or a `LocalGuess`."""
     cap: int = 0
     """Most sweeps (jacobi); pictures that are not done by then go on patch by patch."""
@@ -40,6 +52,20 @@ class Choice:
     """Time of one batch."""
     error: float = 0.0
     """Largest difference of the block's own result from the sequential one."""
+
+    @classmethod
+    def read(cls, fields: Fields, tier: TierName) -> "Choice":
+        """From a plan's file. Raises `BadInput` for what no plan of this tier holds."""
+        return cls(
+            fields.text("method", among=get_args(MethodName)),
+            fields.number("tolerance", 0.0, low=0.0, high=loosest(tier)),
+            fields.whole("window", 0),
+            fields.whole("coarse_sweeps", 0, high=MOST_COARSE),
+            fields.text("guess", "output", among=get_args(GuessName)),
+            fields.whole("cap", 0),
+            fields.number("seconds", 0.0, low=0.0),
+            fields.number("error", 0.0, low=0.0),
+        )
 
     def __str__(self) -> str:
         if self.method == "sequential":
@@ -105,28 +131,48 @@ class DecoderPlan:
 
     @classmethod
     def read(cls, path: Path) -> "DecoderPlan":
-        """Read a file that `save` wrote. Raises `BadInput` where there is none, or one of another format."""
+        """Read a file that `save` wrote. Raises `BadInput` where there is none, or one that no calibration wrote."""
         found = read_state(path)
         if found is None or found[1].get("format") != FORMAT:
             raise BadInput(f"{path} holds no decoder plan of this version; measure one with: intaglio flow calibrate")
-        tensors, about = found
-        guesses = {int(order): LocalGuess.of(tensors, order, tuple(grid)) for order, grid in about["fitted"].items()}
+        tensors, about = found[0], Fields(found[1], str(path), MEASURE)
+        key = about.table("key")
+        tier: TierName = key.text("tier", among=TIERS)
+        key.text("model")
+        key.whole("batch", low=1)
         return cls(
-            about["key"],
-            tuple(Choice(**choice) for choice in about["choices"]),
-            guesses,
-            about["seconds"],
-            about["sequential_seconds"],
-            about["largest"],
-            about["mean"],
-            tuple(about.get("gains", ())),
+            dict(key.values),
+            tuple(Choice.read(choice, tier) for choice in _tables(about, "choices")),
+            _guesses(tensors, about.table("fitted")),
+            about.number("seconds", low=0.0),
+            about.number("sequential_seconds", low=0.0),
+            about.number("largest", low=0.0, high=TIERS[tier].largest),
+            about.number("mean", low=0.0, high=TIERS[tier].mean),
+            tuple(about.numbers("gains", ())),
         )
 
     @classmethod
-    def find(cls, folder: Path, key: Mapping[str, Any]) -> "DecoderPlan | None":
-        """The plan for exactly this key, or None."""
+    def find(cls, folder: Path, key: Mapping[str, Any], config: TarFlowConfig) -> "DecoderPlan | None":
+        """The plan for exactly this key and a model of this configuration, or None.
+
+        Raises `BadInput` where the file of that name holds a plan for other conditions or another shape of model.
+        """
         path = folder / file_name(key)
-        return cls.read(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        plan, wanted = cls.read(path), json.loads(json.dumps(key))
+        if plan.key != wanted:
+            other = ", ".join(name for name in wanted if plan.key.get(name) != wanted[name]) or "more conditions"
+            raise BadInput(f"{path} holds a plan for other conditions than its name says ({other}); {MEASURE}")
+        if not plan.fits(config):
+            raise BadInput(f"{path} holds a plan for a model of another shape; {MEASURE}")
+        return plan
+
+    def fits(self, config: TarFlowConfig) -> bool:
+        """Whether it has a choice for each block of a model, and the fitted guesses that these start from."""
+        fitted = {order for order, choice in enumerate(self.choices) if choice.guess == "fitted"}
+        guesses = [guess.fits(config.grid, config.token_width) for guess in self.guesses.values()]
+        return len(self.choices) == config.num_blocks and fitted <= set(self.guesses) and all(guesses)
 
     def __str__(self) -> str:
         lines = [
@@ -140,6 +186,35 @@ class DecoderPlan:
             f"{spread}; largest difference {self.largest:.1e}, mean {self.mean:.1e}"
         )
         return "\n".join([*lines, whole])
+
+
+def _tables(fields: Fields, key: str) -> list[Fields]:
+    found = fields.values.get(key)
+    if not isinstance(found, list):
+        raise BadInput(f"{fields.source} has no list of {key}; {fields.remedy}")
+    return [Fields.of(item, f"{fields.source}, {key}", fields.remedy) for item in found]
+
+
+def _guesses(tensors: Mapping[str, torch.Tensor], grids: Fields) -> dict[int, LocalGuess]:
+    """The fitted guesses by index, from the grid of each."""
+    guesses = {}
+    for order in grids.values:
+        rows, columns = grids.numbers(order, count=2)
+        if not order.isdecimal() or len(order) > 4 or not (rows.is_integer() and columns.is_integer()):
+            raise BadInput(f"{grids.source} has no grid of patches for a block at {order!r}; {grids.remedy}")
+        guesses[int(order)] = LocalGuess.of(tensors, order, (int(rows), int(columns)))
+    return guesses
+
+
+def loosest(tier: TierName) -> float:
+    """The largest tolerance of a plan for a tier."""
+    return LOOSEST * TIERS[tier].largest
+
+
+def plan_input(folder: Path, key: Mapping[str, Any]) -> dict[str, str]:
+    """The plan for a key as an input of a run: the file's path and sha256, "none" where there is none."""
+    path = folder / file_name(key)
+    return {"path": str(path), "sha256": file_hash(path)} if path.is_file() else {"path": "none", "sha256": "none"}
 
 
 def key_of(model: TarFlow, batch: int, guidance: Guidance, tier: TierName) -> dict[str, Any]:

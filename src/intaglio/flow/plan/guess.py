@@ -46,6 +46,14 @@ class LocalGuess:
         mean_v, mean_u, weights = (part.to(v) for part in (self.mean_v, self.mean_u, self.weights))
         return mean_u + neighbourhoods(v - mean_v, self.grid, radius_for(v.shape[2])) @ weights
 
+    def fits(self, grid: tuple[int, int], width: int) -> bool:
+        """Whether it is for this grid of patches of `width` numbers, and finite."""
+        means, features = (math.prod(grid), width), (2 * radius_for(width) + 1) ** 2 * width
+        parts = ((self.mean_v, means), (self.mean_u, means), (self.weights, (features, width)))
+        return self.grid == grid and all(
+            part.shape == shape and part.is_floating_point() and bool(part.isfinite().all()) for part, shape in parts
+        )
+
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """Tensors for a file, each name beginning with the prefix."""
         parts = {"mean_v": self.mean_v, "mean_u": self.mean_u, "weights": self.weights}

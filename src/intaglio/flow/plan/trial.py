@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from intaglio.flow.plan.decoder_plan import DecoderPlan
 
 USUAL = 1.3
-"""Largest ratio, either way, of a first batch's time to the time that was measured for it, that makes no trial."""
+"""A first batch that takes up to so many times its measured time, or as much less, is usual; others begin a trial."""
 LEFT = 3
 """Least number of full batches that are left, for a trial to be worth its sequential batch."""
 CLEARLY = 1.1

@@ -13,6 +13,7 @@ from transformers import CLIPTokenizer
 
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
+from intaglio.files import open_regular
 from intaglio.models.diffusion.network_config import LONGEST, network_config, settings_in
 from intaglio.models.diffusion.noise_schedule import SCHEDULER_REMEDY, NoiseSchedule
 from intaglio.models.diffusion.skeletons import Shapes, filled, shapes_of, skeleton
@@ -25,6 +26,18 @@ UNSTATED_LENGTH = 10**6
 """Tokens of a prompt from which on a tokenizer is taken to say nothing: a library writes 1e30 for that."""
 _SPARE = re.compile(r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.")
 _OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
+_ENGLISH = "a photo of a cat, the quick brown fox jumps over the lazy dog"
+"""A text of which every tokenizer of CLIP knows tokens: it has all letters of the alphabet."""
+_VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""Files that hold a vocabulary, in either of its two forms."""
+_TOKENIZER_FILES = (
+    *(name for names in _VOCABULARIES for name in names),
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_LONGEST_REASON = 200
+"""Letters of a library's error that are repeated to the user."""
 _BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 
@@ -46,9 +59,10 @@ def read_network(part: str, folder: Path, said: Said) -> nn.Module:
     """
     weights, notes = weight_sets(folder)
     said.notes += notes
-    config, notes = network_config(part, folder, len(weights.places))
+    with library_errors_as_bad_input(folder):
+        config, notes = network_config(part, folder, len(weights.places))
     said.notes += notes
-    with explained(folder):
+    with library_errors_as_bad_input(folder):
         module = skeleton(part, config)
     wanted = shapes_of(module)
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
@@ -110,15 +124,38 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def read_tokenizer(folder: Path) -> Any:
-    """The CLIP tokenizer of a folder. Its length may be unstated; see `fitted`."""
+    """The CLIP tokenizer of a folder. Its length may be unstated; see `fitted`.
+
+    Raises `BadInput` where the files of its vocabulary are missing, or no word of an English text is in it.
+    """
+    _refuse_without_vocabulary(folder)
     settings = folder / "tokenizer_config.json"
     if settings.exists():
         length = Fields.read(settings).values.get("model_max_length", UNSTATED_LENGTH)
         given = Fields({"model_max_length": length}, str(settings))
         if given.number("model_max_length", UNSTATED_LENGTH) < UNSTATED_LENGTH:
             given.whole("model_max_length", low=3, high=LONGEST)
-    with quiet_libraries(), explained(folder):
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    with quiet_libraries(), library_errors_as_bad_input(folder):
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokens = tokenizer(_ENGLISH, add_special_tokens=False).input_ids
+    if not set(tokens) - {tokenizer.unk_token_id}:
+        raise BadInput(
+            f"the tokenizer in {folder} knows none of the words and letters of an English text, so that all prompts "
+            f"would be alike to it (it has {len(tokenizer)} tokens); copy the folder again, or export it again"
+        )
+    return tokenizer
+
+
+def _refuse_without_vocabulary(folder: Path) -> None:
+    """Raises `BadInput` for a folder without a vocabulary, which transformers reads as an empty one."""
+    for name in _TOKENIZER_FILES:
+        if (folder / name).exists():
+            open_regular(folder / name).close()  # transformers passes over a pipe or a device without a word
+    if not any(all((folder / name).exists() for name in names) for names in _VOCABULARIES):
+        raise BadInput(
+            f"{folder} has no vocabulary (neither tokenizer.json, nor vocab.json with merges.txt); "
+            "copy the folder again, or export it again"
+        )
 
 
 # The scheduler
@@ -138,12 +175,12 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turns the many errors of the libraries into a `BadInput` that names the folder and the reason."""
+def library_errors_as_bad_input(folder: Path) -> Iterator[None]:
+    """Raises, in place of any error of diffusers or transformers within, a `BadInput` of the folder and the reason."""
     try:
         yield
     except IntaglioError:
         raise
     except Exception as error:  # the libraries raise nearly every kind of error for files that are damaged
-        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
         raise BadInput(f"{folder} cannot be read ({reason}); export the model again") from error

@@ -9,6 +9,7 @@ from transformers import CLIPTextConfig
 
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, LONGEST = 2**16, 4096, 2**24, 2**16
 """Largest width of a layer, side of the latents in cells, vocabulary and prompt in tokens that are taken."""
@@ -50,6 +51,15 @@ def settings_in(folder: Path, name: str) -> Fields:
 
 
 def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
+    check_ranges(fields, "denoiser")
+    everywhere = fields.values.get("only_cross_attention")
+    if not all(
+        it is None or isinstance(it, bool) for it in (everywhere if isinstance(everywhere, list) else [everywhere])
+    ):
+        raise BadInput(
+            f"{fields.source} has only_cross_attention {shown(everywhere)}, where true, false or a list is due; "
+            f"{fields.remedy}"
+        )
     config = dict(fields.values)
     blocks = len(_wholes(fields, "block_out_channels", high=WIDEST))
     layers, depths = _wholes(fields, "layers_per_block"), _wholes(fields, "transformer_layers_per_block", low=0)
@@ -81,11 +91,13 @@ def _autoencoder(fields: Fields, weights: int) -> dict[str, Any]:
     _refuse_more_layers(fields, max(blocks, fields.whole("layers_per_block", 1, 1)), weights)
     for key in ("in_channels", "out_channels", "latent_channels", "norm_num_groups"):
         fields.whole(key, None, 1, WIDEST)
+    check_ranges(fields, "autoencoder")
     if "scaling_factor" in fields.values:
-        fields.number("scaling_factor", low=0.0, above=True)
-    fields.number("shift_factor", None)
+        fields.number("scaling_factor")  # null here is no default of the class's
     for key in ("latents_mean", "latents_std"):
-        fields.numbers(key, None, fields.whole("latent_channels", 4))
+        given = fields.numbers(key, [], fields.whole("latent_channels", 4))
+        if not all(abs(number) <= LARGEST_SCALE for number in given):
+            raise BadInput(f"{fields.source} has {key} beyond {LARGEST_SCALE:g}; {fields.remedy}")
     return dict(fields.values)
 
 
@@ -108,7 +120,7 @@ def _text_encoder(folder: Path, fields: Fields, weights: int) -> CLIPTextConfig:
         ("max_position_embeddings", LONGEST),
     ):
         fields.whole(key, None, 1, most)
-    fields.number("layer_norm_eps", None, 0.0)
+    check_ranges(fields, "text_encoder")
     fields.text("hidden_act", None)
     return CLIPTextConfig.from_dict(dict(fields.values))
 

@@ -19,13 +19,16 @@ SAFE_EXPORT = "convert it with diffusers' save_pretrained(safe_serialization=Tru
 COPY_AGAIN = "copy the folder again, or export it again"
 _NAME = re.compile(
     r"(?P<base>[^.]+?)(?:\.(?P<variant>[^.]+?))?(?:-(?P<number>\d{5})-of-(?P<count>\d{5}))?"
-    r"(?:\.(?P<late>[^.]+))?\.safetensors"
+    r"(?:\.(?P<variant_at_the_end>[^.]+))?\.safetensors"
 )
-_USUAL = ("diffusion_pytorch_model", "model")
-_SECOND_CHOICE = ("", "fp16")
-_ROW = 64
-_COUNTED = re.compile(r"position_ids$").search
-"""Keys of tables that follow from the settings, and that only some files hold."""
+"""`base.safetensors`, `base.fp16.safetensors`, and of shards `base.fp16-00001-of-00002.safetensors` as diffusers writes
+it, or `base-00001-of-00002.fp16.safetensors` as it wrote it earlier."""
+_LIBRARY_BASES = ("diffusion_pytorch_model", "model")
+"""Base names of the files that diffusers and transformers read."""
+_VARIANTS_IN_ORDER = ("", "fp16")
+"""Variants that are read before any other, the first before the second."""
+_is_position_table = re.compile(r"position_ids$").search
+"""Whether a key is a table 0, 1, 2, ..., which follows from the settings, so that only some files hold it."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +65,25 @@ def weight_sets(folder: Path) -> tuple[WeightSet, list[str]]:
     grouped: dict[tuple[str, str], list[Path]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         found = _NAME.fullmatch(path.name)
-        base, variant = (found["base"], found["variant"] or found["late"] or "") if found else (path.stem, "")
+        base, variant = (
+            (found["base"], found["variant"] or found["variant_at_the_end"] or "") if found else (path.stem, "")
+        )
         grouped.setdefault((base, variant), []).append(path)
     if not grouped:
         raise _no_weights(folder)
     sets = [_whole_set(folder, base, variant, files) for (base, variant), files in grouped.items()]
-    chosen, *others = sorted(sets, key=_preference)
+    chosen, *others = sorted(sets, key=_rank)
     notes = [note for other in others if (note := _about(folder, other, chosen))]
     if chosen.variant == "non_ema":
-        notes.append(f"{folder} holds only {chosen.name}, the weights without their exponential mean, which are used")
+        notes.append(f"{folder} holds only {chosen.name}, the non-EMA weights, which are used")
     return chosen, notes
 
 
-def _preference(found: WeightSet) -> tuple:
-    rank = _SECOND_CHOICE.index(found.variant) if found.variant in _SECOND_CHOICE else len(_SECOND_CHOICE)
-    return (found.base not in _USUAL, rank, found.variant == "non_ema", found.variant, found.base)
+def _rank(found: WeightSet) -> tuple:
+    """Sorts sets by which is read first: those of the library's names, then by variant, non-EMA weights last."""
+    order = _VARIANTS_IN_ORDER
+    variant = order.index(found.variant) if found.variant in order else len(order)
+    return (found.base not in _LIBRARY_BASES, variant, found.variant == "non_ema", found.variant, found.base)
 
 
 def _no_weights(folder: Path) -> BadInput:
@@ -117,29 +124,32 @@ def _about(folder: Path, other: WeightSet, chosen: WeightSet) -> str:
     """A note on a set of weights that is not read; empty where it holds the same in another precision."""
     if what := adapter_in(other.places):
         return f"{folder} also holds {other.name}, {what}, which is not used; give it as the LoRA if it is one"
-    if _same(other, chosen):
+    if _same_up_to_rounding(other, chosen):
         return ""
     return f"{folder} also holds {other.name}, with other weights than {chosen.name}, which is the one that is used"
 
 
-def _same(one: WeightSet, two: WeightSet) -> bool:
-    """Whether two sets have the same weights up to rounding, by the first numbers of every tensor."""
-    shapes, others = ({key: it for key, it in found.shapes.items() if not _COUNTED(key)} for found in (one, two))
+def _same_up_to_rounding(one: WeightSet, two: WeightSet) -> bool:
+    """Whether two sets have the same weights, each in its own precision.
+
+    Every number of every tensor is compared, up to the first tensor that differs; tables of positions are left out.
+    """
+    shapes, others = (
+        {key: shape for key, shape in found.shapes.items() if not _is_position_table(key)} for found in (one, two)
+    )
     if shapes != others:
         return False
     with one.reading() as mine, two.reading() as theirs:
-        return all(
-            _close(_first_numbers(mine(key), key, shape), _first_numbers(theirs(key), key, shape))
-            for key, shape in shapes.items()
-        )
-
-
-def _first_numbers(file: Any, key: str, shape: tuple[int, ...]) -> Tensor:
-    if not shape:
-        return file.get_tensor(key)
-    return file.get_slice(key)[:1].flatten()[:_ROW]
+        return all(_close(mine(key).get_tensor(key), theirs(key).get_tensor(key)) for key in shapes)
 
 
 def _close(one: Tensor, two: Tensor) -> bool:
-    coarse = max(torch.finfo(it.dtype).eps if it.is_floating_point() else 0.0 for it in (one, two))
-    return torch.allclose(one.double(), two.double(), rtol=coarse, atol=1e-7, equal_nan=True)
+    """Whether two tensors agree within one rounding to the coarser of their precisions."""
+    rounding = max(torch.finfo(it.dtype).eps if it.is_floating_point() else 0.0 for it in (one, two))
+    wide = torch.promote_types(torch.promote_types(_computed(one), _computed(two)), torch.float32)
+    return torch.allclose(one.to(wide), two.to(wide), rtol=rounding, atol=1e-7, equal_nan=True)
+
+
+def _computed(tensor: Tensor) -> torch.dtype:
+    """The tensor's precision, or float32 for eight-bit floats, which are stored but not computed with."""
+    return torch.float32 if tensor.is_floating_point() and tensor.dtype.itemsize == 1 else tensor.dtype

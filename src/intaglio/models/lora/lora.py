@@ -145,6 +145,7 @@ class LoRA:
     def named_for(self, model: Any) -> "LoRA":
         """The same layers (shared tensors) under the diffusers paths of `model`; unmatched ones are left out."""
         names = ModelNames.of(model)
+        self._refuse_two_names(names)
         layers: dict[str, dict[str, Layer]] = {}
         for part, name, layer in self.items():
             if (path := names.path(part, name)) is not None:
@@ -203,6 +204,7 @@ class LoRA:
 
     def _planned(self, model: Any) -> tuple[list[_Step], list[str]]:
         names = ModelNames.of(model)
+        self._refuse_two_names(names)
         found = {part: dict(modules(model, part)) for part in self.layers}
         plan, problems = [], list(self.unsupported)
         for part, name, layer in self.items():
@@ -214,6 +216,18 @@ class LoRA:
             else:
                 plan.append((found[part][path], *fitted, layer.scale))
         return plan, problems
+
+    def _refuse_two_names(self, names: ModelNames) -> None:
+        """Raises `BadInput` where the file changes one module under two names: which of them holds is not said."""
+        known: dict[tuple[str, str], str] = {}
+        for part, name, _ in self.items():
+            if (path := names.path(part, name)) is None:
+                continue
+            key = (self._keys.get((part, name)) or (name,))[0]
+            if (other := known.setdefault((part, path), key)) != key:
+                raise BadInput(
+                    f"{self.source} holds two adapters for the same layer ({other} and {key}); split it into two files"
+                )
 
     def _cause(self, model: Any, plan: list[_Step], problems: list[str]) -> str:
         cause = self._other_base(model)
@@ -241,6 +255,10 @@ def _read_file(file: AdapterFile) -> LoRA:
     # Eight-bit floats can be stored but not computed with.
     tensors = {key: tensor if tensor.dtype.itemsize > 1 else tensor.float() for key, tensor in stored.items()}
     for key, tensor in tensors.items():
+        if tensor.is_complex():
+            raise BadInput(
+                f"{file.path} holds {key} as complex numbers, which no LoRA has; save it again from training"
+            )
         if not torch.isfinite(tensor).all():
             raise BadInput(f"{file.path} holds NaN or infinity ({key}): its training diverged; use an earlier one.")
     config = None if file.config is None else read_config(file.config)

@@ -21,6 +21,8 @@ from intaglio.runs.run import Run
 MIN_SUBSAMPLE_ROWS = 50
 """Least rows of a subsample."""
 STATE = "subsamples"
+MOST_SUBSAMPLES = 10_000
+"""Most subsamples; all their results are held in memory, and more tell a share no better than to 1%."""
 """Name of the checkpoint in a run."""
 
 
@@ -70,6 +72,8 @@ class SiCL(Discoverer):
             raise ValueError(f"refine must be auto, or 0 or more, not {self.refine}")
         if self.subsamples < 0:
             raise ValueError(f"subsamples must not be negative: {self.subsamples}")
+        if self.subsamples > MOST_SUBSAMPLES:
+            raise ValueError(f"subsamples must be at most {MOST_SUBSAMPLES:,}, not {self.subsamples:,}; 30 are usual")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative: {self.seed}")
 

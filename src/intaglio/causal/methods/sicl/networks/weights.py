@@ -26,6 +26,10 @@ MOST_LAYERS, MOST_WIDTH = 100, 4096
 """Most layers, and largest other size, of a network that is built."""
 LARGEST_WEIGHTS = 2**30
 """Largest file of weights that is read, in bytes."""
+LARGEST_SCORE_WEIGHT = 100.0
+"""Largest weight of BIC that is read; training gives 1 at most, and a search by huge scores does not end."""
+LARGEST_COEFFICIENT = 1000.0
+"""Largest coefficient of a calibration, of either sign; training gives 5 or so. A slope is positive by softplus."""
 SHIPPED = PACKAGE / "causal/methods/sicl/shipped"
 NETWORK_KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "light": (Light, LightShape),
@@ -174,7 +178,26 @@ def _config(path: Path) -> tuple[dict[str, Any], Calibration]:
         wrong.append("calibration")
     if wrong or config["low"].keys() != config["high"].keys():
         raise BadInput(f"{path}: {(wrong or ['high'])[0]!r} is damaged; give the folder as it was written")
+    if fault := _beyond_range(config, calibration):
+        raise BadInput(f"{path}: {fault}; give the folder as it was written")
     return config, calibration
+
+
+def _beyond_range(config: Mapping[str, Any], calibration: Calibration) -> str:
+    """The first number that no training gives, in words; empty where all are usable."""
+    for key, weight in config["refinement"].items():
+        if not 0 <= weight <= LARGEST_SCORE_WEIGHT:
+            return f"'refinement' has {weight:g} for {key!r}, where 0 to {LARGEST_SCORE_WEIGHT:g} is due"
+    for head, scaling in asdict(calibration).items():
+        for name, coefficients in scaling.items():
+            if far := next((value for value in coefficients if not abs(value) <= LARGEST_COEFFICIENT), None):
+                return (
+                    f"'calibration' has a {name} of {far:g} for {head!r}, beyond {LARGEST_COEFFICIENT:g} of either sign"
+                )
+    for name, low in config["low"].items():
+        if low > config["high"][name]:
+            return f"'low' has {low:g} for {name!r}, which is above 'high', {config['high'][name]:g}"
+    return ""
 
 
 def _numbers(told: Any, kind: type = float) -> bool:
