@@ -69,6 +69,14 @@ def test_without_out_they_lie_in_the_run(command, tmp_path):
     assert not list((only_run(tmp_path) / "states").glob("*"))
 
 
+def test_pictures_that_are_gone_are_missed(command, tmp_path):
+    assert command("photoguard", "--out", str(tmp_path / "out"))[0] == 0
+    (tmp_path / "out/1.png").unlink()
+    code, _, err = command("photoguard", "--out", str(tmp_path / "out"))
+    assert code == 1
+    assert "lacks 1.png, which this run gave back; delete" in err
+
+
 def test_a_killed_run_keeps_what_is_done_and_does_the_rest(command, tmp_path, monkeypatch):
     saved, original = [], Original.save
 

@@ -8,7 +8,7 @@ import tyro
 
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,9 +82,12 @@ class Protect(InRun, Generic[M]):
                     run=run,
                 )
                 found.save(folder)
-                run.finish(found.figures(), ("protection.json", "pictures.csv"))
+                given_back = () if self.out is not None else ("protected",)
+                run.finish(found.figures(), ("protection.json", "pictures.csv", *given_back))
             forget(self._method, originals, run)
-        _report(cast(ProtectionResult, ProtectionResult.load(folder)), folder)
+        found = cast(ProtectionResult, ProtectionResult.load(folder))
+        _check_there(found, folder)
+        _report(found, folder)
         return 0
 
     @property
@@ -121,6 +124,15 @@ class Protect(InRun, Generic[M]):
         if self.out is not None:
             settings["out"] = str(self.out)
         return self.open_run("protect", self._method.name, settings, known, seed=self._method.seed)
+
+
+def _check_there(found: "ProtectionResult", folder: Path) -> None:
+    """Raises `IntaglioError` where pictures of a finished run are no longer where they were given back."""
+    if missing := [one.saved for one in found.pictures if not (found.folder / one.saved).is_file()]:
+        raise IntaglioError(
+            f"{found.folder} lacks {', '.join(missing[:5])}, which this run gave back; delete {folder}, and the same "
+            "command makes them again"
+        )
 
 
 def _about(originals: "list[Original]") -> list[str]:
