@@ -32,8 +32,10 @@ def command(tmp_path, capsys):
             "--runs",
             str(tmp_path / "runs"),
         ]
-        few = ["--tuning-steps", "1", "--drawn", "5", "--purifiers", "none", "diffuse", "--seeds", "2", "--quiet"]
-        code = cli.main(["protect", "evaluate", *places, "--protected", str(tmp_path / "back"), *few, *words])
+        few = {"--tuning-steps": ["1"], "--drawn": ["5"], "--purifiers": ["none", "diffuse"], "--seeds": ["2"]}
+        rest = [word for flag, values in few.items() if flag not in words for word in (flag, *values)]
+        back = ["--protected", str(tmp_path / "back"), "--quiet"]
+        code = cli.main(["protect", "evaluate", *places, *back, *rest, *words])
         said = capsys.readouterr()
         return code, said.out, said.err
 
