@@ -69,12 +69,13 @@ def test_without_out_they_lie_in_the_run(command, tmp_path):
     assert not list((only_run(tmp_path) / "states").glob("*"))
 
 
-def test_pictures_that_are_gone_are_missed(command, tmp_path):
+def test_pictures_that_are_gone_are_made_again(command, tmp_path):
     assert command("photoguard", "--out", str(tmp_path / "out"))[0] == 0
-    (tmp_path / "out/1.png").unlink()
-    code, _, err = command("photoguard", "--out", str(tmp_path / "out"))
-    assert code == 1
-    assert "lacks 1.png, which this run gave back; delete" in err
+    first = (tmp_path / "out/1.png").read_bytes()
+    for path in (tmp_path / "out/1.png", only_run(tmp_path) / "protected/1.png"):
+        path.unlink()
+    assert command("photoguard", "--out", str(tmp_path / "elsewhere"))[0] == 0
+    assert (tmp_path / "elsewhere/1.png").read_bytes() == first
 
 
 def test_a_killed_run_keeps_what_is_done_and_does_the_rest(command, tmp_path, monkeypatch):
@@ -91,7 +92,8 @@ def test_a_killed_run_keeps_what_is_done_and_does_the_rest(command, tmp_path, mo
         code, _, err = command("advdm", "--out", str(tmp_path / "out"))
     assert code == 130
     assert "goes on" in err
-    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    home = only_run(tmp_path) / "protected"
+    first = {path.name: path.read_bytes() for path in home.iterdir()}
     assert list(first) == saved
     assert command("advdm", "--out", str(tmp_path / "out"))[0] == 0
     assert len(list((tmp_path / "out").iterdir())) == 3

@@ -1,6 +1,6 @@
-"""The evaluation of a protection: what is left after each purifier; stored and read again.
+"""Robustness of a protection: what is left after each purifier; stored and read again.
 
-`evaluation.json` in the run's folder:
+`robustness.json` in the run's folder:
 
     {"tuner", "model", "prompt", "pictures", "rows": [{"purifier", "share", "clean": [...], "protected": [...]}, ...]}
 """
@@ -23,7 +23,7 @@ from intaglio.runs.read import load_result
 from intaglio.runs.run import Run
 from intaglio.runs.tables import rows_csv
 
-FILE = "evaluation.json"
+FILE = "robustness.json"
 COLUMNS = ["purifier", "share", "clean", "protected", "net", "spread", "survives"]
 
 
@@ -100,7 +100,7 @@ class Robustness:
         }
 
     def save(self, folder: Path) -> None:
-        """Writes `purifiers.csv` and `evaluation.json`, each atomically."""
+        """Writes `purifiers.csv` and `robustness.json`, each atomically."""
         atomic_write(folder / "purifiers.csv", rows_csv(self.rows(), COLUMNS))
         stored = {
             "tuner": self.tuner,
@@ -121,7 +121,7 @@ class Robustness:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Robustness":
-        """The result in the content of `evaluation.json`."""
+        """The result in the content of `robustness.json`."""
         rows = tuple(
             NetProtection(
                 str(one["purifier"]),

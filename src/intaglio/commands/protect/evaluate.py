@@ -74,13 +74,8 @@ class ProtectEvaluate(InRun):
         imitator = self._imitator()
         originals, protected = self._pictures(imitator.model)
         other = None if self.purifying_model is None else load_model(self.purifying_model, device=self.device)
-        with self.open_run(
-            "protect evaluate",
-            self.tuner,
-            self._settings(),
-            self._inputs(imitator, originals, protected, other),
-            seed=0,
-        ) as run:
+        inputs = self._inputs(imitator, originals, protected, other)
+        with self.open_run("protect", f"evaluate-{self.tuner}", self._settings(), inputs, seed=0) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
                 for warning in (*imitator.model.notes, *originals.warnings):
@@ -96,7 +91,7 @@ class ProtectEvaluate(InRun):
                     run=run,
                 )
                 found.save(folder)
-                run.finish(found.figures(), ("evaluation.json", "purifiers.csv"))
+                run.finish(found.figures(), ("robustness.json", "purifiers.csv"))
         _report(cast("Robustness", Robustness.load(folder)), folder)
         return 0
 

@@ -2,13 +2,13 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import tyro
 
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
-from intaglio.errors import BadInput, IntaglioError
+from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,8 @@ class Protect(InRun, Generic[M]):
     images: Path
     """Folder of pictures to protect, or one file."""
     out: Path | None = None
-    """Folder that they are given back in, outside of --images; none takes `protected` in the run's folder."""
+    """Folder outside of --images that is given copies of the protected pictures, which lie in `protected` in the run's
+    own folder."""
     model: Path | None = None
     """The surrogate, which stands for an imitator's model: a diffusers folder or a single .safetensors file; none
     takes the embedded testbed."""
@@ -75,19 +76,17 @@ class Protect(InRun, Generic[M]):
                     self._method,
                     model,
                     originals,
-                    self.out or folder / "protected",
+                    folder / "protected",
                     prompt=self.prompt,
                     target=target,
                     masks=masks,
                     run=run,
                 )
                 found.save(folder)
-                given_back = () if self.out is not None else ("protected",)
-                run.finish(found.figures(), ("protection.json", "pictures.csv", *given_back))
+                run.finish(found.figures(), ("protection.json", "pictures.csv", "protected"))
             forget(self._method, originals, run)
         found = cast(ProtectionResult, ProtectionResult.load(folder))
-        _check_there(found, folder)
-        _report(found, folder)
+        _report(found, folder, self._copied(found, folder))
         return 0
 
     @property
@@ -103,6 +102,17 @@ class Protect(InRun, Generic[M]):
                 raise BadInput(
                     f"--out {self.out} lies in --images, whose pictures stay as they are; name another folder"
                 )
+
+    def _copied(self, found: "ProtectionResult", folder: Path) -> Path:
+        """The folder that the pictures are given back in: that of the run, or --out, which is given copies of them."""
+        from intaglio.files import atomic_write
+
+        home = folder / "protected"
+        if self.out is None:
+            return home
+        for one in found.pictures:
+            atomic_write(self.out / one.saved, (home / one.saved).read_bytes())
+        return self.out
 
     def _target(self, model: "LatentDiffusion") -> "Tensor | None":
         from intaglio.images.image_set import ImageSet
@@ -120,19 +130,8 @@ class Protect(InRun, Generic[M]):
         for name, path in (("target", self.target), ("masks", self.masks)):
             if path is not None:
                 known[name] = described(path, folder_hash(path))
-        settings: dict[str, Any] = {**asdict(self._method), "prompt": self.prompt}
-        if self.out is not None:
-            settings["out"] = str(self.out)
+        settings = {**asdict(self._method), "prompt": self.prompt}
         return self.open_run("protect", self._method.name, settings, known, seed=self._method.seed)
-
-
-def _check_there(found: "ProtectionResult", folder: Path) -> None:
-    """Raises `IntaglioError` where pictures of a finished run are no longer where they were given back."""
-    if missing := [one.saved for one in found.pictures if not (found.folder / one.saved).is_file()]:
-        raise IntaglioError(
-            f"{found.folder} lacks {', '.join(missing[:5])}, which this run gave back; delete {folder}, and the same "
-            "command makes them again"
-        )
 
 
 def _about(originals: "list[Original]") -> list[str]:
@@ -148,7 +147,7 @@ def _named(names: list[str], most: int = 3) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
-def _report(found: "ProtectionResult", folder: Path) -> None:
+def _report(found: "ProtectionResult", folder: Path, given_back: Path) -> None:
     """Print a line a picture, and write the report."""
     from intaglio.report import write_report
 
@@ -159,5 +158,5 @@ def _report(found: "ProtectionResult", folder: Path) -> None:
     ]
     say(table([head, *rows]))
     say()
-    say(f"{len(rows)} pictures are in {found.folder}. {HONEST}")
+    say(f"{len(rows)} pictures are in {given_back}. {HONEST}")
     say(str(write_report(folder)))

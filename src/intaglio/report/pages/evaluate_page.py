@@ -18,12 +18,6 @@ LIMITS = (
 )
 
 
-def page_of(run: RunData, page_folder: Path) -> EvaluatePage | None:
-    """The page of a `protect evaluate` run; None where nothing is finished yet."""
-    result = Robustness.load(run.folder)
-    return None if result is None else evaluate_page(run, result, page_folder)
-
-
 def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> EvaluatePage:
     """The page of a `protect evaluate` run; `page_folder` is where it will lie."""
     least = worst(result.found)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from intaglio.protect.result import SHOWN, ProtectedPicture, ProtectionResult
+from intaglio.protect.robustness import Robustness
 from intaglio.report.kit.format import count, decimal, title
 from intaglio.report.kit.thumbnails import Album
-from intaglio.report.kit.views import Card, Key, ProtectPage, Row, Shown
+from intaglio.report.kit.views import Card, EvaluatePage, Key, ProtectPage, Row, Shown
+from intaglio.report.pages.evaluate_page import evaluate_page
 from intaglio.runs.read import RunData
 
 CAPTIONS = {"original": "original", "protected": "given back", "difference": "the change, magnified"}
@@ -19,8 +21,10 @@ LIMITS = (
 )
 
 
-def page_of(run: RunData, page_folder: Path) -> ProtectPage | None:
-    """The page of a `protect` run; None where nothing is finished yet."""
+def page_of(run: RunData, page_folder: Path) -> ProtectPage | EvaluatePage | None:
+    """The page of a `protect` run, or of an evaluation; None where nothing is finished yet."""
+    if (robustness := Robustness.load(run.folder)) is not None:
+        return evaluate_page(run, robustness, page_folder)
     result = ProtectionResult.load(run.folder)
     return None if result is None else protect_page(run, result, page_folder)
 
