@@ -213,6 +213,27 @@ def test_what_a_lora_says_of_the_prediction_type_is_compared(shipped, tmp_path) 
         assert any("trained to predict v, where sd predicts epsilon" in note for note in notes) == told
 
 
+@pytest.mark.parametrize(
+    ("place", "said", "words"),
+    [
+        ("sdxl", "stable-diffusion-v1/lora", "Stable Diffusion 1"),
+        ("sdxl", "stable-diffusion-v2-768-v/lora", "Stable Diffusion 2"),
+        ("sd", "stable-diffusion-xl-v1-base/lora", "Stable Diffusion XL"),
+        ("sd", "Flux.1-dev/lora", "Flux"),
+        ("sdxl", "stable-diffusion-xl-v1-base/lora", None),
+        ("sd", "stable-diffusion-v1/lora", None),
+        ("sd", "", None),
+        ("sd", "something/lora", None),
+    ],
+)
+def test_a_lora_that_fits_and_says_another_base_is_told_of(shipped, tmp_path, place, said, words) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(pair(f"lora_unet_{FLAT}", alpha=1), path, {"modelspec.architecture": said})
+    notes = [note for note in load_model(shipped[place], lora=path).notes if "was made for" in note]
+    assert notes == ([] if words is None else [notes[0]])
+    assert words is None or f"says that it was made for {words}, which {place} is not" in notes[0]
+
+
 # Folders
 
 

@@ -1,10 +1,13 @@
 """What a model's files say of it: schedules, scaling, sizes, tokenizers, types; what is unknown is refused by name."""
 
+import inspect
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
@@ -13,7 +16,8 @@ import tiny
 from intaglio import cli
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
-from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from intaglio.models.diffusion.noise_schedule import DISCRETE_CLASSES, NoiseSchedule
+from intaglio.models.diffusion.unknown_settings import SCHEDULER_SETTINGS
 from intaglio.models.lora.lora import LoRA
 from model_edits import edit, single_file
 
@@ -184,6 +188,12 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
 # Denoisers, text encoders, the index
 
 
+def test_a_text_encoder_that_says_how_it_returns_is_used_all_the_same(shipped, folder) -> None:
+    edit(folder / TEXT, return_dict=False)
+    said = [load_model(place).embed(["cat"]).hidden for place in (folder, shipped["sd"])]
+    assert torch.equal(*said)
+
+
 @pytest.mark.parametrize(
     ("file", "changes", "words"),
     [
@@ -239,6 +249,8 @@ def test_an_autoencoder_s_settings_are_checked(folder, changes, words) -> None:
         (TEXT, {"layer_norm_eps": -1}, "layer_norm_eps -1"),
         (TEXT, {"hidden_act": 5}, "hidden_act 5"),
         (TEXT, {"hidden_act": "bogus"}, "cannot be read"),
+        (TEXT, {"eos_token_id": [1, 2]}, r"eos_token_id \[1, 2\], where a whole number"),
+        (TEXT, {"eos_token_id": None}, "lacks eos_token_id"),
         (TEXT, {"dtype": "float99"}, "text_encoder cannot be read .*float99"),
         (TEXT, {"attention_dropout": "x"}, "attention_dropout"),
         (TEXT, {"initializer_range": "x"}, "initializer_range"),
@@ -300,6 +312,57 @@ def test_a_pipe_as_a_model_is_not_waited_for(folder, tmp_path) -> None:
     for given in ({"path": tmp_path / "x.safetensors"}, {"path": folder, "lora": tmp_path / "x.safetensors"}):
         with pytest.raises(BadInput, match="is a pipe"):
             load_model(**given)
+
+
+# Settings that nothing reads
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        (UNET, {"my_new_option": True}, "says my_new_option, which UNet2DConditionModel does not have"),
+        (UNET, {"a": 1, "b": 2, "c": 3, "d": 4}, "says a, b, c and 1 more, which"),
+        (VAE, {"wavelet_patch": 2}, "says wavelet_patch, which AutoencoderKL does not have"),
+        (TEXT, {"rope_theta": 5}, "says rope_theta, which a text encoder of CLIP does not have"),
+        (SCHEDULER, {"sigma_data": 0.5}, "says sigma_data, which no scheduler for discrete timesteps has"),
+        (SCHEDULER, {"predict_epsilon": False}, "predict_epsilon"),
+        (SCHEDULER, {"trained_betas": [0.1, 0.2, 0.3]}, "3 trained_betas, and says num_train_timesteps 1000"),
+        (INDEX, {"unet": ["diffusers", "FluxTransformer2DModel"]}, "names unet as FluxTransformer2DModel"),
+        (INDEX, {"text_encoder_2": ["transformers", "CLIPTextModel"]}, "names text_encoder_2, which .* lacks"),
+        (INDEX, {"tokenizer_2": ["transformers", "CLIPTokenizer"]}, "names tokenizer_2, which .* lacks"),
+    ],
+)
+def test_settings_that_nothing_reads_are_told_of(folder, file, changes, words) -> None:
+    edit(folder / file, **changes)
+    (note,) = load_model(folder).notes
+    assert re.search(f"{re.escape(str(folder / file))} .*{words}", note)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        (UNET, {"_private": 5, "decay": 0.9999, "optimization_step": 10, "use_ema_warmup": True, "power": 0.7}),
+        (UNET, {"not_set": None, "time_embedding_act_fn": None, "torch_dtype": "float16"}),
+        (VAE, {"_name_or_path": "../sdxl-vae/", "force_upcast": True, "latents_mean": None}),
+        (
+            TEXT,
+            {"dropout": 0.0, "torch_dtype": "float16", "gradient_checkpointing": False, "transformers_version": "4"},
+        ),
+        (TEXT, {"pruned_heads": {}, "top_k": 50, "temperature": 1.0, "use_bfloat16": False, "num_beams": 1}),
+        (SCHEDULER, {"skip_prk_steps": True, "solver_order": 2, "predict_epsilon": True, "tensor_format": "pt"}),
+        (SCHEDULER, {"trained_betas": [0.001, 0.002], "num_train_timesteps": 2}),
+        (INDEX, {"text_encoder_2": [None, None], "tokenizer_2": [None, None], "image_encoder": [None, None]}),
+    ],
+)
+def test_settings_that_published_files_have_are_not_told_of(folder, file, changes) -> None:
+    edit(folder / file, **changes)
+    assert load_model(folder).notes == ()
+
+
+def test_every_setting_of_a_scheduler_in_use_is_known() -> None:
+    for name in DISCRETE_CLASSES - {"DPMSolverSDEScheduler"}:  # which asks for a package of its own
+        known = inspect.signature(getattr(diffusers, name).__init__).parameters
+        assert set(known) - {"self", "args", "kwargs"} <= SCHEDULER_SETTINGS
 
 
 # The size of the pictures

@@ -154,6 +154,19 @@ def test_the_same_weights_in_another_precision_are_not_told_of(folder, precision
     assert load_model(folder).notes == ()
 
 
+@pytest.mark.parametrize("rows", [slice(1, None), slice(600, 640), slice(-1, None)])
+@pytest.mark.parametrize("shape", [(1000, 100), (1000, 20, 3, 3), (200_000,)])
+def test_large_weights_are_compared_from_the_first_row_to_the_last(folder, shape, rows) -> None:
+    add(folder / "unet", **{"odd.weight": torch.ones(shape)})
+    beside(folder / "unet", "diffusion_pytorch_model.other.safetensors")
+    assert not any("other weights" in note for note in load_model(folder).notes)
+    path = folder / "unet/diffusion_pytorch_model.other.safetensors"
+    tensors = load_file(path)
+    tensors["odd.weight"][rows if len(shape) > 1 else slice(100_000, None)] = 2
+    save_file(tensors, path)
+    assert any("with other weights" in note for note in load_model(folder).notes)
+
+
 def test_a_copy_in_eight_bits_can_be_compared(folder) -> None:
     beside(folder / "unet", "diffusion_pytorch_model.fp8.safetensors", lambda it: (2 * it).to(torch.float8_e5m2))
     assert "with other weights" in load_model(folder).notes[0]

@@ -21,7 +21,7 @@ from intaglio.models.diffusion import single_file
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.single_file_configs import FAMILIES
-from intaglio.models.diffusion.single_file_layout import problems, recognised, sources, spare
+from intaglio.models.diffusion.single_file_layout import problems, recognised, sources, unused_keys
 from intaglio.models.diffusion.skeletons import skeleton
 from intaglio.models.ldm_names import UNetLayout
 from intaglio.models.lora.lora import Layer, LoRA
@@ -70,7 +70,7 @@ def test_every_weight_of_a_released_model_finds_its_place_and_none_is_left(famil
         wanted = {name: tuple(weight.shape) for name, weight in skeleton(part, config).state_dict().items()}
         found = sources(layout, part, wanted, shapes)
         assert problems(found, wanted, shapes) == []
-        assert spare(layout, part, found, shapes) == []
+        assert unused_keys(layout, part, found, shapes) == []
         used |= {source.key for source in found.values()}
     ballast = ("position_ids", "logit_scale", "cond_stage_model.model.text_projection")
     left = [key for key in set(shapes) - used if not key.endswith(ballast) and ".resblocks.23." not in key]
@@ -98,13 +98,13 @@ def test_an_open_clip_encoder_is_taken_apart_as_diffusers_does():
     numbers = {key: torch.randn(shape) for key, shape in shapes.items()}
     theirs = reference.convert_open_clip_checkpoint(SimpleNamespace(config=SimpleNamespace()), numbers, "p.")
     theirs = {name.removeprefix("text_model."): tensor for name, tensor in theirs.items()}
-    from intaglio.models.diffusion.single_file import _taken
+    from intaglio.models.diffusion.single_file import _weight
     from intaglio.models.diffusion.single_file_layout import _open_clip
 
     file = SimpleNamespace(get_tensor=numbers.__getitem__)
     assert len(theirs) == 2 * 16 + 5
     for name, tensor in theirs.items():
-        assert torch.equal(_taken(file, Path("p"), _open_clip("p.", name), tuple(tensor.shape)), tensor)
+        assert torch.equal(_weight(file, Path("p"), _open_clip("p.", name), tuple(tensor.shape)), tensor)
 
 
 def test_a_kohya_adapter_of_sd15_finds_every_module():

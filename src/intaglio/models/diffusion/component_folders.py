@@ -17,14 +17,16 @@ from intaglio.files import open_regular
 from intaglio.models.diffusion.network_config import LONGEST, network_config, settings_in
 from intaglio.models.diffusion.noise_schedule import SCHEDULER_REMEDY, NoiseSchedule
 from intaglio.models.diffusion.skeletons import Shapes, filled, shapes_of, skeleton
+from intaglio.models.diffusion.unknown_settings import unknown_scheduler_settings
 from intaglio.models.diffusion.weight_sets import WeightSet, weight_sets
 from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
 from intaglio.models.library_logging import quiet_libraries
 from intaglio.models.weights_file import checked
 
 UNSTATED_LENGTH = 10**6
-"""Tokens of a prompt from which on a tokenizer is taken to say nothing: a library writes 1e30 for that."""
-_SPARE = re.compile(r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.")
+"""Tokens of a prompt from which on a tokenizer counts as saying nothing: a library writes 1e30 for that."""
+_UNUSED_BY_NATURE = re.compile(r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.")
+"""Keys in the files of a text encoder that belong to the whole of CLIP, or follow from the settings."""
 _OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
 _ENGLISH = "a photo of a cat, the quick brown fox jumps over the lazy dog"
 """A text of which every tokenizer of CLIP knows tokens: it has all letters of the alphabet."""
@@ -42,8 +44,8 @@ _BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 
 @dataclass
-class Said:
-    """Remarks that come up while components are read."""
+class Remarks:
+    """What there is to say of components, gathered while they are read."""
 
     notes: list[str] = field(default_factory=list)
     """Sentences for the user."""
@@ -51,30 +53,30 @@ class Said:
     """`"file: key"` for each weight that no network takes."""
 
 
-def read_network(part: str, folder: Path, said: Said) -> nn.Module:
+def read_network(part: str, folder: Path, remarks: Remarks) -> nn.Module:
     """A part's network with the folder's safetensors weights, as float32.
 
     Raises `BadInput` for weights that are missing, of another shape, quantized or not finite, and for an adapter among
     them.
     """
     weights, notes = weight_sets(folder)
-    said.notes += notes
+    remarks.notes += notes
     with library_errors_as_bad_input(folder):
         config, notes = network_config(part, folder, len(weights.places))
-    said.notes += notes
+    remarks.notes += notes
     with library_errors_as_bad_input(folder):
         module = skeleton(part, config)
     wanted = shapes_of(module)
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
-    _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], said)
+    _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], remarks)
     _check_shapes(folder, wanted, keys, weights)
     with weights.reading() as file_of:
 
-        def taken(name: str) -> Tensor:
+        def weight_of(name: str) -> Tensor:
             key = str(keys[name])
             return checked(file_of(key).get_tensor(key), weights.places[key], key).reshape(wanted[name])
 
-        return filled(module, taken, torch.float32)
+        return filled(module, weight_of, torch.float32)
 
 
 def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
@@ -88,7 +90,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     return next((key for key in names if key in shapes), None)
 
 
-def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], said: Said) -> None:
+def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], remarks: Remarks) -> None:
     if (key := adapter_key(keys)) is not None:
         raise BadInput(
             f"{weights.places[key]} holds {adapter_in([key])} beside the weights ({key}), which is not applied here; "
@@ -96,9 +98,9 @@ def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], 
         )
     if (key := quantized_key(keys)) is not None:
         raise BadInput(f"{weights.places[key]} holds quantized weights ({key}); give the model unquantized")
-    if spare := [key for key in keys if not (part.startswith("text") and _SPARE.search(key))]:
-        said.notes.append(f"{len(spare)} weights in {folder} are not used ({spare[0]})")
-        said.unused += [f"{weights.places[key]}: {key}" for key in spare]
+    if unused := [key for key in keys if not (part.startswith("text") and _UNUSED_BY_NATURE.search(key))]:
+        remarks.notes.append(f"{len(unused)} weights in {folder} are not used ({unused[0]})")
+        remarks.unused += [f"{weights.places[key]}: {key}" for key in unused]
 
 
 def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], weights: WeightSet) -> None:
@@ -108,15 +110,19 @@ def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], wei
         )
     for name, key in keys.items():
         shape = weights.shapes[str(key)]
-        if _without_ones(shape) != _without_ones(wanted[name]):
+        if _as_matrix(shape) != _as_matrix(wanted[name]):
             raise BadInput(
                 f"{folder} holds {key} in shape {shape}, where its config.json asks for {wanted[name]}; "
                 "give the config.json that belongs to the weights, or export it again"
             )
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a 1x1 convolution as that of a matrix: old files hold the autoencoder's attention so."""
+def _as_matrix(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a 1x1 convolution as that of a matrix, any other as it is: the two hold the same numbers.
+
+    It is applied to every weight. Old files hold the autoencoder's attention as convolutions, and a U-Net's projections
+    are one or the other by `use_linear_projection`.
+    """
     return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
 
 
@@ -161,16 +167,23 @@ def _refuse_without_vocabulary(folder: Path) -> None:
 # The scheduler
 
 
-def read_scheduler(folder: Path) -> dict[str, Any]:
+def read_scheduler(folder: Path, remarks: Remarks) -> dict[str, Any]:
     """The settings of a scheduler's folder.
 
     Raises `BadInput` where these say no betas, or are no schedule that is supported.
     """
     fields = settings_in(folder, "scheduler_config.json")
     schedule = dict(fields.values)
-    NoiseSchedule.from_config(schedule, fields.source)
+    made = NoiseSchedule.from_config(schedule, fields.source)
     if all(schedule.get(name) is None for name in _BETAS):
         raise BadInput(f"{fields.source} has none of {', '.join(_BETAS)}; {SCHEDULER_REMEDY}")
+    remarks.notes += unknown_scheduler_settings(fields)
+    betas, count = schedule.get("trained_betas"), schedule.get("num_train_timesteps") or made.count
+    if betas is not None and count != len(betas):
+        remarks.notes.append(
+            f"{fields.source} has {len(betas)} trained_betas, and says num_train_timesteps {count}; "
+            f"the model has {len(betas)} timesteps here"
+        )
     return schedule
 
 

@@ -16,6 +16,8 @@ from intaglio.models.diffusion.single_file import load_single_file
 from intaglio.models.diffusion.single_file_layout import FIRST_LAYERS
 from intaglio.models.lora.adapter_files import is_adapter_folder
 from intaglio.models.lora.lora import LoRA
+from intaglio.models.lora.module_names import ModelNames
+from intaglio.models.lora.other_bases import FAMILY_NAMES, stated_family
 from intaglio.models.weights_file import is_finite, opened, refuse_pickle
 
 Like = LatentDiffusion | Path | str | None
@@ -133,10 +135,24 @@ def _merge(adapter: LoRA, model: LatentDiffusion, allow_unmatched: bool) -> None
 
 
 def _notes_of(adapter: LoRA, model: LatentDiffusion) -> tuple[str, ...]:
-    """The adapter's own notes, and one where it says that it was trained for another prediction type."""
+    """The adapter's own notes, and some where it says that it was trained for another base or prediction type."""
+    notes = (*adapter.notes, *_on_another_base(adapter, model))
     said = adapter.metadata.get("modelspec.prediction_type", "").strip().lower()
     stated = {"v": "v_prediction", "v_prediction": "v_prediction", "epsilon": "epsilon"}.get(said)
     if stated is None or stated == model.schedule.prediction:
-        return adapter.notes
+        return notes
     note = f"{adapter.source} says that it was trained to predict {said}, where {model.name} predicts"
-    return (*adapter.notes, f"{note} {model.schedule.prediction}")
+    return (*notes, f"{note} {model.schedule.prediction}")
+
+
+def _on_another_base(adapter: LoRA, model: LatentDiffusion) -> list[str]:
+    """A note where the adapter's keys or metadata name another base than the model's family."""
+    family, stated = ModelNames.of(model).family, stated_family(adapter.metadata)
+    base = adapter.made_for
+    if base is None and stated is not None and stated != family and (family or stated == "sdxl"):
+        base = FAMILY_NAMES[stated]  # of a model of unusual widths it is only known that it is no SDXL
+    if base is None:
+        return []
+    return [
+        f"{adapter.source} says that it was made for {base}, which {model.name} is not; its layers fit all the same"
+    ]

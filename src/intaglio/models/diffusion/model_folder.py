@@ -9,7 +9,7 @@ from typing import Any
 
 from intaglio.data_files import EXPORT_AGAIN, Fields, shown
 from intaglio.errors import BadInput
-from intaglio.models.diffusion.component_folders import Said, read_network, read_scheduler, read_tokenizer
+from intaglio.models.diffusion.component_folders import Remarks, read_network, read_scheduler, read_tokenizer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.prompt_lengths import fitted
 from intaglio.models.diffusion.weight_sets import SAFE_EXPORT
@@ -18,6 +18,8 @@ from intaglio.models.weights_file import PICKLE_SUFFIXES
 INDEX = "model_index.json"
 REQUIRED_PARTS = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
 SECOND_ENCODER_PARTS = ("text_encoder_2", "tokenizer_2")
+_CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
+"""The class of each component that is of one class in every model here."""
 _WITHOUT_EFFECT = ("safety_checker", "feature_extractor", "watermark", "watermarker")
 Base = Callable[[], LatentDiffusion]
 
@@ -28,7 +30,7 @@ class _Found:
 
     parts: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    said: Said = field(default_factory=Said)
+    remarks: Remarks = field(default_factory=Remarks)
 
 
 def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
@@ -54,8 +56,8 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
         name=folder.resolve().name,
         source=folder,
         options=found.options,
-        notes=[*found.said.notes, *notes],
-        unused=found.said.unused,
+        notes=[*found.remarks.notes, *notes],
+        unused=found.remarks.unused,
     )
 
 
@@ -75,7 +77,7 @@ def _complete(found: _Found, base: LatentDiffusion) -> None:
     for name in borrowed:
         found.parts[name] = copy.deepcopy(given[name]) if name.startswith(("unet", "text")) else given[name]
     found.options = {**base.options, **found.options}
-    found.said.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
+    found.remarks.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
 
 
 def _read_parts(folder: Path) -> _Found:
@@ -87,17 +89,17 @@ def _read_parts(folder: Path) -> _Found:
         raise BadInput(
             f"{folder} holds a transformer denoiser, which is not supported yet; give an SD 1, SD 2 or SDXL model"
         )
-    said = Said()
+    remarks = Remarks()
     if not index and (folder / "config.json").exists():
-        return _Found({"unet": read_network("denoiser", folder, said)}, said=said)
+        return _Found({"unet": read_network("denoiser", folder, remarks)}, remarks=remarks)
     options = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
-    found = _Found(options=options, said=said)
+    found = _Found(options=options, remarks=remarks)
     readers: dict[str, Callable[[Path], Any]] = {
-        "unet": partial(read_network, "denoiser", said=said),
-        "vae": partial(read_network, "autoencoder", said=said),
-        "scheduler": read_scheduler,
-        "text_encoder": partial(read_network, "text_encoder", said=said),
-        "text_encoder_2": partial(read_network, "text_encoder_2", said=said),
+        "unet": partial(read_network, "denoiser", remarks=remarks),
+        "vae": partial(read_network, "autoencoder", remarks=remarks),
+        "scheduler": partial(read_scheduler, remarks=remarks),
+        "text_encoder": partial(read_network, "text_encoder", remarks=remarks),
+        "text_encoder_2": partial(read_network, "text_encoder_2", remarks=remarks),
         "tokenizer": read_tokenizer,
         "tokenizer_2": read_tokenizer,
     }
@@ -106,7 +108,8 @@ def _read_parts(folder: Path) -> _Found:
             found.parts[name] = read(folder / name)
     if not found.parts:
         raise _nothing_in(folder)
-    said.notes += _passed_over(folder, index, set(readers))
+    remarks.notes += _passed_over(folder, index, set(readers))
+    remarks.notes += _contradicted(folder, index, found)
     return found
 
 
@@ -137,6 +140,22 @@ def _passed_over(folder: Path, index: Mapping[str, Any], read: set[str]) -> list
             notes.append(f"{folder} also holds {path.name}, averaged weights, which are not used; give {path} for them")
         elif path.is_file() and path.suffix == ".safetensors" and "lora" in path.name.lower():
             notes.append(f"{folder} also holds the LoRA {path.name}, which is not used; give {path} as the LoRA for it")
+    return notes
+
+
+def _contradicted(folder: Path, index: Mapping[str, Any], found: _Found) -> list[str]:
+    """Notes on what the index says of components and the folder does not bear out."""
+    named = {name: value[1] for name, value in index.items() if _is_component(value) and value[0] is not None}
+    notes = [
+        f"{folder / INDEX} names {name} as {named[name]}; what lies in {name} is {kind}, and is used as such"
+        for name, kind in _CLASSES.items()
+        if name in found.parts and named.get(name) not in (None, kind)
+    ]
+    if "unet" not in found.parts:
+        return notes
+    absent = [name for name in SECOND_ENCODER_PARTS if name in named and name not in {*found.parts, *_missing(found)}]
+    if absent:
+        notes.append(f"{folder / INDEX} names {' and '.join(absent)}, which {folder} lacks and its unet does not need")
     return notes
 
 

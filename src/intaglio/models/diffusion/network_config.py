@@ -10,6 +10,7 @@ from transformers import CLIPTextConfig
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
+from intaglio.models.diffusion.unknown_settings import unknown_network_settings
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, LONGEST = 2**16, 4096, 2**24, 2**16
 """Largest width of a layer, side of the latents in cells, vocabulary and prompt in tokens that are taken."""
@@ -38,8 +39,13 @@ def network_config(part: str, folder: Path, weights: int) -> tuple[Any, list[str
             article = "an" if wanted[0] == "A" else "a"
             raise BadInput(f"{folder} holds a {said}, not {article} {wanted}; {_SUPPORTED}")
     if part == "denoiser":
-        return _denoiser(fields, weights)
-    return (_autoencoder(fields, weights) if part == "autoencoder" else _text_encoder(folder, fields, weights)), []
+        config, notes = _denoiser(fields, weights)
+    elif part == "autoencoder":
+        config, notes = _autoencoder(fields, weights), []
+    else:
+        fields = _text_fields(folder, fields)
+        config, notes = _text_encoder(fields, weights), []
+    return config, [*notes, *unknown_network_settings(part, fields)]
 
 
 def settings_in(folder: Path, name: str) -> Fields:
@@ -101,12 +107,17 @@ def _autoencoder(fields: Fields, weights: int) -> dict[str, Any]:
     return dict(fields.values)
 
 
-def _text_encoder(folder: Path, fields: Fields, weights: int) -> CLIPTextConfig:
+def _text_fields(folder: Path, fields: Fields) -> Fields:
+    """The settings of the text encoder, which a config of the whole of CLIP holds in a table."""
     kind = fields.text("model_type", "clip_text_model")
     if kind == "clip":
-        fields = fields.table("text_config")
-    elif kind != "clip_text_model":
+        return fields.table("text_config")
+    if kind != "clip_text_model":
         raise BadInput(f"{folder} holds a text encoder of type {kind}, not one of CLIP; {_SUPPORTED}")
+    return fields
+
+
+def _text_encoder(fields: Fields, weights: int) -> CLIPTextConfig:
     _refuse_more_layers(fields, fields.whole("num_hidden_layers", 12, 1), weights)
     heads, width = fields.whole("num_attention_heads", 8, 1, WIDEST), fields.whole("hidden_size", 512, 1, WIDEST)
     if width % heads:
@@ -122,7 +133,11 @@ def _text_encoder(folder: Path, fields: Fields, weights: int) -> CLIPTextConfig:
         fields.whole(key, None, 1, most)
     check_ranges(fields, "text_encoder")
     fields.text("hidden_act", None)
-    return CLIPTextConfig.from_dict(dict(fields.values))
+    if "eos_token_id" in fields.values:
+        fields.whole("eos_token_id", high=MOST_WORDS)  # null here is no default of the class's
+    return CLIPTextConfig.from_dict(
+        {**fields.values, "return_dict": True}
+    )  # a setting of the caller's, not the model's
 
 
 def _wholes(fields: Fields, key: str, *, low: int = 1, high: int = 2**31) -> list[int]:

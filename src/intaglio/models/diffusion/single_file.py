@@ -22,7 +22,7 @@ from intaglio.models.diffusion.single_file_layout import (
     problems,
     recognised,
     sources,
-    spare,
+    unused_keys,
 )
 from intaglio.models.diffusion.single_file_marks import notes_on_other_keys, refuse_marked, scheduler_settings
 from intaglio.models.diffusion.skeletons import TEXT_KINDS, filled, shapes_of, skeleton
@@ -70,9 +70,9 @@ def load_single_file(
             prefixes.append(prefix)
             if any(key.startswith(prefix) for key in shapes):
                 module, found = _planned(path, layout, part, list(_configs(layout, donor, part, scheduler)), shapes)
-                spared = spare(layout, part, found, shapes)
-                notes += [f"{len(spared)} keys of the file's {part} are not used ({spared[0]})"] if spared else []
-                unused += [f"{path}: {key}" for key in spared]
+                left = unused_keys(layout, part, found, shapes)
+                notes += [f"{len(left)} keys of the file's {part} are not used ({left[0]})"] if left else []
+                unused += [f"{path}: {key}" for key in left]
                 parts[part] = _filled(module, found, file, path, torch.float32 if part == "autoencoder" else dtype)
             else:
                 parts[part] = donor.part(part, path)
@@ -122,7 +122,7 @@ def _planned(
         found = sources(layout, part, wanted, shapes)
         wrong = problems(found, wanted, shapes)
         if part == "denoiser":
-            wrong += [f"{key}: not a part of this denoiser" for key in spare(layout, part, found, shapes)]
+            wrong += [f"{key}: not a part of this denoiser" for key in unused_keys(layout, part, found, shapes)]
         if not wrong:
             return module, found
         faults = min(faults or wrong, wrong, key=len)
@@ -135,10 +135,10 @@ def _planned(
 
 def _filled(module: nn.Module, found: Mapping[str, Source], file: Any, path: Path, dtype: torch.dtype) -> nn.Module:
     wanted = shapes_of(module)
-    return filled(module, lambda name: _taken(file, path, found[name], wanted[name]), dtype)
+    return filled(module, lambda name: _weight(file, path, found[name], wanted[name]), dtype)
 
 
-def _taken(file: Any, path: Path, source: Source, shape: tuple[int, ...]) -> Tensor:
+def _weight(file: Any, path: Path, source: Source, shape: tuple[int, ...]) -> Tensor:
     tensor = checked(file.get_tensor(source.key), path, source.key)
     if source.third is not None:
         tensor = tensor.chunk(3)[source.third].clone()

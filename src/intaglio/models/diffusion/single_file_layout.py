@@ -26,7 +26,7 @@ _OTHERS = (
     ("lora_", "a LoRA; give it as the LoRA of a base"),
     (".lora.", "a LoRA; give it as the LoRA of a base"),
 )
-_SPARE = re.compile(  # what text encoders and autoencoders carry along without using it here
+_UNUSED_BY_NATURE = re.compile(  # what text encoders and autoencoders carry along without using it here
     r"position_ids$|logit_scale$|attn_mask$|text_projection(\.weight)?$|\.resblocks\.23\.|^first_stage_model\.loss\."
 )
 
@@ -151,8 +151,12 @@ def problems(found: Mapping[str, Source], wanted: Shapes, shapes: Shapes) -> lis
     return said
 
 
-def spare(layout: Layout, part: str, found: Mapping[str, Source], shapes: Shapes) -> list[str]:
+def unused_keys(layout: Layout, part: str, found: Mapping[str, Source], shapes: Shapes) -> list[str]:
     """Unused keys of a part, but for those that other software is known to leave in files."""
     used, prefix = {source.key for source in found.values()}, prefix_of(layout, part, shapes)
     lone = part == "denoiser" and not prefix
-    return [key for key in shapes if key.startswith(prefix) and key not in used and (lone or not _SPARE.search(key))]
+    return [
+        key
+        for key in shapes
+        if key.startswith(prefix) and key not in used and (lone or not _UNUSED_BY_NATURE.search(key))
+    ]

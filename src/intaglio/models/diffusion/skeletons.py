@@ -31,9 +31,9 @@ def shapes_of(module: nn.Module) -> Shapes:
     return {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
 
 
-def filled(module: nn.Module, taken: Callable[[str], Tensor], dtype: torch.dtype) -> nn.Module:
-    """The network, in evaluation mode, with the weights that `taken` gives for its names, in their shapes."""
-    module.load_state_dict({name: taken(name).to(dtype) for name in module.state_dict()}, assign=True)
+def filled(module: nn.Module, weight_of: Callable[[str], Tensor], dtype: torch.dtype) -> nn.Module:
+    """The network, in evaluation mode, with the weights that `weight_of` gives for its names, in their shapes."""
+    module.load_state_dict({name: weight_of(name).to(dtype) for name in module.state_dict()}, assign=True)
     for name, buffer in list(module.named_buffers()):
         if buffer.is_meta:  # CLIP counts its positions in a buffer that no file stores
             owner, _, last = name.rpartition(".")

@@ -26,6 +26,15 @@ _METADATA = (
     ("wan", "Wan, a video model"),
     ("qwen", "Qwen-Image"),
 )
+FAMILY_NAMES = {"sd1": "Stable Diffusion 1", "sd2": "Stable Diffusion 2", "sdxl": "Stable Diffusion XL"}
+"""Families of bases used here, in words."""
+_FAMILIES = (("stable-diffusion-v1", "sd1"), ("stable-diffusion-v2", "sd2"), ("stable-diffusion-xl", "sdxl"))
+
+
+def stated_family(metadata: Mapping[str, str]) -> str | None:
+    """The family among those used here that an adapter's metadata name by `modelspec.architecture`; None for none."""
+    said = metadata.get("modelspec.architecture", "").lower()
+    return next((family for start, family in _FAMILIES if said.startswith(start)), None)
 
 
 def other_base(keys: Iterable[str], metadata: Mapping[str, str]) -> str | None:
