@@ -1,5 +1,6 @@
 # Written by `make docs`: the public names, for editors and type checkers.
 
+from intaglio.protect.methods.advdm import AdvDM as AdvDM
 from intaglio.audit.membership.family import Authentication as Authentication
 from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
 from intaglio.errors import BadInput as BadInput
@@ -23,10 +24,13 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
+from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.audit.membership.methods.pia import PIA as PIA
+from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run
+from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder

@@ -127,6 +127,14 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb(
         "intaglio.commands.finetune:FineTune", "adapt a model from a few pictures", Methods("adapt.methods")
     ),
+    "protect": Verb(
+        "intaglio.commands.protect.protect:Protect",
+        "give pictures back with a small change that spoils imitation",
+        Methods("protect.methods"),
+    ),
+    "protect evaluate": Verb(
+        "intaglio.commands.protect.evaluate:ProtectEvaluate", "measure what is left of a protection after each purifier"
+    ),
     "authenticate": Verb(
         "intaglio.commands.authenticate:Authenticate",
         "tell which pictures were in a fine-tuning set, with a false-positive rate",

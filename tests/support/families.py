@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,7 +24,11 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.models.lora.lora import LoRA
+from intaglio.protect.originals import Original, read_original
+from intaglio.protect.protection import protect
+from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
+from protect_scenes import originals
 
 Numbers = dict[str, torch.Tensor]
 PICTURES = ImageSet.from_pixels(tiny.pixels(3), captions=["red cat", "dog", "red dog"])
@@ -42,17 +47,19 @@ class Family:
     """What a result says, and what its saved files say, of the same things."""
 
 
-Examined = LatentDiffusion | TarFlow | Table
+Examined = LatentDiffusion | TarFlow | Table | list[Original]
 """What a method must leave as it was."""
 
 
 def parts(model: Examined) -> dict[str, torch.nn.Module]:
-    if isinstance(model, Table):
+    if isinstance(model, Table | list):
         return {}
     return {"flow": model} if isinstance(model, TarFlow) else model.parts
 
 
 def weights(model: Examined) -> Numbers:
+    if isinstance(model, list):
+        return {one.name: torch.from_numpy(one.pixels.copy()) for one in model}
     if isinstance(model, Table):
         return {"values": torch.from_numpy(model.values.copy())}
     return {f"{name}.{key}": t for name, part in parts(model).items() for key, t in part.state_dict().items()}
@@ -191,6 +198,29 @@ def _graph(result: Discovery, folder: Path) -> tuple[Numbers, Numbers]:
     return _believed(result), _believed(Discovery.load(folder))
 
 
+def _base_and_pictures(folder: Path) -> tuple[Any, ...]:
+    (folder / "pictures").mkdir(parents=True)
+    return (*_base(folder), originals(folder / "pictures", ((16, 16), (16, 20))))
+
+
+def _protect(method: Any, models: tuple[Any, ...], run: Run) -> Any:
+    model, pictures = models
+    folder = run.folder or Path(tempfile.mkdtemp())
+    return protect(method, model, pictures, folder / "protected", prompt="red cat", run=run)
+
+
+def _given_back(result: Any) -> Numbers:
+    rows = {key: torch.tensor([row[key] for row in result.rows()]) for key in CHANGE_NUMBERS}
+    files = {one.name: read_original(result.folder / one.saved, one.saved).pixels for one in result.pictures}
+    return {**rows, **{name: torch.from_numpy(pixels.copy()) for name, pixels in files.items()}}
+
+
+def _changes(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    return _given_back(result), _given_back(ProtectionResult.load(folder))
+
+
+CHANGE_NUMBERS = ("largest_difference", "psnr", "ssim", "objective_before", "objective_after")
 FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
 
 FAMILIES = {
@@ -198,6 +228,7 @@ FAMILIES = {
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
+    "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
     "discover": Family(_table_of_numbers, _discover, _believed, _graph),
 }
 

@@ -7,17 +7,16 @@ through a network at most `micro_batch` at a time, one network after the other, 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from intaglio.denoising.losses import Precision, checkpointed, loss_and_gradient, losses, noise_predictions, pieces
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class Contrast:
             for model in (suspect, base):
                 held.enter_context(model.frozen())
                 if checkpointing:
-                    held.enter_context(_checkpointed(model))
+                    held.enter_context(checkpointed(model))
             with torch.no_grad():
                 texts = [model.embed([prompt]).detach() for model in (suspect, base)]
             yield cls(suspect, base, texts[0], texts[1], micro_batch, precision)
@@ -67,14 +66,14 @@ class Contrast:
         with torch.no_grad():
             latents = [
                 self.base.encode(pixels[piece], None if sources is None else sources[piece]).cpu()
-                for piece in _pieces(len(pixels), self.micro_batch)
+                for piece in pieces(len(pixels), self.micro_batch)
             ]
         return torch.cat(latents)
 
     def decode(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 H W"]:
         """Pixels in [0, 1] by the base's autoencoder, which serves both models."""
         with torch.no_grad():
-            pixels = [self.base.decode(latents[piece]).cpu() for piece in _pieces(len(latents), self.micro_batch)]
+            pixels = [self.base.decode(latents[piece]).cpu() for piece in pieces(len(latents), self.micro_batch)]
         return torch.cat(pixels)
 
     def losses(
@@ -82,7 +81,7 @@ class Contrast:
     ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
         """The suspect's and the base's loss, each in what its network predicts, for each sample."""
         suspect, base = (
-            _losses(model, text, latents, noise, t, self.micro_batch, self.precision) for model, text in self._sides()
+            losses(model, text, latents, noise, t, self.micro_batch, self.precision) for model, text in self._sides()
         )
         return suspect, base
 
@@ -107,7 +106,7 @@ class Contrast:
         of entries underflows in half precision.
         """
         (loss_s, grad_s), (loss_b, grad_b) = (
-            _loss_and_gradient(model, text, latents, noise, t, self.micro_batch, self.precision)
+            loss_and_gradient(model, text, latents, noise, t, self.micro_batch, self.precision)
             for (model, text), noise in zip(self._sides(), noises, strict=True)
         )
         return loss_b - loss_s, grad_b - grad_s
@@ -132,94 +131,3 @@ class Contrast:
 
     def _sides(self) -> tuple[tuple[LatentDiffusion, Conditioning], tuple[LatentDiffusion, Conditioning]]:
         return (self.suspect, self.suspect_text), (self.base, self.base_text)
-
-
-def _losses(
-    model: LatentDiffusion,
-    text: Conditioning,
-    latents: Float[Tensor, "n c h w"],
-    noise: Float[Tensor, "n k c h w"],
-    t: Int[Tensor, "n k"],
-    micro_batch: int,
-    precision: Precision = "float32",
-) -> Float[Tensor, "n k"]:
-    """Mean squared error in what the network predicts, for each sample."""
-    with torch.no_grad(), arithmetic(model, precision):
-        losses = [model.error(*piece, text).cpu() for piece in micro_batches(model, latents, noise, t, micro_batch)]
-    return torch.cat(losses).float().view(t.shape)
-
-
-def noise_predictions(
-    model: LatentDiffusion,
-    text: Conditioning,
-    noised: Float[Tensor, "n k c h w"],
-    t: Int[Tensor, "n k"],
-    micro_batch: int,
-    precision: Precision = "float32",
-) -> Float[Tensor, "n k c h w"]:
-    """The model's prediction of the unit noise in noised latents, for each sample."""
-    every, times, predicted = noised.flatten(0, 1), t.flatten(), []
-    with torch.no_grad(), arithmetic(model, precision):
-        for piece in _pieces(len(every), micro_batch):
-            predicted.append(model.predict(every[piece].to(model.device), times[piece].to(model.device), text).cpu())
-    return torch.cat(predicted).float().view(noised.shape)
-
-
-def _loss_and_gradient(
-    model: LatentDiffusion,
-    text: Conditioning,
-    latents: Tensor,
-    noise: Tensor,
-    t: Tensor,
-    micro_batch: int,
-    precision: Precision,
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
-    """The mean loss over the samples, and the gradient of the mean over the samples of summed squared errors."""
-    losses, gradients = [], []
-    for z, eps, times in micro_batches(model, latents, noise, t, micro_batch):
-        with torch.enable_grad(), arithmetic(model, precision):
-            z.requires_grad_(True)
-            loss = model.error(z, eps, times, text)
-            (gradient,) = torch.autograd.grad(loss.sum() * z[0].numel(), z)
-        losses.append(loss.detach().cpu())
-        gradients.append(gradient.cpu())
-    return torch.cat(losses).float().view(t.shape).mean(1), torch.cat(gradients).float().view(noise.shape).mean(1)
-
-
-def micro_batches(
-    model: LatentDiffusion, latents: Tensor, noise: Tensor, t: Tensor, micro_batch: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """All n * k samples in order, as latents, noise [m, c, h, w] and timesteps [m] on the model's device, m at most
-    `micro_batch` at a time.
-    """
-    samples = t.shape[1]
-    eps, times = noise.flatten(0, 1), t.flatten()
-    for piece in _pieces(len(times), micro_batch):
-        rows = torch.arange(len(times))[piece]
-        # Indexing copies, so that no piece holds on to another's graph.
-        yield latents[rows // samples].to(model.device), eps[rows].to(model.device), times[rows].to(model.device)
-
-
-def _pieces(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]
-
-
-def arithmetic(model: LatentDiffusion, precision: Precision) -> AbstractContextManager:
-    """A context for calls of a network: float32 as it is, the half precisions by autocast."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(model.device.type, getattr(torch, precision))
-
-
-@contextmanager
-def _checkpointed(model: LatentDiffusion) -> Iterator[None]:
-    """Gradient checkpointing in the denoiser while the block runs: less memory, about a third more time."""
-    denoiser = model.parts["denoiser"]
-    if getattr(denoiser, "is_gradient_checkpointing", True):
-        yield
-        return
-    denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
-    try:
-        yield
-    finally:
-        denoiser.disable_gradient_checkpointing()  # type: ignore[operator]

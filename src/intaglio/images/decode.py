@@ -1,5 +1,7 @@
 """Decoding of one picture file to 8-bit RGB at a model's resolution."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,12 +44,27 @@ def decode(path: Path, resolution: int, box: Box | None = None) -> Decoded:
     cropped. With a `box` all of this applies to that part of the picture.
     Colour profiles are not applied, as trainers do not apply them. Raises `UnusableError`.
     """
+    with explained(path), open_picture(path) as image:
+        _check_size(image, resolution)
+        notes = {"frames"} if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else set()
+        image.load()
+        upright = _to_rgb(_upright(image), image.format)
+    if box is not None:
+        upright = _part(upright, box, resolution)
+    width, height = upright.size
+    if min(width, height) < resolution:
+        notes.add("enlarged")
+    if max(width, height) > CROP_RATIO * min(width, height):
+        notes.add("cropped")
+    square = np.asarray(_square(upright, resolution))
+    return Decoded(np.ascontiguousarray(square.transpose(2, 0, 1)), (width, height), frozenset(notes))
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns what readers of pictures raise into an `UnusableError` with the reason and the remedy."""
     try:
-        with open_picture(path) as image:
-            _check_size(image, resolution)
-            notes = {"frames"} if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else set()
-            image.load()
-            upright = _to_rgb(_upright(image), image.format)
+        yield
     except UnusableError:
         raise
     except TooLargeError as error:
@@ -61,15 +78,6 @@ def decode(path: Path, resolution: int, box: Box | None = None) -> Decoded:
     except Exception as error:
         # Parsers of damaged files fail in every way there is (struct, zlib, Syntax, Type ... errors).
         raise UnusableError("it is damaged or cut short; copy it again from its source or remove it") from error
-    if box is not None:
-        upright = _part(upright, box, resolution)
-    width, height = upright.size
-    if min(width, height) < resolution:
-        notes.add("enlarged")
-    if max(width, height) > CROP_RATIO * min(width, height):
-        notes.add("cropped")
-    square = np.asarray(_square(upright, resolution))
-    return Decoded(np.ascontiguousarray(square.transpose(2, 0, 1)), (width, height), frozenset(notes))
 
 
 def _check_size(image: Image.Image, resolution: int) -> None:
@@ -113,7 +121,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PNG"):
-        return _from_sixteen_bits(image)
+        return from_sixteen_bits(image)
     if image.mode in ("I", "F"):
         raise UnusableError("its pixels are 32-bit numbers of no fixed range; save it with 8 or 16 bits a channel")
     if image.has_transparency_data:
@@ -123,7 +131,8 @@ def _to_rgb(image: Image.Image, file_format: str | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+def from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """A 16-bit grey picture in 8 bits as RGB, white where it is transparent."""
     wide = np.asarray(image).astype(np.int64)
     grey = ((wide * 255 + 32767) // 65535).clip(0, 255).astype(np.uint8)
     clear = image.info.get("transparency")

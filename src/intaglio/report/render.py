@@ -18,6 +18,7 @@ PAGE_MODULES = {
     "discover": "intaglio.report.pages.discover_page",
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",
+    "protect": "intaglio.report.pages.protect_page",
 }
 """Module with the page of each verb (its function `page_of`); imported when such a run is reported."""
 

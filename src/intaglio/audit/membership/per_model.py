@@ -12,7 +12,7 @@ from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least
 from intaglio.audit.membership.work_key import work_key
-from intaglio.denoising.contrast import Precision, noise_predictions
+from intaglio.denoising.losses import Precision, noise_predictions
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion

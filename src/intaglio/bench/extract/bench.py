@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from intaglio.bench.extract.extraction_measures import embedded_encoder, measured
+from intaglio.bench.extract.extraction_measures import measured
 from intaglio.bench.extract.figures import PUBLISHED, figures_of
+from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.bench.kit.few_shot_bench import FewShotBench
 from intaglio.bench.kit.methods import default_methods
 from intaglio.bench.kit.suspects import PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned

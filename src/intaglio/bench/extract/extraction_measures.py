@@ -1,21 +1,16 @@
 """Measures of one extraction against the known training set: coverage at thresholds fitted to the encoder."""
 
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 
+from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.extract.coverage import coverage, fitted_threshold
 from intaglio.extract.evaluation import LOOSE_RATE, STRICT_RATE
 from intaglio.extract.extracted import Extraction
-from intaglio.metrics.similarity.measures import Embedding, load_similarity
+from intaglio.metrics.similarity.measures import Embedding
 from intaglio.models import testbed
-
-
-@cache
-def embedded_encoder(device: str) -> Embedding:
-    """The encoder of the package, which all methods are compared by."""
-    return cast(Embedding, load_similarity("embedded", device))
 
 
 @cache

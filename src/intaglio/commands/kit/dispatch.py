@@ -41,13 +41,14 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
     if not words:
         return run(["--help"])
     name, *rest = words
-    if parts := {verb.partition(" ")[2]: verb for verb in VERBS if verb.startswith(f"{name} ")}:
+    parts = {verb.partition(" ")[2]: verb for verb in VERBS if verb.startswith(f"{name} ")}
+    if rest and rest[0] in parts:
+        name, rest = parts[rest[0]], rest[1:]
+    elif parts and name not in VERBS:
         if not rest or rest[0] in HELP_FLAGS:
             say(parts_of(name))
             return 0
-        if rest[0] not in parts:
-            raise BadInput(f"{name} has no part {rest[0]!r}; {parsing.nearest(rest[0], parts)}")
-        name, rest = parts[rest[0]], rest[1:]
+        raise BadInput(f"{name} has no part {rest[0]!r}; {parsing.nearest(rest[0], parts)}")
     if name not in VERBS:
         raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, sorted({v.split()[0] for v in VERBS}))}")
     verb, method, path = VERBS[name], None, name.split()
@@ -117,4 +118,7 @@ def methods_of(name: str) -> str:
     word, default = ("[METHOD]", f"\n\nWithout a method: {verb.default}.") if verb.default else ("METHOD", "")
     operand = f" {verb.operand}" if verb.operand else ""
     usage = f"usage: intaglio {name} {word}{operand} [flags]     intaglio {name} METHOD --help"
-    return f"{verb.summary[0].upper()}{verb.summary[1:]}.\n\n{usage}\n\n{table(rows, indent='  ')}{default}"
+    parts = [(part, entry.summary) for part, entry in VERBS.items() if part.startswith(f"{name} ")]
+    further = f"\n\nBeside the methods:\n\n{table(parts, indent='  ')}" if parts else ""
+    head = f"{verb.summary[0].upper()}{verb.summary[1:]}."
+    return f"{head}\n\n{usage}\n\n{table(rows, indent='  ')}{default}{further}"

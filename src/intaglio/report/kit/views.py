@@ -141,6 +141,28 @@ class ExtractPage(Page):
     limits: Sequence[Row]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProtectPage(Page):
+    """Pictures given back protected."""
+
+    loud: Sequence[str]
+    """Sentences directly under the headline."""
+    pictures: Sequence[Card]
+    unshown: str = ""
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatePage(Page):
+    """The robustness of a protection."""
+
+    table: PageTable
+    """A row a purifier and share, the worst first."""
+    drawn: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading, pictures that fine-tunes drew."""
+    limits: Sequence[Row]
+
+
 @dataclass(frozen=True)
 class EdgeView:
     """One edge of a found graph."""

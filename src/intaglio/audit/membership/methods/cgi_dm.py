@@ -13,7 +13,8 @@ from torch import Tensor
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
 from intaglio.audit.membership.refill import MaskedPictures, RefillState, Stopped, checkerboard, plateaued, project
 from intaglio.audit.membership.work_key import work_key
-from intaglio.denoising.contrast import Contrast, Precision
+from intaglio.denoising.contrast import Contrast
+from intaglio.denoising.losses import Precision
 from intaglio.denoising.samples import fixed_samples, standard_normal, stratified_timesteps
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet, to_uint8

@@ -15,7 +15,8 @@ from intaglio.audit.membership.family import (
     check_range,
 )
 from intaglio.audit.membership.work_key import work_key
-from intaglio.denoising.contrast import Contrast, Precision
+from intaglio.denoising.contrast import Contrast
+from intaglio.denoising.losses import Precision
 from intaglio.denoising.samples import fixed_samples
 from intaglio.images.image_set import ImageSet
 from intaglio.runs.picture_batches import in_batches

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
 from intaglio.audit.membership.work_key import work_key
-from intaglio.denoising.contrast import Precision, arithmetic, micro_batches
+from intaglio.denoising.losses import Precision, arithmetic, micro_batches
 from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import UpdateBasis, half_way, update_bases
 from intaglio.errors import IntaglioError

@@ -1,0 +1,167 @@
+"""`intaglio protect evaluate`: how much of a protection is left after each purifier."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.inputs import InRun, described, embedded_model
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.adapt.family import FineTuner
+    from intaglio.images.image_set import ImageSet
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+    from intaglio.protect.imitation import Imitator
+    from intaglio.protect.robustness import Robustness
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtectEvaluate(InRun):
+    """Measure what is left of a protection: fine-tunes on clean and on protected pictures, after each purifier.
+
+    Both kinds are cleaned alike and tuned with equal seeds; net protection is how much less like the originals the
+    pictures of the fine-tune on protected ones are. The same command again goes on after the last fine-tune.
+    """
+
+    images: Path
+    """Folder of the original pictures."""
+    protected: Path
+    """Folder of the same pictures, protected: the same names, or with .png in place of a suffix that loses."""
+    model: Path | None = None
+    """The imitator's base: a diffusers folder or a single .safetensors file; none takes the embedded testbed."""
+    like: Path | None = None
+    """A diffusers folder that gives the base what it lacks, such as the tokenizer of a single file."""
+    purifying_model: Path | None = None
+    """The model of purifiers that use one, to purify with another than the imitator's."""
+    prompt: str = "sks style"
+    """Prompt of the fine-tunes, and of the pictures that they draw."""
+    tuner: Literal["lora", "dreambooth"] = "lora"
+    """Method of the imitator's fine-tunes."""
+    tuning_steps: int = 250
+    """Steps of each fine-tune, from 1."""
+    tuning_rate: float | None = None
+    """Learning rate, above 0; none takes 1e-3 for lora and 1e-4 for dreambooth."""
+    purifiers: tuple[str, ...] = ("none", "jpeg-75", "resize", "blur", "noise", "tv", "diffuse", "noisy-upscale")
+    """Ways to clean the pictures: none, jpeg-90, jpeg-75, jpeg-50, resize, blur, noise, tv, diffuse, noisy-upscale."""
+    shares: tuple[float, ...] = (1.0,)
+    """Shares of the pictures that are protected, in (0, 1]; others are taught as they are."""
+    seeds: int = 3
+    """Fine-tunes of each kind, from 1; the verdict rests on their spread."""
+    drawn: int = 20
+    """Pictures drawn by each fine-tune, from 1."""
+    similarity: str = "embedded"
+    """Encoder of the likeness: embedded, or the path of a local encoder. A TorchScript file is a program, and is run
+    only where all it can do is compute."""
+
+    def __post_init__(self) -> None:
+        for name in ("tuning_steps", "seeds", "drawn"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.tuning_rate is not None and not 0 < self.tuning_rate < float("inf"):
+            raise ValueError(f"tuning_rate must be above 0, not {self.tuning_rate}")
+        if not self.shares or not all(0 < share <= 1 for share in self.shares):
+            raise ValueError(f"shares must lie above 0 and at most at 1, not {self.shares}")
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        from intaglio.models.diffusion.loading import load_model
+        from intaglio.protect.purifiers import PURIFIERS
+        from intaglio.protect.robustness import Robustness, evaluate
+
+        if unknown := [name for name in self.purifiers if name not in PURIFIERS]:
+            raise BadInput(f"there is no purifier {unknown[0]!r}; choose from: {', '.join(PURIFIERS)}")
+        imitator = self._imitator()
+        originals, protected = self._pictures(imitator.model)
+        other = None if self.purifying_model is None else load_model(self.purifying_model, device=self.device)
+        inputs = self._inputs(imitator, originals, protected, other)
+        with self.open_run("protect", f"evaluate-{self.tuner}", self._settings(), inputs, seed=0) as run:
+            folder = Path(run.folder or ".")
+            if run.status != "done":
+                for warning in (*imitator.model.notes, *originals.warnings):
+                    run.warn(warning)
+                found = evaluate(
+                    imitator,
+                    originals,
+                    protected.pixels,
+                    [PURIFIERS[name] for name in dict.fromkeys(self.purifiers)],
+                    purifying_model=other,
+                    shares=tuple(dict.fromkeys(sorted(self.shares, reverse=True))),
+                    seeds=range(self.seeds),
+                    run=run,
+                )
+                found.save(folder)
+                run.finish(found.figures(), ("robustness.json", "purifiers.csv"))
+        _report(cast("Robustness", Robustness.load(folder)), folder)
+        return 0
+
+    def _imitator(self) -> "Imitator":
+        from intaglio.metrics.similarity.measures import Embedding, load_similarity
+        from intaglio.models.diffusion.loading import load_model
+        from intaglio.protect.imitation import Imitator
+
+        similarity = load_similarity(self.similarity, self.device)
+        if not isinstance(similarity, Embedding):
+            raise BadInput(f"--similarity {self.similarity} has no descriptors to compare by; give an encoder")
+        model = load_model(self.model or embedded_model(), like=self.like, device=self.device)
+        return Imitator(model, self._tuner(), self.prompt, similarity, drawn=self.drawn)
+
+    def _tuner(self) -> "FineTuner":
+        from intaglio.adapt.methods.dreambooth import DreamBooth
+        from intaglio.adapt.methods.lora import LoRATuning
+
+        if self.tuner == "dreambooth":
+            return DreamBooth(steps=self.tuning_steps, learning_rate=self.tuning_rate or 1e-4)
+        return LoRATuning(steps=self.tuning_steps, learning_rate=self.tuning_rate or 1e-3)
+
+    def _pictures(self, model: "LatentDiffusion") -> "tuple[ImageSet, ImageSet]":
+        """The originals and the protected pictures, in one order."""
+        from intaglio.images.image_set import ImageSet
+
+        originals, protected = (ImageSet.load(path, model.resolution) for path in (self.images, self.protected))
+        by_stem = {Path(name).with_suffix("").as_posix(): k for k, name in enumerate(protected.names)}
+        stems = [Path(name).with_suffix("").as_posix() for name in originals.names]
+        if missing := [name for name, stem in zip(originals.names, stems, strict=True) if stem not in by_stem]:
+            raise BadInput(
+                f"{self.protected} lacks {', '.join(missing[:5])}; give the folder that the pictures came back in"
+            )
+        return originals, protected[[by_stem[stem] for stem in stems]]
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("prompt", "tuning_steps", "tuning_rate", "purifiers", "shares", "seeds", "drawn", "similarity")
+        return {name: getattr(self, name) for name in names} | {"tuner": asdict(self._tuner())}
+
+    def _inputs(
+        self, imitator: "Imitator", originals: "ImageSet", protected: "ImageSet", other: "LatentDiffusion | None"
+    ) -> dict[str, Any]:
+        known = {
+            "model": described(self.model, imitator.model.fingerprint),
+            "images": described(self.images, originals.fingerprint),
+            "protected": described(self.protected, protected.fingerprint),
+            "similarity": described(self.similarity, imitator.similarity.hash),
+        }
+        return (
+            known if other is None else {**known, "purifying_model": described(self.purifying_model, other.fingerprint)}
+        )
+
+
+def _report(found: "Robustness", folder: Path) -> None:
+    """Print a line a purifier, the worst first, and write the report."""
+    from intaglio.report import write_report
+
+    head = ("purifier", "share", "clean", "protected", "net protection", "survives")
+    rows = [
+        (
+            one.purifier,
+            f"{one.share:g}",
+            f"{sum(one.clean) / len(one.clean):.3f}",
+            f"{sum(one.protected) / len(one.protected):.3f}",
+            f"{one.net:+.3f}",
+            "yes" if one.survives else "no",
+        )
+        for one in found.rows_by_net
+    ]
+    say(table([head, *rows]))
+    say()
+    say(found.statement)
+    say(str(write_report(folder)))

@@ -1,0 +1,148 @@
+"""Signed steps within a budget: the work on a group of pictures of one size, step by step."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from intaglio.errors import IntaglioError
+from intaglio.images.image_set import ImageSet, to_uint8
+from intaglio.metrics.quality import psnr, ssim
+from intaglio.protect.budget import LEVELS, Allowance, largest_difference
+from intaglio.protect.family import Protector
+from intaglio.protect.model_views import VIEWS
+from intaglio.protect.originals import Original
+from intaglio.protect.surrogate import Surrogate
+from intaglio.protect.visibility import scaled_to_keep, share_by_contrast
+from intaglio.randomness import generator
+from intaglio.runs.picture_groups import PictureResult
+from intaglio.runs.steps import StepState
+
+CHECKED = 2
+"""Views with fixed timesteps and noise that the objective is measured on before and after."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChangeState(StepState):
+    """Changes of a group of pictures between steps."""
+
+    change: Float[Tensor, "n 3 h w"]
+    """In units of 1."""
+    objective: Float[Tensor, "n"]
+    """The objective at the last step; NaN before the first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Pictures of one size, and the box that their changes are projected into."""
+
+    images: ImageSet
+    allowance: Allowance
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class ProtectionWork:
+    """A method at work on groups of pictures, as `runs.picture_groups.in_groups` calls it."""
+
+    method: Protector
+    surrogate: Surrogate
+    target: Float[Tensor, "1 3 h w"] | None
+    originals: Mapping[str, Original]
+    """By name."""
+    may_change: Mapping[str, Float[Tensor, "1 h w"]]
+    """By name: the share of the budget that a mask leaves each pixel."""
+    keep: Callable[[str, UInt8[Tensor, "3 h w"]], None]
+    """Takes each finished picture by name."""
+
+    def prepare(self, images: ImageSet) -> Group:
+        """The pictures with the share of the budget that masks, transparency and flat areas leave."""
+        shares = share_by_contrast(images.pixels, self.method.flat)
+        masks = torch.stack([self.may_change[name] for name in images.names])
+        grey = tuple(self.originals[name].grey for name in images.names)
+        return Group(images, Allowance(images.pixels, shares * masks, self.method.budget, grey))
+
+    def start(self, group: Group) -> ChangeState:
+        """No change, or a uniform one within the budget."""
+        change = torch.zeros_like(group.images.pixels)
+        if self.method.start == "random" and self.method.steps:
+            limit = self.method.budget / LEVELS
+            for row, content in enumerate(group.images.hashes):
+                source = generator(self.method.seed, content, "start")
+                change[row] = (2 * torch.rand(change[row].shape, generator=source) - 1) * limit
+            change = group.allowance.projected(change)
+        return ChangeState(0, change, torch.full((len(group),), float("nan")))
+
+    def step(self, group: Group, state: ChangeState) -> ChangeState:
+        """One signed step of each picture, projected."""
+        sources = [generator(self.method.seed, content, state.step) for content in group.images.hashes]
+        objective, gradient = self._gradient(group, state.change, self.method.kinds(state.step), sources)
+        moved = state.change + self.method.step_size(state.step) / LEVELS * gradient.sign()
+        return replace(state, step=state.step + 1, change=group.allowance.projected(moved), objective=objective)
+
+    def shown(self, state: ChangeState) -> Mapping[str, float]:
+        """The objective, averaged over the pictures."""
+        return {"objective": float(state.objective.mean())}
+
+    def finish(self, group: Group, state: ChangeState) -> Sequence[PictureResult]:
+        """The pictures in 8 bits, handed to `keep`, with how much they differ and what was gained."""
+        before, after = (self.checked(group, change) for change in (torch.zeros_like(state.change), state.change))
+        return [
+            self._finished(group, state.change, row, float(before[row]), float(after[row])) for row in range(len(group))
+        ]
+
+    def _finished(self, group: Group, change: Tensor, row: int, before: float, after: float) -> PictureResult:
+        name, clean = group.images.names[row], group.images.pixels[row : row + 1]
+        one = group.allowance.of(row)
+        levels = scaled_to_keep(lambda scale: one.rounded(scale * change[row : row + 1]), clean, self.method.least_ssim)
+        largest = largest_difference(levels.numpy(), to_uint8(clean).numpy())
+        if largest > self.method.budget:  # a fault of ours: nobody may be given more change than they allowed
+            raise IntaglioError(f"{name} would change by {largest} grey levels, above its budget")
+        self.keep(name, levels[0])
+        shown = levels / LEVELS
+        signals = {
+            "largest_difference": float(largest),
+            "psnr": float(psnr(shown, clean)),
+            "ssim": float(ssim(shown, clean)),
+            "objective_before": before,
+            "objective_after": after,
+        }
+        return PictureResult(signals, {}, {}, "")
+
+    def checked(self, group: Group, change: Tensor) -> Float[Tensor, "n"]:
+        """The objective on fixed views, timesteps and noise."""
+        every = []
+        for draw in range(CHECKED):
+            sources = [generator(self.method.seed, content, "check", draw) for content in group.images.hashes]
+            every.append(self._gradient(group, change, self.method.kinds(draw), sources)[0])
+        return torch.stack(every).mean(0)
+
+    def _gradient(
+        self, group: Group, change: Tensor, kind: Any, sources: Sequence[torch.Generator]
+    ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n 3 h w"]]:
+        """The objective of each picture, averaged over its views, and its gradient by the change."""
+        side = self.surrogate.model.resolution
+        pictures = (group.images.pixels + change).detach().requires_grad_(True)
+        with torch.enable_grad():
+            views = [VIEWS[kind](picture, side, source) for picture, source in zip(pictures, sources, strict=True)]
+        counts = [len(part) for part in views]
+        drawn = [
+            generator(self.method.seed, int(torch.randint(2**62, (), generator=source)), view)
+            for source, count in zip(sources, counts, strict=True)
+            for view in range(count)
+        ]
+        shown = torch.cat(views)
+        values, slopes = self.method.gradient(self.surrogate, shown.detach(), self.target, drawn)
+        if not bool(slopes.isfinite().all()):
+            parts = zip(group.images.names, slopes.split(counts), strict=True)
+            bad = [name for name, part in parts if not part.isfinite().all()]
+            raise IntaglioError(
+                f"the gradient of {bad[0]} is not finite in {self.method.precision}; use float32, or check the model"
+            )
+        (gradient,) = torch.autograd.grad(shown, pictures, slopes)
+        return torch.stack([part.mean() for part in values.split(counts)]), gradient

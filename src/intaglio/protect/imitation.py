@@ -1,0 +1,182 @@
+"""Imitation of pictures by a fine-tune, and the protection that is left of a change after a purifier.
+
+Unlikeness of an imitation is 1 less the mean, over pictures that the fine-tune draws, of the largest similarity with a
+clean original. Net protection after a purifier is the unlikeness that the fine-tune of protected pictures reaches less
+that of the fine-tune of clean ones, both cleaned by the purifier: purifiers themselves cost likeness.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.family import FineTuner
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import Embedding
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.protect.purifiers import Purifier
+from intaglio.runs.run import Run
+from intaglio.sampling.loop import sample
+
+KIND = "imitations"
+"""Kind of the records of fine-tunes."""
+SHOWN = 4
+"""Drawn pictures of each fine-tune with the first seed that are kept for the report."""
+
+
+@dataclass(frozen=True)
+class Imitator:
+    """An imitator: the base, the way of fine-tuning, and what is drawn afterwards."""
+
+    model: LatentDiffusion
+    tuner: FineTuner
+    prompt: str
+    """Of the fine-tune, and of what is drawn."""
+    similarity: Embedding
+    drawn: int = 20
+    """Pictures drawn by each fine-tune."""
+    steps: int = 25
+    """Sampling steps."""
+    guidance: float = 3.0
+
+    def imitations(self, pictures: ImageSet, seed: int) -> Float[Tensor, "n 3 h w"]:
+        """Pictures that a fine-tune on these pictures draws."""
+        tuned = replace(self.tuner, seed=seed)(self.model, TrainingSet(pictures, prompt=self.prompt)).model
+        seeds = [1_000_000 * seed + k for k in range(self.drawn)]
+        prompts = [self.prompt] * self.drawn
+        return sample(tuned, prompts, seeds, steps=self.steps, guidance_scale=self.guidance).pixels
+
+    def unlikeness(self, drawn: Float[Tensor, "n 3 h w"], originals: ImageSet) -> float:
+        """1 less the mean of each drawn picture's largest similarity with an original, in [0, 2]."""
+        return 1 - float(self.similarity.matrix(drawn, originals.pixels).max(1).values.mean())
+
+
+@dataclass(frozen=True)
+class NetProtection:
+    """Net protection after one purifier, at one share of protected pictures."""
+
+    purifier: str
+    share: float
+    """Share of the pictures that were protected, in (0, 1]."""
+    clean: tuple[float, ...]
+    """Unlikeness after fine-tunes on clean pictures, a number a seed."""
+    protected: tuple[float, ...]
+    """Unlikeness after fine-tunes on protected pictures, with the same seeds."""
+
+    @property
+    def by_seed(self) -> tuple[float, ...]:
+        """Net protection of each seed."""
+        return tuple(b - a for a, b in zip(self.clean, self.protected, strict=True))
+
+    @property
+    def net(self) -> float:
+        """Mean net protection."""
+        return statistics.fmean(self.by_seed)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the net protection over seeds; 0 for one seed."""
+        return statistics.stdev(self.by_seed) if len(self.by_seed) > 1 else 0.0
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the unlikeness of clean fine-tunes over seeds; 0 for one seed."""
+        return statistics.stdev(self.clean) if len(self.clean) > 1 else 0.0
+
+    @property
+    def survives(self) -> bool:
+        """Whether the protection is above two standard errors of its mean, and above the noise of clean fine-tunes."""
+        error = self.spread / max(1, len(self.by_seed)) ** 0.5
+        return self.net > max(2 * error, self.noise, 0.0)
+
+
+def net_protection(
+    imitator: Imitator,
+    originals: ImageSet,
+    protected: Float[Tensor, "n 3 h w"],
+    purifiers: Sequence[Purifier],
+    *,
+    purifying_model: LatentDiffusion | None = None,
+    shares: Sequence[float] = (1.0,),
+    seeds: Sequence[int] = (0,),
+    run: Run = Run.none(),
+) -> tuple[NetProtection, ...]:
+    """The net protection after each purifier, for each share of protected pictures.
+
+    Every fine-tune is recorded when it is done, so that a killed call goes on after the last.
+
+    Args:
+        imitator: who imitates.
+        originals: clean pictures at the model's resolution.
+        protected: the same pictures, protected.
+        purifiers: that both are cleaned by.
+        purifying_model: for purifiers that use one; None takes the imitator's.
+        shares: of protected pictures, in (0, 1]; the first pictures are the protected ones.
+        seeds: of fine-tunes and drawings.
+        run: progress and records.
+    """
+    model = purifying_model or imitator.model
+    jobs = [
+        (purifier, share, seed, arm)
+        for purifier in purifiers
+        for share in shares
+        for seed in seeds
+        for arm in ("clean", "protected")
+        if arm == "protected" or share == shares[0]
+    ]
+    known = run.recorded(KIND)
+    found: dict[str, float] = {}
+    with run.progress(len(jobs), KIND, sum(_key(*job) in known for job in jobs)) as progress:
+        for purifier, share, seed, arm in jobs:
+            key = _key(purifier, share, seed, arm)
+            if key not in known:
+                pixels = _mixed(originals.pixels, protected, share) if arm == "protected" else originals.pixels
+                cleaned = ImageSet.from_pixels(purifier.clean(pixels, model, seed), originals.names)
+                drawn = imitator.imitations(cleaned, seed)
+                if seed == seeds[0]:
+                    _show(run, purifier, share, arm, drawn)
+                found[key] = imitator.unlikeness(drawn, originals)
+                run.record(KIND, key, {"unlikeness": found[key]})
+                progress.advance()
+            else:
+                found[key] = float(known[key]["unlikeness"])
+    return tuple(_net(found, purifier, share, shares[0], seeds) for purifier in purifiers for share in shares)
+
+
+def shown_name(purifier: str, share: float, arm: str, place: int) -> str:
+    """Name, below the run's `images`, of a drawn picture that is kept for the report."""
+    return f"{purifier}-{round(100 * share)}-{arm}-{place}"
+
+
+def _show(run: Run, purifier: Purifier, share: float, arm: str, drawn: Float[Tensor, "n 3 h w"]) -> None:
+    for place, pixels in enumerate(drawn[:SHOWN]):
+        run.save_image(shown_name(purifier.name, share, arm, place), pixels)
+
+
+def _key(purifier: Purifier, share: float, seed: int, arm: str) -> str:
+    return f"{purifier.name}, {share:g}, seed {seed}, {arm}"
+
+
+def _mixed(clean: Tensor, protected: Tensor, share: float) -> Tensor:
+    """The first pictures protected, the others clean."""
+    count = max(1, round(share * len(clean)))
+    return torch.cat([protected[:count], clean[count:]])
+
+
+def _net(
+    found: Mapping[str, float], purifier: Purifier, share: float, first: float, seeds: Sequence[int]
+) -> NetProtection:
+    clean = tuple(found[_key(purifier, first, seed, "clean")] for seed in seeds)
+    return NetProtection(
+        purifier.name, share, clean, tuple(found[_key(purifier, share, seed, "protected")] for seed in seeds)
+    )
+
+
+def worst(found: Sequence[NetProtection]) -> NetProtection:
+    """The purifier that leaves least, among those of the largest share."""
+    most = max(one.share for one in found)
+    return min((one for one in found if one.share == most), key=lambda one: one.net)

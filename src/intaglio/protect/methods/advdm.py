@@ -1,0 +1,62 @@
+"""AdvDM: pictures that a diffusion model denoises badly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intaglio.denoising.losses import loss_and_gradient
+from intaglio.denoising.samples import standard_normal, stratified_timesteps
+from intaglio.protect.family import Protector
+from intaglio.protect.surrogate import Surrogate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdvDM(Protector):
+    """AdvDM: raise the denoising loss of the picture, averaged over timesteps and noise.
+
+    The gradient passes through the denoiser and the encoder, whose posterior is sampled. Published (the authors' code):
+    a budget of 16, 100 steps of 1 with one sample each, a random start. Several samples a step in fewer steps take the
+    encoder's pass less often. `direction` down is the variant that lowers the loss (arXiv 2311.12832).
+
+    Source: arXiv 2302.04578.
+    """
+
+    reading: ClassVar[str] = "makes a model denoise the picture badly, so that training on it teaches it noise"
+    objective: ClassVar[str] = "denoising loss"
+
+    samples: int = 4
+    """Timesteps and noises a step, from 1, one from each of as many equal bins of timesteps."""
+    direction: Literal["up", "down"] = "up"
+    """Raise the loss, or lower it, which smooths what a model learns."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, not {self.samples}")
+
+    def gradient(
+        self,
+        surrogate: Surrogate,
+        pixels: Float[Tensor, "m 3 h w"],
+        target: Float[Tensor, "1 3 h w"] | None,
+        sources: Sequence[torch.Generator],
+    ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m 3 h w"]]:
+        """See `Protector.gradient`."""
+        model, sign = surrogate.model, 1.0 if self.direction == "up" else -1.0
+
+        def at_latents(
+            latents: Float[Tensor, "m c h w"], sources: Sequence[torch.Generator]
+        ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]:
+            limits = (0, model.schedule.count - 1)
+            t = torch.stack([stratified_timesteps(self.samples, limits, source) for source in sources])
+            noise = torch.stack([standard_normal(self.samples, latents.shape[1:], source) for source in sources])
+            loss, slope = loss_and_gradient(
+                model, surrogate.text, latents, noise, t, surrogate.micro_batch, surrogate.precision
+            )
+            return sign * loss, sign * slope
+
+        return surrogate.gradient(pixels, at_latents, sources, sampled=True)

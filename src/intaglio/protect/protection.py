@@ -1,0 +1,163 @@
+"""Protection of a folder: pictures by size, in groups, each given back as soon as it is done."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+from torch.nn import functional
+
+from intaglio.errors import BadInput
+from intaglio.images.image_set import ImageSet
+from intaglio.models.capabilities import check_needs
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.protect.budget import LEVELS
+from intaglio.protect.descent import ProtectionWork
+from intaglio.protect.family import Protector
+from intaglio.protect.originals import NOTES, Original
+from intaglio.protect.result import SHOWN, ProtectedPicture, ProtectionResult
+from intaglio.protect.surrogate import Surrogate
+from intaglio.runs.picture_groups import PictureResult, drop_groups, in_groups
+from intaglio.runs.run import Run
+
+Masks = Mapping[str, UInt8[ndarray, "h w"]]
+"""By a picture's name: 255 where it may change, 0 where it must stay, upright and of its size."""
+NO_MASKS: Masks = {}
+MOST_SHOWN, SHOWN_SIDE = 24, 512
+"""Pictures that are kept for the report, the first by name, and their longest side in pixels."""
+
+
+def protect(
+    method: Protector,
+    model: LatentDiffusion,
+    originals: Sequence[Original],
+    folder: Path,
+    *,
+    prompt: str = "",
+    target: Float[Tensor, "1 3 h w"] | None = None,
+    masks: Masks = NO_MASKS,
+    run: Run = Run.none(),
+) -> ProtectionResult:
+    """Change pictures within the method's budget, and give them back in a folder.
+
+    Args:
+        method: with its settings.
+        model: stands for the one that an imitator has; it is left as it was found.
+        originals: the pictures.
+        folder: where they are given back, each as soon as it is done.
+        prompt: what an imitator would call them.
+        target: for a method with `uses_target`, a picture in [0, 1] at the model's resolution; None: none.
+        masks: what may change, by name; a picture without one may change everywhere.
+        run: progress and states; a killed call goes on where it was.
+
+    Raises:
+        BadInput: a model that lacks what the method needs, no pictures, or a mask that does not fit.
+        IntaglioError: a gradient that is not finite.
+    """
+    check_needs(method, model)
+    if not originals:
+        raise BadInput("there are no pictures to protect; name a folder with at least one")
+    by_name = {one.name: one for one in originals}
+    may_change = {name: _share(one, masks.get(name)) for name, one in by_name.items()}
+    results: dict[str, PictureResult] = {}
+    shown: dict[str, dict[str, str]] = {}
+    with Surrogate.of(
+        model, prompt, micro_batch=method.micro_batch, precision=method.precision, checkpointing=method.checkpointing
+    ) as surrogate:
+
+        def keep(name: str, levels: UInt8[Tensor, "3 h w"]) -> None:
+            original = by_name[name]
+            original.save(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()), folder)
+            if (place := list(by_name).index(name)) < MOST_SHOWN:
+                shown[name] = _shown(run, f"{place:04d}", original, levels, method.budget)
+
+        work = ProtectionWork(method, surrogate, target, by_name, may_change, keep)
+        for kind, images in _by_size(originals).items():
+            key = _work_key(method, model, prompt, target, [may_change[name] for name in images.names])
+            found = in_groups(
+                run, kind, key, images, work, steps=method.steps, batch=method.batch, label=f"{method.name} {kind}"
+            )
+            results |= dict(zip(images.names, found, strict=True))
+    pictures = tuple(_given_back(one, results[one.name], shown.get(one.name, {})) for one in originals)
+    return ProtectionResult(method.name, method.objective, method.budget, model.name, folder, pictures)
+
+
+def forget(method: Protector, originals: Sequence[Original], run: Run) -> None:
+    """Drops the states of a call; to be called once its result is safe."""
+    for kind, images in _by_size(originals).items():
+        drop_groups(run, kind, len(images), method.batch)
+
+
+def content_hash(originals: Sequence[Original]) -> str:
+    """sha256 over names, pixels and transparency of pictures."""
+    digest = hashlib.sha256()
+    for one in originals:
+        digest.update(repr((one.name, one.pixels.shape, one.grey)).encode() + one.pixels.tobytes())
+        digest.update(b"" if one.alpha is None else one.alpha.tobytes())
+    return digest.hexdigest()
+
+
+def _by_size(originals: Sequence[Original]) -> dict[str, ImageSet]:
+    """Pictures of one size together, by a word for the size."""
+    parts: dict[str, list[Original]] = {}
+    for one in originals:
+        height, width = one.pixels.shape[:2]
+        parts.setdefault(f"{width}x{height}", []).append(one)
+    return {kind: _images(part) for kind, part in sorted(parts.items())}
+
+
+def _images(originals: Sequence[Original]) -> ImageSet:
+    pixels = np.stack([one.pixels for one in originals]).transpose(0, 3, 1, 2)
+    return ImageSet.from_pixels(torch.from_numpy(pixels.copy()).float() / 255, [one.name for one in originals])
+
+
+def _share(original: Original, mask: UInt8[ndarray, "h w"] | None) -> Float[Tensor, "1 h w"]:
+    """The share of the budget that a mask and transparency leave each pixel: 0 where nothing is to be seen."""
+    share = np.ones(original.pixels.shape[:2], np.float32)
+    if original.alpha is not None:
+        share *= original.alpha > 0
+    if mask is not None:
+        if mask.shape != share.shape:
+            raise BadInput(f"the mask of {original.name} has another size than the picture; give one of the same size")
+        if not (mask >= 128).any():
+            raise BadInput(f"the mask of {original.name} is black everywhere, so nothing may change; leave it out")
+        share *= mask >= 128
+    return torch.from_numpy(share)[None]
+
+
+def _work_key(
+    method: Protector, model: LatentDiffusion, prompt: str, target: Tensor | None, shares: Sequence[Tensor]
+) -> str:
+    """sha256 over all that the change depends on but the pictures themselves; micro-batches leave it as it is."""
+    settings = sorted((name, value) for name, value in asdict(method).items() if name != "micro_batch")
+    tensors = [t.numpy().tobytes() for t in (*shares, *([] if target is None else [target]))]
+    text = repr((method.name, settings, model.fingerprint, prompt)).encode()
+    return hashlib.sha256(b"\0".join([text, *tensors])).hexdigest()
+
+
+def _shown(run: Run, stem: str, original: Original, levels: UInt8[Tensor, "3 h w"], budget: float) -> dict[str, str]:
+    """Small pictures of the original, of the protected one, and of their difference, magnified around grey."""
+    clean = torch.from_numpy(original.pixels.transpose(2, 0, 1).copy())
+    difference = 0.5 + (levels.float() - clean) / (2 * max(budget, 1))
+    pictures = (clean / LEVELS, levels / LEVELS, difference.clamp(0, 1))
+    named = zip(SHOWN, (_small(one) for one in pictures), strict=True)
+    return {kind: run.save_image(f"{stem}-{kind}", pixels, {"picture": original.name}) for kind, pixels in named}
+
+
+def _small(pixels: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 a b"]:
+    scale = SHOWN_SIDE / max(pixels.shape[1:])
+    if scale >= 1:
+        return pixels
+    return functional.interpolate(pixels[None], scale_factor=scale, mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+def _given_back(original: Original, found: PictureResult, images: Mapping[str, str]) -> ProtectedPicture:
+    numbers = dict(found.signals)
+    largest = int(numbers.pop("largest_difference"))
+    notes = tuple(NOTES[note] for note in sorted(original.notes))
+    return ProtectedPicture(original.name, original.saved_name, notes, largest, images=images, **numbers)

@@ -1,0 +1,106 @@
+"""`intaglio protect evaluate`: what is left, the worst first; resumed; bad input in a sentence."""
+
+import json
+
+import pytest
+from PIL import Image
+
+import tiny
+from intaglio import cli
+from intaglio.protect.imitation import Imitator
+from intaglio.protect.robustness import Robustness
+from protect_scenes import originals
+
+
+@pytest.fixture
+def command(tmp_path, capsys):
+    tiny.sd_folder(tmp_path / "base")
+    for name in ("mine", "back"):
+        (tmp_path / name).mkdir()
+        originals(tmp_path / name, ((16, 16), (16, 24), (20, 16)))
+    for path in (tmp_path / "back").iterdir():
+        with Image.open(path) as image:
+            negative = Image.eval(image.convert("RGB"), lambda level: 255 - level)
+        negative.save(path)
+
+    def run(*words):
+        places = [
+            "--model",
+            str(tmp_path / "base"),
+            "--images",
+            str(tmp_path / "mine"),
+            "--runs",
+            str(tmp_path / "runs"),
+        ]
+        few = {"--tuning-steps": ["1"], "--drawn": ["5"], "--purifiers": ["none", "diffuse"], "--seeds": ["2"]}
+        rest = [word for flag, values in few.items() if flag not in words for word in (flag, *values)]
+        back = ["--protected", str(tmp_path / "back"), "--quiet"]
+        code = cli.main(["protect", "evaluate", *places, *back, *rest, *words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def only_run(tmp_path):
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def test_what_is_left_is_said_stored_and_shown(command, tmp_path):
+    code, out, err = command("--shares", "1", "0.4")
+    assert code == 0, err
+    folder = only_run(tmp_path)
+    found = Robustness.load(folder)
+    assert {(one.purifier, one.share) for one in found.found} == {
+        (p, s) for p in ("none", "diffuse") for s in (1.0, 0.4)
+    }
+    assert found.statement in out
+    assert json.loads((folder / "run.json").read_text())["summary"]["worst_purifier"] in ("none", "diffuse")
+    page = (folder / "report.html").read_text()
+    assert "What each purifier leaves, the worst first" in page
+    assert page.count("drawn after ") >= 16
+    assert Robustness.from_dict(json.loads((folder / "robustness.json").read_text())) == found
+    assert command("--shares", "1", "0.4")[0] == 0
+
+
+def test_a_killed_evaluation_goes_on(command, tmp_path, monkeypatch):
+    done, original = [], Imitator.imitations
+
+    def killed(self, pictures, seed):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(seed)
+        return original(self, pictures, seed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Imitator, "imitations", killed)
+        assert command()[0] == 130
+    again = []
+    monkeypatch.setattr(Imitator, "imitations", lambda *a: again.append(1) or original(*a))
+    assert command()[0] == 0
+    assert len(again) == 8 - 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--purifiers", "bleach"], "there is no purifier 'bleach'; choose from: none, jpeg-90"),
+        (["--shares", "0"], "shares must lie above 0"),
+        (["--seeds", "0"], "seeds must be at least 1"),
+        (["--tuning-rate", "-1"], "tuning_rate must be above 0"),
+        (["--similarity", "ssim"], "has no descriptors to compare by"),
+    ],
+)
+def test_bad_input_is_named_before_any_work(command, monkeypatch, words, says):
+    monkeypatch.setattr(Imitator, "imitations", lambda *_: pytest.fail("worked"))
+    code, _, err = command(*words)
+    assert code == 2
+    assert says in " ".join(err.replace("│", " ").split())
+
+
+def test_a_protected_picture_that_is_missing_is_named(command, tmp_path):
+    (tmp_path / "back/1.png").unlink()
+    code, _, err = command()
+    assert code == 2
+    assert "lacks 1.png; give the folder that the pictures came back in" in err

@@ -1,0 +1,100 @@
+"""Net protection: its formula on planted numbers, equal seeds, shares, verdicts, and resumption after the last."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from intaglio.images.image_set import ImageSet
+from intaglio.protect.imitation import NetProtection, net_protection, worst
+from intaglio.protect.purifiers import PURIFIERS
+from intaglio.runs.run import Run
+
+ORIGINALS = ImageSet.from_pixels(torch.full((4, 3, 8, 8), 0.5))
+PROTECTED = torch.full((4, 3, 8, 8), 0.9)
+CHOSEN = (PURIFIERS["none"], PURIFIERS["blur"])
+
+
+@dataclass
+class Planted:
+    """An imitator that draws its pictures anew, brighter by each seed; unlikeness is how bright they are."""
+
+    model: None = None
+    calls: list = field(default_factory=list)
+    dies_at: int = -1
+
+    def imitations(self, pictures, seed):
+        if len(self.calls) == self.dies_at:
+            raise KeyboardInterrupt
+        self.calls.append((float(pictures.pixels.mean()), seed))
+        return pictures.pixels + 0.1 * seed
+
+    def unlikeness(self, drawn, originals):
+        assert originals is ORIGINALS
+        return float(drawn.mean())
+
+
+def measured(imitator, run=None, **more):
+    unchecked = getattr(net_protection, "__wrapped__", net_protection)  # the planted imitator has no model
+    return unchecked(imitator, ORIGINALS, PROTECTED, CHOSEN, run=run or Run.none(), **more)
+
+
+def test_net_protection_is_what_protected_pictures_cost_beyond_clean_ones():
+    found = measured(Planted(), seeds=(0, 1, 2))
+    assert [one.purifier for one in found] == ["none", "blur"]
+    for one in found:
+        assert one.clean == pytest.approx((0.5, 0.6, 0.7), abs=1e-6)
+        assert one.protected == pytest.approx((0.9, 1.0, 1.1), abs=1e-6)
+        assert one.net == pytest.approx(0.4, abs=1e-6)
+        assert one.spread == pytest.approx(0, abs=1e-6)
+        assert one.noise == pytest.approx(0.1, abs=1e-6)
+
+
+def test_clean_pictures_are_imitated_once_for_all_shares():
+    imitator = Planted()
+    found = measured(imitator, shares=(1.0, 0.5, 0.25), seeds=(0,))
+    assert len(imitator.calls) == 2 * (1 + 3)
+    assert {one.share: round(one.net, 4) for one in found if one.purifier == "none"} == {1.0: 0.4, 0.5: 0.2, 0.25: 0.1}
+
+
+def test_a_killed_measurement_goes_on_after_the_last_fine_tune(tmp_path):
+    def run():
+        return Run.open(tmp_path, "protect evaluate", "", {}, {}, seed=0, device="cpu", command=(), progress="none")
+
+    first = Planted(dies_at=3)
+    with pytest.raises(KeyboardInterrupt), run() as opened:
+        measured(first, opened, seeds=(0, 1))
+    second = Planted()
+    with run() as opened:
+        found = measured(second, opened, seeds=(0, 1))
+    assert len(first.calls) == 3
+    assert len(second.calls) == 8 - 3
+    assert [one.net for one in found] == pytest.approx([0.4, 0.4], abs=1e-6)
+    shown = {path.name for path in next(tmp_path.iterdir()).joinpath("images").iterdir()}
+    assert shown == {
+        f"{name}-100-{arm}-{k}.png" for name in ("none", "blur") for arm in ("clean", "protected") for k in range(4)
+    }
+
+
+@pytest.mark.parametrize(
+    ("clean", "protected", "survives"),
+    [
+        ((0.5, 0.52, 0.48), (0.7, 0.71, 0.69), True),
+        ((0.5, 0.52, 0.48), (0.5, 0.53, 0.47), False),
+        ((0.3, 0.7, 0.5), (0.4, 0.8, 0.6), False),  # surely above, but less than clean fine-tunes differ
+        ((0.5, 0.5, 0.5), (0.9, 0.4, 0.5), False),
+        ((0.5,), (0.6,), True),
+        ((0.5,), (0.4,), False),
+    ],
+)
+def test_a_protection_survives_where_it_is_above_chance_and_noise(clean, protected, survives):
+    assert NetProtection("x", 1.0, clean, protected).survives is survives
+
+
+def test_the_worst_purifier_is_the_one_that_leaves_least_of_full_protection():
+    rows = [
+        NetProtection("none", 1.0, (0.5,), (0.9,)),
+        NetProtection("blur", 1.0, (0.5,), (0.6,)),
+        NetProtection("blur", 0.5, (0.5,), (0.5,)),
+    ]
+    assert worst(rows) is rows[1]
