@@ -98,7 +98,7 @@ WHOLE = {
 }
 
 
-def refused(key, model, capsys) -> None:
+def check_refused(key, model, capsys) -> None:
     with pytest.raises(IntaglioError, match=file_name(key)):
         found(key, model)
     capsys.readouterr()
@@ -125,13 +125,13 @@ def test_a_plan_written_by_hand_as_calibration_does_is_read(key, model):
 @pytest.mark.parametrize("changes", CHOICES.values(), ids=CHOICES)
 def test_a_choice_that_no_calibration_made_is_refused(key, model, capsys, changes):
     write(key, choices=[dataclasses.asdict(SOUND) | changes] * BLOCKS)
-    refused(key, model, capsys)
+    check_refused(key, model, capsys)
 
 
 @pytest.mark.parametrize("changes", WHOLE.values(), ids=WHOLE)
 def test_a_plan_that_no_calibration_made_is_refused(key, model, capsys, changes):
     write(key, **changes)
-    refused(key, model, capsys)
+    check_refused(key, model, capsys)
 
 
 @pytest.mark.parametrize("spoil", ["grid", "means", "weights", "NaN"])
@@ -147,13 +147,13 @@ def test_a_fitted_guess_for_another_model_is_refused(key, model, capsys, spoil):
     }[spoil]
     choices = (dataclasses.replace(SOUND, guess="fitted"), SOUND, SOUND)
     plan(key, choices=choices, guesses={0: dataclasses.replace(guess, **bad)}).save(PLANS)
-    refused(key, model, capsys)
+    check_refused(key, model, capsys)
 
 
 @pytest.mark.parametrize("changes", [{"model": "0" * 64}, {"tier": "exact"}, {"batch": 64}, {"more": 1}])
 def test_a_plan_under_the_name_of_another_is_refused(key, model, capsys, changes):
     plan({**key, **changes}).save(PLANS).rename(PLANS / file_name(key))
-    refused(key, model, capsys)
+    check_refused(key, model, capsys)
     with pytest.raises(BadInput, match="for other conditions than its name says"):
         found(key, model)
 

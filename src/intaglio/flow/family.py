@@ -62,7 +62,7 @@ class Decoder(ABC):
         return self
 
     def inputs(self, model: TarFlow, pictures: int, guidance: Guidance) -> Mapping[str, Mapping[str, Any]]:
-        """What else so many pictures depend on, by role, as the inputs of a run: files with their `sha256`."""
+        """Further inputs of a run that so many pictures depend on, by role: files with their `sha256`."""
         return {}
 
     def following(self, blocks: Sequence[BlockReport], left: int) -> "Decoder":

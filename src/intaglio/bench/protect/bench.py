@@ -45,7 +45,7 @@ TIMED = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ProtectBench(FewShotBench):
-    """Every protection on the same pictures: what an imitator's fine-tune loses by it, after each purifier.
+    """Every protection on the same pictures, imitated by fine-tunes after each purifier.
 
     All methods have one budget and as many gradients. The embedded base is both surrogate and imitator's base, the
     easiest case for a protection; sets are imitated by DreamBooth and by LoRA in turns, with equal seeds for clean and

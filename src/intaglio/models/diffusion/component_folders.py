@@ -45,7 +45,7 @@ _BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 @dataclass
 class Remarks:
-    """What there is to say of components, gathered while they are read."""
+    """Remarks on components, gathered while they are read."""
 
     notes: list[str] = field(default_factory=list)
     """Sentences for the user."""
