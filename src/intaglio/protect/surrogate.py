@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.denoising.losses import Precision, arithmetic, checkpointed, pieces
+from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
@@ -58,6 +59,14 @@ class Surrogate:
         with torch.no_grad(), arithmetic(self.model, self.precision):
             parts = [self.model.encode(pixels[piece]).float().cpu() for piece in pieces(len(pixels), self.micro_batch)]
         return torch.cat(parts)
+
+    def samples(
+        self, latents: Float[Tensor, "m c hl wl"], count: int, sources: Sequence[torch.Generator]
+    ) -> tuple[Int[Tensor, "m k"], Float[Tensor, "m k c hl wl"]]:
+        """`count` timesteps, stratified over the model's, and noises for each of the latents."""
+        limits = (0, self.model.schedule.count - 1)
+        t = torch.stack([stratified_timesteps(count, limits, source) for source in sources])
+        return t, torch.stack([standard_normal(count, latents.shape[1:], source) for source in sources])
 
     def gradient(
         self,

@@ -1,10 +1,11 @@
 """Timing by turns: calls that take their turns share what else the machine does meanwhile."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+
+from intaglio.flow.calibrate.paired import seconds_of
 
 SLOW, FEW = 2.5, 3
 """A call that takes more than so many times as long as the one compared with is timed so many times at most."""
@@ -26,22 +27,9 @@ def by_turns(
         for name in names[first:] + names[:first]:
             if len(times[name]) >= FEW and warm[name] > SLOW * warm[beside]:
                 continue
-            seconds = _seconds(calls[name], device)
+            seconds = seconds_of(calls[name], device)
             if turn:
                 times[name].append(seconds)
             else:
                 warm[name] = seconds
     return times
-
-
-def _seconds(call: Callable[[], Any], device: torch.device) -> float:
-    _wait(device)
-    began = time.perf_counter()
-    call()
-    _wait(device)
-    return time.perf_counter() - began
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

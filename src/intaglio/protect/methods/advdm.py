@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.denoising.losses import loss_and_gradient
-from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.protect.family import Protector
 from intaglio.protect.surrogate import Surrogate
 
@@ -51,9 +50,7 @@ class AdvDM(Protector):
         def at_latents(
             latents: Float[Tensor, "m c h w"], sources: Sequence[torch.Generator]
         ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]:
-            limits = (0, model.schedule.count - 1)
-            t = torch.stack([stratified_timesteps(self.samples, limits, source) for source in sources])
-            noise = torch.stack([standard_normal(self.samples, latents.shape[1:], source) for source in sources])
+            t, noise = surrogate.samples(latents, self.samples, sources)
             loss, slope = loss_and_gradient(
                 model, surrogate.text, latents, noise, t, surrogate.micro_batch, surrogate.precision
             )

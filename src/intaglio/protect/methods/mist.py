@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.denoising.losses import loss_and_gradient
-from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.protect.family import Protector
 from intaglio.protect.surrogate import Surrogate
 
@@ -72,9 +71,7 @@ class Mist(Protector):
         self, surrogate: Surrogate, latents: Float[Tensor, "m c hl wl"], sources: Sequence[torch.Generator]
     ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c hl wl"]]:
         """The mean denoising loss, and its gradient."""
-        limits = (0, surrogate.model.schedule.count - 1)
-        t = torch.stack([stratified_timesteps(self.samples, limits, source) for source in sources])
-        noise = torch.stack([standard_normal(self.samples, latents.shape[1:], source) for source in sources])
+        t, noise = surrogate.samples(latents, self.samples, sources)
         loss, rise = loss_and_gradient(
             surrogate.model, surrogate.text, latents, noise, t, surrogate.micro_batch, surrogate.precision
         )

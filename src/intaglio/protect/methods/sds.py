@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.denoising.losses import noise_predictions
-from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.protect.family import Protector
 from intaglio.protect.surrogate import Surrogate
 
@@ -52,9 +51,7 @@ class SDS(Protector):
         def at_latents(
             latents: Float[Tensor, "m c hl wl"], sources: Sequence[torch.Generator]
         ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c hl wl"]]:
-            limits = (0, model.schedule.count - 1)
-            t = torch.stack([stratified_timesteps(self.samples, limits, source) for source in sources])
-            noise = torch.stack([standard_normal(self.samples, latents.shape[1:], source) for source in sources])
+            t, noise = surrogate.samples(latents, self.samples, sources)
             noised = model.noised(latents.repeat_interleave(self.samples, 0), noise.flatten(0, 1), t.flatten())
             predicted = noise_predictions(
                 model, surrogate.text, noised.view_as(noise), t, surrogate.micro_batch, surrogate.precision
