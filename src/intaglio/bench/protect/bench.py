@@ -54,7 +54,7 @@ class ProtectBench(FewShotBench):
     """
 
     quick: bool = False
-    """One set, one seed, two purifiers: some eight minutes."""
+    """One set, one seed, two purifiers: some five minutes."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to protect, by turns imitated by DreamBooth and by LoRA; none takes four (one with --quick)."""
     budget: float = 16.0
