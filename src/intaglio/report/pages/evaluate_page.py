@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from intaglio.protect.imitation import SHOWN, NetProtection, shown_name, worst
+from intaglio.protect.imitation import SHOWN, NetProtection, shown_name
 from intaglio.protect.robustness import Robustness
 from intaglio.report.kit.format import count, decimal, title
 from intaglio.report.kit.thumbnails import Album
@@ -10,17 +10,16 @@ from intaglio.report.kit.views import EvaluatePage, Key, PageTable, Row, Shown
 from intaglio.runs.read import RunData
 
 ARMS = {"clean": "from clean pictures", "protected": "from protected pictures"}
-HEADS = ("purifier", "protected", "unlikeness, clean", "and protected", "net protection", "over seeds", "survives")
 LIMITS = (
     Row("Other purifiers", "Only these were tried; an imitator may find one that leaves less."),
     Row("Other imitators", "Another base, another way of fine-tuning or more steps may take another share."),
-    Row("The measure", "Likeness is an encoder’s, a proxy for what people see; look at the pictures too."),
+    Row("The measure", "Likeness is a network’s, a proxy for what people see; look at the pictures too."),
 )
 
 
 def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> EvaluatePage:
     """The page of a `protect evaluate` run; `page_folder` is where it will lie."""
-    least = worst(result.found)
+    least = result.worst
     full = [one for one in result.rows_by_net if one.share == least.share]
     album = Album(page_folder, 2 * SHOWN * len(full), run=run.folder)
     seeds = len(least.clean)
@@ -29,7 +28,8 @@ def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> Evalua
         **title(run, "The protection survives" if least.survives else "The protection does not survive"),
         lead=(
             f"{result.statement} {result.model} was fine-tuned by {result.tuner} on "
-            f"{count(result.pictures, 'picture')}, with {count(seeds, 'seed')} of each kind."
+            f"{count(result.pictures, 'picture')}, with {count(seeds, 'seed')} of each kind; likeness is by "
+            f"{result.similarity}. {result.about_membership or ''}"
         ),
         keys=_keys(result, least),
         warnings=run.warnings,
@@ -44,11 +44,14 @@ def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> Evalua
 
 
 def _keys(result: Robustness, least: NetProtection) -> list[Key]:
-    plain = next((one for one in result.found if one.purifier == "none" and one.share == least.share), None)
+    plain = result.plain
     keys = [Key("Worst purifier", least.purifier, f"{signed(least.net)} left")]
     if plain is not None:
         keys.append(Key("Without any", signed(plain.net), f"± {decimal(plain.spread, 2)} over seeds"))
     noise = max(one.noise for one in result.found)
+    clean, protected = result.membership
+    if clean is not None and protected is not None:
+        keys.append(Key("Originals found by an audit", f"AUC {protected:.2f}", f"{clean:.2f} from clean pictures"))
     keys.append(Key("Clean fine-tunes differ by", decimal(noise, 2), "standard deviation over seeds"))
     return keys
 
@@ -67,7 +70,7 @@ def _table(result: Robustness) -> PageTable:
             f"{sum(one.protected) / len(one.protected):.3f}",
             signed(one.net),
             f"{one.spread:.3f}",
-            "yes" if one.survives else "no",
+            ("yes" if one.survives else "no") + (", trained on" if one.purifier in result.seen else ""),
         ]
         for one in result.rows_by_net
     ]
