@@ -124,6 +124,10 @@ class Protector(ABC):
         """
         yield model
 
+    def learning_seconds(self, model: LatentDiffusion, pictures: int, prompt: str) -> float:
+        """Seconds that the surrogate will learn in, timed on a throw-away copy; 0 where it does not."""
+        return 0.0
+
     def forget(self, run: Run) -> None:  # noqa: B027 - a surrogate that learns nothing leaves nothing
         """Drops what `surrogates` stored in a run; to be called once the result is safe."""
 

@@ -17,6 +17,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.budget import LEVELS
+from intaglio.protect.cost import ProtectionPlan, advice, make_plan
 from intaglio.protect.descent import ChangeState, Group, ProtectionWork
 from intaglio.protect.family import Protector
 from intaglio.protect.model_views import centred
@@ -83,11 +84,12 @@ def protect(
         for kind, images in sizes.items():
             key = _work_key(method, model, prompt, target, [may_change[name] for name in images.names])
             about = {"batch": group_size(method, images), "label": f"{method.name} {kind}"}
-            for _, group, state in group_states(run, kind, key, images, work, steps=stop, since=since, **about):
-                if stop < method.steps:
-                    reached[group.images.names] = state
-                else:
-                    results |= _finished(run, kind, work, group, state)
+            with advice(method):
+                for _, group, state in group_states(run, kind, key, images, work, steps=stop, since=since, **about):
+                    if stop < method.steps:
+                        reached[group.images.names] = state
+                    else:
+                        results |= _finished(run, kind, work, group, state)
     pictures = tuple(_given_back(one, results[one.name], shown.get(one.name, {})) for one in originals)
     return ProtectionResult(
         method.name, method.objective, method.budget, model.name, folder, pictures, method.transformations
@@ -142,6 +144,18 @@ def group_size(method: Protector, images: ImageSet) -> int:
     """Pictures of a size worked on together: fewer than the method's batch where they are large."""
     height, width = images.pixels.shape[-2:]
     return max(1, min(method.batch, MOST_PIXELS // (height * width)))
+
+
+def planned(
+    method: Protector, model: LatentDiffusion, originals: Sequence[Original], *, prompt: str = ""
+) -> ProtectionPlan:
+    """The cost of `protect`, measured on one micro-batch of views."""
+    check_needs(method, model)
+    groups = [
+        4 * images.pixels[0].numel() * min(len(images), group_size(method, images))
+        for images in _by_size(originals).values()
+    ]
+    return make_plan(method, model, originals, prompt, max(groups, default=0))
 
 
 def forget(method: Protector, originals: Sequence[Original], run: Run) -> None:

@@ -74,8 +74,7 @@ class AntiDreamBooth(Protector):
         self, model: LatentDiffusion, clean: ImageSet, prompt: str, run: Run
     ) -> Generator[LatentDiffusion, ImageSet, None]:
         """See `Protector.surrogates`."""
-        if not prompt.strip():
-            raise BadInput(f"{self.name} tunes the surrogate and needs the prompt of an imitator; give --prompt")
+        self._check_prompt(prompt)
         pictures = TrainingSet(clean, prompt=prompt)
         if self.mode == "fsmg":
             yield self._tuner()(model, pictures, run=run).model
@@ -85,6 +84,13 @@ class AntiDreamBooth(Protector):
         for round_ in range(len(self.stops())):
             changed = yield lessons.after(2 * round_, kept, pictures)
             kept = lessons.after(2 * round_ + 1, kept, TrainingSet(changed, prompt=prompt))
+
+    def learning_seconds(self, model: LatentDiffusion, pictures: int, prompt: str) -> float:
+        """See `Protector.learning_seconds`."""
+        self._check_prompt(prompt)
+        few = torch.rand(min(pictures, self.lesson_batch), 3, model.resolution, model.resolution)
+        plan = self._tuner().plan(model, TrainingSet(ImageSet.from_pixels(few), prompt=prompt))
+        return plan.seconds * (1 if self.mode == "fsmg" else 2 * len(self.stops()) - 1)
 
     def forget(self, run: Run) -> None:
         """See `Protector.forget`."""
@@ -99,6 +105,10 @@ class AntiDreamBooth(Protector):
     ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m 3 h w"]]:
         """See `Protector.gradient`."""
         return surrogate.denoising_gradient(pixels, self.samples, sources)
+
+    def _check_prompt(self, prompt: str) -> None:
+        if not prompt.strip():
+            raise BadInput(f"{self.name} tunes the surrogate and needs the prompt of an imitator; give --prompt")
 
     def _tuner(self) -> FineTuner:
         steps = self.lesson_steps or (3 if self.mode == "aspl" else 400)
