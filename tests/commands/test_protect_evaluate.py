@@ -61,6 +61,8 @@ def test_what_is_left_is_said_stored_and_shown(command, tmp_path):
     page = (folder / "report.html").read_text()
     assert "What each purifier leaves, the worst first" in page
     assert page.count("drawn after ") >= 16
+    for heading in ("Originals", "Protected", "The difference, magnified around grey"):
+        assert f"<h3>{heading}</h3>" in page
     assert Robustness.from_dict(json.loads((folder / "robustness.json").read_text())) == found
     assert command("--shares", "1", "0.4")[0] == 0
 

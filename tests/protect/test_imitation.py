@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.images.image_set import ImageSet
@@ -79,8 +80,11 @@ def test_a_killed_measurement_goes_on_after_the_last_fine_tune(tmp_path):
     assert [one.net for one in found] == pytest.approx([0.4, 0.4], abs=1e-6)
     shown = {path.name for path in next(tmp_path.iterdir()).joinpath("images").iterdir()}
     assert shown == {
-        f"{name}-100-{arm}-{k}.png" for name in ("none", "blur") for arm in ("clean", "protected") for k in range(4)
+        *(f"{name}-100-{arm}-{k}.png" for name in ("none", "blur") for arm in ("clean", "protected") for k in range(4)),
+        *(f"{kind}-{k}.png" for kind in ("original", "protected", "difference") for k in range(4)),
     }
+    with Image.open(next(tmp_path.iterdir()) / "images/difference-0.png") as image:
+        assert image.getextrema() == ((255, 255),) * 3  # 0.4 brighter everywhere: the largest change of all
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,10 @@ from intaglio.sampling.loop import sample
 
 KIND = "imitations"
 """Kind of the records of fine-tunes."""
+PAIR = ("original", "protected", "difference")
+"""Kinds of pictures beside the drawn ones."""
 SHOWN = 4
-"""Drawn pictures of each fine-tune with the first seed that are kept for the report."""
+"""Pictures that are kept for the report: of each fine-tune with the first seed, and of each of `PAIR`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +146,7 @@ def net_protection(
         run: progress and records.
     """
     model = purifying_model or imitator.model
+    _show_pairs(run, originals.pixels, protected)
     jobs = [
         (purifier, share, seed, arm)
         for purifier in purifiers
@@ -175,6 +178,22 @@ def net_protection(
 def shown_name(purifier: str, share: float, arm: str, place: int) -> str:
     """Name, below the run's `images`, of a drawn picture that is kept for the report."""
     return f"{purifier}-{round(100 * share)}-{arm}-{place}"
+
+
+def pair_name(kind: str, place: int) -> str:
+    """Name, below the run's `images`, of an original, its protected copy or their difference (`PAIR`)."""
+    return f"{kind}-{place}"
+
+
+def _show_pairs(run: Run, originals: Float[Tensor, "n 3 h w"], protected: Float[Tensor, "n 3 h w"]) -> None:
+    """Keeps the first originals, their protected copies, and the difference scaled so that the largest fills the
+    range around grey.
+    """
+    difference = protected - originals
+    scaled = (0.5 + 0.5 * difference / difference.abs().max().clamp(min=1 / 255)).clamp(0, 1)
+    for kind, pictures in zip(PAIR, (originals, protected, scaled), strict=True):
+        for place, pixels in enumerate(pictures[:SHOWN]):
+            run.save_image(pair_name(kind, place), pixels)
 
 
 def _show(run: Run, purifier: Purifier, share: float, arm: str, drawn: Float[Tensor, "n 3 h w"]) -> None:

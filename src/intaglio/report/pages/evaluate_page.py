@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from intaglio.protect.imitation import SHOWN, NetProtection, shown_name
+from intaglio.protect.imitation import SHOWN, NetProtection, pair_name, shown_name
 from intaglio.protect.robustness import Robustness
 from intaglio.report.kit.format import count, decimal, title
 from intaglio.report.kit.thumbnails import Album
@@ -10,6 +10,7 @@ from intaglio.report.kit.views import EvaluatePage, Key, PageTable, Row, Shown
 from intaglio.runs.read import RunData
 
 ARMS = {"clean": "from clean pictures", "protected": "from protected pictures"}
+PAIRS = {"original": "Originals", "protected": "Protected", "difference": "The difference, magnified around grey"}
 LIMITS = (
     Row("Other purifiers", "Only these were tried; an imitator may find one that leaves less."),
     Row("Other imitators", "Another base, another way of fine-tuning or more steps may take another share."),
@@ -21,7 +22,7 @@ def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> Evalua
     """The page of a `protect evaluate` run; `page_folder` is where it will lie."""
     least = result.worst
     full = [one for one in result.rows_by_net if one.share == least.share]
-    album = Album(page_folder, 2 * SHOWN * len(full), run=run.folder)
+    album = Album(page_folder, SHOWN * (len(PAIRS) + 2 * len(full)), run=run.folder)
     seeds = len(least.clean)
     return EvaluatePage(
         template="evaluate.html.j2",
@@ -34,6 +35,7 @@ def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> Evalua
         keys=_keys(result, least),
         warnings=run.warnings,
         table=_table(result),
+        pairs=[(words, shown) for kind, words in PAIRS.items() if (shown := _pair(run, kind, album))],
         drawn=[
             (f"After {one.purifier}, {words}", _drawn(run, one, arm, album))
             for one in full
@@ -84,6 +86,11 @@ def _table(result: Robustness) -> PageTable:
         "survives",
     ]
     return PageTable("", heads, rows)
+
+
+def _pair(run: RunData, kind: str, album: Album) -> list[Shown]:
+    named = [run.folder / "images" / f"{pair_name(kind, place)}.png" for place in range(SHOWN)]
+    return [Shown(album.thumb(path), kind) for path in named if path.is_file()]
 
 
 def _drawn(run: RunData, one: NetProtection, arm: str, album: Album) -> list[Shown]:
