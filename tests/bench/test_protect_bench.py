@@ -87,6 +87,7 @@ def test_random_signs_use_the_whole_budget(tmp_path):
 def test_all_methods_take_as_many_gradients(bench):
     for method in bench._methods().values():
         assert method.steps * room._samples(method) == room.EVALUATIONS
+        assert method.steps * method.step >= room.TRAVEL
         assert method.budget == 16.0
 
 
@@ -139,6 +140,9 @@ def test_the_plain_loop_raises_the_loss_within_its_budget_and_leaves_the_weights
 
 
 def test_bad_input_is_named(bench):
+    assert list(replace(bench, methods=("sds", "advdm"))._methods()) == ["advdm", "sds"]
+    with pytest.raises(BadInput, match="no protection called 'glaze'; choose from: advdm"):
+        replace(bench, methods=("glaze",))(progress="none")
     with pytest.raises(BadInput, match="no few-shot set called 'three'"):
         replace(bench, sets=("three",))(progress="none")
     for name, value in {"seeds": 0, "drawn": 0, "purifiers": ("bleach",), "workers": 0}.items():

@@ -116,6 +116,14 @@ def test_neither_order_nor_company_changes_a_picture(row, net, pictures, tmp_pat
 
 
 @every_protector
+def test_the_objective_afterwards_is_that_of_the_picture_given_back(row, net, pictures, tmp_path):
+    result = protect(made(row, budget=0.5, start="random"), net, pictures, tmp_path)
+    for one in result.pictures:
+        assert one.largest_difference == 0
+        assert one.objective_after == one.objective_before
+
+
+@every_protector
 def test_a_floor_of_similarity_is_kept(row, net, pictures, tmp_path):
     free = protect(made(row, budget=32.0, step=16.0), net, pictures, tmp_path / "a")
     floor = (1 + max(one.ssim for one in free.pictures)) / 2

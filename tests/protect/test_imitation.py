@@ -12,7 +12,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.protect import imitation
 from intaglio.protect.imitation import Imitations, Imitator, NetProtection, net_protection, worst
 from intaglio.protect.latent_similarity import latent_similarity
-from intaglio.protect.purifiers import PURIFIERS
+from intaglio.protect.purifiers import PURIFIERS, Purifier
 from intaglio.protect.robustness import Robustness
 from intaglio.runs.run import Run
 from protect_scenes import model
@@ -94,7 +94,7 @@ def test_a_killed_measurement_goes_on_after_the_last_fine_tune(tmp_path):
         ((0.5, 0.52, 0.48), (0.5, 0.53, 0.47), False),
         ((0.3, 0.7, 0.5), (0.4, 0.8, 0.6), False),  # surely above, but less than clean fine-tunes differ
         ((0.5, 0.5, 0.5), (0.9, 0.4, 0.5), False),
-        ((0.5,), (0.6,), True),
+        ((0.5,), (0.6,), False),  # one seed tells no noise
         ((0.5,), (0.4,), False),
     ],
 )
@@ -113,6 +113,29 @@ def test_the_worst_purifier_is_the_one_that_leaves_least_of_full_protection():
     assert worst(rows, ["blur", "none"]) is rows[1]
 
 
+def test_a_verdict_needs_seeds_and_imitations_that_could_be_spoilt():
+    def said(clean=(), protected=(), found=None):
+        row = NetProtection("none", 1.0, clean, protected)
+        return Robustness("lora", "base", "cat", 4, found or (row,)).statement
+
+    assert said((0.2,), (0.6,)).startswith("There is no verdict from one seed; after none it left +0.400")
+    assert said((0.7, 0.7), (0.9, 0.91)).startswith("There is no verdict: fine-tunes on clean pictures already")
+    assert said((0.2, 0.21), (0.6, 0.61)).startswith("The protection survives every purifier")
+    assert said((0.2, 0.21), (0.2, 0.21)).startswith("The protection does not protect here even without")
+    rows = (NetProtection("none", 1.0, (0.2, 0.21), (0.6, 0.61)), NetProtection("blur", 1.0, (0.2, 0.21), (0.2, 0.22)))
+    assert said(found=rows).startswith("The protection does not survive: after blur +0.005")
+    found = Robustness("lora", "base", "cat", 4, (NetProtection("none", 1.0, (0.7, 0.7), (0.9, 0.9)),))
+    assert found.figures()["survives"] is None
+
+
+def test_each_fine_tune_has_its_own_draw_of_a_purifiers_noise():
+    seeds = []
+    noisy = Purifier("noisy", "x", lambda pictures, net, seed: seeds.append(seed) or pictures)
+    unchecked = getattr(net_protection, "__wrapped__", net_protection)
+    unchecked(Planted(), ORIGINALS, PROTECTED, (noisy,), seeds=(0, 1, 2))
+    assert seeds == [0, 0, 1, 1, 2, 2]
+
+
 def test_an_audit_of_the_fine_tunes_is_kept_by_seed_and_arm(tmp_path):
     def run():
         return Run.open(tmp_path, "protect evaluate", "", {}, {}, seed=0, device="cpu", command=(), progress="none")
@@ -123,9 +146,11 @@ def test_an_audit_of_the_fine_tunes_is_kept_by_seed_and_arm(tmp_path):
         assert found.membership == (pytest.approx((0.5, 0.9)),) * 2
         about = Robustness("x", "base", "cat", 4, (found,))
         assert about.membership == pytest.approx((0.5, 0.9))
-        assert "AUC of 0.90" in about.about_membership
-        assert "does not hide membership" in about.about_membership
+        assert about.about_membership.startswith("An audit does not find the originals even in fine-tunes on clean")
     assert Robustness("x", "base", "cat", 4, measured(Planted())).about_membership is None
+    for pair, words in {(0.9, 0.6): "hides membership", (0.9, 0.8): "does not hide membership"}.items():
+        row = NetProtection("none", 1.0, (0.2, 0.2), (0.6, 0.6), (pair, pair))
+        assert words in Robustness("x", "base", "cat", 4, (row,)).about_membership
 
 
 def test_captions_are_taught_and_drawn_in_turns_and_others_are_told_from_originals(monkeypatch):

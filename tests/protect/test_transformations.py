@@ -44,6 +44,17 @@ def test_jpeg_is_real_and_its_gradient_that_of_nothing_done():
     assert torch.equal(gradient, weight)
 
 
+def test_a_crop_lies_anywhere():
+    ramp = torch.linspace(0, 1, 40).expand(1, 3, 40, 40)  # brighter to the right: the first column tells the place
+    firsts = {round(float(TRANSFORMATIONS["crop"].draw(ramp, source(seed))[0, 0, 20, 0]), 2) for seed in range(40)}
+    downs = {
+        round(float(TRANSFORMATIONS["crop"].draw(ramp.mT.contiguous(), source(seed))[0, 0, 0, 20]), 2)
+        for seed in range(40)
+    }
+    assert len(firsts) > 4
+    assert len(downs) > 4
+
+
 def test_each_transformation_and_none_have_the_same_chance():
     names, x, counts = ("noise", "blur", "crop"), view(), {"none": 0}
     for seed in range(400):

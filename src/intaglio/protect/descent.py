@@ -1,4 +1,4 @@
-"""Signed steps within a budget: the work on a group of pictures of one size, step by step."""
+"""Steps of projected gradient descent (PGD, max-norm): the work on a group of pictures of one size, step by step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from intaglio.runs.picture_groups import PictureResult
 from intaglio.runs.steps import StepState
 
 CHECKED = 2
-"""Views with fixed timesteps and noise that the objective is measured on before and after."""
+"""Draws of views, timesteps and noise that the objective is measured on before and after."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class ChangeState(StepState):
     """Changes of a group of pictures between steps."""
 
     change: Float[Tensor, "n 3 h w"]
-    """In units of 1."""
+    """Of pixel values in [0, 1]."""
     objective: Float[Tensor, "n"]
     """The objective at the last step; NaN before the first."""
 
@@ -48,7 +48,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class ProtectionWork:
-    """A method at work on groups of pictures, as `runs.picture_groups.in_groups` calls it."""
+    """A method at work on groups of pictures, as `runs.picture_groups.group_states` calls it."""
 
     method: Protector
     surrogate: Surrogate
@@ -56,7 +56,7 @@ class ProtectionWork:
     originals: Mapping[str, Original]
     """By name."""
     may_change: Mapping[str, Float[Tensor, "1 h w"]]
-    """By name: the share of the budget that a mask leaves each pixel."""
+    """By name: the share of the budget that a mask and transparency leave each pixel."""
     keep: Callable[[str, UInt8[Tensor, "3 h w"]], None]
     """Takes each finished picture by name."""
     reached: Mapping[tuple[str, ...], "ChangeState"] = field(default_factory=dict)
@@ -95,29 +95,32 @@ class ProtectionWork:
         return {"objective": float(state.objective.mean())}
 
     def finish(self, group: Group, state: ChangeState) -> Sequence[PictureResult]:
-        """The pictures in 8 bits, handed to `keep`, with how much they differ and what was gained."""
-        before, after = (self.checked(group, change) for change in (torch.zeros_like(state.change), state.change))
-        return [
-            self._finished(group, state.change, row, float(before[row]), float(after[row])) for row in range(len(group))
-        ]
+        """The pictures in 8 bits, handed to `keep`, with how much they differ and the objective of both."""
+        levels = torch.cat([self._levels(group, state.change, row) for row in range(len(group))])
+        given_back = levels / LEVELS - group.images.pixels
+        before, after = (self.checked(group, change) for change in (torch.zeros_like(given_back), given_back))
+        found = []
+        for row, (name, clean) in enumerate(zip(group.images.names, group.images.pixels, strict=True)):
+            self.keep(name, levels[row])
+            shown = levels[row : row + 1] / LEVELS
+            signals = {
+                "largest_difference": float(largest_difference(levels[row].numpy(), to_uint8(clean).numpy())),
+                "psnr": float(psnr(shown, clean[None])),
+                "ssim": float(ssim(shown, clean[None])),
+                "objective_before": float(before[row]),
+                "objective_after": float(after[row]),
+            }
+            found.append(PictureResult(signals, {}, {}, ""))
+        return found
 
-    def _finished(self, group: Group, change: Tensor, row: int, before: float, after: float) -> PictureResult:
-        name, clean = group.images.names[row], group.images.pixels[row : row + 1]
-        one = group.allowance.of(row)
+    def _levels(self, group: Group, change: Tensor, row: int) -> UInt8[Tensor, "1 3 h w"]:
+        """One picture in 8 bits, its change scaled down to keep the floor of similarity."""
+        clean, one = group.images.pixels[row : row + 1], group.allowance.of(row)
         levels = scaled_to_keep(lambda scale: one.rounded(scale * change[row : row + 1]), clean, self.method.least_ssim)
         largest = largest_difference(levels.numpy(), to_uint8(clean).numpy())
         if largest > self.method.budget:  # a fault of ours: nobody may be given more change than they allowed
-            raise IntaglioError(f"{name} would change by {largest} grey levels, above its budget")
-        self.keep(name, levels[0])
-        shown = levels / LEVELS
-        signals = {
-            "largest_difference": float(largest),
-            "psnr": float(psnr(shown, clean)),
-            "ssim": float(ssim(shown, clean)),
-            "objective_before": before,
-            "objective_after": after,
-        }
-        return PictureResult(signals, {}, {}, "")
+            raise IntaglioError(f"{group.images.names[row]} would change by {largest} grey levels, above its budget")
+        return levels
 
     def checked(self, group: Group, change: Tensor) -> Float[Tensor, "n"]:
         """The objective on fixed views, timesteps and noise, without transformations."""

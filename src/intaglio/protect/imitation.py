@@ -115,8 +115,13 @@ class NetProtection:
 
     @property
     def survives(self) -> bool:
-        """Whether the protection is above two standard errors of its mean, and above the noise of clean fine-tunes."""
-        error = self.spread / max(1, len(self.by_seed)) ** 0.5
+        """Whether the protection is above two standard errors of its mean, and above the noise of clean fine-tunes.
+
+        One seed tells neither, so with one it never does.
+        """
+        if len(self.by_seed) < 2:
+            return False
+        error = self.spread / len(self.by_seed) ** 0.5
         return self.net > max(2 * error, self.noise, 0.0)
 
 

@@ -8,6 +8,7 @@
                "objective_after", "images": {kind: path relative to the folder}}
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -75,13 +76,14 @@ class ProtectionResult:
         return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("name")
 
     def figures(self) -> dict[str, Any]:
-        """Means over the pictures, and the largest change of all."""
+        """Means over the pictures, that of the PSNR over those that changed, and the largest change of all."""
         count = len(self.pictures)
+        ratios = [one.psnr for one in self.pictures if one.largest_difference] or [math.nan]
         return {
             "pictures": count,
             "budget": self.budget,
             "largest_difference": max(one.largest_difference for one in self.pictures),
-            "psnr": sum(one.psnr for one in self.pictures) / count,
+            "psnr": sum(ratios) / len(ratios),
             "ssim": sum(one.ssim for one in self.pictures) / count,
             "gain": sum(one.objective_after - one.objective_before for one in self.pictures) / count,
             "folder": str(self.folder),

@@ -26,6 +26,10 @@ from intaglio.runs.run import Run
 from intaglio.runs.tables import rows_csv
 
 FILE = "robustness.json"
+IMITATES = 0.5
+"""Likeness that fine-tunes on clean pictures must reach, so that there is something to spoil."""
+FOUND = 0.6
+"""AUC that an audit must reach on fine-tunes of clean pictures, so that there is something to hide."""
 COLUMNS = ["purifier", "share", "clean", "protected", "net", "spread", "survives", "trained_on"]
 
 
@@ -66,6 +70,16 @@ class Robustness:
     def statement(self) -> str:
         """The outcome in one or two sentences, led by the worst purifier."""
         least, plain = self.worst, self.plain
+        if (imitated := 1 - statistics.fmean((plain or least).clean)) < IMITATES:
+            return (
+                f"There is no verdict: fine-tunes on clean pictures already imitate badly (likeness {imitated:.2f}), "
+                "so that there is little to spoil; raise --tuning-steps or --tuning-rate."
+            )
+        if not self.judged:
+            return (
+                f"There is no verdict from one seed; after {least.purifier} it left {least.net:+.3f} of unlikeness. "
+                "Raise --seeds."
+            )
         if plain is not None and not plain.survives:
             return (
                 f"The protection does not protect here even without a purifier: {plain.net:+.3f} of unlikeness "
@@ -80,6 +94,12 @@ class Robustness:
             f"The protection survives every purifier that was tried; {least.purifier} leaves least, {least.net:+.3f} "
             f"of unlikeness ({least.spread:.3f} over {len(least.clean)} seeds). Others may leave less."
         )
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are enough seeds, and good enough imitations of clean pictures, for a verdict."""
+        one = self.plain or self.worst
+        return len(one.clean) > 1 and 1 - statistics.fmean(one.clean) >= IMITATES
 
     @property
     def membership(self) -> tuple[float, float] | tuple[None, None]:
@@ -97,6 +117,8 @@ class Robustness:
         clean, protected = self.membership
         if clean is None or protected is None:
             return None
+        if clean < FOUND:
+            return f"An audit does not find the originals even in fine-tunes on clean pictures (AUC {clean:.2f})."
         hides = "hides" if protected < (clean + 0.5) / 2 else "does not hide"
         return (
             f"An audit tells the originals from pictures nobody trained on with an AUC of {protected:.2f} in "
@@ -134,7 +156,7 @@ class Robustness:
             "worst_purifier": least.purifier,
             "net_protection_worst": least.net,
             "net_protection_none": None if plain is None else plain.net,
-            "survives": least.survives,
+            "survives": least.survives if self.judged else None,
             "membership_clean": clean,
             "membership_protected": protected,
             "statement": self.statement,

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from intaglio.adapt.data import TrainingSet
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.protect.lessons import Lessons
@@ -69,6 +70,17 @@ def test_a_round_is_a_lesson_on_clean_pictures_from_what_was_kept_and_one_on_cha
     assert torch.equal(clean, again)
     assert 0 < float((first - clean)[:2].abs().max()) <= 8.001 / 255  # the third is resized, which may overshoot
     assert not torch.equal(first, second)
+
+
+def test_a_lesson_is_taken_up_only_where_it_was_made_from_the_same(tmp_path):
+    net, images = model(), ImageSet.from_pixels(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)))
+    data, tuner = TrainingSet(images, prompt="cat"), made()._tuner()
+    with open_run(tmp_path) as run:
+        first = Lessons(tuner, {"settings": "a"}, run).after(0, net, data)
+        again = Lessons(tuner, {"settings": "a"}, run).after(0, net, TrainingSet(images[:1], prompt="dog"))
+        other = Lessons(tuner, {"settings": "b"}, run).after(0, net, TrainingSet(images[:1], prompt="dog"))
+    assert first.fingerprint == again.fingerprint  # read from what was stored, whatever is taught
+    assert first.fingerprint != other.fingerprint
 
 
 def test_the_surrogate_of_a_round_has_learned(tmp_path):

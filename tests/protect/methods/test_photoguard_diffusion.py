@@ -8,7 +8,7 @@ from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion
 from intaglio.randomness import generator
 from protect_scenes import model, surrogate
 
-SMALL = {"budget": 8.0, "steps": 3, "edit_steps": 2, "batch": 3}
+SMALL = {"budget": 8.0, "steps": 3, "edit_steps": 2, "strength": 0.1, "batch": 3}
 BAD = {"strength": 0.0}
 PIECES = {"micro_batch": 1}
 VARIANTS = {"edits": {"SMALL": {"samples": 2, "strength": 1.0}, "BAD": {"edit_steps": 0}, "PIECES": {"micro_batch": 1}}}

@@ -56,6 +56,8 @@ class ProtectBench(FewShotBench):
     """One set, one seed, two purifiers: some eight minutes."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to protect, by turns imitated by DreamBooth and by LoRA; none takes four (one with --quick)."""
+    methods: tuple[str, ...] = ()
+    """Protections to measure; none takes all."""
     budget: float = 16.0
     """Grey levels of 255, in 0..64."""
     seeds: int | None = None
@@ -119,11 +121,10 @@ class ProtectBench(FewShotBench):
     def _methods(self) -> dict[str, Protector]:
         """Every method with the budget, as many steps as its samples leave of the gradients, and the same travel."""
         found = default_methods("protect", seed=0, budget=self.budget, batch=10, micro_batch=20)
-        steps = {name: EVALUATIONS // _samples(method) for name, method in found.items()}
-        return {
-            name: replace(method, steps=steps[name], step=max(method.step, TRAVEL / steps[name]))
-            for name, method in found.items()
-        }
+        if unknown := [name for name in self.methods if name not in found]:
+            raise BadInput(f"there is no protection called {unknown[0]!r}; choose from: {', '.join(found)}")
+        found = {name: method for name, method in found.items() if name in (self.methods or found)}
+        return {name: replace(method, **_equal_effort(method)) for name, method in found.items()}
 
     def _jobs(self) -> list["_Job"]:
         turns: list[tuple[str, Tuner]] = [
@@ -147,7 +148,8 @@ class ProtectBench(FewShotBench):
             # The timing first and alone: beside other work the two would not be timed alike.
             if "advdm" not in run.recorded("timing"):
                 pictures = testbed.few_shot(self._sets()[0]).members[:TIMED]
-                method = next(one for one in self._methods().values() if isinstance(one, AdvDM))
+                method = AdvDM(budget=self.budget, batch=10, micro_batch=20)
+                method = replace(method, **_equal_effort(method))
                 run.record("timing", "advdm", beside_plain_loop(self.base, pictures, method, EVALUATIONS, self.budget))
             progress.advance()
             for (subject, arm, _), found in fan_out(self._protected, left_arms, workers):
@@ -245,6 +247,12 @@ def _random_signs(originals: ImageSet, budget: float, place: Path) -> None:
     signs = torch.randint(2, originals.pixels.shape, generator=generator(0, SIGNS)) * 2 - 1
     for k, pixels in enumerate((originals.pixels + signs * int(budget) / 255).clamp(0, 1)):
         save_png(pixels, place / f"{k:03d}.png")
+
+
+def _equal_effort(method: Protector) -> dict[str, Any]:
+    """The steps that its samples leave of the gradients, and the size at which they add up to the same travel."""
+    steps = max(1, EVALUATIONS // _samples(method))
+    return {"steps": steps, "step": max(method.step, TRAVEL / steps)}
 
 
 def _samples(method: Protector) -> int:

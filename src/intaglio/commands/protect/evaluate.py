@@ -43,9 +43,13 @@ class ProtectEvaluate(InRun):
     tuning_steps: int = 250
     """Steps of each fine-tune, from 1."""
     tuning_rate: float | None = None
-    """Learning rate, above 0; none takes 1e-3 for lora and 1e-4 for dreambooth."""
+    """Learning rate, above 0; none takes 1e-4 for lora and 5e-6 for dreambooth, or 4e-3 and 2e-4 on the embedded
+    testbed."""
     purifiers: tuple[str, ...] = ("none", "jpeg-75", "resize", "blur", "noise", "tv", "diffuse", "noisy-upscale")
     """Ways to clean the pictures: none, jpeg-90, jpeg-75, jpeg-50, resize, blur, noise, tv, diffuse, noisy-upscale."""
+    transformations: tuple[str, ...] = ()
+    """What the change was trained to survive (jpeg, resize, blur, noise, crop), so that the verdict rests on other
+    purifiers; none takes what the run that --protected lies in has on record."""
     shares: tuple[float, ...] = (1.0,)
     """Shares of the pictures that are protected, in (0, 1]; others are taught as they are."""
     seeds: int = 3
@@ -66,6 +70,8 @@ class ProtectEvaluate(InRun):
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.tuning_rate is not None and not 0 < self.tuning_rate < float("inf"):
             raise ValueError(f"tuning_rate must be above 0, not {self.tuning_rate}")
+        if not self.purifiers:
+            raise ValueError("purifiers must name at least one, such as none")
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
             raise ValueError(f"shares must lie above 0 and at most at 1, not {self.shares}")
 
@@ -74,11 +80,16 @@ class ProtectEvaluate(InRun):
         from intaglio.models.diffusion.loading import load_model
         from intaglio.protect.purifiers import PURIFIERS
         from intaglio.protect.robustness import Robustness, evaluate
+        from intaglio.protect.transformations import TRANSFORMATIONS
 
+        if unknown := [name for name in self.transformations if name not in TRANSFORMATIONS]:
+            raise BadInput(f"there is no transformation {unknown[0]!r}; choose from: {', '.join(TRANSFORMATIONS)}")
         if unknown := [name for name in self.purifiers if name not in PURIFIERS]:
             raise BadInput(f"there is no purifier {unknown[0]!r}; choose from: {', '.join(PURIFIERS)}")
         imitator = self._imitator()
         originals, protected = self._pictures(imitator.model)
+        if imitator.others is not None and (same := set(imitator.others.hashes) & set(originals.hashes)):
+            raise BadInput(f"{len(same)} of --controls are among --images; give pictures that no fine-tune has seen")
         other = None if self.purifying_model is None else load_model(self.purifying_model, device=self.device)
         inputs = self._inputs(imitator, originals, protected, other)
         with self.open_run("protect", f"evaluate-{self.tuner}", self._settings(), inputs, seed=0) as run:
@@ -123,23 +134,24 @@ class ProtectEvaluate(InRun):
         return found
 
     def _seen(self) -> tuple[str, ...]:
-        """The purifiers that the protected pictures were trained to survive, as their run has it on record."""
+        """The purifiers that the change was trained to survive, as is said here or in the run of --protected."""
         from intaglio.protect.result import ProtectionResult
         from intaglio.protect.transformations import TRANSFORMATIONS, seen_purifiers
 
-        made = ProtectionResult.load(self.protected.parent)
-        return (
-            () if made is None else seen_purifiers([name for name in made.transformations if name in TRANSFORMATIONS])
-        )
+        made = None if self.transformations else ProtectionResult.load(self.protected.resolve().parent)
+        names = self.transformations if made is None else made.transformations
+        return seen_purifiers([name for name in names if name in TRANSFORMATIONS])
 
     def _tuner(self) -> "FineTuner":
         from intaglio.adapt.methods.dreambooth import DreamBooth
         from intaglio.adapt.methods.lora import FURTHER_TARGETS, LoRATuning
         from intaglio.models.lora.lora import DENOISER_TARGETS
 
+        small = self.model is None
         if self.tuner == "dreambooth":
-            return DreamBooth(steps=self.tuning_steps, batch=4, learning_rate=self.tuning_rate or 1e-4)
-        rate, targets = self.tuning_rate or 1e-3, (*DENOISER_TARGETS, *FURTHER_TARGETS)
+            rate = self.tuning_rate or (2e-4 if small else 5e-6)
+            return DreamBooth(steps=self.tuning_steps, batch=4, learning_rate=rate)
+        rate, targets = self.tuning_rate or (4e-3 if small else 1e-4), (*DENOISER_TARGETS, *FURTHER_TARGETS)
         return LoRATuning(steps=self.tuning_steps, batch=4, learning_rate=rate, rank=8, targets=targets)
 
     def _pictures(self, model: "LatentDiffusion") -> "tuple[ImageSet, ImageSet]":
@@ -147,17 +159,18 @@ class ProtectEvaluate(InRun):
         from intaglio.images.image_set import ImageSet
 
         originals, protected = (ImageSet.load(path, model.resolution) for path in (self.images, self.protected))
-        by_stem = {Path(name).with_suffix("").as_posix(): k for k, name in enumerate(protected.names)}
-        stems = [Path(name).with_suffix("").as_posix() for name in originals.names]
-        if missing := [name for name, stem in zip(originals.names, stems, strict=True) if stem not in by_stem]:
+        places = {Path(name).with_suffix("").as_posix(): k for k, name in enumerate(protected.names)}
+        places |= {name: k for k, name in enumerate(protected.names)}
+        stems = {name: Path(name).with_suffix("").as_posix() for name in originals.names}
+        if missing := [name for name, stem in stems.items() if name not in places and stem not in places]:
             raise BadInput(
                 f"{self.protected} lacks {', '.join(missing[:5])}; give the folder that the pictures came back in"
             )
-        return originals, protected[[by_stem[stem] for stem in stems]]
+        return originals, protected[[places.get(name, places.get(stem, 0)) for name, stem in stems.items()]]
 
     def _settings(self) -> dict[str, Any]:
         names = ("prompt", "tuning_steps", "tuning_rate", "purifiers", "shares", "seeds", "drawn", "similarity")
-        return {name: getattr(self, name) for name in names} | {"tuner": asdict(self._tuner())}
+        return {name: getattr(self, name) for name in names} | {"tuner": asdict(self._tuner()), "seen": self._seen()}
 
     def _inputs(
         self, imitator: "Imitator", originals: "ImageSet", protected: "ImageSet", other: "LatentDiffusion | None"

@@ -26,7 +26,7 @@ def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> Evalua
     seeds = len(least.clean)
     return EvaluatePage(
         template="evaluate.html.j2",
-        **title(run, "The protection survives" if least.survives else "The protection does not survive"),
+        **title(run, _headline(result)),
         lead=(
             f"{result.statement} {result.model} was fine-tuned by {result.tuner} on "
             f"{count(result.pictures, 'picture')}, with {count(seeds, 'seed')} of each kind; likeness is by "
@@ -45,17 +45,28 @@ def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> Evalua
     )
 
 
+def _headline(result: Robustness) -> str:
+    if not result.judged:
+        return "No verdict on the protection"
+    return "The protection survives" if result.worst.survives else "The protection does not survive"
+
+
 def _keys(result: Robustness, least: NetProtection) -> list[Key]:
     plain = result.plain
     keys = [Key("Worst purifier", least.purifier, f"{signed(least.net)} left")]
     if plain is not None:
-        keys.append(Key("Without any", signed(plain.net), f"± {decimal(plain.spread, 2)} over seeds"))
+        keys.append(Key("Without any", signed(plain.net), _spread(plain)))
     noise = max(one.noise for one in result.found)
     clean, protected = result.membership
     if clean is not None and protected is not None:
         keys.append(Key("Originals found by an audit", f"AUC {protected:.2f}", f"{clean:.2f} from clean pictures"))
-    keys.append(Key("Clean fine-tunes differ by", decimal(noise, 2), "standard deviation over seeds"))
+    if len(least.clean) > 1:
+        keys.append(Key("Clean fine-tunes differ by", decimal(noise, 2), "standard deviation over seeds"))
     return keys
+
+
+def _spread(one: NetProtection) -> str:
+    return f"± {decimal(one.spread, 2)} over seeds" if len(one.clean) > 1 else "one seed"
 
 
 def signed(value: float) -> str:
@@ -71,7 +82,7 @@ def _table(result: Robustness) -> PageTable:
             f"{sum(one.clean) / len(one.clean):.3f}",
             f"{sum(one.protected) / len(one.protected):.3f}",
             signed(one.net),
-            f"{one.spread:.3f}",
+            f"{one.spread:.3f}" if len(one.clean) > 1 else "one seed",
             ("yes" if one.survives else "no") + (", trained on" if one.purifier in result.seen else ""),
         ]
         for one in result.rows_by_net
