@@ -92,7 +92,7 @@ def test_all_methods_take_as_many_gradients(bench):
 
 
 def fine_tune(arm, subject, purifier, seed, value):
-    other = {"unlikeness_by_encoder": 2 * value, "membership": value}
+    other = {"unlikeness_by_encoder": 2 * value, "membership": value, "roughness": 2.0 if arm == "clean" else 3.0}
     return {"arm": arm, "set": subject, "purifier": purifier, "seed": seed, "unlikeness": value, **other}
 
 
@@ -112,6 +112,7 @@ def test_net_protection_is_paired_by_set_purifier_and_seed():
     assert (found["worst_purifier"], found["net_protection_none"]) == ("blur", pytest.approx(net["none"]))
     # differences without a purifier: (0.3, 0.3) on a and (0.1, 0.2) on b
     assert found["spread_none"] == pytest.approx(0.1 / 2**0.5 / 2)
+    assert found["roughness_ratio"] == pytest.approx(1.5)
     assert found["membership_auc"] == pytest.approx((0.4 + 0.5 + 0.1 + 0.2) / 4)
     # of clean ones (0.1, 0.2) and three pairs of equals
     assert noise_of_clean(every) == pytest.approx(0.1 / 2**0.5 / 4)

@@ -16,6 +16,7 @@ from intaglio.bench.protect.imitators import FINE_TUNES, by_encoder, captioned, 
 from intaglio.bench.protect.speed import beside_plain_loop, protected
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, save_png
+from intaglio.metrics.quality import roughness
 from intaglio.models import testbed
 from intaglio.protect.family import Protector
 from intaglio.protect.methods.advdm import AdvDM
@@ -48,7 +49,8 @@ class ProtectBench(FewShotBench):
     All methods have one budget and as many gradients; a change of random signs stands beside them. The embedded base is
     both surrogate and imitator's base, the easiest case for a protection; sets are imitated by DreamBooth and by LoRA
     in turns, with equal seeds for clean and protected pictures. Net protection is the unlikeness of what the fine-tunes
-    draw, protected less clean, by latents; by the embedded encoder it stands in `by_method`. AdvDM is timed beside the
+    draw, protected less clean, by latents; by the embedded encoder it stands in `by_method`, beside the roughness of the
+    drawings (a proxy for their noise) over that of clean fine-tunes. AdvDM is timed beside the
     plain published loop at the same rise of the loss. Protected pictures and drawings stay in the run's folder.
     """
 
@@ -98,7 +100,7 @@ class ProtectBench(FewShotBench):
         lines = [f"{name:>28}  {_shown(value)}" for name, value in figures.items() if not isinstance(value, dict)]
         columns = (
             *("net_protection_none", "net_protection_worst", "worst_purifier"),
-            *("psnr", "ssim", "seconds_per_image", "membership_auc"),
+            *("psnr", "ssim", "seconds_per_image", "roughness_ratio", "membership_auc"),
         )
         lines += ["", "".join(f"{head:>22}" for head in ("", *columns))]
         for name, values in figures["by_method"].items():
@@ -192,6 +194,7 @@ class ProtectBench(FewShotBench):
             "unlikeness": who.unlikeness(made.pixels, originals),
             "unlikeness_by_encoder": by_encoder(ImageSet.from_pixels(made.pixels), originals, self.device),
             "membership": made.membership,
+            "roughness": float(roughness(made.pixels).mean()),
         }
 
     def _figures(self, run: Run) -> dict[str, Any]:

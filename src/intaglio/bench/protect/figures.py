@@ -4,8 +4,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MEASURES = ("unlikeness", "unlikeness_by_encoder", "membership")
-"""What is measured of each fine-tune: two kinds of unlikeness, and an audit's AUC for the originals."""
+MEASURES = ("unlikeness", "unlikeness_by_encoder", "roughness", "membership")
+"""Measures of each fine-tune: two kinds of unlikeness, the roughness of what it draws, and an audit's AUC for the
+originals.
+"""
 CLEAN = "clean"
 Found = Mapping[str, Any]
 """A fine-tune's record: set, arm, purifier, seed and `MEASURES`."""
@@ -23,6 +25,7 @@ def of_arm(arm: str, fine_tunes: Sequence[Found], purifiers: Sequence[str]) -> d
         "net_protection_worst": net[least],
         "worst_purifier": least,
         "spread_none": spread(plain, clean),
+        "roughness_ratio": statistics.fmean(one["roughness"] / clean[_cell(one)]["roughness"] for one in plain),
         "membership_auc": statistics.fmean(one["membership"] for one in plain),
         "net_by_purifier": net,
         "net_by_purifier_by_encoder": {name: _net(mine, clean, name, "unlikeness_by_encoder") for name in purifiers},
