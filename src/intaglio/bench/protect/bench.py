@@ -49,9 +49,9 @@ class ProtectBench(FewShotBench):
     All methods have one budget and as many gradients; a change of random signs stands beside them. The embedded base is
     both surrogate and imitator's base, the easiest case for a protection; sets are imitated by DreamBooth and by LoRA
     in turns, with equal seeds for clean and protected pictures. Net protection is the unlikeness of what the fine-tunes
-    draw, protected less clean, by latents; by the embedded encoder it stands in `by_method`, beside the roughness of the
-    drawings (a proxy for their noise) over that of clean fine-tunes. AdvDM is timed beside the
-    plain published loop at the same rise of the loss. Protected pictures and drawings stay in the run's folder.
+    draw, protected less clean, by latents; by the embedded encoder it stands in `by_method`, beside the roughness of
+    the drawings (a proxy for their noise) over that of clean fine-tunes. AdvDM is timed beside the plain published loop
+    at the same rise of the loss. Protected pictures and drawings stay in the run's folder.
     """
 
     quick: bool = False

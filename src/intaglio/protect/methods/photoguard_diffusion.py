@@ -16,7 +16,7 @@ from intaglio.protect.surrogate import Surrogate
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoGuardDiffusion(Protector):
-    """PhotoGuard's diffusion attack: lead what the model makes of the picture in an edit to a target, or to grey.
+    """PhotoGuard's diffusion attack: lead the model's edits of the picture to a target, or to grey.
 
     What is lowered is the distance of the edited picture from the target, in [-1, 1], through the whole edit: encoder,
     a few denoising steps that draw their noise anew, decoder. Published (the authors' notebook, in its max-norm form):
