@@ -82,6 +82,7 @@ class Discover(Generic[M]):
             seed=getattr(self.method, "seed", 0),
             without=self.without,
             texts=self.texts,
+            context=getattr(self.method, "context", ""),
             allow_wide=self.allow_wide,
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
@@ -153,8 +154,9 @@ class Discover(Generic[M]):
 
         if self.truth is None:
             return None
-        truth = read_graph(self.truth, table.all_names)
-        if other := sorted(set(truth.names) ^ set(table.all_names)):
+        names = self._method.variables(table)
+        truth = read_graph(self.truth, names)
+        if other := sorted(set(truth.names) ^ set(names)):
             where = self.truth if other[0] in truth.names else self.data
             raise BadInput(f"{other[0]} is only in {where}; the true graph must be over the columns of the table")
         truth.require_dags()
