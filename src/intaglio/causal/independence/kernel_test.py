@@ -20,10 +20,10 @@ LEAST_ROWS = 50
 class KernelTest:
     """KCI: x ⟂ y | z by the Hilbert–Schmidt norm of the covariance of kernel features, less their regression on z.
 
-    With centred kernels [n, n], R = ε(K_z + εI)⁻¹, A = R K_(x, z/2) R and B = R K_(y, z/2) R the statistic is Σ A∘B. Under
-    independence it is a sum of χ² variables, weighted by the eigenvalues of A∘B; a gamma distribution with its mean
-    κ tr(A∘B) and its variance 2κ²‖A∘B‖² stands for it, which takes traces and no eigenvalues. Without z the statistic
-    is Σ K_x∘K_y, of mean tr K_x · tr K_y / n and variance 2‖K_x‖²‖K_y‖² / n².
+    With centred kernels [n, n], R = ε(K_z + εI)⁻¹, A = R K_(x, z/2) R and B = R K_(y, z/2) R the statistic is Σ A∘B.
+    Under independence it is a sum of χ² variables, weighted by the eigenvalues of A∘B; a gamma distribution with its
+    mean κ tr(A∘B) and its variance 2κ²‖A∘B‖² stands for it, which takes traces and no eigenvalues. Without z the
+    statistic is Σ K_x∘K_y, of mean tr K_x · tr K_y / n and variance 2‖K_x‖²‖K_y‖² / n².
 
     κ = ‖R²‖² / Σ_i (R²)_ii², at least 1, accounts for residuals that are correlated where the regression takes many
     degrees of freedom, as with many domains in z: E Σ A∘B of independent noise is ‖R²‖² and not Σ (R²)_ii². Without it

@@ -12,8 +12,8 @@ class PartialCorrelation:
     """Partial correlation: x ⟂ y | z by Wilks's Λ of the residuals of x and y on z; linear dependence is all it sees.
 
     Numbers stand for themselves, levels for indicators of all but the first. For two columns of numbers it is the exact
-    test of the partial correlation r, F = (n − 2 − |z|) r² / (1 − r²); for blocks it is Rao's F, exact where one of them
-    has at most two columns (C. R. Rao, 1951).
+    test of the partial correlation r, F = (n − 2 − |z|) r² / (1 − r²); for blocks it is Rao's F, exact where one of
+    them has at most two columns (C. R. Rao, 1951).
     """
 
     def __init__(self, variables: Variables):

@@ -21,7 +21,8 @@ from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.distances import Comparison, compare
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import sign_of
-from intaglio.causal.results import result_files, text
+from intaglio.causal.results import changes_text, result_files, text
+from intaglio.causal.results.changes import Changes
 from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
 from intaglio.data_files import shown
 from intaglio.errors import BadInput
@@ -85,6 +86,9 @@ class Discovery:
     """Rows that were used."""
     seconds: float = 0.0
     """Wall-clock time of the search."""
+    changes: Changes | None = None
+    """Mechanisms that change with a context, where the method looks for them. It decides by tests, so that all
+    probabilities of this discovery are 0 or 1."""
 
     def __post_init__(self):
         d, t = len(self.graph), len(np.asarray(self.triples))
@@ -152,13 +156,16 @@ class Discovery:
 
     def summary(self, *, warnings: bool = True) -> str:
         """The graph in lines of text: its edges with their probabilities, then notes and, if wanted, warnings."""
-        table = text.edge_lines(self.edges)
+        if self.changes is None:
+            table, first = text.edge_lines(self.edges), text.edge_notes(self.edges)
+        else:
+            table, first = changes_text.edge_lines(self.edges, self.changes), changes_text.notes(self.changes)
         notes = (
-            *text.edge_notes(self.edges),
+            *first,
             text.near_misses(self.near_misses()),
             text.left_out(self.isolated, self.duplicates),
             text.improbable_marks(self.edges),
-            text.knowledge_note(self.graph),
+            text.knowledge_note(self.graph) if self.changes is None else "",
             text.contradictions(self.conflicts, self.fallback),
             text.out_of_distribution(self.ood_score, self.ood_reasons),
         )
@@ -247,17 +254,20 @@ class Discovery:
         return compare(truth, self.graph)
 
     def to_svg(self) -> str:
-        """The drawing of the graph as SVG, with the probability of adjacency on each edge."""
+        """The drawing of the graph as SVG, with the probability of adjacency on each edge, where it is one."""
+        if self.changes is not None:
+            return to_svg(self.graph)
         return to_svg(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, every number exact; NaN becomes None."""
-        scalars = [field.name for field in fields(self) if field.name not in ("graph", *ARRAYS)]
+        scalars = [field.name for field in fields(self) if field.name not in ("graph", "changes", *ARRAYS)]
         plain = {name: getattr(self, name) for name in scalars}
         arrays = {name: None if (array := getattr(self, name)) is None else array.tolist() for name in ARRAYS}
         edges = [[e.first, sign_of(e.at_first, e.at_second), e.second] for e in self.graph.edges]
         graph = {"kind": self.graph.kind, "names": list(self.names), "edges": edges}
-        return without_nan({"format": result_files.FORMAT_VERSION, "graph": graph, **plain, **arrays})
+        further = {} if self.changes is None else {"changes": asdict(self.changes)}
+        return without_nan({"format": result_files.FORMAT_VERSION, "graph": graph, **plain, **arrays, **further})
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Discovery":
@@ -286,6 +296,7 @@ class Discovery:
             warnings=_texts(plain["warnings"]),
             rows=int(plain["rows"]),
             seconds=float(plain["seconds"]),
+            changes=None if plain.get("changes") is None else Changes.from_dict(plain["changes"]),
         )
 
     def to_files(self) -> dict[str, str]:

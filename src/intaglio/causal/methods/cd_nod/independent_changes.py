@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from intaglio.causal.methods.cd_nod import regimes
+from intaglio.causal.methods.cd_nod.driving_forces import shared_change
 from intaglio.causal.methods.cd_nod.modules import ModuleMatrix, Modules, dependence, similarities
 from intaglio.causal.methods.cd_nod.orientation import Arrow, PartialDag, new_colliders
 from intaglio.randomness import numpy_generator
@@ -17,6 +18,8 @@ RESAMPLES = 200
 """Resamples of the blocks of the context."""
 LEAST_SHARE = 0.8
 """Share of resamples that must give the same sink, for its edges to be oriented."""
+MOST_SHARED = 0.7
+"""Correlation of the leading components of two changes above which both are taken to follow one driver."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class SinkDecision:
     """The score of the second best variable."""
     share: float
     """Share of resamples with the same sink, in [0, 1]."""
+    shared: float
+    """Absolute correlation in [0, 1] of the leading components of the two changes."""
     regimes: int
     """Independent regimes of the context."""
     accepted: bool
@@ -46,9 +51,10 @@ class IndependentChanges:
 
     A candidate's hypothetical causes are its parents and its neighbours by undirected edges. The smallest dependence
     between the changes of P(candidate | causes) and of P(causes) makes the sink, whose undirected edges are oriented
-    into it; then Meek's rules follow. No sink is taken where this would close a cycle or make an unshielded collider,
-    where the context has fewer independent regimes than asked for, or where fewer than 80% of resamples of blocks of the
-    context give the same one: the edges then stay undirected.
+    into it; then Meek's rules follow. No sink is taken where this would close a cycle or make an unshielded collider.
+    The edges stay undirected where the context has fewer independent regimes than asked for, where the two changes
+    follow one driver, so that the direction cannot show, or where fewer than 80% of resamples of blocks of the context
+    give the same sink.
     """
 
     def __init__(self, modules: Modules, *, least_regimes: int, seed: int, late: Callable[[], bool]):
@@ -73,9 +79,7 @@ class IndependentChanges:
                 left_alone |= joined
         return graph, tuple(decisions)
 
-    def _decided(
-        self, graph: PartialDag, joined: list[int], number: int
-    ) -> tuple[SinkDecision | None, PartialDag]:
+    def _decided(self, graph: PartialDag, joined: list[int], number: int) -> tuple[SinkDecision | None, PartialDag]:
         """The choice in one component, and the graph that follows; None where no variable can be a sink."""
         trials = {k: trial for k in joined if (trial := _with_sink(graph, k)) is not None}
         if not trials:
@@ -85,17 +89,30 @@ class IndependentChanges:
         sink = min(trials, key=lambda k: (scores[k], k))
         count = regimes.regimes([module for pair in pairs.values() for module in pair], self._positions)
         share = self._share({k: pairs[k] for k in trials}, sink, count, number)
-        why = ""
-        if count < self._least:
-            why = f"{count} independent regimes of the context are fewer than {self._least}"
-        elif share < LEAST_SHARE:
-            why = f"{share:.0%} of resamples of the context agree, fewer than {LEAST_SHARE:.0%}"
+        shared = shared_change(*pairs[sink])
         others = [score for k, score in scores.items() if k != sink]
-        tails = tuple(np.flatnonzero(graph.undirected[sink]).tolist())
         decision = SinkDecision(
-            sink, tails, scores[sink], min(others, default=scores[sink]), share, count, not why, why
+            sink=sink,
+            tails=tuple(np.flatnonzero(graph.undirected[sink]).tolist()),
+            score=scores[sink],
+            runner_up=min(others, default=scores[sink]),
+            share=share,
+            shared=shared,
+            regimes=count,
+            accepted=not (why := self._doubt(count, share, shared)),
+            why=why,
         )
-        return decision, graph if why else trials[sink]
+        return decision, trials[sink] if decision.accepted else graph
+
+    def _doubt(self, count: int, share: float, shared: float) -> str:
+        """The reason to leave the edges undirected; empty where there is none."""
+        if count < self._least:
+            return f"{count} independent regimes of the context are fewer than {self._least}"
+        if shared > MOST_SHARED:
+            return f"the two changes correlate by {shared:.2f}, as those of one driver do"
+        if share < LEAST_SHARE:
+            return f"{share:.0%} of resamples of the context agree, fewer than {LEAST_SHARE:.0%}"
+        return ""
 
     def _pair(self, effect: int, causes: tuple[int, ...]) -> tuple[ModuleMatrix, ModuleMatrix]:
         """The matrices of P(effect | causes) and of P(causes)."""
@@ -104,9 +121,7 @@ class IndependentChanges:
             self._similarities[key] = self._modules.conditional(effect, causes), self._modules.joint(causes)
         return self._similarities[key]
 
-    def _share(
-        self, pairs: dict[int, tuple[ModuleMatrix, ModuleMatrix]], sink: int, count: int, number: int
-    ) -> float:
+    def _share(self, pairs: dict[int, tuple[ModuleMatrix, ModuleMatrix]], sink: int, count: int, number: int) -> float:
         """Share of resamples of blocks of the context that give the same sink."""
         random = numpy_generator(self._seed, number)
         grams = {k: (similarities(first), similarities(second)) for k, (first, second) in pairs.items()}

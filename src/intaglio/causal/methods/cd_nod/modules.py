@@ -15,7 +15,7 @@ from intaglio.causal.independence.kernels import Kernel, centred, delta, gaussia
 from intaglio.causal.independence.variables import Variables
 
 WIDTH = 0.5
-"""Width of the Gaussian kernel of a variable, in its standard deviations; of several, times the root of their number."""
+"""Width of the Gaussian kernel of a variable, in its standard deviations; of k variables, times √k."""
 RIDGE = 0.1
 """λ of the regression on causes and context."""
 MOST_ROWS, MOST_POINTS = 1500, 200

@@ -36,7 +36,7 @@ class PartialDag:
         """The closure under Meek's four rules."""
         directed, undirected = meek.closure(self.directed, self.undirected, knowledge=True)
         fresh: list[Arrow] = [(int(i), int(j)) for i, j in np.argwhere(directed & ~self.directed)]
-        reasons = self.reasons | {arrow: "Meek" for arrow in fresh}
+        reasons = self.reasons | dict.fromkeys(fresh, "Meek")
         return replace(self, directed=directed, undirected=undirected, reasons=reasons)
 
     def with_arrows(self, arrows: Iterable[Arrow], rule: Rule) -> "PartialDag":
