@@ -99,7 +99,7 @@ def _residuals(features: Float64[ndarray, "n f"], base: Float64[ndarray, "n g"])
 
 def _p_value(first: Float64[ndarray, "n f"], second: Float64[ndarray, "n g"]) -> float:
     n = len(first)
-    statistic = n * np.square(first.T @ second / n).sum()
+    statistic = float(n * np.square(first.T @ second / n).sum())
     products = (first[:, :, None] * second[:, None, :]).reshape(n, -1)
     covariance = np.cov(products, rowvar=False, bias=True)
-    return gamma_tail(statistic, np.trace(covariance), 2 * np.vdot(covariance, covariance))
+    return gamma_tail(statistic, float(np.trace(covariance)), float(2 * np.vdot(covariance, covariance)))

@@ -1,7 +1,7 @@
 """`KernelTest`: the kernel-based conditional independence test (KCI) with a gamma null."""
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 from scipy.linalg import cho_factor, cho_solve
@@ -94,12 +94,12 @@ def conditional_p(first: Kernel, second: Kernel, inflation: float) -> float:
 def marginal_p(first: Kernel, second: Kernel) -> float:
     """P-value of Σ K_x∘K_y of centred kernels by its gamma null."""
     n = len(first)
-    mean = np.trace(first) * np.trace(second) / n
-    variance = 2 * np.vdot(first, first) * np.vdot(second, second) / n**2
-    return gamma_tail(np.vdot(first, second), mean, variance)
+    mean = float(np.trace(first) * np.trace(second) / n)
+    variance = float(2 * np.vdot(first, first) * np.vdot(second, second) / n**2)
+    return gamma_tail(float(np.vdot(first, second)), mean, variance)
 
 
-def gamma_tail(statistic: Float64 | float, mean: Float64 | float, variance: Float64 | float) -> float:
+def gamma_tail(statistic: float, mean: float, variance: float) -> float:
     """P(X ≥ statistic) of the gamma distribution with this mean and variance; 1 where it is all at 0."""
     if not (mean > 0 and variance > 0):
         return 1.0

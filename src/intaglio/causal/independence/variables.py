@@ -1,7 +1,7 @@
 """`Variables`: the columns that independence tests compare, standardised numbers and codes of levels."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -54,6 +54,7 @@ class Variables:
         return (self.codes(k)[:, None] == np.arange(1, self.levels[k])).astype(np.float64)
 
 
+@runtime_checkable
 class IndependenceTest(Protocol):
     """A test of conditional independence; its answers depend on the variables of the question alone."""
 

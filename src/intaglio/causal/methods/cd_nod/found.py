@@ -14,7 +14,7 @@ from intaglio.causal.methods.cd_nod.independent_changes import SinkDecision
 from intaglio.causal.methods.cd_nod.modules import Modules
 from intaglio.causal.methods.cd_nod.orientation import PartialDag
 from intaglio.causal.methods.cd_nod.skeleton import Skeleton
-from intaglio.causal.results.changes import Changes, DrivingForce, EdgeReason, PairTest, SinkChoice
+from intaglio.causal.results.changes import Changes, DrivingForce, EdgeReason, EdgeRule, PairTest, SinkChoice
 from intaglio.causal.results.discovery import FORWARD, REVERSIBLE, Discovery
 from intaglio.causal.tables.table import Table
 
@@ -151,8 +151,10 @@ def _pairs(found: FoundChanges, table: Table) -> tuple[PairTest, ...]:
 
 def _reasons(found: FoundChanges, graph: Graph) -> tuple[EdgeReason, ...]:
     """The rule of each arrow of the graph, in the order of its edges."""
-    names, rules = found.table.names, found.graph.reasons
-    by_name = {(names[i], names[j]): rule for (i, j), rule in rules.items() if i < len(names) > j}
+    names = found.table.names
+    by_name: dict[tuple[str, str], EdgeRule] = {
+        (names[i], names[j]): rule for (i, j), rule in found.graph.reasons.items() if i < len(names) > j
+    }
     wanted = ((edge.first, edge.second) for edge in graph.edges)
     return tuple(EdgeReason(*pair, by_name[pair]) for pair in wanted if pair in by_name)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Int
 from numpy import ndarray
 
 from intaglio.causal.methods.cd_nod import regimes
@@ -134,7 +134,7 @@ class IndependentChanges:
         return agreed / RESAMPLES
 
 
-def _resampled(first: ModuleMatrix, second: ModuleMatrix, rows: Float64[ndarray, "m"] | ndarray) -> float:
+def _resampled(first: ModuleMatrix, second: ModuleMatrix, rows: Int[ndarray, "k"]) -> float:
     return dependence(first[np.ix_(rows, rows)], second[np.ix_(rows, rows)])
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -12,8 +11,8 @@ from intaglio.causal.graphs import meek
 from intaglio.causal.graphs.knowledge import Constraints
 from intaglio.causal.graphs.paths import descendants
 from intaglio.causal.methods.cd_nod.skeleton import Skeleton
+from intaglio.causal.results.changes import EdgeRule
 
-Rule = Literal["context", "knowledge", "invariance", "collider", "Meek", "independent changes", "nearest DAG"]
 Arrow = tuple[int, int]
 """(tail, head)."""
 Triple = tuple[int, int, int]
@@ -24,9 +23,9 @@ Triple = tuple[int, int, int]
 class PartialDag:
     """A partially directed graph over d variables and, last, the context, with the rule behind each arrow."""
 
-    directed: Bool[ndarray, "d+1 d+1"]
-    undirected: Bool[ndarray, "d+1 d+1"]
-    reasons: dict[Arrow, Rule]
+    directed: Bool[ndarray, "v v"]
+    undirected: Bool[ndarray, "v v"]
+    reasons: dict[Arrow, EdgeRule]
     conflicts: int = 0
     """Colliders and arrows that the tests spoke for and that were left out, as they contradicted others."""
     fallback: bool = False
@@ -39,7 +38,7 @@ class PartialDag:
         reasons = self.reasons | dict.fromkeys(fresh, "Meek")
         return replace(self, directed=directed, undirected=undirected, reasons=reasons)
 
-    def with_arrows(self, arrows: Iterable[Arrow], rule: Rule) -> "PartialDag":
+    def with_arrows(self, arrows: Iterable[Arrow], rule: EdgeRule) -> "PartialDag":
         """The same graph with undirected edges made arrows; others are left as they are."""
         directed, undirected, reasons = self.directed.copy(), self.undirected.copy(), dict(self.reasons)
         for tail, head in arrows:
@@ -105,7 +104,7 @@ def _with_triple(graph: PartialDag, triple: Triple, skeleton: Skeleton) -> Parti
     """The graph with what one triple says: a collider, or from the context on, its opposite."""
     centre, first, second = triple
     by_context = second == len(skeleton.adjacent) - 1
-    rule: Rule = "invariance" if by_context else "collider"
+    rule: EdgeRule = "invariance" if by_context else "collider"
     if centre not in skeleton.separating[first, second]:
         arrows = [(first, centre), (second, centre)]
     elif by_context:
@@ -139,7 +138,7 @@ def nearest(graph: PartialDag) -> PartialDag:
     return start.closed()
 
 
-def _with_fewest_colliders(graph: PartialDag) -> Bool[ndarray, "d+1 d+1"]:
+def _with_fewest_colliders(graph: PartialDag) -> Bool[ndarray, "v v"]:
     dag, undirected = graph.directed.copy(), graph.undirected
     adjacent = dag | dag.T | undirected
     left = np.ones(len(dag), dtype=bool)

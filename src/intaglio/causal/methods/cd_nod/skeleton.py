@@ -16,11 +16,11 @@ from intaglio.causal.methods.cd_nod.answers import Answers
 class Skeleton:
     """Adjacencies of d variables and, last, the context, with the sets that separate the other pairs."""
 
-    adjacent: Bool[ndarray, "d+1 d+1"]
+    adjacent: Bool[ndarray, "v v"]
     separating: Mapping[Pair, tuple[int, ...]]
     """The set that made a pair independent, by the pair in rising order; of pairs that knowledge keeps apart the set of
     the largest p-value."""
-    p: Float[ndarray, "d+1 d+1"]
+    p: Float[ndarray, "v v"]
     """The largest p-value of a pair over all its tests; NaN for a pair without any."""
     unfinished: int | None = None
     """The level, the size of conditioning sets, at which the time limit ended the search; None where it was not met."""
@@ -41,8 +41,8 @@ class SkeletonSearch:
 
     def __call__(
         self,
-        held: Bool[ndarray, "d+1 d+1"],
-        apart: Bool[ndarray, "d+1 d+1"],
+        held: Bool[ndarray, "v v"],
+        apart: Bool[ndarray, "v v"],
         *,
         late: Callable[[], bool],
         finished: Callable[[int], None],
@@ -80,7 +80,7 @@ def _skeleton(adjacent, where: Mapping[Pair, tuple[int, ...]], largest, unfinish
 
 
 def conditioning_sets(
-    adjacent: Bool[ndarray, "d+1 d+1"], open_pairs: Bool[ndarray, "d+1 d+1"], level: int
+    adjacent: Bool[ndarray, "v v"], open_pairs: Bool[ndarray, "v v"], level: int
 ) -> list[tuple[tuple[int, ...], list[Pair]]]:
     """Every set of `level` variables with the pairs it is to be tried on, sets with the context (the last) first."""
     context = len(adjacent) - 1
