@@ -44,6 +44,14 @@ def read(path):
         return np.asarray(image).astype(int)
 
 
+def test_a_dry_run_says_what_it_would_take_and_does_nothing(command, tmp_path):
+    code, out, _ = command("anti-dreambooth", "--prompt", "cat", "--dry-run")
+    assert code == 0
+    assert "pictures   3 of 2 sizes" in out
+    assert "for the surrogate to learn" in out
+    assert not list((tmp_path / "runs").glob("*"))
+
+
 def test_the_folder_comes_back_within_the_budget(command, tmp_path):
     code, out, _ = command("photoguard", "--budget", "5", "--step", "5", "--out", str(tmp_path / "out"))
     assert code == 0

@@ -8,6 +8,7 @@ from PIL import Image
 import tiny
 from intaglio import cli
 from intaglio.protect.imitation import Imitator
+from intaglio.protect.result import ProtectionResult
 from intaglio.protect.robustness import Robustness
 from protect_scenes import originals
 
@@ -60,18 +61,36 @@ def test_what_is_left_is_said_stored_and_shown(command, tmp_path):
     page = (folder / "report.html").read_text()
     assert "What each purifier leaves, the worst first" in page
     assert page.count("drawn after ") >= 16
+    for heading in ("Originals", "Protected", "The difference, magnified around grey"):
+        assert f"<h3>{heading}</h3>" in page
     assert Robustness.from_dict(json.loads((folder / "robustness.json").read_text())) == found
     assert command("--shares", "1", "0.4")[0] == 0
+
+
+def test_captions_controls_and_what_was_trained_on_are_taken_up(command, tmp_path):
+    (tmp_path / "mine/0.txt").write_text("a red cat")
+    made = ProtectionResult("advdm", "loss", 8.0, "base", tmp_path / "back", (), ("jpeg",))
+    made.save(tmp_path)
+    code, out, err = command("--controls", str(tmp_path / "mine"), "--purifiers", "jpeg-75", "blur", "--seeds", "1")
+    assert code == 0, err
+    found = Robustness.load(only_run(tmp_path))
+    assert found.seen == ("jpeg-90", "jpeg-75", "jpeg-50")
+    assert found.worst.purifier == "blur"
+    assert "yes, trained on" in out or "no, trained on" in out
+    # the same pictures on both sides cannot be told apart
+    assert found.membership == (0.5, 0.5)
+    assert "AUC of 0.50" in out
+    assert "AUC 0.50" in (only_run(tmp_path) / "report.html").read_text()
 
 
 def test_a_killed_evaluation_goes_on(command, tmp_path, monkeypatch):
     done, original = [], Imitator.imitations
 
-    def killed(self, pictures, seed):
+    def killed(self, pictures, originals, seed):
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(seed)
-        return original(self, pictures, seed)
+        return original(self, pictures, originals, seed)
 
     with monkeypatch.context() as patch:
         patch.setattr(Imitator, "imitations", killed)

@@ -2,7 +2,7 @@
 
 `protection.json` in the run's folder:
 
-    {"method", "objective", "budget", "surrogate", "folder", "pictures": [picture, ...]}
+    {"method", "objective", "budget", "surrogate", "folder", "pictures": [picture, ...], "transformations"}
 
     picture = {"name", "saved", "notes": [words], "largest_difference", "psnr", "ssim", "objective_before",
                "objective_after", "images": {kind: path relative to the folder}}
@@ -61,6 +61,8 @@ class ProtectionResult:
     folder: Path
     """Folder of the pictures."""
     pictures: tuple[ProtectedPicture, ...]
+    transformations: tuple[str, ...] = ()
+    """What the change was trained to survive, by names of `protect.transformations`."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a picture; the keys are `COLUMNS`."""
@@ -104,7 +106,13 @@ class ProtectionResult:
         """The result in the content of `protection.json`."""
         pictures = tuple(_picture(one) for one in stored["pictures"])
         plain = {key: str(stored[key]) for key in ("method", "objective", "surrogate")}
-        return cls(**plain, budget=float(stored["budget"]), folder=Path(stored["folder"]), pictures=pictures)
+        return cls(
+            **plain,
+            budget=float(stored["budget"]),
+            folder=Path(stored["folder"]),
+            pictures=pictures,
+            transformations=tuple(map(str, stored.get("transformations", ()))),
+        )
 
 
 def _picture(stored: Mapping[str, Any]) -> ProtectedPicture:

@@ -11,6 +11,7 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.adapt.family import FineTuner
     from intaglio.images.image_set import ImageSet
+    from intaglio.metrics.similarity.measures import Embedding
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.protect.imitation import Imitator
     from intaglio.protect.robustness import Robustness
@@ -35,7 +36,8 @@ class ProtectEvaluate(InRun):
     purifying_model: Path | None = None
     """The model of purifiers that use one, to purify with another than the imitator's."""
     prompt: str = "sks style"
-    """Prompt of the fine-tunes, and of the pictures that they draw."""
+    """Prompt of pictures without captions, in the fine-tunes and of what they draw. A caption is the .txt beside a
+    picture of --images."""
     tuner: Literal["lora", "dreambooth"] = "lora"
     """Method of the imitator's fine-tunes."""
     tuning_steps: int = 250
@@ -50,9 +52,13 @@ class ProtectEvaluate(InRun):
     """Fine-tunes of each kind, from 1; the verdict rests on their spread."""
     drawn: int = 20
     """Pictures drawn by each fine-tune, from 1."""
-    similarity: str = "embedded"
-    """Encoder of the likeness: embedded, or the path of a local encoder. A TorchScript file is a program, and is run
-    only where all it can do is compute."""
+    controls: Path | None = None
+    """Folder of pictures like --images that no fine-tune sees, to ask whether an audit still finds the originals in
+    a fine-tune on protected pictures; none leaves that out."""
+    similarity: str = "latents"
+    """Measure of the likeness: latents (correlation of the base's own latents, which sees texture), embedded (the
+    encoder that ships, which sees the subject), or the path of a local encoder. A TorchScript file is a program, and
+    is run only where all it can do is compute."""
 
     def __post_init__(self) -> None:
         for name in ("tuning_steps", "seeds", "drawn"):
@@ -88,6 +94,7 @@ class ProtectEvaluate(InRun):
                     purifying_model=other,
                     shares=tuple(dict.fromkeys(sorted(self.shares, reverse=True))),
                     seeds=range(self.seeds),
+                    seen=self._seen(),
                     run=run,
                 )
                 found.save(folder)
@@ -96,23 +103,44 @@ class ProtectEvaluate(InRun):
         return 0
 
     def _imitator(self) -> "Imitator":
-        from intaglio.metrics.similarity.measures import Embedding, load_similarity
+        from intaglio.images.image_set import ImageSet
         from intaglio.models.diffusion.loading import load_model
         from intaglio.protect.imitation import Imitator
 
-        similarity = load_similarity(self.similarity, self.device)
-        if not isinstance(similarity, Embedding):
-            raise BadInput(f"--similarity {self.similarity} has no descriptors to compare by; give an encoder")
         model = load_model(self.model or embedded_model(), like=self.like, device=self.device)
-        return Imitator(model, self._tuner(), self.prompt, similarity, drawn=self.drawn)
+        others = None if self.controls is None else ImageSet.load(self.controls, model.resolution)
+        return Imitator(model, self._tuner(), self.prompt, self._likeness(model), drawn=self.drawn, others=others)
+
+    def _likeness(self, model: "LatentDiffusion") -> "Embedding":
+        from intaglio.metrics.similarity.measures import Embedding, load_similarity
+        from intaglio.protect.latent_similarity import latent_similarity
+
+        if self.similarity == "latents":
+            return latent_similarity(model)
+        found = load_similarity(self.similarity, self.device)
+        if not isinstance(found, Embedding):
+            raise BadInput(f"--similarity {self.similarity} has no descriptors to compare by; give an encoder")
+        return found
+
+    def _seen(self) -> tuple[str, ...]:
+        """The purifiers that the protected pictures were trained to survive, as their run has it on record."""
+        from intaglio.protect.result import ProtectionResult
+        from intaglio.protect.transformations import TRANSFORMATIONS, seen_purifiers
+
+        made = ProtectionResult.load(self.protected.parent)
+        return (
+            () if made is None else seen_purifiers([name for name in made.transformations if name in TRANSFORMATIONS])
+        )
 
     def _tuner(self) -> "FineTuner":
         from intaglio.adapt.methods.dreambooth import DreamBooth
-        from intaglio.adapt.methods.lora import LoRATuning
+        from intaglio.adapt.methods.lora import FURTHER_TARGETS, LoRATuning
+        from intaglio.models.lora.lora import DENOISER_TARGETS
 
         if self.tuner == "dreambooth":
-            return DreamBooth(steps=self.tuning_steps, learning_rate=self.tuning_rate or 1e-4)
-        return LoRATuning(steps=self.tuning_steps, learning_rate=self.tuning_rate or 1e-3)
+            return DreamBooth(steps=self.tuning_steps, batch=4, learning_rate=self.tuning_rate or 1e-4)
+        rate, targets = self.tuning_rate or 1e-3, (*DENOISER_TARGETS, *FURTHER_TARGETS)
+        return LoRATuning(steps=self.tuning_steps, batch=4, learning_rate=rate, rank=8, targets=targets)
 
     def _pictures(self, model: "LatentDiffusion") -> "tuple[ImageSet, ImageSet]":
         """The originals and the protected pictures, in one order."""
@@ -140,6 +168,8 @@ class ProtectEvaluate(InRun):
             "protected": described(self.protected, protected.fingerprint),
             "similarity": described(self.similarity, imitator.similarity.hash),
         }
+        if imitator.others is not None:
+            known["controls"] = described(self.controls, imitator.others.fingerprint)
         return (
             known if other is None else {**known, "purifying_model": described(self.purifying_model, other.fingerprint)}
         )
@@ -157,11 +187,13 @@ def _report(found: "Robustness", folder: Path) -> None:
             f"{sum(one.clean) / len(one.clean):.3f}",
             f"{sum(one.protected) / len(one.protected):.3f}",
             f"{one.net:+.3f}",
-            "yes" if one.survives else "no",
+            ("yes" if one.survives else "no") + (", trained on" if one.purifier in found.seen else ""),
         )
         for one in found.rows_by_net
     ]
     say(table([head, *rows]))
     say()
     say(found.statement)
+    if (about := found.about_membership) is not None:
+        say(about)
     say(str(write_report(folder)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import note, say, table
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
 from intaglio.errors import BadInput
 
@@ -53,13 +53,15 @@ class Protect(InRun, Generic[M]):
     masks: Path | None = None
     """Folder of masks, each of its picture's name and size: white may change, black must stay. A picture without one
     may change everywhere."""
+    dry_run: bool = False
+    """Print the plan and stop."""
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.models.diffusion.loading import load_model
         from intaglio.protect.masks import read_masks
         from intaglio.protect.originals import read_originals
-        from intaglio.protect.protection import forget, protect
+        from intaglio.protect.protection import forget, planned, protect
         from intaglio.protect.result import ProtectionResult
 
         self._check()
@@ -67,11 +69,17 @@ class Protect(InRun, Generic[M]):
         originals, warnings = read_originals(self.images, model.resolution)
         masks, about_masks = read_masks(self.masks, originals)
         target = self._target(model)
+        if self.dry_run:
+            say(str(planned(self._method, model, originals, prompt=self.prompt)))
+            return 0
         with self._open(model, originals) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
                 for warning in (*model.notes, *warnings, *about_masks, *_about(originals)):
                     run.warn(warning)
+                plan = planned(self._method, model, originals, prompt=self.prompt)
+                note(str(plan))
+                run.record("plan", "plan", asdict(plan))
                 found = protect(
                     self._method,
                     model,

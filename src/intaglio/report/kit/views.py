@@ -158,6 +158,8 @@ class EvaluatePage(Page):
 
     table: PageTable
     """A row a purifier and share, the worst first."""
+    pairs: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading, originals, their protected copies and the difference."""
     drawn: Sequence[tuple[str, Sequence[Shown]]]
     """By heading, pictures that fine-tunes drew."""
     limits: Sequence[Row]
