@@ -117,3 +117,22 @@ def test_a_class_of_dags_has_no_pag_of_its_own(kind):
     with pytest.raises(BadInput, match="without undirected edges"):
         Graph.of("MAG", "ab", [("a", "---", "b")]).pag()
     assert Graph.of("PAG", "ab", [("a", "o-o", "b")]).pag() == Graph.of("PAG", "ab", [("a", "o-o", "b")])
+
+
+def test_an_arrow_is_visible_exactly_where_a_hidden_cause_besides_would_show_in_every_member():
+    seen = set()
+    for members in (class_of(mag) for mag in np.random.default_rng(3).permutation(mags(4))[:60]):
+        told = pag.visible_edges(shared(members))
+        arrows = (shared(members) == 2) & (shared(members).T == 3)
+        for i, j in np.argwhere(arrows):
+            double = np.zeros((4, 4), bool)
+            double[i, j] = double[j, i] = True
+            shows = []
+            for member in members:
+                made = ADMG.from_graph(Graph("MAG", named(4), member))
+                more = ADMG(made.names, made.directed, made.bidirected | double).mag()
+                shows.append(more.marks.tobytes() != member.tobytes())
+            assert told[i, j] == all(shows)
+            seen.add(bool(told[i, j]))
+        assert not (told & ~arrows).any()
+    assert seen == {True, False}

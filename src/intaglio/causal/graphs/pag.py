@@ -88,21 +88,39 @@ def _discriminated_by(marks: Marks, b: int, c: int) -> int | None:
 
     t is not adjacent to c; each variable between t and b is a collider on the path and a parent of c.
     """
+    parents = (marks[:, c] == ARROW) & (marks[c] == TAIL)
+    return _reached_from_afar(marks, np.flatnonzero(parents & (marks[b] == ARROW)).tolist(), c)
+
+
+def visible_edges(marks: Marks) -> Bool[ndarray, "d d"]:
+    """[i, j]: i → j of a MAG or PAG is visible, so that the two have no hidden common cause besides.
+
+    That is so where a path of colliders, all of them parents of j, leads with an arrow into i from a variable that is
+    not adjacent to j (Zhang, "Causal reasoning with ancestral graphs", JMLR 9, 2008, definition 8).
+    """
+    found = (marks == ARROW) & (marks.T == TAIL)
+    for i, j in np.argwhere(found).tolist():
+        found[i, j] = _reached_from_afar(marks, [i], j) is not None
+    return found
+
+
+def _reached_from_afar(marks: Marks, starts: list[int], c: int) -> int | None:
+    """The first of `starts` that a shortest path with an arrow into it reaches from a variable not adjacent to c.
+
+    All between are colliders on the path and parents of c. None where there is no such path.
+    """
     heads = marks == ARROW
-    between = heads[:, c] & (marks[c] == TAIL)
-    far = marks[c] == NONE
+    parents, far = heads[:, c] & (marks[c] == TAIL), marks[c] == NONE
     far[c] = False
-    beside = {int(a): int(a) for a in np.flatnonzero(between & heads[b])}
-    frontier = list(beside)
+    origin, frontier = {x: x for x in starts}, starts
     while frontier:
         following = []
         for x in frontier:
             if (heads[:, x] & far).any():
-                return beside[x]
-            for y in np.flatnonzero(heads[x] & heads[:, x] & between):
-                if int(y) not in beside:
-                    beside[int(y)] = beside[x]
-                    following.append(int(y))
+                return origin[x]
+            fresh = [y for y in np.flatnonzero(heads[x] & heads[:, x] & parents).tolist() if y not in origin]
+            origin.update(dict.fromkeys(fresh, origin[x]))
+            following += fresh
         frontier = following
     return None
 
