@@ -15,7 +15,7 @@ NO_KNOWLEDGE = Knowledge()
 
 @dataclass(frozen=True, kw_only=True)
 class Discoverer(ABC):
-    """Finds the Markov equivalence class of the DAG behind a table, without cycles and hidden common causes.
+    """Finds the Markov equivalence class of the causal graph behind a table, without cycles.
 
     A method is a frozen dataclass of settings with this one call; it leaves the table as it found it.
     """
@@ -24,6 +24,8 @@ class Discoverer(ABC):
     """The method's name on the command line: that of its file, with dashes."""
     role: ClassVar[Literal["method", "baseline"]] = "method"
     """Whether it is offered as a method, or as a baseline to compare with."""
+    gives: ClassVar[Literal["CPDAG", "PAG"]] = "CPDAG"
+    """The class of graphs: a CPDAG, where no hidden common causes are assumed, or a PAG, which allows for them."""
 
     @abstractmethod
     def __call__(
@@ -39,7 +41,7 @@ class Discoverer(ABC):
         Args:
             table: a `Table`, a pandas DataFrame or an array [n, d] of n independent, identically distributed rows.
             kinds: kinds of columns by name, where the kind that a column seems to have is wrong; not with a `Table`.
-            knowledge: background knowledge of the graph; the result then is an MPDAG.
+            knowledge: background knowledge of the graph; a CPDAG then becomes an MPDAG, and a PAG has further marks.
             run: takes progress and checkpoints, so that a killed search resumes.
 
         Raises:

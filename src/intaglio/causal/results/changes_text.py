@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from intaglio.causal.results.changes import RULE_WORDS, Changes, SinkChoice
-from intaglio.causal.results.records import FoundEdge
+from intaglio.causal.results.records import EdgeRecord
 from intaglio.causal.results.text import MARK_NOTE
 from intaglio.printable import one_line
 
@@ -13,7 +13,7 @@ def p_text(p: float | None) -> str:
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def reason_text(edge: FoundEdge, changes: Changes) -> str:
+def reason_text(edge: EdgeRecord, changes: Changes) -> str:
     """The reason of an edge's direction, or of its openness."""
     rule = changes.rule_of(edge.source, edge.target)
     if rule is not None:
@@ -22,7 +22,7 @@ def reason_text(edge: FoundEdge, changes: Changes) -> str:
     return "no test or rule tells the direction" if choice is None else choice.why
 
 
-def choice_of(edge: FoundEdge, changes: Changes) -> SinkChoice | None:
+def choice_of(edge: EdgeRecord, changes: Changes) -> SinkChoice | None:
     """The choice by independent changes that was not made for an undirected edge, the last one; None without any."""
     for choice in reversed(changes.choices):
         if not choice.accepted and choice.why and {edge.source, edge.target} <= {choice.sink, *choice.tails}:
@@ -30,7 +30,7 @@ def choice_of(edge: FoundEdge, changes: Changes) -> SinkChoice | None:
     return None
 
 
-def edge_lines(edges: Sequence[FoundEdge], changes: Changes) -> list[str]:
+def edge_lines(edges: Sequence[EdgeRecord], changes: Changes) -> list[str]:
     """A head and one line per edge: the edge, its largest p-value, the reason of its mark; no lines without edges."""
     if not edges:
         return []
