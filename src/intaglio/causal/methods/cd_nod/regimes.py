@@ -14,7 +14,7 @@ FALLEN = float(np.exp(-0.5))
 def correlation_length(module: ModuleMatrix, positions: Float64[ndarray, "m"]) -> float:
     """Distance in the context at which the embeddings of a module correlate by exp(−½) on average.
 
-    The whole range where they never fall so low, as they do not for a trend.
+    The whole range where they never fall so low.
     """
     covariance = centred(module)
     sizes = np.sqrt(np.maximum(np.diagonal(covariance), 1e-300))
