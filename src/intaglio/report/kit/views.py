@@ -220,6 +220,30 @@ class DiscoverPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangesView:
+    """Mechanisms that change with a context, and the tests behind a graph."""
+
+    text: str
+    edges: PageTable
+    """Each edge with its p-value and the rule that oriented it."""
+    edges_text: str
+    forces: Sequence[Row]
+    """Curves of changes over a time."""
+    domains: PageTable
+    """The leading component of each change by domain."""
+    choices: PageTable
+    """Directions by independent changes, also those that were not decided."""
+    tests: PageTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesPage(DiscoverPage):
+    """A causal graph that was found by tests and changes, without probabilities."""
+
+    changes: ChangesView
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunPage(Page):
     """A fine-tune, or a run of any other verb."""
 
