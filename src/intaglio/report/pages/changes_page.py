@@ -10,6 +10,7 @@ from intaglio.causal.results import changes_text
 from intaglio.causal.results.changes import Changes, DrivingForce
 from intaglio.causal.results.changes_text import p_text
 from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.records import EdgeRecord
 from intaglio.causal.results.text import counted
 from intaglio.report.kit.charts import curve_plot
 from intaglio.report.kit.format import decimal, rate_text
@@ -24,46 +25,41 @@ SHOWN_COMPONENTS = 2
 def with_changes(page: DiscoverPage, found: Discovery, changes: Changes) -> ChangesPage:
     """The page of a graph that was found by tests and changes: with these, and without probabilities."""
     kept = {field.name: getattr(page, field.name) for field in fields(page)}
-    own: dict[str, Any] = dict(
-        edges=[],
-        pairs=None,
-        near=PageTable("", [], []),
-        lead=_lead(page.lead, changes),
-        keys=_keys(found, changes, page.keys),
-        graph_text=_graph_text(page.graph_text),
-        marks=[mark for mark in page.marks if "probability" not in mark.name],
-        triples=PageTable("", ["triple", "both cause the middle"], [[row[0], row[2]] for row in page.triples.rows]),
-        trust=_trust(changes, page.trust),
-        limits=LIMITS,
-        changes=ChangesView(
-            text=changes_text.changing_text(changes),
-            edges=PageTable(
-                "",
-                ["edge", "largest p", "why it points so"],
-                [
-                    [
-                        f"{edge.source} {'→' if edge.mark == '-->' else '—'} {edge.target}",
-                        p_text(changes.p_of(edge.source, edge.target)),
-                        changes_text.reason_text(edge, changes),
-                    ]
-                    for edge in found.edges
-                ],
-            ),
-            edges_text=changes_text.decision_text(changes),
-            forces=[Row(_force_words(one), curve_of(one, changes)) for one in changes.forces if not _named(one)],
-            domains=domain_table(changes.forces),
-            choices=_choices(changes),
-            tests=_tests(changes),
-        ),
+    own: dict[str, Any] = {
+        "edges": [],
+        "pairs": None,
+        "near": PageTable("", [], []),
+        "lead": _lead(page.lead, changes),
+        "keys": _keys(found, changes, page.keys),
+        "graph_text": _graph_text(page.graph_text),
+        "marks": [mark for mark in page.marks if "probability" not in mark.name],
+        "triples": PageTable("", ["triple", "both cause the middle"], [[row[0], row[2]] for row in page.triples.rows]),
+        "trust": _trust(changes, page.trust),
+        "limits": LIMITS,
+    }
+    return ChangesPage(**kept | own, changes=_view(found, changes))
+
+
+def _view(found: Discovery, changes: Changes) -> ChangesView:
+    return ChangesView(
+        text=changes_text.changing_text(changes),
+        edges=PageTable("", ["edge", "largest p", "why it points so"], [_edge(edge, changes) for edge in found.edges]),
+        edges_text=changes_text.decision_text(changes),
+        forces=[Row(_force_words(one), curve_of(one, changes)) for one in changes.forces if not _named(one)],
+        domains=domain_table(changes.forces),
+        choices=_choices(changes),
+        tests=_tests(changes),
     )
-    return ChangesPage(**kept | own)
+
+
+def _edge(edge: EdgeRecord, changes: Changes) -> list[str]:
+    words = f"{edge.source} {'→' if edge.mark == '-->' else '—'} {edge.target}"
+    return [words, p_text(changes.p_of(edge.source, edge.target)), changes_text.reason_text(edge, changes)]
 
 
 def _lead(lead: str, changes: Changes) -> str:
-    told = changes_text.changing_text(changes)
-    return (
-        f"{told} {lead.replace('that agree with what was known', 'that agree with these changes and what was known')}"
-    )
+    known = lead.replace("that agree with what was known", "that agree with these changes and what was known")
+    return f"{changes_text.changing_text(changes)} {known}"
 
 
 def _graph_text(words: str) -> str:
