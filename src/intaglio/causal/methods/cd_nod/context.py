@@ -166,7 +166,7 @@ def complete_rows(table: Table, context: Context) -> tuple[Table, Context, tuple
     Raises:
         BadInput: no row is left, or a column or all but one domain ends with them.
     """
-    kept: Bool[ndarray, n] = np.asarray(~np.isnan(table.values).any(1))
+    kept: ndarray = np.asarray(~np.isnan(table.values).any(1))
     if kept.all():
         return table, context, ()
     fewer = replace(table, values=table.values[kept])
