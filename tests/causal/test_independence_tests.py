@@ -50,6 +50,8 @@ def test_a_set_has_one_width_for_its_numbers_none_for_levels_and_a_time_its_own(
     assert np.allclose(Kernels(variables).given((0, 1, 2, 3)), kernel)
     beside = np.exp(-0.5 * 1.2**-2 * ((y[:, None] - y) ** 2 + 0.25 * (x[:, None] - x) ** 2))
     assert np.allclose(Kernels(variables).beside(1, (0,)), beside)
+    levelled = np.where(values[:, 3, None] == values[:, 3], 1.0, 0.5) * np.exp(-0.5 * 1.2**-2 * (y[:, None] - y) ** 2)
+    assert np.allclose(Kernels(variables).beside(1, (3,)), levelled)
     assert np.allclose(Kernels(variables, memory=0).given((0, 1)), Kernels(variables).given((0, 1)))
 
 
@@ -138,6 +140,19 @@ def test_many_domains_in_the_condition_do_not_make_independent_columns_dependent
         variables = Variables(np.column_stack([x, y, z, c]), (0, 0, 0, domains), (None, None, None, 0.2))
         rejected += KernelTest(variables).p_values([(0, 1)], (2, 3))[0] < 0.05
     assert rejected <= 5
+
+
+def test_a_dependence_within_twenty_domains_is_seen_beside_another_cause():
+    seen = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        domain = np.arange(300) // 15
+        z = random.standard_normal(20)[domain] + 0.7 * random.standard_normal(300)
+        x = 0.8 * z + 0.6 * random.standard_normal(300)
+        y = np.tanh(z) + 0.5 * x + 0.6 * random.standard_normal(300)
+        variables = Variables(np.column_stack([x, y, z, domain]), (0, 0, 0, 20))
+        seen += KernelTest(variables).p_values([(0, 1)], (2, 3))[0] < 0.05
+    assert seen >= 8
 
 
 def test_kernels_see_what_correlations_do_not():

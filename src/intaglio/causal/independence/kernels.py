@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from intaglio.causal.independence.variables import Variables
@@ -13,8 +13,9 @@ MARGINAL_WIDTHS = ((200, 0.8), (1200, 0.5), (float("inf"), 0.3))
 """Rows below which a kernel has a width, in standard deviations, in a test without conditioning."""
 CONDITIONAL_WIDTHS = ((200, 1.2), (1200, 0.7), (float("inf"), 0.4))
 """The same in a test with conditioning; both are those of the reference implementation of the test."""
-HALF = 0.25
-"""Factor of squared distances of conditioning variables beside a tested one: they enter at half their scale."""
+HALF, OTHER_LEVEL = 0.25, 0.5
+"""Factor of squared distances of conditioning variables beside a tested one, which enter at half their scale; and the
+kernel of two different levels there, midway between those of the same level and of no condition."""
 
 
 def width_for(rows: int, *, conditional: bool) -> float:
@@ -72,7 +73,7 @@ class Kernels:
         return self._product([(k, 1.0) for k in given], self._theta(given))
 
     def beside(self, k: int, given: Sequence[int]) -> Kernel:
-        """The kernel of (variable, half of the conditioning set)."""
+        """The kernel of (variable, half of the conditioning set): of levels, (1 + 1[v = v']) / 2."""
         return self._product([(k, 1.0), *((other, HALF) for other in given)], self._theta(given))
 
     def _theta(self, given: Sequence[int]) -> float:
@@ -82,16 +83,17 @@ class Kernels:
     def _product(self, factors: Sequence[tuple[int, float]], theta: float) -> Kernel:
         """∏ over (variable, factor of its squared distances)."""
         exponent = np.zeros((len(self.variables),) * 2)
-        same = None
+        matches: list[tuple[Bool[ndarray, "n n"], float]] = []
         for k, factor in factors:
             if self.variables.levels[k]:
-                equal = self._distances(k) == 0
-                same = equal if same is None else same & equal
+                matches.append((self._distances(k) == 0, 0.0 if factor == 1.0 else OTHER_LEVEL))
             else:
                 width = self.variables.widths[k]
                 exponent += self._distances(k) * (-0.5 * factor * (theta if width is None else width**-2))
         kernel = np.exp(exponent)
-        return kernel if same is None else np.where(same, kernel, 0.0)
+        for same, other in matches:
+            kernel *= np.where(same, 1.0, other)
+        return kernel
 
     def _distances(self, k: int) -> Kernel:
         if k not in self._kept:
