@@ -127,7 +127,7 @@ def test_p_values_of_kernels_are_uniform_for_independent_effects_of_one_cause():
     assert np.mean(np.array(found) < 0.05) < 0.15
 
 
-@pytest.mark.parametrize(("domains", "rows"), [(0, 150), (10, 150)])
+@pytest.mark.parametrize(("domains", "rows"), [(0, 150), (20, 200)])
 def test_many_domains_in_the_condition_do_not_make_independent_columns_dependent(domains, rows):
     """The trap of a regression with many degrees of freedom: without κ more than a third of these are rejected."""
     rejected = 0
@@ -139,17 +139,17 @@ def test_many_domains_in_the_condition_do_not_make_independent_columns_dependent
         x, y = 0.8 * z + 0.6 * random.standard_normal(rows), np.tanh(z) + 0.6 * random.standard_normal(rows)
         variables = Variables(np.column_stack([x, y, z, c]), (0, 0, 0, domains), (None, None, None, 0.2))
         rejected += KernelTest(variables).p_values([(0, 1)], (2, 3))[0] < 0.05
-    assert rejected <= 5
+    assert rejected <= 6
 
 
 def test_a_dependence_within_twenty_domains_is_seen_beside_another_cause():
     seen = 0
     for seed in range(10):
         random = np.random.default_rng(seed)
-        domain = np.arange(300) // 15
-        z = random.standard_normal(20)[domain] + 0.7 * random.standard_normal(300)
-        x = 0.8 * z + 0.6 * random.standard_normal(300)
-        y = np.tanh(z) + 0.5 * x + 0.6 * random.standard_normal(300)
+        domain = np.arange(200) // 10
+        z = random.standard_normal(20)[domain] + 0.7 * random.standard_normal(200)
+        x = 0.8 * z + 0.6 * random.standard_normal(200)
+        y = np.tanh(z) + 0.4 * x + 0.6 * random.standard_normal(200)
         variables = Variables(np.column_stack([x, y, z, domain]), (0, 0, 0, 20))
         seen += KernelTest(variables).p_values([(0, 1)], (2, 3))[0] < 0.05
     assert seen >= 8

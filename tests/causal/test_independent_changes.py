@@ -6,7 +6,7 @@ import pytest
 from intaglio.causal.independence.variables import Variables
 from intaglio.causal.methods.cd_nod import independent_changes, regimes
 from intaglio.causal.methods.cd_nod.driving_forces import principal_components, shared_change
-from intaglio.causal.methods.cd_nod.independent_changes import IndependentChanges
+from intaglio.causal.methods.cd_nod.independent_changes import IndependentChanges, with_sink
 from intaglio.causal.methods.cd_nod.modules import MOST_POINTS, MOST_ROWS, Modules, dependence, similarities
 from intaglio.causal.methods.cd_nod.orientation import PartialDag
 
@@ -142,7 +142,9 @@ def test_no_sink_that_makes_a_collider_or_a_cycle():
     graph = undirected_chain(3)
     directed, undirected = graph.directed.copy(), graph.undirected.copy()
     directed[0, 1], undirected[0, 1], undirected[1, 0] = True, False, False
-    for seed in range(4):
+    assert with_sink(PartialDag(directed, undirected, {}), 1) is None
+    assert with_sink(PartialDag(directed, undirected, {}), 2) is not None
+    for seed in range(2):
         found, decisions = searched(by_regime(seed), PartialDag(directed, undirected, {}))
         assert not found.directed[2, 1]
         assert all(decision.sink != 1 for decision in decisions)

@@ -81,7 +81,7 @@ class IndependentChanges:
 
     def _decided(self, graph: PartialDag, joined: list[int], number: int) -> tuple[SinkDecision | None, PartialDag]:
         """The choice in one component, and the graph that follows; None where no variable can be a sink."""
-        trials = {k: trial for k in joined if (trial := _with_sink(graph, k)) is not None}
+        trials = {k: trial for k in joined if (trial := with_sink(graph, k)) is not None}
         if not trials:
             return None, graph
         pairs = {k: self._pair(k, _causes(graph, k)) for k in joined}
@@ -151,7 +151,7 @@ def _causes(graph: PartialDag, k: int) -> tuple[int, ...]:
     return tuple(np.flatnonzero((graph.directed[:, k] | graph.undirected[:, k])[:-1]).tolist())
 
 
-def _with_sink(graph: PartialDag, sink: int) -> PartialDag | None:
+def with_sink(graph: PartialDag, sink: int) -> PartialDag | None:
     """The graph with the undirected edges of a variable oriented into it, closed; None where that cannot be.
 
     It cannot where it closes a cycle, makes an unshielded collider, or leaves no DAG.
