@@ -33,6 +33,8 @@ SETS, QUICK_SETS = 4, 1
 SEEDS, QUICK_SEEDS = 3, 1
 USED, QUICK_USED = ("none", "jpeg-75", "resize", "tv", "diffuse"), ("none", "jpeg-75")
 """Purifiers."""
+TRAVEL = 50.0
+"""Grey levels that the steps of a method add up to, at least: fewer and larger ones where a step takes more samples."""
 TIMED = 4
 """Pictures that the speed beside the plain loop is measured on."""
 SHOWN = 4
@@ -115,9 +117,13 @@ class ProtectBench(FewShotBench):
         return self.purifiers or (QUICK_USED if self.quick else USED)
 
     def _methods(self) -> dict[str, Protector]:
-        """Every method with the budget, and as many steps as its samples leave of the gradients."""
-        found = default_methods("protect", seed=0, budget=self.budget, batch=10)
-        return {name: replace(method, steps=EVALUATIONS // _samples(method)) for name, method in found.items()}
+        """Every method with the budget, as many steps as its samples leave of the gradients, and the same travel."""
+        found = default_methods("protect", seed=0, budget=self.budget, batch=10, micro_batch=20)
+        steps = {name: EVALUATIONS // _samples(method) for name, method in found.items()}
+        return {
+            name: replace(method, steps=steps[name], step=max(method.step, TRAVEL / steps[name]))
+            for name, method in found.items()
+        }
 
     def _jobs(self) -> list["_Job"]:
         turns: list[tuple[str, Tuner]] = [

@@ -32,7 +32,7 @@ def beside_plain_loop(
     """Seconds a picture of the plain loop and of AdvDM, and the rise of the denoising loss that both gained.
 
     AdvDM is given the smallest of `SHARES` of the gradients with which it gains no less than the plain loop, and all of
-    them where none does; `share` says which.
+    them where none does, in steps that add up to as much; `share` says which.
     """
     began = time.perf_counter()
     plain = torch.cat(
@@ -42,7 +42,8 @@ def beside_plain_loop(
     plain_gain = _loss_gain(base, method, pictures, plain, budget)
     found: dict[str, float] = {}
     for share in SHARES:
-        fewer = replace(method, steps=max(1, round(share * gradients / method.samples)))
+        steps = max(1, round(share * gradients / method.samples))
+        fewer = replace(method, steps=steps, step=method.step * method.steps / steps)
         seconds, pixels = _timed(base, pictures, fewer)
         gain = _loss_gain(base, method, pictures, pixels, budget)
         found = {"seconds": seconds, "gain": gain, "share": share}
