@@ -388,6 +388,10 @@ def test_a_context_with_one_value_is_plain_pc_with_a_warning():
     found = CDNOD(context="site", test="partial-correlation")(frame)
     assert not found.changes.changing
     assert any("plain PC" in warning for warning in found.warnings)
+    asked = Knowledge(required=(("site", "a"),))
+    found = CDNOD(context="site", test="partial-correlation")(frame, knowledge=asked)
+    assert not found.changes.changing
+    assert any("what is known of 'site' cannot be used" in warning for warning in found.warnings)
     assert found.names == ("a", "b", "c", "d", "e")
 
 

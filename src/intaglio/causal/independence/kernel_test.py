@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, get_lapack_funcs
 
 from intaglio.causal.independence.kernels import Kernel, Kernels, centred
 from intaglio.causal.independence.variables import Pair, Variables
@@ -67,10 +67,17 @@ def residual_maker(kernel: Kernel) -> Kernel:
     """R = ε(K + εI)⁻¹ [n, n] of a centred kernel by Cholesky, with ε raised until its degrees of freedom are few."""
     n, ridge = len(kernel), RIDGE
     while True:
-        found = ridge * cho_solve(cho_factor(kernel + ridge * np.eye(n), lower=True), np.eye(n))
+        found = ridge * inverse(kernel + ridge * np.eye(n))
         if n - np.trace(found) <= MOST_FREEDOM * n:
-            return (found + found.T) / 2
+            return found
         ridge *= RIDGE_STEP
+
+
+def inverse(kernel: Kernel) -> Kernel:
+    """The inverse of a positive definite matrix by Cholesky, symmetric to the last bit."""
+    lower, _ = get_lapack_funcs(("potri",), (kernel,))[0](cho_factor(kernel, lower=True)[0], lower=True)
+    lower = np.tril(lower)
+    return lower + np.tril(lower, -1).T
 
 
 def residual_correlation(regressed: Kernel) -> float:

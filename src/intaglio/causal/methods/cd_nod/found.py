@@ -15,7 +15,7 @@ from intaglio.causal.methods.cd_nod.modules import Modules
 from intaglio.causal.methods.cd_nod.orientation import PartialDag
 from intaglio.causal.methods.cd_nod.skeleton import Skeleton
 from intaglio.causal.results.changes import Changes, DrivingForce, EdgeReason, EdgeRule, PairTest, SinkChoice
-from intaglio.causal.results.discovery import FORWARD, REVERSIBLE, Discovery
+from intaglio.causal.results.discovery import BACKWARD, FORWARD, REVERSIBLE, Discovery
 from intaglio.causal.tables.table import Table
 
 
@@ -49,22 +49,14 @@ class FoundChanges:
 
     def forces(self, modules: Modules, context: Context) -> tuple[DrivingForce, ...]:
         """The curves of each changing mechanism, given the parents that the graph is sure of."""
-        rows = modules.points
-        at = _points(modules, context)
-        found = []
+        at, names, found = _points(modules, context), self.table.names, []
         for k in self.changing:
             causes = tuple(np.flatnonzero(self.graph.directed[:-1, k]).tolist())
             curves, shares = principal_components(modules.module(k, causes))
-            if len(rows) and len(curves):
-                found.append(
-                    DrivingForce(
-                        self.table.names[k],
-                        tuple(self.table.names[j] for j in causes),
-                        at,
-                        tuple(tuple(curve) for curve in curves.tolist()),
-                        tuple(shares.tolist()),
-                    )
-                )
+            if len(curves):
+                components = tuple(tuple(curve) for curve in curves.tolist())
+                given = tuple(names[j] for j in causes)
+                found.append(DrivingForce(names[k], given, at, components, tuple(shares.tolist())))
         return tuple(found)
 
 
@@ -93,9 +85,9 @@ def discovery_of(
     directed, undirected = (np.zeros((len(table.all_names),) * 2, dtype=bool) for _ in range(2))
     directed[where], undirected[where] = found.graph.directed[:-1, :-1], found.graph.undirected[:-1, :-1]
     graph = Graph.from_adjacency("MPDAG", directed | undirected, table.all_names)
-    triples = _unshielded(graph.skeleton)
+    triples = _unshielded_triples(graph.skeleton)
     marks = np.zeros((*directed.shape, 3))
-    marks[..., FORWARD], marks[..., 1] = directed, directed.T
+    marks[..., FORWARD], marks[..., BACKWARD] = directed, directed.T
     marks[..., REVERSIBLE] = ~(directed | directed.T)
     names = found.table.names
     return Discovery(
@@ -165,7 +157,7 @@ def _choice(decision: SinkDecision, names: tuple[str, ...]) -> SinkChoice:
     return SinkChoice(**plain)
 
 
-def _unshielded(pairs: Bool[ndarray, "d d"]) -> ndarray:
+def _unshielded_triples(pairs: Bool[ndarray, "d d"]) -> ndarray:
     """Unshielded triples (centre, leg, leg) [t, 3], the first leg before the second."""
     found = [
         (centre, i, j)

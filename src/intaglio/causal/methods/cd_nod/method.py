@@ -117,7 +117,7 @@ class CDNOD(Discoverer):
             *context.warnings,
             *gap_notes,
             *serial_dependence(used, left),
-            *unusable_knowledge(knowledge, rest),
+            *unusable_knowledge(knowledge, whole),
             *found.warnings(self.time_limit),
         )
         made = discovery_of(found, forces, rest, left, method=self.name, alpha=self.alpha, test=test)
@@ -173,7 +173,8 @@ class CDNOD(Discoverer):
             if modules is not None and self.phases > 2 and not late():
                 changes = IndependentChanges(modules, least_regimes=self.min_regimes, seed=self.seed, late=late)
                 graph, choices = changes(graph)
-            found = FoundChanges(ordered, skeleton, graph, choices, len(answers), late())
+            cut = skeleton.unfinished is not None or (self.phases > 2 and late())
+            found = FoundChanges(ordered, skeleton, graph, choices, len(answers), cut)
             drawn = modules is not None and self.phases > 3 and not late()
             forces = found.forces(modules, context) if modules is not None and drawn else ()
             progress.advance()
