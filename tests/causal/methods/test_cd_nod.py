@@ -118,6 +118,8 @@ def test_the_summary_says_which_mechanisms_change_and_why_each_edge_points(usual
     said = usual.summary()
     assert "Mechanisms of a, b, d change with 'site' (domains)." in said
     assert "one end changes with the context and the other does not" in said
+    assert usual.reading.startswith("Decided by tests")
+    assert set(usual.adjacent.ravel()) == {0.0, 1.0}
     assert "probability" not in said.partition("no probability of the edge")[0]
 
 

@@ -19,6 +19,10 @@ from intaglio.causal.results.discovery import BACKWARD, FORWARD, REVERSIBLE, Dis
 from intaglio.causal.tables.table import Table
 
 
+DECIDED = "Decided by tests: 1 where the graph has the edge or the mark and 0 where it has not, so no probabilities."
+"""What the numbers of the `Discovery` are."""
+
+
 @dataclass(frozen=True, eq=False)
 class FoundChanges:
     """A search's findings over the variables in canonical order."""
@@ -103,6 +107,7 @@ def discovery_of(
         duplicates=table.duplicates,
         isolated=table.isolated,
         rows=len(context.values),
+        reading=DECIDED,
         changes=Changes(
             context=context.name,
             kind=context.kind,
