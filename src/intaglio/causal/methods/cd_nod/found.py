@@ -18,7 +18,6 @@ from intaglio.causal.results.changes import Changes, DrivingForce, EdgeReason, E
 from intaglio.causal.results.discovery import BACKWARD, FORWARD, REVERSIBLE, Discovery
 from intaglio.causal.tables.table import Table
 
-
 DECIDED = "Decided by tests: 1 where the graph has the edge or the mark and 0 where it has not, so no probabilities."
 """What the numbers of the `Discovery` are."""
 
