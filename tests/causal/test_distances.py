@@ -6,6 +6,7 @@ import pytest
 from intaglio.causal.graphs.distances import (
     Overlap,
     compare,
+    compare_pags,
     edge_overlap,
     mark_overlap,
     orientation_overlap,
@@ -115,3 +116,31 @@ def test_other_variables_are_refused():
         shd(Graph.of("DAG", "AB"), Graph.of("DAG", "ABC"))
     with pytest.raises(BadInput, match="a MAG or PAG has other marks"):
         compare(Graph.of("PAG", "AB"), Graph.of("PAG", "AB"))
+
+
+def test_pags_are_compared_by_pairs_marks_and_kinds_of_marks():
+    truth = Graph.of("PAG", "abcd", [("a", "o->", "b"), ("b", "<->", "c"), ("c", "-->", "d")])
+    estimate = Graph.of("PAG", "abcd", [("a", "-->", "b"), ("b", "<->", "c"), ("b", "o-o", "d")])
+    seen = compare_pags(truth, estimate)
+    assert (seen.shd, seen.shd_marks) == (3, 1 + 2 + 2)
+    assert seen.figures() == {
+        "shd": 3,
+        "shd_marks": 5,
+        "skeleton_f1": pytest.approx(2 / 3),
+        "pag_f1": pytest.approx(1 / 3),
+        "arrowhead_f1": pytest.approx(2 * 3 / (4 + 3)),  # b of a–b, b and c of b–c are shared
+        "tail_f1": 0.0,
+    }
+    assert compare_pags(truth, truth).figures() == dict(zip(seen.figures(), (0, 0, 1.0, 1.0, 1.0, 1.0), strict=True))
+    nothing = Graph.of("PAG", "abcd")
+    assert compare_pags(nothing, nothing).figures()["skeleton_f1"] == 0.0
+
+
+def test_a_pag_is_compared_with_what_a_dag_shows_of_it_where_the_rest_is_hidden():
+    whole = Graph.of("DAG", "hxyz", [("h", "-->", "x"), ("h", "-->", "y"), ("z", "-->", "y"), ("z", "-->", "x")])
+    shown = compare_pags(whole, Graph.of("PAG", "zyx", [("x", "o-o", "y"), ("z", "o-o", "x"), ("z", "o-o", "y")]))
+    assert shown.shd == 0
+    with pytest.raises(BadInput, match="'w' is no variable of the DAG"):
+        compare_pags(whole, Graph.of("PAG", "wx"))
+    with pytest.raises(BadInput, match="no PAG of its own"):
+        compare_pags(Graph.of("CPDAG", "ab", [("a", "---", "b")]), Graph.of("PAG", "ab"))

@@ -193,3 +193,23 @@ def test_what_is_read_off_a_dag_is_consistent():
         away = [(names[a], names[b]) for a, b in chosen if not dag[a, b]]
         apart = tuple((names[a], names[b]) for a, b in chosen if not dag[a, b] and not dag[b, a])
         assert Knowledge(required=tuple(arrows), forbidden=tuple(away), apart=apart).constraints(names).allow(dag)
+
+
+def test_with_hidden_causes_a_pair_without_either_direction_may_still_be_adjacent():
+    known = Knowledge(forbidden=(("a", "b"), ("b", "a")), adjacent=(("a", "b"), ("b", "c")), tiers=(("b",), ("c",)))
+    made = known.constraints("abc", hidden_causes=True)
+    assert made.adjacent[0, 1]
+    assert not made.apart.any()
+    assert not made.required.any()
+    assert made.forbidden[2, 1]
+    with pytest.raises(BadInput, match="both directions are forbidden"):
+        known.constraints("abc")
+
+
+def test_with_hidden_causes_what_is_required_is_an_arrow_without_its_opposite():
+    made = Knowledge(required=(("a", "b"),), apart=(("b", "c"),)).constraints("abc", hidden_causes=True)
+    assert made.required[0, 1]
+    assert made.forbidden.tolist() == [[False, False, False], [True, False, True], [False, True, False]]
+    assert made.adjacent[1, 0]
+    with pytest.raises(BadInput, match="cycle"):
+        Knowledge(required=(("a", "b"), ("b", "a"))).check("ab", hidden_causes=True)

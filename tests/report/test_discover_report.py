@@ -5,13 +5,15 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from found_graphs import found_graph
+from found_graphs import found_graph, found_pag
 from intaglio.causal.graphs.graph import Graph
+from intaglio.cli import main
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
-from intaglio.report.pages.causal_figures import MAX_VARIABLES, mark_bar, pair_plot, range_bar
+from intaglio.report.pages.causal_figures import MAX_VARIABLES, mark_bars, pair_plot, range_bar
 from run_folders import run_json
 
 COLUMNS = [
@@ -179,7 +181,7 @@ def test_the_square_of_a_pair_is_as_strong_as_its_probability():
 
 def test_bars_are_as_long_as_their_shares():
     edge = found_graph(8, 4).edges[0]
-    widths = [float(w) for w in re.findall(r'<rect x="[^"]+" y="3" width="([^"]+)"', str(mark_bar(edge)))]
+    widths = [float(w) for w in re.findall(r'<rect x="[^"]+" y="3" width="([^"]+)"', str(mark_bars(edge)))]
     total = edge.p_forward + edge.p_undirected + edge.p_backward
     shares = np.array([edge.p_forward, edge.p_undirected, edge.p_backward]) / total
     assert np.allclose(widths, 112 * shares, atol=0.06)
@@ -204,3 +206,37 @@ def test_a_probability_in_the_picture_is_never_rounded_to_1(folder):
     picture = report_of(folder, found).split('class="causal"')[1].split("</svg>")[0]
     assert picture.count("&gt;0.99") == len(found.edges) > 0
     assert ">1.00<" not in picture
+
+
+def test_a_pag_explains_its_marks_beside_the_drawing(folder):
+    graph = Graph.of("PAG", "abcd", [("a", "o->", "b"), ("d", "o->", "b"), ("b", "-->", "c")])
+    page = report_of(folder, found_pag(graph=graph), scores={"shd": 2, "shd_marks": 3, "pag_f1": 0.5})
+    words = text_of(page)
+    assert "3 edges among 4 columns: 1 cause, 0 by a hidden cause, 2 open" in words
+    assert "a ↔ b: neither is a cause of the other; a hidden cause of both joins them" in words
+    assert "a ○→ b: b is no cause of a" in words
+    assert "b → c visible" in words
+    assert "a ○→ b" in words
+    assert "at a: arrowhead" in page
+    assert "Shares of restarts." in words
+    assert "F1 of edges with both marks" in words
+    assert "No selection" in words
+    for only_of_dags in ("No hidden common causes", "--subsamples", "either could be the cause", "training tables"):
+        assert only_of_dags not in words
+
+
+def test_a_graph_from_changes_is_told_with_its_tests_and_without_probabilities(tmp_path):
+    random = np.random.default_rng(0)
+    site = np.repeat([f"site {k}" for k in range(10)], 20)
+    a = np.repeat(3.0 * random.standard_normal(10), 20) + random.standard_normal(200)
+    pd.DataFrame({"a": a, "b": a + random.standard_normal(200), "site": site}).to_csv(tmp_path / "t.csv", index=False)
+    words = ["discover", "cd-nod", str(tmp_path / "t.csv"), "--context", "site", "--test", "partial-correlation"]
+    assert main([*words, "--runs", str(tmp_path / "runs")]) == 0
+    (report,) = (tmp_path / "runs").glob("*/report.html")
+    page = report.read_text(encoding="utf-8")
+    assert "The mechanism of a changes with &#39;site&#39; (domains)." in page
+    assert "one end changes with the context and the other does not" in page
+    assert "<td>site 7</td>" in page
+    assert "given a" in page
+    assert "Confidence" not in page
+    assert "training tables" not in page

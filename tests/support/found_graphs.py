@@ -1,12 +1,14 @@
-"""Random `Discovery` objects for tests: a random CPDAG with random probabilities."""
+"""Random `Discovery` objects for tests: a random CPDAG or PAG with random probabilities."""
 
 from itertools import combinations
 
 import numpy as np
 
 from intaglio.causal.graphs import meek
+from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.results.discovery import Discovery
+from mixed_graphs import random_mixed
 
 NAMES = (
     "age",
@@ -90,5 +92,31 @@ def found_graph(d: int = 8, seed: int = 0, *, per_node: float = 1.2, subsamples:
         "frequencies": frequencies,
         "rows": 2000,
         "seconds": 1.25,
+    }
+    return Discovery(**{**given, **changes})
+
+
+def found_pag(d: int = 8, seed: int = 0, **changes) -> Discovery:
+    """A random PAG with random probabilities of the marks at both ends, its own mark the most probable."""
+    random = np.random.default_rng(seed)
+    graph = changes.pop("graph", None) or ADMG(NAMES[:d], *random_mixed(random, d, 0.3)).mag().pag()
+    d = len(graph)
+    near = np.triu(np.where(graph.skeleton, random.beta(9, 1.2, (d, d)), random.beta(0.5, 12, (d, d))), 1)
+    marks = np.zeros((d, d, 3))
+    for i, j in np.ndindex(d, d):
+        place = {2: 0, 3: 1}.get(int(graph.marks[i, j]), 2)
+        marks[i, j] = random.dirichlet(np.where(np.arange(3) == place, 8.0, 1.0))
+    triples = unshielded(graph.skeleton)
+    given = {
+        "method": "abic",
+        "graph": graph,
+        "adjacent": near + near.T,
+        "marks": marks,
+        "triples": triples,
+        "colliders": random.random(len(triples)),
+        "ood_score": float("nan"),
+        "rows": 2000,
+        "seconds": 1.25,
+        "reading": "Shares of restarts.",
     }
     return Discovery(**{**given, **changes})

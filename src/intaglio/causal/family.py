@@ -1,7 +1,7 @@
 """`Discoverer`: the contract of causal discovery methods, from a table to a `Discovery`."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from intaglio.causal.graphs.knowledge import Knowledge
@@ -15,7 +15,7 @@ NO_KNOWLEDGE = Knowledge()
 
 @dataclass(frozen=True, kw_only=True)
 class Discoverer(ABC):
-    """Finds the Markov equivalence class of the DAG behind a table, without cycles and hidden common causes.
+    """Finds the Markov equivalence class of the causal graph behind a table, without cycles.
 
     A method is a frozen dataclass of settings with this one call; it leaves the table as it found it.
     """
@@ -24,6 +24,8 @@ class Discoverer(ABC):
     """The method's name on the command line: that of its file, with dashes."""
     role: ClassVar[Literal["method", "baseline"]] = "method"
     """Whether it is offered as a method, or as a baseline to compare with."""
+    gives: ClassVar[Literal["CPDAG", "PAG"]] = "CPDAG"
+    """The class of graphs: a CPDAG, where no hidden common causes are assumed, or a PAG, which allows for them."""
 
     @abstractmethod
     def __call__(
@@ -39,12 +41,16 @@ class Discoverer(ABC):
         Args:
             table: a `Table`, a pandas DataFrame or an array [n, d] of n independent, identically distributed rows.
             kinds: kinds of columns by name, where the kind that a column seems to have is wrong; not with a `Table`.
-            knowledge: background knowledge of the graph; the result then is an MPDAG.
+            knowledge: background knowledge of the graph; a CPDAG then becomes an MPDAG, and a PAG has further marks.
             run: takes progress and checkpoints, so that a killed search resumes.
 
         Raises:
             BadInput: a table that cannot be searched, with the column's name, or knowledge that contradicts itself.
         """
+
+    def variables(self, table: Table) -> tuple[str, ...]:
+        """Columns of a table that the found graph is over, in its order: all but those that only describe the rows."""
+        return table.all_names
 
     def weights(self) -> dict[str, dict[str, str]]:
         """Files of learned weights, as inputs of a run: `path` and `sha256` by role; empty where there are none."""
@@ -54,14 +60,21 @@ class Discoverer(ABC):
         """Drops the checkpoints that a search stored in a run; to be called once its result is saved."""
 
 
-def as_table(table: Table | Any, kinds: Kinds | None = None) -> Table:
-    """The table itself, or one made from a DataFrame or an array.
+def as_table(table: Table | Any, kinds: Kinds | None = None, context: str = "") -> Table:
+    """The table itself, or one made from a DataFrame or an array; `context` as in `Table.from_frame`.
 
     Raises:
         ValueError: kinds for a `Table`, whose columns have theirs already.
     """
     if not isinstance(table, Table):
-        return Table.from_frame(table, kinds=kinds)
+        return Table.from_frame(table, kinds=kinds, context=context)
     if kinds:
         raise ValueError("kinds belong to Table.from_frame or Table.load; this table's columns have theirs already")
     return table
+
+
+def unusable_knowledge(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
+    """A warning for each column that knowledge names and that was left out of the search."""
+    mentioned = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
+    missing = sorted(mentioned & (set(table.all_names) - set(table.names)))
+    return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)

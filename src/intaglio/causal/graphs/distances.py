@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
+from intaglio.causal.graphs.admg import pag_over
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark
 from intaglio.errors import BadInput
@@ -68,6 +69,44 @@ class Comparison:
     collider_arrows: Overlap
     """Directed edges that are part of an unshielded collider."""
 
+    def figures(self) -> dict[str, float | int]:
+        """The main figures by name."""
+        return {
+            "shd": self.shd,
+            "skeleton_f1": self.skeleton.f1,
+            "orientation_f1": self.orientation.f1,
+            "collider_f1": self.colliders.f1,
+        }
+
+
+@dataclass(frozen=True)
+class PagComparison:
+    """An estimated PAG compared with the true one, by the figures of SPOT (arXiv 2406.10537)."""
+
+    shd: int
+    """Unordered pairs whose edge, with both marks, or its absence differs."""
+    shd_marks: int
+    """Marks that differ, over both ends of all unordered pairs; no edge counts as a mark of its own."""
+    skeleton: Overlap
+    """Adjacent unordered pairs."""
+    edges: Overlap
+    """Edges with both marks; the F1 of PAGs."""
+    arrowheads: Overlap
+    """Ends of edges with an arrow."""
+    tails: Overlap
+    """Ends of edges with a tail."""
+
+    def figures(self) -> dict[str, float | int]:
+        """The main figures by name; F1 is 0 where there is nothing to find and nothing found, as published."""
+        return {
+            "shd": self.shd,
+            "shd_marks": self.shd_marks,
+            "skeleton_f1": self.skeleton.f1_or_zero,
+            "pag_f1": self.edges.f1_or_zero,
+            "arrowhead_f1": self.arrowheads.f1_or_zero,
+            "tail_f1": self.tails.f1_or_zero,
+        }
+
 
 def compare(truth: Graph, estimate: Graph) -> Comparison:
     """The metrics of SiCL's protocol (arXiv 2502.10883) for DAGs, CPDAGs and MPDAGs; an MPDAG is compared as it is.
@@ -76,7 +115,7 @@ def compare(truth: Graph, estimate: Graph) -> Comparison:
         BadInput: graphs over different variables, or a MAG or PAG.
     """
     if {"MAG", "PAG"} & {truth.kind, estimate.kind}:
-        raise BadInput("a MAG or PAG has other marks than a CPDAG; use shd, mark_overlap and edge_overlap")
+        raise BadInput("a MAG or PAG has other marks than a CPDAG; use compare_pags")
     truth, estimate = (graph.cpdag() if graph.kind == "DAG" else graph for graph in (truth, estimate))
     estimate = estimate.reordered(truth.names) if _same(truth, estimate) else estimate
     pairs = len(truth) * (len(truth) - 1) // 2
@@ -88,6 +127,23 @@ def compare(truth: Graph, estimate: Graph) -> Comparison:
         orientation=orientation_overlap(truth, estimate),
         colliders=Overlap.of(truth.colliders, estimate.colliders),
         collider_arrows=Overlap.of(_collider_arrows(truth), _collider_arrows(estimate)),
+    )
+
+
+def compare_pags(truth: Graph, estimate: Graph) -> PagComparison:
+    """The figures of a PAG against the true graph: a PAG, a MAG or a DAG, whose further variables are hidden.
+
+    Raises:
+        BadInput: variables of the estimate that the truth lacks, or a CPDAG or MPDAG, which has no one PAG.
+    """
+    truth, estimate = (pag_over(graph, estimate.names) for graph in (truth, estimate))
+    return PagComparison(
+        shd=shd(truth, estimate),
+        shd_marks=shd_marks(truth, estimate),
+        skeleton=skeleton_overlap(truth, estimate),
+        edges=edge_overlap(truth, estimate),
+        arrowheads=mark_overlap(truth, estimate, Mark.ARROW),
+        tails=mark_overlap(truth, estimate, Mark.TAIL),
     )
 
 

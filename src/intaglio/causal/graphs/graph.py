@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from intaglio.causal.graphs import meek, separation
 from intaglio.causal.graphs.marks import GraphKind, Mark, parse_sign, sign_of
+from intaglio.causal.graphs.pag import pag_marks
 from intaglio.causal.graphs.validity import arrows, check, double_arrows, lines
 from intaglio.errors import BadInput
 
@@ -177,6 +178,21 @@ class Graph:
         dag = self if self.kind == "DAG" else self.extension()
         directed, undirected = meek.cpdag_of(dag.directed)
         return Graph.from_adjacency("CPDAG", directed | undirected, self.names)
+
+    def pag(self, known: Bool[ndarray, "d d"] | None = None) -> "Graph":
+        """The PAG of a MAG, or of a DAG, which is a MAG; a PAG itself.
+
+        Args:
+            known: [i, j]: background knowledge has it that the mark at j is this graph's; see `pag_marks`.
+
+        Raises:
+            BadInput: a CPDAG or MPDAG, which has many, or a MAG with undirected edges, which speak of selection.
+        """
+        if self.kind == "PAG":
+            return self
+        if self.kind not in ("DAG", "MAG") or self.undirected.any():
+            raise BadInput(f"this {self.kind} has no PAG of its own; give a DAG, or a MAG without undirected edges")
+        return Graph("PAG", self.names, pag_marks(self.marks, known))
 
     def extension(self) -> "Graph":
         """A DAG in the class of a CPDAG or MPDAG; a DAG itself."""

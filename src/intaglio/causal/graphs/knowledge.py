@@ -23,7 +23,8 @@ class Constraints:
     """Background knowledge of d variables with its consequences, as matrices; [i, j] is about i → j."""
 
     required: Bool[ndarray, "d d"]
-    """Arrows that must be there, without a cycle; also those of adjacent pairs with one direction forbidden."""
+    """Arrows that must be there, without a cycle; without hidden causes also those of adjacent pairs with one direction
+    forbidden."""
     forbidden: Bool[ndarray, "d d"]
     """Arrows that must not be there: forbidden ones, against the tiers, opposite to required ones, of apart pairs."""
     adjacent: Bool[ndarray, "d d"]
@@ -93,12 +94,21 @@ class Knowledge:
         pairs = {kind: tuple(p for p in getattr(self, kind) if kept.issuperset(p)) for kind in _PAIRS}
         return Knowledge(**pairs, tiers=tuple(tuple(n for n in tier if n in kept) for tier in self.tiers))
 
-    def check(self, names: Sequence[str]) -> None:
-        """Raises `BadInput`, with the variables, unless some DAG over these names agrees with all of it."""
-        self.constraints(names)
+    def check(self, names: Sequence[str], *, hidden_causes: bool = False) -> None:
+        """Raises `BadInput`, with the variables, unless some DAG over these names agrees with all of it.
 
-    def constraints(self, names: Sequence[str]) -> Constraints:
-        """The knowledge as matrices in the order of these names, which are all variables of the graph.
+        With `hidden_causes` it is some MAG; see `constraints`.
+        """
+        self.constraints(names, hidden_causes=hidden_causes)
+
+    def constraints(self, names: Sequence[str], *, hidden_causes: bool = False) -> Constraints:
+        """The knowledge as matrices in the order of these names.
+
+        Args:
+            names: all variables of the graph.
+            hidden_causes: whether two variables may be adjacent by a hidden common cause alone. Then the knowledge is
+                about a MAG: required is a → b, forbidden is a → b while a ↔ b may be, and a pair with both directions
+                forbidden may be adjacent.
 
         Raises:
             BadInput: an unknown name, a name in two tiers, a pair that is required and forbidden or adjacent and apart,
@@ -115,7 +125,8 @@ class Knowledge:
             (adjacent & (apart | apart.T), "{0} and {1} are to be both adjacent and apart; keep one of the two"),
         ):
             _refuse(both, sentence, names)
-        return _with_consequences(names, required, forbidden | tiers, adjacent | adjacent.T, apart | apart.T)
+        matrices = (required, forbidden | tiers, adjacent | adjacent.T, apart | apart.T)
+        return _about_mags(names, *matrices) if hidden_causes else _with_consequences(names, *matrices)
 
     def _check_names(self, names: Sequence[str]) -> None:
         for kind, name in self._mentioned():
@@ -186,6 +197,12 @@ def _with_consequences(names: Sequence[str], required, forbidden, adjacent, apar
     required = required | (adjacent & forbidden.T)
     _refuse_cycle(names, required)
     return Constraints(required, forbidden | required.T, adjacent, apart | closed)
+
+
+def _about_mags(names: Sequence[str], required, forbidden, adjacent, apart) -> Constraints:
+    """Adds consequences for MAGs, where no direction follows from the other one's being forbidden."""
+    _refuse_cycle(names, required)
+    return Constraints(required, forbidden | required.T | apart, adjacent | required | required.T, apart)
 
 
 def _refuse_cycle(names: Sequence[str], required: Bool[ndarray, "d d"]) -> None:

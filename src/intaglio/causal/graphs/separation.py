@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Int8
+from jaxtyping import Bool, Int8
 from numpy import ndarray
 
+from intaglio.causal.graphs.bitsets import members, pack_rows
 from intaglio.causal.graphs.marks import Mark
 from intaglio.causal.graphs.paths import descendants
 
@@ -37,21 +38,31 @@ def separated(marks: Int8[ndarray, "d d"], first: int, second: int, given: Itera
 
 
 def inducing_pair(marks: Int8[ndarray, "d d"]) -> tuple[int, int] | None:
-    """The first two variables that are not adjacent and joined by an inducing path; None in a maximal graph.
-
-    On such a path every inner vertex is a collider and an ancestor of one of the two ends, so no set separates them
-    (Richardson and Spirtes, Annals of Statistics 30, 2002).
-    """
+    """The first two variables that are not adjacent and joined by an inducing path; None in a maximal graph."""
     directed = (marks == Mark.ARROW) & (marks.T == Mark.TAIL)
-    above = descendants(directed) | np.eye(len(marks), dtype=bool)
     spouses = (marks == Mark.ARROW) & (marks.T == Mark.ARROW)
-    for a, b in np.argwhere(np.triu(marks == 0, 1)):
-        inside = above[:, a] | above[:, b]
-        reached = np.zeros(len(marks), dtype=bool)
-        frontier = (marks[a] == Mark.ARROW) & inside
-        while (frontier & ~reached).any():
+    found = np.argwhere(np.triu(joined_by_inducing_paths(directed, spouses) & (marks == 0), 1))
+    return (int(found[0, 0]), int(found[0, 1])) if len(found) else None
+
+
+def joined_by_inducing_paths(directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) -> Bool[ndarray, "d d"]:
+    """[i, j]: i and j are joined by an edge or an inducing path, so that no set separates them; symmetric.
+
+    On an inducing path every inner vertex is a collider and an ancestor of one of the two ends (Richardson and Spirtes,
+    Annals of Statistics 30, 2002).
+    """
+    d = len(directed)
+    above = pack_rows(descendants(directed).T | np.eye(d, dtype=bool))
+    spouses, heads = pack_rows(bidirected), pack_rows(directed | bidirected)
+    joined = directed | directed.T | bidirected
+    for a, b in np.argwhere(np.triu(~joined, 1)).tolist():
+        inside = above[a] | above[b]
+        reached = frontier = heads[a] & inside
+        while frontier and not reached & heads[b]:
+            following = 0
+            for k in members(frontier):
+                following |= spouses[k]
+            frontier = following & inside & ~reached
             reached |= frontier
-            frontier = spouses[reached].any(0) & inside
-        if (reached & (marks[b] == Mark.ARROW)).any():
-            return int(a), int(b)
-    return None
+        joined[a, b] = joined[b, a] = bool(reached & heads[b])
+    return joined

@@ -18,28 +18,20 @@ from intaglio.causal.formats.graph_texts import to_dagitty, to_dot
 from intaglio.causal.formats.matrices import to_pcalg_matrix
 from intaglio.causal.formats.svg import to_svg
 from intaglio.causal.graphs import meek
-from intaglio.causal.graphs.distances import Comparison, compare
+from intaglio.causal.graphs.distances import Comparison, PagComparison, compare, compare_pags
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.graphs.marks import sign_of
-from intaglio.causal.results import result_files, text
-from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
-from intaglio.data_files import shown
+from intaglio.causal.graphs.marks import Mark, sign_of
+from intaglio.causal.graphs.pag import visible_edges
+from intaglio.causal.results import changes_text, result_files, text
+from intaglio.causal.results.changes import Changes
+from intaglio.causal.results.graph_json import ARRAYS, field_values, plain_values
+from intaglio.causal.results.records import END_COLUMNS, EdgeRecord, FoundEdge, FoundPagEdge, FoundPair, FoundTriple
 from intaglio.errors import BadInput
-from intaglio.runs.tables import without_nan
 
 FORWARD, BACKWARD, REVERSIBLE = range(3)
 """Indices on the last axis of `Discovery.marks`; that of `frequencies` has "no edge" before them."""
 MARK_COLUMNS = ("p_forward", "p_backward", "p_undirected")
 """Names of the columns of `Discovery.mark_frame`, in the order of the last axis of `Discovery.marks`."""
-ARRAYS = {
-    "adjacent": np.float64,
-    "marks": np.float64,
-    "triples": np.int64,
-    "colliders": np.float64,
-    "spread": np.float64,
-    "frequencies": np.float64,
-}
-"""The fields of `Discovery` that are arrays, with their type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +45,12 @@ class Discovery:
     method: str
     """Name of the method, such as `sicl`."""
     graph: Graph
-    """A CPDAG, or an MPDAG where knowledge was given, over all columns of the input in their order."""
+    """A CPDAG, or an MPDAG where knowledge was given, or a PAG, over all columns of the input in their order."""
     adjacent: Float64[ndarray, "d d"]
-    """Calibrated probability in [0, 1] that the pair is adjacent; symmetric, 0 on the diagonal."""
+    """Probability in [0, 1] that the pair is adjacent, in the sense of `reading`; symmetric, 0 on the diagonal."""
     marks: Float64[ndarray, "d d 3"]
-    """Probabilities given adjacency: i → j compelled, j → i compelled, reversible."""
+    """Probabilities given adjacency of the mark at j: an arrow, a tail, either of them in graphs of the class. Without
+    hidden causes these are: i → j compelled, j → i compelled, reversible."""
     triples: Int[ndarray, "t 3"]
     """Unshielded triples of the graph: (centre, leg, leg), as indices into `names`."""
     colliders: Float64[ndarray, "t"]
@@ -65,7 +58,7 @@ class Discovery:
     spread: Float64[ndarray, "d d"] | None = None
     """Standard deviation of `adjacent` over subsamples; None without subsamples."""
     frequencies: Float64[ndarray, "d d 4"] | None = None
-    """Share of subsamples whose graph has no edge, i → j, j → i, i — j; None without subsamples."""
+    """Share of subsamples whose graph has no edge, i → j, j → i, i — j; None without subsamples and for a PAG."""
     conflicts: int = 0
     """Colliders that were probable and yet left out, because they contradicted more probable ones."""
     fallback: bool = False
@@ -85,6 +78,11 @@ class Discovery:
     """Rows that were used."""
     seconds: float = 0.0
     """Wall-clock time of the search."""
+    reading: str = text.CALIBRATED
+    """What the probabilities are, in a sentence."""
+    changes: Changes | None = None
+    """Mechanisms that change with a context, where the method looks for them. It decides by tests, so that all
+    probabilities of this discovery are 0 or 1."""
 
     def __post_init__(self):
         d, t = len(self.graph), len(np.asarray(self.triples))
@@ -101,6 +99,8 @@ class Discovery:
                 object.__setattr__(self, name, _checked(name, value, shape))
         if not np.array_equal(self.adjacent, self.adjacent.T) or np.diagonal(self.adjacent).any():
             raise ValueError("adjacent must be symmetric with zeros on its diagonal")
+        if self.graph.kind == "PAG" and self.frequencies is not None:
+            raise ValueError("frequencies are those of a class of DAGs; a PAG has other marks")
         if t and not (self.triples.min() >= 0 and self.triples.max() < d):
             raise ValueError(f"triples must hold indices of the {d} variables")
 
@@ -110,34 +110,51 @@ class Discovery:
         return self.graph.names
 
     @cached_property
-    def edges(self) -> tuple[FoundEdge, ...]:
+    def edges(self) -> tuple[EdgeRecord, ...]:
         """One for each adjacent pair, in the order of the names."""
         return tuple(self._edge(edge.first, edge.second) for edge in self.graph.edges)
 
-    def _edge(self, source: str, target: str) -> FoundEdge:
+    def _edge(self, source: str, target: str) -> EdgeRecord:
         i, j = self.names.index(source), self.names.index(target)
-        kind = FORWARD if self.graph.directed[i, j] else REVERSIBLE
-        frequency = None if self.frequencies is None else float(self.frequencies[i, j, 1 + kind])
-        known = (float(self.adjacent[i, j]), float(self.marks[i, j, kind]), frequency)
-        return FoundEdge(
-            source=source,
-            target=target,
-            mark="-->" if kind == FORWARD else "---",
-            p_adjacent=float(self.adjacent[i, j]),
-            p_forward=float(self.marks[i, j, FORWARD]),
-            p_backward=float(self.marks[i, j, BACKWARD]),
-            p_undirected=float(self.marks[i, j, REVERSIBLE]),
-            frequency=frequency,
-            confidence=min(p for p in known if p is not None),
-            spread=None if self.spread is None else float(self.spread[i, j]),
+        return self._pag_edge(i, j) if self.graph.kind == "PAG" else self._dag_edge(i, j)
+
+    def _dag_edge(self, i: int, j: int) -> FoundEdge:
+        directed = bool(self.graph.directed[i, j])
+        return FoundEdge.of(
+            (self.names[i], "-->" if directed else "---", self.names[j]),
+            float(self.adjacent[i, j]),
+            self.marks[i, j].tolist(),
+            None
+            if self.frequencies is None
+            else float(self.frequencies[i, j, 1 + (FORWARD if directed else REVERSIBLE)]),
+            None if self.spread is None else float(self.spread[i, j]),
         )
+
+    def _pag_edge(self, i: int, j: int) -> FoundPagEdge:
+        sign = sign_of(Mark(self.graph.marks[j, i]), Mark(self.graph.marks[i, j]))
+        return FoundPagEdge.of(
+            (self.names[i], sign, self.names[j]),
+            float(self.adjacent[i, j]),
+            [*self.marks[j, i].tolist(), *self.marks[i, j].tolist()],
+            bool(self._visible[i, j]),
+            None if self.spread is None else float(self.spread[i, j]),
+        )
+
+    @cached_property
+    def _visible(self) -> ndarray:
+        return visible_edges(self.graph.marks)
+
+    @property
+    def edge_record(self) -> type[EdgeRecord]:
+        """The class of the records in `edges`."""
+        return FoundPagEdge if self.graph.kind == "PAG" else FoundEdge
 
     @cached_property
     def triple_records(self) -> tuple[FoundTriple, ...]:
         """One for each unshielded triple, the most probable collider first."""
         found = []
         for (k, i, j), p in zip(self.triples.tolist(), self.colliders.tolist(), strict=True):
-            collider = bool(self.graph.directed[i, k] and self.graph.directed[j, k])
+            collider = bool(self.graph.marks[i, k] == self.graph.marks[j, k] == Mark.ARROW)
             found.append(FoundTriple(self.names[k], self.names[i], self.names[j], p, collider))
         return tuple(sorted(found, key=lambda triple: -triple.p_collider))
 
@@ -152,13 +169,16 @@ class Discovery:
 
     def summary(self, *, warnings: bool = True) -> str:
         """The graph in lines of text: its edges with their probabilities, then notes and, if wanted, warnings."""
-        table = text.edge_lines(self.edges)
+        if self.changes is None:
+            table, first = text.edge_lines(self.edges), text.edge_notes(self.edges, self.reading)
+        else:
+            table, first = changes_text.edge_lines(self.edges, self.changes), changes_text.notes(self.changes)
         notes = (
-            *text.edge_notes(self.edges),
+            *first,
             text.near_misses(self.near_misses()),
             text.left_out(self.isolated, self.duplicates),
             text.improbable_marks(self.edges),
-            text.knowledge_note(self.graph),
+            text.knowledge_note(self.graph) if self.changes is None else "",
             text.contradictions(self.conflicts, self.fallback),
             text.out_of_distribution(self.ood_score, self.ood_reasons),
         )
@@ -172,12 +192,15 @@ class Discovery:
         return self.summary()
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per edge, with the fields of `FoundEdge`."""
-        return _frame(self.edges, FoundEdge)
+        """A row per edge, with the fields of `FoundEdge`, or of `FoundPagEdge` for a PAG."""
+        return _frame(self.edges, self.edge_record)
 
     def adjacency_frame(self) -> pd.DataFrame:
-        """0 and 1 [d, d] as pgmpy has it: i → j is 1 in row i alone, i — j is 1 in both rows."""
-        return self._square(self.graph.adjacency.astype(int))
+        """0 and 1 [d, d] as pgmpy has it: i → j is 1 in row i alone, i — j is 1 in both rows.
+
+        For a PAG, row i and column j have the `Mark` at j, as pcalg has it: 0 no edge, 1 circle, 2 arrow, 3 tail.
+        """
+        return self._square(self.graph.marks if self.graph.kind == "PAG" else self.graph.adjacency.astype(int))
 
     def skeleton_frame(self) -> pd.DataFrame:
         """`adjacent` [d, d] under the names of the variables."""
@@ -190,10 +213,15 @@ class Discovery:
     def mark_frame(self) -> pd.DataFrame:
         """A row per pair, given that it is adjacent: first, second, p_forward, p_backward, p_undirected.
 
-        Forward is from the first to the second.
+        Forward is from the first to the second. For a PAG the probabilities are those of `END_COLUMNS` at the first and
+        then at the second: p_first_arrow, p_first_tail, p_first_circle, p_second_arrow, p_second_tail, p_second_circle.
         """
         first, second = np.triu_indices(len(self.names), 1)
-        frame = pd.DataFrame(self.marks[first, second], columns=list(MARK_COLUMNS))
+        columns, shares = list(MARK_COLUMNS), self.marks[first, second]
+        if self.graph.kind == "PAG":
+            columns = [f"p_{end}_{mark}" for end in ("first", "second") for mark in END_COLUMNS]
+            shares = np.concatenate([self.marks[second, first], shares], 1)
+        frame = pd.DataFrame(shares, columns=columns)
         frame.insert(0, "first", [self.names[i] for i in first])
         frame.insert(1, "second", [self.names[j] for j in second])
         return frame
@@ -202,9 +230,9 @@ class Discovery:
         return pd.DataFrame(matrix, index=list(self.names), columns=list(self.names))
 
     def to_networkx(self) -> nx.DiGraph:
-        """A DiGraph as `packages.to_networkx` makes it, with the numbers of `FoundEdge` on each arc.
+        """A DiGraph as `packages.to_networkx` makes it, with the numbers of the edge's record on each arc.
 
-        On both arcs of an undirected edge `p_forward` is the arc's own direction.
+        On both arcs of an edge with equal marks the record is that of the arc's own direction.
         """
         made = packages.to_networkx(self.graph)
         made.graph["method"] = self.method
@@ -213,7 +241,7 @@ class Discovery:
         return made
 
     def to_pgmpy(self) -> Any:
-        """Pgmpy's `PDAG`. Raises `IntaglioError` where pgmpy is not installed."""
+        """Pgmpy's `PDAG`. Raises `BadInput` for a PAG, and `IntaglioError` where pgmpy is not installed."""
         return packages.to_pgmpy(self.graph)
 
     def to_causallearn(self) -> Any:
@@ -221,7 +249,7 @@ class Discovery:
         return packages.to_causallearn(self.graph)
 
     def to_pcalg(self) -> Int[ndarray, "d d"]:
-        """The `amat.cpdag` of the R package pcalg."""
+        """The `amat.cpdag` of the R package pcalg, its `amat.pag` for a PAG."""
         return to_pcalg_matrix(self.graph)
 
     def sample_dag(self, seed: int = 0) -> Graph:
@@ -229,7 +257,11 @@ class Discovery:
 
         Undirected edges are oriented one at a time, either way, with Meek's four rules after each: by theorem 4 of
         C. Meek (UAI 1995) every such choice has a DAG.
+
+        Raises:
+            BadInput: a PAG, which stands for no DAG of the columns alone.
         """
+        self.graph.require_dags()
         random = np.random.default_rng(seed)
         directed, undirected = self.graph.directed.copy(), self.graph.undirected.copy()
         while undirected.any():
@@ -238,26 +270,30 @@ class Discovery:
             directed, undirected = meek.closure(directed, undirected, knowledge=True)
         return Graph.from_adjacency("DAG", directed, self.names)
 
-    def score(self, truth: Graph) -> Comparison:
+    def score(self, truth: Graph) -> Comparison | PagComparison:
         """SHD and the F1 of skeleton, orientation and colliders against the true DAG or its class.
 
+        Where mechanisms change, every direction of a true DAG can be told, and each is asked for.
+
+        For a PAG: SHD of pairs and of marks and the F1 of skeleton, edges, arrowheads and tails, against a DAG or MAG,
+        whose further variables are hidden, or a PAG.
+
         Raises:
-            BadInput: a graph over other variables, or a MAG or PAG.
+            BadInput: a graph over other variables, or of a kind that the result cannot be compared with.
         """
-        return compare(truth, self.graph)
+        if self.changes is not None and truth.kind == "DAG":
+            return compare(Graph("MPDAG", truth.names, truth.marks), self.graph)
+        return compare_pags(truth, self.graph) if self.graph.kind == "PAG" else compare(truth, self.graph)
 
     def to_svg(self) -> str:
-        """The drawing of the graph as SVG, with the probability of adjacency on each edge."""
+        """The drawing of the graph as SVG, with the probability of adjacency on each edge, where it is one."""
+        if self.changes is not None:
+            return to_svg(self.graph)
         return to_svg(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, every number exact; NaN becomes None."""
-        scalars = [field.name for field in fields(self) if field.name not in ("graph", *ARRAYS)]
-        plain = {name: getattr(self, name) for name in scalars}
-        arrays = {name: None if (array := getattr(self, name)) is None else array.tolist() for name in ARRAYS}
-        edges = [[e.first, sign_of(e.at_first, e.at_second), e.second] for e in self.graph.edges]
-        graph = {"kind": self.graph.kind, "names": list(self.names), "edges": edges}
-        return without_nan({"format": result_files.FORMAT_VERSION, "graph": graph, **plain, **arrays})
+        return plain_values({field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Discovery":
@@ -266,33 +302,13 @@ class Discovery:
         Raises:
             KeyError, TypeError, ValueError, OverflowError: it is no discovery. BadInput: its graph is none.
         """
-        graph, ood = plain["graph"], plain["ood_score"]
-        shapes = {"triples": (-1, 3), "marks": (len(graph["names"]),) * 2 + (3,)}
-        arrays: dict[str, Any] = {}
-        for name, kind in ARRAYS.items():
-            array = None if plain[name] is None else np.array(plain[name], kind)
-            arrays[name] = array.reshape(shapes[name]) if array is not None and name in shapes else array
-        edges = [(_text(a), _text(sign), _text(b)) for a, sign, b in graph["edges"]]
-        return cls(
-            method=_text(plain["method"]),
-            graph=Graph.of(graph["kind"], _texts(graph["names"]), edges),
-            **arrays,
-            conflicts=int(plain["conflicts"]),
-            fallback=bool(plain["fallback"]),
-            ood_score=float("nan") if ood is None else float(ood),
-            ood_reasons=_texts(plain["ood_reasons"]),
-            duplicates=tuple(map(_texts, plain["duplicates"])),
-            isolated=_texts(plain["isolated"]),
-            warnings=_texts(plain["warnings"]),
-            rows=int(plain["rows"]),
-            seconds=float(plain["seconds"]),
-        )
+        return cls(**field_values(plain))
 
     def to_files(self) -> dict[str, str]:
         """The text of each file that `save` writes, by the file's name."""
         return {
             result_files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
-            "edges.csv": result_files.records_csv(self.edges, FoundEdge, graph=self.graph.kind),
+            "edges.csv": result_files.records_csv(self.edges, self.edge_record, graph=self.graph.kind),
             "colliders.csv": result_files.records_csv(self.triple_records, FoundTriple),
             "graph.gml": "\n".join(nx.generate_gml(self.to_networkx())) + "\n",
             "graph.dot": to_dot(self.graph),
@@ -334,17 +350,5 @@ def _checked(name: str, value: ndarray, shape: tuple[int, ...]) -> ndarray:
     return kept
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{shown(value)} where a text is due")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"{shown(value)} where a list of texts is due")
-    return tuple(map(_text, value))
-
-
-def _frame(records: Sequence[FoundEdge] | Sequence[FoundTriple], kind: type[FoundEdge | FoundTriple]) -> pd.DataFrame:
+def _frame(records: Sequence[EdgeRecord] | Sequence[FoundTriple], kind: type[EdgeRecord | FoundTriple]) -> pd.DataFrame:
     return pd.DataFrame([asdict(record) for record in records], columns=[field.name for field in fields(kind)])

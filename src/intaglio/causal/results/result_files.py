@@ -15,7 +15,7 @@ from typing import Any
 
 from intaglio import data_files
 from intaglio.causal.formats.formula_cells import as_cell
-from intaglio.causal.results.records import FoundEdge, FoundTriple
+from intaglio.causal.results.records import EdgeRecord, FoundTriple
 from intaglio.errors import BadInput
 from intaglio.files import atomic_folder
 from intaglio.runs.tables import missing
@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def records_csv(
-    records: Sequence[FoundEdge] | Sequence[FoundTriple], kind: type[FoundEdge | FoundTriple], **same: str
+    records: Sequence[EdgeRecord] | Sequence[FoundTriple], kind: type[EdgeRecord | FoundTriple], **same: str
 ) -> str:
     """Records as CSV, a column per field of their kind and per word that is the `same` in all rows."""
     buffer = io.StringIO()

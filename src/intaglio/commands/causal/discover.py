@@ -13,12 +13,14 @@ from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from intaglio.causal.family import Discoverer
-    from intaglio.causal.graphs.distances import Comparison
+    from intaglio.causal.graphs.distances import Comparison, PagComparison
     from intaglio.causal.graphs.graph import Graph
     from intaglio.causal.graphs.knowledge import Knowledge
     from intaglio.causal.results.discovery import Discovery
     from intaglio.causal.tables.table import Table
     from intaglio.runs.run import Run
+
+    AnyComparison = Comparison | PagComparison
 
 M = TypeVar("M")
 RESULT = "result"
@@ -30,8 +32,8 @@ SCORES = "scores.json"
 class Discover(Generic[M]):
     """Find the causal graph of a table: what causes what, and where the data cannot tell.
 
-    The methods assume no cycles, no hidden common causes, no effects that cancel each other exactly, and independent
-    rows. The same command again resumes a killed one.
+    The methods assume no cycles, no effects that cancel each other exactly, and independent rows; but for those that
+    give a PAG (abic) also no hidden common causes. The same command again resumes a killed one.
     """
 
     data: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE")]
@@ -57,7 +59,8 @@ class Discover(Generic[M]):
     rows: int = 100_000
     """Most rows that are used; of a longer table, that many are sampled by the seed."""
     truth: Path | None = None
-    """The true graph to compare with: .gml, .dot, .txt (DAGitty), .csv (matrix or list of edges) or .json."""
+    """The true graph to compare with: .gml, .dot, .txt (DAGitty), .csv (matrix or list of edges) or .json. For a method
+    that gives a PAG, variables that are no columns are hidden ones."""
     output: Path | None = None
     """A further folder for the graph in every format; the run's own folder has it in any case."""
     runs: Path = Path("runs")
@@ -82,6 +85,7 @@ class Discover(Generic[M]):
             seed=getattr(self.method, "seed", 0),
             without=self.without,
             texts=self.texts,
+            context=getattr(self.method, "context", ""),
             allow_wide=self.allow_wide,
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
@@ -106,19 +110,17 @@ class Discover(Generic[M]):
         found = self._method(table, knowledge=knowledge, run=run)
         for warning in found.warnings:
             run.warn(warning)
-        scores = None if truth is None else figures(found.score(truth))
+        scores = None if truth is None else found.score(truth).figures()
         atomic_write(folder / COLUMNS, to_json(columns(table), indent=1) + "\n")
         if scores is not None:
             atomic_write(folder / SCORES, to_json(scores, indent=1) + "\n")
         found.save(folder / RESULT)
-        directed = sum(edge.mark == "-->" for edge in found.edges)
         run.finish(
             {
                 "kind": found.graph.kind,
                 "variables": len(found.names),
                 "edges": len(found.edges),
-                "directed": directed,
-                "undirected": len(found.edges) - directed,
+                **edge_counts(found),
                 "colliders": len(found.graph.colliders),
                 "rows": found.rows,
                 "conflicts": found.conflicts,
@@ -145,18 +147,26 @@ class Discover(Generic[M]):
             forbidden=(*known.forbidden, *pairs_from(self.forbid, table.all_names, "--forbid")),
             tiers=tiers or known.tiers,
         )
-        known.check(table.all_names)
+        known.check(table.all_names, hidden_causes=self._method.gives == "PAG")
         return known
 
     def _truth(self, table: "Table") -> "Graph | None":
         from intaglio.causal.formats.graph_files import read_graph
+        from intaglio.causal.graphs.admg import pag_over
 
         if self.truth is None:
             return None
-        truth = read_graph(self.truth, table.all_names)
-        if other := sorted(set(truth.names) ^ set(table.all_names)):
-            where = self.truth if other[0] in truth.names else self.data
-            raise BadInput(f"{other[0]} is only in {where}; the true graph must be over the columns of the table")
+        names = self._method.variables(table)
+        truth = read_graph(self.truth, names)
+        other = set(truth.names) ^ set(names)
+        if self._method.gives == "PAG" and truth.kind in ("DAG", "MAG"):
+            other -= set(truth.names)  # these are hidden causes
+        if other:
+            lacking = min(other)
+            where = self.truth if lacking in truth.names else self.data
+            raise BadInput(f"{lacking} is only in {where}; the true graph must be over the columns of the table")
+        if self._method.gives == "PAG":
+            return pag_over(truth, names)
         truth.require_dags()
         return truth
 
@@ -198,13 +208,13 @@ class Discover(Generic[M]):
         method: Any = self.method
         return method
 
-    def _print_result(self, found: "Discovery", scores: "Comparison | None", folder: Path, warn: bool) -> None:
+    def _print_result(self, found: "Discovery", scores: "AnyComparison | None", folder: Path, warn: bool) -> None:
         """Prints the result; with `warn` also the warnings, which the run may have shown already."""
         from intaglio.report import write_report
 
         report = write_report(folder)
         if self.json:
-            compared = None if scores is None else figures(scores)
+            compared = None if scores is None else scores.figures()
             say_json({**found.to_dict(), "scores": compared, "folder": str(folder)})
             return
         say(found.summary(warnings=warn))
@@ -241,19 +251,30 @@ def columns(table: "Table") -> dict[str, Any]:
     return {"columns": rows, "rows_seen": table.rows_seen, "rows": len(table.values), "sha256": table.content_hash}
 
 
-def figures(scores: "Comparison") -> dict[str, float | int]:
-    """The comparison with the true graph as plain numbers."""
-    return {
-        "shd": scores.shd,
-        "skeleton_f1": scores.skeleton.f1,
-        "orientation_f1": scores.orientation.f1,
-        "collider_f1": scores.colliders.f1,
-    }
+def edge_counts(found: "Discovery") -> dict[str, int]:
+    """Numbers of edges by their marks: directed, and undirected or, in a PAG, by a hidden cause and open."""
+    count = len(found.edges)
+    directed, hidden = (sum(edge.mark == mark for edge in found.edges) for mark in ("-->", "<->"))
+    if found.graph.kind == "PAG":
+        return {"directed": directed, "bidirected": hidden, "open": count - directed - hidden}
+    return {"directed": directed, "undirected": count - directed}
 
 
-def score_words(scores: "Comparison") -> str:
+SCORE_WORDS = {
+    "shd": "SHD {}",
+    "shd_marks": "SHD of marks {}",
+    "skeleton_f1": "F1 of the skeleton {:.3f}",
+    "orientation_f1": "of directed edges {:.3f}",
+    "collider_f1": "of colliders {:.3f}",
+    "pag_f1": "of edges with both marks {:.3f}",
+    "arrowhead_f1": "of arrowheads {:.3f}",
+    "tail_f1": "of tails {:.3f}",
+}
+"""Figures of a comparison in words, by their names."""
+
+
+def score_words(scores: "AnyComparison") -> str:
     """The comparison with the true graph in one line of text."""
-    return (
-        f"Against the truth: SHD {scores.shd}; F1 of the skeleton {scores.skeleton.f1:.3f}, of directed edges "
-        f"{scores.orientation.f1:.3f}, of colliders {scores.colliders.f1:.3f}."
-    )
+    told = {name: SCORE_WORDS[name].format(value) for name, value in scores.figures().items()}
+    distances, shares = ([told[name] for name in told if name.startswith("shd") == apart] for apart in (True, False))
+    return f"Against the truth: {', '.join(distances)}; {', '.join(shares)}."

@@ -171,14 +171,16 @@ class EdgeView:
 
     source: str
     sign: str
-    """→ or —"""
+    """→ or —; of a PAG also ↔, ○→ and ○–○"""
     target: str
+    visible: bool
+    """Whether it is an arrow beside which no hidden cause can act."""
     adjacent: str
     adjacent_bar: Markup
     interval: str
     """Empty where no subsamples were drawn, as is `frequency`."""
-    mark: str
-    mark_bar: Markup
+    marks: Sequence[Row]
+    """Probability and bar of the mark, of a PAG those of the first and of the second mark."""
     frequency: str
     confidence: str
     weak: bool
@@ -193,6 +195,10 @@ class DiscoverPage(Page):
     """Whether the graph is drawn at its own size in place of the page's width."""
     graph: Markup
     graph_text: str
+    marks: Sequence[Row]
+    """What the lines of the drawing mean."""
+    shares: Sequence[Row]
+    """What the pieces of the bars of marks mean, by their CSS class."""
     files: Sequence[Row]
     edges: Sequence[EdgeView]
     edges_text: str
@@ -211,6 +217,30 @@ class DiscoverPage(Page):
     """Empty where no true graph was given."""
     trust: Sequence[Row]
     limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesView:
+    """Mechanisms that change with a context, and the tests behind a graph."""
+
+    text: str
+    edges: PageTable
+    """Each edge with its p-value and the rule that oriented it."""
+    edges_text: str
+    forces: Sequence[Row]
+    """Curves of changes over a time."""
+    domains: PageTable
+    """The leading component of each change by domain."""
+    choices: PageTable
+    """Directions by independent changes, also those that were not decided."""
+    tests: PageTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesPage(DiscoverPage):
+    """A causal graph that was found by tests and changes, without probabilities."""
+
+    changes: ChangesView
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from intaglio.causal.results.discovery import Discovery
-from intaglio.causal.results.records import FoundEdge
+from intaglio.causal.results.records import EdgeRecord, FoundEdge
 from intaglio.report.kit.axes import at, svg
 
 SIDE_RANGE, PLOT_SIDE, MAX_VARIABLES = (18.0, 30.0), 340.0, 60
@@ -61,20 +61,33 @@ def range_bar(value: float, low: float, high: float, title: str) -> Markup:
     return svg(Markup("").join(parts), title, title, width, height, "tiny")
 
 
-def mark_bar(edge: FoundEdge) -> Markup:
-    """A stacked bar of the probabilities of the row's direction, of reversible, and of the other direction."""
+def mark_bars(edge: EdgeRecord) -> list[Markup]:
+    """Stacked bars of the probabilities of what may stand at an edge.
+
+    One bar for a class of DAGs: of the row's direction, of reversible, and of the other direction. Two for a PAG, of
+    its first and its second end: of an arrowhead, a ring, and a tail.
+    """
+    if isinstance(edge, FoundEdge):
+        title = (
+            f"{edge.source} → {edge.target}: {edge.p_forward:.2f}; either way: {edge.p_undirected:.2f}; "
+            f"{edge.target} → {edge.source}: {edge.p_backward:.2f}"
+        )
+        return [_stacked((edge.p_forward, edge.p_undirected, edge.p_backward), title)]
+    ends = {
+        edge.source: (edge.p_source_arrow, edge.p_source_circle, edge.p_source_tail),
+        edge.target: (edge.p_target_arrow, edge.p_target_circle, edge.p_target_tail),
+    }
+    words = "at {}: arrowhead {:.2f}, ring {:.2f}, tail {:.2f}"
+    return [_stacked(shares, words.format(name, *shares)) for name, shares in ends.items()]
+
+
+def _stacked(shares: tuple[float, float, float], title: str) -> Markup:
     width, height = 112.0, 16.0
-    shares = [("forward", edge.p_forward), ("open", edge.p_undirected), ("backward", edge.p_backward)]
-    total = sum(p for _, p in shares) or 1.0
-    x, parts = 0.0, []
-    for css, p in shares:
+    total, x, parts = sum(shares) or 1.0, 0.0, []
+    for css, p in zip(("forward", "open", "backward"), shares, strict=True):
         piece = Markup('<rect x="{}" y="3" width="{}" height="10" class="{}"/>')
         parts.append(piece.format(at(x), at(p / total * width), css))
         x += p / total * width
-    title = (
-        f"{edge.source} → {edge.target}: {edge.p_forward:.2f}; either way: {edge.p_undirected:.2f}; "
-        f"{edge.target} → {edge.source}: {edge.p_backward:.2f}"
-    )
     return svg(Markup("").join(parts), title, title, width, height, "tiny")
 
 

@@ -1,7 +1,7 @@
 """The report page of a `discover` run: warnings, drawing, edges with probabilities, columns, assumptions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,16 @@ from markupsafe import Markup
 from intaglio.causal.formats.svg import probability_text
 from intaglio.causal.results import text
 from intaglio.causal.results.discovery import Discovery
-from intaglio.causal.results.records import FoundEdge, FoundPair, FoundTriple
+from intaglio.causal.results.records import EdgeRecord, FoundPagEdge, FoundPair, FoundTriple
 from intaglio.causal.results.result_files import GRAPH_FILE
 from intaglio.causal.results.text import counted
 from intaglio.data_files import Fields, is_number
 from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
-from intaglio.report.pages.causal_figures import legend_squares, mark_bar, pair_plot, range_bar
+from intaglio.report.pages.causal_figures import legend_squares, mark_bars, pair_plot, range_bar
+from intaglio.report.pages.changes_page import with_changes
+from intaglio.report.pages.discover_words import words_of
 from intaglio.runs.read import RunData, read_table
 
 RESULT = "result"
@@ -60,8 +62,8 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         read_table(path) if (path := run.folder / name).exists() else {} for name in ("columns.json", "scores.json")
     )
     edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
-    given = (run.run.get("settings") or {}).get("knowledge") or {}
-    return DiscoverPage(
+    given, words = (run.run.get("settings") or {}).get("knowledge") or {}, words_of(found.graph.kind)
+    page = DiscoverPage(
         template="discover.html.j2",
         **title(run, _headline(found)),
         lead=_lead(found, read),
@@ -70,7 +72,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         large=len(found.names) > LARGE_GRAPH_COLUMNS,
         graph=Markup(found.to_svg()),
         graph_text=_graph_text(found, given),
-        edges=[_edge(found, edge) for edge in edges[:SHOWN_EDGES]],
+        edges=[_edge(edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
         near=PageTable("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
@@ -86,19 +88,25 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         trust=_trust(found),
         scores=_scores(scores),
         files=_files(run, page_folder),
-        limits=LIMITS,
+        marks=words.marks,
+        shares=words.shares,
+        limits=words.limits,
     )
+    return page if found.changes is None else with_changes(page, found, found.changes)
 
 
-def _directed(found: Discovery) -> int:
-    return sum(edge.mark == "-->" for edge in found.edges)
+def _count(found: Discovery, *marks: str) -> int:
+    return sum(edge.mark in marks for edge in found.edges)
 
 
 def _headline(found: Discovery) -> str:
-    edges, directed = len(found.edges), _directed(found)
+    edges, directed = len(found.edges), _count(found, "-->")
     if not edges:
         return f"No edges among {counted(len(found.names), 'column')}"
     sentence = f"{counted(edges, 'edge')} among {counted(len(found.names), 'column')}"
+    if found.graph.kind == "PAG":
+        hidden = _count(found, "<->")
+        return f"{sentence}: {counted(directed, 'cause')}, {hidden} by a hidden cause, {edges - directed - hidden} open"
     if directed == edges:
         return f"{sentence}, with {'its direction' if edges == 1 else 'all their directions'}"
     if not directed:
@@ -109,21 +117,28 @@ def _headline(found: Discovery) -> str:
 def _lead(found: Discovery, read: Mapping[str, Any]) -> str:
     seen = read.get("rows_seen")
     rows = counted(found.rows, "row")
-    to_svg = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
-    kind = {"CPDAG": "class of causal graphs", "MPDAG": "class of causal graphs that agree with what was known"}
-    return (
-        f"The {kind.get(found.graph.kind, 'graph')} that {to_svg} speak for. An arrow is a cause in every graph of the "
-        "class; a line is an edge whose direction the data cannot tell. Both hold only as far as the assumptions below."
-    )
+    shown = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
+    kind = {
+        "CPDAG": "class of causal graphs",
+        "MPDAG": "class of causal graphs that agree with what was known",
+        "PAG": "class of causal graphs with hidden causes",
+    }
+    return f"The {kind.get(found.graph.kind, 'graph')} that {shown} speak for. {words_of(found.graph.kind).lead}"
 
 
 def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
-    directed, edges = _directed(found), len(found.edges)
-    keys = [
-        Key("Edges", str(edges), f"of {len(found.names) * (len(found.names) - 1) // 2} pairs"),
-        Key("With a direction", f"{directed} of {edges}" if edges else "none", f"{edges - directed} open"),
-        Key("Colliders", str(len(found.graph.colliders)), "two causes that meet; they fix directions"),
-    ]
+    directed, edges = _count(found, "-->"), len(found.edges)
+    meeting = "two causes that meet; they fix directions"
+    keys = [Key("Edges", str(edges), f"of {len(found.names) * (len(found.names) - 1) // 2} pairs")]
+    if found.graph.kind == "PAG":
+        visible = sum(isinstance(edge, FoundPagEdge) and edge.visible for edge in found.edges)
+        hidden = _count(found, "<->")
+        meeting = "arrowheads that meet; they fix marks"
+        keys.append(Key("Causes", f"{directed} of {edges}" if edges else "none", f"{visible} visible"))
+        keys.append(Key("By a hidden cause", str(hidden), f"{edges - directed - hidden} may be"))
+    else:
+        keys.append(Key("With a direction", f"{directed} of {edges}" if edges else "none", f"{edges - directed} open"))
+    keys.append(Key("Colliders", str(len(found.graph.colliders)), meeting))
     if found.edges:
         weakest = min(found.edges, key=lambda edge: edge.confidence)
         keys.append(
@@ -142,8 +157,12 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
     return keys
 
 
-def _sign(edge: FoundEdge) -> str:
-    return "→" if edge.mark == "-->" else "—"
+SIGNS = {"-->": "→", "---": "—", "<->": "↔", "o->": "○→", "o-o": "○–○"}
+"""Edges as the page writes them."""
+
+
+def _sign(edge: EdgeRecord) -> str:
+    return SIGNS.get(edge.mark, edge.mark)
 
 
 def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
@@ -162,7 +181,7 @@ def _pairs(value: Any) -> str:
     return ", ".join((" → " if len(entry) == 2 else " ").join(entry) for entry in words)
 
 
-def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
+def _edge(edge: EdgeRecord) -> EdgeView:
     p, half = edge.p_adjacent, 0.0 if edge.spread is None else 1.96 * edge.spread
     low, high = max(0.0, p - half), min(1.0, p + half)
     interval = "" if edge.spread is None else f"{low:.2f} to {high:.2f}"
@@ -170,11 +189,11 @@ def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
         source=edge.source,
         sign=_sign(edge),
         target=edge.target,
+        visible=isinstance(edge, FoundPagEdge) and edge.visible,
         adjacent=probability_text(p),
         interval=interval,
         adjacent_bar=range_bar(p, low, high, f"adjacent: {p:.3f}"),
-        mark=probability_text(edge.p_mark),
-        mark_bar=mark_bar(edge),
+        marks=[Row(probability_text(p), bar) for p, bar in zip(edge.p_marks, mark_bars(edge), strict=True)],
         frequency="" if edge.frequency is None else rate_text(edge.frequency),
         confidence=probability_text(edge.confidence),
         weak=edge.confidence < 0.5,
@@ -182,10 +201,7 @@ def _edge(found: Discovery, edge: FoundEdge) -> EdgeView:
 
 
 def _edges_text(found: Discovery, edges: int) -> str:
-    words = (
-        "The most probable first. Adjacent: the probability that there is an edge at all. This mark: given that there "
-        "is one, that it has the direction, or the openness, that is drawn. Confidence is the least of the row."
-    )
+    words = words_of(found.graph.kind).edges
     if found.spread is not None:
         words += (
             " The ranges are ±1.96 standard deviations over subsamples of the rows; the share of subsamples that gave "
@@ -218,8 +234,9 @@ def _triples_text(found: Discovery) -> str:
     if not count:
         return "The graph has no two columns that meet in a third without being adjacent, so nothing fixes a direction."
     more = f" {SHOWN_TRIPLES} of {count} are listed; colliders.csv has all." if count > SHOWN_TRIPLES else ""
+    both = "both edges have an arrowhead there" if found.graph.kind == "PAG" else "both cause it"
     words = (
-        "Wherever two columns that are not adjacent meet in a third, either both cause it (a collider), or not. Only "
+        f"Wherever two columns that are not adjacent meet in a third, either {both} (a collider), or not. Only "
         "colliders, and what follows from them, fix directions; everything else can be turned round and fits alike."
     )
     return f"{words}{more}"
@@ -254,18 +271,16 @@ def _trust(found: Discovery) -> list[Row]:
     contradicted = text.contradictions(found.conflicts, found.fallback)
     outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
     return [
-        Row("Calibration", CALIBRATION),
+        Row("Probabilities", found.reading) if found.graph.kind == "PAG" else Row("Calibration", found.reading),
         Row("Outside the training range", outside),
         Row("Which features", "; ".join(found.ood_reasons) or "none"),
         Row("Contradictions", contradicted.removeprefix("Contradictions: ") or "none"),
-        Row("Repeated on subsamples", "no; --subsamples 30 does" if found.spread is None else "yes"),
+        Row("Repeated on subsamples", "yes" if found.spread is not None else UNREPEATED[found.graph.kind == "PAG"]),
     ]
 
 
-CALIBRATION = (
-    "Fitted on simulated tables that the method was not trained on: of pairs that are given 0.8 there, about 8 in 10 "
-    "are adjacent. For a table unlike all of those the probabilities are no more than a ranking."
-)
+UNREPEATED = {False: "no; --subsamples 30 does", True: "no"}
+"""Words for a result without subsamples, by whether it is a PAG."""
 
 
 def _scores(scores: Mapping[str, Any]) -> list[Row]:
@@ -274,6 +289,10 @@ def _scores(scores: Mapping[str, Any]) -> list[Row]:
         "skeleton_f1": "F1 of adjacencies",
         "orientation_f1": "F1 of directed edges",
         "collider_f1": "F1 of colliders",
+        "shd_marks": "marks that differ, at both ends of all pairs",
+        "pag_f1": "F1 of edges with both marks",
+        "arrowhead_f1": "F1 of arrowheads",
+        "tail_f1": "F1 of tails",
     }
     return [
         Row(words.get(name, name), plain(value) if isinstance(value, int) else decimal(value, 3))
@@ -288,33 +307,3 @@ def _files(run: RunData, page_folder: Path) -> list[Row]:
         link = relative_link(run.folder / RESULT / name, page_folder)
         rows.append(Row(words, Markup('<a href="{}">{}</a>').format(link, name) if link else name))
     return rows
-
-
-LIMITS: Sequence[Row] = (
-    Row(
-        "No hidden common causes",
-        "Two columns with a common cause outside the table look adjacent, and arrows near them can be wrong. Where "
-        "that is likely, a method that allows for it (FCI) is the right one.",
-    ),
-    Row(
-        "No cycles",
-        "Feedback within the time between two rows has no place in these graphs; it shows as some edge or other.",
-    ),
-    Row(
-        "Faithfulness", "Effects that cancel each other exactly, and columns that are functions of others, hide edges."
-    ),
-    Row(
-        "Independent rows of one law",
-        "Time series, several groups in one table, rows that were selected by an effect: all of these make edges that "
-        "are no causes. What of this the table itself shows is said in a warning.",
-    ),
-    Row(
-        "A line is not doubt about the edge",
-        "It says that graphs with either direction give the same data. More rows do not settle it; knowledge or an "
-        "experiment does (--require, --forbid, --tiers).",
-    ),
-    Row(
-        "A probability is no strength",
-        "A sure edge can be a weak effect. How strong it is must be estimated afterwards, with this graph as an input.",
-    ),
-)
