@@ -1,7 +1,7 @@
 """`Discoverer`: the contract of causal discovery methods, from a table to a `Discovery`."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from intaglio.causal.graphs.knowledge import Knowledge
@@ -67,3 +67,10 @@ def as_table(table: Table | Any, kinds: Kinds | None = None) -> Table:
     if kinds:
         raise ValueError("kinds belong to Table.from_frame or Table.load; this table's columns have theirs already")
     return table
+
+
+def unusable_knowledge(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
+    """A warning for each column that knowledge names and that was left out of the search."""
+    mentioned = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
+    missing = sorted(mentioned & (set(table.all_names) - set(table.names)))
+    return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy import ndarray
 
-from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table
+from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table, unusable_knowledge
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl import predict
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, fingerprint, load_network, network_path
@@ -111,7 +111,7 @@ class SiCL(Discoverer):
                 *whole.warnings,
                 *(one.warning for one in broken),
                 *predict.warnings(whole, found, unlike),
-                *_unusable_knowledge(knowledge, whole),
+                *unusable_knowledge(knowledge, whole),
                 *_too_few_rows(len(whole) if self.subsamples else None),
             ),
             rows=len(whole.values),
@@ -177,10 +177,3 @@ def _too_few_rows(rows: int | None) -> tuple[str, ...]:
     return (
         f"{rows} rows are too few for subsamples: each is the whole table, and says nothing of how stable edges are",
     )
-
-
-def _unusable_knowledge(knowledge: Knowledge, table: Table) -> tuple[str, ...]:
-    """A warning for each column that knowledge names and that was left out of the search."""
-    mentioned = {name for field in fields(knowledge) for entry in getattr(knowledge, field.name) for name in entry}
-    missing = sorted(mentioned & (set(table.all_names) - set(table.names)))
-    return tuple(f"what is known of {name!r} cannot be used: the column takes no part" for name in missing)
