@@ -7,9 +7,11 @@ from torch import Tensor
 LEAST_EIGENVALUE = 0.01
 """Least eigenvalue of the correlation matrix of errors that is inverted."""
 Matrices = Float64[Tensor, "*b d d"]
+Covariance = Float64[Tensor, "*s d d"]
+"""One for all matrices of a batch, or one for each."""
 
 
-def residual_gram(covariance: Matrices, arrows: Matrices) -> Matrices:
+def residual_gram(covariance: Covariance, arrows: Matrices) -> Matrices:
     """(1 - B)' S (1 - B): second moments of the errors X (1 - B)."""
     rest = torch.eye(arrows.shape[-1], dtype=arrows.dtype, device=arrows.device) - arrows
     return rest.mT @ covariance @ rest
@@ -24,7 +26,7 @@ def error_precision(doubles: Matrices, variances: Float64[Tensor, "*b d"]) -> Ma
 
 
 def least_squares(
-    covariance: Matrices, arrows: Matrices, doubles: Matrices, arrows_before: Matrices, precision: Matrices
+    covariance: Covariance, arrows: Matrices, doubles: Matrices, arrows_before: Matrices, precision: Matrices
 ) -> Float64[Tensor, "*b"]:
     """½ Σ_i ‖X_i - X B_i - Z_i W_i‖² / n, where Z_i are the errors of the others times the inverse of their covariance.
 
@@ -44,7 +46,7 @@ def least_squares(
 
 
 def least_squares_gradients(
-    covariance: Matrices, arrows: Matrices, doubles: Matrices, arrows_before: Matrices, precision: Matrices
+    covariance: Covariance, arrows: Matrices, doubles: Matrices, arrows_before: Matrices, precision: Matrices
 ) -> tuple[Float64[Tensor, "*b"], Matrices, Matrices]:
     """`least_squares` with its gradients with respect to B and to W, each entry of the symmetric W by itself.
 

@@ -157,7 +157,7 @@ class MixedGraphLearner:
     def _pairs(self, state: Restarts, running: Int64[Tensor, "k"], step: int) -> Bool[Tensor, "k d d"]:
         """The pairs that this step may change, a matrix for each restart."""
         if self.mask is None:
-            return self.space.arrows.new_ones(1, *self.space.arrows.shape)
+            return self.space.arrows.new_ones(len(running), *self.space.arrows.shape)
         chosen = [self.mask(k, int(state.rounds[k]), step) for k in running.tolist()]
         return torch.stack(chosen).to(self.covariance.device)
 

@@ -1,7 +1,7 @@
 """Maximum likelihood and BIC of a linear Gaussian ADMG, by residual iterative conditional fitting of each district."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import log, pi
 
 import numpy as np
@@ -12,6 +12,9 @@ from intaglio.causal.graphs.paths import descendants
 
 MOST_SWEEPS, TOLERANCE = 500, 1e-8
 """Most sweeps over the variables of a district, and the largest change of a parameter at which they end."""
+QUICK_SWEEPS, QUICK_TOLERANCE = 20, 1e-4
+"""The same for the BIC of a graph beside a fitted one. The likelihood never falls from sweep to sweep, so that the BIC
+of fewer is an upper bound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,47 +48,75 @@ def districts(directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) 
     return found
 
 
-@dataclass(frozen=True, eq=False)
 class DistrictScores:
-    """BIC of ADMGs over one covariance, as a sum over districts; each district is fitted once."""
+    """BIC of ADMGs over one covariance, as a sum over districts; each district is fitted once.
 
-    covariance: Float64[ndarray, "d d"]
-    """S [d, d], positive definite."""
-    rows: float
-    """Number of rows n."""
-    known: dict[District, tuple[float, LinearADMG]] = field(default_factory=dict, init=False, repr=False)
+    After a call of `near` fits begin at the parameters of that graph and take few sweeps: enough for graphs that differ
+    from it by an edge, and else an upper bound.
+    """
+
+    def __init__(self, covariance: Float64[ndarray, "d d"], rows: int):
+        """A covariance S [d, d], positive definite, of n rows."""
+        self.covariance, self.rows = covariance, rows
+        self.start: LinearADMG | None = None
+        self.known: dict[District, float] = {}
+
+    def near(self, directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) -> None:
+        """Lets further fits begin at the parameters of a graph."""
+        self.start = self.fit(directed, bidirected)
 
     def bic(self, directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) -> float:
         """-2 log-likelihood + k log n, with k the edges and the d variances; smaller is better."""
-        return sum(self._fitted(district)[0] for district in districts(directed, bidirected))
+        return sum(self._scored(district) for district in districts(directed, bidirected))
 
     def fit(self, directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) -> LinearADMG:
         """The maximum likelihood parameters of a graph without a directed cycle."""
         d = len(self.covariance)
         arrows, errors = np.zeros((d, d)), np.zeros((d, d))
         for district in districts(directed, bidirected):
-            fitted = self._fitted(district)[1]
+            fitted = self._fitted(district, MOST_SWEEPS, TOLERANCE if self.start is None else QUICK_TOLERANCE)
             arrows[:, district[0]] = fitted.arrows
             errors[np.ix_(district[0], district[0])] = fitted.errors
         return LinearADMG(arrows, errors)
 
-    def _fitted(self, district: District) -> tuple[float, LinearADMG]:
+    def _scored(self, district: District) -> float:
         if district not in self.known:
-            fitted = fit_district(self.covariance, *district)
+            known = (MOST_SWEEPS, TOLERANCE) if self.start is None else (QUICK_SWEEPS, QUICK_TOLERANCE)
+            fitted = self._fitted(district, *known)
             size, edges = len(district[0]), sum(map(len, district[1])) + sum(map(len, district[2])) // 2
             rest = np.eye(len(self.covariance))[:, district[0]] - fitted.arrows
             moments = rest.T @ self.covariance @ rest
             deviance = np.linalg.slogdet(fitted.errors)[1] + np.trace(np.linalg.solve(fitted.errors, moments))
             score = self.rows * (size * log(2 * pi) + deviance) + (edges + size) * log(self.rows)
-            self.known[district] = float(score), fitted
+            self.known[district] = float(score)
         return self.known[district]
+
+    def _fitted(self, district: District, sweeps: int, tolerance: float) -> LinearADMG:
+        inside, parents, spouses = district
+        start = None if self.start is None else _restricted(self.start, district)
+        return fit_district(self.covariance, inside, parents, spouses, start, sweeps, tolerance)
 
 
 def ricf(
     covariance: Float64[ndarray, "d d"], directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]
 ) -> LinearADMG:
     """The maximum likelihood fit of an ADMG to a covariance (Drton, Eichler and Richardson, JMLR 10, 2009)."""
-    return DistrictScores(covariance, 2.0).fit(directed, bidirected)
+    return DistrictScores(covariance, 2).fit(directed, bidirected)
+
+
+def _restricted(whole: LinearADMG, district: District) -> LinearADMG | None:
+    """The parameters of a graph where a district has them; None where their errors are not positive definite."""
+    inside = list(district[0])
+    arrows, errors = np.zeros((len(whole.arrows), len(inside))), np.diag(np.diagonal(whole.errors)[inside])
+    for number, (variable, parents, spouses) in enumerate(zip(*district, strict=True)):
+        arrows[list(parents), number] = whole.arrows[list(parents), variable]
+        beside = [inside.index(spouse) for spouse in spouses]
+        errors[beside, number] = whole.errors[list(spouses), variable]
+    try:
+        np.linalg.cholesky(errors)
+    except np.linalg.LinAlgError:
+        return None
+    return LinearADMG(arrows, errors)
 
 
 def fit_district(
@@ -93,21 +124,26 @@ def fit_district(
     inside: Sequence[int],
     parents: Sequence[Sequence[int]],
     spouses: Sequence[Sequence[int]],
+    start: LinearADMG | None = None,
+    sweeps: int = MOST_SWEEPS,
+    tolerance: float = TOLERANCE,
 ) -> LinearADMG:
     """The fit of one district: `arrows` [d, k] are the coefficients into its k variables, `errors` is [k, k].
 
     In turn each variable is regressed on its parents and on pseudo-variables, the errors of the others times the
     inverse of their covariance; the likelihood never falls. A variable without double arrows takes one regression.
     """
-    d, k = len(covariance), len(inside)
-    arrows, errors = np.zeros((d, k)), np.diag(np.diagonal(covariance)[list(inside)]).astype(float)
+    inside, k = list(inside), len(inside)
+    if start is None:
+        start = LinearADMG(np.zeros((len(covariance), k)), np.diag(np.diagonal(covariance)[inside]))
+    arrows, errors = start.arrows.copy(), start.errors.copy()
     place = {variable: number for number, variable in enumerate(inside)}
-    for _ in range(MOST_SWEEPS if k > 1 else 1):
+    beside = [[place[spouse] for spouse in some] for some in spouses]
+    for _ in range(sweeps if k > 1 else 1):
         before = arrows.copy(), errors.copy()
         for number in range(k):
-            beside = [place[spouse] for spouse in spouses[number]]
-            _refit(covariance, arrows, errors, list(inside), number, list(parents[number]), beside)
-        if max(np.abs(arrows - before[0]).max(), np.abs(errors - before[1]).max()) < TOLERANCE:
+            _refit(covariance, arrows, errors, inside, number, list(parents[number]), beside[number])
+        if max(np.abs(arrows - before[0]).max(), np.abs(errors - before[1]).max()) < tolerance:
             break
     return LinearADMG(arrows, errors)
 
@@ -122,18 +158,19 @@ def _refit(
     beside: list[int],
 ) -> None:
     """Regresses one variable on its parents and pseudo-variables, and writes coefficients and errors in place."""
-    variable = inside[number]
-    d = len(covariance)
+    variable, p = inside[number], len(parents)
     others = [place for place in range(len(inside)) if place != number]
-    inverse = np.linalg.inv(errors[np.ix_(others, others)])
-    rest = np.eye(d)[:, [inside[place] for place in others]] - arrows[:, others]
-    pseudo = rest @ inverse[:, [others.index(place) for place in beside]]
-    regressors = np.concatenate([np.eye(d)[:, parents], pseudo], 1)
-    moments = regressors.T @ covariance
-    found = np.linalg.solve(moments @ regressors, moments[:, variable])
-    coefficients, covariances = found[: len(parents)], found[len(parents) :]
-    arrows[parents, number] = coefficients
-    errors[beside, number] = errors[number, beside] = covariances
-    left = covariance[variable, variable] - found @ moments[:, variable]
-    along = errors[others, number]
-    errors[number, number] = left + along @ inverse @ along
+    inverse = np.linalg.inv(errors[others][:, others])
+    weights = inverse[:, [place - (place > number) for place in beside]]
+    pseudo = -arrows[:, others] @ weights
+    pseudo[[inside[place] for place in others]] += weights
+    along = covariance @ pseudo
+    gram = np.empty((p + len(beside), p + len(beside)))
+    gram[:p, :p], gram[:p, p:], gram[p:, p:] = covariance[parents][:, parents], along[parents], pseudo.T @ along
+    gram[p:, :p] = gram[:p, p:].T
+    moments = np.concatenate([covariance[parents, variable], along[variable]])
+    found = np.linalg.solve(gram, moments)
+    arrows[parents, number] = found[:p]
+    errors[beside, number] = errors[number, beside] = found[p:]
+    beyond = errors[others, number]
+    errors[number, number] = covariance[variable, variable] - found @ moments + beyond @ inverse @ beyond

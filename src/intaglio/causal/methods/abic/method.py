@@ -142,7 +142,6 @@ class _Search:
     def __init__(self, method: ABIC, names: tuple[str, ...], columns: GaussianColumns, known: Constraints, run: Run):
         self.method, self.columns, self.run = method, columns, run
         self.allowed = AllowedGraphs(names, method.admg_class, known)
-        self.scores = DistrictScores(columns.covariance, float(columns.rows))
         self.began, self.before, self.late = time.monotonic(), 0.0, False
         self.finished: list[Edges] = []
         self.learner = MixedGraphLearner(
@@ -197,7 +196,12 @@ class _Search:
                 "the search found no graph that agrees with what is known beforehand; take some of it back, or raise "
                 "--restarts"
             )
-        return [(self.scores.bic(edges.directed, edges.bidirected), edges) for edges in found]
+        scores = self._scores()
+        return [(scores.bic(edges.directed, edges.bidirected), edges) for edges in found]
+
+    def _scores(self) -> DistrictScores:
+        # One for each restart: fits begin at earlier ones, and a resumed search must begin them alike.
+        return DistrictScores(self.columns.covariance, self.columns.rows)
 
     def _graph(self, k: int, arrows: np.ndarray, doubles: np.ndarray) -> Edges:
         first = thresholded(arrows, doubles, self.method.threshold, self.allowed.known)
@@ -207,7 +211,7 @@ class _Search:
         most = round(self.method.extra_pairs * len(arrows))
         pairs = candidate_pairs(self.columns.covariance, edges, most)
         random = numpy_generator(self.method.seed, k)
-        return improved(edges, self.scores, self.allowed, pairs, self.method.sweeps, random, self.in_time)
+        return improved(edges, self._scores(), self.allowed, pairs, self.method.sweeps, random, self.in_time)
 
     def warnings(self, state: Restarts) -> list[str]:
         """What the search ended with that its user should know."""
