@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from intaglio.causal.confounding.ricf import DistrictScores, LinearADMG, districts, fit_district, ricf
+from intaglio.causal.confounding.ricf import PROMISING, DistrictScores, LinearADMG, districts, fit_district, ricf
 from mixed_graphs import random_mixed
 
 
@@ -96,6 +96,20 @@ def test_the_bic_is_that_of_the_whole_likelihood(seed):
     beside[tuple(np.argwhere(directed)[0])] = False
     exact = DistrictScores(covariance, n).bic(beside, bidirected)
     assert exact - 1e-9 <= scores.bic(beside, bidirected) <= exact + 0.01
+
+
+def test_the_bic_beside_a_fitted_graph_is_never_below_its_own_and_exact_where_it_matters():
+    for seed in range(6):
+        covariance, directed, bidirected = sample(seed + 40)
+        scores = DistrictScores(covariance, 400)
+        scores.near(directed, bidirected)
+        best = scores.bic(directed, bidirected)
+        for i, j in np.argwhere(np.triu(directed | directed.T | bidirected)).tolist():
+            less, lone = directed.copy(), bidirected.copy()
+            less[i, j] = less[j, i] = lone[i, j] = lone[j, i] = False
+            told, exact = scores.changed(less, lone, (i, j), best), DistrictScores(covariance, 400).bic(less, lone)
+            assert told >= exact - 1e-6
+            assert told > best + PROMISING or told == pytest.approx(exact, abs=0.05)
 
 
 def test_districts_are_what_double_arrows_connect():

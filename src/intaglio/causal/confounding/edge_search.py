@@ -53,8 +53,11 @@ def improved(
         for number in random.permutation(len(looked)).tolist():
             if not in_time():
                 return edges
-            for changed in _alternatives(edges, *looked[number], taking_out=not sweeps):
-                found = scores.bic(changed.directed, changed.bidirected) if allowed.holds(changed) else np.inf
+            pair = looked[number]
+            for changed in _alternatives(edges, *pair, taking_out=not sweeps):
+                if not allowed.holds(changed):
+                    continue
+                found = scores.changed(changed.directed, changed.bidirected, pair, score)
                 if found < score - GAIN:
                     edges, score = changed, found
                     scores.near(edges.directed, edges.bidirected)

@@ -16,6 +16,9 @@ QUICK_SWEEPS, QUICK_TOLERANCE = 20, 1e-4
 """The same for the BIC of a graph beside a fitted one. The likelihood never falls from sweep to sweep, so that the BIC
 of fewer is an upper bound."""
 
+PAIR_SWEEPS, PROMISING = 3, 20.0
+"""Sweeps over two variables alone, and how far above the best the BIC may then be for a fit of all to be worth it."""
+
 
 @dataclass(frozen=True, eq=False)
 class LinearADMG:
@@ -79,17 +82,45 @@ class DistrictScores:
             errors[np.ix_(district[0], district[0])] = fitted.errors
         return LinearADMG(arrows, errors)
 
+    def changed(
+        self, directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"], pair: tuple[int, int], best: float
+    ) -> float:
+        """The BIC of a graph that differs from that of `near` at one pair, or an upper bound of it.
+
+        First only the two variables are fitted anew, with the parameters of all others as they are. Where the BIC is
+        then above `best` by more than `PROMISING`, it is given as it stands, and else all are fitted.
+        """
+        found = districts(directed, bidirected)
+        bound = sum(self.known.get(district) or self._beside(district, pair) for district in found)
+        return bound if bound > best + PROMISING else sum(map(self._scored, found))
+
+    def _beside(self, district: District, pair: tuple[int, int]) -> float:
+        """The score of a district of which only the variables of a pair are fitted; an upper bound."""
+        start = None if self.start is None else _restricted(self.start, district)
+        if start is None:
+            return self._scored(district)
+        inside = list(district[0])
+        arrows, errors = start.arrows.copy(), start.errors.copy()
+        for _ in range(PAIR_SWEEPS):
+            for number in (inside.index(variable) for variable in pair if variable in inside):
+                beside = [inside.index(spouse) for spouse in district[2][number]]
+                _refit(self.covariance, arrows, errors, inside, number, list(district[1][number]), beside)
+        return self._score(district, LinearADMG(arrows, errors))
+
     def _scored(self, district: District) -> float:
         if district not in self.known:
             known = (MOST_SWEEPS, TOLERANCE) if self.start is None else (QUICK_SWEEPS, QUICK_TOLERANCE)
-            fitted = self._fitted(district, *known)
-            size, edges = len(district[0]), sum(map(len, district[1])) + sum(map(len, district[2])) // 2
-            rest = np.eye(len(self.covariance))[:, district[0]] - fitted.arrows
-            moments = rest.T @ self.covariance @ rest
-            deviance = np.linalg.slogdet(fitted.errors)[1] + np.trace(np.linalg.solve(fitted.errors, moments))
-            score = self.rows * (size * log(2 * pi) + deviance) + (edges + size) * log(self.rows)
-            self.known[district] = float(score)
+            self.known[district] = self._score(district, self._fitted(district, *known))
         return self.known[district]
+
+    def _score(self, district: District, fitted: LinearADMG) -> float:
+        inside, edges = list(district[0]), sum(map(len, district[1])) + sum(map(len, district[2])) // 2
+        rest = -fitted.arrows
+        rest[inside, range(len(inside))] += 1
+        moments = rest.T @ self.covariance @ rest
+        deviance = np.linalg.slogdet(fitted.errors)[1] + np.trace(np.linalg.solve(fitted.errors, moments))
+        size = len(inside)
+        return float(self.rows * (size * log(2 * pi) + deviance) + (edges + size) * log(self.rows))
 
     def _fitted(self, district: District, sweeps: int, tolerance: float) -> LinearADMG:
         inside, parents, spouses = district
@@ -149,15 +180,15 @@ def fit_district(
 
 
 def _refit(
-    covariance: Float64[ndarray, "d d"],
-    arrows: Float64[ndarray, "d k"],
-    errors: Float64[ndarray, "k k"],
+    covariance: ndarray,
+    arrows: ndarray,
+    errors: ndarray,
     inside: list[int],
     number: int,
     parents: list[int],
     beside: list[int],
 ) -> None:
-    """Regresses one variable on its parents and pseudo-variables, and writes coefficients and errors in place."""
+    """Regresses one variable on its parents and pseudo-variables, and writes into `arrows` and `errors` in place."""
     variable, p = inside[number], len(parents)
     others = [place for place in range(len(inside)) if place != number]
     inverse = np.linalg.inv(errors[others][:, others])

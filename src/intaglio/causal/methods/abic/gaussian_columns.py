@@ -11,6 +11,8 @@ from intaglio.errors import BadInput
 
 LARGEST_CONDITION = 1e10
 """Condition number of the correlations above which columns count as linearly dependent."""
+DECIMALS = 12
+"""Decimals that correlations are rounded to."""
 RIDGE = 1e-3
 """Share of the variance that is added to it where there are too few rows."""
 HEAVY_KURTOSIS = 10.0
@@ -24,7 +26,7 @@ class GaussianColumns:
     """The sufficient statistics of a linear Gaussian model."""
 
     covariance: Float64[ndarray, "d d"]
-    """X'X / n of centred columns, positive definite."""
+    """X'X / n of centred columns, each with the sign that makes its skewness positive; positive definite."""
     scales: Float64[ndarray, "d"]
     """Standard deviations of the columns in it: 1 where they were standardised."""
     rows: int
@@ -38,11 +40,13 @@ def gaussian_columns(table: Table, standardise: bool) -> GaussianColumns:
         BadInput: levels without order, missing cells, or columns that are linearly dependent, by their names.
     """
     _check_numbers(table)
-    values = table.values - table.values.mean(0)
-    n, d = values.shape
-    deviations = values.std(0)
-    correlation = (values / deviations).T @ (values / deviations) / n
-    warnings = [*_odd_columns(table, values / deviations)]
+    n, d = table.values.shape
+    deviations = table.values.std(0)
+    standard = (table.values - table.values.mean(0)) / deviations
+    # The search is sensitive to the last digit and to signs; neither is to depend on the units.
+    standard *= np.where((standard**3).sum(0) < 0, -1.0, 1.0)
+    correlation = np.round(standard.T @ standard / n, DECIMALS)
+    warnings = _odd_columns(table, standard)
     if n <= d:
         correlation = (correlation + RIDGE * np.eye(d)) / (1 + RIDGE)
         warnings.append(
