@@ -105,8 +105,9 @@ def test_the_search_ends_where_no_change_of_one_edge_is_better():
         covariance = np.corrcoef(rows_of(made, 500, seed).to_numpy().T)
         pairs, graphs = candidate_pairs(covariance, edges_of(""), 6), allowed(4)
         given = (DistrictScores(covariance, 500), graphs, pairs, 20, np.random.default_rng(0), lambda: True)
-        found, exact = improved(edges_of(""), *given), DistrictScores(covariance, 500)
+        (found, told), exact = improved(edges_of(""), *given), DistrictScores(covariance, 500)
         reached = exact.bic(found.directed, found.bidirected)
+        assert told == pytest.approx(reached, abs=0.05)
         assert reached <= exact.bic(made.directed & False, made.bidirected & False)
         for i, j in combinations(range(4), 2):
             for kind in ({}, {"arrow": True}, {"back": True}, {"double": True}):
@@ -120,11 +121,11 @@ def test_without_sweeps_edges_only_go_and_without_time_nothing_changes():
     full = Edges(np.triu(np.ones((4, 4), bool), 1), np.zeros((4, 4), bool))
     pairs = candidate_pairs(covariance, full, 10)
     given = (full, DistrictScores(covariance, 2000), allowed(4), pairs)
-    pruned = improved(*given, 0, np.random.default_rng(0), lambda: True)
+    pruned, _ = improved(*given, 0, np.random.default_rng(0), lambda: True)
     assert not (pruned.directed & ~full.directed).any()
     assert not pruned.bidirected.any()
     assert pruned.directed.sum() < 6
-    assert improved(*given, 5, np.random.default_rng(0), lambda: False) is full
+    assert improved(*given, 5, np.random.default_rng(0), lambda: False)[0] is full
 
 
 def test_candidates_are_the_edges_and_then_the_most_correlated_given_the_rest():

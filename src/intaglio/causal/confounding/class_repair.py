@@ -22,6 +22,10 @@ class Edges:
     directed: Booleans
     bidirected: Booleans
 
+    def same_as(self, other: "Edges") -> bool:
+        """Whether all edges are the same."""
+        return np.array_equal(self.directed, other.directed) and np.array_equal(self.bidirected, other.bidirected)
+
     def with_pair(self, i: int, j: int, arrow: bool = False, back: bool = False, double: bool = False) -> "Edges":
         """These edges, but with i → j, j → i and i ↔ j, or none of them, between two variables."""
         directed, bidirected = self.directed.copy(), self.bidirected.copy()

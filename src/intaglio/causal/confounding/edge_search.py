@@ -10,7 +10,9 @@ from intaglio.causal.confounding.class_repair import AllowedGraphs, Edges
 from intaglio.causal.confounding.ricf import DistrictScores
 
 GAIN = 0.01
-"""Least fall of BIC that a change of an edge must bring; its fits are less exact than smaller ones."""
+"""Difference of BIC below which two graphs count as equally good; fits are no more exact."""
+PATIENCE = 2
+"""Sweeps in a row without a gain after which the search ends."""
 
 
 def candidate_pairs(covariance: Float64[ndarray, "d d"], edges: Edges, most: int) -> list[tuple[int, int]]:
@@ -38,32 +40,46 @@ def improved(
     sweeps: int,
     random: np.random.Generator,
     in_time: Callable[[], bool],
-) -> Edges:
-    """The graph after sweeps over pairs in random order, each of which takes the best by BIC of no edge, →, ← and ↔.
+) -> tuple[Edges, float]:
+    """The graph after sweeps over pairs, each of which takes the best by BIC of no edge, →, ← and ↔; and its BIC.
 
-    Without sweeps each edge is looked at once, and goes where the BIC is better without it. Sweeps end where one brings
-    nothing, or where the time is over; the BIC never rises.
+    The order of the pairs is random. Where nothing is better, a change that is as good is taken: equivalent graphs have
+    one BIC, and the next step down may begin at another of them. Without sweeps each edge is looked at once, and goes
+    where the BIC is better without it. Sweeps end where `PATIENCE` of them in a row bring nothing, or where the time is
+    over.
     """
     scores.near(edges.directed, edges.bidirected)
     score = scores.bic(edges.directed, edges.bidirected)
     joined = edges.directed | edges.directed.T | edges.bidirected
-    looked = pairs if sweeps else [pair for pair in pairs if joined[pair]]
+    looked, idle = (pairs if sweeps else [pair for pair in pairs if joined[pair]]), 0
     for _ in range(max(1, sweeps)):
         before = score
         for number in random.permutation(len(looked)).tolist():
             if not in_time():
-                return edges
-            pair = looked[number]
-            for changed in _alternatives(edges, *pair, taking_out=not sweeps):
-                if not allowed.holds(changed):
-                    continue
-                found = scores.changed(changed.directed, changed.bidirected, pair, score)
-                if found < score - GAIN:
-                    edges, score = changed, found
-                    scores.near(edges.directed, edges.bidirected)
-        if score >= before - GAIN:
-            return edges
-    return edges
+                return edges, score
+            made, found = _best_at(edges, looked[number], scores, allowed, score, taking_out=not sweeps)
+            if made is not None:
+                edges = made
+                scores.near(edges.directed, edges.bidirected)
+                score = min(found, scores.bic(edges.directed, edges.bidirected))
+        idle = idle + 1 if score >= before - GAIN else 0
+        if idle == PATIENCE:
+            break
+    return edges, score
+
+
+def _best_at(
+    edges: Edges, pair: tuple[int, int], scores: DistrictScores, allowed: AllowedGraphs, score: float, taking_out: bool
+) -> tuple[Edges | None, float]:
+    """The best other graph that differs at one pair, if it is no worse, with its BIC; None if there is none."""
+    best, least = None, score + (0 if taking_out else GAIN)
+    for changed in _alternatives(edges, *pair, taking_out=taking_out):
+        if changed.same_as(edges) or not allowed.holds(changed):
+            continue
+        found = scores.changed(changed.directed, changed.bidirected, pair, score)
+        if found < least:
+            best, least = changed, found
+    return best, least
 
 
 def _alternatives(edges: Edges, i: int, j: int, taking_out: bool) -> Iterator[Edges]:

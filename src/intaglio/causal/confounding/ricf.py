@@ -16,6 +16,8 @@ QUICK_SWEEPS, QUICK_TOLERANCE = 20, 1e-4
 """The same for the BIC of a graph beside a fitted one. The likelihood never falls from sweep to sweep, so that the BIC
 of fewer is an upper bound."""
 
+NEAR_SWEEPS = 100
+"""Most sweeps for the graph that others are compared with."""
 PAIR_SWEEPS, PROMISING = 3, 20.0
 """Sweeps over two variables alone, and how far above the best the BIC may then be for a fit of all to be worth it."""
 
@@ -65,8 +67,11 @@ class DistrictScores:
         self.known: dict[District, float] = {}
 
     def near(self, directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) -> None:
-        """Lets further fits begin at the parameters of a graph."""
-        self.start = self.fit(directed, bidirected)
+        """Lets further fits begin at the parameters of a graph; bounds that began at others are forgotten."""
+        limits = (NEAR_SWEEPS, QUICK_TOLERANCE)
+        found = [(one, self._fitted(one, *limits)) for one in districts(directed, bidirected)]
+        self.known = {district: self._score(district, fitted) for district, fitted in found}
+        self.start = self._whole(found)
 
     def bic(self, directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) -> float:
         """-2 log-likelihood + k log n, with k the edges and the d variances; smaller is better."""
@@ -74,12 +79,15 @@ class DistrictScores:
 
     def fit(self, directed: Bool[ndarray, "d d"], bidirected: Bool[ndarray, "d d"]) -> LinearADMG:
         """The maximum likelihood parameters of a graph without a directed cycle."""
+        limits = (MOST_SWEEPS, TOLERANCE)
+        return self._whole([(one, self._fitted(one, *limits)) for one in districts(directed, bidirected)])
+
+    def _whole(self, fitted: Sequence[tuple[District, LinearADMG]]) -> LinearADMG:
         d = len(self.covariance)
         arrows, errors = np.zeros((d, d)), np.zeros((d, d))
-        for district in districts(directed, bidirected):
-            fitted = self._fitted(district, MOST_SWEEPS, TOLERANCE if self.start is None else QUICK_TOLERANCE)
-            arrows[:, district[0]] = fitted.arrows
-            errors[np.ix_(district[0], district[0])] = fitted.errors
+        for (inside, _, _), part in fitted:
+            arrows[:, inside] = part.arrows
+            errors[np.ix_(inside, inside)] = part.errors
         return LinearADMG(arrows, errors)
 
     def changed(

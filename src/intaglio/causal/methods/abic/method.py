@@ -69,7 +69,7 @@ class ABIC(Discoverer):
     """Steps of a round, 1 or more."""
     sweeps: int = 10
     """Most sweeps of the search by BIC over single edges, 0 or more; 0 only takes edges out, once."""
-    extra_pairs: float = 2.0
+    extra_pairs: float = 4.0
     """Pairs without an edge, in multiples of the columns, 0 or more, that this search looks at: those that are the most
     correlated given all other columns."""
     standardise: bool = True
@@ -143,7 +143,7 @@ class _Search:
         self.method, self.columns, self.run = method, columns, run
         self.allowed = AllowedGraphs(names, method.admg_class, known)
         self.began, self.before, self.late = time.monotonic(), 0.0, False
-        self.finished: list[Edges] = []
+        self.finished: list[tuple[float, Edges]] = []
         self.learner = MixedGraphLearner(
             covariance=self._tensor(columns.covariance),
             scales=self._tensor(columns.scales),
@@ -190,28 +190,25 @@ class _Search:
                 self.finished.append(self._graph(k, arrows[k], doubles[k]))
                 self._save(state)
                 progress.advance()
-        found = [edges for edges in self.finished if self.allowed.holds(edges)]
-        if not found:
+        if not (found := [(bic, edges) for bic, edges in self.finished if bic < np.inf]):
             raise IntaglioError(
                 "the search found no graph that agrees with what is known beforehand; take some of it back, or raise "
                 "--restarts"
             )
-        scores = self._scores()
-        return [(scores.bic(edges.directed, edges.bidirected), edges) for edges in found]
+        return found
 
-    def _scores(self) -> DistrictScores:
-        # One for each restart: fits begin at earlier ones, and a resumed search must begin them alike.
-        return DistrictScores(self.columns.covariance, self.columns.rows)
-
-    def _graph(self, k: int, arrows: np.ndarray, doubles: np.ndarray) -> Edges:
+    def _graph(self, k: int, arrows: np.ndarray, doubles: np.ndarray) -> tuple[float, Edges]:
+        """BIC and edges of one restart's graph; an infinite BIC where none agrees with what is known."""
         first = thresholded(arrows, doubles, self.method.threshold, self.allowed.known)
         within = repaired(first, arrows, doubles, self.allowed)
         if (edges := in_agreement(within, self.allowed)) is None:
-            return within
-        most = round(self.method.extra_pairs * len(arrows))
-        pairs = candidate_pairs(self.columns.covariance, edges, most)
+            return np.inf, within
+        pairs = candidate_pairs(self.columns.covariance, edges, round(self.method.extra_pairs * len(arrows)))
+        # Scores of its own for each restart: fits begin at earlier ones, and a resumed search must begin them alike.
+        scores = DistrictScores(self.columns.covariance, self.columns.rows)
         random = numpy_generator(self.method.seed, k)
-        return improved(edges, self._scores(), self.allowed, pairs, self.method.sweeps, random, self.in_time)
+        edges, bic = improved(edges, scores, self.allowed, pairs, self.method.sweeps, random, self.in_time)
+        return bic, edges
 
     def warnings(self, state: Restarts) -> list[str]:
         """What the search ended with that its user should know."""
@@ -221,14 +218,15 @@ class _Search:
                 f"the time limit of {self.method.time_limit:g} s ended the search early; a later one may find a better "
                 "graph (--time-limit)"
             )
-        if lost := self.method.restarts - sum(self.allowed.holds(edges) for edges in self.finished):
+        if lost := sum(bic == np.inf for bic, _ in self.finished):
             found.append(f"{lost} of {self.method.restarts} restarts found no graph that agrees with what is known")
         return found
 
     def _save(self, state: Restarts) -> None:
-        edges = [np.stack([one.directed, one.bidirected]) for one in self.finished]
+        edges = [np.stack([one.directed, one.bidirected]) for _, one in self.finished]
         tensors = {name: value.cpu() for name, value in state.tensors().items()}
         d = len(self.columns.scales)
+        tensors["bics"] = torch.tensor([bic for bic, _ in self.finished], dtype=torch.float64)
         tensors["finished"] = torch.from_numpy(np.array(edges, bool).reshape(-1, 2, d, d))
         seconds = self.before + time.monotonic() - self.began
         self.run.save_state(STATE, tensors, {"seconds": seconds, "late": self.late}, every_s=STATE_EVERY_S)
@@ -238,8 +236,8 @@ class _Search:
         if saved is None:
             return None
         tensors, meta = saved
-        finished = tensors.pop("finished").numpy()
-        self.finished = [Edges(directed, bidirected) for directed, bidirected in finished]
+        bics, finished = tensors.pop("bics").tolist(), tensors.pop("finished").numpy()
+        self.finished = [(bic, Edges(*edges)) for bic, edges in zip(bics, finished, strict=True)]
         self.before, self.late = float(meta["seconds"]), bool(meta["late"])
         return Restarts(**{name: value.to(self.method.device) for name, value in tensors.items()})
 
