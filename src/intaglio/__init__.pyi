@@ -1,5 +1,6 @@
 # Written by `make docs`: the public names, for editors and type checkers.
 
+from intaglio.causal.methods.abic.method import ABIC as ABIC
 from intaglio.protect.methods.advdm import AdvDM as AdvDM
 from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDreamBooth
 from intaglio.audit.membership.family import Authentication as Authentication
