@@ -1,0 +1,142 @@
+"""`intaglio bench latent`: a step of ABIC here and in its plain formulation, side by side."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from intaglio.bench.latent.plain_abic import plain_gradients, pseudo_variables
+from intaglio.causal.confounding.gram_loss import error_precision, least_squares_gradients
+from intaglio.causal.confounding.penalties import violation_gradients
+from intaglio.randomness import generator
+from intaglio.runs.machine import machine, versions
+from intaglio.runs.progress import Show
+from intaglio.runs.run import Run
+from intaglio.runs.tables import without_nan
+
+WEIGHT = 10.0
+"""α of the measured steps."""
+QUICK_COLUMNS, QUICK_REPEATS = (5, 10), 3
+
+
+@dataclass(frozen=True)
+class LatentBench:
+    """A step of ABIC, from the covariance and in its plain formulation, timed by turns on the same values.
+
+    A step is the value of least squares + α h of the ancestral class with its gradients; a round begins with what its
+    steps share, the inverse of the errors' covariance or all pseudo-variables. Times are medians, ratios those of the
+    medians; `largest_difference` is that of the gradients, over the largest entry.
+    """
+
+    quick: bool = False
+    """5 and 10 columns, 3 timings: some seconds."""
+    columns: tuple[int, ...] = (10, 20, 50)
+    """Numbers of columns, each 2 or more."""
+    rows: int = 1000
+    """Number of rows, 2 or more."""
+    repeats: int = 20
+    """Timings of each, 1 or more."""
+    seed: int = 0
+    """Seed of the values."""
+    runs: Path = Path("runs")
+    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 2), ("repeats", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not self.columns or min(self.columns) < 2:
+            raise ValueError(f"columns must be numbers of 2 or more, not {self.columns}")
+
+    def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
+        """Measure; the figures by name, those of each number of columns under it."""
+        columns, repeats = (QUICK_COLUMNS, QUICK_REPEATS) if self.quick else (self.columns, self.repeats)
+        settings = {"columns": columns, "rows": self.rows, "repeats": repeats}
+        with Run.open(
+            self.runs, "bench", "latent", settings, {}, seed=self.seed, device="cpu", command=command, progress=progress
+        ) as run:
+            if run.status != "done":
+                measured = run.recorded("columns")
+                with run.progress(len(columns), "numbers of columns", len(measured)) as shown:
+                    for d in columns:
+                        if str(d) not in measured:
+                            run.record("columns", str(d), without_nan(measured_at(d, self.rows, repeats, self.seed)))
+                            shown.advance()
+                found = {f"{d} columns": run.recorded("columns")[str(d)] for d in columns}
+                run.finish({**found, "rows": self.rows, "seconds": run.seconds, "machine": machine(), **versions()})
+            return run.summary
+
+    def summary(self, figures: Mapping[str, Any]) -> str:
+        """One line a number of columns."""
+        head = (
+            f"{'':>12} {'step':>10} {'plain':>10} {'ratio':>7} {'round':>10} {'plain':>10} {'ratio':>7} {'differ':>9}"
+        )
+        lines = [head]
+        for name, of in figures.items():
+            if isinstance(of, Mapping) and "step_seconds" in of:
+                times = "".join(
+                    f" {1e3 * of[f'{part}_seconds']:>7.3f} ms {1e3 * of[f'plain_{part}_seconds']:>7.2f} ms"
+                    f" {of[f'{part}_ratio']:>7.1f}"
+                    for part in ("step", "round")
+                )
+                lines.append(f"{name:>12}{times} {of['largest_difference']:>9.1e}")
+        return "\n".join(lines)
+
+
+def measured_at(d: int, n: int, repeats: int, seed: int) -> dict[str, float]:
+    """Seconds of a step and of a round's beginning, both ways, their ratios, and the difference of the gradients."""
+    rows, arrows, doubles, before, variances = values(d, n, seed)
+    covariance, errors = rows.T @ rows / n, doubles + torch.diag(variances)
+    precision, pseudo = error_precision(doubles, variances), pseudo_variables(rows, before, errors)
+
+    def step() -> tuple[Tensor, Tensor]:
+        _, *by_fit = least_squares_gradients(covariance, arrows, doubles, before, precision)
+        _, *by_h = violation_gradients(arrows, doubles, "ancestral")
+        return by_fit[0] + WEIGHT * by_h[0], by_fit[1] + WEIGHT * by_h[1]
+
+    calls: dict[str, Callable[[], Any]] = {
+        "step": step,
+        "plain_step": lambda: plain_gradients(rows, pseudo, arrows, doubles, WEIGHT),
+        "round": lambda: error_precision(doubles, variances),
+        "plain_round": lambda: pseudo_variables(rows, before, errors),
+    }
+    found = {f"{name}_seconds": seconds for name, seconds in timed(calls, repeats).items()}
+    for part in ("step", "round"):
+        found[f"{part}_ratio"] = found[f"plain_{part}_seconds"] / found[f"{part}_seconds"]
+    ours, plain = step(), calls["plain_step"]()[1:]
+    differences = [float((one - other).abs().max() / other.abs().max()) for one, other in zip(ours, plain, strict=True)]
+    return {**found, "largest_difference": max(differences)}
+
+
+def values(d: int, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Centred rows [n, d], B, W, B₀ [d, d] and ω [d] of the size that they have in a search."""
+    source = generator(seed, "bench latent", d, n)
+    rows = torch.randn(n, d, generator=source, dtype=torch.float64)
+    rows = (rows - rows.mean(0)) / rows.std(0)
+    drawn = torch.rand(3, d, d, generator=source, dtype=torch.float64) - 0.5
+    other = 1 - torch.eye(d, dtype=torch.float64)
+    lower = (drawn[2] / (2 * d)).tril(-1)
+    return (
+        rows,
+        drawn[0] * other / d**0.5,
+        lower + lower.T,
+        drawn[1] * other / d**0.5,
+        torch.ones(d, dtype=torch.float64),
+    )
+
+
+def timed(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median wall seconds of each call, taken by turns after a first turn that is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if turn:
+                times[name].append(time.perf_counter() - began)
+    return {name: median(seconds) for name, seconds in times.items()}
