@@ -29,7 +29,8 @@ class LatentBench:
     """A step of ABIC, from the covariance and in its plain formulation, timed by turns on the same values.
 
     A step is the value of least squares + α h of the ancestral class with its gradients; a round begins with what its
-    steps share, the inverse of the errors' covariance or all pseudo-variables. Times are medians, ratios those of the
+    steps share, the inverse of the errors' covariance or all pseudo-variables. Times are those of one restart: here all
+    restarts take a step at once, in the plain formulation one after another. Times are medians, ratios those of the
     medians; `largest_difference` is that of the gradients, over the largest entry.
     """
 
@@ -39,6 +40,8 @@ class LatentBench:
     """Numbers of columns, each 2 or more."""
     rows: int = 1000
     """Number of rows, 2 or more."""
+    restarts: int = 5
+    """Restarts that take a step at once, 1 or more."""
     repeats: int = 20
     """Timings of each, 1 or more."""
     seed: int = 0
@@ -47,7 +50,7 @@ class LatentBench:
     """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 2), ("repeats", 1), ("seed", 0)):
+        for name, least in (("rows", 2), ("restarts", 1), ("repeats", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if not self.columns or min(self.columns) < 2:
@@ -56,27 +59,27 @@ class LatentBench:
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, those of each number of columns under it."""
         columns, repeats = (QUICK_COLUMNS, QUICK_REPEATS) if self.quick else (self.columns, self.repeats)
-        settings = {"columns": columns, "rows": self.rows, "repeats": repeats}
+        settings = {"columns": columns, "rows": self.rows, "restarts": self.restarts, "repeats": repeats}
         with Run.open(
             self.runs, "bench", "latent", settings, {}, seed=self.seed, device="cpu", command=command, progress=progress
         ) as run:
             if run.status != "done":
-                measured = run.recorded("columns")
-                with run.progress(len(columns), "numbers of columns", len(measured)) as shown:
+                done = run.recorded("columns")
+                with run.progress(len(columns), "numbers of columns", len(done)) as shown:
                     for d in columns:
-                        if str(d) not in measured:
-                            run.record("columns", str(d), without_nan(measured_at(d, self.rows, repeats, self.seed)))
+                        if str(d) not in done:
+                            measured = measured_at(d, self.rows, self.restarts, repeats, self.seed)
+                            run.record("columns", str(d), without_nan(measured))
                             shown.advance()
                 found = {f"{d} columns": run.recorded("columns")[str(d)] for d in columns}
-                run.finish({**found, "rows": self.rows, "seconds": run.seconds, "machine": machine(), **versions()})
+                about = {"rows": self.rows, "restarts": self.restarts, "seconds": run.seconds}
+                run.finish({**found, **about, "machine": machine(), "versions": versions()})
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """One line a number of columns."""
-        head = (
-            f"{'':>12} {'step':>10} {'plain':>10} {'ratio':>7} {'round':>10} {'plain':>10} {'ratio':>7} {'differ':>9}"
-        )
-        lines = [head]
+        part = f" {{:>10}} {'plain':>10} {'ratio':>7}"
+        lines = [f"{'':>12}{part.format('step')}{part.format('round')} {'differ':>9}"]
         for name, of in figures.items():
             if isinstance(of, Mapping) and "step_seconds" in of:
                 times = "".join(
@@ -88,29 +91,32 @@ class LatentBench:
         return "\n".join(lines)
 
 
-def measured_at(d: int, n: int, repeats: int, seed: int) -> dict[str, float]:
+def measured_at(d: int, n: int, restarts: int, repeats: int, seed: int) -> dict[str, float]:
     """Seconds of a step and of a round's beginning, both ways, their ratios, and the difference of the gradients."""
-    rows, arrows, doubles, before, variances = values(d, n, seed)
+    rows, *point = values(d, n, seed)
+    arrows, doubles, before, variances = point
     covariance, errors = rows.T @ rows / n, doubles + torch.diag(variances)
-    precision, pseudo = error_precision(doubles, variances), pseudo_variables(rows, before, errors)
+    many_arrows, many_doubles, many_before, many_variances = (part.expand(restarts, *part.shape) for part in point)
+    precision, pseudo = error_precision(many_doubles, many_variances), pseudo_variables(rows, before, errors)
 
     def step() -> tuple[Tensor, Tensor]:
-        _, *by_fit = least_squares_gradients(covariance, arrows, doubles, before, precision)
-        _, *by_h = violation_gradients(arrows, doubles, "ancestral")
-        return by_fit[0] + WEIGHT * by_h[0], by_fit[1] + WEIGHT * by_h[1]
+        fit = least_squares_gradients(covariance, many_arrows, many_doubles, many_before, precision)
+        h = violation_gradients(many_arrows, many_doubles, "ancestral")
+        return fit[1] + WEIGHT * h[1], fit[2] + WEIGHT * h[2]
 
     calls: dict[str, Callable[[], Any]] = {
         "step": step,
         "plain_step": lambda: plain_gradients(rows, pseudo, arrows, doubles, WEIGHT),
-        "round": lambda: error_precision(doubles, variances),
+        "round": lambda: error_precision(many_doubles, many_variances),
         "plain_round": lambda: pseudo_variables(rows, before, errors),
     }
-    found = {f"{name}_seconds": seconds for name, seconds in timed(calls, repeats).items()}
+    seconds = timed(calls, repeats)
+    found = {f"{name}_seconds": value / (1 if "plain" in name else restarts) for name, value in seconds.items()}
     for part in ("step", "round"):
         found[f"{part}_ratio"] = found[f"plain_{part}_seconds"] / found[f"{part}_seconds"]
-    ours, plain = step(), calls["plain_step"]()[1:]
-    differences = [float((one - other).abs().max() / other.abs().max()) for one, other in zip(ours, plain, strict=True)]
-    return {**found, "largest_difference": max(differences)}
+    plain = plain_gradients(rows, pseudo, arrows, doubles, WEIGHT)[1:]
+    pairs = zip((part[0] for part in step()), plain, strict=True)
+    return {**found, "largest_difference": max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)}
 
 
 def values(d: int, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -119,15 +125,9 @@ def values(d: int, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, T
     rows = torch.randn(n, d, generator=source, dtype=torch.float64)
     rows = (rows - rows.mean(0)) / rows.std(0)
     drawn = torch.rand(3, d, d, generator=source, dtype=torch.float64) - 0.5
-    other = 1 - torch.eye(d, dtype=torch.float64)
+    arrows, before = drawn[:2] * (1 - torch.eye(d, dtype=torch.float64)) / d**0.5
     lower = (drawn[2] / (2 * d)).tril(-1)
-    return (
-        rows,
-        drawn[0] * other / d**0.5,
-        lower + lower.T,
-        drawn[1] * other / d**0.5,
-        torch.ones(d, dtype=torch.float64),
-    )
+    return rows, arrows, lower + lower.T, before, torch.ones(d, dtype=torch.float64)
 
 
 def timed(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:

@@ -39,7 +39,7 @@ def plain_gradients(
         loss = loss + residual.square().sum() / (2 * len(rows))
     total = loss + weight * plain_violation(arrows, doubles)
     along_arrows, along_doubles = torch.autograd.grad(total, (arrows, doubles))
-    return float(total), along_arrows, along_doubles
+    return float(total.detach()), along_arrows, along_doubles
 
 
 def plain_violation(arrows: Matrix, doubles: Matrix) -> Tensor:
