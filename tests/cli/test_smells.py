@@ -120,6 +120,7 @@ ANATOMY = {
     "inputs": "the inputs of a verb, or what commands share of them",
     "lora": "low-rank adapters: their weights, the method that trains them",
     "loop": "the loop that calls a room's steps: of sampling, of training",
+    "method": "the class of a method that takes several files",
     "result": "the stored result of a verb",
     "results": "the results that a room's methods return",
     "sample": "the command word sample",

@@ -26,7 +26,7 @@ QUICK_COLUMNS, QUICK_REPEATS = (5, 10), 3
 
 @dataclass(frozen=True)
 class LatentBench:
-    """A step of ABIC, from the covariance and in its plain formulation, timed by turns on the same values.
+    """A step of ABIC as it is taken and in its plain formulation, timed on the same values.
 
     A step is the value of least squares + α h of the ancestral class with its gradients; a round begins with what its
     steps share, the inverse of the errors' covariance or all pseudo-variables. Times are those of one restart: here all

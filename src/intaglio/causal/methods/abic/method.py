@@ -211,7 +211,7 @@ class _Search:
         return bic, edges
 
     def warnings(self, state: Restarts) -> list[str]:
-        """What the search ended with that its user should know."""
+        """Sentences on an end that its user should know of: too early, or without a graph of some restart."""
         found = []
         if self.late:
             found.append(
