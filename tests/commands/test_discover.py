@@ -328,8 +328,8 @@ def test_a_method_that_allows_for_hidden_causes_is_measured_against_a_truth_that
     assert Discovery.load(folder / "result").graph.kind == "PAG"
     summary = json.loads((folder / "run.json").read_text())["summary"]
     assert summary["directed"] + summary["bidirected"] + summary["open"] == summary["edges"]
-    lacking = tmp_path / "lacking.csv"
-    lacking.write_text("source,target\nweather,rain\n")
+    lacking = tmp_path / "lacking.dot"
+    lacking.write_text("digraph {weather -> rain}")
     code, _, err = discover(*words, "--truth", str(lacking), lead=("discover", "abic"))
     assert code == 2
     assert "the true graph must be over the columns" in err

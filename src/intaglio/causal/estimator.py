@@ -54,7 +54,7 @@ class NotFitted(BadInput, AttributeError):
 
 
 class DiscoverCPDAG:
-    """A causal graph with probabilities from a table, as a scikit-learn estimator; a CPDAG unless the method gives a PAG.
+    """A CPDAG, or the PAG of a method that gives one, with probabilities from a table, as a scikit-learn estimator.
 
         found = DiscoverCPDAG(SiCL(subsamples=30), kinds={"month": "nominal"}).fit(frame)
         found.edges_; found.adjacency_matrix_; found.to_networkx()
@@ -64,8 +64,8 @@ class DiscoverCPDAG:
     (booleans [d, d]) and `causal_graph_` (pgmpy's `PDAG`); and `ood_score_`, `duplicate_groups_`, `isolated_`,
     `n_conflicts_`, `fallback_used_`, `feature_names_in_`, `n_features_in_`. The methods `to_networkx`, `to_pgmpy`,
     `to_causallearn`, `to_pcalg`, `sample_dag` and `score` are those of `discovery_`. With a method that gives a PAG,
-    such as `ABIC()`, the frames hold the marks at both ends, and what stands for DAGs alone is refused. `clone`, `get_params`,
-    `set_params` (also `method__threshold=...`) and `check_is_fitted` work.
+    such as `ABIC()`, the frames hold the marks at both ends, and what stands for DAGs alone is refused. `clone`,
+    `get_params`, `set_params` (also `method__threshold=...`) and `check_is_fitted` work.
 
     Args:
         method: settings of a discovery method, such as `SiCL()`, which is the default.

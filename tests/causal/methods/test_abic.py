@@ -64,6 +64,8 @@ def test_units_do_not_matter():
     )
     one, two = found(VERMA, table=table), found(VERMA, table=other)
     assert one.graph == two.graph
+    assert np.array_equal(one.marks, two.marks)
+    assert np.array_equal(one.adjacent, two.adjacent)
 
 
 def test_without_standardisation_the_parameters_are_those_of_the_units_and_the_graph_is_found():
