@@ -2,9 +2,11 @@
 
 from intaglio.causal.methods.abic.method import ABIC as ABIC
 from intaglio.protect.methods.advdm import AdvDM as AdvDM
+from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDreamBooth
 from intaglio.audit.membership.family import Authentication as Authentication
 from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
 from intaglio.errors import BadInput as BadInput
+from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.extract.methods.direct import Direct as Direct
@@ -29,6 +31,7 @@ from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
+from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run
 from intaglio.protect.methods.sds import SDS as SDS

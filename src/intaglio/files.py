@@ -45,6 +45,17 @@ def _refusal(error: Exception) -> str | None:
     return f"{text}, check the folder and run the same command again" if "os error" in text else None
 
 
+def check_writable(folder: Path) -> None:
+    """Makes the folder, writes a file into it and deletes it again. Raises `BadInput` where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(f"cannot write into {folder}: {error.strerror or error}; name another folder") from error
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it is synced to disk and takes the place of `path`.

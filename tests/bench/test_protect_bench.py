@@ -8,12 +8,15 @@ import torch
 
 import tiny
 from audit_scenes import model
-from intaglio.bench.kit import suspects
 from intaglio.bench.protect import bench as room
-from intaglio.bench.protect.bench import ProtectBench, _noise, _of_method
+from intaglio.bench.protect import imitators, speed
+from intaglio.bench.protect.bench import ProtectBench
+from intaglio.bench.protect.figures import mean_of_clean, noise_of_clean, of_arm
 from intaglio.bench.protect.plain_loop import plain_advdm
 from intaglio.errors import BadInput
+from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
+from intaglio.protect.methods.advdm import AdvDM
 
 
 @pytest.fixture
@@ -24,10 +27,11 @@ def bench(tmp_path, monkeypatch):
 
     monkeypatch.setattr(testbed, "sets", lambda: ("one", "two"))
     monkeypatch.setattr(testbed, "few_shot", few_shot)
-    brief = {"learning_rate": {"dreambooth": 1e-2, "lora": 1e-1}}
-    monkeypatch.setattr(room, "PAPER", replace(suspects.PAPER, **brief))
-    monkeypatch.setattr(room, "TUNING_STEPS", 1)
+    brief = {tuner: replace(method, steps=1, batch=1) for tuner, method in room.FINE_TUNES.items()}
+    monkeypatch.setattr(imitators, "FINE_TUNES", brief)
+    monkeypatch.setattr(room, "FINE_TUNES", brief)
     monkeypatch.setattr(room, "EVALUATIONS", 4)
+    monkeypatch.setattr(room, "TIMED", 1)
     return ProtectBench(
         model=tiny.sd_folder(tmp_path / "base"),
         sets=("one", "two"),
@@ -39,68 +43,92 @@ def bench(tmp_path, monkeypatch):
 
 
 def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatch):
-    made, original = [], ProtectBench._done
+    made, original = [], ProtectBench._imitated
 
     def counted(self, job):
         if len(made) == 3:
             raise KeyboardInterrupt
-        made.append(job.key)
+        made.append(job)
         return original(self, job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ProtectBench, "_done", counted)
+        patch.setattr(ProtectBench, "_imitated", counted)
         with pytest.raises(KeyboardInterrupt):
             bench(progress="none")
     again = []
-    monkeypatch.setattr(ProtectBench, "_done", lambda self, job: again.append(job.key) or original(self, job))
+    monkeypatch.setattr(ProtectBench, "_imitated", lambda self, job: again.append(job) or original(self, job))
     figures = bench(progress="none")
-    methods = list(figures["by_method"])
-    assert {"advdm", "mist", "photoguard", "sds"} <= set(methods)
-    assert len(made) + len(again) == 2 * (1 + len(methods))
+    arms = list(figures["by_method"])
+    assert {"advdm", "anti-dreambooth", "mist", "photoguard", "sds", "random-signs"} <= set(arms)
+    assert len(made) + len(again) == len({job.key for job, _ in made + again}) == 2 * 2 * (1 + len(arms))
     for name, found in figures["by_method"].items():
-        assert 0 < found["largest_difference"] <= 16
         assert found["net_protection_worst"] == min(found["net_by_purifier"].values())
         assert figures[f"net_protection_none_{name}"] == found["net_by_purifier"]["none"]
-        assert found["seconds_per_image"] > 0
+        assert 0 <= found["membership_auc"] <= 1
+        if name != "random-signs":
+            assert 0 < found["largest_difference"] <= 16
+            assert found["seconds_per_image"] > 0
     assert figures["advdm_speedup_vs_reference"] > 0
     assert json.loads(json.dumps(figures, allow_nan=False))["seeds"] == 1
     assert "net_protection_worst" in bench.summary(figures)
 
 
+def test_random_signs_use_the_whole_budget(tmp_path):
+    pictures = tiny.some_pictures(0, 2)
+    room._random_signs(pictures, 16.0, tmp_path)
+    again = ImageSet.load(tmp_path, pictures.pixels.shape[-1])
+    change = (255 * (again.pixels - pictures.pixels)).round()
+    assert float(change.abs().max()) == 16
+    inside = (again.pixels > 0) & (again.pixels < 1)
+    assert set(change[inside].abs().tolist()) == {16.0}
+    assert abs(float(change[inside].mean())) < 1.5
+
+
 def test_all_methods_take_as_many_gradients(bench):
     for method in bench._methods().values():
         assert method.steps * room._samples(method) == room.EVALUATIONS
+        assert method.steps * method.step >= room.TRAVEL
         assert method.budget == 16.0
 
 
+def fine_tune(arm, subject, purifier, seed, value):
+    other = {"unlikeness_by_encoder": 2 * value, "membership": value, "roughness": 2.0 if arm == "clean" else 3.0}
+    return {"arm": arm, "set": subject, "purifier": purifier, "seed": seed, "unlikeness": value, **other}
+
+
 def test_net_protection_is_paired_by_set_purifier_and_seed():
-    clean = {
-        "a": {"none/0": 0.1, "none/1": 0.2, "blur/0": 0.5, "blur/1": 0.5},
-        "b": dict.fromkeys(("none/0", "none/1", "blur/0", "blur/1"), 0.0),
-    }
-    more = {"psnr": 30.0, "ssim": 0.9, "seconds_per_image": 1.0, "gain": 0.2}
-    arms = [
-        {
-            "set": "a",
-            "unlikeness": {"none/0": 0.4, "none/1": 0.5, "blur/0": 0.5, "blur/1": 0.6},
-            "largest_difference": 15,
-            **more,
-        },
-        {
-            "set": "b",
-            "unlikeness": {"none/0": 0.1, "none/1": 0.1, "blur/0": 0.0, "blur/1": 0.1},
-            "largest_difference": 16,
-            **more,
-        },
-    ]
-    found = _of_method(arms, clean, ("none", "blur"))
-    assert found["net_by_purifier"] == pytest.approx(
-        {"none": (0.3 + 0.3 + 0.1 + 0.1) / 4, "blur": (0 + 0.1 + 0 + 0.1) / 4}
-    )
-    assert (found["worst_purifier"], found["largest_difference"]) == ("blur", 16)
-    # standard deviations over seeds: a/none 0.0707, the other three 0
-    assert _noise(clean, 2) == pytest.approx(0.1 / 2**0.5 / 4)
-    assert _noise(clean, 1) is None
+    clean = {("a", "none"): (0.1, 0.2), ("a", "blur"): (0.5, 0.5), ("b", "none"): (0, 0), ("b", "blur"): (0, 0)}
+    mine = {("a", "none"): (0.4, 0.5), ("a", "blur"): (0.5, 0.6), ("b", "none"): (0.1, 0.2), ("b", "blur"): (0, 0.1)}
+    every = [
+        fine_tune(arm, *cell, seed, value)
+        for arm, values in (("clean", clean), ("x", mine))
+        for cell, pair in values.items()
+        for seed, value in enumerate(pair)
+    ][::-1]
+    found = of_arm("x", every, ("none", "blur"))
+    net = {"none": (0.3 + 0.3 + 0.1 + 0.2) / 4, "blur": (0 + 0.1 + 0 + 0.1) / 4}
+    assert found["net_by_purifier"] == pytest.approx(net)
+    assert found["net_by_purifier_by_encoder"] == pytest.approx({name: 2 * value for name, value in net.items()})
+    assert (found["worst_purifier"], found["net_protection_none"]) == ("blur", pytest.approx(net["none"]))
+    # differences without a purifier: (0.3, 0.3) on a and (0.1, 0.2) on b
+    assert found["spread_none"] == pytest.approx(0.1 / 2**0.5 / 2)
+    assert found["roughness_ratio"] == pytest.approx(1.5)
+    assert found["membership_auc"] == pytest.approx((0.4 + 0.5 + 0.1 + 0.2) / 4)
+    # of clean ones (0.1, 0.2) and three pairs of equals
+    assert noise_of_clean(every) == pytest.approx(0.1 / 2**0.5 / 4)
+    assert mean_of_clean(every, "unlikeness") == pytest.approx((0.1 + 0.2) / 4)
+    assert noise_of_clean([one for one in every if not one["seed"]]) is None
+
+
+def test_advdm_is_timed_with_the_fewest_gradients_that_gain_as_much(monkeypatch):
+    net, pictures = model(), tiny.some_pictures(0, 2)
+    gains = iter([1.0, 0.5, 0.9, 1.1, 9.9])  # of the plain loop, then of 40, 50, 60% of its gradients
+    monkeypatch.setattr(speed, "_loss_gain", lambda *_: next(gains))
+    steps = []
+    monkeypatch.setattr(speed, "_timed", lambda base, images, method: (steps.append(method.steps) or 2.0, None))
+    found = speed.beside_plain_loop(net, pictures, AdvDM(samples=2), 20, 8.0)
+    assert steps == [4, 5, 6]
+    assert (found["share"], found["gain"], found["seconds"], found["plain_gain"]) == (0.6, 1.1, 2.0, 1.0)
 
 
 def test_the_plain_loop_raises_the_loss_within_its_budget_and_leaves_the_weights():
@@ -113,6 +141,9 @@ def test_the_plain_loop_raises_the_loss_within_its_budget_and_leaves_the_weights
 
 
 def test_bad_input_is_named(bench):
+    assert list(replace(bench, methods=("sds", "advdm"))._methods()) == ["advdm", "sds"]
+    with pytest.raises(BadInput, match="no protection called 'glaze'; choose from: advdm"):
+        replace(bench, methods=("glaze",))(progress="none")
     with pytest.raises(BadInput, match="no few-shot set called 'three'"):
         replace(bench, sets=("three",))(progress="none")
     for name, value in {"seeds": 0, "drawn": 0, "purifiers": ("bleach",), "workers": 0}.items():

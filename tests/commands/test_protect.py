@@ -8,6 +8,7 @@ from PIL import Image
 
 import tiny
 from intaglio import cli
+from intaglio.protect import protection
 from intaglio.protect.originals import Original
 from protect_scenes import originals
 
@@ -42,6 +43,42 @@ def only_run(tmp_path):
 def read(path):
     with Image.open(path) as image:
         return np.asarray(image).astype(int)
+
+
+def test_a_dry_run_says_what_it_would_take_and_does_nothing(command, tmp_path):
+    code, out, _ = command("anti-dreambooth", "--prompt", "cat", "--dry-run")
+    assert code == 0
+    assert "pictures   3 of 2 sizes" in out
+    assert "for the surrogate to learn" in out
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_the_folder_of_a_single_picture_is_no_place_to_give_it_back(command, tmp_path):
+    before = (tmp_path / "mine/0.png").read_bytes()
+    code, _, err = command("photoguard", "--images", str(tmp_path / "mine/0.png"), "--out", str(tmp_path / "mine"))
+    assert code == 2
+    assert "lies in --images, whose pictures stay as they are" in " ".join(err.split())
+    assert (tmp_path / "mine/0.png").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_and_a_target_folder_are_named_before_any_work(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(protection, "protect", lambda *_, **__: pytest.fail("worked"))
+    (tmp_path / "file").write_text("x")
+    code, _, err = command("photoguard", "--out", str(tmp_path / "file"))
+    assert code == 2
+    assert "cannot write into" in err
+    code, _, err = command("photoguard", "--target", str(tmp_path / "mine"))
+    assert code == 2
+    assert "is a folder; name one picture" in " ".join(err.split())
+
+
+def test_pictures_that_nothing_was_changed_in_are_named(command, tmp_path):
+    code, out, _ = command("photoguard", "--budget", "0")
+    assert code == 0
+    assert "Nothing was changed in 0.png, 1.png, 2.png: nothing is protected there" in out
+    page = (only_run(tmp_path) / "report.html").read_text()
+    assert page.count("unchanged") >= 3
+    assert "no change" in page
 
 
 def test_the_folder_comes_back_within_the_budget(command, tmp_path):

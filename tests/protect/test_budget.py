@@ -44,6 +44,17 @@ def test_a_fraction_of_a_level_is_cut_off_not_rounded():
     assert largest_difference(found.numpy(), (box.clean * 255).round().to(torch.uint8).numpy()) == 7
 
 
+def test_the_box_of_one_picture_has_its_own_share():
+    share = torch.stack([torch.zeros(1, 5, 7), torch.ones(1, 5, 7)])
+    both = allowance(1, 8.0)
+    box = Allowance(both.clean, share, 8.0, (True, False))
+    for row in range(2):
+        one = box.of(row)
+        assert torch.equal(one.clean[0], box.clean[row])
+        assert torch.equal(one.share[0], share[row])
+        assert one.grey == (row == 0,)
+
+
 def test_no_change_gives_the_same_bytes():
     box = allowance(3, 8.0)
     assert torch.equal(box.rounded(torch.zeros(2, 3, 5, 7)), (box.clean * 255).round().to(torch.uint8))

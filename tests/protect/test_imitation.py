@@ -1,14 +1,21 @@
 """Net protection: its formula on planted numbers, equal seeds, shares, verdicts, and resumption after the last."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.images.image_set import ImageSet
-from intaglio.protect.imitation import NetProtection, net_protection, worst
-from intaglio.protect.purifiers import PURIFIERS
+from intaglio.protect import imitation
+from intaglio.protect.imitation import Imitations, Imitator, NetProtection, net_protection, worst
+from intaglio.protect.latent_similarity import latent_similarity
+from intaglio.protect.purifiers import PURIFIERS, Purifier
+from intaglio.protect.robustness import Robustness
 from intaglio.runs.run import Run
+from protect_scenes import model
 
 ORIGINALS = ImageSet.from_pixels(torch.full((4, 3, 8, 8), 0.5))
 PROTECTED = torch.full((4, 3, 8, 8), 0.9)
@@ -22,12 +29,13 @@ class Planted:
     model: None = None
     calls: list = field(default_factory=list)
     dies_at: int = -1
+    audited: bool | None = None
 
-    def imitations(self, pictures, seed):
+    def imitations(self, pictures, originals, seed):
         if len(self.calls) == self.dies_at:
             raise KeyboardInterrupt
         self.calls.append((float(pictures.pixels.mean()), seed))
-        return pictures.pixels + 0.1 * seed
+        return Imitations(pictures.pixels + 0.1 * seed, None if self.audited is None else float(pictures.pixels.mean()))
 
     def unlikeness(self, drawn, originals):
         assert originals is ORIGINALS
@@ -72,8 +80,11 @@ def test_a_killed_measurement_goes_on_after_the_last_fine_tune(tmp_path):
     assert [one.net for one in found] == pytest.approx([0.4, 0.4], abs=1e-6)
     shown = {path.name for path in next(tmp_path.iterdir()).joinpath("images").iterdir()}
     assert shown == {
-        f"{name}-100-{arm}-{k}.png" for name in ("none", "blur") for arm in ("clean", "protected") for k in range(4)
+        *(f"{name}-100-{arm}-{k}.png" for name in ("none", "blur") for arm in ("clean", "protected") for k in range(4)),
+        *(f"{kind}-{k}.png" for kind in ("original", "protected", "difference") for k in range(4)),
     }
+    with Image.open(next(tmp_path.iterdir()) / "images/difference-0.png") as image:
+        assert image.getextrema() == ((255, 255),) * 3  # 0.4 brighter everywhere: the largest change of all
 
 
 @pytest.mark.parametrize(
@@ -83,7 +94,7 @@ def test_a_killed_measurement_goes_on_after_the_last_fine_tune(tmp_path):
         ((0.5, 0.52, 0.48), (0.5, 0.53, 0.47), False),
         ((0.3, 0.7, 0.5), (0.4, 0.8, 0.6), False),  # surely above, but less than clean fine-tunes differ
         ((0.5, 0.5, 0.5), (0.9, 0.4, 0.5), False),
-        ((0.5,), (0.6,), True),
+        ((0.5,), (0.6,), False),  # one seed tells no noise
         ((0.5,), (0.4,), False),
     ],
 )
@@ -98,3 +109,76 @@ def test_the_worst_purifier_is_the_one_that_leaves_least_of_full_protection():
         NetProtection("blur", 0.5, (0.5,), (0.5,)),
     ]
     assert worst(rows) is rows[1]
+    assert worst(rows, ["blur"]) is rows[0]
+    assert worst(rows, ["blur", "none"]) is rows[1]
+
+
+def test_a_verdict_needs_seeds_and_imitations_that_could_be_spoilt():
+    def said(clean=(), protected=(), found=None):
+        row = NetProtection("none", 1.0, clean, protected)
+        return Robustness("lora", "base", "cat", 4, found or (row,)).statement
+
+    assert said((0.2,), (0.6,)).startswith("There is no verdict from one seed; after none it left +0.400")
+    assert said((0.7, 0.7), (0.9, 0.91)).startswith("There is no verdict: fine-tunes on clean pictures already")
+    assert said((0.2, 0.21), (0.6, 0.61)).startswith("The protection survives every purifier")
+    assert said((0.2, 0.21), (0.2, 0.21)).startswith("The protection does not protect here even without")
+    rows = (NetProtection("none", 1.0, (0.2, 0.21), (0.6, 0.61)), NetProtection("blur", 1.0, (0.2, 0.21), (0.2, 0.22)))
+    assert said(found=rows).startswith("The protection does not survive: after blur +0.005")
+    found = Robustness("lora", "base", "cat", 4, (NetProtection("none", 1.0, (0.7, 0.7), (0.9, 0.9)),))
+    assert found.figures()["survives"] is None
+
+
+def test_each_fine_tune_has_its_own_draw_of_a_purifiers_noise():
+    seeds = []
+    noisy = Purifier("noisy", "x", lambda pictures, net, seed: seeds.append(seed) or pictures)
+    unchecked = getattr(net_protection, "__wrapped__", net_protection)
+    unchecked(Planted(), ORIGINALS, PROTECTED, (noisy,), seeds=(0, 1, 2))
+    assert seeds == [0, 0, 1, 1, 2, 2]
+
+
+def test_an_audit_of_the_fine_tunes_is_kept_by_seed_and_arm(tmp_path):
+    def run():
+        return Run.open(tmp_path, "protect evaluate", "", {}, {}, seed=0, device="cpu", command=(), progress="none")
+
+    for _ in range(2):  # measured, and read from the records
+        with run() as opened:
+            (found, _) = measured(Planted(audited=True), opened, seeds=(0, 1))
+        assert found.membership == (pytest.approx((0.5, 0.9)),) * 2
+        about = Robustness("x", "base", "cat", 4, (found,))
+        assert about.membership == pytest.approx((0.5, 0.9))
+        assert about.about_membership.startswith("An audit does not find the originals even in fine-tunes on clean")
+    assert Robustness("x", "base", "cat", 4, measured(Planted())).about_membership is None
+    for pair, words in {(0.9, 0.6): "hides membership", (0.9, 0.8): "does not hide membership"}.items():
+        row = NetProtection("none", 1.0, (0.2, 0.2), (0.6, 0.6), (pair, pair))
+        assert words in Robustness("x", "base", "cat", 4, (row,)).about_membership
+
+
+def test_captions_are_taught_and_drawn_in_turns_and_others_are_told_from_originals(monkeypatch):
+    net, said = model(), {}
+    originals = ImageSet.from_pixels(torch.rand(3, 3, 16, 16), captions=["a cat", None, "a dog"])
+
+    def sampled(tuned, prompts, seeds, **_):
+        said["drawn"], said["tuned"] = prompts, tuned.fingerprint
+        return ImageSet.from_pixels(torch.rand(len(prompts), 3, 16, 16))
+
+    monkeypatch.setattr(imitation, "sample", sampled)
+    monkeypatch.setattr(imitation, "loss_difference", lambda tuned, base, pixels, prompt: pixels.mean((1, 2, 3)))
+    others = ImageSet.from_pixels(torch.zeros(2, 3, 16, 16))
+    tuner = LoRATuning(steps=1, learning_rate=0.1)
+    imitator = Imitator(net, tuner, "sks", latent_similarity(net), drawn=5, others=others)
+    found = imitator.imitations(originals, originals, 0)
+    assert said["drawn"] == ["a cat", "sks", "a dog", "a cat", "sks"]
+    assert said["tuned"] != net.fingerprint
+    assert found.membership == 1.0
+    assert replace(imitator, others=None).imitations(originals, originals, 0).membership is None
+
+
+def test_likeness_by_latents_is_their_correlation():
+    net, pixels = model(), torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        z = net.encode(pixels).numpy()
+    z = z - z.mean((2, 3), keepdims=True)
+    flat = z.reshape(6, -1)
+    wanted = flat @ flat.T / np.sqrt((flat**2).sum(1)[:, None] * (flat**2).sum(1)[None])
+    found = latent_similarity(net).matrix(pixels, pixels)
+    torch.testing.assert_close(found, torch.from_numpy(wanted), rtol=1e-4, atol=1e-5)

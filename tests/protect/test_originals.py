@@ -1,5 +1,8 @@
 """Pictures given back: geometry, EXIF, transparency, profile and mode as they were; what cannot be is said."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
@@ -94,6 +97,32 @@ def test_other_modes_are_read_and_said(tmp_path):
     }
     assert found["wide.png"].grey
     assert all(one.pixels.shape == (20, 30, 3) for one in found.values())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "P", "YCbCr", "LAB", "1", "I;16"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_keeps_what_speaks_of_the_picture_and_not_how_its_file_was_laid_out(tmp_path, mode, compression):
+    (tmp_path / "in").mkdir()
+    picture = Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257) if mode == "I;16" else RGB.convert(mode)
+    picture.save(tmp_path / "in/a.tif", compression=compression, description="a hand's own words")
+    found = one(tmp_path / "in", "a.tif")
+    changed = np.ascontiguousarray(255 - found.pixels)
+    with Image.open(found.save(changed, tmp_path / "out")) as again:
+        assert np.array_equal(np.asarray(again.convert("RGB")), changed)
+        assert again.getexif()[270] == "a hand's own words"
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_png_of_sixteen_bits_in_colour_is_said(tmp_path, depth):
+    (tmp_path / "in").mkdir()
+    raw = b"".join(b"\0" + bytes(20 * 3 * depth // 8) for _ in range(20))
+    header = struct.pack(">IIBBBBB", 20, 20, depth, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
+    packed = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    (tmp_path / "in/a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + packed)
+    assert one(tmp_path / "in").notes == ({"sixteen bits"} if depth == 16 else set())
 
 
 def test_transparency_is_given_back_and_colour_below_it_too(tmp_path):

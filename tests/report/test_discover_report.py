@@ -5,10 +5,12 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from found_graphs import found_graph, found_pag
 from intaglio.causal.graphs.graph import Graph
+from intaglio.cli import main
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
 from intaglio.report.pages.causal_figures import MAX_VARIABLES, mark_bars, pair_plot, range_bar
@@ -221,3 +223,20 @@ def test_a_pag_explains_its_marks_beside_the_drawing(folder):
     assert "No selection" in words
     for only_of_dags in ("No hidden common causes", "--subsamples", "either could be the cause", "training tables"):
         assert only_of_dags not in words
+
+
+def test_a_graph_from_changes_is_told_with_its_tests_and_without_probabilities(tmp_path):
+    random = np.random.default_rng(0)
+    site = np.repeat([f"site {k}" for k in range(10)], 20)
+    a = np.repeat(3.0 * random.standard_normal(10), 20) + random.standard_normal(200)
+    pd.DataFrame({"a": a, "b": a + random.standard_normal(200), "site": site}).to_csv(tmp_path / "t.csv", index=False)
+    words = ["discover", "cd-nod", str(tmp_path / "t.csv"), "--context", "site", "--test", "partial-correlation"]
+    assert main([*words, "--runs", str(tmp_path / "runs")]) == 0
+    (report,) = (tmp_path / "runs").glob("*/report.html")
+    page = report.read_text(encoding="utf-8")
+    assert "The mechanism of a changes with &#39;site&#39; (domains)." in page
+    assert "one end changes with the context and the other does not" in page
+    assert "<td>site 7</td>" in page
+    assert "given a" in page
+    assert "Confidence" not in page
+    assert "training tables" not in page

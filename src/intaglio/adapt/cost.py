@@ -13,6 +13,7 @@ from intaglio.adapt.memory_advice import counting
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import accumulate, checkpointed, freeze
+from intaglio.amounts import duration_words, size_words
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 TIMED_WEIGHTS = 1 << 22
@@ -75,15 +76,15 @@ class Plan:
             "activations": self.activations_bytes,
         }
         share = f", {self.random:,} of them random ({self.random / self.trainable:.1%})" if self.random else ""
-        memory = ", ".join(f"{name} {_size(count)}" for name, count in parts.items() if count)
+        memory = ", ".join(f"{name} {size_words(count)}" for name, count in parts.items() if count)
         return "\n".join(
             [
                 f"pictures   {self.pictures}{repeats}{prior}",
                 f"steps      {self.steps} of batch {self.batch} ({self.micro_batch} in memory), "
                 f"{self.epochs:.1f} epochs",
                 f"trainable  {self.trainable:,} numbers{share}",
-                f"memory     about {_size(self.memory_bytes)}: {memory}",
-                f"time       about {_duration(self.seconds)} ({self.step_s:.2g} s a step)",
+                f"memory     about {size_words(self.memory_bytes)}: {memory}",
+                f"time       about {duration_words(self.seconds)} ({self.step_s:.2g} s a step)",
             ]
         )
 
@@ -154,15 +155,3 @@ def _all_weights(model: LatentDiffusion) -> list[torch.Tensor]:
 
 def _bytes(weights) -> int:
     return sum(weight.numel() * weight.element_size() for weight in weights)
-
-
-def _size(count: int) -> str:
-    power = min(3, (len(str(count)) - 1) // 3)
-    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"

@@ -1,6 +1,6 @@
 """Memory of a training step: the bytes that autograd saves, and remedies where memory runs out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -40,16 +40,23 @@ def counting(model_tensors: list[Tensor]) -> Iterator[SavedTensors]:
 @contextmanager
 def memory_advice(settings: Training, pictures: int, *more: str) -> Iterator[None]:
     """Turns running out of memory into an `IntaglioError` with remedies for a step of `pictures`, `more` at the end."""
+    at_once = min(settings.micro_batch or pictures, pictures)
+    advice = [f"--micro-batch {at_once // 2}"] if at_once > 1 else []
+    advice += [] if settings.gradient_checkpointing else ["--gradient-checkpointing"]
+    with remedied_memory(f"{at_once} pictures at once", [*advice, *more]):
+        yield
+
+
+@contextmanager
+def remedied_memory(what: str, remedies: Sequence[str]) -> Iterator[None]:
+    """Turns running out of memory with `what` into an `IntaglioError` with remedies, as parts of a sentence."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        at_once = min(settings.micro_batch or pictures, pictures)
-        advice = [f"--micro-batch {at_once // 2}"] if at_once > 1 else []
-        advice += [] if settings.gradient_checkpointing else ["--gradient-checkpointing"]
-        remedy = ", or ".join([*advice, *more, "a machine with more memory"])
-        raise IntaglioError(f"Out of memory with {at_once} pictures at once; try {remedy}.") from error
+        remedy = ", or ".join([*remedies, "a machine with more memory"])
+        raise IntaglioError(f"Out of memory with {what}; try {remedy}.") from error
 
 
 def _out_of_memory(error: BaseException) -> bool:

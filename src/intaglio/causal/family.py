@@ -48,6 +48,10 @@ class Discoverer(ABC):
             BadInput: a table that cannot be searched, with the column's name, or knowledge that contradicts itself.
         """
 
+    def variables(self, table: Table) -> tuple[str, ...]:
+        """Columns of a table that the found graph is over, in its order: all but those that only describe the rows."""
+        return table.all_names
+
     def weights(self) -> dict[str, dict[str, str]]:
         """Files of learned weights, as inputs of a run: `path` and `sha256` by role; empty where there are none."""
         return {}
@@ -56,14 +60,14 @@ class Discoverer(ABC):
         """Drops the checkpoints that a search stored in a run; to be called once its result is saved."""
 
 
-def as_table(table: Table | Any, kinds: Kinds | None = None) -> Table:
-    """The table itself, or one made from a DataFrame or an array.
+def as_table(table: Table | Any, kinds: Kinds | None = None, context: str = "") -> Table:
+    """The table itself, or one made from a DataFrame or an array; `context` as in `Table.from_frame`.
 
     Raises:
         ValueError: kinds for a `Table`, whose columns have theirs already.
     """
     if not isinstance(table, Table):
-        return Table.from_frame(table, kinds=kinds)
+        return Table.from_frame(table, kinds=kinds, context=context)
     if kinds:
         raise ValueError("kinds belong to Table.from_frame or Table.load; this table's columns have theirs already")
     return table

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 
+from intaglio.amounts import duration_words
 from intaglio.extract.family import Extractor
 from intaglio.extract.generate import GenerateBatch, SeedBatch
 from intaglio.extract.inputs import ExtractionInputs
@@ -29,19 +30,12 @@ class ExtractionPlan:
         return (self.generations + self.controls) * self.picture_s / self.workers
 
     def __str__(self) -> str:
-        minutes = self.seconds / 60
-        took = (
-            f"{self.seconds:.0f} s"
-            if minutes < 1.5
-            else f"{minutes:.0f} min"
-            if minutes < 90
-            else f"{minutes / 60:.1f} h"
-        )
         controls = f" and {self.controls} of the base for control" if self.controls else ""
         return "\n".join(
             [
                 f"pictures   {self.generations}{controls}, {self.steps} steps each",
-                f"time       about {took} at most ({self.picture_s:.2g} s a picture, {self.workers} at once)",
+                f"time       about {duration_words(self.seconds)} at most "
+                f"({self.picture_s:.2g} s a picture, {self.workers} at once)",
             ]
         )
 

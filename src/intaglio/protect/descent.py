@@ -1,8 +1,7 @@
-"""Signed steps within a budget: the work on a group of pictures of one size, step by step."""
+"""Steps of projected gradient descent (PGD, max-norm): the work on a group of pictures of one size, step by step."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -13,16 +12,17 @@ from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.metrics.quality import psnr, ssim
 from intaglio.protect.budget import LEVELS, Allowance, largest_difference
 from intaglio.protect.family import Protector
-from intaglio.protect.model_views import VIEWS
+from intaglio.protect.model_views import VIEWS, ViewKind
 from intaglio.protect.originals import Original
 from intaglio.protect.surrogate import Surrogate
+from intaglio.protect.transformations import transformed
 from intaglio.protect.visibility import scaled_to_keep, share_by_contrast
 from intaglio.randomness import generator
 from intaglio.runs.picture_groups import PictureResult
 from intaglio.runs.steps import StepState
 
 CHECKED = 2
-"""Views with fixed timesteps and noise that the objective is measured on before and after."""
+"""Draws of views, timesteps and noise that the objective is measured on before and after."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class ChangeState(StepState):
     """Changes of a group of pictures between steps."""
 
     change: Float[Tensor, "n 3 h w"]
-    """In units of 1."""
+    """Of pixel values in [0, 1]."""
     objective: Float[Tensor, "n"]
     """The objective at the last step; NaN before the first."""
 
@@ -48,7 +48,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class ProtectionWork:
-    """A method at work on groups of pictures, as `runs.picture_groups.in_groups` calls it."""
+    """A method at work on groups of pictures, as `runs.picture_groups.group_states` calls it."""
 
     method: Protector
     surrogate: Surrogate
@@ -56,9 +56,11 @@ class ProtectionWork:
     originals: Mapping[str, Original]
     """By name."""
     may_change: Mapping[str, Float[Tensor, "1 h w"]]
-    """By name: the share of the budget that a mask leaves each pixel."""
+    """By name: the share of the budget that a mask and transparency leave each pixel."""
     keep: Callable[[str, UInt8[Tensor, "3 h w"]], None]
     """Takes each finished picture by name."""
+    reached: Mapping[tuple[str, ...], "ChangeState"] = field(default_factory=dict)
+    """The state of each group, by its pictures' names, at the end of the round before; empty in the first."""
 
     def prepare(self, images: ImageSet) -> Group:
         """The pictures with the share of the budget that masks, transparency and flat areas leave."""
@@ -68,7 +70,9 @@ class ProtectionWork:
         return Group(images, Allowance(images.pixels, shares * masks, self.method.budget, grey))
 
     def start(self, group: Group) -> ChangeState:
-        """No change, or a uniform one within the budget."""
+        """That of the round before; in the first no change, or a uniform one within the budget."""
+        if group.images.names in self.reached:
+            return self.reached[group.images.names]
         change = torch.zeros_like(group.images.pixels)
         if self.method.start == "random" and self.method.steps:
             limit = self.method.budget / LEVELS
@@ -81,7 +85,8 @@ class ProtectionWork:
     def step(self, group: Group, state: ChangeState) -> ChangeState:
         """One signed step of each picture, projected."""
         sources = [generator(self.method.seed, content, state.step) for content in group.images.hashes]
-        objective, gradient = self._gradient(group, state.change, self.method.kinds(state.step), sources)
+        kind, names = self.method.kinds(state.step), self.method.transformations
+        objective, gradient = self._gradient(group, state.change, kind, sources, names)
         moved = state.change + self.method.step_size(state.step) / LEVELS * gradient.sign()
         return replace(state, step=state.step + 1, change=group.allowance.projected(moved), objective=objective)
 
@@ -90,32 +95,35 @@ class ProtectionWork:
         return {"objective": float(state.objective.mean())}
 
     def finish(self, group: Group, state: ChangeState) -> Sequence[PictureResult]:
-        """The pictures in 8 bits, handed to `keep`, with how much they differ and what was gained."""
-        before, after = (self.checked(group, change) for change in (torch.zeros_like(state.change), state.change))
-        return [
-            self._finished(group, state.change, row, float(before[row]), float(after[row])) for row in range(len(group))
-        ]
+        """The pictures in 8 bits, handed to `keep`, with how much they differ and the objective of both."""
+        levels = torch.cat([self._levels(group, state.change, row) for row in range(len(group))])
+        given_back = levels / LEVELS - group.images.pixels
+        before, after = (self.checked(group, change) for change in (torch.zeros_like(given_back), given_back))
+        found = []
+        for row, (name, clean) in enumerate(zip(group.images.names, group.images.pixels, strict=True)):
+            self.keep(name, levels[row])
+            shown = levels[row : row + 1] / LEVELS
+            signals = {
+                "largest_difference": float(largest_difference(levels[row].numpy(), to_uint8(clean).numpy())),
+                "psnr": float(psnr(shown, clean[None])),
+                "ssim": float(ssim(shown, clean[None])),
+                "objective_before": float(before[row]),
+                "objective_after": float(after[row]),
+            }
+            found.append(PictureResult(signals, {}, {}, ""))
+        return found
 
-    def _finished(self, group: Group, change: Tensor, row: int, before: float, after: float) -> PictureResult:
-        name, clean = group.images.names[row], group.images.pixels[row : row + 1]
-        one = group.allowance.of(row)
+    def _levels(self, group: Group, change: Tensor, row: int) -> UInt8[Tensor, "1 3 h w"]:
+        """One picture in 8 bits, its change scaled down to keep the floor of similarity."""
+        clean, one = group.images.pixels[row : row + 1], group.allowance.of(row)
         levels = scaled_to_keep(lambda scale: one.rounded(scale * change[row : row + 1]), clean, self.method.least_ssim)
         largest = largest_difference(levels.numpy(), to_uint8(clean).numpy())
         if largest > self.method.budget:  # a fault of ours: nobody may be given more change than they allowed
-            raise IntaglioError(f"{name} would change by {largest} grey levels, above its budget")
-        self.keep(name, levels[0])
-        shown = levels / LEVELS
-        signals = {
-            "largest_difference": float(largest),
-            "psnr": float(psnr(shown, clean)),
-            "ssim": float(ssim(shown, clean)),
-            "objective_before": before,
-            "objective_after": after,
-        }
-        return PictureResult(signals, {}, {}, "")
+            raise IntaglioError(f"{group.images.names[row]} would change by {largest} grey levels, above its budget")
+        return levels
 
     def checked(self, group: Group, change: Tensor) -> Float[Tensor, "n"]:
-        """The objective on fixed views, timesteps and noise."""
+        """The objective on fixed views, timesteps and noise, without transformations."""
         every = []
         for draw in range(CHECKED):
             sources = [generator(self.method.seed, content, "check", draw) for content in group.images.hashes]
@@ -123,13 +131,21 @@ class ProtectionWork:
         return torch.stack(every).mean(0)
 
     def _gradient(
-        self, group: Group, change: Tensor, kind: Any, sources: Sequence[torch.Generator]
+        self,
+        group: Group,
+        change: Tensor,
+        kind: ViewKind,
+        sources: Sequence[torch.Generator],
+        transformations: Sequence[str] = (),
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n 3 h w"]]:
         """The objective of each picture, averaged over its views, and its gradient by the change."""
         side = self.surrogate.model.resolution
         pictures = (group.images.pixels + change).detach().requires_grad_(True)
         with torch.enable_grad():
             views = [VIEWS[kind](picture, side, source) for picture, source in zip(pictures, sources, strict=True)]
+            if transformations:
+                pairs = zip(views, sources, strict=True)
+                views = [_each_transformed(part, transformations, self.method.draws, source) for part, source in pairs]
         counts = [len(part) for part in views]
         drawn = [
             generator(self.method.seed, int(torch.randint(2**62, (), generator=source)), view)
@@ -146,3 +162,10 @@ class ProtectionWork:
             )
         (gradient,) = torch.autograd.grad(shown, pictures, slopes)
         return torch.stack([part.mean() for part in values.split(counts)]), gradient
+
+
+def _each_transformed(
+    views: Float[Tensor, "m 3 s s"], names: Sequence[str], draws: int, source: torch.Generator
+) -> Float[Tensor, "k 3 s s"]:
+    """`draws` copies of each view, each as it is or after one of the transformations."""
+    return torch.cat([transformed(view[None], names, source) for view in views for _ in range(draws)])

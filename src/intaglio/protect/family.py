@@ -1,7 +1,7 @@
 """Protection: the contract of a method, which gives a gradient; the descent and all around it is shared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,10 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.denoising.losses import Precision
+from intaglio.images.image_set import ImageSet
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.budget import check_budget
 from intaglio.protect.model_views import ViewKind
 from intaglio.protect.surrogate import Surrogate
+from intaglio.protect.transformations import TRANSFORMATIONS
+from intaglio.runs.run import Run
 from intaglio.verbs import FileName
 
 
@@ -37,6 +41,8 @@ class Protector(ABC):
     """What a model must be able to do (`intaglio.models.capabilities`)."""
     uses_target: ClassVar[bool] = False
     """Whether it leads towards a target picture."""
+    joint: ClassVar[bool] = False
+    """Whether the pictures are one job, since the surrogate learns them: the change of each depends on the others."""
 
     budget: float = 8.0
     """Largest change of a number, grey levels of 255, in 0..64; 4 is faint, 16 plainly visible."""
@@ -49,6 +55,11 @@ class Protector(ABC):
     view: Literal["tiles", "whole", "both"] = "both"
     """Views that the model is given: tiles in the picture's own geometry, the whole picture resized as trainers do, or
     both by turns. A picture of the model's resolution is the same in both."""
+    transformations: tuple[str, ...] = ()
+    """What the change is to survive (expectation over transformations): jpeg, resize, blur, noise, crop. Each view is
+    given to the model as it is or after one of them, by chance."""
+    draws: int = 1
+    """Such transformed copies of a view a step, from 1; the gradient is their mean."""
     least_ssim: float = 0.0
     """Structural similarity to the original that the change is scaled down to keep, in [0, 1); 0 leaves it to the
     budget alone."""
@@ -67,13 +78,17 @@ class Protector(ABC):
 
     def __post_init__(self) -> None:
         check_budget(self.budget, self.step)
-        for name, least in {"steps": 0, "batch": 1, "micro_batch": 1}.items():
+        for name, least in {"steps": 0, "batch": 1, "micro_batch": 1, "draws": 1}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if not 0 <= self.least_ssim < 1:
             raise ValueError(f"least_ssim must lie in 0..1, below 1, not {self.least_ssim}")
         if not 0 < self.flat <= 1:
             raise ValueError(f"flat must be above 0 and at most 1, not {self.flat}")
+        if unknown := [name for name in self.transformations if name not in TRANSFORMATIONS]:
+            raise ValueError(f"transformations has no {unknown[0]!r}; choose from: {', '.join(TRANSFORMATIONS)}")
+        if self.draws > 1 and not self.transformations:
+            raise ValueError("draws are of transformations; name some, or leave draws at 1")
 
     @abstractmethod
     def gradient(
@@ -91,6 +106,30 @@ class Protector(ABC):
             target: for methods with `uses_target`, the target picture at that resolution.
             sources: a generator a view, for timesteps and noise.
         """
+
+    def stops(self) -> tuple[int, ...]:
+        """The steps done at the end of each round, ascending; between rounds the surrogate may learn."""
+        return (self.steps,)
+
+    def surrogates(
+        self, model: LatentDiffusion, clean: ImageSet, prompt: str, run: Run
+    ) -> Generator[LatentDiffusion, ImageSet, None]:
+        """The surrogate of each round; it is sent the pictures as they are changed by then.
+
+        Args:
+            model: the surrogate that was given, which stays as it is.
+            clean: the pictures as a trainer sees them, squares at the model's resolution.
+            prompt: of an imitator.
+            run: takes what was learned, so that a killed call goes on with the same weights.
+        """
+        yield model
+
+    def learning_seconds(self, model: LatentDiffusion, pictures: int, prompt: str) -> float:
+        """Seconds that the surrogate will learn in, timed on a throw-away copy; 0 where it does not."""
+        return 0.0
+
+    def forget(self, run: Run) -> None:  # noqa: B027 - a surrogate that learns nothing leaves nothing
+        """Drops what `surrogates` stored in a run; to be called once the result is safe."""
 
     def kinds(self, step: int) -> ViewKind:
         """The view of a step."""

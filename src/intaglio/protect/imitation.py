@@ -1,13 +1,13 @@
 """Imitation of pictures by a fine-tune, and the protection that is left of a change after a purifier.
 
-Unlikeness of an imitation is 1 less the mean, over pictures that the fine-tune draws, of the largest similarity with a
+Unlikeness of imitations is 1 less the mean, over pictures that the fine-tune draws, of the largest similarity with a
 clean original. Net protection after a purifier is the unlikeness that the fine-tune of protected pictures reaches less
 that of the fine-tune of clean ones, both cleaned by the purifier: purifiers themselves cost likeness.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.family import FineTuner
+from intaglio.denoising.loss_difference import loss_difference
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
+from intaglio.metrics.statistics.roc import auc
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.purifiers import Purifier
 from intaglio.runs.run import Run
@@ -24,8 +26,20 @@ from intaglio.sampling.loop import sample
 
 KIND = "imitations"
 """Kind of the records of fine-tunes."""
+PAIR = ("original", "protected", "difference")
+"""Kinds of pictures beside the drawn ones."""
 SHOWN = 4
-"""Drawn pictures of each fine-tune with the first seed that are kept for the report."""
+"""Pictures that are kept for the report: of each fine-tune with the first seed, and of each of `PAIR`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Imitations:
+    """Pictures that a fine-tune draws, and how far it betrays those that it learned."""
+
+    pixels: Float[Tensor, "n 3 h w"]
+    membership: float | None = None
+    """AUC of the originals against pictures that nobody trained on, by how much better the fine-tune denoises them than
+    the base does; 0.5 hides them. None where there are no such pictures."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +49,29 @@ class Imitator:
     model: LatentDiffusion
     tuner: FineTuner
     prompt: str
-    """Of the fine-tune, and of what is drawn."""
+    """Of pictures without captions, in the fine-tune and in what is drawn."""
     similarity: Embedding
     drawn: int = 20
-    """Pictures drawn by each fine-tune."""
+    """Pictures drawn by each fine-tune, by the prompts of its pictures in turns."""
     steps: int = 25
     """Sampling steps."""
     guidance: float = 3.0
+    others: ImageSet | None = None
+    """Pictures like the originals that no fine-tune sees, to tell members from; None leaves that question out."""
 
-    def imitations(self, pictures: ImageSet, seed: int) -> Float[Tensor, "n 3 h w"]:
-        """Pictures that a fine-tune on these pictures draws."""
-        tuned = replace(self.tuner, seed=seed)(self.model, TrainingSet(pictures, prompt=self.prompt)).model
+    def imitations(self, pictures: ImageSet, originals: ImageSet, seed: int) -> Imitations:
+        """Pictures that a fine-tune on `pictures`, the originals as they were changed and cleaned, draws."""
+        data = TrainingSet(pictures, prompt=self.prompt)
+        tuned = replace(self.tuner, seed=seed)(self.model, data).model
         seeds = [1_000_000 * seed + k for k in range(self.drawn)]
-        prompts = [self.prompt] * self.drawn
-        return sample(tuned, prompts, seeds, steps=self.steps, guidance_scale=self.guidance).pixels
+        prompts = [data.prompts[k % len(pictures)] for k in range(self.drawn)]
+        drawn = sample(tuned, prompts, seeds, steps=self.steps, guidance_scale=self.guidance).pixels
+        if self.others is None:
+            return Imitations(drawn)
+        inside, outside = (
+            loss_difference(tuned, self.model, images.pixels, self.prompt) for images in (originals, self.others)
+        )
+        return Imitations(drawn, auc(inside.numpy(), outside.numpy()))
 
     def unlikeness(self, drawn: Float[Tensor, "n 3 h w"], originals: ImageSet) -> float:
         """1 less the mean of each drawn picture's largest similarity with an original, in [0, 2]."""
@@ -66,6 +89,9 @@ class NetProtection:
     """Unlikeness after fine-tunes on clean pictures, a number a seed."""
     protected: tuple[float, ...]
     """Unlikeness after fine-tunes on protected pictures, with the same seeds."""
+    membership: tuple[tuple[float, float], ...] = ()
+    """AUC of an audit of the fine-tunes for the originals, on clean and on protected pictures, a pair a seed; empty
+    where it was not asked for."""
 
     @property
     def by_seed(self) -> tuple[float, ...]:
@@ -89,8 +115,13 @@ class NetProtection:
 
     @property
     def survives(self) -> bool:
-        """Whether the protection is above two standard errors of its mean, and above the noise of clean fine-tunes."""
-        error = self.spread / max(1, len(self.by_seed)) ** 0.5
+        """Whether the protection is above two standard errors of its mean, and above the noise of clean fine-tunes.
+
+        One seed tells neither, so with one it never does.
+        """
+        if len(self.by_seed) < 2:
+            return False
+        error = self.spread / len(self.by_seed) ** 0.5
         return self.net > max(2 * error, self.noise, 0.0)
 
 
@@ -120,6 +151,7 @@ def net_protection(
         run: progress and records.
     """
     model = purifying_model or imitator.model
+    _show_pairs(run, originals.pixels, protected)
     jobs = [
         (purifier, share, seed, arm)
         for purifier in purifiers
@@ -129,27 +161,44 @@ def net_protection(
         if arm == "protected" or share == shares[0]
     ]
     known = run.recorded(KIND)
-    found: dict[str, float] = {}
+    found: dict[str, _Found] = {}
     with run.progress(len(jobs), KIND, sum(_key(*job) in known for job in jobs)) as progress:
         for purifier, share, seed, arm in jobs:
             key = _key(purifier, share, seed, arm)
-            if key not in known:
-                pixels = _mixed(originals.pixels, protected, share) if arm == "protected" else originals.pixels
-                cleaned = ImageSet.from_pixels(purifier.clean(pixels, model, seed), originals.names)
-                drawn = imitator.imitations(cleaned, seed)
-                if seed == seeds[0]:
-                    _show(run, purifier, share, arm, drawn)
-                found[key] = imitator.unlikeness(drawn, originals)
-                run.record(KIND, key, {"unlikeness": found[key]})
-                progress.advance()
-            else:
-                found[key] = float(known[key]["unlikeness"])
+            if key in known:
+                found[key] = _Found(float(known[key]["unlikeness"]), known[key].get("membership"))
+                continue
+            pixels = _mixed(originals.pixels, protected, share) if arm == "protected" else originals.pixels
+            cleaned = purifier.clean(pixels, model, seed)
+            taught = ImageSet.from_pixels(cleaned, originals.names, originals.captions)
+            made = imitator.imitations(taught, originals, seed)
+            if seed == seeds[0]:
+                _show(run, purifier, share, arm, made.pixels)
+            found[key] = _Found(imitator.unlikeness(made.pixels, originals), made.membership)
+            run.record(KIND, key, asdict(found[key]))
+            progress.advance()
     return tuple(_net(found, purifier, share, shares[0], seeds) for purifier in purifiers for share in shares)
 
 
 def shown_name(purifier: str, share: float, arm: str, place: int) -> str:
     """Name, below the run's `images`, of a drawn picture that is kept for the report."""
     return f"{purifier}-{round(100 * share)}-{arm}-{place}"
+
+
+def pair_name(kind: str, place: int) -> str:
+    """Name, below the run's `images`, of an original, its protected copy or their difference (`PAIR`)."""
+    return f"{kind}-{place}"
+
+
+def _show_pairs(run: Run, originals: Float[Tensor, "n 3 h w"], protected: Float[Tensor, "n 3 h w"]) -> None:
+    """Keeps the first originals, their protected copies, and the difference scaled so that the largest fills the
+    range around grey.
+    """
+    difference = protected - originals
+    scaled = (0.5 + 0.5 * difference / difference.abs().max().clamp(min=1 / 255)).clamp(0, 1)
+    for kind, pictures in zip(PAIR, (originals, protected, scaled), strict=True):
+        for place, pixels in enumerate(pictures[:SHOWN]):
+            run.save_image(pair_name(kind, place), pixels)
 
 
 def _show(run: Run, purifier: Purifier, share: float, arm: str, drawn: Float[Tensor, "n 3 h w"]) -> None:
@@ -167,16 +216,33 @@ def _mixed(clean: Tensor, protected: Tensor, share: float) -> Tensor:
     return torch.cat([protected[:count], clean[count:]])
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The measurements of one fine-tune."""
+
+    unlikeness: float
+    membership: float | None
+
+
 def _net(
-    found: Mapping[str, float], purifier: Purifier, share: float, first: float, seeds: Sequence[int]
+    found: Mapping[str, _Found], purifier: Purifier, share: float, first: float, seeds: Sequence[int]
 ) -> NetProtection:
-    clean = tuple(found[_key(purifier, first, seed, "clean")] for seed in seeds)
-    return NetProtection(
-        purifier.name, share, clean, tuple(found[_key(purifier, share, seed, "protected")] for seed in seeds)
+    clean = [found[_key(purifier, first, seed, "clean")] for seed in seeds]
+    protected = [found[_key(purifier, share, seed, "protected")] for seed in seeds]
+    pairs = tuple(
+        (one.membership, other.membership)
+        for one, other in zip(clean, protected, strict=True)
+        if one.membership is not None and other.membership is not None
     )
+    unlike_clean, unlike_protected = (tuple(one.unlikeness for one in arm) for arm in (clean, protected))
+    return NetProtection(purifier.name, share, unlike_clean, unlike_protected, pairs)
 
 
-def worst(found: Sequence[NetProtection]) -> NetProtection:
-    """The purifier that leaves least, among those of the largest share."""
+def worst(found: Sequence[NetProtection], seen: Collection[str] = ()) -> NetProtection:
+    """The purifier that leaves least, among those of the largest share; of those in `seen` only if there are no others.
+
+    `seen` names purifiers that a change was trained to survive: it must show on others that it does.
+    """
     most = max(one.share for one in found)
-    return min((one for one in found if one.share == most), key=lambda one: one.net)
+    full = [one for one in found if one.share == most]
+    return min([one for one in full if one.purifier not in seen] or full, key=lambda one: one.net)

@@ -18,19 +18,28 @@ def read_masks(
 ) -> tuple[dict[str, UInt8[ndarray, "h w"]], tuple[str, ...]]:
     """Masks by the name of their picture, upright; and warnings of masks that belong to none.
 
-    A mask belongs to the picture of its name, whatever the suffix. Raises `BadInput` for one that cannot be read.
+    A mask belongs to the picture of its name, or of its name with another suffix; where it is transparent it is black.
+    Raises `BadInput` for one that cannot be read, and for two of one picture.
     """
     if folder is None:
         return {}, ()
-    by_stem = {Path(one.name).with_suffix("").as_posix(): one.name for one in originals}
-    found, foreign = {}, []
-    for entry in list_pictures(folder).entries:
-        name = by_stem.get(Path(entry.name).with_suffix("").as_posix())
+    names, listing = {one.name for one in originals}, list_pictures(folder)
+    by_stem = {Path(name).with_suffix("").as_posix(): name for name in names}
+    found, taken, foreign = {}, dict[str, str](), list(listing.problems)
+    for entry in listing.entries:
+        name = entry.name if entry.name in names else by_stem.get(Path(entry.name).with_suffix("").as_posix())
         if name is None:
             foreign.append(entry.name)
             continue
+        if (other := taken.setdefault(name, entry.name)) != entry.name:
+            raise BadInput(f"{other} and {entry.name} of {folder} are both masks of {name}; keep one of them")
         try:
-            found[name] = np.asarray(read_original(entry.path, entry.name).pixels.mean(-1), np.uint8)
+            found[name] = _levels(read_original(entry.path, entry.name))
         except UnusableError as error:
             raise BadInput(f"the mask {entry.path} cannot be used: {error}") from error
     return found, (f"masks of no picture, and ignored: {', '.join(foreign)}",) if foreign else ()
+
+
+def _levels(mask: Original) -> UInt8[ndarray, "h w"]:
+    grey = mask.pixels.mean(-1)
+    return np.asarray(grey if mask.alpha is None else grey * (mask.alpha / 255), np.uint8)

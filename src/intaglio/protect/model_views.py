@@ -43,14 +43,25 @@ def tiles(picture: Float[Tensor, "3 h w"], side: int, source: torch.Generator) -
 
 def whole(picture: Float[Tensor, "3 h w"], side: int, source: torch.Generator) -> Float[Tensor, "1 3 side side"]:
     """The picture with its shorter side resized to `side`, and a random square of it along the longer one."""
+    resized = _resized(picture, side)
+    top, left = (_below(length - side + 1, source) for length in resized.shape[-2:])
+    return resized[:, :, top : top + side, left : left + side]
+
+
+def centred(picture: Float[Tensor, "3 h w"], side: int) -> Float[Tensor, "1 3 side side"]:
+    """The picture with its shorter side resized to `side`, and the square in its middle."""
+    resized = _resized(picture, side)
+    top, left = ((length - side) // 2 for length in resized.shape[-2:])
+    return resized[:, :, top : top + side, left : left + side]
+
+
+def _resized(picture: Float[Tensor, "3 h w"], side: int) -> Float[Tensor, "1 3 a b"]:
     height, width = picture.shape[1:]
     scale = side / min(height, width)
     size = tuple(max(side, round(scale * length)) for length in (height, width))
-    resized = picture[None]
-    if size != (height, width):
-        resized = functional.interpolate(resized, size=size, mode="bicubic", antialias=scale < 1).clamp(0, 1)
-    top, left = (_below(length - side + 1, source) for length in size)
-    return resized[:, :, top : top + side, left : left + side]
+    if size == (height, width):
+        return picture[None]
+    return functional.interpolate(picture[None], size=size, mode="bicubic", antialias=scale < 1).clamp(0, 1)
 
 
 VIEWS = {"tiles": tiles, "whole": whole}

@@ -21,6 +21,10 @@ LOSSLESS = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tif
 """Suffixes whose pictures are given back under the same name, without loss."""
 ORIENTATION = 0x0112
 """EXIF tag of the way a picture is to be turned."""
+DESCRIPTIVE = frozenset(
+    {270, 271, 272, ORIENTATION, 305, 306, 315, 316, 700, 33432, 34665, 34853, *range(40091, 40096)}
+)
+"""EXIF tags that speak of a picture and not of its file's layout: description, camera, artist, time and so on."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,6 +43,7 @@ NOTES = {
     "lossy": "is given back as PNG, since its own format loses some of every change",
     "sixteen bits": "has 16 bits a channel and is given back with 8",
     "cmyk": "is CMYK and is given back as RGB, without its profile",
+    "other colours": "is stored in other colours than RGB and is given back as RGB, without its profile",
     "palette": "has a palette and is given back with all colours",
 }
 """Changes that giving back brings with it, in words, by the note's name."""
@@ -129,6 +134,8 @@ def read_original(path: Path, name: str) -> Original:
         notes = {"lossy"} if Path(name).suffix.lower() not in LOSSLESS else set()
         turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
         about = _about(image)
+        if image.format == "PNG" and _bits(path) == 16:
+            notes.add("sixteen bits")
         channels, alpha, grey = _channels(image, notes, about)
         if turn is not None:
             channels = channels.transpose(turn)
@@ -144,8 +151,20 @@ def read_original(path: Path, name: str) -> Original:
     )
 
 
+def _bits(png: Path) -> int:
+    """Bits a channel of a PNG: a byte of its header."""
+    with png.open("rb") as file:
+        return file.read(25)[24]
+
+
 def _about(image: Image.Image) -> dict[str, Any]:
     exif = image.info.get("exif") or image.getexif().tobytes()
+    if image.format == "TIFF":  # whose own tags of layout and compression stand among those of EXIF
+        tags = Image.Exif()
+        tags.load(exif)
+        for tag in [tag for tag in tags if tag not in DESCRIPTIVE]:
+            del tags[tag]
+        exif = tags.tobytes()
     known = {"exif": exif, "icc_profile": image.info.get("icc_profile"), "dpi": image.info.get("dpi")}
     return {key: value for key, value in known.items() if value}
 
@@ -159,8 +178,8 @@ def _channels(
         return from_sixteen_bits(image), None, True
     if image.mode in ("I", "F"):
         raise UnusableError("its pixels are 32-bit numbers of no fixed range; save it with 8 or 16 bits a channel")
-    if image.mode == "CMYK":
-        notes.add("cmyk")
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        notes.add("cmyk" if image.mode == "CMYK" else "other colours")
         about.pop("icc_profile", None)
     if image.mode == "P":
         notes.add("palette")

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from intaglio.images.image_set import to_uint8
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.protect.denoising_walk import timesteps, walked
 from intaglio.randomness import generator
 
 Pictures = Float[Tensor, "n 3 h w"]
@@ -109,21 +110,11 @@ def diffused(pictures: Pictures, model: LatentDiffusion, seed: int, *, share: fl
     The idea of DiffPure (arXiv 2205.07460) with a latent diffusion model, by deterministic steps (DDIM). Pictures must
     be of the model's resolution.
     """
-    last = max(1, round(share * (model.schedule.count - 1)))
-    times = torch.linspace(last, 0, min(steps, last) + 1).round().long().tolist()
     with model.frozen():
         latents = model.encode(pictures).cpu()
-        noise = torch.randn(latents.shape, generator=generator(seed, "diffuse"))
-        text = model.embed([""]).detach()
-        z = model.noised(latents, noise, torch.full((len(latents),), last))
-        for now, after in zip(times, [*times[1:], None], strict=True):
-            t = torch.full((len(z),), now)
-            predicted = model.predict(z.to(model.device), t.to(model.device), text).cpu()
-            clean = (z - model.schedule.noise(t).view(-1, 1, 1, 1) * predicted) / model.schedule.signal(t).view(
-                -1, 1, 1, 1
-            )
-            z = clean if after is None else model.noised(clean, predicted, torch.full((len(z),), after))
-        return model.decode(z).cpu()
+        sources = [generator(seed, "diffuse", place) for place in range(len(latents))]
+        clean = walked(model, latents, model.embed([""]).detach(), timesteps(model, share, steps), sources)
+        return model.decode(clean.to(model.device)).cpu()
 
 
 def _modelled(

@@ -2,12 +2,13 @@
 
 `protection.json` in the run's folder:
 
-    {"method", "objective", "budget", "surrogate", "folder", "pictures": [picture, ...]}
+    {"method", "objective", "budget", "surrogate", "folder", "pictures": [picture, ...], "transformations"}
 
     picture = {"name", "saved", "notes": [words], "largest_difference", "psnr", "ssim", "objective_before",
                "objective_after", "images": {kind: path relative to the folder}}
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,6 +62,8 @@ class ProtectionResult:
     folder: Path
     """Folder of the pictures."""
     pictures: tuple[ProtectedPicture, ...]
+    transformations: tuple[str, ...] = ()
+    """What the change was trained to survive, by names of `protect.transformations`."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a picture; the keys are `COLUMNS`."""
@@ -73,13 +76,14 @@ class ProtectionResult:
         return pd.DataFrame(self.rows(), columns=COLUMNS).set_index("name")
 
     def figures(self) -> dict[str, Any]:
-        """Means over the pictures, and the largest change of all."""
+        """Means over the pictures, that of the PSNR over those that changed, and the largest change of all."""
         count = len(self.pictures)
+        ratios = [one.psnr for one in self.pictures if one.largest_difference] or [math.nan]
         return {
             "pictures": count,
             "budget": self.budget,
             "largest_difference": max(one.largest_difference for one in self.pictures),
-            "psnr": sum(one.psnr for one in self.pictures) / count,
+            "psnr": sum(ratios) / len(ratios),
             "ssim": sum(one.ssim for one in self.pictures) / count,
             "gain": sum(one.objective_after - one.objective_before for one in self.pictures) / count,
             "folder": str(self.folder),
@@ -104,7 +108,13 @@ class ProtectionResult:
         """The result in the content of `protection.json`."""
         pictures = tuple(_picture(one) for one in stored["pictures"])
         plain = {key: str(stored[key]) for key in ("method", "objective", "surrogate")}
-        return cls(**plain, budget=float(stored["budget"]), folder=Path(stored["folder"]), pictures=pictures)
+        return cls(
+            **plain,
+            budget=float(stored["budget"]),
+            folder=Path(stored["folder"]),
+            pictures=pictures,
+            transformations=tuple(map(str, stored.get("transformations", ()))),
+        )
 
 
 def _picture(stored: Mapping[str, Any]) -> ProtectedPicture:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intaglio.denoising.losses import Precision, arithmetic, checkpointed, pieces
+from intaglio.denoising.losses import Precision, arithmetic, checkpointed, loss_and_gradient, pieces
 from intaglio.denoising.samples import standard_normal, stratified_timesteps
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -93,3 +93,19 @@ class Surrogate:
             values.append(value.cpu())
             gradients.append(gradient.float().cpu())
         return torch.cat(values), torch.cat(gradients)
+
+    def denoising_gradient(
+        self, pixels: Float[Tensor, "m 3 h w"], count: int, sources: Sequence[torch.Generator]
+    ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m 3 h w"]]:
+        """The denoising loss of pictures, averaged over `count` timesteps and noises, and its gradient by the pixels.
+
+        Latents are samples of the encoder's posterior. The gradient is that of the summed squared errors.
+        """
+
+        def at_latents(
+            latents: Float[Tensor, "m c h w"], sources: Sequence[torch.Generator]
+        ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]:
+            t, noise = self.samples(latents, count, sources)
+            return loss_and_gradient(self.model, self.text, latents, noise, t, self.micro_batch, self.precision)
+
+        return self.gradient(pixels, at_latents, sources, sampled=True)

@@ -1,6 +1,6 @@
 """Pictures worked on in groups over many steps, resumed exactly after a kill: states are stored, results recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -84,15 +84,43 @@ def in_groups(
         batch: pictures in a group.
         label: of the progress, which counts the steps of all groups.
     """
-    parts, results = parts_by_content(images, batch), dict[int, PictureResult]()
+    results = dict[int, PictureResult]()
+    for part, group, state in group_states(run, kind, key, images, work, steps=steps, batch=batch, label=label):
+        for i, result in zip(part, work.finish(group, state), strict=True):
+            run.record(kind, images.names[i], result.record())
+            results[i] = result
+    return [results[i] for i in range(len(images))]
+
+
+def group_states(
+    run: Run,
+    kind: str,
+    key: str,
+    images: ImageSet,
+    work: GroupWork[Group, State],
+    *,
+    steps: int,
+    batch: int,
+    label: str,
+    since: int = 0,
+) -> Iterator[tuple[Sequence[int], Group, State]]:
+    """The pictures' places, the group and its state after `steps`, a group at a time as soon as it is there.
+
+    Work that pauses for all groups calls this several times with growing `steps`; `work.start` then gives the state
+    where the last call ended, at step `since`, and a stored state beyond it is taken up. Other arguments are those of
+    `in_groups`.
+    """
+    parts = parts_by_content(images, batch)
     names = [_state_name(kind, place) for place in range(len(parts))]
     matches = [{"key": key, "hashes": [images.hashes[i] for i in part]} for part in parts]
-    done = sum(stored_steps(run, name, match) for name, match in zip(names, matches, strict=True))
+    stored = [stored_steps(run, name, match) for name, match in zip(names, matches, strict=True)]
+    done = sum(min(max(one, since), steps) for one in stored)
     # Groups are worked on one after the other and each row carries its step: those past the last stored one go.
     run.rewind(kind, done)
     with run.progress(len(parts) * steps, label, done) as progress:
         for place, part in enumerate(parts):
             group = work.prepare(images[part])
+            before = since * (len(parts) - 1 - place) + place * steps
             state = in_steps(
                 run,
                 names[place],
@@ -100,12 +128,9 @@ def in_groups(
                 work.start(group),
                 partial(work.step, group),
                 steps=steps,
-                noted=partial(_show_and_log, run, kind, progress, work, place * steps),
+                noted=partial(_show_and_log, run, kind, progress, work, before),
             )
-            for i, result in zip(part, work.finish(group, state), strict=True):
-                run.record(kind, images.names[i], result.record())
-                results[i] = result
-    return [results[i] for i in range(len(images))]
+            yield part, group, state
 
 
 def _show_and_log(

@@ -22,7 +22,8 @@ from intaglio.causal.graphs.distances import Comparison, PagComparison, compare,
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import Mark, sign_of
 from intaglio.causal.graphs.pag import visible_edges
-from intaglio.causal.results import result_files, text
+from intaglio.causal.results import changes_text, result_files, text
+from intaglio.causal.results.changes import Changes
 from intaglio.causal.results.graph_json import ARRAYS, field_values, plain_values
 from intaglio.causal.results.records import END_COLUMNS, EdgeRecord, FoundEdge, FoundPagEdge, FoundPair, FoundTriple
 from intaglio.errors import BadInput
@@ -79,6 +80,9 @@ class Discovery:
     """Wall-clock time of the search."""
     reading: str = text.CALIBRATED
     """What the probabilities are, in a sentence."""
+    changes: Changes | None = None
+    """Mechanisms that change with a context, where the method looks for them. It decides by tests, so that all
+    probabilities of this discovery are 0 or 1."""
 
     def __post_init__(self):
         d, t = len(self.graph), len(np.asarray(self.triples))
@@ -165,13 +169,16 @@ class Discovery:
 
     def summary(self, *, warnings: bool = True) -> str:
         """The graph in lines of text: its edges with their probabilities, then notes and, if wanted, warnings."""
-        table = text.edge_lines(self.edges)
+        if self.changes is None:
+            table, first = text.edge_lines(self.edges), text.edge_notes(self.edges, self.reading)
+        else:
+            table, first = changes_text.edge_lines(self.edges, self.changes), changes_text.notes(self.changes)
         notes = (
-            *text.edge_notes(self.edges, self.reading),
+            *first,
             text.near_misses(self.near_misses()),
             text.left_out(self.isolated, self.duplicates),
             text.improbable_marks(self.edges),
-            text.knowledge_note(self.graph),
+            text.knowledge_note(self.graph) if self.changes is None else "",
             text.contradictions(self.conflicts, self.fallback),
             text.out_of_distribution(self.ood_score, self.ood_reasons),
         )
@@ -266,16 +273,22 @@ class Discovery:
     def score(self, truth: Graph) -> Comparison | PagComparison:
         """SHD and the F1 of skeleton, orientation and colliders against the true DAG or its class.
 
+        Where mechanisms change, every direction of a true DAG can be told, and each is asked for.
+
         For a PAG: SHD of pairs and of marks and the F1 of skeleton, edges, arrowheads and tails, against a DAG or MAG,
         whose further variables are hidden, or a PAG.
 
         Raises:
             BadInput: a graph over other variables, or of a kind that the result cannot be compared with.
         """
+        if self.changes is not None and truth.kind == "DAG":
+            return compare(Graph("MPDAG", truth.names, truth.marks), self.graph)
         return compare_pags(truth, self.graph) if self.graph.kind == "PAG" else compare(truth, self.graph)
 
     def to_svg(self) -> str:
-        """The drawing of the graph as SVG, with the probability of adjacency on each edge."""
+        """The drawing of the graph as SVG, with the probability of adjacency on each edge, where it is one."""
+        if self.changes is not None:
+            return to_svg(self.graph)
         return to_svg(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges})
 
     def to_dict(self) -> dict[str, Any]:

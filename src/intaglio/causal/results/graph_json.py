@@ -1,6 +1,7 @@
 """The layout of `graph.json`: the fields of a discovery as plain values, and back."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.marks import sign_of
 from intaglio.causal.results import text
+from intaglio.causal.results.changes import Changes
 from intaglio.causal.results.result_files import FORMAT_VERSION
 from intaglio.data_files import shown
 from intaglio.runs.tables import without_nan
@@ -26,7 +28,9 @@ ARRAYS = {
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a discovery as plain values for JSON, every number exact; NaN becomes None."""
     graph = values["graph"]
-    plain = {name: value for name, value in values.items() if name not in ("graph", *ARRAYS)}
+    plain = {name: value for name, value in values.items() if name not in ("graph", "changes", *ARRAYS)}
+    if (changes := values["changes"]) is not None:
+        plain["changes"] = asdict(changes)
     arrays = {name: None if (array := values[name]) is None else array.tolist() for name in ARRAYS}
     edges = [[e.first, sign_of(e.at_first, e.at_second), e.second] for e in graph.edges]
     layout = {"kind": graph.kind, "names": list(graph.names), "edges": edges}
@@ -60,6 +64,7 @@ def field_values(plain: Mapping[str, Any]) -> dict[str, Any]:
         "rows": int(plain["rows"]),
         "seconds": float(plain["seconds"]),
         "reading": _text(plain.get("reading", text.CALIBRATED)),
+        "changes": None if plain.get("changes") is None else Changes.from_dict(plain["changes"]),
     }
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from intaglio.causal.tables.column import COLUMN_KINDS, Column, ColumnKind, UnusableColumn, number_text
+from intaglio.causal.tables.context_column import read_context
 from intaglio.causal.tables.csv_reader import MAX_ROWS, MIN_ROWS, RawTable, read_table_file
 from intaglio.causal.tables.from_objects import column_name, names_of, to_frame
 from intaglio.causal.tables.pandas_columns import read_column
@@ -79,6 +80,7 @@ class Table:
         names: Sequence[str] | None = None,
         without: Collection[Any] | str = (),
         texts: Collection[Any] | str = (),
+        context: Any = "",
         allow_wide: bool = False,
     ) -> "Table":
         """From a DataFrame, an array [n, d], a list of rows or mappings, or a mapping from names to columns.
@@ -89,6 +91,7 @@ class Table:
             names: names of the columns, used instead of the table's own.
             without: columns to leave out, such as identifiers.
             texts: columns whose texts are all levels; else NA and the like are missing cells among numbers.
+            context: a column of regimes or times, which may number the rows, hold dates, or have any number of levels.
             allow_wide: accept more than 150 columns, for which no method has been measured.
 
         Raises:
@@ -99,8 +102,9 @@ class Table:
         frame, own = to_frame(given, names)
         source = RawTable(frame, own, np.arange(len(frame)), len(frame), (), typed=True)
         named = dict(zip(names_of(kinds or {}, frame, own), (kinds or {}).values(), strict=True))
-        left_out, literal = (names_of(_listed(given), frame, own) for given in (without, texts))
-        return _table(source, named, left_out, literal, allow_wide)
+        asked = (without, texts, () if context == "" else [context])
+        left_out, literal, regimes = (names_of(_listed(given), frame, own) for given in asked)
+        return _table(source, named, left_out, literal, allow_wide, regimes)
 
     @classmethod
     def load(
@@ -112,6 +116,7 @@ class Table:
         seed: int = 0,
         without: Collection[Any] | str = (),
         texts: Collection[Any] | str = (),
+        context: str = "",
         allow_wide: bool = False,
     ) -> "Table":
         """From a CSV, TSV or semicolon-separated file, also gzipped, or a Parquet file.
@@ -124,7 +129,7 @@ class Table:
         named = {column_name(label): kind for label, kind in (kinds or {}).items()}
         left_out, literal = ([column_name(label) for label in _listed(given)] for given in (without, texts))
         source = read_table_file(Path(path), most_rows, seed, literal=literal)
-        return _table(source, named, left_out, literal, allow_wide)
+        return _table(source, named, left_out, literal, allow_wide, [context] if context else [])
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
@@ -150,13 +155,21 @@ def _listed(columns: Collection[Any] | str) -> Collection[Any]:
 
 
 def _table(
-    source: RawTable, kinds: Kinds, without: Collection[str], literal: Collection[str], allow_wide: bool
+    source: RawTable,
+    kinds: Kinds,
+    without: Collection[str],
+    literal: Collection[str],
+    allow_wide: bool,
+    context: Collection[str],
 ) -> Table:
     _check_known(source.names, without, "without")
     _check_known(source.names, literal, "texts")
+    _check_known(source.names, context, "context")
+    if both := [name for name in context if name in without]:
+        raise BadInput(f"{both[0]!r} is both the context and left out (option `without`); keep one of the two")
     names = tuple(name for name in source.names if name not in without)
     _check_shape(source, names)
-    columns = _columns(source, names, _checked(source.names, kinds), literal)
+    columns = _columns(source, names, _checked(source.names, kinds), literal, context)
     alone = tuple(name for name, column in columns.items() if column.constant)
     varying = {name: column for name, column in columns.items() if not column.constant}
     _check_width(varying, allow_wide)
@@ -217,7 +230,11 @@ def _check_shape(source: RawTable, names: Sequence[str]) -> None:
 
 
 def _columns(
-    source: RawTable, names: Sequence[str], kinds: Mapping[str, ColumnKind], literal: Collection[str]
+    source: RawTable,
+    names: Sequence[str],
+    kinds: Mapping[str, ColumnKind],
+    literal: Collection[str],
+    context: Collection[str],
 ) -> dict[str, Column]:
     indices = {name: index for index, name in enumerate(source.names)}
     read: dict[str, Column] = {}
@@ -225,6 +242,9 @@ def _columns(
     for name in names:
         series = source.frame.iloc[:, indices[name]]
         try:
+            if name in context:
+                read[name] = read_context(series, name, kinds.get(name), source.rows, typed=source.typed)
+                continue
             read[name] = read_column(
                 series, name, kinds.get(name), source.rows, typed=source.typed, literal=name in literal
             )

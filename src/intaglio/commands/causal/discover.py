@@ -85,6 +85,7 @@ class Discover(Generic[M]):
             seed=getattr(self.method, "seed", 0),
             without=self.without,
             texts=self.texts,
+            context=getattr(self.method, "context", ""),
             allow_wide=self.allow_wide,
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
@@ -155,8 +156,9 @@ class Discover(Generic[M]):
 
         if self.truth is None:
             return None
-        truth = read_graph(self.truth, table.all_names)
-        other = set(truth.names) ^ set(table.all_names)
+        names = self._method.variables(table)
+        truth = read_graph(self.truth, names)
+        other = set(truth.names) ^ set(names)
         if self._method.gives == "PAG" and truth.kind in ("DAG", "MAG"):
             other -= set(truth.names)  # these are hidden causes
         if other:
@@ -164,7 +166,7 @@ class Discover(Generic[M]):
             where = self.truth if lacking in truth.names else self.data
             raise BadInput(f"{lacking} is only in {where}; the true graph must be over the columns of the table")
         if self._method.gives == "PAG":
-            return pag_over(truth, table.all_names)
+            return pag_over(truth, names)
         truth.require_dags()
         return truth
 

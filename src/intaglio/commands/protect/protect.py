@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import note, say, table
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
 from intaglio.errors import BadInput
 
@@ -53,13 +53,15 @@ class Protect(InRun, Generic[M]):
     masks: Path | None = None
     """Folder of masks, each of its picture's name and size: white may change, black must stay. A picture without one
     may change everywhere."""
+    dry_run: bool = False
+    """Print the plan and stop."""
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.models.diffusion.loading import load_model
         from intaglio.protect.masks import read_masks
         from intaglio.protect.originals import read_originals
-        from intaglio.protect.protection import forget, protect
+        from intaglio.protect.protection import forget, planned, protect
         from intaglio.protect.result import ProtectionResult
 
         self._check()
@@ -67,11 +69,17 @@ class Protect(InRun, Generic[M]):
         originals, warnings = read_originals(self.images, model.resolution)
         masks, about_masks = read_masks(self.masks, originals)
         target = self._target(model)
+        if self.dry_run:
+            say(str(planned(self._method, model, originals, prompt=self.prompt)))
+            return 0
         with self._open(model, originals) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
                 for warning in (*model.notes, *warnings, *about_masks, *_about(originals)):
                     run.warn(warning)
+                plan = planned(self._method, model, originals, prompt=self.prompt)
+                note(str(plan))
+                run.record("plan", "plan", asdict(plan))
                 found = protect(
                     self._method,
                     model,
@@ -94,14 +102,20 @@ class Protect(InRun, Generic[M]):
         return cast("Protector", self.method)
 
     def _check(self) -> None:
+        from intaglio.files import check_writable
+
         if self.target is not None and not self._method.uses_target:
             raise BadInput(f"{self._method.name} leads towards no target; leave --target out, or take another method")
+        if self.target is not None and self.target.is_dir():
+            raise BadInput(f"--target {self.target} is a folder; name one picture")
         if self.out is not None:
             inside, home = self.out.resolve(), self.images.resolve()
-            if inside == home or home in inside.parents:
+            home = home if home.is_dir() else home.parent
+            if inside == home or (self.images.is_dir() and home in inside.parents):
                 raise BadInput(
                     f"--out {self.out} lies in --images, whose pictures stay as they are; name another folder"
                 )
+            check_writable(self.out)
 
     def _copied(self, found: "ProtectionResult", folder: Path) -> Path:
         """The folder that the pictures are given back in: that of the run, or --out, which is given copies of them."""
@@ -139,11 +153,14 @@ def _about(originals: "list[Original]") -> list[str]:
     from intaglio.protect.originals import NOTES
 
     by_note = {note: [one.name for one in originals if note in one.notes] for note in NOTES}
-    return [f"{_named(names)} {NOTES[note]}" for note, names in by_note.items() if names]
+    each = {1: ""}
+    return [
+        f"{_named(names)}{each.get(len(names), ': each')} {NOTES[note]}" for note, names in by_note.items() if names
+    ]
 
 
 def _named(names: list[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more: each" if len(names) > most else (": each" if len(names) > 1 else "")
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
@@ -158,5 +175,9 @@ def _report(found: "ProtectionResult", folder: Path, given_back: Path) -> None:
     ]
     say(table([head, *rows]))
     say()
-    say(f"{len(rows)} pictures are in {given_back}. {HONEST}")
+    unchanged = [one.name for one in found.pictures if not one.largest_difference]
+    if unchanged:
+        say(f"Nothing was changed in {_named(unchanged)}: nothing is protected there; raise the budget or the steps.")
+    many = len(rows) != 1
+    say(f"{len(rows)} {'pictures are' if many else 'picture is'} in {given_back}. {HONEST}")
     say(str(write_report(folder)))

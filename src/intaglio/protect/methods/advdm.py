@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.denoising.losses import loss_and_gradient
 from intaglio.protect.family import Protector
 from intaglio.protect.surrogate import Surrogate
 
@@ -45,15 +44,6 @@ class AdvDM(Protector):
         sources: Sequence[torch.Generator],
     ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m 3 h w"]]:
         """See `Protector.gradient`."""
-        model, sign = surrogate.model, 1.0 if self.direction == "up" else -1.0
-
-        def at_latents(
-            latents: Float[Tensor, "m c h w"], sources: Sequence[torch.Generator]
-        ) -> tuple[Float[Tensor, "m"], Float[Tensor, "m c h w"]]:
-            t, noise = surrogate.samples(latents, self.samples, sources)
-            loss, slope = loss_and_gradient(
-                model, surrogate.text, latents, noise, t, surrogate.micro_batch, surrogate.precision
-            )
-            return sign * loss, sign * slope
-
-        return surrogate.gradient(pixels, at_latents, sources, sampled=True)
+        loss, slope = surrogate.denoising_gradient(pixels, self.samples, sources)
+        sign = 1.0 if self.direction == "up" else -1.0
+        return sign * loss, sign * slope

@@ -130,6 +130,11 @@ def decimal(value: float | int | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}".replace("-", "−")
 
 
+def decibels(value: float) -> str:
+    """A ratio in dB with one place after the point; "no change" for NaN."""
+    return "no change" if math.isnan(value) else f"{value:.1f} dB"
+
+
 def rate_text(value: float | int) -> str:
     """A rate in [0, 1] as a percentage of about two significant digits: 5%, 0.6%, 17%, <0.1%."""
     if 0 < value < 0.0005:

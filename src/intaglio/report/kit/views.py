@@ -158,6 +158,8 @@ class EvaluatePage(Page):
 
     table: PageTable
     """A row a purifier and share, the worst first."""
+    pairs: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading, originals, their protected copies and the difference."""
     drawn: Sequence[tuple[str, Sequence[Shown]]]
     """By heading, pictures that fine-tunes drew."""
     limits: Sequence[Row]
@@ -215,6 +217,30 @@ class DiscoverPage(Page):
     """Empty where no true graph was given."""
     trust: Sequence[Row]
     limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesView:
+    """Mechanisms that change with a context, and the tests behind a graph."""
+
+    text: str
+    edges: PageTable
+    """Each edge with its p-value and the rule that oriented it."""
+    edges_text: str
+    forces: Sequence[Row]
+    """Curves of changes over a time."""
+    domains: PageTable
+    """The leading component of each change by domain."""
+    choices: PageTable
+    """Directions by independent changes, also those that were not decided."""
+    tests: PageTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesPage(DiscoverPage):
+    """A causal graph that was found by tests and changes, without probabilities."""
+
+    changes: ChangesView
 
 
 @dataclass(frozen=True, kw_only=True)

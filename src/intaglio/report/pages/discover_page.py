@@ -18,6 +18,7 @@ from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bars, pair_plot, range_bar
+from intaglio.report.pages.changes_page import with_changes
 from intaglio.report.pages.discover_words import words_of
 from intaglio.runs.read import RunData, read_table
 
@@ -62,7 +63,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
     )
     edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
     given, words = (run.run.get("settings") or {}).get("knowledge") or {}, words_of(found.graph.kind)
-    return DiscoverPage(
+    page = DiscoverPage(
         template="discover.html.j2",
         **title(run, _headline(found)),
         lead=_lead(found, read),
@@ -91,6 +92,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         shares=words.shares,
         limits=words.limits,
     )
+    return page if found.changes is None else with_changes(page, found, found.changes)
 
 
 def _count(found: Discovery, *marks: str) -> int:

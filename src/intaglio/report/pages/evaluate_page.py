@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from intaglio.protect.imitation import SHOWN, NetProtection, shown_name, worst
+from intaglio.protect.imitation import SHOWN, NetProtection, pair_name, shown_name
 from intaglio.protect.robustness import Robustness
 from intaglio.report.kit.format import count, decimal, title
 from intaglio.report.kit.thumbnails import Album
@@ -10,30 +10,32 @@ from intaglio.report.kit.views import EvaluatePage, Key, PageTable, Row, Shown
 from intaglio.runs.read import RunData
 
 ARMS = {"clean": "from clean pictures", "protected": "from protected pictures"}
-HEADS = ("purifier", "protected", "unlikeness, clean", "and protected", "net protection", "over seeds", "survives")
+PAIRS = {"original": "Originals", "protected": "Protected", "difference": "The difference, magnified around grey"}
 LIMITS = (
     Row("Other purifiers", "Only these were tried; an imitator may find one that leaves less."),
     Row("Other imitators", "Another base, another way of fine-tuning or more steps may take another share."),
-    Row("The measure", "Likeness is an encoder’s, a proxy for what people see; look at the pictures too."),
+    Row("The measure", "Likeness is a network’s, a proxy for what people see; look at the pictures too."),
 )
 
 
 def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> EvaluatePage:
     """The page of a `protect evaluate` run; `page_folder` is where it will lie."""
-    least = worst(result.found)
+    least = result.worst
     full = [one for one in result.rows_by_net if one.share == least.share]
-    album = Album(page_folder, 2 * SHOWN * len(full), run=run.folder)
+    album = Album(page_folder, SHOWN * (len(PAIRS) + 2 * len(full)), run=run.folder)
     seeds = len(least.clean)
     return EvaluatePage(
         template="evaluate.html.j2",
-        **title(run, "The protection survives" if least.survives else "The protection does not survive"),
+        **title(run, _headline(result)),
         lead=(
             f"{result.statement} {result.model} was fine-tuned by {result.tuner} on "
-            f"{count(result.pictures, 'picture')}, with {count(seeds, 'seed')} of each kind."
+            f"{count(result.pictures, 'picture')}, with {count(seeds, 'seed')} of each kind; likeness is by "
+            f"{result.similarity}. {result.about_membership or ''}"
         ),
         keys=_keys(result, least),
         warnings=run.warnings,
         table=_table(result),
+        pairs=[(words, shown) for kind, words in PAIRS.items() if (shown := _pair(run, kind, album))],
         drawn=[
             (f"After {one.purifier}, {words}", _drawn(run, one, arm, album))
             for one in full
@@ -43,14 +45,28 @@ def evaluate_page(run: RunData, result: Robustness, page_folder: Path) -> Evalua
     )
 
 
+def _headline(result: Robustness) -> str:
+    if not result.judged:
+        return "No verdict on the protection"
+    return "The protection survives" if result.worst.survives else "The protection does not survive"
+
+
 def _keys(result: Robustness, least: NetProtection) -> list[Key]:
-    plain = next((one for one in result.found if one.purifier == "none" and one.share == least.share), None)
+    plain = result.plain
     keys = [Key("Worst purifier", least.purifier, f"{signed(least.net)} left")]
     if plain is not None:
-        keys.append(Key("Without any", signed(plain.net), f"± {decimal(plain.spread, 2)} over seeds"))
+        keys.append(Key("Without any", signed(plain.net), _spread(plain)))
     noise = max(one.noise for one in result.found)
-    keys.append(Key("Clean fine-tunes differ by", decimal(noise, 2), "standard deviation over seeds"))
+    clean, protected = result.membership
+    if clean is not None and protected is not None:
+        keys.append(Key("Originals found by an audit", f"AUC {protected:.2f}", f"{clean:.2f} from clean pictures"))
+    if len(least.clean) > 1:
+        keys.append(Key("Clean fine-tunes differ by", decimal(noise, 2), "standard deviation over seeds"))
     return keys
+
+
+def _spread(one: NetProtection) -> str:
+    return f"± {decimal(one.spread, 2)} over seeds" if len(one.clean) > 1 else "one seed"
 
 
 def signed(value: float) -> str:
@@ -66,8 +82,8 @@ def _table(result: Robustness) -> PageTable:
             f"{sum(one.clean) / len(one.clean):.3f}",
             f"{sum(one.protected) / len(one.protected):.3f}",
             signed(one.net),
-            f"{one.spread:.3f}",
-            "yes" if one.survives else "no",
+            f"{one.spread:.3f}" if len(one.clean) > 1 else "one seed",
+            ("yes" if one.survives else "no") + (", trained on" if one.purifier in result.seen else ""),
         ]
         for one in result.rows_by_net
     ]
@@ -81,6 +97,11 @@ def _table(result: Robustness) -> PageTable:
         "survives",
     ]
     return PageTable("", heads, rows)
+
+
+def _pair(run: RunData, kind: str, album: Album) -> list[Shown]:
+    named = [run.folder / "images" / f"{pair_name(kind, place)}.png" for place in range(SHOWN)]
+    return [Shown(album.thumb(path), kind) for path in named if path.is_file()]
 
 
 def _drawn(run: RunData, one: NetProtection, arm: str, album: Album) -> list[Shown]:

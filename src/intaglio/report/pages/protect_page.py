@@ -4,7 +4,7 @@ from pathlib import Path
 
 from intaglio.protect.result import SHOWN, ProtectedPicture, ProtectionResult
 from intaglio.protect.robustness import Robustness
-from intaglio.report.kit.format import count, decimal, title
+from intaglio.report.kit.format import count, decibels, decimal, title
 from intaglio.report.kit.thumbnails import Album
 from intaglio.report.kit.views import Card, EvaluatePage, Key, ProtectPage, Row, Shown
 from intaglio.report.pages.evaluate_page import evaluate_page
@@ -13,6 +13,8 @@ from intaglio.runs.read import RunData
 CAPTIONS = {"original": "original", "protected": "given back", "difference": "the change, magnified"}
 VISIBLE_SSIM = 0.9
 """Structural similarity below which a change is plain to see in most pictures."""
+PLAIN_LEVELS = 12
+"""Largest change in grey levels from which it is plain to see on flat areas, whatever the similarity."""
 LIMITS = (
     Row("Cleaning", "JPEG, resizing, blur and purifying with a diffusion model take much of the effect away."),
     Row("Other models", "It was made against the surrogate; models with another encoder may not be fooled."),
@@ -54,12 +56,13 @@ def protect_page(run: RunData, result: ProtectionResult, page_folder: Path) -> P
 
 
 def _loud(result: ProtectionResult) -> list[str]:
-    plain = [one.name for one in result.pictures if one.ssim < VISIBLE_SSIM]
+    plain = [one.name for one in result.pictures if _badge(one) == "plain to see"]
     messages = ["It raises the cost of imitation and does not prevent it; see what it does not do."]
     if plain:
         messages.append(
             f"The change is plain to see in {count(len(plain), 'picture')} (structural similarity below "
-            f"{VISIBLE_SSIM:g}); a smaller budget, --flat or --least-ssim show less."
+            f"{VISIBLE_SSIM:g}, or a change of {PLAIN_LEVELS} levels and more); a smaller budget, --flat or "
+            "--least-ssim show less."
         )
     idle = [one.name for one in result.pictures if not one.objective_after > one.objective_before]
     if idle and result.budget:
@@ -72,10 +75,16 @@ def _keys(result: ProtectionResult) -> list[Key]:
     before = sum(one.objective_before for one in result.pictures) / len(result.pictures)
     return [
         Key("Largest change", f"{figures['largest_difference']} of 255", f"budget {result.budget:g}"),
-        Key("PSNR", f"{decimal(figures['psnr'], 1)} dB", "mean over the pictures"),
+        Key("PSNR", decibels(figures["psnr"]), "mean over the pictures"),
         Key("SSIM", decimal(figures["ssim"], 3), "1 is no change"),
         Key(result.objective.capitalize(), decimal(before + figures["gain"], 3), f"{decimal(before, 3)} before"),
     ]
+
+
+def _badge(one: ProtectedPicture) -> str:
+    if not one.largest_difference:
+        return "unchanged"
+    return "plain to see" if one.ssim < VISIBLE_SSIM or one.largest_difference >= PLAIN_LEVELS else "faint"
 
 
 def _card(run: RunData, result: ProtectionResult, one: ProtectedPicture, album: Album) -> Card:
@@ -84,7 +93,7 @@ def _card(run: RunData, result: ProtectionResult, one: ProtectedPicture, album: 
     ]
     facts = [
         Row("largest change", f"{one.largest_difference} of 255"),
-        Row("PSNR", f"{decimal(one.psnr, 3)} dB"),
+        Row("PSNR", decibels(one.psnr)),
         Row("SSIM", decimal(one.ssim, 3)),
         Row(f"{result.objective} before", decimal(one.objective_before, 3)),
         Row("after", decimal(one.objective_after, 3)),
@@ -93,7 +102,7 @@ def _card(run: RunData, result: ProtectionResult, one: ProtectedPicture, album: 
     return Card(
         name=one.name,
         css="out",
-        badge="plain to see" if one.ssim < VISIBLE_SSIM else "hardly seen",
+        badge=_badge(one),
         pictures=pictures,
         facts=facts,
         score=decimal(one.ssim, 3),
