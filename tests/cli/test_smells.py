@@ -121,7 +121,6 @@ ANATOMY = {
     "lora": "low-rank adapters: their weights, the method that trains them",
     "method": "the method itself, where it takes several files",
     "loop": "the loop that calls a room's steps: of sampling, of training",
-    "method": "the class of a method that takes several files",
     "result": "the stored result of a verb",
     "results": "the results that a room's methods return",
     "sample": "the command word sample",
