@@ -1,4 +1,4 @@
-"""`intaglio bench latent`: a step of ABIC here and in its plain formulation, side by side."""
+"""`intaglio bench latent`: a step of ABIC beside its plain formulation, and CD-NOD beside its peers."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from intaglio.bench.latent.changing import ChangingCell, changing_figures
 from intaglio.bench.latent.plain_abic import plain_gradients, pseudo_variables
 from intaglio.causal.confounding.gram_loss import error_precision, least_squares_gradients
 from intaglio.causal.confounding.penalties import violation_gradients
@@ -21,21 +22,26 @@ from intaglio.runs.tables import without_nan
 
 WEIGHT = 10.0
 """α of the measured steps."""
-QUICK_COLUMNS, QUICK_REPEATS = (5, 10), 3
+QUICK_COLUMNS, QUICK_REPEATS, QUICK_TABLES = (5, 10), 3, 2
+CELLS = tuple(ChangingCell(domains=domains) for domains in (10, 20, 0))
+"""Kinds of tables whose mechanisms change: ten domains, twenty, and a drift."""
 
 
 @dataclass(frozen=True)
 class LatentBench:
-    """A step of ABIC as it is taken and in its plain formulation, timed on the same values.
+    """A step of ABIC beside its plain formulation on the same values, and CD-NOD beside its peers on the same tables.
 
     A step is the value of least squares + α h of the ancestral class with its gradients; a round begins with what its
     steps share, the inverse of the errors' covariance or all pseudo-variables. Times are those of one restart: here all
     restarts take a step at once, in the plain formulation one after another. Times are medians, ratios those of the
     medians; `largest_difference` is that of the gradients, over the largest entry.
+
+    Tables whose mechanisms change are searched by CD-NOD, by PC on all rows with a coin for what it leaves open, and by
+    causal-learn's CD-NOD where it is installed.
     """
 
     quick: bool = False
-    """5 and 10 columns, 3 timings: some seconds."""
+    """5 and 10 columns, 3 timings, 2 tables of each kind: less than a minute."""
     columns: tuple[int, ...] = (10, 20, 50)
     """Numbers of columns, each 2 or more."""
     rows: int = 1000
@@ -44,13 +50,15 @@ class LatentBench:
     """Restarts that take a step at once, 1 or more."""
     repeats: int = 20
     """Timings of each, 1 or more."""
+    tables: int = 20
+    """Tables of each kind whose mechanisms change, 0 or more; 0 leaves CD-NOD out."""
     seed: int = 0
-    """Seed of the values."""
+    """Seed of the values and of the first table."""
     runs: Path = Path("runs")
     """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 2), ("restarts", 1), ("repeats", 1), ("seed", 0)):
+        for name, least in (("rows", 2), ("restarts", 1), ("repeats", 1), ("tables", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if not self.columns or min(self.columns) < 2:
@@ -59,22 +67,38 @@ class LatentBench:
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, those of each number of columns under it."""
         columns, repeats = (QUICK_COLUMNS, QUICK_REPEATS) if self.quick else (self.columns, self.repeats)
-        settings = {"columns": columns, "rows": self.rows, "restarts": self.restarts, "repeats": repeats}
+        tables = min(QUICK_TABLES, self.tables) if self.quick else self.tables
+        settings = {
+            "columns": columns,
+            "rows": self.rows,
+            "restarts": self.restarts,
+            "repeats": repeats,
+            "tables": tables,
+        }
         with Run.open(
             self.runs, "bench", "latent", settings, {}, seed=self.seed, device="cpu", command=command, progress=progress
         ) as run:
             if run.status != "done":
-                done = run.recorded("columns")
-                with run.progress(len(columns), "numbers of columns", len(done)) as shown:
-                    for d in columns:
-                        if str(d) not in done:
-                            measured = measured_at(d, self.rows, self.restarts, repeats, self.seed)
-                            run.record("columns", str(d), without_nan(measured))
-                            shown.advance()
+                self._measure(run, columns, repeats, tables)
                 found = {f"{d} columns": run.recorded("columns")[str(d)] for d in columns}
-                about = {"rows": self.rows, "restarts": self.restarts, "seconds": run.seconds}
-                run.finish({**found, **about, "machine": machine(), "versions": versions()})
+                about = {"rows": self.rows, "restarts": self.restarts, "tables": tables, "seconds": run.seconds}
+                changing = {"changing": run.recorded("changing")} if tables else {}
+                run.finish({**found, **changing, **about, "machine": machine(), "versions": versions()})
             return run.summary
+
+    def _measure(self, run: Run, columns: Sequence[int], repeats: int, tables: int) -> None:
+        cells = CELLS if tables else ()
+        done, known = run.recorded("columns"), run.recorded("changing")
+        with run.progress(len(columns) + len(cells), "measurements", len(done) + len(known)) as shown:
+            for d in columns:
+                if str(d) not in done:
+                    measured = measured_at(d, self.rows, self.restarts, repeats, self.seed)
+                    run.record("columns", str(d), without_nan(measured))
+                    shown.advance()
+            for cell in cells:
+                if cell.key not in known:
+                    run.record("changing", cell.key, changing_figures([cell], tables, seed=self.seed)[cell.key])
+                    shown.advance()
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """One line a number of columns."""
@@ -88,7 +112,16 @@ class LatentBench:
                     for part in ("step", "round")
                 )
                 lines.append(f"{name:>12}{times} {of['largest_difference']:>9.1e}")
+        for cell, methods in figures.get("changing", {}).items():
+            lines += ["", cell]
+            lines += [
+                f"{name:>24}{''.join(_cell(head, value) for head, value in of.items())}" for name, of in methods.items()
+            ]
         return "\n".join(lines)
+
+
+def _cell(head: str, value: float | None) -> str:
+    return f"  {head.replace('_', ' ')} {'-' if value is None else f'{value:.3f}'}"
 
 
 def measured_at(d: int, n: int, restarts: int, repeats: int, seed: int) -> dict[str, float]:
