@@ -190,3 +190,19 @@ def test_scikit_learn_is_not_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("DiscoverCPDAG()", "")
+
+
+def test_a_method_that_gives_a_pag_is_taken_as_any_other():
+    from intaglio import ABIC
+    from intaglio.causal.graphs.admg import ADMG
+    from linear_admgs import rows_of
+
+    made = ADMG.of("xyab", [("x", "-->", "a"), ("y", "-->", "b"), ("a", "<->", "b")])
+    fitted = DiscoverCPDAG(ABIC(restarts=2, steps=20, stages=4, rounds=1)).fit(rows_of(made, 800, 1))
+    assert fitted.graph_.kind == "PAG"
+    assert fitted.adjacency_matrix_.loc["a", "b"] == fitted.graph_.marks[2, 3]
+    assert "p_first_circle" in fitted.mark_proba_.columns
+    assert fitted.score(made.mag()).skeleton.true == 3
+    with pytest.raises(BadInput, match="hidden causes"):
+        _ = fitted.adjacency_
+    assert fitted.set_params(method__restarts=1).method.restarts == 1

@@ -136,3 +136,15 @@ def test_an_arrow_is_visible_exactly_where_a_hidden_cause_besides_would_show_in_
             seen.add(bool(told[i, j]))
         assert not (told & ~arrows).any()
     assert seen == {True, False}
+
+
+def test_a_collider_on_the_way_must_be_a_parent_for_an_arrow_to_be_visible():
+    """t → x ↔ a → c: with x → c the arrow a → c is visible, with x ↔ c a hidden cause of a and c would not show."""
+    ways = [("t", "-->", "x"), ("x", "<->", "a"), ("a", "-->", "c")]
+    for sign, expected in (("-->", True), ("<->", False)):
+        mag = ADMG.of("txac", [*ways, ("x", sign, "c")]).mag()
+        double = np.zeros((4, 4), bool)
+        double[2, 3] = double[3, 2] = True
+        made = ADMG.from_graph(mag)
+        shows = ADMG(made.names, made.directed, made.bidirected | double).mag() != mag
+        assert pag.visible_edges(mag.marks)[2, 3] == shows == expected

@@ -312,3 +312,31 @@ def test_words_about_columns():
     assert tiers_from("") == ()
     with pytest.raises(BadInput, match="takes arrows"):
         pairs_from(["a-b"], ("a", "b"), "--require")
+
+
+def test_a_method_that_allows_for_hidden_causes_is_measured_against_a_truth_that_has_them(discover, tmp_path):
+    (tmp_path / "truth.csv").write_text(
+        "source,target\nweather,rain\nweather,sprinkler\nrain,wet\nsprinkler,wet\nwet,slip\n"
+    )
+    words = ("--without", "season", "gravity", "--restarts", "2", "--steps", "10", "--stages", "3", "--json")
+    code, out, err = discover(*words, "--truth", str(tmp_path / "truth.csv"), lead=("discover", "abic"))
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["graph"]["kind"] == "PAG"
+    assert set(told["scores"]) == {"shd", "shd_marks", "skeleton_f1", "pag_f1", "arrowhead_f1", "tail_f1"}
+    folder = next((tmp_path / "runs").iterdir())
+    assert Discovery.load(folder / "result").graph.kind == "PAG"
+    summary = json.loads((folder / "run.json").read_text())["summary"]
+    assert summary["directed"] + summary["bidirected"] + summary["open"] == summary["edges"]
+    lacking = tmp_path / "lacking.dot"
+    lacking.write_text("digraph {weather -> rain}")
+    code, _, err = discover(*words, "--truth", str(lacking), lead=("discover", "abic"))
+    assert code == 2
+    assert "the true graph must be over the columns" in err
+
+
+def test_a_truth_with_hidden_variables_is_refused_where_none_are_allowed_for(discover, tmp_path, search):
+    (tmp_path / "truth.csv").write_text("source,target\nweather,rain\nrain,wet\nsprinkler,wet\nwet,slip\n")
+    code, _, err = discover("--truth", str(tmp_path / "truth.csv"))
+    assert code == 2
+    assert "weather is only in" in err

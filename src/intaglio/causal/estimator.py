@@ -45,7 +45,8 @@ class Probabilities(NamedTuple):
     vstructures: pd.DataFrame
     """A row per unshielded triple of the graph: centre, leg1, leg2, p_collider, collider."""
     marks: pd.DataFrame
-    """A row per pair, given that it is adjacent: first, second, p_forward, p_backward, p_undirected."""
+    """A row per pair, given that it is adjacent: first, second, p_forward, p_backward, p_undirected; or, of a PAG, the
+    marks at both, as `Discovery.mark_frame` has them."""
 
 
 class NotFitted(BadInput, AttributeError):
@@ -53,7 +54,7 @@ class NotFitted(BadInput, AttributeError):
 
 
 class DiscoverCPDAG:
-    """A CPDAG with probabilities from a table, as a scikit-learn estimator.
+    """A CPDAG, or the PAG of a method that gives one, with probabilities from a table, as a scikit-learn estimator.
 
         found = DiscoverCPDAG(SiCL(subsamples=30), kinds={"month": "nominal"}).fit(frame)
         found.edges_; found.adjacency_matrix_; found.to_networkx()
@@ -62,8 +63,9 @@ class DiscoverCPDAG:
     pgmpy has it), `skeleton_proba_`, `vstructure_proba_` and `mark_proba_`; as graphs, `graph_`, `adjacency_`
     (booleans [d, d]) and `causal_graph_` (pgmpy's `PDAG`); and `ood_score_`, `duplicate_groups_`, `isolated_`,
     `n_conflicts_`, `fallback_used_`, `feature_names_in_`, `n_features_in_`. The methods `to_networkx`, `to_pgmpy`,
-    `to_causallearn`, `to_pcalg`, `sample_dag` and `score` are those of `discovery_`. `clone`, `get_params`,
-    `set_params` (also `method__threshold=...`) and `check_is_fitted` work.
+    `to_causallearn`, `to_pcalg`, `sample_dag` and `score` are those of `discovery_`. With a method that gives a PAG,
+    such as `ABIC()`, the frames hold the marks at both ends, and what stands for DAGs alone is refused. `clone`,
+    `get_params`, `set_params` (also `method__threshold=...`) and `check_is_fitted` work.
 
     Args:
         method: settings of a discovery method, such as `SiCL()`, which is the default.

@@ -8,6 +8,7 @@ from intaglio import ABIC
 from intaglio.causal.confounding import penalties
 from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.methods.abic import method as method_file
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 from linear_admgs import VERMA, rows_of
@@ -64,6 +65,8 @@ def test_units_do_not_matter():
     )
     one, two = found(VERMA, table=table), found(VERMA, table=other)
     assert one.graph == two.graph
+    assert np.array_equal(one.marks, two.marks)
+    assert np.array_equal(one.adjacent, two.adjacent)
 
 
 def test_without_standardisation_the_parameters_are_those_of_the_units_and_the_graph_is_found():
@@ -137,6 +140,24 @@ def test_fewer_rows_than_columns_heavy_tails_and_levels_are_warned_of():
     warnings = found([], table=heavy, **SMALL).warnings
     assert any(warning.startswith("heavy tails in b (") for warning in warnings)
     assert any("levels are taken for numbers with linear effects: c" in warning for warning in warnings)
+
+
+def test_restarts_share_the_time_that_is_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(method_file.time, "monotonic", lambda: clock[0])
+    search = object.__new__(method_file._Search)
+    search.method, search.before, search.began, search.late = ABIC(time_limit=100.0), 10.0, 0.0, False
+    first = search._share_of_time(3)  # 90 seconds are left
+    clock[0] = 30.0
+    assert first()
+    clock[0] = 31.0
+    assert not first()
+    assert search.late
+    last = search._share_of_time(1)  # 59
+    clock[0] = 89.0
+    assert last()
+    clock[0] = 91.0
+    assert not last()
 
 
 def test_the_time_limit_ends_the_search_with_a_graph_and_says_so():

@@ -1,17 +1,29 @@
 """The entries of `intaglio bench discover`: own methods found by their files, their variants, peers, baselines."""
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from intaglio.errors import BadInput
-from intaglio.verbs import VERBS
+from intaglio.verbs import PACKAGE, VERBS, Method
 
 Role = Literal["ours", "peer", "baseline"]
 ROOM = "intaglio.bench.discover"
-OWN_METHODS = VERBS["discover"].methods
+GIVES_PAG = re.compile(r'^    gives(: ClassVar\[[^\n]*\])? = "PAG"', re.MULTILINE)
+
+
+def _of_dags(method: Method) -> bool:
+    """Whether a method gives a class of DAGs, which the truths of these suites are; read from its source."""
+    module = method.target.partition(":")[0]
+    path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    return not GIVES_PAG.search(path.read_text(encoding="utf-8"))
+
+
+OWN_METHODS = {name: method for name, method in VERBS["discover"].methods.items() if _of_dags(method)}
+"""The methods whose results can be compared with a CPDAG."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """ABIC: causal discovery with hidden common causes, by a differentiable search over linear ADMGs."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -162,8 +163,23 @@ class _Search:
 
     def in_time(self) -> bool:
         """Whether there is time left; once there is not, the search is `late`."""
-        self.late = self.late or self.before + time.monotonic() - self.began > self.method.time_limit
+        self.late = self.late or self._left() < 0
         return not self.late
+
+    def _left(self) -> float:
+        """Seconds left."""
+        return self.method.time_limit - (self.before + time.monotonic() - self.began)
+
+    def _share_of_time(self, restarts: int) -> Callable[[], bool]:
+        """Whether there is time left for this restart, which has as much as each of so many that are left."""
+        end = time.monotonic() + self._left() / restarts
+
+        def in_time() -> bool:
+            over = time.monotonic() > end
+            self.late = self.late or over
+            return not over
+
+        return in_time
 
     def restarts(self) -> Restarts:
         """The restarts at their ends, or where they were when the time was over."""
@@ -207,11 +223,12 @@ class _Search:
         # Scores of its own for each restart: fits begin at earlier ones, and a resumed search must begin them alike.
         scores = DistrictScores(self.columns.covariance, self.columns.rows)
         random = numpy_generator(self.method.seed, k)
-        edges, bic = improved(edges, scores, self.allowed, pairs, self.method.sweeps, random, self.in_time)
+        in_time = self._share_of_time(self.method.restarts - k)
+        edges, bic = improved(edges, scores, self.allowed, pairs, self.method.sweeps, random, in_time)
         return bic, edges
 
     def warnings(self, state: Restarts) -> list[str]:
-        """What the search ended with that its user should know."""
+        """Sentences on an end that its user should know of: too early, or without a graph of some restart."""
         found = []
         if self.late:
             found.append(
