@@ -116,7 +116,13 @@ def test_few_variables_are_drawn_too(family, d):
 
 def test_what_cannot_be_drawn_is_refused():
     wrong = ({"families": ("tree",)}, {"families": ()}, {"noise": "cauchy"}, {"coefficients": (0.0, 1.0)})
-    for settings in (*wrong, {"edges": (2.0, 1.0)}, {"confounded": (0.1, 1.1)}, {"hidden": (-0.1, 0.1)}):
+    for settings in (
+        *wrong,
+        {"edges": (2.0, 1.0)},
+        {"edges": (1.0, np.inf)},
+        {"confounded": (0.1, 1.1)},
+        {"hidden": (-0.1, 0.1)},
+    ):
         with pytest.raises(ValueError, match=next(iter(settings))):
             LatentRecipe(**settings)
     with pytest.raises(BadInput, match="2 or more"):

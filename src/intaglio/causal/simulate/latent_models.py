@@ -16,6 +16,9 @@ from intaglio.errors import BadInput
 UPPER_SHARE = 0.2
 """Share of the variables that are causes in a bipartite graph."""
 
+MOST_EDGES = 1000
+"""Largest bound of the edges per variable."""
+
 
 @dataclass(frozen=True)
 class LatentRecipe:
@@ -34,8 +37,8 @@ class LatentRecipe:
     hidden: tuple[float, float] | None = None
     """Range of the number of hidden variables of a DAG, as a share of those that are seen; None: double arrows alone.
 
-    With a range, such as (0.05, 0.2), hidden variables are nodes with two or more children, arrows stay arrows, and
-    `confounded` has no say.
+    With a range, such as (0.05, 0.2), hidden variables are nodes with two or more children, at least one where the DAG
+    has such a node; arrows stay arrows, and `confounded` has no say.
     """
     coefficients: tuple[float, float] = (0.5, 2.0)
     """Range of the absolute coefficient of an arrow, above 0."""
@@ -52,7 +55,7 @@ class LatentRecipe:
             raise ValueError(f"families has {wrong}; there are {', '.join(LATENT_FAMILIES)}")
         if self.noise not in NOISES or self.noise == "cauchy":
             raise ValueError(f"noise is a law with a variance, not {self.noise!r}; there are {', '.join(NOISES)}")
-        for name, least, most in (("edges", 0, np.inf), ("confounded", 0, 1), ("hidden", 0, 1)):
+        for name, least, most in (("edges", 0, MOST_EDGES), ("confounded", 0, 1), ("hidden", 0, 1)):
             given = getattr(self, name)
             if given is not None and not least <= given[0] <= given[1] <= most:
                 raise ValueError(f"{name} is a range within {least} and {most}, not {given[0]} to {given[1]}")
