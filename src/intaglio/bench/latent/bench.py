@@ -29,7 +29,7 @@ CELLS = tuple(ChangingCell(domains=domains) for domains in (10, 20, 0))
 
 @dataclass(frozen=True)
 class LatentBench:
-    """A step of ABIC beside its plain formulation on the same values, and CD-NOD beside its peers on the same tables.
+    """A step of ABIC beside its plain formulation, and CD-NOD beside its peers.
 
     A step is the value of least squares + α h of the ancestral class with its gradients; a round begins with what its
     steps share, the inverse of the errors' covariance or all pseudo-variables. Times are those of one restart: here all
