@@ -87,7 +87,7 @@ def test_random_signs_use_the_whole_budget(tmp_path):
 def test_all_methods_take_as_many_gradients(bench):
     assert {"advdm", "anti-dreambooth", "mist", "photoguard", "photoguard-diffusion", "sds"} <= set(bench._methods())
     for method in bench._methods().values():
-        assert method.steps * room._samples(method) == room.EVALUATIONS
+        assert method.steps * method.samples_a_step == room.EVALUATIONS
         assert method.steps * method.step >= room.TRAVEL
         assert method.budget == 16.0
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.adapt.memory_advice import counting, remedied_memory
 from intaglio.amounts import duration_words, size_words
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.family import Protector
+from intaglio.protect.family import Protector, SamplingProtector
 from intaglio.protect.originals import Original
 from intaglio.protect.surrogate import Surrogate
 from intaglio.randomness import generator
@@ -126,14 +126,14 @@ def _views(method: Protector, shape: tuple[int, ...], side: int) -> float:
 
 def _activations(method: Protector, surrogate: Surrogate, rows: int) -> int:
     """Bytes that autograd saves: of the encoder for `rows` views, of the first stage for one micro-batch of samples."""
-    weights, named = list(_weights(surrogate.model)), {field.name for field in fields(method)}
-    one, samples = (replace(method, samples=1), getattr(method, "samples", 1)) if "samples" in named else (method, 1)
+    weights = list(_weights(surrogate.model))
+    one = replace(method, samples=1) if isinstance(method, SamplingProtector) else method
     with counting(weights) as encoder:
         surrogate.gradient(_pixels(surrogate, 1), lambda z, _: (z.flatten(1).mean(1), z), _sources(1), sampled=False)
     with counting(weights) as both:
         one.gradient(surrogate, _pixels(surrogate, 1), None, _sources(1))
     first = max(0, both.bytes - encoder.bytes)
-    return rows * encoder.bytes + min(method.micro_batch, rows * samples) * first
+    return rows * encoder.bytes + min(method.micro_batch, rows * method.samples_a_step) * first
 
 
 def _view_seconds(method: Protector, surrogate: Surrogate, rows: int) -> float:

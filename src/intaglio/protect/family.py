@@ -107,6 +107,11 @@ class Protector(ABC):
             sources: a generator a view, for timesteps and noise.
         """
 
+    @property
+    def samples_a_step(self) -> int:
+        """Gradients by the latents that a step takes of a view."""
+        return 1
+
     def stops(self) -> tuple[int, ...]:
         """The steps done at the end of each round, ascending; between rounds the surrogate may learn."""
         return (self.steps,)
@@ -140,3 +145,21 @@ class Protector(ABC):
     def step_size(self, step: int) -> float:
         """The size of a step, grey levels."""
         return self.step
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingProtector(Protector, ABC):
+    """A protection whose gradient is a mean over draws of timesteps and noise."""
+
+    samples: int = 4
+    """Timesteps and noises a step, from 1, one from each of as many equal bins of timesteps."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, not {self.samples}")
+
+    @property
+    def samples_a_step(self) -> int:
+        """See `Protector.samples_a_step`."""
+        return self.samples

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -254,13 +254,8 @@ def _random_signs(originals: ImageSet, budget: float, place: Path) -> None:
 
 def _equal_effort(method: Protector) -> dict[str, Any]:
     """The steps that its samples leave of the gradients, and the size at which they add up to the same travel."""
-    steps = max(1, EVALUATIONS // _samples(method))
+    steps = max(1, EVALUATIONS // method.samples_a_step)
     return {"steps": steps, "step": max(method.step, TRAVEL / steps)}
-
-
-def _samples(method: Protector) -> int:
-    """Gradients that a step takes of a picture."""
-    return getattr(method, "samples", 1) if "samples" in {field.name for field in fields(method)} else 1
 
 
 def _about(arms: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.protect.family import Protector
+from intaglio.protect.family import SamplingProtector
 from intaglio.protect.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvDM(Protector):
+class AdvDM(SamplingProtector):
     """AdvDM: raise the denoising loss of the picture, averaged over timesteps and noise.
 
     The gradient passes through the denoiser and the encoder, whose posterior is sampled. Published (the authors' code):
@@ -26,15 +26,8 @@ class AdvDM(Protector):
     reading: ClassVar[str] = "makes a model denoise the picture badly, so that training on it teaches it noise"
     objective: ClassVar[str] = "denoising loss"
 
-    samples: int = 4
-    """Timesteps and noises a step, from 1, one from each of as many equal bins of timesteps."""
     direction: Literal["up", "down"] = "up"
     """Raise the loss, or lower it, which smooths what a model learns."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, not {self.samples}")
 
     def gradient(
         self,

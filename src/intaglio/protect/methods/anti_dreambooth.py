@@ -12,15 +12,16 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.family import FineTuner
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
+from intaglio.learning.checkpoints import STATE
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.family import Protector
+from intaglio.protect.family import SamplingProtector
 from intaglio.protect.lessons import Lessons, forget_lessons, lesson_tuner
 from intaglio.protect.surrogate import Surrogate
 from intaglio.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class AntiDreamBooth(Protector):
+class AntiDreamBooth(SamplingProtector):
     """Anti-DreamBooth: raise the denoising loss of a surrogate that learns the pictures meanwhile.
 
     FSMG tunes the surrogate on the clean pictures first, and then raises its loss. ASPL alternates: in each round a
@@ -40,8 +41,6 @@ class AntiDreamBooth(Protector):
 
     mode: Literal["aspl", "fsmg"] = "aspl"
     """Alternating surrogate and changes, or a surrogate that is tuned once."""
-    samples: int = 4
-    """Timesteps and noises a step, from 1, one from each of as many equal bins of timesteps."""
     rounds: int = 10
     """Rounds of aspl, from 1; the steps are split evenly among them."""
     lesson_steps: int | None = None
@@ -55,7 +54,7 @@ class AntiDreamBooth(Protector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("samples", "rounds", "lesson_batch", "rank"):
+        for name in ("rounds", "lesson_batch", "rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.lesson_steps is not None and self.lesson_steps < 1:
@@ -95,6 +94,7 @@ class AntiDreamBooth(Protector):
     def forget(self, run: Run) -> None:
         """See `Protector.forget`."""
         forget_lessons(run, 2 * len(self.stops()))
+        run.drop_state(STATE)
 
     def gradient(
         self,

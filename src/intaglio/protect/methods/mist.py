@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.denoising.losses import loss_and_gradient
-from intaglio.protect.family import Protector
+from intaglio.protect.family import SamplingProtector
 from intaglio.protect.surrogate import Surrogate
 
 RINGS = 8
@@ -17,7 +17,7 @@ RINGS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mist(Protector):
+class Mist(SamplingProtector):
     """Mist: lead the picture's latents to those of a pattern, and at once raise its denoising loss.
 
     Lowered is the mean squared distance of latents, less `weight` times the denoising loss; `textural` leaves the loss
@@ -40,8 +40,6 @@ class Mist(Protector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, not {self.samples}")
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"weight must be 0 or more, not {self.weight}")
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from intaglio.denoising.losses import arithmetic
 from intaglio.protect.denoising_walk import timesteps, walked
-from intaglio.protect.family import Protector
+from intaglio.protect.family import SamplingProtector
 from intaglio.protect.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoGuardDiffusion(Protector):
+class PhotoGuardDiffusion(SamplingProtector):
     """PhotoGuard's diffusion attack: lead the model's edits of the picture to a target, or to grey.
 
     What is lowered is the distance of the edited picture from the target, in [-1, 1], through the whole edit: encoder,
@@ -39,9 +39,8 @@ class PhotoGuardDiffusion(Protector):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("edit_steps", "samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.edit_steps < 1:
+            raise ValueError(f"edit_steps must be at least 1, not {self.edit_steps}")
         if not 0 < self.strength <= 1:
             raise ValueError(f"strength must be above 0 and at most 1, not {self.strength}")
 

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.denoising.losses import noise_predictions
-from intaglio.protect.family import Protector
+from intaglio.protect.family import SamplingProtector
 from intaglio.protect.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDS(Protector):
+class SDS(SamplingProtector):
     """SDS: move the picture along the residual of the noise prediction.
 
     The residual, predicted less true noise, is passed back through the encoder alone. It is the gradient of the
@@ -28,15 +28,8 @@ class SDS(Protector):
     reading: ClassVar[str] = "moves the picture to where a model's denoiser pushes it, which smooths what is learned"
     objective: ClassVar[str] = "denoising loss, in the chosen direction"
 
-    samples: int = 4
-    """Timesteps and noises a step, from 1, one from each of as many equal bins of timesteps."""
     direction: Literal["up", "down"] = "down"
     """Lower the loss, or raise it."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, not {self.samples}")
 
     def gradient(
         self,
