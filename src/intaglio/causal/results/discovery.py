@@ -308,8 +308,8 @@ class Discovery:
         """The text of each file that `save` writes, by the file's name."""
         return {
             result_files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
-            "edges.csv": result_files.records_csv(self.edges, self.edge_record, graph=self.graph.kind),
-            "colliders.csv": result_files.records_csv(self.triple_records, FoundTriple),
+            "edges.csv": result_files.edges_csv(self.edges, self.edge_record, self.graph),
+            "colliders.csv": result_files.triples_csv(self.triple_records),
             "graph.gml": "\n".join(nx.generate_gml(self.to_networkx())) + "\n",
             "graph.dot": to_dot(self.graph),
             "graph.dagitty.txt": to_dagitty(self.graph),

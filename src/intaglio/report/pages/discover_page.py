@@ -36,7 +36,7 @@ KIND_NAMES = {
 }
 FILE_NOTES = {
     "graph.json": "everything, exactly",
-    "edges.csv": "a row an edge",
+    "edges.csv": "a row an edge, and one a column without edges",
     "colliders.csv": "a row a triple",
     "graph.gml": "for networkx, Gephi, yEd",
     "graph.dot": "for graphviz",
