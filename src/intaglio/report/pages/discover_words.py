@@ -73,7 +73,7 @@ DAG_CLASS = GraphWords(
         Row(
             "No hidden common causes",
             "Two columns with a common cause outside the table look adjacent, and arrows near them can be wrong. Where "
-            "that is likely, a method that allows for it (abic) is the right one.",
+            "that is likely, `intaglio discover TABLE --latent` allows for it.",
         ),
         NO_CYCLES,
         FAITHFULNESS,
