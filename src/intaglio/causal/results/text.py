@@ -25,8 +25,10 @@ COLUMN_NOTE = (
 SIGN_NOTES = {
     "-->": "a --> b: a is a cause of b, in every graph that fits; a hidden cause of both may add to it.",
     "<->": "a <-> b: neither is a cause of the other; a hidden cause of both joins them.",
-    "o->": "a o-> b: b is no cause of a; whether a causes b, or a hidden cause joins them, the data cannot tell.",
-    "o-o": "a o-o b: adjacent; either may cause the other, or a hidden cause both; the data cannot tell.",
+    "o->": "a o-> b: b is no cause of a; a is a cause of b, or a hidden cause of both joins them, or both; the data "
+    "cannot tell which.",
+    "o-o": "a o-o b: one is a cause of the other, or a hidden cause of both joins them, or both; the data cannot tell "
+    "which.",
 }
 """The edges of a PAG in words."""
 
@@ -122,13 +124,19 @@ def left_out(isolated: Sequence[str], duplicates: Sequence[Sequence[str]]) -> st
 
 
 def contradictions(conflicts: int, fallback: bool) -> str:
+    """What of the evidence was left out as it contradicts other evidence, as a sentence."""
+    found = contradicted(conflicts, fallback)
+    return f"Contradictions: {found}" if found else ""
+
+
+def contradicted(conflicts: int, fallback: bool) -> str:
     """Probable colliders that were left out as they contradict others, and whether a DAG had to be searched for."""
     parts = []
     if conflicts:
         parts.append(f"{counted(conflicts, 'probable collider')} contradicted more probable ones and left out")
     if fallback:
         parts.append("no acyclic graph had all the others, so the best one was searched for")
-    return f"Contradictions: {'; '.join(parts)}." if parts else ""
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def out_of_distribution(score: float, reasons: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bars, pair_plot, range_bar
 from intaglio.report.pages.changes_page import with_changes
-from intaglio.report.pages.discover_words import words_of
+from intaglio.report.pages.discover_words import UNSURE, contradictions_row, words_of
 from intaglio.runs.read import RunData, read_table
 
 RESULT = "result"
@@ -63,6 +63,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
     )
     edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
     given, words = (run.run.get("settings") or {}).get("knowledge") or {}, words_of(found.graph.kind)
+    probable = found.changes is None  # where mechanisms change, tests decide
     page = DiscoverPage(
         template="discover.html.j2",
         **title(run, _headline(found)),
@@ -79,16 +80,14 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         near_text=_near_text(len(near)),
         pairs=pair_plot(found),
         pairs_legend=legend_squares(),
-        triples=PageTable(
-            "", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:SHOWN_TRIPLES]]
-        ),
+        triples=PageTable("", _triple_heads(found), [_triple(t, probable) for t in triples[:SHOWN_TRIPLES]]),
         triples_text=_triples_text(found),
         columns=_columns(found, read),
         columns_text=_columns_text(read),
         trust=_trust(found),
         scores=_scores(scores),
         files=_files(run, page_folder),
-        marks=words.marks,
+        marks=[*words.marks, *([UNSURE] if probable else [])],
         shares=words.shares,
         limits=words.limits,
     )
@@ -118,9 +117,10 @@ def _lead(found: Discovery, read: Mapping[str, Any]) -> str:
     seen = read.get("rows_seen")
     rows = counted(found.rows, "row")
     shown = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
+    known = "what was known" if found.changes is None else "these changes and what was known"
     kind = {
         "CPDAG": "class of causal graphs",
-        "MPDAG": "class of causal graphs that agree with what was known",
+        "MPDAG": f"class of causal graphs that agree with {known}",
         "PAG": "class of causal graphs with hidden causes",
     }
     return f"The {kind.get(found.graph.kind, 'graph')} that {shown} speak for. {words_of(found.graph.kind).lead}"
@@ -139,7 +139,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
     else:
         keys.append(Key("With a direction", f"{directed} of {edges}" if edges else "none", f"{edges - directed} open"))
     keys.append(Key("Colliders", str(len(found.graph.colliders)), meeting))
-    if found.edges:
+    if found.edges and found.changes is None:
         weakest = min(found.edges, key=lambda edge: edge.confidence)
         keys.append(
             Key(
@@ -148,7 +148,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
                 f"{weakest.source} {_sign(weakest)} {weakest.target}",
             )
         )
-    if not math.isnan(found.ood_score):
+    if not math.isnan(found.ood_score) and found.changes is None:
         keys.append(
             Key("Unlike the training tables", rate_text(found.ood_score), "of what is compared; above 20% is a warning")
         )
@@ -166,13 +166,15 @@ def _sign(edge: EdgeRecord) -> str:
 
 
 def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
-    words = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
+    parts = []
+    if found.changes is None:
+        parts.append("The number beside an edge is the probability that the two are adjacent; below 0.5 it is dashed.")
     if len(found.names) > LARGE_GRAPH_COLUMNS:
-        words += " The picture is wider than the page: scroll it, or open graph.svg on its own."
+        parts.append("The picture is wider than the page: scroll it, or open graph.svg on its own.")
     if given and isinstance(given, Mapping):
         what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
-        words += f" What was known beforehand took part in the directions ({what})."
-    return words
+        parts.append(f"What was known beforehand took part in the directions ({what}).")
+    return " ".join(parts)
 
 
 def _pairs(value: Any) -> str:
@@ -223,10 +225,15 @@ def _near_text(near: int) -> str:
     return f"No edge was drawn between these, but its probability is at least 0.05.{more}"
 
 
-def _triple(triple: FoundTriple) -> list[str]:
+def _triple_heads(found: Discovery) -> list[str]:
+    meeting = "both arrowheads in the middle" if found.graph.kind == "PAG" else "both cause the middle"
+    return ["triple", meeting, "drawn so"] if found.changes is None else ["triple", meeting]
+
+
+def _triple(triple: FoundTriple, probable: bool) -> list[str]:
     middle = "→ {} ←" if triple.collider else "– {} –"
     words = f"{triple.leg1} {middle.format(triple.centre)} {triple.leg2}"
-    return [words, probability_text(triple.p_collider), "yes" if triple.collider else "no"]
+    return [words, *([probability_text(triple.p_collider)] if probable else []), "yes" if triple.collider else "no"]
 
 
 def _triples_text(found: Discovery) -> str:
@@ -268,13 +275,12 @@ def _columns_text(read: Mapping[str, Any]) -> str:
 
 
 def _trust(found: Discovery) -> list[Row]:
-    contradicted = text.contradictions(found.conflicts, found.fallback)
     outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
     return [
         Row("Probabilities", found.reading) if found.graph.kind == "PAG" else Row("Calibration", found.reading),
         Row("Outside the training range", outside),
         Row("Which features", "; ".join(found.ood_reasons) or "none"),
-        Row("Contradictions", contradicted.removeprefix("Contradictions: ") or "none"),
+        contradictions_row(found),
         Row("Repeated on subsamples", "yes" if found.spread is not None else UNREPEATED[found.graph.kind == "PAG"]),
     ]
 
