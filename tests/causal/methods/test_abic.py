@@ -194,3 +194,26 @@ def test_two_graphs_that_fit_alike_are_told():
     assert any("another graph fits all but as well (BIC higher by 1.5)" in warning for warning in made.warnings)
     assert [str(edge) for edge in made.edges] == ["a o-o b"]
     assert made.near_misses()[0].p_adjacent == pytest.approx(1 / (1 + np.exp(0.75)))
+
+
+@pytest.mark.parametrize(
+    ("bics", "ends", "warned"),
+    [
+        ((10.0, 38.4, 50.0), (0, 1, 1), True),
+        ((10.0, 10.0, 50.0), (0, 0, 1), False),
+        ((10.0, 11.5, 50.0), (0, 1, 1), False),
+    ],
+)
+def test_a_graph_that_one_restart_alone_ended_at_is_told(bics, ends, warned):
+    from intaglio.causal.confounding.class_repair import Edges
+    from intaglio.causal.methods.abic.found_pag import discovery_of
+
+    table = Table.from_frame(rows_of(truth([("a", "-->", "b")], "abc"), 100))
+    none = np.zeros((3, 3), bool)
+    one, two = none.copy(), none.copy()
+    one[0, 1], two[1, 2] = True, True
+    graphs = [(bic, Edges((one, two)[end], none)) for bic, end in zip(bics, ends, strict=True)]
+    made = discovery_of("abic", table, graphs, Knowledge().constraints("abc", hidden_causes=True), ())
+    told = [warning for warning in made.warnings if "1 of 3 restarts alone" in warning]
+    assert bool(told) == warned
+    assert not warned or "(BIC of the next higher by 28.4)" in told[0]
