@@ -261,4 +261,4 @@ def test_what_a_search_by_changes_left_out_is_told_among_what_to_trust(folder):
     changes = Changes("site", "domain", "partial-correlation", 0.05, changing=(), tests=1, pairs=pairs)
     found = replace(found_graph(graph=graph, subsamples=False), changes=changes, conflicts=2)
     words = text_of(report_of(folder, found))
-    assert "Contradictions 2 probable colliders contradicted more probable ones and left out." in words
+    assert "Contradictions 2 colliders contradicted surer ones or what is known and left out." in words

@@ -153,6 +153,8 @@ def _labels(
     graph: Graph, layout: GraphLayout, curves: dict[tuple[int, int], Curve], known: dict[frozenset[str], float]
 ) -> list[Markup]:
     """EdgeProbabilities beside their edges, placed to cover the least of boxes, other labels and other edges."""
+    if not known:
+        return []
     names, taken, found = graph.names, [], []
     boxes = [
         (x - w / 2 - 2, y - BOX_HEIGHT / 2 - 2, x + w / 2 + 2, y + BOX_HEIGHT / 2 + 2)

@@ -172,14 +172,17 @@ class Discovery:
         if self.changes is None:
             table, first = text.edge_lines(self.edges), text.edge_notes(self.edges, self.reading)
         else:
-            table, first = changes_text.edge_lines(self.edges, self.changes), changes_text.notes(self.changes)
+            table, first = (
+                changes_text.edge_lines(self.edges, self.changes),
+                changes_text.notes(self.edges, self.changes),
+            )
         notes = (
             *first,
             text.near_misses(self.near_misses()),
             text.left_out(self.isolated, self.duplicates),
             text.improbable_marks(self.edges),
             text.knowledge_note(self.graph) if self.changes is None else "",
-            text.contradictions(self.conflicts, self.fallback),
+            text.contradictions(self.conflicts, self.fallback, tested=self.changes is not None),
             text.out_of_distribution(self.ood_score, self.ood_reasons),
         )
         lines = [text.headline(self.graph, self.edges, self.method, self.rows, self.seconds), ""]

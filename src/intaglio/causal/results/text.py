@@ -123,17 +123,23 @@ def left_out(isolated: Sequence[str], duplicates: Sequence[Sequence[str]]) -> st
     return f"Left out: {', '.join(parts)}." if parts else ""
 
 
-def contradictions(conflicts: int, fallback: bool) -> str:
-    """What of the evidence was left out as it contradicts other evidence, as a sentence."""
-    found = contradicted(conflicts, fallback)
+def contradictions(conflicts: int, fallback: bool, *, tested: bool = False) -> str:
+    """What of the evidence was left out as it contradicts other evidence, as a sentence; see `contradicted`."""
+    found = contradicted(conflicts, fallback, tested=tested)
     return f"Contradictions: {found}" if found else ""
 
 
-def contradicted(conflicts: int, fallback: bool) -> str:
-    """Probable colliders that were left out as they contradict others, and whether a DAG had to be searched for."""
+def contradicted(conflicts: int, fallback: bool, *, tested: bool = False) -> str:
+    """Colliders that were left out as they contradict others, and whether a DAG had to be searched for.
+
+    They are those of tests where the graph is `tested`, else those that are probable.
+    """
     parts = []
     if conflicts:
-        parts.append(f"{counted(conflicts, 'probable collider')} contradicted more probable ones and left out")
+        which = "probable collider", "contradicted more probable ones"
+        if tested:
+            which = "collider", "contradicted surer ones or what is known"
+        parts.append(f"{counted(conflicts, which[0])} {which[1]} and left out")
     if fallback:
         parts.append("no acyclic graph had all the others, so the best one was searched for")
     return f"{'; '.join(parts)}." if parts else ""

@@ -145,7 +145,8 @@ PAG = GraphWords(
 
 def contradictions_row(found: Discovery) -> Row:
     """What of the evidence was left out because it contradicts other evidence."""
-    return Row("Contradictions", text.contradicted(found.conflicts, found.fallback) or "none")
+    told = text.contradicted(found.conflicts, found.fallback, tested=found.changes is not None)
+    return Row("Contradictions", told or "none")
 
 
 def words_of(kind: str) -> GraphWords:
