@@ -254,6 +254,8 @@ def test_a_graph_from_changes_is_told_with_its_tests_and_without_probabilities(t
         assert of_probabilities not in words
     assert "The number beside an edge" not in words
     assert "Contradictions none" in words
+    assert "The class of causal graphs that agree with these changes, as far as 200 rows tell." in words
+    assert "so no collider fixes a direction" in words
 
 
 def test_what_a_search_by_changes_left_out_is_told_among_what_to_trust(folder):
@@ -261,4 +263,5 @@ def test_what_a_search_by_changes_left_out_is_told_among_what_to_trust(folder):
     changes = Changes("site", "domain", "partial-correlation", 0.05, changing=(), tests=1, pairs=pairs)
     found = replace(found_graph(graph=graph, subsamples=False), changes=changes, conflicts=2)
     words = text_of(report_of(folder, found))
+    assert "The class of causal graphs, as far as 2,000 rows tell." in words
     assert "Contradictions 2 colliders contradicted surer ones or what is known and left out." in words

@@ -202,7 +202,7 @@ def test_two_graphs_that_fit_alike_are_told():
         ((10.0, 38.4, 50.0), (0, 1, 1), True),
         ((10.0, 10.0, 50.0), (0, 0, 1), False),
         ((10.0, 14.0, 50.0), (0, 0, 1), False),
-        ((10.0, 11.5, 50.0), (0, 1, 1), False),,
+        ((10.0, 11.5, 50.0), (0, 1, 1), False),
     ],
 )
 def test_a_graph_that_one_restart_alone_ended_at_is_told(bics, ends, warned):

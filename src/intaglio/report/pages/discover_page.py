@@ -67,7 +67,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
     page = DiscoverPage(
         template="discover.html.j2",
         **title(run, _headline(found)),
-        lead=_lead(found, read),
+        lead=_lead(found, read, bool(given)),
         keys=_keys(found, scores),
         warnings=[*dict.fromkeys([*run.warnings, *found.warnings])],
         large=len(found.names) > LARGE_GRAPH_COLUMNS,
@@ -113,17 +113,20 @@ def _headline(found: Discovery) -> str:
     return f"{sentence}, {directed} with a direction"
 
 
-def _lead(found: Discovery, read: Mapping[str, Any]) -> str:
+def _lead(found: Discovery, read: Mapping[str, Any], known: bool) -> str:
     seen = read.get("rows_seen")
     rows = counted(found.rows, "row")
     shown = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
-    known = "what was known" if found.changes is None else "these changes and what was known"
+    beside = ["these changes"] if found.changes is not None and found.changes.changing else []
+    beside += ["what was known"] if known else []
+    agreeing = f" that agree with {' and '.join(beside)}" if beside else ""
     kind = {
         "CPDAG": "class of causal graphs",
-        "MPDAG": f"class of causal graphs that agree with {known}",
+        "MPDAG": "class of causal graphs",
         "PAG": "class of causal graphs with hidden causes",
     }
-    return f"The {kind.get(found.graph.kind, 'graph')} that {shown} speak for. {words_of(found.graph.kind).lead}"
+    what = f"The {kind.get(found.graph.kind, 'graph')}{agreeing}"
+    return f"{what}, as far as {shown} tell. {words_of(found.graph.kind).lead}"
 
 
 def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
@@ -168,9 +171,12 @@ def _sign(edge: EdgeRecord) -> str:
 def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
     parts = []
     if found.changes is None:
-        parts.append("The number beside an edge is the probability that the two are adjacent; below 0.5 it is dashed.")
+        parts.append(
+            "The number beside an edge is the probability that the two are adjacent, in the sense told under “How far "
+            "to trust the numbers”; below 0.5 the edge is dashed."
+        )
     if len(found.names) > LARGE_GRAPH_COLUMNS:
-        parts.append("The picture is wider than the page: scroll it, or open graph.svg on its own.")
+        parts.append("Where the picture is wider than the page, scroll it, or open graph.svg on its own.")
     if given and isinstance(given, Mapping):
         what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
         parts.append(f"What was known beforehand took part in the directions ({what}).")
@@ -239,14 +245,27 @@ def _triple(triple: FoundTriple, probable: bool) -> list[str]:
 def _triples_text(found: Discovery) -> str:
     count = len(found.triples)
     if not count:
-        return "The graph has no two columns that meet in a third without being adjacent, so nothing fixes a direction."
+        none = "The graph has no two columns that meet in a third without being adjacent"
+        return f"{none}, so no collider fixes a direction."
     more = f" {SHOWN_TRIPLES} of {count} are listed; colliders.csv has all." if count > SHOWN_TRIPLES else ""
     both = "both edges have an arrowhead there" if found.graph.kind == "PAG" else "both cause it"
     words = (
-        f"Wherever two columns that are not adjacent meet in a third, either {both} (a collider), or not. Only "
-        "colliders, and what follows from them, fix directions; everything else can be turned round and fits alike."
+        f"Wherever two columns that are not adjacent meet in a third, either {both} (a collider), or not. "
+        f"{_fixing(found)}"
     )
     return f"{words}{more}"
+
+
+def _fixing(found: Discovery) -> str:
+    """What fixes directions in this graph, in a sentence."""
+    if found.changes is not None:
+        return "Colliders fix directions, and so do the changes, what was known, and what follows from all of them."
+    if found.graph.kind == "MPDAG":
+        return "Colliders and what was known, and what follows from both, fix directions; all else fits either way."
+    return (
+        "Only colliders, and what follows from them, fix directions; everything else can be turned round and fits "
+        "alike."
+    )
 
 
 def _columns(found: Discovery, read: Mapping[str, Any]) -> PageTable:
