@@ -263,5 +263,5 @@ def test_what_a_search_by_changes_left_out_is_told_among_what_to_trust(folder):
     changes = Changes("site", "domain", "partial-correlation", 0.05, changing=(), tests=1, pairs=pairs)
     found = replace(found_graph(graph=graph, subsamples=False), changes=changes, conflicts=2)
     words = text_of(report_of(folder, found))
-    assert "The class of causal graphs, as far as 2,000 rows tell." in words
+    assert "The class of causal graphs, as far as 2,000 rows drawn from 9,000 tell." in words
     assert "Contradictions 2 colliders contradicted surer ones or what is known and left out." in words
