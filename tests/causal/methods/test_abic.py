@@ -9,6 +9,7 @@ from intaglio.causal.confounding import penalties
 from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.abic import method as method_file
+from intaglio.causal.methods.abic.gaussian_columns import gaussian_columns
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 from linear_admgs import VERMA, rows_of
@@ -128,6 +129,15 @@ def test_levels_without_order_and_missing_cells_are_refused_by_their_names():
     table.loc[:4, "c"] = np.nan
     with pytest.raises(BadInput, match=r"missing cells in c \(5\)"):
         found([], table=table)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e300, 2.0**-40])
+def test_units_near_the_ends_of_floats_change_nothing(unit):
+    table = rows_of(truth(VERMA), 200)
+    usual = gaussian_columns(Table.from_frame(table), True)
+    other = gaussian_columns(Table.from_frame(table.assign(b=table["b"] * unit)), True)
+    assert np.allclose(other.covariance, usual.covariance, atol=1e-9)
+    assert other.scales.tolist() == [1.0] * 4
 
 
 def test_fewer_rows_than_columns_heavy_tails_and_levels_are_warned_of():

@@ -41,8 +41,11 @@ def gaussian_columns(table: Table, standardise: bool) -> GaussianColumns:
     """
     _check_numbers(table)
     n, d = table.values.shape
-    deviations = table.values.std(0)
-    standard = (table.values - table.values.mean(0)) / deviations
+    # Powers of two change no digit, and keep squares within the range of floats.
+    powers = np.frexp(np.abs(table.values).max(0))[1]
+    values = np.ldexp(table.values, -powers)
+    deviations = np.ldexp(values.std(0), powers)
+    standard = (values - values.mean(0)) / values.std(0)
     # The search is sensitive to the last digit and to signs; neither is to depend on the units.
     standard *= np.where((standard**3).sum(0) < 0, -1.0, 1.0)
     correlation = np.round(standard.T @ standard / n, DECIMALS)
