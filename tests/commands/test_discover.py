@@ -156,6 +156,18 @@ def test_a_flag_asks_for_hidden_common_causes_wherever_it_stands(latent_search, 
     assert "○→" in (only_run(tmp_path) / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_configuration_file_asks_for_hidden_common_causes_and_a_flag_takes_it_back(
+    latent_search, search, discover, tmp_path
+):
+    (tmp_path / "settings.toml").write_text("latent = true\n")
+    config = ("--config", str(tmp_path / "settings.toml"))
+    assert discover(*config)[1].startswith("PAG")
+    assert discover("--no-latent", *config)[1].startswith("CPDAG")
+    assert discover("--latent", "--no-latent")[1].startswith("CPDAG")
+    (tmp_path / "settings.toml").write_text("latent = [")
+    assert "is not a TOML file" in discover(*config)[2]
+
+
 def test_a_run_with_hidden_common_causes_is_made_again_by_its_own_command(latent_search, discover, tmp_path, capsys):
     discover("--latent")
     words = json.loads((only_run(tmp_path) / "run.json").read_text())["command"]

@@ -57,7 +57,7 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
             say(methods_of(name))
             return 0
         if verb.default and (not rest or rest[0].startswith("-") or _is_operand(verb, rest)):
-            rest = [_default(verb, rest), *rest]
+            rest = [_default(verb, [*parsing.flags_turned_on(config), *rest]), *rest]
         if rest[0] not in verb.methods:
             raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
         if fault := verb.methods[rest[0]].fault:
@@ -98,8 +98,12 @@ def _is_operand(verb: Verb, words: list[str]) -> bool:
 
 
 def _default(verb: Verb, words: list[str]) -> str:
-    """The method that is taken where none is named."""
-    return next((method for flag, method in verb.by_flag.items() if flag in words), verb.default)
+    """The method that is taken where none is named; of a flag and its opposite the last counts."""
+    for flag, method in verb.by_flag.items():
+        given = [word for word in words if word in (flag, f"--no-{flag[2:]}")]
+        if given and given[-1] == flag:
+            return method
+    return verb.default
 
 
 def overview() -> str:
