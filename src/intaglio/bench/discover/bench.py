@@ -254,7 +254,7 @@ def table_facts(task: Task) -> dict[str, Any]:
         "seen": cell.seen,
         "sound": cell.sound,
         "variables": cell.variables,
-        "rows": cell.rows,
+        "rows": len(task.table.values),
         "edges": len(task.truth.edges),
         "colliders": len(task.truth.colliders),
         "varsortability": task.varsortability,

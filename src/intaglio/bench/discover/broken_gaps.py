@@ -66,9 +66,9 @@ def _with_gaps(
     here = chosen_rows(rng, values[:, on])
     gaps = np.zeros(values.shape, bool)
     gaps[np.ix_(here, lacking)] = True
-    tables = [np.where(pattern, np.nan, values) for pattern in (gaps, gaps[rng.permutation(rows)])]
+    broken, sound = (np.where(pattern, np.nan, values) for pattern in (gaps, gaps[rng.permutation(rows)]))
     graph = Graph.from_adjacency("DAG", made, column_names(len(made)))
-    return TwinTables(graph, *tables, law.kinds)
+    return TwinTables(graph, broken, sound, law.kinds)
 
 
 def chosen_rows(rng: np.random.Generator, by: Float[ndarray, "n"]) -> Bool[ndarray, "n"]:

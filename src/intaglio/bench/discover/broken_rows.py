@@ -85,8 +85,8 @@ def _repeated(rng: np.random.Generator, variables: int, drawn: Int[ndarray, "n"]
 def _with_noise(rng: np.random.Generator, noise: Float[ndarray, "n d"], law_of_noise: str | None = None) -> TwinTables:
     """The table of Gaussian noise with dependent rows, and that of independent noise of the same law."""
     law, shape = _law(rng, noise.shape[1]), law_of_noise or random_noise_law(rng)
-    tables = [law.table(shaped(part, shape)) for part in (noise, rng.standard_normal(noise.shape))]
-    return _twins(law, *tables)
+    independent = rng.standard_normal(noise.shape)
+    return _twins(law, law.table(shaped(noise, shape)), law.table(shaped(independent, shape)))
 
 
 def _law(rng: np.random.Generator, variables: int) -> StructuralLaw:

@@ -84,7 +84,8 @@ def _twins(
 ) -> TwinTables:
     d = len(made)
     strength = rng.uniform(*STRENGTH, (d, d))
-    rare = np.minimum(np.exp(rng.uniform(*np.log(CASES), d)) / rows, MOST_RATE)
+    low, high = np.log(CASES)
+    rare = np.minimum(np.exp(rng.uniform(low, high, d)) / rows, MOST_RATE)
     alone = np.where(reporting, rng.uniform(*FALSE_REPORT, d), rng.uniform(*LEAK_CASES, d) / rows)
     roots = ~made.any(0)
     rates = [np.where(roots, of_roots, alone) for of_roots in (rare, rng.uniform(*COMMON_RATE, d))]

@@ -198,7 +198,8 @@ def _sortabilities(dag: Graph, table: BenchTable) -> tuple[float, float]:
     if table.discrete:
         return float("nan"), float("nan")
     whole = table.values[~np.isnan(table.values).any(1)] * table.spread
-    return tuple(float(f(dag.directed[None], whole[None])[0]) for f in (varsortability, r2_sortability))
+    by_variance, by_r2 = (float(f(dag.directed[None], whole[None])[0]) for f in (varsortability, r2_sortability))
+    return by_variance, by_r2
 
 
 def _drawn(cell: Cell, noise: str, rng: np.random.Generator) -> Batch:
