@@ -30,7 +30,7 @@ NETWORK_ROWS, SAMPLES, SACHS_ROWS = (200, 1000, 5000), 2, (853, 5000)
 QUICK_NETWORK_ROWS, QUICK_SAMPLES, QUICK_SACHS_ROWS = (1000,), 1, (853,)
 BROKEN_VARIABLES, BROKEN_ROWS = (5, 10, 20, 30), (200, 600, 3000)
 BROKEN_GRAPHS = 1
-QUICK_BROKEN_VARIABLES, QUICK_BROKEN_ROWS = (5, 15), (500,)
+QUICK_BROKEN_VARIABLES, QUICK_BROKEN_ROWS = (5, 10), (500,)
 PEER_PACKAGES = ("causal-learn", "dagma", "gcastle", "pgmpy", "scipy", "pandas")
 
 
@@ -65,7 +65,7 @@ class DiscoverBench:
     """Mechanisms of simulated tables: linear, or random Fourier features."""
     variables: tuple[int, ...] = ()
     """Numbers of columns of simulated tables; none takes 10, 20, 30 and 50 (10 and 20 with --quick). Of broken ones
-    too; none takes 5, 10, 20 and 30 (5 and 15)."""
+    too; none takes 5, 10, 20 and 30 (5 and 10)."""
     rows: tuple[int, ...] = ()
     """Numbers of rows of simulated tables; none takes 200, 500 and 1000 (500 with --quick). Of broken ones too; none
     takes 200, 600 and 3000 (500)."""

@@ -41,7 +41,7 @@ class TwinTables:
         if len(whole) < LEAST_ROWS or len(np.unique(whole, axis=1).T) < whole.shape[1]:
             return False
         with_levels = [k for k, name in enumerate(self.graph.names) if self.discrete or name in self.kinds]
-        least = [np.unique(whole[:, k], return_counts=True)[1].min() for k in with_levels]
+        least = [int(np.unique(whole[:, k], return_counts=True)[1].min()) for k in with_levels]
         return bool((whole.min(0) < whole.max(0)).all()) and min(least, default=LEAST_CASES) >= LEAST_CASES
 
     def reordered(self, order: Int[ndarray, "d"]) -> "TwinTables":
