@@ -146,7 +146,7 @@ def _both(row: Mapping[str, Any], name: str) -> str:
     return " / ".join(_number(row.get(key)) for key in (name, f"sound_{name}"))
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | int | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
