@@ -1,8 +1,10 @@
 """Figures of the suite of broken tables by hand and by brute force, and the suite end to end."""
 
+import importlib
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from intaglio.bench.discover import broken_tables
@@ -178,10 +180,9 @@ def asked(function, values, *, own=False, raw=False, kinds=None, discrete=False,
 
 
 def test_peers_are_given_the_rows_without_gaps_standardised_and_the_raw_ones_as_measured(monkeypatch):
-    import discover_fakes
-
     given = []
-    monkeypatch.setattr(discover_fakes, "nothing", lambda values, discrete: given.append(values) or np.zeros((3, 3)))
+    fakes = importlib.import_module("discover_fakes")
+    monkeypatch.setattr(fakes, "nothing", lambda values, discrete: given.append(values) or np.zeros((3, 3)))
     values = np.random.default_rng(0).poisson(5, (40, 3)).astype(float)
     values[::4, 1] = np.nan
     whole = values[~np.isnan(values[:, 1])]
@@ -215,8 +216,6 @@ def test_our_methods_are_given_kinds_and_gaps_as_they_are_and_tell_their_unliken
     table = BenchTable(("x0", "x1", "x2"), values, False, np.ones(3), {"x1": "binary", "x2": "ordinal"})
     (entry,) = select(("sicl",), quick=True)
     answered = worker_module._answer(Question(entry.target, dict(entry.settings), True, False, table))
-    import pandas as pd
-
     plain = SiCL()(pd.DataFrame(values, columns=list(table.names)), kinds=table.kinds)
     assert answered["ood_score"] == plain.ood_score
     assert np.array_equal(answered["adjacent"], plain.adjacent)
