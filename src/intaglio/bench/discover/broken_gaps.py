@@ -10,8 +10,7 @@ from numpy import ndarray
 from scipy.stats import rankdata
 
 from intaglio.bench.discover.structural_law import random_graph, random_law, random_noise_law, shaped
-from intaglio.bench.discover.twin_tables import TwinTables, column_names
-from intaglio.causal.graphs.graph import Graph
+from intaglio.bench.discover.twin_tables import TwinTables
 
 MISSING_SHARE = (0.1, 0.5)
 """Range of the share of rows with missing cells."""
@@ -67,8 +66,7 @@ def _with_gaps(
     gaps = np.zeros(values.shape, bool)
     gaps[np.ix_(here, lacking)] = True
     broken, sound = (np.where(pattern, np.nan, values) for pattern in (gaps, gaps[rng.permutation(rows)]))
-    graph = Graph.from_adjacency("DAG", made, column_names(len(made)))
-    return TwinTables(graph, broken, sound, law.kinds)
+    return TwinTables.of(made, broken, sound, law.kinds)
 
 
 def chosen_rows(rng: np.random.Generator, by: Float[ndarray, "n"]) -> Bool[ndarray, "n"]:

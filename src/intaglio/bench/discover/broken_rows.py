@@ -5,8 +5,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from intaglio.bench.discover.structural_law import StructuralLaw, random_graph, random_law, random_noise_law, shaped
-from intaglio.bench.discover.twin_tables import TwinTables, column_names
-from intaglio.causal.graphs.graph import Graph
+from intaglio.bench.discover.twin_tables import TwinTables
 
 WITHOUT_EDGES = 0.3
 """Share of tables whose columns have no edges."""
@@ -79,20 +78,15 @@ def _repeated(rng: np.random.Generator, variables: int, drawn: Int[ndarray, "n"]
     noise = shaped(rng.standard_normal((int(drawn.max()) + 1, variables)), random_noise_law(rng))
     values = law.table(noise)
     drawn = rng.permutation(drawn) if rng.random() < 0.3 else drawn
-    return _twins(law, values[drawn], values[np.unique(drawn)])
+    return TwinTables.of(law.made, values[drawn], values[np.unique(drawn)], law.kinds)
 
 
 def _with_noise(rng: np.random.Generator, noise: Float[ndarray, "n d"], law_of_noise: str | None = None) -> TwinTables:
     """The table of Gaussian noise with dependent rows, and that of independent noise of the same law."""
     law, shape = _law(rng, noise.shape[1]), law_of_noise or random_noise_law(rng)
     independent = rng.standard_normal(noise.shape)
-    return _twins(law, law.table(shaped(noise, shape)), law.table(shaped(independent, shape)))
+    return TwinTables.of(law.made, law.table(shaped(noise, shape)), law.table(shaped(independent, shape)), law.kinds)
 
 
 def _law(rng: np.random.Generator, variables: int) -> StructuralLaw:
     return random_law(rng, random_graph(rng, variables, empty=WITHOUT_EDGES))
-
-
-def _twins(law: StructuralLaw, broken: Float[ndarray, "n d"], sound: Float[ndarray, "m d"]) -> TwinTables:
-    graph = Graph.from_adjacency("DAG", law.made, column_names(len(law.made)))
-    return TwinTables(graph, broken, sound, law.kinds)

@@ -8,19 +8,11 @@ has the same mechanisms without the hidden cause.
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from intaglio.bench.discover.structural_law import (
-    Observe,
-    StructuralLaw,
-    random_graph,
-    random_law,
-    random_noise_law,
-    shaped,
-)
-from intaglio.bench.discover.twin_tables import TwinTables, column_names
-from intaglio.causal.graphs.graph import Graph
+from intaglio.bench.discover.structural_law import Observe, random_graph, random_law, random_noise_law, shaped
+from intaglio.bench.discover.twin_tables import TwinTables
 
 WITHOUT_EDGES = 0.2
 """Share of tables whose columns have no edges."""
@@ -87,7 +79,8 @@ def _with_shared_noise(
     law = random_law(rng, random_graph(rng, len(share), empty=WITHOUT_EDGES))
     shape = random_noise_law(rng)
     own, other = (shaped(rng.standard_normal(shared.shape), shape) for _ in range(2))
-    return _twins(law, law.table(np.sqrt(share) * shared + np.sqrt(1 - share) * own), law.table(other))
+    broken = law.table(np.sqrt(share) * shared + np.sqrt(1 - share) * own)
+    return TwinTables.of(law.made, broken, law.table(other), law.kinds)
 
 
 def _cells(rng: np.random.Generator, variables: int, rows: int, log_depth: Float[ndarray, "n 1"]) -> TwinTables:
@@ -102,7 +95,7 @@ def _cells(rng: np.random.Generator, variables: int, rows: int, log_depth: Float
 
 def _counts(
     rng: np.random.Generator,
-    made: ndarray,
+    made: Bool[ndarray, "d d"],
     ranges: tuple[tuple[float, float], tuple[float, float]],
     log_depth: Float[ndarray, "n 1"],
     shift: Float[ndarray, "n d"],
@@ -111,10 +104,11 @@ def _counts(
     rows, d = shift.shape
     (low, high), spreads = ranges
     observe = _counting(rng, np.exp(rng.uniform(np.log(low), np.log(high), d)), rng.uniform(*spreads, d))
-    law = random_law(rng, made, levels=False, observe=observe(0.0, np.zeros((1, d))))
+    plain = observe(0.0, np.zeros((1, d)))
+    law = random_law(rng, made, levels=False, observe=plain)
     noise = rng.standard_normal((2, rows, d))
-    sound = law.table(noise[1], observe(0.0, np.zeros((1, d))))
-    return _twins(law, law.table(noise[0], observe(log_depth[:, 0], shift)), sound)
+    sound = law.table(noise[1], plain)
+    return TwinTables.of(made, law.table(noise[0], observe(log_depth[:, 0], shift)), sound)
 
 
 def _counting(
@@ -134,8 +128,3 @@ def _counting(
         return counted
 
     return observe
-
-
-def _twins(law: StructuralLaw, broken: Float[ndarray, "n d"], sound: Float[ndarray, "n d"]) -> TwinTables:
-    graph = Graph.from_adjacency("DAG", law.made, column_names(len(law.made)))
-    return TwinTables(graph, broken, sound, law.kinds)

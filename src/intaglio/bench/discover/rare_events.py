@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from intaglio.bench.discover.structural_law import random_graph
-from intaglio.bench.discover.twin_tables import TwinTables, column_names
-from intaglio.causal.graphs.graph import Graph
+from intaglio.bench.discover.twin_tables import TwinTables
 
 CASES = (8.0, 40.0)
 """Range of the expected rows of a rare cause, evenly on a logarithmic scale."""
@@ -90,4 +89,4 @@ def _twins(
     roots = ~made.any(0)
     rates = [np.where(roots, of_roots, alone) for of_roots in (rare, rng.uniform(*COMMON_RATE, d))]
     broken, sound = (noisy_or(rng, made, strength, rate, rows) for rate in rates)
-    return TwinTables(Graph.from_adjacency("DAG", made, column_names(d)), broken, sound, discrete=True)
+    return TwinTables.of(made, broken, sound, discrete=True)

@@ -60,12 +60,8 @@ class StructuralLaw:
     @property
     def kinds(self) -> dict[str, ColumnKind]:
         """Kinds of the variables that have levels, by name."""
-        of: dict[int, ColumnKind] = {1: "binary"}
-        return {
-            name: of.get(len(cuts), "ordinal")
-            for name, cuts in zip(column_names(len(self.made)), self.cuts, strict=True)
-            if cuts
-        }
+        named = zip(column_names(len(self.made)), self.cuts, strict=True)
+        return {name: "binary" if len(cuts) == 1 else "ordinal" for name, cuts in named if cuts}
 
     def table(self, noise: Float[ndarray, "n d"], observe: Observe | None = None) -> Float[ndarray, "n d"]:
         """A table from noise of mean 0 and variance 1: scores, codes of levels, or columns as `observe` makes them."""

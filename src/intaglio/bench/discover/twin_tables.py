@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from intaglio.causal.graphs.graph import Graph
@@ -13,7 +13,7 @@ from intaglio.causal.tables.column import ColumnKind
 LEAST_ROWS = 10
 """Least rows of either table without its gaps; a search of fewer is refused."""
 LEAST_CASES = 2
-"""Least rows with each level of a column that holds levels alone."""
+"""Least rows with each level of a column that holds levels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,19 @@ class TwinTables:
     """Kinds of the columns that hold levels, by name."""
     discrete: bool = False
     """Whether all columns hold levels."""
+
+    @classmethod
+    def of(
+        cls,
+        made: Bool[ndarray, "d d"],
+        broken: Float[ndarray, "n d"],
+        sound: Float[ndarray, "m d"],
+        kinds: Mapping[str, ColumnKind] | None = None,
+        *,
+        discrete: bool = False,
+    ) -> "TwinTables":
+        """Twin tables of a DAG [d, d], [i, j] for i → j, whose columns are named x0, x1, …"""
+        return cls(Graph.from_adjacency("DAG", made, column_names(len(made))), broken, sound, kinds or {}, discrete)
 
     @property
     def usable(self) -> bool:
