@@ -5,11 +5,10 @@ import pandas as pd
 import pytest
 
 from intaglio import ABIC
-from intaglio.causal.confounding import penalties
+from intaglio.causal.confounding import penalties, restart_search
 from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.knowledge import Knowledge
-from intaglio.causal.methods.abic import method as method_file
-from intaglio.causal.methods.abic.gaussian_columns import gaussian_columns
+from intaglio.causal.tables.gaussian_columns import gaussian_columns
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 from linear_admgs import VERMA, rows_of
@@ -154,9 +153,10 @@ def test_fewer_rows_than_columns_heavy_tails_and_levels_are_warned_of():
 
 def test_restarts_share_the_time_that_is_left(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(method_file.time, "monotonic", lambda: clock[0])
-    search = object.__new__(method_file._Search)
-    search.method, search.before, search.began, search.late = ABIC(time_limit=100.0), 10.0, 0.0, False
+    monkeypatch.setattr(restart_search.time, "monotonic", lambda: clock[0])
+    budget = restart_search.SearchBudget(restarts=3, searched=3, sweeps=1, time_limit=100.0, seed=0)
+    search = object.__new__(restart_search.RestartSearch)
+    search.budget, search.before, search.began, search.late = budget, 10.0, 0.0, False
     first = search._share_of_time(3)  # 90 seconds are left
     clock[0] = 30.0
     assert first()
@@ -193,7 +193,7 @@ def test_settings_out_of_range_are_refused_by_name(setting, value):
 
 def test_two_graphs_that_fit_alike_are_told():
     from intaglio.causal.confounding.class_repair import Edges
-    from intaglio.causal.methods.abic.found_pag import discovery_of
+    from intaglio.causal.results.latent_discovery import discovery_of
 
     table = Table.from_frame(rows_of(truth([("a", "-->", "b")], "abc"), 100))
     none = np.zeros((3, 3), bool)
@@ -217,7 +217,7 @@ def test_two_graphs_that_fit_alike_are_told():
 )
 def test_a_graph_that_one_restart_alone_ended_at_is_told(bics, ends, warned):
     from intaglio.causal.confounding.class_repair import Edges
-    from intaglio.causal.methods.abic.found_pag import discovery_of
+    from intaglio.causal.results.latent_discovery import discovery_of
 
     table = Table.from_frame(rows_of(truth([("a", "-->", "b")], "abc"), 100))
     none = np.zeros((3, 3), bool)
