@@ -144,7 +144,7 @@ PAG = GraphWords(
 
 
 def contradictions_row(found: Discovery) -> Row:
-    """What of the evidence was left out because it contradicts other evidence."""
+    """The evidence that was left out because it contradicts other evidence, as a row."""
     told = text.contradicted(found.conflicts, found.fallback, tested=found.changes is not None)
     return Row("Contradictions", told or "none")
 
