@@ -119,8 +119,8 @@ PAG = GraphWords(
     limits=(
         Row(
             "Linear effects, errors near to normal",
-            "Curved effects that rise or fall throughout, and heavy tails, mostly leave the adjacencies, but not always "
-            "the marks; a curve that turns, such as a square, can be missed. Heavy tails are told in a warning.",
+            "Curved effects that rise or fall throughout, and heavy tails, mostly leave the adjacencies, but not "
+            "always the marks; a curve that turns, such as a square, can be missed. Heavy tails are told in a warning.",
         ),
         NO_CYCLES,
         FAITHFULNESS,
