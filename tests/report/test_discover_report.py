@@ -226,6 +226,7 @@ def test_a_pag_explains_its_marks_beside_the_drawing(folder):
     assert "Shares of restarts." in words
     assert "F1 of edges with both marks" in words
     assert "No selection" in words
+    assert "a curve that turns, such as a square, can be missed" in words
     for only_of_dags in (
         "both cause the middle",
         "No hidden common causes",

@@ -124,7 +124,7 @@ def left_out(isolated: Sequence[str], duplicates: Sequence[Sequence[str]]) -> st
 
 
 def contradictions(conflicts: int, fallback: bool, *, tested: bool = False) -> str:
-    """What of the evidence was left out as it contradicts other evidence, as a sentence; see `contradicted`."""
+    """The evidence that was left out as it contradicts other evidence, as a sentence; see `contradicted`."""
     found = contradicted(conflicts, fallback, tested=tested)
     return f"Contradictions: {found}" if found else ""
 

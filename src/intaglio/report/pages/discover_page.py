@@ -257,7 +257,7 @@ def _triples_text(found: Discovery) -> str:
 
 
 def _fixing(found: Discovery) -> str:
-    """What fixes directions in this graph, in a sentence."""
+    """A sentence on the evidence that fixes directions in this graph."""
     if found.changes is not None:
         return "Colliders fix directions, and so do the changes, what was known, and what follows from all of them."
     if found.graph.kind == "MPDAG":

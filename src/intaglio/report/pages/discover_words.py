@@ -119,8 +119,8 @@ PAG = GraphWords(
     limits=(
         Row(
             "Linear effects, errors near to normal",
-            "Curved effects and heavy tails mostly leave the adjacencies, but not always the marks; a warning says "
-            "where the table is far from this.",
+            "Curved effects that rise or fall throughout, and heavy tails, mostly leave the adjacencies, but not "
+            "always the marks; a curve that turns, such as a square, can be missed. Heavy tails are told in a warning.",
         ),
         NO_CYCLES,
         FAITHFULNESS,
@@ -144,7 +144,7 @@ PAG = GraphWords(
 
 
 def contradictions_row(found: Discovery) -> Row:
-    """What of the evidence was left out because it contradicts other evidence."""
+    """The evidence that was left out because it contradicts other evidence, as a row."""
     told = text.contradicted(found.conflicts, found.fallback, tested=found.changes is not None)
     return Row("Contradictions", told or "none")
 
