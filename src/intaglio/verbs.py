@@ -66,6 +66,8 @@ class Verb:
     methods: Mapping[str, Method] = field(default_factory=dict)
     default: str = ""
     """The method that is taken where none is named; empty: one must be named."""
+    by_flag: Mapping[str, str] = field(default_factory=dict)
+    """The method that is taken in place of the default where one of these flags of the command is given."""
     operand: str = ""
     """What the command takes as a bare word before its flags, as help writes it; empty: nothing."""
 
@@ -163,6 +165,7 @@ VERBS: dict[str, Verb] = {
         "find the causal graph that a table speaks for, each edge with its probability",
         Methods("causal.methods"),
         default="sicl",
+        by_flag={"--latent": "abic"},
         operand="TABLE",
     ),
     "causal train": Verb(

@@ -56,7 +56,7 @@ def discovery_of(
         ood_score=float("nan"),
         duplicates=table.duplicates,
         isolated=table.isolated,
-        warnings=(*warnings, *_rivals(rivals), *_lonely(len(found))),
+        warnings=(*warnings, *_rivals(rivals), *_lonely(bics, pags.count(best))),
         rows=len(table.values),
         reading=READING,
     )
@@ -78,7 +78,14 @@ def _rivals(gaps: Sequence[float]) -> tuple[str, ...]:
     )
 
 
-def _lonely(restarts: int) -> tuple[str, ...]:
-    if restarts > 1:
+def _lonely(bics: Sequence[float], alike: int) -> tuple[str, ...]:
+    """A warning where one restart alone ended at the graph, or near its BIC: a better graph may not have been found."""
+    if len(bics) == 1:
+        return ("one restart says nothing of how alike several would be: every share is 0 or 1 (--restarts 5)",)
+    gap = sorted(bics)[1] - min(bics)
+    if alike > 1 or gap < CLOSE_BIC:
         return ()
-    return ("one restart says nothing of how alike several would be: every share is 0 or 1 (--restarts 5)",)
+    return (
+        f"1 of {len(bics)} restarts alone found this graph (BIC of the next higher by {gap:.1f}), so there may be a "
+        "better one, and shares near 0 or 1 say little: raise --restarts",
+    )
