@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from intaglio.causal.methods.spot import cascade_training
 from intaglio.causal.methods.spot.cascade import SHIPPED, SkeletonCascade, pairs_matrix, shipped_cascade
-from intaglio.causal.methods.spot.cascade_training import CascadeTraining, simulated_tables, train_cascade
+from intaglio.causal.methods.spot.cascade_settings import CascadeTraining
+from intaglio.causal.methods.spot.cascade_training import simulated_tables, train_cascade
 from intaglio.causal.methods.spot.correlations import Correlations
 from intaglio.causal.methods.spot.posterior_quality import posterior_quality
 from intaglio.errors import BadInput

@@ -55,8 +55,10 @@ class SkeletonCascade:
     least_inclusion: float = LEAST_INCLUSION
     """Smallest inclusion probability u of a pair, above 0 and at most 1."""
 
-    def __call__(self, correlations: Correlations, seed: int = 0) -> SkeletonProbabilities:
-        """See `SkeletonPosterior.__call__`."""
+    def __call__(
+        self, correlations: Correlations, seed: int = 0, values: Float64[ndarray, "n d"] | None = None
+    ) -> SkeletonProbabilities:
+        """See `SkeletonPosterior.__call__`; the trees look at the correlations alone."""
         matrix, rows, d = correlations.matrix, correlations.rows, len(correlations.names)
         score = self.second.probability(second_features(self.first, matrix, rows, seed))
         posterior = pairs_matrix(self.calibrations[self.hidden_causes](score, d, rows), d)

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,18 +13,17 @@ from intaglio.causal.confounding.restart_search import STATE, RestartSearch, Sea
 from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table, unusable_knowledge
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
 from intaglio.causal.methods.spot import half_samples
-from intaglio.causal.methods.spot.cascade import SHIPPED, SkeletonCascade
 from intaglio.causal.methods.spot.correlations import Correlations
 from intaglio.causal.methods.spot.edge_costs import edge_costs, sparsity_of
 from intaglio.causal.methods.spot.half_samples import half_sample_graphs
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
+from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, posterior_weights
 from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
 from intaglio.causal.tables.assumptions import broken_assumptions
 from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.tables.table import Kinds, Table
-from intaglio.files import file_hash
 from intaglio.runs.run import Run
 
 FIRST_WEIGHT = 1e-3
@@ -58,9 +56,9 @@ class SPOT(Discoverer):
     """Whether there may be hidden common causes; without them the result is a CPDAG."""
     guidance: Literal["both", "mask", "prior", "none"] = "both"
     """Use of the posterior: masks of the updates, weights of sparsity and edges, both, or none."""
-    posterior: Path | None = None
-    """File of a skeleton posterior (.safetensors) as `intaglio causal train-skeleton` writes it; none takes the
-    package's."""
+    posterior: str = "cascade"
+    """Skeleton posterior: cascade (boosted trees), network (the network of `discover sicl`, calibrated for MAGs), or a
+    file of either as `intaglio causal train-skeleton` writes it (.safetensors, .json)."""
     restarts: int = 16
     """Random starts, 1 to 1000."""
     searched: int = 8
@@ -143,13 +141,12 @@ class SPOT(Discoverer):
             run.drop_state(state)
 
     def weights(self) -> dict[str, dict[str, str]]:
-        """The file of the posterior and its hash."""
-        path = self.posterior or SHIPPED
-        return {"posterior": {"path": str(path), "sha256": file_hash(path)}}
+        """The file of the posterior and its hash, and the network's where the posterior has one."""
+        return posterior_weights(self.posterior)
 
     def _skeleton(self, table: Table) -> SkeletonProbabilities:
-        cascade = replace(SkeletonCascade.load(self.posterior or SHIPPED), hidden_causes=self.hidden_causes)
-        return cascade(Correlations.of_rows(table.values, table.names), self.seed)
+        estimator = chosen_posterior(self.posterior, hidden_causes=self.hidden_causes, device=self.device)
+        return estimator(Correlations.of_rows(table.values, table.names), self.seed, table.values)
 
     def _search(
         self, columns: GaussianColumns, skeleton: SkeletonProbabilities, known: Constraints, run: Run

@@ -51,10 +51,22 @@ class SkeletonProbabilities:
 
 
 class SkeletonPosterior(Protocol):
-    """An estimator of the posterior of the skeleton from correlations alone; equivariant in the columns."""
+    """An estimator of the posterior of the skeleton from a table; equivariant in the columns."""
 
-    def __call__(self, correlations: Correlations, seed: int = 0) -> SkeletonProbabilities:
-        """The probabilities of all pairs; deterministic in the seed."""
+    def __call__(
+        self, correlations: Correlations, seed: int = 0, values: Float64[ndarray, "n d"] | None = None
+    ) -> SkeletonProbabilities:
+        """The probabilities of all pairs; deterministic in the seed.
+
+        Args:
+            correlations: those of the table, with its number of rows and the names of its columns.
+            seed: seed of all that is drawn.
+            values: rows of the table, with columns in the order of the names, for an estimator that needs more than
+                correlations; None where correlations are all that there is.
+
+        Raises:
+            BadInput: no rows for an estimator that needs them.
+        """
         ...
 
 
