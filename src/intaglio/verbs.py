@@ -165,7 +165,7 @@ VERBS: dict[str, Verb] = {
         "find the causal graph that a table speaks for, each edge with its probability",
         Methods("causal.methods"),
         default="sicl",
-        by_flag={"--latent": "abic"},
+        by_flag={"--latent": "spot"},
         operand="TABLE",
     ),
     "causal train": Verb(

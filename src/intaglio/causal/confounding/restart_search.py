@@ -25,6 +25,8 @@ STATE_EVERY_S = 5.0
 """Least seconds between two checkpoints."""
 LEARNING_SHARE = 0.5
 """Share of the time limit after which gradients end, so that there is time for the search over edges."""
+MOST_SHARES = 4
+"""Most parts that the time that is left is divided into, one of which the next graph has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,11 @@ class RestartSearch:
         return self.before + time.monotonic() - self.began
 
     def _share_of_time(self, graphs: int) -> Callable[[], bool]:
-        """Whether there is time left for this graph, which has as much as each of so many that are left."""
-        end = time.monotonic() + (self.budget.time_limit - self._passed()) / graphs
+        """Whether there is time left for this graph, of so many that are left; each has one share, of `MOST_SHARES` at most.
+
+        The graphs come by their scores, so that where time is short the first ones have more of it.
+        """
+        end = time.monotonic() + (self.budget.time_limit - self._passed()) / min(graphs, MOST_SHARES)
 
         def in_time() -> bool:
             over = time.monotonic() > end

@@ -63,7 +63,7 @@ class SPOT(Discoverer):
     package's."""
     restarts: int = 16
     """Random starts, 1 to 1000."""
-    searched: int = 3
+    searched: int = 8
     """Restarts, the best by their scores, that the search over single edges begins at, 1 or more."""
     half_samples: int = 10
     """Random halves of the rows whose graphs tell how stable marks are, 0 or more."""
@@ -122,6 +122,7 @@ class SPOT(Discoverer):
             *columns.warnings,
             *skeleton.flags,
             *search.warnings(),
+            *_few_halves(len(halves), self.half_samples),
             *unusable_knowledge(knowledge, whole),
         )
         made = discovery_of(
@@ -205,3 +206,13 @@ def _told(posterior: np.ndarray, known: Constraints) -> np.ndarray:
     """The posterior given background knowledge: 1 where an edge is known to be, 0 where it is known not to."""
     certain = known.required | known.required.T | known.adjacent
     return np.where(certain, 1.0, np.where(known.apart, 0.0, posterior))
+
+
+def _few_halves(done: int, asked: int) -> tuple[str, ...]:
+    """A sentence where halves of the rows could not be searched, or not all of them."""
+    if done == asked:
+        return ()
+    return (
+        f"{done} of {asked} halves of the rows were searched (rows or time were too few for the others), so that the "
+        "shares of the marks say less of how stable these are",
+    )
