@@ -56,6 +56,13 @@ class LatentPlan:
     def measure(self, run: Run, seed: int) -> None:
         """Records what is not yet recorded: `columns`, `changing`, and what `search_tables` does."""
         cells = CELLS if self.tables else ()
+        if self.columns or cells:
+            self._measure_steps(run, cells, seed)
+        if self.searches:
+            search_tables(run, self.cells, self.entries, self.limit, seed)
+
+    def _measure_steps(self, run: Run, cells: Sequence[ChangingCell], seed: int) -> None:
+        """Steps, and tables whose mechanisms change."""
         done, known = run.recorded("columns"), run.recorded("changing")
         with run.progress(len(self.columns) + len(cells), "measurements", len(done) + len(known)) as shown:
             for d in self.columns:
@@ -67,8 +74,6 @@ class LatentPlan:
                 if cell.key not in known:
                     run.record("changing", cell.key, changing_figures([cell], self.tables, seed=seed)[cell.key])
                     shown.advance()
-        if self.searches:
-            search_tables(run, self.cells, self.entries, self.limit, seed)
 
     def figures(self, run: Run) -> dict[str, Any]:
         """The figures by name, from the records."""

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from intaglio.bench.discover.ranks import mean_and_error
-from intaglio.bench.latent.pag_entries import ABIC, FCI_ENTRIES, SPOT
+from intaglio.bench.latent.pag_entries import ABIC, FCI_ENTRIES, SKELETON_ONLY, SPOT
 from intaglio.bench.latent.pag_scores import F1S, SCORES
 from intaglio.causal.methods.spot.posterior_quality import posterior_quality
 
 Answers = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""By table and method: the figures of an answer, or `failure` with a `limit` where it came too late."""
+"""By table and method: the figures of an answer, or `failure`, with the limit as `timeout` where it came too late."""
 Facts = Mapping[str, Mapping[str, Any]]
 """By table: its cell, suite, source, variables, and the edges of the true PAG."""
 USUAL_VARIABLES, USUAL_LIMIT_S = 50, 600.0
@@ -20,9 +20,16 @@ POSTERIOR_FIGURES = ("auroc", "auprc", "ece")
 
 
 def blocks(answers: Answers, facts: Facts, posteriors: Mapping[str, Mapping[str, Any]], by: str) -> dict[str, Any]:
-    """Tables in groups of one fact, such as `cell`: their number, the methods' rows, and the posterior's quality."""
+    """Tables in groups of one fact, in its order: their number, the methods' rows, and the posterior's quality.
+
+    Args:
+        answers: by table and method.
+        facts: of the tables that count.
+        posteriors: by table, `posterior` and `adjacent` of all pairs.
+        by: name of the fact, such as `cell`.
+    """
     found = {}
-    for group in dict.fromkeys(fact[by] for fact in facts.values()):
+    for group in sorted({fact[by] for fact in facts.values()}):
         keys = [key for key, fact in facts.items() if fact[by] == group]
         part = {key: answers[key] for key in keys if key in answers}
         found[str(group)] = {
@@ -52,10 +59,8 @@ def method_row(answers: Answers, facts: Facts, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"tables": len(asked), "failures": len(failed)}
     found["invalid"] = sum(answer["valid"] is False for answer in given)
     for metric in SCORES:
-        values = [float(one[metric]) for one in counted if one[metric] is not None]
-        # A method that gives no PAG has no figures of marks, not even by its failures.
-        whole = values if all(answer[metric] is not None for answer in given) else []
-        found[metric], found[f"{metric}_error"] = mean_and_error(whole)
+        known = metric == "skeleton_f1" or name not in SKELETON_ONLY
+        found[metric], found[f"{metric}_error"] = mean_and_error([float(one[metric]) for one in counted if known])
     times = [time for answer in asked.values() if (time := answer.get("seconds", answer.get("timeout"))) is not None]
     return found | {"seconds": statistics.median(times) if times else None}
 

@@ -33,9 +33,9 @@ def search_tables(run: Run, cells: Sequence[PagCell], entries: Sequence[Entry], 
         limit: seconds for one table. Own methods take it as their `time_limit`.
         seed: seed of the tables.
     """
-    known = run.recorded("answer")
-    own = [replace(entry, settings={**entry.settings, "time_limit": limit}) for entry in entries if _own(entry)]
-    entries = [next((one for one in own if one.name == entry.name), entry) for entry in entries]
+    known, judged = run.recorded("answer"), set(run.recorded("posterior"))
+    entries = [_limited(entry, limit) for entry in entries]
+    guided = any(entry.name == SPOT for entry in entries)
     timeouts, total = TimeoutPolicy(), sum(cell.tables for cell in cells) * len(entries)
     with (
         run.progress(total, "answers", len(known)) as progress,
@@ -43,7 +43,9 @@ def search_tables(run: Run, cells: Sequence[PagCell], entries: Sequence[Entry], 
         WorkerPool(GRACE * limit + GRACE_S) as ours,
     ):
         for turn, task in enumerate(pag_tables(cells, seed)):
-            _record_facts(run, task, any(entry.name == SPOT for entry in entries))
+            run.record("table", task.key, table_facts(task))
+            if guided and task.key not in judged:
+                run.record("posterior", task.key, posterior_of(task))
             first = turn % len(entries)
             for entry in (*entries[first:], *entries[:first]):
                 key = f"{task.key} | {entry.name}"
@@ -67,6 +69,11 @@ def _own(entry: Entry) -> bool:
     return entry.role == "ours"
 
 
+def _limited(entry: Entry, limit: float) -> Entry:
+    """The entry with the limit as its setting, where it has one."""
+    return replace(entry, settings={**entry.settings, "time_limit": limit}) if _own(entry) else entry
+
+
 def _answer(pool: WorkerPool, entry: Entry, task: PagTable, timeouts: TimeoutPolicy, limit: float) -> Mapping[str, Any]:
     """Scores and seconds of a method's answer; or `failure` with the reason."""
     if timeouts.exhausted(task.cell.suite, entry.name, task.cell.variables):
@@ -80,14 +87,15 @@ def _answer(pool: WorkerPool, entry: Entry, task: PagTable, timeouts: TimeoutPol
     )
 
 
-def _record_facts(run: Run, task: PagTable, posterior: bool) -> None:
-    """Records what a table is and, with `posterior`, the shipped posterior of its pairs beside their adjacency."""
+def table_facts(task: PagTable) -> dict[str, Any]:
+    """The facts of a table that figures are grouped by; the variables are those that are seen."""
     cell = task.cell
-    facts = {"cell": cell.key, "suite": cell.suite, "source": cell.source, "rows": cell.rows}
-    facts |= {"variables": len(task.truth), "edges": len(task.truth.edges)}
-    run.record("table", task.key, facts)
-    if posterior and task.key not in run.recorded("posterior"):
-        above = np.triu_indices(len(task.truth), 1)
-        found = shipped_cascade()(Correlations.of_rows(task.table.values, task.table.names)).posterior[above]
-        pairs = {"posterior": found.round(6).tolist(), "adjacent": task.truth.skeleton[above].astype(int).tolist()}
-        run.record("posterior", task.key, pairs)
+    about = {"cell": cell.key, "suite": cell.suite, "source": cell.source, "rows": cell.rows}
+    return {**about, "variables": len(task.truth), "edges": len(task.truth.edges)}
+
+
+def posterior_of(task: PagTable) -> dict[str, list[float]]:
+    """The shipped posterior of all pairs, and whether they are adjacent, in the order of `numpy.triu_indices(d, 1)`."""
+    above = np.triu_indices(len(task.truth), 1)
+    found = shipped_cascade()(Correlations.of_rows(task.table.values, task.table.names)).posterior[above]
+    return {"posterior": found.round(6).tolist(), "adjacent": task.truth.skeleton[above].astype(float).tolist()}
