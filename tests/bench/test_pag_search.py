@@ -133,7 +133,9 @@ def test_every_entry_of_ours_can_be_made_with_its_settings():
     for entry in PAG_ENTRIES:
         if entry.role == "ours":
             settings = dict(entry.settings)
-            load(settings.pop("method"))(**settings, time_limit=1.0)
+            made = load(settings.pop("method"))(**settings, time_limit=1.0)
+            assert {name: getattr(made, name) for name in settings} == settings
+            assert made.gives == "PAG"
 
 
 @pytest.mark.parametrize(

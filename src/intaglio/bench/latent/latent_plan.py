@@ -23,7 +23,7 @@ SPEEDUP_COLUMNS, SPEEDUP_ROWS = 50, 1000
 
 @dataclass(frozen=True)
 class LatentPlan:
-    """What a run measures: steps, tables whose mechanisms change, and tables with known PAGs."""
+    """Contents of a run: steps, tables whose mechanisms change, and tables with known PAGs."""
 
     columns: Sequence[int]
     """Numbers of columns of the steps; none without that suite."""

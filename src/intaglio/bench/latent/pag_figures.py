@@ -125,7 +125,7 @@ def _at(answers: Answers, facts: Facts, name: str, variables: int) -> dict[str, 
 
 
 def _reason(figure: str, names: Iterable[str], measured: Sequence[int]) -> str:
-    """Why a figure was not measured, in words."""
+    """The reason why a figure was not measured, in words."""
     if figure == "abic_ours_speedup_vs_reference_math":
         return f"no step was timed at {USUAL_VARIABLES} columns and 1000 rows; take --suites steps --columns 50"
     if not measured:
