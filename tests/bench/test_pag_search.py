@@ -105,6 +105,23 @@ def test_a_killed_run_asks_only_for_what_is_left(tmp_path, asked, monkeypatch):
         assert resumed[name] == whole[name]
 
 
+def test_a_method_that_was_late_three_times_is_not_asked_any_more(tmp_path, asked, monkeypatch):
+    questions, _ = asked
+    late = {"failure": "no answer within 20 s", "timeout": 20.0}
+    monkeypatch.setattr(worker, "_answer", lambda question: late)
+    one = bench(tmp_path, methods=("abic",), graphs=5)
+    found = one(progress="none")
+    assert len(questions) == 3
+    row = found["by_variables"]["4"]["methods"]["abic"]
+    assert (row["tables"], row["failures"], row["pag_f1"], row["seconds"]) == (5, 5, 0.0, 20.0)
+    assert found["not_measured"]["spot_pag_f1"].startswith("spot took no part")
+
+
+def test_a_size_that_is_named_twice_is_measured_once(tmp_path):
+    plan = bench(tmp_path, methods=("spot",), variables=(4, 6, 4))._plan()
+    assert [cell.variables for cell in plan.cells] == [4, 6]
+
+
 def test_runs_without_searches_are_named_by_the_settings_of_before(tmp_path):
     steps = LatentBench(suites=("steps", "changing"), columns=(3,), runs=tmp_path)._plan()
     assert steps.settings() == {"columns": (3,), "rows": 1000, "restarts": 5, "repeats": 20, "tables": 20}

@@ -158,4 +158,4 @@ class LatentBench:
             left_out["networks"] = "its networks come with pgmpy below 1.3: pip install pgmpy"
         elif "networks" in suites:
             cells += network_cells(self.networks or NETWORKS, rows, graphs)
-        return tuple(entry for entry in wanted if entry.name not in left_out), tuple(cells), left_out
+        return tuple(entry for entry in wanted if entry.name not in left_out), tuple(dict.fromkeys(cells)), left_out
