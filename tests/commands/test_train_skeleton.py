@@ -8,7 +8,7 @@ import pytest
 from intaglio.causal.methods.spot import cascade_training, network_calibration
 from intaglio.cli import main
 
-TINY = ["causal", "train-skeleton", "--models", "10", "--variables", "5", "6", "--rows", "100", "200"]
+TINY = ["causal", "train-skeleton", "--models", "10", "--variables", "5", "6", "--rows", "50", "100"]
 TINY += ["--trees", "4", "--leaves", "4"]
 BOTH = [*TINY, "--network-models", "10"]
 ASK = ["--restarts", "2", "--steps", "10", "--stages", "3", "--half-samples", "0"]
@@ -18,6 +18,14 @@ ASK = ["--restarts", "2", "--steps", "10", "--stages", "3", "--half-samples", "0
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The files of a training that nothing stopped."""
+    root = tmp_path_factory.mktemp("whole")
+    assert main(["--quiet", *BOTH, "--runs", str(root)]) == 0
+    return [next(root.glob(f"*/{name}")).read_bytes() for name in ("cascade.safetensors", "network.json")]
 
 
 @pytest.fixture
@@ -69,8 +77,7 @@ def test_with_json_it_ends_with_one_line_of_it(outcome):
 
 
 @pytest.mark.parametrize("killed_in", ["fit_boosted_trees", "_calibrated", "_scored"])
-def test_a_killed_training_goes_on_to_the_same_files(outcome, folder, monkeypatch, killed_in):
-    _, whole, _ = outcome("--quiet", *BOTH, "--runs", "whole")
+def test_a_killed_training_goes_on_to_the_same_files(outcome, folder, monkeypatch, whole, killed_in):
     place = network_calibration if killed_in == "_scored" else cascade_training
     real, calls = getattr(place, killed_in), []
 
@@ -88,8 +95,7 @@ def test_a_killed_training_goes_on_to_the_same_files(outcome, folder, monkeypatc
     monkeypatch.setattr(cascade_training, "fit_boosted_trees", lambda *a, **k: fits.append(1) or fit(*a, **k))
     _, again, _ = outcome("--quiet", *BOTH, "--runs", "cut")
     assert len(fits) == (1 if killed_in == "fit_boosted_trees" else 0)
-    for one, other in zip(whole.split(), again.split(), strict=True):
-        assert (folder / one).read_bytes() == (folder / other).read_bytes()
+    assert [(folder / file).read_bytes() for file in again.split()] == whole
 
 
 @pytest.mark.parametrize(
