@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from intaglio.causal.methods.spot import cascade_training
@@ -110,12 +111,27 @@ def test_saved_and_loaded_it_gives_the_same_probabilities(tiny, tmp_path):
     loaded = SkeletonCascade.load(tmp_path / "made.safetensors")
     assert same(tiny, loaded)
     assert json.loads(json.dumps(tiny.facts)) == loaded.facts
+    loaded.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "made.safetensors").read_bytes()
     table = next(simulated_tables(FRESH, "held-out"))
     for hidden in (True, False):
         one, two = (replace(part, hidden_causes=hidden)(correlations_of(table)) for part in (tiny, loaded))
         assert np.array_equal(one.posterior, two.posterior)
         assert np.array_equal(one.inclusion, two.inclusion)
         assert one.flags == two.flags
+
+
+def test_a_file_with_its_format_beside_the_rest_is_read(tiny, tmp_path):
+    tiny.save(tmp_path / "made.safetensors")
+    with safe_open(tmp_path / "made.safetensors", framework="pt") as file:
+        about = json.loads(file.metadata()["about"])
+    form = about.pop("format")
+    save_file(
+        load_file(tmp_path / "made.safetensors"),
+        tmp_path / "old.safetensors",
+        {"format": form, "about": json.dumps(about)},
+    )
+    assert same(tiny, SkeletonCascade.load(tmp_path / "old.safetensors"))
 
 
 def test_the_two_calibrations_differ_and_inclusion_is_the_balanced_score(tiny):
@@ -140,8 +156,6 @@ def test_a_permutation_of_the_columns_permutes_the_probabilities(which, tiny):
 
 def damaged(path, change):
     """The package's file with its arrays or metadata changed."""
-    from safetensors import safe_open
-
     with safe_open(SHIPPED, framework="pt") as file:
         metadata = dict(file.metadata())
     tensors, metadata = change(load_file(SHIPPED), metadata)
@@ -159,7 +173,9 @@ def about_with(change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t, m: (t, {**m, "format": "99"}), "holds no skeleton posterior of format 1"),
+        (lambda t, m: (t, {"about": json.dumps({"format": "99"})}), "holds no skeleton posterior of format 1"),
+        (lambda t, m: (t, {"about": "[]"}), "holds no skeleton posterior of format 1"),
+        (lambda t, m: (t, {"about": "{"}), "metadata"),
         (lambda t, m: ({"weight": torch.zeros(3)}, {}), "holds no skeleton posterior of format 1"),
         (lambda t, m: ({k: v for k, v in t.items() if k != "second.left"}, m), "trees without 'left'"),
         (lambda t, m: ({**t, "first.left": torch.zeros_like(t["first.left"])}, m), "lead back or nowhere"),

@@ -25,6 +25,8 @@ VARIANTS = {
     "mask": {"SMALL": {"guidance": "mask"}, "BAD": {"half_samples": -1}, "PIECES": {}},
     "prior": {"SMALL": {"guidance": "prior"}, "BAD": {"least_probability": 1.5}, "PIECES": {}},
     "none": {"SMALL": {"guidance": "none"}, "BAD": {"steps": 0}, "PIECES": {}},
+    "network": {"SMALL": {"posterior": "network"}, "BAD": {"vicinal": 3}, "PIECES": {}},
+    "vicinal": {"SMALL": {"vicinal": 8}, "BAD": {"vicinal": -1}, "PIECES": {}},
     "without-hidden-causes": {"SMALL": {"hidden_causes": False}, "BAD": {"searched": 0}, "PIECES": {}},
 }
 QUICK = {"restarts": 4, "steps": 40, "stages": 8, "half_samples": 2}
@@ -49,7 +51,7 @@ def alike(one, two) -> bool:
 def sure(monkeypatch, value: float = 1.0):
     """Lets every pair have this probability, and be open to every step."""
 
-    def skeleton(self, table):
+    def skeleton(self, table, run):
         d = len(table.names)
         return SkeletonProbabilities(table.names, np.full((d, d), value), np.ones((d, d)))
 
@@ -154,7 +156,7 @@ def test_masks_that_are_always_open_change_nothing(monkeypatch):
 def test_a_mask_leaves_closed_pairs_where_they_are(monkeypatch):
     """Without a search over single edges, pairs that no step may change stay without an edge."""
 
-    def skeleton(self, table):
+    def skeleton(self, table, run):
         s = np.full((3, 3), 0.5)
         u = np.ones((3, 3))
         u[0, 1] = u[1, 0] = 0.0

@@ -1,10 +1,10 @@
-"""`intaglio causal train-skeleton`: trains and calibrates skeleton posteriors for `discover spot` on simulated tables."""
+"""`intaglio causal train-skeleton`: trains and calibrates skeleton posteriors for `discover spot`."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intaglio.causal.methods.spot.cascade_settings import FEWEST_MODELS, CascadeTraining
+from intaglio.causal.methods.spot.cascade_settings import FEWEST_MODELS, NETWORK_VARIABLES, CascadeTraining
 from intaglio.commands.kit.console import command_line, note, say, say_json, shown
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class CausalTrainSkeleton(CascadeTraining):
         super().__post_init__()
         if self.network_models and self.network_models < FEWEST_MODELS:
             raise ValueError(f"network_models must be 0, or {FEWEST_MODELS} or more, not {self.network_models}")
+        if self.network_models and min(self.variables) > NETWORK_VARIABLES:
+            raise ValueError(f"variables must hold a number up to {NETWORK_VARIABLES} for the network, or leave it out")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""

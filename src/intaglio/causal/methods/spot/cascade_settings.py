@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 FEWEST_MODELS = 10
 """Fewest simulated models of a stage."""
+NETWORK_VARIABLES = 50
+"""Most variables of the tables that SiCL's network is calibrated on: it was trained on no more."""
 
 
 @dataclass(frozen=True, kw_only=True)

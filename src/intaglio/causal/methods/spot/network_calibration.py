@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 from numpy import ndarray
 
-from intaglio.causal.methods.spot.cascade_settings import CascadeTraining
+from intaglio.causal.methods.spot.cascade_settings import NETWORK_VARIABLES, CascadeTraining
 from intaglio.causal.methods.spot.cascade_training import RECIPES, WITHOUT_HIDDEN, simulated_tables
 from intaglio.causal.methods.spot.network_posterior import NETWORK, NetworkPosterior, network_scores, own_network
 from intaglio.causal.methods.spot.odds_calibration import OddsCalibration, fit_odds_calibration
@@ -19,8 +19,6 @@ from intaglio.causal.simulate.latent_models import LatentRecipe
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 
-WIDEST = 50
-"""Most variables of the tables: the network was trained on no more."""
 STAGES = ("calibration", "held-out")
 STATE = "network scores"
 
@@ -29,21 +27,18 @@ def calibrate_network(settings: CascadeTraining, *, run: Run = Run.none()) -> Ne
     """The posterior of the package's network with calibrations; a killed run goes on at the stage that it was at.
 
     Args:
-        settings: their models, variables (those up to `WIDEST`), rows and seed; `settings.models` tables for each of
-            two calibrations, and as many for the figures.
+        settings: variables (those up to `NETWORK_VARIABLES` are taken), rows and seed of the tables, and their number:
+            `models` for each of two calibrations, and as many for the figures of each.
         run: takes progress and a checkpoint after each set of tables.
 
     Raises:
         BadInput: settings whose tables are all too wide for the network.
     """
-    narrow = tuple(d for d in settings.variables if d <= WIDEST)
+    narrow = tuple(d for d in settings.variables if d <= NETWORK_VARIABLES)
     if not narrow:
-        raise BadInput(
-            f"the network takes {WIDEST} variables at most, and no number is so small; add one (--variables)"
-        )
+        raise BadInput(f"the network takes {NETWORK_VARIABLES} variables at most; add such a number (--variables)")
     settings = replace(settings, variables=narrow)
-    network, own = own_network()
-    scored = _stored(run)
+    network, scored = own_network(), _stored(run)
     asked = [(hidden, stage) for hidden in (True, False) for stage in STAGES]
     with run.progress(len(asked), "network", len(scored)) as progress:
         for hidden, stage in asked[len(scored) :]:
@@ -60,7 +55,7 @@ def calibrate_network(settings: CascadeTraining, *, run: Run = Run.none()) -> Ne
         "held out": figures[True],
         "held out, without hidden causes": figures[False],
     }
-    return NetworkPosterior(own, calibrations, _ranges(settings), facts)
+    return NetworkPosterior(network.fingerprint, calibrations, _ranges(settings), facts)
 
 
 def _scored(

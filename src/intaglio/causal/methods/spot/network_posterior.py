@@ -61,10 +61,10 @@ class NetworkPosterior:
         """
         if values is None:
             raise BadInput("the network's posterior needs the rows of a table; take the cascade for correlations alone")
-        if self.network != fingerprint(network_path(NETWORK)):
-            raise BadInput(f"the posterior is calibrated for another network than {NETWORK}; calibrate it again")
+        if (network := own_network(self.device)).fingerprint != self.network:
+            raise BadInput("the posterior is calibrated for another network; make it with this version of the package")
         d = len(correlations.names)
-        score = network_scores(load_network(NETWORK, device=self.device), values)
+        score = network_scores(network, values)
         posterior = self.calibrations[self.hidden_causes](score, d, correlations.rows)
         np.fill_diagonal(posterior, 0.0)
         flags = self.ranges.flags(correlations, posterior)
@@ -109,9 +109,9 @@ def _range(stored: Fields, name: str) -> tuple[Any, Any]:
     return (low, high) if name == "density" else (int(low), int(high))
 
 
-def own_network() -> tuple[TrainedNetwork, str]:
-    """The package's network on the CPU, and its hash."""
-    return load_network(NETWORK), fingerprint(network_path(NETWORK))
+def own_network(device: str = "cpu") -> TrainedNetwork:
+    """The package's network."""
+    return load_network(NETWORK, device=device)
 
 
 def network_weights() -> dict[str, str]:

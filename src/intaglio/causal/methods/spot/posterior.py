@@ -1,7 +1,7 @@
 """Posterior of the skeleton: the probability that each pair is adjacent in the MAG, and how often a search tries it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -50,6 +50,7 @@ class SkeletonProbabilities:
         refuse_cells(uneven, matrix, self.names, f"{name} of {{pair}} {other}; make them equal")
 
 
+@runtime_checkable
 class SkeletonPosterior(Protocol):
     """An estimator of the posterior of the skeleton from a table; equivariant in the columns."""
 
