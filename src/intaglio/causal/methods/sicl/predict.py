@@ -1,6 +1,5 @@
 """Prediction of SiCL: from a trained network's logits of one table to a graph with calibrated probabilities."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,26 +16,18 @@ from intaglio.causal.methods.sicl.decoding.orient import unshielded
 from intaglio.causal.methods.sicl.decoding.rare_levels import bounded_logits
 from intaglio.causal.methods.sicl.decoding.score_regime import MAX_TESTED_ROWS, score_regime
 from intaglio.causal.methods.sicl.decoding.tabu_search import refine as tabu_refine
+from intaglio.causal.methods.sicl.evidence import Evidence, column_keys, evidence_of, kind_codes
 from intaglio.causal.methods.sicl.networks import out_of_distribution
-from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, LEVEL_SLOTS, NOMINAL, ORDINAL
-from intaglio.causal.methods.sicl.networks.inference import (
-    Logits,
-    canonical_table,
-    logits_of,
-    row_order,
-    scaled_by_powers_of_two,
-)
+from intaglio.causal.methods.sicl.networks.encoding import LEVEL_SLOTS
+from intaglio.causal.methods.sicl.networks.inference import Logits, row_order, scaled_by_powers_of_two
 from intaglio.causal.methods.sicl.networks.logit_scaling import compelled_logit, probability
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
-from intaglio.causal.scores.bic import LocalScore, score_of
+from intaglio.causal.tables.assumptions import ExaminedTable
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 
-KIND_CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
 FEW_ROWS = 300
 """Rows up to which the weight of BIC is fitted separately."""
-MAX_SCORED_ROWS = 10_000
-"""Most rows that are scored, in tables with levels, where each score is a pass over the rows."""
 SCARCE_ROWS = 35
 """Rows below which a warning is given: training had hardly any such tables, and finds many false edges there."""
 NOTABLE_LOGIT = -3.0
@@ -84,24 +75,9 @@ class PredictedGraph:
         }
 
 
-def kind_codes(table: Table) -> Int[ndarray, "d"]:
-    """The kinds of the columns, as codes of `encoding`."""
-    return np.array([KIND_CODES[kind] for kind in table.kinds])
-
-
-def column_keys(table: Table) -> tuple[bytes, ...]:
-    """A hash of each column's ranks, which breaks ties; units, signs and the order of rows do not change it."""
-    kinds = kind_codes(table)
-    ranks = [np.unique(column, return_inverse=True)[1] for column in canonical_table(table.values, kinds).T]
-    return tuple(
-        hashlib.sha256(bytes([int(kind)]) + rank.astype("<i8").tobytes()).digest()
-        for kind, rank in zip(kinds, ranks, strict=True)
-    )
-
-
 def predict_graph(
     trained: TrainedNetwork,
-    table: Table,
+    examined: ExaminedTable,
     *,
     threshold: float | Literal["f1"],
     collider_threshold: float,
@@ -112,7 +88,7 @@ def predict_graph(
 
     Args:
         trained: the network.
-        table: the table.
+        examined: the table, with what of it counts.
         threshold: probability in (0, 1) above which a pair is adjacent (Node-Edge: an arrow is there); "f1" takes the
             one of the best expected F1.
         collider_threshold: probability in (0, 1) above which an unshielded triple is a collider.
@@ -122,11 +98,12 @@ def predict_graph(
     Raises:
         BadInput: a Node-Edge network with a collider threshold or a weight.
     """
+    table = examined.table
     table = replace(table, values=scaled_by_powers_of_two(table.values, kind_codes(table)))
-    n, d = table.values.shape
-    keys = column_keys(table)
-    logits = logits_of(trained.network, table.values[None], kind_codes(table)[None], trained.context)[0]
-    scale = trained.calibration
+    keys, d = column_keys(table), len(table.names)
+    evidence = evidence_of(replace(examined, table=table), keys)
+    logits = evidence.logits(trained)
+    scale, n = trained.calibration, evidence.rows
     calibrated = scale.skeleton(logits.skeleton, n, d)
     skeleton = bounded_logits(calibrated, table.values, kind_codes(table))
     lowered = (skeleton < calibrated) & (calibrated > NOTABLE_LOGIT)
@@ -153,10 +130,10 @@ def predict_graph(
             knowledge=knowledge,
             keys=keys,
         )
-        if weight := _weight(trained, table, decoded, refine):
+        if weight := _weight(trained, evidence, decoded, refine):
             decoded = tabu_refine(
                 decoded,
-                _score(table),
+                evidence.score(),
                 skeleton,
                 colliders,
                 weight=weight,
@@ -178,27 +155,22 @@ def _refuse_for_arrows(collider_threshold: float, refine: float | Literal["auto"
         raise BadInput(f"a node-edge network's graph is read arrow by arrow and takes no {name}; leave it out")
 
 
-def _weight(trained: TrainedNetwork, table: Table, decoded: DecodedGraph, refine: float | Literal["auto"]) -> float:
+def _weight(
+    trained: TrainedNetwork, evidence: Evidence, decoded: DecodedGraph, refine: float | Literal["auto"]
+) -> float:
     """Weight of BIC in the refinement: the given one, or that fitted for tables of this regime and size."""
     if refine != "auto" or not trained.score_weights:
         return 0.0 if refine == "auto" else refine
-    kinds = kind_codes(table)
-    # The regime of a long table is tested on a part that does not depend on the order of its rows.
-    values = table.values if len(table) <= MAX_TESTED_ROWS else table.values[row_order(table.values, kinds)]
+    kinds, values = evidence.kinds, evidence.values[0]
+    if len(values) > MAX_TESTED_ROWS or evidence.share is not None:
+        # The regime of a long table is tested on a part that does not depend on the order of its rows.
+        values = values[row_order(values, kinds)][: round(evidence.rows)]
     return trained.score_weights.get(score_regime_key(values, kinds, decoded.dag.directed), 0.0)
 
 
 def score_regime_key(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> str:
     """The key of a fitted weight of BIC: the table's regime, and whether it has few or many rows."""
     return f"{score_regime(values, kinds, dag)}, {'few' if len(values) <= FEW_ROWS else 'many'} rows"
-
-
-def _score(table: Table) -> LocalScore:
-    levels = [len(one) for one in table.levels]
-    values = table.values
-    if len(values) > MAX_SCORED_ROWS and any(levels):
-        values = values[row_order(values, kind_codes(table))[:MAX_SCORED_ROWS]]
-    return score_of(values, levels)
 
 
 def best_f1_threshold(probabilities: Float[ndarray, "k"]) -> float:
@@ -216,7 +188,7 @@ def best_f1_threshold(probabilities: Float[ndarray, "k"]) -> float:
 
 
 def _marks(
-    trained: TrainedNetwork, logits: Logits, n: int, d: int, graph: Graph, triples: ndarray, p_colliders: ndarray
+    trained: TrainedNetwork, logits: Logits, n: float, d: int, graph: Graph, triples: ndarray, p_colliders: ndarray
 ) -> Float[ndarray, "d d 3"]:
     """Probabilities of each pair, given adjacency: forward, backward, reversible.
 
