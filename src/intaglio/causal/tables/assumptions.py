@@ -27,6 +27,8 @@ class BrokenAssumption:
     """In a few words, without the columns."""
     warning: str
     """A sentence with the columns, the cause and the remedy."""
+    remedy: str = ""
+    """What an answer from the examined table does about it, in a few words; empty for nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,8 @@ class ExaminedTable:
     """Variance of the correlation of each pair over that of independent rows; None where rows are independent."""
     chosen_gaps: tuple[int, ...] = ()
     """Columns that are missing depending on other columns, whose known cells are a selection."""
+    common_factor: bool = False
+    """Whether one factor runs through many columns."""
     rows_given: int = 0
     """Rows of the table as given; 0 for as many as there are."""
 
@@ -57,10 +61,11 @@ def examine(table: Table) -> ExaminedTable:
     repeated = tuple(_repeated_rows(table))
     once = replace(table, values=table.values[distinct_rows(table.values)]) if repeated else table
     dependence, gaps = row_dependence(once.values, once.kinds), gap_dependences(once.values, once.kinds)
-    broken = (*_dependent_rows(once, dependence), *repeated, *_dependent_gaps(once, gaps), *_common_factor(once))
+    factor = tuple(_common_factor(once))
+    broken = (*_dependent_rows(once, dependence), *repeated, *_dependent_gaps(once, gaps), *factor)
     ratios = None if dependence is None else dependence.variance_ratios
     chosen = tuple(sorted({k for gap in gaps for k in gap.missing}))
-    return ExaminedTable(once, broken, ratios, chosen, len(table))
+    return ExaminedTable(once, broken, ratios, chosen, bool(factor), len(table))
 
 
 def broken_assumptions(table: Table) -> tuple[BrokenAssumption, ...]:
@@ -75,9 +80,10 @@ def _dependent_rows(table: Table, found: RowDependence | None) -> Iterator[Broke
     apart = "the row before" if found.lag == 1 else f"the one {found.lag} rows before"
     yield BrokenAssumption(
         "rows depend on those before",
-        f"rows depend on those before them: in the table's order {_some(shown)} correlate with {apart}, so that "
+        f"rows depend on those before them: in the table's order {some(shown)} correlate with {apart}, so that "
         f"{found.rows:,} rows count for about {found.effective_rows:,}, and edges among these columns may be no more "
         "than that; give rows that are far apart, or what a model of time or of groups leaves of each column",
+        "the answer counts them as so many",
     )
 
 
@@ -87,21 +93,23 @@ def _repeated_rows(table: Table) -> Iterator[BrokenAssumption]:
             "rows are repeated",
             f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column, so that about "
             f"{found.distinct:,} count, and edges seem surer than they are; give each row once",
+            "the answer counts each once",
         )
 
 
 def _dependent_gaps(table: Table, found: Sequence[GapDependence]) -> Iterator[BrokenAssumption]:
     where = {True: ", mostly where that is high", False: ", mostly where that is low", None: ""}
     told = [
-        f"{_some([repr(table.names[k]) for k in gap.missing])} on {table.names[gap.on]!r}{where[gap.higher]}"
+        f"{some([repr(table.names[k]) for k in gap.missing])} on {table.names[gap.on]!r}{where[gap.higher]}"
         for gap in found
     ]
     if told:
         yield BrokenAssumption(
             "cells are missing depending on other columns",
-            f"whether a cell is missing depends on another column ({_some(told, '; ')}): edges among these columns "
+            f"whether a cell is missing depends on another column ({some(told, '; ')}): edges among these columns "
             "cannot be trusted, since the rows that are left were chosen by it; fill the gaps by a model of why they "
             "are there, or leave the columns out (option `without`)",
+            "the answer fills them by draws from regressions on the other columns",
         )
 
 
@@ -113,12 +121,14 @@ def _common_factor(table: Table) -> Iterator[BrokenAssumption]:
     sign = ", all with one sign" if found.one_sign and found.of == "values" else ""
     yield BrokenAssumption(
         "one factor runs through many columns",
-        f"one factor runs through {what} {len(names)} of {len(table.names)} columns ({_some(names)}; median loading "
+        f"one factor runs through {what} {len(names)} of {len(table.names)} columns ({some(names)}; median loading "
         f"{found.loading:.2f}{sign}), and no column accounts for it: a hidden common cause, such as a batch, a scale "
-        "or a depth, makes edges among them that are no causes; put it in as a column, or divide it out",
+        "or a depth, makes edges among them that are no causes; put it in as a column, divide it out, or consider "
+        "a method for hidden causes (`--latent`)",
     )
 
 
-def _some(words: Sequence[str], between: str = ", ") -> str:
+def some(words: Sequence[str], between: str = ", ") -> str:
+    """The first words, and how many more there are."""
     more = f"{between}and {len(words) - SHOWN_COLUMNS} more" if len(words) > SHOWN_COLUMNS else ""
     return between.join(words[:SHOWN_COLUMNS]) + more
