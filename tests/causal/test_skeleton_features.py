@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from intaglio.causal.methods.spot.partial_correlations import partial_correlations, severities
 from intaglio.causal.methods.spot.skeleton_features import (
     FEATURES,
     PAIR_FEATURES,
     marginal_neighbours,
-    partial_correlations,
-    severities,
     skeleton_features,
 )
 from intaglio.causal.simulate.latent_models import LatentRecipe, draw_latent_model
@@ -40,7 +39,12 @@ def by_hand(correlation, n, order, neighbours, i, j) -> dict[str, float]:
     fewer, more = sorted((len(near[i]), len(near[j])))
     z = [abs(np.arctanh(partial(correlation, i, j, given))) * np.sqrt(n - order - 3) for given in sets]
     found = [abs(np.arctanh(correlation[i, j])) * np.sqrt(n - 3), ranks[1], ranks[0], more, fewer]
-    found += [len(near[i] & near[j]), len(sets), n, d]
+    found += [len(near[i] & near[j]), len(sets)]
+    wide = [
+        abs(np.arctanh(partial(correlation, i, j, sorted(given)))) * np.sqrt(n - len(given) - 3)
+        for given in (near[i], near[j], set(range(d)) - {i, j})
+    ]
+    found += [max(wide[:2]), min(wide[:2]), wide[2], n, d]
     for values in (2 * stats.norm.sf(z), np.array(z)):
         if sets:
             found += [
@@ -149,7 +153,10 @@ def test_what_is_not_defined_is_missing():
     correlation, everyone = correlation_of(1, 5, 50), np.ones((5, 5), bool)
     sets = slice(len(PAIR_FEATURES), None)
     assert np.isnan(skeleton_features(correlation, 5, 2, everyone).values[:, sets]).all()
-    assert not np.isnan(skeleton_features(correlation, 6, 2, everyone).values).any()
+    few = skeleton_features(correlation, 6, 2, everyone)
+    assert not np.isnan(few.values[:, sets]).any()
+    assert np.isnan(few.column("severity given all others")).all()  # given three, of six rows
+    assert not np.isnan(skeleton_features(correlation, 7, 2, everyone).values).any()
     assert np.isnan(skeleton_features(correlation, 50, 1, np.zeros((5, 5), bool)).values[:, sets]).all()
     for d in (2, 3):
         found = skeleton_features(correlation[:d, :d], 50, 2, everyone[:d, :d]).values

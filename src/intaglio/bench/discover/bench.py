@@ -12,7 +12,7 @@ from intaglio.bench.discover.figures import figures, tables
 from intaglio.bench.discover.processes import MAX_TIMEOUTS, TimeoutPolicy, WorkerPool
 from intaglio.bench.discover.published_networks import networks_folder, published
 from intaglio.bench.discover.scores import binned, scored
-from intaglio.bench.discover.suites import FIRST_SEED, Cell, SuiteName, Task, networks, simulated, tasks
+from intaglio.bench.discover.suites import FIRST_SEED, Cell, SuiteName, Task, broken, networks, simulated, tasks
 from intaglio.errors import BadInput
 from intaglio.files import file_hash
 from intaglio.runs.machine import machine, versions
@@ -28,6 +28,9 @@ NETWORKS = ("cancer", "earthquake", "survey", "asia", "child", "insurance", "wat
 QUICK_NETWORKS = ("asia",)
 NETWORK_ROWS, SAMPLES, SACHS_ROWS = (200, 1000, 5000), 2, (853, 5000)
 QUICK_NETWORK_ROWS, QUICK_SAMPLES, QUICK_SACHS_ROWS = (1000,), 1, (853,)
+BROKEN_VARIABLES, BROKEN_ROWS = (5, 10, 20, 30), (200, 600, 3000)
+BROKEN_GRAPHS = 1
+QUICK_BROKEN_VARIABLES, QUICK_BROKEN_ROWS = (5, 10), (500,)
 PEER_PACKAGES = ("causal-learn", "dagma", "gcastle", "pgmpy", "scipy", "pandas")
 
 
@@ -44,24 +47,36 @@ class DiscoverBench:
     on one thread, within a time limit. Times exclude imports and a warm-up call, short ones are medians of three, and
     methods take turns at running first. `ece` (expected calibration error) is over tables from the families of graphs
     that the shipped networks were trained on.
+
+    The suite `broken` has tables that break an assumption of causal discovery and, from the same graphs and mechanisms,
+    sound twins that do not. Methods of other packages get the rows without gaps. `ood_auc` is the area under the ROC of
+    SiCL's unlikeness for the tables, of both kinds, on which its SHD is above the empty graph's, `ood_auc_broken` that
+    for the broken ones; `worse_than_empty` are the families of broken tables on which its mean SHD is above it.
     """
 
     quick: bool = False
     """Few tables of 10 and 20 columns, without slow methods; minutes instead of hours."""
-    suites: tuple[Literal["simulated", "bnlearn", "gaussian", "sachs"], ...] = ()
-    """Groups of tables; none takes all (without gaussian with --quick)."""
+    suites: tuple[Literal["simulated", "bnlearn", "gaussian", "sachs", "broken"], ...] = ()
+    """Groups of tables; none takes all but broken (without gaussian with --quick). `broken` are tables that break an
+    assumption, each beside a sound twin."""
     methods: tuple[str, ...] = ()
     """Names of methods; none takes all that are installed."""
     families: tuple[str, ...] = ()
     """Families of simulated graphs; none takes er, sf, ws, sbm and grg. `parts` are parts of a published network."""
+    breaks: tuple[str, ...] = ()
+    """Families of broken tables: dependent-rows, repeated-rows, dependent-gaps, common-factor, cell-types, rare-events;
+    none takes all."""
     mechanisms: tuple[Literal["linear", "rff"], ...] = ("linear", "rff")
     """Mechanisms of simulated tables: linear, or random Fourier features."""
     variables: tuple[int, ...] = ()
-    """Numbers of columns of simulated tables; none takes 10, 20, 30 and 50 (10 and 20 with --quick)."""
+    """Numbers of columns of simulated tables; none takes 10, 20, 30 and 50 (10 and 20 with --quick). Of broken ones
+    too; none takes 5, 10, 20 and 30 (5 and 10)."""
     rows: tuple[int, ...] = ()
-    """Numbers of rows of simulated tables; none takes 200, 500 and 1000 (500 with --quick)."""
+    """Numbers of rows of simulated tables; none takes 200, 500 and 1000 (500 with --quick). Of broken ones too; none
+    takes 200, 600 and 3000 (500)."""
     graphs: int | None = None
-    """Tables of each simulated cell, each with a graph of its own; none takes 2 (1 with --quick)."""
+    """Tables of each simulated or broken cell, each with a graph of its own; none takes 2 (1 with --quick; 1 of broken
+    ones)."""
     noise: Literal["gaussian", "mixed"] = "gaussian"
     """Noise of simulated tables; `mixed` draws from all families of noise of the simulator."""
     networks: tuple[str, ...] = ()
@@ -141,7 +156,11 @@ class DiscoverBench:
             sizes = self.variables or (QUICK_VARIABLES if self.quick else VARIABLES)
             rows = self.rows or (QUICK_ROWS if self.quick else ROWS)
             found += simulated(self.families or FAMILIES, self.mechanisms, sizes, rows, graphs)
-        others: list[SuiteName] = [suite for suite in suites if suite != "simulated"]
+        if "broken" in suites:
+            sizes = self.variables or (QUICK_BROKEN_VARIABLES if self.quick else BROKEN_VARIABLES)
+            rows = self.rows or (QUICK_BROKEN_ROWS if self.quick else BROKEN_ROWS)
+            found += broken(self.breaks, sizes, rows, self.graphs or BROKEN_GRAPHS)
+        others: list[SuiteName] = [suite for suite in suites if suite not in ("simulated", "broken")]
         if others and networks_folder() is None:
             return found, dict.fromkeys(others, "its networks come with pgmpy below 1.3: pip install pgmpy")
         return found + [cell for suite in others for cell in self._published(suite)], {}
@@ -224,6 +243,8 @@ def evaluated(pool: WorkerPool, entry: Entry, task: Task) -> dict[str, Any]:
     times = sorted(answer["times"])
     found = scored(task.truth, answer["marks"])
     found |= {"seconds": times[len(times) // 2], "fastest": times[0], "slowest": times[-1], "timings": len(times)}
+    if answer.get("ood_score") is not None:
+        found["ood_score"] = answer["ood_score"]
     return found if answer["adjacent"] is None else found | {"bins": binned(task.truth, answer["adjacent"])}
 
 
@@ -236,8 +257,9 @@ def table_facts(task: Task) -> dict[str, Any]:
         "source": cell.source,
         "law": cell.law,
         "seen": cell.seen,
+        "sound": cell.sound,
         "variables": cell.variables,
-        "rows": cell.rows,
+        "rows": len(task.table.values),
         "edges": len(task.truth.edges),
         "colliders": len(task.truth.colliders),
         "varsortability": task.varsortability,

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from intaglio.bench.discover.broken_figures import broken_figures, broken_lines, broken_only
 from intaglio.bench.discover.entries import Entry
-from intaglio.bench.discover.ranks import METRICS, Results, margin, mean_and_error, mean_ranks
+from intaglio.bench.discover.ranks import METRICS, Facts, Results, margin, mean_and_error, mean_ranks
 from intaglio.bench.discover.scores import F1S, calibration_error
 
 OWN_METHOD, NODE_EDGE = "sicl", "node-edge"
 PC_ENTRIES = ("pc-0.01", "pc-0.05")
 USUAL_VARIABLES, LARGE_VARIABLES = 20, 50
-Facts = Mapping[str, Mapping[str, Any]]
-"""By table: cell, suite, whether its family of graphs was trained on, columns, edges and sortabilities."""
 
 
 def figures(results: Results, facts: Facts, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -23,9 +22,10 @@ def figures(results: Results, facts: Facts, entries: Sequence[Entry]) -> dict[st
     rows = {c.name: row(results, c.name) | {"role": c.role, "mean_rank": ranks.get(c.name)} for c in entries}
     for name in rows:
         rows[name]["sicl_rank_there"] = mean_ranks(_with(results, name)).get(OWN_METHOD)
-    best = best_peer(results, entries)
+    best, broken = best_peer(results, entries), broken_only(results, facts)
     return {
         **headline(results, facts, rows, best),
+        **broken_figures(results, facts, broken, best_peer(broken, entries)),
         "margins": {
             other: {metric: margin(results, OWN_METHOD, other, metric) for metric in METRICS}
             for other in dict.fromkeys((best, NODE_EDGE))
@@ -87,7 +87,9 @@ def row(results: Results, name: str) -> dict[str, Any]:
 
 
 def suites(results: Results, facts: Facts) -> dict[str, Any]:
-    """Mean ranks and scores within each suite; the simulated suite is split by whether its family was trained on."""
+    """Mean ranks and scores within each suite; the simulated suite is split by whether its family was trained on,
+    broken tables stand apart from their sound twins.
+    """
     groups = dict.fromkeys(_group(facts[key]) for key in results)
     return {group: _short({k: results[k] for k in results if _group(facts[k]) == group}) for group in groups}
 
@@ -138,6 +140,8 @@ def _short(results: Results) -> dict[str, Any]:
 
 
 def _group(fact: Mapping[str, Any]) -> str:
+    if fact.get("sound"):
+        return f"{fact['suite']}, twins"
     return f"{fact['suite']}, {'seen' if fact['seen'] else 'unseen'}" if fact["seen"] is not None else fact["suite"]
 
 
@@ -152,7 +156,8 @@ def _rounded(value: float | None) -> float | None:
 def tables(found: Mapping[str, Any]) -> str:
     """The figures as text: headline, methods by rank, suites, cells."""
     plain = [f"{name:>26}  {_word(value)}" for name, value in found.items() if not isinstance(value, dict)]
-    parts = [plain, _margins(found["margins"]), _methods(found["methods"]), _suites(found["suites"]), _cells(found)]
+    parts = [plain, broken_lines(found), _margins(found["margins"]), _methods(found["methods"])]
+    parts += [_suites(found["suites"]), _cells(found)]
     reasons = found.get("left_out", {}) | found.get("not_asked", {})
     parts.append([f"{name}: {reason}" for name, reason in reasons.items()])
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -217,4 +222,6 @@ def _last(rank: float | None) -> float:
 def _word(value: Any, digits: int = 4) -> str:
     if value is None:
         return "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)

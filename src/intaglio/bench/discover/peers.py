@@ -19,7 +19,7 @@ Marks = Int8[ndarray, "d d"]
 
 def pc(values: Values, discrete: bool, alpha: float) -> Marks:
     """PC, stable, of causal-learn; Fisher's z or χ² at the level `alpha`."""
-    from causallearn.search.ConstraintBased.PC_ENTRIES import pc as run  # pyright: ignore[reportMissingImports]
+    from causallearn.search.ConstraintBased.PC import pc as run  # pyright: ignore[reportMissingImports]
 
     found = run(values, alpha, "chisq" if discrete else "fisherz", verbose=False, show_progress=False)
     return _marks(found.G.graph)

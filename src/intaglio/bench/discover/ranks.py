@@ -15,6 +15,9 @@ RANKED_DIGITS = 9
 
 Results = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By table and method: the figures of an answer, or `failure`; methods that were not run are missing."""
+Facts = Mapping[str, Mapping[str, Any]]
+"""By table: cell, suite, whether its family of graphs was trained on, whether it is a sound twin, columns, edges and
+sortabilities."""
 
 
 def table_ranks(answers: Mapping[str, Mapping[str, Any]], metric: str) -> dict[str, float]:

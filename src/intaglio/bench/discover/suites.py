@@ -1,8 +1,8 @@
-"""The tables of `intaglio bench discover` with their true graphs: simulated, from published networks, Sachs."""
+"""The tables of `intaglio bench discover` with their true graphs: simulated, from published networks, Sachs, broken."""
 
 import csv
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from intaglio.bench.discover.broken_tables import BROKEN_FAMILIES, checked_families, twin_tables
 from intaglio.bench.discover.published_networks import BayesianNetwork, published
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.methods.sicl.training.curriculum import HELD_BACK
@@ -21,10 +22,11 @@ from intaglio.causal.simulate.mechanisms import standardised
 from intaglio.causal.simulate.recipe import Recipe
 from intaglio.causal.simulate.simulator import draw, tables_of
 from intaglio.causal.simulate.sortability import r2_sortability, varsortability
+from intaglio.causal.tables.column import ColumnKind
 from intaglio.errors import BadInput
 from intaglio.randomness import numpy_generator
 
-SuiteName = Literal["simulated", "bnlearn", "gaussian", "sachs"]
+SuiteName = Literal["simulated", "bnlearn", "gaussian", "sachs", "broken"]
 FIRST_SEED = 10_000_000
 """Offset of the bench's seeds; trainings use smaller ones."""
 UNSEEN_FAMILIES = (*HELD_BACK, "parts")
@@ -34,6 +36,8 @@ PARTS_OF = "arth150"
 LAW_MECHANISMS = {"linear": "linear", "rff": "fourier"}
 MAX_DRAWS = 100
 """Attempts to simulate a usable table."""
+SOUND = "-sound"
+"""End of the law of a sound twin, after the variant that it is the twin of."""
 FIRST_CONDITION_ROWS = 853
 """Rows of Sachs's first condition."""
 PROTEIN_NAMES = {
@@ -58,10 +62,14 @@ class BenchTable:
 
     names: tuple[str, ...]
     values: Float[ndarray, "n d"]
-    """Standardised numbers, or codes of levels from 0."""
+    """Standardised numbers, or codes of levels from 0; where `kinds` are given numbers as measured, NaN for a gap."""
     discrete: bool
+    """Whether all columns hold levels."""
     spread: Float[ndarray, "d"]
     """Standard deviation of each column before standardisation; a `raw` entry is given values times this."""
+    kinds: Mapping[str, ColumnKind] | None = None
+    """Kinds of the columns that hold levels, by name, of a table as measured; None where all columns hold standardised
+    numbers, or all hold levels."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,10 @@ class Cell:
 
     suite: SuiteName
     source: str
-    """A family of graphs, or the name of a network."""
+    """A family of graphs or of broken tables, or the name of a network."""
     law: str
-    """`linear` or `rff` mechanisms; `cpt` or `gaussian` for a network; `raw` or `log` for measurements."""
+    """`linear` or `rff` mechanisms; `cpt` or `gaussian` for a network; `raw` or `log` for measurements; the variant of
+    a broken table, with `SOUND` after it for its twin."""
     variables: int
     rows: int
     tables: int
@@ -86,6 +95,11 @@ class Cell:
     def seen(self) -> bool | None:
         """Whether the shipped networks were trained on this family of graphs; None for other suites."""
         return self.source not in UNSEEN_FAMILIES if self.suite == "simulated" else None
+
+    @property
+    def sound(self) -> bool | None:
+        """Whether this is the sound twin of a broken table; None for other suites."""
+        return self.law.endswith(SOUND) if self.suite == "broken" else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +127,12 @@ def simulated(
     return [Cell("simulated", f, law, d, n, tables) for f in families for law in laws for d in sizes for n in rows]
 
 
+def broken(families: Sequence[str], sizes: Sequence[int], rows: Sequence[int], tables: int) -> list[Cell]:
+    """Cells of broken tables, one for each variant of the families and each size, each beside that of its twins."""
+    laws = [(f, v + end) for f in checked_families(families) for v in BROKEN_FAMILIES[f] for end in ("", SOUND)]
+    return [Cell("broken", family, law, d, n, tables) for family, law in laws for d in sizes for n in rows]
+
+
 def networks(names: Sequence[str], suite: SuiteName, rows: Sequence[int], tables: int) -> list[Cell]:
     """Cells of published networks at several numbers of rows."""
     found = []
@@ -129,6 +149,8 @@ def tasks(cell: Cell, seed: int, noise: str, csv_path: Path | None = None) -> It
         key = f"{cell.key} #{number}"
         if cell.suite == "simulated":
             yield _simulated(cell, key, seed, noise)
+        elif cell.suite == "broken":
+            yield _broken(cell, key, seed)
         elif csv_path is not None and cell.law in ("raw", "log"):
             yield _measured(cell, key, csv_path)
         else:
@@ -154,6 +176,30 @@ def _simulated(cell: Cell, key: str, seed: int, noise: str) -> Task:
             truth = Graph.from_adjacency("DAG", batch.adjacency[0], names).cpdag()
             return Task(key, cell, table, truth, float(batch.varsortability[0]), float(batch.r2_sortability[0]))
     raise BadInput(f"no usable table of {cell.key} in {MAX_DRAWS} draws; ask for more rows")
+
+
+def _broken(cell: Cell, key: str, seed: int) -> Task:
+    """The first usable pair of twins of the task's random stream, which is that of the twin's task too."""
+    variant, stream = cell.law.removesuffix(SOUND), key.replace(f"{SOUND} ", " ")
+    for attempt in range(MAX_DRAWS):
+        rng = numpy_generator(FIRST_SEED + seed, zlib.crc32(f"{stream} {attempt}".encode()))
+        made = twin_tables(cell.source, variant, rng, cell.variables, cell.rows)
+        if made.usable:
+            values = made.sound if cell.sound else made.broken
+            names = made.graph.names
+            kinds = None if made.discrete else dict(made.kinds)
+            table = BenchTable(names, values, made.discrete, np.ones(len(names)), kinds)
+            return Task(key, cell, table, made.graph.cpdag(), *_sortabilities(made.graph, table))
+    raise BadInput(f"no usable table of {cell.key} in {MAX_DRAWS} draws; ask for more rows")
+
+
+def _sortabilities(dag: Graph, table: BenchTable) -> tuple[float, float]:
+    """Varsortability and R²-sortability of the rows without gaps; NaN for levels."""
+    if table.discrete:
+        return float("nan"), float("nan")
+    whole = table.values[~np.isnan(table.values).any(1)] * table.spread
+    by_variance, by_r2 = (float(f(dag.directed[None], whole[None])[0]) for f in (varsortability, r2_sortability))
+    return by_variance, by_r2
 
 
 def _drawn(cell: Cell, noise: str, rng: np.random.Generator) -> Batch:

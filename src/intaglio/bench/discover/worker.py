@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy import ndarray
+
     from intaglio.bench.discover.suites import BenchTable
 
 THREAD_VARIABLES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")
@@ -42,7 +44,7 @@ class Question:
 
 
 def serve(connection: Connection) -> None:
-    """Answers each `Question` by a mapping of `marks`, `adjacent` and `times`, or `failure`, until the pipe closes."""
+    """Answers each `Question` by `marks`, `adjacent`, `times`, `ood_score`, or by `failure`, until the pipe closes."""
     os.environ.update({f"{library}_NUM_THREADS": "1" for library in THREAD_VARIABLES})
     _silence()
     from intaglio.runs.fan_out import end_with_parent
@@ -79,7 +81,7 @@ def _ask_peer(function: Any, question: Question) -> dict[str, Any]:
     import numpy as np
 
     table = question.table
-    values = table.values * table.spread if question.raw else table.values
+    values = _whole_rows(table, question.raw)
     varying = np.flatnonzero(values.min(0) < values.max(0))
     marks = np.zeros((len(table.names),) * 2, np.int8)
     times = [0.0]
@@ -89,19 +91,45 @@ def _ask_peer(function: Any, question: Question) -> dict[str, Any]:
     return {"marks": marks, "adjacent": None, "times": times}
 
 
+def _whole_rows(table: "BenchTable", raw: bool) -> "ndarray":
+    """The rows without gaps as a matrix of numbers, standardised but for `raw` entries; levels are codes."""
+    import numpy as np
+
+    from intaglio.causal.simulate.mechanisms import standardised
+
+    values = table.values[~np.isnan(table.values).any(1)]
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} rows have no gap")
+    if raw:
+        return values * table.spread
+    return values if table.kinds is None else standardised(values.T).T
+
+
 def _ask_own(function: Any, question: Question) -> dict[str, Any]:
     """Runs an own method on a frame, with the kinds of columns that hold levels."""
     import numpy as np
     import pandas as pd
 
     table = question.table
-    levels = [len(np.unique(column)) if table.discrete else 0 for column in table.values.T]
     values = table.values.astype(np.int64) if table.discrete else table.values
     frame = pd.DataFrame(values, columns=list(table.names))
-    kinds = {n: "binary" if k == 2 else "nominal" for n, k in zip(table.names, levels, strict=True) if k > 1}
+    kinds = _kinds(table) if table.kinds is None else dict(table.kinds)
     found, times = _timed(lambda: function(frame, kinds))
     adjacent = None if found.adjacent is None else np.asarray(found.adjacent, np.float64)
-    return {"marks": np.array(found.graph.reordered(table.names).marks), "adjacent": adjacent, "times": times}
+    return {
+        "marks": np.array(found.graph.reordered(table.names).marks),
+        "adjacent": adjacent,
+        "times": times,
+        "ood_score": getattr(found, "ood_score", None),
+    }
+
+
+def _kinds(table: "BenchTable") -> dict[str, str]:
+    """Kinds of the columns of a table of levels, which vary; none of one of numbers."""
+    import numpy as np
+
+    levels = [len(np.unique(column)) if table.discrete else 0 for column in table.values.T]
+    return {n: "binary" if k == 2 else "nominal" for n, k in zip(table.names, levels, strict=True) if k > 1}
 
 
 def _timed(call: Any) -> tuple[Any, list[float]]:

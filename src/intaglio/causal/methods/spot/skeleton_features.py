@@ -1,5 +1,7 @@
 """Features of pairs of variables: partial correlations of order 0, 1 and 2 within the neighbours of a pair, summed up.
 
+Beside them stand the partial correlations given all neighbours of one variable, and given all others.
+
 The cascade is that of SPOT (arXiv 2406.10537) after ML4S (KDD 2022): each order takes its conditioning sets from the
 neighbours that the order before left. A variable is a neighbour where the test rejects independence, and a statistic
 that is not defined is missing, not a number.
@@ -10,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 from numpy import ndarray
-from scipy.special import erfc
 
+from intaglio.causal.methods.spot.larger_sets import severities_given_all, severities_given_neighbours
+from intaglio.causal.methods.spot.partial_correlations import p_values, partial_correlations, severities
 from intaglio.errors import BadInput
 from intaglio.randomness import numpy_generator
 
@@ -23,8 +26,6 @@ MOST_ORDER = 2
 """Highest order of the partial correlations."""
 PERCENTILES = tuple(range(0, 101, 10))
 """Percentiles of the p-values, and of the severities, over a pair's conditioning sets."""
-LARGEST_CORRELATION = 1 - 1e-12
-"""Absolute partial correlation above which it is set to this value."""
 DECIMALS = 12
 """Decimals of the correlations in the comparison that puts variables in order."""
 
@@ -37,10 +38,13 @@ PAIR_FEATURES = (
     "neighbours of the variable with fewer",
     "neighbours of both",
     "conditioning sets",
+    "larger severity given the neighbours of one variable",
+    "smaller severity given the neighbours of one variable",
+    "severity given all others",
     "rows",
     "variables",
 )
-"""Features of a pair before any conditioning; neighbours are those of the order at hand, without the pair itself."""
+"""Features of a pair that need no list of conditioning sets; neighbours are without the two themselves."""
 SET_FEATURES = tuple(f"{name} of the {what}" for what in ("p-values", "severities") for name in _SUMMARY)
 """Features of a pair over its conditioning sets; missing where there is no set or too few rows for it."""
 FEATURES = PAIR_FEATURES + SET_FEATURES
@@ -56,18 +60,6 @@ class SkeletonFeatures:
     def column(self, name: str) -> Float64[ndarray, "p"]:
         """The values of one feature."""
         return self.values[:, FEATURES.index(name)]
-
-
-def severities(correlations: Float64[ndarray, "..."], rows: int, order: int) -> Float64[ndarray, "..."]:
-    """Fisher's |z| √(n - order - 3) of partial correlations; NaN where the rows are too few."""
-    if rows <= order + 3:
-        return np.full_like(correlations, np.nan)
-    return np.arctanh(np.minimum(np.abs(correlations), LARGEST_CORRELATION)) * np.sqrt(rows - order - 3)
-
-
-def p_values(severity: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
-    """Two-sided p-values of severities, which are standard normal in absolute value under independence."""
-    return erfc(severity / np.sqrt(2))
 
 
 def marginal_neighbours(correlation: Float64[ndarray, "d d"], rows: int, level: float = LEVEL) -> Bool[ndarray, "d d"]:
@@ -148,28 +140,6 @@ class _Sets:
         return found
 
 
-def partial_correlations(
-    correlation: Float64[ndarray, "d d"],
-    first: Int[ndarray, "t"],
-    second: Int[ndarray, "t"],
-    given: Int[ndarray, "t k"],
-) -> Float64[ndarray, "t"]:
-    """Partial correlations of pairs given one or two variables each, by closed forms.
-
-    With g the regression of the first on the given, r = (ρ_ij - g ρ_j) / √((1 - g ρ_i)(1 - h ρ_j)), h that of the
-    second.
-    """
-    i, j = correlation[first[:, None], given], correlation[second[:, None], given]
-    on_first, on_second = i, j
-    if given.shape[1] == 2:
-        between = correlation[given[:, 0], given[:, 1]][:, None]
-        spread = np.maximum(1 - between**2, 1 - LARGEST_CORRELATION)
-        on_first, on_second = (i - between * i[:, ::-1]) / spread, (j - between * j[:, ::-1]) / spread
-    rest = np.maximum(1 - (on_first * i).sum(1), 1 - LARGEST_CORRELATION)
-    rest = rest * np.maximum(1 - (on_second * j).sum(1), 1 - LARGEST_CORRELATION)
-    return (correlation[first, second] - (on_first * j).sum(1)) / np.sqrt(rest)
-
-
 def _summaries(severity: Float64[ndarray, "q m"]) -> Float64[ndarray, "q f"]:
     """The features of the conditioning sets of each pair; NaN stands for no set, and a pair's first ones count."""
     made = np.full((len(severity), len(SET_FEATURES)), np.nan)
@@ -210,6 +180,8 @@ def _fill_pair_features(
     rank = (strength[:, :, None] < strength[:, None, :]).sum(2)  # [i, j]: variables that i is more correlated with
     degree, shared = neighbours.sum(1), neighbours.astype(int) @ neighbours
     own = neighbours[i, j]
+    around = severities_given_neighbours(correlation, rows, neighbours)
+    by_one, by_other = around[i, j], around[j, i]
     numbers = {
         "severity of the correlation": severities(correlation[i, j], rows, 0),
         "larger rank among the correlations of one variable": np.maximum(rank[i, j], rank[j, i]),
@@ -217,6 +189,9 @@ def _fill_pair_features(
         "neighbours of the variable with more": np.maximum(degree[i], degree[j]) - own,
         "neighbours of the variable with fewer": np.minimum(degree[i], degree[j]) - own,
         "neighbours of both": shared[i, j],
+        "larger severity given the neighbours of one variable": np.fmax(by_one, by_other),
+        "smaller severity given the neighbours of one variable": np.fmin(by_one, by_other),
+        "severity given all others": severities_given_all(correlation, rows)[i, j],
         "rows": rows,
         "variables": d,
     }
