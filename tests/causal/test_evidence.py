@@ -8,7 +8,7 @@ import pytest
 
 from assumption_tables import harvest, in_time
 from intaglio import SiCL
-from intaglio.causal.methods.sicl.evidence import Evidence, column_keys, evidence_of
+from intaglio.causal.methods.sicl.evidence import TableEvidence, column_keys, evidence_of
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, load_network
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Table
@@ -16,7 +16,7 @@ from intaglio.causal.tables.table import Table
 HARVEST = ["soil", "light", "root", "leaf", "crop"]
 
 
-def evidence(table: Table) -> Evidence:
+def evidence(table: Table) -> TableEvidence:
     return evidence_of(examine(table), column_keys(table))
 
 
@@ -108,10 +108,10 @@ def test_filled_gaps_do_not_hang_on_the_order_of_rows_and_columns():
 def test_rows_that_are_left_by_a_draw_of_the_rows_are_farther_apart():
     """A share f of the rows, at random, has the covariances of neighbours with probability f."""
     table = Table.from_frame(in_time(0.7, rows=1000))
-    examined = ExaminedTable(table, variance_ratios=np.full((8, 8), 3.0))
+    examined = ExaminedTable(table, variance_ratios=np.full((8, 8), 3.0), rows_given=1998)
     part = examined.part(np.arange(0, 999, 2))
     assert part.variance_ratios == pytest.approx(np.full((8, 8), 1 + 2 * 500 / 999))
-    assert len(part.table) == 500
+    assert (len(part.table), part.rows_given) == (500, 1000)
 
 
 def test_few_different_rows_of_fine_numbers_are_seen_as_repeated():

@@ -136,7 +136,7 @@ NOTABLE_SCORE = 0.1
 
 
 def out_of_distribution(score: float, reasons: Sequence[str]) -> str:
-    """How unlike the training tables a table is, and in what; empty for a NaN score, and a small one without reason."""
+    """The unlikeness of a table, with its reasons; empty for a NaN score, and for a small one without reason."""
     if math.isnan(score) or not (score >= NOTABLE_SCORE or reasons):
         return ""
     why = f": {'; '.join(reasons)}" if reasons else ""

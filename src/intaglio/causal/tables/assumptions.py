@@ -53,7 +53,8 @@ class ExaminedTable:
         values, ratios = self.table.values[rows], self.variance_ratios
         if ratios is not None:
             ratios = 1 + (ratios - 1) * len(rows) / max(1, len(self.table))
-        return replace(self, table=replace(self.table, values=values), variance_ratios=ratios)
+        given = round(self.rows_given * len(rows) / max(1, len(self.table)))
+        return replace(self, table=replace(self.table, values=values), variance_ratios=ratios, rows_given=given)
 
 
 def examine(table: Table) -> ExaminedTable:

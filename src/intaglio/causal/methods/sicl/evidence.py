@@ -1,4 +1,4 @@
-"""`Evidence`: what a table says of its columns, given the rows that count: logits of a network, and BIC."""
+"""`TableEvidence`: what a table says of its columns, given the rows that count: logits of a network, and BIC."""
 
 import hashlib
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def column_keys(table: Table) -> tuple[bytes, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class TableEvidence:
     """The rows of a table that count, in one table or several draws of its missing cells."""
 
     values: tuple[Float[ndarray, "n d"], ...]
@@ -83,7 +83,7 @@ class Evidence:
         return score_of(values, self.levels)
 
 
-def evidence_of(examined: ExaminedTable, keys: Sequence[bytes]) -> Evidence:
+def evidence_of(examined: ExaminedTable, keys: Sequence[bytes]) -> TableEvidence:
     """The evidence of a table: dependent rows count less, and gaps that were chosen are filled.
 
     Args:
@@ -99,7 +99,7 @@ def evidence_of(examined: ExaminedTable, keys: Sequence[bytes]) -> Evidence:
         known = _rows_in_common(table.values) / _rows_in_common(values[0])
         known = np.clip(known, min(1.0, LEAST_ROWS / len(table)), 1.0)
         share = known if share is None else share * known
-    return Evidence(values, kinds, tuple(len(one) for one in table.levels), share)
+    return TableEvidence(values, kinds, tuple(len(one) for one in table.levels), share)
 
 
 def _filled(examined: ExaminedTable, keys: Sequence[bytes]) -> tuple[Float[ndarray, "n d"], ...]:

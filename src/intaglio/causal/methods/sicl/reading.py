@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from intaglio.causal.methods.sicl.decoding.rare_levels import bounded_logits
-from intaglio.causal.methods.sicl.evidence import Evidence, column_keys, evidence_of, kind_codes
+from intaglio.causal.methods.sicl.evidence import TableEvidence, column_keys, evidence_of, kind_codes
 from intaglio.causal.methods.sicl.networks.inference import Logits, scaled_by_powers_of_two
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
 from intaglio.causal.methods.sicl.trust_features import TrustFeatures, trust_features
@@ -23,7 +23,7 @@ class Reading:
     """The table, its numbers scaled by powers of two."""
     keys: tuple[bytes, ...]
     """A hash of each column's content, which breaks ties."""
-    evidence: Evidence
+    evidence: TableEvidence
     logits: Logits
     """Logits of the network, not calibrated."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from intaglio.causal.methods.sicl.evidence import Evidence
+from intaglio.causal.methods.sicl.evidence import TableEvidence
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS, NOMINAL
 from intaglio.causal.methods.sicl.networks.inference import row_order
 from intaglio.causal.methods.sicl.networks.logit_scaling import probability
@@ -54,7 +54,10 @@ class TrustFeatures:
 
 
 def trust_features(
-    examined: ExaminedTable, evidence: Evidence, skeleton: Float[ndarray, "d d"], statistics: Float[ndarray, "d d s"]
+    examined: ExaminedTable,
+    evidence: TableEvidence,
+    skeleton: Float[ndarray, "d d"],
+    statistics: Float[ndarray, "d d s"],
 ) -> TrustFeatures:
     """The features of a table of two columns or more.
 
@@ -173,7 +176,7 @@ def _neighbours(skeleton: Float[ndarray, "d d"], p: Float[ndarray, "d d"]) -> Pa
     return np.concatenate([_both(p.sum(0)), _both(largest), between.sum(-1)[..., None], between.max(-1)[..., None]], -1)
 
 
-def _columns(values: Float[ndarray, "n d"], evidence: Evidence) -> Pairs:
+def _columns(values: Float[ndarray, "n d"], evidence: TableEvidence) -> Pairs:
     """Cells at an end of the range, outside the most frequent level, missing; kinds."""
     rare = []
     for column, levels in zip(values.T, evidence.levels, strict=True):
@@ -197,7 +200,7 @@ def _share_at_an_end(values: Float[ndarray, "n d"]) -> Float[ndarray, "d"]:
     return np.maximum((values == low).sum(0), (values == high).sum(0)) / known
 
 
-def _counts(values: Float[ndarray, "n d"], evidence: Evidence) -> Pairs:
+def _counts(values: Float[ndarray, "n d"], evidence: TableEvidence) -> Pairs:
     """Log Bayes factor of the dependence of two columns of few levels, and their expected joint rare rows; else NaN."""
     d = values.shape[1]
     found = np.full((d, d, 2), np.nan)
@@ -212,14 +215,14 @@ def _counts(values: Float[ndarray, "n d"], evidence: Evidence) -> Pairs:
     return found
 
 
-def _answer(p: Float[ndarray, "p"], degrees: Float[ndarray, "d"], evidence: Evidence) -> list[float]:
+def _answer(p: Float[ndarray, "p"], degrees: Float[ndarray, "d"], evidence: TableEvidence) -> list[float]:
     """The size of the table, and how dense and how sure the network's answer is."""
     sure, unsure = float((p > 0.9).mean()), float(((p > 0.1) & (p < 0.9)).mean())
     sizes = [float(np.log10(evidence.rows)), float(np.log10(len(degrees)))]
     return [*sizes, float(p.mean()), sure, unsure, float(degrees.max()), float(np.median(degrees))]
 
 
-def _cells(values: Float[ndarray, "n d"], evidence: Evidence) -> list[float]:
+def _cells(values: Float[ndarray, "n d"], evidence: TableEvidence) -> list[float]:
     """Kinds of the columns, tails of the numbers, different numbers, cells at an end of the range, missing cells."""
     levels = np.array(evidence.levels)
     numbers = [column[~np.isnan(column)] for column in values[:, levels == 0].T]
@@ -235,8 +238,8 @@ def _cells(values: Float[ndarray, "n d"], evidence: Evidence) -> list[float]:
     ]
 
 
-def _remedies(examined: ExaminedTable, evidence: Evidence) -> list[float]:
-    """What was found and done: rows that count of those given, columns with filled gaps, a common factor."""
+def _remedies(examined: ExaminedTable, evidence: TableEvidence) -> list[float]:
+    """Remedies and findings: rows that count of those given, columns with filled gaps, a common factor."""
     given = examined.rows_given or len(examined.table)
     return [
         float(np.log(len(examined.table) / given)),

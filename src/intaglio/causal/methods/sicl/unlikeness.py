@@ -24,7 +24,7 @@ MIN_COUNTS = 3
 
 @dataclass(frozen=True)
 class Unlikeness:
-    """What is unlike the training in a table, and what it contradicts."""
+    """The features of a table that are unlike the training, and the assumptions that it contradicts."""
 
     compared: int
     """Number of features that have a range over the training tables."""

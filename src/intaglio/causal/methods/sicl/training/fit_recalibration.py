@@ -24,7 +24,7 @@ from intaglio.causal.methods.sicl.predict import PredictedGraph, predict_graph
 from intaglio.causal.methods.sicl.training.batches import usable_indices
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.methods.sicl.training.fit_score_weight import table_of
-from intaglio.causal.simulate import broken_tables, simulator
+from intaglio.causal.simulate import assumption_breaks, simulator
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
@@ -36,7 +36,7 @@ FIT_SEED, TEST_SEED = 50_000_000, 60_000_000
 """Seeds of the tables for fitting and for testing; seeds of training are smaller."""
 STATE = "recalibration"
 SOUND = "sound"
-FAMILIES = (*broken_tables.FAMILIES, "sound", "sound", "sound")
+FAMILIES = (*assumption_breaks.FAMILIES, "sound", "sound", "sound")
 """Families in turn: a third of the tables are like those of the training."""
 COLUMNS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 ROWS = (50, 5000)
@@ -82,7 +82,7 @@ def simulated_table(curriculum: Curriculum, seed: int, index: int) -> tuple[str,
                 return family, table_of(batch, 0), batch.graph(0).cpdag()
             continue
         try:
-            made = broken_tables.draw_broken_table(family, rng, max(3, d), n)
+            made = assumption_breaks.draw_broken_table(family, rng, max(3, d), n)
         except BadInput:
             continue  # rare events that never happen in so few rows
         return family, _table(made), made.graph.cpdag()
@@ -95,7 +95,7 @@ def _size(rng: np.random.Generator) -> tuple[int, int]:
     return d, max(ROWS[0], min(n, MOST_CELLS // d))
 
 
-def _table(made: broken_tables.BrokenTable) -> Table:
+def _table(made: assumption_breaks.BrokenTable) -> Table:
     sizes = [
         0 if kind == "continuous" else int(np.nanmax(x)) + 1 for kind, x in zip(made.kinds, made.values.T, strict=True)
     ]
@@ -131,7 +131,7 @@ def _predict(trained: TrainedNetwork, examined: ExaminedTable) -> PredictedGraph
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What trees are learnt from: a sample of the pairs, and all tables."""
+    """Examples that trees are learnt from: a sample of the pairs, and all tables."""
 
     pairs: Float[ndarray, "k f"]
     adjacent: Bool[ndarray, "k"]

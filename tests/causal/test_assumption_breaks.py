@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from intaglio.causal.graphs.graph import Graph
-from intaglio.causal.simulate import broken_tables
-from intaglio.causal.simulate.broken_tables import FAMILIES, draw_broken_table
+from intaglio.causal.simulate import assumption_breaks
+from intaglio.causal.simulate.assumption_breaks import FAMILIES, draw_broken_table
 from intaglio.causal.tables.gap_dependence import gap_dependences
 from intaglio.causal.tables.repeated_rows import repeated_rows
 from intaglio.causal.tables.row_dependence import row_dependence
@@ -59,7 +59,7 @@ def test_a_hidden_factor_makes_columns_correlate_that_have_no_path():
     for k in range(20):
         values, _ = FAMILIES["factor"](np.random.default_rng([1, k]), empty, 400)
         strong += np.abs(np.corrcoef(values.T)[upper]).mean() > 0.1
-        values, _ = broken_tables._independent(np.random.default_rng([1, k]), empty, 400)
+        values, _ = assumption_breaks._independent(np.random.default_rng([1, k]), empty, 400)
         assert np.abs(np.corrcoef(values.T)[upper]).mean() < 0.1
     assert 6 <= strong <= 18
 
@@ -83,7 +83,7 @@ def test_effects_are_lines_with_the_noise_of_the_parents_in_them():
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((3, 4000))
     made = np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0]], bool)
-    found = broken_tables._effects(rng, made, noise)
+    found = assumption_breaks._effects(rng, made, noise)
     assert np.array_equal(found[[0, 2]], noise[[0, 2]])
     assert abs(np.corrcoef(found[0], found[1])[0, 1]) > 0.1
     assert abs(np.corrcoef(found[1], found[2])[0, 1]) < 0.06
