@@ -52,6 +52,12 @@ def test_most_tables_break_what_the_family_says_and_some_do_not(family):
     assert sum(BREAKS[family](made) for made in others) <= 1
 
 
+@pytest.mark.parametrize("family", BREAKS)
+def test_sound_tables_of_a_family_keep_the_assumption(family, monkeypatch):
+    monkeypatch.setattr(assumption_breaks, "SOUND_SHARE", 1.0)
+    assert sum(BREAKS[family](made) for made in drawn(family)) <= 1
+
+
 def test_a_hidden_factor_makes_columns_correlate_that_have_no_path():
     """Of tables of an empty graph, where independent columns have mean correlations of 0.04 or so."""
     empty, upper = np.zeros((6, 6), bool), np.triu_indices(6, 1)

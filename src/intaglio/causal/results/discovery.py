@@ -64,7 +64,7 @@ class Discovery:
     fallback: bool = False
     """Whether no DAG had all the accepted colliders, so that one was searched for."""
     ood_score: float = 0.0
-    """How unlike the training tables the table is, in [0, 1]: the probability that the network's graph, with nothing
+    """Unlikeness of the table to the training tables, in [0, 1]: the probability that the network's graph, with nothing
     done about broken assumptions, is worse than no edge; for a network that has not learnt it, the share of the table's
     features outside the range of the training tables, and of assumptions that it contradicts. NaN where not known."""
     ood_reasons: tuple[str, ...] = ()

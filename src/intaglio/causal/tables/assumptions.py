@@ -28,7 +28,7 @@ class BrokenAssumption:
     warning: str
     """A sentence with the columns, the cause and the remedy."""
     remedy: str = ""
-    """What an answer from the examined table does about it, in a few words; empty for nothing."""
+    """The measure that an answer from the examined table takes against it, in a few words; empty for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class ExaminedTable:
     table: Table
     """The table without rows that repeat others, where `repeated_rows` finds such; else as given."""
     broken: tuple[BrokenAssumption, ...] = ()
-    """What the table contradicts; none for independent rows of one law without hidden causes."""
+    """Assumptions that the table contradicts; none for independent rows of one law without hidden causes."""
     variance_ratios: Float[ndarray, "d d"] | None = None
     """Variance of the correlation of each pair over that of independent rows; None where rows are independent."""
     chosen_gaps: tuple[int, ...] = ()

@@ -47,7 +47,7 @@ class PredictedGraph:
     bounded: tuple[str, ...]
     """Columns of pairs whose probability was lowered, as they have too few cases for the network."""
     reading: Reading
-    """What the network said of the table."""
+    """The logits of the network, with the evidence that they rest on."""
 
     def over_all_columns(self, table: Table) -> dict[str, Any]:
         """The fields of a `Discovery` over all columns of the table; those that were left out have no edges."""

@@ -36,7 +36,7 @@ class Unlikeness:
     """Probability that the network's graph, where nothing is done against what is broken, is worse than no edge; None
     for a network without a recalibration."""
     groups: tuple[str, ...] = ()
-    """What speaks for that, in words."""
+    """Reasons for that, in words."""
 
     @property
     def reasons(self) -> tuple[str, ...]:

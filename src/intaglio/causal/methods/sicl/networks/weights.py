@@ -58,7 +58,7 @@ class TrainedNetwork:
     fingerprint: str = ""
     """SHA-256 of configuration and weights; empty before it is saved."""
     recalibration: Recalibration | None = None
-    """How far its answers are trusted; None where it was not fitted, and all are."""
+    """Trees that tell where its answers are not to be trusted; None where none were learnt, and all are trusted."""
 
 
 def network_of(kind: str, shape: Mapping[str, int]) -> Network:
