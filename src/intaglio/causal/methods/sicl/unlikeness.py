@@ -45,10 +45,24 @@ class Unlikeness:
 
     @property
     def score(self) -> float:
-        """In [0, 1]: the learnt probability or, without one, the share of what is compared that is unlike."""
-        if self.learnt is not None:
-            return self.learnt
-        return len((*self.features, *self.broken)) / max(1, self.compared + len(self.broken))
+        """In [0, 1]: the learnt probability or, without one, the share of what is compared that is unlike.
+
+        Trees know nothing of tables far outside of what they were learnt from: there it is the share of such features,
+        where that is larger.
+        """
+        if self.learnt is None:
+            return len((*self.features, *self.broken)) / max(1, self.compared + len(self.broken))
+        return max(self.learnt, self.outside) if self.is_outside else self.learnt
+
+    @property
+    def outside(self) -> float:
+        """Share of the features outside of their range."""
+        return len(self.features) / max(1, self.compared)
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether so many features are that a warning is due."""
+        return self.outside > out_of_distribution.WARN_ABOVE
 
 
 def unlikeness(found: PredictedGraph) -> Unlikeness:
@@ -72,12 +86,12 @@ def warnings(table: Table, found: PredictedGraph, unlike: Unlikeness) -> tuple[s
     """Warnings about the table as given and the result."""
     reading, sentences = found.reading, []
     examined, d = reading.examined, len(found.names)
-    if len(unlike.features) > out_of_distribution.WARN_ABOVE * unlike.compared:
+    if unlike.is_outside:
         sentences.append(
             f"the table is unlike those that the network was trained on ({'; '.join(unlike.features)}); "
             "its probabilities may not hold"
         )
-    if unlike.score >= UNLIKE and reading.distrust > 0 and unlike.learnt is not None:
+    if unlike.learnt is not None and unlike.learnt >= UNLIKE and reading.distrust > 0:
         why = f" ({'; '.join(unlike.groups)})" if unlike.groups else ""
         sentences.append(
             f"in {unlike.learnt:.0%} of simulated tables like this one the network's own graph is worse than no edge"
