@@ -68,7 +68,7 @@ class TableEvidence:
         many = len(self.values)
         share = None if self.share is None else np.repeat(self.share[None], many, 0)
         kinds = np.repeat(self.kinds[None], many, 0)
-        return mean_logits(logits_of(trained.network, np.stack(self.values), kinds, trained.context, share))
+        return mean_logits(logits_of(trained.network, np.stack(self.values), kinds, trained.context, share, many))
 
     def score(self) -> LocalScore:
         """BIC with the rows that count."""

@@ -43,6 +43,7 @@ def logits_of(
     kinds: Int[ndarray, "b d"],
     context: int,
     share: Float[ndarray, "b d d"] | None = None,
+    draws: int = 1,
 ) -> list[Logits]:
     """The logits of each table of a batch of one size.
 
@@ -52,11 +53,13 @@ def logits_of(
         kinds: kinds of the columns, as codes of `encoding`.
         context: rows that the network is given cell by cell at a time; statistics are of all rows.
         share: share in (0, 1] of the rows of each pair of columns that count as evidence; None for all of them.
+        draws: number of draws of one table that the caller averages over, which share the pieces of its rows.
     """
     device = next(network.parameters()).device
     ordered = torch.from_numpy(np.stack([canonical_table(*one) for one in zip(values, kinds, strict=True)])).to(device)
     b, n, d = ordered.shape
-    shown = _pieces(n, context, MAX_PIECES if d <= WIDE_COLUMNS else MAX_PIECES_WIDE)
+    most = MAX_PIECES if d <= WIDE_COLUMNS else MAX_PIECES_WIDE
+    shown = _pieces(n, context, max(1, most // draws))
     counting = None if share is None else torch.from_numpy(share).to(device)
     whole = encode(ordered, torch.from_numpy(kinds).to(device), rows=slice(0, shown[-1].stop), counting=counting)
     pieces = [network(whole.with_rows(rows)) for rows in shown]
