@@ -154,11 +154,11 @@ def test_every_kind_and_gap_encodes_to_finite_numbers():
 def test_ties_fall_by_keys_that_know_no_unit_sign_or_order_of_rows():
     frame = pd.DataFrame(line(60), columns=list("abc")).assign(d=np.tile(["x", "y", "x"], 20))
     frame.loc[4, "b"] = np.nan
-    keys = predict.column_keys(Table.from_frame(frame))
+    keys = evidence.column_keys(Table.from_frame(frame))
     assert len(set(keys)) == 4
     for other in (
         frame.sample(frac=1, random_state=0),
         frame.assign(a=-3.7e5 * frame["a"] + 1, b=0.1 * frame["b"]),
         frame.replace({"d": {"x": "q"}}),
     ):
-        assert predict.column_keys(Table.from_frame(other)) == keys
+        assert evidence.column_keys(Table.from_frame(other)) == keys
