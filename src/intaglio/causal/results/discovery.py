@@ -64,9 +64,10 @@ class Discovery:
     fallback: bool = False
     """Whether no DAG had all the accepted colliders, so that one was searched for."""
     ood_score: float = 0.0
-    """Unlikeness of the table to the training tables, in [0, 1]: the probability that the network's graph, with nothing
-    done about broken assumptions, is worse than no edge; for a network that has not learnt it, the share of the table's
-    features outside the range of the training tables, and of assumptions that it contradicts. NaN where not known."""
+    """Unlikeness of the table to the training tables, in [0, 1]: the probability that the network's graph is worse than
+    no edge, with what is done about broken assumptions or without, whichever is larger; for a network that has not
+    learnt it, and far outside of the training, the share of the table's features outside the range of the training
+    tables. NaN where it is not known."""
     ood_reasons: tuple[str, ...] = ()
     """Features outside the range, contradicted assumptions, and what else speaks against the graph, in words."""
     duplicates: tuple[tuple[str, ...], ...] = ()

@@ -33,8 +33,8 @@ class Unlikeness:
     broken: tuple[str, ...] = ()
     """Assumptions that the table contradicts, in a few words each; those that hold are not counted as compared."""
     learnt: float | None = None
-    """Probability that the network's graph, where nothing is done against what is broken, is worse than no edge; None
-    for a network without a recalibration."""
+    """Probability that the network's graph is worse than no edge, with what is done against what is broken or without;
+    None for a network without a recalibration."""
     groups: tuple[str, ...] = ()
     """Reasons for that, in words."""
 

@@ -57,8 +57,8 @@ class Recalibration:
         return float(np.clip((p - TRUSTED) / (DISTRUSTED - TRUSTED), 0.0, 1.0))
 
     def unlikeness(self, table: Float[ndarray, "t"]) -> float:
-        """Probability that the network's graph is worse than no edge where nothing is done against what is broken."""
-        return float(self.unaided.probability(table[None])[0])
+        """Probability that the network's graph is worse than no edge, unaided or not: the larger of the two."""
+        return max(float(trees.probability(table[None])[0]) for trees in (self.worse, self.unaided))
 
     def reasons(self, table: Float[ndarray, "t"], groups: Mapping[str, int]) -> tuple[str, ...]:
         """The groups of features that speak most against the answer, at most `MOST_REASONS`, the strongest first.

@@ -190,7 +190,7 @@ def fit_recalibration(
     """Trees learnt on `tables` simulated tables, and what they are worth on `test_tables` others.
 
     Returns the recalibration and figures by family: mean SHD of the network unaided, of the answer, of no edge; the
-    expected calibration errors of both; and the AUC of telling tables with an unaided answer worse than no edge.
+    expected calibration errors of both; and the AUC of telling tables where either is worse than no edge.
 
     Raises:
         BadInput: too few tables, so that not both classes occur.
@@ -236,7 +236,7 @@ def _outcome(trained: TrainedNetwork, family: str, table: Table, truth: Graph) -
 def _figures(rows: list[dict[str, Any]]) -> Mapping[str, float]:
     true = np.concatenate([row["true"] for row in rows])
     said, says = (np.concatenate([row[name] for row in rows]) for name in ("said", "says"))
-    worse = np.array([row["unaided"] > row["empty"] for row in rows])
+    worse = np.array([max(row["unaided"], row["shd"]) > row["empty"] for row in rows])
     return {
         **{f"shd_{name}": float(np.mean([row[key] for row in rows])) for name, key in SHD_KEYS.items()},
         "ece_before": Reliability.of(said, true).ece,
