@@ -28,6 +28,11 @@ MIN_HARM = 1.1
 """Rows over rows that count, in pairs of columns, below which a dependence does no harm."""
 MAX_KEYS = 3
 """Columns that a table can be sorted by, one within the other."""
+UNIT_ROOT = 14.0
+"""Rows times 1 - lag-1 correlation below which a column may be a random walk (5% of the test of D. Dickey, W. Fuller,
+1979, with a mean): correlations of two such columns do not fall with the rows (P. Phillips, 1986)."""
+ROWS_OF_WALKS = 3.0
+"""Rows that count for the correlation of two random walks."""
 STRETCH_ROWS = 16
 """Least rows of a stretch in which a sorted column counts as constant but for a line."""
 NOMINAL_FEATURES = 3
@@ -76,6 +81,8 @@ def row_dependence(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...])
     first = np.array([int(np.flatnonzero(owners == k)[p[owners == k].min(1).argmin()]) for k in found])
     correlations = _autocorrelations(_without_keys(scores[:, first], _ranked(values[:, keys])))
     ratios = _variance_ratios(correlations)
+    walks = correlations[0] > 1 - UNIT_ROOT / len(values)
+    ratios[np.ix_(walks, walks)] = len(values) / ROWS_OF_WALKS
     harm = float(ratios[np.triu_indices(len(ratios), 1)].mean())
     if harm < MIN_HARM:
         return None

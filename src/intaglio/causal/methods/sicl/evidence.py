@@ -23,8 +23,8 @@ DRAWS = 4
 """Tables with filled gaps, whose logits are averaged."""
 DRAW_SEED = 0
 """Seed of the draws; they depend on the table alone."""
-LEAST_ROWS = 10.0
-"""Least number of rows that count, however much they depend on each other: a network was given no fewer."""
+LEAST_ROWS = 3.0
+"""Least number of rows that count for a pair, however much they depend on each other."""
 
 
 def kind_codes(table: Table) -> Int[ndarray, "d"]:

@@ -19,7 +19,7 @@ from intaglio.errors import BadInput
 from intaglio.learning.boosted_trees import BoostedTrees
 from intaglio.models.weights_file import read_weights
 
-TRUSTED, DISTRUSTED = 0.1, 0.4
+TRUSTED, DISTRUSTED = 0.05, 0.3
 """Probabilities that an answer is worse than no edge: up to the first the network's logits stay, from the second on the
 trees' take their place, and between them the mixture of both."""
 MOST_REASONS, LEAST_GAIN = 2, 0.7
