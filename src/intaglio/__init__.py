@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Authentication": "intaglio.audit.membership.family",
     "BadInput": "intaglio.errors",
-    "DiscoverCPDAG": "intaglio.causal.estimator",
+    "DiscoverGraph": "intaglio.causal.estimator",
     "Discovery": "intaglio.causal.results.discovery",
     "Extraction": "intaglio.extract.extracted",
     "FlowTraining": "intaglio.flow.training.settings",

@@ -10,7 +10,7 @@ from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.extract.methods.direct import Direct as Direct
-from intaglio.causal.estimator import DiscoverCPDAG as DiscoverCPDAG
+from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.extract.extracted import Extraction as Extraction
@@ -35,6 +35,7 @@ from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run
 from intaglio.protect.methods.sds import SDS as SDS
+from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder

@@ -66,6 +66,8 @@ class Verb:
     methods: Mapping[str, Method] = field(default_factory=dict)
     default: str = ""
     """The method that is taken where none is named; empty: one must be named."""
+    by_flag: Mapping[str, str] = field(default_factory=dict)
+    """The method that is taken in place of the default where one of these flags of the command is given."""
     operand: str = ""
     """What the command takes as a bare word before its flags, as help writes it; empty: nothing."""
 
@@ -163,6 +165,7 @@ VERBS: dict[str, Verb] = {
         "find the causal graph that a table speaks for, each edge with its probability",
         Methods("causal.methods"),
         default="sicl",
+        by_flag={"--latent": "spot"},
         operand="TABLE",
     ),
     "causal train": Verb(
@@ -170,6 +173,10 @@ VERBS: dict[str, Verb] = {
     ),
     "causal recalibrate": Verb(
         "intaglio.commands.causal.recalibrate:CausalRecalibrate", "learn how far a network of discover can be trusted"
+    ),
+    "causal train-skeleton": Verb(
+        "intaglio.commands.causal.train_skeleton:CausalTrainSkeleton",
+        "train the skeleton posterior of discover spot on simulated tables",
     ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
     "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),

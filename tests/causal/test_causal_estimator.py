@@ -1,4 +1,4 @@
-"""`DiscoverCPDAG` as a scikit-learn estimator, with scikit-learn and without."""
+"""`DiscoverGraph` as a scikit-learn estimator, with scikit-learn and without."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from found_graphs import found_graph
-from intaglio import DiscoverCPDAG
+from intaglio import DiscoverGraph
 from intaglio.causal.estimator import FORWARDED_METHODS, VIEWS
 from intaglio.causal.family import Discoverer, as_table
 from intaglio.causal.graphs.graph import Graph
@@ -53,7 +53,7 @@ def frame():
 
 
 def test_what_was_found_has_the_names_that_others_use(frame):
-    found = DiscoverCPDAG(Chain()).fit(frame)
+    found = DiscoverGraph(Chain()).fit(frame)
     assert list(found.feature_names_in_) == ["rain", "wet", "slip"]
     assert found.feature_names_in_.dtype == object
     assert found.n_features_in_ == 3
@@ -78,34 +78,34 @@ def test_what_was_found_has_the_names_that_others_use(frame):
 
 def test_constant_and_repeated_columns_are_told(frame):
     frame = frame.assign(again=frame["wet"], still=1.0)
-    found = DiscoverCPDAG(Chain()).fit(frame)
+    found = DiscoverGraph(Chain()).fit(frame)
     assert found.isolated_ == ("still",)
     assert found.duplicate_groups_ == (("wet", "again"),)
     assert found.n_features_in_ == 5
 
 
 def test_an_array_gets_names_and_a_table_is_taken_as_it_is(frame):
-    plain = DiscoverCPDAG(Chain()).fit(frame.to_numpy())
+    plain = DiscoverGraph(Chain()).fit(frame.to_numpy())
     assert list(plain.feature_names_in_) == ["x0", "x1", "x2"]
     table = Table.from_frame(frame)
     CALLS.clear()
-    DiscoverCPDAG(Chain()).fit(table)
+    DiscoverGraph(Chain()).fit(table)
     assert CALLS[0]["hash"] == table.content_hash
     with pytest.raises(ValueError, match="kinds belong to"):
-        DiscoverCPDAG(Chain(), kinds={"rain": "continuous"}).fit(table)
+        DiscoverGraph(Chain(), kinds={"rain": "continuous"}).fit(table)
 
 
 def test_kinds_and_knowledge_reach_the_method(frame):
     known = Knowledge(forbidden=(("slip", "rain"),))
     CALLS.clear()
-    estimator = DiscoverCPDAG(Chain(), kinds={"rain": "continuous"}, knowledge=known).fit(frame)
+    estimator = DiscoverGraph(Chain(), kinds={"rain": "continuous"}, knowledge=known).fit(frame)
     estimator.predict_proba(frame.iloc[::-1])
     assert [call["kinds"] for call in CALLS] == [{"rain": "continuous"}] * 2
     assert [call["knowledge"] for call in CALLS] == [known] * 2
 
 
 def test_the_probabilities_of_another_table_leave_the_fit_alone(frame):
-    estimator = DiscoverCPDAG(Chain()).fit(frame)
+    estimator = DiscoverGraph(Chain()).fit(frame)
     before = estimator.discovery_
     skeleton, vstructures, marks = estimator.predict_proba(frame.rename(columns={"rain": "snow"}))
     assert list(skeleton) == ["snow", "wet", "slip"]
@@ -115,7 +115,7 @@ def test_the_probabilities_of_another_table_leave_the_fit_alone(frame):
 
 
 def test_nothing_is_there_before_the_fit(frame):
-    estimator = DiscoverCPDAG(Chain())
+    estimator = DiscoverGraph(Chain())
     assert len(VIEWS) > 12
     assert [name for name in ("discovery_", *VIEWS, *FORWARDED_METHODS) if hasattr(estimator, name)] == []
     assert [name for name in dir(estimator) if name.endswith("_") and not name.startswith("_")] == []
@@ -126,7 +126,7 @@ def test_nothing_is_there_before_the_fit(frame):
 
 
 def test_after_the_fit_every_view_is_listed_and_copied_with_the_estimator(frame):
-    estimator = DiscoverCPDAG(Chain()).fit(frame)
+    estimator = DiscoverGraph(Chain()).fit(frame)
     needs_a_package = {"causal_graph_", "to_pgmpy", "to_causallearn"}
     assert {"discovery_", *VIEWS, *FORWARDED_METHODS} <= set(dir(estimator))
     assert all(hasattr(estimator, name) for name in {*VIEWS, *FORWARDED_METHODS} - needs_a_package)
@@ -138,15 +138,15 @@ def test_after_the_fit_every_view_is_listed_and_copied_with_the_estimator(frame)
 
 def test_arguments_are_stored_and_settings_reached_through_them():
     method = Chain()
-    estimator = DiscoverCPDAG(method)
-    assert estimator.get_params(deep=False) == {"method": method, "kinds": None, "knowledge": None}
+    estimator = DiscoverGraph(method)
+    assert estimator.get_params(deep=False) == {"method": method, "latent": False, "kinds": None, "knowledge": None}
     assert estimator.get_params()["method__sure"] == 0.9
     assert estimator.set_params(method__sure=0.4, kinds={"a": "nominal"}) is estimator
     assert estimator.method == Chain(sure=0.4)
     assert method.sure == 0.9, "the caller's method stays as it was"
     assert estimator.kinds == {"a": "nominal"}
-    assert repr(estimator) == "DiscoverCPDAG(method=Chain(sure=0.4), kinds={'a': 'nominal'})"
-    with pytest.raises(ValueError, match="no argument 'threshold'; it has method, kinds, knowledge"):
+    assert repr(estimator) == "DiscoverGraph(method=Chain(sure=0.4), kinds={'a': 'nominal'})"
+    with pytest.raises(ValueError, match="no argument 'threshold'; it has method, latent, kinds, knowledge"):
         estimator.set_params(threshold=1)
     with pytest.raises(ValueError, match="no setting 'bogus'; it has sure"):
         estimator.set_params(method__bogus=1)
@@ -156,10 +156,19 @@ def test_arguments_are_stored_and_settings_reached_through_them():
 
 
 def test_without_a_method_it_is_sicl():
-    estimator = DiscoverCPDAG().set_params(method__seed=7)
+    estimator = DiscoverGraph().set_params(method__seed=7)
     assert type(estimator.method).__name__ == "SiCL"
     assert estimator.method is not None
     assert estimator.get_params()["method__seed"] == 7
+
+
+def test_with_latent_it_is_the_method_for_hidden_common_causes(frame):
+    estimator = DiscoverGraph(latent=True).set_params(method__seed=7)
+    assert estimator.method is not None
+    assert estimator.method.gives == "PAG"
+    assert repr(DiscoverGraph(latent=True)) == "DiscoverGraph(latent=True)"
+    with pytest.raises(ValueError, match="does not allow for hidden common causes; leave method or latent out"):
+        DiscoverGraph(Chain(), latent=True).fit(frame)
 
 
 def test_scikit_learn_takes_it_for_its_own(frame):
@@ -169,7 +178,7 @@ def test_scikit_learn_takes_it_for_its_own(frame):
     from sklearn.utils import get_tags
     from sklearn.utils.validation import check_is_fitted
 
-    estimator = DiscoverCPDAG(Chain(sure=0.7), kinds={"rain": "continuous"}).fit(frame)
+    estimator = DiscoverGraph(Chain(sure=0.7), kinds={"rain": "continuous"}).fit(frame)
     check_is_fitted(estimator)
     check_is_fitted(estimator, "discovery_")
     twin = clone(estimator)
@@ -185,11 +194,11 @@ def test_scikit_learn_takes_it_for_its_own(frame):
 def test_scikit_learn_is_not_needed():
     code = (
         "import sys; sys.modules['sklearn'] = None\n"
-        "from intaglio import DiscoverCPDAG\n"
-        "made = DiscoverCPDAG(); made.get_params(); sys.stdout.write(repr(made))"
+        "from intaglio import DiscoverGraph\n"
+        "made = DiscoverGraph(); made.get_params(); sys.stdout.write(repr(made))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("DiscoverCPDAG()", "")
+    assert (done.stdout, done.stderr) == ("DiscoverGraph()", "")
 
 
 def test_a_method_that_gives_a_pag_is_taken_as_any_other():
@@ -198,7 +207,7 @@ def test_a_method_that_gives_a_pag_is_taken_as_any_other():
     from linear_admgs import rows_of
 
     made = ADMG.of("xyab", [("x", "-->", "a"), ("y", "-->", "b"), ("a", "<->", "b")])
-    fitted = DiscoverCPDAG(ABIC(restarts=2, steps=20, stages=4, rounds=1)).fit(rows_of(made, 800, 1))
+    fitted = DiscoverGraph(ABIC(restarts=2, steps=20, stages=4, rounds=1)).fit(rows_of(made, 800, 1))
     assert fitted.graph_.kind == "PAG"
     assert fitted.adjacency_matrix_.loc["a", "b"] == fitted.graph_.marks[2, 3]
     assert "p_first_circle" in fitted.mark_proba_.columns

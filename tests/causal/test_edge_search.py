@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intaglio.causal.confounding.class_repair import AllowedGraphs, Edges, in_agreement, repaired, thresholded
-from intaglio.causal.confounding.edge_search import candidate_pairs, improved
+from intaglio.causal.confounding.edge_search import candidate_pairs, improved, prior_of
 from intaglio.causal.confounding.restart_shares import (
     adjacency_shares,
     bic_weights,
@@ -21,6 +21,8 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from linear_admgs import rows_of
 from mixed_graphs import random_mixed
 from small_graphs import named
+
+NO_COSTS = np.zeros((4, 4))
 
 
 def allowed(d: int, kind: str = "ancestral", **known) -> AllowedGraphs:
@@ -104,7 +106,7 @@ def test_the_search_ends_where_no_change_of_one_edge_is_better():
         made = ADMG(named(4), *random_mixed(np.random.default_rng(seed), 4, 0.5))
         covariance = np.corrcoef(rows_of(made, 500, seed).to_numpy().T)
         pairs, graphs = candidate_pairs(covariance, edges_of(""), 6), allowed(4)
-        given = (DistrictScores(covariance, 500), graphs, pairs, 20, np.random.default_rng(0), lambda: True)
+        given = (DistrictScores(covariance, 500), graphs, pairs, 20, np.random.default_rng(0), lambda: True, NO_COSTS)
         (found, told), exact = improved(edges_of(""), *given), DistrictScores(covariance, 500)
         reached = exact.bic(found.directed, found.bidirected)
         assert told == pytest.approx(reached, abs=0.05)
@@ -121,11 +123,11 @@ def test_without_sweeps_edges_only_go_and_without_time_nothing_changes():
     full = Edges(np.triu(np.ones((4, 4), bool), 1), np.zeros((4, 4), bool))
     pairs = candidate_pairs(covariance, full, 10)
     given = (full, DistrictScores(covariance, 2000), allowed(4), pairs)
-    pruned, _ = improved(*given, 0, np.random.default_rng(0), lambda: True)
+    pruned, _ = improved(*given, 0, np.random.default_rng(0), lambda: True, NO_COSTS)
     assert not (pruned.directed & ~full.directed).any()
     assert not pruned.bidirected.any()
     assert pruned.directed.sum() < 6
-    assert improved(*given, 5, np.random.default_rng(0), lambda: False)[0] is full
+    assert improved(*given, 5, np.random.default_rng(0), lambda: False, NO_COSTS)[0] is full
 
 
 def test_candidates_are_the_edges_and_then_the_most_correlated_given_the_rest():
@@ -156,3 +158,25 @@ def test_shares_are_weighted_by_the_bic():
     triples = unshielded_triples(graphs[0])
     assert triples.tolist() == [[2, 0, 1]]
     assert collider_shares(graphs, weights, triples).tolist() == pytest.approx([4 / 7])
+
+
+def test_costs_of_pairs_decide_over_edges_and_are_part_of_the_score():
+    made = edges_of("A --> B, B --> C")
+    covariance = np.corrcoef(rows_of(allowed(4).graph(made), 300).to_numpy().T)
+    pairs = candidate_pairs(covariance, edges_of(""), 6)
+
+    def found(costs):
+        given = (DistrictScores(covariance, 300), allowed(4), pairs, 20, np.random.default_rng(0), lambda: True)
+        return improved(edges_of(""), *given, costs)
+
+    costs = np.zeros((4, 4))
+    costs[0, 1] = costs[1, 0] = 1e4  # so dear that no likelihood pays for it
+    costs[0, 3] = costs[3, 0] = -1e4
+    (plain, _), (changed, score) = found(NO_COSTS), found(costs)
+    joined = changed.directed | changed.directed.T | changed.bidirected
+    assert (plain.directed | plain.directed.T | plain.bidirected)[0, 1]
+    assert not joined[0, 1]
+    assert joined[0, 3]
+    bic = DistrictScores(covariance, 300).bic(changed.directed, changed.bidirected)
+    assert score == pytest.approx(bic - 1e4, abs=0.05)
+    assert prior_of(changed, costs) == -1e4

@@ -6,13 +6,15 @@ import shutil
 import numpy as np
 import pytest
 
-from found_graphs import found_graph
+from found_graphs import found_graph, found_pag
 from intaglio import cli
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.methods.sicl.method import SiCL
 from intaglio.causal.results.discovery import Discovery
 from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
+from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
+from intaglio.verbs import VERBS
 
 ARROWS = [("rain", "-->", "wet"), ("sprinkler", "-->", "wet"), ("wet", "-->", "slip")]
 CALLS: list[dict] = []
@@ -121,6 +123,77 @@ def test_the_method_may_be_named_or_not(search, discover, tmp_path):
     assert discover(lead=("discover", "sicl")) == first
     assert len(CALLS) == 1, "it is the same run"
     only_run(tmp_path)
+
+
+@pytest.fixture
+def latent_search(monkeypatch):
+    """The method that `--latent` takes, replaced by one that finds a PAG of these columns."""
+
+    def found(self, table, *, kinds=None, knowledge, run):
+        CALLS.append({"table": table, "knowledge": knowledge, "settings": self})
+        return found_pag(graph=Graph.of("PAG", table.all_names, [("rain", "o->", "wet"), ("slip", "<->", "wet")]))
+
+    CALLS.clear()
+    name = VERBS["discover"].by_flag["--latent"]
+    monkeypatch.setattr(load(VERBS["discover"].methods[name].target), "__call__", found)
+    return name
+
+
+def test_a_flag_asks_for_hidden_common_causes_wherever_it_stands(latent_search, discover, tmp_path):
+    code, out, _ = first = discover("--latent", "--require", "rain->wet", "--tiers", "rain;wet")
+    assert code == 0
+    assert out.startswith("PAG of 6 variables: 2 edges")
+    assert "rain o-> wet" in out
+    assert "a o-> b: b is no cause of a" in out
+    assert CALLS[0]["settings"].name == latent_search
+    assert CALLS[0]["knowledge"].required == (("rain", "wet"),)
+    assert CALLS[0]["knowledge"].tiers == (("rain",), ("wet",))
+    known = ("--require", "rain->wet", "--tiers", "rain;wet")
+    assert discover(*known, lead=("discover", "--latent")) == first
+    assert discover(*known, lead=("discover", latent_search)) == first
+    assert discover(*known, "--latent", lead=("discover", latent_search)) == first
+    assert len(CALLS) == 1, "they are the same run"
+    assert "○→" in (only_run(tmp_path) / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_configuration_file_asks_for_hidden_common_causes_and_a_flag_takes_it_back(
+    latent_search, search, discover, tmp_path
+):
+    (tmp_path / "settings.toml").write_text("latent = true\n")
+    config = ("--config", str(tmp_path / "settings.toml"))
+    assert discover(*config)[1].startswith("PAG")
+    assert discover("--no-latent", *config)[1].startswith("CPDAG")
+    assert discover("--latent", "--no-latent")[1].startswith("CPDAG")
+    (tmp_path / "settings.toml").write_text("latent = [")
+    assert "is not a TOML file" in discover(*config)[2]
+
+
+def test_a_run_with_hidden_common_causes_is_made_again_by_its_own_command(latent_search, discover, tmp_path, capsys):
+    discover("--latent")
+    words = json.loads((only_run(tmp_path) / "run.json").read_text())["command"]
+    assert words[:2] == ["discover", latent_search]
+    shutil.rmtree(only_run(tmp_path) / "result")
+    assert cli.main([*words, "--quiet"]) == 0
+    assert len(CALLS) == 2
+    assert Discovery.load(only_run(tmp_path) / "result").graph.kind == "PAG"
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("method", ["sicl", "cd-nod"])
+def test_a_method_without_hidden_common_causes_does_not_go_with_the_flag(discover, tmp_path, method):
+    code, out, err = discover("--latent", lead=("discover", method))
+    assert (code, out) == (2, "")
+    latent = VERBS["discover"].by_flag["--latent"]
+    assert f"{method} does not allow for hidden common causes, as --latent asks; leave {method} out" in err
+    assert f"or name {latent} in its place" in err
+    assert not list((tmp_path / "runs").glob("*")), "nothing was begun"
+
+
+def test_the_methods_that_flags_take_are_what_the_flags_say(capsys):
+    for flag, name in VERBS["discover"].by_flag.items():
+        assert load(VERBS["discover"].methods[name].target).gives == "PAG", flag
+    assert cli.main(["discover", "--help"]) == 0
+    assert f"Without a method: sicl; with --latent {name}." in capsys.readouterr().out
 
 
 def test_a_misspelt_method_is_no_table(discover):

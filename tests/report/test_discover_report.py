@@ -10,6 +10,7 @@ import pytest
 
 from found_graphs import found_graph, found_pag
 from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.results.changes import Changes, PairTest
 from intaglio.cli import main
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
@@ -214,14 +215,25 @@ def test_a_pag_explains_its_marks_beside_the_drawing(folder):
     words = text_of(page)
     assert "3 edges among 4 columns: 1 cause, 0 by a hidden cause, 2 open" in words
     assert "a ↔ b: neither is a cause of the other; a hidden cause of both joins them" in words
-    assert "a ○→ b: b is no cause of a" in words
+    assert "a ○→ b: b is no cause of a; a is a cause of b, or a hidden cause joins them, or both" in words
+    assert "a ○–○ b: adjacent; one is a cause of the other, or a hidden cause joins them, or both" in words
+    assert page.split('class="legend marks"')[1].split("</ul>")[0].count('class="ring"') == 3
+    assert page.split('class="causal"')[1].split("</svg>")[0].count('class="ring"') == 2
+    assert "triple both arrowheads in the middle drawn so" in words
     assert "b → c visible" in words
     assert "a ○→ b" in words
     assert "at a: arrowhead" in page
     assert "Shares of restarts." in words
     assert "F1 of edges with both marks" in words
     assert "No selection" in words
-    for only_of_dags in ("No hidden common causes", "--subsamples", "either could be the cause", "training tables"):
+    assert "a curve that turns, such as a square, can be missed" in words
+    for only_of_dags in (
+        "both cause the middle",
+        "No hidden common causes",
+        "--subsamples",
+        "either could be the cause",
+        "training tables",
+    ):
         assert only_of_dags not in words
 
 
@@ -238,5 +250,19 @@ def test_a_graph_from_changes_is_told_with_its_tests_and_without_probabilities(t
     assert "one end changes with the context and the other does not" in page
     assert "<td>site 7</td>" in page
     assert "given a" in page
-    assert "Confidence" not in page
-    assert "training tables" not in page
+    words = text_of(page)
+    for of_probabilities in ("Confidence", "training tables", "Least sure edge", "probability below", "drawn so"):
+        assert of_probabilities not in words
+    assert "The number beside an edge" not in words
+    assert "Contradictions none" in words
+    assert "The class of causal graphs that agree with these changes, as far as 200 rows tell." in words
+    assert "so no collider fixes a direction" in words
+
+
+def test_what_a_search_by_changes_left_out_is_told_among_what_to_trust(folder):
+    graph, pairs = Graph.of("CPDAG", "ab"), (PairTest("a", "b", False, 0.4, ()),)
+    changes = Changes("site", "domain", "partial-correlation", 0.05, changing=(), tests=1, pairs=pairs)
+    found = replace(found_graph(graph=graph, subsamples=False), changes=changes, conflicts=2)
+    words = text_of(report_of(folder, found))
+    assert "The class of causal graphs, as far as 2,000 rows drawn from 9,000 tell." in words
+    assert "Contradictions 2 colliders contradicted surer ones or what is known and left out." in words

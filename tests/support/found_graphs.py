@@ -65,7 +65,7 @@ def class_of(d: int, per_node: float, random: np.random.Generator) -> Graph:
 
 def found_graph(d: int = 8, seed: int = 0, *, per_node: float = 1.2, subsamples: bool = True, **changes) -> Discovery:
     random = np.random.default_rng(seed)
-    graph = changes.pop("graph", None) or class_of(d, per_node, random)
+    graph = changes.pop("graph") if "graph" in changes else class_of(d, per_node, random)
     d = len(graph)
     near = np.triu(np.where(graph.skeleton, random.beta(9, 1.2, (d, d)), random.beta(0.5, 12, (d, d))), 1)
     adjacent = near + near.T
@@ -99,7 +99,8 @@ def found_graph(d: int = 8, seed: int = 0, *, per_node: float = 1.2, subsamples:
 def found_pag(d: int = 8, seed: int = 0, **changes) -> Discovery:
     """A random PAG with random probabilities of the marks at both ends, its own mark the most probable."""
     random = np.random.default_rng(seed)
-    graph = changes.pop("graph", None) or ADMG(NAMES[:d], *random_mixed(random, d, 0.3)).mag().pag()
+    drawn = None if "graph" in changes else ADMG(NAMES[:d], *random_mixed(random, d, 0.3)).mag().pag()
+    graph = changes.pop("graph", drawn)
     d = len(graph)
     near = np.triu(np.where(graph.skeleton, random.beta(9, 1.2, (d, d)), random.beta(0.5, 12, (d, d))), 1)
     marks = np.zeros((d, d, 3))

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from intaglio import ABIC
-from intaglio.causal.confounding import penalties
+from intaglio.causal.confounding import penalties, restart_search
 from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.knowledge import Knowledge
-from intaglio.causal.methods.abic import method as method_file
+from intaglio.causal.tables.gaussian_columns import gaussian_columns
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 from linear_admgs import VERMA, rows_of
@@ -130,6 +130,15 @@ def test_levels_without_order_and_missing_cells_are_refused_by_their_names():
         found([], table=table)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e300, 2.0**-40])
+def test_units_near_the_ends_of_floats_change_nothing(unit):
+    table = rows_of(truth(VERMA), 200)
+    usual = gaussian_columns(Table.from_frame(table), True)
+    other = gaussian_columns(Table.from_frame(table.assign(b=table["b"] * unit)), True)
+    assert np.allclose(other.covariance, usual.covariance, atol=1e-9)
+    assert other.scales.tolist() == [1.0] * 4
+
+
 def test_fewer_rows_than_columns_heavy_tails_and_levels_are_warned_of():
     few = pd.DataFrame(np.random.default_rng(1).standard_normal((10, 11))).add_prefix("v")
     told = found([], table=few, **{**SMALL, "restarts": 1, "sweeps": 0, "threshold": 0.5}).warnings
@@ -144,9 +153,10 @@ def test_fewer_rows_than_columns_heavy_tails_and_levels_are_warned_of():
 
 def test_restarts_share_the_time_that_is_left(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(method_file.time, "monotonic", lambda: clock[0])
-    search = object.__new__(method_file._Search)
-    search.method, search.before, search.began, search.late = ABIC(time_limit=100.0), 10.0, 0.0, False
+    monkeypatch.setattr(restart_search.time, "monotonic", lambda: clock[0])
+    budget = restart_search.SearchBudget(restarts=3, searched=3, sweeps=1, time_limit=100.0, seed=0)
+    search = object.__new__(restart_search.RestartSearch)
+    search.budget, search.before, search.began, search.late = budget, 10.0, 0.0, False
     first = search._share_of_time(3)  # 90 seconds are left
     clock[0] = 30.0
     assert first()
@@ -183,7 +193,7 @@ def test_settings_out_of_range_are_refused_by_name(setting, value):
 
 def test_two_graphs_that_fit_alike_are_told():
     from intaglio.causal.confounding.class_repair import Edges
-    from intaglio.causal.methods.abic.found_pag import discovery_of
+    from intaglio.causal.results.latent_discovery import discovery_of
 
     table = Table.from_frame(rows_of(truth([("a", "-->", "b")], "abc"), 100))
     none = np.zeros((3, 3), bool)
@@ -194,3 +204,27 @@ def test_two_graphs_that_fit_alike_are_told():
     assert any("another graph fits all but as well (BIC higher by 1.5)" in warning for warning in made.warnings)
     assert [str(edge) for edge in made.edges] == ["a o-o b"]
     assert made.near_misses()[0].p_adjacent == pytest.approx(1 / (1 + np.exp(0.75)))
+
+
+@pytest.mark.parametrize(
+    ("bics", "ends", "warned"),
+    [
+        ((10.0, 38.4, 50.0), (0, 1, 1), True),
+        ((10.0, 10.0, 50.0), (0, 0, 1), False),
+        ((10.0, 14.0, 50.0), (0, 0, 1), False),
+        ((10.0, 11.5, 50.0), (0, 1, 1), False),
+    ],
+)
+def test_a_graph_that_one_restart_alone_ended_at_is_told(bics, ends, warned):
+    from intaglio.causal.confounding.class_repair import Edges
+    from intaglio.causal.results.latent_discovery import discovery_of
+
+    table = Table.from_frame(rows_of(truth([("a", "-->", "b")], "abc"), 100))
+    none = np.zeros((3, 3), bool)
+    one, two = none.copy(), none.copy()
+    one[0, 1], two[1, 2] = True, True
+    graphs = [(bic, Edges((one, two)[end], none)) for bic, end in zip(bics, ends, strict=True)]
+    made = discovery_of("abic", table, graphs, Knowledge().constraints("abc", hidden_causes=True), ())
+    told = [warning for warning in made.warnings if "1 of 3 restarts alone" in warning]
+    assert bool(told) == warned
+    assert not warned or "(BIC of the next higher by 28.4)" in told[0]

@@ -114,6 +114,14 @@ def test_runs_without_changes_stay_readable(usual):
     assert "changes" not in replace(usual, changes=None).to_dict()
 
 
+def test_what_a_line_means_is_told_where_there_is_one(usual):
+    lines = replace(usual, graph=Graph.of("CPDAG", usual.names, [("a", "---", "b")]))
+    arrows = replace(usual, graph=Graph.of("MPDAG", usual.names, [("a", "-->", "b")]))
+    assert "--- means that the data cannot tell" in lines.summary()
+    assert "---" not in arrows.summary()
+    assert "(1 test, kci)" in replace(usual, changes=replace(usual.changes, tests=1)).summary()
+
+
 def test_the_summary_says_which_mechanisms_change_and_why_each_edge_points(usual):
     said = usual.summary()
     assert "Mechanisms of a, b, d change with 'site' (domains)." in said
@@ -301,6 +309,16 @@ def test_the_context_never_has_a_cause_even_against_knowledge():
     assert not found.graph.skeleton[3, 4]
 
 
+def test_a_tier_before_the_context_keeps_a_variable_from_changing_with_it():
+    method = CDNOD(context="site", test="partial-correlation")
+    free, held = (
+        method(sites(), knowledge=Knowledge(tiers=tiers)).changes.changing
+        for tiers in ((("site",), ("a", "b")), (("b",), ("site",)))
+    )
+    assert "b" in free
+    assert "b" not in held
+
+
 # Limits and interruptions
 
 
@@ -353,8 +371,13 @@ def test_a_killed_search_asks_no_test_twice(tmp_path, monkeypatch):
         ({"context": "sight"}, {}, "near are 'site'"),
         ({"context": "zz"}, {}, "no column"),
         ({"context_kind": "domain"}, {}, "names them"),
-        ({"context": "site", "context_kind": "time"}, {}, "no times"),
-        ({"context": "site"}, {"site": lambda f: [f"s{k}" for k in range(len(f))]}, "every row"),
+        ({"context": "site", "context_kind": "time"}, {}, "such as 's00', and no times; write times as numbers or as"),
+        ({"context": "site"}, {"site": lambda f: [f"s{k}" for k in range(len(f))]}, "every row.*; write times as"),
+        (
+            {"context": "n", "context_kind": "domain"},
+            {"n": lambda f: np.arange(len(f))},
+            "every row.*take it for a time",
+        ),
         ({"context": "site"}, {"site": lambda f: [f"s{k // 3}" for k in range(len(f))]}, "20 rows a domain"),
         ({"context": "site"}, {"twin": lambda f: f["site"].str.upper()}, "same as the context"),
         ({"context": "site"}, {"region": lambda f: np.where(f["site"] > "s01", "n", "s")}, "function of the context"),

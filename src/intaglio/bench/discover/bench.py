@@ -30,7 +30,7 @@ NETWORK_ROWS, SAMPLES, SACHS_ROWS = (200, 1000, 5000), 2, (853, 5000)
 QUICK_NETWORK_ROWS, QUICK_SAMPLES, QUICK_SACHS_ROWS = (1000,), 1, (853,)
 BROKEN_VARIABLES, BROKEN_ROWS = (5, 10, 20, 30), (200, 600, 3000)
 BROKEN_GRAPHS = 1
-QUICK_BROKEN_VARIABLES, QUICK_BROKEN_ROWS = (5, 10), (500,)
+QUICK_BROKEN_VARIABLES, QUICK_BROKEN_ROWS = (5, 8), (300,)
 PEER_PACKAGES = ("causal-learn", "dagma", "gcastle", "pgmpy", "scipy", "pandas")
 
 
@@ -70,10 +70,10 @@ class DiscoverBench:
     """Mechanisms of simulated tables: linear, or random Fourier features."""
     variables: tuple[int, ...] = ()
     """Numbers of columns of simulated tables; none takes 10, 20, 30 and 50 (10 and 20 with --quick). Of broken ones
-    too; none takes 5, 10, 20 and 30 (5 and 10)."""
+    too; none takes 5, 10, 20 and 30 (5 and 8)."""
     rows: tuple[int, ...] = ()
     """Numbers of rows of simulated tables; none takes 200, 500 and 1000 (500 with --quick). Of broken ones too; none
-    takes 200, 600 and 3000 (500)."""
+    takes 200, 600 and 3000 (300)."""
     graphs: int | None = None
     """Tables of each simulated or broken cell, each with a graph of its own; none takes 2 (1 with --quick; 1 of broken
     ones)."""

@@ -119,7 +119,17 @@ def broken_lines(found: Mapping[str, Any]) -> list[str]:
         of_own, of_peer = (row["methods"].get(name, {}) for name in (OWN_METHOD, peer))
         cells = (_both(row, "tables"), _both(row, "empty_shd"), _both(of_own, "shd"), _both(of_peer, "shd"))
         lines.append(_line((family, *cells, _both(row, "ece"), _both(row, "unlikeness"))))
-    return [*lines, *(f"{name}: {why}" for name, why in found["undefined_figures"].items())]
+    lines += [_failed(name, family, row) for name in (OWN_METHOD, peer) for family, row in families.items()]
+    lines += [f"{name}: {why}" for name, why in found["undefined_figures"].items()]
+    return [line for line in lines if line]
+
+
+def _failed(name: str, family: str, row: Mapping[str, Any]) -> str:
+    """A sentence on the tables that a method did not answer; empty where there are none."""
+    of = row["methods"].get(name, {})
+    failed = of.get("failures", 0) + of.get("sound_failures", 0)
+    asked = row["tables"] + row["sound_tables"]
+    return f"{name} failed on {failed} of {asked} tables of {family}: its SHD is of the others" if failed else ""
 
 
 def _worse_than_empty(row: Mapping[str, Any]) -> bool:

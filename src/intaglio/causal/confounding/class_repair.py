@@ -41,9 +41,13 @@ class AllowedGraphs:
     names: tuple[str, ...]
     kind: ADMGClass
     known: Constraints
+    doubles: bool = True
+    """Whether there may be double arrows; without them the graphs are DAGs."""
 
     def of_class(self, edges: Edges) -> bool:
         """Whether a graph has no cycle and is of the class."""
+        if not self.doubles and edges.bidirected.any():
+            return False
         if self.kind == "ancestral":
             below = descendants(edges.directed)
             return not (below.diagonal().any() or (below & edges.bidirected).any())

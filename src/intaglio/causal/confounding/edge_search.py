@@ -40,16 +40,19 @@ def improved(
     sweeps: int,
     random: np.random.Generator,
     in_time: Callable[[], bool],
+    costs: Float64[ndarray, "d d"],
 ) -> tuple[Edges, float]:
-    """The graph after sweeps over pairs, each of which takes the best by BIC of no edge, →, ← and ↔; and its BIC.
+    """The graph after sweeps over pairs, each of which takes the best of no edge, →, ← and ↔; and its score.
+
+    The score is the BIC plus the `costs` of adjacent pairs, a symmetric matrix.
 
     The order of the pairs is random. Where nothing is better, a change that is as good is taken: equivalent graphs have
-    one BIC, and the next step down may begin at another of them. Without sweeps each edge is looked at once, and goes
-    where the BIC is better without it. Sweeps end where `PATIENCE` of them in a row bring nothing, or where the time is
-    over.
+    one score, and the next step down may begin at another of them. Without sweeps each edge is looked at once, and goes
+    where the score is better without it. Sweeps end where `PATIENCE` of them in a row bring nothing, or where the
+    time is over.
     """
     scores.near(edges.directed, edges.bidirected)
-    score = scores.bic(edges.directed, edges.bidirected)
+    score = scores.bic(edges.directed, edges.bidirected) + prior_of(edges, costs)
     joined = edges.directed | edges.directed.T | edges.bidirected
     looked, idle = (pairs if sweeps else [pair for pair in pairs if joined[pair]]), 0
     for _ in range(max(1, sweeps)):
@@ -57,11 +60,11 @@ def improved(
         for number in random.permutation(len(looked)).tolist():
             if not in_time():
                 return edges, score
-            made, found = _best_at(edges, looked[number], scores, allowed, score, taking_out=not sweeps)
+            made, found = _best_at(edges, looked[number], scores, allowed, score, costs, taking_out=not sweeps)
             if made is not None:
                 edges = made
                 scores.near(edges.directed, edges.bidirected)
-                score = min(found, scores.bic(edges.directed, edges.bidirected))
+                score = min(found, scores.bic(edges.directed, edges.bidirected) + prior_of(edges, costs))
         idle = idle + 1 if score >= before - GAIN else 0
         if idle == PATIENCE:
             break
@@ -69,17 +72,30 @@ def improved(
 
 
 def _best_at(
-    edges: Edges, pair: tuple[int, int], scores: DistrictScores, allowed: AllowedGraphs, score: float, taking_out: bool
+    edges: Edges,
+    pair: tuple[int, int],
+    scores: DistrictScores,
+    allowed: AllowedGraphs,
+    score: float,
+    costs: Float64[ndarray, "d d"],
+    taking_out: bool,
 ) -> tuple[Edges | None, float]:
-    """The best other graph that differs at one pair, if it is no worse, with its BIC; None if there is none."""
+    """The best other graph that differs at one pair, if it is no worse, with its score; None if there is none."""
     best, least = None, score + (0 if taking_out else GAIN)
     for changed in _alternatives(edges, *pair, taking_out=taking_out):
         if changed.same_as(edges) or not allowed.holds(changed):
             continue
-        found = scores.changed(changed.directed, changed.bidirected, pair, score)
+        prior = prior_of(changed, costs)
+        found = scores.changed(changed.directed, changed.bidirected, pair, score - prior) + prior
         if found < least:
             best, least = changed, found
     return best, least
+
+
+def prior_of(edges: Edges, costs: Float64[ndarray, "d d"]) -> float:
+    """The sum of the costs of adjacent pairs."""
+    joined = edges.directed | edges.directed.T | edges.bidirected
+    return float(costs[joined].sum()) / 2
 
 
 def _alternatives(edges: Edges, i: int, j: int, taking_out: bool) -> Iterator[Edges]:

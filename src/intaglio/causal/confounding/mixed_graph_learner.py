@@ -19,7 +19,7 @@ ARROW_RANGE, DOUBLE_RANGE = 0.5, 0.05
 BOX = 4.0
 """Largest size of a coefficient or error covariance."""
 GROWTH = 10**0.5
-"""Growth of the weight of the violation from stage to stage; the first is 1."""
+"""Growth of the weight of the violation from stage to stage."""
 SETTLED = 3
 """Stages in a row with the same graph, of the class, after which a restart ends."""
 TOLERANCE = 1e-8
@@ -91,8 +91,8 @@ class MixedGraphLearner:
     """Number of rows n, for the scale of the sparsity."""
     kind: ADMGClass
     space: SearchSpace
-    sparsity: float
-    """λ; each double arrow counts once."""
+    sparsity: float | Float64[Tensor, "d d"]
+    """λ, one number or one for each pair, a symmetric matrix [d, d]; each double arrow counts once."""
     threshold: float
     """Size of a standardised parameter above which it counts as an edge."""
     stages: int
@@ -101,6 +101,8 @@ class MixedGraphLearner:
     steps: int
     """Steps of a round."""
     mask: UpdateMask | None = None
+    first_weight: float = 1.0
+    """α of the first stage, above 0."""
 
     def begin(self, restarts: int, seed: int, initial: Float64[Tensor, "d d"] | None = None) -> Restarts:
         """The first states: B and W uniform at random, times `initial` [d, d] where it is given, and ω the variances.
@@ -138,7 +140,7 @@ class MixedGraphLearner:
         """Minimises the objective with the pseudo-variables of the current points, in place."""
         before, doubles = state.arrows[running], state.doubles[running]
         precision = error_precision(doubles, state.variances[running])
-        weight = GROWTH ** (state.rounds[running] // self.rounds_each).double()
+        weight = self.weight(state.rounds[running])
         point = torch.stack([before, doubles.tril(-1)], 1)
         free = torch.stack([self.space.arrows, self.space.doubles.tril(-1)])
         optimiser, last = MaskedAdam(point), None
@@ -153,6 +155,10 @@ class MixedGraphLearner:
                 last = value
         state.arrows[running], state.doubles[running] = point[:, 0], point[:, 1] + point[:, 1].mT
         state.variances[running] = residual_gram(self.covariance, point[:, 0]).diagonal(dim1=-2, dim2=-1)
+
+    def weight(self, rounds: Int64[Tensor, "k"]) -> Float64[Tensor, "k"]:
+        """α of restarts that have done so many rounds."""
+        return self.first_weight * GROWTH ** (rounds // self.rounds_each).double()
 
     def _pairs(self, state: Restarts, running: Int64[Tensor, "k"], step: int) -> Bool[Tensor, "k d d"]:
         """The pairs that this step may change, a matrix for each restart."""

@@ -35,6 +35,18 @@ def mark_shares(graphs: Sequence[Graph], weights: Float64[ndarray, "r"]) -> Floa
     return np.where(total > 0, shares / np.where(total > 0, total, 1.0), np.array([0.0, 0.0, 1.0]))
 
 
+def arrow_shares(graphs: Sequence[Graph], weights: Float64[ndarray, "r"]) -> Float64[ndarray, "d d 3"]:
+    """[i, j]: of the classes of DAGs in which the two are adjacent, the weight of those with i → j, j → i and i — j.
+
+    Pairs that are adjacent in none are undirected.
+    """
+    forward = _share(np.stack([graph.directed for graph in graphs]), weights)
+    either = _share(np.stack([graph.undirected for graph in graphs]), weights)
+    shares = np.stack([forward, forward.T, either], -1)
+    total = shares.sum(-1, keepdims=True)
+    return np.where(total > 0, shares / np.where(total > 0, total, 1.0), np.array([0.0, 0.0, 1.0]))
+
+
 def collider_shares(
     graphs: Sequence[Graph], weights: Float64[ndarray, "r"], triples: Int64[ndarray, "t 3"]
 ) -> Float64[ndarray, "t"]:

@@ -22,17 +22,20 @@ LARGEST_GRAPH = 64 * 2**20
 """Largest graph file that is read, in bytes."""
 EDGE_COLUMNS = (("source", "target"), ("from", "to"), ("cause", "effect"))
 """Names of the two columns of a list of edges."""
+OF_DISCOVERY = "p_adjacent"
+"""The column by which a list of edges is known as that of a discovery."""
 
 
 def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
     """The graph in a file, read by its suffix.
 
     - `.gml`; `.dot` or `.gv`; `.txt` or `.dagitty`: as `intaglio.causal.formats.graph_texts` reads them.
-    Files that a discovery was saved in are read as the graph that was saved, with its kind.
-
     - `.csv`: a square matrix under a line of names (with or without a first column of names), where a 1 in row i,
-      column j is i → j and both ways are i — j; or a list of edges with columns `source`, `target` and perhaps `mark`.
+      column j is i → j and both ways are i — j; or a list of edges with columns `source`, `target` and perhaps `mark`
+      and `graph` (the kind), where a row with a source alone is a variable, for those without edges.
     - `.json`: `graph.json` of a discovery, or {"names": [...], "adjacency": [[...]]}.
+
+    Files that a discovery was saved in are read as the graph that was saved, with its kind.
 
     Args:
         path: the file.
@@ -56,14 +59,17 @@ def read_graph(path: Path, names: Sequence[str] = ()) -> Graph:
 
 def _from_csv(text: str, names: Sequence[str]) -> Graph:
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+        exact = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
     except csv.Error as error:
         raise BadInput(f"it cannot be read as CSV ({error}); check its quotes") from None
-    if not rows:
+    if not exact:
         raise BadInput("it is empty; write a line of names first")
+    rows = [[cell.strip() for cell in row] for row in exact]
     head = [cell.lower() for cell in rows[0]]
     if ends := next((pair for pair in EDGE_COLUMNS if set(pair) <= set(head)), None):
-        return _from_edges(rows[1:], [head.index(end) for end in ends], head, names)
+        # A discovery writes names as they are; those in a file by hand may have spaces around them.
+        written = exact if OF_DISCOVERY in head else rows
+        return _from_edges(written[1:], [head.index(end) for end in ends], head, names)
     named = not rows[0][0] or not any(_is_number(row[0]) for row in rows)
     columns, body = rows[0][named:], rows[1:]
     if len(body) != len(columns) or any(len(row) != len(rows[0]) for row in body):
@@ -89,21 +95,30 @@ def _from_matrix(matrix: np.ndarray, names: Sequence[str]) -> Graph:
 
 
 def _from_edges(rows: list[list[str]], ends: list[int], head: list[str], names: Sequence[str]) -> Graph:
-    sign = head.index("mark") if "mark" in head else None
     if short := next((row for row in rows if len(row) < len(head)), None):
         raise BadInput(f"the line {','.join(short)} has fewer cells than the head; write both ends of each edge")
 
     def name(cell: str) -> str:
-        return cell if cell in names else from_cell(cell)
+        read = from_cell(cell)
+        return cell if cell in names and read not in names else read
 
-    edges = [(name(row[ends[0]]), "-->" if sign is None else row[sign], name(row[ends[1]])) for row in rows]
-    found = dict.fromkeys([*names, *(end for first, _, second in edges for end in (first, second))])
+    first, second = ends
+    sign = head.index("mark") if "mark" in head else None
+    signs = ["-->" if sign is None else row[sign] for row in rows]
+    alone = [not row[second] and (sign is None or not row[sign]) for row in rows]
+    found = dict.fromkeys(names)
+    for row, single in zip(rows, alone, strict=True):
+        found.update(dict.fromkeys(name(row[end]) for end in ends if row[end] or not single))
+    edges = [
+        (name(row[first]), mark, name(row[second]))
+        for row, mark, single in zip(rows, signs, alone, strict=True)
+        if not single
+    ]
     if "graph" in head:
         return Graph.of(_told_kind({row[head.index("graph")] for row in rows}), found, edges)
-    lines = any(mark in ("---", "--") for _, mark, _ in edges)
-    if "p_adjacent" in head:  # written by a discovery before it told the kind
+    if OF_DISCOVERY in head:  # written before the kind was told
         return _class_of(found, edges)
-    return Graph.of("CPDAG" if lines else "DAG", found, edges)
+    return Graph.of("CPDAG" if any(mark in ("---", "--") for mark in signs) else "DAG", found, edges)
 
 
 def _text(value: Any) -> str:

@@ -38,15 +38,15 @@ def from_gml(text: str, kind: GraphKind | None = None) -> Graph:
         raise BadInput(f"this GML text nests deeper than {DEEPEST_GML}, which no graph needs; export it again")
     try:
         made = nx.parse_gml(text)
-    except (nx.NetworkXError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (nx.NetworkXError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise BadInput(f"this GML text cannot be read: {error}; check it there") from error
     return from_networkx(made, kind)
 
 
 def _nested(text: str) -> int:
-    """Most square brackets that are open at once; an upper bound where texts hold some."""
+    """Most square brackets that are open at once, without those in quotes."""
     depth = deepest = 0
-    for sign in re.findall(r"[\[\]]", text):
+    for sign in re.findall(r"[\[\]]", re.sub(r'"[^"]*"', "", text)):
         depth += 1 if sign == "[" else -1
         deepest = max(deepest, depth)
     return deepest

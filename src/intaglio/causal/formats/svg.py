@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from itertools import pairwise
 from unicodedata import east_asian_width
 
+import numpy as np
+from jaxtyping import Float
 from markupsafe import Markup
+from numpy import ndarray
 
 from intaglio.causal.formats.svg_layout import GraphLayout, Point, layered_layout
 from intaglio.causal.graphs.graph import Graph
@@ -153,19 +156,22 @@ def _labels(
     graph: Graph, layout: GraphLayout, curves: dict[tuple[int, int], Curve], known: dict[frozenset[str], float]
 ) -> list[Markup]:
     """EdgeProbabilities beside their edges, placed to cover the least of boxes, other labels and other edges."""
+    if not known:
+        return []
     names, taken, found = graph.names, [], []
     boxes = [
         (x - w / 2 - 2, y - BOX_HEIGHT / 2 - 2, x + w / 2 + 2, y + BOX_HEIGHT / 2 + 2)
         for (x, y), w in zip(layout.centres, layout.widths, strict=True)
     ]
-    dots = {ends: [_at(piece, k / 12) for piece in curve for k in range(13)] for ends, curve in curves.items()}
-    for (a, b), curve in curves.items():
+    lines = [[_at(piece, k / 12) for piece in curve for k in range(13)] for curve in curves.values()]
+    dots, of = np.array([dot for line in lines for dot in line]), np.repeat(range(len(lines)), list(map(len, lines)))
+    for number, ((a, b), curve) in enumerate(curves.items()):
         pair = frozenset({names[a], names[b]})
         if pair not in known:
             continue
         text = probability_text(known[pair])
         half = _width(text, 5.8) / 2
-        others = [dot for ends, line in dots.items() if ends != (a, b) for dot in line]
+        others = dots[of != number]
         best = min(
             _candidates(curve),
             key=lambda c, half=half, others=others: _covered(c[0], half, boxes + taken, others) + c[1],
@@ -196,12 +202,15 @@ def _candidates(curve: Curve) -> list[tuple[Point, float]]:
     return [(_at(curve[k], t), 0.3 * abs(k + t - middle)) for k, t in positions]
 
 
-def _covered(position: Point, half: float, boxes: list[tuple[float, float, float, float]], dots: list[Point]) -> float:
+def _covered(
+    position: Point, half: float, boxes: list[tuple[float, float, float, float]], dots: Float[ndarray, "k 2"]
+) -> float:
     x, y = position
     hidden = sum(
         20.0 for left, top, right, low in boxes if left < x + half and x - half < right and top < y + 6 and y - 6 < low
     )
-    return float(hidden + sum(1 for p, q in dots if abs(p - x) < half + 2 and abs(q - y) < 7))
+    near = (np.abs(dots[:, 0] - x) < half + 2) & (np.abs(dots[:, 1] - y) < 7)
+    return hidden + float(np.count_nonzero(near))
 
 
 def _page(graph: Graph, layout: GraphLayout, body: Markup) -> str:

@@ -5,6 +5,8 @@ pass through slots of their own, so that they cross no box, layers are ordered f
 pulled together. The layout is a function of the graph.
 """
 
+from bisect import bisect_right, insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -142,7 +144,7 @@ def _ordered(rows: list[list[int]], ends: Ends) -> list[list[int]]:
             joined, other = (heads, rows[k - 1]) if sweep % 2 == 0 else (ends, rows[k + 1])
             position = {node: p for p, node in enumerate(other)}
             own = {node: p for p, node in enumerate(rows[k])}
-            mean = {i: np.mean([position[j] for j in joined[i]]) if joined[i] else float(own[i]) for i in rows[k]}
+            mean = {i: _mean([position[j] for j in joined[i]]) if joined[i] else float(own[i]) for i in rows[k]}
             rows[k].sort(key=lambda i, mean=mean, own=own: (mean[i], own[i]))
         if (crossed := _crossings(rows, ends)) < fewest:
             best, fewest = [list(row) for row in rows], crossed
@@ -154,8 +156,16 @@ def _crossings(rows: list[list[int]], ends: Ends) -> int:
     for upper, lower in pairwise(rows):
         position = {node: p for p, node in enumerate(lower)}
         line = [position[b] for a in upper for b in sorted(ends[a], key=position.__getitem__)]
-        total += sum(1 for k, later in enumerate(line) for earlier in line[:k] if earlier > later)
+        left: list[int] = []  # what stands to the left in the line, in rising order
+        for later in line:
+            total += len(left) - bisect_right(left, later)
+            insort(left, later)
     return total
+
+
+def _mean(values: Sequence[float] | Sequence[int]) -> float:
+    # numpy takes much longer for a few values, and large graphs ask a million times.
+    return sum(values) / len(values)
 
 
 def _across(rows: list[list[int]], ends: Ends, size: list[float]) -> dict[int, float]:
@@ -170,9 +180,7 @@ def _across(rows: list[list[int]], ends: Ends, size: list[float]) -> dict[int, f
     for sweep in range(ORDERING_SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
             joined = [heads[i] + ends[i] for i in row]
-            wanted = [
-                float(np.mean([x[j] for j in near])) if near else x[i] for i, near in zip(row, joined, strict=True)
-            ]
+            wanted = [_mean([x[j] for j in near]) if near else x[i] for i, near in zip(row, joined, strict=True)]
             x |= dict(zip(row, _spread(wanted, [size[i] for i in row]), strict=True))
     left = min((x[i] - size[i] / 2 for i in x), default=0.0)
     return {i: value - left + MARGIN for i, value in x.items()}

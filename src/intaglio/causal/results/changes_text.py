@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from intaglio.causal.results.changes import RULE_WORDS, Changes, SinkChoice
 from intaglio.causal.results.records import EdgeRecord
-from intaglio.causal.results.text import MARK_NOTE
+from intaglio.causal.results.text import MARK_NOTE, counted
 from intaglio.printable import one_line
 
 
@@ -42,9 +42,10 @@ def edge_lines(edges: Sequence[EdgeRecord], changes: Changes) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def notes(changes: Changes) -> list[str]:
+def notes(edges: Sequence[EdgeRecord], changes: Changes) -> list[str]:
     """Sentences for a terminal: which mechanisms change, what the marks and p-values say."""
-    return [one_line(changing_text(changes)), MARK_NOTE, decision_text(changes)]
+    open_marks = [MARK_NOTE] if any(edge.mark == "---" for edge in edges) else []
+    return [one_line(changing_text(changes)), *open_marks, decision_text(changes)]
 
 
 def changing_text(changes: Changes) -> str:
@@ -60,7 +61,8 @@ def changing_text(changes: Changes) -> str:
 
 def decision_text(changes: Changes) -> str:
     """The nature of the numbers."""
+    tests = counted(changes.tests, "test")
     return (
-        f"An edge stands where no test at level {changes.alpha:g} made the pair independent ({changes.tests} tests, "
+        f"An edge stands where no test at level {changes.alpha:g} made the pair independent ({tests}, "
         f"{changes.test}); its largest p-value is no probability of the edge."
     )

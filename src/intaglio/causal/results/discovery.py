@@ -174,14 +174,17 @@ class Discovery:
         if self.changes is None:
             table, first = text.edge_lines(self.edges), text.edge_notes(self.edges, self.reading)
         else:
-            table, first = changes_text.edge_lines(self.edges, self.changes), changes_text.notes(self.changes)
+            table, first = (
+                changes_text.edge_lines(self.edges, self.changes),
+                changes_text.notes(self.edges, self.changes),
+            )
         notes = (
             *first,
             text.near_misses(self.near_misses()),
             text.left_out(self.isolated, self.duplicates),
             text.improbable_marks(self.edges),
             text.knowledge_note(self.graph) if self.changes is None else "",
-            text.contradictions(self.conflicts, self.fallback),
+            text.contradictions(self.conflicts, self.fallback, tested=self.changes is not None),
             text.out_of_distribution(self.ood_score, self.ood_reasons),
         )
         lines = [text.headline(self.graph, self.edges, self.method, self.rows, self.seconds), ""]
@@ -310,8 +313,8 @@ class Discovery:
         """The text of each file that `save` writes, by the file's name."""
         return {
             result_files.GRAPH_FILE: json.dumps(self.to_dict(), ensure_ascii=False) + "\n",
-            "edges.csv": result_files.records_csv(self.edges, self.edge_record, graph=self.graph.kind),
-            "colliders.csv": result_files.records_csv(self.triple_records, FoundTriple),
+            "edges.csv": result_files.edges_csv(self.edges, self.edge_record, self.graph),
+            "colliders.csv": result_files.triples_csv(self.triple_records),
             "graph.gml": "\n".join(nx.generate_gml(self.to_networkx())) + "\n",
             "graph.dot": to_dot(self.graph),
             "graph.dagitty.txt": to_dagitty(self.graph),

@@ -1,7 +1,8 @@
 """The folder of a saved discovery: named texts, of which `graph.json` holds everything.
 
-- `edges.csv`, `colliders.csv`: the records of edges, with the kind of the graph, and of unshielded triples; names that
-  a spreadsheet would run as formulas have an apostrophe before them;
+- `edges.csv`: the records of edges, then a row with a source alone for each column without edges, all with the kind of
+  the graph, so that it is read back as it was; `colliders.csv`: the records of unshielded triples. Names that a
+  spreadsheet would run as formulas have an apostrophe before them;
 - `graph.gml` (with probabilities), `graph.dot`, `graph.dagitty.txt`: for other software;
 - `graph.svg`: the drawing, with the probability of each edge.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 from intaglio import data_files
 from intaglio.causal.formats.formula_cells import as_cell
+from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.results.records import EdgeRecord, FoundTriple
 from intaglio.errors import BadInput
 from intaglio.files import atomic_folder
@@ -50,16 +52,34 @@ def read_json(path: Path) -> dict[str, Any]:
     return plain
 
 
-def records_csv(
-    records: Sequence[EdgeRecord] | Sequence[FoundTriple], kind: type[EdgeRecord | FoundTriple], **same: str
-) -> str:
-    """Records as CSV, a column per field of their kind and per word that is the `same` in all rows."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [*(field.name for field in fields(kind)), *same], lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        row = {**asdict(record), **same}
-        # Only names are made safe: marks such as --> are ours, and other programs read them as they are.
-        named = {name: as_cell(row[name]) for name in NAME_COLUMNS & row.keys()}
-        writer.writerow({key: "" if missing(value) else value for key, value in (row | named).items()})
-    return buffer.getvalue()
+def edges_csv(edges: Sequence[EdgeRecord], kind: type[EdgeRecord], graph: Graph) -> str:
+    """The records of the edges of a graph and its variables without edges as CSV, with its kind in each row."""
+    alone = [name for name in graph.names if not graph.adjacent(name)]
+    rows = [asdict(edge) for edge in edges] + [{"source": name} for name in alone]
+    # Without variables one row has the kind alone.
+    return _csv([{**row, "graph": graph.kind} for row in rows or [{}]], [*_columns(kind), "graph"])
+
+
+def triples_csv(triples: Sequence[FoundTriple]) -> str:
+    """The records of unshielded triples as CSV."""
+    return _csv([asdict(triple) for triple in triples], _columns(FoundTriple))
+
+
+def _columns(kind: type[EdgeRecord | FoundTriple]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as CSV with a head; a value that a row lacks is an empty cell."""
+    lines = [_line(columns)]
+    for row in rows:
+        cells = (as_cell(row.get(name, "")) if name in NAME_COLUMNS else row.get(name) for name in columns)
+        lines.append(_line(["" if missing(cell) else cell for cell in cells]))
+    return "".join(lines)
+
+
+def _line(cells: Sequence[Any]) -> str:
+    buffer = io.StringIO(newline="")
+    # A cell with a carriage return is put in quotes only where lines end in one.
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"

@@ -25,8 +25,10 @@ COLUMN_NOTE = (
 SIGN_NOTES = {
     "-->": "a --> b: a is a cause of b, in every graph that fits; a hidden cause of both may add to it.",
     "<->": "a <-> b: neither is a cause of the other; a hidden cause of both joins them.",
-    "o->": "a o-> b: b is no cause of a; whether a causes b, or a hidden cause joins them, the data cannot tell.",
-    "o-o": "a o-o b: adjacent; either may cause the other, or a hidden cause both; the data cannot tell.",
+    "o->": "a o-> b: b is no cause of a; a is a cause of b, or a hidden cause of both joins them, or both; the data "
+    "cannot tell which.",
+    "o-o": "a o-o b: one is a cause of the other, or a hidden cause of both joins them, or both; the data cannot tell "
+    "which.",
 }
 """The edges of a PAG in words."""
 
@@ -121,14 +123,26 @@ def left_out(isolated: Sequence[str], duplicates: Sequence[Sequence[str]]) -> st
     return f"Left out: {', '.join(parts)}." if parts else ""
 
 
-def contradictions(conflicts: int, fallback: bool) -> str:
-    """Probable colliders that were left out as they contradict others, and whether a DAG had to be searched for."""
+def contradictions(conflicts: int, fallback: bool, *, tested: bool = False) -> str:
+    """The evidence that was left out as it contradicts other evidence, as a sentence; see `contradicted`."""
+    found = contradicted(conflicts, fallback, tested=tested)
+    return f"Contradictions: {found}" if found else ""
+
+
+def contradicted(conflicts: int, fallback: bool, *, tested: bool = False) -> str:
+    """Colliders that were left out as they contradict others, and whether a DAG had to be searched for.
+
+    They are those of tests where the graph is `tested`, else those that are probable.
+    """
     parts = []
     if conflicts:
-        parts.append(f"{counted(conflicts, 'probable collider')} contradicted more probable ones and left out")
+        which = "probable collider", "contradicted more probable ones"
+        if tested:
+            which = "collider", "contradicted surer ones or what is known"
+        parts.append(f"{counted(conflicts, which[0])} {which[1]} and left out")
     if fallback:
         parts.append("no acyclic graph had all the others, so the best one was searched for")
-    return f"Contradictions: {'; '.join(parts)}." if parts else ""
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 NOTABLE_SCORE = 0.1

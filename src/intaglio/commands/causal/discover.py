@@ -1,4 +1,4 @@
-"""`intaglio discover [METHOD] TABLE`: the causal graph of a table, with probabilities."""
+"""`intaglio discover [METHOD] TABLE [--latent]`: the causal graph of a table, with probabilities."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
 from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
 from intaglio.errors import BadInput
+from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
     from intaglio.causal.family import Discoverer
@@ -32,13 +33,15 @@ SCORES = "scores.json"
 class Discover(Generic[M]):
     """Find the causal graph of a table: what causes what, and where the data cannot tell.
 
-    The methods assume no cycles, no effects that cancel each other exactly, and independent rows; but for those that
-    give a PAG (abic) also no hidden common causes. The same command again resumes a killed one.
+    The methods assume no cycles, no effects that cancel each other exactly, and independent rows; without --latent also
+    no hidden common causes. The same command again resumes a killed one.
     """
 
     data: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE")]
     """The table: CSV with a line of names (also tabs or semicolons, also gzipped), or Parquet; it may be a pipe."""
     method: tyro.conf.OmitArgPrefixes[M]
+    latent: bool = False
+    """Allow for hidden common causes: the graph is a PAG. Where no method is named, this takes one that gives a PAG."""
     kinds: tuple[str, ...] = ()
     """Kinds of columns where the values suggest a wrong one, such as month=nominal: continuous, ordinal, binary or
     nominal."""
@@ -77,6 +80,7 @@ class Discover(Generic[M]):
         from intaglio.causal.results.discovery import Discovery
         from intaglio.causal.tables.table import Table
 
+        self._check_latent()
         kinds = kinds_from(self.kinds)
         table = Table.load(
             self.data,
@@ -131,6 +135,15 @@ class Discover(Generic[M]):
             },
             (RESULT, COLUMNS),
         )
+
+    def _check_latent(self) -> None:
+        method = self._method
+        if self.latent and method.gives != "PAG":
+            latent = VERBS["discover"].by_flag["--latent"]
+            raise BadInput(
+                f"{method.name} does not allow for hidden common causes, as --latent asks; leave {method.name} out, or "
+                f"name {latent} in its place"
+            )
 
     def _knowledge(self, table: "Table") -> "Knowledge":
         from dataclasses import replace

@@ -57,7 +57,7 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
             say(methods_of(name))
             return 0
         if verb.default and (not rest or rest[0].startswith("-") or _is_operand(verb, rest)):
-            rest = [verb.default, *rest]
+            rest = [_default(verb, [*parsing.flags_turned_on(config), *rest]), *rest]
         if rest[0] not in verb.methods:
             raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
         if fault := verb.methods[rest[0]].fault:
@@ -97,6 +97,15 @@ def _is_operand(verb: Verb, words: list[str]) -> bool:
     return bool(verb.operand) and words[0] not in verb.methods and not followed
 
 
+def _default(verb: Verb, words: list[str]) -> str:
+    """The method that is taken where none is named; of a flag and its opposite the last counts."""
+    for flag, method in verb.by_flag.items():
+        given = [word for word in words if word in (flag, f"--no-{flag[2:]}")]
+        if given and given[-1] == flag:
+            return method
+    return verb.default
+
+
 def overview() -> str:
     """The table of verbs."""
     rows = [(name, verb.summary) for name, verb in VERBS.items()]
@@ -115,7 +124,10 @@ def methods_of(name: str) -> str:
     """The table of a verb's methods."""
     verb = VERBS[name]
     rows = [(method, entry.summary) for method, entry in verb.methods.items()]
-    word, default = ("[METHOD]", f"\n\nWithout a method: {verb.default}.") if verb.default else ("METHOD", "")
+    word, default = "METHOD", ""
+    if verb.default:
+        flagged = "".join(f"; with {flag} {method}" for flag, method in verb.by_flag.items())
+        word, default = "[METHOD]", f"\n\nWithout a method: {verb.default}{flagged}."
     operand = f" {verb.operand}" if verb.operand else ""
     usage = f"usage: intaglio {name} {word}{operand} [flags]     intaglio {name} METHOD --help"
     parts = [(part, entry.summary) for part, entry in VERBS.items() if part.startswith(f"{name} ")]

@@ -99,6 +99,15 @@ def read_command(
     return dataclasses.replace(parsed, method=load(method)(**_values(parsed.method)))
 
 
+def flags_turned_on(config: str | None) -> list[str]:
+    """The flags that a TOML file sets to true; none where it cannot be read, which is said once its values are due."""
+    try:
+        values = {} if config is None else read_toml(Path(config))
+    except BadInput:
+        return []
+    return [f"--{key.replace('_', '-')}" for key, value in values.items() if value is True]
+
+
 def config_words(path: Path, command: type, twin: type | None) -> list[str]:
     """A TOML file's top-level keys as flags; put before those of the command line, which then override them."""
     try:

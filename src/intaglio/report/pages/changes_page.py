@@ -15,6 +15,7 @@ from intaglio.causal.results.text import counted
 from intaglio.report.kit.charts import curve_plot
 from intaglio.report.kit.format import decimal, rate_text
 from intaglio.report.kit.views import ChangesPage, ChangesView, DiscoverPage, Key, PageTable, Row
+from intaglio.report.pages.discover_words import contradictions_row
 
 SHOWN_TESTS = 200
 """Most pairs whose tests are listed; graph.json has all."""
@@ -29,12 +30,9 @@ def with_changes(page: DiscoverPage, found: Discovery, changes: Changes) -> Chan
         "edges": [],
         "pairs": None,
         "near": PageTable("", [], []),
-        "lead": _lead(page.lead, changes),
-        "keys": _keys(found, changes, page.keys),
-        "graph_text": _graph_text(page.graph_text),
-        "marks": [mark for mark in page.marks if "probability" not in mark.name],
-        "triples": PageTable("", ["triple", "both cause the middle"], [[row[0], row[2]] for row in page.triples.rows]),
-        "trust": _trust(changes, page.trust),
+        "lead": f"{changes_text.changing_text(changes)} {page.lead}",
+        "keys": [_changing(found, changes), *page.keys],
+        "trust": _trust(found, changes),
         "limits": LIMITS,
     }
     return ChangesPage(**kept | own, changes=_view(found, changes))
@@ -57,20 +55,9 @@ def _edge(edge: EdgeRecord, changes: Changes) -> list[str]:
     return [words, p_text(changes.p_of(edge.source, edge.target)), changes_text.reason_text(edge, changes)]
 
 
-def _lead(lead: str, changes: Changes) -> str:
-    known = lead.replace("that agree with what was known", "that agree with these changes and what was known")
-    return f"{changes_text.changing_text(changes)} {known}"
-
-
-def _graph_text(words: str) -> str:
-    """The text of the drawing without its sentence about numbers beside edges, which it has none of."""
-    return words.partition("The number beside an edge")[0] + words.partition("the edge is dashed.")[2].strip()
-
-
-def _keys(found: Discovery, changes: Changes, keys: Sequence[Key]) -> list[Key]:
-    kept = [key for key in keys if key.name not in ("Least sure edge", "Unlike the training tables")]
+def _changing(found: Discovery, changes: Changes) -> Key:
     of = f"of {counted(len(found.names), 'column')}, with {changes.where}"
-    return [Key("Changing mechanisms", str(len(changes.changing)), of), *kept]
+    return Key("Changing mechanisms", str(len(changes.changing)), of)
 
 
 def _force_words(force: DrivingForce) -> str:
@@ -134,10 +121,13 @@ def _tests(changes: Changes) -> PageTable:
     return PageTable("", ["pair", "edge", "largest p", "independent"], rows)
 
 
-def _trust(changes: Changes, rows: Sequence[Row]) -> list[Row]:
-    kept = [row for row in rows if row.name == "Contradictions"]
+def _trust(found: Discovery, changes: Changes) -> list[Row]:
     finished = "no: the time limit ended it" if changes.unfinished else "yes"
-    return [Row("What decides", changes_text.decision_text(changes)), *kept, Row("Searched to the end", finished)]
+    return [
+        Row("What decides", changes_text.decision_text(changes)),
+        contradictions_row(found),
+        Row("Searched to the end", finished),
+    ]
 
 
 LIMITS: Sequence[Row] = (

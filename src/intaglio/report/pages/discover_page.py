@@ -19,7 +19,7 @@ from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bars, pair_plot, range_bar
 from intaglio.report.pages.changes_page import with_changes
-from intaglio.report.pages.discover_words import words_of
+from intaglio.report.pages.discover_words import UNSURE, contradictions_row, words_of
 from intaglio.runs.read import RunData, read_table
 
 RESULT = "result"
@@ -36,7 +36,7 @@ KIND_NAMES = {
 }
 FILE_NOTES = {
     "graph.json": "everything, exactly",
-    "edges.csv": "a row an edge",
+    "edges.csv": "a row an edge, and one a column without edges",
     "colliders.csv": "a row a triple",
     "graph.gml": "for networkx, Gephi, yEd",
     "graph.dot": "for graphviz",
@@ -63,10 +63,11 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
     )
     edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
     given, words = (run.run.get("settings") or {}).get("knowledge") or {}, words_of(found.graph.kind)
+    probable = found.changes is None  # where mechanisms change, tests decide
     page = DiscoverPage(
         template="discover.html.j2",
         **title(run, _headline(found)),
-        lead=_lead(found, read),
+        lead=_lead(found, read, bool(given)),
         keys=_keys(found, scores),
         warnings=[*dict.fromkeys([*run.warnings, *found.warnings])],
         large=len(found.names) > LARGE_GRAPH_COLUMNS,
@@ -79,16 +80,14 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         near_text=_near_text(len(near)),
         pairs=pair_plot(found),
         pairs_legend=legend_squares(),
-        triples=PageTable(
-            "", ["triple", "both cause the middle", "drawn so"], [_triple(t) for t in triples[:SHOWN_TRIPLES]]
-        ),
+        triples=PageTable("", _triple_heads(found), [_triple(t, probable) for t in triples[:SHOWN_TRIPLES]]),
         triples_text=_triples_text(found),
         columns=_columns(found, read),
         columns_text=_columns_text(read),
         trust=_trust(found),
         scores=_scores(scores),
         files=_files(run, page_folder),
-        marks=words.marks,
+        marks=[*words.marks, *([UNSURE] if probable else [])],
         shares=words.shares,
         limits=words.limits,
     )
@@ -114,16 +113,20 @@ def _headline(found: Discovery) -> str:
     return f"{sentence}, {directed} with a direction"
 
 
-def _lead(found: Discovery, read: Mapping[str, Any]) -> str:
+def _lead(found: Discovery, read: Mapping[str, Any], known: bool) -> str:
     seen = read.get("rows_seen")
     rows = counted(found.rows, "row")
     shown = f"{rows} drawn from {seen:,}" if isinstance(seen, int) and seen > found.rows else rows
+    beside = ["these changes"] if found.changes is not None and found.changes.changing else []
+    beside += ["what was known"] if known else []
+    agreeing = f" that agree with {' and '.join(beside)}" if beside else ""
     kind = {
         "CPDAG": "class of causal graphs",
-        "MPDAG": "class of causal graphs that agree with what was known",
+        "MPDAG": "class of causal graphs",
         "PAG": "class of causal graphs with hidden causes",
     }
-    return f"The {kind.get(found.graph.kind, 'graph')} that {shown} speak for. {words_of(found.graph.kind).lead}"
+    what = f"The {kind.get(found.graph.kind, 'graph')}{agreeing}"
+    return f"{what}, as far as {shown} tell. {words_of(found.graph.kind).lead}"
 
 
 def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
@@ -139,7 +142,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
     else:
         keys.append(Key("With a direction", f"{directed} of {edges}" if edges else "none", f"{edges - directed} open"))
     keys.append(Key("Colliders", str(len(found.graph.colliders)), meeting))
-    if found.edges:
+    if found.edges and found.changes is None:
         weakest = min(found.edges, key=lambda edge: edge.confidence)
         keys.append(
             Key(
@@ -148,7 +151,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
                 f"{weakest.source} {_sign(weakest)} {weakest.target}",
             )
         )
-    if not math.isnan(found.ood_score):
+    if not math.isnan(found.ood_score) and found.changes is None:
         keys.append(
             Key("Unlike the training tables", rate_text(found.ood_score), "from 0% to 100%; doubt grows with it")
         )
@@ -166,13 +169,18 @@ def _sign(edge: EdgeRecord) -> str:
 
 
 def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
-    words = "The number beside an edge is the probability that the two are adjacent; below 0.5 the edge is dashed."
+    parts = []
+    if found.changes is None:
+        parts.append(
+            "The number beside an edge is the probability that the two are adjacent, in the sense told under “How far "
+            "to trust the numbers”; below 0.5 the edge is dashed."
+        )
     if len(found.names) > LARGE_GRAPH_COLUMNS:
-        words += " The picture is wider than the page: scroll it, or open graph.svg on its own."
+        parts.append("Where the picture is wider than the page, scroll it, or open graph.svg on its own.")
     if given and isinstance(given, Mapping):
         what = "; ".join(f"{name}: {_pairs(value)}" for name, value in given.items())
-        words += f" What was known beforehand took part in the directions ({what})."
-    return words
+        parts.append(f"What was known beforehand took part in the directions ({what}).")
+    return " ".join(parts)
 
 
 def _pairs(value: Any) -> str:
@@ -223,23 +231,41 @@ def _near_text(near: int) -> str:
     return f"No edge was drawn between these, but its probability is at least 0.05.{more}"
 
 
-def _triple(triple: FoundTriple) -> list[str]:
+def _triple_heads(found: Discovery) -> list[str]:
+    meeting = "both arrowheads in the middle" if found.graph.kind == "PAG" else "both cause the middle"
+    return ["triple", meeting, "drawn so"] if found.changes is None else ["triple", meeting]
+
+
+def _triple(triple: FoundTriple, probable: bool) -> list[str]:
     middle = "→ {} ←" if triple.collider else "– {} –"
     words = f"{triple.leg1} {middle.format(triple.centre)} {triple.leg2}"
-    return [words, probability_text(triple.p_collider), "yes" if triple.collider else "no"]
+    return [words, *([probability_text(triple.p_collider)] if probable else []), "yes" if triple.collider else "no"]
 
 
 def _triples_text(found: Discovery) -> str:
     count = len(found.triples)
     if not count:
-        return "The graph has no two columns that meet in a third without being adjacent, so nothing fixes a direction."
+        none = "The graph has no two columns that meet in a third without being adjacent"
+        return f"{none}, so no collider fixes a direction."
     more = f" {SHOWN_TRIPLES} of {count} are listed; colliders.csv has all." if count > SHOWN_TRIPLES else ""
     both = "both edges have an arrowhead there" if found.graph.kind == "PAG" else "both cause it"
     words = (
-        f"Wherever two columns that are not adjacent meet in a third, either {both} (a collider), or not. Only "
-        "colliders, and what follows from them, fix directions; everything else can be turned round and fits alike."
+        f"Wherever two columns that are not adjacent meet in a third, either {both} (a collider), or not. "
+        f"{_fixing(found)}"
     )
     return f"{words}{more}"
+
+
+def _fixing(found: Discovery) -> str:
+    """A sentence on the evidence that fixes directions in this graph."""
+    if found.changes is not None:
+        return "Colliders fix directions, and so do the changes, what was known, and what follows from all of them."
+    if found.graph.kind == "MPDAG":
+        return "Colliders and what was known, and what follows from both, fix directions; all else fits either way."
+    return (
+        "Only colliders, and what follows from them, fix directions; everything else can be turned round and fits "
+        "alike."
+    )
 
 
 def _columns(found: Discovery, read: Mapping[str, Any]) -> PageTable:
@@ -268,13 +294,12 @@ def _columns_text(read: Mapping[str, Any]) -> str:
 
 
 def _trust(found: Discovery) -> list[Row]:
-    contradicted = text.contradictions(found.conflicts, found.fallback)
     outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
     return [
         Row("Probabilities", found.reading) if found.graph.kind == "PAG" else Row("Calibration", found.reading),
         Row("How unlike the training", outside),
         Row("In what", "; ".join(found.ood_reasons) or "none"),
-        Row("Contradictions", contradicted.removeprefix("Contradictions: ") or "none"),
+        contradictions_row(found),
         Row("Repeated on subsamples", "yes" if found.spread is not None else UNREPEATED[found.graph.kind == "PAG"]),
     ]
 

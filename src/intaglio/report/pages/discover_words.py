@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from intaglio.causal.results import text
+from intaglio.causal.results.discovery import Discovery
 from intaglio.report.kit.views import Row
 
 
@@ -15,7 +17,7 @@ class GraphWords:
     lead: str
     """Follows the sentence that names the graph."""
     marks: Sequence[Row]
-    """The lines of the drawing and their meanings."""
+    """The lines of the drawing and their meanings; `UNSURE` is a further one where it has probabilities."""
     shares: Sequence[Row]
     """CSS classes of the pieces of a bar of marks, and their meanings."""
     edges: str
@@ -34,7 +36,8 @@ def _drawn(sign: str, dashes: str = "") -> Markup:
     parts = [f'<path d="M{left} 5H{right}" class="stroke"{dashes}/>']
     parts += [HEADS[mark] for mark in sign if mark in HEADS]
     parts += [RING.format(x) for x, mark in ((4.5, sign[0]), (29.5, sign[-1])) if mark == "o"]
-    return Markup('<svg viewBox="0 0 34 10">{}</svg>').format(Markup("".join(parts)))
+    css = Markup(' class="both"') if sign == "<->" else ""
+    return Markup('<svg viewBox="0 0 34 10"{}>{}</svg>').format(css, Markup("".join(parts)))
 
 
 UNSURE = Row("an edge with a probability below 0.5", _drawn("---", ' stroke-dasharray="5 4"'))
@@ -62,7 +65,6 @@ DAG_CLASS = GraphWords(
     marks=(
         Row("a cause of the other, in every graph that fits", _drawn("-->")),
         Row("adjacent; either could be the cause, the data cannot tell", _drawn("---")),
-        UNSURE,
     ),
     shares=(Row("as the row reads", "forward"), Row("either way fits", "open"), Row("the other way round", "backward")),
     edges=(
@@ -73,7 +75,7 @@ DAG_CLASS = GraphWords(
         Row(
             "No hidden common causes",
             "Two columns with a common cause outside the table look adjacent, and arrows near them can be wrong. Where "
-            "that is likely, a method that allows for it (abic) is the right one.",
+            "that is likely, `intaglio discover TABLE --latent` allows for it.",
         ),
         NO_CYCLES,
         FAITHFULNESS,
@@ -97,9 +99,12 @@ PAG = GraphWords(
             "a → b: a is a cause of b, at once or by way of others; a hidden cause of both may add to it", _drawn("-->")
         ),
         Row("a ↔ b: neither is a cause of the other; a hidden cause of both joins them", _drawn("<->")),
-        Row("a ○→ b: b is no cause of a; a may be one of b, or a hidden cause joins them", _drawn("o->")),
-        Row("a ○–○ b: adjacent; either may be a cause of the other, or a hidden cause of both", _drawn("o-o")),
-        UNSURE,
+        Row("a ○→ b: b is no cause of a; a is a cause of b, or a hidden cause joins them, or both", _drawn("o->")),
+        Row(
+            "a ○–○ b: adjacent; one is a cause of the other, or a hidden cause joins them, or both; the data cannot "
+            "tell which",
+            _drawn("o-o"),
+        ),
     ),
     shares=(
         Row("an arrowhead: no cause", "forward"),
@@ -114,8 +119,8 @@ PAG = GraphWords(
     limits=(
         Row(
             "Linear effects, errors near to normal",
-            "Curved effects and heavy tails mostly leave the adjacencies, but not always the marks; a warning says "
-            "where the table is far from this.",
+            "Curved effects that rise or fall throughout, and heavy tails, mostly leave the adjacencies, but not "
+            "always the marks; a curve that turns, such as a square, can be missed. Heavy tails are told in a warning.",
         ),
         NO_CYCLES,
         FAITHFULNESS,
@@ -136,6 +141,12 @@ PAG = GraphWords(
         NO_STRENGTH,
     ),
 )
+
+
+def contradictions_row(found: Discovery) -> Row:
+    """The evidence that was left out because it contradicts other evidence, as a row."""
+    told = text.contradicted(found.conflicts, found.fallback, tested=found.changes is not None)
+    return Row("Contradictions", told or "none")
 
 
 def words_of(kind: str) -> GraphWords:

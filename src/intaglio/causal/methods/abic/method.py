@@ -1,34 +1,26 @@
 """ABIC: causal discovery with hidden common causes, by a differentiable search over linear ADMGs."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from intaglio.causal.confounding.class_repair import AllowedGraphs, Edges, in_agreement, repaired, thresholded
-from intaglio.causal.confounding.edge_search import candidate_pairs, improved
-from intaglio.causal.confounding.mixed_graph_learner import MixedGraphLearner, Restarts, SearchSpace
+from intaglio.causal.confounding.class_repair import AllowedGraphs
+from intaglio.causal.confounding.edge_search import candidate_pairs
+from intaglio.causal.confounding.mixed_graph_learner import MixedGraphLearner
 from intaglio.causal.confounding.penalties import ARID_COLUMNS
-from intaglio.causal.confounding.ricf import DistrictScores
+from intaglio.causal.confounding.restart_search import STATE, RestartSearch, SearchBudget, space_of
 from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table, unusable_knowledge
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
-from intaglio.causal.methods.abic.found_pag import discovery_of
-from intaglio.causal.methods.abic.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.latent_discovery import discovery_of
 from intaglio.causal.tables.assumptions import broken_assumptions
+from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.tables.table import Kinds, Table
-from intaglio.errors import BadInput, IntaglioError
-from intaglio.randomness import numpy_generator
+from intaglio.errors import BadInput
 from intaglio.runs.run import Run
-
-STATE = "restarts"
-"""Name of the checkpoint in a run."""
-STATE_EVERY_S = 5.0
-"""Least seconds between two checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +111,14 @@ class ABIC(Discoverer):
                 "--admg-class bow-free or ancestral, or leave columns out"
             )
         columns = gaussian_columns(whole, self.standardise)
-        search = _Search(self, whole.names, columns, known, run)
-        state = search.restarts()
-        found = search.graphs(state)
+        search = self._search(whole.names, columns, known, run)
+        found = search.found()
         warnings = (
             *whole.warnings,
             *(one.warning for one in broken_assumptions(whole)),
             *columns.warnings,
-            *search.warnings(state),
+            *search.warnings(),
+            *_lost(self.restarts - len(found), self.restarts),
             *unusable_knowledge(knowledge, whole),
         )
         made = discovery_of(self.name, whole, found, known, warnings)
@@ -136,133 +128,34 @@ class ABIC(Discoverer):
         """See `Discoverer.forget`."""
         run.drop_state(STATE)
 
-
-class _Search:
-    """One search: its learner, the time it has taken over all resumptions, and its checkpoint."""
-
-    def __init__(self, method: ABIC, names: tuple[str, ...], columns: GaussianColumns, known: Constraints, run: Run):
-        self.method, self.columns, self.run = method, columns, run
-        self.allowed = AllowedGraphs(names, method.admg_class, known)
-        self.began, self.before, self.late = time.monotonic(), 0.0, False
-        self.finished: list[tuple[float, Edges]] = []
-        self.learner = MixedGraphLearner(
-            covariance=self._tensor(columns.covariance),
-            scales=self._tensor(columns.scales),
+    def _search(self, names: tuple[str, ...], columns: GaussianColumns, known: Constraints, run: Run) -> RestartSearch:
+        device = torch.device(self.device)
+        learner = MixedGraphLearner(
+            covariance=torch.from_numpy(columns.covariance).to(device),
+            scales=torch.from_numpy(columns.scales).to(device),
             rows=columns.rows,
-            kind=method.admg_class,
-            space=_space(known, method.device),
-            sparsity=method.sparsity,
-            threshold=method.threshold,
-            stages=method.stages,
-            rounds_each=method.rounds,
-            steps=method.steps,
+            kind=self.admg_class,
+            space=space_of(known, self.device),
+            sparsity=self.sparsity,
+            threshold=self.threshold,
+            stages=self.stages,
+            rounds_each=self.rounds,
+            steps=self.steps,
+        )
+        budget = SearchBudget(
+            restarts=self.restarts,
+            searched=self.restarts,
+            sweeps=self.sweeps,
+            time_limit=self.time_limit,
+            seed=self.seed,
+        )
+        most = round(self.extra_pairs * len(names))
+        pairs = partial(candidate_pairs, columns.covariance, most=most)
+        return RestartSearch(
+            learner, columns.covariance, AllowedGraphs(names, self.admg_class, known), budget, pairs, run
         )
 
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(values)).to(self.method.device)
 
-    def in_time(self) -> bool:
-        """Whether there is time left; once there is not, the search is `late`."""
-        self.late = self.late or self._left() < 0
-        return not self.late
-
-    def _left(self) -> float:
-        """Seconds left."""
-        return self.method.time_limit - (self.before + time.monotonic() - self.began)
-
-    def _share_of_time(self, restarts: int) -> Callable[[], bool]:
-        """Whether there is time left for this restart, which has as much as each of so many that are left."""
-        end = time.monotonic() + self._left() / restarts
-
-        def in_time() -> bool:
-            over = time.monotonic() > end
-            self.late = self.late or over
-            return not over
-
-        return in_time
-
-    def restarts(self) -> Restarts:
-        """The restarts at their ends, or where they were when the time was over."""
-        state = self._stored() or self.learner.begin(self.method.restarts, self.method.seed)
-        most = self.method.stages * self.method.rounds
-        done = int(state.rounds.max())
-        with self.run.progress(most, "rounds", done) as progress:
-            for _ in self.learner.search(state):
-                self._save(state)
-                progress.advance()
-                if not self.in_time():
-                    break
-        return state
-
-    def graphs(self, state: Restarts) -> list[tuple[float, Edges]]:
-        """BIC and edges of each restart's graph.
-
-        Raises:
-            IntaglioError: no restart has a graph that agrees with what is known.
-        """
-        arrows, doubles = (part.cpu().numpy() for part in self.learner.standardised(state.arrows, state.doubles))
-        with self.run.progress(self.method.restarts, "graphs", len(self.finished)) as progress:
-            for k in range(len(self.finished), self.method.restarts):
-                self.finished.append(self._graph(k, arrows[k], doubles[k]))
-                self._save(state)
-                progress.advance()
-        if not (found := [(bic, edges) for bic, edges in self.finished if bic < np.inf]):
-            raise IntaglioError(
-                "the search found no graph that agrees with what is known beforehand; take some of it back, or raise "
-                "--restarts"
-            )
-        return found
-
-    def _graph(self, k: int, arrows: np.ndarray, doubles: np.ndarray) -> tuple[float, Edges]:
-        """BIC and edges of one restart's graph; an infinite BIC where none agrees with what is known."""
-        first = thresholded(arrows, doubles, self.method.threshold, self.allowed.known)
-        within = repaired(first, arrows, doubles, self.allowed)
-        if (edges := in_agreement(within, self.allowed)) is None:
-            return np.inf, within
-        pairs = candidate_pairs(self.columns.covariance, edges, round(self.method.extra_pairs * len(arrows)))
-        # Scores of its own for each restart: fits begin at earlier ones, and a resumed search must begin them alike.
-        scores = DistrictScores(self.columns.covariance, self.columns.rows)
-        random = numpy_generator(self.method.seed, k)
-        in_time = self._share_of_time(self.method.restarts - k)
-        edges, bic = improved(edges, scores, self.allowed, pairs, self.method.sweeps, random, in_time)
-        return bic, edges
-
-    def warnings(self, state: Restarts) -> list[str]:
-        """Sentences on an end that its user should know of: too early, or without a graph of some restart."""
-        found = []
-        if self.late:
-            found.append(
-                f"the time limit of {self.method.time_limit:g} s ended the search early; a later one may find a better "
-                "graph (--time-limit)"
-            )
-        if lost := sum(bic == np.inf for bic, _ in self.finished):
-            found.append(f"{lost} of {self.method.restarts} restarts found no graph that agrees with what is known")
-        return found
-
-    def _save(self, state: Restarts) -> None:
-        edges = [np.stack([one.directed, one.bidirected]) for _, one in self.finished]
-        tensors = {name: value.cpu() for name, value in state.tensors().items()}
-        d = len(self.columns.scales)
-        tensors["bics"] = torch.tensor([bic for bic, _ in self.finished], dtype=torch.float64)
-        tensors["finished"] = torch.from_numpy(np.array(edges, bool).reshape(-1, 2, d, d))
-        seconds = self.before + time.monotonic() - self.began
-        self.run.save_state(STATE, tensors, {"seconds": seconds, "late": self.late}, every_s=STATE_EVERY_S)
-
-    def _stored(self) -> Restarts | None:
-        saved = self.run.load_state(STATE)
-        if saved is None:
-            return None
-        tensors, meta = saved
-        bics, finished = tensors.pop("bics").tolist(), tensors.pop("finished").numpy()
-        self.finished = [(bic, Edges(*edges)) for bic, edges in zip(bics, finished, strict=True)]
-        self.before, self.late = float(meta["seconds"]), bool(meta["late"])
-        return Restarts(**{name: value.to(self.method.device) for name, value in tensors.items()})
-
-
-def _space(known: Constraints, device: str) -> SearchSpace:
-    """The parameters that knowledge leaves: no forbidden arrows, and no double arrow beside a certain one."""
-    other = ~np.eye(len(known.required), dtype=bool)
-    certain = known.required | known.required.T
-    matrices = (other & ~known.forbidden, other & ~known.apart & ~certain, known.required)
-    arrows, doubles, required = (torch.from_numpy(np.array(matrix)).to(device) for matrix in matrices)
-    return SearchSpace(arrows=arrows, doubles=doubles, certain=required)
+def _lost(lost: int, restarts: int) -> tuple[str, ...]:
+    """A sentence on restarts without a graph that agrees with what is known."""
+    return (f"{lost} of {restarts} restarts found no graph that agrees with what is known",) if lost else ()

@@ -56,7 +56,7 @@ def ordered(table: Table, context: Context, *, width: float) -> CanonicalTable:
 def constraints(knowledge: Knowledge, table: CanonicalTable) -> Constraints:
     """Knowledge of the variables and the context, which nothing causes, in canonical order.
 
-    A tier of the context says nothing more, and of a constant one nothing can be known.
+    A variable in a tier before the context's does not change with it; of a constant context nothing can be known.
 
     Raises:
         BadInput: it says that something causes the context.
@@ -67,8 +67,7 @@ def constraints(knowledge: Knowledge, table: CanonicalTable) -> Constraints:
             raise BadInput(f"{cause} → {effect} is required, and nothing causes the context; take it back")
     known = knowledge.restricted_to(table.names if table.constant_context else table.names_with_context)
     causes = tuple((name, context) for name in table.names)
-    free = tuple(tuple(name for name in tier if name != context) for tier in known.tiers)
-    return replace(known, forbidden=(*known.forbidden, *causes), tiers=free).constraints(table.names_with_context)
+    return replace(known, forbidden=(*known.forbidden, *causes)).constraints(table.names_with_context)
 
 
 class NothingChanges:

@@ -22,6 +22,10 @@ SAME_ORDER = 1 - 1e-9
 """Rank correlation from which a column is a function of the time."""
 
 
+WRITTEN_TIMES = "write times as numbers or as dates such as 2020-01-31"
+"""The remedy for texts that stand for times."""
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """The context of the rows of a table."""
@@ -64,7 +68,12 @@ def split(table: Table, name: str, kind: Literal["auto", "time", "domain"]) -> t
         raise BadInput(f"the context {name!r} is missing in row {row}; fill it in, or leave such rows out")
     chosen: ContextKind = kind if kind != "auto" else "time" if column_kind == "continuous" else "domain"
     if chosen == "time":
-        return rest, _times(rest, name, values, column_kind, given=kind != "auto")
+        if column_kind in ("nominal", "binary"):
+            raise BadInput(
+                f"the context {name!r} holds levels without an order, such as {table.levels[k][0]!r}, and no times; "
+                f"{WRITTEN_TIMES}, or take it for a domain (option `context_kind`)"
+            )
+        return rest, _times(rest, name, values, given=kind != "auto")
     return rest, _domains(rest, name, values, table.levels[k])
 
 
@@ -98,9 +107,7 @@ def _without(table: Table, name: str) -> Table:
     )
 
 
-def _times(rest: Table, name: str, values: Float64[ndarray, "n"], column_kind: str, *, given: bool) -> Context:
-    if column_kind in ("nominal", "binary"):
-        raise BadInput(f"the context {name!r} holds levels without an order, no times; call it a domain")
+def _times(rest: Table, name: str, values: Float64[ndarray, "n"], *, given: bool) -> Context:
     ranks = mean_ranks(values)
     for column, other, kind in zip(rest.values.T, rest.names, rest.kinds, strict=True):
         if kind != "continuous" or np.isnan(column).any():
@@ -120,12 +127,13 @@ def _times(rest: Table, name: str, values: Float64[ndarray, "n"], column_kind: s
 def _domains(rest: Table, name: str, values: Float64[ndarray, "n"], levels: tuple[str, ...]) -> Context:
     distinct, firsts, codes, sizes = np.unique(values, return_index=True, return_inverse=True, return_counts=True)
     count, rows = len(distinct), len(values)
+    as_time = WRITTEN_TIMES if levels else "take it for a time (option `context_kind`)"
     if count == rows:
-        raise BadInput(f"the context {name!r} has another value in every row, so it names no domains; call it a time")
+        raise BadInput(f"the context {name!r} has another value in every row, so it names no domains; {as_time}")
     if count > rows // ROWS_A_DOMAIN:
         raise BadInput(
             f"the context {name!r} has {count} domains in {rows} rows, and {ROWS_A_DOMAIN} rows a domain are needed; "
-            "merge domains, or call it a time where the values have an order"
+            f"merge domains, or, where the values have an order, {as_time}"
         )
     # Codes by first rows, so that names of domains do not matter.
     rank = np.argsort(np.argsort(firsts))

@@ -29,7 +29,7 @@ def severities_given_neighbours(
     found = np.full((d, d), np.nan)
     for i in range(d):
         near = np.flatnonzero(neighbours[i])
-        far = np.setdiff1d(np.arange(d), [i, *near])
+        far = np.flatnonzero(~neighbours[i] & (np.arange(d) != i))
         found[i, near] = severities(_given_each_other(pulled, i, near), rows, len(near) - 1)
         found[i, far] = severities(_given(pulled, i, far, near), rows, len(near))
     return found
@@ -47,7 +47,7 @@ def severities_given_all(correlation: Float64[ndarray, "d d"], rows: int) -> Flo
 
 def _given_each_other(correlation: Float64[ndarray, "d d"], i: int, near: Int64[ndarray, "k"]) -> Float64[ndarray, "k"]:
     """Partial correlations of i and each of `near`, given the rest of `near`."""
-    inside = [i, *near]
+    inside = np.concatenate([[i], near])
     precision = np.linalg.inv(correlation[np.ix_(inside, inside)])
     return -precision[0, 1:] / np.sqrt(precision[0, 0] * precision.diagonal()[1:])
 
@@ -56,7 +56,7 @@ def _given(
     correlation: Float64[ndarray, "d d"], i: int, far: Int64[ndarray, "m"], near: Int64[ndarray, "k"]
 ) -> Float64[ndarray, "m"]:
     """Partial correlations of i and each of `far`, given all of `near`."""
-    both = [i, *far]
+    both = np.concatenate([[i], far])
     across = correlation[np.ix_(near, both)]
     explained = np.linalg.solve(correlation[np.ix_(near, near)], across)
     own = np.maximum(correlation.diagonal()[both] - (across * explained).sum(0), PULL)

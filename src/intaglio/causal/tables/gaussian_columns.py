@@ -41,8 +41,11 @@ def gaussian_columns(table: Table, standardise: bool) -> GaussianColumns:
     """
     _check_numbers(table)
     n, d = table.values.shape
-    deviations = table.values.std(0)
-    standard = (table.values - table.values.mean(0)) / deviations
+    # Powers of two change no digit, and keep squares within the range of floats.
+    powers = np.frexp(np.abs(table.values).max(0))[1]
+    values = np.ldexp(table.values, -powers)
+    deviations = np.ldexp(values.std(0), powers)
+    standard = (values - values.mean(0)) / values.std(0)
     # The search is sensitive to the last digit and to signs; neither is to depend on the units.
     standard *= np.where((standard**3).sum(0) < 0, -1.0, 1.0)
     correlation = np.round(standard.T @ standard / n, DECIMALS)
@@ -63,12 +66,16 @@ def _check_numbers(table: Table) -> None:
     if nominal := [name for name, kind in zip(table.names, table.kinds, strict=True) if kind == "nominal"]:
         raise BadInput(
             f"{_listed(nominal)}: levels without an order, of which a linear model makes nothing; leave such columns "
-            "out (option `without`), give them an order, or take sicl"
+            "out (option `without`), put numbers in their place where they have an order, or take sicl, which allows "
+            "for no hidden causes"
         )
     gaps = np.isnan(table.values).sum(0)
     if gaps.any():
         missing = [f"{table.names[k]} ({gaps[k]:,})" for k in np.flatnonzero(gaps)]
-        raise BadInput(f"missing cells in {_listed(missing)}; fill them, leave these columns or rows out, or take sicl")
+        raise BadInput(
+            f"missing cells in {_listed(missing)}; fill them, leave these rows or columns out (option `without`), or "
+            "take sicl, which allows for no hidden causes"
+        )
 
 
 def _check_independent(correlation: Float64[ndarray, "d d"], names: tuple[str, ...]) -> None:

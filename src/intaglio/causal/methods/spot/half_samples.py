@@ -1,0 +1,76 @@
+"""Graphs of random halves of the rows, each searched from the graph of all rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from numpy import ndarray
+
+from intaglio.causal.confounding.class_repair import AllowedGraphs, Edges
+from intaglio.causal.confounding.edge_search import improved
+from intaglio.causal.confounding.ricf import DistrictScores
+from intaglio.randomness import numpy_generator
+from intaglio.runs.run import Run
+
+STATE = "half samples"
+SWEEPS = 2
+"""Most sweeps of the search over edges; it begins near its end."""
+STREAM = 1
+"""Index of the random streams that rows and orders of pairs are drawn from."""
+
+
+def half_sample_graphs(
+    standard: Float64[ndarray, "n d"],
+    edges: Edges,
+    allowed: AllowedGraphs,
+    pairs: list[tuple[int, int]],
+    costs: Float64[ndarray, "d d"],
+    count: int,
+    seed: int,
+    in_time: Callable[[], bool],
+    run: Run,
+    *,
+    state: str = STATE,
+    stream: int = STREAM,
+    sweeps: int = SWEEPS,
+) -> list[Edges]:
+    """The edges of the graphs of `count` random halves of the rows, or of as many as there is time for.
+
+    Args:
+        standard: rows of standardised columns.
+        edges: the graph of all rows, which each search begins at.
+        allowed: graphs that a search may end with.
+        pairs: pairs that it looks at.
+        costs: costs of adjacent pairs, beside the BIC.
+        count: number of halves.
+        seed: seed of the halves.
+        in_time: whether there is time left.
+        run: takes progress and a checkpoint after each half.
+        state: name of the checkpoint.
+        stream: index of the random streams.
+        sweeps: most sweeps of each search.
+    """
+    done = _stored(run, state)
+    with run.progress(count, state, len(done)) as progress:
+        for number in range(len(done), count):
+            random = numpy_generator(seed, stream, number)
+            half = standard[random.permutation(len(standard))[: len(standard) // 2]]
+            scores = DistrictScores(np.corrcoef(half.T), len(half))
+            found, _ = improved(edges, scores, allowed, pairs, sweeps, random, in_time, costs)
+            if not in_time():
+                break
+            done.append(found)
+            run.save_state(state, _tensors(done), {"done": len(done)}, every_s=5.0)
+            progress.advance()
+    return done
+
+
+def _tensors(done: list[Edges]) -> dict[str, Any]:
+    return {"edges": torch.from_numpy(np.array([np.stack([one.directed, one.bidirected]) for one in done]))}
+
+
+def _stored(run: Run, state: str) -> list[Edges]:
+    saved = run.load_state(state)
+    return [] if saved is None else [Edges(*edges) for edges in saved[0]["edges"].numpy()]

@@ -1,0 +1,232 @@
+"""SPOT: causal discovery with hidden common causes, by a differentiable search that a skeleton posterior guides."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from intaglio.causal.confounding.class_repair import AllowedGraphs, Edges
+from intaglio.causal.confounding.likelihood_learner import LikelihoodLearner
+from intaglio.causal.confounding.restart_search import STATE, RestartSearch, SearchBudget, space_of
+from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table, unusable_knowledge
+from intaglio.causal.graphs.knowledge import Constraints, Knowledge
+from intaglio.causal.methods.spot import half_samples, vicinal
+from intaglio.causal.methods.spot.cascade import SkeletonCascade
+from intaglio.causal.methods.spot.correlations import Correlations
+from intaglio.causal.methods.spot.edge_costs import edge_costs, sparsity_of
+from intaglio.causal.methods.spot.half_samples import half_sample_graphs
+from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
+from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, posterior_weights
+from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
+from intaglio.causal.methods.spot.vicinal import FEWEST, VicinalTuning
+from intaglio.causal.results.discovery import Discovery
+from intaglio.causal.results.latent_discovery import discovery_of
+from intaglio.causal.tables.assumptions import broken_assumptions
+from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
+from intaglio.causal.tables.table import Kinds, Table
+from intaglio.errors import BadInput
+from intaglio.runs.run import Run
+
+FIRST_WEIGHT = 1e-3
+"""Weight α of the class in the first stage: small beside a likelihood of about 1 a variable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPOT(Discoverer):
+    """Find a PAG, which allows for hidden common causes, by gradients that a learnt skeleton posterior guides.
+
+    First a posterior of the skeleton: boosted trees, learnt on simulated tables, give each pair the probability that it
+    is adjacent in the MAG, from partial correlations. Then a differentiable search over linear ADMGs from many random
+    starts, as in ABIC but by the Gaussian likelihood, in which a pair changes in a step with its inclusion probability
+    (one draw for both arrows and the double arrow), and its sparsity weighs by its posterior odds. Then a search by BIC
+    and posterior over single edges, from the best of them, and of random halves of the rows.
+
+    The result is the PAG of the best graph. Probabilities of adjacency are those of the posterior, calibrated on
+    simulations; marks have the shares of the restarts and of the halves. Without hidden causes the search is over DAGs,
+    with the posterior calibrated for them, and the result a CPDAG.
+
+    Numbers are needed, without missing cells; effects are taken for linear, errors for normal. The published search has
+    ABIC's least squares as its loss; by the likelihood, restarts end at far better graphs here.
+
+    Source: arXiv 2406.10537 (posterior, masks); arXiv 2010.06978 (ABIC); KDD 2022, ML4S (cascade).
+    """
+
+    gives: ClassVar[Literal["CPDAG", "PAG"]] = "PAG"
+
+    hidden_causes: bool = True
+    """Whether there may be hidden common causes; without them the result is a CPDAG."""
+    guidance: Literal["both", "mask", "prior", "none"] = "both"
+    """Use of the posterior: masks of the updates, weights of sparsity and edges, both, or none."""
+    posterior: str = "cascade"
+    """Skeleton posterior: cascade (boosted trees), network (the network of `discover sicl`, calibrated for MAGs), or a
+    file of either as `intaglio causal train-skeleton` writes it (.safetensors, .json)."""
+    vicinal: int = 0
+    """Data sets like the table, 8 or more, on which the cascade is tuned to it; 0 for none."""
+    restarts: int = 16
+    """Random starts, 1 to 1000."""
+    searched: int = 8
+    """Restarts, the best by their scores, that the search over single edges begins at, 1 or more."""
+    half_samples: int = 10
+    """Random halves of the rows whose graphs tell how stable marks are, 0 or more."""
+    threshold: float = 0.05
+    """Standardised size above 0 of a coefficient or an error covariance above which it is an edge."""
+    stages: int = 12
+    """Weights α of the class, 0.001, 0.001·√10, 0.01, …; 1 to 30."""
+    steps: int = 150
+    """Steps of a stage, 1 or more."""
+    sweeps: int = 10
+    """Most sweeps of the search over single edges, 0 or more; 0 only takes edges out, once."""
+    least_probability: float = 0.01
+    """Posterior probability in [0, 1] from which the search over single edges looks at a pair without an edge."""
+    time_limit: float = 600.0
+    """Seconds after which the search ends with what it has, and says so; above 0. Vicinal data sets have as many."""
+    seed: int = 0
+    """Seed of starts, masks and halves, and of the rows that are sampled from a long file."""
+    device: str = "cpu"
+    """Torch device, such as cpu or cuda; one with 64-bit floats."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("searched", 1), ("half_samples", 0), ("steps", 1), ("sweeps", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        for name in ("threshold", "time_limit"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name, most in (("restarts", 1000), ("stages", 30)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be 1 to {most}, not {getattr(self, name)}")
+        if not 0 <= self.least_probability <= 1:
+            raise ValueError(f"least_probability must be 0 to 1, not {self.least_probability}")
+
+        if self.vicinal and self.vicinal < FEWEST:
+            raise ValueError(f"vicinal must be 0, or {FEWEST} or more, not {self.vicinal}")
+        if self.vicinal and self.posterior == "network":
+            raise ValueError("vicinal tunes a cascade; leave it out for the posterior network")
+
+    def __call__(
+        self,
+        table: Table | Any,
+        *,
+        kinds: Kinds | None = None,
+        knowledge: Knowledge = NO_KNOWLEDGE,
+        run: Run = Run.none(),
+    ) -> Discovery:
+        """See `Discoverer.__call__`; a killed search resumes at the stage, graph or half that it was at."""
+        began = time.monotonic()
+        whole = as_table(table, kinds)
+        knowledge.check(whole.all_names, hidden_causes=self.hidden_causes)
+        known = knowledge.restricted_to(whole.names).constraints(whole.names, hidden_causes=self.hidden_causes)
+        columns = gaussian_columns(whole, standardise=True)
+        skeleton = self._skeleton(whole, run)
+        search = self._search(columns, skeleton, known, run)
+        found = search.found()
+        best = min(found, key=lambda one: one[0])[1]
+        halves = self._halves(whole, best, search, run)
+        warnings = (
+            *whole.warnings,
+            *(one.warning for one in broken_assumptions(whole)),
+            *columns.warnings,
+            *skeleton.flags,
+            *search.warnings(),
+            *_few_halves(len(halves), self.half_samples),
+            *unusable_knowledge(knowledge, whole),
+        )
+        made = discovery_of(
+            self.name,
+            whole,
+            found,
+            known,
+            warnings,
+            posterior=_told(skeleton.posterior, known),
+            resampled=halves,
+            hidden_causes=self.hidden_causes,
+        )
+        return replace(made, seconds=time.monotonic() - began)
+
+    def forget(self, run: Run) -> None:
+        """See `Discoverer.forget`."""
+        for state in (STATE, half_samples.STATE, vicinal.STATE):
+            run.drop_state(state)
+
+    def weights(self) -> dict[str, dict[str, str]]:
+        """The file of the posterior and its hash, and the network's where the posterior has one."""
+        return posterior_weights(self.posterior)
+
+    def _skeleton(self, table: Table, run: Run) -> SkeletonProbabilities:
+        estimator = chosen_posterior(self.posterior, hidden_causes=self.hidden_causes, device=self.device)
+        correlations = Correlations.of_rows(table.values, table.names)
+        if not self.vicinal:
+            return estimator(correlations, self.seed, table.values)
+        if not isinstance(estimator, SkeletonCascade):
+            raise BadInput(f"{self.posterior} is no cascade, which vicinal data sets tune; leave --vicinal out")
+        end = time.monotonic() + self.time_limit
+        tuning = VicinalTuning(self.vicinal, self.seed, self.least_probability)
+        return tuning(estimator, correlations, table.values, lambda: time.monotonic() < end, run)
+
+    def _search(
+        self, columns: GaussianColumns, skeleton: SkeletonProbabilities, known: Constraints, run: Run
+    ) -> RestartSearch:
+        device, names = torch.device(self.device), skeleton.names
+        masked, prior = self.guidance in ("both", "mask"), self.guidance in ("both", "prior")
+        certain = known.required | known.required.T | known.adjacent
+        inclusion = np.where(certain, 1.0, skeleton.inclusion)
+        costs = edge_costs(skeleton.posterior) if prior else np.zeros_like(inclusion)
+        learner = LikelihoodLearner(
+            covariance=torch.from_numpy(columns.covariance).to(device),
+            scales=torch.from_numpy(columns.scales).to(device),
+            rows=columns.rows,
+            kind="ancestral",
+            space=space_of(known, self.device, doubles=self.hidden_causes),
+            sparsity=torch.from_numpy(sparsity_of(costs, columns.rows)).to(device),
+            threshold=self.threshold,
+            stages=self.stages,
+            rounds_each=1,
+            steps=self.steps,
+            mask=PosteriorMask(inclusion, self.seed) if masked else None,
+            first_weight=FIRST_WEIGHT,
+        )
+        budget = SearchBudget(
+            restarts=self.restarts,
+            searched=self.searched,
+            sweeps=self.sweeps,
+            time_limit=self.time_limit,
+            seed=self.seed,
+        )
+        least = self.least_probability if self.guidance != "none" else 0.0
+
+        def pairs(edges: Edges) -> list[tuple[int, int]]:
+            joined = edges.directed | edges.directed.T | edges.bidirected
+            looked = joined | known.adjacent | (skeleton.posterior >= least)
+            return [(int(i), int(j)) for i, j in np.argwhere(np.triu(looked, 1))]
+
+        allowed = AllowedGraphs(names, "ancestral", known, doubles=self.hidden_causes)
+        initial = torch.from_numpy(inclusion).to(device) if masked else None
+        return RestartSearch(learner, columns.covariance, allowed, budget, pairs, run, costs, initial)
+
+    def _halves(self, table: Table, best: Edges, search: RestartSearch, run: Run) -> list[Edges]:
+        n, d = table.values.shape
+        if n // 2 <= d + 1:
+            return []  # half of the rows would have no covariance with an inverse
+        standard = (table.values - table.values.mean(0)) / table.values.std(0)
+        pairs, count = list(search.pairs(best)), self.half_samples
+        return half_sample_graphs(
+            standard, best, search.allowed, pairs, search.costs, count, self.seed, search.in_time, run
+        )
+
+
+def _told(posterior: np.ndarray, known: Constraints) -> np.ndarray:
+    """The posterior given background knowledge: 1 where an edge is known to be, 0 where it is known not to."""
+    certain = known.required | known.required.T | known.adjacent
+    return np.where(certain, 1.0, np.where(known.apart, 0.0, posterior))
+
+
+def _few_halves(done: int, asked: int) -> tuple[str, ...]:
+    """A sentence where halves of the rows could not be searched, or not all of them."""
+    if done == asked:
+        return ()
+    return (
+        f"{done} of {asked} halves of the rows were searched (rows or time were too few for the others), so that the "
+        "shares of the marks say less of how stable these are",
+    )
