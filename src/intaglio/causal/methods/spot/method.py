@@ -35,7 +35,7 @@ FIRST_WEIGHT = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class SPOT(Discoverer):
-    """Find a PAG, which allows for hidden common causes, by gradients that a learnt skeleton posterior guides.
+    """Find a PAG, which allows for hidden common causes, guided by a learnt skeleton posterior.
 
     First a posterior of the skeleton: boosted trees, learnt on simulated tables, give each pair the probability that it
     is adjacent in the MAG, from partial correlations. Then a differentiable search over linear ADMGs from many random
