@@ -59,13 +59,13 @@ def test_causal_learn_s_codes_become_marks():
     codes[0, 1], codes[1, 0] = -1, 1  # 0 --> 1
     codes[2, 3] = codes[3, 2] = -1  # 2 --- 3
     codes[1, 2] = codes[2, 1] = 1  # 1 <-> 2
-    marks = peers._marks(codes)
+    marks = peers.marks_from_codes(codes)
     assert (marks[0, 1], marks[1, 0]) == (Mark.ARROW, Mark.TAIL)
     assert (marks[2, 3], marks[3, 2]) == (Mark.TAIL, Mark.TAIL)
     assert (marks[1, 2], marks[2, 1]) == (Mark.ARROW, Mark.ARROW)
     codes[0, 3] = 4
     with pytest.raises(ValueError, match="code 4"):
-        peers._marks(codes)
+        peers.marks_from_codes(codes)
 
 
 def test_marks_are_those_of_a_graph_from_the_same_adjacency():

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from intaglio.bench.latent import bench as room
-from intaglio.bench.latent.bench import WEIGHT, LatentBench, values
+from intaglio.bench.latent import latent_plan as room
+from intaglio.bench.latent.bench import LatentBench
 from intaglio.bench.latent.plain_abic import plain_gradients, plain_violation, pseudo_variables
+from intaglio.bench.latent.step_times import WEIGHT, values
 from intaglio.causal.confounding.gram_loss import error_precision, least_squares, least_squares_gradients
 from intaglio.causal.confounding.penalties import violation, violation_gradients
 
@@ -40,7 +41,9 @@ def test_the_bench_measures_both_ways_and_tells_the_ratio(tmp_path, monkeypatch)
         return {cells[0].key: {"cd-nod": {"direction_precision": 0.75, "changing_f1": None}}}
 
     monkeypatch.setattr(room, "changing_figures", changing)
-    bench = LatentBench(columns=(3, 4), rows=20, repeats=2, tables=4, seed=3, runs=tmp_path)
+    bench = LatentBench(
+        suites=("steps", "changing"), columns=(3, 4), rows=20, repeats=2, tables=4, seed=3, runs=tmp_path
+    )
     figures = bench(progress="none")
     for d in (3, 4):
         of = figures[f"{d} columns"]
@@ -50,7 +53,9 @@ def test_the_bench_measures_both_ways_and_tells_the_ratio(tmp_path, monkeypatch)
     assert asked == [(cell.key, 4, 3) for cell in room.CELLS]
     assert list(figures["changing"]) == sorted(cell.key for cell in room.CELLS)
     assert "direction precision 0.750  changing f1 -" in bench.summary(figures)
-    assert "changing" not in LatentBench(columns=(3,), rows=20, repeats=1, tables=0, runs=tmp_path)(progress="none")
+    assert "changing" not in LatentBench(suites=("steps",), columns=(3,), rows=20, repeats=1, runs=tmp_path)(
+        progress="none"
+    )
     assert bench(progress="none") == figures
 
 

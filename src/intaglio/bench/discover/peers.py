@@ -22,28 +22,28 @@ def pc(values: Values, discrete: bool, alpha: float) -> Marks:
     from causallearn.search.ConstraintBased.PC import pc as run  # pyright: ignore[reportMissingImports]
 
     found = run(values, alpha, "chisq" if discrete else "fisherz", verbose=False, show_progress=False)
-    return _marks(found.G.graph)
+    return marks_from_codes(found.G.graph)
 
 
 def ges(values: Values, discrete: bool) -> Marks:
     """GES of causal-learn; BIC with half a logarithm of the rows a parameter, or BDeu."""
     from causallearn.search.ScoreBased.GES import ges as run  # pyright: ignore[reportMissingImports]
 
-    return _marks(run(values, "local_score_BDeu" if discrete else "local_score_BIC")["G"].graph)
+    return marks_from_codes(run(values, "local_score_BDeu" if discrete else "local_score_BIC")["G"].graph)
 
 
 def grasp(values: Values, discrete: bool, penalty: float) -> Marks:
     """GRaSP of causal-learn; BIC with `penalty` logarithms of the rows a parameter, or BDeu."""
     from causallearn.search.PermutationBased.GRaSP import grasp as run  # pyright: ignore[reportMissingImports]
 
-    return _marks(run(values, **_score(discrete, penalty), verbose=False).graph)
+    return marks_from_codes(run(values, **_score(discrete, penalty), verbose=False).graph)
 
 
 def boss(values: Values, discrete: bool, penalty: float) -> Marks:
     """BOSS of causal-learn; scores as `grasp`."""
     from causallearn.search.PermutationBased.BOSS import boss as run  # pyright: ignore[reportMissingImports]
 
-    return _marks(run(values, **_score(discrete, penalty), verbose=False).graph)
+    return marks_from_codes(run(values, **_score(discrete, penalty), verbose=False).graph)
 
 
 def direct_lingam(values: Values, discrete: bool) -> Marks:
@@ -77,7 +77,7 @@ def _score(discrete: bool, penalty: float) -> dict:
     return {"score_func": "local_score_BIC_from_cov", "parameters": {"lambda_value": penalty}}
 
 
-def _marks(codes: ArrayLike) -> Marks:
+def marks_from_codes(codes: ArrayLike) -> Marks:
     """Marks from causal-learn's codes; they are not checked, since PC may return a graph that is no CPDAG."""
     turned = np.asarray(codes).T
     marks = np.zeros(turned.shape, np.int8)

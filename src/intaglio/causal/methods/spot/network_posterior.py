@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS
 from intaglio.causal.methods.sicl.networks.inference import logits_of, scaled_by_powers_of_two
-from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, fingerprint, load_network, network_path
+from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, load_network, network_path
 from intaglio.causal.methods.spot.correlations import Correlations
 from intaglio.causal.methods.spot.odds_calibration import SMALLEST_SCORE, OddsCalibration
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities, TrainingRanges, inclusion_of
@@ -39,7 +39,7 @@ class NetworkPosterior:
     """
 
     network: str
-    """Hash of the network that the calibrations are of."""
+    """SHA-256 of the weights of the network that the calibrations are of."""
     calibrations: Mapping[bool, OddsCalibration]
     """Calibration of the network's probability, by whether there may be hidden causes."""
     ranges: TrainingRanges
