@@ -140,6 +140,15 @@ def test_the_posterior_is_judged_over_all_pairs_of_a_size():
     assert quality([{"posterior": [0.5], "adjacent": [1.0]}]) is None
 
 
+def test_margins_are_paired_and_leave_failures_out():
+    part = {key: ANSWERS[key] for key in ("t1", "t2")}
+    found = blocks(part, {key: FACTS[key] for key in part}, {}, "variables")["10"]["margins"]
+    assert "spot" not in found
+    assert found["fci-0.01"] | {"low": 0, "high": 0} == {"value": pytest.approx(0.4), "low": 0, "high": 0, "tables": 2}
+    assert (found["fci-0.05"]["value"], found["fci-0.05"]["tables"]) == (pytest.approx(0.3), 1)
+    assert (found["abic"]["value"], found["abic"]["tables"]) == (None, 0)
+
+
 def test_there_is_a_block_for_each_size_with_a_line_for_each_method():
     facts = {key: one for key, one in FACTS.items() if one["suite"] == "simulated"}
     posteriors = {"t1": {"posterior": [0.9, 0.1], "adjacent": [1.0, 0.0]}}
@@ -151,4 +160,5 @@ def test_there_is_a_block_for_each_size_with_a_line_for_each_method():
     assert "simulated, 50 variables, 1 tables" in text
     (spot,) = [line for line in text if line.lstrip().startswith("spot") and "0.7 ± 0.1" in line]
     assert spot.split()[-3:] == ["3", "0", "0"]
+    assert sum("0.400 (0.400 to 0.400)" in line for line in text) == 1
     assert sum("AUROC 1.000" in line for line in text) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from intaglio.bench.discover.ranks import mean_and_error
+from intaglio.bench.discover.ranks import margin, mean_and_error
 from intaglio.bench.latent.pag_entries import ABIC, FCI_ENTRIES, SKELETON_ONLY, SPOT
 from intaglio.bench.latent.pag_scores import F1S, SCORES
 from intaglio.causal.methods.spot.posterior_quality import posterior_quality
@@ -20,7 +20,7 @@ POSTERIOR_FIGURES = ("auroc", "auprc", "ece")
 
 
 def blocks(answers: Answers, facts: Facts, posteriors: Mapping[str, Mapping[str, Any]], by: str) -> dict[str, Any]:
-    """Tables in groups of one fact, in its order: their number, the methods' rows, and the posterior's quality.
+    """Tables in groups of one fact, in its order: their number, methods' rows, SPOT's margins, the posterior's quality.
 
     Args:
         answers: by table and method.
@@ -35,9 +35,19 @@ def blocks(answers: Answers, facts: Facts, posteriors: Mapping[str, Mapping[str,
         found[str(group)] = {
             "tables": len(keys),
             "methods": {name: method_row(part, facts, name) for name in names_in(part)},
+            "margins": margins(part),
             "posterior": quality([posteriors[key] for key in keys if key in posteriors]),
         }
     return found
+
+
+def margins(answers: Answers) -> dict[str, dict[str, Any]]:
+    """Mean of SPOT's PAG F1 less that of each other method, over the tables that both answered, with its 95% interval.
+
+    The interval is a bootstrap over tables; `value`, `low` and `high` are None where there is no such table.
+    """
+    others = [name for name in names_in(answers) if name not in (SPOT, *SKELETON_ONLY)]
+    return {name: margin(answers, SPOT, name, "pag_f1") for name in others}
 
 
 def names_in(answers: Answers) -> list[str]:
