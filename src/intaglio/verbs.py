@@ -171,6 +171,13 @@ VERBS: dict[str, Verb] = {
     "causal train": Verb(
         "intaglio.commands.causal.train:CausalTrain", "train a network for discover on simulated tables"
     ),
+    "causal train-skeleton": Verb(
+        "intaglio.commands.causal.train_skeleton:CausalTrainSkeleton",
+        "train the skeleton posterior of discover spot on simulated tables",
+    ),
+    "causal recalibrate": Verb(
+        "intaglio.commands.causal.recalibrate:CausalRecalibrate", "learn how far a network of discover can be trusted"
+    ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
     "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs"),

@@ -33,13 +33,13 @@ WANTED = {
 def bench(tmp_path, monkeypatch):
     def few_shot(name: str) -> testbed.FewShot:
         first = 10 * ("one", "two").index(name)
-        return testbed.FewShot(*(tiny.some_pictures(first + part, 4 if part < 3 else 5) for part in range(5)))
+        return testbed.FewShot(*(tiny.some_pictures(first + part, 2 if part < 3 else 3) for part in range(5)))
 
     monkeypatch.setattr(testbed, "sets", lambda: ("one", "two"))
     monkeypatch.setattr(testbed, "few_shot", few_shot)
     brief = {"steps": {"dreambooth": 2, "lora": 2}, "learning_rate": {"dreambooth": 1e-2, "lora": 1e-1}}
     monkeypatch.setattr(authenticate, "PAPER", replace(suspects.PAPER, **brief))
-    monkeypatch.setattr(authenticate, "HARD", replace(suspects.HARD, fillers=3, **brief))
+    monkeypatch.setattr(authenticate, "HARD", replace(suspects.HARD, fillers=2, **brief))
     short = authenticate.CGIDM(steps=2, gap_samples=2)
     monkeypatch.setattr(authenticate.CGIDM, "reference", classmethod(lambda cls, **changes: replace(short, **changes)))
     few = {row.method: row.small for row in matrix().values() if row.verb == "authenticate"}
@@ -81,14 +81,14 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
 
 
 def test_the_hard_regime_trains_on_members_and_other_sets_and_asks_about_near_relatives(bench):
-    regime = replace(suspects.HARD, fillers=3)
+    regime = replace(suspects.HARD, fillers=2)
     learned = regime.training_set("one")
     few, other = testbed.few_shot("one"), testbed.few_shot("two")
-    assert learned.images.hashes == (*few.members.hashes, *other.members.hashes[:3])
+    assert learned.images.hashes == (*few.members.hashes, *other.members.hashes[:2])
     assert set(learned.prompts) == {suspects.PROMPT}
     assert regime.questioned("one")[1].hashes == few.near.hashes
     assert suspects.PAPER.questioned("one")[1].hashes == few.holdouts.hashes
-    assert len(suspects.PAPER.training_set("one").images) == 4
+    assert len(suspects.PAPER.training_set("one").images) == 2
 
 
 def test_by_turns_every_set_gets_one_tuner_in_one_regime_and_the_other_in_the_other(bench):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from intaglio.causal.graphs.graph import Graph
+from intaglio.causal.methods.sicl.evidence import kind_codes
 from intaglio.causal.methods.sicl.networks.weights import load_network
-from intaglio.causal.methods.sicl.predict import kind_codes
 from intaglio.causal.methods.sicl.training import fit_score_weight
 from intaglio.causal.methods.sicl.training.batches import column_kinds
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum

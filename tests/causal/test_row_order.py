@@ -7,11 +7,12 @@ import torch
 
 from intaglio import SiCL
 from intaglio.causal.graphs.knowledge import Knowledge
-from intaglio.causal.methods.sicl import predict
+from intaglio.causal.methods.sicl import evidence, predict
 from intaglio.causal.methods.sicl.networks import encoding, inference
 from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
 from intaglio.causal.methods.sicl.networks.weights import load_network
 from intaglio.causal.methods.sicl.predict import predict_graph
+from intaglio.causal.tables.assumptions import ExaminedTable
 from intaglio.causal.tables.table import Table
 
 
@@ -93,9 +94,9 @@ def test_only_the_rows_that_are_shown_are_made_into_cells(monkeypatch):
 
 def test_the_rows_of_a_long_table_that_are_scored_do_not_hang_on_their_order(monkeypatch):
     scored = []
-    real = predict.score_of
-    monkeypatch.setattr(predict, "score_of", lambda values, levels: scored.append(values) or real(values, levels))
-    monkeypatch.setattr(predict, "MAX_SCORED_ROWS", 60)
+    real = evidence.score_of
+    monkeypatch.setattr(evidence, "score_of", lambda values, levels: scored.append(values) or real(values, levels))
+    monkeypatch.setattr(evidence, "MAX_SCORED_ROWS", 60)
     rng = np.random.default_rng(0)
     values = np.c_[line(200, 2), rng.integers(3, size=200)]
     # Sorted, so that its first rows are no sample of it.
@@ -104,7 +105,9 @@ def test_the_rows_of_a_long_table_that_are_scored_do_not_hang_on_their_order(mon
     options = {"threshold": 0.5, "collider_threshold": 0.5, "refine": 0.5, "knowledge": Knowledge()}
     for order in (np.arange(200), rng.permutation(200)):
         predict_graph(
-            load_network("light"), Table(("a", "b", "c"), kinds, values[order], ((), (), tuple("xyz"))), **options
+            load_network("light"),
+            ExaminedTable(Table(("a", "b", "c"), kinds, values[order], ((), (), tuple("xyz")))),
+            **options,
         )
     assert len(scored[0]) == 60
     assert np.array_equal(*scored)
@@ -120,7 +123,7 @@ def test_a_bend_in_a_long_table_is_looked_for_in_rows_of_any_order(monkeypatch):
     for one in (x, x[::-1]):
         predict_graph(
             load_network("light"),
-            Table(tuple("abc"), ("continuous",) * 3, one.copy(), ((),) * 3),
+            ExaminedTable(Table(tuple("abc"), ("continuous",) * 3, one.copy(), ((),) * 3)),
             threshold=0.5,
             collider_threshold=0.5,
             refine="auto",
@@ -151,11 +154,11 @@ def test_every_kind_and_gap_encodes_to_finite_numbers():
 def test_ties_fall_by_keys_that_know_no_unit_sign_or_order_of_rows():
     frame = pd.DataFrame(line(60), columns=list("abc")).assign(d=np.tile(["x", "y", "x"], 20))
     frame.loc[4, "b"] = np.nan
-    keys = predict.column_keys(Table.from_frame(frame))
+    keys = evidence.column_keys(Table.from_frame(frame))
     assert len(set(keys)) == 4
     for other in (
         frame.sample(frac=1, random_state=0),
         frame.assign(a=-3.7e5 * frame["a"] + 1, b=0.1 * frame["b"]),
         frame.replace({"d": {"x": "q"}}),
     ):
-        assert predict.column_keys(Table.from_frame(other)) == keys
+        assert evidence.column_keys(Table.from_frame(other)) == keys

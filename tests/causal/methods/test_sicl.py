@@ -10,12 +10,14 @@ import torch
 from intaglio import SiCL
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl import method, predict
+from intaglio.causal.methods.sicl.evidence import column_keys, kind_codes
 from intaglio.causal.methods.sicl.networks import inference
 from intaglio.causal.methods.sicl.networks.weights import load_network, network_names
-from intaglio.causal.methods.sicl.predict import best_f1_threshold, column_keys
+from intaglio.causal.methods.sicl.predict import best_f1_threshold
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.recipe import Recipe
+from intaglio.causal.tables.assumptions import ExaminedTable
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 from intaglio.randomness import numpy_generator
@@ -293,7 +295,7 @@ def test_an_unknown_network_is_named_with_those_there_are():
 
 def test_rows_are_read_in_an_order_of_their_own():
     table = Table.from_frame(frame())
-    kinds = predict.kind_codes(table)
+    kinds = kind_codes(table)
     arranged = inference.canonical_table(table.values, kinds)
     order = np.random.default_rng(0).permutation(len(table))
     assert np.array_equal(arranged, inference.canonical_table(table.values[order], kinds))
@@ -324,7 +326,7 @@ def test_no_global_state_is_touched():
 
 
 def test_a_refinement_weight_of_zero_is_the_network_alone():
-    table = Table.from_frame(frame())
+    table = ExaminedTable(Table.from_frame(frame()))
     network = replace(load_network("light"), score_weights={})
     options = {"threshold": 0.5, "collider_threshold": 0.5, "knowledge": Knowledge()}
     alone, none = (predict.predict_graph(network, table, refine=weight, **options) for weight in ("auto", 0.0))

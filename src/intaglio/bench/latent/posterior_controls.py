@@ -15,6 +15,7 @@ from intaglio.causal.methods.spot.method import SPOT
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
 from intaglio.causal.tables.table import Table
 from intaglio.randomness import numpy_generator
+from intaglio.runs.run import Run
 
 STREAM = zlib.crc32(b"control")
 """Index of the random stream of the permutation, which nothing in SPOT has."""
@@ -27,8 +28,8 @@ class ControlledSPOT(SPOT):
     control: Literal["constant", "random"] = "constant"
     """Posterior: the mean of the learnt one for all pairs, or the learnt one permuted over the pairs."""
 
-    def _skeleton(self, table: Table) -> SkeletonProbabilities:
-        learnt = super()._skeleton(table)
+    def _skeleton(self, table: Table, run: Run) -> SkeletonProbabilities:
+        learnt = super()._skeleton(table, run)
         return constant_posterior(learnt) if self.control == "constant" else random_posterior(learnt, self.seed)
 
 

@@ -87,7 +87,7 @@ class RestartSearch:
         return self.before + time.monotonic() - self.began
 
     def _share_of_time(self, graphs: int) -> Callable[[], bool]:
-        """Whether there is time left for this graph, of so many that are left; each has one share, of `MOST_SHARES` at most.
+        """Whether there is time left for this graph, of so many that are left; each has a share, at most `MOST_SHARES`.
 
         The graphs come by their scores, so that where time is short the first ones have more of it.
         """

@@ -64,10 +64,12 @@ class Discovery:
     fallback: bool = False
     """Whether no DAG had all the accepted colliders, so that one was searched for."""
     ood_score: float = 0.0
-    """Share in [0, 1] of the table's features outside the range of the training tables, and of assumptions that it
-    contradicts; NaN where it is not known."""
+    """Unlikeness of the table to the training tables, in [0, 1]: the probability that the network's graph is worse than
+    no edge, with what is done about broken assumptions or without, whichever is larger; for a network that has not
+    learnt it, and far outside of the training, the share of the table's features outside the range of the training
+    tables. NaN where it is not known."""
     ood_reasons: tuple[str, ...] = ()
-    """Those features and assumptions, in words."""
+    """Features outside the range, contradicted assumptions, and what else speaks against the graph, in words."""
     duplicates: tuple[tuple[str, ...], ...] = ()
     """Groups of columns with the same content; the first of a group stands for it, the others have no edges."""
     isolated: tuple[str, ...] = ()

@@ -145,12 +145,16 @@ def contradicted(conflicts: int, fallback: bool, *, tested: bool = False) -> str
     return f"{'; '.join(parts)}." if parts else ""
 
 
+NOTABLE_SCORE = 0.1
+"""Unlikeness from which it is told though no reason is known."""
+
+
 def out_of_distribution(score: float, reasons: Sequence[str]) -> str:
-    """The share of features outside the range of the training tables, and which; empty for a NaN score."""
-    if math.isnan(score) or not (score or reasons):
+    """The unlikeness of a table, with its reasons; empty for a NaN score, and for a small one without reason."""
+    if math.isnan(score) or not (score >= NOTABLE_SCORE or reasons):
         return ""
     why = f": {'; '.join(reasons)}" if reasons else ""
-    return f"Unlike the training tables in {score:.0%} of what is compared{why}."
+    return f"Unlike the training tables by {score:.0%}{why}."
 
 
 def counted(number: int, noun: str) -> str:

@@ -4,12 +4,15 @@ Each check is a test of known level on the table alone, before any search; tests
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float, Int
+from numpy import ndarray
 
 from intaglio.causal.tables.common_factor import common_factor
-from intaglio.causal.tables.gap_dependence import gap_dependences
-from intaglio.causal.tables.repeated_rows import repeated_rows
-from intaglio.causal.tables.row_dependence import row_dependence
+from intaglio.causal.tables.gap_dependence import GapDependence, gap_dependences
+from intaglio.causal.tables.repeated_rows import distinct_rows, repeated_rows
+from intaglio.causal.tables.row_dependence import RowDependence, row_dependence
 from intaglio.causal.tables.table import Table
 
 SHOWN_COLUMNS = 5
@@ -24,24 +27,64 @@ class BrokenAssumption:
     """In a few words, without the columns."""
     warning: str
     """A sentence with the columns, the cause and the remedy."""
+    remedy: str = ""
+    """The measure that an answer from the examined table takes against it, in a few words; empty for none."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExaminedTable:
+    """A table with each row once, the assumptions that it contradicts, and what of it counts."""
+
+    table: Table
+    """The table without rows that repeat others, where `repeated_rows` finds such; else as given."""
+    broken: tuple[BrokenAssumption, ...] = ()
+    """Assumptions that the table contradicts; none for independent rows of one law without hidden causes."""
+    variance_ratios: Float[ndarray, "d d"] | None = None
+    """Variance of the correlation of each pair over that of independent rows; None where rows are independent."""
+    chosen_gaps: tuple[int, ...] = ()
+    """Columns that are missing depending on other columns, whose known cells are a selection."""
+    common_factor: bool = False
+    """Whether one factor runs through many columns."""
+    rows_given: int = 0
+    """Rows of the table as given; 0 for as many as there are."""
+
+    def part(self, rows: Int[ndarray, "m"]) -> "ExaminedTable":
+        """Some random rows: dependent ones are farther apart, so that more of them count."""
+        values, ratios = self.table.values[rows], self.variance_ratios
+        if ratios is not None:
+            ratios = 1 + (ratios - 1) * len(rows) / max(1, len(self.table))
+        given = round(self.rows_given * len(rows) / max(1, len(self.table)))
+        return replace(self, table=replace(self.table, values=values), variance_ratios=ratios, rows_given=given)
+
+
+def examine(table: Table) -> ExaminedTable:
+    """The table as examined; later checks see no row twice."""
+    repeated = tuple(_repeated_rows(table))
+    once = replace(table, values=table.values[distinct_rows(table.values)]) if repeated else table
+    dependence, gaps = row_dependence(once.values, once.kinds), gap_dependences(once.values, once.kinds)
+    factor = tuple(_common_factor(once))
+    broken = (*_dependent_rows(once, dependence), *repeated, *_dependent_gaps(once, gaps), *factor)
+    ratios = None if dependence is None else dependence.variance_ratios
+    chosen = tuple(sorted({k for gap in gaps for k in gap.missing}))
+    return ExaminedTable(once, broken, ratios, chosen, bool(factor), len(table))
 
 
 def broken_assumptions(table: Table) -> tuple[BrokenAssumption, ...]:
     """The assumptions that a table contradicts; none for independent rows of one law without hidden causes."""
-    checks = (_dependent_rows, _repeated_rows, _dependent_gaps, _common_factor)
-    return tuple(broken for check in checks for broken in check(table))
+    return examine(table).broken
 
 
-def _dependent_rows(table: Table) -> Iterator[BrokenAssumption]:
-    if (found := row_dependence(table.values, table.kinds)) is None:
+def _dependent_rows(table: Table, found: RowDependence | None) -> Iterator[BrokenAssumption]:
+    if found is None:
         return
     shown = [f"{table.names[k]!r} {r:.2f}" for k, r in zip(found.columns, found.correlations, strict=True)]
     apart = "the row before" if found.lag == 1 else f"the one {found.lag} rows before"
     yield BrokenAssumption(
         "rows depend on those before",
-        f"rows depend on those before them: in the table's order {_some(shown)} correlate with {apart}, so that "
+        f"rows depend on those before them: in the table's order {some(shown)} correlate with {apart}, so that "
         f"{found.rows:,} rows count for about {found.effective_rows:,}, and edges among these columns may be no more "
         "than that; give rows that are far apart, or what a model of time or of groups leaves of each column",
+        "the answer counts them as so many",
     )
 
 
@@ -51,22 +94,23 @@ def _repeated_rows(table: Table) -> Iterator[BrokenAssumption]:
             "rows are repeated",
             f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column, so that about "
             f"{found.distinct:,} count, and edges seem surer than they are; give each row once",
+            "the answer counts each once",
         )
 
 
-def _dependent_gaps(table: Table) -> Iterator[BrokenAssumption]:
-    found = gap_dependences(table.values, table.kinds)
+def _dependent_gaps(table: Table, found: Sequence[GapDependence]) -> Iterator[BrokenAssumption]:
     where = {True: ", mostly where that is high", False: ", mostly where that is low", None: ""}
     told = [
-        f"{_some([repr(table.names[k]) for k in gap.missing])} on {table.names[gap.on]!r}{where[gap.higher]}"
+        f"{some([repr(table.names[k]) for k in gap.missing])} on {table.names[gap.on]!r}{where[gap.higher]}"
         for gap in found
     ]
     if told:
         yield BrokenAssumption(
             "cells are missing depending on other columns",
-            f"whether a cell is missing depends on another column ({_some(told, '; ')}): edges among these columns "
+            f"whether a cell is missing depends on another column ({some(told, '; ')}): edges among these columns "
             "cannot be trusted, since the rows that are left were chosen by it; fill the gaps by a model of why they "
             "are there, or leave the columns out (option `without`)",
+            "the answer fills them by draws from regressions on the other columns",
         )
 
 
@@ -78,12 +122,14 @@ def _common_factor(table: Table) -> Iterator[BrokenAssumption]:
     sign = ", all with one sign" if found.one_sign and found.of == "values" else ""
     yield BrokenAssumption(
         "one factor runs through many columns",
-        f"one factor runs through {what} {len(names)} of {len(table.names)} columns ({_some(names)}; median loading "
+        f"one factor runs through {what} {len(names)} of {len(table.names)} columns ({some(names)}; median loading "
         f"{found.loading:.2f}{sign}), and no column accounts for it: a hidden common cause, such as a batch, a scale "
-        "or a depth, makes edges among them that are no causes; put it in as a column, or divide it out",
+        "or a depth, makes edges among them that are no causes; put it in as a column, divide it out, or consider "
+        "a method for hidden causes (`--latent`)",
     )
 
 
-def _some(words: Sequence[str], between: str = ", ") -> str:
+def some(words: Sequence[str], between: str = ", ") -> str:
+    """The first words, and how many more there are."""
     more = f"{between}and {len(words) - SHOWN_COLUMNS} more" if len(words) > SHOWN_COLUMNS else ""
     return between.join(words[:SHOWN_COLUMNS]) + more

@@ -28,6 +28,11 @@ MIN_HARM = 1.1
 """Rows over rows that count, in pairs of columns, below which a dependence does no harm."""
 MAX_KEYS = 3
 """Columns that a table can be sorted by, one within the other."""
+UNIT_ROOT = 14.0
+"""Rows times 1 - lag-1 correlation below which a column may be a random walk (5% of the test of D. Dickey, W. Fuller,
+1979, with a mean): correlations of two such columns do not fall with the rows (P. Phillips, 1986)."""
+ROWS_OF_WALKS = 3.0
+"""Rows that count for the correlation of two random walks."""
 STRETCH_ROWS = 16
 """Least rows of a stretch in which a sorted column counts as constant but for a line."""
 NOMINAL_FEATURES = 3
@@ -49,7 +54,10 @@ class RowDependence:
     rows: int
     """Rows that were tested."""
     effective_rows: int
-    """Rows that count for the dependence of two such columns (M. S. Bartlett, 1935)."""
+    """Rows that count for the dependence of two such columns, on average (M. S. Bartlett, 1935)."""
+    variance_ratios: Float[ndarray, "d d"]
+    """Variance of the correlation of two independent columns with these rows, over that of independent rows; 1 or more,
+    and 1 for columns whose rows are not found dependent."""
 
 
 def row_dependence(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...]) -> RowDependence | None:
@@ -72,7 +80,10 @@ def row_dependence(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...])
         return None
     first = np.array([int(np.flatnonzero(owners == k)[p[owners == k].min(1).argmin()]) for k in found])
     correlations = _autocorrelations(_without_keys(scores[:, first], _ranked(values[:, keys])))
-    harm = _variance_ratio(correlations)
+    ratios = _variance_ratios(correlations)
+    walks = correlations[0] > 1 - UNIT_ROOT / len(values)
+    ratios[np.ix_(walks, walks)] = len(values) / ROWS_OF_WALKS
+    harm = float(ratios[np.triu_indices(len(ratios), 1)].mean())
     if harm < MIN_HARM:
         return None
     lags = [lag for lag in LAGS if lag <= len(correlations)]
@@ -81,7 +92,9 @@ def row_dependence(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...])
     shown = correlations[lag - 1, : found.size]
     order = np.argsort(-np.abs(shown), kind="stable")
     columns, n = tuple(found[order].tolist()), len(values)
-    return RowDependence(columns, lag, tuple(shown[order].tolist()), n, max(1, round(n / harm)))
+    whole = np.ones((len(kinds), len(kinds)))
+    whole[np.ix_([*found, *keys], [*found, *keys])] = ratios
+    return RowDependence(columns, lag, tuple(shown[order].tolist()), n, max(1, round(n / harm)), whole)
 
 
 def sort_keys(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...]) -> tuple[list[int], Int[ndarray, "n"]]:
@@ -220,11 +233,10 @@ def _autocorrelations(series: Float[ndarray, "n f"]) -> Float[ndarray, "l f"]:
     return products[1:] / np.maximum(products[0], 1e-300)
 
 
-def _variance_ratio(correlations: Float[ndarray, "l f"]) -> float:
-    """Mean over pairs of columns of 1 + 2 Σ ρ_i ρ_j, the variance of their correlation over that of independent rows.
+def _variance_ratios(correlations: Float[ndarray, "l f"]) -> Float[ndarray, "f f"]:
+    """1 + 2 Σ ρ_i ρ_j of each pair of columns, the variance of their correlation over that of independent rows.
 
-    The sum ends where a running mean of it no longer rises, before noise adds up.
+    The sum ends where it no longer rises, before noise adds up.
     """
-    first, second = np.triu_indices(correlations.shape[1], 1)
-    sums = np.cumsum((correlations[:, first] * correlations[:, second]).mean(1))
-    return float(1 + 2 * sums.max(initial=0.0))
+    sums = [np.cumsum(correlations * one[:, None], 0).max(0, initial=0.0) for one in correlations.T]
+    return 1 + 2 * np.stack(sums)

@@ -153,7 +153,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
         )
     if not math.isnan(found.ood_score) and found.changes is None:
         keys.append(
-            Key("Unlike the training tables", rate_text(found.ood_score), "of what is compared; above 20% is a warning")
+            Key("Unlike the training tables", rate_text(found.ood_score), "from 0% to 100%; doubt grows with it")
         )
     if is_number(scores.get("shd")):
         keys.append(Key("Distance from the truth", str(scores["shd"]), "pairs that differ (SHD)"))
@@ -297,8 +297,8 @@ def _trust(found: Discovery) -> list[Row]:
     outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
     return [
         Row("Probabilities", found.reading) if found.graph.kind == "PAG" else Row("Calibration", found.reading),
-        Row("Outside the training range", outside),
-        Row("Which features", "; ".join(found.ood_reasons) or "none"),
+        Row("How unlike the training", outside),
+        Row("In what", "; ".join(found.ood_reasons) or "none"),
         contradictions_row(found),
         Row("Repeated on subsamples", "yes" if found.spread is not None else UNREPEATED[found.graph.kind == "PAG"]),
     ]

@@ -1,8 +1,6 @@
 """Prediction of SiCL: from a trained network's logits of one table to a graph with calibrated probabilities."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,35 +12,22 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.graphs.meek import cpdag_of
 from intaglio.causal.methods.sicl.decoding.decoder import DecodedGraph, decode, decode_directed
 from intaglio.causal.methods.sicl.decoding.orient import unshielded
-from intaglio.causal.methods.sicl.decoding.rare_levels import bounded_logits
 from intaglio.causal.methods.sicl.decoding.score_regime import MAX_TESTED_ROWS, score_regime
 from intaglio.causal.methods.sicl.decoding.tabu_search import refine as tabu_refine
-from intaglio.causal.methods.sicl.networks import out_of_distribution
-from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, LEVEL_SLOTS, NOMINAL, ORDINAL
-from intaglio.causal.methods.sicl.networks.inference import (
-    Logits,
-    canonical_table,
-    logits_of,
-    row_order,
-    scaled_by_powers_of_two,
-)
+from intaglio.causal.methods.sicl.networks.inference import Logits, row_order
 from intaglio.causal.methods.sicl.networks.logit_scaling import compelled_logit, probability
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
-from intaglio.causal.scores.bic import LocalScore, score_of
+from intaglio.causal.methods.sicl.reading import Reading, read_table
+from intaglio.causal.tables.assumptions import ExaminedTable
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 
-KIND_CODES = {"continuous": CONTINUOUS, "ordinal": ORDINAL, "binary": BINARY, "nominal": NOMINAL}
 FEW_ROWS = 300
 """Rows up to which the weight of BIC is fitted separately."""
-MAX_SCORED_ROWS = 10_000
-"""Most rows that are scored, in tables with levels, where each score is a pass over the rows."""
-SCARCE_ROWS = 35
-"""Rows below which a warning is given: training had hardly any such tables, and finds many false edges there."""
+LEAST_CANDIDATE = 0.05
+"""Probability above which a pair may become adjacent in the refinement."""
 NOTABLE_LOGIT = -3.0
 """Logit of adjacency below which a lower one is not worth a word: a probability of 0.05."""
-DENSE_SHARE = 0.3
-"""Share of adjacent pairs above which a warning is given: training had hardly any such graphs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +44,10 @@ class PredictedGraph:
     """Unshielded triples of the graph (centre, leg, leg), as indices into `names`."""
     colliders: Float[ndarray, "t"]
     """Probability that a triple is a collider."""
-    bounded: tuple[str, ...] = ()
+    bounded: tuple[str, ...]
     """Columns of pairs whose probability was lowered, as they have too few cases for the network."""
+    reading: Reading
+    """The logits of the network, with the evidence that they rest on."""
 
     def over_all_columns(self, table: Table) -> dict[str, Any]:
         """The fields of a `Discovery` over all columns of the table; those that were left out have no edges."""
@@ -84,24 +71,9 @@ class PredictedGraph:
         }
 
 
-def kind_codes(table: Table) -> Int[ndarray, "d"]:
-    """The kinds of the columns, as codes of `encoding`."""
-    return np.array([KIND_CODES[kind] for kind in table.kinds])
-
-
-def column_keys(table: Table) -> tuple[bytes, ...]:
-    """A hash of each column's ranks, which breaks ties; units, signs and the order of rows do not change it."""
-    kinds = kind_codes(table)
-    ranks = [np.unique(column, return_inverse=True)[1] for column in canonical_table(table.values, kinds).T]
-    return tuple(
-        hashlib.sha256(bytes([int(kind)]) + rank.astype("<i8").tobytes()).digest()
-        for kind, rank in zip(kinds, ranks, strict=True)
-    )
-
-
 def predict_graph(
     trained: TrainedNetwork,
-    table: Table,
+    examined: ExaminedTable,
     *,
     threshold: float | Literal["f1"],
     collider_threshold: float,
@@ -112,7 +84,7 @@ def predict_graph(
 
     Args:
         trained: the network.
-        table: the table.
+        examined: the table, with what of it counts.
         threshold: probability in (0, 1) above which a pair is adjacent (Node-Edge: an arrow is there); "f1" takes the
             one of the best expected F1.
         collider_threshold: probability in (0, 1) above which an unshielded triple is a collider.
@@ -122,14 +94,10 @@ def predict_graph(
     Raises:
         BadInput: a Node-Edge network with a collider threshold or a weight.
     """
-    table = replace(table, values=scaled_by_powers_of_two(table.values, kind_codes(table)))
-    n, d = table.values.shape
-    keys = column_keys(table)
-    logits = logits_of(trained.network, table.values[None], kind_codes(table)[None], trained.context)[0]
-    scale = trained.calibration
-    calibrated = scale.skeleton(logits.skeleton, n, d)
-    skeleton = bounded_logits(calibrated, table.values, kind_codes(table))
-    lowered = (skeleton < calibrated) & (calibrated > NOTABLE_LOGIT)
+    reading = read_table(trained, examined)
+    table, keys, logits, scale = reading.examined.table, reading.keys, reading.logits, trained.calibration
+    skeleton, n, d = reading.skeleton, reading.rows, len(table.names)
+    lowered = (reading.trusted < reading.calibrated) & (reading.calibrated > NOTABLE_LOGIT)
     bounded = tuple(table.names[k] for k in np.flatnonzero(lowered.any(0)))
     adjacent = probability(skeleton)
     np.fill_diagonal(adjacent, 0.0)
@@ -139,7 +107,7 @@ def predict_graph(
 
     if logits.arrows is not None:
         _refuse_for_arrows(collider_threshold, refine)
-        arrows = bounded_logits(scale.arrows(logits.arrows, n, d), table.values, kind_codes(table))
+        arrows = reading.bounded(scale.arrows(logits.arrows, n, d))
         line = best_f1_threshold(probability(arrows)[~np.eye(d, dtype=bool)]) if threshold == "f1" else threshold
         decoded = decode_directed(table.names, arrows, threshold=line, knowledge=knowledge, keys=keys)
     else:
@@ -153,13 +121,15 @@ def predict_graph(
             knowledge=knowledge,
             keys=keys,
         )
-        if weight := _weight(trained, table, decoded, refine):
+        if weight := _weight(reading, decoded, refine):
             decoded = tabu_refine(
                 decoded,
-                _score(table),
+                reading.evidence.score(),
                 skeleton,
                 colliders,
                 weight=weight,
+                # Where the network is not trusted, nor is a score with the same assumptions: it adds no edge.
+                candidate=LEAST_CANDIDATE if reading.distrust == 0 or refine != "auto" else line,
                 collider_threshold=collider_threshold,
                 knowledge=knowledge,
                 keys=keys,
@@ -169,7 +139,7 @@ def predict_graph(
     marks = _marks(trained, logits, n, d, decoded.graph, triples, p_colliders)
     if decoded.graph.kind == "MPDAG":
         marks = marks_given_knowledge(marks, decoded, knowledge)
-    return PredictedGraph(table.names, decoded, adjacent, marks, triples, p_colliders, bounded)
+    return PredictedGraph(table.names, decoded, adjacent, marks, triples, p_colliders, bounded, reading)
 
 
 def _refuse_for_arrows(collider_threshold: float, refine: float | Literal["auto"]) -> None:
@@ -178,27 +148,21 @@ def _refuse_for_arrows(collider_threshold: float, refine: float | Literal["auto"
         raise BadInput(f"a node-edge network's graph is read arrow by arrow and takes no {name}; leave it out")
 
 
-def _weight(trained: TrainedNetwork, table: Table, decoded: DecodedGraph, refine: float | Literal["auto"]) -> float:
+def _weight(reading: Reading, decoded: DecodedGraph, refine: float | Literal["auto"]) -> float:
     """Weight of BIC in the refinement: the given one, or that fitted for tables of this regime and size."""
-    if refine != "auto" or not trained.score_weights:
+    weights, evidence = reading.trained.score_weights, reading.evidence
+    if refine != "auto" or not weights:
         return 0.0 if refine == "auto" else refine
-    kinds = kind_codes(table)
-    # The regime of a long table is tested on a part that does not depend on the order of its rows.
-    values = table.values if len(table) <= MAX_TESTED_ROWS else table.values[row_order(table.values, kinds)]
-    return trained.score_weights.get(score_regime_key(values, kinds, decoded.dag.directed), 0.0)
+    kinds, values = evidence.kinds, evidence.values[0]
+    if len(values) > MAX_TESTED_ROWS or evidence.share is not None:
+        # The regime of a long table is tested on a part that does not depend on the order of its rows.
+        values = values[row_order(values, kinds)][: round(evidence.rows)]
+    return (1 - reading.distrust) * weights.get(score_regime_key(values, kinds, decoded.dag.directed), 0.0)
 
 
 def score_regime_key(values: Float[ndarray, "n d"], kinds: Int[ndarray, "d"], dag: Bool[ndarray, "d d"]) -> str:
     """The key of a fitted weight of BIC: the table's regime, and whether it has few or many rows."""
     return f"{score_regime(values, kinds, dag)}, {'few' if len(values) <= FEW_ROWS else 'many'} rows"
-
-
-def _score(table: Table) -> LocalScore:
-    levels = [len(one) for one in table.levels]
-    values = table.values
-    if len(values) > MAX_SCORED_ROWS and any(levels):
-        values = values[row_order(values, kind_codes(table))[:MAX_SCORED_ROWS]]
-    return score_of(values, levels)
 
 
 def best_f1_threshold(probabilities: Float[ndarray, "k"]) -> float:
@@ -216,7 +180,7 @@ def best_f1_threshold(probabilities: Float[ndarray, "k"]) -> float:
 
 
 def _marks(
-    trained: TrainedNetwork, logits: Logits, n: int, d: int, graph: Graph, triples: ndarray, p_colliders: ndarray
+    trained: TrainedNetwork, logits: Logits, n: float, d: int, graph: Graph, triples: ndarray, p_colliders: ndarray
 ) -> Float[ndarray, "d d 3"]:
     """Probabilities of each pair, given adjacency: forward, backward, reversible.
 
@@ -260,62 +224,3 @@ def marks_given_knowledge(
 def _normalised(forward: Float[ndarray, "d d"], backward: Float[ndarray, "d d"]) -> Float[ndarray, "d d 3"]:
     found = np.stack([forward, backward, np.clip(1 - forward - backward, 0, 1)], -1)
     return np.clip(found, 0, 1)
-
-
-@dataclass(frozen=True)
-class Unlikeness:
-    """The features of a table outside their range over the training tables, and the assumptions that it contradicts."""
-
-    compared: int
-    """Number of features that have a range."""
-    features: tuple[str, ...]
-    """A sentence for each feature outside of its range."""
-    broken: tuple[str, ...] = ()
-    """Assumptions that the table contradicts, in a few words each; those that hold are not counted as compared."""
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """All of them."""
-        return (*self.features, *self.broken)
-
-    @property
-    def score(self) -> float:
-        """Share in [0, 1] of what is compared."""
-        return len(self.reasons) / max(1, self.compared + len(self.broken))
-
-
-def unlikeness(trained: TrainedNetwork, table: Table, broken: Sequence[str] = ()) -> Unlikeness:
-    """The unlikeness of a table, with the assumptions that it contradicts."""
-    kinds = kind_codes(table)
-    found = out_of_distribution.features(scaled_by_powers_of_two(table.values, kinds), kinds)
-    return Unlikeness(*trained.ranges.outside(found), tuple(broken))
-
-
-def warnings(table: Table, predicted: PredictedGraph, unlike: Unlikeness) -> tuple[str, ...]:
-    """Warnings about the table and the result."""
-    sentences: list[str] = []
-    if len(unlike.features) > out_of_distribution.WARN_ABOVE * unlike.compared:
-        sentences.append(
-            f"the table is unlike those that the network was trained on ({'; '.join(unlike.features)}); "
-            "its probabilities may not hold"
-        )
-    if rarest := predicted.bounded:
-        sentences.append(
-            f"cases in {', '.join(map(repr, rarest))} are rarer than in any training table, so that the sureness of "
-            "their edges is bounded by exact counts; more rows with such cases settle them"
-        )
-    if (rows := len(table.values)) < SCARCE_ROWS:
-        sentences.append(f"{rows} rows say so little that even independent columns often come out adjacent")
-    d = len(predicted.names)
-    if d > 2 and predicted.decoded.graph.skeleton.sum() == d * (d - 1):
-        sentences.append(
-            "every pair is adjacent: these rows rule no edge out, so they say nothing about directions either"
-        )
-    density = predicted.adjacent[np.triu_indices(d, 1)].mean() if d > 1 else 0.0
-    if d >= 8 and density > DENSE_SHARE:
-        sentences.append(
-            f"about {density:.0%} of all pairs seem adjacent; graphs that dense are found with many errors"
-        )
-    if many := [name for name, levels in zip(table.names, table.levels, strict=True) if len(levels) >= LEVEL_SLOTS]:
-        sentences.append(f"{many[0]} has more levels than the network tells apart ({LEVEL_SLOTS - 1})")
-    return tuple(sentences)

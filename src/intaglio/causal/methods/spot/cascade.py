@@ -55,8 +55,10 @@ class SkeletonCascade:
     least_inclusion: float = LEAST_INCLUSION
     """Smallest inclusion probability u of a pair, above 0 and at most 1."""
 
-    def __call__(self, correlations: Correlations, seed: int = 0) -> SkeletonProbabilities:
-        """See `SkeletonPosterior.__call__`."""
+    def __call__(
+        self, correlations: Correlations, seed: int = 0, values: Float64[ndarray, "n d"] | None = None
+    ) -> SkeletonProbabilities:
+        """See `SkeletonPosterior.__call__`; the trees look at the correlations alone."""
         matrix, rows, d = correlations.matrix, correlations.rows, len(correlations.names)
         score = self.second.probability(second_features(self.first, matrix, rows, seed))
         posterior = pairs_matrix(self.calibrations[self.hidden_causes](score, d, rows), d)
@@ -72,21 +74,23 @@ class SkeletonCascade:
             for key, array in trees.arrays().items()
         }
         about = {
+            "format": FORMAT,
             "calibrations": {_KEYS[hidden]: asdict(one) for hidden, one in self.calibrations.items()},
             "ranges": asdict(self.ranges),
             "facts": dict(self.facts),
         }
         with atomic_path(path) as fresh:
-            save_file(tensors, fresh, {"format": FORMAT, "about": json.dumps(about)})
+            # One entry alone: safetensors writes several in an order that changes from file to file.
+            save_file(tensors, fresh, {"about": json.dumps(about)})
 
     @classmethod
     def load(cls, path: Path) -> "SkeletonCascade":
         """The cascade in a file. Raises `BadInput` where it cannot be used; nothing is unpickled."""
         tensors, metadata = read_weights(path, "trees of a skeleton posterior")
         remedy = "give the file as it was written"
-        if metadata.get("format") != FORMAT or "about" not in metadata:
+        about = parse_json(metadata.get("about", "{}"), f"{path}, metadata", remedy)
+        if not isinstance(about, dict) or FORMAT not in (about.get("format"), metadata.get("format")):
             raise BadInput(f"{path} holds no skeleton posterior of format {FORMAT}; {remedy}")
-        about = parse_json(metadata["about"], f"{path}, metadata")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         trees = [
             BoostedTrees.from_arrays({k.partition(".")[2]: v for k, v in arrays.items() if k.startswith(f"{name}.")})

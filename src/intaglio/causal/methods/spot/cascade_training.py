@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from intaglio.causal.methods.spot.cascade import SkeletonCascade, first_features, second_features
+from intaglio.causal.methods.spot.cascade_settings import CascadeTraining
 from intaglio.causal.methods.spot.correlations import Correlations
 from intaglio.causal.methods.spot.odds_calibration import OddsCalibration, fit_odds_calibration
 from intaglio.causal.methods.spot.posterior import TrainingRanges
@@ -26,43 +27,20 @@ WITHOUT_HIDDEN = (LatentRecipe(confounded=(0.0, 0.0)), LatentRecipe(confounded=(
 """Recipes without."""
 STAGES = ("first", "second", "calibration", "held-out")
 """Each has tables of its own; the first two learn trees."""
+STATE = "stages"
+"""Name of the checkpoint in a run."""
 MOST_DRAWS = 20
 """Models that are drawn in search of one whose columns are not all but equal."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CascadeTraining:
-    """Settings of the training of a skeleton cascade."""
-
-    models: int = 1000
-    """Simulated models of each stage, 10 or more: first order, second order, calibration, held-out figures."""
-    variables: tuple[int, ...] = (5, 8, 10, 15, 20, 30, 40, 50, 75, 100)
-    """Numbers of variables, of which each model has one."""
-    rows: tuple[int, int] = (100, 10_000)
-    """Fewest and most rows of a table, drawn on a logarithmic scale."""
-    trees: int = 150
-    """Trees of each order, 1 or more."""
-    leaves: int = 31
-    """Most leaves of a tree, 2 or more."""
-    seed: int = 0
-    """Seed of the models, their rows and the trees."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("models", 10), ("trees", 1), ("leaves", 2), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        if not self.variables or min(self.variables) < 2:
-            raise ValueError(f"variables must be numbers of 2 or more, not {self.variables}")
-        if not 10 <= self.rows[0] <= self.rows[1]:
-            raise ValueError(f"rows must be a range from 10, not {self.rows[0]} to {self.rows[1]}")
-
-
 @dataclass(frozen=True, eq=False)
 class SimulatedTable:
-    """Correlations of a simulated table, with the adjacent pairs of the true MAG."""
+    """A simulated table with its correlations and the adjacent pairs of the true MAG."""
 
+    values: Float64[ndarray, "n d"]
     correlation: Float64[ndarray, "d d"]
     rows: int
+    """n."""
     adjacent: Bool[ndarray, "p"]
     """In the order of `numpy.triu_indices(d, 1)`."""
 
@@ -82,12 +60,13 @@ def _drawn(settings: CascadeTraining, random: np.random.Generator, recipe: Laten
         rows = round(float(np.exp(random.uniform(*np.log(settings.rows)))))
         model = draw_latent_model(recipe, random, d)
         try:
-            found = Correlations.of_rows(model.rows(random, rows), model.graph.names)
+            values = model.rows(random, rows)
+            found = Correlations.of_rows(values, model.graph.names)
         except BadInput:  # columns that are all but equal, as long chains of large coefficients have them
             continue
         mag = model.graph.mag()
         joined = mag.directed | mag.directed.T | mag.bidirected
-        return SimulatedTable(found.matrix, rows, joined[np.triu_indices(d, 1)])
+        return SimulatedTable(values, found.matrix, rows, joined[np.triu_indices(d, 1)])
     raise BadInput(f"{MOST_DRAWS} simulated tables in a row had columns that are all but equal; take smaller models")
 
 
@@ -101,7 +80,7 @@ def train_cascade(settings: CascadeTraining, *, run: Run = Run.none()) -> Skelet
     with run.progress(4, "stages", len(done)) as progress:
         for stage in STAGES[len(done) : 2]:
             done[stage] = _learnt(settings, stage, done)
-            run.save_state("stages", _tensors(done), {"done": len(done)})
+            run.save_state(STATE, _tensors(done), {"done": len(done)})
             progress.advance()
         first, second = done["first"], done["second"]
         calibrations, figures = {}, {}
@@ -179,7 +158,7 @@ def _tensors(done: dict[str, BoostedTrees]) -> dict[str, torch.Tensor]:
 
 def _stored(run: Run) -> dict[str, BoostedTrees]:
     """The trees of the stages that a run has done."""
-    saved = run.load_state("stages")
+    saved = run.load_state(STATE)
     if saved is None:
         return {}
     tensors, meta = saved

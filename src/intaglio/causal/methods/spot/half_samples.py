@@ -31,6 +31,10 @@ def half_sample_graphs(
     seed: int,
     in_time: Callable[[], bool],
     run: Run,
+    *,
+    state: str = STATE,
+    stream: int = STREAM,
+    sweeps: int = SWEEPS,
 ) -> list[Edges]:
     """The edges of the graphs of `count` random halves of the rows, or of as many as there is time for.
 
@@ -44,18 +48,21 @@ def half_sample_graphs(
         seed: seed of the halves.
         in_time: whether there is time left.
         run: takes progress and a checkpoint after each half.
+        state: name of the checkpoint.
+        stream: index of the random streams.
+        sweeps: most sweeps of each search.
     """
-    done = _stored(run)
-    with run.progress(count, "half samples", len(done)) as progress:
+    done = _stored(run, state)
+    with run.progress(count, state, len(done)) as progress:
         for number in range(len(done), count):
-            random = numpy_generator(seed, STREAM, number)
+            random = numpy_generator(seed, stream, number)
             half = standard[random.permutation(len(standard))[: len(standard) // 2]]
             scores = DistrictScores(np.corrcoef(half.T), len(half))
-            found, _ = improved(edges, scores, allowed, pairs, SWEEPS, random, in_time, costs)
+            found, _ = improved(edges, scores, allowed, pairs, sweeps, random, in_time, costs)
             if not in_time():
                 break
             done.append(found)
-            run.save_state(STATE, _tensors(done), {"done": len(done)}, every_s=5.0)
+            run.save_state(state, _tensors(done), {"done": len(done)}, every_s=5.0)
             progress.advance()
     return done
 
@@ -64,6 +71,6 @@ def _tensors(done: list[Edges]) -> dict[str, Any]:
     return {"edges": torch.from_numpy(np.array([np.stack([one.directed, one.bidirected]) for one in done]))}
 
 
-def _stored(run: Run) -> list[Edges]:
-    saved = run.load_state(STATE)
+def _stored(run: Run, state: str) -> list[Edges]:
+    saved = run.load_state(state)
     return [] if saved is None else [Edges(*edges) for edges in saved[0]["edges"].numpy()]

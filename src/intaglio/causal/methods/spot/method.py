@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,19 +12,21 @@ from intaglio.causal.confounding.likelihood_learner import LikelihoodLearner
 from intaglio.causal.confounding.restart_search import STATE, RestartSearch, SearchBudget, space_of
 from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table, unusable_knowledge
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
-from intaglio.causal.methods.spot import half_samples
-from intaglio.causal.methods.spot.cascade import SHIPPED, SkeletonCascade
+from intaglio.causal.methods.spot import half_samples, vicinal
+from intaglio.causal.methods.spot.cascade import SkeletonCascade
 from intaglio.causal.methods.spot.correlations import Correlations
 from intaglio.causal.methods.spot.edge_costs import edge_costs, sparsity_of
 from intaglio.causal.methods.spot.half_samples import half_sample_graphs
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
+from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, posterior_weights
 from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
+from intaglio.causal.methods.spot.vicinal import FEWEST, VicinalTuning
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
 from intaglio.causal.tables.assumptions import broken_assumptions
 from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.tables.table import Kinds, Table
-from intaglio.files import file_hash
+from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 
 FIRST_WEIGHT = 1e-3
@@ -58,9 +59,11 @@ class SPOT(Discoverer):
     """Whether there may be hidden common causes; without them the result is a CPDAG."""
     guidance: Literal["both", "mask", "prior", "none"] = "both"
     """Use of the posterior: masks of the updates, weights of sparsity and edges, both, or none."""
-    posterior: Path | None = None
-    """File of a skeleton posterior (.safetensors) as `intaglio causal train-skeleton` writes it; none takes the
-    package's."""
+    posterior: str = "cascade"
+    """Skeleton posterior: cascade (boosted trees), network (the network of `discover sicl`, calibrated for MAGs), or a
+    file of either as `intaglio causal train-skeleton` writes it (.safetensors, .json)."""
+    vicinal: int = 0
+    """Data sets like the table, 8 or more, on which the cascade is tuned to it; 0 for none."""
     restarts: int = 16
     """Random starts, 1 to 1000."""
     searched: int = 8
@@ -78,7 +81,7 @@ class SPOT(Discoverer):
     least_probability: float = 0.01
     """Posterior probability in [0, 1] from which the search over single edges looks at a pair without an edge."""
     time_limit: float = 600.0
-    """Seconds after which the search ends with what it has, and says so; above 0."""
+    """Seconds after which the search ends with what it has, and says so; above 0. Vicinal data sets have as many."""
     seed: int = 0
     """Seed of starts, masks and halves, and of the rows that are sampled from a long file."""
     device: str = "cpu"
@@ -97,6 +100,11 @@ class SPOT(Discoverer):
         if not 0 <= self.least_probability <= 1:
             raise ValueError(f"least_probability must be 0 to 1, not {self.least_probability}")
 
+        if self.vicinal and self.vicinal < FEWEST:
+            raise ValueError(f"vicinal must be 0, or {FEWEST} or more, not {self.vicinal}")
+        if self.vicinal and self.posterior == "network":
+            raise ValueError("vicinal tunes a cascade; leave it out for the posterior network")
+
     def __call__(
         self,
         table: Table | Any,
@@ -111,7 +119,7 @@ class SPOT(Discoverer):
         knowledge.check(whole.all_names, hidden_causes=self.hidden_causes)
         known = knowledge.restricted_to(whole.names).constraints(whole.names, hidden_causes=self.hidden_causes)
         columns = gaussian_columns(whole, standardise=True)
-        skeleton = self._skeleton(whole)
+        skeleton = self._skeleton(whole, run)
         search = self._search(columns, skeleton, known, run)
         found = search.found()
         best = min(found, key=lambda one: one[0])[1]
@@ -139,17 +147,23 @@ class SPOT(Discoverer):
 
     def forget(self, run: Run) -> None:
         """See `Discoverer.forget`."""
-        for state in (STATE, half_samples.STATE):
+        for state in (STATE, half_samples.STATE, vicinal.STATE):
             run.drop_state(state)
 
     def weights(self) -> dict[str, dict[str, str]]:
-        """The file of the posterior and its hash."""
-        path = self.posterior or SHIPPED
-        return {"posterior": {"path": str(path), "sha256": file_hash(path)}}
+        """The file of the posterior and its hash, and the network's where the posterior has one."""
+        return posterior_weights(self.posterior)
 
-    def _skeleton(self, table: Table) -> SkeletonProbabilities:
-        cascade = replace(SkeletonCascade.load(self.posterior or SHIPPED), hidden_causes=self.hidden_causes)
-        return cascade(Correlations.of_rows(table.values, table.names), self.seed)
+    def _skeleton(self, table: Table, run: Run) -> SkeletonProbabilities:
+        estimator = chosen_posterior(self.posterior, hidden_causes=self.hidden_causes, device=self.device)
+        correlations = Correlations.of_rows(table.values, table.names)
+        if not self.vicinal:
+            return estimator(correlations, self.seed, table.values)
+        if not isinstance(estimator, SkeletonCascade):
+            raise BadInput(f"{self.posterior} is no cascade, which vicinal data sets tune; leave --vicinal out")
+        end = time.monotonic() + self.time_limit
+        tuning = VicinalTuning(self.vicinal, self.seed, self.least_probability)
+        return tuning(estimator, correlations, table.values, lambda: time.monotonic() < end, run)
 
     def _search(
         self, columns: GaussianColumns, skeleton: SkeletonProbabilities, known: Constraints, run: Run

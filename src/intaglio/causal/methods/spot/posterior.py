@@ -1,7 +1,7 @@
 """Posterior of the skeleton: the probability that each pair is adjacent in the MAG, and how often a search tries it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -50,11 +50,24 @@ class SkeletonProbabilities:
         refuse_cells(uneven, matrix, self.names, f"{name} of {{pair}} {other}; make them equal")
 
 
+@runtime_checkable
 class SkeletonPosterior(Protocol):
-    """An estimator of the posterior of the skeleton from correlations alone; equivariant in the columns."""
+    """An estimator of the posterior of the skeleton from a table; equivariant in the columns."""
 
-    def __call__(self, correlations: Correlations, seed: int = 0) -> SkeletonProbabilities:
-        """The probabilities of all pairs; deterministic in the seed."""
+    def __call__(
+        self, correlations: Correlations, seed: int = 0, values: Float64[ndarray, "n d"] | None = None
+    ) -> SkeletonProbabilities:
+        """The probabilities of all pairs; deterministic in the seed.
+
+        Args:
+            correlations: those of the table, with its number of rows and the names of its columns.
+            seed: seed of all that is drawn.
+            values: rows of the table, with columns in the order of the names, for an estimator that needs more than
+                correlations; None where correlations are all that there is.
+
+        Raises:
+            BadInput: no rows for an estimator that needs them.
+        """
         ...
 
 

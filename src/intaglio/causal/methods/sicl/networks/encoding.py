@@ -40,7 +40,13 @@ class Encoded:
         return replace(self, cells=self.cells[:, rows], slots=self.slots[:, rows])
 
 
-def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: slice = slice(None)) -> Encoded:
+def encode(
+    values: Float[Tensor, "b n d"],
+    kinds: Int[Tensor, "b d"],
+    *,
+    rows: slice = slice(None),
+    counting: Float[Tensor, "b d d"] | None = None,
+) -> Encoded:
     """Encodes a batch of tables.
 
     Args:
@@ -48,6 +54,7 @@ def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: s
             computed in this precision.
         kinds: kinds of the columns: CONTINUOUS, ORDINAL, BINARY or NOMINAL.
         rows: rows that are given cell by cell; statistics are of all rows.
+        counting: share in (0, 1] of a pair's rows that count as evidence; None for all of them.
     """
     b, n, d = values.shape
     known = ~values.isnan()
@@ -60,12 +67,22 @@ def encode(values: Float[Tensor, "b n d"], kinds: Int[Tensor, "b d"], *, rows: s
     slots, frequency = _levels(values, known, kinds)
     some = slice(0, MAX_FEATURE_ROWS)
     features = _features(score[:, some], share[:, some], slots[:, some], kinds, known[:, some])
-    pairs, triples = pair_statistics.of(standard.clamp(-CLIP_SD, CLIP_SD), score, features, known)
+    pairs, triples = pair_statistics.of(standard.clamp(-CLIP_SD, CLIP_SD), score, features, known, counting)
     shown = (standard.clamp(-CLIP_SD, CLIP_SD), score, (~known).to(values.dtype), frequency)
     cells = torch.stack([channel[:, rows] for channel in shown], -1)
-    size = torch.tensor([[n, d]], dtype=values.dtype, device=values.device).log10().expand(b, 2)
+    size = torch.tensor([[n, d]], dtype=values.dtype, device=values.device).log10().repeat(b, 1)
+    if counting is not None:
+        size[:, 0] += mean_share(counting).log10()
     single = torch.float32
     return Encoded(cells.to(single), slots[:, rows], kinds, size.to(single), pairs.to(single), triples.to(single))
+
+
+def mean_share(share: Float[Tensor, "b d d"]) -> Float[Tensor, "b"]:
+    """Mean over the pairs of columns of the share of the rows that counts; 1 for a single column."""
+    d = share.shape[-1]
+    if d < 2:
+        return torch.ones_like(share[:, 0, 0])
+    return (share.sum((1, 2)) - share.diagonal(dim1=1, dim2=2).sum(1)) / (d * (d - 1))
 
 
 def _standardised(values: Float[Tensor, "b n d"], known: Bool[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:

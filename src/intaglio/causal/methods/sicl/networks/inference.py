@@ -1,6 +1,6 @@
 """Inference: a network's logits of tables of any length, independent of the order of rows and columns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +32,18 @@ class Logits:
     """Logits, given adjacency, of i → j compelled, j → i compelled, reversible; None without this head."""
     arrows: Float[ndarray, "d d"] | None
     """Logits of i → j; Node-Edge networks only."""
+    statistics: Float[ndarray, "d d p"]
+    """The statistics of pairs that the network was given; see `pair_statistics`."""
 
 
 @torch.no_grad()
 def logits_of(
-    network: Network, values: Float[ndarray, "b n d"], kinds: Int[ndarray, "b d"], context: int
+    network: Network,
+    values: Float[ndarray, "b n d"],
+    kinds: Int[ndarray, "b d"],
+    context: int,
+    share: Float[ndarray, "b d d"] | None = None,
+    draws: int = 1,
 ) -> list[Logits]:
     """The logits of each table of a batch of one size.
 
@@ -45,12 +52,16 @@ def logits_of(
         values: numbers and codes of levels, NaN where missing.
         kinds: kinds of the columns, as codes of `encoding`.
         context: rows that the network is given cell by cell at a time; statistics are of all rows.
+        share: share in (0, 1] of the rows of each pair of columns that count as evidence; None for all of them.
+        draws: number of draws of one table that the caller averages over, which share the pieces of its rows.
     """
     device = next(network.parameters()).device
     ordered = torch.from_numpy(np.stack([canonical_table(*one) for one in zip(values, kinds, strict=True)])).to(device)
     b, n, d = ordered.shape
-    shown = _pieces(n, context, MAX_PIECES if d <= WIDE_COLUMNS else MAX_PIECES_WIDE)
-    whole = encode(ordered, torch.from_numpy(kinds).to(device), rows=slice(0, shown[-1].stop))
+    most = MAX_PIECES if d <= WIDE_COLUMNS else MAX_PIECES_WIDE
+    shown = _pieces(n, context, max(1, most // draws))
+    counting = None if share is None else torch.from_numpy(share).to(device)
+    whole = encode(ordered, torch.from_numpy(kinds).to(device), rows=slice(0, shown[-1].stop), counting=counting)
     pieces = [network(whole.with_rows(rows)) for rows in shown]
     skeleton = torch.stack([piece.skeleton for piece in pieces]).mean(0).double().cpu().numpy()
     marks, arrows = (
@@ -72,9 +83,28 @@ def logits_of(
             colliders(k),
             None if marks is None else marks[k],
             None if arrows is None else arrows[k],
+            whole.pairs[k].double().cpu().numpy(),
         )
         for k in range(b)
     ]
+
+
+def mean_logits(each: Sequence[Logits]) -> Logits:
+    """The mean of the logits, and of the statistics, of several tables of the same columns."""
+    if len(each) == 1:
+        return each[0]
+
+    def colliders(triples: Int[ndarray, "t 3"]) -> Float[ndarray, "t"]:
+        return np.mean([one.colliders(triples) for one in each], axis=0)
+
+    marks, arrows = (
+        None if getattr(each[0], name) is None else np.mean([getattr(one, name) for one in each], axis=0)
+        for name in ("marks", "arrows")
+    )
+    skeleton, statistics = (
+        np.mean([getattr(one, name) for one in each], axis=0) for name in ("skeleton", "statistics")
+    )
+    return Logits(skeleton, colliders, marks, arrows, statistics)
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ def of(
     score: Float[Tensor, "b n d"],
     features: Float[Tensor, "b r d m"],
     known: Bool[Tensor, "b n d"],
+    share: Float[Tensor, "b d d"] | None = None,
 ) -> tuple[Float[Tensor, "b d d 18"], Float[Tensor, "b d d d 6"]]:
     """Maps of pairs, and of triples ([i, j, k]: i and j given k); 0 where two of the columns are the same.
 
@@ -35,18 +36,21 @@ def of(
         score: normal scores of mean 0 and variance 1 over known cells, 0 where missing.
         features: m functions of each column, of mean 0, 0 where missing, over the first r rows.
         known: mask of the cells that are not missing.
+        share: share in (0, 1] of a pair's rows that count as evidence, where rows depend on each other or cells are
+            filled; None for all of them. Estimates are of all rows.
     """
     counts = rows_in_common(known)
-    root = counts.sqrt()
+    evidence = counts if share is None else counts * share
+    root = evidence.sqrt()
     linear, ranked = correlation(standard, counts), correlation(score, counts)
     greedy = greedy_separation(ranked, root)
-    joint = association(features, rows_in_common(known[:, : features.shape[1]]))
-    moments = _moments(standard, counts)
+    joint = association(features, rows_in_common(known[:, : features.shape[1]]), share)
+    moments = _moments(standard, counts, root)
     pairs = [
         *_evidence_and_strength(linear, root),
-        *_evidence_and_strength(partial(linear, counts), root),
+        *_evidence_and_strength(partial(linear, evidence), root),
         *_evidence_and_strength(ranked, root),
-        *_evidence_and_strength(partial(ranked, counts), root),
+        *_evidence_and_strength(partial(ranked, evidence), root),
         *greedy.evidence.unbind(-1),
         *_evidence_and_strength(greedy.least, root),
         joint.alone,
@@ -190,7 +194,7 @@ class Association(NamedTuple):
     """[i, j, k]: evidence of dependence of i and j given k."""
 
 
-def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Association:
+def association(features: Float[Tensor, "b n d m"], counts: Matrix, share: Matrix | None = None) -> Association:
     """Sums of squared correlations between all features of two columns, standardised by their degrees of freedom.
 
     It applies to numbers, ordered and unordered levels alike: n·Σρ² is Pearson's χ² for two columns with levels, and
@@ -212,16 +216,17 @@ def association(features: Float[Tensor, "b n d m"], counts: Matrix) -> Associati
     rank = present.sum(-1).to(features.dtype).clamp(min=1)
     degrees = rank[:, :, None] * rank[:, None, :]
     cells = across.reshape(b, d, m, d, m)
-    given = _given_one(cells, counts, degrees)
+    evidence = counts if share is None else counts * share.to(counts.dtype)
+    given = _given_one(cells, evidence, degrees)
     eye = torch.eye(d, dtype=torch.bool, device=features.device)
     shut = eye[:, None, :] | eye[None, :, :]
-    alone = _excess(cells.square().sum((2, 4)), counts, degrees)
+    alone = _excess(cells.square().sum((2, 4)), evidence, degrees)
     least = given.masked_fill(shut, torch.inf).amin(-1) if d > 2 else alone
     within = torch.block_diag(*[torch.ones(m, m, device=features.device)] * d).bool()
     single = torch.eye(d * m, dtype=features.dtype, device=features.device)
     between = torch.where(within, single, across)
-    full = partial(_definite(between), counts).reshape(b, d, m, d, m)
-    return Association(alone, _excess(full.square().sum((2, 4)), counts, degrees), least.masked_fill(eye, 0.0), given)
+    full = partial(_definite(between), evidence).reshape(b, d, m, d, m)
+    return Association(alone, _excess(full.square().sum((2, 4)), evidence, degrees), least.masked_fill(eye, 0.0), given)
 
 
 def _excess(squares: Float[Tensor, "..."], counts: Float[Tensor, "..."], degrees: Float[Tensor, "..."]) -> Tensor:
@@ -245,7 +250,7 @@ def _given_one(cells: Float[Tensor, "b d m d m"], counts: Matrix, degrees: Matri
     return torch.stack(found, -1)
 
 
-def _moments(standard: Float[Tensor, "b n d"], counts: Matrix) -> Matrix:
+def _moments(standard: Float[Tensor, "b n d"], counts: Matrix, root: Matrix) -> Matrix:
     """[i, j]: log(1 + √n·|mean of z_i²·z_j|), about 0 for linear Gaussian columns."""
     mean = (standard.square().transpose(1, 2) @ standard) / counts
-    return torch.log1p(counts.sqrt() * mean.abs())
+    return torch.log1p(root * mean.abs())

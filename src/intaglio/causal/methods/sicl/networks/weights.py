@@ -1,4 +1,4 @@
-"""Trained networks as folders of `config.json`, `model.safetensors` and a card: shipped ones and any other."""
+"""Trained networks as folders of configuration, weights, trees of a recalibration and a card: shipped or any other."""
 
 import hashlib
 import json
@@ -15,12 +15,13 @@ from intaglio.causal.methods.sicl.networks.base import Network
 from intaglio.causal.methods.sicl.networks.light import Light, LightShape
 from intaglio.causal.methods.sicl.networks.logit_scaling import Calibration
 from intaglio.causal.methods.sicl.networks.out_of_distribution import FeatureRanges
+from intaglio.causal.methods.sicl.networks.recalibration import Recalibration
 from intaglio.data_files import LARGEST, read_bytes, read_json
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE, atomic_folder
 from intaglio.models.weights_file import read_weights, refuse_pickle
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, WEIGHTS, TREES, CARD = "config.json", "model.safetensors", "recalibration.safetensors", "README.md"
 FORMAT = 1
 MOST_LAYERS, MOST_WIDTH = 100, 4096
 """Most layers, and largest other size, of a network that is built."""
@@ -56,6 +57,8 @@ class TrainedNetwork:
     """Facts of its training and calibration, as plain values."""
     fingerprint: str = ""
     """SHA-256 of configuration and weights; empty before it is saved."""
+    recalibration: Recalibration | None = None
+    """Trees that tell where its answers are not to be trusted; None where none were learnt, and all are trusted."""
 
 
 def network_of(kind: str, shape: Mapping[str, int]) -> Network:
@@ -101,6 +104,8 @@ def save_network(trained: TrainedNetwork, folder: Path, card: str) -> None:
     with atomic_folder(Path(folder), CONFIG) as fresh:
         (fresh / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         save_file(weights, fresh / WEIGHTS, {"format": "pt"})
+        if trained.recalibration is not None:
+            trained.recalibration.save(fresh / TREES)
         (fresh / CARD).write_text(card, encoding="utf-8")
 
 
@@ -146,14 +151,15 @@ def load_network(model: str, *, device: str | torch.device = "cpu") -> TrainedNe
         config["refinement"],
         config["facts"],
         fingerprint(folder),
+        Recalibration.load(folder / TREES) if (folder / TREES).exists() else None,
     )
 
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 of configuration and weights."""
     digest = hashlib.sha256()
-    for name in (CONFIG, WEIGHTS):
-        digest.update(read_bytes(folder / name, LARGEST_WEIGHTS if name == WEIGHTS else LARGEST))
+    for name in (CONFIG, WEIGHTS, *([TREES] if (folder / TREES).exists() else [])):
+        digest.update(read_bytes(folder / name, LARGEST if name == CONFIG else LARGEST_WEIGHTS))
     return digest.hexdigest()
 
 

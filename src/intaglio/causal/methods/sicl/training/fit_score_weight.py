@@ -9,13 +9,15 @@ from numpy import ndarray
 from intaglio.causal.graphs.distances import compare
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Knowledge
+from intaglio.causal.methods.sicl.evidence import kind_codes
 from intaglio.causal.methods.sicl.networks.encoding import BINARY, CONTINUOUS, NOMINAL, ORDINAL
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork
-from intaglio.causal.methods.sicl.predict import PredictedGraph, kind_codes, predict_graph, score_regime_key
+from intaglio.causal.methods.sicl.predict import PredictedGraph, predict_graph, score_regime_key
 from intaglio.causal.methods.sicl.training.batches import column_kinds, select_tables, usable_indices
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.simulate import simulator
 from intaglio.causal.simulate.batch import Batch
+from intaglio.causal.tables.assumptions import ExaminedTable
 from intaglio.causal.tables.table import ColumnKind, Table
 from intaglio.randomness import numpy_generator
 
@@ -74,4 +76,6 @@ def best_weight_index(f1s: Float[ndarray, "tables weights"]) -> int:
 
 
 def _predict(trained: TrainedNetwork, table: Table, weight: float) -> PredictedGraph:
-    return predict_graph(trained, table, threshold=0.5, collider_threshold=0.5, refine=weight, knowledge=Knowledge())
+    return predict_graph(
+        trained, ExaminedTable(table), threshold=0.5, collider_threshold=0.5, refine=weight, knowledge=Knowledge()
+    )
