@@ -64,9 +64,10 @@ def block_lines(found: Figures, title: str) -> list[str]:
             cells = "".join(f"{_with_error(row, metric):>16}" for metric in SCORES)
             counts = f"{row['failures']:>8}{row['invalid']:>8}"
             lines.append(f"{name:>16}{cells}{_word(row['seconds'], 3):>10}{counts}{_margin(of['margins'].get(name))}")
-        if (quality := of["posterior"]) is not None:
-            words = ", ".join(f"{name.upper()} {quality[name]:.3f}" for name in ("auroc", "auprc", "ece"))
-            lines.append(f"{'posterior':>16}  {words} over {quality['pairs']} pairs, {quality['rate']:.1%} adjacent")
+        for name, quality in of["posterior"].items():
+            words = ", ".join(f"{figure.upper()} {quality[figure]:.3f}" for figure in ("auroc", "auprc", "ece"))
+            pairs = f"{quality['pairs']} pairs, {quality['rate']:.1%} adjacent"
+            lines.append(f"{'posterior':>16}  {name}: {words} over {pairs}")
     return lines
 
 

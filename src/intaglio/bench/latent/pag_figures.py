@@ -25,7 +25,7 @@ def blocks(answers: Answers, facts: Facts, posteriors: Mapping[str, Mapping[str,
     Args:
         answers: by table and method.
         facts: of the tables that count.
-        posteriors: by table, `posterior` and `adjacent` of all pairs.
+        posteriors: by table, probabilities of all pairs by the posterior's name, and whether they are `adjacent`.
         by: name of the fact, such as `cell`.
     """
     found = {}
@@ -75,17 +75,18 @@ def method_row(answers: Answers, facts: Facts, name: str) -> dict[str, Any]:
     return found | {"seconds": statistics.median(times) if times else None}
 
 
-def quality(posteriors: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
-    """Quality of the posterior over all pairs of the tables; None without tables, or where all pairs have one label."""
-    if not posteriors:
-        return None
-    probabilities, adjacent = (
-        np.concatenate([np.asarray(one[name], np.float64) for one in posteriors]) for name in ("posterior", "adjacent")
-    )
+def quality(posteriors: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Quality of each posterior by name, over all pairs of the tables; of none where all pairs have one label."""
+    labels = [np.asarray(one["adjacent"], bool) for one in posteriors]
+    adjacent = np.concatenate(labels) if labels else np.zeros(0, bool)
     if adjacent.all() or not adjacent.any():
-        return None
-    found = posterior_quality(probabilities, adjacent.astype(bool)).to_json()
-    return {name: found[name] for name in (*POSTERIOR_FIGURES, "log_loss", "pairs", "rate")}
+        return {}
+    found = {}
+    for name in (name for name in posteriors[0] if name != "adjacent"):
+        probabilities = np.concatenate([np.asarray(one[name], np.float64) for one in posteriors])
+        whole = posterior_quality(probabilities, adjacent).to_json()
+        found[name] = {figure: whole[figure] for figure in (*POSTERIOR_FIGURES, "log_loss", "pairs", "rate")}
+    return found
 
 
 def headline(answers: Answers, facts: Facts, limit: float, step_ratio: float | None) -> dict[str, Any]:
