@@ -11,7 +11,13 @@ from numpy import ndarray
 
 from intaglio.causal.methods.spot.cascade_settings import NETWORK_VARIABLES, CascadeTraining
 from intaglio.causal.methods.spot.cascade_training import RECIPES, WITHOUT_HIDDEN, simulated_tables
-from intaglio.causal.methods.spot.network_posterior import NETWORK, NetworkPosterior, network_scores, own_network
+from intaglio.causal.methods.spot.network_posterior import (
+    NETWORK,
+    NetworkPosterior,
+    network_scores,
+    own_hash,
+    own_network,
+)
 from intaglio.causal.methods.spot.odds_calibration import OddsCalibration, fit_odds_calibration
 from intaglio.causal.methods.spot.posterior import TrainingRanges
 from intaglio.causal.methods.spot.posterior_quality import posterior_quality
@@ -55,7 +61,7 @@ def calibrate_network(settings: CascadeTraining, *, run: Run = Run.none()) -> Ne
         "held out": figures[True],
         "held out, without hidden causes": figures[False],
     }
-    return NetworkPosterior(network.fingerprint, calibrations, _ranges(settings), facts)
+    return NetworkPosterior(own_hash(), calibrations, _ranges(settings), facts)
 
 
 def _scored(

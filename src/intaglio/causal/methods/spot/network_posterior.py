@@ -12,13 +12,13 @@ from scipy.special import expit, logit
 
 from intaglio.causal.methods.sicl.networks.encoding import CONTINUOUS
 from intaglio.causal.methods.sicl.networks.inference import logits_of, scaled_by_powers_of_two
-from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, load_network, network_path
+from intaglio.causal.methods.sicl.networks.weights import WEIGHTS, TrainedNetwork, load_network, network_path
 from intaglio.causal.methods.spot.correlations import Correlations
 from intaglio.causal.methods.spot.odds_calibration import SMALLEST_SCORE, OddsCalibration
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities, TrainingRanges, inclusion_of
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
-from intaglio.files import PACKAGE, atomic_write
+from intaglio.files import PACKAGE, atomic_write, file_hash
 from intaglio.runs.plain import to_json
 
 SHIPPED_CALIBRATION = PACKAGE / "causal/methods/spot/shipped/network.json"
@@ -61,10 +61,10 @@ class NetworkPosterior:
         """
         if values is None:
             raise BadInput("the network's posterior needs the rows of a table; take the cascade for correlations alone")
-        if (network := own_network(self.device)).fingerprint != self.network:
+        if own_hash() != self.network:
             raise BadInput("the posterior is calibrated for another network; make it with this version of the package")
         d = len(correlations.names)
-        score = network_scores(network, values)
+        score = network_scores(own_network(self.device), values)
         posterior = self.calibrations[self.hidden_causes](score, d, correlations.rows)
         np.fill_diagonal(posterior, 0.0)
         flags = self.ranges.flags(correlations, posterior)
@@ -109,15 +109,19 @@ def _range(stored: Fields, name: str) -> tuple[Any, Any]:
     return (low, high) if name == "density" else (int(low), int(high))
 
 
+def own_hash() -> str:
+    """SHA-256 of the weights of the package's network; its own calibrations have no part here."""
+    return file_hash(network_path(NETWORK) / WEIGHTS)
+
+
 def own_network(device: str = "cpu") -> TrainedNetwork:
     """The package's network."""
     return load_network(NETWORK, device=device)
 
 
 def network_weights() -> dict[str, str]:
-    """The folder of the package's network and its hash."""
-    folder = network_path(NETWORK)
-    return {"path": str(folder), "sha256": fingerprint(folder)}
+    """The file of the package's network and its hash."""
+    return {"path": str(network_path(NETWORK) / WEIGHTS), "sha256": own_hash()}
 
 
 def network_scores(network: TrainedNetwork, values: Float64[ndarray, "n d"]) -> Float64[ndarray, "d d"]:
