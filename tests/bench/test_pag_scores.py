@@ -130,19 +130,27 @@ def test_the_largest_size_in_time_is_one_where_no_table_took_until_the_limit():
 
 def test_the_posterior_is_judged_over_all_pairs_of_a_size():
     # 0.9 and 0.4 are adjacent, 0.6 and 0.1 not: 3 of 4 comparisons are right.
-    parts = [{"posterior": [0.9, 0.6], "adjacent": [1.0, 0.0]}, {"posterior": [0.4, 0.1], "adjacent": [1.0, 0.0]}]
-    found = quality(parts)
-    assert found is not None
+    parts = [{"cascade": [0.9, 0.6], "adjacent": [1.0, 0.0]}, {"cascade": [0.4, 0.1], "adjacent": [1.0, 0.0]}]
+    found = quality(parts)["cascade"]
     assert (found["auroc"], found["pairs"], found["rate"]) == (0.75, 4, 0.5)
     assert found["auprc"] == pytest.approx((1 + 2 / 3) / 2)
     assert found["ece"] == pytest.approx((0.1 + 0.6 + 0.6 + 0.1) / 4)
-    assert quality([]) is None
-    assert quality([{"posterior": [0.5], "adjacent": [1.0]}]) is None
+    assert quality([]) == {}
+    assert quality([{"cascade": [0.5], "adjacent": [1.0]}]) == {}
+
+
+def test_margins_are_paired_and_leave_failures_out():
+    part = {key: ANSWERS[key] for key in ("t1", "t2")}
+    found = blocks(part, {key: FACTS[key] for key in part}, {}, "variables")["10"]["margins"]
+    assert "spot" not in found
+    assert found["fci-0.01"] | {"low": 0, "high": 0} == {"value": pytest.approx(0.4), "low": 0, "high": 0, "tables": 2}
+    assert (found["fci-0.05"]["value"], found["fci-0.05"]["tables"]) == (pytest.approx(0.3), 1)
+    assert (found["abic"]["value"], found["abic"]["tables"]) == (None, 0)
 
 
 def test_there_is_a_block_for_each_size_with_a_line_for_each_method():
     facts = {key: one for key, one in FACTS.items() if one["suite"] == "simulated"}
-    posteriors = {"t1": {"posterior": [0.9, 0.1], "adjacent": [1.0, 0.0]}}
+    posteriors = {"t1": {"cascade": [0.9, 0.1], "adjacent": [1.0, 0.0]}}
     found = blocks(ANSWERS, facts, posteriors, "variables")
     assert list(found) == ["10", "50"]
     assert found["10"]["tables"] == 2
@@ -151,4 +159,5 @@ def test_there_is_a_block_for_each_size_with_a_line_for_each_method():
     assert "simulated, 50 variables, 1 tables" in text
     (spot,) = [line for line in text if line.lstrip().startswith("spot") and "0.7 ± 0.1" in line]
     assert spot.split()[-3:] == ["3", "0", "0"]
-    assert sum("AUROC 1.000" in line for line in text) == 1
+    assert sum("0.400 (0.400 to 0.400)" in line for line in text) == 1
+    assert sum("cascade: AUROC 1.000" in line for line in text) == 1

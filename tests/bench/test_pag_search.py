@@ -17,6 +17,7 @@ from intaglio.bench.latent import pag_entries as entries_room
 from intaglio.bench.latent import pag_search as room
 from intaglio.bench.latent.bench import LatentBench
 from intaglio.bench.latent.pag_entries import PAG_ENTRIES, fci, pag_entries
+from intaglio.bench.latent.pag_tables import PagCell, pag_tables
 from intaglio.causal.graphs.graph import Graph
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
@@ -77,7 +78,7 @@ def test_two_tables_are_searched_and_a_missing_peer_is_named(tmp_path, asked):
     assert found["by_variables"]["4"]["tables"] == 2
     assert list(found["by_variables"]["4"]["methods"]) == ["spot", "abic"]
     assert found["by_variables"]["4"]["methods"]["spot"]["failures"] == 0
-    assert found["by_variables"]["4"]["posterior"]["pairs"] == 12
+    assert found["by_variables"]["4"]["posterior"]["cascade"]["pairs"] == 12
     assert found["spot_pag_f1"] == found["spot_pag_f1_d4"]
     assert found["fci_pag_f1"] is None
     assert found["d_max_within_10_min"] == 4
@@ -115,6 +116,14 @@ def test_a_method_that_was_late_three_times_is_not_asked_any_more(tmp_path, aske
     row = found["by_variables"]["4"]["methods"]["abic"]
     assert (row["tables"], row["failures"], row["pag_f1"], row["seconds"]) == (5, 5, 0.0, 20.0)
     assert found["not_measured"]["spot_pag_f1"].startswith("spot took no part")
+
+
+def test_each_posterior_is_judged_on_the_pairs_of_the_true_skeleton():
+    (task,) = pag_tables([PagCell("simulated", "double-arrows", 5, 200, 1)], 0)
+    found = room.posteriors_of(task, ["cascade", "network"])
+    assert found["adjacent"] == [float(task.truth.skeleton[i, j]) for i in range(5) for j in range(i + 1, 5)]
+    assert found["cascade"] != found["network"]
+    assert all(0 <= p <= 1 for name in ("cascade", "network") for p in found[name])
 
 
 def test_a_size_that_is_named_twice_is_measured_once(tmp_path):

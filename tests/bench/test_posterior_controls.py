@@ -10,6 +10,7 @@ from intaglio.bench.latent.posterior_controls import ControlledSPOT, constant_po
 from intaglio.causal.methods.spot.method import SPOT
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
 from intaglio.causal.tables.table import Table
+from intaglio.runs.run import Run
 
 D = 8
 ABOVE = np.triu_indices(D, 1)
@@ -49,7 +50,7 @@ def test_a_search_has_the_control_in_place_of_the_learnt_posterior(control):
     frame = pd.DataFrame({"a": a, "b": b, "c": a + b + 0.5 * e, "d": a - b + random.standard_normal(300)})
     small: dict[str, Any] = {"restarts": 2, "stages": 2, "steps": 5, "sweeps": 1, "half_samples": 0, "seed": 2}
     found = ControlledSPOT(control=control, **small)(frame)
-    own = SPOT(**small)._skeleton(Table.from_frame(frame))
+    own = SPOT(**small)._skeleton(Table.from_frame(frame), Run.none())
     expected = constant_posterior(own) if control == "constant" else random_posterior(own, 2)
     np.testing.assert_allclose(np.asarray(found.adjacent), expected.posterior)
     assert not np.allclose(expected.posterior, own.posterior)

@@ -40,12 +40,12 @@ class LatentBench:
     causal-learn's CD-NOD where it is installed.
 
     Tables with known PAGs, simulated or from published Gaussian networks some of whose nodes are hidden, are searched
-    by SPOT, by SPOT without its posterior and with half of its guidance, by controls whose posterior says nothing
-    (`spot-constant`, `spot-random`), by ABIC, by FCI at two levels and by PC, of which only the skeleton counts; each
-    package in a process of its own, on one thread. Figures are those of arXiv 2406.10537 over PAGs: F1 of the skeleton,
-    of edges with both marks, of arrowheads and of tails, and the pairs that differ (SHD). A method without an answer
-    counts as the graph without edges. `fci_` figures are of the level with the higher PAG F1. The posterior alone is
-    judged by AUROC, AUPRC and expected calibration error over all pairs.
+    by SPOT, by SPOT with its other posterior, without one and with half of its guidance, by controls whose posterior
+    says nothing (`spot-constant`, `spot-random`), by ABIC, by FCI at two levels and by PC, of which only the skeleton
+    counts; each package in a process of its own, on one thread. Figures are those of arXiv 2406.10537 over PAGs: F1 of
+    the skeleton, of edges with both marks, of arrowheads, of tails; and SHD, the pairs that differ. A method without an
+    answer counts as the graph without edges. `fci_` figures are of the level with the higher PAG F1. Posteriors alone
+    are judged by AUROC, AUPRC and expected calibration error over all pairs.
     """
 
     quick: bool = False

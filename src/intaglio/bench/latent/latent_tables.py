@@ -59,14 +59,15 @@ def block_lines(found: Figures, title: str) -> list[str]:
     for group, of in found.items():
         lines += ["", f"{title.format(group)}, {of['tables']} tables"]
         head = "".join(f"{word:>16}" for word in HEADS)
-        lines.append(f"{'':>16}{head}{'median s':>10}{'failed':>8}{'invalid':>8}")
+        lines.append(f"{'':>16}{head}{'median s':>10}{'failed':>8}{'invalid':>8}  SPOT's PAG F1 less this, 95%")
         for name, row in of["methods"].items():
             cells = "".join(f"{_with_error(row, metric):>16}" for metric in SCORES)
             counts = f"{row['failures']:>8}{row['invalid']:>8}"
-            lines.append(f"{name:>16}{cells}{_word(row['seconds'], 3):>10}{counts}")
-        if (quality := of["posterior"]) is not None:
-            words = ", ".join(f"{name.upper()} {quality[name]:.3f}" for name in ("auroc", "auprc", "ece"))
-            lines.append(f"{'posterior':>16}  {words} over {quality['pairs']} pairs, {quality['rate']:.1%} adjacent")
+            lines.append(f"{name:>16}{cells}{_word(row['seconds'], 3):>10}{counts}{_margin(of['margins'].get(name))}")
+        for name, quality in of["posterior"].items():
+            words = ", ".join(f"{figure.upper()} {quality[figure]:.3f}" for figure in ("auroc", "auprc", "ece"))
+            pairs = f"{quality['pairs']} pairs, {quality['rate']:.1%} adjacent"
+            lines.append(f"{'posterior':>16}  {name}: {words} over {pairs}")
     return lines
 
 
@@ -75,6 +76,12 @@ def _with_error(row: Figures, metric: str) -> str:
         return "-"
     error = row[f"{metric}_error"]
     return f"{row[metric]:.3g}" + ("" if error is None else f" ± {error:.2g}")
+
+
+def _margin(found: Figures | None) -> str:
+    if found is None or found["value"] is None:
+        return ""
+    return f"  {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
 
 
 def _named(head: str, value: float | None) -> str:

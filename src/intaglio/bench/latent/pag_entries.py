@@ -1,4 +1,4 @@
-"""The methods of the PAG suites of `intaglio bench latent`: SPOT, parts and controls of it, ABIC, FCI, and PC."""
+"""Methods of the PAG suites of `intaglio bench latent`: SPOT, parts and controls of it, ABIC, FCI, and PC."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,9 @@ from intaglio.verbs import VERBS
 OWN = "intaglio.bench.discover.own_methods:discover"
 CONTROLLED = "intaglio.bench.latent.posterior_controls:ControlledSPOT"
 CAUSAL_LEARN = ("causallearn", "causal-learn")
-SPOT, ABIC = "spot", "abic"
+SPOT, SPOT_NETWORK, ABIC = "spot", "spot-network", "abic"
+POSTERIORS = {SPOT: "cascade", SPOT_NETWORK: "network"}
+"""The skeleton posterior of each entry whose posterior is judged on its own."""
 FCI_ENTRIES, SKELETON_ONLY = ("fci-0.01", "fci-0.05"), ("pc-0.01",)
 """FCI at two levels; entries that give no PAG, of which only the skeleton counts."""
 
@@ -31,6 +33,7 @@ def _causal_learn(name: str, target: str, slow: bool = False, **settings: Any) -
 _SPOT, _ABIC = (VERBS["discover"].methods[name].target for name in (SPOT, ABIC))
 PAG_ENTRIES: tuple[Entry, ...] = (
     _ours(SPOT, _SPOT, slow=False),
+    _ours(SPOT_NETWORK, _SPOT, posterior="network"),
     _ours("spot-unguided", _SPOT, guidance="none"),
     _ours("spot-mask", _SPOT, guidance="mask"),
     _ours("spot-prior", _SPOT, guidance="prior"),
@@ -40,7 +43,8 @@ PAG_ENTRIES: tuple[Entry, ...] = (
     *(_causal_learn(name, "intaglio.bench.latent.pag_entries:fci", alpha=float(name[4:])) for name in FCI_ENTRIES),
     _causal_learn("pc-0.01", "intaglio.bench.discover.peers:pc", slow=True, alpha=0.01),
 )
-"""SPOT, without its posterior, with masks alone, with weights alone, and with posteriors that say nothing; peers."""
+"""SPOT with either posterior, without one, with masks alone, with weights alone, and with posteriors that say nothing;
+peers."""
 
 
 def pag_entries(names: Sequence[str], quick: bool) -> tuple[Entry, ...]:

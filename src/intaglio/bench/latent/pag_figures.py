@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from intaglio.bench.discover.ranks import mean_and_error
+from intaglio.bench.discover.ranks import margin, mean_and_error
 from intaglio.bench.latent.pag_entries import ABIC, FCI_ENTRIES, SKELETON_ONLY, SPOT
 from intaglio.bench.latent.pag_scores import F1S, SCORES
 from intaglio.causal.methods.spot.posterior_quality import posterior_quality
@@ -20,12 +20,12 @@ POSTERIOR_FIGURES = ("auroc", "auprc", "ece")
 
 
 def blocks(answers: Answers, facts: Facts, posteriors: Mapping[str, Mapping[str, Any]], by: str) -> dict[str, Any]:
-    """Tables in groups of one fact, in its order: their number, the methods' rows, and the posterior's quality.
+    """Tables in groups of one fact, in its order: their number, methods' rows, SPOT's margins, the posterior's quality.
 
     Args:
         answers: by table and method.
         facts: of the tables that count.
-        posteriors: by table, `posterior` and `adjacent` of all pairs.
+        posteriors: by table, probabilities of all pairs by the posterior's name, and whether they are `adjacent`.
         by: name of the fact, such as `cell`.
     """
     found = {}
@@ -35,9 +35,19 @@ def blocks(answers: Answers, facts: Facts, posteriors: Mapping[str, Mapping[str,
         found[str(group)] = {
             "tables": len(keys),
             "methods": {name: method_row(part, facts, name) for name in names_in(part)},
+            "margins": margins(part),
             "posterior": quality([posteriors[key] for key in keys if key in posteriors]),
         }
     return found
+
+
+def margins(answers: Answers) -> dict[str, dict[str, Any]]:
+    """Mean of SPOT's PAG F1 less that of each other method, over the tables that both answered, with its 95% interval.
+
+    The interval is a bootstrap over tables; `value`, `low` and `high` are None where there is no such table.
+    """
+    others = [name for name in names_in(answers) if name not in (SPOT, *SKELETON_ONLY)]
+    return {name: margin(answers, SPOT, name, "pag_f1") for name in others}
 
 
 def names_in(answers: Answers) -> list[str]:
@@ -65,17 +75,18 @@ def method_row(answers: Answers, facts: Facts, name: str) -> dict[str, Any]:
     return found | {"seconds": statistics.median(times) if times else None}
 
 
-def quality(posteriors: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
-    """Quality of the posterior over all pairs of the tables; None without tables, or where all pairs have one label."""
-    if not posteriors:
-        return None
-    probabilities, adjacent = (
-        np.concatenate([np.asarray(one[name], np.float64) for one in posteriors]) for name in ("posterior", "adjacent")
-    )
+def quality(posteriors: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Quality of each posterior by name, over all pairs of the tables; of none where all pairs have one label."""
+    labels = [np.asarray(one["adjacent"], bool) for one in posteriors]
+    adjacent = np.concatenate(labels) if labels else np.zeros(0, bool)
     if adjacent.all() or not adjacent.any():
-        return None
-    found = posterior_quality(probabilities, adjacent.astype(bool)).to_json()
-    return {name: found[name] for name in (*POSTERIOR_FIGURES, "log_loss", "pairs", "rate")}
+        return {}
+    found = {}
+    for name in (name for name in posteriors[0] if name != "adjacent"):
+        probabilities = np.concatenate([np.asarray(one[name], np.float64) for one in posteriors])
+        whole = posterior_quality(probabilities, adjacent).to_json()
+        found[name] = {figure: whole[figure] for figure in (*POSTERIOR_FIGURES, "log_loss", "pairs", "rate")}
+    return found
 
 
 def headline(answers: Answers, facts: Facts, limit: float, step_ratio: float | None) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import numpy as np
 
 from intaglio.bench.discover.entries import Entry
 from intaglio.bench.discover.processes import MAX_TIMEOUTS, TimeoutPolicy, WorkerPool
-from intaglio.bench.latent.pag_entries import SKELETON_ONLY, SPOT
+from intaglio.bench.latent.pag_entries import POSTERIORS, SKELETON_ONLY
 from intaglio.bench.latent.pag_scores import pag_scores
 from intaglio.bench.latent.pag_tables import PagCell, PagTable, pag_tables
-from intaglio.causal.methods.spot.cascade import shipped_cascade
 from intaglio.causal.methods.spot.correlations import Correlations
+from intaglio.causal.methods.spot.posterior_choice import chosen_posterior
 from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 
@@ -33,9 +33,9 @@ def search_tables(run: Run, cells: Sequence[PagCell], entries: Sequence[Entry], 
         limit: seconds for one table. Own methods take it as their `time_limit`.
         seed: seed of the tables.
     """
-    known, judged = run.recorded("answer"), set(run.recorded("posterior"))
+    known, judged = run.recorded("answer"), run.recorded("posterior")
     entries = [_limited(entry, limit) for entry in entries]
-    guided = any(entry.name == SPOT for entry in entries)
+    posteriors = [POSTERIORS[entry.name] for entry in entries if entry.name in POSTERIORS]
     timeouts, total = TimeoutPolicy(), sum(cell.tables for cell in cells) * len(entries)
     with (
         run.progress(total, "answers", len(known)) as progress,
@@ -44,8 +44,8 @@ def search_tables(run: Run, cells: Sequence[PagCell], entries: Sequence[Entry], 
     ):
         for turn, task in enumerate(pag_tables(cells, seed)):
             run.record("table", task.key, table_facts(task))
-            if guided and task.key not in judged:
-                run.record("posterior", task.key, posterior_of(task))
+            if posteriors and task.key not in judged:
+                run.record("posterior", task.key, posteriors_of(task, posteriors))
             first = turn % len(entries)
             for entry in (*entries[first:], *entries[:first]):
                 key = f"{task.key} | {entry.name}"
@@ -94,8 +94,12 @@ def table_facts(task: PagTable) -> dict[str, Any]:
     return {**about, "variables": len(task.truth), "edges": len(task.truth.edges)}
 
 
-def posterior_of(task: PagTable) -> dict[str, list[float]]:
-    """The shipped posterior of all pairs, and whether they are adjacent, in the order of `numpy.triu_indices(d, 1)`."""
+def posteriors_of(task: PagTable, names: Sequence[str]) -> dict[str, list[float]]:
+    """Posteriors of all pairs by name, and whether they are `adjacent`, in the order of `numpy.triu_indices(d, 1)`."""
     above = np.triu_indices(len(task.truth), 1)
-    found = shipped_cascade()(Correlations.of_rows(task.table.values, task.table.names)).posterior[above]
-    return {"posterior": found.round(6).tolist(), "adjacent": task.truth.skeleton[above].astype(float).tolist()}
+    correlations = Correlations.of_rows(task.table.values, task.table.names)
+    found = {"adjacent": task.truth.skeleton[above].astype(float).tolist()}
+    for name in names:
+        estimator = chosen_posterior(name, hidden_causes=True, device="cpu")
+        found[name] = estimator(correlations, 0, task.table.values).posterior[above].round(6).tolist()
+    return found
