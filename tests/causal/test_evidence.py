@@ -10,6 +10,7 @@ from assumption_tables import harvest, in_time
 from intaglio import SiCL
 from intaglio.causal.methods.sicl.evidence import TableEvidence, column_keys, evidence_of
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, load_network
+from intaglio.causal.methods.sicl.reading import read_table
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Table
 
@@ -39,6 +40,16 @@ def test_dependent_rows_count_as_bartlett_says(rho):
     """The correlation of two series that lean by ρ has the variance of n (1 - ρ²) / (1 + ρ²) independent rows."""
     found = evidence(Table.from_frame(in_time(rho, rows=4000)))
     assert found.rows == pytest.approx(4000 * (1 - rho**2) / (1 + rho**2), rel=0.15)
+
+
+def test_random_walks_count_as_few_rows():
+    """Two walks correlate however many their rows are, so that more of them say no more."""
+    for rows in (300, 3000):
+        share = evidence(Table.from_frame(in_time(1.0, rows=rows, columns=4))).share
+        assert share is not None
+        counts = share[np.triu_indices(4, 1)] * (rows - 1)
+        assert counts.min() == pytest.approx(3.0)
+        assert counts.mean() < 30
 
 
 def test_only_pairs_of_dependent_columns_count_less():
@@ -79,10 +90,13 @@ def test_series_that_have_nothing_to_do_with_each_other_stand_apart(seed):
 
 
 @pytest.mark.parametrize("times", [2, 5])
-def test_rows_that_are_given_again_change_nothing(times):
+def test_rows_that_are_given_again_change_nothing_of_what_the_network_says(network, times):
     once = harvest(rows=150)
-    one, many = SiCL()(once), SiCL()(np.tile(once, (times, 1)))
-    assert np.array_equal(one.adjacent, many.adjacent)
+    again = np.tile(once, (times, 1))
+    said, said_again = (read_table(network, examine(Table.from_frame(rows))).trusted for rows in (once, again))
+    assert np.array_equal(said, said_again)
+    one, many = SiCL()(once), SiCL()(again)
+    assert np.allclose(one.adjacent, many.adjacent, atol=0.02)
     assert one.graph == many.graph
     assert (one.rows, many.rows) == (150, 150)
 

@@ -49,9 +49,9 @@ def recalibration(worse: float = 9.0) -> Recalibration:
     )
 
 
-@pytest.mark.parametrize(("worse", "expected"), [(9.0, 1.0), (-9.0, 0.0), (float(np.log(0.25 / 0.75)), 0.5)])
+@pytest.mark.parametrize(("worse", "expected"), [(9.0, 1.0), (-9.0, 0.0), (float(np.log(0.175 / 0.825)), 0.5)])
 def test_distrust_rises_between_two_probabilities(worse, expected):
-    """0 up to 0.1, 1 from 0.4, and halfway at 0.25."""
+    """0 up to 0.05, 1 from 0.3, and halfway at 0.175."""
     assert recalibration(worse).distrust(np.array([1.0, 0.0])) == pytest.approx(expected)
 
 

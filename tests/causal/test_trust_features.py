@@ -8,7 +8,13 @@ import pytest
 from assumption_tables import alarms, harvest, in_time
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, load_network
 from intaglio.causal.methods.sicl.reading import Reading, read_table
-from intaglio.causal.methods.sicl.trust_features import TABLE_GROUPS, TrustFeatures, _Factors, _partial
+from intaglio.causal.methods.sicl.trust_features import (
+    TABLE_GROUPS,
+    TrustFeatures,
+    _Factors,
+    _partial,
+    _share_at_an_end,
+)
 from intaglio.causal.scores.count_evidence import log_bayes_factor
 from intaglio.causal.tables.assumptions import examine
 from intaglio.causal.tables.table import Table
@@ -104,3 +110,10 @@ def test_few_columns_have_features_too(network, columns):
 def test_one_column_and_arrows_have_none(network):
     assert reading(network, harvest(rows=60)[:, :1]).features is None
     assert reading(load_network("node-edge"), harvest(rows=60)).features is None
+
+
+def test_cells_at_an_end_are_counted_at_either_end():
+    """Counts with zeros have as many cells at an end after their sign is turned."""
+    values = np.array([[0.0, 3.0], [0.0, np.nan], [2.0, 1.0], [5.0, 3.0]])
+    assert _share_at_an_end(values) == pytest.approx([2 / 4, 2 / 3])
+    assert _share_at_an_end(-values) == pytest.approx([2 / 4, 2 / 3])

@@ -13,6 +13,7 @@ from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.spot import half_samples, method
 from intaglio.causal.methods.spot.cascade import SHIPPED, shipped_cascade
+from intaglio.causal.methods.spot.network_posterior import SHIPPED_CALIBRATION
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
@@ -26,7 +27,6 @@ VARIANTS = {
     "prior": {"SMALL": {"guidance": "prior"}, "BAD": {"least_probability": 1.5}, "PIECES": {}},
     "none": {"SMALL": {"guidance": "none"}, "BAD": {"steps": 0}, "PIECES": {}},
     "network": {"SMALL": {"posterior": "network"}, "BAD": {"vicinal": 3}, "PIECES": {}},
-    "vicinal": {"SMALL": {"vicinal": 8}, "BAD": {"vicinal": -1}, "PIECES": {}},
     "without-hidden-causes": {"SMALL": {"hidden_causes": False}, "BAD": {"searched": 0}, "PIECES": {}},
 }
 QUICK = {"restarts": 4, "steps": 40, "stages": 8, "half_samples": 2}
@@ -183,23 +183,33 @@ def test_the_prior_moves_the_weights_of_pairs(monkeypatch):
 
 
 def test_a_posterior_from_a_file_is_that_of_the_file(tmp_path):
-    table, path = rows_of(truth(VERMA), 100), tmp_path / "own.safetensors"
-    cascade = shipped_cascade()
-    cascade.save(path)
-    assert alike(found([], table=table, posterior=path), found([], table=table))
+    table, path, cascade = rows_of(truth(VERMA), 100), tmp_path / "own.safetensors", shipped_cascade()
     other = {hidden: replace(one, offset=one.offset + 2) for hidden, one in cascade.calibrations.items()}
     replace(cascade, calibrations=other).save(path)
-    one, two = found([], table=table, posterior=path), found([], table=table)
+    one, two = (
+        found([], table=table, **{**SMALL, "half_samples": 0, "posterior": which}) for which in (str(path), "cascade")
+    )
     upper = np.triu_indices(4, 1)
     assert (one.adjacent[upper] >= two.adjacent[upper]).all()
     assert (one.adjacent[upper] > two.adjacent[upper]).any()
-    assert SPOT(posterior=path).weights()["posterior"]["path"] == str(path)
+    assert SPOT(posterior=str(path)).weights()["posterior"]["path"] == str(path)
     assert SPOT().weights()["posterior"]["path"] == str(SHIPPED)
+
+
+def test_vicinal_data_sets_change_the_posterior_and_need_a_cascade():
+    edges, cheap = [("a", "-->", "b"), ("b", "-->", "c")], {**SMALL, "half_samples": 0, "hidden_causes": False}
+    plain, tuned = (found(edges, "abcd", rows=150, vicinal=count, **cheap) for count in (0, 8))
+    assert not np.array_equal(plain.adjacent, tuned.adjacent)
+    assert tuned.graph == plain.graph
+    with pytest.raises(BadInput, match="is no cascade"):
+        found(edges, "abc", rows=150, vicinal=8, posterior=str(SHIPPED_CALIBRATION))
+    with pytest.raises(ValueError, match="vicinal tunes a cascade"):
+        SPOT(vicinal=8, posterior="network")
 
 
 def test_a_posterior_that_is_no_file_is_refused_by_name(tmp_path):
     with pytest.raises(BadInput, match="none.safetensors"):
-        found(VERMA, posterior=tmp_path / "none.safetensors")
+        found(VERMA, posterior=str(tmp_path / "none.safetensors"))
 
 
 def test_sizes_outside_of_the_simulations_are_told():

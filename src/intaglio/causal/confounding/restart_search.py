@@ -31,7 +31,7 @@ MOST_SHARES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class SearchBudget:
-    """How much is tried."""
+    """Numbers of restarts and sweeps, and the time limit of a search."""
 
     restarts: int
     searched: int
@@ -66,7 +66,7 @@ class RestartSearch:
             learner: searches by gradients.
             covariance: S, positive definite.
             allowed: graphs that the search may end with.
-            budget: how much is tried.
+            budget: numbers of restarts and sweeps, and the time limit.
             pairs: pairs that the search over edges looks at, for the graph that it begins at.
             run: takes progress and checkpoints.
             costs: added to the BIC for each adjacent pair, symmetric; None for no costs.

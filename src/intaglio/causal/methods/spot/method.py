@@ -20,7 +20,6 @@ from intaglio.causal.methods.spot.half_samples import half_sample_graphs
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
 from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, posterior_weights
 from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
-from intaglio.causal.methods.spot.vicinal import FEWEST, VicinalTuning
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
 from intaglio.causal.tables.assumptions import broken_assumptions
@@ -35,7 +34,7 @@ FIRST_WEIGHT = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class SPOT(Discoverer):
-    """Find a PAG, which allows for hidden common causes, by gradients that a learnt skeleton posterior guides.
+    """Find a PAG, which allows for hidden common causes, guided by a learnt skeleton posterior.
 
     First a posterior of the skeleton: boosted trees, learnt on simulated tables, give each pair the probability that it
     is adjacent in the MAG, from partial correlations. Then a differentiable search over linear ADMGs from many random
@@ -100,8 +99,8 @@ class SPOT(Discoverer):
         if not 0 <= self.least_probability <= 1:
             raise ValueError(f"least_probability must be 0 to 1, not {self.least_probability}")
 
-        if self.vicinal and self.vicinal < FEWEST:
-            raise ValueError(f"vicinal must be 0, or {FEWEST} or more, not {self.vicinal}")
+        if self.vicinal and self.vicinal < vicinal.FEWEST:
+            raise ValueError(f"vicinal must be 0, or {vicinal.FEWEST} or more, not {self.vicinal}")
         if self.vicinal and self.posterior == "network":
             raise ValueError("vicinal tunes a cascade; leave it out for the posterior network")
 
@@ -162,7 +161,7 @@ class SPOT(Discoverer):
         if not isinstance(estimator, SkeletonCascade):
             raise BadInput(f"{self.posterior} is no cascade, which vicinal data sets tune; leave --vicinal out")
         end = time.monotonic() + self.time_limit
-        tuning = VicinalTuning(self.vicinal, self.seed, self.least_probability)
+        tuning = vicinal.VicinalTuning(self.vicinal, self.seed, self.least_probability)
         return tuning(estimator, correlations, table.values, lambda: time.monotonic() < end, run)
 
     def _search(
