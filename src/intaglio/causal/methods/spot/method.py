@@ -62,7 +62,8 @@ class SPOT(Discoverer):
     """Skeleton posterior: cascade (boosted trees), network (the network of `discover sicl`, calibrated for MAGs), or a
     file of either as `intaglio causal train-skeleton` writes it (.safetensors, .json)."""
     vicinal: int = 0
-    """Data sets like the table, 8 or more, on which the cascade is tuned to it; 0 for none."""
+    """Vicinal data sets, 8 or more: tables simulated from graphs of random halves of the rows, on which the cascade is
+    tuned; 0 for none. For tables unlike the training simulations, such as those with weak effects; it takes longer."""
     restarts: int = 16
     """Random starts, 1 to 1000."""
     searched: int = 8

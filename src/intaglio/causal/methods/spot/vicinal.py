@@ -41,6 +41,9 @@ class VicinalTuning:
     maximum likelihood on all rows, and has as many rows as the table. A second set of trees learns adjacency in the
     MAGs of those graphs, from the features of the second order and the log-odds of the cascade, and its score is
     calibrated on vicinal data sets that it did not learn from.
+
+    It lowered the log-loss on simulated models with coefficients below those of the training simulations. What it does
+    within their range was not established, so that it is an option and no default.
     """
 
     count: int
