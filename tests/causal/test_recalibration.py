@@ -167,13 +167,13 @@ def test_a_killed_gathering_goes_on_where_it_was(network, tmp_path, monkeypatch)
 def test_what_is_learnt_is_what_is_there():
     """Pairs are adjacent where the first feature is high, answers worse where the second one is."""
     rng = np.random.default_rng(0)
-    pairs, tables = rng.standard_normal((2000, 3)), rng.standard_normal((600, 2))
+    pairs, tables = rng.standard_normal((2000, 8)), rng.standard_normal((600, 7))
     lesson = Lesson(pairs, pairs[:, 0] > 0, np.ones(2000), tables, tables[:, 1] > 0.5, tables[:, 1] > 0)
     found = lesson.trees()
-    assert found.pairs.probability(np.array([[2.0, 0, 0], [-2.0, 0, 0]])) == pytest.approx([1, 0], abs=0.05)
-    assert found.unlikeness(np.array([0.0, 0.2])) > 0.9
-    assert found.distrust(np.array([0.0, 0.2])) == 0
-    assert found.distrust(np.array([0.0, 1.5])) == 1
+    assert found.pairs.probability(np.array([[2.0] + [0] * 7, [-2.0] + [0] * 7])) == pytest.approx([1, 0], abs=0.05)
+    assert found.unlikeness(np.array([0.0, 0.2, *[0.0] * 5])) > 0.9
+    assert found.distrust(np.array([0.0, 0.2, *[0.0] * 5])) == 0
+    assert found.distrust(np.array([0.0, 1.5, *[0.0] * 5])) == 1
     assert found.typical == pytest.approx(np.median(tables[tables[:, 1] <= 0], 0))
 
 

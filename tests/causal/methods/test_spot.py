@@ -15,6 +15,7 @@ from intaglio.causal.methods.spot import half_samples, method
 from intaglio.causal.methods.spot.cascade import SHIPPED, shipped_cascade
 from intaglio.causal.methods.spot.network_posterior import SHIPPED_CALIBRATION
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
+from intaglio.causal.tables.normal_scores import normal_scores
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 from linear_admgs import VERMA, rows_of
@@ -51,7 +52,7 @@ def alike(one, two) -> bool:
 def sure(monkeypatch, value: float = 1.0):
     """Lets every pair have this probability, and be open to every step."""
 
-    def skeleton(self, table, run):
+    def skeleton(self, table, rows, run):
         d = len(table.names)
         return SkeletonProbabilities(table.names, np.full((d, d), value), np.ones((d, d)))
 
@@ -156,7 +157,7 @@ def test_masks_that_are_always_open_change_nothing(monkeypatch):
 def test_a_mask_leaves_closed_pairs_where_they_are(monkeypatch):
     """Without a search over single edges, pairs that no step may change stay without an edge."""
 
-    def skeleton(self, table, run):
+    def skeleton(self, table, rows, run):
         s = np.full((3, 3), 0.5)
         u = np.ones((3, 3))
         u[0, 1] = u[1, 0] = 0.0
@@ -308,3 +309,26 @@ def test_levels_without_order_missing_cells_and_dependent_columns_are_refused_by
 def test_settings_out_of_range_are_refused_by_name(setting, value):
     with pytest.raises(ValueError, match=setting):
         SPOT(**{setting: value})
+
+
+def test_repeated_rows_count_once_and_two_columns_have_the_odds_of_the_bic():
+    rows = rows_of(truth([("a", "-->", "b")], "ab"), 60)
+    once, often = found([], table=rows), found([], table=pd.concat([rows] * 20, ignore_index=True))
+    r, n = np.corrcoef(rows.to_numpy().T)[0, 1], 60
+    assert often.adjacent[0, 1] == pytest.approx(once.adjacent[0, 1])
+    normal = np.corrcoef(np.column_stack([normal_scores(column) for column in rows.to_numpy().T]).T)[0, 1]
+    assert abs(normal - r) < 0.1
+    odds = np.exp(0.5 * (-n * np.log(1 - normal**2) - np.log(n)))
+    assert once.adjacent[0, 1] == pytest.approx(odds / (1 + odds), rel=1e-6)
+    assert any("counts each once" in warning for warning in often.warnings)
+
+
+def test_dependent_rows_count_as_their_effective_number():
+    random = np.random.default_rng(0)
+    series = np.zeros((600, 6))
+    for step in range(1, 600):
+        series[step] = 0.9 * series[step - 1] + random.standard_normal(6)
+    made = found([], table=pd.DataFrame(series, columns=list("abcdef")))
+    assert any("counts them as so many" in warning for warning in made.warnings)
+    assert not any("--latent" in warning for warning in made.warnings)
+    assert len(made.edges) <= 2

@@ -28,8 +28,8 @@ class ControlledSPOT(SPOT):
     control: Literal["constant", "random"] = "constant"
     """Posterior: the mean of the learnt one for all pairs, or the learnt one permuted over the pairs."""
 
-    def _skeleton(self, table: Table, run: Run) -> SkeletonProbabilities:
-        learnt = super()._skeleton(table, run)
+    def _skeleton(self, table: Table, rows: int, run: Run) -> SkeletonProbabilities:
+        learnt = super()._skeleton(table, rows, run)
         return constant_posterior(learnt) if self.control == "constant" else random_posterior(learnt, self.seed)
 
 

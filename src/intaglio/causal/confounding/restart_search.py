@@ -128,7 +128,11 @@ class RestartSearch:
     def _graphs(self, state: Restarts) -> list[tuple[float, Edges]]:
         """Score and edges of the best restarts' graphs, improved by the search over edges."""
         arrows, doubles = (part.cpu().numpy() for part in self.learner.standardised(state.arrows, state.doubles))
-        starts = [self._start(*pair) for pair in zip(arrows, doubles, strict=True)]
+        starts: list[tuple[float, Edges]] = []
+        for pair in zip(arrows, doubles, strict=True):
+            if starts and not self.in_time():
+                break
+            starts.append(self._start(*pair))
         order = sorted(range(len(starts)), key=lambda k: starts[k][0])
         chosen = [k for k in order if starts[k][0] < np.inf][: self.budget.searched]
         with self.run.progress(len(chosen), "graphs", len(self.finished)) as progress:

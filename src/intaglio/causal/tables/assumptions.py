@@ -6,6 +6,7 @@ Each check is a test of known level on the table alone, before any search; tests
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
@@ -17,6 +18,8 @@ from intaglio.causal.tables.table import Table
 
 SHOWN_COLUMNS = 5
 """Columns that a sentence names."""
+DEPENDENT_ROWS, REPEATED_ROWS = "rows depend on those before", "rows are repeated"
+"""Reasons that methods know of."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class BrokenAssumption:
     """In a few words, without the columns."""
     warning: str
     """A sentence with the columns, the cause and the remedy."""
+    advice: str = ""
+    """Advice that only a method without hidden causes gives, as the end of the warning; empty for none."""
     remedy: str = ""
     """The measure that an answer from the examined table takes against it, in a few words; empty for none."""
 
@@ -47,6 +52,14 @@ class ExaminedTable:
     """Whether one factor runs through many columns."""
     rows_given: int = 0
     """Rows of the table as given; 0 for as many as there are."""
+
+    @property
+    def rows_that_count(self) -> int:
+        """Rows of the table, or their effective number where they depend on each other; the mean over pairs."""
+        n, ratios = len(self.table.values), self.variance_ratios
+        if ratios is None or len(ratios) < 2:
+            return n
+        return round(n / float(ratios[np.triu_indices(len(ratios), 1)].mean()))
 
     def part(self, rows: Int[ndarray, "m"]) -> "ExaminedTable":
         """Some random rows: dependent ones are farther apart, so that more of them count."""
@@ -80,21 +93,21 @@ def _dependent_rows(table: Table, found: RowDependence | None) -> Iterator[Broke
     shown = [f"{table.names[k]!r} {r:.2f}" for k, r in zip(found.columns, found.correlations, strict=True)]
     apart = "the row before" if found.lag == 1 else f"the one {found.lag} rows before"
     yield BrokenAssumption(
-        "rows depend on those before",
+        DEPENDENT_ROWS,
         f"rows depend on those before them: in the table's order {some(shown)} correlate with {apart}, so that "
         f"{found.rows:,} rows count for about {found.effective_rows:,}, and edges among these columns may be no more "
         "than that; give rows that are far apart, or what a model of time or of groups leaves of each column",
-        "the answer counts them as so many",
+        remedy="the answer counts them as so many",
     )
 
 
 def _repeated_rows(table: Table) -> Iterator[BrokenAssumption]:
     if (found := repeated_rows(table.values, table.kinds)) is not None:
         yield BrokenAssumption(
-            "rows are repeated",
+            REPEATED_ROWS,
             f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column, so that about "
             f"{found.distinct:,} count, and edges seem surer than they are; give each row once",
-            "the answer counts each once",
+            remedy="the answer counts each once",
         )
 
 
@@ -110,7 +123,7 @@ def _dependent_gaps(table: Table, found: Sequence[GapDependence]) -> Iterator[Br
             f"whether a cell is missing depends on another column ({some(told, '; ')}): edges among these columns "
             "cannot be trusted, since the rows that are left were chosen by it; fill the gaps by a model of why they "
             "are there, or leave the columns out (option `without`)",
-            "the answer fills them by draws from regressions on the other columns",
+            remedy="the answer fills them by draws from regressions on the other columns",
         )
 
 
@@ -124,8 +137,8 @@ def _common_factor(table: Table) -> Iterator[BrokenAssumption]:
         "one factor runs through many columns",
         f"one factor runs through {what} {len(names)} of {len(table.names)} columns ({some(names)}; median loading "
         f"{found.loading:.2f}{sign}), and no column accounts for it: a hidden common cause, such as a batch, a scale "
-        "or a depth, makes edges among them that are no causes; put it in as a column, divide it out, or consider "
-        "a method for hidden causes (`--latent`)",
+        "or a depth, makes edges among them that are no causes; put it in as a column, or divide it out",
+        ", or consider a method for hidden causes (`--latent`)",
     )
 
 

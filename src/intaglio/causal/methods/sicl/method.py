@@ -111,7 +111,7 @@ class SiCL(Discoverer):
             isolated=whole.isolated,
             warnings=(
                 *whole.warnings,
-                *(f"{one.warning}; {one.remedy}" if one.remedy else one.warning for one in examined.broken),
+                *(f"{one.warning}{one.advice}{'; ' * bool(one.remedy)}{one.remedy}" for one in examined.broken),
                 *warnings(whole, found, unlike),
                 *unusable_knowledge(knowledge, whole),
                 *_too_few_rows(len(examined.table) if self.subsamples else None),

@@ -53,7 +53,7 @@ class Reading:
     def distrust(self) -> float:
         """Weight in [0, 1] of the recalibration beside the network."""
         found = self.trained.recalibration
-        return 0.0 if found is None or self.features is None else found.distrust(self.features.table)
+        return 0.0 if found is None or self.features is None else found.distrust(self.features.aided)
 
     @cached_property
     def skeleton(self) -> Float[ndarray, "d d"]:

@@ -40,6 +40,8 @@ TABLE_GROUPS = {
     "rows or known cells are no random draw": 5,
 }
 """Groups of features of a table, in words where they speak against an answer, and their sizes, in order."""
+REPEATS = -TABLE_GROUPS["rows or known cells are no random draw"]
+"""Place of the logarithm of the share of rows that repeat no other."""
 
 Pairs = Float[ndarray, "d d f"]
 
@@ -49,8 +51,20 @@ class TrustFeatures:
     """The features of a table of d columns and of its p = d (d - 1) / 2 pairs; NaN where there is none."""
 
     pairs: Float[ndarray, "p f"]
-    """Features of each pair, in the order of `numpy.triu_indices`, followed by those of the table."""
+    """Features of each pair, in the order of `numpy.triu_indices`, followed by those of the table in `aided`."""
     table: Float[ndarray, "t"]
+
+    @property
+    def aided(self) -> Float[ndarray, "t"]:
+        """Those of the table as the answer takes it, in which no row is repeated."""
+        return without_repeats(self.table)
+
+
+def without_repeats(table: Float[ndarray, "*m t"]) -> Float[ndarray, "*m t"]:
+    """Features of tables, as if each had been given without the rows that repeat others."""
+    found = table.copy()
+    found[..., REPEATS] = 0.0
+    return found
 
 
 def trust_features(
@@ -103,7 +117,7 @@ def trust_features(
             *_remedies(examined, evidence),
         ]
     )
-    return TrustFeatures(np.concatenate([own, np.tile(table, (len(own), 1))], 1), table)
+    return TrustFeatures(np.concatenate([own, np.tile(without_repeats(table), (len(own), 1))], 1), table)
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,7 +95,8 @@ def warnings(table: Table, found: PredictedGraph, unlike: Unlikeness) -> tuple[s
         why = f" ({'; '.join(unlike.groups)})" if unlike.groups else ""
         sentences.append(
             f"in {unlike.learnt:.0%} of simulated tables like this one the network's own graph is worse than no edge"
-            f"{why}, so that its probabilities are replaced by what held there"
+            f"{why}, so that its probabilities are replaced by what held there; if rows share a cause that no column "
+            "holds, such as a batch, a type or a depth, put it in as a column, or allow for it (`--latent`)"
         )
         sentences += _many_zeros(table)
     if rarest := found.bounded:

@@ -17,12 +17,12 @@ from intaglio.causal.methods.spot.cascade import SkeletonCascade
 from intaglio.causal.methods.spot.correlations import Correlations
 from intaglio.causal.methods.spot.edge_costs import edge_costs, sparsity_of
 from intaglio.causal.methods.spot.half_samples import half_sample_graphs
-from intaglio.causal.methods.spot.posterior import SkeletonProbabilities
+from intaglio.causal.methods.spot.posterior import SkeletonProbabilities, two_variables
 from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, posterior_weights
 from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
-from intaglio.causal.tables.assumptions import broken_assumptions
+from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, examine
 from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.errors import BadInput
@@ -30,6 +30,10 @@ from intaglio.runs.run import Run
 
 FIRST_WEIGHT = 1e-3
 """Weight α of the class in the first stage: small beside a likelihood of about 1 a variable."""
+LEAST_ROWS = 10
+"""Least number of rows that count, however much they depend on each other."""
+REMEDIES = {REPEATED_ROWS: "; the search counts each once", DEPENDENT_ROWS: "; the search counts them as so many"}
+"""Ends of the warnings of assumptions that the search does something about, by their reasons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +122,20 @@ class SPOT(Discoverer):
         whole = as_table(table, kinds)
         knowledge.check(whole.all_names, hidden_causes=self.hidden_causes)
         known = knowledge.restricted_to(whole.names).constraints(whole.names, hidden_causes=self.hidden_causes)
-        columns = gaussian_columns(whole, standardise=True)
-        skeleton = self._skeleton(whole, run)
+        examined = examine(whole)
+        once, rows = examined.table, max(LEAST_ROWS, examined.rows_that_count)
+        columns = replace(gaussian_columns(once, standardise=True), rows=rows)
+        skeleton = self._skeleton(once, rows, run)
         search = self._search(columns, skeleton, known, run)
         found = search.found()
         best = min(found, key=lambda one: one[0])[1]
-        halves = self._halves(whole, best, search, run)
+        halves = self._halves(once, best, search, run)
         warnings = (
             *whole.warnings,
-            *(one.warning for one in broken_assumptions(whole)),
+            *(
+                f"{one.warning}; {remedy}" if (remedy := REMEDIES.get(one.reason)) else one.warning
+                for one in examined.broken
+            ),
             *columns.warnings,
             *skeleton.flags,
             *search.warnings(),
@@ -154,9 +163,11 @@ class SPOT(Discoverer):
         """The file of the posterior and its hash, and the network's where the posterior has one."""
         return posterior_weights(self.posterior)
 
-    def _skeleton(self, table: Table, run: Run) -> SkeletonProbabilities:
+    def _skeleton(self, table: Table, rows: int, run: Run) -> SkeletonProbabilities:
         estimator = chosen_posterior(self.posterior, hidden_causes=self.hidden_causes, device=self.device)
-        correlations = Correlations.of_rows(table.values, table.names)
+        correlations = replace(Correlations.of_rows(table.values, table.names), rows=rows)
+        if len(table.names) == 2:
+            return two_variables(correlations)
         if not self.vicinal:
             return estimator(correlations, self.seed, table.values)
         if not isinstance(estimator, SkeletonCascade):

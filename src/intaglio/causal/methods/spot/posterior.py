@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
+from scipy.special import expit
 
 from intaglio.causal.methods.spot.correlations import TOLERANCE, Correlations, refuse_cells
 from intaglio.errors import BadInput
@@ -127,3 +128,14 @@ def inclusion_of(
     found = np.clip(balanced**power, least, 1.0)
     np.fill_diagonal(found, 0.0)
     return found
+
+
+def two_variables(correlations: Correlations) -> SkeletonProbabilities:
+    """The posterior of two variables by the BIC: the odds that they are adjacent are exp(½ (-n log(1 - r²) - log n)).
+
+    No conditioning set tells anything of two variables, and the correlation alone says it all.
+    """
+    r, n = float(correlations.matrix[0, 1]), correlations.rows
+    p = float(expit(0.5 * (-n * np.log1p(-(r**2)) - np.log(n))))
+    found = np.array([[0.0, p], [p, 0.0]])
+    return SkeletonProbabilities(correlations.names, found, 1 - np.eye(2))

@@ -24,6 +24,7 @@ from intaglio.causal.methods.sicl.predict import PredictedGraph, predict_graph
 from intaglio.causal.methods.sicl.training.batches import usable_indices
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.methods.sicl.training.fit_score_weight import table_of
+from intaglio.causal.methods.sicl.trust_features import without_repeats
 from intaglio.causal.simulate import assumption_breaks, simulator
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Table
@@ -145,7 +146,7 @@ class Lesson:
         """The fitted trees."""
         return Recalibration(
             fit_boosted_trees(self.pairs, self.adjacent, seed=0, weights=self.weights, **PAIR_TREES),
-            fit_boosted_trees(self.tables, self.worse, seed=0, **TABLE_TREES),
+            fit_boosted_trees(without_repeats(self.tables), self.worse, seed=0, **TABLE_TREES),
             fit_boosted_trees(self.tables, self.unaided, seed=0, **TABLE_TREES),
             np.nan_to_num(np.nanmedian(self.tables[~self.unaided], 0)).astype(np.float32).astype(np.float64),
         )
