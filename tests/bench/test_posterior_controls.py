@@ -50,7 +50,7 @@ def test_a_search_has_the_control_in_place_of_the_learnt_posterior(control):
     frame = pd.DataFrame({"a": a, "b": b, "c": a + b + 0.5 * e, "d": a - b + random.standard_normal(300)})
     small: dict[str, Any] = {"restarts": 2, "stages": 2, "steps": 5, "sweeps": 1, "half_samples": 0, "seed": 2}
     found = ControlledSPOT(control=control, **small)(frame)
-    own = SPOT(**small)._skeleton(Table.from_frame(frame), Run.none())
+    own = SPOT(**small)._skeleton(Table.from_frame(frame), len(frame), Run.none())
     expected = constant_posterior(own) if control == "constant" else random_posterior(own, 2)
     np.testing.assert_allclose(np.asarray(found.adjacent), expected.posterior)
     assert not np.allclose(expected.posterior, own.posterior)

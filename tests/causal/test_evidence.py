@@ -8,9 +8,11 @@ import pytest
 
 from assumption_tables import harvest, in_time
 from intaglio import SiCL
+from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.sicl.evidence import TableEvidence, column_keys, evidence_of
 from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, load_network
-from intaglio.causal.methods.sicl.reading import read_table
+from intaglio.causal.methods.sicl.predict import predict_graph
+from intaglio.causal.methods.sicl.reading import Reading, read_table
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Table
 
@@ -139,3 +141,33 @@ def test_numbers_of_groups_make_no_repeated_rows():
     places = random.standard_normal((20, 2))[random.integers(20, size=400)]
     table = Table.from_frame(np.column_stack([places, random.random((400, 2)) < 0.5]))
     assert len(examine(table).table) == 400
+
+
+@pytest.mark.parametrize("in_time_too", [False, True])
+def test_filled_cells_count_only_as_far_as_they_are_known(in_time_too):
+    """A pair counts by the rows in which both were known before, and where rows are dependent too by both shares."""
+    values = harvest(rows=1500)
+    values[np.ix_(values[:, 4] > 0.5, [0, 1])] = np.nan
+    examined = examine(Table.from_frame(pd.DataFrame(values, columns=HARVEST)))
+    assert examined.chosen_gaps == (0, 1)
+    ratios = np.full((5, 5), 2.0) if in_time_too else None
+    found = evidence_of(replace(examined, variance_ratios=ratios), column_keys(examined.table))
+    left = (~np.isnan(values[:, 0])).mean()
+    expected = np.ones((5, 5))
+    expected[:2], expected[:, :2] = left, left
+    assert found.share == pytest.approx(expected / (2 if in_time_too else 1))
+
+
+def test_the_score_adds_no_edge_where_the_network_is_distrusted(monkeypatch, network):
+    """All pairs are improbable, and two of them so dependent that BIC joins them, where it may."""
+    examined = examine(Table.from_frame(pd.DataFrame(harvest(rows=800), columns=HARVEST)))
+    monkeypatch.setattr(Reading, "skeleton", property(lambda self: np.full((5, 5), -1.0)))
+    edges = {}
+    for distrust in (0.0, 0.5):
+        monkeypatch.setattr(Reading, "distrust", property(lambda self, told=distrust: told))
+        found = predict_graph(
+            network, examined, threshold=0.5, collider_threshold=0.5, refine="auto", knowledge=Knowledge()
+        )
+        edges[distrust] = found.decoded.graph.skeleton.sum()
+    assert edges[0.0] > 0
+    assert edges[0.5] == 0

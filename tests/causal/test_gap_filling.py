@@ -87,3 +87,16 @@ def test_rows_without_any_other_column_are_drawn_from_the_column_itself():
     (filled,) = filled_tables(with_gaps, NUMBERS[:2], [0, 1], draws=1, seed=0)
     assert np.isfinite(filled).all()
     assert abs(filled[:100].mean(0) - whole[100:].mean(0)).max() < 0.4
+
+
+def test_columns_with_the_same_gaps_keep_what_they_share_beyond_the_others():
+    """Two columns that are missing together have correlated residuals, which no third column tells."""
+    random = np.random.default_rng(0)
+    known, shared = random.standard_normal(4000), random.standard_normal(4000)
+    whole = np.stack([known, known + shared, shared + 0.3 * random.standard_normal(4000)], 1)
+    missing = known > 0
+    with_gaps = whole.copy()
+    with_gaps[np.ix_(missing, [1, 2])] = np.nan
+    (filled,) = filled_tables(with_gaps, NUMBERS[:3], [1, 2], draws=1, seed=0)
+    rest = filled[missing, 1] - filled[missing, 0]
+    assert np.corrcoef(rest, filled[missing, 2])[0, 1] == pytest.approx(1 / np.sqrt(1.09), abs=0.05)
