@@ -64,24 +64,26 @@ class EnergyMonitor:
             raise ValueError(f"window {name!r} is open already; end it, or begin it with restart=True")
         self._open[name] = self._read(sync, outward=False)
 
-    def end_window(self, name: str, *, sync: bool = True, cancel: bool = False) -> Spent | None:
-        """Ends a window: what was spent in it, or None where it is cancelled.
+    def end_window(self, name: str, *, sync: bool = True) -> Spent:
+        """Ends a window: what was spent in it.
 
         Raises `ValueError` where none of this name is open, `MeterFailed`, and `WindowTooShort`.
         """
-        if name not in self._open:
-            raise ValueError(f"no window {name!r} is open; open are {', '.join(map(repr, self._open)) or 'none'}")
-        before = self._open.pop(name)
-        return None if cancel else self._between(name, before, self._read(sync, outward=True), self.least_ticks)
+        before = self._opened(name)
+        del self._open[name]
+        return self._between(name, before, self._read(sync, outward=True), self.least_ticks)
+
+    def cancel_window(self, name: str) -> None:
+        """Forgets a window. Raises `ValueError` where none of this name is open."""
+        self._opened(name)
+        del self._open[name]
 
     def so_far(self, name: str) -> Spent:
         """What was spent in an open window until now, however short; the window stays open.
 
         Raises `ValueError` where none of this name is open, and `MeterFailed`.
         """
-        if name not in self._open:
-            raise ValueError(f"no window {name!r} is open")
-        return self._between(name, self._open[name], self._read(sync=False, outward=True), least_ticks=0.0)
+        return self._between(name, self._opened(name), self._read(sync=False, outward=True), least_ticks=0.0)
 
     @contextmanager
     def window(self, name: str, *, sync: bool = True) -> Iterator[Window]:
@@ -131,6 +133,11 @@ class EnergyMonitor:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _opened(self, name: str) -> dict[str, Reading]:
+        if name not in self._open:
+            raise ValueError(f"no window {name!r} is open; open are {', '.join(map(repr, self._open)) or 'none'}")
+        return self._open[name]
 
     def _free_name(self, name: str) -> str:
         """A name that no open window has, for a function that calls itself."""

@@ -74,6 +74,10 @@ class Spent:
         amounts = {name: self.amounts[name] + other.amounts[name] for name in both}
         return Spent(self.seconds + other.seconds, amounts, {name: self.domains[name] for name in both})
 
+    def beside(self, other: "Spent") -> "Spent":
+        """Figures of the same window by other meters, beside these; the length is this one's."""
+        return Spent(self.seconds, {**other.amounts, **self.amounts}, {**other.domains, **self.domains})
+
     def _of(self, unit: Unit) -> "Spent":
         domains = {name: domain for name, domain in self.domains.items() if domain.unit is unit}
         return Spent(self.seconds, {name: self.amounts[name] for name in domains}, domains)
