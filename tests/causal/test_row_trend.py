@@ -39,7 +39,7 @@ def test_a_trend_in_all_columns_is_taken_out(shape):
     assert np.abs(np.corrcoef(found.values.T)[upper]).max() < 4.5 / np.sqrt(N)
     expected = SIZES**2 / (1 + SIZES**2)
     shares = np.array([found.shares[found.columns.index(k)] for k in range(7)])
-    assert np.abs(shares - expected).max() < (0.15 if shape == "a step" else 0.08), "a smooth function rounds a step"
+    assert np.abs(shares - expected).max() < (0.25 if shape == "a step" else 0.08), "a smooth function rounds a step"
 
 
 def test_what_is_left_is_the_regression_on_a_line_in_each_block():
