@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from intaglio.causal.tables.common_factor import common_factor
 from intaglio.causal.tables.gap_dependence import GapDependence, gap_dependences
-from intaglio.causal.tables.repeated_rows import distinct_rows, repeated_rows
+from intaglio.causal.tables.repeated_rows import RepeatedRows, repeated_rows
 from intaglio.causal.tables.row_dependence import RowDependence, row_dependence
 from intaglio.causal.tables.row_trend import RowTrend, row_trend
 from intaglio.causal.tables.table import Table
@@ -75,8 +75,9 @@ class ExaminedTable:
 
 def examine(table: Table) -> ExaminedTable:
     """The table as examined; later checks see no row twice."""
-    repeated = tuple(_repeated_rows(table))
-    once = replace(table, values=table.values[distinct_rows(table.values)]) if repeated else table
+    again = repeated_rows(table.values, table.kinds)
+    repeated = tuple(_repeated_rows(table, again))
+    once = table if again is None else replace(table, values=table.values[again.kept])
     if (trend := row_trend(once.values, once.kinds)) is not None:
         once = _without_trend(once, trend)
     dependence = row_dependence(once.values, once.kinds, None if trend is None else trend.blocks)
@@ -128,14 +129,17 @@ def _dependent_rows(table: Table, found: RowDependence | None) -> Iterator[Broke
     )
 
 
-def _repeated_rows(table: Table) -> Iterator[BrokenAssumption]:
-    if (found := repeated_rows(table.values, table.kinds)) is not None:
-        yield BrokenAssumption(
-            REPEATED_ROWS,
-            f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column, so that about "
-            f"{found.distinct:,} count, and edges seem surer than they are; give each row once",
-            remedy="the answer counts each once",
-        )
+def _repeated_rows(table: Table, found: RepeatedRows | None) -> Iterator[BrokenAssumption]:
+    if found is None:
+        return
+    but = f" but {' and '.join(repr(table.names[k]) for k in found.fresh)}" if found.fresh else ""
+    digits = "" if found.exact else ", up to the last digits"
+    yield BrokenAssumption(
+        REPEATED_ROWS,
+        f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column{but}{digits}, so "
+        f"that about {found.distinct:,} count, and edges seem surer than they are; give each row once",
+        remedy="the answer counts each once",
+    )
 
 
 def _dependent_gaps(table: Table, found: Sequence[GapDependence]) -> Iterator[BrokenAssumption]:
