@@ -55,6 +55,8 @@ class ExaminedTable:
     """Whether one factor runs through many columns."""
     rows_given: int = 0
     """Rows of the table as given; 0 for as many as there are."""
+    trends: tuple[int, ...] = ()
+    """Columns whose trends over the rows were taken out."""
 
     @property
     def rows_that_count(self) -> int:
@@ -86,7 +88,8 @@ def examine(table: Table) -> ExaminedTable:
     broken = (*told, *_dependent_gaps(once, gaps), *factor)
     ratios = None if dependence is None else dependence.variance_ratios
     chosen = tuple(sorted({k for gap in gaps for k in gap.missing}))
-    return ExaminedTable(once, broken, ratios, chosen, bool(factor), len(table))
+    trends = () if trend is None else trend.taken_out
+    return ExaminedTable(once, broken, ratios, chosen, bool(factor), len(table), trends)
 
 
 def broken_assumptions(table: Table) -> tuple[BrokenAssumption, ...]:
