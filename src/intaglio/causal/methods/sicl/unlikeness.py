@@ -125,7 +125,7 @@ def _many_zeros(table: Table) -> list[str]:
     if len(columns) < MIN_COUNTS:
         return []
     return [
-        f"{some([repr(table.names[k]) for k in columns])} are counts with many zeros: where the depth of a count or "
-        "the type of a row decides them, columns depend on each other without a cause; put both in as columns, or "
-        "divide the depth out"
+        f"{some([repr(table.names[k]) for k in columns])} are counts with many zeros, or logarithms of such: where the "
+        "depth of a count or the type of a row decides them, columns depend on each other without a cause; put both in "
+        "as columns, or divide the depth out"
     ]
