@@ -22,7 +22,7 @@ from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, post
 from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
-from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, examine
+from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, TREND, examine
 from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.errors import BadInput
@@ -32,7 +32,11 @@ FIRST_WEIGHT = 1e-3
 """Weight α of the class in the first stage: small beside a likelihood of about 1 a variable."""
 LEAST_ROWS = 10
 """Least number of rows that count, however much they depend on each other."""
-REMEDIES = {REPEATED_ROWS: "; the search counts each once", DEPENDENT_ROWS: "; the search counts them as so many"}
+REMEDIES = {
+    REPEATED_ROWS: "; the search counts each once",
+    DEPENDENT_ROWS: "; the search counts them as so many",
+    TREND: "; the search takes the trend out",
+}
 """Ends of the warnings of assumptions that the search does something about, by their reasons."""
 
 
