@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from intaglio.cli import main
-from intaglio.meters import found
+from intaglio.meters import machine_meters
 from intaglio.meters.domain import Domain, Provenance, Scope
 from intaglio.meters.measured_work import MeasuredWork
-from intaglio.meters.meter import MeterFailed, Reading
+from intaglio.meters.meter import MeterFailed, MeterReading
 from intaglio.meters.replay import Replay
 from intaglio.meters.spent import Spent
 
@@ -63,9 +63,12 @@ def test_a_command_is_measured_with_its_own_flags_and_exit_code(capfd):
 
 
 def test_a_counter_that_is_too_coarse_or_fails_costs_no_other_figure(capfd, monkeypatch):
-    for second, why in ((Reading(0.5, {"gpu:0": 1.0}), "resolves no less than 1 s"), (MeterFailed("gone"), "gone")):
-        meter = Replay([Reading(0.0, {"gpu:0": 0.0}), second], {"gpu:0": GPU}, tick_s=0.1)
-        monkeypatch.setattr(found, "_candidates", lambda device, meter=meter: [meter])
+    for second, why in (
+        (MeterReading(0.5, {"gpu:0": 1.0}), "resolves no less than 1 s"),
+        (MeterFailed("gone"), "gone"),
+    ):
+        meter = Replay([MeterReading(0.0, {"gpu:0": 0.0}), second], {"gpu:0": GPU}, tick_s=0.1)
+        monkeypatch.setattr(machine_meters, "_candidates", lambda device, meter=meter: [meter])
         code, figures = measured(capfd, "--", sys.executable, "-c", "pass")
         assert code == 0
         assert figures["joules"] is None

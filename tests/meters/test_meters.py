@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from intaglio.meters.domain import Domain, Provenance, Scope, Unit
-from intaglio.meters.found import meters_for
-from intaglio.meters.meter import MeterFailed, Reading, WindowTooShort
+from intaglio.meters.machine_meters import meters_for
+from intaglio.meters.meter import MeterFailed, MeterReading, WindowTooShort
 from intaglio.meters.monitor import EnergyMonitor
 from intaglio.meters.process_time import ProcessTime, StatedWatts
 from intaglio.meters.rapl import RAPL
@@ -21,7 +21,7 @@ WALL = Domain("wall", Scope.WALL, Provenance.EXTERNAL, "trace")
 
 def replay(*joules, every_s=10.0, domain=GPU, **further):
     readings = [
-        amount if isinstance(amount, Exception) else Reading(k * every_s, {domain.name: amount})
+        amount if isinstance(amount, Exception) else MeterReading(k * every_s, {domain.name: amount})
         for k, amount in enumerate(joules)
     ]
     return Replay(readings, {domain.name: domain}, **further)
@@ -101,7 +101,7 @@ def test_a_counter_that_falls_fails_its_window():
 
 
 def test_a_figure_that_is_lost_fails_its_window():
-    lost = Replay([Reading(0.0, {"gpu:0": 1.0}), Reading(1.0, {})], {"gpu:0": GPU})
+    lost = Replay([MeterReading(0.0, {"gpu:0": 1.0}), MeterReading(1.0, {})], {"gpu:0": GPU})
     with pytest.raises(MeterFailed, match="no figure of gpu:0"), EnergyMonitor([lost]).window("x"):
         pass
 
@@ -121,7 +121,7 @@ def test_fast_meters_lie_closest_to_the_work():
 
     meters = [
         Noted(
-            [Reading(0.0, {name: 0.0}), Reading(1.0, {name: 1.0})],
+            [MeterReading(0.0, {name: 0.0}), MeterReading(1.0, {name: 1.0})],
             {name: replace(GPU, name=name)},
             name=name,
             slow=slow,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 
 MISSING = "the library nvidia-ml-py is missing; install intaglio[energy]"
 WRONG = "the module pynvml here is not that of nvidia-ml-py; uninstall the package pynvml, and install intaglio[energy]"
@@ -60,9 +60,9 @@ class NVMLCounter:
         shared = len(processes_of(self.nvml, self._opened())) > 1
         return {name: Domain(name, Scope.GPU_BOARD, Provenance.COUNTER, self.name, shared=shared)}
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         millijoules = self._millijoules()
-        return Reading(time.monotonic(), {f"gpu:{self.device.partition(':')[2] or '0'}": millijoules * 1e-3})
+        return MeterReading(time.monotonic(), {f"gpu:{self.device.partition(':')[2] or '0'}": millijoules * 1e-3})
 
     def close(self) -> None:
         self._handle = None

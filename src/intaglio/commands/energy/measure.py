@@ -46,7 +46,7 @@ class EnergyMeasure:
 
     def __call__(self) -> int:
         """Run the command; returns its exit code."""
-        from intaglio.meters.found import meters_for
+        from intaglio.meters.machine_meters import meters_for
         from intaglio.meters.measured_work import MeasuredWork
         from intaglio.meters.monitor import EnergyMonitor
         from intaglio.meters.process_time import ProcessTime

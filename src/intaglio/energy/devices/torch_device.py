@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 
 from intaglio.energy.devices.device import Measurement
-from intaglio.energy.devices.probes import Probe, feasible, probe_of
-from intaglio.energy.layers.layer import Layer
+from intaglio.energy.devices.layer_probes import Probe, feasible, probe_of
+from intaglio.energy.layers.layer import SizedLayer
 from intaglio.errors import IntaglioError
 from intaglio.meters.domain import Unit
 from intaglio.meters.meter import Meter
@@ -46,11 +46,11 @@ class TorchDevice:
     def unit(self) -> str:
         return str(self.unit_of)
 
-    def feasible(self, layer: Layer) -> Layer:
+    def feasible(self, layer: SizedLayer) -> SizedLayer:
         """The layer of the nearest sizes that can be run."""
         return feasible(layer)
 
-    def measure(self, layers: Sequence[Layer]) -> Measurement:
+    def measure(self, layers: Sequence[SizedLayer]) -> Measurement:
         """Cost of a step in which these layers run. Raises `IntaglioError` where one cannot, as for want of memory."""
         device = torch.device(self.device)
         try:
@@ -118,7 +118,7 @@ def _step(probes: Sequence[Probe], gradients: Sequence[torch.Tensor | None]) -> 
             leaf.grad = None
 
 
-def _gradient(probe: Probe, layer: Layer) -> torch.Tensor | None:
+def _gradient(probe: Probe, layer: SizedLayer) -> torch.Tensor | None:
     """A gradient of the output; None for a layer without a backward pass."""
     if not layer.family.train or not probe.leaves:
         return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from intaglio.energy.layers.layer import Attributes, Family, Layer, Step
+from intaglio.energy.layers.layer import Attributes, LayerFamily, SizedLayer, Step
 from intaglio.energy.layers.operations import FREE, class_of
 from intaglio.errors import BadInput
 
@@ -66,7 +66,7 @@ class _Recorder(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers: dict[Layer, int] = {}
+        self.layers: dict[SizedLayer, int] = {}
         self.unparsed: dict[str, float] = {}
         self.notes: dict[str, None] = {}
 
@@ -90,7 +90,7 @@ class _Recorder(TorchFunctionMode):
             self.unparsed[name] = self.unparsed.get(name, 0.0) + 2.0 * numbers
             return
         family = _family("elementwise", (("operation", kind),), inputs[0], _wants(inputs), False)
-        layer = Layer(family, (numbers,))
+        layer = SizedLayer(family, (numbers,))
         self.layers[layer] = self.layers.get(layer, 0) + 1
 
 
@@ -106,13 +106,13 @@ def _moved(name: str, inputs: Sequence[Tensor], result: Any) -> int:
     return math.ceil((read + sum(one.numel() for one in fresh)) / 2) if fresh else 0
 
 
-def _linear(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
+def _linear(args: Any, kwargs: Any, result: Tensor) -> list[SizedLayer]:
     x, weight, bias = _arguments(args, kwargs, "input", "weight", "bias")
     sizes = {"c_in": x.shape[-1], "c_out": weight.shape[0], "positions": x.numel() // max(1, x.shape[-1])}
     return _layer("linear", (("bias", bias is not None),), sizes, x, _wants([x]), _wants([weight, bias]))
 
 
-def _convolution(dimensions: int, transposed: bool = False) -> Callable[[Any, Any, Tensor], list[Layer]]:
+def _convolution(dimensions: int, transposed: bool = False) -> Callable[[Any, Any, Tensor], list[SizedLayer]]:
     names = (
         "input",
         "weight",
@@ -122,7 +122,7 @@ def _convolution(dimensions: int, transposed: bool = False) -> Callable[[Any, An
         *(("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")),
     )
 
-    def found(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
+    def found(args: Any, kwargs: Any, result: Tensor) -> list[SizedLayer]:
         given = dict(zip(names, _arguments(args, kwargs, *names), strict=True))
         x, weight = given["input"], given["weight"]
         channels = x.shape[-dimensions - 1]
@@ -144,7 +144,7 @@ def _convolution(dimensions: int, transposed: bool = False) -> Callable[[Any, An
     return found
 
 
-def _norm(name: str, channels_last: bool) -> Callable[[Any, Any, Tensor], list[Layer]]:
+def _norm(name: str, channels_last: bool) -> Callable[[Any, Any, Tensor], list[SizedLayer]]:
     names = {
         "group": ("input", "num_groups", "weight", "bias"),
         "layer": ("input", "normalized_shape", "weight", "bias"),
@@ -153,7 +153,7 @@ def _norm(name: str, channels_last: bool) -> Callable[[Any, Any, Tensor], list[L
         "instance": ("input", "running_mean", "running_var", "weight", "bias"),
     }[name]
 
-    def found(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
+    def found(args: Any, kwargs: Any, result: Tensor) -> list[SizedLayer]:
         given = dict(zip(names, _arguments(args, kwargs, *names), strict=True))
         x, weight = given["input"], given.get("weight")
         if channels_last:
@@ -168,7 +168,7 @@ def _norm(name: str, channels_last: bool) -> Callable[[Any, Any, Tensor], list[L
     return found
 
 
-def _attention(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
+def _attention(args: Any, kwargs: Any, result: Tensor) -> list[SizedLayer]:
     query, key, value, mask = _arguments(args, kwargs, "query", "key", "value", "attn_mask")
     causal = bool(kwargs.get("is_causal", args[5] if len(args) > 5 else False))
     *batch, queries, width = query.shape
@@ -177,8 +177,8 @@ def _attention(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
     return _layer("attention", attributes, sizes, query, _wants([query]), _wants([key, value]))
 
 
-def _product(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
-    a, b = [one for one in _tensors((args, kwargs))][-2:]
+def _product(args: Any, kwargs: Any, result: Tensor) -> list[SizedLayer]:
+    a, b = list(_tensors((args, kwargs)))[-2:]
     rows = a.shape[-2] if a.dim() > 1 else 1
     columns = b.shape[-1] if b.dim() > 1 else 1
     batch = max(1, result.numel() // max(1, rows * columns))
@@ -186,13 +186,13 @@ def _product(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
     return _layer("matmul", (), sizes, a, _wants([a]), _wants([b]))
 
 
-def _embedding(args: Any, kwargs: Any, result: Tensor) -> list[Layer]:
+def _embedding(args: Any, kwargs: Any, result: Tensor) -> list[SizedLayer]:
     index, weight = _arguments(args, kwargs, "input", "weight")
     sizes = {"width": weight.shape[1], "positions": index.numel(), "rows": weight.shape[0]}
     return _layer("embedding", (), sizes, weight, False, _wants([weight]))
 
 
-def _lstm(args: Any, kwargs: Any, result: Any) -> list[Layer]:
+def _lstm(args: Any, kwargs: Any, result: Any) -> list[SizedLayer]:
     x, weights = args[0], [one for one in args if isinstance(one, list | tuple)][-1]
     plain = [value for value in args if isinstance(value, bool | int | float)]
     layers = next(int(value) for value in plain if not isinstance(value, bool))
@@ -203,7 +203,7 @@ def _lstm(args: Any, kwargs: Any, result: Any) -> list[Layer]:
     return _layer("lstm", attributes, sizes, x, _wants([x]), _wants(weights))
 
 
-def _attention_module(args: Any, kwargs: Any, result: Any) -> list[Layer]:
+def _attention_module(args: Any, kwargs: Any, result: Any) -> list[SizedLayer]:
     """`torch.nn.MultiheadAttention`: three projections, attention, and one projection."""
     query, key, value, width, heads = args[:5]
     weights, trained = kwargs.get("in_proj_weight", args[5] if len(args) > 5 else None), query
@@ -218,7 +218,7 @@ def _attention_module(args: Any, kwargs: Any, result: Any) -> list[Layer]:
     return layers + _layer("attention", (("causal", False), ("masked", False)), sizes, query, trains, trains)
 
 
-PARAMETRIC: Mapping[str, Callable[[Any, Any, Any], list[Layer]]] = {
+PARAMETRIC: Mapping[str, Callable[[Any, Any, Any], list[SizedLayer]]] = {
     "linear": _linear,
     "conv1d": _convolution(1),
     "conv2d": _convolution(2),
@@ -242,17 +242,17 @@ PARAMETRIC: Mapping[str, Callable[[Any, Any, Any], list[Layer]]] = {
 
 def _layer(
     kind: str, attributes: Attributes, sizes: Sizes, of: Tensor, input_grad: bool, weight_grad: bool
-) -> list[Layer]:
+) -> list[SizedLayer]:
     family = _family(kind, attributes, of, input_grad, weight_grad)
-    return [Layer(family, tuple(int(sizes[name]) for name in family.free))] if min(sizes.values()) > 0 else []
+    return [SizedLayer(family, tuple(int(sizes[name]) for name in family.free))] if min(sizes.values()) > 0 else []
 
 
-def _family(kind: str, attributes: Attributes, of: Tensor, input_grad: bool, weight_grad: bool) -> Family:
+def _family(kind: str, attributes: Attributes, of: Tensor, input_grad: bool, weight_grad: bool) -> LayerFamily:
     dtype = of.dtype
     if torch.is_autocast_enabled(of.device.type if of.device.type != "meta" else "cpu") and kind != "elementwise":
         dtype = torch.get_autocast_dtype(of.device.type if of.device.type != "meta" else "cpu")
     name = str(dtype).removeprefix("torch.")
-    return Family(kind, attributes, (), input_grad or weight_grad, input_grad, weight_grad, name)
+    return LayerFamily(kind, attributes, (), input_grad or weight_grad, input_grad, weight_grad, name)
 
 
 def _wants(tensors: Iterable[Tensor | None]) -> bool:

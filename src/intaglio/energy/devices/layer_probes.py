@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intaglio.energy.layers.layer import Layer
+from intaglio.energy.layers.layer import SizedLayer
 from intaglio.errors import IntaglioError
 
 LARGEST_SIDE = 64
@@ -49,7 +49,7 @@ class _Maker:
         return module
 
 
-def probe_of(layer: Layer, device: torch.device) -> Probe:
+def probe_of(layer: SizedLayer, device: torch.device) -> Probe:
     """The probe of a layer. Raises `IntaglioError` where no probe is known for its kind or attributes."""
     family = layer.family
     if family.kind not in MAKERS:
@@ -68,7 +68,7 @@ def probe_of(layer: Layer, device: torch.device) -> Probe:
     return Probe(call, tuple(one for one in tensors if one.requires_grad))
 
 
-def feasible(layer: Layer) -> Layer:
+def feasible(layer: SizedLayer) -> SizedLayer:
     """The layer with a number of positions that whole pictures have; others as they are."""
     if layer.family.kind != "convolution" or "positions" not in layer.family.free:
         return layer
