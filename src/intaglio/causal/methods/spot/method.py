@@ -46,8 +46,9 @@ class SPOT(Discoverer):
     (one draw for both arrows and the double arrow), and its sparsity weighs by its posterior odds. Then a search by BIC
     and posterior over single edges, from the best of them, and of random halves of the rows.
 
-    The result is the PAG of the best graph. Probabilities of adjacency are those of the posterior, calibrated on
-    simulations; marks have the shares of the restarts and of the halves. Without hidden causes the search is over DAGs,
+    The result is the PAG of the best graph, with circles for the marks that restarts and halves disagree over.
+    Probabilities of adjacency are those of the posterior, calibrated on simulations; marks have the shares of the
+    restarts and of the halves. Without hidden causes the search is over DAGs,
     with the posterior calibrated for them, and the result a CPDAG.
 
     Numbers are needed, without missing cells; effects are taken for linear, errors for normal. The published search has
@@ -74,6 +75,9 @@ class SPOT(Discoverer):
     """Restarts, the best by their scores, that the search over single edges begins at, 1 or more."""
     half_samples: int = 10
     """Random halves of the rows whose graphs tell how stable marks are, 0 or more."""
+    least_share: float = 0.95
+    """Share, 0 to 1, of restarts and halves below which a mark of a PAG is drawn as a circle: where they disagree, the
+    rows do not tell it. 0 draws the PAG of the best graph."""
     threshold: float = 0.05
     """Standardised size above 0 of a coefficient or an error covariance above which it is an edge."""
     stages: int = 12
@@ -101,9 +105,9 @@ class SPOT(Discoverer):
         for name, most in (("restarts", 1000), ("stages", 30)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1 to {most}, not {getattr(self, name)}")
-        if not 0 <= self.least_probability <= 1:
-            raise ValueError(f"least_probability must be 0 to 1, not {self.least_probability}")
-
+        for name in ("least_share", "least_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be 0 to 1, not {getattr(self, name)}")
         if self.vicinal and self.vicinal < vicinal.FEWEST:
             raise ValueError(f"vicinal must be 0, or {vicinal.FEWEST} or more, not {self.vicinal}")
         if self.vicinal and self.posterior == "network":
@@ -151,6 +155,7 @@ class SPOT(Discoverer):
             posterior=_told(skeleton.posterior, known),
             resampled=halves,
             hidden_causes=self.hidden_causes,
+            least_share=self.least_share,
         )
         return replace(made, seconds=time.monotonic() - began)
 
