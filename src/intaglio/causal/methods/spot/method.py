@@ -20,6 +20,7 @@ from intaglio.causal.methods.spot.half_samples import half_sample_graphs
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities, two_variables
 from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, posterior_weights
 from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
+from intaglio.causal.methods.spot.shrinkage import with_few_rows
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
 from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, examine
@@ -51,8 +52,10 @@ class SPOT(Discoverer):
     restarts and of the halves. Without hidden causes the search is over DAGs,
     with the posterior calibrated for them, and the result a CPDAG.
 
-    Numbers are needed, without missing cells; effects are taken for linear, errors for normal. The published search has
-    ABIC's least squares as its loss; by the likelihood, restarts end at far better graphs here.
+    Where rows are few for the columns, the search has shrunken correlations, since the likelihood of sample
+    correlations then pays for any edge. Numbers are needed, without missing cells; effects are taken for linear, errors
+    for normal. The published search has ABIC's least squares as its loss; by the likelihood, restarts end at far better
+    graphs here.
 
     Source: arXiv 2406.10537 (posterior, masks); arXiv 2010.06978 (ABIC); KDD 2022, ML4S (cascade).
     """
@@ -75,7 +78,7 @@ class SPOT(Discoverer):
     """Restarts, the best by their scores, that the search over single edges begins at, 1 or more."""
     half_samples: int = 10
     """Random halves of the rows whose graphs tell how stable marks are, 0 or more."""
-    least_share: float = 0.95
+    least_share: float = 0.9
     """Share, 0 to 1, of restarts and halves below which a mark of a PAG is drawn as a circle: where they disagree, the
     rows do not tell it. 0 draws the PAG of the best graph."""
     threshold: float = 0.05
@@ -128,7 +131,7 @@ class SPOT(Discoverer):
         known = knowledge.restricted_to(whole.names).constraints(whole.names, hidden_causes=self.hidden_causes)
         examined = examine(whole)
         once, rows = examined.table, max(LEAST_ROWS, examined.rows_that_count)
-        columns = replace(gaussian_columns(once, standardise=True), rows=rows)
+        columns = with_few_rows(replace(gaussian_columns(once, standardise=True), rows=rows), once.values)
         skeleton = self._skeleton(once, rows, run)
         search = self._search(columns, skeleton, known, run)
         found = search.found()
