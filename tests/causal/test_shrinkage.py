@@ -11,7 +11,7 @@ from intaglio.causal.tables.gaussian_columns import gaussian_columns
 from intaglio.causal.tables.table import Table
 from linear_admgs import VERMA, rows_of
 
-QUICK = {"restarts": 2, "searched": 1, "steps": 10, "stages": 3, "sweeps": 3, "half_samples": 0}
+QUICK = SPOT(restarts=2, searched=1, steps=10, stages=3, sweeps=3, half_samples=0)
 
 
 def drawn(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -80,12 +80,12 @@ def test_variances_stay_and_the_covariance_is_positive_definite():
 @pytest.mark.parametrize("d", [10, 20], ids=["as many rows as columns", "half as many rows as columns"])
 def test_few_rows_of_noise_have_no_edge_that_the_posterior_is_against(d):
     table = pd.DataFrame(drawn(10, d), columns=list("abcdefghijklmnopqrst")[:d])
-    made = SPOT(**QUICK)(table)
+    made = QUICK(table)
     assert not (made.graph.skeleton & (made.adjacent < 0.5)).any()
     assert any(f"rows are few for {d} columns" in warning for warning in made.warnings)
 
 
 def test_enough_rows_are_searched_as_before():
     table = rows_of(ADMG.of("abcd", VERMA), 200)
-    made = SPOT(**QUICK)(table)
+    made = QUICK(table)
     assert not any("rows are few" in warning for warning in made.warnings)
