@@ -31,6 +31,8 @@ from intaglio.runs.run import Run
 
 FIRST_WEIGHT = 1e-3
 """Weight α of the class in the first stage: small beside a likelihood of about 1 a variable."""
+HALVES_SHARE = 0.2
+"""Share of the time limit that is left for halves of the rows, without which marks look surer than they are."""
 LEAST_ROWS = 10
 """Least number of rows that count, however much they depend on each other."""
 REMEDIES = {REPEATED_ROWS: "; the search counts each once", DEPENDENT_ROWS: "; the search counts them as so many"}
@@ -212,6 +214,7 @@ class SPOT(Discoverer):
             sweeps=self.sweeps,
             time_limit=self.time_limit,
             seed=self.seed,
+            reserved=HALVES_SHARE if self.half_samples else 0.0,
         )
         least = self.least_probability if self.guidance != "none" else 0.0
 
@@ -231,7 +234,7 @@ class SPOT(Discoverer):
         standard = (table.values - table.values.mean(0)) / table.values.std(0)
         pairs, count = list(search.pairs(best)), self.half_samples
         return half_sample_graphs(
-            standard, best, search.allowed, pairs, search.costs, count, self.seed, search.in_time, run
+            standard, best, search.allowed, pairs, search.costs, count, self.seed, search.within_limit, run
         )
 
 
