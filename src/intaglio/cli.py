@@ -15,9 +15,10 @@ def main(words: Sequence[str] | None = None) -> int:
     0 done, 1 failed, 2 bad usage, 130 interrupted with the state saved.
     """
     words = list(sys.argv[1:] if words is None else words)
-    debug = "--debug" in words
+    own = words[: words.index("--")] if "--" in words else words
+    debug = "--debug" in own
     try:
-        return run([word for word in words if word != "--debug"])
+        return run([*(word for word in own if word != "--debug"), *words[len(own) :]])
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

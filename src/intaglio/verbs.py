@@ -178,6 +178,9 @@ VERBS: dict[str, Verb] = {
     "causal recalibrate": Verb(
         "intaglio.commands.causal.recalibrate:CausalRecalibrate", "learn how far a network of discover can be trusted"
     ),
+    "energy measure": Verb(
+        "intaglio.commands.energy.measure:EnergyMeasure", "measure the joules and seconds of a command"
+    ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
     "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs"),

@@ -38,6 +38,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(extract, "PAPER", replace(suspects.PAPER, **brief))
     monkeypatch.setattr(extract, "STRENGTHS", {"middle": {"dreambooth": 2, "lora": 2}})
     monkeypatch.setattr(extract, "PUBLISHED_STEPS", 3)
+    monkeypatch.setattr("intaglio.denoising.loss_difference.TIMESTEPS", 2)
     own = ExtractBench._methods
 
     def short(self, kind):

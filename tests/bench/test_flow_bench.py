@@ -41,7 +41,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(cell, "JUDGED", 2)
     monkeypatch.setattr(gs_jacobi, "OTHER_SWEEPS", (4,))
     monkeypatch.setattr(bench_module, "SUFFIX", {3: "", 1: "_b1", 2: "_b64"})
-    save_flow(tiny.flow(double=False, noise_std=0.1), tmp_path / "m")
+    save_flow(tiny.flow(size=(4, 8), blocks=2, double=False, noise_std=0.1), tmp_path / "m")
     return FlowBench(
         model=str(tmp_path / "m"), runs=tmp_path / "runs", batches=(1, 2, 3), guidances=(0.0, 0.5), repeats=1
     )
@@ -65,7 +65,7 @@ def test_it_gives_every_wanted_figure_and_goes_on_where_it_was(bench, monkeypatc
     figures = bench(progress="none")
     assert made[4:] == ["more", "more"]
     assert figures.keys() >= WANTED
-    assert json.loads(json.dumps(figures, allow_nan=False))["tokens"] == 16
+    assert json.loads(json.dumps(figures, allow_nan=False))["tokens"] == 8
     assert len(figures["cells"]) == 6
     widest = figures["cells"]["batch 3, guidance 0"]
     by = widest["decoders"]

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,12 +52,11 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(room, "WorkerPool", Pool)
     monkeypatch.setattr(worker, "REPEATS", 1)
-    small = [
-        Entry(one.name, one.target, {**one.settings, **SMALL, **({"half_samples": 0} if "spot" in one.name else {})})
+    ours = [
+        replace(one, settings={**one.settings, **SMALL, **({"half_samples": 0} if one.name == "spot" else {})})
         for one in PAG_ENTRIES
         if one.name in ("spot", "abic")
     ]
-    ours = [Entry(one.name, one.target, one.settings, "ours") for one in small]
     monkeypatch.setattr(entries_room, "PAG_ENTRIES", (*ours, ABSENT))
     return questions, dies
 

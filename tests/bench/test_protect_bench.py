@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from intaglio.bench.protect.plain_loop import plain_advdm
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models import testbed
+from intaglio.protect.imitation import Imitator
 from intaglio.protect.methods.advdm import AdvDM
 
 
@@ -32,6 +34,8 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "FINE_TUNES", brief)
     monkeypatch.setattr(room, "EVALUATIONS", 4)
     monkeypatch.setattr(room, "TIMED", 1)
+    monkeypatch.setattr(imitators, "Imitator", partial(Imitator, steps=2))
+    monkeypatch.setattr("intaglio.denoising.loss_difference.TIMESTEPS", 2)
     return ProtectBench(
         model=tiny.sd_folder(tmp_path / "base"),
         sets=("one", "two"),

@@ -9,6 +9,7 @@ from intaglio.causal.simulate.assumption_breaks import FAMILIES, draw_broken_tab
 from intaglio.causal.tables.gap_dependence import gap_dependences
 from intaglio.causal.tables.repeated_rows import repeated_rows
 from intaglio.causal.tables.row_dependence import row_dependence
+from intaglio.causal.tables.row_trend import row_trend
 from intaglio.errors import BadInput
 
 
@@ -40,6 +41,8 @@ def test_the_same_state_gives_the_same_table(family):
 BREAKS = {
     "serial": lambda made: row_dependence(made.values, made.kinds) is not None,
     "repeated": lambda made: repeated_rows(made.values, made.kinds) is not None,
+    "near-repeats": lambda made: repeated_rows(made.values, made.kinds) is not None,
+    "trends": lambda made: row_trend(made.values, made.kinds) is not None,
     "gaps": lambda made: bool(gap_dependences(made.values, made.kinds)),
 }
 

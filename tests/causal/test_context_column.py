@@ -53,6 +53,25 @@ def test_the_kind_that_is_given_is_kept_to_and_the_file_reads_the_same(tmp_path)
     assert one.levels == two.levels
 
 
+def test_levels_are_never_merged_and_many_in_order_are_times():
+    """300 days, whose rarer levels were merged into a sixteenth in any other column."""
+    days = [f"{k % 28 + 1:02d}.{k // 28 + 1:02d}.2024" for k in range(300)]
+    values, kind, levels = read(days * 2, kinds={"c": "nominal"})
+    assert (kind, len(levels)) == ("nominal", 300)
+    assert [levels[int(value)] for value in values] == days * 2
+    values, kind, levels = read([k % 20 for k in range(60)], kinds={"c": "nominal"})
+    assert sorted(levels, key=int) == [str(k) for k in range(20)]
+    assert [int(levels[int(value)]) for value in values] == [k % 20 for k in range(60)]
+    ordered = pd.Categorical([*days, None], categories=[*days, "never"], ordered=True)
+    values, kind, _ = read(ordered)
+    assert kind == "continuous"
+    assert np.array_equal(values[:-1], np.arange(300))
+    assert np.isnan(values[-1])
+    assert read(pd.Categorical(days, categories=days))[1] == "nominal", "no order"
+    few = pd.Categorical(["low", "mid", "high"] * 20, categories=["low", "mid", "high"], ordered=True)
+    assert read(few)[1] == "nominal"
+
+
 def test_a_context_that_is_not_there_or_left_out_is_refused_by_name():
     frame = pd.DataFrame({"x": np.random.default_rng(0).standard_normal(60), "site": np.arange(60) % 3})
     with pytest.raises(BadInput, match="'sight' .option `context`. is no column; near are 'site'"):

@@ -139,7 +139,7 @@ def test_the_summary_says_what_a_person_needs():
         "a, b 0.30",
         "e (constant), d (the same as b)",
         "1 probable collider contradicted more probable ones",
-        "Unlike the training tables by 25%",
+        "Probability that the graph is worse than the empty graph: 25%",
         "rows 1,200, below 2,000",
         "Warning: mind e",
     ):

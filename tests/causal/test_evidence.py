@@ -14,6 +14,7 @@ from intaglio.causal.methods.sicl.networks.weights import TrainedNetwork, load_n
 from intaglio.causal.methods.sicl.predict import predict_graph
 from intaglio.causal.methods.sicl.reading import Reading, read_table
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
+from intaglio.causal.tables.row_dependence import row_dependence
 from intaglio.causal.tables.table import Table
 
 HARVEST = ["soil", "light", "root", "leaf", "crop"]
@@ -47,9 +48,9 @@ def test_dependent_rows_count_as_bartlett_says(rho):
 def test_random_walks_count_as_few_rows():
     """Two walks correlate however many their rows are, so that more of them say no more."""
     for rows in (300, 3000):
-        share = evidence(Table.from_frame(in_time(1.0, rows=rows, columns=4))).share
-        assert share is not None
-        counts = share[np.triu_indices(4, 1)] * (rows - 1)
+        found = row_dependence(in_time(1.0, rows=rows, columns=4), ("continuous",) * 4)
+        assert found is not None
+        counts = (rows - 1) / found.variance_ratios[np.triu_indices(4, 1)]
         assert counts.min() == pytest.approx(3.0)
         assert counts.mean() < 30
 

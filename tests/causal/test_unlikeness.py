@@ -58,10 +58,10 @@ def test_sound_tables_keep_every_bit(plain):
 
 def test_doubt_is_told_with_its_reasons_and_a_remedy(typed):
     told = " ".join(typed.warnings)
-    assert "simulated tables like this one the network's own graph is worse than no edge (" in told
+    assert "simulated tables like this one the network's own graph is worse than the empty graph (" in told
     assert "are counts with many zeros" in told
     assert typed.ood_reasons
-    assert "Unlike the training tables by" in typed.summary()
+    assert "Probability that the graph is worse than the empty graph: " in typed.summary()
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -96,3 +96,11 @@ def test_the_score_of_a_network_without_trees_is_a_share():
     assert Unlikeness(8, ("one", "two"), (), 0.1).score == 0.25, "far outside of what trees were learnt from"
     assert Unlikeness(8, ("one", "two"), (), 0.4).score == 0.4
     assert Unlikeness(9, ("one",), ("two",), 0.9, ("four",)).reasons == ("one", "two", "four")
+
+
+@pytest.mark.parametrize("unlike", [Unlikeness(9, ("one",)), Unlikeness(8, ("one", "two"), (), 0.1)])
+def test_a_score_that_is_a_share_of_features_says_so(unlike):
+    """Without trees, and far outside of what they were learnt from."""
+    assert unlike.reasons[-1] == (
+        "the share of the table's features that the training did not have stands for the probability"
+    )

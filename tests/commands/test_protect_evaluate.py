@@ -1,6 +1,7 @@
 """`intaglio protect evaluate`: what is left, the worst first; resumed; bad input in a sentence."""
 
 import json
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -14,7 +15,9 @@ from protect_scenes import originals
 
 
 @pytest.fixture
-def command(tmp_path, capsys):
+def command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("intaglio.protect.imitation.Imitator", partial(Imitator, steps=2))
+    monkeypatch.setattr("intaglio.denoising.loss_difference.TIMESTEPS", 2)
     tiny.sd_folder(tmp_path / "base")
     for name in ("mine", "back"):
         (tmp_path / name).mkdir()

@@ -104,7 +104,7 @@ def test_a_killed_training_goes_on_to_the_same_files(outcome, folder, monkeypatc
         (["--models", "9"], "models must be 10 or more"),
         (["--network-models", "5"], "network_models must be 0, or 10 or more"),
         (["--variables", "60", "--network-models", "10"], "a number up to 50"),
-        (["--rows", "5", "10"], "rows must be a range from 10"),
+        (["--rows", "5", "10"], "rows must be two numbers of 10 or more, the smaller first, not 5 and 10"),
     ],
 )
 def test_wrong_settings_are_told_before_anything_is_made(outcome, folder, flags, words):

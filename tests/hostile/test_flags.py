@@ -11,6 +11,7 @@ import torch
 import audit_scenes
 import tiny
 from intaglio import cli
+from intaglio.causal.tables import table_file
 from intaglio.commands.extract import Extract
 from intaglio.commands.flow.bpd import FlowBpd
 from intaglio.commands.kit import dispatch
@@ -251,7 +252,8 @@ def test_texts_with_a_dash_are_taken_where_they_are_one_value(tmp_path, monkeypa
     ],
     ids=range(7),
 )
-def test_pipes_and_devices_among_inputs_are_refused_unread(tmp_path, capsys, pair, words, kind):
+def test_pipes_and_devices_among_inputs_are_refused_unread(tmp_path, capsys, monkeypatch, pair, words, kind):
+    monkeypatch.setattr(table_file, "WRITER_S", 0.05)
     words = [word.format(tmp_path / "x", root=pair) for word in words]
     for name in ("x", "x.pt"):
         os.mkfifo(tmp_path / name) if kind == "pipe" else (tmp_path / name).symlink_to("/dev/zero")

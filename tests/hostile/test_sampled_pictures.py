@@ -87,11 +87,21 @@ def _half(count: int):
     return stand_in
 
 
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """The files of a command that nothing stopped, with the settings in the pictures and without."""
+    found = {}
+    for metadata in (True, False):
+        out = tmp_path_factory.mktemp("whole") / "out"
+        command(folder, out, metadata=metadata)()
+        found[metadata] = contents(out)
+    return found
+
+
 @pytest.mark.parametrize("metadata", [True, False])
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_it_goes_on_and_ends_with_the_same_pictures(folder, tmp_path, monkeypatch, point, metadata):
-    whole, killed = (command(folder, tmp_path / name, metadata=metadata) for name in ("whole", "killed"))
-    whole()
+def test_killed_it_goes_on_and_ends_with_the_same_pictures(folder, whole, tmp_path, monkeypatch, point, metadata):
+    killed = command(folder, tmp_path / "killed", metadata=metadata)
     for count in (1, 4, 2):
         with monkeypatch.context() as patch:
             die_at(patch, point, count)
@@ -100,7 +110,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_pictures(folder, tmp_path, mon
             except Killed:
                 continue
     assert killed() == 0
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "killed") == whole[metadata]
 
 
 def test_what_is_there_is_not_drawn_again(folder, tmp_path, monkeypatch, capsys):

@@ -34,7 +34,7 @@ COMMANDS = {
     ),
     "extract": (
         "extract direct --suspect inn --base guest.safetensors --prompt cat --authority mine --generations 4 "
-        "--pictures 2 --steps 2 --no-control --quiet"
+        "--pictures 2 --steps 2 --no-control --workers 1 --quiet"
     ),
 }
 

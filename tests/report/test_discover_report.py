@@ -63,6 +63,8 @@ def test_the_page_has_the_graph_every_edge_and_the_warnings_first(folder):
     assert page.index("bmi is nearly") < page.index('class="keys"')
     assert "2,000 rows drawn from 9,000" in words
     assert "kurtosis of income 41, above 12" in words
+    assert "Worse than the empty graph 30%" in words
+    assert "Probability that the graph is worse than the empty graph 30%" in words
     assert "2 probable colliders contradicted" in words
     assert "either could be the cause, the data cannot tell" in words
     for assumption in ("No hidden common causes", "No cycles", "Faithfulness", "Independent rows"):
@@ -141,7 +143,8 @@ def test_the_headline(folder, edges, words):
     found = found_graph(graph=Graph.of("CPDAG", "abc", edges), ood_score=float("nan"))
     page = text_of(report_of(folder, found, columns=[]))
     assert words in page
-    assert "Unlike the training tables" not in page, "the method says nothing of it"
+    assert "Worse than the empty graph" not in page, "the method says nothing of it"
+    assert "Probability that the graph is worse than the empty graph the method does not say" in page
 
 
 def test_only_so_much_is_listed_and_the_rest_is_said_to_be_in_the_files(folder):

@@ -63,9 +63,10 @@ class DiscoverGraph:
 
     After `fit`, `discovery_` is the `Discovery`. Views of it are, as frames, `edges_`, `adjacency_matrix_` (0 and 1, as
     pgmpy has it), `skeleton_proba_`, `vstructure_proba_` and `mark_proba_`; as graphs, `graph_`, `adjacency_`
-    (booleans [d, d]) and `causal_graph_` (pgmpy's `PDAG`); and `ood_score_`, `duplicate_groups_`, `isolated_`,
-    `n_conflicts_`, `fallback_used_`, `feature_names_in_`, `n_features_in_`. The methods `to_networkx`, `to_pgmpy`,
-    `to_causallearn`, `to_pcalg`, `sample_dag` and `score` are those of `discovery_`. With `latent=True`, or a method
+    (booleans [d, d]) and `causal_graph_` (pgmpy's `PDAG`); and `ood_score_` (probability that the graph is worse than
+    the empty graph), `duplicate_groups_`, `isolated_`, `n_conflicts_`, `fallback_used_`, `feature_names_in_`,
+    `n_features_in_`. The methods `to_networkx`, `to_pgmpy`, `to_causallearn`, `to_pcalg`, `sample_dag` and `score` are
+    those of `discovery_`. With `latent=True`, or a method
     that gives a PAG, such as `ABIC()`, the frames hold the marks at both ends, and what stands for DAGs alone is
     refused. `clone`, `get_params`, `set_params` (also `method__threshold=...`) and `check_is_fitted` work.
 

@@ -22,7 +22,6 @@ RUN_NAME = re.compile(r"[a-z]+-([\w-]*-)?[0-9a-f]{10}")
 """Names that `run_name` gives in plain letters: verb, method and hash."""
 AGAIN = "run its command again, or delete the folder"
 """The remedy for a damaged `run.json`."""
-NO_METER = "not measured: no energy meter is attached"
 
 
 def run_name(verb: str, method: str, settings: Mapping, inputs: Mapping[str, Mapping], seed: int | None) -> str:
@@ -65,7 +64,10 @@ def new_header(
         "seconds": 0.0,
         "resumed": 0,
         "joules": None,
-        "joules_why": NO_METER,
+        "joules_of": {},
+        "joules_by": {},
+        "joules_why": None,
+        "cpu_seconds": 0.0,
         "warnings": [],
         "summary": {},
     }

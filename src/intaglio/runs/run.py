@@ -20,6 +20,7 @@ from intaglio.files import TEMPORARY, atomic_write, writing_into
 from intaglio.images.image_set import save_png
 from intaglio.runs import header, rows
 from intaglio.runs.kept_results import clear_rest, listed_files, lost_result
+from intaglio.runs.metering import RunEnergy
 from intaglio.runs.plain import safe_path, to_json, unique
 from intaglio.runs.progress import Progress, Show, showing, tell
 from intaglio.runs.tensors import StateValues, read_state, write_state, write_tensors
@@ -53,6 +54,7 @@ class Run:
         self._began = self._written = time.monotonic()
         self._before = float(about.get("seconds", 0))
         self._saved: dict[str, float] = {}
+        self._energy: RunEnergy | None = None
 
     @classmethod
     def none(cls, *, progress: Show = "none") -> "Run":
@@ -95,6 +97,7 @@ class Run:
         fresh = {"seed": seed, "device": device, "command": command}
         about = found or header.new_header(name, verb, method, settings, inputs, **fresh)
         run = cls(folder, about, "new" if found is None else "unfinished", lock, progress)
+        run._energy = RunEnergy(device, about)
         if found is not None:
             run._resumed(device, command)
             if lost is not None:
@@ -223,6 +226,9 @@ class Run:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        if self._energy is not None:
+            self._energy.close()
+            self._energy = None
 
     def __enter__(self) -> "Run":
         return self
@@ -251,6 +257,8 @@ class Run:
         if self._lock is None or (every_s and time.monotonic() - self._written < every_s):
             return
         self._about["seconds"] = round(self.seconds, 3)
+        if self._energy is not None:
+            self._about |= self._energy.fields()
         header.write_header(self._folder, self._about)
         self._written = time.monotonic()
 

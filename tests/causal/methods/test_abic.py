@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from intaglio import ABIC
+from intaglio import ABIC, SPOT
 from intaglio.causal.confounding import penalties, restart_search
 from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.knowledge import Knowledge
@@ -189,6 +189,14 @@ def test_arid_graphs_are_searched_over_few_columns_only():
 def test_settings_out_of_range_are_refused_by_name(setting, value):
     with pytest.raises(ValueError, match=setting):
         ABIC(**{setting: value})
+
+
+@pytest.mark.parametrize("method", [ABIC, SPOT])
+@pytest.mark.parametrize("value", [0.0, float("inf"), float("nan")])
+def test_a_time_limit_that_is_none_is_refused_with_what_to_take(method, value):
+    with pytest.raises(ValueError, match=f"seconds above 0 and finite, not {value}; for no limit take a large one"):
+        method(time_limit=value)
+    assert method(time_limit=1e9).time_limit == 1e9
 
 
 def test_two_graphs_that_fit_alike_are_told():

@@ -488,3 +488,19 @@ def test_a_table_that_was_read_before_has_its_context_split_off():
     found = CDNOD(context="site", test="partial-correlation")(table)
     assert isinstance(found.changes, Changes)
     assert found.names == ("a", "b", "c", "d", "e")
+
+
+def test_a_context_whose_rarer_levels_were_merged_is_refused_with_the_remedy():
+    """300 days came out as 16 domains, fifteen days and all others."""
+    frame = drift().assign(when=[f"day {k // 2}" for k in range(300)])
+    with pytest.raises(BadInput, match="'when' was read as any column, with its rarer levels merged into '135 others'"):
+        CDNOD(context="when")(Table.from_frame(frame))
+    with pytest.raises(BadInput, match="'when' has 150 domains in 300 rows.*write times as numbers or as dates"):
+        CDNOD(context="when")(frame, kinds={"when": "nominal"})
+
+
+def test_dates_that_are_taken_for_domains_are_told():
+    frame = drift().assign(when=[f"{k // 50 + 1:02d}.03.2024" for k in range(300)])
+    found = CDNOD(context="when", test="partial-correlation")(frame)
+    assert found.changes.kind == "domain"
+    assert any("holds dates, such as '01.03.2024'" in one and "2020-01-31" in one for one in found.warnings)

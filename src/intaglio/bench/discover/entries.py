@@ -49,6 +49,8 @@ class Entry:
     """Left out with --quick."""
     twin: str = ""
     """Name of the entry that it equals on levels, whose answer is then taken for both."""
+    posterior: str = ""
+    """Skeleton posterior of `discover spot` that is judged on its own where the entry runs; empty for none."""
 
     @property
     def missing(self) -> str | None:

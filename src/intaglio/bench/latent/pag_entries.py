@@ -16,14 +16,12 @@ OWN = "intaglio.bench.discover.own_methods:discover"
 CONTROLLED = "intaglio.bench.latent.posterior_controls:ControlledSPOT"
 CAUSAL_LEARN = ("causallearn", "causal-learn")
 SPOT, SPOT_NETWORK, ABIC = "spot", "spot-network", "abic"
-POSTERIORS = {SPOT: "cascade", SPOT_NETWORK: "network"}
-"""The skeleton posterior of each entry whose posterior is judged on its own."""
 FCI_ENTRIES, SKELETON_ONLY = ("fci-0.01", "fci-0.05"), ("pc-0.01",)
 """FCI at two levels; entries that give no PAG, of which only the skeleton counts."""
 
 
-def _ours(name: str, target: str, slow: bool = True, **settings: Any) -> Entry:
-    return Entry(name, OWN, {"method": target, **settings}, "ours", slow=slow)
+def _ours(name: str, target: str, slow: bool = True, judged: str = "", **settings: Any) -> Entry:
+    return Entry(name, OWN, {"method": target, **settings}, "ours", slow=slow, posterior=judged)
 
 
 def _causal_learn(name: str, target: str, slow: bool = False, **settings: Any) -> Entry:
@@ -32,8 +30,8 @@ def _causal_learn(name: str, target: str, slow: bool = False, **settings: Any) -
 
 _SPOT, _ABIC = (VERBS["discover"].methods[name].target for name in (SPOT, ABIC))
 PAG_ENTRIES: tuple[Entry, ...] = (
-    _ours(SPOT, _SPOT, slow=False),
-    _ours(SPOT_NETWORK, _SPOT, posterior="network"),
+    _ours(SPOT, _SPOT, slow=False, judged="cascade"),
+    _ours(SPOT_NETWORK, _SPOT, judged="network", posterior="network"),
     _ours("spot-unguided", _SPOT, guidance="none"),
     _ours("spot-mask", _SPOT, guidance="mask"),
     _ours("spot-prior", _SPOT, guidance="prior"),

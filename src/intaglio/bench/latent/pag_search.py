@@ -8,7 +8,7 @@ import numpy as np
 
 from intaglio.bench.discover.entries import Entry
 from intaglio.bench.discover.processes import MAX_TIMEOUTS, TimeoutPolicy, WorkerPool
-from intaglio.bench.latent.pag_entries import POSTERIORS, SKELETON_ONLY
+from intaglio.bench.latent.pag_entries import SKELETON_ONLY
 from intaglio.bench.latent.pag_scores import pag_scores
 from intaglio.bench.latent.pag_tables import PagCell, PagTable, pag_tables
 from intaglio.causal.methods.spot.correlations import Correlations
@@ -35,7 +35,7 @@ def search_tables(run: Run, cells: Sequence[PagCell], entries: Sequence[Entry], 
     """
     known, judged = run.recorded("answer"), run.recorded("posterior")
     entries = [_limited(entry, limit) for entry in entries]
-    posteriors = [POSTERIORS[entry.name] for entry in entries if entry.name in POSTERIORS]
+    posteriors = [entry.posterior for entry in entries if entry.posterior]
     timeouts, total = TimeoutPolicy(), sum(cell.tables for cell in cells) * len(entries)
     with (
         run.progress(total, "answers", len(known)) as progress,

@@ -64,10 +64,11 @@ class Discovery:
     fallback: bool = False
     """Whether no DAG had all the accepted colliders, so that one was searched for."""
     ood_score: float = 0.0
-    """Unlikeness of the table to the training tables, in [0, 1]: the probability that the network's graph is worse than
-    no edge, with what is done about broken assumptions or without, whichever is larger; for a network that has not
-    learnt it, and far outside of the training, the share of the table's features outside the range of the training
-    tables. NaN where it is not known."""
+    """Probability, in [0, 1], that the graph is worse than the empty graph: that more of its pairs differ from the
+    truth (SHD). The network's own graph is judged, with what is done about broken assumptions or without, whichever is
+    the more doubtful. In its place stands, for a network that has not learnt it and for a table far outside of the
+    training tables, the share of the table's features outside of their range; the reasons then say so. NaN where it is
+    not known."""
     ood_reasons: tuple[str, ...] = ()
     """Features outside the range, contradicted assumptions, and what else speaks against the graph, in words."""
     duplicates: tuple[tuple[str, ...], ...] = ()

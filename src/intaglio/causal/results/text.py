@@ -146,15 +146,17 @@ def contradicted(conflicts: int, fallback: bool, *, tested: bool = False) -> str
 
 
 NOTABLE_SCORE = 0.1
-"""Unlikeness from which it is told though no reason is known."""
+"""Probability of a graph worse than the empty one from which it is told though no reason is known."""
+WORSE_THAN_EMPTY = "Probability that the graph is worse than the empty graph"
+"""Name of `Discovery.ood_score` wherever it is shown; worse: more pairs differ from the truth (SHD)."""
 
 
 def out_of_distribution(score: float, reasons: Sequence[str]) -> str:
-    """The unlikeness of a table, with its reasons; empty for a NaN score, and for a small one without reason."""
+    """The probability that the graph is worse than the empty one, with reasons; empty for NaN, or small and without."""
     if math.isnan(score) or not (score >= NOTABLE_SCORE or reasons):
         return ""
-    why = f": {'; '.join(reasons)}" if reasons else ""
-    return f"Unlike the training tables by {score:.0%}{why}."
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"{WORSE_THAN_EMPTY}: {score:.0%}{why}."
 
 
 def counted(number: int, noun: str) -> str:

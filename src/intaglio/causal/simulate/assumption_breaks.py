@@ -136,6 +136,47 @@ def repeated(rng: np.random.Generator, made: Adjacency, rows: int) -> Rows:
     return values[index if rng.random() < 0.5 else np.sort(index)], kinds
 
 
+def near_repeats(rng: np.random.Generator, made: Adjacency, rows: int) -> Rows:
+    """Rows that are given again with other last digits, with noise in every number, or with a new value beside."""
+    values, kinds = repeated(rng, made, rows)
+    way = rng.choice(["digits", "noise", "new"], p=[0.3, 0.4, 0.3])
+    alone = np.flatnonzero(~(made.any(0) | made.any(1)))
+    if way == "new" and len(alone):
+        for k in alone[: int(rng.integers(1, 3))]:
+            values[:, k] = rng.permutation(_noise(rng, 1, rows)[0])
+            kinds = (*kinds[:k], "continuous", *kinds[k + 1 :])
+        return values, kinds
+    size = np.exp(rng.uniform(*np.log([0.005, 0.3]))) if way == "noise" else 10 ** rng.uniform(-12, -7)
+    numbers = np.array([kind == "continuous" for kind in kinds])
+    return values + size * values.std(0) * numbers * rng.standard_normal(values.shape), kinds
+
+
+def trends(rng: np.random.Generator, made: Adjacency, rows: int) -> Rows:
+    """A trend or two over the rows, of many columns, as causes or added to each: lines, curves, slow waves, steps."""
+    d, many = len(made), 1 if rng.random() < 0.75 else 2
+    size = 0.0 if rng.random() < SOUND_SHARE else np.exp(rng.uniform(*np.log([0.1, 4.0])))
+    loading = size * rng.uniform(0.3, 1.5, (d, many)) * (rng.random((d, many)) < rng.uniform(0.5, 1.3))
+    if rng.random() < 0.7:
+        loading *= rng.choice([-1.0, 1.0], (d, many))
+    shared = loading @ standardised(np.stack([_trend(rng, rows) for _ in range(many)]))
+    noise, levels = _noise(rng, d, rows), rng.choice([0.0, 0.5, 1.0], p=[0.5, 0.3, 0.2])
+    if rng.random() < 0.3:
+        return _with_levels(rng, _effects(rng, made, noise + shared), levels)
+    return _with_levels(rng, standardised(_effects(rng, made, noise)) + shared, levels)
+
+
+def _trend(rng: np.random.Generator, rows: int) -> Float[ndarray, "n"]:
+    way, time = rng.choice(["line", "curve", "wave", "steps"]), np.linspace(-1, 1, rows)
+    if way == "curve":
+        return np.polynomial.Polynomial(rng.standard_normal(4))(time) + 0.1 * time
+    if way == "wave":
+        return np.sin(np.pi * rng.uniform(0.5, 6.0) * time + 2 * np.pi * rng.random())
+    if way == "steps":
+        places = np.sort(rng.uniform(-0.9, 0.9, int(rng.integers(1, 7))))
+        return rng.standard_normal(len(places) + 1)[np.searchsorted(places, time)]
+    return time
+
+
 def gaps(rng: np.random.Generator, made: Adjacency, rows: int) -> Rows:
     """Cells that are missing where another column is high, low or unusual, in one to three groups of columns."""
     d = len(made)
@@ -222,6 +263,8 @@ def rare(rng: np.random.Generator, made: Adjacency, rows: int) -> Rows:
 FAMILIES: dict[str, Callable[[np.random.Generator, Adjacency, int], Rows]] = {
     "serial": serial,
     "repeated": repeated,
+    "near-repeats": near_repeats,
+    "trends": trends,
     "gaps": gaps,
     "factor": factor,
     "cells": cells,
@@ -271,12 +314,13 @@ def _independent(rng: np.random.Generator, made: Adjacency, rows: int) -> Rows:
     return _with_levels(rng, _effects(rng, made, _noise(rng, len(made), rows)))
 
 
-def _with_levels(rng: np.random.Generator, numbers: Float[ndarray, "d n"]) -> Rows:
-    """The variables as columns; in three tables of ten some are cut to levels, and two at least stay numbers."""
+def _with_levels(rng: np.random.Generator, numbers: Float[ndarray, "d n"], chance: float = 0.3) -> Rows:
+    """The variables as columns; by that chance some are cut to levels and two at least stay numbers, by 1 none does."""
     d, found = len(numbers), numbers.copy()
     kinds: list[ColumnKind] = ["continuous"] * d
-    if rng.random() < 0.3:
-        for k in rng.permutation(d)[: int(rng.integers(1, max(2, d - 1)))]:
+    if rng.random() < chance:
+        many = d if chance == 1 else int(rng.integers(1, max(2, d - 1)))
+        for k in rng.permutation(d)[:many]:
             levels = int(rng.integers(2, 5))
             cuts = np.quantile(numbers[k], np.sort(rng.uniform(0.1, 0.9, levels - 1)))
             found[k], kinds[k] = np.searchsorted(cuts, numbers[k]), "binary" if levels == 2 else "ordinal"

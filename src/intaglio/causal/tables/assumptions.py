@@ -12,13 +12,15 @@ from numpy import ndarray
 
 from intaglio.causal.tables.common_factor import common_factor
 from intaglio.causal.tables.gap_dependence import GapDependence, gap_dependences
-from intaglio.causal.tables.repeated_rows import distinct_rows, repeated_rows
+from intaglio.causal.tables.repeated_rows import RepeatedRows, repeated_rows
 from intaglio.causal.tables.row_dependence import RowDependence, row_dependence
+from intaglio.causal.tables.row_trend import RowTrend, row_trend
 from intaglio.causal.tables.table import Table
 
 SHOWN_COLUMNS = 5
 """Columns that a sentence names."""
 DEPENDENT_ROWS, REPEATED_ROWS = "rows depend on those before", "rows are repeated"
+TREND = "the order of rows explains columns"
 """Reasons that methods know of."""
 
 
@@ -41,7 +43,8 @@ class ExaminedTable:
     """A table with each row once, the assumptions that it contradicts, and what of it counts."""
 
     table: Table
-    """The table without rows that repeat others, where `repeated_rows` finds such; else as given."""
+    """The table without rows that repeat others, where `repeated_rows` finds such, and without trends of its columns
+    of numbers, where `row_trend` finds such; else as given."""
     broken: tuple[BrokenAssumption, ...] = ()
     """Assumptions that the table contradicts; none for independent rows of one law without hidden causes."""
     variance_ratios: Float[ndarray, "d d"] | None = None
@@ -52,6 +55,8 @@ class ExaminedTable:
     """Whether one factor runs through many columns."""
     rows_given: int = 0
     """Rows of the table as given; 0 for as many as there are."""
+    trends: tuple[int, ...] = ()
+    """Columns whose trends over the rows were taken out."""
 
     @property
     def rows_that_count(self) -> int:
@@ -72,19 +77,45 @@ class ExaminedTable:
 
 def examine(table: Table) -> ExaminedTable:
     """The table as examined; later checks see no row twice."""
-    repeated = tuple(_repeated_rows(table))
-    once = replace(table, values=table.values[distinct_rows(table.values)]) if repeated else table
-    dependence, gaps = row_dependence(once.values, once.kinds), gap_dependences(once.values, once.kinds)
-    factor = tuple(_common_factor(once))
-    broken = (*_dependent_rows(once, dependence), *repeated, *_dependent_gaps(once, gaps), *factor)
+    again = repeated_rows(table.values, table.kinds)
+    repeated = tuple(_repeated_rows(table, again))
+    once = table if again is None else replace(table, values=table.values[again.kept])
+    if (trend := row_trend(once.values, once.kinds)) is not None:
+        once = _without_trend(once, trend)
+    dependence = row_dependence(once.values, once.kinds, None if trend is None else trend.blocks)
+    gaps, factor = gap_dependences(once.values, once.kinds), tuple(_common_factor(once))
+    told = (*_trend(once, trend), *_dependent_rows(once, dependence), *repeated)
+    broken = (*told, *_dependent_gaps(once, gaps), *factor)
     ratios = None if dependence is None else dependence.variance_ratios
     chosen = tuple(sorted({k for gap in gaps for k in gap.missing}))
-    return ExaminedTable(once, broken, ratios, chosen, bool(factor), len(table))
+    trends = () if trend is None else trend.taken_out
+    return ExaminedTable(once, broken, ratios, chosen, bool(factor), len(table), trends)
 
 
 def broken_assumptions(table: Table) -> tuple[BrokenAssumption, ...]:
     """The assumptions that a table contradicts; none for independent rows of one law without hidden causes."""
     return examine(table).broken
+
+
+def _without_trend(table: Table, found: RowTrend) -> Table:
+    kinds, levels = list(table.kinds), list(table.levels)
+    for k in found.taken_out:
+        kinds[k], levels[k] = "continuous", ()
+    return replace(table, values=found.values, kinds=tuple(kinds), levels=tuple(levels))
+
+
+def _trend(table: Table, found: RowTrend | None) -> Iterator[BrokenAssumption]:
+    if found is None:
+        return
+    shown = [f"{share:.0%} of {table.names[k]!r}" for k, share in zip(found.columns, found.shares, strict=True)]
+    taken = f"{len(found.taken_out)} {'columns' if len(found.taken_out) > 1 else 'column'}"
+    yield BrokenAssumption(
+        TREND,
+        f"the order of rows explains {some(shown)} as a smooth trend, a common cause that no column holds, and edges "
+        "among these columns may be no more than that; put the time in as a column, or give what a model of it leaves "
+        "of each column",
+        remedy=f"the answer takes the trend out of {taken}" if found.taken_out else "",
+    )
 
 
 def _dependent_rows(table: Table, found: RowDependence | None) -> Iterator[BrokenAssumption]:
@@ -101,14 +132,17 @@ def _dependent_rows(table: Table, found: RowDependence | None) -> Iterator[Broke
     )
 
 
-def _repeated_rows(table: Table) -> Iterator[BrokenAssumption]:
-    if (found := repeated_rows(table.values, table.kinds)) is not None:
-        yield BrokenAssumption(
-            REPEATED_ROWS,
-            f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column, so that about "
-            f"{found.distinct:,} count, and edges seem surer than they are; give each row once",
-            remedy="the answer counts each once",
-        )
+def _repeated_rows(table: Table, found: RepeatedRows | None) -> Iterator[BrokenAssumption]:
+    if found is None:
+        return
+    but = f" but {' and '.join(repr(table.names[k]) for k in found.fresh)}" if found.fresh else ""
+    digits = "" if found.exact else ", up to the last digits"
+    yield BrokenAssumption(
+        REPEATED_ROWS,
+        f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column{but}{digits}, so "
+        f"that about {found.distinct:,} count, and edges seem surer than they are; give each row once",
+        remedy="the answer counts each once",
+    )
 
 
 def _dependent_gaps(table: Table, found: Sequence[GapDependence]) -> Iterator[BrokenAssumption]:

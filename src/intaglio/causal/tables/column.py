@@ -17,6 +17,8 @@ MAX_ORDINAL_VALUES = 10
 """Distinct whole numbers up to which a column is ordinal."""
 MAX_LEVELS = 15
 """Unordered levels that are kept apart; the rarer ones are merged into one more."""
+MERGED = re.compile(r"\d+ others( \(merged\))*")
+"""Names of that one."""
 NEARLY_ALL_SHARE = 0.9
 """Share of distinct texts among the known cells from which a column of texts counts as an identifier."""
 INDEX_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|key|uuid|row|rows|rownum|rownames?|no|nr)$|^unnamed: \d+$", re.I)
@@ -155,6 +157,13 @@ def number_text(value: float) -> str:
 def shown_row(rows: Int[ndarray, "n"], here: ndarray) -> int:
     """The first row where `here` is true, counted from 1."""
     return int(rows[int(np.argmax(here))]) + 1
+
+
+def merged_level(levels: Sequence[str]) -> str:
+    """The level that the rarer ones were merged into; empty where there is none."""
+    if len(levels) != MAX_LEVELS + 1:
+        return ""
+    return next((level for level in levels if MERGED.fullmatch(level)), "")
 
 
 def _merged_name(texts: Sequence[str], group: Sequence[int]) -> str:

@@ -1,12 +1,14 @@
 """Reading of a column that names the regime or the time of each row, and is no variable."""
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int
 from numpy import ndarray
 from pandas.api import types
 
-from intaglio.causal.tables.column import Column, ColumnKind, number_column
+from intaglio.causal.tables.column import Column, ColumnKind, merged_level, number_column, number_text
 from intaglio.causal.tables.pandas_columns import read_column
 from intaglio.causal.tables.text_columns import MISSING_TEXTS
 
@@ -21,11 +23,15 @@ def read_context(
 ) -> Column:
     """The column as `read_column` reads it, but for what makes sense in a context alone.
 
-    Numbers may number the rows, dates and times become days since the first, and every text is a level of its own,
-    however many there are. A kind that the user gave is kept to.
+    Numbers may number the rows, dates and times become days since the first, an ordered categorical of more than
+    `FEW_NUMBERS` levels becomes the numbers of its levels, and every text is a level of its own, however many there
+    are. A kind that the user gave is kept to.
     """
     if kind is not None:
-        return read_column(series, name, kind, rows, typed=typed)
+        column = read_column(series, name, kind, rows, typed=typed)
+        return _every_level(series, name, rows, typed) if merged_level(column.levels) else column
+    if (places := _ordered_levels(series)) is not None:
+        return Column("continuous", places)
     if (days := _days(series)) is not None:
         return Column("continuous", days)
     numbers = _numbers(series)
@@ -33,6 +39,15 @@ def read_context(
         few = len(np.unique(numbers[~np.isnan(numbers)])) <= FEW_NUMBERS
         return number_column(numbers, name, None if few else "continuous", rows)
     return _every_level(series, name, rows, typed)
+
+
+def _ordered_levels(series: pd.Series) -> Float64[ndarray, "n"] | None:
+    """The numbers of the levels in use, from 0, in their order; None without an order, or with few of them."""
+    if not isinstance(series.dtype, pd.CategoricalDtype) or not series.dtype.ordered:
+        return None
+    used = series.cat.remove_unused_categories().cat
+    codes = used.codes.to_numpy(np.float64)
+    return np.where(codes < 0, np.nan, codes) if len(used.categories) > FEW_NUMBERS else None
 
 
 def _days(series: pd.Series) -> Float64[ndarray, "n"] | None:
@@ -67,12 +82,17 @@ def _numbers(series: pd.Series) -> Float64[ndarray, "n"] | None:
 def _every_level(series: pd.Series, name: str, rows: Int[ndarray, "n"], typed: bool) -> Column:
     """A nominal column of all texts, in the order of the alphabet; a constant one as `read_column` reads it."""
     known = ~_gaps(series, typed=typed)
-    words, codes = np.unique(np.array([str(value) for value in series[known]], dtype=object), return_inverse=True)
+    texts = [_text(value) for value in series[known]]
+    words, codes = np.unique(np.array(texts, dtype=object), return_inverse=True)
     if len(words) < 2:
         return read_column(series, name, None, rows, typed=typed)
     values = np.full(len(series), np.nan)
     values[known] = codes.ravel()
     return Column("binary" if len(words) == 2 else "nominal", values, tuple(words.tolist()))
+
+
+def _text(value: object) -> str:
+    return number_text(float(value)) if isinstance(value, Real) and not isinstance(value, bool) else str(value)
 
 
 def _gaps(series: pd.Series, *, typed: bool) -> Bool[ndarray, "n"]:

@@ -1,13 +1,20 @@
-"""Repeated rows: rows that are equal in numbers that hardly ever agree by chance, as in a table that was appended."""
+"""Repeated rows: rows that agree in numbers that hardly ever agree by chance, as in a table that was appended.
 
-from dataclasses import dataclass
+They agree but for what rounding leaves; or in all columns but one or two of numbers that are all different, such as an
+identifier that was written anew.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, UInt64
 from numpy import ndarray
+from scipy.stats import f, spearmanr
 
 from intaglio.causal.tables.column import ColumnKind
+from intaglio.causal.tables.normal_scores import mean_ranks
 
 MIN_SHARE = 0.02
 """Least share of rows that repeat another one."""
@@ -15,6 +22,16 @@ FINE_AGREEMENT = 0.01
 """Largest probability that a column of fine numbers agrees in two rows."""
 CHANCE_MARGIN = 100.0
 """Repeated rows over those that independent columns of fine numbers have by chance, from which chance is ruled out."""
+
+
+DIGIT = 1e-6
+"""Differences, in interquartile ranges of a column, that are not told from none."""
+FRESH_SHARE = 0.5
+"""Share of different numbers from which a column may have been written anew in rows that repeat others."""
+MOST_FRESH = 2
+"""Most such columns."""
+UNRELATED = 1e-3
+"""P-value below which such a column depends on the group of its row, or on another one: it measures something."""
 
 
 @dataclass(frozen=True)
@@ -25,38 +42,126 @@ class RepeatedRows:
     """Rows of the table."""
     distinct: int
     """Different rows."""
+    fresh: tuple[int, ...] = ()
+    """Indices of the columns in which rows that repeat others differ from these; none in most tables."""
+    exact: bool = True
+    """Whether rows that repeat others are equal to them to the last digit, but for `fresh`."""
+    kept: Bool[ndarray, "n"] = field(kw_only=True, compare=False)
+    """One row of each group, which does not depend on the order of the rows: the first in an order by content."""
 
 
 def repeated_rows(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...]) -> RepeatedRows | None:
-    """The number of rows that repeat others; None where there are few, or levels and coarse numbers explain them.
+    """The rows that repeat others; None where there are few, or levels and coarse numbers explain them.
 
     Args:
         values: numbers and codes of levels, NaN where missing.
         kinds: kinds of the columns.
     """
-    n, first = len(values), distinct_rows(values)
-    extra = n - int(first.sum())
+    codes = np.stack([_codes(values[:, k], kinds[k] == "continuous") for k in range(len(kinds))], 1)
+    for fresh in _fresh_columns(values, codes, kinds):
+        found = _groups_of_rows(values, codes, [k for k in range(len(kinds)) if k not in fresh], kinds)
+        if found is not None:
+            kept, exact = found
+            return RepeatedRows(len(values), int(kept.sum()), tuple(fresh), exact, kept=kept)
+    return None
+
+
+def _groups_of_rows(
+    values: Float[ndarray, "n d"], codes: Int[ndarray, "n d"], columns: list[int], kinds: Sequence[ColumnKind]
+) -> tuple[Bool[ndarray, "n"], bool] | None:
+    """One row of each group that agrees in some columns, and whether it does to the last digit; None by chance."""
+    n, group = len(values), _hash_of_rows(codes[:, columns], salted=True)
+    order = np.lexsort([np.arange(n), _content(values), group])
+    kept = np.zeros(n, bool)
+    kept[order[np.append(True, group[order][1:] != group[order][:-1])]] = True
+    extra = n - int(kept.sum())
     if extra < max(5, MIN_SHARE * n):
         return None
-    numbers = [values[first, k] for k, kind in enumerate(kinds) if kind == "continuous"]
-    fine = [share for share in map(_agreement, numbers) if share < FINE_AGREEMENT]
-    by_chance = n * (n - 1) / 2 * float(np.prod(fine))
-    return RepeatedRows(n, n - extra) if fine and extra > CHANCE_MARGIN * by_chance else None
+    numbers = [values[kept, k] for k in columns if kinds[k] == "continuous"]
+    fine = [x for x in numbers if _agreement(x[~np.isnan(x)]) < FINE_AGREEMENT]
+    by_chance = n * (n - 1) / 2 * float(np.prod([_agreement_of_cells(x) for x in fine]))
+    if not fine or extra <= CHANCE_MARGIN * by_chance:
+        return None
+    fresh = [values[:, k] for k in range(len(kinds)) if k not in columns]
+    if not all(_is_new(column, group) for column in fresh):
+        return None
+    return kept, int(pd.DataFrame(values[:, columns]).duplicated().sum()) == extra
 
 
-def distinct_rows(values: Float[ndarray, "n d"]) -> Bool[ndarray, "n"]:
-    """Whether a row is the first of its content."""
-    return ~pd.DataFrame(values).duplicated().to_numpy()
+def _is_new(column: Float[ndarray, "n"], group: UInt64[ndarray, "n"]) -> bool:
+    """Whether a column numbers the rows, or is no more alike within groups of rows than between them.
+
+    What is measured in each row of a group, as of pupils of one school, hangs on the group: such rows are no repeats.
+    """
+    known = ~np.isnan(column)
+    ranks, groups = mean_ranks(column[known]), np.unique(group[known], return_inverse=True)[1]
+    sizes = np.bincount(groups)
+    within, between = len(ranks) - len(sizes), len(sizes) - 1
+    if within < 1 or between < 1:
+        return False
+    if (column[known] % 1 == 0).all() and len(np.unique(ranks)) == len(ranks):
+        return True
+    means = np.bincount(groups, ranks) / sizes
+    ratio = (sizes * (means - ranks.mean()) ** 2).sum() / between / (((ranks - means[groups]) ** 2).sum() / within)
+    return bool(f.sf(ratio, between, within) > UNRELATED)
 
 
-def _agreement(column: Float[ndarray, "n"]) -> float:
-    """Probability that a column agrees by chance in two rows, estimated from different rows; 1 where all are missing.
+def _content(values: Float[ndarray, "n d"]) -> UInt64[ndarray, "n"]:
+    """A hash of each row by the ranks of its cells, which knows neither the order of rows and columns nor units."""
+    ranks = [np.unique(column, return_inverse=True)[1].astype(np.int64) for column in values.T]
+    return _hash_of_rows(np.stack(ranks, 1), salted=False)
+
+
+def _hash_of_rows(codes: Int[ndarray, "n d"], *, salted: bool) -> UInt64[ndarray, "n"]:
+    """A sum of hashes of the cells, which tells the columns apart where it is salted."""
+    total = np.zeros(len(codes), np.uint64)
+    for k, column in enumerate(codes.T):
+        total += pd.util.hash_array(np.ascontiguousarray(column)) * np.uint64(2 * k + 1 if salted else 1)
+    return total
+
+
+def _fresh_columns(
+    values: Float[ndarray, "n d"], codes: Int[ndarray, "n d"], kinds: Sequence[ColumnKind]
+) -> Iterator[list[int]]:
+    """No column, that with most different numbers, and the two with most where they are unrelated."""
+    yield []
+    counts = {k: len(np.unique(codes[:, k])) for k, kind in enumerate(kinds) if kind == "continuous"}
+    most = sorted((k for k in counts if counts[k] > FRESH_SHARE * len(codes)), key=lambda k: -counts[k])[:MOST_FRESH]
+    if len(kinds) > 2 and most:
+        yield most[:1]
+    if len(kinds) > 3 and len(most) == 2 and spearmanr(*values[:, most].T, nan_policy="omit").pvalue > UNRELATED:
+        yield most
+
+
+def _codes(column: Float[ndarray, "n"], numeric: bool) -> Int[ndarray, "n"]:
+    """Whole numbers that agree where cells do but for `DIGIT`; missing cells agree with each other."""
+    known = ~np.isnan(column)
+    found = np.full(len(column), np.iinfo(np.int64).min)
+    if not known.any():
+        return found
+    scaled = column[known] / max(float(np.abs(column[known]).max()), 1e-300)
+    low, middle, high = np.quantile(scaled, [0.25, 0.5, 0.75])
+    unit = DIGIT * float(high - low or scaled.std() or 1.0) if numeric else 0.0
+    exact = np.unique(column[known], return_inverse=True)[1]
+    found[known] = np.round(np.clip((scaled - middle) / unit, -1e18, 1e18)).astype(np.int64) if unit else exact
+    return found
+
+
+def _agreement_of_cells(column: Float[ndarray, "n"]) -> float:
+    """Probability that two cells agree by chance or are both missing."""
+    missing = float(np.isnan(column).mean())
+    return missing**2 + (1 - missing) ** 2 * _agreement(column[~np.isnan(column)])
+
+
+def _agreement(known: Float[ndarray, "m"]) -> float:
+    """Probability that a number agrees by chance in two rows, estimated from different rows; 1 where there is none.
 
     It is the share of pairs of rows that do agree, as where a number belongs to a group of rows, or the least distance
     of two numbers over their range, which is larger where they are rounded.
     """
-    known, counts = np.unique(column[~np.isnan(column)], return_counts=True)
-    if len(known) < 2:
+    different, counts = np.unique(known, return_counts=True)
+    if len(different) < 2:
         return 1.0
-    pairs = counts.sum() * (counts.sum() - 1) / 2
-    return max(float((counts * (counts - 1)).sum() / 2 / pairs), float(np.diff(known).min() / (known[-1] - known[0])))
+    pairs = len(known) * (len(known) - 1) / 2
+    least = float(np.diff(different).min() / (different[-1] - different[0]))
+    return max(float((counts * (counts - 1)).sum() / 2 / pairs), least)

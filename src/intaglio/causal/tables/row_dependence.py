@@ -60,18 +60,21 @@ class RowDependence:
     and 1 for columns whose rows are not found dependent."""
 
 
-def row_dependence(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...]) -> RowDependence | None:
+def row_dependence(
+    values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...], blocks: Int[ndarray, "n"] | None = None
+) -> RowDependence | None:
     """The dependence of the rows on those before them; None where there is none that does harm.
 
     Args:
         values: numbers and codes of levels in the table's order, NaN where missing.
         kinds: kinds of the columns.
+        blocks: block of each row, where a line was taken out of each block; the test is then within blocks.
     """
     values = values[:MAX_TESTED_ROWS]
     if len(values) < MIN_TESTED_ROWS:
         return None
-    keys, stretches = sort_keys(values, kinds)
-    scores, owners = _scores(values, kinds, keys)
+    keys, stretches = sort_keys(values, kinds) if blocks is None else ([], blocks[:MAX_TESTED_ROWS])
+    scores, owners = scored_columns(values, kinds, keys)
     if not owners.size:
         return None
     p = _p_values(_detrended(scores, stretches), stretches)
@@ -138,10 +141,13 @@ def _merged(runs: Int[ndarray, "n"]) -> Int[ndarray, "n"]:
     return found[runs]
 
 
-def _scores(
+def scored_columns(
     values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...], keys: list[int]
 ) -> tuple[Float[ndarray, "n f"], Int[ndarray, "f"]]:
-    """Ranks of the columns, for nominal ones indicators of levels, and the column of each; 0 where missing."""
+    """Centred ranks of the columns but the keys, for nominal ones indicators of levels, and the column of each.
+
+    They are 0 where missing; columns that are all but constant are left out.
+    """
     found, owners = [], []
     for k, kind in enumerate(kinds):
         if k in keys:

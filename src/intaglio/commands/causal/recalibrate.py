@@ -23,9 +23,9 @@ AGAIN = "delete the run's folder, and the same command learns again"
 class CausalRecalibrate:
     """Learn how far a network of `intaglio discover sicl` can be trusted, on simulated tables that break assumptions.
 
-    Boosted trees learn from features of a table how probable it is that the network's graph is worse than no edge, and
-    how probable each pair is there. The folder that is written holds the network with these trees. The same command
-    again resumes a killed one.
+    Boosted trees learn from features of a table how probable it is that the network's graph is worse than the empty
+    graph, and how probable each pair is there. The folder that is written holds the network with these trees. The same
+    command again resumes a killed one.
     """
 
     model: str = "light"
@@ -89,7 +89,7 @@ def section(figures: "Mapping[str, Any]") -> str:
         f"Boosted trees, learnt from {figures['learnt_from']:,} simulated tables and measured on {figures['tables']:,} "
         "others: a third sound, the others of families that break an assumption, from hardly to extremely (some not at "
         "all). SHD is the mean distance from the true CPDAG; ECE the expected calibration error of edges; worse the "
-        "share of tables where either graph is worse than no edge, and AUC that of telling these."
+        "share of tables where either graph is worse than the empty graph, and AUC that of telling these."
     )
     rows = ["| tables | SHD unaided | SHD | SHD of no edge | ECE before | ECE | worse | AUC |", f"|{'---|' * 8}"]
     for name, one in figures.items():

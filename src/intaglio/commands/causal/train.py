@@ -126,8 +126,8 @@ def card(trained: "TrainedNetwork", result: "TrainingResult") -> str:
     )
     limits = (
         "Assumes no cycles, no hidden common causes, no selection, independent rows. Outside the sizes above, on dense "
-        "graphs and on laws unlike the simulator's, the probabilities may not hold; `ood_score` says how unusual a "
-        "table is."
+        "graphs and on laws unlike the simulator's, the probabilities may not hold; `ood_score` says how probably the "
+        "graph is worse than the empty graph."
     )
     rows = ["| head | expected calibration error | before | Brier score |", "|---|---|---|---|"]
     for name in ("skeleton", "colliders", "forward", "arrows"):

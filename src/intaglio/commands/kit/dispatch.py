@@ -34,6 +34,7 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
             return 0
     from intaglio.commands.kit import parsing
 
+    words, operands = parsing.split_at_dashes(words)
     quiet = parsing.take_flag(words, "--quiet")
     config, preset = None, None
     if resumed is None:
@@ -65,7 +66,7 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         method, path, rest = verb.methods[rest[0]].target, [*path, rest[0]], rest[1:]
     try:
         files = (parsing.preset_file(path, preset) if preset else None, Path(config) if config else None)
-        command = parsing.read_command(verb.command, method, rest, path, *files)
+        command = parsing.read_command(verb.command, method, rest, path, *files, operands=operands)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     except ValueError as error:

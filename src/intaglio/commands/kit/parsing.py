@@ -24,6 +24,12 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 COMMON_FLAGS = "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --debug."
 
 
+def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words before the first `--`, and those after it, which belong to another program."""
+    place = words.index("--") if "--" in words else len(words)
+    return list(words[:place]), list(words[place + 1 :])
+
+
 def take_flag(words: list[str], flag: str) -> bool:
     """Removes `flag` from the words, wherever it stands; returns whether it was there."""
     found = flag in words
@@ -73,7 +79,12 @@ def preset_file(path: Sequence[str], name: str) -> Path:
 
 
 def read_command(
-    target: str, method: str | None, words: Sequence[str], path: Sequence[str], *configs: Path | None
+    target: str,
+    method: str | None,
+    words: Sequence[str],
+    path: Sequence[str],
+    *configs: Path | None,
+    operands: Sequence[str] = (),
 ) -> Any:
     """The command's dataclass, filled from the words; `--help` and usage errors end in SystemExit, as tyro does.
 
@@ -83,6 +94,7 @@ def read_command(
         words: flags and values, without `--config`.
         path: verb and method as they stand before the flags.
         configs: TOML files of defaults; later ones win.
+        operands: words after two dashes, which are no flags of this program.
     """
     command = load(target)
     twin = settings_of(method) if method else None
@@ -93,7 +105,8 @@ def read_command(
     named = [f"--preset {name}" for name in presets(path)]
     common = [COMMON_FLAGS, *([f"Settings that go by a name: {', '.join(named)}."] if named else [])]
     description = f"{inspect.getdoc(command)}\n\n{' '.join(common)}"
-    parsed = tyro.cli(kind, prog=" ".join(["intaglio", *path]), description=description, args=[*leading, *words])
+    given = [*leading, *words, *(["--", *operands] if operands else [])]
+    parsed = tyro.cli(kind, prog=" ".join(["intaglio", *path]), description=description, args=given)
     if method is None:
         return parsed
     return dataclasses.replace(parsed, method=load(method)(**_values(parsed.method)))

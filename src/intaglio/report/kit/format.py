@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from intaglio import __version__
+from intaglio.amounts import energy_words
 from intaglio.report.kit.views import Row
 from intaglio.runs.read import RunData
 
@@ -80,14 +81,26 @@ def moment_rows(record: Mapping[str, Any]) -> list[Row]:
     rows = [Row("started", plain(record.get("started"))), Row("finished", plain(record.get("finished")))]
     if isinstance(record.get("seconds"), int | float):
         rows.append(Row("time worked", duration(record["seconds"])))
-    joules = record.get("joules")
-    measured = isinstance(joules, int | float)
-    rows.append(Row("energy", f"{joules:.0f} J" if measured else plain(record.get("joules_why") or "not measured")))
+    rows += _energy_rows(record)
     if record.get("resumed"):
         rows.append(Row("resumed", count(int(record["resumed"]), "time")))
     rows.append(Row("device", plain(record.get("device"))))
     machine = record.get("machine")
     rows += settings_rows(machine) if isinstance(machine, Mapping) else [Row("machine", plain(machine))]
+    return rows
+
+
+def _energy_rows(record: Mapping[str, Any]) -> list[Row]:
+    """Joules with what was measured and what was not, and the processor's time."""
+    joules, origins, why = record.get("joules"), record.get("joules_by"), record.get("joules_why")
+    words = plain(why or "not measured")
+    if isinstance(joules, int | float):
+        parts = origins.items() if isinstance(origins, Mapping) else ()
+        by = ", ".join(f"{plain(name)} {plain(origin)}" for name, origin in parts)
+        words = f"{energy_words(joules)} ({by}){f'; not measured: {plain(why)}' if why else ''}"
+    rows = [Row("energy", words)]
+    if isinstance(spent := record.get("cpu_seconds"), int | float):
+        rows.append(Row("processor time", duration(spent)))
     return rows
 
 

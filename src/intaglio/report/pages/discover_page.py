@@ -12,7 +12,7 @@ from intaglio.causal.results import text
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.records import EdgeRecord, FoundPagEdge, FoundPair, FoundTriple
 from intaglio.causal.results.result_files import GRAPH_FILE
-from intaglio.causal.results.text import counted
+from intaglio.causal.results.text import WORSE_THAN_EMPTY, counted
 from intaglio.data_files import Fields, is_number
 from intaglio.report.kit.format import decimal, plain, rate_text, title
 from intaglio.report.kit.thumbnails import relative_link
@@ -152,9 +152,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
             )
         )
     if not math.isnan(found.ood_score) and found.changes is None:
-        keys.append(
-            Key("Unlike the training tables", rate_text(found.ood_score), "from 0% to 100%; doubt grows with it")
-        )
+        keys.append(Key("Worse than the empty graph", rate_text(found.ood_score), "probability that this graph is"))
     if is_number(scores.get("shd")):
         keys.append(Key("Distance from the truth", str(scores["shd"]), "pairs that differ (SHD)"))
     return keys
@@ -294,11 +292,11 @@ def _columns_text(read: Mapping[str, Any]) -> str:
 
 
 def _trust(found: Discovery) -> list[Row]:
-    outside = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
+    worse = "the method does not say" if math.isnan(found.ood_score) else rate_text(found.ood_score)
     return [
         Row("Probabilities", found.reading) if found.graph.kind == "PAG" else Row("Calibration", found.reading),
-        Row("How unlike the training", outside),
-        Row("In what", "; ".join(found.ood_reasons) or "none"),
+        Row(WORSE_THAN_EMPTY, worse),
+        Row("Reasons", "; ".join(found.ood_reasons) or "none"),
         contradictions_row(found),
         Row("Repeated on subsamples", "yes" if found.spread is not None else UNREPEATED[found.graph.kind == "PAG"]),
     ]

@@ -55,7 +55,8 @@ class ABIC(Discoverer):
     threshold: float = 0.05
     """Standardised size above 0 of a coefficient or an error covariance above which it is an edge."""
     stages: int = 12
-    """Weights α of the search, 1, √10, 10, …; 1 to 30."""
+    """Most stages of the search by gradients, 1 to 30. The penalty for graphs outside of the class, such as those
+    with a directed cycle, weighs α = 1 in the first stage and √10 times as much in each further one."""
     rounds: int = 4
     """Rounds at one weight, each with pseudo-variables of its own, 1 or more."""
     steps: int = 100
@@ -68,7 +69,7 @@ class ABIC(Discoverer):
     standardise: bool = True
     """Whether the columns are brought to one variance, so that units do not matter."""
     time_limit: float = 600.0
-    """Seconds after which the search ends with what it has, and says so; above 0."""
+    """Seconds, above 0 and finite, after which the search ends with what it has, and says so."""
     seed: int = 0
     """Seed of the starts, and of the rows that are sampled from a long file."""
     device: str = "cpu"
@@ -85,9 +86,13 @@ class ABIC(Discoverer):
         ):
             if not least <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        for name in ("threshold", "time_limit"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 < self.threshold < float("inf"):
+            raise ValueError(f"threshold must be above 0, not {self.threshold}")
+        if not 0 < self.time_limit < float("inf"):
+            raise ValueError(
+                f"time_limit must be seconds above 0 and finite, not {self.time_limit}; for no limit take a large one, "
+                "such as 1e9"
+            )
         for name, most in (("restarts", 1000), ("stages", 30)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1 to {most}, not {getattr(self, name)}")

@@ -10,8 +10,10 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from intaglio.causal.results.changes import ContextKind
+from intaglio.causal.tables.column import merged_level
 from intaglio.causal.tables.normal_scores import mean_ranks
 from intaglio.causal.tables.table import Table
+from intaglio.causal.tables.text_columns import DATE
 from intaglio.errors import BadInput
 
 ROWS_A_DOMAIN = 20
@@ -49,8 +51,9 @@ def split(table: Table, name: str, kind: Literal["auto", "time", "domain"]) -> t
     """The table without its context, and the context; without a name the order of the rows is the time.
 
     Raises:
-        BadInput: no column has the name, or the column has missing cells, is the same as another, says words where
-            times are asked for, has as many domains as rows, or more than one for twenty rows.
+        BadInput: no column has the name, or the column has missing cells, is the same as another, was read with rarer
+            levels merged, says words where times are asked for, has as many domains as rows, or more than one for
+            twenty rows.
     """
     if not name:
         if kind == "domain":
@@ -74,6 +77,11 @@ def split(table: Table, name: str, kind: Literal["auto", "time", "domain"]) -> t
                 f"{WRITTEN_TIMES}, or take it for a domain (option `context_kind`)"
             )
         return rest, _times(rest, name, values, given=kind != "auto")
+    if merged := merged_level(table.levels[k]):
+        raise BadInput(
+            f"the context {name!r} was read as any column, with its rarer levels merged into {merged!r}; read the "
+            "table with it as the context (option `context`)"
+        )
     return rest, _domains(rest, name, values, table.levels[k])
 
 
@@ -149,6 +157,11 @@ def _domains(rest: Table, name: str, values: Float64[ndarray, "n"], levels: tupl
         notes.append(
             f"domains of {name!r} have {sizes.min()} to {sizes.max()} rows: a change may come from {small!r} alone, "
             "the smallest; search without it as well"
+        )
+    if all(DATE.fullmatch(text) for text in labels):
+        notes.append(
+            f"the context {name!r} holds dates, such as {labels[0]!r}, and is taken for domains without an order; for "
+            f"a time {WRITTEN_TIMES}"
         )
     return Context(name, "domain", codes.astype(np.float64), labels, tuple(notes))
 

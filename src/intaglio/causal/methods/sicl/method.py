@@ -41,11 +41,12 @@ class SiCL(Discoverer):
     Tables may have numbers, ordered and unordered levels, mixtures and missing cells. Units, signs, names, the order of
     rows and of columns do not matter for the graph. At least 10 rows are needed; above 64 columns expect more errors.
     The method assumes no cycles, no hidden common causes, no selection, and independent, identically distributed rows.
-    Where a table itself contradicts this, a warning says so and the answer heeds it: a repeated row counts once, rows
-    that depend on those before count as their effective number, and gaps that depend on other columns are filled by
-    draws from regressions. In tables with rarer levels than any in training the probabilities of their edges are
-    bounded by exact counts. Trees learnt on broken simulated tables (hidden factors, counts of cells and others) tell
-    how probably the network's graph is worse than no edge (`ood_score`), and what probabilities hold where it may be.
+    Where a table itself contradicts this, a warning says so and the answer heeds it: a repeated row counts once, trends
+    over the rows are taken out, rows that depend on those before count as their effective number, and gaps that depend
+    on other columns are filled by draws from regressions. In tables with rarer levels than any in training the
+    probabilities of their edges are bounded by exact counts. Trees learnt on broken simulated tables (hidden factors,
+    counts of cells and others) tell how probably the network's graph is worse than no edge (`ood_score`), and what
+    probabilities hold where it may be.
 
     Source: arXiv 2502.10883 (learning targets, the network `axial`); `node-edge` after arXiv 2205.12934.
     """

@@ -40,8 +40,9 @@ TABLE_GROUPS = {
     "rows or known cells are no random draw": 5,
 }
 """Groups of features of a table, in words where they speak against an answer, and their sizes, in order."""
-REPEATS = -TABLE_GROUPS["rows or known cells are no random draw"]
-"""Place of the logarithm of the share of rows that repeat no other."""
+TAKEN_OUT = -TABLE_GROUPS["rows or known cells are no random draw"]
+"""Place of what was taken out of the table as given: the logarithm of the share of rows that repeat no other, less the
+share of columns with a trend. One number for both keeps recalibrations readable that were fitted before trends were."""
 
 Pairs = Float[ndarray, "d d f"]
 
@@ -56,14 +57,14 @@ class TrustFeatures:
 
     @property
     def aided(self) -> Float[ndarray, "t"]:
-        """Those of the table as the answer takes it, in which no row is repeated."""
-        return without_repeats(self.table)
+        """Those of the table as the answer takes it, from which repeated rows and trends are taken out."""
+        return as_examined(self.table)
 
 
-def without_repeats(table: Float[ndarray, "*m t"]) -> Float[ndarray, "*m t"]:
-    """Features of tables, as if each had been given without the rows that repeat others."""
+def as_examined(table: Float[ndarray, "*m t"]) -> Float[ndarray, "*m t"]:
+    """Features of tables, as if each had been given without repeated rows and trends."""
     found = table.copy()
-    found[..., REPEATS] = 0.0
+    found[..., TAKEN_OUT] = 0.0
     return found
 
 
@@ -117,7 +118,7 @@ def trust_features(
             *_remedies(examined, evidence),
         ]
     )
-    return TrustFeatures(np.concatenate([own, np.tile(without_repeats(table), (len(own), 1))], 1), table)
+    return TrustFeatures(np.concatenate([own, np.tile(as_examined(table), (len(own), 1))], 1), table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,10 +254,10 @@ def _cells(values: Float[ndarray, "n d"], evidence: TableEvidence) -> list[float
 
 
 def _remedies(examined: ExaminedTable, evidence: TableEvidence) -> list[float]:
-    """Remedies and findings: rows that count of those given, columns with filled gaps, a common factor."""
+    """Remedies and findings: rows and trends taken out, rows that count, columns with filled gaps, a common factor."""
     given = examined.rows_given or len(examined.table)
     return [
-        float(np.log(len(examined.table) / given)),
+        float(np.log(len(examined.table) / given)) - len(examined.trends) / len(examined.table.names),
         float(np.log(evidence.rows / len(examined.table))),
         float(examined.variance_ratios is not None),
         len(examined.chosen_gaps) / len(examined.table.names),

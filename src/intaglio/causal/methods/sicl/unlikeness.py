@@ -17,7 +17,9 @@ SCARCE_ROWS = 35
 DENSE_SHARE = 0.3
 """Share of adjacent pairs above which a warning is given: training had hardly any such graphs."""
 UNLIKE = 0.5
-"""Probability of an answer worse than no edge from which its reasons are told."""
+"""Probability of a graph worse than the empty one from which its reasons are told."""
+OF_FEATURES = "the share of the table's features that the training did not have stands for the probability"
+"""Words beside a score that is not the learnt probability."""
 MIN_COUNTS = 3
 """Least columns of counts with many zeros that are told of, where the answer is doubted."""
 
@@ -33,19 +35,20 @@ class Unlikeness:
     broken: tuple[str, ...] = ()
     """Assumptions that the table contradicts, in a few words each; those that hold are not counted as compared."""
     learnt: float | None = None
-    """Probability that the network's graph is worse than no edge, with what is done against what is broken or without;
-    None for a network without a recalibration."""
+    """Probability that the network's graph is worse than the empty graph, with what is done against what is broken or
+    without; None for a network without a recalibration."""
     groups: tuple[str, ...] = ()
     """Reasons for that, in words."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """All of them."""
-        return (*self.features, *self.broken, *self.groups)
+        """All of them, and a word on a score that is no probability."""
+        told = (*self.features, *self.broken, *self.groups)
+        return (*told, OF_FEATURES) if told and not self.is_learnt else told
 
     @property
     def score(self) -> float:
-        """In [0, 1]: the learnt probability or, without one, the share of what is compared that is unlike.
+        """In [0, 1]: the probability of a graph worse than the empty one or, without it, the share of what is unlike.
 
         Trees know nothing of tables far outside of what they were learnt from: there it is the share of such features,
         where that is larger.
@@ -53,6 +56,11 @@ class Unlikeness:
         if self.learnt is None:
             return len((*self.features, *self.broken)) / max(1, self.compared + len(self.broken))
         return max(self.learnt, self.outside) if self.is_outside else self.learnt
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether the score is the learnt probability."""
+        return self.learnt is not None and self.score == self.learnt
 
     @property
     def outside(self) -> float:
@@ -94,9 +102,9 @@ def warnings(table: Table, found: PredictedGraph, unlike: Unlikeness) -> tuple[s
     if unlike.learnt is not None and unlike.learnt >= UNLIKE and reading.distrust > 0:
         why = f" ({'; '.join(unlike.groups)})" if unlike.groups else ""
         sentences.append(
-            f"in {unlike.learnt:.0%} of simulated tables like this one the network's own graph is worse than no edge"
-            f"{why}, so that its probabilities are replaced by what held there; if rows share a cause that no column "
-            "holds, such as a batch, a type or a depth, put it in as a column, or allow for it (`--latent`)"
+            f"in {unlike.learnt:.0%} of simulated tables like this one the network's own graph is worse than the empty "
+            f"graph{why}, so that its probabilities are replaced by what held there; if rows share a cause that no "
+            "column holds, such as a batch, a type or a depth, put it in as a column, or allow for it (`--latent`)"
         )
         sentences += _many_zeros(table)
     if rarest := found.bounded:
@@ -125,7 +133,7 @@ def _many_zeros(table: Table) -> list[str]:
     if len(columns) < MIN_COUNTS:
         return []
     return [
-        f"{some([repr(table.names[k]) for k in columns])} are counts with many zeros: where the depth of a count or "
-        "the type of a row decides them, columns depend on each other without a cause; put both in as columns, or "
-        "divide the depth out"
+        f"{some([repr(table.names[k]) for k in columns])} are counts with many zeros, or logarithms of such: where the "
+        "depth of a count or the type of a row decides them, columns depend on each other without a cause; put both in "
+        "as columns, or divide the depth out"
     ]

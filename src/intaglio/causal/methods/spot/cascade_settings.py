@@ -17,7 +17,7 @@ class CascadeTraining:
     variables: tuple[int, ...] = (5, 8, 10, 15, 20, 30, 40, 50, 75, 100)
     """Numbers of variables, of which each model has one."""
     rows: tuple[int, int] = (100, 10_000)
-    """Fewest and most rows of a table, drawn on a logarithmic scale."""
+    """Fewest and most rows of a table, the smaller first, 10 or more, drawn on a logarithmic scale."""
     trees: int = 150
     """Trees of each order, 1 or more."""
     leaves: int = 31
@@ -32,4 +32,6 @@ class CascadeTraining:
         if not self.variables or min(self.variables) < 2:
             raise ValueError(f"variables must be numbers of 2 or more, not {self.variables}")
         if not 10 <= self.rows[0] <= self.rows[1]:
-            raise ValueError(f"rows must be a range from 10, not {self.rows[0]} to {self.rows[1]}")
+            raise ValueError(
+                f"rows must be two numbers of 10 or more, the smaller first, not {self.rows[0]} and {self.rows[1]}"
+            )

@@ -77,7 +77,8 @@ class SPOT(Discoverer):
     restarts: int = 16
     """Random starts, 1 to 1000."""
     searched: int = 8
-    """Restarts, the best by their scores, that the search over single edges begins at, 1 or more."""
+    """Number of restarts, those of the best scores, that the search over single edges begins at, 1 or more; all of them
+    where `restarts` is no larger."""
     half_samples: int = 10
     """Random halves of the rows whose graphs tell how stable marks are, 0 or more."""
     least_share: float = 0.9
@@ -86,15 +87,18 @@ class SPOT(Discoverer):
     threshold: float = 0.05
     """Standardised size above 0 of a coefficient or an error covariance above which it is an edge."""
     stages: int = 12
-    """Weights α of the class, 0.001, 0.001·√10, 0.01, …; 1 to 30."""
+    """Most stages of the search by gradients, 1 to 30. The penalty for graphs outside of the class, such as those
+    with a directed cycle, weighs α = 0.001 in the first stage and √10 times as much in each further one."""
     steps: int = 150
     """Steps of a stage, 1 or more."""
     sweeps: int = 10
     """Most sweeps of the search over single edges, 0 or more; 0 only takes edges out, once."""
     least_probability: float = 0.01
-    """Posterior probability in [0, 1] from which the search over single edges looks at a pair without an edge."""
+    """Least probability of adjacency by the posterior, in [0, 1], at which the search over single edges tries edges
+    between a pair that has none; 0 tries all pairs, and takes longest. Without guidance all are tried."""
     time_limit: float = 600.0
-    """Seconds after which the search ends with what it has, and says so; above 0. Vicinal data sets have as many."""
+    """Seconds, above 0 and finite, after which the search ends with what it has, and says so. Vicinal data sets have as
+    many again."""
     seed: int = 0
     """Seed of starts, masks and halves, and of the rows that are sampled from a long file."""
     device: str = "cpu"
@@ -104,9 +108,13 @@ class SPOT(Discoverer):
         for name, least in (("searched", 1), ("half_samples", 0), ("steps", 1), ("sweeps", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        for name in ("threshold", "time_limit"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 < self.threshold < float("inf"):
+            raise ValueError(f"threshold must be above 0, not {self.threshold}")
+        if not 0 < self.time_limit < float("inf"):
+            raise ValueError(
+                f"time_limit must be seconds above 0 and finite, not {self.time_limit}; for no limit take a large one, "
+                "such as 1e9"
+            )
         for name, most in (("restarts", 1000), ("stages", 30)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1 to {most}, not {getattr(self, name)}")

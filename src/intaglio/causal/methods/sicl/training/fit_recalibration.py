@@ -24,7 +24,7 @@ from intaglio.causal.methods.sicl.predict import PredictedGraph, predict_graph
 from intaglio.causal.methods.sicl.training.batches import usable_indices
 from intaglio.causal.methods.sicl.training.curriculum import Curriculum
 from intaglio.causal.methods.sicl.training.fit_score_weight import table_of
-from intaglio.causal.methods.sicl.trust_features import without_repeats
+from intaglio.causal.methods.sicl.trust_features import as_examined
 from intaglio.causal.simulate import assumption_breaks, simulator
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Table
@@ -37,7 +37,7 @@ FIT_SEED, TEST_SEED = 50_000_000, 60_000_000
 """Seeds of the tables for fitting and for testing; seeds of training are smaller."""
 STATE = "recalibration"
 SOUND = "sound"
-FAMILIES = (*assumption_breaks.FAMILIES, "sound", "sound", "sound")
+FAMILIES = (*assumption_breaks.FAMILIES, *["sound"] * 4)
 """Families in turn: a third of the tables are like those of the training."""
 COLUMNS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 ROWS = (50, 5000)
@@ -112,7 +112,7 @@ def judged(trained: TrainedNetwork, family: str, table: Table, truth: Graph) -> 
     reading = found.reading
     if reading.features is None:
         raise ValueError("a recalibration is of networks for adjacencies, and of two columns or more")
-    helped = examined.variance_ratios is not None or examined.chosen_gaps or len(examined.table) < len(table)
+    helped = examined.variance_ratios is not None or examined.chosen_gaps or examined.table is not table
     without = _predict(alone, ExaminedTable(table)) if helped else found
     upper = np.triu_indices(len(table.names), 1)
     empty = Graph.from_adjacency("CPDAG", np.zeros((len(table.names),) * 2, bool), table.names)
@@ -146,7 +146,7 @@ class Lesson:
         """The fitted trees."""
         return Recalibration(
             fit_boosted_trees(self.pairs, self.adjacent, seed=0, weights=self.weights, **PAIR_TREES),
-            fit_boosted_trees(without_repeats(self.tables), self.worse, seed=0, **TABLE_TREES),
+            fit_boosted_trees(as_examined(self.tables), self.worse, seed=0, **TABLE_TREES),
             fit_boosted_trees(self.tables, self.unaided, seed=0, **TABLE_TREES),
             np.nan_to_num(np.nanmedian(self.tables[~self.unaided], 0)).astype(np.float32).astype(np.float64),
         )

@@ -1,0 +1,60 @@
+"""The family of energy estimators: from a device's profile to the cost of a step of a model, before it runs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from intaglio.energy.layers.layer import Step
+from intaglio.energy.profile.energy_profile import EnergyProfile
+from intaglio.verbs import FileName
+
+
+@dataclass(frozen=True)
+class StepEstimate:
+    """The cost of one step, with how sure it is and how much of it rests on measured layers."""
+
+    amount: float
+    """Expected cost, in `unit`."""
+    sd: float
+    """Its standard deviation; infinite where the method has none."""
+    seconds: float
+    """Expected time, in s; nan where the method has none."""
+    unit: str
+    provenance: str
+    """How the amounts of the profile came about."""
+    coverage: float = 1.0
+    """Share of the amount from layers within what was measured."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Amount of each family, before the correction of the sum."""
+    correction: float = 1.0
+    """Factor of the sum, from whole networks that were measured."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Bounds that hold the cost with 95%: amount · exp(± 1.96 sd / amount)."""
+        if not self.amount > 0 or not np.isfinite(self.sd):
+            return 0.0, float("inf")
+        factor = float(np.exp(1.96 * self.sd / self.amount))
+        return self.amount / factor, self.amount * factor
+
+
+Predictor = Callable[[Step], StepEstimate]
+"""The cost of any step, on the device of the profile that it was made from."""
+
+
+@dataclass(frozen=True)
+class EnergyEstimator(ABC):
+    """A method that predicts what a step costs on a profiled device."""
+
+    name: ClassVar[FileName] = FileName()
+    role: ClassVar[Literal["method", "baseline"]] = "method"
+    wants: ClassVar[tuple[str, ...]] = ("layers",)
+    """Parts of a profile that it learns from: `layers`, `networks` or both."""
+
+    @abstractmethod
+    def __call__(self, profile: EnergyProfile) -> Predictor:
+        """A predictor learnt from a profile. Raises `BadInput` where the profile lacks what the method wants."""

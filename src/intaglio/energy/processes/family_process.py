@@ -1,0 +1,167 @@
+"""`FamilyProcess`: the cost of the layers of one family by their sizes, with the joint uncertainty of several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from intaglio.energy.layers.layer import Family, Layer
+from intaglio.energy.processes.matern_process import Hyper, MaternProcess, fitted
+from intaglio.energy.processes.size_scale import Sizes, SizeScale
+from intaglio.errors import IntaglioError
+
+TILES = (1, 8, 16, 32, 64, 128)
+"""Multiples that kernels may round sizes up to."""
+MARGIN = 2.0
+"""Log marginal likelihood by which a larger tile must beat a smaller one, twice that of one further parameter."""
+LEAST_RATIO = 3.0
+"""Costs of less than this many standard deviations of theirs are below resolution: their logarithm says nothing."""
+MODEL_SD = 0.003
+"""Relative standard deviation of a cost beside its measured variance."""
+
+
+@dataclass(frozen=True)
+class FamilyFit:
+    """What a fit found, so that it need not be found again."""
+
+    tiles: tuple[int, ...]
+    hyper: Hyper
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyPoints:
+    """Measured layers of one family."""
+
+    family: Family
+    sizes: Sizes
+    costs: Float[ndarray, "n"]
+    variances: Float[ndarray, "n"]
+
+    @property
+    def resolved(self) -> "FamilyPoints":
+        """Those whose cost is above what the measurement resolves."""
+        kept = self.costs > LEAST_RATIO * np.sqrt(self.variances)
+        return FamilyPoints(self.family, self.sizes[kept], self.costs[kept], self.variances[kept])
+
+    def work(self, sizes: Sizes) -> Float[ndarray, "m"]:
+        return np.array([Layer(self.family, tuple(map(int, row))).work for row in sizes], np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyProcess:
+    """Posterior of the costs of a family; logarithms of costs by logarithms of sizes, or as the paper has it, plain."""
+
+    scale: SizeScale
+    process: MaternProcess
+    centre: float
+    spread: float
+    logarithmic: bool = True
+
+    def joint(self, sizes: Sizes) -> tuple[Float[ndarray, "m"], Float[ndarray, "m m"]]:
+        """Means and covariance of the costs, of sizes that are first brought within the bounds."""
+        u = self.scale(self.scale.clamped(sizes))
+        mean = self.centre + self.spread * self.process.mean(u)
+        covariance = self.spread**2 * self.process.covariance(u)
+        if not self.logarithmic:
+            return mean, covariance
+        half = np.diagonal(covariance) / 2
+        cost = np.exp(mean + half)
+        return cost, np.outer(cost, cost) * np.expm1(covariance)
+
+    @property
+    def fit(self) -> FamilyFit:
+        return FamilyFit(self.scale.tiles, self.process.hyper)
+
+    def relative_sd(self, sizes: Sizes) -> Float[ndarray, "m"]:
+        """Standard deviation of the costs over their means."""
+        u = self.scale(self.scale.clamped(sizes))
+        sd = self.spread * np.sqrt(self.process.variance(u))
+        return sd if self.logarithmic else sd / np.abs(self.centre + self.spread * self.process.mean(u))
+
+    @cached_property
+    def left_out_errors(self) -> Float[ndarray, "n"]:
+        """Absolute relative error of each point's cost, predicted from all others."""
+        found = self.centre + self.spread * self.process.left_out()
+        true = self.centre + self.spread * self.process.values
+        return np.abs(np.expm1(found - true)) if self.logarithmic else np.abs(found - true) / np.abs(true)
+
+
+def family_process(
+    points: FamilyPoints,
+    low: Sequence[int],
+    high: Sequence[int],
+    *,
+    paper: bool = False,
+    tiles: tuple[int, ...] | None = None,
+    starts: int = 6,
+) -> FamilyProcess:
+    """The process of a family from its resolved points, with the tiles of the largest likelihood.
+
+    Args:
+        points: measured layers.
+        low: smallest sizes that the family is profiled for.
+        high: largest sizes.
+        paper: plain costs by plain sizes and no tiles, as in THOR (arXiv 2501.16397).
+        tiles: tiles that are taken as they are; None finds them.
+        starts: starting points of the search for hyper-parameters, 1 or more.
+
+    Raises:
+        IntaglioError: where no point is above resolution.
+    """
+    kept = points.resolved
+    if not len(kept.costs):
+        raise IntaglioError(f"no layer of {points.family} costs more than the meter resolves; measure larger ones")
+    bounds = (tuple(map(int, low)), tuple(map(int, high)))
+    if paper:
+        return _fit(kept, SizeScale(*bounds, (1,) * len(bounds[0]), linear=True), logarithmic=False, starts=starts)
+    return _fit(kept, SizeScale(*bounds, tiles or _likeliest_tiles(kept, *bounds)), starts=starts)
+
+
+def _likeliest_tiles(points: FamilyPoints, low: tuple[int, ...], high: tuple[int, ...]) -> tuple[int, ...]:
+    """The tiles of the largest likelihood; larger ones must beat smaller ones by `MARGIN`."""
+    of_kind = points.family.of_kind
+    tiled = [name in of_kind.tiled and a < b for name, a, b in zip(points.family.free, low, high, strict=True)]
+    best, likelihood = (1,) * len(low), -np.inf
+    for tiles in product(*(TILES if can else (1,) for can in tiled)):
+        if _told_apart(points.sizes, tiles):
+            found = _fit(points, SizeScale(low, high, tiles), starts=1).process.log_likelihood()
+            if found > likelihood + MARGIN:
+                best, likelihood = tiles, found
+    return best
+
+
+def known_process(points: FamilyPoints, low: Sequence[int], high: Sequence[int], fit: "FamilyFit") -> FamilyProcess:
+    """The process of a family with tiles and hyper-parameters that were found before."""
+    kept = points.resolved
+    scale = SizeScale(tuple(map(int, low)), tuple(map(int, high)), fit.tiles)
+    values, variances, centre, spread = _standardised(kept, logarithmic=True)
+    return FamilyProcess(scale, MaternProcess(scale(kept.sizes), values, variances, fit.hyper), centre, spread)
+
+
+def _told_apart(sizes: Sizes, tiles: tuple[int, ...]) -> bool:
+    """Whether each tile makes equal two measured sizes that differ: else nothing speaks for it."""
+    for column, tile in zip(sizes.T, tiles, strict=True):
+        different = np.unique(column)
+        if tile > 1 and len(np.unique(np.ceil(different / tile))) == len(different):
+            return False
+    return True
+
+
+def _fit(points: FamilyPoints, scale: SizeScale, *, logarithmic: bool = True, starts: int) -> FamilyProcess:
+    values, variances, centre, spread = _standardised(points, logarithmic)
+    return FamilyProcess(scale, fitted(scale(points.sizes), values, variances, starts), centre, spread, logarithmic)
+
+
+def _standardised(
+    points: FamilyPoints, logarithmic: bool
+) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"], float, float]:
+    """Values with mean 0 and variance 1, their variances, and what they were brought there by."""
+    values, variances = points.costs, points.variances + (MODEL_SD * points.costs) ** 2
+    if logarithmic:
+        values, variances = np.log(points.costs), variances / points.costs**2
+    centre, spread = float(values.mean()), float(values.std()) or 1.0
+    return (values - centre) / spread, variances / spread**2, centre, spread

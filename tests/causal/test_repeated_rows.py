@@ -1,0 +1,88 @@
+"""Repeated rows that are not equal in every digit or in every column, and tables that only look so."""
+
+import numpy as np
+import pytest
+
+from assumption_tables import harvest
+from intaglio import SiCL
+from intaglio.causal.tables.repeated_rows import repeated_rows
+
+ROWS, TIMES = 150, 4
+ONCE = harvest(rows=ROWS)
+AGAIN = np.tile(ONCE, (TIMES, 1))
+RANDOM = np.random.default_rng(3)
+NOISE = RANDOM.standard_normal(AGAIN.shape)
+NEW = RANDOM.random((len(AGAIN), 2))
+REPEATED = {
+    "to the last digit": AGAIN,
+    "but for rounding": AGAIN * (1 + 1e-9 * NOISE),
+    "in single precision": AGAIN.astype(np.float32) * 1.0,
+    "far from zero": AGAIN * (1 + 1e-12 * NOISE) + 1e3,
+    "beside a new number": np.column_stack([NEW[:, :1], AGAIN]),
+    "beside two new numbers": np.column_stack([NEW[:, :1], AGAIN, 100 * NEW[:, 1:]]),
+    "but for rounding, beside a new number": np.column_stack([AGAIN * (1 + 1e-9 * NOISE), NEW[:, 0]]),
+    "beside an identifier": np.column_stack([np.repeat(ONCE, TIMES, 0), 7.0 * np.arange(ROWS * TIMES)]),
+    "with gaps": np.where(np.abs(AGAIN) > 2, np.nan, AGAIN) + 0 * NOISE,
+}
+
+
+def numbers(columns: int) -> tuple:
+    return ("continuous",) * columns
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_rows_that_are_given_again_are_found(name):
+    values = REPEATED[name]
+    found = repeated_rows(values, numbers(values.shape[1]))
+    assert found is not None
+    assert (found.rows, found.distinct, int(found.kept.sum())) == (ROWS * TIMES, ROWS, ROWS)
+    assert len(np.unique(values[found.kept, 1].round(5))) == ROWS or "gaps" in name, "one of each"
+    assert found.exact == ("rounding" not in name and "far" not in name)
+    assert len(found.fresh) == ("two" in name) + ("beside" in name)
+
+
+def test_one_row_in_five_is_enough():
+    values = np.concatenate([ONCE, ONCE[:40]]) + 1e-9 * NOISE[:190]
+    found = repeated_rows(np.column_stack([values, NEW[:190, 0]]), numbers(6))
+    assert found is not None
+    assert (found.distinct, found.fresh) == (ROWS, (5,))
+
+
+@pytest.mark.parametrize("name", ["but for rounding", "beside a new number"])
+def test_the_row_that_is_kept_does_not_hang_on_the_order(name):
+    values = REPEATED[name]
+    order, columns = RANDOM.permutation(len(values)), RANDOM.permutation(values.shape[1])
+    one = repeated_rows(values, numbers(len(columns)))
+    two = repeated_rows(7 * values[order][:, columns], numbers(len(columns)))
+    assert one is not None
+    assert two is not None
+    assert np.array_equal(np.sort(order[two.kept]), np.flatnonzero(one.kept))
+
+
+PLACES = np.random.default_rng(1).standard_normal((20, 3))[np.arange(600) % 20]
+SOUND = {
+    "two measurements in each of twenty places": np.column_stack([PLACES, NEW[:, 0], NEW[:, 0] + 0.2 * NEW[:, 1]]),
+    "one measurement in each of twenty places": np.column_stack([PLACES, PLACES[:, 0] + NEW[:, 0]]),
+    "coarse numbers": np.column_stack([np.round(NOISE[:, :3]), NEW[:, 0]]),
+    "a far cell": np.where(np.arange(600)[:, None] == 3, 1e12, NOISE),
+    "all different": NOISE,
+    "one column": NOISE[:, :1],
+    "two, one of them coarse": np.column_stack([np.round(NOISE[:, 0], 1), NEW[:, 0]]),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_rows_that_agree_for_another_reason_all_count(name):
+    values = SOUND[name]
+    assert repeated_rows(values, numbers(values.shape[1])) is None
+
+
+@pytest.mark.parametrize("name", ["but for rounding", "beside two new numbers"])
+def test_the_answer_is_that_of_each_row_once(name):
+    values = REPEATED[name]
+    found, once = SiCL()(values), SiCL()(ONCE)
+    inner = [k for k in range(values.shape[1]) if "two" not in name or 0 < k < 6]
+    assert np.allclose(found.adjacent[np.ix_(inner, inner)], once.adjacent, atol=0.1)
+    assert found.rows == ROWS
+    words = "but 'x0' and 'x6', so" if "two" in name else "in every column, up to the last digits, so"
+    assert any(words in text for text in found.warnings)

@@ -1,0 +1,157 @@
+"""Estimators of energy, on the simulated device of known truth."""
+
+import numpy as np
+import pytest
+
+from energy_networks import STEP, convolution, head, networks
+from intaglio.energy.devices.simulated import SimulatedDevice
+from intaglio.energy.layers.layer import Family, Layer, step_of
+from intaglio.energy.methods.flops_affine import FlopsAffine
+from intaglio.energy.methods.flops_linear import FlopsLinear
+from intaglio.energy.methods.mean_power import MeanPower
+from intaglio.energy.methods.neural_power import NeuralPower
+from intaglio.energy.methods.parameters_affine import ParametersAffine
+from intaglio.energy.methods.thor import Thor
+from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
+from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile
+from intaglio.energy.profile.isolation import DepthSlope
+from intaglio.energy.profile.sum_correction import SumCorrection
+from intaglio.errors import BadInput
+
+HELD_OUT = networks(30, seed=2)
+
+
+class EmptyStep:
+    def __call__(self, device, layer):
+        return device.measure([])
+
+
+def profiled(device, points=16, calibration=5):
+    def family(layer, low, high, **rules):
+        return profile_family(device, DepthSlope(), layer.family, low, high, ActiveRules(**rules))
+
+    families = [
+        family(head(8), (8, 10), (256, 10), points=8, edges=1),
+        family(convolution(32, 3, 8, first=True), (3, 8), (3, 256), points=8, edges=1),
+        *(family(convolution(side, 8, 8), (8, 8), (256, 256), points=points) for side in (32, 16, 8)),
+        profile_family(device, EmptyStep(), STEP, (), ()),
+    ]
+    measured = []
+    for k, layers in enumerate(networks(calibration, seed=1)):
+        found = device.measure(layers)
+        measured.append(CalibrationNetwork(str(k), whole(layers), found.amount, found.variance, found.seconds))
+    return EnergyProfile("J", "modelled", pooled(families), tuple(measured), meter={"relative_sd": 0.0})
+
+
+def whole(layers):
+    return step_of([*layers, Layer(STEP)])
+
+
+def judged(device, predict):
+    found = [predict(whole(layers)) for layers in HELD_OUT]
+    truth = [device.truth(layers) for layers in HELD_OUT]
+    errors = [abs(one.amount / true - 1) for one, true in zip(found, truth, strict=True)]
+    inside = [one.interval[0] <= true <= one.interval[1] for one, true in zip(found, truth, strict=True)]
+    return float(np.mean(errors)), float(np.mean(inside))
+
+
+@pytest.fixture(scope="module")
+def smooth():
+    return profiled(SimulatedDevice())
+
+
+def test_networks_of_unseen_widths_are_predicted(smooth):
+    error, covered = judged(SimulatedDevice(), Thor()(smooth))
+    assert error <= 0.02
+    assert covered >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("device", "points", "most"),
+    [
+        (SimulatedDevice(noise=0.03), 16, 0.03),
+        (SimulatedDevice(tiles=(32, 64)), 24, 0.03),
+        (SimulatedDevice(interaction=0.1), 16, 0.04),
+        (SimulatedDevice(interaction=0.3), 16, 0.08),
+    ],
+)
+def test_noise_steps_and_interactions_are_borne(device, points, most):
+    profile = profiled(device, points)
+    error, covered = judged(device, Thor()(profile))
+    assert error <= most
+    assert covered >= 0.85
+    assert error < judged(device, ParametersAffine()(profile))[0]
+    if device.tiles != (1, 1):
+        assert error < 0.5 * judged(device, FlopsLinear()(profile))[0]
+
+
+def test_the_paper_s_own_processes_run(smooth):
+    error, _ = judged(SimulatedDevice(), Thor(paper=True)(smooth))
+    assert error < 0.2
+
+
+@pytest.mark.parametrize("method", [FlopsLinear(), FlopsAffine(), MeanPower(), NeuralPower()])
+def test_baselines_learn_what_they_can(smooth, method):
+    error, _ = judged(SimulatedDevice(), method(smooth))
+    assert error < 0.15
+
+
+def test_equal_layers_err_together(smooth):
+    predict = Thor()(smooth)
+    layer = convolution(16, 100, 100)
+    one, many = (predict(step_of([layer] * count)) for count in (1, 20))
+    assert many.amount == pytest.approx(20 * one.amount)
+    assert many.sd / many.amount == pytest.approx(one.sd / one.amount)
+
+
+def test_a_layer_a_little_beyond_the_bounds_is_scaled_and_less_sure(smooth):
+    predict, device = Thor()(smooth), SimulatedDevice()
+    inside, beyond = (predict(step_of([convolution(16, width, 256)])) for width in (256, 400))
+    assert beyond.amount == pytest.approx(device.cost(convolution(16, 400, 256))[0], rel=0.1)
+    assert beyond.sd / beyond.amount > inside.sd / inside.amount
+    assert beyond.coverage == 1.0
+
+
+def test_what_was_never_profiled_widens_the_interval_and_lowers_coverage(smooth):
+    predict, device = Thor()(smooth), SimulatedDevice()
+    strange = Layer(Family("attention"), (64, 256, 256, 64))
+    alone, mixed = predict(step_of([strange])), predict(whole([*HELD_OUT[0], strange]))
+    assert alone.coverage == 0.0
+    rates = [device.cost(layer)[0] / layer.flops for layer in HELD_OUT[0]]
+    assert min(rates) < alone.amount / strange.flops < max(rates), "no rate of an empty step"
+    assert 0 < mixed.coverage < 1
+    assert any("attention" in warning for warning in mixed.warnings)
+    plain = predict(whole(HELD_OUT[0]))
+    assert mixed.sd / mixed.amount > plain.sd / plain.amount
+    far = predict(step_of([convolution(16, 4096, 256)]))
+    assert far.coverage == 0.0
+
+
+def test_time_is_predicted_too(smooth):
+    device, layers = SimulatedDevice(), HELD_OUT[3]
+    seconds = 1e-4 + sum(device.cost(layer)[1] for layer in layers)
+    assert Thor()(smooth)(whole(layers)).seconds == pytest.approx(seconds, rel=0.1)
+
+
+def test_the_correction_is_the_median_ratio_where_it_differs_from_one():
+    apart = SumCorrection.of([(1.1, 1.0), (2.2, 2.0), (3.36, 3.0)])
+    assert apart.factor == pytest.approx(1.1)
+    ratios = np.array([1.1, 1.1, 1.12])
+    # 4.302653 is the 97.5% point of Student's t with two degrees of freedom.
+    assert apart.relative_sd == pytest.approx(
+        max(0.01, ratios.std(ddof=1) * np.sqrt(4 / 3) * 4.302653 / 1.96), rel=1e-5
+    )
+    level = SumCorrection.of([(1.1, 1.0), (0.9, 1.0), (1.0, 1.0)])
+    assert level.factor == 1.0
+    assert SumCorrection.of([(2.0, 1.0)]).factor == 1.0
+    assert SumCorrection.of([(2.0, 1.0)]).relative_sd > 0.1
+
+
+def test_a_profile_that_lacks_what_a_method_wants_is_refused():
+    empty = EnergyProfile("J", "modelled", ())
+    for method in (Thor(), NeuralPower()):
+        with pytest.raises(BadInput, match="no measured layers"):
+            method(empty)
+    for method in (FlopsLinear(), FlopsAffine(), ParametersAffine(), MeanPower()):
+        with pytest.raises(BadInput, match="measured networks"):
+            method(empty)
