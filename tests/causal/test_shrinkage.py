@@ -18,6 +18,10 @@ def drawn(n: int, d: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, d))
 
 
+def told(values: np.ndarray, rows: int) -> float:
+    return shrinkage(np.corrcoef(values.T).reshape(values.shape[1], -1), rows)
+
+
 def test_it_is_the_variance_of_the_correlations_over_their_squares():
     """By loops over pairs; 9 of 12 rows count."""
     values = drawn(12, 4, 1) + drawn(12, 1, 2)
@@ -28,8 +32,8 @@ def test_it_is_the_variance_of_the_correlations_over_their_squares():
             above += (1 - r**2) ** 2 / 8
             below += r**2
     assert 0 < above / below < 1
-    assert shrinkage(values, 9) == pytest.approx(above / below)
-    assert shrinkage(values * [1e-3, -7, 1, 1e5] + 3, 9) == pytest.approx(above / below)
+    assert told(values, 9) == pytest.approx(above / below)
+    assert told(values * [1e-3, -7, 1, 1e5] + 3, 9) == pytest.approx(above / below)
 
 
 def test_it_takes_off_about_what_errs_least():
@@ -43,31 +47,31 @@ def test_it_takes_off_about_what_errs_least():
     for table in tables:
         sample = np.corrcoef(table.T)
         for share, found in errors.items():
-            found.append(((shrunk(sample, shrinkage(table, 16) if share is None else share) - truth) ** 2).sum())
-    told = np.mean(errors.pop(None))
+            found.append(((shrunk(sample, told(table, 16) if share is None else share) - truth) ** 2).sum())
+    reached = np.mean(errors.pop(None))
     means = {share: np.mean(found) for share, found in errors.items()}
-    assert told < means[0.0]
-    assert told < 1.1 * min(means.values())
+    assert reached < means[0.0]
+    assert reached < 1.1 * min(means.values())
 
 
 def test_noise_loses_most_of_its_correlations_and_enough_rows_none():
-    assert shrinkage(drawn(20, 20), 20) > 0.6
-    assert shrinkage(drawn(10, 20), 10) > 0.6
-    assert shrinkage(drawn(100, 20), 100) == 0
-    assert shrinkage(drawn(99, 20), 99) > 0
-    assert shrinkage(drawn(2, 1), 2) == 0
+    assert told(drawn(20, 20), 20) > 0.6
+    assert told(drawn(10, 20), 10) > 0.6
+    assert told(drawn(100, 20), 100) == 0
+    assert told(drawn(99, 20), 99) > 0
+    assert told(drawn(2, 1), 2) == 0
     common = drawn(20, 1) + 0.1 * drawn(20, 20, 1)
-    assert shrinkage(common, 20) < 0.1
+    assert told(common, 20) < 0.1
 
 
 def test_no_correlation_at_all_is_shrunk_whole():
-    assert shrinkage(np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]), 4) == 1
+    assert told(np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]), 4) == 1
 
 
 def test_variances_stay_and_the_covariance_is_positive_definite():
     values = drawn(10, 20)
     columns = gaussian_columns(Table.from_frame(pd.DataFrame(values).rename(columns=str)), standardise=True)
-    made, share = with_few_rows(columns, values), shrinkage(values, 10)
+    made, share = with_few_rows(columns), shrinkage(columns.covariance, 10)
     off = ~np.eye(20, dtype=bool)
     assert np.array_equal(made.covariance.diagonal(), columns.covariance.diagonal())
     assert np.allclose(made.covariance[off], (1 - share) * columns.covariance[off])
@@ -83,6 +87,19 @@ def test_few_rows_of_noise_have_no_edge_that_the_posterior_is_against(d):
     made = QUICK(table)
     assert not (made.graph.skeleton & (made.adjacent < 0.5)).any()
     assert any(f"rows are few for {d} columns" in warning for warning in made.warnings)
+
+
+def test_the_unit_of_a_column_has_no_part_in_it():
+    values = drawn(12, 4, 1) + drawn(12, 1, 2)
+    shares = []
+    for unit in (1.0, 1e200, 1e-200):
+        columns = gaussian_columns(
+            Table.from_frame(pd.DataFrame(values * unit, columns=list("abcd"))), standardise=True
+        )
+        made = with_few_rows(columns)
+        shares.append(made.covariance[0, 1] / columns.covariance[0, 1])
+    assert 0.1 < shares[0] < 0.99
+    assert shares[1:] == pytest.approx([shares[0]] * 2)
 
 
 def test_enough_rows_are_searched_as_before():

@@ -58,8 +58,8 @@ def half_sample_graphs(
         for number in range(len(done), count):
             random = numpy_generator(seed, stream, number)
             half = standard[random.permutation(len(standard))[: len(standard) // 2]]
-            correlation = shrunk(np.corrcoef(half.T), shrinkage(half, len(half)))
-            scores = DistrictScores(correlation, len(half))
+            correlation = np.corrcoef(half.T)
+            scores = DistrictScores(shrunk(correlation, shrinkage(correlation, len(half))), len(half))
             found, _ = improved(edges, scores, allowed, pairs, sweeps, random, in_time, costs)
             if not in_time():
                 break

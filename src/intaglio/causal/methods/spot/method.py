@@ -141,7 +141,7 @@ class SPOT(Discoverer):
         known = knowledge.restricted_to(whole.names).constraints(whole.names, hidden_causes=self.hidden_causes)
         examined = examine(whole)
         once, rows = examined.table, max(LEAST_ROWS, examined.rows_that_count)
-        columns = with_few_rows(replace(gaussian_columns(once, standardise=True), rows=rows), once.values)
+        columns = with_few_rows(replace(gaussian_columns(once, standardise=True), rows=rows))
         skeleton = self._skeleton(once, rows, run)
         search = self._search(columns, skeleton, known, run)
         found = search.found()

@@ -13,7 +13,7 @@ ROWS_PER_COLUMN = 5
 tell apart."""
 
 
-def shrinkage(values: Float64[ndarray, "n d"], rows: int) -> float:
+def shrinkage(correlation: Float64[ndarray, "d d"], rows: int) -> float:
     """The share λ of all correlations that is taken off where rows are few, 0 where there are enough.
 
     λ = Σ Var(r_ij) / Σ r_ij² over pairs, at most 1, which minimises the expected squared error of (1 - λ) r_ij; of
@@ -24,13 +24,13 @@ def shrinkage(values: Float64[ndarray, "n d"], rows: int) -> float:
     Molecular Biology 4 (2005), article 32, whose variance is free of the law of the columns.
 
     Args:
-        values: rows of columns that are not constant.
-        rows: number of rows that count, 2 or more; fewer than n where rows depend on each other.
+        correlation: the sample correlations.
+        rows: number n of rows that count, 2 or more.
     """
-    d = values.shape[1]
+    d = len(correlation)
     if rows >= ROWS_PER_COLUMN * d or d < 2:
         return 0.0
-    squared = np.corrcoef(values.T)[np.triu_indices(d, 1)] ** 2
+    squared = correlation[np.triu_indices(d, 1)] ** 2
     above, below = float(((1 - squared) ** 2).sum()) / (rows - 1), float(squared.sum())
     return above / below if above < below else 1.0
 
@@ -40,12 +40,13 @@ def shrunk(covariance: Float64[ndarray, "d d"], share: float) -> Float64[ndarray
     return np.where(np.eye(len(covariance), dtype=bool), covariance, (1 - share) * covariance)
 
 
-def with_few_rows(columns: GaussianColumns, values: Float64[ndarray, "n d"]) -> GaussianColumns:
+def with_few_rows(columns: GaussianColumns) -> GaussianColumns:
     """The columns, their covariance shrunk where rows are few, with a warning that says so."""
-    if not (share := shrinkage(values, columns.rows)):
+    correlation, d = columns.covariance / np.outer(columns.scales, columns.scales), len(columns.scales)
+    if not (share := shrinkage(correlation, columns.rows)):
         return columns
     told = (
-        f"{columns.rows:,} rows are few for {values.shape[1]:,} columns, so that {share:.0%} of each correlation was "
-        f"taken off, and weak edges may be missing; give {ROWS_PER_COLUMN * values.shape[1]:,} rows, or fewer columns"
+        f"{columns.rows:,} rows are few for {d:,} columns, so that {share:.0%} of each correlation was "
+        f"taken off, and weak edges may be missing; give {ROWS_PER_COLUMN * d:,} rows, or fewer columns"
     )
     return replace(columns, covariance=shrunk(columns.covariance, share), warnings=(*columns.warnings, told))
