@@ -97,6 +97,8 @@ def test_one_column_alone_and_columns_beside_the_time_keep_their_trends():
     year = np.floor(20 * TIME)
     assert row_trend(np.column_stack([year, trending("a line")]), numbers(8)) is None
     assert row_trend(np.column_stack([np.where(TIME < 0.9, year, np.nan), trending("a line")]), numbers(8)) is None
+    label = np.array([2.0, 0.0, 1.0])[(3 * TIME).astype(int)]
+    assert row_trend(np.column_stack([trending("a line"), label]), (*numbers(7), "nominal")) is None
 
 
 def test_effects_of_what_the_table_is_sorted_by_are_no_trends():

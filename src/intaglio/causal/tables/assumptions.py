@@ -136,7 +136,7 @@ def _repeated_rows(table: Table, found: RepeatedRows | None) -> Iterator[BrokenA
     if found is None:
         return
     but = f" but {' and '.join(repr(table.names[k]) for k in found.fresh)}" if found.fresh else ""
-    digits = "" if found.exact else ", up to the last digits"
+    digits = f", up to {found.up_to}" if found.up_to else ""
     yield BrokenAssumption(
         REPEATED_ROWS,
         f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column{but}{digits}, so "

@@ -1,20 +1,23 @@
 """Repeated rows: rows that agree in numbers that hardly ever agree by chance, as in a table that was appended.
 
 They agree but for what rounding leaves; or in all columns but one or two of numbers that are all different, such as an
-identifier that was written anew.
+identifier that was written anew; or but for a small noise in every number.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, UInt64
 from numpy import ndarray
-from scipy.stats import f, spearmanr
+from scipy.stats import f
 
 from intaglio.causal.tables.column import ColumnKind
+from intaglio.causal.tables.noisy_repeats import noisy_repeats
 from intaglio.causal.tables.normal_scores import mean_ranks
+from intaglio.causal.tables.row_content import content_hash, hash_of_rows
 
 MIN_SHARE = 0.02
 """Least share of rows that repeat another one."""
@@ -30,8 +33,9 @@ FRESH_SHARE = 0.5
 """Share of different numbers from which a column may have been written anew in rows that repeat others."""
 MOST_FRESH = 2
 """Most such columns."""
-UNRELATED = 1e-3
-"""P-value below which such a column depends on the group of its row, or on another one: it measures something."""
+UNRELATED, FAR = 1e-3, 3.29
+"""P-value, and standard errors of a correlation, from which such a column depends on the group of its row, or on
+another one: it measures something."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class RepeatedRows:
     """Different rows."""
     fresh: tuple[int, ...] = ()
     """Indices of the columns in which rows that repeat others differ from these; none in most tables."""
-    exact: bool = True
-    """Whether rows that repeat others are equal to them to the last digit, but for `fresh`."""
+    up_to: Literal["", "the last digits", "a small noise"] = ""
+    """What rows that repeat others differ by in the other columns."""
     kept: Bool[ndarray, "n"] = field(kw_only=True, compare=False)
     """One row of each group, which does not depend on the order of the rows: the first in an order by content."""
 
@@ -62,30 +66,39 @@ def repeated_rows(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...]) 
         found = _groups_of_rows(values, codes, [k for k in range(len(kinds)) if k not in fresh], kinds)
         if found is not None:
             kept, exact = found
-            return RepeatedRows(len(values), int(kept.sum()), tuple(fresh), exact, kept=kept)
-    return None
+            return RepeatedRows(
+                len(values), int(kept.sum()), tuple(fresh), "" if exact else "the last digits", kept=kept
+            )
+    if (kept := noisy_repeats(values, tuple(kinds))) is None:
+        return None
+    return RepeatedRows(len(values), int(kept.sum()), (), "a small noise", kept=kept)
 
 
 def _groups_of_rows(
     values: Float[ndarray, "n d"], codes: Int[ndarray, "n d"], columns: list[int], kinds: Sequence[ColumnKind]
 ) -> tuple[Bool[ndarray, "n"], bool] | None:
     """One row of each group that agrees in some columns, and whether it does to the last digit; None by chance."""
-    n, group = len(values), _hash_of_rows(codes[:, columns], salted=True)
-    order = np.lexsort([np.arange(n), _content(values), group])
+    n, group = len(values), hash_of_rows(codes[:, columns], salted=True)
+    order = np.lexsort([np.arange(n), content_hash(values), group])
     kept = np.zeros(n, bool)
     kept[order[np.append(True, group[order][1:] != group[order][:-1])]] = True
     extra = n - int(kept.sum())
     if extra < max(5, MIN_SHARE * n):
         return None
-    numbers = [values[kept, k] for k in columns if kinds[k] == "continuous"]
-    fine = [x for x in numbers if _agreement(x[~np.isnan(x)]) < FINE_AGREEMENT]
-    by_chance = n * (n - 1) / 2 * float(np.prod([_agreement_of_cells(x) for x in fine]))
-    if not fine or extra <= CHANCE_MARGIN * by_chance:
+    numbers = [k for k in columns if kinds[k] == "continuous"]
+    fine = [k for k in numbers if _agreement(values[kept & ~np.isnan(values[:, k]), k]) < FINE_AGREEMENT]
+    # Rows agree for a reason of their own where all fine numbers are missing.
+    kept |= np.isnan(values[:, fine]).all(1)
+    extra = n - int(kept.sum())
+    by_chance = n * (n - 1) / 2 * float(np.prod([_agreement_of_cells(values[kept, k]) for k in fine]))
+    if extra < max(5, MIN_SHARE * n) or extra <= CHANCE_MARGIN * by_chance:
         return None
     fresh = [values[:, k] for k in range(len(kinds)) if k not in columns]
     if not all(_is_new(column, group) for column in fresh):
         return None
-    return kept, int(pd.DataFrame(values[:, columns]).duplicated().sum()) == extra
+    repeats = values[~kept][:, columns]
+    again = pd.DataFrame(np.concatenate([values[kept][:, columns], repeats])).duplicated().to_numpy()
+    return kept, bool(again[int(kept.sum()) :].all())
 
 
 def _is_new(column: Float[ndarray, "n"], group: UInt64[ndarray, "n"]) -> bool:
@@ -106,20 +119,6 @@ def _is_new(column: Float[ndarray, "n"], group: UInt64[ndarray, "n"]) -> bool:
     return bool(f.sf(ratio, between, within) > UNRELATED)
 
 
-def _content(values: Float[ndarray, "n d"]) -> UInt64[ndarray, "n"]:
-    """A hash of each row by the ranks of its cells, which knows neither the order of rows and columns nor units."""
-    ranks = [np.unique(column, return_inverse=True)[1].astype(np.int64) for column in values.T]
-    return _hash_of_rows(np.stack(ranks, 1), salted=False)
-
-
-def _hash_of_rows(codes: Int[ndarray, "n d"], *, salted: bool) -> UInt64[ndarray, "n"]:
-    """A sum of hashes of the cells, which tells the columns apart where it is salted."""
-    total = np.zeros(len(codes), np.uint64)
-    for k, column in enumerate(codes.T):
-        total += pd.util.hash_array(np.ascontiguousarray(column)) * np.uint64(2 * k + 1 if salted else 1)
-    return total
-
-
 def _fresh_columns(
     values: Float[ndarray, "n d"], codes: Int[ndarray, "n d"], kinds: Sequence[ColumnKind]
 ) -> Iterator[list[int]]:
@@ -129,8 +128,14 @@ def _fresh_columns(
     most = sorted((k for k in counts if counts[k] > FRESH_SHARE * len(codes)), key=lambda k: -counts[k])[:MOST_FRESH]
     if len(kinds) > 2 and most:
         yield most[:1]
-    if len(kinds) > 3 and len(most) == 2 and spearmanr(*values[:, most].T, nan_policy="omit").pvalue > UNRELATED:
+    if len(kinds) > 3 and len(most) == 2 and not _related(*values[:, most].T):
         yield most
+
+
+def _related(one: Float[ndarray, "n"], two: Float[ndarray, "n"]) -> bool:
+    both = ~np.isnan(one) & ~np.isnan(two)
+    first, second = (mean_ranks(column[both]) for column in (one, two))
+    return bool(both.sum() < 4 or abs(np.arctanh(np.corrcoef(first, second)[0, 1])) * np.sqrt(both.sum() - 3) > FAR)
 
 
 def _codes(column: Float[ndarray, "n"], numeric: bool) -> Int[ndarray, "n"]:

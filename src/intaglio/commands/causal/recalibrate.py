@@ -31,7 +31,7 @@ class CausalRecalibrate:
     model: str = "light"
     """The network, trained to find adjacencies: light, axial, or the folder of another."""
     tables: int = 4000
-    """Simulated tables to learn from, 100 or more: a third sound, the others of six families of broken ones."""
+    """Simulated tables to learn from, 100 or more: a third sound, the others of eight families of broken ones."""
     test_tables: int = 400
     """Other tables that the answers are then measured on, 9 or more."""
     runs: Path = Path("runs")

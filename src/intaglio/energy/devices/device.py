@@ -29,6 +29,10 @@ class Device(Protocol):
         """Unit of the amounts: `J`, or `CPU-s`."""
         ...
 
+    def feasible(self, layer: Layer) -> Layer:
+        """The layer, or the one of the nearest sizes that the device can run, such as of whole pictures."""
+        ...
+
     def measure(self, layers: Sequence[Layer]) -> Measurement:
         """Cost of one step in which these layers run in this order; none: the step alone.
 

@@ -42,6 +42,10 @@ class SimulatedDevice:
     def __post_init__(self) -> None:
         self._asked = 0
 
+    def feasible(self, layer: Layer) -> Layer:
+        """Every layer."""
+        return layer
+
     def cost(self, layer: Layer) -> tuple[float, float]:
         """Joules and seconds of a layer among its kind, without noise."""
         n, kernel = layer.all_sizes, int(dict(layer.family.attributes).get("taps", 1))

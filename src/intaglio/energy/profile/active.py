@@ -70,11 +70,15 @@ def profile_family(
     first = [*corners(low, high), *edge_pairs(family, low, high, rules.edges)]
     queue = list(dict.fromkeys(first))[:most] if differing else [low]
     found: dict[tuple[int, ...], Measurement] = {}
-    failed: dict[tuple[int, ...], str] = {}
+    failed, tried = dict[tuple[int, ...], str](), set[tuple[int, ...]]()
     errors, stopped = list[float](), "all points measured"
     tiles, tiles_again = None, 0
     while queue:
-        for sizes in queue:
+        for asked in queue:
+            sizes = device.feasible(Layer(family, asked)).sizes
+            tried.add(asked)
+            if sizes in found or sizes in failed:
+                continue
             try:
                 found[sizes] = isolate(device, Layer(family, sizes))
             except IntaglioError as error:
@@ -83,7 +87,7 @@ def profile_family(
         queue = []
         if not found:
             raise IntaglioError(f"no layer of {family} could be measured: {next(iter(failed.values()))}")
-        if not differing or len(found) + len(failed) >= most:
+        if not differing or len(tried) >= most:
             break
         if time.monotonic() - began > rules.seconds:
             stopped = "time for the family was up"
@@ -97,7 +101,7 @@ def profile_family(
         process = family_process(points, low, high, paper=rules.paper, tiles=tiles, starts=STARTS)
         tiles = process.scale.tiles
         errors.append(float(process.left_out_errors.mean()))
-        candidates = _candidates(family, low, high, rules, taken={*found, *failed})
+        candidates = _candidates(family, low, high, rules, taken={*found, *tried})
         if not len(candidates):
             break
         if process.relative_sd(candidates).max() <= rules.relative_sd and errors[-1] <= rules.left_out_error:

@@ -69,7 +69,8 @@ class ABIC(Discoverer):
     standardise: bool = True
     """Whether the columns are brought to one variance, so that units do not matter."""
     time_limit: float = 600.0
-    """Seconds, above 0 and finite, after which the search ends with what it has, and says so."""
+    """Seconds, above 0 and finite, after which the search ends with what it has, and says so. Where rows are no more
+    than columns it often takes them all: graphs come out dense there, and each fit of a dense graph is slow."""
     seed: int = 0
     """Seed of the starts, and of the rows that are sampled from a long file."""
     device: str = "cpu"

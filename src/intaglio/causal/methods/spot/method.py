@@ -23,7 +23,7 @@ from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
 from intaglio.causal.methods.spot.shrinkage import with_few_rows
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
-from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, examine
+from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, TREND, examine
 from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.errors import BadInput
@@ -35,7 +35,11 @@ HALVES_SHARE = 0.2
 """Share of the time limit that is left for halves of the rows, without which marks look surer than they are."""
 LEAST_ROWS = 10
 """Least number of rows that count, however much they depend on each other."""
-REMEDIES = {REPEATED_ROWS: "; the search counts each once", DEPENDENT_ROWS: "; the search counts them as so many"}
+REMEDIES = {
+    REPEATED_ROWS: "; the search counts each once",
+    DEPENDENT_ROWS: "; the search counts them as so many",
+    TREND: "; the search takes the trend out",
+}
 """Ends of the warnings of assumptions that the search does something about, by their reasons."""
 
 
