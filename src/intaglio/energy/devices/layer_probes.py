@@ -92,8 +92,8 @@ def _convolution(make: _Maker, n: Sizes, a: Attributes) -> tuple[Any, ...]:
     kernel = tuple(int(part) for part in str(a["kernel"]).split("x"))
     groups = n["c_in"] if a.get("depthwise") else int(a.get("groups", 1))
     stride, transposed = int(a.get("stride", 1)), bool(a.get("transposed"))
-    plain = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dimensions - 1]
-    backward = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dimensions - 1]
+    plain: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dimensions - 1]
+    backward: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dimensions - 1]
     padding = tuple(part // 2 for part in kernel)
     module = (backward if transposed else plain)(
         n["c_in"], n["c_out"], kernel, stride, padding, groups=groups, bias=bool(a.get("bias"))
