@@ -2,13 +2,24 @@
 
 from dataclasses import replace
 
-from intaglio.energy.processes.family_process import FamilyFit, FamilyPoints, family_process
+from intaglio.energy.processes.family_process import (
+    FamilyFit,
+    FamilyPoints,
+    FamilyProcess,
+    family_process,
+    known_process,
+)
 from intaglio.energy.profile.energy_profile import EnergyProfile, ProfiledFamily
 
 
 def with_fits(profile: EnergyProfile) -> EnergyProfile:
     """The profile with the fits that it lacks; a family below the meter's resolution has none."""
     return replace(profile, families=tuple(map(_fitted, profile.families)))
+
+
+def cost_process(found: ProfiledFamily) -> FamilyProcess | None:
+    """The process of a family's costs by its fit; None where it has none."""
+    return None if found.fit is None else known_process(found.points, found.low, found.high, found.fit)
 
 
 def _fitted(found: ProfiledFamily) -> ProfiledFamily:
