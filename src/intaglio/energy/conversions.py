@@ -1,7 +1,7 @@
 """Joules as kilowatt-hours, a share of a battery, grams of CO2e and money; and amounts with units as joules.
 
-No rate is guessed: carbon wants an intensity, money a price, a share a battery; without one the amount is None, with the
-reason. The power usage effectiveness (PUE) of a data centre is 1 unless it is stated, and is always shown.
+No rate is guessed: carbon wants an intensity, money a price, a share a battery; without one the amount is None, and
+the reason is given. The power usage effectiveness (PUE) of a data centre is 1 unless it is stated, and is always shown.
 """
 
 import math
