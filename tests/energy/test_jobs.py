@@ -53,7 +53,7 @@ def test_updates_are_rounded_up(samples, epochs, micro, accumulation, devices):
 def test_parts_of_an_epoch_and_rounding():
     assert TrainJob(samples=10, epochs=0.25, micro_batch=1).total_updates == 3
     assert TrainJob(samples=30, epochs=0.1, micro_batch=1).total_updates == 3
-    assert TrainJob(samples=3, epochs=1.1 * 10, micro_batch=1).total_updates == 33
+    assert TrainJob(samples=100, epochs=1.1, micro_batch=1).total_updates == 110
 
 
 def test_accumulation_costs_updates_only_once():

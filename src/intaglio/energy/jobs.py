@@ -83,7 +83,7 @@ class TrainJob:
         """Updates of the weights."""
         if self.updates is not None:
             return self.updates
-        # A product such as 3 · 1.1 is a hair above what was meant, and would be rounded up to one update more.
+        # A product such as 100 · 1.1 is a hair above what was meant, and would be rounded up to one update more.
         return ceil((self.samples or 0) * (self.epochs or 0.0) / self.batch * (1 - 1e-12))
 
     def work(
