@@ -5,7 +5,6 @@ import torch
 
 from intaglio.energy.devices.layer_probes import feasible, probe_of
 from intaglio.energy.devices.torch_device import TorchDevice
-from intaglio.energy.layers.kinds import KINDS
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer
 from intaglio.energy.layers.parse import seen
 from intaglio.errors import IntaglioError
@@ -133,9 +132,16 @@ def test_processor_seconds_of_more_layers_are_more():
     assert 2 < four / one < 8
 
 
+def test_an_update_is_that_of_so_many_numbers():
+    probe = probe_of(SizedLayer(LayerFamily("optimiser", (("rule", "adamw"),)), (1200, 3)), CPU)
+    before = probe.call().clone()
+    assert before.shape == (400,)
+    assert not torch.equal(probe.call(), before)
+    assert not probe.leaves
+
+
 def test_what_has_no_probe_is_refused():
-    for kind in ("step", "optimiser"):
-        with pytest.raises(IntaglioError, match="no probe is known"):
-            probe_of(SizedLayer(LayerFamily(kind), (4,) * len(KINDS[kind].sizes)), CPU)
+    with pytest.raises(IntaglioError, match="no probe is known for a layer of kind step"):
+        probe_of(SizedLayer(LayerFamily("step")), CPU)
     with pytest.raises(IntaglioError, match="no probe is known for layers of int64"):
         probe_of(layer("linear", (), (4, 4, 4), dtype="int64"), CPU)

@@ -168,6 +168,21 @@ def _lstm(make: _Maker, n: Sizes, a: Attributes) -> tuple[Any, ...]:
     return lambda: module(x)[0], module, x
 
 
+def _optimiser(make: _Maker, n: Sizes, a: Attributes) -> tuple[Any, ...]:
+    """One update of AdamW, its moments made before."""
+    each = max(1, n["numbers"] // n["tensors"])
+    weights = [torch.zeros(each, device=make.device, dtype=make.dtype, requires_grad=True) for _ in range(n["tensors"])]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    optimiser = torch.optim.AdamW(weights, lr=1e-9, fused=True)
+
+    def update() -> Tensor:
+        optimiser.step()
+        return weights[0]
+
+    return (update,)
+
+
 MAKERS: Mapping[str, Callable[[_Maker, Sizes, Attributes], tuple[Any, ...]]] = {
     "convolution": _convolution,
     "linear": _linear,
@@ -177,5 +192,6 @@ MAKERS: Mapping[str, Callable[[_Maker, Sizes, Attributes], tuple[Any, ...]]] = {
     "elementwise": _elementwise,
     "embedding": _embedding,
     "lstm": _lstm,
+    "optimiser": _optimiser,
 }
 """Each gives the forward call, and the modules and tensors that it holds."""

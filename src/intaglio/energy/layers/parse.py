@@ -84,6 +84,8 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def _count(self, name: str, numbers: int, inputs: Sequence[Tensor]) -> None:
+        if not inputs[0].is_floating_point():
+            return  # indices and masks are few
         kind = class_of(name)
         if kind is None:
             self.unparsed[name] = self.unparsed.get(name, 0.0) + 2.0 * numbers
