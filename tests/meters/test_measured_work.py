@@ -65,7 +65,7 @@ def test_a_command_is_measured_with_its_own_flags_and_exit_code(capfd):
 def test_a_counter_that_is_too_coarse_or_fails_costs_no_other_figure(capfd, monkeypatch):
     for second, why in ((Reading(0.5, {"gpu:0": 1.0}), "resolves no less than 1 s"), (MeterFailed("gone"), "gone")):
         meter = Replay([Reading(0.0, {"gpu:0": 0.0}), second], {"gpu:0": GPU}, tick_s=0.1)
-        monkeypatch.setattr(found, "_candidates", lambda device, meter=meter: [meter])
+        monkeypatch.setattr(found, "_candidates", lambda device, meter=meter: [[meter]])
         code, figures = measured(capfd, "--", sys.executable, "-c", "pass")
         assert code == 0
         assert figures["joules"] is None
