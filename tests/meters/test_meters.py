@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from intaglio.meters import found as found_module
 from intaglio.meters.domain import Domain, Provenance, Scope, Unit
-from intaglio.meters.found import meters_for
-from intaglio.meters.meter import MeterFailed, Reading, WindowTooShort
+from intaglio.meters.found import FoundMeters, every_meter, meters_for
+from intaglio.meters.jetson import JetsonRails
+from intaglio.meters.meter import Availability, MeterFailed, Reading, WindowTooShort
 from intaglio.meters.monitor import EnergyMonitor
 from intaglio.meters.process_time import ProcessTime, StatedWatts
 from intaglio.meters.rapl import RAPL
@@ -299,3 +301,35 @@ def test_meters_of_a_device_say_why_they_are_absent():
     assert {meter.name for meter in found.meters} | {name for name, _ in found.absent} == {"nvml-counter", "rapl"}
     for name, availability in found.absent:
         assert f"{name}: {availability.why}" in found.why_not
+
+
+def test_of_several_meters_of_one_hardware_the_first_that_reads_is_taken(monkeypatch):
+    good, better = (replay(0.0, name=name) for name in ("good", "better"))
+    reasons = (("add a rule", "barred"), ("same", "a"), ("same", "b"))
+    barred, lacking, foreign = (NoMeter(why, name) for why, name in reasons)
+    states = {"barred": "no-permission", "a": "unsupported", "b": "unsupported"}
+    monkeypatch.setattr(NoMeter, "available", lambda self: Availability(states[self.name], self.why))
+    hardware = [[lacking, good, better], [foreign, barred], [foreign]]
+    monkeypatch.setattr(found_module, "_candidates", lambda device: hardware)
+    found = meters_for("cpu")
+    assert [meter.name for meter in found.meters] == ["good"]
+    assert found.why_not == "barred: add a rule; b: same"
+    assert [meter.name for meter, _ in every_meter("cpu")] == ["a", "good", "better", "b", "barred", "b"]
+
+
+def test_meters_that_only_estimate_measure_nothing():
+    estimate = replay(0.0, domain=replace(GPU, provenance=Provenance.VENDOR_ESTIMATE), name="guess")
+    found = FoundMeters((replay(0.0), estimate), ()).measuring
+    assert [meter.name for meter in found.meters] == ["replay"]
+    assert "guess: its figures are estimates of the vendor" in found.why_not
+
+
+def test_the_rails_of_a_jetson_speak_for_its_accelerator_too(monkeypatch, tmp_path):
+    new_sensor = tmp_path / "ina3221/1-0040/hwmon/hwmon1"
+    new_sensor.mkdir(parents=True)
+    for name, value in (("in1_label", "VDD_IN"), ("in1_input", "5000"), ("curr1_input", "100")):
+        (new_sensor / name).write_text(value)
+    monkeypatch.setattr(found_module, "JetsonRails", lambda: JetsonRails(tmp_path))
+    found = meters_for("cuda:0")
+    assert [meter.name for meter in found.meters] == ["jetson"]
+    assert found.why_not == ""

@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from intaglio.meters.meter import Availability, Meter
+from intaglio.meters.jetson import JetsonRails
+from intaglio.meters.meter import Availability, Meter, MeterFailed
 from intaglio.meters.nvml_counter import NVMLCounter
 from intaglio.meters.nvml_power import NVMLPower
+from intaglio.meters.powermetrics import PowerMetrics
 from intaglio.meters.rapl import RAPL
+
+ESTIMATES = Availability("unsupported", "its figures are estimates of the vendor, and no measurement")
 
 Looked = tuple[Meter, Availability]
 
@@ -24,6 +28,12 @@ class FoundMeters:
     def why_not(self) -> str:
         """What is not metered, and the remedies; empty where nothing is missing."""
         return "; ".join(f"{name}: {availability.why}" for name, availability in self.absent)
+
+    @property
+    def measuring(self) -> "FoundMeters":
+        """The meters that measure; those that only estimate are counted among the absent, with that reason."""
+        estimating = tuple((meter.name, ESTIMATES) for meter in self.meters if not _measures(meter))
+        return FoundMeters(tuple(filter(_measures, self.meters)), self.absent + estimating)
 
 
 def meters_for(device: str = "cpu") -> FoundMeters:
@@ -43,9 +53,19 @@ def every_meter(device: str = "cpu") -> Iterator[Looked]:
 
 
 def _candidates(device: str) -> Sequence[Sequence[Meter]]:
-    """For each piece of hardware the meters that can speak for it, the best first."""
+    """For each piece of hardware the meters that can speak for it, the best first; a Jetson's rails speak for all."""
+    if (board := JetsonRails()).available():
+        return [[board]]
     accelerator = [[NVMLCounter(device), NVMLPower(device)]] if device.partition(":")[0] == "cuda" else []
-    return [*accelerator, [RAPL()]]
+    return [*accelerator, [RAPL(), PowerMetrics()]]
+
+
+def _measures(meter: Meter) -> bool:
+    """Whether its figures are measured; a meter that cannot tell is asked again by those who read it."""
+    try:
+        return any(domain.provenance.kind == "measured" for domain in meter.domains().values())
+    except MeterFailed:
+        return True
 
 
 def _first_that_reads(hardware: Sequence[Meter]) -> Sequence[Looked]:

@@ -56,6 +56,11 @@ class Spent:
                 sums[kind] = sums.get(kind, 0.0) + amount
         return sums
 
+    def measured(self) -> "Spent":
+        """The figures that were measured, without estimated and modelled ones."""
+        domains = {name: domain for name, domain in self.domains.items() if domain.provenance.kind == "measured"}
+        return Spent(self.seconds, {name: self.amounts[name] for name in domains}, domains)
+
     def attributed(self, shares: Mapping[str, float]) -> "Spent":
         """The same with a stated share in [0, 1] of some domains taken as this work's own, which makes them modelled.
 
