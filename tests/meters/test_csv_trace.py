@@ -134,7 +134,11 @@ def test_a_gap_fails_the_windows_that_hold_it_and_no_other(tmp_path):
     trace = written(tmp_path, table(rows)).read()
     with pytest.raises(MeterFailed, match="gap of 6 s within the window"):
         trace.spent(START + 40, START + 52)
+    for begin, end in ((30, 52), (53, 70)):
+        with pytest.raises(MeterFailed, match="gap of 6 s"):
+            trace.spent(START + begin, START + end)
     assert trace.spent(START + 30, START + 50).total() == pytest.approx(100 * 20 + 50**2 - 30**2)
+    assert trace.spent(START + 56, START + 76).total() == pytest.approx(100 * 20 + 76**2 - 56**2)
     just = [row for row in linear() if not 50 < row[0] - START < 55]
     assert written(tmp_path, table(just)).read().spent(START + 40, START + 60).seconds == 20
 
@@ -179,10 +183,10 @@ def test_the_wall_contains_what_was_measured_and_not_what_was_modelled():
 BURSTS = ((20.0, 25.0), (30.0, 35.0), (43.0, 48.0))
 
 
-def bursts_trace(offset, every_s=0.5, gaps=(), noise=3.0, seed=0, length=75.0):
+def bursts_trace(offset, every_s=0.5, gaps=(), noise=3.0, seed=0, length=75.0, phase=0.0):
     """A trace whose clock is `offset` s behind: idle 60 W, 180 W while a burst lasts, noise, rows missing in gaps."""
     noise_of = np.random.default_rng(seed)
-    machine = np.arange(0.0, length, every_s)
+    machine = np.arange(phase * every_s, length, every_s)
     on = np.array([any(begin <= time < end for begin, end in BURSTS) for time in machine])
     kept = np.array([not any(begin <= time < end for begin, end in gaps) for time in machine])
     watts = 60.0 + 120.0 * on + noise * noise_of.standard_normal(len(machine))
@@ -197,8 +201,11 @@ def test_a_planted_offset_is_found_also_with_gaps(offset, gaps):
 
 def test_an_offset_is_found_within_half_a_row_and_a_step_where_watts_are_exact():
     for every_s in (0.2, 1.0):
-        found = [offset_by_bursts(bursts_trace(d, every_s, noise=0.0), BURSTS, 20.0) - d for d in (3.0, -4.4)]
-        assert max(map(abs, found)) <= (0.5 + 0.1) * every_s + 1e-6
+        planted = [(d, phase) for d in (3.0, -4.4) for phase in (0.05, 0.5, 0.95)]
+        errors = [
+            offset_by_bursts(bursts_trace(d, every_s, noise=0.0, phase=phase), BURSTS, 20.0) - d for d, phase in planted
+        ]
+        assert max(map(abs, errors)) <= (0.5 + 0.1) * every_s
 
 
 def test_a_trace_without_the_bursts_gives_no_offset():

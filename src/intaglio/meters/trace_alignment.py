@@ -21,10 +21,10 @@ def offset_by_bursts(trace: Trace, bursts: Bursts, most_s: float = 60.0) -> floa
     """Time in s to add to a trace's, so that its power rises and falls with bursts of load; sure to half an interval.
 
     `bursts` are beginning and end of each in s by this machine's clock, in order and apart, such as three of 5 s with
-    unequal pauses. Offsets d up to `most_s` either way are tried; the one is taken whose weighted correlation of
-    watts(t) and on(t + d) is largest, over the bursts and as much time around them as a burst lasts. Each row weighs as
-    long as it stands for, two intervals at most, so that gaps do not count. Raises `MeterFailed` where no offset
-    correlates by `LEAST_CORRELATION`, and `ValueError` for bursts out of order and for a trace of joules.
+    unequal pauses. Offsets d up to `most_s` either way are tried; the one is taken whose correlation of
+    watts(t) and on(t + d) over the rows is largest, within the bursts and as much time around them as one lasts. Rows
+    that are missing do not count. Raises `MeterFailed` where no offset correlates by `LEAST_CORRELATION`, and
+    `ValueError` for bursts out of order and for a trace of joules.
     """
     edges = np.array(bursts, dtype=float).reshape(-1)
     require(
@@ -35,37 +35,37 @@ def offset_by_bursts(trace: Trace, bursts: Bursts, most_s: float = 60.0) -> floa
     interval = trace.interval_s
     count = int(most_s / interval * STEPS) + 1
     require(most_s > 0 and count <= MOST_STEPS, f"most_s must be above 0 s and at most {MOST_STEPS // STEPS} intervals")
-    offsets = np.arange(-count, count + 1) * (interval / STEPS)
-    weights = _weights(trace.times_s, 2 * interval)
-    found = np.array([_correlation(trace, weights, edges, offset) for offset in offsets])
+    steps = interval / STEPS
+    coarse = np.arange(-count, count + 1) * steps
+    found = np.array([_correlation(trace, edges, offset, offset) for offset in coarse])
     if (best := float(found.max())) < LEAST_CORRELATION:
         raise MeterFailed(
             f"{trace.source} does not show the bursts (correlation {max(best, 0):.2f}); leave the machine idle between "
             "them, and log from before the first until after the last"
         )
-    # Between two rows an offset makes no difference, so the best ones are an interval; its middle is taken.
-    return float(offsets[_plateau(found, int(found.argmax()))].mean())
+    # Until a row crosses an edge an offset makes no difference; of the stretch that is best the middle is taken.
+    middle = float(coarse[found.argmax()])
+    fine = middle + np.arange(-STEPS, STEPS + 1) * steps
+    found = np.array([_correlation(trace, edges, offset, middle) for offset in fine])
+    return float(fine[_plateau(found, int(found.argmax()))].mean())
 
 
-def _weights(times: np.ndarray, most: float) -> np.ndarray:
-    """Time in s that each row stands for: half of that to its neighbours."""
-    gaps = np.minimum(np.diff(times), most)
-    return 0.5 * (np.append(gaps, gaps[-1]) + np.insert(gaps, 0, gaps[0]))
+def _correlation(trace: Trace, edges: np.ndarray, offset: float, around: float) -> float:
+    """Correlation of watts and bursts at one offset, over the rows that are near them at the offset `around`.
 
-
-def _correlation(trace: Trace, weights: np.ndarray, edges: np.ndarray, offset: float) -> float:
-    """Correlation of watts and bursts at one offset; -1 where the trace does not cover the bursts."""
+    -1 where the trace does not cover the bursts.
+    """
     times = trace.times_s + offset
     margin = float(np.max(np.diff(edges)[::2]))
     if times[0] > edges[0] or times[-1] < edges[-1]:
         return -1.0
-    near = (times > edges[0] - margin) & (times < edges[-1] + margin)
+    rows = trace.times_s + around
+    near = (rows > edges[0] - margin) & (rows < edges[-1] + margin)
     on = np.searchsorted(edges, times[near], side="right") % 2
-    weight = weights[near] / weights[near].sum()
-    watts = trace.values[near] - weight @ trace.values[near]
-    on = on - weight @ on
-    spread = float(np.sqrt((weight @ watts**2) * (weight @ on**2)))
-    return float(weight @ (watts * on)) / spread if spread > 0 else -1.0
+    watts = trace.values[near] - trace.values[near].mean()
+    on = on - on.mean()
+    spread = float(np.sqrt((watts @ watts) * (on @ on)))
+    return float(watts @ on) / spread if spread > 0 else -1.0
 
 
 def _plateau(values: np.ndarray, top: int) -> slice:
