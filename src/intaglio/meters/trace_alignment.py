@@ -27,40 +27,30 @@ def offset_by_bursts(trace: Trace, bursts: Bursts, most_s: float = 60.0) -> floa
     `ValueError` for bursts out of order and for a trace of joules.
     """
     edges = np.array(bursts, dtype=float).reshape(-1)
-    require(
-        len(bursts) > 0 and bool(np.all(np.diff(edges) > 0)),
-        "bursts must be in order, each with an end after its begin",
-    )
+    in_order = len(bursts) > 0 and bool(np.all(np.diff(edges) > 0))
+    require(in_order, "bursts must be in order and apart, each with an end after its beginning")
     require(trace.is_power, f"{trace.source} holds joules; an alignment wants watts")
     interval = trace.interval_s
     count = int(most_s / interval * STEPS) + 1
     require(most_s > 0 and count <= MOST_STEPS, f"most_s must be above 0 s and at most {MOST_STEPS // STEPS} intervals")
-    steps = interval / STEPS
-    coarse = np.arange(-count, count + 1) * steps
-    found = np.array([_correlation(trace, edges, offset, offset) for offset in coarse])
+    offsets = np.arange(-count, count + 1) * (interval / STEPS)
+    found = np.array([_correlation(trace, edges, offset) for offset in offsets])
     if (best := float(found.max())) < LEAST_CORRELATION:
         raise MeterFailed(
             f"{trace.source} does not show the bursts (correlation {max(best, 0):.2f}); leave the machine idle between "
             "them, and log from before the first until after the last"
         )
     # Until a row crosses an edge an offset makes no difference; of the stretch that is best the middle is taken.
-    middle = float(coarse[found.argmax()])
-    fine = middle + np.arange(-STEPS, STEPS + 1) * steps
-    found = np.array([_correlation(trace, edges, offset, middle) for offset in fine])
-    return float(fine[_plateau(found, int(found.argmax()))].mean())
+    return float(offsets[_plateau(found, int(found.argmax()))].mean())
 
 
-def _correlation(trace: Trace, edges: np.ndarray, offset: float, around: float) -> float:
-    """Correlation of watts and bursts at one offset, over the rows that are near them at the offset `around`.
-
-    -1 where the trace does not cover the bursts.
-    """
+def _correlation(trace: Trace, edges: np.ndarray, offset: float) -> float:
+    """Correlation of watts and bursts at one offset; -1 where the trace does not cover the bursts."""
     times = trace.times_s + offset
     margin = float(np.max(np.diff(edges)[::2]))
     if times[0] > edges[0] or times[-1] < edges[-1]:
         return -1.0
-    rows = trace.times_s + around
-    near = (rows > edges[0] - margin) & (rows < edges[-1] + margin)
+    near = (times > edges[0] - margin) & (times < edges[-1] + margin)
     on = np.searchsorted(edges, times[near], side="right") % 2
     watts = trace.values[near] - trace.values[near].mean()
     on = on - on.mean()
