@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,20 +17,15 @@ from intaglio.meters.domain import Domain, Provenance, Scope
 from intaglio.meters.meter import MeterFailed, WindowTooShort
 from intaglio.meters.monitor import LEAST_TICKS
 from intaglio.meters.spent import Spent
+from intaglio.meters.trace_units import ENERGIES, POWERS, SECONDS, TimeUnit, TraceUnit
 
 WALL = Domain("wall", Scope.WALL, Provenance.EXTERNAL, "csv-trace")
 GAP_INTERVALS = 5.0
 """Longest time between two rows within a window, in median intervals of the trace."""
 PATIENCE_S, LOOK_EVERY_S = 10.0, 0.5
 """Longest wait for a logger to write the end of a window, and the time between two looks, in s."""
-POWERS = {"mW": 1e-3, "W": 1.0, "kW": 1e3}
-ENERGIES = {"mJ": 1e-3, "J": 1.0, "kJ": 1e3, "Wh": 3.6e3, "kWh": 3.6e6}
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMNS = {"watts": "W", "joules": "J"}
 """Columns that are looked for where none is named, with their units."""
-
-TraceUnit = Literal["auto", "mW", "W", "kW", "mJ", "J", "kJ", "Wh", "kWh"]
-TimeUnit = Literal["s", "ms", "us", "ns"]
 
 
 class TraceBehind(MeterFailed):
