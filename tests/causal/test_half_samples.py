@@ -55,6 +55,21 @@ def test_each_is_the_search_on_a_half_of_the_rows_by_itself():
         assert ALLOWED.holds(one)
 
 
+def test_halves_of_few_rows_have_shrunken_correlations():
+    """18 of 36 rows are fewer than five for each of four columns."""
+    rows, costs = standardised(36), np.zeros((4, 4))
+    found = half_sample_graphs(rows, start(), ALLOWED, PAIRS, costs, 3, 0, lambda: True, Run.none())
+    expected = []
+    for number in range(3):
+        random = numpy_generator(0, 1, number)
+        r = np.corrcoef(rows[random.permutation(36)[:18]].T)
+        squared = r[np.triu_indices(4, 1)] ** 2
+        share = ((1 - squared) ** 2).sum() / 17 / squared.sum()
+        scores = DistrictScores(np.where(np.eye(4, dtype=bool), r, (1 - share) * r), 18)
+        expected.append(improved(start(), scores, ALLOWED, PAIRS, 2, random, lambda: True, costs)[0])
+    assert alike(found, expected)
+
+
 def test_they_are_a_function_of_the_seed_and_differ_from_half_to_half():
     assert alike(graphs(2), graphs(2))
     assert alike(graphs(2), graphs(3)[:2])

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from energy_networks import convolution, head
 from intaglio.energy.layers.kinds import KINDS
-from intaglio.energy.layers.layer import Family, Layer, Step, step_of
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step, step_of
 
 
 def counted(module, *inputs):
@@ -16,26 +16,26 @@ def counted(module, *inputs):
 
 
 def test_operations_and_weights_are_those_that_torch_counts():
-    layer = Layer(Family("convolution", (("taps", 9), ("bias", True))), (6, 10, 2 * 8 * 8))
+    layer = SizedLayer(LayerFamily("convolution", (("taps", 9), ("bias", True))), (6, 10, 2 * 8 * 8))
     module = torch.nn.Conv2d(6, 10, 3, padding=1)
     assert layer.flops == counted(module, torch.zeros(2, 6, 8, 8))
     assert layer.parameters == sum(weight.numel() for weight in module.parameters())
-    depthwise = Layer(Family("convolution", (("taps", 9), ("depthwise", True))), (6, 6, 2 * 8 * 8))
+    depthwise = SizedLayer(LayerFamily("convolution", (("taps", 9), ("depthwise", True))), (6, 6, 2 * 8 * 8))
     module = torch.nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False)
     assert depthwise.flops == counted(module, torch.zeros(2, 6, 8, 8))
     assert depthwise.parameters == sum(weight.numel() for weight in module.parameters())
-    linear = Layer(Family("linear", (("bias", True),)), (6, 10, 7))
+    linear = SizedLayer(LayerFamily("linear", (("bias", True),)), (6, 10, 7))
     assert linear.flops == counted(torch.nn.Linear(6, 10), torch.zeros(7, 6))
-    attention = Layer(Family("attention"), (2 * 3, 5, 7, 8))
+    attention = SizedLayer(LayerFamily("attention"), (2 * 3, 5, 7, 8))
     scores, values = torch.zeros(6, 5, 8), torch.zeros(6, 7, 8)
     both = counted(torch.bmm, scores, values.mT) + counted(torch.bmm, torch.zeros(6, 5, 7), values)
     assert attention.flops == both
-    product = Layer(Family("matmul"), (3, 4, 5, 6))
+    product = SizedLayer(LayerFamily("matmul"), (3, 4, 5, 6))
     assert product.flops == counted(torch.bmm, torch.zeros(3, 4, 5), torch.zeros(3, 5, 6))
     for layers, both in ((1, False), (2, False), (2, True)):
         module = torch.nn.LSTM(5, 7, layers, bidirectional=both)
-        family = Family("lstm", (("layers", layers), ("bidirectional", both)))
-        assert Layer(family, (5, 7, 3, 2)).parameters == sum(weight.numel() for weight in module.parameters())
+        family = LayerFamily("lstm", (("layers", layers), ("bidirectional", both)))
+        assert SizedLayer(family, (5, 7, 3, 2)).parameters == sum(weight.numel() for weight in module.parameters())
 
 
 def test_roles_multiply_products():
@@ -55,19 +55,19 @@ def test_a_step_counts_calls():
 
 def test_what_is_no_layer_is_refused():
     with pytest.raises(ValueError, match="no kind of layer 'sponge'; there are convolution"):
-        Family("sponge")
+        LayerFamily("sponge")
     with pytest.raises(ValueError, match="has no size colour"):
-        Family("linear", fixed=(("colour", 3),))
+        LayerFamily("linear", fixed=(("colour", 3),))
     with pytest.raises(ValueError, match="takes 3 sizes"):
-        Layer(Family("linear"), (3, 4))
+        SizedLayer(LayerFamily("linear"), (3, 4))
     with pytest.raises(ValueError, match="of 1 or more"):
-        Layer(Family("linear"), (3, 4, 0))
+        SizedLayer(LayerFamily("linear"), (3, 4, 0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_counts(kind):
-    family = Family(kind)
-    layer = Layer(family, (4,) * len(family.free))
+    family = LayerFamily(kind)
+    layer = SizedLayer(family, (4,) * len(family.free))
     assert layer.flops >= 0
     assert layer.bytes > 0
     assert set(family.of_kind.tiled) <= set(family.of_kind.sizes)

@@ -6,14 +6,14 @@ from scipy.optimize import check_grad
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from intaglio.energy.layers.layer import Family
+from intaglio.energy.layers.layer import LayerFamily
 from intaglio.energy.processes import matern_process
 from intaglio.energy.processes.family_process import FamilyPoints, family_process, known_process
 from intaglio.energy.processes.matern_process import Hyper, MaternProcess, fitted, matern
 from intaglio.energy.processes.size_scale import SizeScale
 from intaglio.errors import IntaglioError
 
-LINEAR = Family("linear", fixed=(("positions", 32),), train=True, input_grad=True, weight_grad=True)
+LINEAR = LayerFamily("linear", fixed=(("positions", 32),), train=True, input_grad=True, weight_grad=True)
 
 
 def test_the_kernel_and_a_posterior_in_closed_form():
@@ -114,7 +114,7 @@ def test_equal_layers_err_together():
 
 def test_costs_below_the_meter_s_resolution_are_no_points():
     sizes, costs = np.array([[8], [64], [256]]), np.array([1e-6, 1.0, 2.0])
-    family = Family("linear", fixed=(("positions", 32), ("c_out", 10)))
+    family = LayerFamily("linear", fixed=(("positions", 32), ("c_out", 10)))
     points = FamilyPoints(family, sizes, costs, np.full(3, 1e-4))
     assert points.resolved.sizes.ravel().tolist() == [64, 256]
     with pytest.raises(IntaglioError, match="costs more than the meter resolves"):

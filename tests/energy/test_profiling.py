@@ -6,7 +6,7 @@ import pytest
 from energy_networks import STEP, convolution, head, network
 from intaglio.energy.devices.device import Measurement
 from intaglio.energy.devices.simulated import SimulatedDevice
-from intaglio.energy.layers.layer import Layer
+from intaglio.energy.layers.layer import SizedLayer
 from intaglio.energy.processes.family_process import family_process
 from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.edge_probes import corners, edge_pairs
@@ -90,7 +90,7 @@ def test_a_family_is_measured_until_it_is_known():
     found = asked()
     assert found.stopped == "known well enough"
     assert 13 <= len(found.amounts) < 24
-    truth = [SimulatedDevice().cost(Layer(found.family, tuple(map(int, row))))[0] for row in found.sizes]
+    truth = [SimulatedDevice().cost(SizedLayer(found.family, tuple(map(int, row))))[0] for row in found.sizes]
     np.testing.assert_allclose(found.amounts, truth, rtol=0.05)
     assert len(asked(points=7).amounts) == 7
     assert asked(seconds=0.0).stopped == "time for the family was up"

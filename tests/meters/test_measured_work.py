@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from intaglio.cli import main
-from intaglio.meters import found, repeated_windows
+from intaglio.meters import machine_meters, repeated_windows
 from intaglio.meters.domain import Domain, Provenance, Scope
 from intaglio.meters.measured_work import MeasuredWork
-from intaglio.meters.meter import MeterFailed, Reading
+from intaglio.meters.meter import MeterFailed, MeterReading
 from intaglio.meters.replay import NoMeter, Replay
 from intaglio.meters.spent import Spent
 
@@ -63,9 +63,12 @@ def test_a_command_is_measured_with_its_own_flags_and_exit_code(capfd):
 
 
 def test_a_counter_that_is_too_coarse_or_fails_costs_no_other_figure(capfd, monkeypatch):
-    for second, why in ((Reading(0.5, {"gpu:0": 1.0}), "resolves no less than 1 s"), (MeterFailed("gone"), "gone")):
-        meter = Replay([Reading(0.0, {"gpu:0": 0.0}), second], {"gpu:0": GPU}, tick_s=0.1)
-        monkeypatch.setattr(found, "_candidates", lambda device, meter=meter: [[meter]])
+    for second, why in (
+        (MeterReading(0.5, {"gpu:0": 1.0}), "resolves no less than 1 s"),
+        (MeterFailed("gone"), "gone"),
+    ):
+        meter = Replay([MeterReading(0.0, {"gpu:0": 0.0}), second], {"gpu:0": GPU}, tick_s=0.1)
+        monkeypatch.setattr(machine_meters, "_candidates", lambda device, meter=meter: [[meter]])
         code, figures = measured(capfd, "--", sys.executable, "-c", "pass")
         assert code == 0
         assert figures["joules"] is None
@@ -74,8 +77,8 @@ def test_a_counter_that_is_too_coarse_or_fails_costs_no_other_figure(capfd, monk
 
 
 def test_a_counter_that_fails_later_costs_no_other_figure_of_any_window(capfd, monkeypatch):
-    readings = [Reading(0.0, {"gpu:0": 0.0}), Reading(5.0, {"gpu:0": 1.0}), MeterFailed("gone")]
-    monkeypatch.setattr(found, "_candidates", lambda device: [[Replay(readings, {"gpu:0": GPU})]])
+    readings = [MeterReading(0.0, {"gpu:0": 0.0}), MeterReading(5.0, {"gpu:0": 1.0}), MeterFailed("gone")]
+    monkeypatch.setattr(machine_meters, "_candidates", lambda device: [[Replay(readings, {"gpu:0": GPU})]])
     _, figures = measured(capfd, "--repeat", "3", "--", sys.executable, "-c", "pass")
     assert (figures["windows"], figures["joules"], figures["joules_of"]) == (3, None, {})
     assert figures["joules_why"] == "gone"
@@ -87,8 +90,8 @@ def planted_wall(monkeypatch, path, moments, watts=200.0):
     clock = iter(moments)
     monkeypatch.setattr(repeated_windows, "moment_now", lambda: next(clock))
     counts = iter(range(0, 900, 30))
-    meter = Replay([Reading(5.0 * k, {"gpu:0": float(next(counts))}) for k in range(9)], {"gpu:0": GPU})
-    monkeypatch.setattr(found, "_candidates", lambda device: [[meter], [NoMeter("no counter", "rapl")]])
+    meter = Replay([MeterReading(5.0 * k, {"gpu:0": float(next(counts))}) for k in range(9)], {"gpu:0": GPU})
+    monkeypatch.setattr(machine_meters, "_candidates", lambda device: [[meter], [NoMeter("no counter", "rapl")]])
 
 
 def test_the_wall_contains_the_joules_of_the_counters(capfd, monkeypatch, tmp_path):

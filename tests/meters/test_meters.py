@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from intaglio.meters import found as found_module
+from intaglio.meters import machine_meters
 from intaglio.meters.domain import Domain, Provenance, Scope, Unit
-from intaglio.meters.found import FoundMeters, every_meter, meters_for
 from intaglio.meters.jetson import JetsonRails
-from intaglio.meters.meter import Availability, MeterFailed, Reading, WindowTooShort
+from intaglio.meters.machine_meters import FoundMeters, every_meter, meters_for
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading, WindowTooShort
 from intaglio.meters.monitor import EnergyMonitor
 from intaglio.meters.process_time import ProcessTime, StatedWatts
 from intaglio.meters.rapl import RAPL
@@ -23,7 +23,7 @@ WALL = Domain("wall", Scope.WALL, Provenance.EXTERNAL, "trace")
 
 def replay(*joules, every_s=10.0, domain=GPU, **further):
     readings = [
-        amount if isinstance(amount, Exception) else Reading(k * every_s, {domain.name: amount})
+        amount if isinstance(amount, Exception) else MeterReading(k * every_s, {domain.name: amount})
         for k, amount in enumerate(joules)
     ]
     return Replay(readings, {domain.name: domain}, **further)
@@ -103,7 +103,7 @@ def test_a_counter_that_falls_fails_its_window():
 
 
 def test_a_figure_that_is_lost_fails_its_window():
-    lost = Replay([Reading(0.0, {"gpu:0": 1.0}), Reading(1.0, {})], {"gpu:0": GPU})
+    lost = Replay([MeterReading(0.0, {"gpu:0": 1.0}), MeterReading(1.0, {})], {"gpu:0": GPU})
     with pytest.raises(MeterFailed, match="no figure of gpu:0"), EnergyMonitor([lost]).window("x"):
         pass
 
@@ -123,7 +123,7 @@ def test_fast_meters_lie_closest_to_the_work():
 
     meters = [
         Noted(
-            [Reading(0.0, {name: 0.0}), Reading(1.0, {name: 1.0})],
+            [MeterReading(0.0, {name: 0.0}), MeterReading(1.0, {name: 1.0})],
             {name: replace(GPU, name=name)},
             name=name,
             slow=slow,
@@ -310,7 +310,7 @@ def test_of_several_meters_of_one_hardware_the_first_that_reads_is_taken(monkeyp
     states = {"barred": "no-permission", "a": "unsupported", "b": "unsupported"}
     monkeypatch.setattr(NoMeter, "available", lambda self: Availability(states[self.name], self.why))
     hardware = [[lacking, good, better], [foreign, barred], [foreign]]
-    monkeypatch.setattr(found_module, "_candidates", lambda device: hardware)
+    monkeypatch.setattr(machine_meters, "_candidates", lambda device: hardware)
     found = meters_for("cpu")
     assert [meter.name for meter in found.meters] == ["good"]
     assert found.why_not == "barred: add a rule; b: same"
@@ -329,7 +329,7 @@ def test_the_rails_of_a_jetson_speak_for_its_accelerator_too(monkeypatch, tmp_pa
     new_sensor.mkdir(parents=True)
     for name, value in (("in1_label", "VDD_IN"), ("in1_input", "5000"), ("curr1_input", "100")):
         (new_sensor / name).write_text(value)
-    monkeypatch.setattr(found_module, "JetsonRails", lambda: JetsonRails(tmp_path))
+    monkeypatch.setattr(machine_meters, "JetsonRails", lambda: JetsonRails(tmp_path))
     found = meters_for("cuda:0")
     assert [meter.name for meter in found.meters] == ["jetson"]
     assert found.why_not == ""

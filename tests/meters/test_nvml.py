@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from intaglio.meters import found
+from intaglio.meters import machine_meters
 from intaglio.meters.domain import Provenance, Scope
-from intaglio.meters.meter import MeterFailed, Reading
+from intaglio.meters.meter import MeterFailed, MeterReading
 from intaglio.meters.monitor import EnergyMonitor
 from intaglio.meters.nvml import accelerator_of, load_nvml
 from intaglio.meters.nvml_counter import NVMLCounter
@@ -193,13 +193,13 @@ def plant_module(monkeypatch, nvml):
 
 def test_the_counter_is_preferred_and_power_stands_in_for_it(monkeypatch):
     plant_module(monkeypatch, PlantedNVML(millijoules=[5], plain=100_000))
-    assert "nvml-counter" in [meter.name for meter in found.meters_for("cuda:0").meters]
+    assert "nvml-counter" in [meter.name for meter in machine_meters.meters_for("cuda:0").meters]
     plant_module(monkeypatch, PlantedNVML(plain=100_000))
-    looked = found.meters_for("cuda:0")
+    looked = machine_meters.meters_for("cuda:0")
     assert "nvml-power" in [meter.name for meter in looked.meters]
     assert "nvml" not in looked.why_not
     plant_module(monkeypatch, PlantedNVML())
-    assert "no energy counter" in found.meters_for("cuda:0").why_not
+    assert "no energy counter" in machine_meters.meters_for("cuda:0").why_not
 
 
 def test_a_missing_and_a_wrong_library_are_told_apart(monkeypatch):
@@ -215,7 +215,7 @@ def ticking(period, polled, seconds, grows=True):
     """A counter that changes every `period` s, read every `polled` s."""
     count = int(seconds / polled) + 2
     readings = [
-        Reading(k * polled, {"gpu:0": int(k * polled / period + 1e-9) * 3.0 * grows, "still": 1.0})
+        MeterReading(k * polled, {"gpu:0": int(k * polled / period + 1e-9) * 3.0 * grows, "still": 1.0})
         for k in range(count)
     ]
     return Replay(readings, {})

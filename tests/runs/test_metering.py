@@ -5,8 +5,8 @@ import json
 import pytest
 
 from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.found import FoundMeters
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.machine_meters import FoundMeters
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 from intaglio.meters.replay import Replay
 from intaglio.runs import metering
 from intaglio.runs.metering import RunEnergy
@@ -18,7 +18,8 @@ ABSENT = (("rapl", Availability("no-permission", "root only; add a rule")),)
 
 def found(*joules, absent=ABSENT):
     readings = [
-        one if isinstance(one, Exception) else Reading(float(k), {"gpu:0": float(one)}) for k, one in enumerate(joules)
+        one if isinstance(one, Exception) else MeterReading(float(k), {"gpu:0": float(one)})
+        for k, one in enumerate(joules)
     ]
     return FoundMeters((Replay(readings, {"gpu:0": GPU}),), absent)
 
@@ -57,7 +58,9 @@ def test_fields_of_a_stranger_are_no_figures(field, value):
     fields = RunEnergy(
         "cpu", {"seconds": 1.0, "joules": 1.0, "cpu_seconds": 1.0} | {field: value}, found(0, 2)
     ).fields()
-    json.dumps(fields, allow_nan=False)
+    written = json.dumps(fields, allow_nan=False)
+    assert str(value) not in written or value == -1
+    assert fields["joules"] is None or fields["joules"] >= 0
 
 
 def test_a_run_keeps_its_energy_over_resumptions(tmp_path, monkeypatch):

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from intaglio.energy.layers.layer import Family, Layer
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer
 
 BATCH = 32
-STEP = Family("step")
+STEP = LayerFamily("step")
 
 
 def convolution(side, c_in, c_out, *, first=False):
-    family = Family(
+    family = LayerFamily(
         "convolution",
         (("taps", 9),),
         (("positions", BATCH * side * side),),
@@ -17,12 +17,12 @@ def convolution(side, c_in, c_out, *, first=False):
         input_grad=not first,
         weight_grad=True,
     )
-    return Layer(family, (c_in, c_out))
+    return SizedLayer(family, (c_in, c_out))
 
 
 def head(c_in, c_out=10):
-    family = Family("linear", (), (("positions", BATCH),), train=True, input_grad=True, weight_grad=True)
-    return Layer(family, (c_in, c_out))
+    family = LayerFamily("linear", (), (("positions", BATCH),), train=True, input_grad=True, weight_grad=True)
+    return SizedLayer(family, (c_in, c_out))
 
 
 def network(widths):

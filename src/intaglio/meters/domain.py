@@ -53,7 +53,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True)
 class Domain:
-    """What one figure of a meter covers."""
+    """Hardware that one figure of a meter covers, its unit and its origin."""
 
     name: str
     """Unique in a monitor, such as `gpu:0` or `cpu-package:0`."""

@@ -7,7 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 from intaglio.meters.polled_power import PolledPower
 
 ROOT = Path("/sys/bus/i2c/drivers")
@@ -74,7 +74,7 @@ class JetsonRails:
         plain = {name: Domain(name, Scope.CHIP, Provenance.SAMPLED, self.name, inside=inputs) for name in names}
         return plain | {name: replace(plain[name], scope=Scope.SYSTEM, inside=frozenset()) for name in inputs}
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         return self._polled.read()
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class Availability:
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeterReading:
     """The cumulative figures of a meter at one moment."""
 
     time_s: float
@@ -75,10 +75,10 @@ class Meter(Protocol):
         ...
 
     def domains(self) -> Mapping[str, Domain]:
-        """What its figures cover, by name. Raises `MeterFailed`."""
+        """Domains that its figures cover, by name. Raises `MeterFailed`."""
         ...
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         """The figures now. Raises `MeterFailed`; never gives 0 for a figure that it could not read."""
         ...
 

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from intaglio.errors import IntaglioError
 from intaglio.meters.domain import Domain
-from intaglio.meters.meter import Meter, MeterFailed, Reading, WindowTooShort
+from intaglio.meters.meter import Meter, MeterFailed, MeterReading, WindowTooShort
 from intaglio.meters.spent import Spent
 
 LEAST_TICKS = 10.0
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Window:
+class EnergyWindow:
     """A window of work; `spent` is known when it has ended."""
 
     name: str
@@ -40,11 +40,11 @@ class EnergyMonitor:
     meters: Sequence[Meter]
     least_ticks: float = LEAST_TICKS
     """Ticks of its slowest counter, at least, that a window must last; 0 takes any window."""
-    _open: dict[str, dict[str, Reading]] = field(default_factory=dict, repr=False)
+    _open: dict[str, dict[str, MeterReading]] = field(default_factory=dict, repr=False)
     _domains: dict[str, Domain] | None = field(default=None, repr=False)
 
     def domains(self) -> Mapping[str, Domain]:
-        """What the meters cover, by name. Raises `MeterFailed` where two meters give one name."""
+        """Domains of all meters, by name. Raises `MeterFailed` where two meters give one name."""
         if self._domains is None:
             found: dict[str, Domain] = {}
             for meter in self.meters:
@@ -79,16 +79,16 @@ class EnergyMonitor:
         del self._open[name]
 
     def so_far(self, name: str) -> Spent:
-        """What was spent in an open window until now, however short; the window stays open.
+        """Figures of an open window until now, however short; the window stays open.
 
         Raises `ValueError` where none of this name is open, and `MeterFailed`.
         """
         return self._between(name, self._opened(name), self._read(sync=False, outward=True), least_ticks=0.0)
 
     @contextmanager
-    def window(self, name: str, *, sync: bool = True) -> Iterator[Window]:
+    def window(self, name: str, *, sync: bool = True) -> Iterator[EnergyWindow]:
         """A window around a block; after an error in the block the window is cancelled and the error goes on."""
-        window = Window(name)
+        window = EnergyWindow(name)
         self.begin_window(name, sync=sync)
         try:
             yield window
@@ -134,7 +134,7 @@ class EnergyMonitor:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _opened(self, name: str) -> dict[str, Reading]:
+    def _opened(self, name: str) -> dict[str, MeterReading]:
         if name not in self._open:
             raise ValueError(f"no window {name!r} is open; open are {', '.join(map(repr, self._open)) or 'none'}")
         return self._open[name]
@@ -144,7 +144,7 @@ class EnergyMonitor:
         depth = sum(one == name or one.startswith(f"{name} (") for one in self._open)
         return name if depth == 0 else f"{name} ({depth + 1})"
 
-    def _read(self, sync: bool, outward: bool) -> dict[str, Reading]:
+    def _read(self, sync: bool, outward: bool) -> dict[str, MeterReading]:
         """A reading of each meter; the fast ones lie closest to the work."""
         if sync:
             for device in sorted({device for meter in self.meters for device in meter.devices}):
@@ -153,7 +153,7 @@ class EnergyMonitor:
         return {meter.name: meter.read() for meter in ordered}
 
     def _between(
-        self, name: str, before: Mapping[str, Reading], after: Mapping[str, Reading], least_ticks: float
+        self, name: str, before: Mapping[str, MeterReading], after: Mapping[str, MeterReading], least_ticks: float
     ) -> Spent:
         amounts: dict[str, float] = {}
         shared: set[str] = set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 from intaglio.meters.nvml import Accelerator, accelerator_of, availability_of
 
 
@@ -48,10 +48,10 @@ class NVMLCounter:
             board.domain: Domain(board.domain, Scope.GPU_BOARD, Provenance.COUNTER, self.name, shared=board.partitioned)
         }
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         joules = self._millijoules() * 1e-3
         now, board = time.monotonic(), self._opened()
-        return Reading(now, {board.domain: joules}, shared=frozenset({board.domain} if board.is_shared() else ()))
+        return MeterReading(now, {board.domain: joules}, shared=frozenset({board.domain} if board.is_shared() else ()))
 
     def close(self) -> None:
         self._accelerator = None

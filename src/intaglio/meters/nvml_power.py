@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 from intaglio.meters.nvml import Accelerator, accelerator_of, availability_of
 from intaglio.meters.polled_power import PolledPower
 
@@ -83,11 +83,11 @@ class NVMLPower:
         name = _name(board, source)
         return {name: Domain(name, scope, Provenance.SAMPLED, self.name, shared=board.partitioned)}
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         reading = self._polled.read()
         board, source = self._opened()
         shared = frozenset({_name(board, source)} if board.is_shared() else ())
-        return Reading(reading.time_s, reading.amounts, reading.breaks, reading.why_broken, shared)
+        return MeterReading(reading.time_s, reading.amounts, reading.breaks, reading.why_broken, shared)
 
     def close(self) -> None:
         self._polled.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from intaglio.errors import require
-from intaglio.meters.meter import MeterFailed, Reading
+from intaglio.meters.meter import MeterFailed, MeterReading
 
 LEAST_GAP_S = 1.0
 GAP_INTERVALS = 10.0
@@ -25,7 +25,7 @@ class PolledPower:
     E(t_k) = E(t_{k-1}) + (t_k - t_{k-1}) (P_k + P_{k-1}) / 2, in J. A daemon thread samples from the first `read` on,
     and each `read` is a sample too, so that a window begins and ends with one. Samples further apart than
     `longest_gap_s` are not joined: the time between them counts as a break, which fails the window that holds it
-    (`Reading.breaks`).
+    (`MeterReading.breaks`).
     """
 
     meter: str
@@ -56,7 +56,7 @@ class PolledPower:
         """Longest time between two samples that are joined, in s."""
         return max(LEAST_GAP_S, GAP_INTERVALS * self.every_s)
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         """A sample now, and the joules since the first. Raises `MeterFailed`, also in a process forked since then."""
         if self._pid not in (0, os.getpid()):
             raise MeterFailed(f"{self.meter} was opened before this process was forked; close it here, and read again")
@@ -64,7 +64,7 @@ class PolledPower:
             self._sample()
             self._begin()
             moment = self._last[0] if self._last else self.clock()
-            return Reading(moment, dict(self._joules), breaks=self._breaks, why_broken=self._why)
+            return MeterReading(moment, dict(self._joules), breaks=self._breaks, why_broken=self._why)
 
     def close(self) -> None:
         """Ends the thread and forgets the joules; a later `read` begins again at 0."""

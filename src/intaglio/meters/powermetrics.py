@@ -13,7 +13,7 @@ from xml.parsers.expat import ExpatError
 
 from intaglio.errors import require
 from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 from intaglio.meters.polled_power import PolledPower
 
 PROGRAM = "powermetrics"
@@ -78,7 +78,7 @@ class PowerMetrics:
         names = [f"apple:{part}" for part in PARTS]
         return {name: Domain(name, Scope.CHIP, Provenance.VENDOR_ESTIMATE, self.name) for name in names}
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         return self._polled.read()
 
     def close(self) -> None:

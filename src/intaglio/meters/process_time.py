@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from intaglio.errors import require
 from intaglio.meters.domain import Domain, Provenance, Scope, Unit
-from intaglio.meters.meter import Availability, Reading
+from intaglio.meters.meter import Availability, MeterReading
 
 
 def cpu_seconds() -> float:
@@ -32,8 +32,8 @@ class ProcessTime:
     def domains(self) -> Mapping[str, Domain]:
         return {"process": Domain("process", Scope.PROCESS, Provenance.COUNTER, self.name, Unit.CPU_SECONDS)}
 
-    def read(self) -> Reading:
-        return Reading(time.monotonic(), {"process": cpu_seconds()})
+    def read(self) -> MeterReading:
+        return MeterReading(time.monotonic(), {"process": cpu_seconds()})
 
     def close(self) -> None:
         pass
@@ -67,9 +67,9 @@ class StatedWatts:
     def domains(self) -> Mapping[str, Domain]:
         return {"cpu-model": Domain("cpu-model", Scope.PROCESS, Provenance.MODELLED, self.name)}
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         now = time.monotonic()
-        return Reading(now, {"cpu-model": cpu_seconds() * self.watts_per_cpu_second + now * self.idle_watts})
+        return MeterReading(now, {"cpu-model": cpu_seconds() * self.watts_per_cpu_second + now * self.idle_watts})
 
     def close(self) -> None:
         pass

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 
 ROOT = Path("/sys/class/powercap")
 MOST_WATTS = 1000.0
@@ -89,7 +89,7 @@ class RAPL:
         self._opened()
         return self._covered
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         with self._lock:
             zones = self._opened()
             if self._fault is not None:
@@ -97,7 +97,7 @@ class RAPL:
             now = time.monotonic()
             for zone in zones.values():
                 zone.advance(now)
-            return Reading(now, {name: zone.total_uj * 1e-6 for name, zone in zones.items()})
+            return MeterReading(now, {name: zone.total_uj * 1e-6 for name, zone in zones.items()})
 
     def close(self) -> None:
         self._stop.set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from intaglio.errors import IntaglioError
 from intaglio.meters.csv_trace import CSVTrace, moment_now
-from intaglio.meters.found import FoundMeters
+from intaglio.meters.machine_meters import FoundMeters
 from intaglio.meters.measured_work import MeasuredWork
 from intaglio.meters.meter import Meter
 from intaglio.meters.monitor import EnergyMonitor

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from intaglio.meters.domain import Domain
-from intaglio.meters.meter import Availability, MeterFailed, Reading
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading
 
 
 @dataclass
 class Replay:
     """Stored readings, one a call of `read`; an exception among them is raised in its place."""
 
-    readings: Sequence[Reading | Exception]
+    readings: Sequence[MeterReading | Exception]
     covered: Mapping[str, Domain]
     name: str = "replay"
     slow: bool = False
@@ -25,7 +25,7 @@ class Replay:
     def domains(self) -> Mapping[str, Domain]:
         return self.covered
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         """The next stored reading. Raises `MeterFailed` past the last."""
         if self._next >= len(self.readings):
             raise MeterFailed(f"{self.name} has no further reading after {len(self.readings)}")
@@ -55,7 +55,7 @@ class NoMeter:
     def domains(self) -> Mapping[str, Domain]:
         return {}
 
-    def read(self) -> Reading:
+    def read(self) -> MeterReading:
         """Raises `MeterFailed` with the reason."""
         raise MeterFailed(self.why)
 

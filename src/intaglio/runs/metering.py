@@ -5,7 +5,7 @@ from typing import Any
 
 from intaglio.errors import IntaglioError
 from intaglio.meters.domain import Unit
-from intaglio.meters.found import FoundMeters, meters_for
+from intaglio.meters.machine_meters import FoundMeters, meters_for
 from intaglio.meters.monitor import EnergyMonitor
 from intaglio.meters.process_time import ProcessTime
 from intaglio.meters.spent import Spent

@@ -1,12 +1,15 @@
 """SPOT on planted graphs: hidden causes found, knowledge kept to, units without effect, the posterior's part in it."""
 
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from intaglio import SPOT
+from intaglio.causal.confounding import restart_search
 from intaglio.causal.confounding.class_repair import Edges
 from intaglio.causal.confounding.likelihood_learner import LikelihoodLearner
 from intaglio.causal.graphs.admg import ADMG
@@ -257,6 +260,32 @@ def test_the_time_limit_ends_the_search_with_a_graph_and_says_so():
     assert made.graph.kind == "PAG"
 
 
+def test_a_search_that_takes_all_of_its_time_leaves_a_fifth_for_the_halves(monkeypatch):
+    """A clock that goes on by a second whenever it is read."""
+    ticks, left = count(), []
+
+    def endless(edges, scores, allowed, pairs, sweeps, random, in_time, costs):
+        while in_time():
+            pass
+        return edges, 0.0
+
+    def halves(*given):
+        in_time = given[7]
+        while in_time():
+            left.append(1)
+        return []
+
+    monkeypatch.setattr(restart_search, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(restart_search, "improved", endless)
+    monkeypatch.setattr(method, "half_sample_graphs", halves)
+    made = found(COLLIDER, "xyab", time_limit=1000.0, **{**SMALL, "half_samples": 2})
+    assert 180 < len(left) <= 200
+    assert any("the time limit of 1000 s" in warning for warning in made.warnings)
+    left.clear()
+    found(COLLIDER, "xyab", time_limit=1000.0, **{**SMALL, "half_samples": 0})
+    assert len(left) < 20
+
+
 def test_half_samples_have_half_of_the_weight_of_the_marks(monkeypatch):
     """Restarts end at x → a ← y, a → b; halves that end at x → a → y, a → b have no certain arrow."""
     other = truth([("x", "-->", "a"), ("a", "-->", "y"), ("a", "-->", "b")], "xyab")
@@ -304,6 +333,7 @@ def test_levels_without_order_missing_cells_and_dependent_columns_are_refused_by
         ("restarts", 1001),
         ("seed", -1),
         ("least_probability", -0.1),
+        ("least_share", 1.1),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(setting, value):

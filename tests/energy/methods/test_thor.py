@@ -5,7 +5,7 @@ import pytest
 
 from energy_networks import STEP, convolution, head, networks
 from intaglio.energy.devices.simulated import SimulatedDevice
-from intaglio.energy.layers.layer import Family, Layer, step_of
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer, step_of
 from intaglio.energy.methods.flops_affine import FlopsAffine
 from intaglio.energy.methods.flops_linear import FlopsLinear
 from intaglio.energy.methods.mean_power import MeanPower
@@ -44,7 +44,7 @@ def profiled(device, points=16, calibration=5):
 
 
 def whole(layers):
-    return step_of([*layers, Layer(STEP)])
+    return step_of([*layers, SizedLayer(STEP)])
 
 
 def judged(device, predict):
@@ -114,7 +114,7 @@ def test_a_layer_a_little_beyond_the_bounds_is_scaled_and_less_sure(smooth):
 
 def test_what_was_never_profiled_widens_the_interval_and_lowers_coverage(smooth):
     predict, device = Thor()(smooth), SimulatedDevice()
-    strange = Layer(Family("attention"), (64, 256, 256, 64))
+    strange = SizedLayer(LayerFamily("attention"), (64, 256, 256, 64))
     alone, mixed = predict(step_of([strange])), predict(whole([*HELD_OUT[0], strange]))
     assert alone.coverage == 0.0
     rates = [device.cost(layer)[0] / layer.flops for layer in HELD_OUT[0]]

@@ -41,6 +41,8 @@ class SearchBudget:
     time_limit: float
     """Seconds, over all resumptions."""
     seed: int
+    reserved: float = 0.0
+    """Share of the time limit, from 0 up to 1, that is left for what its caller does after the search over edges."""
 
 
 class RestartSearch:
@@ -83,6 +85,10 @@ class RestartSearch:
         self.late = self.late or self._passed() > share * self.budget.time_limit
         return not self.late
 
+    def within_limit(self) -> bool:
+        """Whether less than the time limit has passed, which says nothing of the search itself."""
+        return self._passed() <= self.budget.time_limit
+
     def _passed(self) -> float:
         return self.before + time.monotonic() - self.began
 
@@ -91,7 +97,8 @@ class RestartSearch:
 
         The graphs come by their scores, so that where time is short the first ones have more of it.
         """
-        end = time.monotonic() + (self.budget.time_limit - self._passed()) / min(graphs, MOST_SHARES)
+        limit = (1 - self.budget.reserved) * self.budget.time_limit
+        end = time.monotonic() + (limit - self._passed()) / min(graphs, MOST_SHARES)
 
         def in_time() -> bool:
             over = time.monotonic() > end

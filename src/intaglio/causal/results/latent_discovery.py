@@ -8,6 +8,7 @@ from numpy import ndarray
 
 from intaglio.causal.confounding.class_repair import Edges
 from intaglio.causal.confounding.restart_shares import (
+    SHARED_MARKS,
     adjacency_shares,
     arrow_shares,
     bic_weights,
@@ -18,6 +19,7 @@ from intaglio.causal.confounding.restart_shares import (
 from intaglio.causal.graphs.admg import ADMG
 from intaglio.causal.graphs.graph import Graph
 from intaglio.causal.graphs.knowledge import Constraints
+from intaglio.causal.graphs.marks import Mark
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.table import Table
 
@@ -30,8 +32,11 @@ CLOSE_BIC = 2.0
 POSTERIOR_READING = (
     "Probabilities of adjacency are those of the skeleton posterior, calibrated on simulated tables. Marks are shares "
     "of the search's graphs, half of them of its restarts, weighted by exp(-½ ΔBIC), half of its graphs of random "
-    "halves of the rows: how stable they are, and no posterior probabilities."
+    "halves of the rows: how stable they are, and no posterior probabilities. Where these graphs disagree over a "
+    "mark of a PAG, it is drawn as a circle."
 )
+ROUNDING = 1e-9
+"""What shares may fall short of by rounding alone."""
 
 
 def discovery_of(
@@ -44,6 +49,7 @@ def discovery_of(
     posterior: Float64[ndarray, "k k"] | None = None,
     resampled: Sequence[Edges] = (),
     hidden_causes: bool = True,
+    least_share: float = 0.0,
 ) -> Discovery:
     """The discovery over all columns of a table; those that were left out have no edges.
 
@@ -56,6 +62,7 @@ def discovery_of(
         posterior: probability that each pair of `table.names` is adjacent; None takes the shares of the graphs.
         resampled: edges of the graphs of resampled rows.
         hidden_causes: whether the graph is a PAG; else a CPDAG, or an MPDAG where knowledge says more.
+        least_share: share below which a mark of the PAG is drawn as a circle; 0 draws the PAG of the best graph.
     """
     each = [_class_of(table, edges, known, hidden_causes) for edges in [*(one for _, one in found), *resampled]]
     bics, graphs = [bic for bic, _ in found], each[: len(found)]
@@ -66,12 +73,13 @@ def discovery_of(
     weights = bic_weights(bics)
     if resampled:
         weights = np.concatenate([weights / 2, np.full(len(resampled), 0.5 / len(resampled))])
+    shares = (mark_shares if hidden_causes else arrow_shares)(each, weights)
     triples = unshielded_triples(best)
     return Discovery(
         method=method,
-        graph=best,
+        graph=shared_marks(best, shares, least_share) if hidden_causes else best,
         adjacent=adjacency_shares(each, weights) if posterior is None else _over_all(table, posterior),
-        marks=(mark_shares if hidden_causes else arrow_shares)(each, weights),
+        marks=shares,
         triples=triples,
         colliders=collider_shares(each, weights, triples),
         ood_score=float("nan"),
@@ -81,6 +89,21 @@ def discovery_of(
         rows=len(table.values),
         reading=READING if posterior is None else POSTERIOR_READING,
     )
+
+
+def shared_marks(pag: Graph, shares: Float64[ndarray, "d d 3"], least: float) -> Graph:
+    """The marks of a PAG that a share of graphs has; a circle, which claims neither arrowhead nor tail, for the others.
+
+    A tail is shared by no more graphs than the arrowhead at the other end of its edge, so none is left beside a circle.
+
+    Args:
+        pag: the PAG.
+        shares: [i, j]: shares of an arrowhead, a tail and a circle at j, as of `mark_shares`.
+        least: least share of a mark that stays, in [0, 1].
+    """
+    own = np.stack([pag.marks == mark for mark in SHARED_MARKS], -1)
+    loose = pag.skeleton & ((shares * own).sum(-1) < least - ROUNDING)
+    return Graph("PAG", pag.names, np.where(loose, Mark.CIRCLE, pag.marks).astype(np.int8))
 
 
 def _class_of(table: Table, edges: Edges, known: Constraints, hidden_causes: bool) -> Graph:

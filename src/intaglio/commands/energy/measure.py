@@ -66,7 +66,7 @@ class EnergyMeasure:
 
     def __call__(self) -> int:
         """Run the command; returns its exit code."""
-        from intaglio.meters.found import meters_for
+        from intaglio.meters.machine_meters import meters_for
         from intaglio.meters.repeated_windows import RepeatedWindows
 
         if not self.command:

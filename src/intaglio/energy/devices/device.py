@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from intaglio.energy.layers.layer import Layer
+from intaglio.energy.layers.layer import SizedLayer
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Device(Protocol):
         """Unit of the amounts: `J`, or `CPU-s`."""
         ...
 
-    def feasible(self, layer: Layer) -> Layer:
+    def feasible(self, layer: SizedLayer) -> SizedLayer:
         """The layer, or the one of the nearest sizes that the device can run, such as of whole pictures."""
         ...
 
-    def measure(self, layers: Sequence[Layer]) -> Measurement:
+    def measure(self, layers: Sequence[SizedLayer]) -> Measurement:
         """Cost of one step in which these layers run in this order; none: the step alone.
 
         Raises `IntaglioError` where a layer cannot be run.

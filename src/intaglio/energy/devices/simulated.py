@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from intaglio.energy.devices.device import Measurement
-from intaglio.energy.layers.layer import Layer
+from intaglio.energy.layers.layer import SizedLayer
 from intaglio.randomness import seed_32bit
 
 STEP_J = 1e-3
@@ -42,11 +42,11 @@ class SimulatedDevice:
     def __post_init__(self) -> None:
         self._asked = 0
 
-    def feasible(self, layer: Layer) -> Layer:
+    def feasible(self, layer: SizedLayer) -> SizedLayer:
         """Every layer."""
         return layer
 
-    def cost(self, layer: Layer) -> tuple[float, float]:
+    def cost(self, layer: SizedLayer) -> tuple[float, float]:
         """Joules and seconds of a layer among its kind, without noise."""
         n, kernel = layer.all_sizes, int(dict(layer.family.attributes).get("taps", 1))
         up = [tile * math.ceil(n[name] / tile) for name, tile in zip(("c_in", "c_out"), self.tiles, strict=True)]
@@ -58,12 +58,12 @@ class SimulatedDevice:
         seconds = max(computing, moving) + 0.15 * min(computing, moving) + 6e-6
         return 60 * seconds + 1.1e-11 * operations + 0.9e-10 * moved, seconds
 
-    def truth(self, layers: Sequence[Layer]) -> float:
+    def truth(self, layers: Sequence[SizedLayer]) -> float:
         """Joules of a step, without noise."""
         each = [self.cost(layer)[0] for layer in layers]
         return STEP_J + sum(each) - self.interaction * sum(min(pair) for pair in pairwise(each))
 
-    def measure(self, layers: Sequence[Layer]) -> Measurement:
+    def measure(self, layers: Sequence[SizedLayer]) -> Measurement:
         """A noisy mean over windows of 5 s; the same calls in the same order give the same numbers."""
         exact, seconds = self.truth(layers), 1e-4 + sum(self.cost(layer)[1] for layer in layers)
         steps = math.ceil(POWER_W * WINDOW_S / exact)

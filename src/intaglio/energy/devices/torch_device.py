@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 
 from intaglio.energy.devices.device import Measurement
-from intaglio.energy.devices.probes import Probe, feasible, probe_of
-from intaglio.energy.layers.layer import Layer
+from intaglio.energy.devices.layer_probes import Probe, feasible, probe_of
+from intaglio.energy.layers.layer import SizedLayer
 from intaglio.errors import IntaglioError
 from intaglio.meters.domain import Unit
 from intaglio.meters.meter import Meter
@@ -24,7 +24,7 @@ LOOK_S = 0.02
 
 @dataclass
 class TorchDevice:
-    """Layers with random weights and inputs, run one after the other, forward and then backward.
+    """Layers with random weights and inputs, run one after the other, forward and then all backward.
 
     The allocator and the kernels' choices are warm before a window begins; gradients are dropped at each step. Several
     windows of equal length give a mean and its variance; more are taken where they differ by more than 2%.
@@ -46,11 +46,11 @@ class TorchDevice:
     def unit(self) -> str:
         return str(self.unit_of)
 
-    def feasible(self, layer: Layer) -> Layer:
+    def feasible(self, layer: SizedLayer) -> SizedLayer:
         """The layer of the nearest sizes that can be run."""
         return feasible(layer)
 
-    def measure(self, layers: Sequence[Layer]) -> Measurement:
+    def measure(self, layers: Sequence[SizedLayer]) -> Measurement:
         """Cost of a step in which these layers run. Raises `IntaglioError` where one cannot, as for want of memory."""
         device = torch.device(self.device)
         try:
@@ -105,20 +105,20 @@ class TorchDevice:
 
 
 def _step(probes: Sequence[Probe], gradients: Sequence[torch.Tensor | None]) -> None:
-    """All layers forward, then those that train backward, from the last to the first."""
+    """All layers forward, then those that train backward."""
     outputs = []
     for probe, gradient in zip(probes, gradients, strict=True):
         with torch.set_grad_enabled(gradient is not None):
             outputs.append(probe.call())
-    for output, gradient in zip(reversed(outputs), reversed(gradients), strict=True):
-        if gradient is not None:
-            output.backward(gradient)
+    trained = [(output, gradient) for output, gradient in zip(outputs, gradients, strict=True) if gradient is not None]
+    if trained:  # in one pass, as in a network
+        torch.autograd.backward([output for output, _ in trained], [gradient for _, gradient in trained])
     for probe in probes:
         for leaf in probe.leaves:
             leaf.grad = None
 
 
-def _gradient(probe: Probe, layer: Layer) -> torch.Tensor | None:
+def _gradient(probe: Probe, layer: SizedLayer) -> torch.Tensor | None:
     """A gradient of the output; None for a layer without a backward pass."""
     if not layer.family.train or not probe.leaves:
         return None

@@ -1,4 +1,4 @@
-"""`Family`, `Layer` and `Step`: a model's work as a multiset of layers, each of a family that shares all but sizes."""
+"""`LayerFamily`, `SizedLayer`, `Step`: a model's work as a multiset of layers; those of a family differ in sizes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ Attributes = tuple[tuple[str, int | str | bool], ...]
 
 
 @dataclass(frozen=True, order=True)
-class Family:
+class LayerFamily:
     """Layers that differ in sizes alone: one operation with fixed attributes, one role in training, one precision."""
 
     kind: str
@@ -61,10 +61,10 @@ class Family:
 
 
 @dataclass(frozen=True, order=True)
-class Layer:
+class SizedLayer:
     """One layer of a family at its sizes."""
 
-    family: Family
+    family: LayerFamily
     sizes: tuple[int, ...] = ()
     """The free sizes of the family, each 1 or more."""
 
@@ -100,7 +100,7 @@ class Layer:
         """The measure that its cost grows with beyond measured sizes: operations of products, bytes of the rest."""
         return self.flops if self.family.of_kind.matrix else self.bytes
 
-    def at(self, sizes: Iterable[int]) -> "Layer":
+    def at(self, sizes: Iterable[int]) -> "SizedLayer":
         """The same layer at other sizes."""
         return replace(self, sizes=tuple(int(size) for size in sizes))
 
@@ -109,7 +109,7 @@ class Layer:
 class Step:
     """The work of one step or call of a model: how often each layer is called, and what could not be told apart."""
 
-    layers: Mapping[Layer, int]
+    layers: Mapping[SizedLayer, int]
     """Calls of each layer, which count how often it runs and not how many modules there are."""
     unparsed: Mapping[str, float] = field(default_factory=dict)
     """Operations that are no kind of layer here, and the numbers that they read and write."""
@@ -125,7 +125,7 @@ class Step:
         return sum(count * layer.parameters for layer, count in self.layers.items())
 
     @property
-    def families(self) -> frozenset[Family]:
+    def families(self) -> frozenset[LayerFamily]:
         return frozenset(layer.family for layer in self.layers)
 
     def times(self, count: int) -> "Step":
@@ -142,9 +142,9 @@ class Step:
         return Step(layers, unparsed, tuple(dict.fromkeys((*self.notes, *other.notes))))
 
 
-def step_of(layers: Iterable[Layer]) -> Step:
+def step_of(layers: Iterable[SizedLayer]) -> Step:
     """The work of layers that are called once each, in any order."""
-    counts: dict[Layer, int] = {}
+    counts: dict[SizedLayer, int] = {}
     for layer in layers:
         counts[layer] = counts.get(layer, 0) + 1
     return Step(counts)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from intaglio.energy.family import EnergyEstimator, Predictor, StepEstimate
-from intaglio.energy.layers.layer import Layer, Step
+from intaglio.energy.layers.layer import SizedLayer, Step
 from intaglio.energy.profile.energy_profile import EnergyProfile, layers_of
 from intaglio.energy.profile.fallback import Fallback
 from intaglio.errors import BadInput
@@ -56,7 +56,7 @@ class _Polynomial:
     seconds: object
     watts: object
 
-    def cost(self, layers: list[Layer]) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"]]:
+    def cost(self, layers: list[SizedLayer]) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"]]:
         """Amounts and seconds, each at least 0."""
         terms = _terms(np.array([_inputs(layer) for layer in layers]) / self.largest, self.degree)
         seconds, watts = (np.maximum(model.predict(terms), 0.0) for model in (self.seconds, self.watts))  # type: ignore
@@ -86,7 +86,7 @@ class _Polynomials:
 
 
 def _fitted(profile: EnergyProfile, degree: int) -> dict[Group, _Polynomial]:
-    points: dict[Group, list[tuple[Layer, float, float]]] = defaultdict(list)
+    points: dict[Group, list[tuple[SizedLayer, float, float]]] = defaultdict(list)
     for found in profile.families:
         for layer, amount, seconds in zip(layers_of(found), found.amounts, found.seconds, strict=True):
             if amount > 0 and seconds > 0:
@@ -94,7 +94,7 @@ def _fitted(profile: EnergyProfile, degree: int) -> dict[Group, _Polynomial]:
     return {group: _polynomial(rows, degree) for group, rows in points.items() if len(rows) >= FEWEST}
 
 
-def _polynomial(rows: list[tuple[Layer, float, float]], degree: int) -> _Polynomial:
+def _polynomial(rows: list[tuple[SizedLayer, float, float]], degree: int) -> _Polynomial:
     from sklearn.linear_model import LassoCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -121,12 +121,12 @@ class _Scaled:
         return self.scale * self.model.predict(terms)  # type: ignore[attr-defined]
 
 
-def _group(layer: Layer) -> Group:
+def _group(layer: SizedLayer) -> Group:
     family = layer.family
     return family.kind, family.train, family.input_grad, family.weight_grad
 
 
-def _inputs(layer: Layer) -> list[float]:
+def _inputs(layer: SizedLayer) -> list[float]:
     """Sizes, kernel, operations and bytes."""
     taps = dict(layer.family.attributes).get("taps", 1)
     return [*(float(n) for n in layer.all_sizes.values()), float(taps), layer.flops, layer.bytes]

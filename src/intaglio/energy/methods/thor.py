@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from intaglio.energy.family import EnergyEstimator, Predictor, StepEstimate
-from intaglio.energy.layers.layer import Family, Layer, Step
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
 from intaglio.energy.processes.family_process import (
     FamilyFit,
     FamilyPoints,
@@ -79,8 +79,8 @@ class _Sum:
     """The sum over a step's layers."""
 
     profile: EnergyProfile
-    costs: Mapping[Family, FamilyProcess]
-    times: Mapping[Family, FamilyProcess]
+    costs: Mapping[LayerFamily, FamilyProcess]
+    times: Mapping[LayerFamily, FamilyProcess]
     fallback: Fallback
     correction: SumCorrection
     accuracy: float
@@ -126,7 +126,7 @@ class _Sum:
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
-    def _of_family(self, family: Family, layers: Mapping[Layer, int]) -> tuple[float, float, float]:
+    def _of_family(self, family: LayerFamily, layers: Mapping[SizedLayer, int]) -> tuple[float, float, float]:
         """Amount of a family, its variance, and the part of the amount that measurements cover."""
         process, found = self.costs.get(family), self.profile.of(family)
         if process is None and found is not None:
@@ -141,7 +141,7 @@ class _Sum:
         amount, variance = _weighted(process, near)
         return amount + guessed, variance, amount
 
-    def _seconds(self, family: Family, layers: Mapping[Layer, int]) -> float:
+    def _seconds(self, family: LayerFamily, layers: Mapping[SizedLayer, int]) -> float:
         process = self.times.get(family)
         if process is not None:
             return _weighted(process, layers)[0]
@@ -150,7 +150,7 @@ class _Sum:
         return sum(calls * self.fallback.seconds(layer) for layer, calls in layers.items())
 
 
-def _weighted(process: FamilyProcess, layers: Mapping[Layer, int]) -> tuple[float, float]:
+def _weighted(process: FamilyProcess, layers: Mapping[SizedLayer, int]) -> tuple[float, float]:
     """Sum of calls times costs, and its variance, with costs beyond the bounds scaled by the work."""
     sizes = np.array([layer.sizes for layer in layers], np.int64).reshape(len(layers), -1)
     clamped = process.scale.clamped(sizes)

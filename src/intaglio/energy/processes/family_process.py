@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from intaglio.energy.layers.layer import Family, Layer
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer
 from intaglio.energy.processes.matern_process import Hyper, MaternProcess, fitted
 from intaglio.energy.processes.size_scale import Sizes, SizeScale
 from intaglio.errors import IntaglioError
@@ -26,7 +26,7 @@ MODEL_SD = 0.003
 
 @dataclass(frozen=True)
 class FamilyFit:
-    """What a fit found, so that it need not be found again."""
+    """Tiles and hyper-parameters of a fit, by which it is not sought again."""
 
     tiles: tuple[int, ...]
     hyper: Hyper
@@ -36,7 +36,7 @@ class FamilyFit:
 class FamilyPoints:
     """Measured layers of one family."""
 
-    family: Family
+    family: LayerFamily
     sizes: Sizes
     costs: Float[ndarray, "n"]
     variances: Float[ndarray, "n"]
@@ -48,7 +48,7 @@ class FamilyPoints:
         return FamilyPoints(self.family, self.sizes[kept], self.costs[kept], self.variances[kept])
 
     def work(self, sizes: Sizes) -> Float[ndarray, "m"]:
-        return np.array([Layer(self.family, tuple(map(int, row))).work for row in sizes], np.float64)
+        return np.array([SizedLayer(self.family, tuple(map(int, row))).work for row in sizes], np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from intaglio.energy.devices.device import Device, Measurement
-from intaglio.energy.layers.layer import Family, Layer
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer
 from intaglio.energy.processes.family_process import FamilyPoints, FamilyProcess, family_process
 from intaglio.energy.processes.size_scale import Sizes
 from intaglio.energy.profile.edge_probes import corners, edge_pairs
@@ -27,7 +27,7 @@ PATIENCE, LEAST_GAIN = 5, 0.005
 
 @dataclass(frozen=True)
 class ActiveRules:
-    """When a family is known well enough, and where the next point lies."""
+    """Rules by which a family is known well enough, and by which the next point is chosen."""
 
     relative_sd: float = 0.05
     """Posterior standard deviation over the cost, at most, at which measuring stops."""
@@ -45,14 +45,14 @@ class ActiveRules:
     """Seed of the candidates."""
 
 
-Target = Sequence[tuple[Layer, float]]
+Target = Sequence[tuple[SizedLayer, float]]
 """Layers of a model to be estimated with their calls, for which the points are chosen; empty: the widest posterior."""
 
 
 def profile_family(
     device: Device,
     isolate: Isolation,
-    family: Family,
+    family: LayerFamily,
     low: Sequence[int],
     high: Sequence[int],
     rules: ActiveRules = ActiveRules(),
@@ -75,12 +75,12 @@ def profile_family(
     tiles, tiles_again = None, 0
     while queue:
         for asked in queue:
-            sizes = device.feasible(Layer(family, asked)).sizes
+            sizes = device.feasible(SizedLayer(family, asked)).sizes
             tried.add(asked)
             if sizes in found or sizes in failed:
                 continue
             try:
-                found[sizes] = isolate(device, Layer(family, sizes))
+                found[sizes] = isolate(device, SizedLayer(family, sizes))
             except IntaglioError as error:
                 failed[sizes] = str(error)
             told(len(found))
@@ -138,7 +138,7 @@ def _best(process: FamilyProcess, candidates: Sizes, target: Target) -> int:
 
 
 def _candidates(
-    family: Family, low: tuple[int, ...], high: tuple[int, ...], rules: ActiveRules, taken: set[tuple[int, ...]]
+    family: LayerFamily, low: tuple[int, ...], high: tuple[int, ...], rules: ActiveRules, taken: set[tuple[int, ...]]
 ) -> Sizes:
     """Sizes drawn evenly by logarithm within the bounds, and the edges of tiles; without those that were measured."""
     generator = np.random.default_rng(seed_32bit(rules.seed, "candidates", str(family), len(taken)))
@@ -148,7 +148,7 @@ def _candidates(
     return np.array([one for one in everything if one not in taken], np.int64).reshape(-1, len(low))
 
 
-def _points(family: Family, found: dict[tuple[int, ...], Measurement]) -> FamilyPoints:
+def _points(family: LayerFamily, found: dict[tuple[int, ...], Measurement]) -> FamilyPoints:
     values = list(found.values())
     return FamilyPoints(
         family,
@@ -159,7 +159,11 @@ def _points(family: Family, found: dict[tuple[int, ...], Measurement]) -> Family
 
 
 def _profiled(
-    family: Family, low: tuple[int, ...], high: tuple[int, ...], found: dict[tuple[int, ...], Measurement], stopped: str
+    family: LayerFamily,
+    low: tuple[int, ...],
+    high: tuple[int, ...],
+    found: dict[tuple[int, ...], Measurement],
+    stopped: str,
 ) -> ProfiledFamily:
     points, values = _points(family, found), list(found.values())
     seconds = np.array([one.seconds for one in values])

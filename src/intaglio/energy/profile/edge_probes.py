@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from intaglio.energy.layers.layer import Family
+from intaglio.energy.layers.layer import LayerFamily
 
 EDGES = (64, 96, 72, 128, 32, 16, 24, 8)
 """Last sizes before a step of tiles, the most telling first: 64 and 96 tell tiles of 32 from those of 64."""
@@ -20,7 +20,7 @@ def centre(low: Sequence[int], high: Sequence[int]) -> tuple[int, ...]:
     return tuple(round((a * b) ** 0.5) for a, b in zip(low, high, strict=True))
 
 
-def edge_pairs(family: Family, low: Sequence[int], high: Sequence[int], each: int = 2) -> list[tuple[int, ...]]:
+def edge_pairs(family: LayerFamily, low: Sequence[int], high: Sequence[int], each: int = 2) -> list[tuple[int, ...]]:
     """Pairs of sizes on both sides of an edge, for every tiled size, the other sizes at the centre.
 
     `each`: edges for each tiled size, 0 or more.

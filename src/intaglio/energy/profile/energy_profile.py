@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from numpy import ndarray
 
-from intaglio.energy.layers.layer import Family, Layer, Step
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
 from intaglio.energy.processes.family_process import FamilyFit, FamilyPoints
 from intaglio.energy.processes.size_scale import Sizes
 
@@ -16,7 +16,7 @@ from intaglio.energy.processes.size_scale import Sizes
 class ProfiledFamily:
     """Measured layers of one family, within bounds of sizes."""
 
-    family: Family
+    family: LayerFamily
     low: tuple[int, ...]
     high: tuple[int, ...]
     sizes: Sizes
@@ -58,7 +58,7 @@ class CalibrationNetwork:
 
 @dataclass(frozen=True, eq=False)
 class EnergyProfile:
-    """What a device costs, for the families that were asked for."""
+    """Costs of layers on one device, for the families that were asked for."""
 
     unit: str
     """Unit of all amounts: `J`, or `CPU-s` where no meter of energy was there."""
@@ -76,7 +76,7 @@ class EnergyProfile:
     """Day and time at which it was made, in UTC."""
     notes: tuple[str, ...] = ()
 
-    def of(self, family: Family) -> ProfiledFamily | None:
+    def of(self, family: LayerFamily) -> ProfiledFamily | None:
         """The measured points of a family; None where it was not profiled."""
         return next((one for one in self.families if one.family == family), None)
 
@@ -86,6 +86,6 @@ class EnergyProfile:
         return sum(len(one.amounts) for one in self.families) + len(self.calibration)
 
 
-def layers_of(found: ProfiledFamily) -> list[Layer]:
+def layers_of(found: ProfiledFamily) -> list[SizedLayer]:
     """The layers that were measured."""
-    return [Layer(found.family, tuple(map(int, row))) for row in found.sizes]
+    return [SizedLayer(found.family, tuple(map(int, row))) for row in found.sizes]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intaglio.energy.layers.layer import Layer
+from intaglio.energy.layers.layer import SizedLayer
 from intaglio.energy.profile.energy_profile import EnergyProfile, layers_of
 
 RELATIVE_SD = 0.5
@@ -38,10 +38,10 @@ class Fallback:
         (flop, flop_s), (byte, byte_s) = (_medians(rates[name]) for name in ("flop", "byte"))
         return cls(flop, byte, flop_s, byte_s)
 
-    def __call__(self, layer: Layer) -> float:
+    def __call__(self, layer: SizedLayer) -> float:
         return max(layer.flops * self.per_flop, layer.bytes * self.per_byte)
 
-    def seconds(self, layer: Layer) -> float:
+    def seconds(self, layer: SizedLayer) -> float:
         return max(layer.flops * self.seconds_per_flop, layer.bytes * self.seconds_per_byte)
 
     def of_numbers(self, numbers: float) -> float:

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from intaglio.energy.devices.device import Device, Measurement
-from intaglio.energy.layers.layer import Family, Layer
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer
 from intaglio.energy.processes.family_process import FamilyProcess
 
 LEAST_KINK = 0.05
@@ -17,7 +17,7 @@ LEAST_KINK = 0.05
 class Isolation(Protocol):
     """A way to find what one layer costs."""
 
-    def __call__(self, device: Device, layer: Layer) -> Measurement: ...
+    def __call__(self, device: Device, layer: SizedLayer) -> Measurement: ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DepthSlope:
     copies: tuple[int, ...] = (1, 4)
     """Numbers of copies, at least two, in rising order from 1."""
 
-    def __call__(self, device: Device, layer: Layer) -> Measurement:
+    def __call__(self, device: Device, layer: SizedLayer) -> Measurement:
         found = [device.measure([layer] * n) for n in self.copies]
         amount, variance = slope(self.copies, [one.amount for one in found], [one.variance for one in found])
         seconds, spread = slope(self.copies, [one.seconds for one in found], [one.seconds_variance for one in found])
@@ -38,7 +38,7 @@ class DepthSlope:
 class Alone:
     """Cost of a step with the layer less that of an empty step: cheapest, and least like a layer among others."""
 
-    def __call__(self, device: Device, layer: Layer) -> Measurement:
+    def __call__(self, device: Device, layer: SizedLayer) -> Measurement:
         return difference(device.measure([layer]), device.measure([]))
 
 
@@ -50,18 +50,18 @@ class Subtraction:
     costs beyond its output; a hidden layer what one of three costs beyond both.
     """
 
-    stem: tuple[Family, int] | None = None
-    """Family of the input layer and its channels in; None for input and output layers."""
-    head: tuple[Family, int] | None = None
-    """Family of the output layer and its channels out; None for output layers."""
+    stem: tuple[LayerFamily, int] | None = None
+    """LayerFamily of the input layer and its channels in; None for input and output layers."""
+    head: tuple[LayerFamily, int] | None = None
+    """LayerFamily of the output layer and its channels out; None for output layers."""
     known_stem: tuple[FamilyProcess, FamilyProcess] | None = None
     """Costs and seconds of input layers."""
     known_head: tuple[FamilyProcess, FamilyProcess] | None = None
 
-    def __call__(self, device: Device, layer: Layer) -> Measurement:
+    def __call__(self, device: Device, layer: SizedLayer) -> Measurement:
         c_in, c_out = layer.sizes[:2]
-        stem = [] if self.stem is None else [Layer(self.stem[0], (self.stem[1], c_in))]
-        head = [] if self.head is None else [Layer(self.head[0], (c_out, self.head[1]))]
+        stem = [] if self.stem is None else [SizedLayer(self.stem[0], (self.stem[1], c_in))]
+        head = [] if self.head is None else [SizedLayer(self.head[0], (c_out, self.head[1]))]
         found = device.measure([*stem, layer, *head])
         for known, of in ((self.known_stem, stem), (self.known_head, head)):
             for one in of:
@@ -80,7 +80,7 @@ class Kink:
     """Whether it is within 5%, or within twice its standard error."""
 
 
-def kink_of(device: Device, layer: Layer) -> Kink:
+def kink_of(device: Device, layer: SizedLayer) -> Kink:
     """The kink of a layer: g = (E1 - E0) - (E4 - E1) / 3, with variance 16/9 V1 + V0 + V4/9."""
     none, one, four = (device.measure([layer] * n) for n in (0, 1, 4))
     cost = (four.amount - one.amount) / 3
@@ -109,7 +109,7 @@ def difference(one: Measurement, other: Measurement) -> Measurement:
     )
 
 
-def _predicted(known: tuple[FamilyProcess, FamilyProcess], layer: Layer) -> Measurement:
+def _predicted(known: tuple[FamilyProcess, FamilyProcess], layer: SizedLayer) -> Measurement:
     at = np.array([layer.sizes], np.int64)
     (amount,), ((variance,),) = known[0].joint(at)
     (seconds,), ((spread,),) = known[1].joint(at)

@@ -11,6 +11,7 @@ from numpy import ndarray
 from intaglio.causal.confounding.class_repair import AllowedGraphs, Edges
 from intaglio.causal.confounding.edge_search import improved
 from intaglio.causal.confounding.ricf import DistrictScores
+from intaglio.causal.methods.spot.shrinkage import shrinkage, shrunk
 from intaglio.randomness import numpy_generator
 from intaglio.runs.run import Run
 
@@ -57,7 +58,8 @@ def half_sample_graphs(
         for number in range(len(done), count):
             random = numpy_generator(seed, stream, number)
             half = standard[random.permutation(len(standard))[: len(standard) // 2]]
-            scores = DistrictScores(np.corrcoef(half.T), len(half))
+            correlation = np.corrcoef(half.T)
+            scores = DistrictScores(shrunk(correlation, shrinkage(correlation, len(half))), len(half))
             found, _ = improved(edges, scores, allowed, pairs, sweeps, random, in_time, costs)
             if not in_time():
                 break

@@ -20,6 +20,7 @@ from intaglio.causal.methods.spot.half_samples import half_sample_graphs
 from intaglio.causal.methods.spot.posterior import SkeletonProbabilities, two_variables
 from intaglio.causal.methods.spot.posterior_choice import chosen_posterior, posterior_weights
 from intaglio.causal.methods.spot.posterior_mask import PosteriorMask
+from intaglio.causal.methods.spot.shrinkage import with_few_rows
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.latent_discovery import discovery_of
 from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, TREND, examine
@@ -30,6 +31,8 @@ from intaglio.runs.run import Run
 
 FIRST_WEIGHT = 1e-3
 """Weight α of the class in the first stage: small beside a likelihood of about 1 a variable."""
+HALVES_SHARE = 0.2
+"""Share of the time limit that is left for halves of the rows, without which marks look surer than they are."""
 LEAST_ROWS = 10
 """Least number of rows that count, however much they depend on each other."""
 REMEDIES = {
@@ -50,12 +53,15 @@ class SPOT(Discoverer):
     (one draw for both arrows and the double arrow), and its sparsity weighs by its posterior odds. Then a search by BIC
     and posterior over single edges, from the best of them, and of random halves of the rows.
 
-    The result is the PAG of the best graph. Probabilities of adjacency are those of the posterior, calibrated on
-    simulations; marks have the shares of the restarts and of the halves. Without hidden causes the search is over DAGs,
+    The result is the PAG of the best graph, with circles for the marks that restarts and halves disagree over.
+    Probabilities of adjacency are those of the posterior, calibrated on simulations; marks have the shares of the
+    restarts and of the halves. Without hidden causes the search is over DAGs,
     with the posterior calibrated for them, and the result a CPDAG.
 
-    Numbers are needed, without missing cells; effects are taken for linear, errors for normal. The published search has
-    ABIC's least squares as its loss; by the likelihood, restarts end at far better graphs here.
+    Where rows are few for the columns, the search has shrunken correlations, since the likelihood of sample
+    correlations then pays for any edge. Numbers are needed, without missing cells; effects are taken for linear, errors
+    for normal. The published search has ABIC's least squares as its loss; by the likelihood, restarts end at far better
+    graphs here.
 
     Source: arXiv 2406.10537 (posterior, masks); arXiv 2010.06978 (ABIC); KDD 2022, ML4S (cascade).
     """
@@ -79,6 +85,9 @@ class SPOT(Discoverer):
     where `restarts` is no larger."""
     half_samples: int = 10
     """Random halves of the rows whose graphs tell how stable marks are, 0 or more."""
+    least_share: float = 0.9
+    """Share, 0 to 1, of restarts and halves below which a mark of a PAG is drawn as a circle: where they disagree, the
+    rows do not tell it. 0 draws the PAG of the best graph."""
     threshold: float = 0.05
     """Standardised size above 0 of a coefficient or an error covariance above which it is an edge."""
     stages: int = 12
@@ -113,9 +122,9 @@ class SPOT(Discoverer):
         for name, most in (("restarts", 1000), ("stages", 30)):
             if not 1 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must be 1 to {most}, not {getattr(self, name)}")
-        if not 0 <= self.least_probability <= 1:
-            raise ValueError(f"least_probability must be 0 to 1, not {self.least_probability}")
-
+        for name in ("least_share", "least_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be 0 to 1, not {getattr(self, name)}")
         if self.vicinal and self.vicinal < vicinal.FEWEST:
             raise ValueError(f"vicinal must be 0, or {vicinal.FEWEST} or more, not {self.vicinal}")
         if self.vicinal and self.posterior == "network":
@@ -136,7 +145,7 @@ class SPOT(Discoverer):
         known = knowledge.restricted_to(whole.names).constraints(whole.names, hidden_causes=self.hidden_causes)
         examined = examine(whole)
         once, rows = examined.table, max(LEAST_ROWS, examined.rows_that_count)
-        columns = replace(gaussian_columns(once, standardise=True), rows=rows)
+        columns = with_few_rows(replace(gaussian_columns(once, standardise=True), rows=rows))
         skeleton = self._skeleton(once, rows, run)
         search = self._search(columns, skeleton, known, run)
         found = search.found()
@@ -163,6 +172,7 @@ class SPOT(Discoverer):
             posterior=_told(skeleton.posterior, known),
             resampled=halves,
             hidden_causes=self.hidden_causes,
+            least_share=self.least_share,
         )
         return replace(made, seconds=time.monotonic() - began)
 
@@ -216,6 +226,7 @@ class SPOT(Discoverer):
             sweeps=self.sweeps,
             time_limit=self.time_limit,
             seed=self.seed,
+            reserved=HALVES_SHARE if self.half_samples else 0.0,
         )
         least = self.least_probability if self.guidance != "none" else 0.0
 
@@ -235,7 +246,7 @@ class SPOT(Discoverer):
         standard = (table.values - table.values.mean(0)) / table.values.std(0)
         pairs, count = list(search.pairs(best)), self.half_samples
         return half_sample_graphs(
-            standard, best, search.allowed, pairs, search.costs, count, self.seed, search.in_time, run
+            standard, best, search.allowed, pairs, search.costs, count, self.seed, search.within_limit, run
         )
 
 

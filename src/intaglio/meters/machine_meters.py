@@ -26,7 +26,7 @@ class FoundMeters:
 
     @property
     def why_not(self) -> str:
-        """What is not metered, and the remedies; empty where nothing is missing."""
+        """Absent meters with their remedies, in words; empty where nothing is missing."""
         return "; ".join(f"{name}: {availability.why}" for name, availability in self.absent)
 
     @property

@@ -1,0 +1,34 @@
+"""`with_fits`: a profile whose families know their tiles and hyper-parameters, so that no estimate need find them."""
+
+from dataclasses import replace
+
+from intaglio.energy.processes.family_process import (
+    FamilyFit,
+    FamilyPoints,
+    FamilyProcess,
+    family_process,
+    known_process,
+)
+from intaglio.energy.profile.energy_profile import EnergyProfile, ProfiledFamily
+
+
+def with_fits(profile: EnergyProfile) -> EnergyProfile:
+    """The profile with the fits that it lacks; a family below the meter's resolution has none."""
+    return replace(profile, families=tuple(map(_fitted, profile.families)))
+
+
+def cost_process(found: ProfiledFamily) -> FamilyProcess | None:
+    """The process of a family's costs by its fit; None where it has none."""
+    return None if found.fit is None else known_process(found.points, found.low, found.high, found.fit)
+
+
+def _fitted(found: ProfiledFamily) -> ProfiledFamily:
+    return replace(
+        found, fit=found.fit or _fit(found, found.points), time_fit=found.time_fit or _fit(found, found.time_points)
+    )
+
+
+def _fit(found: ProfiledFamily, points: FamilyPoints) -> FamilyFit | None:
+    if not len(points.resolved.costs):
+        return None
+    return family_process(points, found.low, found.high).fit
