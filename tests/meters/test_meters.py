@@ -9,7 +9,7 @@ import pytest
 from intaglio.meters import machine_meters
 from intaglio.meters.domain import Domain, Provenance, Scope, Unit
 from intaglio.meters.jetson import JetsonRails
-from intaglio.meters.machine_meters import FoundMeters, every_meter, meters_for
+from intaglio.meters.machine_meters import FoundMeters, meters_for
 from intaglio.meters.meter import Availability, MeterFailed, MeterReading, WindowTooShort
 from intaglio.meters.monitor import EnergyMonitor
 from intaglio.meters.process_time import ProcessTime, StatedWatts
@@ -314,7 +314,6 @@ def test_of_several_meters_of_one_hardware_the_first_that_reads_is_taken(monkeyp
     found = meters_for("cpu")
     assert [meter.name for meter in found.meters] == ["good"]
     assert found.why_not == "barred: add a rule; b: same"
-    assert [meter.name for meter, _ in every_meter("cpu")] == ["a", "good", "better", "b", "barred", "b"]
 
 
 def test_meters_that_only_estimate_measure_nothing():

@@ -8,6 +8,7 @@ from intaglio.meters.meter import Availability, Meter, MeterFailed
 from intaglio.meters.nvml_counter import NVMLCounter
 from intaglio.meters.nvml_power import NVMLPower
 from intaglio.meters.powermetrics import PowerMetrics
+from intaglio.meters.process_time import ProcessTime
 from intaglio.meters.rapl import RAPL
 
 ESTIMATES = Availability("unsupported", "its figures are estimates of the vendor, and no measurement")
@@ -45,11 +46,10 @@ def meters_for(device: str = "cpu") -> FoundMeters:
     )
 
 
-def every_meter(device: str = "cpu") -> Iterator[Looked]:
-    """Each meter for work on a device that this machine could have, and whether it can be read."""
-    for hardware in _candidates(device):
-        for meter in hardware:
-            yield meter, meter.available()
+def every_meter(device: str) -> Iterator[Looked]:
+    """Each meter of hardware that there is, for work on a torch device, and whether it can be read here."""
+    for meter in (NVMLCounter(device), NVMLPower(device), RAPL(), JetsonRails(), PowerMetrics(), ProcessTime()):
+        yield meter, meter.available()
 
 
 def _candidates(device: str) -> Sequence[Sequence[Meter]]:
