@@ -153,8 +153,11 @@ def test_functions_that_return_before_their_work_are_refused():
     def many():
         yield 1
 
+    async def many_later():
+        yield 1
+
     track = EnergyMonitor([replay(0.0)]).track(print)
-    for function in (later, many):
+    for function in (later, many, many_later):
         with pytest.raises(TypeError, match="returns before its work is done"):
             track(function)
 

@@ -128,7 +128,7 @@ class CSVTrace:
         _zone(self.zone)
 
     def read(self) -> Trace:
-        """What the file holds now. Raises `BadInput`, which names the line."""
+        """Rows of the file as it is now. Raises `BadInput`, which names the line."""
         text = read_text(self.path)
         lines = text[: text.rfind("\n") + 1].splitlines()
         if not lines:

@@ -104,9 +104,7 @@ class EnergyMonitor:
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
-            name = getattr(function, "__qualname__", str(function))
-            if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-                raise TypeError(f"{name} returns before its work is done; open a window inside of it")
+            name = name_of_work(function)
 
             @wraps(function)
             def tracked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -181,6 +179,18 @@ class EnergyMonitor:
         domains = {domain: self.domains()[domain] for domain in amounts}
         domains |= {domain: replace(domains[domain], shared=True) for domain in shared & domains.keys()}
         return Spent(seconds, amounts, domains)
+
+
+def name_of_work(function: Callable[..., object]) -> str:
+    """The name of a function whose calls can be windows.
+
+    Raises `TypeError` for a coroutine or generator function, whose call returns before its work is done.
+    """
+    name = getattr(function, "__qualname__", str(function))
+    early = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(returns_early(function) for returns_early in early):
+        raise TypeError(f"{name} returns before its work is done; open a window inside of it")
+    return name
 
 
 def synchronise(device: str) -> None:
