@@ -1,5 +1,6 @@
 """A planted module of nvidia-ml-py, and torch's account of its devices."""
 
+from ctypes import c_uint
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -49,7 +50,7 @@ class PlantedNVML:
         return BOARD
 
     def nvmlDeviceIsMigDeviceHandle(self, handle):
-        return handle is PART
+        return c_uint(handle is PART)
 
     def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle):
         if handle is not PART:
