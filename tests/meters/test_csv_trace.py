@@ -7,9 +7,10 @@ import pytest
 
 from intaglio.errors import BadInput
 from intaglio.meters import csv_trace
-from intaglio.meters.csv_trace import CSVTrace, Trace, TraceBehind
+from intaglio.meters.csv_trace import CSVTrace
 from intaglio.meters.domain import Domain, Provenance, Scope
 from intaglio.meters.meter import MeterFailed, WindowTooShort
+from intaglio.meters.power_trace import WALL, PowerTrace, TraceBehind
 from intaglio.meters.spent import Spent
 from intaglio.meters.trace_alignment import offset_by_bursts
 
@@ -106,6 +107,9 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
         ("time,watts\n1,nan\n", "at least 0"),
         ("time,watts\n1,many\n", "'many'"),
         ("time,watts\nnan,1\n", "the time nan in line 2"),
+        ("time,watts\n1," + "9" * 200_000 + "\n", "no readable CSV"),
+        ("time,watts\n9999-12-31T23:59:59-23:00,1\n0001-01-01T00:00:00+23:00,1\n", "beyond the calendar|earlier"),
+        ("time,watts\n1,2\r\n\0,3\n", "neither a number nor ISO"),
         ("time,watts\nnoon,1\n", "neither a number nor ISO 8601"),
         ("time,watts\n2026-07-01 12:00:00,1\n", "has no time zone"),
     ],
@@ -174,7 +178,7 @@ def test_the_wall_contains_what_was_measured_and_not_what_was_modelled():
     gpu = Domain("gpu:0", Scope.GPU_BOARD, Provenance.COUNTER, "nvml")
     model = Domain("model", Scope.PROCESS, Provenance.MODELLED, "rates")
     inner = Spent(5.0, {"gpu:0": 30.0, "model": 8.0}, {"gpu:0": gpu, "model": model})
-    both = inner.within(Spent(5.1, {"wall": 100.0}, {"wall": csv_trace.WALL}))
+    both = inner.within(Spent(5.1, {"wall": 100.0}, {"wall": WALL}))
     assert both.measured().total() == 100.0
     assert both["gpu:0"] == 30.0
     assert both.totals() == {"measured": 100.0, "modelled": 8.0}
@@ -190,7 +194,7 @@ def bursts_trace(offset, every_s=0.5, gaps=(), noise=3.0, seed=0, length=75.0, p
     on = np.array([any(begin <= time < end for begin, end in BURSTS) for time in machine])
     kept = np.array([not any(begin <= time < end for begin, end in gaps) for time in machine])
     watts = 60.0 + 120.0 * on + noise * noise_of.standard_normal(len(machine))
-    return Trace("planted", (machine - offset)[kept], watts[kept], True)
+    return PowerTrace("planted", (machine - offset)[kept], watts[kept], True)
 
 
 @pytest.mark.parametrize("offset", [0.0, 7.3, -12.85, 19.6])
@@ -209,7 +213,7 @@ def test_an_offset_is_found_within_half_a_row_and_a_step_where_watts_are_exact()
 
 
 def test_a_trace_without_the_bursts_gives_no_offset():
-    idle = Trace("idle", np.arange(0.0, 90.0, 0.5), np.random.default_rng(1).normal(60, 3, 180), True)
+    idle = PowerTrace("idle", np.arange(0.0, 90.0, 0.5), np.random.default_rng(1).normal(60, 3, 180), True)
     with pytest.raises(MeterFailed, match="does not show the bursts"):
         offset_by_bursts(idle, BURSTS, 20.0)
     with pytest.raises(MeterFailed, match="does not show the bursts"):
@@ -219,6 +223,6 @@ def test_a_trace_without_the_bursts_gives_no_offset():
 def test_bursts_out_of_order_and_joules_are_refused():
     with pytest.raises(ValueError, match="must be in order"):
         offset_by_bursts(bursts_trace(0.0), BURSTS[::-1])
-    joules = Trace("planted", np.arange(9.0), np.arange(9.0), False)
+    joules = PowerTrace("planted", np.arange(9.0), np.arange(9.0), False)
     with pytest.raises(ValueError, match="wants watts"):
         offset_by_bursts(joules, BURSTS)

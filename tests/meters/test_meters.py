@@ -1,9 +1,11 @@
 """Windows of meters against planted readings; sums; RAPL against a planted folder."""
 
+import math
 import os
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from intaglio.meters import machine_meters
@@ -88,6 +90,20 @@ def test_a_window_shorter_than_ten_ticks_is_refused():
         monitor.window("x"),
     ):
         pass
+
+
+def test_windows_out_of_step_with_their_counter_err_as_stated():
+    """Begin and length anywhere within a tick: an error of sd tick / √6 seconds of power."""
+    tick_s, watts, windows, generator = 0.1, 50.0, 1500, np.random.default_rng(0)
+    begins, lengths = generator.uniform(0, 100, windows), generator.uniform(1.0, 1.1, windows)
+    moments = np.stack([begins, begins + lengths], axis=1).reshape(-1).tolist()
+    shown = [MeterReading(moment, {"gpu:0": tick_s * watts * math.floor(moment / tick_s)}) for moment in moments]
+    monitor, errors = EnergyMonitor([Replay(shown, {"gpu:0": GPU}, tick_s=tick_s)]), []
+    for length_s in lengths:
+        monitor.begin_window("x")
+        errors.append(monitor.end_window("x").total() - watts * length_s)
+    assert np.std(errors) == pytest.approx(watts * tick_s / math.sqrt(6), rel=0.1)
+    assert abs(np.mean(errors)) < 0.1 * watts * tick_s
 
 
 def test_a_failed_reading_never_becomes_a_figure():

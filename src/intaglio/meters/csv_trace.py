@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -13,86 +13,14 @@ import numpy as np
 
 from intaglio.data_files import read_text
 from intaglio.errors import BadInput, require
-from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import MeterFailed, WindowTooShort
-from intaglio.meters.monitor import LEAST_TICKS
+from intaglio.meters.power_trace import PowerTrace, TraceBehind
 from intaglio.meters.spent import Spent
 from intaglio.meters.trace_units import ENERGIES, POWERS, SECONDS, TimeUnit, TraceUnit
 
-WALL = Domain("wall", Scope.WALL, Provenance.EXTERNAL, "csv-trace")
-GAP_INTERVALS = 5.0
-"""Longest time between two rows within a window, in median intervals of the trace."""
 PATIENCE_S, LOOK_EVERY_S = 10.0, 0.5
 """Longest wait for a logger to write the end of a window, and the time between two looks, in s."""
 COLUMNS = {"watts": "W", "joules": "J"}
 """Columns that are looked for where none is named, with their units."""
-
-
-class TraceBehind(MeterFailed):
-    """A trace that ends before the window does; its logger may be about to write on."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """The rows of a trace, in the machine's time."""
-
-    source: str
-    times_s: np.ndarray
-    """Float64 [N], s since 1970 by this machine's clock, rising."""
-    values: np.ndarray
-    """Float64 [N], W, or J since some beginning."""
-    is_power: bool
-
-    @property
-    def interval_s(self) -> float:
-        """Median time between two rows, in s. Raises `TraceBehind` for fewer than three rows."""
-        if len(self.times_s) < 3:
-            raise TraceBehind(f"{self.source} has {len(self.times_s)} rows; a window wants three or more")
-        return float(np.median(np.diff(self.times_s)))
-
-    def spent(self, begin_s: float, end_s: float) -> Spent:
-        """Joules of the machine from one moment to another, both in s since 1970: domain `wall`.
-
-        Power is integrated by the trapezoid rule, with values between rows by straight lines. Raises `TraceBehind`
-        where the trace ends before the window, `MeterFailed` where it begins after it, has a gap within it or falls,
-        and `WindowTooShort` below ten intervals.
-        """
-        self._check(begin_s, end_s)
-        ends = np.interp((begin_s, end_s), self.times_s, self.values)
-        if not self.is_power:
-            if np.any(np.diff(self.values[self._around(begin_s, end_s)]) < 0):
-                raise MeterFailed(f"the joules in {self.source} fall within the window: the meter was reset")
-            return _wall(end_s - begin_s, float(ends[1] - ends[0]))
-        inner = (self.times_s > begin_s) & (self.times_s < end_s)
-        times = np.concatenate(([begin_s], self.times_s[inner], [end_s]))
-        watts = np.concatenate((ends[:1], self.values[inner], ends[1:]))
-        return _wall(end_s - begin_s, float(np.trapezoid(watts, times)))
-
-    def _check(self, begin_s: float, end_s: float) -> None:
-        interval = self.interval_s
-        if self.times_s[0] > begin_s:
-            raise MeterFailed(
-                f"{self.source} begins {self.times_s[0] - begin_s:.3g} s after the window; begin to log earlier, or "
-                "state the offset of its clock or its time zone"
-            )
-        if self.times_s[-1] < end_s:
-            raise TraceBehind(
-                f"{self.source} ends {end_s - self.times_s[-1]:.3g} s before the window does; log for longer, or "
-                "state the offset of its clock or its time zone"
-            )
-        if end_s - begin_s < LEAST_TICKS * interval:
-            raise WindowTooShort(
-                f"the window lasted {end_s - begin_s:.3g} s, and {self.source} with a row every {interval:.3g} s "
-                f"resolves no less than {LEAST_TICKS * interval:.3g} s; repeat the work within the window"
-            )
-        longest = float(np.diff(self.times_s[self._around(begin_s, end_s)]).max())
-        if longest > GAP_INTERVALS * interval:
-            raise MeterFailed(f"{self.source} has a gap of {longest:.3g} s within the window, and it is not bridged")
-
-    def _around(self, begin_s: float, end_s: float) -> slice:
-        """The rows of a window, from the last before it to the first after it."""
-        first = int(np.searchsorted(self.times_s, begin_s, side="right")) - 1
-        return slice(max(first, 0), int(np.searchsorted(self.times_s, end_s, side="left")) + 1)
 
 
 @dataclass(frozen=True)
@@ -105,6 +33,7 @@ class CSVTrace:
 
     path: Path
     time_column: str = "time"
+    """Name of the column of times."""
     value_column: str = "auto"
     """Name of the column of power or energy; auto: `watts` or `joules`."""
     unit: TraceUnit = "auto"
@@ -127,19 +56,21 @@ class CSVTrace:
         )
         _zone(self.zone)
 
-    def read(self) -> Trace:
+    def read(self) -> PowerTrace:
         """Rows of the file as it is now. Raises `BadInput`, which names the line."""
         text = read_text(self.path)
         lines = text[: text.rfind("\n") + 1].splitlines()
         if not lines:
             raise BadInput(f"{self.path} has no line yet; let the logger begin with a header")
         delimiter = max(",;\t", key=lines[0].count)
-        header = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter))]
-        column, unit = self._column(header)
-        at = header.index(self.time_column), header.index(column)
-        times, values = self._rows(lines, delimiter, at)
+        try:
+            header = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter))]
+            column, unit = self._column(header)
+            times, values = self._rows(lines, delimiter, (header.index(self.time_column), header.index(column)))
+        except csv.Error as error:
+            raise BadInput(f"{self.path} is no readable CSV ({error}); mend the file") from None
         factor = {**POWERS, **ENERGIES}[unit]
-        return Trace(str(self.path), np.array(times) + self.offset_s, np.array(values) * factor, unit in POWERS)
+        return PowerTrace(str(self.path), np.array(times) + self.offset_s, np.array(values) * factor, unit in POWERS)
 
     def _column(self, header: list[str]) -> tuple[str, str]:
         """Name and unit of the column of values. Raises `BadInput`."""
@@ -173,11 +104,11 @@ class CSVTrace:
         return times, values
 
     def spent_once_written(self, begin_s: float, end_s: float, sleep: Callable[[float], object] = time.sleep) -> Spent:
-        """`Trace.spent` of what the file holds when its logger has written the end of the window, after 10 s at most.
+        """Joules of a window (`PowerTrace.spent`) as soon as the logger has written its end, which is waited for.
 
-        Raises as `read` and `Trace.spent` do.
+        Raises as `read` and `PowerTrace.spent` do; after 10 s also where the file still ends before the window.
         """
-        for _ in _looks():
+        for _ in range(int(PATIENCE_S / LOOK_EVERY_S)):
             try:
                 return self.read().spent(begin_s, end_s)
             except TraceBehind:
@@ -188,14 +119,6 @@ class CSVTrace:
 def moment_now() -> float:
     """The present moment in s since 1970, as the clock of loggers counts; for lengths of time it is of no use."""
     return datetime.now(UTC).timestamp()
-
-
-def _looks() -> Iterator[int]:
-    return iter(range(int(PATIENCE_S / LOOK_EVERY_S)))
-
-
-def _wall(seconds: float, joules: float) -> Spent:
-    return Spent(seconds, {WALL.name: joules}, {WALL.name: WALL})
 
 
 def _zone(name: str) -> tzinfo | None:
@@ -228,7 +151,10 @@ def _iso_moment(cell: str, zone: tzinfo | None, place: str) -> float:
         raise BadInput(f"the time {cell[:40]!r} in {place} is neither a number nor ISO 8601; mend the file") from None
     if moment.tzinfo is None and zone is None:
         raise BadInput(f"the time {cell!r} in {place} has no time zone; state it, such as UTC or Europe/Berlin")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except OverflowError:
+        raise BadInput(f"the time {cell!r} in {place} is beyond the calendar; mend the file") from None
 
 
 def _value(cell: str, place: str) -> float:

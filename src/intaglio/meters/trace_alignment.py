@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from intaglio.errors import require
-from intaglio.meters.csv_trace import Trace
 from intaglio.meters.meter import MeterFailed
+from intaglio.meters.power_trace import PowerTrace
 
 LEAST_CORRELATION = 0.7
 """Least correlation of watts and bursts at which an offset is believed."""
@@ -17,7 +17,7 @@ MOST_STEPS = 100_000
 Bursts = Sequence[tuple[float, float]]
 
 
-def offset_by_bursts(trace: Trace, bursts: Bursts, most_s: float = 60.0) -> float:
+def offset_by_bursts(trace: PowerTrace, bursts: Bursts, most_s: float = 60.0) -> float:
     """Time in s to add to a trace's, so that its power rises and falls with bursts of load; sure to half an interval.
 
     `bursts` are beginning and end of each in s by this machine's clock, in order and apart, such as three of 5 s with
@@ -44,7 +44,7 @@ def offset_by_bursts(trace: Trace, bursts: Bursts, most_s: float = 60.0) -> floa
     return float(offsets[_plateau(found, int(found.argmax()))].mean())
 
 
-def _correlation(trace: Trace, edges: np.ndarray, offset: float) -> float:
+def _correlation(trace: PowerTrace, edges: np.ndarray, offset: float) -> float:
     """Correlation of watts and bursts at one offset; -1 where the trace does not cover the bursts."""
     times = trace.times_s + offset
     margin = float(np.max(np.diff(edges)[::2]))
