@@ -57,7 +57,7 @@ class Accelerator:
 def accelerator_of(device: str, nvml: Any = None) -> Accelerator:
     """A torch device in NVML, whose numbers differ from torch's. Raises `MeterFailed`."""
     nvml = nvml or load_nvml()
-    handle = _handle_of(nvml, device)
+    handle = handle_of(nvml, device)
     board = _board_of(nvml, handle)
     return Accelerator(nvml, device, board if board is not None else handle, board is not None or _is_cut(nvml, handle))
 
@@ -75,8 +75,8 @@ def processes_of(nvml: Any, handle: Any) -> tuple[int, ...]:
         return ()
 
 
-def _handle_of(nvml: Any, device: str) -> Any:
-    """NVML's handle, by UUID, else by PCI bus. Raises `MeterFailed`."""
+def handle_of(nvml: Any, device: str) -> Any:
+    """NVML's handle of a torch device or MIG part, by UUID, else by PCI bus. Raises `MeterFailed`."""
     import torch
 
     try:
