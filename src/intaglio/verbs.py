@@ -190,6 +190,9 @@ VERBS: dict[str, Verb] = {
     "energy measure": Verb(
         "intaglio.commands.energy.measure:MeasureEnergy", "measure the joules and seconds of a command"
     ),
+    "energy doctor": Verb(
+        "intaglio.commands.energy.list_meters:EnergyDoctor", "list the energy meters, and what the others want"
+    ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
     "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs"),
