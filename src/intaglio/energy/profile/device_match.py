@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from intaglio.energy.family import StepEstimate
 from intaglio.energy.profile.energy_profile import EnergyProfile
 from intaglio.energy.profile.fingerprint import MODES, Fingerprint
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
 DevicePolicy = Literal["strict", "warn", "model-only"]
