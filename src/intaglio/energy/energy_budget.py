@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import mean, pstdev
 
 from intaglio.amounts import energy_words
-from intaglio.errors import require
+from intaglio.errors import IntaglioError, require
 
 WINDOW = 50
 """Last steps by which the next one is judged, and over which drift is looked for."""
@@ -89,9 +89,18 @@ class EnergyBudget:
         return self.reserve + self.reserve_steps * usual
 
     def stops(self) -> bool:
-        """Whether a further step would spend more than the budget holds; to be asked before every step."""
+        """Whether a further step would spend more than the budget holds; to be asked before every step.
+
+        Raises `IntaglioError` where it does not hold the very first one.
+        """
         self._began = self.used
         self.stopped = self._began + self.kept_back + self.next_step > self.joules
+        if self.stopped and not self._made and not self.before:
+            raise IntaglioError(
+                f"the energy budget of {energy_words(self.joules)} holds no step: {energy_words(self._began)} "
+                f"{self.origin} went before the first, and {energy_words(self.kept_back)} are kept for what follows "
+                "the last; give a larger budget"
+            )
         return self.stopped
 
     def after_step(self, step: int) -> None:
@@ -103,11 +112,16 @@ class EnergyBudget:
         self.told(step, used)
         self._look_for_drift(step)
 
+    def figures(self) -> dict[str, float | str | bool]:
+        """Plain values: the budget and what is used of it now in J, how that came about, whether it ended the work."""
+        return {"joules": self.joules, "used": self.used, "by": self.origin, "stopped": self.stopped}
+
     def sentence(self, step: int, steps: int) -> str:
         """The warning of a training that the budget ended after `step` of `steps`."""
+        used = self.used if self._began is None else self._began
         return (
             f"the energy budget of {energy_words(self.joules)} ended the training after step {step} of {steps}: "
-            f"{energy_words(self.used)} {self.origin}, and {energy_words(self.kept_back)} kept for what follows; "
+            f"{energy_words(used)} {self.origin}, and {energy_words(self.kept_back)} kept for what follows; "
             "the result is that of a shorter training"
         )
 
