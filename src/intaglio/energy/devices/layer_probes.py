@@ -92,8 +92,8 @@ def _convolution(make: _Maker, n: Sizes, a: Attributes) -> tuple[Any, ...]:
     kernel = tuple(int(part) for part in str(a["kernel"]).split("x"))
     groups = n["c_in"] if a.get("depthwise") else int(a.get("groups", 1))
     stride, transposed = int(a.get("stride", 1)), bool(a.get("transposed"))
-    plain = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dimensions - 1]
-    backward = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dimensions - 1]
+    plain: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dimensions - 1]
+    backward: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dimensions - 1]
     padding = tuple(part // 2 for part in kernel)
     module = (backward if transposed else plain)(
         n["c_in"], n["c_out"], kernel, stride, padding, groups=groups, bias=bool(a.get("bias"))
@@ -168,6 +168,21 @@ def _lstm(make: _Maker, n: Sizes, a: Attributes) -> tuple[Any, ...]:
     return lambda: module(x)[0], module, x
 
 
+def _optimiser(make: _Maker, n: Sizes, a: Attributes) -> tuple[Any, ...]:
+    """One update of AdamW, its moments made before."""
+    each = max(1, n["numbers"] // n["tensors"])
+    weights = [torch.zeros(each, device=make.device, dtype=make.dtype, requires_grad=True) for _ in range(n["tensors"])]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    optimiser = torch.optim.AdamW(weights, lr=1e-9, fused=True)
+
+    def update() -> Tensor:
+        optimiser.step()
+        return weights[0]
+
+    return (update,)
+
+
 MAKERS: Mapping[str, Callable[[_Maker, Sizes, Attributes], tuple[Any, ...]]] = {
     "convolution": _convolution,
     "linear": _linear,
@@ -177,5 +192,6 @@ MAKERS: Mapping[str, Callable[[_Maker, Sizes, Attributes], tuple[Any, ...]]] = {
     "elementwise": _elementwise,
     "embedding": _embedding,
     "lstm": _lstm,
+    "optimiser": _optimiser,
 }
 """Each gives the forward call, and the modules and tensors that it holds."""

@@ -24,7 +24,7 @@ LOOK_S = 0.02
 
 @dataclass
 class TorchDevice:
-    """Layers with random weights and inputs, run one after the other, forward and then backward.
+    """Layers with random weights and inputs, run one after the other, forward and then all backward.
 
     The allocator and the kernels' choices are warm before a window begins; gradients are dropped at each step. Several
     windows of equal length give a mean and its variance; more are taken where they differ by more than 2%.
@@ -105,14 +105,14 @@ class TorchDevice:
 
 
 def _step(probes: Sequence[Probe], gradients: Sequence[torch.Tensor | None]) -> None:
-    """All layers forward, then those that train backward, from the last to the first."""
+    """All layers forward, then those that train backward."""
     outputs = []
     for probe, gradient in zip(probes, gradients, strict=True):
         with torch.set_grad_enabled(gradient is not None):
             outputs.append(probe.call())
-    for output, gradient in zip(reversed(outputs), reversed(gradients), strict=True):
-        if gradient is not None:
-            output.backward(gradient)
+    trained = [(output, gradient) for output, gradient in zip(outputs, gradients, strict=True) if gradient is not None]
+    if trained:  # in one pass, as in a network
+        torch.autograd.backward([output for output, _ in trained], [gradient for _, gradient in trained])
     for probe in probes:
         for leaf in probe.leaves:
             leaf.grad = None

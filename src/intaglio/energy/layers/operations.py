@@ -6,7 +6,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 COPIES = _words("""
-    cat concat stack clone contiguous to float half bfloat16 double type type_as cpu cuda repeat repeat_interleave
+    cat concat stack clone contiguous to half bfloat16 double type type_as cpu cuda repeat repeat_interleave
     tile interpolate upsample pad roll flip index_select gather take_along_dim masked_select nan_to_num
     pixel_shuffle pixel_unshuffle reshape flatten zeros_like ones_like full_like rand_like randn_like setitem
     getitem copy index_put fill zero scatter scatter_add one_hot tril triu unfold fold
@@ -30,8 +30,11 @@ REDUCTIONS = _words("""
 CLASSES = {"copy": COPIES, "arithmetic": ARITHMETIC, "transcendental": TRANSCENDENTAL, "reduction": REDUCTIONS}
 
 
-FREE = frozenset(("empty_like", "new_empty", "__get__", "__set__", "backward", "requires_grad_", "is_floating_point"))
-"""Functions that move nothing."""
+FREE = _words("""
+    empty_like new_empty __get__ __set__ backward requires_grad_ is_floating_point int float item tolist numel size dim
+    __int__ __float__ __bool__ __len__ __index__ __repr__ stride is_contiguous is_complex data_ptr
+""")
+"""Functions that move nothing, as torch names them."""
 
 
 def class_of(name: str) -> str | None:

@@ -1,0 +1,199 @@
+"""A profile of a device: every family of the asked work measured within its bounds, and networks that check the sum."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from intaglio.energy.devices.device import Device, Measurement
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
+from intaglio.energy.processes.family_process import family_process
+from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
+from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
+from intaglio.energy.profile.isolation import DepthSlope, Isolation, kink_of
+from intaglio.errors import IntaglioError
+from intaglio.runs.progress import Progress
+from intaglio.runs.run import Run
+
+SMALL_SHARE, FEW_POINTS = 0.02, 4
+"""Families of less than this share of all work are measured at so many points for each size, and no more."""
+MOST_DRIFT = 0.05
+"""Change of the networks' costs between the beginning and the end of a profile that is told of."""
+FLOP_BYTES = 10.0
+"""Operations that cost about as much as a byte moved, for shares of work alone."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Sizes between which a family is asked for, and its rough share of the work where it has most."""
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class WholeNetwork:
+    """A network to be measured as it is."""
+
+    name: str
+    step: Step
+    measure: Callable[[], Measurement]
+
+
+def bounds_of(steps: Iterable[Step]) -> dict[LayerFamily, Bounds]:
+    """The families of some work, with the smallest and largest of each size, the costliest first."""
+    sizes: dict[LayerFamily, list[tuple[int, ...]]] = {}
+    shares: dict[LayerFamily, float] = {}
+    for step in steps:
+        work: dict[LayerFamily, float] = {}
+        for layer, calls in step.layers.items():
+            sizes.setdefault(layer.family, []).append(layer.sizes)
+            rough = layer.flops / FLOP_BYTES if layer.family.of_kind.matrix else layer.bytes
+            work[layer.family] = work.get(layer.family, 0.0) + calls * rough
+        total = sum(work.values()) or 1.0
+        for family, own in work.items():
+            shares[family] = max(shares.get(family, 0.0), own / total)
+    found = {}
+    for family in sorted(sizes, key=lambda one: (-shares[one], one)):
+        columns = list(zip(*sizes[family], strict=True))
+        low, high = (tuple(pick(column) for column in columns) for pick in (min, max))
+        found[family] = Bounds(low, high, shares[family])
+    return found
+
+
+@dataclass(frozen=True)
+class ProfilePlan:
+    """The rules of a profile."""
+
+    rules: ActiveRules = field(default_factory=ActiveRules)
+    isolation: Isolation = field(default_factory=DepthSlope)
+    kinks: bool = True
+    """Whether the additivity of each family is tested at its centre."""
+
+
+def make_profile(
+    device: Device,
+    steps: Sequence[Step],
+    networks: Sequence[WholeNetwork],
+    about: Mapping[str, Any],
+    plan: ProfilePlan | None = None,
+    run: Run = Run.none(),
+) -> EnergyProfile:
+    """Profiles a device for the layers of `steps`, the costliest families first.
+
+    Each measurement is stored as soon as it is made, so that an interrupted profile goes on where it was. Families
+    that have no probe are left out with a note, and will count as not covered.
+
+    Args:
+        device: what measures.
+        steps: the work to be covered; its layers give families and bounds, and the points are chosen for it.
+        networks: whole networks, whose sums give the correction; never those that are to be predicted.
+        about: further fields of the profile, as `EnergyProfile` names them.
+        plan: rules, isolation, tests of additivity; None takes the defaults.
+        run: keeps the measurements.
+    """
+    stored, plan = _Stored(device, run), plan or ProfilePlan()
+    asked = bounds_of([*steps, *(network.step for network in networks)])
+    families, notes = list[ProfiledFamily](), list[str]()
+    with run.progress(len(asked) + 2 * len(networks), "families and networks") as progress:
+        before = stored.networks(networks, "before", progress)
+        for family, bounds in asked.items():
+            try:
+                families.append(_family(stored, family, bounds, _target(family, steps), plan))
+            except IntaglioError as error:
+                notes.append(f"not profiled: {error}")
+            progress.advance()
+        after = stored.networks(networks, "after", progress)
+    measured, drift = _averaged(networks, before, after)
+    if drift > MOST_DRIFT:
+        notes.append(
+            f"networks cost {drift:.0%} more or less after the profile than before it: the machine was not at rest"
+        )
+    return EnergyProfile(
+        unit=device.unit,
+        families=tuple(_with_fits(one) for one in pooled(families)),
+        calibration=tuple(measured),
+        notes=tuple(notes),
+        **about,
+    )
+
+
+def _averaged(
+    networks: Sequence[WholeNetwork], before: Sequence[Measurement], after: Sequence[Measurement]
+) -> tuple[list[CalibrationNetwork], float]:
+    """The networks with the means of both measurements, and the median change between them over the mean."""
+    found, drifts = list[CalibrationNetwork](), [0.0]
+    for network, one, two in zip(networks, before, after, strict=True):
+        amount, seconds = (one.amount + two.amount) / 2, (one.seconds + two.seconds) / 2
+        found.append(CalibrationNetwork(network.name, network.step, amount, (one.variance + two.variance) / 4, seconds))
+        drifts.append(abs(two.amount - one.amount) / amount if amount else 0.0)
+    return found, float(np.median(drifts[1:] or drifts))
+
+
+def _family(
+    device: "_Stored", family: LayerFamily, bounds: Bounds, target: list[tuple[SizedLayer, float]], plan: ProfilePlan
+) -> ProfiledFamily:
+    rules = plan.rules
+    if bounds.share < SMALL_SHARE and rules.points is None:
+        differing = sum(a < b for a, b in zip(bounds.low, bounds.high, strict=True))
+        rules = replace(rules, points=max(1, FEW_POINTS * differing), edges=min(rules.edges, 1))
+    found = profile_family(device, plan.isolation, family, bounds.low, bounds.high, rules, target)
+    if not plan.kinks or bounds.share < SMALL_SHARE:
+        return found
+    middle = found.sizes[np.argsort(found.amounts)[len(found.amounts) // 2]]
+    kink = kink_of(device, SizedLayer(family, tuple(map(int, middle))))
+    return replace(found, kink=kink.share, additive=kink.additive)
+
+
+def _target(family: LayerFamily, steps: Sequence[Step]) -> list[tuple[SizedLayer, float]]:
+    calls: dict[SizedLayer, float] = {}
+    for step in steps:
+        for layer, count in step.layers.items():
+            if layer.family == family:
+                calls[layer] = calls.get(layer, 0.0) + count
+    return list(calls.items())
+
+
+def _with_fits(found: ProfiledFamily) -> ProfiledFamily:
+    """The family with its tiles and hyper-parameters, which later estimates then need not seek."""
+    fits = {}
+    for name, points in (("fit", found.points), ("time_fit", found.time_points)):
+        if len(points.resolved.costs):
+            fits[name] = family_process(points, found.low, found.high).fit
+    return replace(found, **fits)
+
+
+class _Stored:
+    """A device whose measurements are kept in a run, and not made twice."""
+
+    def __init__(self, device: Device, run: Run):
+        self._device, self._run, self._known = device, run, run.recorded("measurements")
+
+    @property
+    def unit(self) -> str:
+        return self._device.unit
+
+    def feasible(self, layer: SizedLayer) -> SizedLayer:
+        return self._device.feasible(layer)
+
+    def measure(self, layers: Sequence[SizedLayer]) -> Measurement:
+        key = "; ".join(f"{layer.family} {layer.sizes}" for layer in layers) or "empty"
+        return self._kept(key, lambda: self._device.measure(layers))
+
+    def networks(self, networks: Sequence[WholeNetwork], when: str, progress: Progress) -> list[Measurement]:
+        """Each network as it is, once `before` and once `after` its layers."""
+        found = []
+        for network in networks:
+            found.append(self._kept(f"network {network.name} {when}", network.measure))
+            progress.advance()
+        return found
+
+    def _kept(self, key: str, measure: Callable[[], Measurement]) -> Measurement:
+        if (known := self._known.get(key)) is not None:
+            return Measurement(**{name: float(value) for name, value in known.items()})
+        found = measure()
+        fields = ("amount", "variance", "seconds", "seconds_variance")
+        self._run.record("measurements", key, {name: getattr(found, name) for name in fields})
+        return found

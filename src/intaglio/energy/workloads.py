@@ -1,0 +1,126 @@
+"""Steps of diffusion models and flows: a call of the denoiser, a decoding, prompts read, an update of the weights."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
+from intaglio.energy.layers.parse import parse
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.flow.tarflow import TarFlow
+
+ADAPTER = 400
+"""Weights of a denoiser over those of the smallest adapter whose update is profiled."""
+
+
+def denoiser_step(
+    model: LatentDiffusion, batch: int, *, size: tuple[int, int] | None = None, train: bool = False
+) -> Step:
+    """One call of the denoiser on a batch of latents.
+
+    Args:
+        model: with the gradients that training would want, for `train`.
+        batch: latents at once, 1 or more.
+        size: height and width of the pictures in pixels; None takes the model's own.
+        train: whether a backward pass follows.
+    """
+    conditioning = model.embed([""]).detach()[[0] * batch]
+    added = None
+    if conditioning.pooled is not None and conditioning.size is not None:
+        added = {"text_embeds": conditioning.pooled.to(model.dtype), "time_ids": conditioning.size.to(model.dtype)}
+    named = {
+        "encoder_hidden_states": conditioning.hidden.to(model.dtype),
+        "added_cond_kwargs": added,
+        "return_dict": False,
+    }
+    times = torch.zeros(batch, dtype=torch.long, device=model.device)
+    return parse(model.denoiser, _latents(model, batch, size).to(model.dtype), times, train=train, named=named)
+
+
+def decoder_step(model: LatentDiffusion, batch: int, *, size: tuple[int, int] | None = None) -> Step:
+    """One decoding of a batch of latents."""
+    return parse(_Decoding(model.autoencoder), _latents(model, batch, size))
+
+
+def encoder_step(model: LatentDiffusion, batch: int, *, size: tuple[int, int] | None = None) -> Step:
+    """One encoding of a batch of pictures."""
+    height, width = size or (model.resolution, model.resolution)
+    return parse(_Encoding(model.autoencoder), torch.zeros(batch, 3, height, width, device=model.device))
+
+
+def prompt_step(model: LatentDiffusion, batch: int) -> Step:
+    """One reading of a batch of prompts by all text encoders."""
+    steps = []
+    for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
+        tokens = torch.zeros(batch, tokenizer.model_max_length, dtype=torch.long, device=model.device)
+        steps.append(parse(encoder, tokens))
+    return sum(steps[1:], steps[0])
+
+
+def update_step(trained: Iterable[Tensor]) -> Step:
+    """One update of these tensors by AdamW."""
+    sizes = [tensor.numel() for tensor in trained]
+    return _update(sum(sizes), len(sizes)) if sizes else Step({})
+
+
+def _update(numbers: int, tensors: int) -> Step:
+    return Step({SizedLayer(LayerFamily("optimiser", (("rule", "adamw"),)), (numbers, tensors)): 1})
+
+
+def flow_step(flow: TarFlow, batch: int) -> Step:
+    """One forward and backward pass of a normalising flow on a batch of pictures."""
+    height, width = flow.config.image_size
+    pictures = torch.zeros(batch, flow.config.channels, height, width)
+    return parse(flow, pictures, train=True)
+
+
+def diffusion_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step]:
+    """Everything that drawing, and training of all weights of the denoiser, is made of, at these batches."""
+    found = []
+    for batch in batches:
+        found += [denoiser_step(model, batch), denoiser_step(model, 2 * batch), decoder_step(model, batch)]
+        found += [encoder_step(model, batch), prompt_step(model, batch), prompt_step(model, 2 * batch)]
+    with _all_trained(model.denoiser):
+        found += [denoiser_step(model, batch, train=True) for batch in batches]
+    weights = list(model.denoiser.parameters())
+    numbers = sum(weight.numel() for weight in weights)
+    return [*found, update_step(weights), _update(max(1, numbers // ADAPTER), max(1, len(weights) // 4))]
+
+
+@contextmanager
+def _all_trained(module: nn.Module) -> Iterator[None]:
+    """Within the block, every weight of a module wants a gradient; what it was before is put back."""
+    before = [(weight, weight.requires_grad) for weight in module.parameters()]
+    try:
+        module.requires_grad_(True)
+        yield
+    finally:
+        for weight, wanted in before:
+            weight.requires_grad_(wanted)
+
+
+class _Decoding(nn.Module):
+    def __init__(self, autoencoder: Any):
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.autoencoder.decode(latents, return_dict=False)[0]
+
+
+class _Encoding(nn.Module):
+    def __init__(self, autoencoder: Any):
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.autoencoder.encode(pixels, return_dict=False)[0].mean
+
+
+def _latents(model: LatentDiffusion, batch: int, size: tuple[int, int] | None) -> Tensor:
+    height, width = size or (model.resolution, model.resolution)
+    shape = (batch, model.latent_channels, height // model.factor, width // model.factor)
+    return torch.zeros(shape, device=model.device)
