@@ -181,6 +181,10 @@ VERBS: dict[str, Verb] = {
     "energy measure": Verb(
         "intaglio.commands.energy.measure:EnergyMeasure", "measure the joules and seconds of a command"
     ),
+    "energy show": Verb(
+        "intaglio.commands.energy.show:EnergyShow", "show what a profile of energy knows, and how well"
+    ),
+    "energy merge": Verb("intaglio.commands.energy.merge:EnergyMerge", "merge profiles of energy of one machine"),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
     "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs"),

@@ -256,8 +256,8 @@ def test_values_that_cannot_be_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="has unit 'kWh'"):
         save_profile(wrong, tmp_path / "a.json")
     first, *rest = small_profile().families
-    nan = replace(first, kink=float("nan"))
-    with pytest.raises(ValueError, match=r"."):
+    nan = replace(first, amounts=np.full_like(first.amounts, np.nan))
+    with pytest.raises(ValueError, match=r"JSON compliant"):
         save_profile(replace(small_profile(), families=(nan, *rest)), tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
 
@@ -291,3 +291,9 @@ def test_unparsed_work_of_a_network_is_kept(tmp_path):
     path = stored(replace(small_profile(), calibration=(replace(network, step=step),)), tmp_path)
     found = load_profile(path).calibration[0].step
     assert (dict(found.unparsed), found.notes) == ({"sort": 12.0}, ("a note",))
+
+
+def test_a_kink_that_could_not_be_told_is_unknown(tmp_path):
+    first, *rest = small_profile().families
+    path = stored(replace(small_profile(), families=(replace(first, kink=float("nan")), *rest)), tmp_path)
+    assert load_profile(path).families[0].kink is None

@@ -5,6 +5,7 @@ points are lists of equal length; floating-point numbers come back bit by bit, f
 does so.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -108,7 +109,7 @@ def _profiled_table(found: ProfiledFamily) -> dict[str, Any]:
         "low": list(found.low),
         "high": list(found.high),
         "stopped": found.stopped,
-        "kink": found.kink,
+        "kink": found.kink if found.kink is not None and math.isfinite(found.kink) else None,
         "additive": found.additive,
         "fit": _fit_table(found.fit),
         "time_fit": _fit_table(found.time_fit),

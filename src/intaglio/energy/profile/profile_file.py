@@ -46,7 +46,7 @@ def save_profile(profile: EnergyProfile, path: Path) -> EnergyProfile:
         IntaglioError: the disk refuses.
     """
     path = Path(path)
-    _check_suffix(path)
+    check_suffix(path)
     document = without_owner({"format": FORMAT, "schema": SCHEMA, **to_document(with_fits(profile))})
     try:
         document["sha256"] = content_hash(document)
@@ -68,7 +68,7 @@ def load_profile(path: Path) -> EnergyProfile:
             that is not what its SHA-256 says.
     """
     path = Path(path)
-    _check_suffix(path)
+    check_suffix(path)
     content = read_bytes(path, LARGEST)
     if content[:1] == b"\x80" or content[:2] == b"PK":
         raise BadInput(f"{path} holds a pickle, which is never loaded; make a profile with intaglio energy profile")
@@ -92,7 +92,8 @@ def content_hash(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
-def _check_suffix(path: Path) -> None:
+def check_suffix(path: Path) -> None:
+    """Raises `BadInput` for a path that is no profile by its name."""
     if path.suffix not in SUFFIXES:
         raise BadInput(f"{path} is no profile of energy by its name; profiles end in {' or '.join(SUFFIXES)}")
 
