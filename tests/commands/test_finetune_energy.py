@@ -135,6 +135,30 @@ def test_an_interrupted_training_goes_on_and_ends_where_it_would_have(command, m
     assert same(before, weights(tmp_path))
 
 
+def test_energy_of_steps_that_a_killed_process_lost_was_spent(command, meter, tmp_path, monkeypatch):
+    """Killed in its third step with no state saved: 30 J are gone, and 55 J hold one step more."""
+
+    class Killed(BaseException):
+        pass
+
+    whole = Run.log
+
+    def killing(self, stream, step, **numbers):
+        whole(self, stream, step, **numbers)
+        if stream == "energy" and step == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log", killing)
+        with pytest.raises(Killed):
+            command("--energy-budget", "55 J", "--checkpoint-every-s", "1000")
+    assert command("--energy-budget", "55 J")[0] == 0
+    folder, found = record(tmp_path)
+    assert (found["summary"]["steps"], found["summary"]["energy_budget"]["used"]) == (1, 40.0)
+    rows = [json.loads(row) for row in (folder / "metrics" / "energy.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["used_joules"]) for row in rows] == [(1, 10.0), (2, 20.0), (3, 30.0), (1, 40.0)]
+
+
 def test_without_a_meter_it_is_refused_unless_watts_are_stated(command, monkeypatch, tmp_path):
     monkeypatch.setattr(spending, "meters_for", lambda device: NONE)
     code, _, err = command("--energy-budget", "1 kJ")

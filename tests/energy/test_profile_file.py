@@ -4,6 +4,7 @@ import getpass
 import json
 import pickle
 import platform
+import random
 from dataclasses import replace
 from hashlib import sha256
 
@@ -137,6 +138,8 @@ def family(document):
         (lambda d: family(d)["sizes"].pop(), "where a list of 5 numbers is due"),
         (lambda d: family(d).update(sizes=[]), "lacks sizes of 1 to 2000 points"),
         (lambda d: family(d)["amount_variance"].__setitem__(0, -1.0), "has a variance below 0"),
+        (lambda d: family(d)["amount_per_call"].__setitem__(0, 1e300), "has amount_per_call beyond every cost"),
+        (lambda d: family(d)["seconds_per_call"].__setitem__(0, 1e-300), "has seconds_per_call beyond every cost"),
         (lambda d: family(d)["fit"].update(tiles=[7, 1]), "has tiles"),
         (lambda d: family(d)["fit"].update(lengths=[0.5, 0.5]), "where a list of 1 numbers is due"),
         (lambda d: family(d)["fit"].update(lengths=[9.0]), "has a length scale of 9"),
@@ -297,3 +300,52 @@ def test_a_kink_that_could_not_be_told_is_unknown(tmp_path):
     first, *rest = small_profile().families
     path = stored(replace(small_profile(), families=(replace(first, kink=float("nan")), *rest)), tmp_path)
     assert load_profile(path).families[0].kink is None
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path):
+    """The first byte of a .safetensors file is that of the header's length: 0x80 for some, as of a pickle."""
+    found = set[bytes]()
+    for letters in range(0, 256, 8):
+        path = stored(replace(small_profile(), notes=("x" * letters,)), tmp_path, "a.safetensors")
+        found.add(path.read_bytes()[:1])
+        assert load_profile(path).notes == ("x" * letters,)
+    assert b"\x80" in found
+
+
+def test_a_family_below_the_meter_s_resolution_is_read_and_shown(tmp_path):
+    first, *rest = small_profile().families
+    dim = replace(first, amounts=-first.amounts)
+    path = stored(replace(small_profile(), families=(dim, *rest)), tmp_path)
+    assert known_fits.cost_process(load_profile(path).families[0]) is None
+    bare = stored(replace(small_profile(), families=(replace(dim, fit=None), *rest)), tmp_path)
+    assert load_profile(bare).families[0].fit is None
+
+
+def test_random_damage_is_never_more_than_bad_input(tmp_path):
+    """Values of other kinds anywhere, under a hash that fits: the file is read, or refused in a sentence."""
+    path, rng = stored(small_profile(), tmp_path), random.Random(0)
+    base = path.read_text()
+    odd = [None, 0, -1, 1e300, 5e-324, "", "linear", True, [], {}, [1], 2**47, 10**18]
+    refused = 0
+    for _ in range(90):
+        document = json.loads(base)
+        where, key = rng.choice([(inner, key) for inner in inners(document) for key in keys(inner)])
+        where[key] = rng.choice(odd)
+        path.write_text(json.dumps({**document, "sha256": content_hash(document)}))
+        try:
+            Thor()(load_profile(path))
+        except BadInput:
+            refused += 1
+    assert refused > 60
+
+
+def inners(value):
+    """Every table and list within a value, itself first."""
+    if isinstance(value, dict | list):
+        yield value
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from inners(inner)
+
+
+def keys(inner):
+    return list(inner) if isinstance(inner, dict) else range(len(inner))

@@ -88,7 +88,7 @@ def fine_tune(
     examples = Examples(model, data, settings)
     trainer = Trainer(trainable.weights, settings, posterior.sigmas)
     every_s, every = watch.checkpoint_every_s, watch.checkpoint_every
-    checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma", "energy"))
+    checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
     judge = Judge(model, data, settings, run, watch)
     checkpoints.restore(trainer)
     with checkpointed(model, settings):

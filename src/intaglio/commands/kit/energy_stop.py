@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 STREAM, USED = "energy", "used_joules"
-"""Rows of a run on the energy of its training, and the number in them."""
+"""Rows of a run on the energy of its training, and the number in them. They are never cut back: energy of steps that a
+killed process lost was spent all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
