@@ -178,8 +178,17 @@ VERBS: dict[str, Verb] = {
     "causal recalibrate": Verb(
         "intaglio.commands.causal.recalibrate:CausalRecalibrate", "learn how far a network of discover can be trusted"
     ),
+    "energy estimate": Verb(
+        "intaglio.commands.energy.estimate:EstimateEnergy",
+        "estimate a job's energy and time before it runs",
+        Methods("energy.methods"),
+        default="thor",
+    ),
+    "energy profile": Verb(
+        "intaglio.commands.energy.profile:ProfileEnergy", "measure what layers cost on this machine"
+    ),
     "energy measure": Verb(
-        "intaglio.commands.energy.measure:EnergyMeasure", "measure the joules and seconds of a command"
+        "intaglio.commands.energy.measure:MeasureEnergy", "measure the joules and seconds of a command"
     ),
     "energy show": Verb(
         "intaglio.commands.energy.show:EnergyShow", "show what a profile of energy knows, and how well"

@@ -73,7 +73,7 @@ def _update(numbers: int, tensors: int) -> Step:
 def flow_step(flow: TarFlow, batch: int) -> Step:
     """One forward and backward pass of a normalising flow on a batch of pictures."""
     height, width = flow.config.image_size
-    pictures = torch.zeros(batch, flow.config.channels, height, width)
+    pictures = torch.zeros(batch, flow.config.in_channels, height, width)
     return parse(flow, pictures, train=True)
 
 

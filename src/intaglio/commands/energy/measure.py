@@ -17,7 +17,7 @@ MOST = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnergyMeasure:
+class MeasureEnergy:
     """Measure a command: its seconds, its processor time, and the joules of every meter that this machine has.
 
     Measured and modelled figures stand apart and are never added. Counters of processors and boards count everything

@@ -1,0 +1,133 @@
+"""This machine, profiled for networks of many kinds, with held-out networks that are measured whole."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from intaglio.energy.devices.torch_device import TorchDevice
+from intaglio.energy.layers.layer import Step
+from intaglio.energy.networks import SmallNetwork, networks_of
+from intaglio.energy.profile.active import ActiveRules
+from intaglio.energy.profile.energy_profile import EnergyProfile
+from intaglio.energy.profile.fingerprint import fingerprint
+from intaglio.energy.profile.profiling import ProfilePlan, WholeNetwork, make_profile
+from intaglio.energy.workloads import decoder_step, denoiser_step
+from intaglio.errors import BadInput
+from intaglio.meters.domain import Unit
+from intaglio.meters.machine_meters import meters_for
+from intaglio.meters.meter import Meter
+from intaglio.meters.process_time import ProcessTime
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.testbed import base_path
+from intaglio.randomness import seed_32bit
+from intaglio.runs.run import Run
+
+CALIBRATION, QUICK_CALIBRATION = 10, 5
+QUICK_POINTS = 10
+"""Most points of a family with --quick."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredMachine:
+    """A profile, and the held-out networks with their measured costs."""
+
+    name: str
+    """`machine-cpu-seconds`, `machine-cpu` or `machine-cuda`."""
+    profile: EnergyProfile
+    steps: list[Step]
+    truth: list[float]
+    minutes: float
+    """Time of the profile, without the held-out networks."""
+
+
+@dataclass(frozen=True)
+class MachineCell:
+    """The suite of one machine."""
+
+    device: str
+    networks: int
+    window: float
+    seed: int
+    quick: bool
+
+    def measured(self, run: Run) -> MeasuredMachine:
+        """Profiles this machine, then measures the held-out networks. Raises `BadInput` for a device without a meter."""
+        meter, unit = self._meter()
+        device = TorchDevice(meter, self.device, window_s=self.window, unit_of=unit)
+        held = [
+            self._whole(device, one)
+            for one in networks_of(self.networks, seed_32bit(self.seed, "held out"), device=self.device)
+        ]
+        held += self._embedded(device)
+        known = networks_of(
+            QUICK_CALIBRATION if self.quick else CALIBRATION, seed_32bit(self.seed, "calibration"), device=self.device
+        )
+        here = fingerprint(self.device)
+        about = {
+            "provenance": str(next(iter(meter.domains().values())).provenance),
+            "device": dict(here.device),
+            "regime": dict(here.regime),
+            "meter": {"name": meter.name, "relative_sd": 0.0},
+        }
+        rules = ActiveRules(points=QUICK_POINTS if self.quick else None, edges=1 if self.quick else 2)
+        began = time.monotonic()
+        whole = [self._whole(device, one) for one in known]
+        profile = make_profile(device, [one.step for one in held], whole, about, ProfilePlan(rules), run)
+        minutes = (time.monotonic() - began) / 60
+        truth = [one.measure().amount for one in held]
+        kind = self.device.partition(":")[0]
+        name = f"machine-{kind}" if unit is Unit.JOULES else f"machine-{kind}-seconds"
+        return MeasuredMachine(name, profile, [one.step for one in held], truth, minutes)
+
+    def _meter(self) -> tuple[Meter, Unit]:
+        found = meters_for(self.device)
+        if found.meters:
+            return found.meters[0], Unit.JOULES
+        if self.device != "cpu":
+            raise BadInput(f"{self.device} has no meter of energy that can be read: {found.why_not}")
+        return ProcessTime(), Unit.CPU_SECONDS
+
+    def _whole(self, device: TorchDevice, one: SmallNetwork) -> WholeNetwork:
+        return WholeNetwork(one.name, one.step(), lambda: device.measure_step(one.run))
+
+    def _embedded(self, device: TorchDevice) -> list[WholeNetwork]:
+        """The embedded model: its U-Net forward, its U-Net in training, its decoder."""
+        model = load_model(base_path(), device=self.device)
+        batch = 2
+        latents = torch.zeros(batch, model.latent_channels, *[model.resolution // model.factor] * 2, device=self.device)
+        times, conditioning = torch.zeros(batch, dtype=torch.long, device=self.device), model.embed([""]).detach()
+        found = [
+            WholeNetwork(
+                "U-Net",
+                denoiser_step(model, batch),
+                lambda: device.measure_step(lambda: _quietly(model.predict, latents, times, conditioning)),
+            ),
+            WholeNetwork(
+                "decoder",
+                decoder_step(model, batch),
+                lambda: device.measure_step(lambda: _quietly(model.decode, latents)),
+            ),
+        ]
+        model.denoiser.requires_grad_(True)
+        training = denoiser_step(model, batch, train=True)
+        return [
+            *found,
+            WholeNetwork(
+                "U-Net in training",
+                training,
+                lambda: device.measure_step(lambda: _trained(model, latents, times, conditioning)),
+            ),
+        ]
+
+
+def _quietly(call: Any, *inputs: Any) -> None:
+    with torch.no_grad():
+        call(*inputs)
+
+
+def _trained(model: LatentDiffusion, latents: torch.Tensor, times: torch.Tensor, conditioning: Any) -> None:
+    model.predict(latents, times, conditioning).square().mean().backward()
+    model.denoiser.zero_grad(set_to_none=True)

@@ -1,0 +1,115 @@
+"""`intaglio energy estimate`: joules, money, carbon and time of a job before it runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
+
+from tyro.conf import OmitArgPrefixes
+
+from intaglio.commands.kit.console import say, say_json
+from intaglio.commands.kit.inputs import embedded_model
+
+if TYPE_CHECKING:
+    from intaglio.energy.conversions import Rates
+    from intaglio.energy.family import EnergyEstimator
+    from intaglio.energy.jobs import JobWork
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateEnergy(Generic[M]):
+    """Estimate a job before it runs, from a profile of this machine.
+
+    Without a profile of one's own (`intaglio energy profile`) the one that ships is taken on a processor: it counts
+    processor seconds, of another machine, and says so.
+    """
+
+    method: OmitArgPrefixes[M]
+    job: Literal["sample", "finetune", "finetune-lora"] = "sample"
+    """Drawing pictures, training all weights of the denoiser, or training a LoRA of it."""
+    model: Path | None = None
+    """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
+    like: Path | None = None
+    """A diffusers folder that gives the model what it lacks, such as the tokenizer of a single file."""
+    pictures: int = 1
+    """Pictures to draw, or of a training set, 1 or more."""
+    steps: int = 30
+    """Sampling steps, or updates of a training, 1 or more."""
+    batch: int = 8
+    """Pictures at once, 1 or more."""
+    guidance: float = 5.0
+    """Guidance scale of a drawing; 1 is none, and halves the work of the denoiser."""
+    rank: int = 4
+    """Rank of a LoRA, 1 or more."""
+    device: str = "cpu"
+    """Device that the job is to run on, such as cpu or cuda:1."""
+    profile: Path | None = None
+    """A profile's file; none takes this machine's own, or the one that ships."""
+    grams_per_kwh: float | None = None
+    """Carbon intensity of the electricity in g CO2e a kWh; without it no carbon is given."""
+    price: float | None = None
+    """Price of a kWh, in --currency."""
+    currency: str = ""
+    """Word or sign of the price's unit, such as EUR."""
+    pue: float = 1.0
+    """Power usage effectiveness of the building, 1 or more; in carbon and cost."""
+    battery: tuple[float, float] | None = None
+    """Volts and amp-hours of a battery, for the share of its charge."""
+    watts_per_cpu_second: float | None = None
+    """Power of one busy core in W, for modelled joules where the profile counts processor seconds."""
+    allow_low_coverage: bool = False
+    """Give an estimate even where less than half of the work is covered by the profile."""
+    json: bool = False
+    """End with one line of JSON."""
+
+    def __post_init__(self) -> None:
+        for name in ("pictures", "steps", "batch", "rank"):
+            if not 1 <= getattr(self, name) <= 10**9:
+                raise ValueError(f"{name} must be at least 1 and at most 1e9, not {getattr(self, name)}")
+        if not 0 <= self.guidance < float("inf"):
+            raise ValueError(f"guidance must be 0 or more, and finite, not {self.guidance}")
+        rate = self.watts_per_cpu_second
+        if rate is not None and not 0 <= rate < float("inf"):
+            raise ValueError(f"watts_per_cpu_second must be a power of at least 0 W, not {rate}")
+        self._rates()
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        from intaglio.commands.kit.energy_lines import predictor_of
+        from intaglio.energy.energy_estimate import estimate
+        from intaglio.energy.machine_profile import needed_profile
+        from intaglio.models.diffusion.loading import load_model
+
+        found = needed_profile(self.device, self.profile)
+        model = load_model(self.model or embedded_model(), like=self.like, device=self.device)
+        told = estimate(
+            predictor_of(found, cast("EnergyEstimator", self.method)),
+            self._work(model),
+            self._rates(),
+            watts_per_cpu_second=self.watts_per_cpu_second,
+            allow_low_coverage=self.allow_low_coverage,
+            warnings=() if found.own else ("the profile is the one that ships, of another machine",),
+        )
+        say_json(told.figures()) if self.json else say(str(told))
+        return 0
+
+    def _work(self, model: "LatentDiffusion") -> "JobWork":
+        from intaglio.commands.kit.energy_lines import sample_work, training_work
+
+        if self.job == "sample":
+            return sample_work(model, self.pictures, self.steps, self.batch, guided=self.guidance != 1)
+        return training_work(model, self.steps, self.batch, self.rank if self.job == "finetune-lora" else None)
+
+    def _rates(self) -> "Rates":
+        from intaglio.energy.conversions import Battery, Rates
+
+        battery = None if self.battery is None else Battery(volts=self.battery[0], amp_hours=self.battery[1])
+        return Rates(
+            grams_per_kwh=self.grams_per_kwh,
+            price_per_kwh=self.price,
+            currency=self.currency,
+            battery=battery,
+            pue=self.pue,
+        )

@@ -1,0 +1,119 @@
+"""`intaglio energy profile`: what layers cost on this machine, measured into a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intaglio.commands.kit.console import note, say, say_json
+from intaglio.commands.kit.inputs import InRun, described, embedded_model
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.energy.devices.torch_device import TorchDevice
+    from intaglio.energy.profile.profiling import WholeNetwork
+    from intaglio.meters.meter import Meter
+
+CALIBRATION, CALIBRATION_SEED = 8, 1
+"""Small networks that are measured whole, and the seed of their widths."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileEnergy(InRun):
+    """Profile this machine: measure the layers of a model, from which any job's energy is then estimated.
+
+    By the meter of energy that is there; without one in processor seconds, which are no energy. Leave the machine to
+    it. The same command again goes on where a killed one was.
+    """
+
+    model: Path | None = None
+    """A diffusers folder or a single .safetensors file whose layers are profiled; none takes the embedded testbed."""
+    batches: tuple[int, ...] = (1, 8)
+    """Smallest and largest number of pictures at once, each 1 or more, that estimates are to cover."""
+    out: Path | None = None
+    """File of the profile, .safetensors or .json; none takes this machine's own place, which estimates read."""
+    window: float = 0.1
+    """Least length of a measurement's window in s, above 0; longer where the meter is coarse."""
+    points: int | None = None
+    """Most points of a family; none takes 12, 24, 40 and 56 for one to four sizes, fewer where a family is cheap."""
+    json: bool = False
+    """End with one line of JSON."""
+
+    def __post_init__(self) -> None:
+        if not self.batches or any(batch < 1 for batch in self.batches):
+            raise ValueError(f"batches must be numbers of 1 or more, not {' '.join(map(str, self.batches)) or 'none'}")
+        if not 0 < self.window <= 600:
+            raise ValueError(f"window must be above 0 and at most 600 s, not {self.window}")
+        if self.points is not None and self.points < 3:
+            raise ValueError(f"points must be 3 or more, not {self.points}")
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
+        import time
+
+        from intaglio.energy.machine_profile import own_profile_path
+        from intaglio.energy.profile.active import ActiveRules
+        from intaglio.energy.profile.fingerprint import fingerprint
+        from intaglio.energy.profile.profile_file import save_profile
+        from intaglio.energy.profile.profiling import ProfilePlan, make_profile
+        from intaglio.energy.workloads import diffusion_steps
+        from intaglio.models.diffusion.loading import load_model
+        from intaglio.runs.header import now
+
+        out = self.out or own_profile_path(self.device)
+        if out.suffix not in (".safetensors", ".json"):
+            raise BadInput(f"--out {out} must end in .safetensors or .json")
+        model = load_model(self.model or embedded_model(), device=self.device)
+        meter, unit = self._meter()
+        device = self._device(meter, unit)
+        here = fingerprint(self.device)
+        settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
+        settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
+        inputs = {"model": described(self.model, model.fingerprint)}
+        with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
+            note(f"measuring by {meter.name}, in {unit}; leave the machine to it")
+            began = time.monotonic()
+            steps = diffusion_steps(model, self.batches)
+            about = {
+                "provenance": str(next(iter(meter.domains().values())).provenance),
+                "device": dict(here.device),
+                "regime": dict(here.regime),
+                "meter": {"name": meter.name, "tick_s": meter.tick_s, "relative_sd": 0.05 if unit == "J" else 0.01},
+                "made": now(),
+            }
+            plan = ProfilePlan(ActiveRules(points=self.points))
+            profile = make_profile(device, steps, self._networks(device), about, plan, run)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            saved = save_profile(profile, out)
+            figures = {"profile": str(out), "families": len(saved.families), "points": saved.windows, "unit": unit}
+            figures |= {"minutes": (time.monotonic() - began) / 60}
+            run.finish(figures)
+        for one in saved.notes:
+            note(one)
+        say_json(figures) if self.json else say(str(out))
+        return 0
+
+    def _meter(self) -> "tuple[Meter, str]":
+        """The accelerator's or the processor's meter; where there is none, processor time, with a word on it."""
+        from intaglio.meters.machine_meters import meters_for
+        from intaglio.meters.process_time import ProcessTime
+
+        found = meters_for(self.device)
+        if found.meters:
+            return found.meters[0], "J"
+        if self.device != "cpu":
+            raise BadInput(f"{self.device} has no meter of energy that can be read: {found.why_not}")
+        note(f"no energy is measured, so costs are in processor seconds: {found.why_not}")
+        return ProcessTime(), "CPU-s"
+
+    def _device(self, meter: "Meter", unit: str) -> "TorchDevice":
+        from intaglio.energy.devices.torch_device import TorchDevice
+        from intaglio.meters.domain import Unit
+
+        return TorchDevice(meter, self.device, window_s=self.window, unit_of=Unit(unit))
+
+    def _networks(self, device: "TorchDevice") -> "list[WholeNetwork]":
+        from intaglio.energy.networks import networks_of
+        from intaglio.energy.profile.profiling import WholeNetwork
+
+        found = networks_of(CALIBRATION, CALIBRATION_SEED, device=self.device)
+        return [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]

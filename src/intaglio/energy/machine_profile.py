@@ -1,0 +1,54 @@
+"""The profile by which this machine's work is estimated: its own, or the one that ships, labelled as another's."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from intaglio.energy.profile.device_match import DeviceMatch, check_device
+from intaglio.energy.profile.energy_profile import EnergyProfile
+from intaglio.energy.profile.fingerprint import fingerprint
+from intaglio.energy.profile.profile_file import load_profile
+from intaglio.errors import BadInput
+from intaglio.files import PACKAGE
+
+SHIPPED = PACKAGE / "energy" / "shipped" / "two-core-processor.safetensors"
+"""Profile of the embedded models on a processor with two cores, in processor seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class MachineProfile:
+    """A profile with what is to be said of it."""
+
+    profile: EnergyProfile
+    match: DeviceMatch
+    own: bool
+    """Whether it was made here; else it ships with the package."""
+
+
+def own_profile_path(device: str = "cpu") -> Path:
+    """Place of the profile of one kind of device, in the user's folder of data (`XDG_DATA_HOME`)."""
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "intaglio" / "energy" / f"{device.partition(':')[0]}.safetensors"
+
+
+def machine_profile(device: str = "cpu", path: Path | None = None) -> MachineProfile | None:
+    """The profile of a device: the given one, this machine's own, the shipped one of a processor, or None.
+
+    What differs between its machine and this one widens intervals and is told of. Raises `BadInput` for a file that
+    cannot be read.
+    """
+    own = path or own_profile_path(device)
+    if path is not None or own.is_file():
+        profile = load_profile(own)
+        return MachineProfile(profile, check_device(profile, fingerprint(device), "warn"), own=True)
+    if device.partition(":")[0] != "cpu" or not SHIPPED.is_file():
+        return None
+    profile = load_profile(SHIPPED)
+    return MachineProfile(profile, check_device(profile, fingerprint(device), "warn"), own=False)
+
+
+def needed_profile(device: str = "cpu", path: Path | None = None) -> MachineProfile:
+    """As `machine_profile`. Raises `BadInput` where there is none."""
+    if (found := machine_profile(device, path)) is None:
+        raise BadInput(f"there is no profile of {device}; make one with intaglio energy profile --device {device}")
+    return found
