@@ -2,14 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
 
 import tiny
 from adapt_scenes import same
+from energy_profiles import small_profile
 from intaglio import cli
+from intaglio.commands.kit import energy_lines
+from intaglio.energy import energy_budget
+from intaglio.energy.family import StepEstimate
+from intaglio.energy.profile.profile_file import save_profile
 from intaglio.images.image_set import save_png
 from intaglio.meters import spending
 from intaglio.meters.domain import Domain, Provenance, Scope
@@ -60,7 +67,8 @@ def meter(monkeypatch):
 
 
 @pytest.fixture
-def command(tmp_path, capsys):
+def command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # this machine may have a profile of its own
     base = tiny.sd_folder(tmp_path / "base")
     for index, picture in enumerate(tiny.pixels(2)):
         save_png(picture, tmp_path / "dog" / f"{index}.png")
@@ -100,8 +108,7 @@ def test_a_budget_ends_the_training_and_the_result_is_that_of_a_shorter_one(comm
         "the energy budget counts gpu:0 (measured); not counted: rapl: root only" in w for w in found["warnings"]
     )
     shorter = weights(tmp_path)
-    for path in sorted((tmp_path / "runs").rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    shutil.rmtree(tmp_path / "runs")
     command(steps=4)
     assert same(shorter, weights(tmp_path))
 
@@ -133,6 +140,83 @@ def test_an_interrupted_training_goes_on_and_ends_where_it_would_have(command, m
     before = weights(tmp_path)
     assert command("--energy-budget", "55 J")[0] == 0
     assert same(before, weights(tmp_path))
+
+
+@pytest.fixture
+def estimated(monkeypatch, tmp_path):
+    """A profile in joules, by which every step is said to take so many; what was asked for is kept."""
+    asked = []
+
+    def planted(joules):
+        def predict(step):
+            asked.append(step)
+            return StepEstimate(joules, 0.1, 1.0, "J", "measured-counter")
+
+        monkeypatch.setattr(energy_lines, "predictor_of", lambda found, method=None: predict)
+        save_profile(small_profile(), tmp_path / "profile.json")
+        return ["--energy-profile", str(tmp_path / "profile.json")], asked
+
+    return planted
+
+
+def test_without_a_meter_steps_are_counted_by_a_profile(command, monkeypatch, tmp_path, estimated):
+    monkeypatch.setattr(spending, "meters_for", lambda device: NONE)
+    words, asked = estimated(10.0)
+    assert command("--energy-budget", "55 J", *words)[0] == 0
+    _, found = record(tmp_path)
+    assert found["summary"]["energy_budget"] == {"joules": 55.0, "used": 40.0, "by": "estimated", "stopped": True}
+    assert "the energy budget counts steps by a profile's estimate, for no meter can be read" in found["warnings"]
+    assert any("40 J estimated" in words for words in found["warnings"])
+    assert any(layer.family.train for layer in asked[0].layers)
+    shorter = weights(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    command(steps=4)
+    assert same(shorter, weights(tmp_path)), "the estimate left the model as it found it"
+
+
+def test_a_profile_that_covers_little_is_no_meter(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(spending, "meters_for", lambda device: NONE)
+    save_profile(small_profile(), tmp_path / "profile.json")
+    code, _, err = command("--energy-budget", "55 J", "--energy-profile", str(tmp_path / "profile.json"))
+    assert code == 2
+    assert "of this work is covered by the profile" in err
+    save_profile(replace(small_profile(), unit="CPU-s"), tmp_path / "profile.json")
+    code, _, err = command("--energy-budget", "55 J", "--energy-profile", str(tmp_path / "profile.json"))
+    assert code == 2
+    assert "no meter here gives joules (rapl: root only)" in err
+    assert "or --energy-profile with a profile in joules" in err
+
+
+@pytest.mark.parametrize(("joules", "warned"), [(5.0, True), (9.0, False)])
+def test_a_meter_that_drifts_from_the_profile_is_told_of(
+    command, meter, monkeypatch, tmp_path, estimated, joules, warned
+):
+    monkeypatch.setattr(energy_budget, "WINDOW", 3)
+    words, _ = estimated(joules)
+    command("--energy-budget", "1 kWh", *words, steps=6)
+    found = [one for one in record(tmp_path)[1]["warnings"] if "times the estimated energy" in one]
+    assert [one[:62] for one in found] == ["the last 3 steps until step 3 took 2.00 times the estimated en"] * warned
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        (["--batch", "4"], (4, 1)),
+        (["--batch", "4", "--micro-batch", "3"], (3, 2)),
+        (["--batch", "2", "--class-prompt", "dog", "--class-count", "1", "--micro-batch", "2"], (2, 2)),
+    ],
+)
+def test_the_step_that_is_estimated_is_that_of_the_training(command, meter, monkeypatch, estimated, words, passes):
+    profile, _ = estimated(10.0)
+    asked, whole = [], energy_lines.tuning_work
+
+    def noted(model, method, updates, batch, accumulation):
+        asked.append((batch, accumulation))
+        return whole(model, method, updates, batch, accumulation)
+
+    monkeypatch.setattr(energy_lines, "tuning_work", noted)
+    assert command("--energy-budget", "1 kWh", *profile, *words, steps=1)[0] == 0
+    assert asked == [passes]
 
 
 def test_energy_of_steps_that_a_killed_process_lost_was_spent(command, meter, tmp_path, monkeypatch):
@@ -206,7 +290,8 @@ def test_a_meter_that_fails_ends_the_run_with_its_reason(command, meter, tmp_pat
         (["--energy-budget", "5"], "'5' is no amount with a unit"),
         (["--energy-budget", "0 J"], "must be above 0"),
         (["--energy-budget", "10 %"], "a share of a battery, which is not known"),
-        (["--energy-budget", "10 %", "--battery-volts", "3.85"], "battery_volts and battery_amp_hours go together"),
+        (["--energy-budget", "10 %", "--battery-health", "0.8"], "battery_health is of a battery"),
+        (["--energy-budget", "10 %", "--battery", "0", "5"], "volts must be finite and above 0"),
         (["--energy-budget", "1 J", "--pue", "0.5"], "pue must be at least 1"),
         (["--watts-per-cpu-second", "10"], "--watts-per-cpu-second is of an energy budget"),
         (["--grams-per-kwh", "400"], "--grams-per-kwh is of an energy budget"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from intaglio.adapt.family import FineTuner
     from intaglio.adapt.tuned import FineTuned
     from intaglio.energy.energy_budget import EnergyBudget
+    from intaglio.energy.jobs import JobWork
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
@@ -168,7 +169,7 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
         for warning in (*self._idle(known), *said_idle_like(self.like, base), *base.notes, *known.warnings):
             run.warn(warning)
-        with self.energy_stop(run, self.device) as budget:
+        with self.energy_stop(run, self.device, lambda: self._step_work(base)) as budget:
             plan = self._plan(base, known)
             note(str(plan))
             run.record("plan", "plan", asdict(plan))
@@ -195,6 +196,15 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         if budget.stopped:
             run.warn(budget.sentence(len(tuned.losses), self._method.steps))
         return tuned
+
+    def _step_work(self, base: "LatentDiffusion") -> "JobWork":
+        """The work of one update, for an estimate of its energy."""
+        from intaglio.commands.kit.energy_lines import tuning_work
+
+        method = self._method
+        pictures = method.step_size(self.class_images is not None or self.class_count > 0)
+        at_once = min(method.micro_batch or pictures, pictures)
+        return tuning_work(base, method, updates=1, batch=at_once, accumulation=-(-pictures // at_once))
 
     def _idle(self, known: "TrainingSet") -> list[str]:
         """Warnings of flags that this fine-tune does not use."""
