@@ -136,7 +136,7 @@ def test_an_interrupted_training_goes_on_and_ends_where_it_would_have(command, m
     folder, found = record(tmp_path)
     assert (found["summary"]["steps"], found["summary"]["energy_budget"]["used"]) == (4, 40.0)
     rows = [json.loads(row) for row in (folder / "metrics" / "energy.jsonl").read_text().splitlines()]
-    assert rows == [{"step": k, "used_joules": k * STEP_J} for k in (1, 2, 3, 4)]
+    assert rows == [{"step": k, "used_joules": k * STEP_J, "step_joules": STEP_J} for k in (1, 2, 3, 4)]
     before = weights(tmp_path)
     assert command("--energy-budget", "55 J")[0] == 0
     assert same(before, weights(tmp_path))
@@ -219,8 +219,9 @@ def test_the_step_that_is_estimated_is_that_of_the_training(command, meter, monk
     assert asked == [passes]
 
 
-def test_energy_of_steps_that_a_killed_process_lost_was_spent(command, meter, tmp_path, monkeypatch):
-    """Killed in its third step with no state saved: 30 J are gone, and 55 J hold one step more."""
+@pytest.mark.parametrize("last", [3, 4])
+def test_energy_of_steps_that_a_killed_process_lost_was_spent(command, meter, tmp_path, monkeypatch, last):
+    """Killed in its third step with no state saved: 30 J are gone, and 55 J hold one step more; in its fourth, none."""
 
     class Killed(BaseException):
         pass
@@ -229,15 +230,20 @@ def test_energy_of_steps_that_a_killed_process_lost_was_spent(command, meter, tm
 
     def killing(self, stream, step, **numbers):
         whole(self, stream, step, **numbers)
-        if stream == "energy" and step == 3:
+        if stream == "energy" and step == last:
             raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "log", killing)
         with pytest.raises(Killed):
             command("--energy-budget", "55 J", "--checkpoint-every-s", "1000")
-    assert command("--energy-budget", "55 J")[0] == 0
+    code, _, err = command("--energy-budget", "55 J")
     folder, found = record(tmp_path)
+    if last == 4:
+        assert (code, found["status"]) == (1, "failed")
+        assert "was spent by parts of this run that were killed before a state was saved" in err
+        return
+    assert code == 0
     assert (found["summary"]["steps"], found["summary"]["energy_budget"]["used"]) == (1, 40.0)
     rows = [json.loads(row) for row in (folder / "metrics" / "energy.jsonl").read_text().splitlines()]
     assert [(row["step"], row["used_joules"]) for row in rows] == [(1, 10.0), (2, 20.0), (3, 30.0), (1, 40.0)]

@@ -118,16 +118,23 @@ def test_a_budget_that_holds_no_step_is_named():
 
 
 def test_a_training_killed_and_resumed_makes_as_many_steps_as_one_that_was_not():
-    whole = trained(EnergyBudget(50.0, (counter := Counter()), step_joules=3.0), counter, [3.0] * 100)
+    """The rows that it left say what was spent, and what a step takes."""
+    whole = trained(EnergyBudget(50.0, (counter := Counter()), reserve_steps=2.0), counter, [3.0] * 100)
     rows = []
-    first = EnergyBudget(
-        50.0, (counter := Counter()), step_joules=3.0, told=lambda step, used: rows.append((step, used))
-    )
+    first = EnergyBudget(50.0, (counter := Counter()), reserve_steps=2.0, told=lambda *row: rows.append(row))
     trained(first, counter, [3.0] * 5)
-    step, used = rows[-1]
-    rest = EnergyBudget(50.0, (counter := Counter()), step_joules=3.0, before=used)
-    assert step + trained(rest, counter, [3.0] * 100) == whole
-    assert rows == [(k, float(joules)) for k, joules in enumerate(accumulate([3] * 5), 1)]
+    assert rows == [(k, float(joules), 3.0) for k, joules in enumerate(accumulate([3] * 5), 1)]
+    step, used, _ = rows[-1]
+    recent = [cost for *_, cost in rows]
+    rest = EnergyBudget(50.0, (counter := Counter()), before=used, recent=recent, reserve_steps=2.0)
+    assert step + trained(rest, counter, [3.0] * 100) == whole == 14
+
+
+def test_a_resumed_training_knows_what_its_steps_took_before_it_makes_one():
+    budget = EnergyBudget(50.0, Counter(), before=40.0, recent=[3.0, 5.0], reserve_steps=1.0)
+    assert (budget.kept_back, budget.next_step) == (4.0, 4.0 + 2.0)
+    assert not budget.stops()
+    assert EnergyBudget(50.0, Counter(), before=41.0, recent=[3.0, 5.0], reserve_steps=1.0).stops()
 
 
 @pytest.mark.parametrize(("cost", "warned"), [(2.0, 0), (1.61, 0), (1.5, 1), (2.4, 0), (2.6, 1)])
@@ -162,6 +169,7 @@ def test_a_reading_that_fails_is_not_taken_for_nothing():
         ({"joules": 1.0, "step_joules": 0.0}, "step_joules must be above 0"),
         ({"joules": 1.0, "step_joules": 1.0, "reserve": -1.0}, "reserve must be finite and at least 0"),
         ({"joules": 1.0, "step_joules": 1.0, "before": float("nan")}, "before must be finite"),
+        ({"joules": 1.0, "step_joules": 1.0, "recent": (1.0, -1.0)}, "recent must hold finite joules"),
     ],
 )
 def test_budgets_that_cannot_be_are_refused(settings, words):

@@ -14,7 +14,7 @@ from intaglio.commands.kit.energy_stop import EnergyStop
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
 from intaglio.data_files import Fields
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 
 if TYPE_CHECKING:
     from intaglio.adapt.cost import Plan
@@ -193,6 +193,11 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             return self._method(base, data, run=run, watch=watch)
         budget.reserve_steps = closing_steps(self._method, watch, data)
         tuned = self._method(base, data, run=run, watch=watch, stop=budget)
+        if budget.stopped and not len(tuned.losses):
+            raise IntaglioError(
+                "the energy budget was spent by parts of this run that were killed before a state was saved; give a "
+                "larger budget, or --checkpoint-every"
+            )
         if budget.stopped:
             run.warn(budget.sentence(len(tuned.losses), self._method.steps))
         return tuned

@@ -1,6 +1,5 @@
 """Inputs of commands whose training may be ended by a budget of energy, and the stop rule that they make."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from intaglio.commands.kit.energy_inputs import EnergyRates
 from intaglio.commands.kit.idle_flags import idle_flags
+from intaglio.data_files import is_number
 from intaglio.errors import BadInput, require
 from intaglio.files import file_hash
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 JOULES = "J"
-STREAM, USED = "energy", "used_joules"
-"""Rows of a run on the energy of its training, and the number in them. They are never cut back: energy of steps that a
+STREAM, USED, STEP = "energy", "used_joules", "step_joules"
+"""Rows of a run on the energy of its training, and the numbers in them. They are never cut back: energy of steps that a
 killed process lost was spent all the same."""
 
 
@@ -91,9 +91,10 @@ class EnergyStop(EnergyRates):
                 None if spending is None else spending.joules,
                 step_joules=self._step_joules(profile, spending, work),
                 origin="estimated" if spending is None else spending.origin,
-                before=_used(run),
+                before=max(_noted(run, USED), default=0.0),
+                recent=_noted(run, STEP),
                 warn=run.warn,
-                told=lambda step, used: run.log(STREAM, step, **{USED: used}),
+                told=lambda step, used, cost: run.log(STREAM, step, **{USED: used, STEP: cost}),
             )
 
     def _profile(self, device: str) -> "MachineProfile | None":
@@ -153,8 +154,7 @@ class EnergyStop(EnergyRates):
         return parse_joules(self.energy_budget or "", self.rates())
 
 
-def _used(run: "Run") -> float:
-    """Joules that earlier parts of a run noted; 0 where they noted none."""
-    found: list[Any] = [row.get(USED) for row in run.logged(STREAM)]
-    numbers = [float(one) for one in found if isinstance(one, int | float) and math.isfinite(one) and one >= 0]
-    return max(numbers, default=0.0)
+def _noted(run: "Run", name: str) -> list[float]:
+    """Joules of this name that earlier parts of a run noted; what cannot be joules is passed over."""
+    found: list[Any] = [row.get(name) for row in run.logged(STREAM)]
+    return [float(one) for one in found if is_number(one) and one >= 0]
