@@ -191,9 +191,14 @@ VERBS: dict[str, Verb] = {
         "intaglio.commands.energy.measure:MeasureEnergy", "measure the joules and seconds of a command"
     ),
     "energy show": Verb(
-        "intaglio.commands.energy.show:EnergyShow", "show what a profile of energy knows, and how well"
+        "intaglio.commands.energy.show:ShowEnergyProfile", "show what a profile of energy knows, and how well"
     ),
-    "energy merge": Verb("intaglio.commands.energy.merge:EnergyMerge", "merge profiles of energy of one machine"),
+    "energy merge": Verb(
+        "intaglio.commands.energy.merge:MergeEnergyProfiles", "merge profiles of energy of one machine"
+    ),
+    "energy doctor": Verb(
+        "intaglio.commands.energy.list_meters:EnergyDoctor", "list the energy meters, and what the others want"
+    ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
     "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),
     "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs"),

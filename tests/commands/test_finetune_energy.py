@@ -198,6 +198,18 @@ def test_a_meter_that_drifts_from_the_profile_is_told_of(
     assert [one[:62] for one in found] == ["the last 3 steps until step 3 took 2.00 times the estimated en"] * warned
 
 
+@pytest.mark.parametrize(("unit", "watts", "used"), [("J", "10", False), ("CPU-s", "10", True), ("CPU-s", None, False)])
+def test_a_profile_of_another_unit_is_no_estimate(command, meter, monkeypatch, tmp_path, estimated, unit, watts, used):
+    """Joules by stated watts are not compared with measured ones, nor a meter's with processor seconds."""
+    profile, asked = estimated(1e-6)
+    save_profile(replace(small_profile(), unit=unit), tmp_path / "profile.json")
+    if watts is not None:
+        monkeypatch.setattr(spending, "meters_for", lambda device: NONE)
+    stated = [] if watts is None else ["--watts-per-cpu-second", watts]
+    assert command("--energy-budget", "1 kWh", *profile, *stated, steps=1)[0] == 0
+    assert bool(asked) is used
+
+
 @pytest.mark.parametrize(
     ("words", "passes"),
     [

@@ -6,12 +6,14 @@ import pytest
 from energy_networks import STEP, convolution, head, network
 from intaglio.energy.devices.device import Measurement
 from intaglio.energy.devices.simulated import SimulatedDevice
-from intaglio.energy.layers.layer import SizedLayer
+from intaglio.energy.layers.layer import SizedLayer, step_of
 from intaglio.energy.processes.family_process import family_process
 from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.edge_probes import corners, edge_pairs
 from intaglio.energy.profile.isolation import Alone, DepthSlope, Subtraction, kink_of, slope
+from intaglio.energy.profile.profiling import ProfilePlan, WholeNetwork, make_profile
 from intaglio.errors import IntaglioError
+from intaglio.runs.run import Run
 
 LAYER = convolution(32, 64, 128)
 
@@ -144,3 +146,35 @@ def test_spreads_of_few_windows_are_pooled():
     relative = np.sqrt(found.variances) / found.amounts
     assert relative.min() >= np.median(relative) * 0.999
     assert len(network([8, 8, 8, 8])) == 5
+
+
+def test_a_profile_that_is_interrupted_goes_on_where_it_was(tmp_path):
+    """The same points, whatever was measured before; and nothing is measured twice."""
+    steps = [step_of(network([8, 64, 128, 256])), step_of(network([256, 8, 8, 8]))]
+
+    class Dying(SimulatedDevice):
+        def measure(self, layers):
+            if self._asked >= 40:
+                raise KeyboardInterrupt
+            return super().measure(layers)
+
+    def profiled(device):
+        with Run.open(tmp_path, "demo", "", {}, {}, seed=0, device="cpu", command=[], progress="none") as run:
+            plan = ProfilePlan(ActiveRules(points=8))
+            whole = [WholeNetwork("a", steps[0], lambda: device.measure(network([8, 64, 128, 256])))]
+            return make_profile(device, steps, whole, {"provenance": "modelled"}, plan, run)
+
+    with pytest.raises(KeyboardInterrupt):
+        profiled(Dying())
+    device = SimulatedDevice()
+    device._asked = 40
+    again, straight = profiled(device), None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("intaglio.energy.profile.profiling.Run.recorded", lambda run, kind: {})
+        straight = profiled(SimulatedDevice())
+    assert [one.family for one in again.families] == [one.family for one in straight.families]
+    for one, other in zip(again.families, straight.families, strict=True):
+        np.testing.assert_array_equal(one.sizes, other.sizes)
+        np.testing.assert_array_equal(one.amounts, other.amounts)
+    assert again.calibration[0].amount == straight.calibration[0].amount
+    assert all(one.fit is not None for one in again.families)

@@ -1,14 +1,18 @@
 """Windows of meters against planted readings; sums; RAPL against a planted folder."""
 
+import math
 import os
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from intaglio.meters import machine_meters
 from intaglio.meters.domain import Domain, Provenance, Scope, Unit
-from intaglio.meters.machine_meters import meters_for
-from intaglio.meters.meter import MeterFailed, MeterReading, WindowTooShort
+from intaglio.meters.jetson import JetsonRails
+from intaglio.meters.machine_meters import FoundMeters, meters_for
+from intaglio.meters.meter import Availability, MeterFailed, MeterReading, WindowTooShort
 from intaglio.meters.monitor import EnergyMonitor
 from intaglio.meters.process_time import ProcessTime, StatedWatts
 from intaglio.meters.rapl import RAPL
@@ -88,6 +92,20 @@ def test_a_window_shorter_than_ten_ticks_is_refused():
         pass
 
 
+def test_windows_out_of_step_with_their_counter_err_as_stated():
+    """Begin and length anywhere within a tick: an error of sd tick / √6 seconds of power."""
+    tick_s, watts, windows, generator = 0.1, 50.0, 1500, np.random.default_rng(0)
+    begins, lengths = generator.uniform(0, 100, windows), generator.uniform(1.0, 1.1, windows)
+    moments = np.stack([begins, begins + lengths], axis=1).reshape(-1).tolist()
+    shown = [MeterReading(moment, {"gpu:0": tick_s * watts * math.floor(moment / tick_s)}) for moment in moments]
+    monitor, errors = EnergyMonitor([Replay(shown, {"gpu:0": GPU}, tick_s=tick_s)]), []
+    for length_s in lengths:
+        monitor.begin_window("x")
+        errors.append(monitor.end_window("x").total() - watts * length_s)
+    assert np.std(errors) == pytest.approx(watts * tick_s / math.sqrt(6), rel=0.1)
+    assert abs(np.mean(errors)) < 0.1 * watts * tick_s
+
+
 def test_a_failed_reading_never_becomes_a_figure():
     monitor = EnergyMonitor([replay(0.0, MeterFailed("the driver is gone"))])
     with pytest.raises(MeterFailed, match="the driver is gone"), monitor.window("x") as window:
@@ -151,8 +169,11 @@ def test_functions_that_return_before_their_work_are_refused():
     def many():
         yield 1
 
+    async def many_later():
+        yield 1
+
     track = EnergyMonitor([replay(0.0)]).track(print)
-    for function in (later, many):
+    for function in (later, many, many_later):
         with pytest.raises(TypeError, match="returns before its work is done"):
             track(function)
 
@@ -299,3 +320,34 @@ def test_meters_of_a_device_say_why_they_are_absent():
     assert {meter.name for meter in found.meters} | {name for name, _ in found.absent} == {"nvml-counter", "rapl"}
     for name, availability in found.absent:
         assert f"{name}: {availability.why}" in found.why_not
+
+
+def test_of_several_meters_of_one_hardware_the_first_that_reads_is_taken(monkeypatch):
+    good, better = (replay(0.0, name=name) for name in ("good", "better"))
+    reasons = (("add a rule", "barred"), ("same", "a"), ("same", "b"))
+    barred, lacking, foreign = (NoMeter(why, name) for why, name in reasons)
+    states = {"barred": "no-permission", "a": "unsupported", "b": "unsupported"}
+    monkeypatch.setattr(NoMeter, "available", lambda self: Availability(states[self.name], self.why))
+    hardware = [[lacking, good, better], [foreign, barred], [foreign]]
+    monkeypatch.setattr(machine_meters, "_candidates", lambda device: hardware)
+    found = meters_for("cpu")
+    assert [meter.name for meter in found.meters] == ["good"]
+    assert found.why_not == "barred: add a rule; b: same"
+
+
+def test_meters_that_only_estimate_measure_nothing():
+    estimate = replay(0.0, domain=replace(GPU, provenance=Provenance.VENDOR_ESTIMATE), name="guess")
+    found = FoundMeters((replay(0.0), estimate), ()).measuring
+    assert [meter.name for meter in found.meters] == ["replay"]
+    assert "guess: its figures are estimates of the vendor" in found.why_not
+
+
+def test_the_rails_of_a_jetson_speak_for_its_accelerator_too(monkeypatch, tmp_path):
+    new_sensor = tmp_path / "ina3221/1-0040/hwmon/hwmon1"
+    new_sensor.mkdir(parents=True)
+    for name, value in (("in1_label", "VDD_IN"), ("in1_input", "5000"), ("curr1_input", "100")):
+        (new_sensor / name).write_text(value)
+    monkeypatch.setattr(machine_meters, "JetsonRails", lambda: JetsonRails(tmp_path))
+    found = meters_for("cuda:0")
+    assert [meter.name for meter in found.meters] == ["jetson"]
+    assert found.why_not == ""

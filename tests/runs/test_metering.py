@@ -1,6 +1,7 @@
 """The energy fields of `run.json`, against planted meters."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,15 @@ def test_where_a_part_was_not_measured_there_is_no_sum():
     energy = RunEnergy("cuda:0", {"seconds": 60.0, "joules": None, "joules_why": "the reason then"}, found(100, 107))
     assert energy.fields()["joules"] is None
     assert energy.fields()["joules_why"] == "the reason then"
+
+
+def test_a_vendor_s_estimates_are_no_joules_of_a_run():
+    estimating = found(100, 107)
+    (meter,) = estimating.meters
+    meter.covered = {"gpu:0": replace(GPU, provenance=Provenance.VENDOR_ESTIMATE)}
+    fields = RunEnergy("mps", {}, estimating).fields()
+    assert (fields["joules"], fields["joules_of"]) == (None, {})
+    assert "replay: its figures are estimates of the vendor" in fields["joules_why"]
 
 
 def test_a_meter_that_fails_leaves_null_and_its_reason_never_a_figure():

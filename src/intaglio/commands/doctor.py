@@ -26,7 +26,7 @@ class Doctor:
 
     def __call__(self) -> None:
         note("looking; torch and diffusers take some seconds to import")
-        rows = [*machine(), *compute(), *packages(), *testbed(), *(drawing() if self.check else ())]
+        rows = [*machine(), *compute(), *meters(), *packages(), *testbed(), *(drawing() if self.check else ())]
         say(table(rows))
 
 
@@ -51,6 +51,17 @@ def compute() -> Iterator[Row]:
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
         yield f"cuda:{index}", f"{card.name}, {_gigabytes(card.total_memory)}, CUDA {torch.version.cuda}"
+
+
+def meters() -> Iterator[Row]:
+    """The energy meters that can be read for work on this machine, or why there are none."""
+    import torch
+
+    from intaglio.meters.machine_meters import meters_for
+
+    found = meters_for("cuda:0" if torch.cuda.is_available() else "cpu")
+    names = ", ".join(meter.name for meter in found.meters) or "none"
+    yield "energy meters", f"{names}; {found.why_not}" if found.why_not else names
 
 
 def packages() -> Iterator[Row]:

@@ -35,10 +35,10 @@ class StepEstimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Bounds that hold the cost with 95%: amount · exp(± 1.96 sd / amount)."""
+        """Bounds that hold the cost with 95%, log-normal: amount · exp(± 1.96 √log(1 + (sd / amount)²))."""
         if not self.amount > 0 or not np.isfinite(self.sd):
             return 0.0, float("inf")
-        factor = float(np.exp(1.96 * self.sd / self.amount))
+        factor = float(np.exp(1.96 * np.sqrt(np.log1p((self.sd / self.amount) ** 2))))
         return self.amount / factor, self.amount * factor
 
 

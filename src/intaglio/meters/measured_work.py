@@ -63,7 +63,7 @@ class MeasuredWork:
     def _measured(self) -> tuple[Sequence[float], str]:
         """Measured joules of each window, and what is left out; shared figures have no sum."""
         try:
-            joules = [_measured_only(window).total() for window in self.windows]
+            joules = [window.measured().total() for window in self.windows]
         except NoSum as error:
             return (), self.absent or str(error)
         return joules, self.absent
@@ -77,12 +77,6 @@ class MeasuredWork:
 
     def _domains(self, unit: Unit) -> dict[str, Domain]:
         return {name: domain for name, domain in self.windows[0].domains.items() if domain.unit is unit}
-
-
-def _measured_only(window: Spent) -> Spent:
-    """The figures that were measured, and the reason where shared ones have no sum."""
-    domains = {name: domain for name, domain in window.domains.items() if _is_measured(domain)}
-    return Spent(window.seconds, {name: window.amounts[name] for name in domains}, domains)
 
 
 def _is_measured(domain: Domain) -> bool:

@@ -38,6 +38,12 @@ class MeterReading:
     """Moment on the monotonic clock, in s."""
     amounts: Mapping[str, float]
     """Figure of each domain since the meter's own beginning, in the domain's unit."""
+    breaks: int = 0
+    """Times until now in which the meter counted nothing, such as a suspension; a window that holds one fails."""
+    why_broken: str = ""
+    """The last of these times, in words."""
+    shared: frozenset[str] = frozenset()
+    """Domains in which others were at work at this moment; they are shared in every window that the reading bounds."""
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -104,9 +104,7 @@ class EnergyMonitor:
         """
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
-            name = getattr(function, "__qualname__", str(function))
-            if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-                raise TypeError(f"{name} returns before its work is done; open a window inside of it")
+            name = name_of_work(function)
 
             @wraps(function)
             def tracked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -156,10 +154,14 @@ class EnergyMonitor:
         self, name: str, before: Mapping[str, MeterReading], after: Mapping[str, MeterReading], least_ticks: float
     ) -> Spent:
         amounts: dict[str, float] = {}
+        shared: set[str] = set()
         seconds = 0.0
         for meter in self.meters:
             first, last = before[meter.name], after[meter.name]
             seconds = last.time_s - first.time_s
+            if first.breaks != last.breaks:
+                raise MeterFailed(f"window {name!r} has a gap: {last.why_broken or f'{meter.name} was interrupted'}")
+            shared |= first.shared | last.shared
             least = least_ticks * (meter.tick_s or 0.0)
             if seconds < least:
                 raise WindowTooShort(
@@ -174,7 +176,21 @@ class EnergyMonitor:
                     raise MeterFailed(f"{domain} of {meter.name} fell within window {name!r}: its counter was reset")
         if lost := self.domains().keys() - amounts.keys():
             raise MeterFailed(f"no figure of {', '.join(sorted(lost))} in window {name!r}")
-        return Spent(seconds, amounts, {name: self.domains()[name] for name in amounts})
+        domains = {domain: self.domains()[domain] for domain in amounts}
+        domains |= {domain: replace(domains[domain], shared=True) for domain in shared & domains.keys()}
+        return Spent(seconds, amounts, domains)
+
+
+def name_of_work(function: Callable[..., object]) -> str:
+    """The name of a function whose calls can be windows.
+
+    Raises `TypeError` for a coroutine or generator function, whose call returns before its work is done.
+    """
+    name = getattr(function, "__qualname__", str(function))
+    early = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(returns_early(function) for returns_early in early):
+        raise TypeError(f"{name} returns before its work is done; open a window inside of it")
+    return name
 
 
 def synchronise(device: str) -> None:

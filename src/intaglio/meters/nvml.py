@@ -1,12 +1,11 @@
-"""Meters of NVIDIA accelerators by NVML: `NVMLCounter`, the driver's energy counter."""
+"""NVIDIA accelerators as the driver's library NVML knows them: found by UUID or bus, shared or not."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from intaglio.meters.domain import Domain, Provenance, Scope
-from intaglio.meters.meter import Availability, MeterFailed, MeterReading
+from intaglio.meters.meter import Availability, MeterFailed
+from intaglio.meters.process_tree import others_among
 
 MISSING = "the library nvidia-ml-py is missing; install intaglio[energy]"
 WRONG = "the module pynvml here is not that of nvidia-ml-py; uninstall the package pynvml, and install intaglio[energy]"
@@ -27,74 +26,45 @@ def load_nvml() -> Any:
     return pynvml
 
 
-@dataclass
-class NVMLCounter:
-    """Energy counter of one accelerator: millijoules since the driver was loaded, on Volta and newer.
+@dataclass(frozen=True)
+class Accelerator:
+    """A torch device in NVML."""
 
-    A fall means that the driver was loaded again; the window that holds it fails.
-    """
-
+    nvml: Any
+    """The module of nvidia-ml-py, initialised."""
     device: str
-    """Torch device, such as `cuda:0`; found in NVML by its UUID, never by its number."""
-    name: str = "nvml-counter"
-    slow: bool = True
-    tick_s: float | None = 0.1
-    """Time between two updates, in s; some 0.02 to 0.1 by generation."""
-    nvml: Any = None
-    """The module, for tests; None loads it."""
-    _handle: Any = field(default=None, repr=False)
+    """Torch device, such as `cuda:0`."""
+    handle: Any
+    """NVML's handle of the whole board, also where the device is a MIG part of it."""
+    partitioned: bool = False
+    """Whether the board is cut into MIG parts, whose work no meter of the board tells apart."""
 
     @property
-    def devices(self) -> tuple[str, ...]:
-        return (self.device,)
+    def domain(self) -> str:
+        """The name of the board's domain, such as `gpu:0`."""
+        return f"gpu:{self.index}"
 
-    def available(self) -> Availability:
-        try:
-            self._millijoules()
-        except MeterFailed as error:
-            return Availability("missing-library" if str(error) in (MISSING, WRONG) else "unsupported", str(error))
-        return Availability("ok")
+    @property
+    def index(self) -> str:
+        """Torch's number of the device."""
+        return self.device.partition(":")[2] or "0"
 
-    def domains(self) -> Mapping[str, Domain]:
-        name = f"gpu:{self.device.partition(':')[2] or '0'}"
-        shared = len(processes_of(self.nvml, self._opened())) > 1
-        return {name: Domain(name, Scope.GPU_BOARD, Provenance.COUNTER, self.name, shared=shared)}
-
-    def read(self) -> MeterReading:
-        millijoules = self._millijoules()
-        return MeterReading(time.monotonic(), {f"gpu:{self.device.partition(':')[2] or '0'}": millijoules * 1e-3})
-
-    def close(self) -> None:
-        self._handle = None
-
-    def _opened(self) -> Any:
-        if self._handle is None:
-            self.nvml = self.nvml or load_nvml()
-            self._handle = handle_of(self.nvml, self.device)
-        return self._handle
-
-    def _millijoules(self) -> int:
-        handle = self._opened()
-        try:
-            return self.nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-        except self.nvml.NVMLError as error:
-            raise MeterFailed(f"{self.device} has no energy counter that can be read: {error}") from None
+    def is_shared(self) -> bool:
+        """Whether processes that do not descend from this one compute on the board now."""
+        return others_among(processes_of(self.nvml, self.handle))
 
 
-def handle_of(nvml: Any, device: str) -> Any:
-    """NVML's handle of a torch device, by UUID: the numbers of the two differ. Raises `MeterFailed`."""
-    import torch
+def accelerator_of(device: str, nvml: Any = None) -> Accelerator:
+    """A torch device in NVML, whose numbers differ from torch's. Raises `MeterFailed`."""
+    nvml = nvml or load_nvml()
+    handle = handle_of(nvml, device)
+    board = _board_of(nvml, handle)
+    return Accelerator(nvml, device, board if board is not None else handle, board is not None or _is_cut(nvml, handle))
 
-    try:
-        uuid = str(torch.cuda.get_device_properties(device).uuid)
-    except (AssertionError, RuntimeError, AttributeError) as error:
-        raise MeterFailed(f"torch does not know {device}: {error}") from None
-    for prefix in ("GPU-", "MIG-", ""):
-        try:
-            return nvml.nvmlDeviceGetHandleByUUID(f"{prefix}{uuid.removeprefix(prefix)}")
-        except nvml.NVMLError:
-            continue
-    raise MeterFailed(f"NVML knows no accelerator of {device}'s UUID")
+
+def availability_of(error: MeterFailed) -> Availability:
+    """The error of an accelerator or its meter as an answer of `available`."""
+    return Availability("missing-library" if str(error) in (MISSING, WRONG) else "unsupported", str(error))
 
 
 def processes_of(nvml: Any, handle: Any) -> tuple[int, ...]:
@@ -103,3 +73,58 @@ def processes_of(nvml: Any, handle: Any) -> tuple[int, ...]:
         return tuple(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle))
     except nvml.NVMLError:
         return ()
+
+
+def handle_of(nvml: Any, device: str) -> Any:
+    """NVML's handle of a torch device or MIG part, by UUID, else by PCI bus. Raises `MeterFailed`."""
+    import torch
+
+    try:
+        properties = torch.cuda.get_device_properties(device)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise MeterFailed(f"torch does not know {device}: {error}") from None
+    for uuid in _spellings(properties):
+        try:
+            return nvml.nvmlDeviceGetHandleByUUID(uuid)
+        except nvml.NVMLError:
+            continue
+    if bus := _bus_of(properties):
+        try:
+            return nvml.nvmlDeviceGetHandleByPciBusId(bus)
+        except nvml.NVMLError:
+            pass
+    raise MeterFailed(
+        f"NVML knows no accelerator by {device}'s UUID or PCI bus; use the driver and torch of one machine"
+    )
+
+
+def _spellings(properties: Any) -> Iterator[str]:
+    """A device's UUID as NVML may write it; torch leaves the prefix out."""
+    if uuid := str(getattr(properties, "uuid", "")):
+        bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
+        yield from dict.fromkeys((uuid, f"GPU-{bare}", f"MIG-{bare}", bare))
+
+
+def _bus_of(properties: Any) -> str:
+    """Domain, bus and device on PCI, as NVML writes them; empty where torch does not tell."""
+    try:
+        return f"{properties.pci_domain_id:08X}:{properties.pci_bus_id:02X}:{properties.pci_device_id:02X}.0"
+    except (AttributeError, TypeError, ValueError):
+        return ""
+
+
+def _board_of(nvml: Any, handle: Any) -> Any:
+    """The handle of the board that a MIG part belongs to; None where the handle is that of a board."""
+    try:
+        is_part = nvml.nvmlDeviceIsMigDeviceHandle(handle)
+        return nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle) if is_part else None
+    except (nvml.NVMLError, AttributeError):
+        return None
+
+
+def _is_cut(nvml: Any, handle: Any) -> bool:
+    """Whether a board is in MIG mode now."""
+    try:
+        return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+    except (nvml.NVMLError, AttributeError):
+        return False

@@ -56,6 +56,11 @@ class Spent:
                 sums[kind] = sums.get(kind, 0.0) + amount
         return sums
 
+    def measured(self) -> "Spent":
+        """The figures that were measured, without estimated and modelled ones."""
+        domains = {name: domain for name, domain in self.domains.items() if domain.provenance.kind == "measured"}
+        return Spent(self.seconds, {name: self.amounts[name] for name in domains}, domains)
+
     def attributed(self, shares: Mapping[str, float]) -> "Spent":
         """The same with a stated share in [0, 1] of some domains taken as this work's own, which makes them modelled.
 
@@ -77,6 +82,17 @@ class Spent:
     def beside(self, other: "Spent") -> "Spent":
         """Figures of the same window by other meters, beside these; the length is this one's."""
         return Spent(self.seconds, {**other.amounts, **self.amounts}, {**other.domains, **self.domains})
+
+    def within(self, whole: "Spent") -> "Spent":
+        """These figures beside those of a meter of the whole machine, which contain the measured joules here."""
+        names = frozenset(whole.domains)
+        domains = {
+            name: replace(domain, inside=domain.inside | names)
+            if domain.provenance.kind == "measured" and domain.unit is Unit.JOULES
+            else domain
+            for name, domain in self.domains.items()
+        }
+        return Spent(self.seconds, self.amounts, domains).beside(whole)
 
     def _of(self, unit: Unit) -> "Spent":
         domains = {name: domain for name, domain in self.domains.items() if domain.unit is unit}

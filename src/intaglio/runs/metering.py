@@ -30,7 +30,7 @@ class RunEnergy:
         self._cpu_before = _number(before.get("cpu_seconds"))
         earlier = before.get("joules_of")
         self._earlier = dict(earlier) if isinstance(earlier, Mapping) else {}
-        self._found = meters_for(device) if found is None else found
+        self._found = (meters_for(device) if found is None else found).measuring
         self._fault = ""
         self._processor = EnergyMonitor([ProcessTime()])
         self._processor.begin_window(WINDOW)

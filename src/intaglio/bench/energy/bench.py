@@ -27,11 +27,11 @@ class EnergyBench:
 
     Simulated devices of known truth: smooth, noisy, with tiles of 32 and 64 channels, with neighbours that save 10% and
     30% of the cheaper one. This machine: its meter of energy, or processor seconds where it has none (a proxy, named in
-    every figure); networks like LeNet, plain and residual CNNs, LSTMs and Transformers of random widths in training, and
-    the embedded U-Net and decoder. All methods are given the same profile: THOR and NeuralPower its layers, the others
-    its whole networks, which are never those that are predicted. MAPE is the mean of |estimate / truth - 1|; `bias` its
-    signed mean; `rank` Spearman's correlation over the networks, which pruning needs; `coverage_95` the share of
-    networks within the method's interval;
+    every figure); networks like LeNet, plain and residual CNNs, LSTMs and Transformers of random widths in training,
+    and the embedded U-Net and decoder. All methods are given the same profile: THOR and NeuralPower its layers, the
+    others its whole networks, which are never those that are predicted. MAPE is the mean of |estimate / truth - 1|;
+    `bias` its signed mean; `rank` Spearman's correlation over the networks, which pruning needs; `coverage_95` the
+    share of networks within the method's interval.
     """
 
     quick: bool = False

@@ -54,7 +54,7 @@ class MachineCell:
     quick: bool
 
     def measured(self, run: Run) -> MeasuredMachine:
-        """Profiles this machine, then measures the held-out networks. Raises `BadInput` for a device without a meter."""
+        """A profile, then the held-out networks as they are. Raises `BadInput` for a device without a meter."""
         meter, unit = self._meter()
         device = TorchDevice(meter, self.device, window_s=self.window, unit_of=unit)
         held = [

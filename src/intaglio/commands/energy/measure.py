@@ -1,15 +1,18 @@
 """`intaglio energy measure -- COMMAND`: joules and seconds of any command, by the meters of this machine."""
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from intaglio.commands.kit.console import note, say, say_json
-from intaglio.errors import BadInput, IntaglioError
+from intaglio.errors import BadInput
+from intaglio.meters.trace_units import TimeUnit, TraceUnit
 
 if TYPE_CHECKING:
+    from intaglio.meters.csv_trace import CSVTrace
     from intaglio.meters.process_time import StatedWatts
 
 MOST = 10_000
@@ -34,6 +37,18 @@ class MeasureEnergy:
     """Power of one busy core in W, for a modelled figure: processor seconds times this; by default none is given."""
     idle_watts: float = 0.0
     """Power of the idle machine in W, which the modelled figure adds over the whole time."""
+    trace: Path | None = None
+    """CSV file that the logger of a meter at the wall writes meanwhile; its joules contain all others."""
+    trace_columns: tuple[str, str] = ("time", "auto")
+    """Names of the columns of times and of values in the trace; auto: watts or joules, whichever it has."""
+    trace_unit: TraceUnit = "auto"
+    """Unit of the values of the trace; auto: W for watts, J for joules."""
+    trace_time_unit: TimeUnit = "s"
+    """Unit of times in the trace that are numbers since 1970."""
+    trace_zone: str = ""
+    """Time zone of ISO times in the trace that state none, such as UTC, +02:00 or Europe/Berlin."""
+    trace_offset: float = 0.0
+    """Time in s that is added to those of the trace to make them this machine's."""
     json: bool = False
     """End with one line of JSON; what the command itself prints comes before."""
 
@@ -42,34 +57,30 @@ class MeasureEnergy:
             raise ValueError(f"repeat must be at least 1 and at most {MOST}, not {self.repeat}")
         if self.idle_watts and self.watts_per_cpu_second is None:
             raise ValueError("idle_watts is a part of the modelled figure, which wants watts_per_cpu_second too")
+        of_trace = (one for one in fields(self) if one.name.startswith("trace_"))
+        given = [one.name for one in of_trace if getattr(self, one.name) != one.default]
+        if given and self.trace is None:
+            raise ValueError(f"{given[0]} is about a trace, and wants trace too")
         self._models()
+        self._trace()
 
     def __call__(self) -> int:
         """Run the command; returns its exit code."""
         from intaglio.meters.machine_meters import meters_for
-        from intaglio.meters.measured_work import MeasuredWork
-        from intaglio.meters.monitor import EnergyMonitor
-        from intaglio.meters.process_time import ProcessTime
+        from intaglio.meters.repeated_windows import RepeatedWindows
 
         if not self.command:
             raise BadInput("energy measure wants a command after two dashes, such as -- python train.py")
-        found, windows, code = meters_for(self.device), [], 0
-        processor = EnergyMonitor([ProcessTime(), *self._models()])
-        with EnergyMonitor(found.meters) as counters:
-            fault = ""
-            while not code and len(windows) < self.repeat:
-                counters.begin_window("command")
-                processor.begin_window("command")
+        trace, code = self._trace(), 0
+        if trace is not None:
+            trace.read()
+        windows = RepeatedWindows(meters_for(self.device), self._models(), trace)
+        while not code and len(windows) < self.repeat:
+            with windows.window():
                 code = _run(self.command)
-                spent = processor.end_window("command")
-                try:
-                    windows.append(spent.beside(counters.end_window("command")))
-                except IntaglioError as error:
-                    fault = str(error)
-                    windows.append(spent)
         if code:
             note(f"the command ended with exit code {code}, and its figures are those of what it did until then")
-        work = MeasuredWork(tuple(windows), fault or found.why_not)
+        work = windows.work()
         if self.json:
             say_json({"command": list(self.command), "exit_code": code, **work.figures()})
         else:
@@ -81,6 +92,15 @@ class MeasureEnergy:
 
         rate = self.watts_per_cpu_second
         return [] if rate is None else [StatedWatts(rate, self.idle_watts)]
+
+    def _trace(self) -> "CSVTrace | None":
+        if self.trace is None:
+            return None
+        from intaglio.meters.csv_trace import CSVTrace
+
+        time_column, value_column = self.trace_columns
+        unit, time_unit = self.trace_unit, self.trace_time_unit
+        return CSVTrace(self.trace, time_column, value_column, unit, time_unit, self.trace_zone, self.trace_offset)
 
 
 def _run(command: tuple[str, ...]) -> int:

@@ -11,7 +11,7 @@ from intaglio.errors import BadInput, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnergyMerge:
+class MergeEnergyProfiles:
     """Merge profiles of one machine and session: families of all of them, on the scale of the first.
 
     Each further profile is divided by one factor, known from the layers and networks that it shares with those before

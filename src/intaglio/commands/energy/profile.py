@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from intaglio.energy.profile.profiling import WholeNetwork
     from intaglio.meters.meter import Meter
 
+RANKS = (4, 64)
+"""Smallest and largest rank of a LoRA whose training is covered."""
 CALIBRATION, CALIBRATION_SEED = 8, 1
 """Small networks that are measured whole, and the seed of their widths."""
 
@@ -50,6 +52,7 @@ class ProfileEnergy(InRun):
         """Run the command; returns the exit code."""
         import time
 
+        from intaglio.commands.kit.energy_lines import training_work
         from intaglio.energy.machine_profile import own_profile_path
         from intaglio.energy.profile.active import ActiveRules
         from intaglio.energy.profile.fingerprint import fingerprint
@@ -73,6 +76,7 @@ class ProfileEnergy(InRun):
             note(f"measuring by {meter.name}, in {unit}; leave the machine to it")
             began = time.monotonic()
             steps = diffusion_steps(model, self.batches)
+            steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
             about = {
                 "provenance": str(next(iter(meter.domains().values())).provenance),
                 "device": dict(here.device),

@@ -10,7 +10,7 @@ from intaglio.commands.kit.console import say, say_json, table
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnergyShow:
+class ShowEnergyProfile:
     """Show a profile of energy: its machine, what was measured in which bounds, and how well it predicts itself.
 
     The error of a family is that of each of its points predicted from all others. The kink is what the first copy of a

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 from jaxtyping import Float
@@ -122,15 +121,27 @@ def family_process(
 
 
 def _likeliest_tiles(points: FamilyPoints, low: tuple[int, ...], high: tuple[int, ...]) -> tuple[int, ...]:
-    """The tiles of the largest likelihood; larger ones must beat smaller ones by `MARGIN`."""
+    """The tiles of the largest likelihood, sought a size at a time; larger ones must win by `MARGIN`."""
     of_kind = points.family.of_kind
-    tiled = [name in of_kind.tiled and a < b for name, a, b in zip(points.family.free, low, high, strict=True)]
-    best, likelihood = (1,) * len(low), -np.inf
-    for tiles in product(*(TILES if can else (1,) for can in tiled)):
-        if _told_apart(points.sizes, tiles):
-            found = _fit(points, SizeScale(low, high, tiles), starts=1).process.log_likelihood()
-            if found > likelihood + MARGIN:
-                best, likelihood = tiles, found
+    tiled = [k for k, name in enumerate(points.family.free) if name in of_kind.tiled and low[k] < high[k]]
+    ones = (1,) * len(low)
+    if not tiled:
+        return ones
+    known: dict[tuple[int, ...], float] = {}
+
+    def likelihood(tiles: tuple[int, ...]) -> float:
+        if tiles not in known:
+            known[tiles] = -np.inf
+            if _told_apart(points.sizes, tiles):
+                known[tiles] = _fit(points, SizeScale(low, high, tiles), starts=1).process.log_likelihood()
+        return known[tiles]
+
+    best = ones
+    for k in (*tiled, *tiled):  # each twice, since it is chosen given the others
+        for tile in TILES:
+            tiles = (*best[:k], tile, *best[k + 1 :])
+            if likelihood(tiles) > likelihood(best) + MARGIN:
+                best = tiles
     return best
 
 

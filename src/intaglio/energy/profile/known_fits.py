@@ -25,12 +25,12 @@ def cost_process(found: ProfiledFamily) -> FamilyProcess | None:
 
 
 def _fitted(found: ProfiledFamily) -> ProfiledFamily:
-    return replace(
-        found, fit=found.fit or _fit(found, found.points), time_fit=found.time_fit or _fit(found, found.time_points)
-    )
+    """Times are rounded up to the tiles of the costs: one kernel takes both."""
+    fit = found.fit or _fit(found, found.points)
+    return replace(found, fit=fit, time_fit=found.time_fit or _fit(found, found.time_points, fit))
 
 
-def _fit(found: ProfiledFamily, points: FamilyPoints) -> FamilyFit | None:
+def _fit(found: ProfiledFamily, points: FamilyPoints, like: FamilyFit | None = None) -> FamilyFit | None:
     if not len(points.resolved.costs):
         return None
-    return family_process(points, found.low, found.high).fit
+    return family_process(points, found.low, found.high, tiles=None if like is None else like.tiles).fit

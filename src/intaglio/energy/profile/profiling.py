@@ -1,17 +1,17 @@
 """A profile of a device: every family of the asked work measured within its bounds, and networks that check the sum."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from intaglio.energy.devices.device import Device, Measurement
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
-from intaglio.energy.processes.family_process import family_process
 from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
 from intaglio.energy.profile.isolation import DepthSlope, Isolation, kink_of
+from intaglio.energy.profile.known_fits import with_fits
 from intaglio.errors import IntaglioError
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
@@ -111,13 +111,10 @@ def make_profile(
         notes.append(
             f"networks cost {drift:.0%} more or less after the profile than before it: the machine was not at rest"
         )
-    return EnergyProfile(
-        unit=device.unit,
-        families=tuple(_with_fits(one) for one in pooled(families)),
-        calibration=tuple(measured),
-        notes=tuple(notes),
-        **about,
+    profile = EnergyProfile(
+        unit=device.unit, families=pooled(families), calibration=tuple(measured), notes=tuple(notes), **about
     )
+    return with_fits(profile)
 
 
 def _averaged(
@@ -156,15 +153,6 @@ def _target(family: LayerFamily, steps: Sequence[Step]) -> list[tuple[SizedLayer
     return list(calls.items())
 
 
-def _with_fits(found: ProfiledFamily) -> ProfiledFamily:
-    """The family with its tiles and hyper-parameters, which later estimates then need not seek."""
-    fits = {}
-    for name, points in (("fit", found.points), ("time_fit", found.time_points)):
-        if len(points.resolved.costs):
-            fits[name] = family_process(points, found.low, found.high).fit
-    return replace(found, **fits)
-
-
 class _Stored:
     """A device whose measurements are kept in a run, and not made twice."""
 
@@ -194,6 +182,6 @@ class _Stored:
         if (known := self._known.get(key)) is not None:
             return Measurement(**{name: float(value) for name, value in known.items()})
         found = measure()
-        fields = ("amount", "variance", "seconds", "seconds_variance")
-        self._run.record("measurements", key, {name: getattr(found, name) for name in fields})
+        self._known[key] = asdict(found)
+        self._run.record("measurements", key, self._known[key])
         return found
