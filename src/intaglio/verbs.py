@@ -190,6 +190,12 @@ VERBS: dict[str, Verb] = {
     "energy measure": Verb(
         "intaglio.commands.energy.measure:MeasureEnergy", "measure the joules and seconds of a command"
     ),
+    "energy show": Verb(
+        "intaglio.commands.energy.show:ShowEnergyProfile", "show what a profile of energy knows, and how well"
+    ),
+    "energy merge": Verb(
+        "intaglio.commands.energy.merge:MergeEnergyProfiles", "merge profiles of energy of one machine"
+    ),
     "energy doctor": Verb(
         "intaglio.commands.energy.list_meters:EnergyDoctor", "list the energy meters, and what the others want"
     ),

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intaglio.energy.energy_budget import WINDOW, EnergyBudget
+from intaglio.errors import IntaglioError
+from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 
 
 class Counter:
@@ -54,13 +56,13 @@ def test_a_large_budget_lets_all_steps_be_made():
     assert not budget.stopped
 
 
-@given(st.lists(st.floats(1.0, 1.2), min_size=1, max_size=120), st.floats(1, 100), st.floats(0, 20))
+@given(st.lists(st.floats(1.0, 1.2), min_size=1, max_size=120), st.floats(30, 100), st.floats(0, 20))
 def test_steps_of_varying_cost_stay_within_the_budget(costs, joules, reserve):
     """Steps vary by a fifth: one at a time is never more than a fifth beyond what the last ones were."""
     counter = Counter()
     budget = EnergyBudget(joules, counter, step_joules=1.2, reserve=reserve)
     made = trained(budget, counter, costs)
-    assert budget.used <= joules - reserve + 0.2 or made == 0
+    assert budget.used <= joules - reserve + 0.2
     if made < len(costs):
         assert budget.used + reserve + 1.3 * 1.2 > joules
 
@@ -108,17 +110,31 @@ def test_what_earlier_parts_spent_is_spent():
     assert again.stops()
 
 
+def test_a_budget_that_holds_no_step_is_named():
+    counter = Counter()
+    counter.joules = 4.0
+    with pytest.raises(IntaglioError, match=r"the energy budget of 5 J holds no step: 4 J measured went before .* 2 J"):
+        EnergyBudget(5.0, counter, reserve=2.0).stops()
+
+
 def test_a_training_killed_and_resumed_makes_as_many_steps_as_one_that_was_not():
-    whole = trained(EnergyBudget(50.0, (counter := Counter()), step_joules=3.0), counter, [3.0] * 100)
+    """The rows that it left say what was spent, and what a step takes."""
+    whole = trained(EnergyBudget(50.0, (counter := Counter()), reserve_steps=2.0), counter, [3.0] * 100)
     rows = []
-    first = EnergyBudget(
-        50.0, (counter := Counter()), step_joules=3.0, told=lambda step, used: rows.append((step, used))
-    )
+    first = EnergyBudget(50.0, (counter := Counter()), reserve_steps=2.0, told=lambda *row: rows.append(row))
     trained(first, counter, [3.0] * 5)
-    step, used = rows[-1]
-    rest = EnergyBudget(50.0, (counter := Counter()), step_joules=3.0, before=used)
-    assert step + trained(rest, counter, [3.0] * 100) == whole
-    assert rows == [(k, float(joules)) for k, joules in enumerate(accumulate([3] * 5), 1)]
+    assert rows == [(k, float(joules), 3.0) for k, joules in enumerate(accumulate([3] * 5), 1)]
+    step, used, _ = rows[-1]
+    recent = [cost for *_, cost in rows]
+    rest = EnergyBudget(50.0, (counter := Counter()), before=used, recent=recent, reserve_steps=2.0)
+    assert step + trained(rest, counter, [3.0] * 100) == whole == 14
+
+
+def test_a_resumed_training_knows_what_its_steps_took_before_it_makes_one():
+    budget = EnergyBudget(50.0, Counter(), before=40.0, recent=[3.0, 5.0], reserve_steps=1.0)
+    assert (budget.kept_back, budget.next_step) == (4.0, 4.0 + 2.0)
+    assert not budget.stops()
+    assert EnergyBudget(50.0, Counter(), before=41.0, recent=[3.0, 5.0], reserve_steps=1.0).stops()
 
 
 @pytest.mark.parametrize(("cost", "warned"), [(2.0, 0), (1.61, 0), (1.5, 1), (2.4, 0), (2.6, 1)])
@@ -153,8 +169,16 @@ def test_a_reading_that_fails_is_not_taken_for_nothing():
         ({"joules": 1.0, "step_joules": 0.0}, "step_joules must be above 0"),
         ({"joules": 1.0, "step_joules": 1.0, "reserve": -1.0}, "reserve must be finite and at least 0"),
         ({"joules": 1.0, "step_joules": 1.0, "before": float("nan")}, "before must be finite"),
+        ({"joules": 1.0, "step_joules": 1.0, "recent": (1.0, -1.0)}, "recent must hold finite joules"),
     ],
 )
 def test_budgets_that_cannot_be_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         EnergyBudget(**settings)
+
+
+def test_it_keeps_the_contract_of_a_stop_rule():
+    assert isinstance(EnergyBudget(1.0, step_joules=1.0), StopRule)
+    assert isinstance(ALL_STEPS, StopRule)
+    ALL_STEPS.after_step(3)
+    assert not ALL_STEPS.stops()

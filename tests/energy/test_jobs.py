@@ -1,5 +1,6 @@
 """The work of whole jobs, against sums made by hand."""
 
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -7,8 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy_networks import STEP, head
+from intaglio.energy.devices.simulated import SimulatedDevice
 from intaglio.energy.jobs import SampleJob, TrainJob
-from intaglio.energy.layers.layer import SizedLayer, Step, step_of
+from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step, step_of
+from intaglio.energy.methods.thor import Thor
+from intaglio.energy.profile.active import ActiveRules, profile_family
+from intaglio.energy.profile.energy_profile import EnergyProfile
+from intaglio.energy.profile.isolation import DepthSlope
 
 PASS, UPDATE, EVALUATION, SAVE = (Step({head(width): 1}) for width in (8, 16, 32, 64))
 
@@ -87,6 +93,27 @@ def test_unparsed_work_and_notes_are_counted_along():
     odd = Step({head(8): 1}, {"sort": 10.0}, ("odd",))
     work = TrainJob(updates=3, micro_batch=1, accumulation=2).work(odd, step_of([SizedLayer(STEP)])).whole
     assert (dict(work.unparsed), work.notes) == ({"sort": 60.0}, ("odd",))
+
+
+def test_a_job_of_low_rank_adapters_is_estimated_below_the_full_one():
+    """Adapters save the weight gradients of the layers they lie beside, and add two thin products of their own."""
+    device = SimulatedDevice()
+    full = LayerFamily("linear", fixed=(("positions", 2**15),), train=True, input_grad=True, weight_grad=True)
+    frozen = replace(full, weight_grad=False)
+    families = tuple(
+        profile_family(device, DepthSlope(), family, (8, 8), (512, 512), ActiveRules(points=9, edges=0))
+        for family in (full, frozen)
+    )
+    predict = Thor()(EnergyProfile("J", "modelled", families, meter={"relative_sd": 0.0}))
+    job = TrainJob(updates=500, micro_batch=1, accumulation=2)
+    plain = job.work(step_of([SizedLayer(full, (512, 512))] * 4), Step({}))
+    thin = [SizedLayer(frozen, (512, 512)), SizedLayer(full, (512, 8)), SizedLayer(full, (8, 512))] * 4
+    adapted = job.work(step_of(thin), Step({}))
+    assert adapted.whole.layers == dict.fromkeys(thin, 4000)
+    one, other = predict(plain.whole), predict(adapted.whole)
+    assert other.amount < 0.9 * one.amount
+    for found, layers in ((one, [SizedLayer(full, (512, 512))]), (other, thin[:3])):
+        assert found.amount == pytest.approx(4000 * sum(device.cost(layer)[0] for layer in layers), rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import getpass
 import json
 import pickle
 import platform
+import random
+import time
 from dataclasses import replace
 from hashlib import sha256
 
@@ -16,6 +18,7 @@ from energy_profiles import small_profile
 from intaglio.energy.layers.layer import SizedLayer, Step, step_of
 from intaglio.energy.methods.thor import Thor
 from intaglio.energy.profile import known_fits, profile_file
+from intaglio.energy.profile.anonymous import without_owner
 from intaglio.energy.profile.profile_document import to_document
 from intaglio.energy.profile.profile_file import content_hash, load_profile, save_profile
 from intaglio.errors import BadInput, IntaglioError
@@ -137,6 +140,8 @@ def family(document):
         (lambda d: family(d)["sizes"].pop(), "where a list of 5 numbers is due"),
         (lambda d: family(d).update(sizes=[]), "lacks sizes of 1 to 2000 points"),
         (lambda d: family(d)["amount_variance"].__setitem__(0, -1.0), "has a variance below 0"),
+        (lambda d: family(d)["amount_per_call"].__setitem__(0, 1e300), "has amount_per_call beyond every cost"),
+        (lambda d: family(d)["seconds_per_call"].__setitem__(0, 1e-300), "has seconds_per_call beyond every cost"),
         (lambda d: family(d)["fit"].update(tiles=[7, 1]), "has tiles"),
         (lambda d: family(d)["fit"].update(lengths=[0.5, 0.5]), "where a list of 1 numbers is due"),
         (lambda d: family(d)["fit"].update(lengths=[9.0]), "has a length scale of 9"),
@@ -238,6 +243,13 @@ def test_no_name_of_an_owner_is_in_the_bytes(tmp_path, suffix, monkeypatch):
     assert to_document(load_profile(tmp_path / f"a{suffix}")) == to_document(written)
 
 
+@pytest.mark.parametrize("letters", ["a", "/", "\\", "a.", "-", "~/", "0a:", "a@", "//a"])
+def test_long_texts_of_strangers_are_cleaned_in_linear_time(letters):
+    began = time.process_time()
+    without_owner({"notes": [letters * 50_000]})
+    assert time.process_time() - began < 1.0
+
+
 def test_a_user_of_the_vendor_s_name_leaves_the_vendor(tmp_path, monkeypatch):
     monkeypatch.setattr(getpass, "getuser", lambda: "NVIDIA")
     written = save_profile(replace(small_profile(), device={"model": "NVIDIA Jetson"}), tmp_path / "a.json")
@@ -256,8 +268,8 @@ def test_values_that_cannot_be_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="has unit 'kWh'"):
         save_profile(wrong, tmp_path / "a.json")
     first, *rest = small_profile().families
-    nan = replace(first, kink=float("nan"))
-    with pytest.raises(ValueError, match=r"."):
+    nan = replace(first, amounts=np.full_like(first.amounts, np.nan))
+    with pytest.raises(ValueError, match=r"JSON compliant"):
         save_profile(replace(small_profile(), families=(nan, *rest)), tmp_path / "a.json")
     assert list(tmp_path.iterdir()) == []
 
@@ -291,3 +303,58 @@ def test_unparsed_work_of_a_network_is_kept(tmp_path):
     path = stored(replace(small_profile(), calibration=(replace(network, step=step),)), tmp_path)
     found = load_profile(path).calibration[0].step
     assert (dict(found.unparsed), found.notes) == ({"sort": 12.0}, ("a note",))
+
+
+def test_a_kink_that_could_not_be_told_is_unknown(tmp_path):
+    first, *rest = small_profile().families
+    path = stored(replace(small_profile(), families=(replace(first, kink=float("nan")), *rest)), tmp_path)
+    assert load_profile(path).families[0].kink is None
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path):
+    """The first byte of a .safetensors file is that of the header's length: 0x80 for some, as of a pickle."""
+    found = set[bytes]()
+    for letters in range(0, 256, 8):
+        path = stored(replace(small_profile(), notes=("x" * letters,)), tmp_path, "a.safetensors")
+        found.add(path.read_bytes()[:1])
+        assert load_profile(path).notes == ("x" * letters,)
+    assert b"\x80" in found
+
+
+def test_a_family_below_the_meter_s_resolution_is_read_and_shown(tmp_path):
+    first, *rest = small_profile().families
+    dim = replace(first, amounts=-first.amounts)
+    path = stored(replace(small_profile(), families=(dim, *rest)), tmp_path)
+    assert known_fits.cost_process(load_profile(path).families[0]) is None
+    bare = stored(replace(small_profile(), families=(replace(dim, fit=None), *rest)), tmp_path)
+    assert load_profile(bare).families[0].fit is None
+
+
+def test_random_damage_is_never_more_than_bad_input(tmp_path):
+    """Values of other kinds anywhere, under a hash that fits: the file is read, or refused in a sentence."""
+    path, rng = stored(small_profile(), tmp_path), random.Random(0)
+    base = path.read_text()
+    odd = [None, 0, -1, 1e300, 5e-324, "", "linear", True, [], {}, [1], 2**47, 10**18]
+    refused = 0
+    for _ in range(90):
+        document = json.loads(base)
+        where, key = rng.choice([(inner, key) for inner in inners(document) for key in keys(inner)])
+        where[key] = rng.choice(odd)
+        path.write_text(json.dumps({**document, "sha256": content_hash(document)}))
+        try:
+            Thor()(load_profile(path))
+        except BadInput:
+            refused += 1
+    assert refused > 60
+
+
+def inners(value):
+    """Every table and list within a value, itself first."""
+    if isinstance(value, dict | list):
+        yield value
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from inners(inner)
+
+
+def keys(inner):
+    return list(inner) if isinstance(inner, dict) else range(len(inner))

@@ -23,6 +23,7 @@ from intaglio.adapt.watching import Judge
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.run import Run
@@ -53,7 +54,13 @@ class Trained:
 
 
 def fine_tune(
-    model: LatentDiffusion, trainable: Trainable, data: TrainingSet, settings: BayesianTraining, run: Run, watch: Watch
+    model: LatentDiffusion,
+    trainable: Trainable,
+    data: TrainingSet,
+    settings: BayesianTraining,
+    run: Run,
+    watch: Watch,
+    stop: StopRule = ALL_STEPS,
 ) -> Trained:
     """Minimise the denoising error of `data` over the trainable weights, in place.
 
@@ -67,6 +74,7 @@ def fine_tune(
         settings: of the method.
         run: takes logs, states and pictures.
         watch: which pictures are drawn and judged meanwhile, and what follows from it.
+        stop: may end the training before its last step.
 
     Raises:
         BadInput: the model is in float16.
@@ -91,11 +99,12 @@ def fine_tune(
             run,
             checkpoints,
             watchers=(
+                lambda trainer, _: stop.after_step(trainer.step),
                 lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
                 lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run),
                 lambda trainer, _: judge.judge_when_due(trainer),
             ),
-            stopped=lambda: judge.stopped,
+            stopped=lambda: judge.stopped or stop.stops(),
             may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
             advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
             label="fine-tune",

@@ -10,15 +10,19 @@ import tyro
 from intaglio.adapt.settings import Watch
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.energy_stop import EnergyStop
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
 from intaglio.data_files import Fields
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 
 if TYPE_CHECKING:
     from intaglio.adapt.cost import Plan
     from intaglio.adapt.data import TrainingSet
     from intaglio.adapt.family import FineTuner
+    from intaglio.adapt.tuned import FineTuned
+    from intaglio.energy.energy_budget import EnergyBudget
+    from intaglio.energy.jobs import JobWork
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
@@ -93,7 +97,7 @@ class TrainingInputs(ReadsPictures):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
+class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
     """Adapt a model from a few pictures. The same command again goes on where a killed one was."""
 
     method: tyro.conf.OmitArgPrefixes[M]
@@ -106,6 +110,10 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
     watch_every: int | None = None
     """Judge pictures of fixed seeds every so many steps, for likeness to the training pictures and for noise; 0 never.
     None takes 100 steps or 40 for each picture, if that is more, and at most a tenth of all steps."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_energy_flags()
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -129,6 +137,7 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
 
     def _check(self) -> None:
         self.check_class_pictures()
+        self.check_energy(self.device)
         if self.format == "kohya" and self._method.gives != "adapter":
             raise BadInput(f"--format kohya is a layout of LoRA files; {self._method.name} writes a diffusers folder.")
         if self.name is not None and not re.fullmatch(r"[\w. -]*\w", self.name):
@@ -154,23 +163,53 @@ class FineTune(Watch, InRun, TrainingInputs, Generic[M]):
             inputs["class_images"] = described(self.class_images, sha256)
         own = ("prompt", "class_prompt", "class_count", "format", *IN_RESULT)
         settings = {**asdict(self._method), **{key: getattr(self, key) for key in own}, "name": self._name}
+        settings |= self.budget_settings()
         return self.open_run("finetune", self._method.name, settings, inputs, seed=self._method.seed)
 
     def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
         for warning in (*self._idle(known), *said_idle_like(self.like, base), *base.notes, *known.warnings):
             run.warn(warning)
-        plan = self._plan(base, known)
-        note(str(plan))
-        run.record("plan", "plan", asdict(plan))
-        for name, picture in zip(known.images.names[:SHOWN_PICTURES], known.images.pixels, strict=False):
-            run.save_image(f"data/{name}", picture)
-        data = self.with_class_pictures(base, known, self._method.seed, run)
+        with self.energy_stop(run, self.device, lambda: self._step_work(base)) as budget:
+            plan = self._plan(base, known)
+            note(str(plan))
+            run.record("plan", "plan", asdict(plan))
+            for name, picture in zip(known.images.names[:SHOWN_PICTURES], known.images.pixels, strict=False):
+                run.save_image(f"data/{name}", picture)
+            data = self.with_class_pictures(base, known, self._method.seed, run)
+            tuned = self._tuned(base, data, run, budget)
+            folder = run.folder or Path()
+            weights = tuned.save(folder, layout=self.format, name=self._name)
+            place = weights.relative_to(folder).as_posix()
+            spent = {} if budget is None else {"energy_budget": budget.figures()}
+            run.finish({"weights": place, "name": self._name, **tuned.figures(), **spent}, (place,))
+
+    def _tuned(
+        self, base: "LatentDiffusion", data: "TrainingSet", run: "Run", budget: "EnergyBudget | None"
+    ) -> "FineTuned":
+        from intaglio.adapt.closing_work import closing_steps
+
         watch = Watch(**{field.name: getattr(self, field.name) for field in fields(Watch)})
-        tuned = self._method(base, data, run=run, watch=watch)
-        folder = run.folder or Path()
-        weights = tuned.save(folder, layout=self.format, name=self._name)
-        place = weights.relative_to(folder).as_posix()
-        run.finish({"weights": place, "name": self._name, **tuned.figures()}, (place,))
+        if budget is None:
+            return self._method(base, data, run=run, watch=watch)
+        budget.reserve_steps = closing_steps(self._method, watch, data)
+        tuned = self._method(base, data, run=run, watch=watch, stop=budget)
+        if budget.stopped and not len(tuned.losses):
+            raise IntaglioError(
+                "the energy budget was spent by parts of this run that were killed before a state was saved; give a "
+                "larger budget, or --checkpoint-every"
+            )
+        if budget.stopped:
+            run.warn(budget.sentence(len(tuned.losses), self._method.steps))
+        return tuned
+
+    def _step_work(self, base: "LatentDiffusion") -> "JobWork":
+        """The work of one update, for an estimate of its energy."""
+        from intaglio.commands.kit.energy_lines import tuning_work
+
+        method = self._method
+        pictures = method.step_size(self.class_images is not None or self.class_count > 0)
+        at_once = min(method.micro_batch or pictures, pictures)
+        return tuning_work(base, method, updates=1, batch=at_once, accumulation=-(-pictures // at_once))
 
     def _idle(self, known: "TrainingSet") -> list[str]:
         """Warnings of flags that this fine-tune does not use."""

@@ -2,12 +2,12 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, pstdev
 
 from intaglio.amounts import energy_words
-from intaglio.errors import require
+from intaglio.errors import IntaglioError, require
 
 WINDOW = 50
 """Last steps by which the next one is judged, and over which drift is looked for."""
@@ -41,14 +41,16 @@ class EnergyBudget:
     """How the amounts come about, as a word for people: measured, modelled or estimated."""
     before: float = 0.0
     """Joules that earlier parts of the same work spent, at least 0."""
+    recent: Sequence[float] = ()
+    """Joules of the last steps of those parts, each at least 0, by which the next one is judged."""
     reserve: float = 0.0
     """Joules that are kept for what follows the last step, at least 0."""
     reserve_steps: float = 0.0
     """The same as a number of steps, at least 0, on top of `reserve`: known before a step was measured."""
     warn: Callable[[str], object] = field(default=_nothing, repr=False)
     """Takes one sentence where measured steps drift from the estimate, once."""
-    told: Callable[[int, float], object] = field(default=_nothing, repr=False)
-    """Takes the step and the joules used until then, after every step."""
+    told: Callable[[int, float, float], object] = field(default=_nothing, repr=False)
+    """Takes the step, the joules used until then and those of the step, after every step."""
 
     def __post_init__(self) -> None:
         require(0 < self.joules < math.inf, f"an energy budget must be above 0 and finite, not {self.joules} J")
@@ -63,7 +65,8 @@ class EnergyBudget:
             require(0 <= value < math.inf, f"{name} must be finite and at least 0, not {value}")
         self.stopped = False
         """Whether the last answer of `stops` was yes."""
-        self._steps: deque[float] = deque(maxlen=WINDOW)
+        require(all(0 <= one < math.inf for one in self.recent), "recent must hold finite joules of at least 0")
+        self._steps: deque[float] = deque(self.recent, maxlen=WINDOW)
         self._made = 0
         self._began: float | None = None
         self._warned = False
@@ -89,25 +92,42 @@ class EnergyBudget:
         return self.reserve + self.reserve_steps * usual
 
     def stops(self) -> bool:
-        """Whether a further step would spend more than the budget holds; to be asked before every step."""
+        """Whether a further step would spend more than the budget holds; to be asked before every step.
+
+        Raises `IntaglioError` where it does not hold the very first one.
+        """
         self._began = self.used
         self.stopped = self._began + self.kept_back + self.next_step > self.joules
+        if self.stopped and not self._made and not self.before:
+            raise IntaglioError(
+                f"the energy budget of {energy_words(self.joules)} holds no step: {energy_words(self._began)} "
+                f"{self.origin} went before the first, and {energy_words(self.kept_back)} are kept for what follows "
+                "the last; give a larger budget"
+            )
         return self.stopped
 
     def after_step(self, step: int) -> None:
         """Notes that an update was made, the training's `step`-th."""
         self._made += 1
         used = self.used
-        if self.spent is not None and self._began is not None:
-            self._steps.append(max(0.0, used - self._began))
-        self.told(step, used)
+        if self.spent is None:
+            cost = self.step_joules or 0.0
+        else:
+            cost = max(0.0, used - (used if self._began is None else self._began))
+        self._steps.append(cost)
+        self.told(step, used, cost)
         self._look_for_drift(step)
+
+    def figures(self) -> dict[str, float | str | bool]:
+        """Plain values: the budget and what is used of it now in J, how that came about, whether it ended the work."""
+        return {"joules": self.joules, "used": self.used, "by": self.origin, "stopped": self.stopped}
 
     def sentence(self, step: int, steps: int) -> str:
         """The warning of a training that the budget ended after `step` of `steps`."""
+        used = self.used if self._began is None else self._began
         return (
             f"the energy budget of {energy_words(self.joules)} ended the training after step {step} of {steps}: "
-            f"{energy_words(self.used)} {self.origin}, and {energy_words(self.kept_back)} kept for what follows; "
+            f"{energy_words(used)} {self.origin}, and {energy_words(self.kept_back)} kept for what follows; "
             "the result is that of a shorter training"
         )
 

@@ -144,7 +144,7 @@ class SampleJob:
 
     @property
     def batches(self) -> dict[int, int]:
-        """Numbers of batches of each size."""
+        """Batches of each size, by the size."""
         whole, rest = divmod(self.pictures, self.batch)
         return {size: count for size, count in ((self.batch, whole), (rest, 1)) if size and count}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from intaglio.energy.profile.device_match import DeviceMatch, check_device
+from intaglio.energy.device_match import DeviceMatch, check_device
 from intaglio.energy.profile.energy_profile import EnergyProfile
 from intaglio.energy.profile.fingerprint import fingerprint
 from intaglio.energy.profile.profile_file import load_profile

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from intaglio.adapt.family import FineTuner
     from intaglio.energy.family import EnergyEstimator, Predictor
     from intaglio.energy.jobs import JobWork
     from intaglio.energy.machine_profile import MachineProfile
@@ -36,10 +37,17 @@ def training_work(model: "LatentDiffusion", updates: int, batch: int, rank: int 
     """The work of a training of the denoiser: of all its weights, or of a LoRA of this rank."""
     from intaglio.adapt.methods.dreambooth import DreamBooth
     from intaglio.adapt.methods.lora import LoRATuning
+
+    return tuning_work(model, DreamBooth() if rank is None else LoRATuning(rank=rank), updates, batch)
+
+
+def tuning_work(
+    model: "LatentDiffusion", method: "FineTuner", updates: int, batch: int, accumulation: int = 1
+) -> "JobWork":
+    """The work of so many updates by a method, each of so many passes of a batch; the model is left as found."""
     from intaglio.energy import workloads
     from intaglio.energy.jobs import TrainJob
 
-    method = DreamBooth() if rank is None else LoRATuning(rank=rank)
     with model.frozen():
         trainable = method.trainable(model)
         weights = list(trainable.weights.values())
@@ -47,4 +55,5 @@ def training_work(model: "LatentDiffusion", updates: int, batch: int, rank: int 
             weight.requires_grad_(True)
         with trainable.attached(model):
             step = workloads.denoiser_step(model, batch, train=True)
-    return TrainJob(micro_batch=batch, updates=updates).work(step, workloads.update_step(weights))
+    job = TrainJob(micro_batch=batch, updates=updates, accumulation=accumulation)
+    return job.work(step, workloads.update_step(weights))

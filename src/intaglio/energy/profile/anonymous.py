@@ -10,10 +10,11 @@ from intaglio.errors import require
 
 REMOVED = "(removed)"
 UNIQUE = re.compile(
+    # Each part begins where no letter of it stands before, so that long texts of strangers take linear time.
     r"(?:(?:GPU|MIG)-)?\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"  # UUIDs, with NVIDIA's prefix
     r"|\b(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\b"  # addresses of network cards
-    r"|[\w.+-]+@[\w-]+\.[\w.-]+"  # addresses of mail
-    r"|(?<![\w/.])(?:~|[A-Za-z]:)?[/\\]+[\w.~-]+[/\\][^\s\"']*"  # absolute paths of two parts or more
+    r"|(?<![\w.+-])[\w.+-]++@[\w-]+\.[\w.-]+"  # addresses of mail
+    r"|(?<![\w/\\.])(?:~|[A-Za-z]:)?[/\\]++[\w.~-]++[/\\][^\s\"']*"  # absolute paths of two parts or more
 )
 FORBIDDEN = re.compile(r"(?i)(?:^|_)(?:host|hostname|node|user|username|uuid|serial|path|folder|home|mac|ip)(?:$|_)")
 """Keys of facts that tell whose machine it is; serial numbers have no shape by which they could be found."""

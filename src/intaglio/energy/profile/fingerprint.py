@@ -53,6 +53,17 @@ def fingerprint(device: str = "cpu", nvml: Any = None) -> Fingerprint:
     return Fingerprint({"kind": kind, "cores": cores(), **facts}, _regime())
 
 
+def differences(there: Fingerprint, here: Fingerprint) -> dict[str, str]:
+    """Facts of device and regime that differ, by name, each in words; one that only one side has differs too."""
+    found: dict[str, str] = {}
+    for one, other in ((there.device, here.device), (there.regime, here.regime)):
+        for name in dict.fromkeys((*one, *other)):
+            a, b = _plain(one.get(name)), _plain(other.get(name))
+            if a != b:
+                found[name] = f"{name.replace('_', ' ')} {_word(a)} there, {_word(b)} here"
+    return found
+
+
 def _accelerator(device: str, nvml: Any) -> dict[str, Any]:
     import torch
 
@@ -118,3 +129,15 @@ def _minor(version: str) -> str:
 
 def _rounded(count: int | None) -> int | None:
     return None if count is None else max(1, round(count / GIGABYTE))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " and ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

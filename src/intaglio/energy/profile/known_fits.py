@@ -18,8 +18,10 @@ def with_fits(profile: EnergyProfile) -> EnergyProfile:
 
 
 def cost_process(found: ProfiledFamily) -> FamilyProcess | None:
-    """The process of a family's costs by its fit; None where it has none."""
-    return None if found.fit is None else known_process(found.points, found.low, found.high, found.fit)
+    """The process of a family's costs by its fit; None where it has none, or no cost above the meter's resolution."""
+    if found.fit is None or not len(found.points.resolved.costs):
+        return None
+    return known_process(found.points, found.low, found.high, found.fit)
 
 
 def _fitted(found: ProfiledFamily) -> ProfiledFamily:

@@ -9,9 +9,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.linalg import cho_factor, cho_solve
 
-from intaglio.energy.profile.device_match import check_device
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
-from intaglio.energy.profile.fingerprint import Fingerprint
+from intaglio.energy.profile.fingerprint import Fingerprint, differences
 from intaglio.energy.profile.known_fits import cost_process, with_fits
 from intaglio.energy.profile.profile_document import MOST_POINTS
 from intaglio.errors import BadInput, require
@@ -84,12 +83,8 @@ def _check_alike(one: EnergyProfile, other: EnergyProfile, number: int) -> None:
     kinds = [Provenance(profile.provenance).kind for profile in (one, other)]
     if kinds[0] != kinds[1]:
         raise BadInput(f"{source}: {kinds[0]} and {kinds[1]} amounts have no common scale; merge those of one kind")
-    if differences := _differences(one, other):
-        raise BadInput(f"{source}: another machine or session ({'; '.join(differences)}); merge those of one only")
-
-
-def _differences(one: EnergyProfile, other: EnergyProfile) -> tuple[str, ...]:
-    return check_device(one, Fingerprint(other.device, other.regime), "warn").differences
+    if apart := differences(Fingerprint(one.device, one.regime), Fingerprint(other.device, other.regime)):
+        raise BadInput(f"{source}: another machine or session ({'; '.join(apart.values())}); merge those of one only")
 
 
 def _scale_of(whole: EnergyProfile, source: EnergyProfile, number: int) -> SourceScale:

@@ -5,6 +5,7 @@ points are lists of equal length; floating-point numbers come back bit by bit, f
 does so.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -34,6 +35,8 @@ MOST_POINTS = 2000
 MOST_LAYERS = 100_000
 """Most different layers of a network."""
 LARGEST_SIZE, MOST_CALLS = 2**48, 2**40
+LEAST_AMOUNT, LARGEST_AMOUNT = 1e-30, 1e30
+"""Bounds of the size of a cost that is not 0, in J or s."""
 PRECISIONS = ("float64", "float32", "float16", "bfloat16", "int64", "int32")
 LONGEST = 500
 """Longest text, in characters, beside notes."""
@@ -108,7 +111,7 @@ def _profiled_table(found: ProfiledFamily) -> dict[str, Any]:
         "low": list(found.low),
         "high": list(found.high),
         "stopped": found.stopped,
-        "kink": found.kink,
+        "kink": found.kink if found.kink is not None and math.isfinite(found.kink) else None,
         "additive": found.additive,
         "fit": _fit_table(found.fit),
         "time_fit": _fit_table(found.time_fit),
@@ -127,8 +130,7 @@ def _profiled(table: Fields, family: LayerFamily) -> ProfiledFamily:
     for row in (low, high, *sizes):
         _check_counts(SizedLayer(family, row), table)
     columns = {name: np.array(table.numbers(column, count=len(rows))) for name, column in list(COLUMNS.items())[1:]}
-    if min(columns["variances"].min(), columns["seconds_variances"].min()) < 0:
-        raise _wrong(table, "has a variance below 0")
+    _check_columns(table, columns)
     return ProfiledFamily(
         family,
         low,
@@ -141,6 +143,16 @@ def _profiled(table: Fields, family: LayerFamily) -> ProfiledFamily:
         fit=_fit(table.table("fit", None), low, high),
         time_fit=_fit(table.table("time_fit", None), low, high),
     )
+
+
+def _check_columns(table: Fields, columns: Mapping[str, np.ndarray]) -> None:
+    """Raises `BadInput` for variances below 0, and for numbers whose squares are no numbers."""
+    for name, values in columns.items():
+        size = np.sqrt(np.abs(values)) if name.endswith("variances") else np.abs(values)
+        if name.endswith("variances") and values.min() < 0:
+            raise _wrong(table, "has a variance below 0")
+        if size.max() > LARGEST_AMOUNT or (size[size > 0]).min(initial=1.0) < LEAST_AMOUNT:
+            raise _wrong(table, f"has {COLUMNS[name]} beyond every cost")
 
 
 def _fit_table(fit: FamilyFit | None) -> dict[str, Any] | None:

@@ -26,6 +26,8 @@ FORMAT, SCHEMA = "intaglio-energy-profile", 1
 LARGEST = 16 * 2**20
 """Largest file, in bytes."""
 SUFFIXES = (".safetensors", ".json")
+PICKLES = (b"\x80", b"PK")
+"""First bytes of a pickle, and of an archive of torch with one inside."""
 NOTE = "intaglio"
 """Key of the JSON in the header of a `.safetensors` file."""
 AGAIN = "copy the file again, or make a profile with intaglio energy profile"
@@ -46,7 +48,7 @@ def save_profile(profile: EnergyProfile, path: Path) -> EnergyProfile:
         IntaglioError: the disk refuses.
     """
     path = Path(path)
-    _check_suffix(path)
+    check_suffix(path)
     document = without_owner({"format": FORMAT, "schema": SCHEMA, **to_document(with_fits(profile))})
     try:
         document["sha256"] = content_hash(document)
@@ -68,11 +70,14 @@ def load_profile(path: Path) -> EnergyProfile:
             that is not what its SHA-256 says.
     """
     path = Path(path)
-    _check_suffix(path)
+    check_suffix(path)
     content = read_bytes(path, LARGEST)
-    if content[:1] == b"\x80" or content[:2] == b"PK":
-        raise BadInput(f"{path} holds a pickle, which is never loaded; make a profile with intaglio energy profile")
-    document = _unpacked(content, path) if path.suffix == ".safetensors" else parse_json(content, str(path), AGAIN)
+    try:
+        document = _unpacked(content, path) if path.suffix == ".safetensors" else parse_json(content, str(path), AGAIN)
+    except BadInput:
+        if content.startswith(PICKLES):  # asked last, for the length of a header can begin with the same byte
+            raise BadInput(f"{path} holds a pickle, which is never loaded; {AGAIN}") from None
+        raise
     table = Fields.of(document, str(path), AGAIN)
     table.text("format", among=[FORMAT])
     if (schema := table.whole("schema")) != SCHEMA:
@@ -92,7 +97,8 @@ def content_hash(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
-def _check_suffix(path: Path) -> None:
+def check_suffix(path: Path) -> None:
+    """Raises `BadInput` for a path that is no profile by its name."""
     if path.suffix not in SUFFIXES:
         raise BadInput(f"{path} is no profile of energy by its name; profiles end in {' or '.join(SUFFIXES)}")
 

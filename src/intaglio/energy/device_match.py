@@ -1,12 +1,11 @@
 """`check_device`: the match of a profile with this machine by a stated policy, and the wider intervals that follow."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from intaglio.energy.profile.energy_profile import EnergyProfile
-from intaglio.energy.profile.fingerprint import MODES, Fingerprint
+from intaglio.energy.profile.fingerprint import MODES, Fingerprint, differences
 from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
@@ -58,19 +57,19 @@ def check_device(profile: EnergyProfile, here: Fingerprint, policy: DevicePolicy
     Raises:
         BadInput: the policy does not take the profile.
     """
-    device = _differences(profile.device, here.device)
-    regime = _differences(profile.regime, here.regime)
-    found = (*device.values(), *regime.values())
+    found = differences(Fingerprint(profile.device, profile.regime), here)
     if policy == "model-only":
-        barred = [words for name, words in (*device.items(), *regime.items()) if name in (*MODEL, *MODES)]
+        barred = [words for name, words in found.items() if name in (*MODEL, *MODES)]
         if barred or not profile.device.get("model"):
             raise BadInput(_refusal("another model or mode", barred or ["the profile names no model"], "warn"))
-        return DeviceMatch(found or ("another unit, as it was said",), unit_sd=UNIT_SD)
+        return DeviceMatch(tuple(found.values()) or ("another unit, as it was said",), unit_sd=UNIT_SD)
     if not found:
         return DeviceMatch()
     if policy == "strict":
-        raise BadInput(_refusal("another machine or session", list(found), "warn, or model-only for another unit"))
-    return DeviceMatch(found, variance_factor=OTHER_VARIANCE)
+        raise BadInput(
+            _refusal("another machine or session", list(found.values()), "warn, or model-only for another unit")
+        )
+    return DeviceMatch(tuple(found.values()), variance_factor=OTHER_VARIANCE)
 
 
 def _refusal(what: str, differences: list[str], policy: str) -> str:
@@ -78,25 +77,3 @@ def _refusal(what: str, differences: list[str], policy: str) -> str:
         f"the profile is of {what} ({'; '.join(differences)}); profile this one with intaglio energy profile, or take "
         f"it all the same by the policy {policy}"
     )
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, str]:
-    """Facts that differ by name, each in words; one that only one side has differs too."""
-    names = [*there, *(name for name in here if name not in there)]
-    return {
-        name: f"{name.replace('_', ' ')} {_word(there.get(name))} there, {_word(here.get(name))} here"
-        for name in names
-        if _plain(there.get(name)) != _plain(here.get(name))
-    }
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return " and ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
