@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from intaglio.adapt.data import TrainingSet
     from intaglio.adapt.family import FineTuner
     from intaglio.adapt.tuned import FineTuned
+    from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.energy.energy_budget import EnergyBudget
     from intaglio.energy.jobs import JobWork
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -126,6 +127,8 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         known = self.load_training_set(base.resolution)
         if self.dry_run:
             say(str(self._plan(base, known)))
+            if (energy := self._energy(base)) is not None:
+                say(energy.line)
             return 0
         with self._open(base, known) as run:
             if run.status != "done":
@@ -171,7 +174,8 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             run.warn(warning)
         with self.energy_stop(run, self.device, lambda: self._step_work(base)) as budget:
             plan = self._plan(base, known)
-            note(str(plan))
+            energy = self._energy(base)
+            note(str(plan) if energy is None else f"{plan}\n{energy.line}")
             run.record("plan", "plan", asdict(plan))
             for name, picture in zip(known.images.names[:SHOWN_PICTURES], known.images.pixels, strict=False):
                 run.save_image(f"data/{name}", picture)
@@ -181,6 +185,7 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             weights = tuned.save(folder, layout=self.format, name=self._name)
             place = weights.relative_to(folder).as_posix()
             spent = {} if budget is None else {"energy_budget": budget.figures()}
+            spent |= {} if energy is None else {"energy_estimate": energy.figures}
             run.finish({"weights": place, "name": self._name, **tuned.figures(), **spent}, (place,))
 
     def _tuned(
@@ -201,6 +206,13 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         if budget.stopped:
             run.warn(budget.sentence(len(tuned.losses), self._method.steps))
         return tuned
+
+    def _energy(self, base: "LatentDiffusion") -> "EnergyLine | None":
+        """The estimate of all updates, without judged and sampled pictures."""
+        from intaglio.commands.kit.energy_lines import energy_line
+        from intaglio.energy.jobs import repeated
+
+        return energy_line(self.device, lambda: repeated(self._step_work(base), self._method.steps))
 
     def _step_work(self, base: "LatentDiffusion") -> "JobWork":
         """The work of one update, for an estimate of its energy."""

@@ -149,6 +149,7 @@ class Sample(ModelAndLoRA):
         left = [batch for batch in cuts if any(k not in series for k in batch)]
         if not left:
             return
+        self._tell_energy(model, guide, sum(map(len, left)))
         drawn = sample_batches(
             model,
             [prompts[k] for batch in left for k in batch],
@@ -166,6 +167,17 @@ class Sample(ModelAndLoRA):
                 if k not in series:
                     text = self._png_text(model, guide, prompts[k], seeds[k], rows=len(pixels))
                     series.save(k, png_bytes(picture, text))
+
+    def _tell_energy(self, model: "LatentDiffusion", guide: "ModelGuidance | None", pictures: int) -> None:
+        """Says what the pictures will cost, where a profile of the device is there; model guidance is not covered."""
+        from intaglio.commands.kit.energy_lines import energy_line, sample_work
+
+        if guide is not None:
+            return
+        guided = self.guidance != 1
+        told = energy_line(self.device, lambda: sample_work(model, pictures, self.steps, self.batch, guided=guided))
+        if told is not None:
+            note(told.line)
 
     def _key(self, prompts: list[str], model: "LatentDiffusion", guide: "ModelGuidance | None") -> str:
         """sha256 of all that the pictures' files depend on."""

@@ -188,6 +188,13 @@ class SampleJob:
         )
 
 
+def repeated(work: JobWork, count: int) -> JobWork:
+    """The work of a job that is done so many times, 1 or more."""
+    _check_count("count", count, 1)
+    parts = {name: step.times(count) for name, step in work.parts.items()}
+    return JobWork(parts, {name: count * calls for name, calls in work.calls.items()})
+
+
 def _job_work(rows: list[tuple[str, Step, int]]) -> JobWork:
     """The sum of rows of one name, each a step and its calls."""
     parts: dict[str, Step] = {}

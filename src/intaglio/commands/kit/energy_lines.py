@@ -1,6 +1,7 @@
 """Estimates of energy for commands: the work of a drawing or a training, and a line for a plan."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from intaglio.adapt.family import FineTuner
@@ -8,6 +9,35 @@ if TYPE_CHECKING:
     from intaglio.energy.jobs import JobWork
     from intaglio.energy.machine_profile import MachineProfile
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+
+
+class EnergyLine(NamedTuple):
+    """An estimate for a plan."""
+
+    line: str
+    """The estimate in one line, for people."""
+    figures: dict[str, Any]
+    """Its figures, for a run's record; empty where there is no estimate."""
+
+
+def energy_line(device: str, work: "Callable[[], JobWork]") -> EnergyLine | None:
+    """The estimate of a job on a device, by its profile; None where there is no profile of it.
+
+    A plan is no place to fail: where the profile cannot be read, or covers too little, the line says so.
+    """
+    from intaglio.energy.energy_estimate import estimate
+    from intaglio.energy.machine_profile import machine_profile
+    from intaglio.errors import BadInput
+
+    try:
+        if (found := machine_profile(device)) is None:
+            return None
+        told = estimate(predictor_of(found), work())
+    except BadInput as error:
+        return EnergyLine(f"energy     no estimate: {error}", {})
+    name = "energy    " if told.joules is not None else "processor "
+    by = "this machine's profile" if found.own else "the profile that ships, of another machine"
+    return EnergyLine(f"{name} {told.line}, by {by}", {**told.figures(), "own_profile": found.own})
 
 
 def predictor_of(found: "MachineProfile", method: "EnergyEstimator | None" = None) -> "Predictor":

@@ -98,10 +98,24 @@ def _energy_rows(record: Mapping[str, Any]) -> list[Row]:
         parts = origins.items() if isinstance(origins, Mapping) else ()
         by = ", ".join(f"{plain(name)} {plain(origin)}" for name, origin in parts)
         words = f"{energy_words(joules)} ({by}){f'; not measured: {plain(why)}' if why else ''}"
-    rows = [Row("energy", words)]
+    rows = [Row("energy", words), *_estimate_rows(record)]
     if isinstance(spent := record.get("cpu_seconds"), int | float):
         rows.append(Row("processor time", duration(spent)))
     return rows
+
+
+def _estimate_rows(record: Mapping[str, Any]) -> list[Row]:
+    """The estimate of before the run, and measured over estimated; none where there was none."""
+    summary = record.get("summary")
+    told = summary.get("energy_estimate") if isinstance(summary, Mapping) else None
+    if not isinstance(told, Mapping) or not isinstance(amount := told.get("amount"), int | float):
+        return []
+    joules = told.get("unit") == "J"
+    found = record.get("joules" if joules else "cpu_seconds")
+    words = energy_words(amount) if joules else f"{amount:.3g} processor seconds"
+    ratio = f"; measured over estimated {found / amount:.2f}" if isinstance(found, int | float) and amount > 0 else ""
+    own = "this machine's profile" if told.get("own_profile") else "the profile that ships, of another machine"
+    return [Row("estimated before", f"{words} for the work planned, by {own}{ratio}")]
 
 
 def _versions(record: Mapping[str, Any]) -> Mapping[str, Any]:
