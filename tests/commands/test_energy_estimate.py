@@ -20,7 +20,7 @@ def home(tmp_path_factory):
         return Measurement(1e-6 + cost, (1e-3 * cost) ** 2, 1e-6 + cost, (1e-3 * cost) ** 2)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_DATA_HOME", str(folder))
+        patch.setenv("HOME", str(folder))
         patch.setattr(TorchDevice, "measure", planted)
         patch.setattr(TorchDevice, "measure_step", lambda device, step: Measurement(1.0, 1e-6, 1.0, 1e-6))
         patch.setattr("intaglio.commands.energy.profile.CALIBRATION", 3)
@@ -38,12 +38,12 @@ def told(capsys, *words):
 
 @pytest.fixture
 def at_home(home, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    monkeypatch.setenv("HOME", str(home))
     return home
 
 
 def test_the_profile_names_its_unit_and_no_owner(at_home):
-    profile = load_profile(at_home / "intaglio" / "energy" / "cpu.safetensors")
+    profile = load_profile(at_home / ".local/share/intaglio/energy/cpu.safetensors")
     assert profile.unit in ("CPU-s", "J")
     assert len(profile.families) > 20
     assert profile.calibration

@@ -15,8 +15,8 @@ from energy_profiles import small_profile
 from intaglio import cli
 from intaglio.commands.kit import energy_lines
 from intaglio.energy import energy_budget
-from intaglio.energy.family import StepEstimate
 from intaglio.energy.profile.profile_file import save_profile
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.images.image_set import save_png
 from intaglio.meters import spending
 from intaglio.meters.domain import Domain, Provenance, Scope

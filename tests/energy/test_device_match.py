@@ -12,9 +12,9 @@ import torch
 
 from energy_profiles import DEVICE, REGIME, small_profile
 from intaglio.energy.device_match import check_device
-from intaglio.energy.family import StepEstimate
 from intaglio.energy.profile.fingerprint import MODES, Fingerprint, fingerprint
 from intaglio.energy.profile.profile_file import load_profile, save_profile
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
 HERE = Fingerprint(DEVICE, REGIME)

@@ -11,13 +11,13 @@ from energy_networks import convolution, head
 from intaglio.energy import machine_profile as places
 from intaglio.energy.conversions import Battery, Rates
 from intaglio.energy.energy_estimate import estimate
-from intaglio.energy.family import StepEstimate
 from intaglio.energy.jobs import JobWork
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step, step_of
 from intaglio.energy.profile.energy_profile import EnergyProfile, ProfiledFamily
 from intaglio.energy.profile.fingerprint import fingerprint
 from intaglio.energy.profile.profile_file import save_profile
 from intaglio.energy.profile.profiling import bounds_of
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.energy.workloads import decoder_step, denoiser_step, flow_step, prompt_step, update_step
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
@@ -99,7 +99,7 @@ def small_profile(**changed):
 
 
 def test_a_machine_s_own_profile_comes_before_the_one_that_ships(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped.safetensors")
     assert places.machine_profile() is None
     with pytest.raises(BadInput, match="there is no profile of cpu; make one with intaglio energy profile"):
@@ -111,7 +111,7 @@ def test_a_machine_s_own_profile_comes_before_the_one_that_ships(tmp_path, monke
     assert "another processor there" in shipped.match.warnings[0]
     assert places.machine_profile("cuda:0") is None
     own = places.own_profile_path()
-    assert own == tmp_path / "data" / "intaglio" / "energy" / "cpu.safetensors"
+    assert own == tmp_path / ".local/share/intaglio/energy/cpu.safetensors"
     own.parent.mkdir(parents=True)
     save_profile(small_profile(), own)
     found = places.needed_profile()

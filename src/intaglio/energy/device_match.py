@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from intaglio.energy.family import StepEstimate
 from intaglio.energy.profile.energy_profile import EnergyProfile
 from intaglio.energy.profile.fingerprint import MODES, Fingerprint, differences
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
 DevicePolicy = Literal["strict", "warn", "model-only"]

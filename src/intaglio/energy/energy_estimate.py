@@ -6,8 +6,9 @@ from typing import Any
 
 from intaglio.amounts import duration_words, energy_words
 from intaglio.energy.conversions import Converted, Rates, convert
-from intaglio.energy.family import Predictor, StepEstimate
+from intaglio.energy.family import Predictor
 from intaglio.energy.jobs import JobWork
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 from intaglio.meters.domain import Unit
 

@@ -1,6 +1,5 @@
 """The profile by which this machine's work is estimated: its own, or the one that ships, labelled as another's."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +25,8 @@ class MachineProfile:
 
 
 def own_profile_path(device: str = "cpu") -> Path:
-    """Place of the profile of one kind of device, in the user's folder of data (`XDG_DATA_HOME`)."""
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "intaglio" / "energy" / f"{device.partition(':')[0]}.safetensors"
+    """Place of the profile of one kind of device, below the user's home."""
+    return Path.home() / ".local" / "share" / "intaglio" / "energy" / f"{device.partition(':')[0]}.safetensors"
 
 
 def machine_profile(device: str = "cpu", path: Path | None = None) -> MachineProfile | None:

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from intaglio.energy.family import StepEstimate
 from intaglio.energy.layers.layer import Step
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
 Count = Callable[[Step], float]

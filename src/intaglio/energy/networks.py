@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from intaglio.energy.layers.layer import Step
 from intaglio.energy.layers.parse import parse
-from intaglio.randomness import numpy_generator
+from intaglio.randomness import generator, numpy_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,16 +107,19 @@ class _Block(nn.Module):
         return x + self.down(nn.functional.gelu(self.up(self.norms[1](x))))
 
 
+class _Mean(nn.Module):
+    """Mean over tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
 def transformer(widths: list[int], batch: int) -> tuple[nn.Module, Tensor]:
     """Three blocks over 32 tokens, and a linear layer on their mean."""
     width, inner = 16 * max(1, widths[0] // 16), widths[1] * 2
 
-    class Mean(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.mean(1)
-
     blocks = [_Block(width, inner) for _ in range(3)]
-    return nn.Sequential(*blocks, Mean(), nn.Linear(width, 10)), torch.randn(batch, 32, width)
+    return nn.Sequential(*blocks, _Mean(), nn.Linear(width, 10)), torch.randn(batch, 32, width)
 
 
 def _pictures(batch: int) -> Tensor:
@@ -139,10 +142,12 @@ def networks_of(count: int, seed: int, *, device: str = "cpu", batch: int = BATC
     found = []
     for k in range(count):
         name, build = list(KINDS_OF_NETWORK.items())[k % len(KINDS_OF_NETWORK)]
-        generator = numpy_generator(seed, k)
-        widths = (LOW * (HIGH / LOW) ** generator.random(4)).round().astype(int).tolist()
+        widths = (LOW * (HIGH / LOW) ** numpy_generator(seed, k).random(4)).round().astype(int).tolist()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + k)
             model, inputs = build(widths, batch)
+        random = generator(seed, "network", k)
+        with torch.no_grad():
+            for tensor in (*model.parameters(), inputs):
+                tensor.normal_(0.0, 0.1, generator=random)
         found.append(SmallNetwork(f"{name} {'-'.join(map(str, widths))}", model.to(device).train(), inputs.to(device)))
     return found

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from intaglio.energy.family import StepEstimate
+from intaglio.energy.step_estimate import StepEstimate
 
 
 class Scores(NamedTuple):
@@ -31,7 +31,7 @@ def scores_of(estimates: Sequence[StepEstimate], truth: Sequence[float]) -> Scor
     amounts, true = np.array([one.amount for one in estimates]), np.array(truth)
     errors = amounts / true - 1
     varied = len(set(amounts)) > 1 and len(set(truth)) > 1
-    rank = float(stats.spearmanr(amounts, true).statistic) if varied else float("nan")
+    rank = float(np.corrcoef(stats.rankdata(amounts), stats.rankdata(true))[0, 1]) if varied else float("nan")
     inside = [one.interval[0] <= cost <= one.interval[1] for one, cost in zip(estimates, truth, strict=True)]
     known = all(np.isfinite(one.sd) for one in estimates)
     return Scores(

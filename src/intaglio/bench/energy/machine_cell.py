@@ -84,8 +84,8 @@ class MachineCell:
 
     def _meter(self) -> tuple[Meter, Unit]:
         found = meters_for(self.device)
-        if found.meters:
-            return found.meters[0], Unit.JOULES
+        if found.measuring.meters:
+            return found.measuring.meters[0], Unit.JOULES
         if self.device != "cpu":
             raise BadInput(f"{self.device} has no meter of energy that can be read: {found.why_not}")
         return ProcessTime(), Unit.CPU_SECONDS

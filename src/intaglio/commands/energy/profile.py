@@ -102,8 +102,8 @@ class ProfileEnergy(InRun):
         from intaglio.meters.process_time import ProcessTime
 
         found = meters_for(self.device)
-        if found.meters:
-            return found.meters[0], "J"
+        if found.measuring.meters:
+            return found.measuring.meters[0], "J"
         if self.device != "cpu":
             raise BadInput(f"{self.device} has no meter of energy that can be read: {found.why_not}")
         note(f"no energy is measured, so costs are in processor seconds: {found.why_not}")

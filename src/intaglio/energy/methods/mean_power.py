@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from intaglio.energy.family import EnergyEstimator, Predictor, StepEstimate
+from intaglio.energy.family import EnergyEstimator, Predictor
 from intaglio.energy.layers.layer import Step
 from intaglio.energy.network_fit import NetworkFit
 from intaglio.energy.profile.energy_profile import EnergyProfile
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from intaglio.energy.family import EnergyEstimator, Predictor, StepEstimate
+from intaglio.energy.family import EnergyEstimator, Predictor
 from intaglio.energy.layers.layer import SizedLayer, Step
 from intaglio.energy.profile.energy_profile import EnergyProfile, layers_of
 from intaglio.energy.profile.fallback import Fallback
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
 FOLDS = 10

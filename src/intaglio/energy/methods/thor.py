@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from intaglio.energy.family import EnergyEstimator, Predictor, StepEstimate
+from intaglio.energy.family import EnergyEstimator, Predictor
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
 from intaglio.energy.processes.family_process import (
     FamilyFit,
@@ -18,6 +18,7 @@ from intaglio.energy.processes.family_process import (
 from intaglio.energy.profile.energy_profile import EnergyProfile, ProfiledFamily
 from intaglio.energy.profile.fallback import Fallback
 from intaglio.energy.profile.sum_correction import SumCorrection
+from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
 FARTHEST = 2.0
