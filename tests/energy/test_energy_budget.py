@@ -90,9 +90,24 @@ def test_the_reserve_may_be_told_in_steps():
 
 def test_steps_that_vary_are_judged_by_their_mean_and_two_deviations():
     counter = Counter()
-    budget = EnergyBudget(100.0, counter)
-    trained(budget, counter, [1.0, 3.0, 1.0, 3.0])
+    budget = EnergyBudget(1000.0, counter)
+    trained(budget, counter, [99.0, 1.0, 3.0, 1.0, 3.0])
     assert budget.next_step == pytest.approx(2.0 + 2 * 1.0)
+
+
+def test_a_first_step_that_warms_up_ends_no_training():
+    """30 J for the first, 1 J for each further one: 100 J with ten steps kept hold 60 more."""
+    counter = Counter()
+    budget = EnergyBudget(100.0, counter, reserve_steps=10.0)
+    assert trained(budget, counter, [30.0, *[1.0] * 200]) == 61
+    assert budget.used == 90.0
+
+
+def test_one_slow_step_does_not_swell_the_reserve():
+    counter = Counter()
+    budget = EnergyBudget(1000.0, counter, reserve_steps=10.0)
+    trained(budget, counter, [1.0, 1.0, 30.0, 1.0])
+    assert budget.kept_back == 10.0
 
 
 def test_without_a_meter_steps_are_counted():
@@ -123,9 +138,10 @@ def test_a_training_killed_and_resumed_makes_as_many_steps_as_one_that_was_not()
     rows = []
     first = EnergyBudget(50.0, (counter := Counter()), reserve_steps=2.0, told=lambda *row: rows.append(row))
     trained(first, counter, [3.0] * 5)
-    assert rows == [(k, float(joules), 3.0) for k, joules in enumerate(accumulate([3] * 5), 1)]
+    costs = [None, 3.0, 3.0, 3.0, 3.0]
+    assert rows == [(k, float(j), c) for k, (j, c) in enumerate(zip(accumulate([3] * 5), costs, strict=True), 1)]
     step, used, _ = rows[-1]
-    recent = [cost for *_, cost in rows]
+    recent = [cost for *_, cost in rows[1:]]
     rest = EnergyBudget(50.0, (counter := Counter()), before=used, recent=recent, reserve_steps=2.0)
     assert step + trained(rest, counter, [3.0] * 100) == whole == 14
 
@@ -143,12 +159,12 @@ def test_drift_from_the_estimate_is_told_once(cost, warned):
     budget = EnergyBudget(1e6, counter, step_joules=2.0, warn=said.append)
     assert trained(budget, counter, [cost] * (4 * WINDOW)) == 4 * WINDOW
     assert len(said) == warned
-    assert all(f"{cost / 2:.2f} times" in words and f"until step {WINDOW}" in words for words in said)
+    assert all(f"{cost / 2:.2f} times" in words and f"until step {WINDOW + 1}" in words for words in said)
 
 
 def test_drift_waits_for_a_whole_window():
     counter, said = Counter(), []
-    trained(EnergyBudget(1e6, counter, step_joules=2.0, warn=said.append), counter, [9.0] * (WINDOW - 1))
+    trained(EnergyBudget(1e6, counter, step_joules=2.0, warn=said.append), counter, [9.0] * WINDOW)
     assert said == []
 
 

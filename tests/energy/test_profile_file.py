@@ -132,6 +132,10 @@ def family(document):
         (lambda d: d["layer_families"][0]["fixed"].update(depth=3), "fixes 'depth', which is no size of linear"),
         (lambda d: d["layer_families"][2]["attributes"].update(groups=0), "which cannot be"),
         (lambda d: d["layer_families"][2]["attributes"].update(groups="many"), "which cannot be"),
+        (
+            lambda d: d["layer_families"][2]["attributes"].update(taps="9"),
+            "holds taps of convolution as a word and as a",
+        ),
         (lambda d: d["layer_families"].__setitem__(1, d["layer_families"][0]), "holds a family of layers twice"),
         (lambda d: family(d).update(low=[8]), "has low that are not 2 whole numbers"),
         (lambda d: family(d).update(low=[512, 10]), "which are not in order"),

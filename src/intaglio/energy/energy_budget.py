@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import mean, pstdev
+from statistics import mean, median, pstdev
 
 from intaglio.amounts import energy_words
 from intaglio.errors import IntaglioError, require
@@ -25,7 +25,8 @@ class EnergyBudget:
 
     `stops` is asked before every step, and `after_step` told after every one; a step is an update of the weights with
     all passes whose gradients it takes. The next step counts as the mean of the last `WINDOW` plus two of their
-    standard deviations. The caller ends, saves and judges; the reserve is for that.
+    standard deviations. The first step of a process warms up, and counts as used only. The caller ends, saves and
+    judges; the reserve is for that.
 
     With a reading of what was spent the amounts are the meter's; without one they are the stated joules of a step
     times the steps made, and `origin` says so.
@@ -49,8 +50,8 @@ class EnergyBudget:
     """The same as a number of steps, at least 0, on top of `reserve`: known before a step was measured."""
     warn: Callable[[str], object] = field(default=_nothing, repr=False)
     """Takes one sentence where measured steps drift from the estimate, once."""
-    told: Callable[[int, float, float], object] = field(default=_nothing, repr=False)
-    """Takes the step, the joules used until then and those of the step, after every step."""
+    told: Callable[[int, float, float | None], object] = field(default=_nothing, repr=False)
+    """Takes the step, the joules used until then and those of the step, None for a first one, after every step."""
 
     def __post_init__(self) -> None:
         require(0 < self.joules < math.inf, f"an energy budget must be above 0 and finite, not {self.joules} J")
@@ -67,7 +68,7 @@ class EnergyBudget:
         """Whether the last answer of `stops` was yes."""
         require(all(0 <= one < math.inf for one in self.recent), "recent must hold finite joules of at least 0")
         self._steps: deque[float] = deque(self.recent, maxlen=WINDOW)
-        self._made = 0
+        self._made, self._first = 0, 0.0
         self._began: float | None = None
         self._warned = False
 
@@ -80,15 +81,15 @@ class EnergyBudget:
 
     @property
     def next_step(self) -> float:
-        """Joules that the next step is to take at most: those measured, else the estimate, else 0."""
+        """Joules that the next step is to take at most: by those measured, else the estimate, else the first one's."""
         if self._steps:
             return mean(self._steps) + 2 * pstdev(self._steps)
-        return self.step_joules or 0.0
+        return self.step_joules or self._first
 
     @property
     def kept_back(self) -> float:
         """Joules of the reserve."""
-        usual = mean(self._steps) if self._steps else self.step_joules or 0.0
+        usual = median(self._steps) if self._steps else self.step_joules or 0.0
         return self.reserve + self.reserve_steps * usual
 
     def stops(self) -> bool:
@@ -110,11 +111,9 @@ class EnergyBudget:
         """Notes that an update was made, the training's `step`-th."""
         self._made += 1
         used = self.used
-        if self.spent is None:
-            cost = self.step_joules or 0.0
-        else:
-            cost = max(0.0, used - (used if self._began is None else self._began))
-        self._steps.append(cost)
+        cost = self._cost(used)
+        if cost is not None:
+            self._steps.append(cost)
         self.told(step, used, cost)
         self._look_for_drift(step)
 
@@ -130,6 +129,16 @@ class EnergyBudget:
             f"{energy_words(used)} {self.origin}, and {energy_words(self.kept_back)} kept for what follows; "
             "the result is that of a shorter training"
         )
+
+    def _cost(self, used: float) -> float | None:
+        """Joules of the step that was just made; None for the first that a meter measured, which is kept apart."""
+        if self.spent is None:
+            return self.step_joules
+        cost = max(0.0, used - (used if self._began is None else self._began))
+        if self._made > 1:
+            return cost
+        self._first = cost
+        return None
 
     def _look_for_drift(self, step: int) -> None:
         if self._warned or self.step_joules is None or len(self._steps) < WINDOW:

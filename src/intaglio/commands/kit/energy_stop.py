@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class EnergyStop(EnergyRates):
                 before=max(_noted(run, USED), default=0.0),
                 recent=_noted(run, STEP),
                 warn=run.warn,
-                told=lambda step, used, cost: run.log(STREAM, step, **{USED: used, STEP: cost}),
+                told=partial(_note, run),
             )
 
     def _profile(self, device: str) -> "MachineProfile | None":
@@ -152,6 +153,10 @@ class EnergyStop(EnergyRates):
         from intaglio.energy.conversions import parse_joules
 
         return parse_joules(self.energy_budget or "", self.rates())
+
+
+def _note(run: "Run", step: int, used: float, cost: float | None) -> None:
+    run.log(STREAM, step, **{USED: used}, **({} if cost is None else {STEP: cost}))
 
 
 def _noted(run: "Run", name: str) -> list[float]:

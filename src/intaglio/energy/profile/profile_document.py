@@ -48,7 +48,7 @@ def to_document(profile: EnergyProfile) -> dict[str, Any]:
     """A profile as tables, lists, texts and numbers."""
     inside = {layer.family for network in profile.calibration for layer in network.step.layers}
     own = [found.family for found in profile.families]
-    families = [*own, *sorted(inside - set(own))]
+    families = [*own, *sorted(inside - set(own), key=repr)]
     place = {family: index for index, family in enumerate(families)}
     return {
         "unit": profile.unit,
@@ -70,6 +70,7 @@ def from_document(document: Fields) -> EnergyProfile:
     profiled = _tables(document, "families")
     if len(set(families)) != len(families) or len(profiled) > len(families):
         raise _wrong(document, "holds a family of layers twice, or measured layers of no family")
+    _check_attributes(document, families)
     return EnergyProfile(
         unit=document.text("unit", among=[str(unit) for unit in Unit]),
         provenance=document.text("provenance", among=[str(one) for one in Provenance]),
@@ -104,6 +105,15 @@ def _family(table: Fields) -> LayerFamily:
         **{name: table.flag(name) for name in ("train", "input_grad", "weight_grad")},
         dtype=table.text("dtype", among=PRECISIONS),
     )
+
+
+def _check_attributes(document: Fields, families: Sequence[LayerFamily]) -> None:
+    """Raises `BadInput` where an attribute of a kind is a word here and a number there: such families have no order."""
+    words: dict[tuple[str, str], bool] = {}
+    for family in families:
+        for name, value in family.attributes:
+            if words.setdefault((family.kind, name), isinstance(value, str)) != isinstance(value, str):
+                raise _wrong(document, f"holds {name} of {family.kind} as a word and as a number")
 
 
 def _profiled_table(found: ProfiledFamily) -> dict[str, Any]:
