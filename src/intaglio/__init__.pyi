@@ -15,6 +15,8 @@ from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
+from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
+from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear
 from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
@@ -27,9 +29,12 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
+from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
+from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.audit.membership.methods.pia import PIA as PIA
+from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
@@ -42,6 +47,7 @@ from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDeco
 from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow
+from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.models.diffusion.loading import load_model as load_model
