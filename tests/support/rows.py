@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from intaglio.verbs import MAIN, VERBS, Method
 
 TESTS = Path(__file__).parents[1]
-WITHOUT = {"bench"}
-"""Verbs whose methods are no methods of the literature."""
+WITHOUT = {"bench", "energy estimate"}
+"""Verbs whose methods do no work of minutes on a model, that could be killed: benches, and formulas over a profile."""
 NAMES = ("SMALL", "BAD", "PIECES")
 
 

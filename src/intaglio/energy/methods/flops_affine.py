@@ -10,7 +10,7 @@ from intaglio.energy.profile.energy_profile import EnergyProfile
 
 @dataclass(frozen=True)
 class FlopsAffine(EnergyEstimator):
-    """FLOPs-affine: a constant and a rate of operations, by least squares over all measured networks."""
+    """FLOPs-affine: a constant and a rate of operations, fitted on measured networks."""
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     wants: ClassVar[tuple[str, ...]] = ("networks",)

@@ -10,7 +10,7 @@ from intaglio.energy.profile.energy_profile import EnergyProfile
 
 @dataclass(frozen=True)
 class FlopsLinear(EnergyEstimator):
-    """FLOPs-linear: the operations of a step times one rate, that of the median of the measured networks.
+    """FLOPs-linear: operations times one rate, the median of measured networks.
 
     The usual estimate before a run. Its spread is that of the rates over the measured networks.
     """

@@ -16,7 +16,10 @@ from intaglio.errors import BadInput
 
 @dataclass(frozen=True)
 class MeanPower(EnergyEstimator):
-    """Time × mean power: seconds affine in operations, times the mean power of the measured networks."""
+    """Time × mean power: seconds affine in operations, times one mean power.
+
+    Both are learnt from the measured networks.
+    """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     wants: ClassVar[tuple[str, ...]] = ("networks",)

@@ -24,7 +24,9 @@ FEWEST = 4
 
 @dataclass(frozen=True)
 class NeuralPower(EnergyEstimator):
-    """NeuralPower: time and power of each kind of layer as sparse polynomials of its sizes; energy is their product.
+    """NeuralPower: time and power of a kind of layer by sparse polynomials of its sizes.
+
+    Energy is their product.
 
     Terms up to `degree` in the sizes, with the layer's operations and bytes beside them, chosen by the Lasso with
     cross-validation in 10 parts. Sizes are scaled to their largest value.

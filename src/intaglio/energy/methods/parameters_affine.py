@@ -10,7 +10,7 @@ from intaglio.energy.profile.energy_profile import EnergyProfile
 
 @dataclass(frozen=True)
 class ParametersAffine(EnergyEstimator):
-    """Parameter-affine: a constant and a rate of weights, by least squares over all measured networks."""
+    """Parameter-affine: a constant and a rate of weights, fitted on measured networks."""
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     wants: ClassVar[tuple[str, ...]] = ("networks",)

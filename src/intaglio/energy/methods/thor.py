@@ -29,7 +29,7 @@ BEYOND_VARIANCE = 4.0
 
 @dataclass(frozen=True)
 class Thor(EnergyEstimator):
-    """THOR: one Gaussian process for each family of layers, whose costs add up to that of a model.
+    """THOR: one Gaussian process for each family of layers, whose costs add up to a model's.
 
     The cost of a step is κ Σ mᵢ Eₖ(xᵢ) over its layers i, called mᵢ times, with sizes xᵢ in family k. Each Eₖ is a
     Matérn 5/2 process over logarithms of sizes, rounded up to the tiles of kernels that the measurements speak for, and
