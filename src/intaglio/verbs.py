@@ -184,6 +184,9 @@ VERBS: dict[str, Verb] = {
         Methods("energy.methods"),
         default="thor",
     ),
+    "energy compare": Verb(
+        "intaglio.commands.energy.compare:CompareEnergy", "estimate several ways to do a job, the cheapest first"
+    ),
     "energy profile": Verb(
         "intaglio.commands.energy.profile:ProfileEnergy", "measure what layers cost on this machine"
     ),

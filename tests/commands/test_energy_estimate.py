@@ -7,6 +7,8 @@ import pytest
 from intaglio.cli import main
 from intaglio.energy.devices.device import Measurement
 from intaglio.energy.devices.torch_device import TorchDevice
+from intaglio.energy.processes import family_process
+from intaglio.energy.processes.matern_process import fitted
 from intaglio.energy.profile.profile_file import load_profile
 
 
@@ -23,10 +25,11 @@ def home(tmp_path_factory):
         patch.setenv("HOME", str(folder))
         patch.setattr(TorchDevice, "measure", planted)
         patch.setattr(TorchDevice, "measure_step", lambda device, step: Measurement(1.0, 1e-6, 1.0, 1e-6))
+        patch.setattr(family_process, "fitted", lambda *given: fitted(*given[:3], starts=1))
         patch.setattr("intaglio.commands.energy.profile.CALIBRATION", 3)
         patch.setattr("intaglio.commands.energy.profile.RANKS", (4,))
         patch.chdir(folder)
-        assert main(["energy", "profile", "--points", "6", "--batches", "1", "4", "--json", "--quiet"]) == 0
+        assert main(["energy", "profile", "--points", "4", "--batches", "1", "4", "--json", "--quiet"]) == 0
     return folder
 
 
@@ -75,7 +78,7 @@ def test_rates_and_stated_watts(at_home, capsys):
         assert found["joules_modelled"] == pytest.approx(20 * found["amount"])
 
 
-@pytest.mark.parametrize("method", ["flops-linear", "flops-affine", "neural-power", "mean-power", "parameters-affine"])
+@pytest.mark.parametrize("method", ["flops-linear", "neural-power", "mean-power"])
 def test_every_method_estimates_a_job(at_home, capsys, method):
     assert told(capsys, method, "--allow-low-coverage")["amount"] > 0
 
@@ -109,4 +112,37 @@ def test_bad_input_is_told(at_home, capsys, words, sentence):
 def test_bad_settings_of_a_profile_are_told(tmp_path, monkeypatch, capsys, words, sentence):
     monkeypatch.chdir(tmp_path)
     assert main(["energy", "profile", *words]) == 2
+    assert sentence in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def compared(capsys, *words):
+    capsys.readouterr()
+    assert main(["energy", "compare", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])["alternatives"]
+
+
+def test_ways_to_do_a_job_stand_side_by_side_the_cheapest_first(at_home, capsys):
+    found = compared(
+        capsys, "--job", "finetune", "finetune-lora", "--batch", "1", "4", "--steps", "5", "--rank", "4", "64"
+    )
+    assert len(found) == 6, "a rank is no setting of a full training"
+    amounts = [one["amount"] for one in found]
+    assert amounts == sorted(amounts)
+    drawn = compared(capsys, "--job", "sample", "--guidance", "1", "5", "--side", "32", "64", "--pictures", "2")
+    assert {(one["guidance"], one["side"]) for one in drawn} == {(1.0, 32), (1.0, 64), (5.0, 32), (5.0, 64)}
+    assert (drawn[0]["guidance"], drawn[0]["side"]) == (1.0, 32)
+    told = {(one["guidance"], one["side"]): one["amount"] for one in drawn}
+    assert told[5.0, 64] == max(told.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--batch", "0"], "batch must be numbers of at least 1"),
+        (["--steps", *map(str, range(1, 250))], "make 996 combinations"),
+        (["--job", "paint"], "paint"),
+    ],
+)
+def test_bad_comparisons_are_told(at_home, capsys, words, sentence):
+    assert main(["energy", "compare", *words]) == 2
     assert sentence in " ".join(capsys.readouterr().err.replace("│", " ").split())

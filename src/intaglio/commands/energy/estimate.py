@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 from tyro.conf import OmitArgPrefixes
 
 from intaglio.commands.kit.console import say, say_json
+from intaglio.commands.kit.energy_inputs import EnergyRates
 from intaglio.commands.kit.inputs import embedded_model
 
 if TYPE_CHECKING:
-    from intaglio.energy.conversions import Rates
     from intaglio.energy.family import EnergyEstimator
     from intaglio.energy.jobs import JobWork
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -19,7 +19,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimateEnergy(Generic[M]):
+class EstimateEnergy(EnergyRates, Generic[M]):
     """Estimate a job before it runs, from a profile of this machine.
 
     Without a profile of one's own (`intaglio energy profile`) the one that ships is taken on a processor: it counts
@@ -39,6 +39,8 @@ class EstimateEnergy(Generic[M]):
     """Sampling steps, or updates of a training, 1 or more."""
     batch: int = 8
     """Pictures at once, 1 or more."""
+    size: tuple[int, int] | None = None
+    """Height and width of the pictures in pixels; none takes the model's own."""
     guidance: float = 5.0
     """Guidance scale of a drawing; 1 is none, and halves the work of the denoiser."""
     rank: int = 4
@@ -47,16 +49,6 @@ class EstimateEnergy(Generic[M]):
     """Device that the job is to run on, such as cpu or cuda:1."""
     profile: Path | None = None
     """A profile's file; none takes this machine's own, or the one that ships."""
-    grams_per_kwh: float | None = None
-    """Carbon intensity of the electricity in g CO2e a kWh; without it no carbon is given."""
-    price: float | None = None
-    """Price of a kWh, in --currency."""
-    currency: str = ""
-    """Word or sign of the price's unit, such as EUR."""
-    pue: float = 1.0
-    """Power usage effectiveness of the building, 1 or more; in carbon and cost."""
-    battery: tuple[float, float] | None = None
-    """Volts and amp-hours of a battery, for the share of its charge."""
     watts_per_cpu_second: float | None = None
     """Power of one busy core in W, for modelled joules where the profile counts processor seconds."""
     allow_low_coverage: bool = False
@@ -73,7 +65,7 @@ class EstimateEnergy(Generic[M]):
         rate = self.watts_per_cpu_second
         if rate is not None and not 0 <= rate < float("inf"):
             raise ValueError(f"watts_per_cpu_second must be a power of at least 0 W, not {rate}")
-        self._rates()
+        self.rates()
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -87,7 +79,7 @@ class EstimateEnergy(Generic[M]):
         told = estimate(
             predictor_of(found, cast("EnergyEstimator", self.method)),
             self._work(model),
-            self._rates(),
+            self.rates(),
             watts_per_cpu_second=self.watts_per_cpu_second,
             allow_low_coverage=self.allow_low_coverage,
             warnings=() if found.own else ("the profile is the one that ships, of another machine",),
@@ -99,17 +91,7 @@ class EstimateEnergy(Generic[M]):
         from intaglio.commands.kit.energy_lines import sample_work, training_work
 
         if self.job == "sample":
-            return sample_work(model, self.pictures, self.steps, self.batch, guided=self.guidance != 1)
-        return training_work(model, self.steps, self.batch, self.rank if self.job == "finetune-lora" else None)
-
-    def _rates(self) -> "Rates":
-        from intaglio.energy.conversions import Battery, Rates
-
-        battery = None if self.battery is None else Battery(volts=self.battery[0], amp_hours=self.battery[1])
-        return Rates(
-            grams_per_kwh=self.grams_per_kwh,
-            price_per_kwh=self.price,
-            currency=self.currency,
-            battery=battery,
-            pue=self.pue,
-        )
+            guided = self.guidance != 1
+            return sample_work(model, self.pictures, self.steps, self.batch, guided=guided, size=self.size)
+        rank = self.rank if self.job == "finetune-lora" else None
+        return training_work(model, self.steps, self.batch, rank, size=self.size)

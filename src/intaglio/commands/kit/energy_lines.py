@@ -48,7 +48,13 @@ def predictor_of(found: "MachineProfile", method: "EnergyEstimator | None" = Non
     return lambda step: found.match.widened(predict(step))
 
 
-def sample_work(model: "LatentDiffusion", pictures: int, steps: int, batch: int, *, guided: bool) -> "JobWork":
+Size = tuple[int, int] | None
+"""Height and width of pictures in pixels; None for the model's own."""
+
+
+def sample_work(
+    model: "LatentDiffusion", pictures: int, steps: int, batch: int, *, guided: bool, size: Size = None
+) -> "JobWork":
     """The work of a drawing in batches, with classifier-free guidance in one batch where it is guided."""
     from intaglio.energy import workloads
     from intaglio.energy.jobs import SampleJob
@@ -57,22 +63,24 @@ def sample_work(model: "LatentDiffusion", pictures: int, steps: int, batch: int,
         pictures=pictures, steps=steps, batch=min(batch, pictures), guidance="batched" if guided else "none"
     )
     return job.work(
-        denoiser=lambda at_once: workloads.denoiser_step(model, at_once),
-        decoder=lambda at_once: workloads.decoder_step(model, at_once),
+        denoiser=lambda at_once: workloads.denoiser_step(model, at_once, size=size),
+        decoder=lambda at_once: workloads.decoder_step(model, at_once, size=size),
         prompts=lambda at_once: workloads.prompt_step(model, at_once),
     )
 
 
-def training_work(model: "LatentDiffusion", updates: int, batch: int, rank: int | None = None) -> "JobWork":
+def training_work(
+    model: "LatentDiffusion", updates: int, batch: int, rank: int | None = None, *, size: Size = None
+) -> "JobWork":
     """The work of a training of the denoiser: of all its weights, or of a LoRA of this rank."""
     from intaglio.adapt.methods.dreambooth import DreamBooth
     from intaglio.adapt.methods.lora import LoRATuning
 
-    return tuning_work(model, DreamBooth() if rank is None else LoRATuning(rank=rank), updates, batch)
+    return tuning_work(model, DreamBooth() if rank is None else LoRATuning(rank=rank), updates, batch, size=size)
 
 
 def tuning_work(
-    model: "LatentDiffusion", method: "FineTuner", updates: int, batch: int, accumulation: int = 1
+    model: "LatentDiffusion", method: "FineTuner", updates: int, batch: int, accumulation: int = 1, *, size: Size = None
 ) -> "JobWork":
     """The work of so many updates by a method, each of so many passes of a batch; the model is left as found."""
     from intaglio.energy import workloads
@@ -84,6 +92,6 @@ def tuning_work(
         for weight in weights:
             weight.requires_grad_(True)
         with trainable.attached(model):
-            step = workloads.denoiser_step(model, batch, train=True)
+            step = workloads.denoiser_step(model, batch, size=size, train=True)
     job = TrainJob(micro_batch=batch, updates=updates, accumulation=accumulation)
     return job.work(step, workloads.update_step(weights))

@@ -32,8 +32,8 @@ class Thor(EnergyEstimator):
     """THOR: one Gaussian process for each family of layers, whose costs add up to a model's.
 
     The cost of a step is κ Σ mᵢ Eₖ(xᵢ) over its layers i, called mᵢ times, with sizes xᵢ in family k. Each Eₖ is a
-    Matérn 5/2 process over logarithms of sizes, rounded up to the tiles of kernels that the measurements speak for, and
-    learns logarithms of costs. The variance of the sum is wᵀ S w with the joint posterior covariance S of each family,
+    Matérn 5/2 process over logarithms of sizes, rounded up to the tiles of kernels that the measurements speak for, of
+    what the logarithm of the cost has beyond a share of that of the layer's work. The variance of the sum is wᵀ S w with the joint posterior covariance S of each family,
     so that the errors of equal layers add up and do not average out; κ and its spread come from measured networks. A
     layer up to 2 times beyond the measured sizes is scaled by its operations or bytes with 4 times the variance; what
     lies farther, or was never profiled, is taken by the device's cost of an operation or byte, lowers `coverage` and

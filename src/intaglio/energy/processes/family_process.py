@@ -19,6 +19,8 @@ MARGIN = 2.0
 """Log marginal likelihood by which a larger tile must beat a smaller one, twice that of one further parameter."""
 LEAST_RATIO = 3.0
 """Costs of less than this many standard deviations of theirs are below resolution: their logarithm says nothing."""
+LEAST_SPREAD = 1e-3
+"""Relative spread around the trend that costs are taken to have at least."""
 MODEL_SD = 0.003
 """Relative standard deviation of a cost beside its measured variance."""
 
@@ -46,25 +48,34 @@ class FamilyPoints:
         kept = self.costs > LEAST_RATIO * np.sqrt(self.variances)
         return FamilyPoints(self.family, self.sizes[kept], self.costs[kept], self.variances[kept])
 
-    def work(self, sizes: Sizes) -> Float[ndarray, "m"]:
-        return np.array([SizedLayer(self.family, tuple(map(int, row))).work for row in sizes], np.float64)
+
+@dataclass(frozen=True)
+class Trend:
+    """Mean of the costs: of their logarithms a constant and a share of the logarithm of the work, else a constant."""
+
+    constant: float
+    slope: float = 0.0
+    """Share of the logarithm of the work at tiled sizes, in [0, 1]."""
+    spread: float = 1.0
+    """Standard deviation of what is left, by which it is scaled."""
 
 
 @dataclass(frozen=True, eq=False)
 class FamilyProcess:
     """Posterior of the costs of a family; logarithms of costs by logarithms of sizes, or as the paper has it, plain."""
 
+    family: LayerFamily
     scale: SizeScale
     process: MaternProcess
-    centre: float
-    spread: float
+    trend: Trend
     logarithmic: bool = True
 
     def joint(self, sizes: Sizes) -> tuple[Float[ndarray, "m"], Float[ndarray, "m m"]]:
         """Means and covariance of the costs, of sizes that are first brought within the bounds."""
-        u = self.scale(self.scale.clamped(sizes))
-        mean = self.centre + self.spread * self.process.mean(u)
-        covariance = self.spread**2 * self.process.covariance(u)
+        clamped = self.scale.clamped(sizes)
+        u = self.scale(clamped)
+        mean = self._trend(clamped) + self.trend.spread * self.process.mean(u)
+        covariance = self.trend.spread**2 * self.process.covariance(u)
         if not self.logarithmic:
             return mean, covariance
         half = np.diagonal(covariance) / 2
@@ -75,18 +86,36 @@ class FamilyProcess:
     def fit(self) -> FamilyFit:
         return FamilyFit(self.scale.tiles, self.process.hyper)
 
+    @property
+    def log_likelihood(self) -> float:
+        """Log marginal likelihood of the costs' logarithms, or of the costs, which tiles are compared by."""
+        return self.process.log_likelihood() - len(self.process.values) * float(np.log(self.trend.spread))
+
     def relative_sd(self, sizes: Sizes) -> Float[ndarray, "m"]:
         """Standard deviation of the costs over their means."""
-        u = self.scale(self.scale.clamped(sizes))
-        sd = self.spread * np.sqrt(self.process.variance(u))
-        return sd if self.logarithmic else sd / np.abs(self.centre + self.spread * self.process.mean(u))
+        clamped = self.scale.clamped(sizes)
+        u = self.scale(clamped)
+        sd = self.trend.spread * np.sqrt(self.process.variance(u))
+        return sd if self.logarithmic else sd / np.abs(self._trend(clamped) + self.trend.spread * self.process.mean(u))
 
     @cached_property
     def left_out_errors(self) -> Float[ndarray, "n"]:
         """Absolute relative error of each point's cost, predicted from all others."""
-        found = self.centre + self.spread * self.process.left_out()
-        true = self.centre + self.spread * self.process.values
-        return np.abs(np.expm1(found - true)) if self.logarithmic else np.abs(found - true) / np.abs(true)
+        off = self.trend.spread * (self.process.left_out() - self.process.values)
+        if self.logarithmic:
+            return np.abs(np.expm1(off))
+        return np.abs(off) / np.abs(self.trend.constant + self.trend.spread * self.process.values)
+
+    def _trend(self, sizes: Sizes) -> Float[ndarray, "m"]:
+        constant = np.full(len(sizes), self.trend.constant)
+        if not self.trend.slope:
+            return constant
+        return constant + self.trend.slope * log_work(self.family, self.scale.rounded(sizes))
+
+
+def log_work(family: LayerFamily, sizes: Sizes) -> Float[ndarray, "m"]:
+    """Logarithm of the operations of products, or of the bytes of other layers, at these sizes."""
+    return np.log([SizedLayer(family, tuple(row)).work for row in sizes.tolist()])
 
 
 def family_process(
@@ -133,7 +162,7 @@ def _likeliest_tiles(points: FamilyPoints, low: tuple[int, ...], high: tuple[int
         if tiles not in known:
             known[tiles] = -np.inf
             if _told_apart(points.sizes, tiles):
-                known[tiles] = _fit(points, SizeScale(low, high, tiles), starts=1).process.log_likelihood()
+                known[tiles] = _fit(points, SizeScale(low, high, tiles), starts=1).log_likelihood
         return known[tiles]
 
     best = ones
@@ -145,12 +174,13 @@ def _likeliest_tiles(points: FamilyPoints, low: tuple[int, ...], high: tuple[int
     return best
 
 
-def known_process(points: FamilyPoints, low: Sequence[int], high: Sequence[int], fit: "FamilyFit") -> FamilyProcess:
+def known_process(points: FamilyPoints, low: Sequence[int], high: Sequence[int], fit: FamilyFit) -> FamilyProcess:
     """The process of a family with tiles and hyper-parameters that were found before."""
     kept = points.resolved
     scale = SizeScale(tuple(map(int, low)), tuple(map(int, high)), fit.tiles)
-    values, variances, centre, spread = _standardised(kept, logarithmic=True)
-    return FamilyProcess(scale, MaternProcess(scale(kept.sizes), values, variances, fit.hyper), centre, spread)
+    values, variances, trend = _standardised(kept, scale, logarithmic=True)
+    process = MaternProcess(scale(kept.sizes), values, variances, fit.hyper)
+    return FamilyProcess(kept.family, scale, process, trend)
 
 
 def _told_apart(sizes: Sizes, tiles: tuple[int, ...]) -> bool:
@@ -163,16 +193,23 @@ def _told_apart(sizes: Sizes, tiles: tuple[int, ...]) -> bool:
 
 
 def _fit(points: FamilyPoints, scale: SizeScale, *, logarithmic: bool = True, starts: int) -> FamilyProcess:
-    values, variances, centre, spread = _standardised(points, logarithmic)
-    return FamilyProcess(scale, fitted(scale(points.sizes), values, variances, starts), centre, spread, logarithmic)
+    values, variances, trend = _standardised(points, scale, logarithmic)
+    process = fitted(scale(points.sizes), values, variances, starts)
+    return FamilyProcess(points.family, scale, process, trend, logarithmic)
 
 
 def _standardised(
-    points: FamilyPoints, logarithmic: bool
-) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"], float, float]:
-    """Values with mean 0 and variance 1, their variances, and what they were brought there by."""
+    points: FamilyPoints, scale: SizeScale, logarithmic: bool
+) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"], Trend]:
+    """Values with mean 0 and variance 1, their variances, and the trend that was taken out of them."""
     values, variances = points.costs, points.variances + (MODEL_SD * points.costs) ** 2
+    slope = 0.0
     if logarithmic:
         values, variances = np.log(points.costs), variances / points.costs**2
-    centre, spread = float(values.mean()), float(values.std()) or 1.0
-    return (values - centre) / spread, variances / spread**2, centre, spread
+        work = log_work(points.family, scale.rounded(points.sizes))
+        if (spread := float(work.var())) > 0:
+            slope = float(np.clip(np.cov(work, values, bias=True)[0, 1] / spread, 0.0, 1.0))
+            values = values - slope * work
+    constant, left = float(values.mean()), float(values.std())
+    scaled = max(left, LEAST_SPREAD if logarithmic else LEAST_SPREAD * abs(constant)) or 1.0
+    return (values - constant) / scaled, variances / scaled**2, Trend(constant, slope, scaled)

@@ -29,9 +29,9 @@ class SizeScale:
 
     def __call__(self, sizes: Sizes) -> Float[ndarray, "n k"]:
         """Points of the unit cube, and beyond it for sizes out of bounds."""
-        low, high = (self._rounded(np.array([bound], np.int64)) for bound in (self.low, self.high))
+        low, high = (self.rounded(np.array([bound], np.int64)) for bound in (self.low, self.high))
         kept = (low < high)[0]
-        x, low, high = self._rounded(sizes)[:, kept], low[:, kept], high[:, kept]
+        x, low, high = self.rounded(sizes)[:, kept], low[:, kept], high[:, kept]
         if self.linear:
             return (x - low) / (high - low)
         return np.log(x / low) / np.log(high / low)
@@ -45,6 +45,7 @@ class SizeScale:
         low, high = np.array(self.low, np.int64), np.array(self.high, np.int64)
         return np.maximum(np.maximum(sizes / high, low / sizes), 1.0).max(1, initial=1.0)
 
-    def _rounded(self, sizes: Sizes) -> Float[ndarray, "n d"]:
-        tiles = np.array(self.tiles, np.float64)
-        return np.ceil(sizes / tiles) * tiles
+    def rounded(self, sizes: Sizes) -> Sizes:
+        """The sizes rounded up to the tiles."""
+        tiles = np.array(self.tiles, np.int64)
+        return -(-sizes // tiles) * tiles

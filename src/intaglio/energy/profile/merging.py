@@ -143,7 +143,7 @@ def _against(known: ProfiledFamily, points: ProfiledFamily) -> LogRatios | None:
     expected, covariance = process.joint(sizes)
     logarithmic = np.log1p(covariance / np.outer(expected, expected))
     values = np.log(costs) - np.log(expected) + np.diagonal(logarithmic) / 2
-    noise = variances / costs**2 + process.spread**2 * process.process.hyper.noise
+    noise = variances / costs**2 + process.trend.spread**2 * process.process.hyper.noise
     return LogRatios(values, logarithmic + np.diag(np.maximum(noise, LEAST_VARIANCE)))
 
 
