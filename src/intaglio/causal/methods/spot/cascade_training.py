@@ -21,6 +21,9 @@ from intaglio.learning.boosted_trees import BoostedTrees, fit_boosted_trees
 from intaglio.randomness import numpy_generator
 from intaglio.runs.run import Run
 
+RIDGE, LEAST_IN_LEAF = 1.0, 40
+"""Penalty of the leaves' squares and fewest pairs in a leaf: without them a few leaves grow by orders of magnitude, and
+give single pairs probabilities of 1."""
 RECIPES = (LatentRecipe(), LatentRecipe(coefficients=(0.2, 1.0)), LatentRecipe(hidden=(0.02, 0.2)))
 """Recipes with hidden common causes, which take turns."""
 WITHOUT_HIDDEN = (LatentRecipe(confounded=(0.0, 0.0)), LatentRecipe(confounded=(0.0, 0.0), coefficients=(0.2, 1.0)))
@@ -111,6 +114,8 @@ def _learnt(settings: CascadeTraining, stage: str, done: dict[str, BoostedTrees]
         weights=np.where(adjacent, 0.5 / rate, 0.5 / (1 - rate)),
         max_iter=settings.trees,
         max_leaf_nodes=settings.leaves,
+        min_samples_leaf=LEAST_IN_LEAF,
+        l2_regularization=RIDGE,
         early_stopping=False,
     )
 
