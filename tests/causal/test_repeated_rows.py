@@ -5,6 +5,7 @@ import pytest
 
 from assumption_tables import harvest, independent, simulated
 from intaglio import SiCL
+from intaglio.causal.tables.noisy_repeats import noisy_repeats
 from intaglio.causal.tables.repeated_rows import repeated_rows
 from intaglio.causal.tables.row_content import hash_of_rows
 
@@ -133,3 +134,42 @@ def test_hashes_of_rows_are_those_of_splitmix64():
     one, two = np.array([[3, -4], [3, 3]]), np.array([[-4, 3], [3, 3]])
     assert np.array_equal(hash_of_rows(one, salted=False), hash_of_rows(two, salted=False))
     assert hash_of_rows(one, salted=True)[0] != hash_of_rows(two, salted=True)[0]
+
+
+@pytest.mark.parametrize("decimals", [(4, 2), (4, 1), (3, 1), (3, 2)])
+def test_an_export_with_fewer_decimals_is_found(decimals):
+    for seed in range(2):
+        random = np.random.default_rng(seed)
+        values = random.normal(size=(300, 6)) @ np.tril(random.normal(size=(6, 6))).T
+        values /= values.std(0)
+        both = np.concatenate([np.round(values, digits) for digits in decimals])[random.permutation(600)]
+        found = repeated_rows(both, numbers(6))
+        assert found is not None
+        assert found.distinct < 330
+
+
+def test_two_measurements_of_one_thing_are_no_repeats():
+    """As before and after a treatment: rows differ in a level in all pairs."""
+    random = np.random.default_rng(0)
+    base = random.normal(size=(200, 6))
+    near = np.concatenate([base + 0.02 * random.normal(size=base.shape) for _ in range(2)])
+    kinds = (*numbers(6), "binary")
+    assert repeated_rows(np.column_stack([near, np.repeat([0.0, 1.0], 200)]), kinds) is None
+    same = np.tile((base[:, 0] > 0).astype(float), 2)
+    assert repeated_rows(np.column_stack([near, same]), kinds) is not None
+
+
+def test_copies_in_few_dimensions_are_let_be():
+    """In two dimensions rows come near each other by themselves."""
+    random = np.random.default_rng(1)
+    plane = np.repeat(random.normal(size=(500, 2)), 2, 0) + random.normal(0, 0.005, (1000, 2))
+    values = np.column_stack([plane, plane.sum(1), plane[:, 0] - plane[:, 1]])
+    assert noisy_repeats(values, numbers(4)) is None
+
+
+def test_rounded_sound_tables_repeat_no_row():
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        d, n = int(random.integers(4, 10)), int(random.choice([150, 600]))
+        mixed = random.normal(size=(n, d)) @ np.tril(random.normal(size=(d, d)))
+        assert noisy_repeats(np.round(mixed / mixed.std(0), int(random.choice([1, 2]))), numbers(d)) is None

@@ -6,7 +6,7 @@ import pytest
 
 from assumption_tables import in_time, independent
 from intaglio import SiCL
-from intaglio.causal.tables.assumptions import TREND, examine
+from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, TREND, examine
 from intaglio.causal.tables.row_dependence import row_dependence
 from intaglio.causal.tables.row_trend import row_trend
 from intaglio.causal.tables.table import Table
@@ -125,3 +125,35 @@ def test_what_is_left_of_a_trend_is_not_found_dependent_for_lack_of_it():
     found = row_trend(values, numbers(6))
     assert found is not None
     assert row_dependence(found.values, numbers(6), found.blocks) is None
+
+
+def test_what_depends_on_its_neighbours_beneath_a_trend_counts_as_fewer_rows():
+    """The line that is taken out of each block takes dependence with it, unless rows are compared within blocks."""
+    random = np.random.default_rng(0)
+    series, shocks = np.zeros((400, 6)), random.standard_normal((400, 6))
+    for row in range(1, 400):
+        series[row] = 0.3 * series[row - 1] + shocks[row]
+    examined = examine(Table.from_frame(series + 5 * np.linspace(0, 1, 400)[:, None]))
+    assert {one.reason for one in examined.broken} >= {TREND, DEPENDENT_ROWS}
+    assert examined.rows_that_count < 399
+
+
+def test_a_column_that_is_a_time_itself_keeps_it():
+    values = np.concatenate([trending("a line")[:, :5], np.cos(4 * np.pi * TIME)[:, None]], 1)
+    found = row_trend(values, numbers(6))
+    assert found is not None
+    assert found.taken_out == tuple(range(5))
+    assert np.array_equal(found.values[:, 5], values[:, 5])
+
+
+def test_a_trend_is_sought_in_all_rows_of_a_long_table():
+    rows = np.arange(40_000)
+    late = np.random.default_rng(1).standard_normal((40_000, 4)) + 2 * (rows > 24_000)[:, None]
+    assert row_trend(late, numbers(4)) is not None
+
+
+def test_one_strong_trend_beside_a_faint_one_is_no_common_cause():
+    values = np.random.default_rng(4).standard_normal((3000, 4))
+    values[:, 0] += 4 * np.arange(3000) / 3000
+    values[:, 1] += 0.5 * np.arange(3000) / 3000
+    assert row_trend(values, numbers(4)) is None

@@ -30,11 +30,13 @@ READING = (
 CLOSE_BIC = 2.0
 """Difference of BIC below which two graphs count as equally good."""
 POSTERIOR_READING = (
-    "Probabilities of adjacency are those of the skeleton posterior, calibrated on simulated tables. Marks are shares "
-    "of the search's graphs, half of them of its restarts, weighted by exp(-½ ΔBIC), half of its graphs of random "
-    "halves of the rows: how stable they are, and no posterior probabilities. Where these graphs disagree over a "
-    "mark of a PAG, it is drawn as a circle."
+    "Probabilities of adjacency are those of the skeleton posterior, calibrated on simulated tables; an edge below one "
+    "half is drawn where the rows' likelihood outweighs it. Marks are shares of the search's graphs, {of}: how stable "
+    "they are, and no posterior probabilities. Where these graphs disagree over a mark of a PAG, it is drawn as a "
+    "circle."
 )
+OF_BOTH = "half of them of its restarts, weighted by exp(-½ ΔBIC), half of its graphs of random halves of the rows"
+OF_RESTARTS = "of its restarts alone, weighted by exp(-½ ΔBIC)"
 ROUNDING = 1e-9
 """What shares may fall short of by rounding alone."""
 
@@ -87,7 +89,7 @@ def discovery_of(
         isolated=table.isolated,
         warnings=(*warnings, *_rivals(rivals), *_lonely(bics, graphs.count(best))),
         rows=len(table.values),
-        reading=READING if posterior is None else POSTERIOR_READING,
+        reading=READING if posterior is None else POSTERIOR_READING.format(of=OF_BOTH if resampled else OF_RESTARTS),
     )
 
 

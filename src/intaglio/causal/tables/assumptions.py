@@ -112,8 +112,8 @@ def _trend(table: Table, found: RowTrend | None) -> Iterator[BrokenAssumption]:
     yield BrokenAssumption(
         TREND,
         f"the order of rows explains {some(shown)} as a smooth trend, a common cause that no column holds, and edges "
-        "among these columns may be no more than that; put the time in as a column, or give what a model of it leaves "
-        "of each column",
+        "among these columns may be no more than that; put the time in as a column of numbers (kind continuous where "
+        "it numbers the rows), or give what a model of it leaves of each column",
         remedy=f"the answer takes the trend out of {taken}" if found.taken_out else "",
     )
 
@@ -136,10 +136,11 @@ def _repeated_rows(table: Table, found: RepeatedRows | None) -> Iterator[BrokenA
     if found is None:
         return
     but = f" but {' and '.join(repr(table.names[k]) for k in found.fresh)}" if found.fresh else ""
+    every = "column of fine numbers and of levels" if found.up_to == "a small noise" else "column"
     digits = f", up to {found.up_to}" if found.up_to else ""
     yield BrokenAssumption(
         REPEATED_ROWS,
-        f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every column{but}{digits}, so "
+        f"{found.rows - found.distinct:,} of {found.rows:,} rows repeat another one in every {every}{but}{digits}, so "
         f"that about {found.distinct:,} count, and edges seem surer than they are; give each row once",
         remedy="the answer counts each once",
     )

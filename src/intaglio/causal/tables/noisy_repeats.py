@@ -22,13 +22,16 @@ MIN_SHARE = 0.5
 MOST_COPIES = 16
 """Most rows that repeat one another and are still found."""
 FAR = (MOST_COPIES, 2 * MOST_COPIES)
-"""Nearest rows whose distances tell the dimension, beyond copies."""
+"""Places of the nearest rows whose distances tell the dimension, beyond copies; the second is twice the first, and as
+many nearest rows are looked for."""
 MIN_DIMENSION = 3.0
 """Least dimension, below which the rows of a deterministic law come near each other by themselves."""
 MIN_COLUMNS, MIN_ROWS, MOST_ROWS = 4, 100, 20_000
 """Fewest columns of numbers and rows that tell, and most rows whose distances are computed."""
-FINE_SHARE = 0.9
-"""Least share of different numbers in a column whose distances count."""
+FINE_SHARE = 0.4
+"""Least share of different numbers in a column whose distances count; copies that were rounded have fewer."""
+DIFFERING_SHARE = 0.05
+"""Share of the groups in which a column of levels may differ, as by an error of typing."""
 TESTED_ROWS = 400
 """Rows, evenly spaced, that are tested before all distances are computed."""
 PIECE = 256
@@ -54,10 +57,22 @@ def noisy_repeats(values: Float[ndarray, "n d"], kinds: tuple[ColumnKind, ...]) 
         return None
     near, distances = _nearest(scores, np.arange(n))
     group = _groups(near, distances)
+    if any(_differs(values[:, k], group) for k, kind in enumerate(kinds) if kind != "continuous"):
+        return None  # as before and after a treatment: two measurements, not one written twice
     order = np.lexsort([np.arange(n), content_hash(values), group])
     kept = np.zeros(n, bool)
     kept[order[np.append(True, group[order][1:] != group[order][:-1])]] = True
     return kept
+
+
+def _differs(levels: Float[ndarray, "n"], group: Int[ndarray, "n"]) -> bool:
+    """Whether a column of levels takes several in more than a few of the groups of two rows or more."""
+    sizes = np.bincount(group)
+    codes = np.unique(levels, return_inverse=True)[1].ravel()
+    least, most = np.full(len(sizes), np.iinfo(np.int64).max), np.full(len(sizes), -1)
+    np.minimum.at(least, group, codes)
+    np.maximum.at(most, group, codes)
+    return bool((least < most)[sizes > 1].mean() > DIFFERING_SHARE)
 
 
 def _nearest(

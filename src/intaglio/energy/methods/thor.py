@@ -33,11 +33,11 @@ class Thor(EnergyEstimator):
 
     The cost of a step is κ Σ mᵢ Eₖ(xᵢ) over its layers i, called mᵢ times, with sizes xᵢ in family k. Each Eₖ is a
     Matérn 5/2 process over logarithms of sizes, rounded up to the tiles of kernels that the measurements speak for, of
-    what the logarithm of the cost has beyond a share of that of the layer's work. The variance of the sum is wᵀ S w with the joint posterior covariance S of each family,
-    so that the errors of equal layers add up and do not average out; κ and its spread come from measured networks. A
-    layer up to 2 times beyond the measured sizes is scaled by its operations or bytes with 4 times the variance; what
-    lies farther, or was never profiled, is taken by the device's cost of an operation or byte, lowers `coverage` and
-    widens the interval.
+    what the logarithm of the cost has beyond a share of that of the layer's work. The variance of the sum is wᵀ S w
+    with the joint posterior covariance S of each family, so that the errors of equal layers add up and do not average
+    out; κ and its spread come from measured networks. A layer up to 2 times beyond the measured sizes is scaled by its
+    operations or bytes with 4 times the variance; what lies farther, or was never profiled, is taken by the device's
+    cost of an operation or byte, lowers `coverage` and widens the interval.
 
     Source: arXiv 2501.16397. The paper takes plain costs by plain channels (`--paper`); logarithms, tiles, correction
     and intervals are ours.

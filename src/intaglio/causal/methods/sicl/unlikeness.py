@@ -35,8 +35,8 @@ class Unlikeness:
     broken: tuple[str, ...] = ()
     """Assumptions that the table contradicts, in a few words each; those that hold are not counted as compared."""
     learnt: float | None = None
-    """Probability that the network's graph is worse than the empty graph, with what is done against what is broken or
-    without; None for a network without a recalibration."""
+    """Probability that the network's graph is worse than the empty graph, with what is done against what is broken;
+    None for a network without a recalibration."""
     groups: tuple[str, ...] = ()
     """Reasons for that, in words."""
 
@@ -85,7 +85,7 @@ def unlikeness(found: PredictedGraph) -> Unlikeness:
     recalibration, features = trained.recalibration, reading.features
     if recalibration is None or features is None:
         return Unlikeness(*outside, tuple(broken))
-    learnt = recalibration.unlikeness(features.table)
+    learnt = recalibration.unlikeness(features.aided)
     groups = recalibration.reasons(features.table, TABLE_GROUPS) if learnt >= UNLIKE else ()
     return Unlikeness(*outside, tuple(broken), learnt, groups)
 

@@ -36,9 +36,9 @@ HALVES_SHARE = 0.2
 LEAST_ROWS = 10
 """Least number of rows that count, however much they depend on each other."""
 REMEDIES = {
-    REPEATED_ROWS: "; the search counts each once",
-    DEPENDENT_ROWS: "; the search counts them as so many",
-    TREND: "; the search takes the trend out",
+    REPEATED_ROWS: "the search counts each once",
+    DEPENDENT_ROWS: "the search counts them as so many",
+    TREND: "the search takes the trend out",
 }
 """Ends of the warnings of assumptions that the search does something about, by their reasons."""
 
@@ -240,9 +240,8 @@ class SPOT(Discoverer):
         return RestartSearch(learner, columns.covariance, allowed, budget, pairs, run, costs, initial)
 
     def _halves(self, table: Table, best: Edges, search: RestartSearch, run: Run) -> list[Edges]:
-        n, d = table.values.shape
-        if n // 2 <= d + 1:
-            return []  # half of the rows would have no covariance with an inverse
+        if len(table.values) // 2 < LEAST_ROWS:
+            return []
         standard = (table.values - table.values.mean(0)) / table.values.std(0)
         pairs, count = list(search.pairs(best)), self.half_samples
         return half_sample_graphs(
@@ -261,6 +260,6 @@ def _few_halves(done: int, asked: int) -> tuple[str, ...]:
     if done == asked:
         return ()
     return (
-        f"{done} of {asked} halves of the rows were searched (rows or time were too few for the others), so that the "
-        "shares of the marks say less of how stable these are",
+        f"{done or 'none'} of {asked} halves of the rows {'was' if done == 1 else 'were'} searched, for want of rows "
+        "or time, so that the shares of the marks say less of how stable these are",
     )

@@ -29,13 +29,7 @@ HALVES, ROWS = 2, 3
 """Indices of the random streams of halves and of simulated rows."""
 SWEEPS = 3
 """Most sweeps of the search over single edges on a half of the rows."""
-TREES = {
-    "max_iter": 60,
-    "max_leaf_nodes": 8,
-    "min_samples_leaf": 20,
-    "l2_regularization": 1.0,
-    "early_stopping": False,
-}
+TREES = {"max_iter": 60, "max_leaf_nodes": 8, "min_samples_leaf": 20, "l2_regularization": 1.0, "early_stopping": False}
 """Settings of the trees: few and small, since all vicinal data sets resemble each other."""
 
 

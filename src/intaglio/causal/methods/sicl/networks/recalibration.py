@@ -53,12 +53,11 @@ class Recalibration:
 
     def distrust(self, table: Float[ndarray, "t"]) -> float:
         """Weight in [0, 1] of the trees beside the network."""
-        p = float(self.worse.probability(table[None])[0])
-        return float(np.clip((p - TRUSTED) / (DISTRUSTED - TRUSTED), 0.0, 1.0))
+        return float(np.clip((self.unlikeness(table) - TRUSTED) / (DISTRUSTED - TRUSTED), 0.0, 1.0))
 
     def unlikeness(self, table: Float[ndarray, "t"]) -> float:
-        """Probability that the network's graph is worse than no edge, unaided or not: the larger of the two."""
-        return max(float(trees.probability(table[None])[0]) for trees in (self.worse, self.unaided))
+        """Probability that the network's graph is worse than no edge, with what is done against what is broken."""
+        return float(self.worse.probability(table[None])[0])
 
     def reasons(self, table: Float[ndarray, "t"], groups: Mapping[str, int]) -> tuple[str, ...]:
         """The groups of features that speak most against the answer, at most `MOST_REASONS`, the strongest first.
