@@ -207,6 +207,22 @@ def test_the_packages_cascade_is_right_and_calibrated_on_fresh_simulations():
     assert quality.ece < 0.05
 
 
+def test_the_packages_cascade_has_no_leaf_that_decides_alone():
+    """Leaves without a penalty grew by orders of magnitude, and gave pairs of noise probabilities of 1."""
+    cascade = shipped_cascade()
+    for trees in (cascade.first, cascade.second):
+        assert np.abs(trees.value).max() < 2.0
+
+
+@pytest.mark.parametrize("rows", [30, 100, 500])
+def test_the_packages_cascade_is_sure_of_no_pair_of_noise(rows):
+    cascade, upper = shipped_cascade(), np.triu_indices(20, 1)
+    for seed in range(10):
+        noise = np.random.default_rng(seed).standard_normal((rows, 20))
+        found = cascade(Correlations.of_rows(noise, tuple(f"x{k}" for k in range(20)))).posterior[upper]
+        assert found.max() < 0.9
+
+
 def test_pairs_go_into_the_upper_triangle_row_by_row():
     assert pairs_matrix(np.array([1.0, 2.0, 3.0]), 3).tolist() == [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
 
