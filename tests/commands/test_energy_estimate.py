@@ -10,6 +10,7 @@ from intaglio.energy.devices.torch_device import TorchDevice
 from intaglio.energy.processes import family_process
 from intaglio.energy.processes.matern_process import fitted
 from intaglio.energy.profile.profile_file import load_profile
+from intaglio.models.flow.shipped import flow_names
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,24 @@ def home(tmp_path_factory):
         patch.setattr("intaglio.commands.energy.profile.CALIBRATION", 3)
         patch.setattr("intaglio.commands.energy.profile.RANKS", (4,))
         patch.chdir(folder)
-        assert main(["energy", "profile", "--points", "4", "--batches", "1", "4", "--json", "--quiet"]) == 0
+        assert (
+            main(
+                [
+                    "energy",
+                    "profile",
+                    "--points",
+                    "4",
+                    "--batches",
+                    "1",
+                    "4",
+                    "--flow",
+                    flow_names()[0],
+                    "--json",
+                    "--quiet",
+                ]
+            )
+            == 0
+        )
     return folder
 
 
@@ -68,6 +86,12 @@ def test_a_lora_costs_less_than_all_weights(at_home, capsys):
     assert lora["coverage"] > 0.95
     assert lora["amount"] < full["amount"]
     assert lora["parts"]["updates"] < full["parts"]["updates"] / 5
+
+
+def test_a_flow_in_training_is_estimated(at_home, capsys):
+    one, two = (told(capsys, "--job", "flow-train", "--steps", steps, "--batch", "4") for steps in ("5", "10"))
+    assert one["coverage"] > 0.95
+    assert two["amount"] == pytest.approx(2 * one["amount"], rel=0.05)
 
 
 def test_rates_and_stated_watts(at_home, capsys):

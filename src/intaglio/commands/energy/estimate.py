@@ -27,8 +27,10 @@ class EstimateEnergy(EnergyRates, Generic[M]):
     """
 
     method: OmitArgPrefixes[M]
-    job: Literal["sample", "finetune", "finetune-lora"] = "sample"
-    """Drawing pictures, training all weights of the denoiser, or training a LoRA of it."""
+    job: Literal["sample", "finetune", "finetune-lora", "flow-train"] = "sample"
+    """Drawing pictures, training all weights of the denoiser, training a LoRA of it, or training a flow."""
+    flow: str = ""
+    """The flow of flow-train: the name of one in the package, or its folder; none takes the first of the package."""
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
     like: Path | None = None
@@ -69,16 +71,19 @@ class EstimateEnergy(EnergyRates, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.commands.kit.energy_lines import predictor_of
+        from intaglio.commands.kit.energy_lines import flow_work, predictor_of
         from intaglio.energy.energy_estimate import estimate
         from intaglio.energy.machine_profile import needed_profile
         from intaglio.models.diffusion.loading import load_model
 
         found = needed_profile(self.device, self.profile)
-        model = load_model(self.model or embedded_model(), like=self.like, device=self.device)
+        if self.job == "flow-train":
+            work = flow_work(self.flow, self.steps, self.batch)
+        else:
+            work = self._work(load_model(self.model or embedded_model(), like=self.like, device=self.device))
         told = estimate(
             predictor_of(found, cast("EnergyEstimator", self.method)),
-            self._work(model),
+            work,
             self.rates(),
             watts_per_cpu_second=self.watts_per_cpu_second,
             allow_low_coverage=self.allow_low_coverage,

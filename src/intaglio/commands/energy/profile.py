@@ -29,6 +29,8 @@ class ProfileEnergy(InRun):
 
     model: Path | None = None
     """A diffusers folder or a single .safetensors file whose layers are profiled; none takes the embedded testbed."""
+    flow: str | None = None
+    """A flow, by the name of one in the package or its folder, whose training is covered too."""
     batches: tuple[int, ...] = (1, 8)
     """Smallest and largest number of pictures at once, each 1 or more, that estimates are to cover."""
     out: Path | None = None
@@ -52,7 +54,7 @@ class ProfileEnergy(InRun):
         """Run the command; returns the exit code."""
         import time
 
-        from intaglio.commands.kit.energy_lines import training_work
+        from intaglio.commands.kit.energy_lines import flow_work, training_work
         from intaglio.energy.machine_profile import own_profile_path
         from intaglio.energy.profile.active import ActiveRules
         from intaglio.energy.profile.fingerprint import fingerprint
@@ -70,6 +72,7 @@ class ProfileEnergy(InRun):
         device = self._device(meter, unit)
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
+        settings |= {} if self.flow is None else {"flow": self.flow}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
@@ -77,6 +80,8 @@ class ProfileEnergy(InRun):
             began = time.monotonic()
             steps = diffusion_steps(model, self.batches)
             steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
+            if self.flow is not None:
+                steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
             about = {
                 "provenance": str(next(iter(meter.domains().values())).provenance),
                 "device": dict(here.device),

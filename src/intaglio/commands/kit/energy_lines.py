@@ -95,3 +95,14 @@ def tuning_work(
             step = workloads.denoiser_step(model, batch, size=size, train=True)
     job = TrainJob(micro_batch=batch, updates=updates, accumulation=accumulation)
     return job.work(step, workloads.update_step(weights))
+
+
+def flow_work(name: str, updates: int, batch: int) -> "JobWork":
+    """The work of a training of a flow, by its name or folder; an empty name is the first of the package."""
+    from intaglio.energy import workloads
+    from intaglio.energy.jobs import TrainJob
+    from intaglio.models.flow.shipped import flow_names, open_flow
+
+    flow = open_flow(name or flow_names()[0]).model.requires_grad_(True)
+    job = TrainJob(micro_batch=batch, updates=updates)
+    return job.work(workloads.flow_step(flow, batch), workloads.update_step(flow.parameters()))

@@ -57,7 +57,7 @@ def seen(call: Callable[[], object], *, train: bool = False) -> Step:
     recorder = _Recorder()
     with torch.set_grad_enabled(train), recorder:
         call()
-    return Step(dict(recorder.layers), dict(recorder.unparsed), tuple(recorder.notes))
+    return Step(dict(recorder.layers), dict(recorder.unparsed))
 
 
 class _Recorder(TorchFunctionMode):
@@ -67,7 +67,6 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.layers: dict[SizedLayer, int] = {}
         self.unparsed: dict[str, float] = {}
-        self.notes: dict[str, None] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
