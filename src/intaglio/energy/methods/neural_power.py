@@ -1,5 +1,6 @@
 """NeuralPower: sparse polynomials of layers' sizes for time and power, one pair a kind of layer."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ def _fitted(profile: EnergyProfile, degree: int) -> dict[Group, _Polynomial]:
 
 
 def _polynomial(rows: list[tuple[SizedLayer, float, float]], degree: int) -> _Polynomial:
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LassoCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -111,7 +113,10 @@ def _polynomial(rows: list[tuple[SizedLayer, float, float]], degree: int) -> _Po
     for values in (seconds, amount / seconds):
         model = make_pipeline(StandardScaler(), LassoCV(cv=folds, max_iter=20_000, tol=1e-3))
         scale = float(np.abs(values).mean())
-        fits.append(_Scaled(model.fit(terms, values / scale), scale))
+        with warnings.catch_warnings():
+            # Penalties that do not converge have large errors in the cross-validation, which does not choose them.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fits.append(_Scaled(model.fit(terms, values / scale), scale))
     return _Polynomial(largest, degree, *fits)
 
 
