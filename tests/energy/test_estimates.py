@@ -98,25 +98,20 @@ def small_profile(**changed):
     return replace(profile, **changed)
 
 
-def test_a_machine_s_own_profile_comes_before_the_one_that_ships(tmp_path, monkeypatch):
+def test_a_machine_is_estimated_by_its_own_profile_or_a_given_one(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped.safetensors")
     assert places.machine_profile() is None
     with pytest.raises(BadInput, match="there is no profile of cpu; make one with intaglio energy profile"):
         places.needed_profile()
     other = {**fingerprint("cpu").device, "model": "another processor"}
-    save_profile(small_profile(device=other), places.SHIPPED)
-    shipped = places.needed_profile()
-    assert not shipped.own
-    assert "another processor there" in shipped.match.warnings[0]
-    assert places.machine_profile("cuda:0") is None
+    save_profile(small_profile(device=other), tmp_path / "other.safetensors")
+    given = places.needed_profile(path=tmp_path / "other.safetensors")
+    assert "another processor there" in given.match.warnings[0]
     own = places.own_profile_path()
     assert own == tmp_path / ".local/share/intaglio/energy/cpu.safetensors"
     own.parent.mkdir(parents=True)
     save_profile(small_profile(), own)
-    found = places.needed_profile()
-    assert found.own
-    assert found.match.warnings == ()
+    assert places.needed_profile().match.warnings == ()
     assert places.own_profile_path("cuda:1").name == "cuda.safetensors"
 
 

@@ -1,4 +1,4 @@
-"""The profile by which this machine's work is estimated: its own, or the one that ships, labelled as another's."""
+"""The profile by which this machine's work is estimated: its own, or one that is given."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,6 @@ from intaglio.energy.profile.energy_profile import EnergyProfile
 from intaglio.energy.profile.fingerprint import fingerprint
 from intaglio.energy.profile.profile_file import load_profile
 from intaglio.errors import BadInput
-from intaglio.files import PACKAGE
-
-SHIPPED = PACKAGE / "energy" / "shipped" / "two-core-processor.safetensors"
-"""Profile of the embedded models on a processor with two cores, in processor seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +16,6 @@ class MachineProfile:
 
     profile: EnergyProfile
     match: DeviceMatch
-    own: bool
-    """Whether it was made here; else it ships with the package."""
 
 
 def own_profile_path(device: str = "cpu") -> Path:
@@ -30,19 +24,16 @@ def own_profile_path(device: str = "cpu") -> Path:
 
 
 def machine_profile(device: str = "cpu", path: Path | None = None) -> MachineProfile | None:
-    """The profile of a device: the given one, this machine's own, the shipped one of a processor, or None.
+    """The profile of a device: the given one, else this machine's own; None where there is none.
 
     What differs between its machine and this one widens intervals and is told of. Raises `BadInput` for a file that
     cannot be read.
     """
     own = path or own_profile_path(device)
-    if path is not None or own.is_file():
-        profile = load_profile(own)
-        return MachineProfile(profile, check_device(profile, fingerprint(device), "warn"), own=True)
-    if device.partition(":")[0] != "cpu" or not SHIPPED.is_file():
+    if path is None and not own.is_file():
         return None
-    profile = load_profile(SHIPPED)
-    return MachineProfile(profile, check_device(profile, fingerprint(device), "warn"), own=False)
+    profile = load_profile(own)
+    return MachineProfile(profile, check_device(profile, fingerprint(device), "warn"))
 
 
 def needed_profile(device: str = "cpu", path: Path | None = None) -> MachineProfile:

@@ -68,7 +68,7 @@ class CompareEnergy:
     device: str = "cpu"
     """Device that the job is to run on, such as cpu or cuda:1."""
     profile: Path | None = None
-    """A profile's file; none takes this machine's own, or the one that ships."""
+    """A profile's file; none takes this machine's own."""
     allow_low_coverage: bool = False
     """Give estimates even where less than half of the work is covered by the profile."""
     json: bool = False
@@ -98,8 +98,6 @@ class CompareEnergy:
         for one in self._alternatives():
             told[one] = estimate(predict, self._work(model, one), allow_low_coverage=self.allow_low_coverage)
         ordered = sorted(told, key=lambda one: told[one].whole.amount)
-        if not found.own:
-            note("the profile is the one that ships, of another machine")
         for warning in dict.fromkeys(warning for one in ordered for warning in told[one].warnings):
             note(warning)
         if self.json:

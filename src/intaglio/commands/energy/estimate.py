@@ -22,8 +22,7 @@ M = TypeVar("M")
 class EstimateEnergy(EnergyRates, Generic[M]):
     """Estimate a job before it runs, from a profile of this machine.
 
-    Without a profile of one's own (`intaglio energy profile`) the one that ships is taken on a processor: it counts
-    processor seconds, of another machine, and says so.
+    Without a profile there is no estimate: `intaglio energy profile` makes one.
     """
 
     method: OmitArgPrefixes[M]
@@ -50,7 +49,7 @@ class EstimateEnergy(EnergyRates, Generic[M]):
     device: str = "cpu"
     """Device that the job is to run on, such as cpu or cuda:1."""
     profile: Path | None = None
-    """A profile's file; none takes this machine's own, or the one that ships."""
+    """A profile's file; none takes this machine's own."""
     watts_per_cpu_second: float | None = None
     """Power of one busy core in W, for modelled joules where the profile counts processor seconds."""
     allow_low_coverage: bool = False
@@ -87,7 +86,6 @@ class EstimateEnergy(EnergyRates, Generic[M]):
             self.rates(),
             watts_per_cpu_second=self.watts_per_cpu_second,
             allow_low_coverage=self.allow_low_coverage,
-            warnings=() if found.own else ("the profile is the one that ships, of another machine",),
         )
         say_json(told.figures()) if self.json else say(str(told))
         return 0

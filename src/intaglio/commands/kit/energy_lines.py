@@ -36,8 +36,7 @@ def energy_line(device: str, work: "Callable[[], JobWork]") -> EnergyLine | None
     except BadInput as error:
         return EnergyLine(f"energy     no estimate: {error}", {})
     name = "energy    " if told.joules is not None else "processor "
-    by = "this machine's profile" if found.own else "the profile that ships, of another machine"
-    return EnergyLine(f"{name} {told.line}, by {by}", {**told.figures(), "own_profile": found.own})
+    return EnergyLine(f"{name} {told.line}, by this machine's profile", told.figures())
 
 
 def predictor_of(found: "MachineProfile", method: "EnergyEstimator | None" = None) -> "Predictor":

@@ -99,11 +99,10 @@ class EnergyStop(EnergyRates):
             )
 
     def _profile(self, device: str) -> "MachineProfile | None":
-        """The given profile or this machine's own; None where there is but the one that ships."""
+        """The given profile or this machine's own; None where there is none."""
         from intaglio.energy.machine_profile import machine_profile
 
-        found = machine_profile(device, self.energy_profile)
-        return found if found is not None and found.own else None
+        return machine_profile(device, self.energy_profile)
 
     def _spending(self, device: str, profile: "MachineProfile | None") -> "Spending | None":
         """The window of a meter or of stated watts; None where a profile in joules has to do."""

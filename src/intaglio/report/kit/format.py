@@ -114,8 +114,7 @@ def _estimate_rows(record: Mapping[str, Any]) -> list[Row]:
     found = record.get("joules" if joules else "cpu_seconds")
     words = energy_words(amount) if joules else f"{amount:.3g} processor seconds"
     ratio = f"; measured over estimated {found / amount:.2f}" if isinstance(found, int | float) and amount > 0 else ""
-    own = "this machine's profile" if told.get("own_profile") else "the profile that ships, of another machine"
-    return [Row("estimated before", f"{words} for the work planned, by {own}{ratio}")]
+    return [Row("estimated before", f"{words} for the work planned, by the machine's profile{ratio}")]
 
 
 def _versions(record: Mapping[str, Any]) -> Mapping[str, Any]:
