@@ -49,6 +49,8 @@ class SamplingMethod(ABC):
     """Whether it combines predictions by a scale of its own, so that the guidance scale has no meaning for it."""
     own_sampler: ClassVar[bool] = False
     """Whether it takes its own steps, so that a sampler has no meaning for it."""
+    plan_is_exact: ClassVar[bool] = True
+    """Whether the planned calls are those that are made, and not the most that may be."""
     several_negatives: ClassVar[bool] = False
     """Whether it takes negative prompts one by one."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ({},)

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from exact_mixture import ExactMixture, drawn
+from exact_draws import ExactMixture, drawn
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.methods.fkc import FeynmanKac
 from intaglio.sampling.methods.plain import Plain
@@ -11,7 +13,9 @@ BAD = {"clip": -1.0}
 PIECES = {}
 
 NEAR = -30.0
-ONE = ExactMixture([[[[0.0]]], [[[2.0]]]], [1.0, 0.25], {"": [0.0, NEAR], "tuned": [NEAR, 0.0]})
+ONE = ExactMixture(
+    torch.tensor([[[[0.0]]], [[[2.0]]]]), torch.tensor([1.0, 0.25]), {"": [0.0, NEAR], "tuned": [NEAR, 0.0]}
+)
 """Without a prompt N(0, 1), with it N(2, 1/4)."""
 
 
@@ -40,8 +44,8 @@ def test_the_whole_population_has_the_variance_of_the_target():
 
 def test_mass_of_two_modes():
     """p = ½ N(±2, ¼), of which the prompt has shares 0.8 and 0.2; with w = 3 the right one has 0.8³ / (0.8³ + 0.2³)."""
-    shares = {"": [0.0, 0.0], "tuned": [torch.tensor(0.8).log(), torch.tensor(0.2).log()]}
-    two = ExactMixture([[[[2.0]]], [[[-2.0]]]], [0.25, 0.25], shares)
+    shares = {"": [0.0, 0.0], "tuned": [math.log(0.8), math.log(0.2)]}
+    two = ExactMixture(torch.tensor([[[[2.0]]], [[[-2.0]]]]), torch.tensor([0.25, 0.25]), shares)
     found = population(FeynmanKac(scale=3.0, clip=0.0, particles=4096), steps=100, model=two)
     assert (found > 0).double().mean().item() == pytest.approx(0.985, abs=0.012)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from exact_mixture import ExactMixture, drawn
+from exact_draws import ExactMixture, drawn
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.sampling.calls import Calls
@@ -12,8 +12,8 @@ BAD = {"weight": -1.0}
 PIECES = {}
 
 MODEL = ExactMixture(
-    [[[[-1.0]]], [[[2.0]]], [[[0.5]]]],
-    [0.1, 0.3, 0.2],
+    torch.tensor([[[[-1.0]]], [[[2.0]]], [[[0.5]]]]),
+    torch.tensor([0.1, 0.3, 0.2]),
     {"": [0.0, 0.0, 0.0], "right": [-9.0, 0.0, -9.0], "middle": [-3.0, -3.0, 0.0], "same": [-9.0, 0.0, -9.0]},
 )
 
@@ -82,7 +82,8 @@ def test_the_neutral_branch_is_the_empty_prompt_and_negatives_stand_apart():
             heard.extend(prompts)
             return super().embed(prompts)
 
-    told = Told(MODEL.means, MODEL.variances, {**MODEL.prompts, "middle | same": [0.0, 0.0, 0.0]})
+    prompts = {**{text: row.tolist() for text, row in MODEL.prompts.items()}, "middle | same": [0.0, 0.0, 0.0]}
+    told = Told(MODEL.means, MODEL.variances, prompts)
     calls = Calls()
     negative = "middle | same"
     drawn(told, PerpNeg(), prompt="right", count=2, steps=3, negative=negative, calls=calls)

@@ -1,6 +1,6 @@
 import torch
 
-from exact_mixture import ExactMixture, drawn
+from exact_draws import ExactMixture, drawn
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.methods.plain import Plain
 
@@ -8,7 +8,9 @@ SMALL = {}
 BAD = {}
 PIECES = {}
 
-MODEL = ExactMixture([[[[-1.0]]], [[[2.0]]]], [0.1, 0.3], {"": [0.0, 0.0], "right": [-9.0, 0.0]})
+MODEL = ExactMixture(
+    torch.tensor([[[[-1.0]]], [[[2.0]]]]), torch.tensor([0.1, 0.3]), {"": [0.0, 0.0], "right": [-9.0, 0.0]}
+)
 
 
 def test_it_is_the_loop_without_a_method():
