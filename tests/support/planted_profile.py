@@ -29,7 +29,9 @@ def planted_profile(
         for place, (step, total) in enumerate(zip(steps, totals, strict=False))
     ]
     meter = {"name": "planted", "relative_sd": 0.0}
-    return EnergyProfile(unit, "measured", families, tuple(networks), DEVICE, REGIME, meter, "2026-01-31T12:00:00Z")
+    return EnergyProfile(
+        unit, "measured-counter", families, tuple(networks), DEVICE, REGIME, meter, "2026-01-31T12:00:00Z"
+    )
 
 
 def _family(family, sizes, cost, tile):

@@ -8,7 +8,7 @@ import torch
 import tiny
 from intaglio.energy.methods.thor import Thor
 from intaglio.energy.pruning import width_costs
-from intaglio.energy.pruning.chosen_widths import chosen_widths
+from intaglio.energy.pruning.chosen_widths import chosen_widths, pruned
 from intaglio.energy.pruning.width_costs import LEVELS, levels_of, width_steps
 from intaglio.energy.workloads import denoiser_step
 from intaglio.errors import BadInput
@@ -63,9 +63,8 @@ def test_the_parts_are_the_whole_call(train):
 def test_a_level_is_the_call_of_a_narrowed_model():
     found = steps()
     levels = {scope: min(place % 3, len(units) - 1) for place, (scope, units) in enumerate(found.units.items())}
-    chosen = chosen_widths(found, importances(), predictor(), lambda before: float("inf"), "energy")
     kept = {scope: tuple(range(found.units[scope][level])) for scope, level in levels.items()}
-    slim = type(chosen)(kept, chosen.units, chosen.before, chosen.after).pruned(model())
+    slim = pruned(model(), kept)
     assert dict(denoiser_step(slim, 2).layers) == dict(found.whole(levels).layers)
 
 
@@ -100,7 +99,7 @@ def test_the_upper_bound_keeps_the_budget_and_the_best_units_stay(by):
     found = chosen_widths(steps(), known, predictor(), lambda before: 0.7 * before.interval[1], by)
     assert found.after.interval[1] <= 0.7 * found.before.interval[1]
     assert 0.6 < found.ratio <= 0.71
-    slim = found.pruned(model())
+    slim = pruned(model(), found.kept)
     assert predictor()(denoiser_step(slim, 2)).amount == pytest.approx(found.after.amount, rel=1e-9)
     for scope, kept in found.kept.items():
         gone = [unit for unit in range(found.units[scope]) if unit not in kept]

@@ -1,8 +1,8 @@
 """`ChosenWidths`: the units of every hidden width that a model keeps under a budget of energy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -36,12 +36,23 @@ class ChosenWidths:
         """The estimated cost after over that before."""
         return self.after.amount / self.before.amount
 
-    def pruned(self, model: LatentDiffusion) -> LatentDiffusion:
-        """A copy of the model with these units alone."""
-        found = model.copy()
-        for scope, units in self.kept.items():
-            narrow(found.denoiser, scope, units)
-        return found
+    def figures(self) -> dict[str, Any]:
+        """Plain values: the units of every scope, and the estimates."""
+        return {
+            "kept": {scope: list(units) for scope, units in self.kept.items()},
+            "units": dict(self.units),
+            "before": _estimate_figures(self.before),
+            "after": _estimate_figures(self.after),
+            "ratio": self.ratio,
+        }
+
+
+def pruned(model: LatentDiffusion, kept: Mapping[str, Sequence[int]]) -> LatentDiffusion:
+    """A copy of a model that keeps these units alone of each scope, by their rising indices."""
+    found = model.copy()
+    for scope, units in kept.items():
+        narrow(found.denoiser, scope, units)
+    return found
 
 
 def chosen_widths(
@@ -66,20 +77,33 @@ def chosen_widths(
         "flops": lambda step: step.flops,
         "parameters": lambda step: float(step.parameters),
     }
+    before = predict(steps.whole({}))
+    most = limit(before)
+    check_reachable(steps, predict, most)
     costs = steps.costs(measures[by])
     ladders = {
         scope: WidthLadder(costs[scope], tuple(_lost(importances[scope], kept) for kept in steps.units[scope]))
         for scope in steps.units
     }
-    before = predict(steps.whole({}))
-    most = limit(before)
     levels = chosen_levels(ladders, lambda found: predict(steps.whole(found)).interval[1] <= most)
     if levels is None:
-        least = predict(steps.whole(falling_levels(ladders)[-1]))
-        raise BadInput(_refusal(least, before, most))
+        raise BadInput(_refusal(predict(steps.whole(falling_levels(ladders)[-1])), before, most))
     kept = {scope: _most_important(importances[scope], steps.units[scope][level]) for scope, level in levels.items()}
     units = {scope: counts[0] for scope, counts in steps.units.items()}
     return ChosenWidths(kept, units, before, predict(steps.whole(levels)))
+
+
+def check_reachable(steps: WidthSteps, predict: Predictor, most: float) -> None:
+    """Raises `BadInput` where a call costs more than this with every width at its least."""
+    least = predict(steps.whole({scope: len(counts) - 1 for scope, counts in steps.units.items()}))
+    if least.interval[1] > most:
+        raise BadInput(_refusal(least, predict(steps.whole({})), most))
+
+
+def _estimate_figures(one: StepEstimate) -> dict[str, Any]:
+    low, high = one.interval
+    found = {"amount": one.amount, "interval_95": [low, high], "unit": one.unit, "seconds": one.seconds}
+    return {**found, "provenance": one.provenance, "coverage": one.coverage}
 
 
 def _lost(importance: torch.Tensor, kept: int) -> float:

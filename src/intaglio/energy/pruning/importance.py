@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from intaglio.energy.pruning.picture_samples import PictureSamples
 from intaglio.models.diffusion.hidden_widths import HiddenWidth, hidden_widths
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.run import Run
 
 Importances = Mapping[str, Float64[Tensor, " units"]]
 """Importance of each unit of every hidden width, by its scope; at least 0."""
 
 
-def unit_importances(model: LatentDiffusion, samples: PictureSamples, micro_batch: int) -> Importances:
+def unit_importances(
+    model: LatentDiffusion, samples: PictureSamples, micro_batch: int, *, run: Run = Run.none()
+) -> Importances:
     """Importance of every unit: the mean over samples of (dL / dg)², at g = 1.
 
     L is a sample's denoising error, and g a factor on the channels of the unit as the next layer takes them, which at 0
@@ -29,10 +32,11 @@ def unit_importances(model: LatentDiffusion, samples: PictureSamples, micro_batc
         model: left as found.
         samples: of pictures that the model is to be good at.
         micro_batch: samples at once, which change the result by rounding alone.
+        run: shows the progress.
     """
     widths = hidden_widths(model.denoiser)
     totals = {scope: torch.zeros(one.units, dtype=torch.float64) for scope, one in widths.items()}
-    with model.frozen(), torch.enable_grad():
+    with model.frozen(), torch.enable_grad(), run.progress(len(samples), "importance") as progress:
         for latents, noise, timesteps, conditioning in samples.pieces(model, micro_batch):
             with _gated(model.denoiser, widths, len(latents)) as gates:
                 loss = model.error(latents, noise, timesteps, conditioning).sum()
@@ -40,6 +44,7 @@ def unit_importances(model: LatentDiffusion, samples: PictureSamples, micro_batc
             for scope, gradient in zip(gates, gradients, strict=True):
                 if gradient is not None:  # a block that is not called has no part in the error
                     totals[scope] += gradient.double().square().sum(0).cpu()
+            progress.advance(len(latents))
     return {scope: total / len(samples) for scope, total in totals.items()}
 
 

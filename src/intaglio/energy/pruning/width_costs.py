@@ -1,7 +1,7 @@
 """`WidthSteps`: the layers of each block of a U-Net at each of its hidden widths, and what they cost."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from intaglio.energy.layers.layer import Step
@@ -86,6 +86,18 @@ def width_steps(
                 steps[scope].append(parts[scope])
             progress.advance()
     return WidthSteps(units, {scope: tuple(found) for scope, found in steps.items()}, rest)
+
+
+def narrowest_steps(model: LatentDiffusion, batches: Sequence[int], least: float) -> list[Step]:
+    """Calls of the denoiser with every hidden width at its least, drawing and in training, at these batches.
+
+    A profile that is to hold for pruned models has their layers within its bounds.
+    """
+    network = skeleton("denoiser", model.denoiser.config)
+    for scope, one in hidden_widths(network).items():
+        narrow(network, scope, range(levels_of(one.units, least)[-1]))
+    asked = [(batch, train) for batch in batches for train in (False, True)]
+    return [denoiser_parts(model, network, (), batch, train=train)[""] for batch, train in asked]
 
 
 def levels_of(units: int, least: float) -> tuple[int, ...]:
