@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from intaglio.energy.devices.torch_device import TorchDevice
     from intaglio.energy.profile.profiling import WholeNetwork
     from intaglio.meters.meter import Meter
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 RANKS = (4, 64)
 """Smallest and largest rank of a LoRA whose training is covered."""
 CALIBRATION, CALIBRATION_SEED = 8, 1
 """Small networks that are measured whole, and the seed of their widths."""
+
+RANDOM_WIDTHS = 3
+"""Models of random widths that are measured whole, where narrow ones are to be covered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +102,8 @@ class ProfileEnergy(InRun):
                 "made": now(),
             }
             plan = ProfilePlan(ActiveRules(points=self.points))
-            profile = make_profile(device, steps, self._networks(device), about, plan, run)
+            networks = [*self._networks(device), *self._narrow_networks(device, model)]
+            profile = make_profile(device, steps, networks, about, plan, run)
             out.parent.mkdir(parents=True, exist_ok=True)
             saved = save_profile(profile, out)
             figures = {"profile": str(out), "families": len(saved.families), "points": saved.windows, "unit": unit}
@@ -134,3 +139,11 @@ class ProfileEnergy(InRun):
 
         found = networks_of(CALIBRATION, CALIBRATION_SEED, device=self.device)
         return [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]
+
+    def _narrow_networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
+        """Calls of the model with widths drawn at random, where narrow ones are to be covered."""
+        from intaglio.energy.pruning.random_widths import random_networks
+
+        if self.least_width == 1:
+            return []
+        return random_networks(device, model, max(self.batches), self.least_width, RANDOM_WIDTHS, CALIBRATION_SEED)

@@ -12,6 +12,7 @@ from intaglio.energy.devices.torch_device import TorchDevice
 from intaglio.errors import BadInput
 from intaglio.meters.domain import Unit
 from intaglio.meters.machine_meters import meters_for
+from intaglio.meters.meter import Meter
 from intaglio.meters.process_time import ProcessTime
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
@@ -60,23 +61,32 @@ def measured_calls(
     Raises:
         BadInput: an accelerator without a meter that can be read.
     """
-    name = str(before.device)
-    found = meters_for(name).measuring
-    if not found.meters and before.device.type != "cpu":
-        raise BadInput(f"{name} has no meter of energy that can be read: {meters_for(name).why_not}")
-    meter, unit = (found.meters[0], Unit.JOULES) if found.meters else (ProcessTime(), Unit.CPU_SECONDS)
-    device = TorchDevice(meter, name, window_s=WINDOW_S, unit_of=unit)
+    meter, unit = call_meter(str(before.device))
+    device = TorchDevice(meter, str(before.device), window_s=WINDOW_S, unit_of=unit)
     first, second = (_measured(device, model, batch, train=train) for model in (before, after))
     return MeasuredCalls(first, second, str(unit), meter.name)
+
+
+def call_meter(device: str) -> tuple[Meter, Unit]:
+    """The meter of a device's energy, or on the processor that of its time, with its unit.
+
+    Raises `BadInput` for an accelerator without a meter that can be read.
+    """
+    found = meters_for(device)
+    if found.measuring.meters:
+        return found.measuring.meters[0], Unit.JOULES
+    if device != "cpu":
+        raise BadInput(f"{device} has no meter of energy that can be read: {found.why_not}")
+    return ProcessTime(), Unit.CPU_SECONDS
 
 
 def _measured(device: TorchDevice, model: LatentDiffusion, batch: int, *, train: bool) -> Measurement:
     with model.frozen():
         model.denoiser.requires_grad_(train)
-        return device.measure_step(_call(model, batch, train=train))
+        return device.measure_step(call_of(model, batch, train=train))
 
 
-def _call(model: LatentDiffusion, batch: int, *, train: bool) -> Callable[[], None]:
+def call_of(model: LatentDiffusion, batch: int, *, train: bool = False) -> Callable[[], None]:
     """A call of the denoiser on unit noise, with its backward pass where it trains."""
     side = model.resolution // model.factor
     latents = torch.randn(batch, model.latent_channels, side, side, generator=torch.Generator().manual_seed(0))

@@ -88,16 +88,16 @@ def width_steps(
     return WidthSteps(units, {scope: tuple(found) for scope, found in steps.items()}, rest)
 
 
-def narrowest_steps(model: LatentDiffusion, batches: Sequence[int], least: float) -> list[Step]:
-    """Calls of the denoiser with every hidden width at its least, drawing and in training, at these batches.
+def narrowest_steps(model: LatentDiffusion, batches: Sequence[int], least: float, *, train: bool = True) -> list[Step]:
+    """Calls of the denoiser with every hidden width at its least, and with `train` those of a training too.
 
-    A profile that is to hold for pruned models has their layers within its bounds.
+    A profile that is to hold for pruned models has these layers within its bounds.
     """
     network = skeleton("denoiser", model.denoiser.config)
     for scope, one in hidden_widths(network).items():
         narrow(network, scope, range(levels_of(one.units, least)[-1]))
-    asked = [(batch, train) for batch in batches for train in (False, True)]
-    return [denoiser_parts(model, network, (), batch, train=train)[""] for batch, train in asked]
+    asked = [(batch, trains) for batch in batches for trains in ((False, True) if train else (False,))]
+    return [denoiser_parts(model, network, (), batch, train=trains)[""] for batch, trains in asked]
 
 
 def levels_of(units: int, least: float) -> tuple[int, ...]:
