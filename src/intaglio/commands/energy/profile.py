@@ -19,6 +19,9 @@ RANKS = (4, 64)
 CALIBRATION, CALIBRATION_SEED = 12, 1
 """Small networks that are measured whole, and the seed of their widths."""
 
+RANDOM_WIDTHS = 3
+"""Models of random widths that are measured whole, where narrow ones are to be covered."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileEnergy(InRun):
@@ -34,6 +37,8 @@ class ProfileEnergy(InRun):
     """A flow, by the name of one in the package or its folder, whose training is covered too."""
     batches: tuple[int, ...] = (1, 8)
     """Smallest and largest number of pictures at once, each 1 or more, that estimates are to cover."""
+    least_width: float = 1.0
+    """Least share of the U-Net's hidden widths that estimates are to cover, in (0, 1]; energy prune wants its own."""
     out: Path | None = None
     """File of the profile, .safetensors or .json; none takes this machine's own place, which estimates read."""
     window: float = 0.1
@@ -48,6 +53,8 @@ class ProfileEnergy(InRun):
             raise ValueError(f"batches must be numbers of 1 or more, not {' '.join(map(str, self.batches)) or 'none'}")
         if not 0 < self.window <= 600:
             raise ValueError(f"window must be above 0 and at most 600 s, not {self.window}")
+        if not 0 < self.least_width <= 1:
+            raise ValueError(f"least_width must be above 0 and at most 1, not {self.least_width}")
         if self.points is not None and self.points < 3:
             raise ValueError(f"points must be 3 or more, not {self.points}")
 
@@ -61,6 +68,7 @@ class ProfileEnergy(InRun):
         from intaglio.energy.profile.fingerprint import fingerprint
         from intaglio.energy.profile.profile_file import save_profile
         from intaglio.energy.profile.profiling import ProfilePlan, make_profile
+        from intaglio.energy.pruning.width_costs import narrowest_steps
         from intaglio.energy.workloads import diffusion_steps
         from intaglio.models.diffusion.loading import load_model
         from intaglio.runs.header import now
@@ -74,6 +82,7 @@ class ProfileEnergy(InRun):
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
+        settings |= {} if self.least_width == 1 else {"least_width": self.least_width}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
@@ -81,6 +90,8 @@ class ProfileEnergy(InRun):
             began = time.monotonic()
             steps = diffusion_steps(model, self.batches)
             steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
+            if self.least_width < 1:
+                steps += narrowest_steps(model, [*self.batches, 2 * max(self.batches)], self.least_width)
             if self.flow is not None:
                 steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
             about = {
@@ -91,7 +102,8 @@ class ProfileEnergy(InRun):
                 "made": now(),
             }
             plan = ProfilePlan(ActiveRules(points=self.points))
-            profile = make_profile(device, steps, self._networks(device, model), about, plan, run)
+            networks = [*self._networks(device, model), *self._narrow_networks(device, model)]
+            profile = make_profile(device, steps, networks, about, plan, run)
             out.parent.mkdir(parents=True, exist_ok=True)
             saved = save_profile(profile, out)
             figures = {"profile": str(out), "families": len(saved.families), "points": saved.windows, "unit": unit}
@@ -130,3 +142,11 @@ class ProfileEnergy(InRun):
         found = networks_of(CALIBRATION, CALIBRATION_SEED, device=self.device)
         small = [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]
         return [*small, *(one for batch in self.batches for one in model_networks(device, model, batch))]
+
+    def _narrow_networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
+        """Calls of the model with widths drawn at random, where narrow ones are to be covered."""
+        from intaglio.energy.pruning.random_widths import random_networks
+
+        if self.least_width == 1:
+            return []
+        return random_networks(device, model, max(self.batches), self.least_width, RANDOM_WIDTHS, CALIBRATION_SEED)
