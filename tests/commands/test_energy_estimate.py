@@ -17,7 +17,6 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.shipped import flow_names
 from planted_profiles import plant, planted_profile
 
-
 ONE_BLOCK = {
     "block_out_channels": (8,),
     "down_block_types": ("CrossAttnDownBlock2D",),
