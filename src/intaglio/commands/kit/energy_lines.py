@@ -19,11 +19,21 @@ class EnergyLine(NamedTuple):
     figures: dict[str, Any]
     """Its figures, for a run's record; empty where there is no estimate."""
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a run's summary keeps of it; empty where there is no estimate."""
+        return {"energy_estimate": self.figures} if self.figures else {}
 
-def energy_line(device: str, work: "Callable[[], JobWork]") -> EnergyLine | None:
+
+def energy_line(device: str, work: "Callable[[], JobWork]", *, at_most: bool = False) -> EnergyLine | None:
     """The estimate of a job on a device, by its profile; None where there is no profile of it.
 
     A plan is no place to fail: where the profile cannot be read, or covers too little, the line says so.
+
+    Args:
+        device: that the job is to run on.
+        work: the job's work, asked for only where there is a profile.
+        at_most: whether the job may end before all of that work is done, which the line and the figures then say.
     """
     from intaglio.energy.energy_estimate import estimate
     from intaglio.energy.machine_profile import machine_profile
@@ -36,7 +46,8 @@ def energy_line(device: str, work: "Callable[[], JobWork]") -> EnergyLine | None
     except BadInput as error:
         return EnergyLine(f"energy     no estimate: {error}", {})
     name = "energy    " if told.joules is not None else "processor "
-    return EnergyLine(f"{name} {told.line}, by this machine's profile", told.figures())
+    bound = "at most " if at_most else ""
+    return EnergyLine(f"{name} {bound}{told.line}, by this machine's profile", told.figures() | {"at_most": at_most})
 
 
 def predictor_of(found: "MachineProfile", method: "EnergyEstimator | None" = None) -> "Predictor":
