@@ -97,3 +97,5 @@ def test_the_plan_has_the_line_and_the_run_its_figures(tmp_path, monkeypatch, ca
     told = json.loads(record.read_text())["summary"]["energy_estimate"]
     assert told["amount"] == pytest.approx(planted_cost(work.whole), rel=1e-3)
     assert told["at_most"] is False
+    assert cli.main(["energy", "estimate", "--job", "flow-sample", "--flow", "m", "--pictures", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["amount"] == pytest.approx(told["amount"], rel=1e-6)

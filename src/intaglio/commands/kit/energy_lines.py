@@ -1,9 +1,11 @@
 """Estimates of energy for commands: the work of a drawing or a training, and a line for a plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from intaglio.adapt.family import FineTuner
     from intaglio.energy.family import EnergyEstimator, Predictor
     from intaglio.energy.jobs import JobWork
@@ -116,3 +118,19 @@ def flow_work(name: str, updates: int, batch: int) -> "JobWork":
     flow = open_flow(name or flow_names()[0]).model.requires_grad_(True)
     job = TrainJob(micro_batch=batch, updates=updates)
     return job.work(workloads.flow_step(flow, batch), workloads.update_step(flow.parameters()))
+
+
+def module_work(module: "nn.Module", inputs: "Sequence[Tensor]", calls: int, *, train: bool) -> "JobWork":
+    """The work of so many calls of any module; with `train` each is a training step with an update by AdamW.
+
+    Raises `BadInput` where the module's forward pass fails with these inputs, in the words of its error.
+    """
+    from intaglio.energy.jobs import JobWork, TrainJob
+    from intaglio.energy.layers.parse import parse
+    from intaglio.energy.workloads import update_step
+
+    step = parse(module.train(train), *inputs, train=train)
+    if not train:
+        return JobWork({"calls": step.times(calls)}, {"calls": calls})
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    return TrainJob(micro_batch=1, updates=calls).work(step, update_step(trained))

@@ -49,6 +49,33 @@ def drawing_work(model: "TarFlow", decoder: "Decoder", pictures: int, guidance: 
     return whole
 
 
+def planned_work(name: str, pictures: int, batch: int, device: str) -> "JobWork":
+    """The work of drawing so many pictures by a flow's measured plan, or without one patch by patch.
+
+    Args:
+        name: of a flow in the package, or its folder; empty takes the first of the package.
+        pictures: 1 or more.
+        batch: pictures decoded at once, 1 or more.
+        device: where the flow computes, and its plan was measured.
+
+    Raises:
+        BadInput: no such flow, or a plan with windows, whose number is known only afterwards.
+    """
+    from intaglio.commands.kit.console import note
+    from intaglio.errors import BadInput
+    from intaglio.flow.block.guidance import UNGUIDED
+    from intaglio.flow.methods.auto import AutoDecoder
+    from intaglio.models.flow.shipped import flow_names, open_flow
+
+    model = open_flow(name or flow_names()[0], device=device).model
+    decoder = AutoDecoder(batch=batch).prepared(model, pictures, UNGUIDED, note)
+    if not is_told(decoder, model):
+        raise BadInput("the passes of this flow's plan are known only afterwards; there is no estimate of it")
+    if not is_exact(decoder, model):
+        note("the plan knows the most sweeps of a block, so the estimate is an upper bound")
+    return drawing_work(model, decoder, pictures, UNGUIDED, bool(model.config.noise_std))
+
+
 def _batches(pictures: int, batch: int) -> dict[int, int]:
     """Batches of each size, by the size."""
     whole, rest = divmod(pictures, batch)
