@@ -1,7 +1,7 @@
 """A profile of a device: every family of the asked work measured within its bounds, and networks that check the sum."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
 from intaglio.energy.profile.isolation import DepthSlope, Isolation, kink_of
 from intaglio.energy.profile.known_fits import with_fits
+from intaglio.energy.profile.stored_device import TRIES, StoredDevice
 from intaglio.errors import IntaglioError
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
@@ -83,8 +84,9 @@ def make_profile(
 ) -> EnergyProfile:
     """Profiles a device for the layers of `steps`, the costliest families first.
 
-    Each measurement is stored as soon as it is made, so that an interrupted profile goes on where it was. Families
-    that have no probe are left out with a note, and will count as not covered.
+    Each measurement is stored as soon as it is made, so that an interrupted profile goes on where it was; where the
+    machine drifts meanwhile, they are made again (`StoredDevice`). Families that have no probe are left out with a
+    note, and will count as not covered.
 
     Args:
         device: what measures.
@@ -94,23 +96,28 @@ def make_profile(
         plan: rules, isolation, tests of additivity; None takes the defaults.
         run: keeps the measurements.
     """
-    stored, plan = _Stored(device, run), plan or ProfilePlan()
+    stored, plan = StoredDevice(device, run), plan or ProfilePlan()
     asked = bounds_of([*steps, *(network.step for network in networks)])
-    families, notes = list[ProfiledFamily](), list[str]()
     with run.progress(len(asked) + 2 * len(networks), "families and networks") as progress:
-        before = stored.networks(networks, "before", progress)
-        for family, bounds in asked.items():
-            try:
-                families.append(_family(stored, family, bounds, _target(family, steps), plan))
-            except IntaglioError as error:
-                notes.append(f"not profiled: {error}")
-            progress.advance()
-        after = stored.networks(networks, "after", progress)
-    measured, drift = _averaged(networks, before, after)
+        before = _whole(stored, networks, "before", progress)
+        families, notes = _families(stored, asked, steps, plan, progress.advance)
+        after = _whole(stored, networks, "after", progress)
+        for _ in range(TRIES):
+            # What drift made measured again may change what a family would measure; all else is known by now.
+            known = stored.made_again
+            stored.settle()
+            if not known and not stored.made_again:
+                break
+            families, notes = _families(stored, asked, steps, plan)
+            if stored.made_again == known:
+                break
+    measured, drift = _averaged(networks, *([stored.kept(*one) for one in asked] for asked in (before, after)))
     if drift > MOST_DRIFT:
         notes.append(
             f"networks cost {drift:.0%} more or less after the profile than before it: the machine was not at rest"
         )
+    notes += stored.notes
+    about = {**about, "meter": {**about.get("meter", {}), "reference_history": stored.history}}
     profile = EnergyProfile(
         unit=device.unit, families=pooled(families), calibration=tuple(measured), notes=tuple(notes), **about
     )
@@ -129,8 +136,26 @@ def _averaged(
     return found, float(np.median(drifts[1:] or drifts))
 
 
+def _families(
+    device: StoredDevice,
+    asked: Mapping[LayerFamily, Bounds],
+    steps: Sequence[Step],
+    plan: ProfilePlan,
+    done: Callable[[], object] = lambda: None,
+) -> tuple[list[ProfiledFamily], list[str]]:
+    """The families that can be measured, and sentences on the others; `done` is called after each."""
+    families, notes = list[ProfiledFamily](), list[str]()
+    for family, bounds in asked.items():
+        try:
+            families.append(_family(device, family, bounds, _target(family, steps), plan))
+        except IntaglioError as error:
+            notes.append(f"not profiled: {error}")
+        done()
+    return families, notes
+
+
 def _family(
-    device: "_Stored", family: LayerFamily, bounds: Bounds, target: list[tuple[SizedLayer, float]], plan: ProfilePlan
+    device: StoredDevice, family: LayerFamily, bounds: Bounds, target: list[tuple[SizedLayer, float]], plan: ProfilePlan
 ) -> ProfiledFamily:
     rules = plan.rules
     if bounds.share < SMALL_SHARE and rules.points is None:
@@ -153,35 +178,12 @@ def _target(family: LayerFamily, steps: Sequence[Step]) -> list[tuple[SizedLayer
     return list(calls.items())
 
 
-class _Stored:
-    """A device whose measurements are kept in a run, and not made twice."""
-
-    def __init__(self, device: Device, run: Run):
-        self._device, self._run, self._known = device, run, run.recorded("measurements")
-
-    @property
-    def unit(self) -> str:
-        return self._device.unit
-
-    def feasible(self, layer: SizedLayer) -> SizedLayer:
-        return self._device.feasible(layer)
-
-    def measure(self, layers: Sequence[SizedLayer]) -> Measurement:
-        key = "; ".join(f"{layer.family} {layer.sizes}" for layer in layers) or "empty"
-        return self._kept(key, lambda: self._device.measure(layers))
-
-    def networks(self, networks: Sequence[WholeNetwork], when: str, progress: Progress) -> list[Measurement]:
-        """Each network as it is, once `before` and once `after` its layers."""
-        found = []
-        for network in networks:
-            found.append(self._kept(f"network {network.name} {when}", network.measure))
-            progress.advance()
-        return found
-
-    def _kept(self, key: str, measure: Callable[[], Measurement]) -> Measurement:
-        if (known := self._known.get(key)) is not None:
-            return Measurement(**{name: float(value) for name, value in known.items()})
-        found = measure()
-        self._known[key] = asdict(found)
-        self._run.record("measurements", key, self._known[key])
-        return found
+def _whole(
+    device: StoredDevice, networks: Sequence[WholeNetwork], when: str, progress: Progress
+) -> list[tuple[str, Callable[[], Measurement]]]:
+    """Measures each network as it is, once `before` and once `after` its layers; gives their names and measurements."""
+    asked = [(f"network {network.name} {when}", network.measure) for network in networks]
+    for key, measure in asked:
+        device.kept(key, measure)
+        progress.advance()
+    return asked
