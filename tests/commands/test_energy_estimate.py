@@ -40,6 +40,15 @@ def home(tmp_path_factory):
     return folder
 
 
+def test_a_busy_machine_is_profiled_only_on_request(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("intaglio.meters.foreign_load.foreign_load", lambda device: "others keep 2.00 cores busy")
+    assert main(["energy", "profile", "--model", str(tiny.sd_folder(tmp_path / "model"))]) == 2
+    assert "others keep 2.00 cores busy, and would be measured too" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_profile_names_its_unit_and_no_owner(tmp_path, monkeypatch, capsys):
     def planted(device, layers):
         cost = 1e-9 * sum(layer.work for layer in layers)
@@ -53,6 +62,7 @@ def test_a_profile_names_its_unit_and_no_owner(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(TorchDevice, "measure", planted)
     monkeypatch.setattr(TorchDevice, "measure_step", lambda device, step: Measurement(1.0, 1e-6, 1.0, 1e-6))
     monkeypatch.setattr(family_process, "fitted", unfitted)
+    monkeypatch.setattr("intaglio.meters.foreign_load.foreign_load", lambda device: "others keep 2.00 cores busy")
     monkeypatch.setattr("intaglio.commands.energy.profile.CALIBRATION", 3)
     monkeypatch.setattr("intaglio.commands.energy.profile.RANKS", (4,))
     words = [
@@ -63,13 +73,14 @@ def test_a_profile_names_its_unit_and_no_owner(tmp_path, monkeypatch, capsys):
         "--batches",
         "1",
     ]
-    assert main(["energy", "profile", *words, "--flow", flow_names()[0], "--json", "--quiet"]) == 0
+    assert main(["energy", "profile", *words, "--flow", flow_names()[0], "--busy", "--json", "--quiet"]) == 0
     said = json.loads(capsys.readouterr().out)
     profile = load_profile(tmp_path / ".local/share/intaglio/energy/cpu.safetensors")
     assert said["unit"] == profile.unit
     assert profile.unit in ("CPU-s", "J")
     assert len(profile.families) == said["families"] > 20
     assert len(profile.calibration) == 3
+    assert profile.notes[-1] == "measured although others keep 2.00 cores busy when it began"
     assert main(["energy", "estimate", "--model", str(tmp_path / "model"), "--batch", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"] > 0.99
 

@@ -1,6 +1,6 @@
 """`intaglio energy profile`: what layers cost on this machine, measured into a file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ class ProfileEnergy(InRun):
     """Least length of a measurement's window in s, above 0; longer where the meter is coarse."""
     points: int | None = None
     """Most points of a family; none takes 12, 24, 40 and 56 for one to four sizes, fewer where a family is cheap."""
+    busy: bool = False
+    """Measure although other processes keep the device busy, which the profile's notes then say."""
     json: bool = False
     """End with one line of JSON."""
 
@@ -68,6 +70,7 @@ class ProfileEnergy(InRun):
         if out.suffix not in (".safetensors", ".json"):
             raise BadInput(f"--out {out} must end in .safetensors or .json")
         model = load_model(self.model or embedded_model(), device=self.device)
+        load = self._foreign_load()
         meter, unit = self._meter()
         device = self._device(meter, unit)
         here = fingerprint(self.device)
@@ -91,6 +94,8 @@ class ProfileEnergy(InRun):
             }
             plan = ProfilePlan(ActiveRules(points=self.points))
             profile = make_profile(device, steps, self._networks(device), about, plan, run)
+            if load:
+                profile = replace(profile, notes=(*profile.notes, f"measured although {load} when it began"))
             out.parent.mkdir(parents=True, exist_ok=True)
             saved = save_profile(profile, out)
             figures = {"profile": str(out), "families": len(saved.families), "points": saved.windows, "unit": unit}
@@ -100,6 +105,14 @@ class ProfileEnergy(InRun):
             note(one)
         say_json(figures) if self.json else say(str(out))
         return 0
+
+    def _foreign_load(self) -> str:
+        """What others do on the device. Raises `BadInput` where they do something and `busy` does not allow it."""
+        from intaglio.meters.foreign_load import foreign_load
+
+        if (load := foreign_load(self.device)) and not self.busy:
+            raise BadInput(f"{load}, and would be measured too: wait until they have ended, or give --busy")
+        return load
 
     def _meter(self) -> "tuple[Meter, str]":
         """The accelerator's or the processor's meter; where there is none, processor time, with a word on it."""
