@@ -10,9 +10,9 @@ from intaglio.energy.processes.family_process import FamilyFit
 from intaglio.energy.processes.matern_process import Hyper
 from intaglio.energy.profile.edge_probes import corners
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
+from intaglio.energy.profile.family_bounds import bounds_of
 from intaglio.energy.profile.fingerprint import fingerprint
 from intaglio.energy.profile.profile_file import save_profile
-from intaglio.energy.profile.profiling import bounds_of
 
 RATE = 1e-9
 """Joules, and seconds, of an operation or a byte."""

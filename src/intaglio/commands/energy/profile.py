@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from intaglio.commands.kit.console import note, say, say_json
 from intaglio.commands.kit.inputs import InRun, described, embedded_model
@@ -39,6 +39,9 @@ class ProfileEnergy(InRun):
     """Least length of a measurement's window in s, above 0; longer where the meter is coarse."""
     points: int | None = None
     """Most points of a family; none takes 12, 24, 40 and 56 for one to four sizes, fewer where a family is cheap."""
+    isolation: Literal["slope", "alone", "subtraction"] = "slope"
+    """How a layer's cost is told from a step's: by the slope over its copies, by the layer alone, or as in THOR by
+    subtracting known input and output layers; where none fit, by the slope, which the notes say."""
     busy: bool = False
     """Measure although other processes keep the device busy, which the profile's notes then say."""
     json: bool = False
@@ -76,6 +79,7 @@ class ProfileEnergy(InRun):
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
+        settings |= {} if self.isolation == "slope" else {"isolation": self.isolation}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
@@ -92,7 +96,7 @@ class ProfileEnergy(InRun):
                 "meter": {"name": meter.name, "tick_s": meter.tick_s, "relative_sd": 0.05 if unit == "J" else 0.01},
                 "made": now(),
             }
-            plan = ProfilePlan(ActiveRules(points=self.points))
+            plan = ProfilePlan(ActiveRules(points=self.points), self.isolation)
             profile = make_profile(device, steps, self._networks(device), about, plan, run)
             if load:
                 profile = replace(profile, notes=(*profile.notes, f"measured although {load} when it began"))

@@ -1,6 +1,6 @@
 """A profile of a device: every family of the asked work measured within its bounds, and networks that check the sum."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,9 @@ from intaglio.energy.devices.device import Device, Measurement
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
 from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
+from intaglio.energy.profile.family_bounds import Bounds, bounds_of
 from intaglio.energy.profile.isolation import DepthSlope, Isolation, kink_of
+from intaglio.energy.profile.isolation_choice import IsolationName, in_order, isolation_of
 from intaglio.energy.profile.known_fits import with_fits
 from intaglio.energy.profile.stored_device import TRIES, StoredDevice
 from intaglio.errors import IntaglioError
@@ -21,17 +23,6 @@ SMALL_SHARE, FEW_POINTS = 0.02, 4
 """Families of less than this share of all work are measured at so many points for each size, and no more."""
 MOST_DRIFT = 0.05
 """Change of the networks' costs between the beginning and the end of a profile that is told of."""
-FLOP_BYTES = 10.0
-"""Operations that cost about as much as a byte moved, for shares of work alone."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Sizes between which a family is asked for, and its rough share of the work where it has most."""
-
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,33 +34,13 @@ class WholeNetwork:
     measure: Callable[[], Measurement]
 
 
-def bounds_of(steps: Iterable[Step]) -> dict[LayerFamily, Bounds]:
-    """The families of some work, with the smallest and largest of each size, the costliest first."""
-    sizes: dict[LayerFamily, list[tuple[int, ...]]] = {}
-    shares: dict[LayerFamily, float] = {}
-    for step in steps:
-        work: dict[LayerFamily, float] = {}
-        for layer, calls in step.layers.items():
-            sizes.setdefault(layer.family, []).append(layer.sizes)
-            rough = layer.flops / FLOP_BYTES if layer.family.of_kind.matrix else layer.bytes
-            work[layer.family] = work.get(layer.family, 0.0) + calls * rough
-        total = sum(work.values()) or 1.0
-        for family, own in work.items():
-            shares[family] = max(shares.get(family, 0.0), own / total)
-    found = {}
-    for family in sorted(sizes, key=lambda one: (-shares[one], one)):
-        columns = list(zip(*sizes[family], strict=True))
-        low, high = (tuple(pick(column) for column in columns) for pick in (min, max))
-        found[family] = Bounds(low, high, shares[family])
-    return found
-
-
 @dataclass(frozen=True)
 class ProfilePlan:
     """The rules of a profile."""
 
     rules: ActiveRules = field(default_factory=ActiveRules)
-    isolation: Isolation = field(default_factory=DepthSlope)
+    isolation: IsolationName = "slope"
+    """How the cost of one layer is told from that of a step."""
     kinks: bool = True
     """Whether the additivity of each family is tested at its centre."""
 
@@ -117,7 +88,8 @@ def make_profile(
             f"networks cost {drift:.0%} more or less after the profile than before it: the machine was not at rest"
         )
     notes += stored.notes
-    about = {**about, "meter": {**about.get("meter", {}), "reference_history": stored.history}}
+    facts = {"isolation": plan.isolation, "reference_history": stored.history}
+    about = {**about, "meter": {**about.get("meter", {}), **facts}}
     profile = EnergyProfile(
         unit=device.unit, families=pooled(families), calibration=tuple(measured), notes=tuple(notes), **about
     )
@@ -144,24 +116,35 @@ def _families(
     done: Callable[[], object] = lambda: None,
 ) -> tuple[list[ProfiledFamily], list[str]]:
     """The families that can be measured, and sentences on the others; `done` is called after each."""
-    families, notes = list[ProfiledFamily](), list[str]()
-    for family, bounds in asked.items():
+    families, notes, sloped = list[ProfiledFamily](), list[str](), list[str]()
+    for family, bounds in in_order(plan.isolation, asked):
+        isolate = isolation_of(plan.isolation, family, asked, families)
+        if isolate is None:
+            sloped.append(str(family))
         try:
-            families.append(_family(device, family, bounds, _target(family, steps), plan))
+            isolate = isolate or DepthSlope()
+            families.append(_family(device, isolate, family, bounds, _target(family, steps), plan))
         except IntaglioError as error:
             notes.append(f"not profiled: {error}")
         done()
+    if sloped:
+        notes.append(f"by depth slope, for want of input and output layers that fit: {'; '.join(sloped)}")
     return families, notes
 
 
 def _family(
-    device: StoredDevice, family: LayerFamily, bounds: Bounds, target: list[tuple[SizedLayer, float]], plan: ProfilePlan
+    device: StoredDevice,
+    isolate: Isolation,
+    family: LayerFamily,
+    bounds: Bounds,
+    target: list[tuple[SizedLayer, float]],
+    plan: ProfilePlan,
 ) -> ProfiledFamily:
     rules = plan.rules
     if bounds.share < SMALL_SHARE and rules.points is None:
         differing = sum(a < b for a, b in zip(bounds.low, bounds.high, strict=True))
         rules = replace(rules, points=max(1, FEW_POINTS * differing), edges=min(rules.edges, 1))
-    found = profile_family(device, plan.isolation, family, bounds.low, bounds.high, rules, target)
+    found = profile_family(device, isolate, family, bounds.low, bounds.high, rules, target)
     if not plan.kinks or bounds.share < SMALL_SHARE:
         return found
     middle = found.sizes[np.argsort(found.amounts)[len(found.amounts) // 2]]
