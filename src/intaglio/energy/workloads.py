@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
+from intaglio.energy.layers.layer import NO_WORK, LayerFamily, SizedLayer, Step
 from intaglio.energy.layers.parse import parse, parse_by_module
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.flow.tarflow import TarFlow
@@ -94,11 +94,12 @@ def prompt_step(model: LatentDiffusion, batch: int) -> Step:
 def update_step(trained: Iterable[Tensor]) -> Step:
     """One update of these tensors by AdamW."""
     sizes = [tensor.numel() for tensor in trained]
-    return _update(sum(sizes), len(sizes)) if sizes else Step({})
+    return _update(sum(sizes), len(sizes)) if sizes else NO_WORK
 
 
 def _update(numbers: int, tensors: int) -> Step:
-    return Step({SizedLayer(LayerFamily("optimiser", (("rule", "adamw"),)), (numbers, tensors)): 1})
+    layer = SizedLayer(LayerFamily("optimiser", (("rule", "adamw"),)), (numbers, tensors))
+    return Step({layer: 1}, steps=0)  # a part of the step whose gradients it takes
 
 
 def flow_step(flow: TarFlow, batch: int) -> Step:
@@ -114,7 +115,7 @@ def diffusion_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step
     for batch in batches:
         found += [denoiser_step(model, batch), denoiser_step(model, 2 * batch), decoder_step(model, batch)]
         found += [encoder_step(model, batch), prompt_step(model, batch), prompt_step(model, 2 * batch)]
-    with _all_trained(model.denoiser):
+    with all_trained(model.denoiser):
         found += [denoiser_step(model, batch, train=True) for batch in batches]
     weights = list(model.denoiser.parameters())
     numbers = sum(weight.numel() for weight in weights)
@@ -122,7 +123,7 @@ def diffusion_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step
 
 
 @contextmanager
-def _all_trained(module: nn.Module) -> Iterator[None]:
+def all_trained(module: nn.Module) -> Iterator[None]:
     """Within the block, every weight of a module wants a gradient; what it was before is put back."""
     before = [(weight, weight.requires_grad) for weight in module.parameters()]
     try:

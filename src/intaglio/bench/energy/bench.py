@@ -29,11 +29,11 @@ class EnergyBench:
 
     Simulated devices of known truth: smooth, noisy, with tiles of 32 and 64 channels, with neighbours that save 10% and
     30% of the cheaper one. This machine: its meter of energy, or processor seconds where it has none (a proxy, named in
-    every figure); networks like LeNet, plain and residual CNNs, LSTMs and Transformers of random widths in training,
-    and the embedded U-Net and decoder. All methods are given the same profile: THOR and NeuralPower its layers, the
-    others its whole networks, which are never those that are predicted. MAPE is the mean of |estimate / truth - 1|;
-    `bias` its signed mean; `rank` Spearman's correlation over the networks, which pruning needs; `coverage_95` the
-    share of networks within the method's interval.
+    every figure); networks like LeNet, plain and residual CNNs, LSTMs, Transformers and U-Nets of random widths in
+    training, and the embedded U-Net and decoder. All methods are given the same profile: THOR and NeuralPower its
+    layers, the others its whole networks, which are never those that are predicted. MAPE is the mean of |estimate /
+    truth - 1|; `bias` its signed mean; `rank` Spearman's correlation over the networks, which pruning needs;
+    `coverage_95` the share of networks within the method's interval.
 
     Pruning: the embedded model to half of its estimated cost of a call, by its layers' estimated energy and as
     baselines by their operations and weights, each trained for the same updates afterwards on the package's pictures by
@@ -47,8 +47,8 @@ class EnergyBench:
     """Parts of the bench: simulated, machine, pruning; none takes all, with --quick the first two."""
     device: str = "cpu"
     """Device of the suites `machine` and `pruning`, such as cpu or cuda:1."""
-    networks: int = 20
-    """Networks of unseen sizes on this machine, 5 or more; 10 with --quick."""
+    networks: int = 24
+    """Networks of unseen sizes on this machine, 5 or more; 12 with --quick."""
     held_out: int = 60
     """Networks of unseen widths on each simulated device, 5 or more."""
     window: float = 0.1
@@ -103,7 +103,7 @@ class EnergyBench:
                     progress.advance()
         minutes = None
         if "machine" in self._suites:
-            cell = MachineCell(self.device, 10 if self.quick else self.networks, self.window, self.seed, self.quick)
+            cell = MachineCell(self.device, 12 if self.quick else self.networks, self.window, self.seed, self.quick)
             found = cell.measured(run)
             minutes = found.minutes
             devices[found.name] = self._judged(found.profile, found.steps, found.truth) | {"minutes": minutes}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RANKS = (4, 64)
 """Smallest and largest rank of a LoRA whose training is covered."""
-CALIBRATION, CALIBRATION_SEED = 8, 1
+CALIBRATION, CALIBRATION_SEED = 12, 1
 """Small networks that are measured whole, and the seed of their widths."""
 
 RANDOM_WIDTHS = 3
@@ -102,7 +102,7 @@ class ProfileEnergy(InRun):
                 "made": now(),
             }
             plan = ProfilePlan(ActiveRules(points=self.points))
-            networks = [*self._networks(device), *self._narrow_networks(device, model)]
+            networks = [*self._networks(device, model), *self._narrow_networks(device, model)]
             profile = make_profile(device, steps, networks, about, plan, run)
             out.parent.mkdir(parents=True, exist_ok=True)
             saved = save_profile(profile, out)
@@ -133,12 +133,15 @@ class ProfileEnergy(InRun):
 
         return TorchDevice(meter, self.device, window_s=self.window, unit_of=Unit(unit))
 
-    def _networks(self, device: "TorchDevice") -> "list[WholeNetwork]":
+    def _networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
+        """Small networks of many kinds, and the calls of the model itself."""
+        from intaglio.energy.model_networks import model_networks
         from intaglio.energy.networks import networks_of
         from intaglio.energy.profile.profiling import WholeNetwork
 
         found = networks_of(CALIBRATION, CALIBRATION_SEED, device=self.device)
-        return [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]
+        small = [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]
+        return [*small, *(one for batch in self.batches for one in model_networks(device, model, batch))]
 
     def _narrow_networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
         """Calls of the model with widths drawn at random, where narrow ones are to be covered."""

@@ -90,7 +90,8 @@ def _seen(call: Callable[[], object], modules: Mapping[str, nn.Module], *, train
     recorder = _Recorder(modules)
     with recorder.attributing(modules), torch.set_grad_enabled(train), recorder:
         call()
-    return {scope: Step(layers, recorder.unparsed[scope]) for scope, layers in recorder.layers.items()}
+    found = recorder.layers.items()
+    return {scope: Step(layers, recorder.unparsed[scope], steps=int(not scope)) for scope, layers in found}
 
 
 class _Recorder(TorchFunctionMode):

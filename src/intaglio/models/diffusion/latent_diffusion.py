@@ -155,8 +155,10 @@ class LatentDiffusion:
             latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
         return self._finite(self.components.scaled(latents), "the encoder", "latents")
 
-    def decode(self, latents: Float[Tensor, "n c hl wl"], *, spare_failed: bool = False) -> Float[Tensor, "n 3 h w"]:
-        """Pixels, clipped to [0, 1].
+    def decode(
+        self, latents: Float[Tensor, "n c hl wl"], *, spare_failed: bool = False, clamp: bool = True
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Pixels, clipped to [0, 1]; without `clamp` as the decoder gives them, with gradients everywhere.
 
         Raises `IntaglioError` for latents and pixels that are not finite; with `spare_failed`, a picture of such is
         given as NaN and the others as they are.
@@ -165,10 +167,11 @@ class LatentDiffusion:
         if not spare_failed:
             self._finite(given, "the denoiser, or what followed it,", "latents")
         pixels = self.autoencoder.decode(self.components.unscaled(given), return_dict=False)[0]
-        if spare_failed:
-            failed = ~pixels.isfinite().flatten(1).all(1)
-            return (pixels / 2 + 0.5).clamp(0, 1).masked_fill(failed.view(-1, 1, 1, 1), torch.nan)
-        return (self._finite(pixels, "the decoder", "pixels") / 2 + 0.5).clamp(0, 1)
+        if not spare_failed:
+            self._finite(pixels, "the decoder", "pixels")
+        failed = ~pixels.isfinite().flatten(1).all(1)
+        found = pixels / 2 + 0.5
+        return (found.clamp(0, 1) if clamp else found).masked_fill(failed.view(-1, 1, 1, 1), torch.nan)
 
     def _finite(self, tensor: Tensor, part: str, what: str) -> Tensor:
         """The tensor itself. Raises `IntaglioError`, naming the part that gave it, where a number is not finite."""
