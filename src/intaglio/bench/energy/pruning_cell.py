@@ -63,7 +63,7 @@ class PruningCell:
         samples = picture_samples(model, learned.images.pixels, learned.prompts, DRAWS, self.seed)
         importances = unit_importances(model, samples, BATCH, run=run)
         for by in MEASURES[:1] if self.quick else MEASURES:
-            chosen = chosen_widths(steps, importances, predict, BUDGET.limit, by)
+            chosen = chosen_widths(steps, importances, predict, BUDGET, by)
             slim = pruned(model, chosen.kept)
             row = {"predicted_ratio": chosen.ratio, **self._measured(model, slim)}
             found[by] = row | self._recovered(model, slim, learned, judged, run, by)

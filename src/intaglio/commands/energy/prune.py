@@ -172,11 +172,11 @@ class PruneEnergy(InRun, ReadsPictures):
         steps = width_steps(model, self.batch, least=self.least, train=self.job == "finetune", run=run)
         before = predict(steps.whole({}))
         _check_coverage(before)
-        check_reachable(steps, predict, budget.limit(before))
+        check_reachable(steps, predict, budget)
         samples = picture_samples(model, learned.images.pixels, learned.prompts, self.draws, self.seed)
         self._plan(model, steps, samples, before, budget.limit(before), predict, run)
         importances = unit_importances(model, samples, self.batch, run=run)
-        found = chosen_widths(steps, importances, predict, budget.limit, self.by)
+        found = chosen_widths(steps, importances, predict, budget, self.by)
         for warning in dict.fromkeys((*before.warnings, *_narrow_warnings(found.after, self.least))):
             run.warn(warning)
         run.record("widths", "chosen", found.figures())
