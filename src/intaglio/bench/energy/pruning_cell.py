@@ -28,8 +28,8 @@ from intaglio.runs.run import Run
 
 BATCH, LEAST, BUDGET = 8, 0.125, CallBudget(0.5)
 """Pictures of a call; least share of a width; half of the present cost."""
-NETWORKS, QUICK_NETWORKS = 5, 3
-"""Models of random widths, measured whole, that correct the sum."""
+NETWORKS, QUICK_NETWORKS = 8, 6
+"""Models of random widths, measured whole, by which the sum is corrected and the host's cost told apart."""
 STEPS, QUICK_STEPS = 300, 20
 """Updates of the recovery."""
 RATE = 1e-4
