@@ -38,11 +38,20 @@ def steps(train=False):
         return width_steps(model(), 2, least=0.5, train=train)
 
 
+PER_PASS = 5e-6
+"""What each pass of a layer costs beside the layer's own, in CPU-s."""
+
+
 @cache
 def predictor():
+    """By which a call costs 1.25 ns an operation or byte, and something for each pass of a layer."""
     found = steps()
     parts = [step for each in found.steps.values() for step in each]
-    return Thor()(planted_profile([found.whole({}), *parts, found.rest], lambda layer: 1e-9 * layer.work, factor=1.25))
+    levels = range(max(map(len, found.units.values())))
+    whole = [found.whole({scope: min(k, len(units) - 1) for scope, units in found.units.items()}) for k in levels]
+    whole += [found.whole({scope: len(found.units[scope]) - 1}) for scope in list(found.units)[:8]]
+    cost = {"factor": 1.25, "per_pass": PER_PASS, "networks": len(whole)}
+    return Thor()(planted_profile([*whole, *parts, found.rest], lambda layer: 1e-9 * layer.work, **cost))
 
 
 def importances():
@@ -77,7 +86,8 @@ def test_costs_of_scopes_and_of_the_rest_are_the_whole_cost():
     assert whole.coverage > 0.99
     assert total == pytest.approx(whole.amount, rel=1e-9)
     assert all(each == tuple(sorted(each, reverse=True)) for each in costs.values())
-    planted = 1.25e-9 * sum(calls * layer.work for layer, calls in denoiser_step(model(), 2).layers.items())
+    call = denoiser_step(model(), 2)
+    planted = 1.25e-9 * sum(calls * layer.work for layer, calls in call.layers.items()) + PER_PASS * call.passes
     assert whole.amount == pytest.approx(planted, rel=0.05)
 
 
