@@ -78,6 +78,17 @@ def test_a_level_is_the_call_of_a_narrowed_model():
     assert dict(denoiser_step(slim, 2).layers) == dict(found.whole(levels).layers)
 
 
+def test_a_pruned_model_can_be_pruned_again(monkeypatch):
+    monkeypatch.setattr(width_costs, "LEVELS", 3)
+    once = pruned(model(), {scope: range(units[-1]) for scope, units in steps().units.items()})
+    found = width_steps(once, 2, least=0.5)
+    assert dict(found.whole({}).layers) == dict(denoiser_step(once, 2).layers)
+    assert all(units[0] == steps().units[scope][-1] for scope, units in found.units.items())
+    twice = pruned(once, {scope: range(units[-1]) for scope, units in found.units.items()})
+    lowest = {scope: len(units) - 1 for scope, units in found.units.items()}
+    assert dict(denoiser_step(twice, 2).layers) == dict(found.whole(lowest).layers)
+
+
 def test_costs_of_scopes_and_of_the_rest_are_the_whole_cost():
     found, predict = steps(), predictor()
     costs = found.costs(lambda step: predict(step).amount)

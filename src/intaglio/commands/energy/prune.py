@@ -60,7 +60,7 @@ class PruneEnergy(InRun, ReadsPictures):
     batch: int = 8
     """Pictures at once in that call and in the recovery, 1 or more."""
     by: Literal["energy", "flops", "parameters"] = "energy"
-    """What importance is weighed against: the estimated cost, or as baselines the operations or weights of layers. The
+    """Measure that importance is weighed against: estimated cost, or as baselines operations or weights of layers. The
     budget is of the estimated cost in every case."""
     least: float = 0.125
     """Least share of each width that stays, in (0, 1]."""

@@ -39,7 +39,7 @@ class WidthSteps:
         return Step(layers, unparsed, self.rest.notes, self.rest.steps)
 
     def costs(self, cost: Callable[[Step], float]) -> dict[str, tuple[float, ...]]:
-        """What each level of each scope costs by an additive measure of steps, such as an estimate or the FLOPs."""
+        """Costs of each scope at each of its levels, by an additive measure of steps such as an estimate or FLOPs."""
         known: dict[frozenset[object], float] = {}
 
         def of(step: Step) -> float:
