@@ -1,6 +1,7 @@
 """Budgets of a call as text, pictures held out, and figures with intervals."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,6 +23,15 @@ def test_a_share_is_of_the_present_upper_bound_and_an_amount_is_itself():
     assert CallBudget.parse("12.5 %").limit(now()) == pytest.approx(0.125 * now().interval[1])
     assert CallBudget.parse("0.003 kJ").limit(now()) == pytest.approx(3.0)
     assert CallBudget.parse("2 CPU-s").limit(now("CPU-s")) == 2.0
+
+
+def test_a_share_holds_for_the_expected_cost_and_for_the_bound():
+    half = CallBudget.parse("50%")
+    assert half.holds(replace(now(), amount=2.0, sd=0.2), now())
+    assert not half.holds(replace(now(), amount=2.01, sd=0.0), now())  # the bound alone would do
+    assert not half.holds(replace(now(), amount=1.99, sd=0.3), now())  # the cost alone would do
+    assert CallBudget.parse("3 J").holds(replace(now(), amount=2.99, sd=0.0), now())
+    assert not CallBudget.parse("3 J").holds(replace(now(), amount=2.9, sd=0.3), now())
 
 
 @pytest.mark.parametrize(

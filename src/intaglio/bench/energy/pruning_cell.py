@@ -28,8 +28,8 @@ from intaglio.runs.run import Run
 
 BATCH, LEAST, BUDGET = 8, 0.125, CallBudget(0.5)
 """Pictures of a call; least share of a width; half of the present cost."""
-NETWORKS, QUICK_NETWORKS = 5, 3
-"""Models of random widths, measured whole, that correct the sum."""
+NETWORKS, QUICK_NETWORKS = 8, 6
+"""Models of random widths, measured whole, by which the sum is corrected and the host's cost told apart."""
 STEPS, QUICK_STEPS = 300, 20
 """Updates of the recovery."""
 RATE = 1e-4
@@ -63,7 +63,7 @@ class PruningCell:
         samples = picture_samples(model, learned.images.pixels, learned.prompts, DRAWS, self.seed)
         importances = unit_importances(model, samples, BATCH, run=run)
         for by in MEASURES[:1] if self.quick else MEASURES:
-            chosen = chosen_widths(steps, importances, predict, BUDGET.limit, by)
+            chosen = chosen_widths(steps, importances, predict, BUDGET, by)
             slim = pruned(model, chosen.kept)
             row = {"predicted_ratio": chosen.ratio, **self._measured(model, slim)}
             found[by] = row | self._recovered(model, slim, learned, judged, run, by)

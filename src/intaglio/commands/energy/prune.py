@@ -60,7 +60,7 @@ class PruneEnergy(InRun, ReadsPictures):
     batch: int = 8
     """Pictures at once in that call and in the recovery, 1 or more."""
     by: Literal["energy", "flops", "parameters"] = "energy"
-    """What importance is weighed against: the estimated cost, or as baselines the operations or weights of layers. The
+    """Measure that importance is weighed against: estimated cost, or as baselines operations or weights of layers. The
     budget is of the estimated cost in every case."""
     least: float = 0.125
     """Least share of each width that stays, in (0, 1]."""
@@ -172,11 +172,11 @@ class PruneEnergy(InRun, ReadsPictures):
         steps = width_steps(model, self.batch, least=self.least, train=self.job == "finetune", run=run)
         before = predict(steps.whole({}))
         _check_coverage(before)
-        check_reachable(steps, predict, budget.limit(before))
+        check_reachable(steps, predict, budget)
         samples = picture_samples(model, learned.images.pixels, learned.prompts, self.draws, self.seed)
         self._plan(model, steps, samples, before, budget.limit(before), predict, run)
         importances = unit_importances(model, samples, self.batch, run=run)
-        found = chosen_widths(steps, importances, predict, budget.limit, self.by)
+        found = chosen_widths(steps, importances, predict, budget, self.by)
         for warning in dict.fromkeys((*before.warnings, *_narrow_warnings(found.after, self.least))):
             run.warn(warning)
         run.record("widths", "chosen", found.figures())

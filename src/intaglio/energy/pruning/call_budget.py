@@ -54,6 +54,12 @@ class CallBudget:
             )
         return self.value
 
+    def holds(self, after: StepEstimate, before: StepEstimate) -> bool:
+        """Whether a call is within the budget: its upper bound, and of a share also the expected cost."""
+        if not self.unit and after.amount > self.value * before.amount:
+            return False
+        return after.interval[1] <= self.limit(before)
+
     def check_unit(self, unit: str) -> None:
         """Raises `BadInput` for an amount in another unit than a profile counts."""
         if self.unit and self.unit != unit:

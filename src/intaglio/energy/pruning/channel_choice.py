@@ -14,7 +14,7 @@ Levels = Mapping[str, int]
 
 @dataclass(frozen=True)
 class WidthLadder:
-    """What a scope costs at each of its widths, from the full one downwards, and what is lost by going there."""
+    """Costs of a scope at each of its widths, from the full one downwards, and the importance lost by going there."""
 
     costs: tuple[float, ...]
     """By any additive measure, in its unit; a lower level may cost as much, or by an estimate's error even more."""

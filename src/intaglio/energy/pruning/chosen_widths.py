@@ -8,6 +8,7 @@ import torch
 
 from intaglio.energy.family import Predictor
 from intaglio.energy.layers.layer import Step
+from intaglio.energy.pruning.call_budget import CallBudget
 from intaglio.energy.pruning.channel_choice import WidthLadder, chosen_levels, falling_levels
 from intaglio.energy.pruning.importance import Importances
 from intaglio.energy.pruning.width_costs import WidthSteps
@@ -56,17 +57,15 @@ def pruned(model: LatentDiffusion, kept: Mapping[str, Sequence[int]]) -> LatentD
 
 
 def chosen_widths(
-    steps: WidthSteps, importances: Importances, predict: Predictor, limit: Callable[[StepEstimate], float], by: By
+    steps: WidthSteps, importances: Importances, predict: Predictor, budget: CallBudget, by: By
 ) -> ChosenWidths:
     """The units that stay where the estimate of a call is within a budget, of each width the most important ones.
-
-    The upper bound of the estimate, with 95%, is at most the limit.
 
     Args:
         steps: a call's work by its widths.
         importances: of the units of every scope.
         predict: the cost of a step.
-        limit: the budget in the predictor's unit, from the estimate of the whole model.
+        budget: of a call.
         by: what importance is weighed against.
 
     Raises:
@@ -78,26 +77,26 @@ def chosen_widths(
         "parameters": lambda step: float(step.parameters),
     }
     before = predict(steps.whole({}))
-    most = limit(before)
-    check_reachable(steps, predict, most)
+    check_reachable(steps, predict, budget)
     costs = steps.costs(measures[by])
     ladders = {
         scope: WidthLadder(costs[scope], tuple(_lost(importances[scope], kept) for kept in steps.units[scope]))
         for scope in steps.units
     }
-    levels = chosen_levels(ladders, lambda found: predict(steps.whole(found)).interval[1] <= most)
+    levels = chosen_levels(ladders, lambda found: budget.holds(predict(steps.whole(found)), before))
     if levels is None:
-        raise BadInput(_refusal(predict(steps.whole(falling_levels(ladders)[-1])), before, most))
+        raise BadInput(_refusal(predict(steps.whole(falling_levels(ladders)[-1])), before, budget))
     kept = {scope: _most_important(importances[scope], steps.units[scope][level]) for scope, level in levels.items()}
     units = {scope: counts[0] for scope, counts in steps.units.items()}
     return ChosenWidths(kept, units, before, predict(steps.whole(levels)))
 
 
-def check_reachable(steps: WidthSteps, predict: Predictor, most: float) -> None:
-    """Raises `BadInput` where a call costs more than this with every width at its least."""
+def check_reachable(steps: WidthSteps, predict: Predictor, budget: CallBudget) -> None:
+    """Raises `BadInput` where a call costs more than its budget with every width at its least."""
+    before = predict(steps.whole({}))
     least = predict(steps.whole({scope: len(counts) - 1 for scope, counts in steps.units.items()}))
-    if least.interval[1] > most:
-        raise BadInput(_refusal(least, predict(steps.whole({})), most))
+    if not budget.holds(least, before):
+        raise BadInput(_refusal(least, before, budget))
 
 
 def _estimate_figures(one: StepEstimate) -> dict[str, Any]:
@@ -117,10 +116,10 @@ def _most_important(importance: torch.Tensor, count: int) -> tuple[int, ...]:
     return tuple(sorted(order.tolist()))
 
 
-def _refusal(least: StepEstimate, before: StepEstimate, most: float) -> str:
-    share = least.interval[1] / before.interval[1]
+def _refusal(least: StepEstimate, before: StepEstimate, budget: CallBudget) -> str:
+    share, most = max(least.interval[1] / before.interval[1], least.amount / before.amount), budget.limit(before)
     return (
         f"the budget is {most:.3g} {least.unit} a call, and with every width at its least a call still takes "
-        f"{least.amount:.3g} {least.unit}, at most {least.interval[1]:.3g} with 95%, which is {share:.0%} of now; give "
+        f"{least.amount:.3g} {least.unit}, at most {least.interval[1]:.3g} with 95%, which is {share:.1%} of now; give "
         "at least that, or a smaller --least"
     )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from intaglio.energy.layers.layer import Step
+from intaglio.energy.layers.layer import NO_WORK, Step
 from intaglio.energy.workloads import denoiser_parts
 from intaglio.models.diffusion.hidden_widths import hidden_widths, narrow
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -36,10 +36,10 @@ class WidthSteps:
                 layers[layer] = layers.get(layer, 0) + calls
             for name, numbers in step.unparsed.items():
                 unparsed[name] = unparsed.get(name, 0.0) + numbers
-        return Step(layers, unparsed, self.rest.notes)
+        return Step(layers, unparsed, self.rest.notes, self.rest.steps)
 
     def costs(self, cost: Callable[[Step], float]) -> dict[str, tuple[float, ...]]:
-        """What each level of each scope costs by an additive measure of steps, such as an estimate or the FLOPs."""
+        """Costs of each scope at each of its levels, by an additive measure of steps such as an estimate or FLOPs."""
         known: dict[frozenset[object], float] = {}
 
         def of(step: Step) -> float:
@@ -74,7 +74,7 @@ def width_steps(
         network = skeleton("denoiser", model.denoiser.config).to(model.dtype)
     units = {scope: levels_of(one.units, least) for scope, one in hidden_widths(network).items()}
     steps: dict[str, list[Step]] = {scope: [] for scope in units}
-    deepest, rest = max(map(len, units.values()), default=1), Step({})
+    deepest, rest = max(map(len, units.values()), default=1), NO_WORK
     with run.progress(deepest, "widths") as progress:
         for level in range(deepest):
             present = [scope for scope, counts in units.items() if level < len(counts)]

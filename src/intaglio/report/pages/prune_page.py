@@ -82,7 +82,7 @@ def _keys(summary: Mapping[str, Any]) -> list[Key]:
 
 
 def _costs(summary: Mapping[str, Any]) -> PageTable:
-    """What a call takes before and after, estimated with intervals, and measured."""
+    """Cost of a call before and after, estimated with intervals, and measured."""
     rows = []
     estimated, measured = summary["estimated"], summary["measured"]
     for name in ("before", "after"):
