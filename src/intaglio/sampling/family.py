@@ -54,7 +54,7 @@ class SamplingMethod(ABC):
     several_negatives: ClassVar[bool] = False
     """Whether it takes negative prompts one by one."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
-    """Settings of its rows in `intaglio bench sample`, along its knob; `guidance` is the scale of the sampling."""
+    """Settings of its rows in `intaglio bench sample`, along its knob; `guidance` and `steps` are the sampling's."""
 
     def check(self, request: SamplingRequest) -> None:
         """Raises `BadInput` for pictures that it cannot draw; called before any work."""
