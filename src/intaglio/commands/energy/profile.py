@@ -33,6 +33,8 @@ class ProfileEnergy(InRun):
     """A flow, by the name of one in the package or its folder, whose training is covered too."""
     batches: tuple[int, ...] = (1, 8)
     """Smallest and largest number of pictures at once, each 1 or more, that estimates are to cover."""
+    precision: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
+    """Precisions of weights in which drawing is covered, one or more; trainings are in float32, which is always."""
     out: Path | None = None
     """File of the profile, .safetensors or .json; none takes this machine's own place, which estimates read."""
     window: float = 0.1
@@ -59,13 +61,15 @@ class ProfileEnergy(InRun):
         """Run the command; returns the exit code."""
         import time
 
+        import torch
+
         from intaglio.commands.kit.energy_lines import flow_work, training_work
         from intaglio.energy.machine_profile import own_profile_path
         from intaglio.energy.profile.active import ActiveRules
         from intaglio.energy.profile.fingerprint import fingerprint
         from intaglio.energy.profile.profile_file import save_profile
         from intaglio.energy.profile.profiling import ProfilePlan, make_profile
-        from intaglio.energy.workloads import diffusion_steps
+        from intaglio.energy.workloads import diffusion_steps, drawing_steps
         from intaglio.models.diffusion.loading import load_model
         from intaglio.runs.header import now
 
@@ -79,6 +83,7 @@ class ProfileEnergy(InRun):
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
+        settings |= {} if not (coarse := self._coarse()) else {"precision": coarse}
         settings |= {} if self.isolation == "slope" else {"isolation": self.isolation}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
@@ -86,6 +91,8 @@ class ProfileEnergy(InRun):
             note(f"measuring by {meter.name}, in {unit}; leave the machine to it")
             began = time.monotonic()
             steps = diffusion_steps(model, self.batches)
+            for precision in coarse:
+                steps += drawing_steps(model.copy().to(dtype=getattr(torch, precision)), self.batches)
             steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
             if self.flow is not None:
                 steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
@@ -109,6 +116,10 @@ class ProfileEnergy(InRun):
             note(one)
         say_json(figures) if self.json else say(str(out))
         return 0
+
+    def _coarse(self) -> list[str]:
+        """The precisions beside float32."""
+        return sorted(set(self.precision) - {"float32"})
 
     def _foreign_load(self) -> str:
         """What others do on the device. Raises `BadInput` where they do something and `busy` does not allow it."""
