@@ -182,5 +182,5 @@ def _figures(one: Alternative, told: "EnergyEstimate") -> dict[str, Any]:
 
 
 def _uncovered(one: Alternative, told: "EnergyEstimate") -> dict[str, Any]:
-    """What is known of an alternative without an estimate."""
+    """An alternative without an estimate, as plain values."""
     return {**vars(one), "covered": False, "coverage": told.whole.coverage, "warnings": list(told.warnings)}

@@ -10,8 +10,10 @@ from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from intaglio.energy.devices.torch_device import TorchDevice
+    from intaglio.energy.layers.layer import Step
     from intaglio.energy.profile.profiling import WholeNetwork
     from intaglio.meters.meter import Meter
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 RANKS = (4, 64)
 """Smallest and largest rank of a LoRA whose training is covered."""
@@ -61,15 +63,11 @@ class ProfileEnergy(InRun):
         """Run the command; returns the exit code."""
         import time
 
-        import torch
-
-        from intaglio.commands.kit.energy_lines import flow_work, training_work
         from intaglio.energy.machine_profile import own_profile_path
         from intaglio.energy.profile.active import ActiveRules
         from intaglio.energy.profile.fingerprint import fingerprint
         from intaglio.energy.profile.profile_file import save_profile
         from intaglio.energy.profile.profiling import ProfilePlan, make_profile
-        from intaglio.energy.workloads import diffusion_steps, drawing_steps
         from intaglio.models.diffusion.loading import load_model
         from intaglio.runs.header import now
 
@@ -83,19 +81,14 @@ class ProfileEnergy(InRun):
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
-        settings |= {} if not (coarse := self._coarse()) else {"precision": coarse}
+        settings |= {"precision": self._coarse()} if self._coarse() else {}
         settings |= {} if self.isolation == "slope" else {"isolation": self.isolation}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
             note(f"measuring by {meter.name}, in {unit}; leave the machine to it")
             began = time.monotonic()
-            steps = diffusion_steps(model, self.batches)
-            for precision in coarse:
-                steps += drawing_steps(model.copy().to(dtype=getattr(torch, precision)), self.batches)
-            steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
-            if self.flow is not None:
-                steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
+            steps = self._steps(model)
             about = {
                 "provenance": str(next(iter(meter.domains().values())).provenance),
                 "device": dict(here.device),
@@ -117,12 +110,27 @@ class ProfileEnergy(InRun):
         say_json(figures) if self.json else say(str(out))
         return 0
 
+    def _steps(self, model: "LatentDiffusion") -> "list[Step]":
+        """The work that is to be covered."""
+        import torch
+
+        from intaglio.commands.kit.energy_lines import flow_work, training_work
+        from intaglio.energy.workloads import diffusion_steps, drawing_steps
+
+        steps = diffusion_steps(model, self.batches)
+        for precision in self._coarse():
+            steps += drawing_steps(model.copy().to(dtype=getattr(torch, precision)), self.batches)
+        steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
+        if self.flow is not None:
+            steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
+        return steps
+
     def _coarse(self) -> list[str]:
         """The precisions beside float32."""
         return sorted(set(self.precision) - {"float32"})
 
     def _foreign_load(self) -> str:
-        """What others do on the device. Raises `BadInput` where they do something and `busy` does not allow it."""
+        """Load of others on the device, in words. Raises `BadInput` where they do something and `busy` does not allow it."""
         from intaglio.meters.foreign_load import foreign_load
 
         if (load := foreign_load(self.device)) and not self.busy:
