@@ -147,7 +147,12 @@ VERBS: dict[str, Verb] = {
         "draw the pictures that a model was most probably fine-tuned on",
         Methods("extract.methods"),
     ),
-    "sample": Verb("intaglio.commands.sample:Sample", "draw pictures from prompts; replay a picture's own settings"),
+    "sample": Verb(
+        "intaglio.commands.sample:Sample",
+        "draw pictures from prompts; replay a picture's own settings",
+        Methods("sampling.methods"),
+        default="plain",
+    ),
     "flow train": Verb("intaglio.commands.flow.train:FlowTrain", "train a normalising flow on a folder of pictures"),
     "flow sample": Verb(
         "intaglio.commands.flow.sample:FlowSample",
@@ -195,6 +200,9 @@ VERBS: dict[str, Verb] = {
     ),
     "energy show": Verb(
         "intaglio.commands.energy.show:ShowEnergyProfile", "show what a profile of energy knows, and how well"
+    ),
+    "energy prune": Verb(
+        "intaglio.commands.energy.prune:PruneEnergy", "prune a model until a call fits a budget of energy"
     ),
     "energy merge": Verb(
         "intaglio.commands.energy.merge:MergeEnergyProfiles", "merge profiles of energy of one machine"

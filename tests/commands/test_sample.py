@@ -19,6 +19,7 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.models.lora.lora import LoRA
 from intaglio.sampling.guides.model_guidance import ModelGuidance
 from intaglio.sampling.loop import sample
+from intaglio.sampling.methods.plain import Plain
 from intaglio.sampling.samplers import SAMPLERS
 
 
@@ -35,7 +36,7 @@ def out(tmp_path):
 @pytest.fixture
 def drawn(folder, out):
     """A command that has drawn out/a-red-cat-3.png."""
-    command = Sample(model=folder, prompt=("a red cat",), seed=3, steps=2, sampler="euler_a", out=out)
+    command = Sample(method=Plain(), model=folder, prompt=("a red cat",), seed=3, steps=2, sampler="euler_a", out=out)
     assert command() == 0
     return command
 
@@ -46,13 +47,15 @@ def names(folder):
 
 def test_choices_are_those_of_the_samplers():
     hints = get_type_hints(Sample)
-    assert get_args(hints["sampler"]) == tuple(WEBUI_SAMPLERS) == tuple(SAMPLERS)
+    assert get_args(get_args(hints["sampler"])[0]) == tuple(WEBUI_SAMPLERS) == tuple(SAMPLERS)
     assert get_args(hints["dtype"]) == DTYPES
     assert get_args(hints["reference"]) == REFERENCES
 
 
 def test_pictures_are_those_of_the_library_a_seed_each(folder, out, capsys):
-    command = Sample(model=folder, prompt=("dog", "Red, cat!"), count=2, seed=7, steps=2, batch=3, out=out)
+    command = Sample(
+        method=Plain(), model=folder, prompt=("dog", "Red, cat!"), count=2, seed=7, steps=2, batch=3, out=out
+    )
     assert command() == 0
     assert names(out) == ["dog-7.png", "dog-8.png", "red-cat-10.png", "red-cat-9.png"]
     assert capsys.readouterr().out == f"4 pictures by base in {out}\n"
@@ -64,7 +67,7 @@ def test_pictures_are_those_of_the_library_a_seed_each(folder, out, capsys):
 
 def test_a_prompt_on_each_line(folder, out, tmp_path):
     (tmp_path / "prompts.txt").write_text("dog\n\n  red cat  \n", encoding="utf-8")
-    Sample(model=folder, prompts=tmp_path / "prompts.txt", steps=1, out=out)()
+    Sample(method=Plain(), model=folder, prompts=tmp_path / "prompts.txt", steps=1, out=out)()
     assert names(out) == ["dog-0.png", "red-cat-1.png"]
 
 
@@ -76,7 +79,7 @@ def test_prompt_files_that_do_not_serve(folder, tmp_path, content, words):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BadInput, match=rf"prompts\.txt.*{words}"):
-        Sample(model=folder, prompts=path)()
+        Sample(method=Plain(), model=folder, prompts=path)()
 
 
 def test_nothing_is_overwritten(drawn, out):
@@ -88,7 +91,9 @@ def test_nothing_is_overwritten(drawn, out):
 
 
 def test_settings_are_in_the_picture(folder, out):
-    Sample(model=folder, prompt=("dog",), steps=2, sampler="dpm++2m", negative="cat", guidance=2.5, out=out)()
+    Sample(
+        method=Plain(), model=folder, prompt=("dog",), steps=2, sampler="dpm++2m", negative="cat", guidance=2.5, out=out
+    )()
     text = read_png_text(out / "dog-0.png")
     fingerprint = load_model(folder).fingerprint
     assert text["parameters"].startswith(
@@ -110,10 +115,10 @@ def test_settings_are_in_the_picture(folder, out):
 
 
 def test_no_metadata_leaves_none(folder, out):
-    Sample(model=folder, prompt=("dog",), steps=1, metadata=False, out=out)()
+    Sample(method=Plain(), model=folder, prompt=("dog",), steps=1, metadata=False, out=out)()
     assert read_png_text(out / "dog-0.png") == {}
     with pytest.raises(BadInput, match="carries no settings"):
-        Sample(replay=out / "dog-0.png")()
+        Sample(method=Plain(), replay=out / "dog-0.png")()
 
 
 # Replay
@@ -121,17 +126,17 @@ def test_no_metadata_leaves_none(folder, out):
 
 def test_a_picture_is_drawn_again_from_itself_alone(drawn, out, capsys):
     path = out / "a-red-cat-3.png"
-    assert Sample(replay=path, out=out)() == 0
+    assert Sample(method=Plain(), replay=path, out=out)() == 0
     assert "all 768 values are the same" in capsys.readouterr().out
     again = out / "a-red-cat-3-replay.png"
     assert ImageSet.load(again, 16).hashes == ImageSet.load(path, 16).hashes
     assert PictureSettings.read(again).prompt == "a red cat"
-    assert Sample(replay=again, out=out)() == 0
+    assert Sample(method=Plain(), replay=again, out=out)() == 0
 
 
 def test_each_picture_of_a_batch_is_drawn_again(folder, out):
-    Sample(model=folder, prompt=("dog",), count=3, steps=2, sampler="heun", out=out)()
-    assert [Sample(replay=out / f"dog-{k}.png", out=out)() for k in range(3)] == [0, 0, 0]
+    Sample(method=Plain(), model=folder, prompt=("dog",), count=3, steps=2, sampler="heun", out=out)()
+    assert [Sample(method=Plain(), replay=out / f"dog-{k}.png", out=out)() for k in range(3)] == [0, 0, 0]
 
 
 def test_a_picture_that_differs_is_told_by_how_much(drawn, out, capsys):
@@ -139,7 +144,7 @@ def test_a_picture_that_differs_is_told_by_how_much(drawn, out, capsys):
     pixels = ImageSet.load(path, 16).pixels[0]
     pixels[0, 0, 0] += 3 / 255 if pixels[0, 0, 0] < 0.5 else -3 / 255
     save_png(pixels, path, read_png_text(path))
-    assert Sample(replay=path, out=out)() == 1
+    assert Sample(method=Plain(), replay=path, out=out)() == 1
     assert "1 of 768 values differ, by at most 3 of 255" in capsys.readouterr().out
 
 
@@ -147,7 +152,7 @@ def test_another_model_is_refused_by_name(drawn, out, tmp_path):
     other = tiny.sd_folder(tmp_path / "other", seed=4)
     prints = [load_model(path).fingerprint[:16] for path in (drawn.model, other)]
     with pytest.raises(BadInput, match=rf"drawn by base \({prints[0]}\), and other \({prints[1]}\) is another"):
-        Sample(replay=out / "a-red-cat-3.png", model=other)()
+        Sample(method=Plain(), replay=out / "a-red-cat-3.png", model=other)()
 
 
 def test_a_picture_that_names_its_model_by_the_weights_alone_is_drawn_again(drawn, out):
@@ -158,16 +163,16 @@ def test_a_picture_that_names_its_model_by_the_weights_alone_is_drawn_again(draw
     assert known["model"]["fingerprint"] == model.fingerprint != model.weights_fingerprint
     known["model"]["fingerprint"] = model.weights_fingerprint  # as earlier versions wrote it
     save_png(ImageSet.load(path, 16).pixels[0], path, {**text, "intaglio": json.dumps(known)})
-    assert Sample(replay=path, out=out)() == 0
+    assert Sample(method=Plain(), replay=path, out=out)() == 0
 
 
 def test_a_model_that_moved_can_be_named(folder, out, tmp_path):
     place = shutil.copytree(folder, tmp_path / "first")
-    Sample(model=place, prompt=("dog",), steps=1, out=out)()
+    Sample(method=Plain(), model=place, prompt=("dog",), steps=1, out=out)()
     shutil.move(place, tmp_path / "second")
     with pytest.raises(BadInput, match=r"there is no model at .*first"):
-        Sample(replay=out / "dog-0.png", out=out)()
-    assert Sample(replay=out / "dog-0.png", out=out, model=tmp_path / "second")() == 0
+        Sample(method=Plain(), replay=out / "dog-0.png", out=out)()
+    assert Sample(method=Plain(), replay=out / "dog-0.png", out=out, model=tmp_path / "second")() == 0
 
 
 def test_a_lora_is_remembered(folder, out, tmp_path):
@@ -176,11 +181,11 @@ def test_a_lora_is_remembered(folder, out, tmp_path):
         for tensor in lora.parameters():
             tensor.normal_(generator=torch.Generator().manual_seed(1))
     lora.write(tmp_path / "style.safetensors")
-    Sample(model=folder, prompt=("dog",), steps=2, out=out)()
-    Sample(model=folder, prompt=("dog",), steps=2, lora=tmp_path / "style.safetensors", out=out)()
+    Sample(method=Plain(), model=folder, prompt=("dog",), steps=2, out=out)()
+    Sample(method=Plain(), model=folder, prompt=("dog",), steps=2, lora=tmp_path / "style.safetensors", out=out)()
     plain, styled = (ImageSet.load(out / name, 16).hashes for name in ("dog-0.png", "dog-0-2.png"))
     assert plain != styled
-    assert Sample(replay=out / "dog-0-2.png", out=out)() == 0
+    assert Sample(method=Plain(), replay=out / "dog-0-2.png", out=out)() == 0
 
 
 @pytest.mark.parametrize(
@@ -197,13 +202,13 @@ def test_damaged_settings_are_refused(drawn, out, change):
 
 def test_files_that_are_no_pictures_of_ours(tmp_path):
     with pytest.raises(BadInput, match="is no file"):
-        Sample(replay=tmp_path / "nothing.png")()
+        Sample(method=Plain(), replay=tmp_path / "nothing.png")()
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(BadInput, match="cannot be read as a PNG"):
-        Sample(replay=tmp_path / "text.png")()
+        Sample(method=Plain(), replay=tmp_path / "text.png")()
     Image.new("RGB", (4, 4)).save(tmp_path / "plain.png")
     with pytest.raises(BadInput, match="carries no settings"):
-        Sample(replay=tmp_path / "plain.png")()
+        Sample(method=Plain(), replay=tmp_path / "plain.png")()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +227,7 @@ def test_wrong_settings(settings, words, tmp_path):
     if "replay" in settings:
         settings = {**settings, "replay": tmp_path / settings["replay"]}
     with pytest.raises(ValueError, match=re.escape(words)):
-        Sample(**settings)
+        Sample(method=Plain(), **settings)
 
 
 # Model guidance
@@ -244,25 +249,25 @@ def tuned(folder, tmp_path_factory):
 def test_a_base_leads_away_from_it_and_is_kept_with_the_picture(folder, tuned, out, tmp_path):
     other = tiny.sd_folder(tmp_path / "other", 5)
     further = {"guidance": 3.0, "correction": -0.02}
-    Sample(model=tuned, base=folder, prompt=("dog",), steps=2, out=out, **further)()
+    Sample(method=Plain(), model=tuned, base=folder, prompt=("dog",), steps=2, out=out, **further)()
     model, base = load_model(tuned), load_model(folder)
     expected = sample(model, ["dog"], [0], steps=2, guide=ModelGuidance(base, 3.0, -0.02))
     assert ImageSet.load(out / "dog-0.png", 16).hashes == expected.hashes
     known = json.loads(read_png_text(out / "dog-0.png")["intaglio"])
     assert known["base"] == {"name": "base", "fingerprint": base.fingerprint, "path": os.path.relpath(folder, out)}
-    assert Sample(replay=out / "dog-0.png", out=out)() == 0
+    assert Sample(method=Plain(), replay=out / "dog-0.png", out=out)() == 0
     with pytest.raises(BadInput, match="another model; give the first by --base"):
-        Sample(replay=out / "dog-0.png", base=other, out=out)()
+        Sample(method=Plain(), replay=out / "dog-0.png", base=other, out=out)()
 
 
 def test_a_picture_without_a_base_is_not_drawn_again_with_one(drawn, folder, out):
     with pytest.raises(BadInput, match="was drawn without a base; leave --base out"):
-        Sample(replay=out / "a-red-cat-3.png", base=folder)()
+        Sample(method=Plain(), replay=out / "a-red-cat-3.png", base=folder)()
 
 
 def test_a_base_that_is_the_model_itself_is_refused(folder):
     with pytest.raises(BadInput, match="the models are identical"):
-        Sample(model=folder, base=folder, prompt=("dog",), steps=1)()
+        Sample(method=Plain(), model=folder, base=folder, prompt=("dog",), steps=1)()
 
 
 @pytest.mark.parametrize(
@@ -281,4 +286,4 @@ def test_a_base_that_is_the_model_itself_is_refused(folder):
 )
 def test_settings_of_model_guidance_that_mean_nothing_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
-        Sample(prompt=("dog",), **settings)
+        Sample(method=Plain(), prompt=("dog",), **settings)

@@ -16,6 +16,7 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import TEMPORARY
 from intaglio.images.image_set import ImageSet, read_png_text, save_png
 from intaglio.runs.picture_series import PictureSeries
+from intaglio.sampling.methods.plain import Plain
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,9 @@ def folder(tmp_path_factory):
 
 
 def command(folder: Path, out: Path, **changes) -> Sample:
-    return replace(Sample(model=folder, prompt=("cat", "dog"), count=3, steps=2, batch=2, out=out), **changes)
+    return replace(
+        Sample(method=Plain(), model=folder, prompt=("cat", "dog"), count=3, steps=2, batch=2, out=out), **changes
+    )
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -194,7 +197,7 @@ def test_more_pictures_than_a_machine_holds_are_refused(capsys, words):
 def test_a_prompt_of_megabytes_is_refused(folder, tmp_path):
     (tmp_path / "p.txt").write_text("dog\n" + "cat " * 3_000_000)
     with pytest.raises(BadInput, match=r"p.txt has 11,999,999 letters in line 2; shorten it|12,000,000"):
-        Sample(model=folder, prompts=tmp_path / "p.txt")()
+        Sample(method=Plain(), model=folder, prompts=tmp_path / "p.txt")()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
@@ -210,11 +213,11 @@ def test_prompts_from_a_pipe_are_refused_unread(tmp_path, capsys, kind):
 
 def test_no_absolute_path_is_in_a_picture(folder, tmp_path):
     out = tmp_path / "out"
-    Sample(model=folder, like=folder, prompt=("cat",), steps=1, out=out)()
+    Sample(method=Plain(), model=folder, like=folder, prompt=("cat",), steps=1, out=out)()
     text = "".join(read_png_text(out / "cat-0.png").values())
     assert str(tmp_path) not in text
     assert str(folder.parent) not in text
-    assert Sample(replay=out / "cat-0.png", out=tmp_path)() == 0
+    assert Sample(method=Plain(), replay=out / "cat-0.png", out=tmp_path)() == 0
 
 
 def test_the_place_of_a_model_far_away_is_its_name(tmp_path):
@@ -225,9 +228,9 @@ def test_the_place_of_a_model_far_away_is_its_name(tmp_path):
 
 
 def test_a_picture_of_before_with_an_absolute_path_is_replayed(folder, tmp_path):
-    Sample(model=folder, prompt=("cat",), steps=1, out=tmp_path)()
+    Sample(method=Plain(), model=folder, prompt=("cat",), steps=1, out=tmp_path)()
     spoil(tmp_path / "cat-0.png", lambda known: known["model"].update(path=str(folder)))
-    assert Sample(replay=tmp_path / "cat-0.png", out=tmp_path)() == 0
+    assert Sample(method=Plain(), replay=tmp_path / "cat-0.png", out=tmp_path)() == 0
 
 
 # Replay
@@ -281,7 +284,7 @@ BEYOND = [
 
 @pytest.mark.parametrize(("name", "value"), BEYOND, ids=[f"{name}={str(value)[:12]}" for name, value in BEYOND])
 def test_settings_out_of_range_are_bad_input(folder, tmp_path, capsys, name, value):
-    Sample(model=folder, prompt=("cat",), steps=1, out=tmp_path)()
+    Sample(method=Plain(), model=folder, prompt=("cat",), steps=1, out=tmp_path)()
     capsys.readouterr()
     path = spoil(tmp_path / "cat-0.png", lambda known: known.update({name: value}))
     assert main(["sample", "--replay", str(path)]) == 2
@@ -289,7 +292,7 @@ def test_settings_out_of_range_are_bad_input(folder, tmp_path, capsys, name, val
 
 
 def test_settings_that_do_not_go_together_are_bad_input(folder, tmp_path, capsys):
-    Sample(model=folder, prompt=("cat",), steps=1, out=tmp_path, negative="dog")()
+    Sample(method=Plain(), model=folder, prompt=("cat",), steps=1, out=tmp_path, negative="dog")()
     capsys.readouterr()
 
     def change(known):
@@ -307,7 +310,7 @@ def test_a_chunk_that_is_no_table_is_bad_input(tmp_path, chunk):
 
 
 def test_names_in_a_replayed_picture_do_not_steer_the_terminal(folder, tmp_path, capsys):
-    Sample(model=folder, prompt=("cat",), steps=1, out=tmp_path)()
+    Sample(method=Plain(), model=folder, prompt=("cat",), steps=1, out=tmp_path)()
     capsys.readouterr()
     evil = "\x1b]0;owned\a\u202e"
     path = spoil(tmp_path / "cat-0.png", lambda known: known["model"].update(name=evil, fingerprint="0" * 64))
@@ -319,6 +322,6 @@ def test_names_in_a_replayed_picture_do_not_steer_the_terminal(folder, tmp_path,
 
 @pytest.mark.parametrize("flags", [{"steps": 9}, {"count": 2}, {"seed": 1}, {"guidance": 2.0}, {"sampler": "heun"}])
 def test_flags_that_a_replay_takes_from_the_picture_are_refused(folder, tmp_path, flags):
-    Sample(model=folder, prompt=("cat",), steps=1, out=tmp_path)()
+    Sample(method=Plain(), model=folder, prompt=("cat",), steps=1, out=tmp_path)()
     with pytest.raises(BadInput, match=rf"--{next(iter(flags))} would have no effect; leave it out"):
-        Sample(replay=tmp_path / "cat-0.png", out=tmp_path, **flags)()
+        Sample(method=Plain(), replay=tmp_path / "cat-0.png", out=tmp_path, **flags)()

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 from intaglio.verbs import MAIN, VERBS, Method
 
 TESTS = Path(__file__).parents[1]
-WITHOUT = {"bench", "energy estimate"}
-"""Verbs whose methods do no work of minutes on a model, that could be killed: benches, and formulas over a profile."""
+WITHOUT = {"bench", "energy estimate", "sample"}
+"""Verbs whose methods keep no run of their own that could be killed: benches, formulas over a profile, and sampling,
+whose shared test is tests/sampling/test_every_method.py."""
 NAMES = ("SMALL", "BAD", "PIECES")
 
 

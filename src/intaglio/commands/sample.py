@@ -1,10 +1,12 @@
-"""`intaglio sample`: sample pictures from prompts, or replay a picture from the settings in its PNG."""
+"""`intaglio sample [METHOD]`: sample pictures from prompts, or replay a picture from the settings in its PNG."""
 
 import re
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+import tyro
 
 import intaglio
 from intaglio.commands.kit.console import note, say, shown
@@ -12,6 +14,7 @@ from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.png_settings import LONGEST_PROMPT, ModelRecord, PictureSettings, place
+from intaglio.commands.kit.recorded_method import recorded_method, stored_settings
 from intaglio.data_files import read_text
 from intaglio.errors import BadInput
 from intaglio.files import free_path
@@ -23,19 +26,24 @@ if TYPE_CHECKING:
 
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.picture_series import PictureSeries
+    from intaglio.sampling.family import SamplingMethod
     from intaglio.sampling.guides.model_guidance import ModelGuidance
 
+M = TypeVar("M")
+GUIDANCE, SAMPLER = 5.0, "ddim"
+"""Guidance scale and sampler where none is given."""
 OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
 """Flags that a replay takes from the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(ModelAndLoRA):
+class Sample(ModelAndLoRA, Generic[M]):
     """Draw pictures from prompts, or draw a picture again from the settings it carries.
 
     The same command again goes on where a killed one was.
     """
 
+    method: tyro.conf.OmitArgPrefixes[M]
     prompt: tuple[str, ...] = ()
     """Prompts, one or more."""
     prompts: Path | None = None
@@ -44,14 +52,15 @@ class Sample(ModelAndLoRA):
     """Pictures of each prompt, 1 or more."""
     seed: int = 0
     """Seed of the first picture, 0 to 2**62 - 1; the k-th after it has this number plus k."""
-    sampler: SamplerName = "ddim"
-    """Sampler; on this grid of timesteps euler equals ddim, and euler_a equals ddpm."""
+    sampler: SamplerName | None = None
+    """Sampler; none takes ddim, or the method's own steps. On this grid of timesteps euler equals ddim, and euler_a
+    equals ddpm."""
     steps: int = 30
     """Sampling steps, 1 to 1000."""
-    guidance: float = 5.0
-    """Guidance scale: 1 is none, 3 to 10 is usual."""
+    guidance: float | None = None
+    """Guidance scale: 1 is none, 3 to 10 is usual; none takes 5, or the method's own."""
     negative: str = ""
-    """Negative prompt of the guidance."""
+    """Negative prompt of the guidance; for methods that take several, apart by `|`."""
     base: Path | None = None
     """The model that --model was fine-tuned from: guidance then leads away from its prediction in place of that under
     --negative, towards what the fine-tune learned (model guidance, arXiv 2410.03039)."""
@@ -80,7 +89,7 @@ class Sample(ModelAndLoRA):
             raise ValueError(f"--count and --batch must be at least 1, not {self.count} and {self.batch}")
         if not 1 <= self.steps <= 1000:
             raise ValueError(f"--steps must be 1 to 1000, not {self.steps}")
-        if not 0 <= self.guidance < float("inf"):
+        if self.guidance is not None and not 0 <= self.guidance < float("inf"):
             raise ValueError(f"--guidance must be 0 or more, and finite, not {self.guidance}")
         self._check_model_guidance()
         if not 0 <= self.seed < 2**62:
@@ -95,7 +104,7 @@ class Sample(ModelAndLoRA):
             raise ValueError("--base takes the place of --negative; give one of them")
         if not (self.model or self.lora or self.replay):
             raise ValueError("--base needs --model or --lora, the fine-tune that it leads away to")
-        if self.guidance < 1:
+        if self._scale < 1:
             raise ValueError(f"--guidance must be 1 or more beside --base, not {self.guidance}")
         if not -1 < self.correction < 1:
             raise ValueError(f"--correction must lie between -1 and 1, near 0, not {self.correction}")
@@ -108,16 +117,39 @@ class Sample(ModelAndLoRA):
             warnings.showwarning = lambda message, *rest: note(str(message))
             return self._sample() if self.replay is None else self._replay(self.replay)
 
+    @property
+    def _method(self) -> "SamplingMethod":
+        return cast("SamplingMethod", self.method)
+
+    @property
+    def _scale(self) -> float:
+        return GUIDANCE if self.guidance is None else self.guidance
+
+    @property
+    def _sampler(self) -> str:
+        return self.sampler or SAMPLER
+
+    def _check_method(self) -> None:
+        """Raises `BadInput` for flags that the method has no use for."""
+        method = self._method
+        if method.own_guidance and self.guidance is not None:
+            raise BadInput(f"{method.name} has a scale of its own in place of --guidance; leave --guidance out")
+        if method.own_sampler and self.sampler is not None:
+            raise BadInput(f"{method.name} takes its own steps in place of a sampler's; leave --sampler out")
+        if self.base is not None and method.name != "plain":
+            raise BadInput(f"--base is a guidance of its own, and cannot go with {method.name}; give one of them")
+
     # Sampling
 
     def _sample(self) -> int:
         from intaglio.runs.picture_series import PictureSeries
 
+        self._check_method()
         texts = self._prompts()
         check_count("--count", self.count * len(texts))
         prompts = [prompt for prompt in texts for _ in range(self.count)]
         seeds = [self.seed + k for k in range(len(prompts))]
-        if self.guidance == 1 and self.base is None:
+        if self._scale == 1 and self.base is None and not self._method.own_guidance:
             for warning in said_idle(self, ("negative",), "--guidance 1 leads away from nothing"):
                 note(warning)
         model = self._model()
@@ -145,39 +177,55 @@ class Sample(ModelAndLoRA):
         from intaglio.runs.run import Run
         from intaglio.sampling.loop import sample_batches
 
+        traces = list[Any]()
         cuts = [range(first, min(first + self.batch, len(prompts))) for first in range(0, len(prompts), self.batch)]
         left = [batch for batch in cuts if any(k not in series for k in batch)]
         if not left:
             return
-        self._tell_energy(model, guide, sum(map(len, left)))
+        self._tell_cost(model, guide, [prompts[k] for batch in left for k in batch])
         drawn = sample_batches(
             model,
             [prompts[k] for batch in left for k in batch],
             [seeds[k] for batch in left for k in batch],
-            sampler=self.sampler,
+            sampler=self._sampler,
             steps=self.steps,
-            guidance_scale=self.guidance,
+            guidance_scale=self._scale,
             negative=self.negative,
-            guide=guide,
+            **_way(self._method, guide),
             batch=self.batch,
             run=Run.none(progress=shown()),
+            told=traces.append,
         )
         for batch, pixels in zip(left, drawn, strict=True):
             for k, picture in zip(batch, pixels, strict=True):
                 if k not in series:
                     text = self._png_text(model, guide, prompts[k], seeds[k], rows=len(pixels))
                     series.save(k, png_bytes(picture, text))
+        if traces and (line := self._method.reading_of(traces)):
+            note(line)
 
-    def _tell_energy(self, model: "LatentDiffusion", guide: "ModelGuidance | None", pictures: int) -> None:
-        """Says what the pictures will cost, where a profile of the device is there; model guidance is not covered."""
+    def _tell_cost(self, model: "LatentDiffusion", guide: "ModelGuidance | None", prompts: list[str]) -> None:
+        """Says what the pictures will cost: calls of networks and time, and joules where there is a profile."""
         from intaglio.commands.kit.energy_lines import energy_line, sample_work
+        from intaglio.sampling.loop import nodes_of
+        from intaglio.sampling.plan import sampling_plan
 
         if guide is not None:
             return
-        guided = self.guidance != 1
-        told = energy_line(self.device, lambda: sample_work(model, pictures, self.steps, self.batch, guided=guided))
+        request = self._request(model, prompts, nodes_of(self._sampler, self.steps))
+        self._method.check(request)
+        note(str(sampling_plan(self._method, request, self.batch)))
+        if self._method.name != "plain":
+            return  # the estimate knows no other work
+        guided = self._scale != 1
+        told = energy_line(self.device, lambda: sample_work(model, len(prompts), self.steps, self.batch, guided=guided))
         if told is not None:
             note(told.line)
+
+    def _request(self, model: "LatentDiffusion", prompts: list[str], nodes: int) -> Any:
+        from intaglio.sampling.family import SamplingRequest
+
+        return SamplingRequest(model, prompts, self.negative, self._scale, self.steps, nodes)
 
     def _key(self, prompts: list[str], model: "LatentDiffusion", guide: "ModelGuidance | None") -> str:
         """sha256 of all that the pictures' files depend on."""
@@ -185,6 +233,8 @@ class Sample(ModelAndLoRA):
 
         names = ("seed", "sampler", "steps", "guidance", "negative", "correction", "reference", "batch", "dtype")
         about = {name: getattr(self, name) for name in (*names, "metadata")}
+        about |= {"sampler": self._sampler, "guidance": self._scale, "method": asdict(cast(Any, self.method))}
+        about["method"]["name"] = self._method.name
         base = None if guide is None else guide.base.fingerprint
         return digest({**about, "prompts": prompts, "model": model.fingerprint, "base": base})
 
@@ -206,7 +256,7 @@ class Sample(ModelAndLoRA):
             return None
         base = self._read(self.base)
         check_pair(model, base)
-        return ModelGuidance(base, self.guidance, self.correction, self.reference)
+        return ModelGuidance(base, self._scale, self.correction, self.reference)
 
     def _read(self, path: Path, lora: Path | None = None) -> "LatentDiffusion":
         import torch
@@ -236,9 +286,9 @@ class Sample(ModelAndLoRA):
             prompt=prompt,
             negative=self.negative,
             seed=seed,
-            sampler=self.sampler,
+            sampler=self._sampler,
             steps=self.steps,
-            guidance=self.guidance,
+            guidance=self._scale,
             size=(model.resolution, model.resolution),
             rows=rows,
             dtype=self.dtype,
@@ -249,6 +299,8 @@ class Sample(ModelAndLoRA):
             base=None if guide is None else ModelRecord(guide.base.name, guide.base.fingerprint, self._base_place),
             correction=self.correction,
             reference=self.reference,
+            method=self._method.name,
+            method_settings=stored_settings(self.method),
             versions=versions,
         )
         return settings.png_text()
@@ -272,7 +324,7 @@ class Sample(ModelAndLoRA):
             _refuse_another(path, recorded.base, guide.base, "--base")
         before = ImageSet.load(path, model.resolution)
         for rows in sorted({1, recorded.rows}):
-            drawn = _sample_again(recorded, model, guide, rows)
+            drawn = _sample_again(recorded, model, command._method, guide, rows)
             differences = (to_uint8(drawn).int() - to_uint8(before.pixels[0]).int()).abs()
             if not differences.any():
                 break
@@ -295,6 +347,7 @@ class Sample(ModelAndLoRA):
         try:
             return replace(
                 self,
+                method=recorded_method(recorded, self._method, self.replay),
                 **{name: getattr(recorded, name) for name in names},
                 model=self.model or recorded.found(recorded.model.path, self.replay, "--model"),
                 lora=self.lora or recorded.found(recorded.lora, self.replay, "--lora"),
@@ -306,7 +359,11 @@ class Sample(ModelAndLoRA):
 
 
 def _sample_again(
-    recorded: PictureSettings, model: "LatentDiffusion", guide: "ModelGuidance | None", rows: int
+    recorded: PictureSettings,
+    model: "LatentDiffusion",
+    method: "SamplingMethod",
+    guide: "ModelGuidance | None",
+    rows: int,
 ) -> "Float[Tensor, '3 h w']":
     """The picture, sampled in a batch of `rows` copies: the last bits of a network depend on the batch's size."""
     from intaglio.sampling.loop import sample
@@ -319,10 +376,15 @@ def _sample_again(
         steps=recorded.steps,
         guidance_scale=recorded.guidance,
         negative=recorded.negative,
-        guide=guide,
+        **_way(method, guide),
         batch=rows,
     )
     return drawn.pixels[0]
+
+
+def _way(method: "SamplingMethod", guide: "ModelGuidance | None") -> dict[str, Any]:
+    """The method, or the guide where there is one, as keywords of the loop."""
+    return {"method": method} if guide is None else {"guide": guide}
 
 
 def _refuse_another(path: Path, drawn_by: ModelRecord, model: "LatentDiffusion", flags: str) -> None:

@@ -6,7 +6,7 @@ from functools import reduce
 from math import ceil
 from typing import Literal
 
-from intaglio.energy.layers.layer import Step
+from intaglio.energy.layers.layer import NO_WORK, Step
 from intaglio.errors import require
 
 MOST = 10**12
@@ -27,7 +27,7 @@ class JobWork:
     @property
     def whole(self) -> Step:
         """The work of all parts."""
-        return reduce(Step.__add__, self.parts.values(), Step({}))
+        return reduce(Step.__add__, self.parts.values(), NO_WORK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ def joined(*works: JobWork) -> JobWork:
     calls: dict[str, int] = {}
     for work in works:
         for name, step in work.parts.items():
-            parts[name] = parts.get(name, Step({})) + step
+            parts[name] = parts.get(name, NO_WORK) + step
             calls[name] = calls.get(name, 0) + work.calls[name]
     return JobWork(parts, calls)
 
@@ -216,14 +216,14 @@ def _job_work(rows: list[tuple[str, Step, int]]) -> JobWork:
     calls: dict[str, int] = {}
     for name, step, count in rows:
         if count:
-            parts[name] = parts.get(name, Step({})) + step.times(count)
+            parts[name] = parts.get(name, NO_WORK) + step.times(count)
             calls[name] = calls.get(name, 0) + count
     return JobWork(parts, calls)
 
 
 def _known(name: str, step: Step | None, count: int) -> Step:
     require(step is not None or not count, f"{count} {name}s are counted, and the work of one is not given: give it")
-    return step or Step({})
+    return step or NO_WORK
 
 
 def _check_count(name: str, value: int, least: int) -> None:

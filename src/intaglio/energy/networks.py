@@ -1,13 +1,15 @@
-"""Small networks of many kinds, which correct a profile's sums or are predicted from it: LeNet-like to Transformer."""
+"""Small networks of many kinds, which correct a profile's sums or are predicted from it: LeNet-like to U-Net."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from intaglio.energy.layers.layer import Step
 from intaglio.energy.layers.parse import parse
+from intaglio.models.library_logging import quiet_libraries
 from intaglio.randomness import generator, numpy_generator
 
 
@@ -122,6 +124,34 @@ def transformer(widths: list[int], batch: int) -> tuple[nn.Module, Tensor]:
     return nn.Sequential(*blocks, _Mean(), nn.Linear(width, 10)), torch.randn(batch, 32, width)
 
 
+class _Denoising(nn.Module):
+    """A U-Net at a fixed timestep and text, so that latents are its one input."""
+
+    def __init__(self, width: int, inner: int, text: int):
+        super().__init__()
+        with quiet_libraries():
+            self.unet = UNet2DConditionModel(
+                sample_size=16,
+                block_out_channels=(width, inner),
+                layers_per_block=1,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                norm_num_groups=8,
+                attention_head_dim=8,
+                cross_attention_dim=text,
+            )
+        self.register_buffer("text", torch.randn(1, 16, text))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.unet(x, 10, encoder_hidden_states=self.text.expand(len(x), -1, -1), return_dict=False)[0]
+
+
+def unet(widths: list[int], batch: int) -> tuple[nn.Module, Tensor]:
+    """A U-Net of two levels with attention to a text, on latents of 16 cells."""
+    a, b, c, _ = (8 * max(1, width // 8) for width in widths)
+    return _Denoising(a, b, c), torch.randn(batch, 4, 16, 16)
+
+
 def _pictures(batch: int) -> Tensor:
     return torch.randn(batch, 3, 32, 32)
 
@@ -132,6 +162,7 @@ KINDS_OF_NETWORK: Mapping[str, Callable[[list[int], int], tuple[nn.Module, Tenso
     "resnet": resnet,
     "lstm": lstm,
     "transformer": transformer,
+    "unet": unet,
 }
 LOW, HIGH, BATCH = 8, 96, 8
 """Widths of layers, drawn evenly by logarithm, and pictures or sequences a step."""

@@ -9,7 +9,7 @@ import numpy as np
 from intaglio.energy.methods.thor import Thor
 from intaglio.energy.profile.energy_profile import EnergyProfile, ProfiledFamily
 from intaglio.energy.profile.known_fits import cost_process
-from intaglio.energy.profile.sum_correction import SumCorrection
+from intaglio.energy.profile.sum_correction import SumCorrection, WholeCost
 
 HEADS = ("family", "points", "sizes", "amount", "error", "tiles", "kink", "stopped")
 
@@ -84,10 +84,8 @@ class ProfileOverview:
     families: tuple[FamilyRow, ...]
     networks: Mapping[str, float]
     """Measured over summed cost of each whole network, by its name and place."""
-    correction: float
-    """Factor by which sums of layers are multiplied."""
-    correction_sd: float
-    """Relative standard deviation of a further network's own factor."""
+    correction: SumCorrection
+    """From sums of layers to whole networks."""
     notes: tuple[str, ...]
 
     @classmethod
@@ -103,9 +101,8 @@ class ProfileOverview:
             dict(profile.regime),
             dict(profile.meter),
             tuple(map(FamilyRow.of, profile.families)),
-            {name: measured / summed for name, (measured, summed) in pairs},
-            correction.factor,
-            correction.relative_sd,
+            {name: one.measured / one.summed for name, one in pairs},
+            correction,
             profile.notes,
         )
 
@@ -123,23 +120,31 @@ class ProfileOverview:
             rows.append(("networks", f"{len(ratios)}, {spread}"))
         else:
             rows.append(("networks", "none was measured, so that sums of layers are not checked"))
-        rows.append(("correction", f"x {self.correction:.3f}, sd {self.correction_sd:.1%} for a further network"))
+        rows.append(("correction", self._correction()))
         return [*rows, *(("note", note) for note in self.notes)]
+
+    def _correction(self) -> str:
+        found = self.correction
+        words = [f"x {found.factor:.3f}"]
+        words += [f"{found.step:.3g} {self.unit} a step"] if found.step else []
+        words += [f"{found.layer_pass:.3g} {self.unit} a layer's pass"] if found.layer_pass else []
+        return f"{' + '.join(words)}, sd {found.relative_sd:.1%} for a further network"
 
     def family_table(self) -> Sequence[tuple[str, ...]]:
         """The families as rows of words, with their heads."""
         return [HEADS, *(row.cells(self.unit) for row in self.families)]
 
 
-def _measured_and_summed(profile: EnergyProfile) -> list[tuple[str, tuple[float, float]]]:
+def _measured_and_summed(profile: EnergyProfile) -> list[tuple[str, WholeCost]]:
     """Measured cost of each network, and the sum of its layers'; those without a sum are left out."""
     if not profile.families:
         return []
     predict = Thor()(replace(profile, calibration=()))
     pairs = [
-        (f"{k}: {one.name}", (one.amount, predict(one.step).amount)) for k, one in enumerate(profile.calibration, 1)
+        (f"{k}: {one.name}", WholeCost(one.amount, predict(one.step).amount, one.step.passes, one.step.steps))
+        for k, one in enumerate(profile.calibration, 1)
     ]
-    return [(name, pair) for name, pair in pairs if pair[1] > 0]
+    return [(name, pair) for name, pair in pairs if pair.summed > 0]
 
 
 def _range(low: object, high: object) -> str:

@@ -1,14 +1,14 @@
 """Steps of diffusion models and flows: a call of the denoiser, a decoding, prompts read, an update of the weights."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
-from intaglio.energy.layers.parse import parse, seen
+from intaglio.energy.layers.layer import NO_WORK, LayerFamily, SizedLayer, Step
+from intaglio.energy.layers.parse import parse, parse_by_module, seen
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.sampling.guide import Guide, GuideContext
@@ -34,6 +34,37 @@ def denoiser_step(
         train: whether a backward pass follows.
         latents_grad: whether that pass gives a gradient of the latents.
     """
+    (latents, times), named = _denoiser_inputs(model, batch, size)
+    return parse(model.denoiser, latents.requires_grad_(latents_grad), times, train=train, named=named)
+
+
+def denoiser_parts(
+    model: LatentDiffusion,
+    denoiser: nn.Module,
+    scopes: Collection[str],
+    batch: int,
+    *,
+    size: tuple[int, int] | None = None,
+    train: bool = False,
+) -> dict[str, Step]:
+    """One call of a denoiser in place of the model's own, by the modules that its layers are called in.
+
+    Args:
+        model: gives the inputs.
+        denoiser: may be without memory for its weights.
+        scopes: names of modules of the denoiser; `""` of the result is the rest.
+        batch: latents at once, 1 or more.
+        size: height and width of the pictures in pixels; None takes the model's own.
+        train: whether a backward pass follows.
+    """
+    inputs, named = _denoiser_inputs(model, batch, size)
+    return parse_by_module(denoiser, scopes, *inputs, train=train, named=named)
+
+
+def _denoiser_inputs(
+    model: LatentDiffusion, batch: int, size: tuple[int, int] | None
+) -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
+    """Arguments and keyword arguments of one call of the denoiser."""
     conditioning = model.embed([""]).detach()[[0] * batch]
     added = None
     if conditioning.pooled is not None and conditioning.size is not None:
@@ -44,8 +75,7 @@ def denoiser_step(
         "return_dict": False,
     }
     times = torch.zeros(batch, dtype=torch.long, device=model.device)
-    latents = _latents(model, batch, size).to(model.dtype).requires_grad_(latents_grad)
-    return parse(model.denoiser, latents, times, train=train, named=named)
+    return (_latents(model, batch, size).to(model.dtype), times), named
 
 
 def latents_gradient_step(model: LatentDiffusion, batch: int) -> Step:
@@ -91,11 +121,12 @@ def prompt_step(model: LatentDiffusion, batch: int) -> Step:
 def update_step(trained: Iterable[Tensor]) -> Step:
     """One update of these tensors by AdamW."""
     sizes = [tensor.numel() for tensor in trained]
-    return _update(sum(sizes), len(sizes)) if sizes else Step({})
+    return _update(sum(sizes), len(sizes)) if sizes else NO_WORK
 
 
 def _update(numbers: int, tensors: int) -> Step:
-    return Step({SizedLayer(LayerFamily("optimiser", (("rule", "adamw"),)), (numbers, tensors)): 1})
+    layer = SizedLayer(LayerFamily("optimiser", (("rule", "adamw"),)), (numbers, tensors))
+    return Step({layer: 1}, steps=0)  # a part of the step whose gradients it takes
 
 
 def flow_step(flow: TarFlow, batch: int) -> Step:
@@ -117,7 +148,7 @@ def drawing_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step]:
 def diffusion_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step]:
     """Everything that drawing, and training of all weights of the denoiser, is made of, at these batches."""
     found = drawing_steps(model, batches)
-    with _all_trained(model.denoiser):
+    with all_trained(model.denoiser):
         found += [denoiser_step(model, batch, train=True) for batch in batches]
     weights = list(model.denoiser.parameters())
     numbers = sum(weight.numel() for weight in weights)
@@ -125,7 +156,7 @@ def diffusion_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step
 
 
 @contextmanager
-def _all_trained(module: nn.Module) -> Iterator[None]:
+def all_trained(module: nn.Module) -> Iterator[None]:
     """Within the block, every weight of a module wants a gradient; what it was before is put back."""
     before = [(weight, weight.requires_grad) for weight in module.parameters()]
     try:

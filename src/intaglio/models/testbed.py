@@ -70,6 +70,19 @@ def controls_wide(beside: str | None = None) -> ImageSet:
     return images[[i for i, content in enumerate(images.hashes) if content not in taken]]
 
 
+def real_pictures() -> ImageSet:
+    """340 pictures of the base's own training set, each of another subject, with captions `NAME, ARTIST style`."""
+    drawn = [few_shot(name).other_hands for name in sets()]
+    first: dict[str, tuple[int, int]] = {}
+    for k, images in enumerate(drawn):
+        for place, content in enumerate(images.hashes):
+            first.setdefault(content, (k, place))
+    pixels = torch.stack([drawn[k].pixels[place] for k, place in first.values()])
+    names = [drawn[k].names[place] for k, place in first.values()]
+    captions = [(drawn[k].captions or ())[place] for k, place in first.values()]
+    return ImageSet.from_pixels(pixels, names, captions)
+
+
 def materialise(name: str, folder: Path, *, captions: bool = True) -> Path:
     """Writes one set as plain folders of PNG files: `members/`, `holdouts/`, `near/`, `controls/`, `other_hands/`.
 

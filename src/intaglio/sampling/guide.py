@@ -1,7 +1,7 @@
 """The contract of guides, which combine noise predictions inside a sampler's loop."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
@@ -9,9 +9,10 @@ from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.sampling.calls import Calls, Predict
+from intaglio.sampling.grid import NoiseLevel, level_at
 
-Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
-"""(latents [n, ...], t [n], conditioning of n rows) to the noise [n, ...], float32; `LatentDiffusion.predict`."""
+__all__ = ["Guide", "GuideContext", "MovingGuide", "Predict"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,25 @@ class GuideContext:
     """from the noisiest on"""
     scale: float
     """the guidance scale that was asked for; 1 is none"""
+    negative_text: str = ""
+    """the negative prompt"""
+    calls: Calls = field(default_factory=Calls)
+    """rows that went through networks so far; whoever asks a network counts them here"""
+
+    def embed(self, text: str | Sequence[str]) -> Conditioning:
+        """Conditioning of n rows: of one text for all, or of n texts."""
+        if isinstance(text, str):
+            return self.model.embed([text])[[0] * len(self.prompts)]
+        return self.model.embed(list(text))
+
+    def level(self, t: Int[Tensor, "n"]) -> NoiseLevel:
+        """The noise level of a batch's timestep."""
+        return level_at(self.model.schedule, int(t[0]))
+
+    def decode(self, latents: Float[Tensor, "n c h w"], *, clamp: bool = True) -> Float[Tensor, "n 3 hp wp"]:
+        """Pixels of latents, counted; without `clamp` values beyond [0, 1] keep their gradients."""
+        self.calls.decodes += len(latents)
+        return self.model.decode(latents, clamp=clamp)
 
 
 @runtime_checkable
@@ -43,4 +63,20 @@ class Guide(Protocol):
         self, state: Any, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
     ) -> tuple[Any, Float[Tensor, "n *shape"]]:
         """The next state, and the noise prediction that the sampler shall use."""
+        ...
+
+
+@runtime_checkable
+class MovingGuide(Guide, Protocol):
+    """A guide that also shifts the latents themselves, once at each node of the grid before its step.
+
+    A shift of the latents is no change of the noise for more than one sampler, so it is a call of its own; Heun's trial
+    point is not shifted. Gradients are off in the loop: a guide that wants one opens `torch.enable_grad` on detached
+    latents.
+    """
+
+    def move(
+        self, state: Any, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+    ) -> tuple[Any, Float[Tensor, "n *shape"]]:
+        """The next state, and the latents that the sampler shall go on from."""
         ...

@@ -1,13 +1,15 @@
 """Samplers: from unit noise to clean latents along a grid of noise levels.
 
-A sampler is a function (noise_at, x, grid, draw) to clean latents [n, ...]. `noise_at(x, level)` predicts the unit
-noise in latents [n, ...] at a level of the grid, `grid` falls from the noisiest level to `CLEAN`, and `draw()` gives
-fresh unit noise [n, ...].
+A sampler is a function (noise_at, x, grid, draw, visit) to clean latents [n, ...]. `noise_at(x, level)` predicts the
+unit noise in latents [n, ...] at a level of the grid, `grid` falls from the noisiest level to `CLEAN`, and `draw()`
+gives fresh unit noise [n, ...]. `visit(x, level)` is called once at each level before its step, and gives the latents
+to go on from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import log
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,19 +18,35 @@ from intaglio.sampling.step import clean_estimate, ddim_step
 
 NoiseAt = Callable[[Tensor, NoiseLevel], Tensor]
 Draw = Callable[[], Tensor]
-Sampler = Callable[[NoiseAt, Tensor, Sequence[NoiseLevel], Draw], Tensor]
+Visit = Callable[[Tensor, NoiseLevel], Tensor]
 
 
-def ddim(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+@runtime_checkable
+class Sampler(Protocol):
+    """A walk from unit noise to clean latents."""
+
+    def __call__(
+        self, noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, visit: Visit = ...
+    ) -> Tensor: ...
+
+
+def unmoved(x: Tensor, level: NoiseLevel) -> Tensor:
+    """The latents as they are: the visit of a walk that nothing shifts."""
+    return x
+
+
+def ddim(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, visit: Visit = unmoved) -> Tensor:
     """DDIM (arXiv 2010.02502, eta 0), which is Euler's method in noise over signal (arXiv 2206.00364)."""
     for now, then in pairwise(grid):
+        x = visit(x, now)
         x = ddim_step(x, noise_at(x, now), now, then)
     return x
 
 
-def heun(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+def heun(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, visit: Visit = unmoved) -> Tensor:
     """Heun's second-order method in noise over signal (arXiv 2206.00364, algorithm 1); two predictions a step."""
     for now, then in pairwise(grid):
+        x = visit(x, now)
         eps = noise_at(x, now)
         if then is not CLEAN:
             eps = (eps + noise_at(ddim_step(x, eps, now, then), then)) / 2
@@ -36,9 +54,10 @@ def heun(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -
     return x
 
 
-def ancestral(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+def ancestral(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, visit: Visit = unmoved) -> Tensor:
     """DDPM with the posterior's variance (arXiv 2006.11239), on any grid; DDIM with eta 1, Euler ancestral."""
     for now, then in pairwise(grid):
+        x = visit(x, now)
         eps = noise_at(x, now)
         x_clean = clean_estimate(x, eps, now)
         if then is CLEAN:
@@ -48,10 +67,11 @@ def ancestral(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Dr
     return x
 
 
-def dpmpp_2m(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw) -> Tensor:
+def dpmpp_2m(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, visit: Visit = unmoved) -> Tensor:
     """DPM-Solver++ 2M (arXiv 2211.01095, algorithm 2), first order at the start and at the clean end."""
     before, last_step = None, 0.0
     for now, then in pairwise(grid):
+        x = visit(x, now)
         x_clean = clean_estimate(x, noise_at(x, now), now)
         if then is CLEAN:
             return x_clean

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.sampling.grid import NoiseLevel
+from intaglio.sampling.grid import CLEAN, NoiseLevel
 
 
 def clean_estimate(
@@ -29,3 +29,28 @@ def ddim_step(
         then: the level asked for; `CLEAN` gives the clean estimate.
     """
     return then.signal * clean_estimate(x, noise, now) + then.noise * noise
+
+
+def euler_maruyama(
+    x: Float[Tensor, "n *shape"],
+    noise: Float[Tensor, "n *shape"],
+    now: NoiseLevel,
+    then: NoiseLevel,
+    fresh: Float[Tensor, "n *shape"],
+) -> Float[Tensor, "n *shape"]:
+    """One step of Euler and Maruyama in noise over signal ρ, from level `now` to a level of less noise.
+
+    With z = x / signal: z' = z - (ρ² - ρ'²) / ρ · noise + sqrt(ρ² - ρ'²) · fresh, and without fresh noise to the clean
+    end, z' = z - ρ · noise. It is the reverse-time equation of arXiv 2011.13456 for a variance ρ² that explodes; its
+    noise is that of the exact equation also on coarse grids, where the posterior's of DDPM is less.
+
+    Args:
+        x: noised latents at `now`.
+        noise: the prediction of the unit noise in them.
+        now: their level.
+        then: the level asked for.
+        fresh: unit noise.
+    """
+    z, fall = x / now.signal, now.ratio**2 - then.ratio**2
+    z = z - fall / now.ratio * noise
+    return then.signal * (z if then == CLEAN else z + fall**0.5 * fresh)

@@ -15,7 +15,7 @@ from intaglio.energy.methods.thor import Thor
 from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile
 from intaglio.energy.profile.isolation import DepthSlope
-from intaglio.energy.profile.sum_correction import SumCorrection
+from intaglio.energy.profile.sum_correction import SumCorrection, WholeCost
 from intaglio.errors import BadInput
 
 HELD_OUT = networks(30, seed=2)
@@ -134,17 +134,37 @@ def test_time_is_predicted_too(smooth):
 
 
 def test_the_correction_is_the_median_ratio_where_it_differs_from_one():
-    apart = SumCorrection.of([(1.1, 1.0), (2.2, 2.0), (3.36, 3.0)])
+    apart = SumCorrection.of([WholeCost(1.1, 1.0), WholeCost(2.2, 2.0), WholeCost(3.36, 3.0)])
     assert apart.factor == pytest.approx(1.1)
     ratios = np.array([1.1, 1.1, 1.12])
     # 4.302653 is the 97.5% point of Student's t with two degrees of freedom.
     assert apart.relative_sd == pytest.approx(
         max(0.01, ratios.std(ddof=1) * np.sqrt(4 / 3) * 4.302653 / 1.96), rel=1e-5
     )
-    level = SumCorrection.of([(1.1, 1.0), (0.9, 1.0), (1.0, 1.0)])
+    level = SumCorrection.of([WholeCost(1.1, 1.0), WholeCost(0.9, 1.0), WholeCost(1.0, 1.0)])
     assert level.factor == 1.0
-    assert SumCorrection.of([(2.0, 1.0)]).factor == 1.0
-    assert SumCorrection.of([(2.0, 1.0)]).relative_sd > 0.1
+    assert SumCorrection.of([WholeCost(2.0, 1.0)]).factor == 1.0
+    assert SumCorrection.of([WholeCost(2.0, 1.0)]).relative_sd > 0.1
+
+
+def test_what_a_network_costs_beside_its_layers_is_told_apart():
+    """Costs 1.2 Σ + 0.05 + 0.01 passes, of networks whose sums and passes do not go together."""
+    sizes = ((1.0, 9), (2.0, 3), (0.2, 20), (5.0, 1), (3.0, 30), (1.0, 2))
+    known = [WholeCost(1.2 * s + 0.05 + 0.01 * p, s, p) for s, p in sizes]
+    found = SumCorrection.of(known)
+    assert (found.factor, found.step, found.layer_pass) == pytest.approx((1.2, 0.05, 0.01), rel=1e-6)
+    assert found.relative_sd == 0.01
+    assert found(4.0, 5, 3) == pytest.approx(1.2 * 4 + 0.15 + 0.05)
+    plain = SumCorrection.of([WholeCost(1.3 * s, s, p) for s, p in sizes])
+    assert (plain.factor, plain.step, plain.layer_pass) == (pytest.approx(1.3), 0.0, 0.0)
+
+
+def test_steps_of_a_job_are_counted():
+    layer = convolution(16, 8, 8)
+    step = step_of([layer, layer])
+    assert (step.passes, step.steps) == (4, 1)
+    assert (step.times(7).passes, step.times(7).steps) == (28, 7)
+    assert (step + step.times(2)).steps == 3
 
 
 def test_a_profile_that_lacks_what_a_method_wants_is_refused():

@@ -2,30 +2,26 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
-
-import torch
 
 from intaglio.energy.devices.torch_device import TorchDevice
 from intaglio.energy.layers.layer import Step
+from intaglio.energy.model_networks import model_networks
 from intaglio.energy.networks import SmallNetwork, networks_of
 from intaglio.energy.profile.active import ActiveRules
 from intaglio.energy.profile.energy_profile import EnergyProfile
 from intaglio.energy.profile.fingerprint import fingerprint
 from intaglio.energy.profile.profiling import ProfilePlan, WholeNetwork, make_profile
-from intaglio.energy.workloads import decoder_step, denoiser_step
 from intaglio.errors import BadInput
 from intaglio.meters.domain import Unit
 from intaglio.meters.machine_meters import meters_for
 from intaglio.meters.meter import Meter
 from intaglio.meters.process_time import ProcessTime
-from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.testbed import base_path
 from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 
-CALIBRATION, QUICK_CALIBRATION = 10, 5
+CALIBRATION, QUICK_CALIBRATION = 12, 6
 QUICK_POINTS = 10
 """Most points of a family with --quick."""
 
@@ -61,7 +57,7 @@ class MachineCell:
             self._whole(device, one)
             for one in networks_of(self.networks, seed_32bit(self.seed, "held out"), device=self.device)
         ]
-        held += self._embedded(device)
+        held += model_networks(device, load_model(base_path(), device=self.device), 2)
         known = networks_of(
             QUICK_CALIBRATION if self.quick else CALIBRATION, seed_32bit(self.seed, "calibration"), device=self.device
         )
@@ -92,42 +88,3 @@ class MachineCell:
 
     def _whole(self, device: TorchDevice, one: SmallNetwork) -> WholeNetwork:
         return WholeNetwork(one.name, one.step(), lambda: device.measure_step(one.run))
-
-    def _embedded(self, device: TorchDevice) -> list[WholeNetwork]:
-        """The embedded model: its U-Net forward, its U-Net in training, its decoder."""
-        model = load_model(base_path(), device=self.device)
-        batch = 2
-        latents = torch.zeros(batch, model.latent_channels, *[model.resolution // model.factor] * 2, device=self.device)
-        times, conditioning = torch.zeros(batch, dtype=torch.long, device=self.device), model.embed([""]).detach()
-        found = [
-            WholeNetwork(
-                "U-Net",
-                denoiser_step(model, batch),
-                lambda: device.measure_step(lambda: _quietly(model.predict, latents, times, conditioning)),
-            ),
-            WholeNetwork(
-                "decoder",
-                decoder_step(model, batch),
-                lambda: device.measure_step(lambda: _quietly(model.decode, latents)),
-            ),
-        ]
-        model.denoiser.requires_grad_(True)
-        training = denoiser_step(model, batch, train=True)
-        return [
-            *found,
-            WholeNetwork(
-                "U-Net in training",
-                training,
-                lambda: device.measure_step(lambda: _trained(model, latents, times, conditioning)),
-            ),
-        ]
-
-
-def _quietly(call: Any, *inputs: Any) -> None:
-    with torch.no_grad():
-        call(*inputs)
-
-
-def _trained(model: LatentDiffusion, latents: torch.Tensor, times: torch.Tensor, conditioning: Any) -> None:
-    model.predict(latents, times, conditioning).square().mean().backward()
-    model.denoiser.zero_grad(set_to_none=True)

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 RANKS = (4, 64)
 """Smallest and largest rank of a LoRA whose training is covered."""
-CALIBRATION, CALIBRATION_SEED = 8, 1
+CALIBRATION, CALIBRATION_SEED = 12, 1
 """Small networks that are measured whole, and the seed of their widths."""
+
+RANDOM_WIDTHS = 3
+"""Models of random widths that are measured whole, where narrow ones are to be covered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class ProfileEnergy(InRun):
     """Smallest and largest number of pictures at once, each 1 or more, that estimates are to cover."""
     precision: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
     """Precisions of weights in which drawing is covered, one or more; trainings are in float32, which is always."""
+    least_width: float = 1.0
+    """Least share of the U-Net's hidden widths that estimates are to cover, in (0, 1]; energy prune wants its own."""
     out: Path | None = None
     """File of the profile, .safetensors or .json; none takes this machine's own place, which estimates read."""
     window: float = 0.1
@@ -56,6 +61,8 @@ class ProfileEnergy(InRun):
             raise ValueError(f"batches must be numbers of 1 or more, not {' '.join(map(str, self.batches)) or 'none'}")
         if not 0 < self.window <= 600:
             raise ValueError(f"window must be above 0 and at most 600 s, not {self.window}")
+        if not 0 < self.least_width <= 1:
+            raise ValueError(f"least_width must be above 0 and at most 1, not {self.least_width}")
         if self.points is not None and self.points < 3:
             raise ValueError(f"points must be 3 or more, not {self.points}")
 
@@ -82,6 +89,7 @@ class ProfileEnergy(InRun):
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
         settings |= {"precision": self._coarse()} if self._coarse() else {}
+        settings |= {} if self.least_width == 1 else {"least_width": self.least_width}
         settings |= {} if self.isolation == "slope" else {"isolation": self.isolation}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
@@ -97,7 +105,8 @@ class ProfileEnergy(InRun):
                 "made": now(),
             }
             plan = ProfilePlan(ActiveRules(points=self.points), self.isolation)
-            profile = make_profile(device, steps, self._networks(device), about, plan, run)
+            networks = [*self._networks(device, model), *self._narrow_networks(device, model)]
+            profile = make_profile(device, steps, networks, about, plan, run)
             if load:
                 profile = replace(profile, notes=(*profile.notes, f"measured although {load} when it began"))
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,12 +124,15 @@ class ProfileEnergy(InRun):
         import torch
 
         from intaglio.commands.kit.energy_lines import flow_work, training_work
+        from intaglio.energy.pruning.width_costs import narrowest_steps
         from intaglio.energy.workloads import diffusion_steps, drawing_steps
 
         steps = diffusion_steps(model, self.batches)
         for precision in self._coarse():
             steps += drawing_steps(model.copy().to(dtype=getattr(torch, precision)), self.batches)
         steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
+        if self.least_width < 1:
+            steps += narrowest_steps(model, [*self.batches, 2 * max(self.batches)], self.least_width)
         if self.flow is not None:
             steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
         return steps
@@ -130,7 +142,7 @@ class ProfileEnergy(InRun):
         return sorted(set(self.precision) - {"float32"})
 
     def _foreign_load(self) -> str:
-        """Load of others on the device, in words. Raises `BadInput` where they do something and `busy` does not allow it."""
+        """Load of others on the device, in words. Raises `BadInput` for one that `busy` does not allow."""
         from intaglio.meters.foreign_load import foreign_load
 
         if (load := foreign_load(self.device)) and not self.busy:
@@ -156,9 +168,20 @@ class ProfileEnergy(InRun):
 
         return TorchDevice(meter, self.device, window_s=self.window, unit_of=Unit(unit))
 
-    def _networks(self, device: "TorchDevice") -> "list[WholeNetwork]":
+    def _networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
+        """Small networks of many kinds, and the calls of the model itself."""
+        from intaglio.energy.model_networks import model_networks
         from intaglio.energy.networks import networks_of
         from intaglio.energy.profile.profiling import WholeNetwork
 
         found = networks_of(CALIBRATION, CALIBRATION_SEED, device=self.device)
-        return [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]
+        small = [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]
+        return [*small, *(one for batch in self.batches for one in model_networks(device, model, batch))]
+
+    def _narrow_networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
+        """Calls of the model with widths drawn at random, where narrow ones are to be covered."""
+        from intaglio.energy.pruning.random_widths import random_networks
+
+        if self.least_width == 1:
+            return []
+        return random_networks(device, model, max(self.batches), self.least_width, RANDOM_WIDTHS, CALIBRATION_SEED)

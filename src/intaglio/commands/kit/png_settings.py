@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from intaglio.printable import is_text, one_line
 
 CHUNK = "intaglio"
 """Key of the PNG's text chunk with all settings, as JSON."""
-FORMAT = 1
-"""Version of that JSON's layout."""
+FORMATS = (1, 2)
+"""Versions of that JSON's layout; the second has a method other than plain sampling."""
 WEBUI_SAMPLERS = {
     "ddim": "DDIM",
     "euler": "Euler",
@@ -79,6 +79,10 @@ class PictureSettings:
     correction: float = 0.0
     reference: str = "empty"
     """The base's prompt, one of `REFERENCES`."""
+    method: str = "plain"
+    """The method of `intaglio sample`."""
+    method_settings: Mapping[str, Any] = field(default_factory=dict)
+    """The method's settings, as JSON has them."""
     versions: Mapping[str, str]
     """Versions of intaglio, torch and diffusers."""
 
@@ -86,7 +90,7 @@ class PictureSettings:
         """The PNG's text chunks: `parameters` for the usual web interfaces, and `CHUNK` with everything."""
         return {
             "parameters": self.webui_parameters(),
-            CHUNK: json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True),
+            CHUNK: json.dumps({"format": 1 if self.method == "plain" else 2, **asdict(self)}, sort_keys=True),
         }
 
     def webui_parameters(self) -> str:
@@ -149,6 +153,8 @@ KINDS: dict[str, Any] = {
     "versions": dict,
 }
 """Type of each plain entry of the JSON."""
+METHOD_KINDS: dict[str, Any] = {"method": str, "method_settings": dict}
+"""Type of each further entry of the second format."""
 BASE_KINDS: dict[str, Any] = {"correction": int | float, "reference": str}
 """Type of each further entry of a picture that has a base; pictures of before model guidance have no such entries."""
 MODEL_KINDS: dict[str, Any] = {"name": str, "fingerprint": str, "path": str | None}
@@ -156,12 +162,12 @@ MODEL_KINDS: dict[str, Any] = {"name": str, "fingerprint": str, "path": str | No
 
 def _parsed(stored: Any) -> PictureSettings:
     """Raises `ValueError`, `TypeError` or `KeyError` for settings that are not of this format."""
-    if stored["format"] != FORMAT:
+    if stored["format"] not in FORMATS:
         raise ValueError(f"format {stored['format']}")
     width, height = map(int, stored["size"])
     base = stored.get("base")
     settings = PictureSettings(
-        **_checked(stored, KINDS | (BASE_KINDS if base else {})),
+        **_checked(stored, KINDS | (BASE_KINDS if base else {}) | (METHOD_KINDS if stored["format"] > 1 else {})),
         size=(width, height),
         model=ModelRecord(**_checked(stored["model"], MODEL_KINDS)),
         base=ModelRecord(**_checked(base, MODEL_KINDS)) if base else None,

@@ -114,6 +114,13 @@ class Step:
     unparsed: Mapping[str, float] = field(default_factory=dict)
     """Operations that are no kind of layer here, and the numbers that they read and write."""
     notes: tuple[str, ...] = ()
+    steps: int = 1
+    """Steps that it is the work of, at least 0."""
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes of layers."""
+        return sum(count * (1 + layer.family.train) for layer, count in self.layers.items())
 
     @property
     def flops(self) -> float:
@@ -131,7 +138,8 @@ class Step:
     def times(self, count: int) -> "Step":
         """The work of so many such steps."""
         scaled = {layer: count * calls for layer, calls in self.layers.items()}
-        return replace(self, layers=scaled, unparsed={name: count * most for name, most in self.unparsed.items()})
+        unparsed = {name: count * most for name, most in self.unparsed.items()}
+        return replace(self, layers=scaled, unparsed=unparsed, steps=count * self.steps)
 
     def __add__(self, other: "Step") -> "Step":
         layers, unparsed = dict(self.layers), dict(self.unparsed)
@@ -139,7 +147,12 @@ class Step:
             layers[layer] = layers.get(layer, 0) + calls
         for name, numbers in other.unparsed.items():
             unparsed[name] = unparsed.get(name, 0.0) + numbers
-        return Step(layers, unparsed, tuple(dict.fromkeys((*self.notes, *other.notes))))
+        notes = tuple(dict.fromkeys((*self.notes, *other.notes)))
+        return Step(layers, unparsed, notes, self.steps + other.steps)
+
+
+NO_WORK = Step({}, steps=0)
+"""Nothing, which sums begin with."""
 
 
 def step_of(layers: Iterable[SizedLayer]) -> Step:

@@ -17,7 +17,7 @@ from intaglio.energy.processes.family_process import (
 )
 from intaglio.energy.profile.energy_profile import EnergyProfile, ProfiledFamily
 from intaglio.energy.profile.fallback import Fallback
-from intaglio.energy.profile.sum_correction import SumCorrection
+from intaglio.energy.profile.sum_correction import SumCorrection, WholeCost
 from intaglio.energy.step_estimate import StepEstimate
 from intaglio.errors import BadInput
 
@@ -31,7 +31,8 @@ BEYOND_VARIANCE = 4.0
 class Thor(EnergyEstimator):
     """THOR: one Gaussian process for each family of layers, whose costs add up to a model's.
 
-    The cost of a step is κ Σ mᵢ Eₖ(xᵢ) over its layers i, called mᵢ times, with sizes xᵢ in family k. Each Eₖ is a
+    The cost of a step is κ Σ mᵢ Eₖ(xᵢ) over its layers i, called mᵢ times, with sizes xᵢ in family k, and what a step
+    and each pass of a layer cost beside that. Each Eₖ is a
     Matérn 5/2 process over logarithms of sizes, rounded up to the tiles of kernels that the measurements speak for, of
     what the logarithm of the cost has beyond a share of that of the layer's work. The variance of the sum is wᵀ S w
     with the joint posterior covariance S of each family, so that the errors of equal layers add up and do not average
@@ -60,11 +61,15 @@ class Thor(EnergyEstimator):
                 times[found.family] = process
         fallback = Fallback.of(profile)
         accuracy = float(profile.meter.get("relative_sd", 0.05))
-        plain = _Sum(profile, costs, times, fallback, SumCorrection(), accuracy)
+        plain = _Sum(profile, costs, times, fallback, SumCorrection(), SumCorrection(), accuracy)
         if self.paper or not profile.calibration:
             return plain
-        pairs = [(network.amount, plain(network.step).amount) for network in profile.calibration]
-        return _Sum(profile, costs, times, fallback, SumCorrection.of(pairs), accuracy)
+        summed = {network: plain(network.step) for network in profile.calibration}
+        steps = {network: (network.step.passes, network.step.steps) for network in summed}
+        amounts = [WholeCost(network.amount, told.amount, *steps[network]) for network, told in summed.items()]
+        spans = [WholeCost(network.seconds, told.seconds, *steps[network]) for network, told in summed.items()]
+        corrections = SumCorrection.of(amounts), SumCorrection.of(spans)
+        return _Sum(profile, costs, times, fallback, *corrections, accuracy)
 
     def _process(self, found: ProfiledFamily, points: FamilyPoints, fit: FamilyFit | None) -> FamilyProcess | None:
         """The process of a family; None where all its costs are below what the meter resolves."""
@@ -84,6 +89,7 @@ class _Sum:
     times: Mapping[LayerFamily, FamilyProcess]
     fallback: Fallback
     correction: SumCorrection
+    time_correction: SumCorrection
     accuracy: float
     """Relative standard deviation of the meter's own scale."""
 
@@ -109,7 +115,7 @@ class _Sum:
             warnings.append(
                 f"not covered by the profile, and taken by operations and bytes: {'; '.join(sorted(unknown))}"
             )
-        amount = self.correction.factor * total
+        amount = self.correction(total, step.passes, step.steps)
         sd = np.sqrt(
             (self.correction.factor**2) * (variance + guessed_sd**2)
             + (self.correction.relative_sd * amount) ** 2
@@ -118,7 +124,7 @@ class _Sum:
         return StepEstimate(
             amount=amount,
             sd=float(sd),
-            seconds=seconds,
+            seconds=self.time_correction(seconds, step.passes, step.steps),
             unit=self.profile.unit,
             provenance=self.profile.provenance,
             coverage=covered / total if total else 0.0,

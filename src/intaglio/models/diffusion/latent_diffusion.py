@@ -155,8 +155,10 @@ class LatentDiffusion:
             latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
         return self._finite(self.components.scaled(latents), "the encoder", "latents")
 
-    def decode(self, latents: Float[Tensor, "n c hl wl"], *, spare_failed: bool = False) -> Float[Tensor, "n 3 h w"]:
-        """Pixels, clipped to [0, 1].
+    def decode(
+        self, latents: Float[Tensor, "n c hl wl"], *, spare_failed: bool = False, clamp: bool = True
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Pixels, clipped to [0, 1]; without `clamp` as the decoder gives them, with gradients everywhere.
 
         Raises `IntaglioError` for latents and pixels that are not finite; with `spare_failed`, a picture of such is
         given as NaN and the others as they are.
@@ -165,10 +167,11 @@ class LatentDiffusion:
         if not spare_failed:
             self._finite(given, "the denoiser, or what followed it,", "latents")
         pixels = self.autoencoder.decode(self.components.unscaled(given), return_dict=False)[0]
-        if spare_failed:
-            failed = ~pixels.isfinite().flatten(1).all(1)
-            return (pixels / 2 + 0.5).clamp(0, 1).masked_fill(failed.view(-1, 1, 1, 1), torch.nan)
-        return (self._finite(pixels, "the decoder", "pixels") / 2 + 0.5).clamp(0, 1)
+        if not spare_failed:
+            self._finite(pixels, "the decoder", "pixels")
+        failed = ~pixels.isfinite().flatten(1).all(1)
+        found = pixels / 2 + 0.5
+        return (found.clamp(0, 1) if clamp else found).masked_fill(failed.view(-1, 1, 1, 1), torch.nan)
 
     def _finite(self, tensor: Tensor, part: str, what: str) -> Tensor:
         """The tensor itself. Raises `IntaglioError`, naming the part that gave it, where a number is not finite."""
@@ -188,7 +191,18 @@ class LatentDiffusion:
         along d, and the pooled embedding of the second, with the model's own resolution, uncropped, as the size. A
         prompt of more tokens than the text encoders take is cut, with a warning.
         """
-        outputs = [self._encode_text(index, list(prompts)) for index in range(len(self.text_encoders))]
+        return self.embed_tokens(self.tokens(prompts))
+
+    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n l"]]:
+        """Tokens of the prompts for each text encoder, padded; one of too many tokens is cut, with a warning."""
+        return [self._tokens(index, list(prompts)) for index in range(len(self.text_encoders))]
+
+    def embed_tokens(self, tokens: Sequence[Int[Tensor, "n l"]]) -> Conditioning:
+        """Text embeddings of prompts that are given as tokens, one tensor a text encoder; see `embed`."""
+        outputs = [
+            encoder(given.to(next(encoder.parameters()).device), output_hidden_states=True)
+            for encoder, given in zip(self.text_encoders, tokens, strict=True)
+        ]
         if len(outputs) == 1:
             return Conditioning(outputs[0].last_hidden_state.float())
         hidden = torch.cat([output.hidden_states[-2].float() for output in outputs], -1)
@@ -196,17 +210,18 @@ class LatentDiffusion:
         size = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=hidden.device).expand(len(hidden), -1)
         return Conditioning(hidden, outputs[1].text_embeds.float(), size)
 
-    def _encode_text(self, index: int, prompts: list[str]) -> Any:
-        tokenizer, encoder = self.tokenizers[index], self.text_encoders[index]
+    def _tokens(self, index: int, prompts: list[str]) -> Tensor:
+        tokenizer = self.tokenizers[index]
         longest = tokenizer.model_max_length
         with quiet_libraries():
             lengths = [len(tokens) for tokens in tokenizer(prompts).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > longest and index == 0:
                 words = f"only {longest - 2} of {length - 2} tokens of this prompt are read: {prompt}"
-                warnings.warn(words, stacklevel=3)
-        tokens = tokenizer(prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
-        return encoder(tokens.input_ids.to(next(encoder.parameters()).device), output_hidden_states=True)
+                warnings.warn(words, stacklevel=4)
+        return tokenizer(
+            prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
+        ).input_ids
 
     def noised(
         self, latents: Float[Tensor, "n *shape"], noise: Float[Tensor, "n *shape"], t: Int[Tensor, "n"]

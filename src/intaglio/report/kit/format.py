@@ -17,6 +17,7 @@ VERBS = {
     "discover": "Causal discovery in a table",
     "finetune": "Fine-tune of a model",
     "bench": "Bench",
+    "energy": "Energy of a model",
     "flow": "Normalising flow",
 }
 

@@ -1,0 +1,200 @@
+"""`intaglio bench sample`: sampling methods along their knobs, by consistency, diversity, realism and cost."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from intaglio.bench.kit.embedded_encoder import embedded_encoder
+from intaglio.bench.kit.methods import default_method
+from intaglio.bench.sample.closed_forms import closed_forms
+from intaglio.bench.sample.row_measures import row_measures
+from intaglio.errors import BadInput
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.distributions import kernel_distance, stretched
+from intaglio.metrics.pareto import Pareto
+from intaglio.models import testbed
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.loading import load_model
+from intaglio.runs.progress import Show
+from intaglio.runs.run import Run
+from intaglio.runs.tables import without_nan
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.loop import sample
+from intaglio.sampling.verifiers.attributes import Attributes, parted
+from intaglio.verbs import VERBS
+
+NEGATIVE_STYLE = {"twemoji style": "fluent style", "fluent style": "openmoji style", "openmoji style": "twemoji style"}
+"""The style that a negative prompt names, beside the same subject."""
+OBJECTIVES = ("consistency", "diversity", "kid", "calls")
+LARGER = (True, True, False, False)
+FEWEST = 2
+"""Pictures of a prompt, at least, for their diversity."""
+
+
+@dataclass(frozen=True)
+class SampleBench:
+    """Sampling methods along their knobs: consistency, diversity, realism and calls of the network.
+
+    Captions of the embedded pictures are drawn, the same seeds for all rows. Consistency is the share of pictures whose
+    artist and name are both told from them (by statistics of style, and by the nearest real picture in the encoder);
+    diversity the mean over prompts of the Vendi score; realism the kernel distance (KID) to 340 real pictures, beside
+    that between their halves, the `floor`, which no method can be told from. All three are proxies. Intervals are over
+    prompts. A row is on the front where no other is as good in all of consistency, diversity, KID and calls, and better
+    in one. Exact mixtures of normal distributions check the methods whose law is known.
+    """
+
+    quick: bool = False
+    """Few prompts, seeds and steps, and one setting a method: at most ten minutes."""
+    methods: tuple[str, ...] = ()
+    """Methods to draw with; none takes all."""
+    prompts: int | None = None
+    """Captions to draw, 2 or more; none takes 24, 6 with --quick."""
+    seeds: int | None = None
+    """Pictures of each caption, 2 or more; none takes 16, 6 with --quick."""
+    steps: int | None = None
+    """Sampling steps; none takes 20, 10 with --quick."""
+    batch: int = 12
+    """Pictures drawn at once, 1 or more."""
+    device: str = "cpu"
+    """Where to compute, such as cpu or cuda."""
+    seed: int = 0
+    """Seed of the first picture of each caption."""
+    runs: Path = Path("runs")
+    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+
+    def __post_init__(self) -> None:
+        for name in ("prompts", "seeds"):
+            if getattr(self, name) is not None and getattr(self, name) < FEWEST:
+                raise ValueError(f"{name} must be {FEWEST} or more, not {getattr(self, name)}")
+        if self.steps is not None and not 1 <= self.steps <= 1000:
+            raise ValueError(f"steps must be 1 to 1000, not {self.steps}")
+        if self.batch < 1:
+            raise ValueError(f"batch must be 1 or more, not {self.batch}")
+
+    def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
+        """Draws and measures; figures by name, those of each row under `rows`."""
+        rows = self._rows()
+        settings = {**asdict(self), "runs": None, "rows": rows, "prompts": len(self._prompts)}
+        inputs = {"model": {"path": "testbed", "sha256": self._model.fingerprint}}
+        about = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
+        with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
+            if run.status != "done":
+                run.finish(without_nan(self._figures(rows, self._measured(rows, run))))
+            return run.summary
+
+    def summary(self, figures: Mapping[str, Any]) -> str:
+        """A line a row; those on the front have a star."""
+        lines = ["   row                            consistent  diversity        KID   calls  seconds"]
+        for name, row in figures["rows"].items():
+            star = "*" if row["on_front"] else " "
+            lines.append(
+                f" {star} {name:<30} {row['consistency']['mean']:>10.1%} {row['diversity']['mean']:>10.2f} "
+                f"{row['kid']['mean']:>10.4f} {row['calls']:>7.0f} {row['seconds']:>8.2f}"
+            )
+        lines.append(f"KID between two halves of the real pictures: {figures['floor']:.4f}")
+        return "\n".join(lines)
+
+    @cached_property
+    def _model(self) -> LatentDiffusion:
+        return load_model(testbed.base_path(), device=self.device)
+
+    @cached_property
+    def _real(self) -> ImageSet:
+        return testbed.real_pictures()
+
+    @cached_property
+    def _prompts(self) -> list[str]:
+        """Captions of the real pictures, evenly spread over them."""
+        count = self.prompts or (6 if self.quick else 24)
+        captions = [str(caption) for caption in self._real.captions or ()]
+        if count > len(captions):
+            raise BadInput(f"there are {len(captions)} captions, not {count}; give fewer --prompts")
+        return [captions[k * len(captions) // count] for k in range(count)]
+
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        """Settings of each row by its name; `guidance` is that of the sampling."""
+        known = VERBS["sample"].methods
+        if unknown := [name for name in self.methods if name not in known]:
+            raise BadInput(f"there is no sampling method {unknown[0]!r}; choose from: {', '.join(known)}")
+        found = {}
+        for name in self.methods or known:
+            knob = default_method("sample", name).bench
+            for settings in knob[len(knob) // 2 :][:1] if self.quick else knob:
+                words = " ".join(f"{key} {value:g}" for key, value in settings.items())
+                found[f"{name} {words}".strip()] = {"method": name, **settings}
+        return found
+
+    def _measured(self, rows: Mapping[str, Mapping[str, Any]], run: Run) -> dict[str, dict[str, Any]]:
+        judge = Attributes(embedded_encoder(self.device), self._real)
+        real, left = stretched(judge.encoder.embed(self._real.pixels).numpy()), run.recorded("row")
+        with run.progress(len(rows), "rows", len(left)) as progress:
+            for name, row in rows.items():
+                if name in left:
+                    continue
+                pixels, prompts, cost = self._drawn(dict(row))
+                for k in range(0, len(prompts), self._seeds):
+                    run.save_image(f"{name.replace(' ', '-')}/{k:03d}.png", pixels[k])
+                left[name] = {**row_measures(pixels, prompts, judge, real), **cost}
+                run.record("row", name, left[name])
+                progress.advance()
+        return left
+
+    def _drawn(self, row: dict[str, Any]) -> tuple[torch.Tensor, list[str], dict[str, float]]:
+        """Pictures of a row, their prompts, and what a picture cost."""
+        scale = row.pop("guidance", 5.0)
+        method, calls = default_method("sample", row.pop("method"), **row), Calls()
+        prompts, drawn, began = list[str](), list[torch.Tensor](), time.monotonic()
+        for prompt in self._prompts:
+            name, style = parted(prompt)
+            seeds = list(range(self.seed, self.seed + self._seeds))
+            found = sample(
+                self._model,
+                [prompt] * len(seeds),
+                seeds,
+                steps=self.steps or (10 if self.quick else 20),
+                guidance_scale=scale,
+                negative=f"{name}, {NEGATIVE_STYLE[style]}" if method.several_negatives else "",
+                method=method,
+                batch=self.batch,
+                calls=calls,
+            )
+            prompts += [prompt] * len(seeds)
+            drawn.append(found.pixels)
+        count = len(prompts)
+        cost = {name: value / count for name, value in asdict(calls).items()}
+        seconds = (time.monotonic() - began) / count
+        return torch.cat(drawn), prompts, {**cost, "calls": cost["forward"] + 2 * cost["backward"], "seconds": seconds}
+
+    @property
+    def _seeds(self) -> int:
+        return self.seeds or (6 if self.quick else 16)
+
+    def _figures(self, rows: Mapping[str, Mapping[str, Any]], measured: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        points = np.array([[_value(measured[name][key]) for key in OBJECTIVES] for name in rows])
+        pareto = Pareto(points, LARGER)
+        found = {
+            name: {**measured[name], "settings": dict(row), "on_front": bool(front)}
+            for (name, row), front in zip(rows.items(), pareto.front, strict=True)
+        }
+        shares = {
+            method: float(np.mean([row["on_front"] for row in found.values() if row["settings"]["method"] == method]))
+            for method in dict.fromkeys(row["method"] for row in rows.values())
+        }
+        real = stretched(embedded_encoder(self.device).embed(self._real.pixels).numpy())
+        return {
+            "methods": len(shares),
+            **closed_forms(tuple(shares), self.seed),
+            "floor": kernel_distance(real[0::2], real[1::2]),
+            "pareto_share": shares,
+            "rows": found,
+        }
+
+
+def _value(figure: Any) -> float:
+    return float(figure["mean"] if isinstance(figure, Mapping) else figure)

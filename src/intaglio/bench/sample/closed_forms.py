@@ -1,0 +1,49 @@
+"""Methods beside the closed form of their law, on exact mixtures of normal distributions."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from intaglio.bench.sample.exact_mixture import ExactMixture
+from intaglio.sampling.family import SamplingMethod
+from intaglio.sampling.loop import latent_batches
+from intaglio.sampling.methods.fkc import FeynmanKac
+
+ABSENT = -30.0
+"""Log weight of a component that a prompt does not have."""
+
+
+def closed_forms(methods: Sequence[str], seed: int) -> dict[str, float | None]:
+    """The check of each of these methods that has one, by the name of its figure."""
+    return {figure: check(seed) for method, (figure, check) in CHECKS.items() if method in methods}
+
+
+def fkc_error(seed: int) -> float:
+    """Distance of the particles' mean and variance from those of the density that guidance names.
+
+    With p(x | prompt) = N(2, 1/4), p(x) = N(0, 1) and a scale of 2, that is N(16/7, 1/7).
+    """
+    model = ExactMixture(
+        torch.tensor([[[[0.0]]], [[[2.0]]]]), torch.tensor([1.0, 0.25]), {"": [0.0, ABSENT], "tuned": [ABSENT, 0.0]}
+    )
+    found = _drawn(model, FeynmanKac(scale=2.0, clip=0.0, particles=64), seed, count=256, steps=100)
+    return float(max((found.mean() - 16 / 7).abs(), (found.var() - 1 / 7).abs()))
+
+
+def _drawn(model: ExactMixture, method: SamplingMethod, seed: int, *, count: int, steps: int) -> torch.Tensor:
+    """Numbers drawn from the prompt `tuned`."""
+    batches = latent_batches(
+        model,
+        ["tuned"] * count,
+        [seed + k for k in range(count)],
+        sampler="ddim",
+        steps=steps,
+        guidance_scale=1.0,
+        negative="",
+        method=method,
+        batch=count,
+    )
+    return torch.cat(list(batches)).flatten().double()
+
+
+CHECKS: Mapping[str, tuple[str, Callable[[int], float]]] = {"fkc": ("fkc_error", fkc_error)}

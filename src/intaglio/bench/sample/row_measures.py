@@ -1,0 +1,63 @@
+"""Measures of one row: consistency, diversity and realism of drawn pictures, with intervals over the prompts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from intaglio.metrics.distributions import kernel_distance, overlap, stretched, vendi
+from intaglio.metrics.statistics.interval import interval
+from intaglio.sampling.verifiers.attributes import Attributes
+
+LEAST = 6
+"""Pictures from which there are overlaps: one more than the neighbours they are judged by."""
+
+
+def row_measures(
+    pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str], judge: Attributes, real: Float[ndarray, "m d"]
+) -> dict[str, Any]:
+    """Figures of drawn pictures, the intervals by resampling prompts.
+
+    Args:
+        pixels: drawn pictures, equally many of each prompt.
+        prompts: of each picture.
+        judge: tells the artist and the name; it must not have led the drawing.
+        real: stretched descriptors of real pictures.
+    """
+    right_artist, right_name = judge.correct(pixels, prompts)
+    drawn = stretched(judge.encoder.embed(pixels).numpy())
+    groups = [np.flatnonzero(np.asarray(prompts) == prompt) for prompt in dict.fromkeys(prompts)]
+    figures: dict[str, Any] = {
+        "consistency": _over(groups, lambda rows: float((right_artist & right_name)[rows].mean())),
+        "artist": _over(groups, lambda rows: float(right_artist[rows].mean())),
+        "name": _over(groups, lambda rows: float(right_name[rows].mean())),
+        "diversity": _over(groups, lambda rows: vendi(drawn[rows])),
+        "score": _over(groups, lambda rows: float(judge(pixels[rows.tolist()], [prompts[k] for k in rows]).mean())),
+    }
+    figures["kid"] = _realism(groups, drawn, real)
+    if min(len(drawn), len(real)) >= LEAST:
+        figures |= overlap(drawn, real)._asdict()
+    return figures
+
+
+def _over(groups: Sequence[ndarray], of: Callable[[ndarray], float]) -> dict[str, float]:
+    """Mean over prompts of a figure of their pictures, with its interval."""
+    values = np.array([of(rows) for rows in groups])
+    low, high = interval(lambda sample: np.asarray(sample).mean(-1), [values])
+    return {"mean": float(values.mean()), "low": low, "high": high}
+
+
+def _realism(groups: Sequence[ndarray], drawn: ndarray, real: ndarray, draws: int = 100) -> dict[str, float]:
+    """The kernel distance to real pictures, with an interval by resampling prompts."""
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(draws):
+        chosen = generator.integers(len(groups), size=len(groups))
+        found.append(kernel_distance(drawn[np.concatenate([groups[k] for k in chosen])], real))
+    # A prompt that is drawn twice is its own neighbour, which adds to every resample alike.
+    whole = kernel_distance(drawn, real)
+    low, high = np.quantile(np.array(found) - float(np.mean(found)) + whole, (0.025, 0.975))
+    return {"mean": whole, "low": float(low), "high": float(high)}

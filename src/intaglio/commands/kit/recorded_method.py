@@ -1,0 +1,69 @@
+"""The method that a picture records: its settings as JSON, and the method that they make again."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intaglio.errors import BadInput
+from intaglio.printable import is_text
+from intaglio.verbs import VERBS
+
+if TYPE_CHECKING:
+    from intaglio.commands.kit.png_settings import PictureSettings
+    from intaglio.sampling.family import SamplingMethod
+
+LONGEST_TEXT = 2**16
+"""Letters of the longest text among the settings."""
+
+
+def stored_settings(method: Any) -> dict[str, Any]:
+    """The settings of a method as JSON has them; paths as their names alone, since they say where things are kept."""
+    values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", picture: Path | None) -> "SamplingMethod":
+    """The method that drew a picture.
+
+    Files that its settings name are taken from `given`, the method on the command line, which must else be the default.
+    Raises `BadInput` for a method that is not there or is another one, and for settings that it does not take.
+    """
+    from intaglio.bench.kit.methods import default_method
+
+    if recorded.method not in VERBS["sample"].methods:
+        raise BadInput(f"{picture} was drawn by the method {recorded.method!r}, which is not here; use its version")
+    if given.name not in (VERBS["sample"].default, recorded.method):
+        raise BadInput(f"{picture} was drawn by {recorded.method}, not by {given.name}; leave the method out")
+    default = default_method("sample", recorded.method)
+    known = {field.name for field in dataclasses.fields(default)}
+    taken = {}
+    for name, value in recorded.method_settings.items():
+        if name not in known or not _fits(value, getattr(default, name)):
+            raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
+        if given.name == recorded.method and isinstance(getattr(given, name), Path):
+            taken[name] = getattr(given, name)
+        else:
+            taken[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return dataclasses.replace(default, **taken)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"the settings in {picture} do not go together: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.name
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value from JSON may stand where a setting has this default."""
+    if isinstance(value, list):
+        return isinstance(default, tuple) and all(_fits(one, None) for one in value)
+    if isinstance(value, str):
+        return not isinstance(default, bool | int | float | tuple) and is_text(value) and len(value) <= LONGEST_TEXT
+    if value is None or default is None:
+        return value is None or isinstance(value, bool | int | float)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    return isinstance(value, int if isinstance(default, int) else int | float) and not isinstance(default, str | tuple)

@@ -1,0 +1,1 @@
+"""Sampling methods, one a file."""

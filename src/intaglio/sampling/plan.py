@@ -1,0 +1,58 @@
+"""The plan of a sampling: calls of networks, and how long they take here."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from intaglio.amounts import duration_words
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.family import SamplingMethod, SamplingRequest
+
+BACKWARD = 2.0
+"""Time of a gradient through the denoiser over that of a call."""
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """What pictures will cost, before any is drawn."""
+
+    pictures: int
+    calls: Calls
+    """Of all pictures."""
+    seconds: float
+    """Of the denoiser and the decoders, from one call of each that was timed here."""
+
+    def __str__(self) -> str:
+        many = "s" if self.pictures > 1 else ""
+        return f"{self.pictures} picture{many}: {self.calls}; about {duration_words(self.seconds)}"
+
+
+def sampling_plan(method: SamplingMethod, request: SamplingRequest, batch: int) -> SamplingPlan:
+    """Calls by the method's settings, and their time by one call of the denoiser and one decoding of a batch."""
+    model, pictures = request.model, len(request.prompts)
+    calls, rows = method.planned(request).times(pictures), min(batch, pictures)
+    side = model.resolution // model.factor
+    with torch.no_grad(), model.frozen():
+        given = model.embed([""])[[0] * 2 * rows]
+        latents = torch.zeros(2 * rows, model.latent_channels, side, side, device=model.device)
+        t = torch.zeros(len(latents), dtype=torch.long, device=model.device)
+        a_call = _seconds(lambda: model.predict(latents, t, given), model.device) / len(latents)
+        a_decoding = _seconds(lambda: model.decode(latents[:rows]), model.device) / rows
+    asked = calls.forward + BACKWARD * calls.backward
+    return SamplingPlan(pictures, calls, asked * a_call + (calls.decodes + pictures) * a_decoding)
+
+
+def _seconds(call, device: torch.device) -> float:
+    """Time of the second of two calls; the first fills caches."""
+    call()
+    _wait(device)
+    began = time.perf_counter()
+    call()
+    _wait(device)
+    return time.perf_counter() - began
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

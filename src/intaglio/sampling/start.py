@@ -1,0 +1,66 @@
+"""Starts of a sampling: the latents at the first node of the grid, and the timestep of that node."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intaglio.models.diffusion.latent_diffusion import unit_noise
+from intaglio.sampling.grid import NoiseLevel
+from intaglio.sampling.guide import GuideContext
+
+
+@runtime_checkable
+class Start(Protocol):
+    """Where a sampling begins."""
+
+    first: int | None
+    """Timestep of the grid's first node; None takes the schedule's last."""
+
+    def __call__(
+        self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, "n c h w"]:
+        """Latents of n pictures at the grid's first node, `level`, float64 on the CPU.
+
+        `rows` are the pictures' places among all that are drawn, `generators` their sources of noise, of which each
+        picture takes its own alone.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class UnitNoise:
+    """Standard normal noise, whatever the level."""
+
+    first: int | None = None
+
+    def __call__(
+        self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, "n c h w"]:
+        """Unit noise, drawn in float32."""
+        return unit_noise(latent_shape(context), generators).double()
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLatents:
+    """Latents of every picture, such as the noises that a search chose."""
+
+    latents: Float[Tensor, "all c h w"]
+    first: int | None = None
+
+    def __call__(
+        self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, "n c h w"]:
+        """The latents of these rows; the generators are drawn from as for unit noise, and what they give is dropped."""
+        unit_noise(latent_shape(context), generators)
+        return self.latents[list(rows)].double().cpu()
+
+
+def latent_shape(context: GuideContext) -> tuple[int, int, int]:
+    """Channels, height and width of the latents of a picture of the model's own resolution."""
+    model = context.model
+    side = model.resolution // model.factor
+    return model.latent_channels, side, side

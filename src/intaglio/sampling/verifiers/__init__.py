@@ -1,0 +1,1 @@
+"""Verifiers of drawn pictures, one a file."""

@@ -1,0 +1,119 @@
+"""Artist and subject of a picture of the embedded testbed, judged by heads that were fitted to real pictures."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from intaglio.errors import BadInput
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.similarity.measures import Embedding
+from intaglio.sampling.verifiers.style_statistics import style_statistics
+
+STYLE = ", "
+"""Between the name and the artist's style in a caption, such as `fox face, twemoji style`."""
+TEMPERATURE = 0.1
+"""Difference of cosines with two pictures that makes one e times as probable as the other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attributes:
+    """Log-probability of a prompt's artist and name, of pictures captioned `NAME, ARTIST style`.
+
+    The artist by logistic regression on statistics of colours and edges; the name by the cosine of an encoder's
+    descriptor with those of real pictures, one a name. Two of them on disjoint halves of the real pictures
+    (`half` 0 and 1) share no artist's training pictures: one may lead a search and the other judge it. The encoder is
+    the same in both, so that a realism measured by it must not be led by the name.
+    """
+
+    encoder: Embedding
+    real: ImageSet
+    """Real pictures with captions."""
+    half: int | None = None
+    """Pictures of which the artist's head is fitted: those at even (0) or odd (1) places; None takes all."""
+    differentiable: bool = False
+    calls: int = 0
+
+    def __post_init__(self) -> None:
+        if self.half not in (None, 0, 1):
+            raise ValueError(f"half must be 0 or 1, not {self.half}")
+
+    @property
+    def name(self) -> str:
+        return "attributes" if self.half is None else f"attributes:{self.half}"
+
+    @property
+    def hash(self) -> str:
+        about = [self.encoder.hash, str(self.half), *self.real.hashes, *map(str, self.real.captions or ())]
+        return hashlib.sha256("\n".join(about).encode()).hexdigest()
+
+    def __call__(self, pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str]) -> Float[Tensor, "n"]:
+        """The score of each picture, NaN for one that is not finite. Raises `BadInput` for an unknown prompt."""
+        wanted = [self._places(prompt) for prompt in prompts]
+        failed = ~pixels.isfinite().flatten(1).all(1)
+        artists, names = self.log_probabilities(pixels.masked_fill(failed.view(-1, 1, 1, 1), 0.5))
+        rows = np.arange(len(prompts))
+        found = artists[rows, [a for a, _ in wanted]] + names[rows, [n for _, n in wanted]]
+        return torch.from_numpy(found).float().masked_fill(failed, torch.nan)
+
+    def correct(self, pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str]) -> tuple[ndarray, ndarray]:
+        """Whether the likeliest artist, and the likeliest name, are those of the prompt; both bool [n]."""
+        wanted = np.array([self._places(prompt) for prompt in prompts])
+        artists, names = self.log_probabilities(pixels)
+        return artists.argmax(1) == wanted[:, 0], names.argmax(1) == wanted[:, 1]
+
+    def log_probabilities(
+        self, pixels: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[ndarray, "n artists"], Float[ndarray, "n names"]]:
+        """Log-probabilities of the artists and of the names, in the order of `artists` and `names`."""
+        artists = self._head.predict_log_proba(style_statistics(pixels).numpy())
+        cosines = self.encoder.embed(pixels) @ self._known.T
+        return np.asarray(artists), (cosines / TEMPERATURE).log_softmax(1).double().numpy()
+
+    @cached_property
+    def artists(self) -> tuple[str, ...]:
+        """Artists of the real pictures, in the order of the alphabet."""
+        return tuple(sorted({artist for _, artist in self._parts}))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the real pictures, in their order."""
+        return tuple(name for name, _ in self._parts)
+
+    @cached_property
+    def _parts(self) -> list[tuple[str, str]]:
+        return [parted(str(caption)) for caption in self.real.captions or ()]
+
+    @cached_property
+    def _known(self) -> Tensor:
+        return self.encoder.embed(self.real.pixels)
+
+    @cached_property
+    def _head(self) -> Pipeline:
+        rows = slice(None) if self.half is None else slice(self.half, None, 2)
+        head = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
+        return head.fit(style_statistics(self.real.pixels).numpy()[rows], [artist for _, artist in self._parts][rows])
+
+    def _places(self, prompt: str) -> tuple[int, int]:
+        name, artist = parted(prompt)
+        if artist not in self.artists or name not in self.names:
+            raise BadInput(
+                f"the verifier attributes knows no picture of {prompt!r}; give a caption of the embedded pictures, "
+                f"such as {self.names[0]}{STYLE}{self.artists[0]}, or another verifier"
+            )
+        return list(self._head.classes_).index(artist), self.names.index(name)
+
+
+def parted(caption: str) -> tuple[str, str]:
+    """Name and style of a caption; the style is empty where it has none."""
+    name, _, style = caption.rpartition(STYLE)
+    return (name, style) if name else (caption, "")

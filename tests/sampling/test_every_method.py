@@ -1,0 +1,158 @@
+"""The shared tests of every sampling method; a method joins them by SMALL and BAD in its own test."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import tiny
+from families import same, state_of
+from intaglio.cli import main
+from intaglio.commands.kit.source_settings import load, settings_of
+from intaglio.images.image_set import ImageSet
+from intaglio.models.diffusion.loading import load_model
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.family import SamplingRequest
+from intaglio.sampling.loop import nodes_of, sample
+from intaglio.verbs import VERBS
+from rows import flags, rows_of
+
+MATRIX = {
+    key: row for name, entry in VERBS["sample"].methods.items() for key, row in rows_of("sample", name, entry).items()
+}
+PROMPTS, SEEDS, STEPS, NEGATIVE = ["a red cat", "dog", "red"], [5, 6, 7], 3, "red dog"
+every_method = pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in MATRIX.items()])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return {"sd": tiny.sd_folder(root / "sd"), "sdxl": tiny.sdxl_folder(root / "sdxl")}
+
+
+@pytest.fixture(scope="module")
+def models(folders):
+    found = {name: load_model(folder) for name, folder in folders.items()}
+    for model in found.values():
+        model.embed([""])  # transformers hangs hooks on a text encoder when it is first called
+    return found
+
+
+def drawn(model, row, rows=slice(None), **changes):
+    method = load(row.target)(**row.small)
+    options = {"steps": STEPS, "negative": NEGATIVE, "method": method, **changes}
+    return sample(model, PROMPTS[rows], SEEDS[rows], **options).pixels
+
+
+@every_method
+def test_help_names_every_setting(row, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["sample", row.method, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for field in dataclasses.fields(settings_of(row.target)):
+        assert f"--{field.name.replace('_', '-')}" in shown
+
+
+@every_method
+def test_a_bad_setting_is_refused_by_name_before_any_work(row, capsys):
+    if not row.bad:
+        assert not dataclasses.fields(load(row.target))
+        return
+    ((setting, value),) = row.bad.items()
+    with pytest.raises(ValueError, match=setting):
+        load(row.target)(**{**row.small, **row.bad})
+    words = [f"--{setting.replace('_', '-')}={value}"]
+    assert main(["sample", row.method, "--prompt", "x", "--model", "nowhere", *words]) == 2
+    error = capsys.readouterr().err
+    assert setting in error
+    assert "nowhere" not in error
+
+
+@every_method
+@pytest.mark.parametrize("kind", ["sd", "sdxl"])
+def test_a_picture_is_its_seeds_whatever_the_batch(row, models, kind):
+    whole = drawn(models[kind], row)
+    assert whole.isfinite().all()
+    assert whole.std() > 0.01
+    assert torch.equal(drawn(models[kind], row), whole), "the same call gives the same bits"
+    assert torch.allclose(drawn(models[kind], row, batch=1), whole, atol=2e-3)
+    assert torch.allclose(drawn(models[kind], row, rows=slice(1, 3)), whole[1:], atol=2e-3)
+
+
+@every_method
+def test_calls_are_counted_and_planned(row, models):
+    method, calls = load(row.target)(**row.small), Calls()
+    drawn(models["sd"], row, calls=calls)
+    request = SamplingRequest(models["sd"], PROMPTS, NEGATIVE, 5.0, STEPS, nodes_of("ddim", STEPS))
+    planned = method.planned(request).times(len(PROMPTS))
+    exact = dataclasses.astuple(calls) == dataclasses.astuple(planned)
+    fewer = all(c <= p for c, p in zip(dataclasses.astuple(calls), dataclasses.astuple(planned), strict=True))
+    assert exact if method.plan_is_exact else fewer
+    assert calls.forward > 0
+
+
+@every_method
+def test_forward_calls_are_those_that_the_network_sees(row, models):
+    model, seen, calls = models["sd"], [], Calls()
+    hook = model.denoiser.register_forward_hook(lambda module, given, output: seen.append(len(given[0])))
+    try:
+        drawn(model, row, calls=calls)
+    finally:
+        hook.remove()
+    assert sum(seen) == calls.forward
+
+
+@every_method
+def test_the_model_is_left_as_it_was_found_by_an_error_too(row, models):
+    model = models["sd"]
+    before, drawn_before = state_of(model), torch.random.get_rng_state()
+    drawn(model, row)
+    assert same(state_of(model), before)
+    decode, predict = model.decode, model.predict
+
+    def failing(*args, **options):
+        raise RuntimeError("as planned")
+
+    model.predict = failing
+    try:
+        with pytest.raises(RuntimeError, match="as planned"):
+            drawn(model, row)
+    finally:
+        del model.predict
+    assert (model.decode, model.predict) == (decode, predict)
+    assert same(state_of(model), before)
+    assert torch.equal(torch.random.get_rng_state(), drawn_before)
+    assert torch.is_grad_enabled()
+
+
+@every_method
+def test_a_scale_that_the_method_replaces_makes_no_difference(row, models):
+    method = load(row.target)(**row.small)
+    equal = torch.equal(drawn(models["sd"], row, guidance_scale=1.0), drawn(models["sd"], row, guidance_scale=3.0))
+    assert equal == method.own_guidance
+
+
+@every_method
+def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, models, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["--model", str(folders["sd"]), "--prompt", *PROMPTS, "--seed", "5", "--steps", str(STEPS)]
+    method = load(row.target)(**row.small)
+    words += ["--negative", NEGATIVE, "--out", str(out), *flags(row.small)]
+    assert main(["sample", row.method, *words]) == 0
+    shown = capsys.readouterr()
+    assert "calls of the denoiser" in shown.err
+    known = sample(models["sd"], PROMPTS, [5, 6, 7], steps=STEPS, negative=NEGATIVE, method=method)
+    found = ImageSet.load(out / "dog-6.png", 16)
+    assert found.hashes[0] == known.hashes[1]
+    assert main(["sample", "--replay", str(out / "dog-6.png"), "--out", str(tmp_path / "again")]) == 0
+    assert "all 768 values are the same" in capsys.readouterr().out
+
+
+@every_method
+def test_flags_that_it_has_no_use_for_are_refused(row, folders, capsys):
+    method = load(row.target)(**row.small)
+    words = ["sample", row.method, "--model", str(folders["sd"]), "--prompt", "dog", *flags(row.small)]
+    for flag, value, idle in (("--guidance", "3", method.own_guidance), ("--sampler", "heun", method.own_sampler)):
+        if idle:
+            assert main([*words, flag, value]) == 2
+            assert f"leave {flag} out" in capsys.readouterr().err
