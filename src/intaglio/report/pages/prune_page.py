@@ -103,7 +103,8 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
     error = summary["error"]
     said = (
         f"The denoising error of {count(error['pictures'], 'picture')} that were held out, at the same timesteps and "
-        f"noises each time; {count(summary['pictures'], 'picture')} were learned from. The change is {_signed(error['rise'])}"
+        f"noises each time; {count(summary['pictures'], 'picture')} were learned from. "
+        f"The change is {_signed(error['rise'])}"
     )
     if (interval := error["rise_interval_95"]) is None:
         return f"{said}; one picture gives no interval."
