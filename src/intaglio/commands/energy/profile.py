@@ -1,8 +1,8 @@
 """`intaglio energy profile`: what layers cost on this machine, measured into a file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from intaglio.commands.kit.console import note, say, say_json
 from intaglio.commands.kit.inputs import InRun, described, embedded_model
@@ -45,6 +45,11 @@ class ProfileEnergy(InRun):
     """Least length of a measurement's window in s, above 0; longer where the meter is coarse."""
     points: int | None = None
     """Most points of a family; none takes 12, 24, 40 and 56 for one to four sizes, fewer where a family is cheap."""
+    isolation: Literal["slope", "alone", "subtraction"] = "slope"
+    """How a layer's cost is told from a step's: by the slope over its copies, by the layer alone, or as in THOR by
+    subtracting known input and output layers; where none fit, by the slope, which the notes say."""
+    busy: bool = False
+    """Measure although other processes keep the device busy, which the profile's notes then say."""
     json: bool = False
     """End with one line of JSON."""
 
@@ -77,12 +82,14 @@ class ProfileEnergy(InRun):
         if out.suffix not in (".safetensors", ".json"):
             raise BadInput(f"--out {out} must end in .safetensors or .json")
         model = load_model(self.model or embedded_model(), device=self.device)
+        load = self._foreign_load()
         meter, unit = self._meter()
         device = self._device(meter, unit)
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
         settings |= {} if self.least_width == 1 else {"least_width": self.least_width}
+        settings |= {} if self.isolation == "slope" else {"isolation": self.isolation}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
@@ -101,9 +108,11 @@ class ProfileEnergy(InRun):
                 "meter": {"name": meter.name, "tick_s": meter.tick_s, "relative_sd": 0.05 if unit == "J" else 0.01},
                 "made": now(),
             }
-            plan = ProfilePlan(ActiveRules(points=self.points))
+            plan = ProfilePlan(ActiveRules(points=self.points), self.isolation)
             networks = [*self._networks(device, model), *self._narrow_networks(device, model)]
             profile = make_profile(device, steps, networks, about, plan, run)
+            if load:
+                profile = replace(profile, notes=(*profile.notes, f"measured although {load} when it began"))
             out.parent.mkdir(parents=True, exist_ok=True)
             saved = save_profile(profile, out)
             figures = {"profile": str(out), "families": len(saved.families), "points": saved.windows, "unit": unit}
@@ -113,6 +122,14 @@ class ProfileEnergy(InRun):
             note(one)
         say_json(figures) if self.json else say(str(out))
         return 0
+
+    def _foreign_load(self) -> str:
+        """What others do on the device. Raises `BadInput` where they do something and `busy` does not allow it."""
+        from intaglio.meters.foreign_load import foreign_load
+
+        if (load := foreign_load(self.device)) and not self.busy:
+            raise BadInput(f"{load}, and would be measured too: wait until they have ended, or give --busy")
+        return load
 
     def _meter(self) -> "tuple[Meter, str]":
         """The accelerator's or the processor's meter; where there is none, processor time, with a word on it."""
