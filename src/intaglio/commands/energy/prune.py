@@ -47,7 +47,7 @@ class PruneEnergy(InRun, ReadsPictures):
     """Folder of pictures that the model is to stay good at; captions in .txt files of the same name. A fifth is held
     out for the figures."""
     budget: str
-    """Most that a call of the denoiser may cost: a share of now such as 50%, or an amount such as "0.3 J" where the
+    """Most that a call of the denoiser may cost: a share of now such as 70%, or an amount such as "0.3 J" where the
     profile counts joules, "0.8 CPU-s" where it counts processor seconds."""
     prompt: str | None = None
     """Prompt of every picture that has no caption of its own."""
