@@ -45,7 +45,7 @@ class GuideContext:
         """The noise level of a batch's timestep."""
         return level_at(self.model.schedule, int(t[0]))
 
-    def decode(self, latents: Float[Tensor, "n c h w"], *, clamp: bool = True) -> Float[Tensor, "n 3 hp wp"]:
+    def decode(self, latents: Float[Tensor, "n c h w"], *, clamp: bool = True) -> Float[Tensor, "n colours hp wp"]:
         """Pixels of latents, counted; without `clamp` values beyond [0, 1] keep their gradients."""
         self.calls.decodes += len(latents)
         return self.model.decode(latents, clamp=clamp)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from intaglio.errors import BadInput
 from intaglio.printable import is_text
@@ -36,12 +36,15 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
         raise BadInput(f"{picture} was drawn by {recorded.method}, not by {given.name}; leave the method out")
     default = default_method("sample", recorded.method)
     known = {field.name for field in dataclasses.fields(default)}
-    taken = {}
+    hints, taken = get_type_hints(type(default)), {}
     for name, value in recorded.method_settings.items():
         if name not in known or not _fits(value, getattr(default, name)):
             raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
         if given.name == recorded.method and isinstance(getattr(given, name), Path):
             taken[name] = getattr(given, name)
+        elif isinstance(value, str) and Path in get_args(hints[name]):
+            flag = name.replace("_", "-")
+            raise BadInput(f"{picture} was drawn with {value}; give {recorded.method} and --{flag} beside --replay")
         else:
             taken[name] = tuple(value) if isinstance(value, list) else value
     try:
