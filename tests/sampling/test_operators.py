@@ -80,21 +80,19 @@ def test_jpeg_has_a_gradient_and_takes_sides_that_are_no_blocks():
 
 
 @pytest.mark.parametrize(
-    ("spec", "mask", "words"),
+    ("spec", "words"),
     [
-        ("mean", None, "'mean' is not known"),
-        ("mean-pool", None, "lacks its number"),
-        ("mean-pool:0", None, "factor of mean-pool must be 1 to 4096"),
-        ("blur:nan", None, "sigma of blur"),
-        ("jpeg:101", None, "quality of jpeg"),
-        ("mask:4,4,4,9", None, "empty box"),
-        ("mask", None, "belong together"),
-        ("blur:2", Path("mask.png"), "belong together"),
+        ("mean", "'mean' is not known"),
+        ("mean-pool", "lacks its number"),
+        ("mean-pool:0", "factor of mean-pool must be 1 to 4096"),
+        ("blur:nan", "sigma of blur"),
+        ("jpeg:101", "quality of jpeg"),
+        ("mask:4,4,4,9", "empty box"),
     ],
 )
-def test_words_that_name_no_operator_are_refused(spec, mask, words):
+def test_words_that_name_no_operator_are_refused(spec, words):
     with pytest.raises(ValueError, match=words):
-        check_operator(spec, mask)
+        check_operator(spec)
 
 
 def test_pictures_that_an_operator_does_not_measure_are_refused(tmp_path):
@@ -109,6 +107,9 @@ def test_pictures_that_an_operator_does_not_measure_are_refused(tmp_path):
         operator_of("mask", tmp_path / "black.png", 16)
     with pytest.raises(BadInput, match="has 16x16 pixels, and 8x8 are wanted.*--mask of that size"):
         operator_of("mask", tmp_path / "black.png", 8)
+    for spec, mask in (("mask", None), ("blur:2", Path("mask.png"))):
+        with pytest.raises(BadInput, match="needs a file, and no other takes one"):
+            operator_of(spec, mask, 16)
     with pytest.raises(BadInput, match="none.png.*--measured"):
         exact_picture(tmp_path / "none.png", 8, "measured")
     (tmp_path / "text.png").write_text("no picture")

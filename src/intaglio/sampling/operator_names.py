@@ -21,8 +21,8 @@ BOX = re.compile(r"mask:(\d{1,5}),(\d{1,5}),(\d{1,5}),(\d{1,5})")
 KNOWN = "mean-pool:FACTOR, blur:SIGMA, jpeg:QUALITY, mask:LEFT,TOP,RIGHT,BOTTOM, or mask with a file"
 
 
-def check_operator(spec: str, mask: Path | None) -> None:
-    """Raises `ValueError` for words that name no operator, and for a mask's file that is missing or too much."""
+def check_operator(spec: str) -> None:
+    """Raises `ValueError` for words that name no operator."""
     kind, _, value = spec.partition(":")
     if kind in BY_NUMBER:
         make, number = BY_NUMBER[kind]
@@ -37,16 +37,16 @@ def check_operator(spec: str, mask: Path | None) -> None:
             raise ValueError(f"operator {spec} has an empty box; give mask:LEFT,TOP,RIGHT,BOTTOM in pixels")
     elif spec != "mask":
         raise ValueError(f"operator {spec!r} is not known; use one of {KNOWN}")
-    if (mask is not None) != (spec == "mask"):
-        raise ValueError("the operator mask without a box and a mask's file belong together; give both or neither")
 
 
 def operator_of(spec: str, mask: Path | None, pixels: int) -> Operator:
     """The operator that checked words name, for pictures of `pixels` a side.
 
-    Raises `BadInput` for pictures that it does not measure, and for a mask that cannot be read, is of another size, or
-    leaves no pixel known.
+    Raises `BadInput` for pictures that it does not measure, and for a mask that is missing or too much, cannot be read,
+    is of another size, or leaves no pixel known.
     """
+    if (mask is not None) != (spec == "mask"):
+        raise BadInput(f"the operator mask needs a file, and no other takes one; give --mask or not, beside {spec}")
     kind, _, value = spec.partition(":")
     if kind in BY_NUMBER:
         make, number = BY_NUMBER[kind]

@@ -41,7 +41,7 @@ class MeasurementGuidance:
     """Whether the sampler draws fresh noise, so that its drift by a score is about twice as long."""
     noise: float
     order: int
-    weight: float | None
+    weight: float
     probe: float
     rate: float
     gluing: float
@@ -97,7 +97,7 @@ class MeasurementGuidance:
             known = self.operator.back(measured) + pixels - self.operator.back(now)
             found = found + self.gluing * (self._encoded(context, known) - clean).flatten(1).norm(dim=1)
         if self.order == 2:
-            weight = self._derived(now, clean, misfit, level) if self.weight is None else self.weight
+            weight = self.weight * self._derived(now, clean, misfit, level)
             found = found + weight * self._trace(state, x, noise, t, predict)
         return found
 

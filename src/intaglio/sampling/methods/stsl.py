@@ -34,9 +34,10 @@ class Stsl(SamplingMethod):
     ĥ is the model's clean estimate of x, E encodes, and A⁺ leads back from what is measured to a picture. The first
     term is DPS, with the second it is PSLD (`--order 1`), the third is STSL's. Given x, h has the covariance
     ρ² (1 + ρ² ∇² log p) in x over signal, so that the expected square of the misfit is larger than that of ĥ by its
-    trace; the weight that follows from this is taken where none is given, and the norm's gradient is that of the square
-    over twice the norm. The trace is estimated by one finite difference of the score. With `--noise` the first term is
-    ‖·‖² / (2 σ²), and the moves are the sampler's own drift by the gradient of that likelihood.
+    trace; `--weight 1` is the weight that follows from this, where the norm's gradient is that of the square over twice
+    the norm. The trace is estimated by one finite difference of the score, whose error a network's own roughness and
+    the weight of early steps enlarge. With `--noise` the first term is ‖·‖² / (2 σ²), and the moves are the sampler's
+    own drift by the gradient of that likelihood, which is that of the exact posterior to second order.
 
     An update costs two calls and two gradients, the first order's one, and twice as many with a guidance scale. The
     prompt may be the empty one.
@@ -54,13 +55,13 @@ class Stsl(SamplingMethod):
     noise: float = 0.0
     """Standard deviation σ of the noise in the measured picture, whose pixels are in [0, 1]; 0 moves by the norm."""
     order: Literal[1, 2] = 2
-    """1 leaves out the trace."""
-    weight: float | None = None
-    """Weight of the trace, in latents squared times the unit of the misfit; none takes the derived one."""
+    """2, or 1 without the trace, its weight and its probe."""
+    weight: float = 0.01
+    """Weight of the trace, in derived ones: 1 for a model whose score is exact."""
     probe: float = 0.1
     """Length of the finite difference, in noise levels, above 0."""
-    rate: float = 1.0
-    """Factor of each move, above 0."""
+    rate: float = 12.0
+    """Factor of each move, above 0; 1 is that of the sources, and with `noise` that of the likelihood."""
     gluing: float = 0.1
     """Weight of the gluing, 0 or more."""
     updates: int = 5
@@ -72,12 +73,10 @@ class Stsl(SamplingMethod):
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
     def __post_init__(self) -> None:
-        check_operator(self.operator, self.mask)
+        check_operator(self.operator)
         if self.order not in (1, 2):
             raise ValueError(f"order must be 1 or 2, not {self.order}")
-        if self.weight is not None and self.order == 1:
-            raise ValueError("weight is that of the second order's trace; leave it out, or take order 2")
-        if self.weight is not None and not math.isfinite(self.weight):
+        if not math.isfinite(self.weight):
             raise ValueError(f"weight must be finite, not {self.weight}")
         if not 1 <= self.updates <= 10**4:
             raise ValueError(f"updates must be 1 to 10,000, not {self.updates}")
