@@ -172,7 +172,8 @@ def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, mode
     named = [row.method, *flags(files)] if files else []
     if files:
         assert main(["sample", "--replay", str(out / "dog-6.png")]) == 2
-        assert f"give {row.method} and --{next(iter(files))} beside --replay" in capsys.readouterr().err
+        told = ", ".join(f"--{name}" for name in sorted(files))
+        assert f"give {row.method} and {told} beside --replay" in capsys.readouterr().err
     assert main(["sample", *named, "--replay", str(out / "dog-6.png"), "--out", str(tmp_path / "again")]) == 0
     assert "all 768 values are the same" in capsys.readouterr().out
 

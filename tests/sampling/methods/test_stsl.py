@@ -18,14 +18,9 @@ BAD = {"updates": 0}
 PIECES = {}
 VARIANTS = {
     "first order": {"SMALL": {"order": 1, "updates": 2, "gluing": 0.0}, "BAD": {"gluing": -1.0}, "PIECES": {}},
-    "mask": {
-        "SMALL": {"measured": "16x16.png", "operator": "mask", "mask": "16x16.png", "scale": 2.0},
+    "mask with noise": {
+        "SMALL": {"measured": "16x16.png", "operator": "mask", "mask": "16x16.png", "noise": 0.5, "scale": 2.0},
         "BAD": {"operator": "masks"},
-        "PIECES": {},
-    },
-    "blur with noise": {
-        "SMALL": {"measured": "16x16.png", "operator": "blur:1.5", "noise": 0.5},
-        "BAD": {"noise": -1.0},
         "PIECES": {},
     },
 }
