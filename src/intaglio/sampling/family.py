@@ -11,9 +11,9 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.sampling.batch import SamplingBatch
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.guide import GuideContext, Predict
+from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.verbs import FileName
 
 

@@ -15,7 +15,7 @@ BACKWARD = 2.0
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """What pictures will cost, before any is drawn."""
+    """Cost of pictures before any is drawn."""
 
     pictures: int
     calls: Calls

@@ -1,4 +1,4 @@
-"""How much a prompt helps a diffusion model to denoise a picture: a score of how well the picture shows it."""
+"""Gain of denoising by a prompt: a score of how well a picture shows it, by any diffusion model."""
 
 import hashlib
 from collections.abc import Sequence
