@@ -14,6 +14,7 @@ from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.extract.extracted import Extraction as Extraction
+from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
 from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear
@@ -35,12 +36,15 @@ from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidan
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
+from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
+from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run
 from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.causal.methods.spot.method import SPOT as SPOT
+from intaglio.sampling.methods.svdd import SVDD as SVDD
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder

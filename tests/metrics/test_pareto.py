@@ -31,7 +31,9 @@ def test_order_and_a_dominated_point_change_nothing():
     assert Pareto(points[order], (True, True, True)).front.tolist() == pareto.front[order].tolist()
     worse = np.concatenate([points, points[:1] - 0.1])
     assert Pareto(worse, (True, True, True)).front.tolist() == [*brute, False]
-    assert Pareto(worse, (True, True, True)).hypervolume((0.0, 0.0, 0.0)) == pytest.approx(pareto.hypervolume((0.0, 0.0, 0.0)))
+    assert Pareto(worse, (True, True, True)).hypervolume((0.0, 0.0, 0.0)) == pytest.approx(
+        pareto.hypervolume((0.0, 0.0, 0.0))
+    )
 
 
 def test_hypervolume_by_counting_darts():

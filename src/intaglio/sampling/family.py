@@ -13,6 +13,7 @@ from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, c
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.batch import SamplingBatch
 from intaglio.sampling.calls import Calls
+from intaglio.sampling.grid import NoiseLevel, timestep_grid
 from intaglio.sampling.guide import GuideContext, Predict
 from intaglio.verbs import FileName
 
@@ -30,6 +31,13 @@ class SamplingRequest:
     steps: int
     nodes: int
     """Predictions of a walk by the sampler: one a step, or two but at the last step for a second-order one."""
+    first: int | None = None
+    """Timestep of the first node; None takes the schedule's last."""
+
+    @property
+    def grid(self) -> list[NoiseLevel]:
+        """The noise levels of the steps, and the clean end."""
+        return timestep_grid(self.model.schedule, self.steps, self.first)
 
 
 @dataclass(frozen=True, kw_only=True)

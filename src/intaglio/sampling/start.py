@@ -17,8 +17,10 @@ from intaglio.sampling.guide import GuideContext
 class Start(Protocol):
     """Where a sampling begins."""
 
-    first: int | None
-    """Timestep of the grid's first node; None takes the schedule's last."""
+    @property
+    def first(self) -> int | None:
+        """Timestep of the grid's first node; None takes the schedule's last."""
+        ...
 
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
