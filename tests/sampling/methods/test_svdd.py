@@ -140,8 +140,10 @@ def test_a_proposal_without_a_score_costs_that_one_alone():
 
 def test_where_none_has_a_score_the_walk_goes_on():
     blind = judged_by(Linear(without=lambda x: torch.ones_like(x, dtype=torch.bool)), particles=3)
-    found = drawn(NORMAL, blind, count=300, steps=40)
+    traces = []
+    found = drawn(NORMAL, blind, count=300, steps=40, told=traces.append)
     assert found.isfinite().all()
+    assert traces[0].particles.log_normaliser.isfinite().all()
     assert found.std().item() == pytest.approx(1, abs=0.15)
 
 
@@ -160,6 +162,16 @@ def test_before_choosing_begins_one_proposal_goes_on():
     assert 0 < below < 9
     assert calls.verifications == 2 * 4 * below
     assert calls.forward == 2 * (10 - below + 4 * below) + 3 * 2 * 4 * below
+
+
+def test_until_then_the_walk_is_that_of_ddpm():
+    """Only the last level chooses, at noise over signal 0.15: the pictures are the plain ones, but for that little."""
+    assert ratio(24) < 0.2 < ratio(49)
+    plain = drawn(NORMAL, Plain(), count=30, steps=40, sampler="ddpm")
+    late = judged_by(Linear(), particles=6, choose_below=0.2, temperature=0.0)
+    found = drawn(NORMAL, late, count=30, steps=40)
+    assert 0 < (found - plain).abs().max() < 0.5
+    assert (found >= plain - 1e-6).all()
 
 
 def ratio(t):
