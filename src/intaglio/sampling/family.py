@@ -57,6 +57,8 @@ class SamplingMethod(ABC):
     """Whether it combines predictions by a scale of its own, so that the guidance scale has no meaning for it."""
     own_sampler: ClassVar[bool] = False
     """Whether it takes its own steps, so that a sampler has no meaning for it."""
+    draws_noise: ClassVar[bool] = False
+    """Whether its steps draw noise, so that the initial noise alone does not tell the picture."""
     plan_is_exact: ClassVar[bool] = True
     """Whether the planned calls are those that are made, and not the most that may be."""
     several_negatives: ClassVar[bool] = False

@@ -62,6 +62,7 @@ class ParticleSampling(SamplingMethod, ABC):
     """Effective share of the particles, in [0, 1], below which they are resampled; 1 resamples at each step."""
 
     own_sampler = True
+    draws_noise = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.particles <= 4096:

@@ -33,6 +33,15 @@ class Start(Protocol):
         ...
 
 
+@runtime_checkable
+class NoiseStart(Start, Protocol):
+    """A start that is a function of unit noise, which a search may therefore choose."""
+
+    def from_noise(self, noise: Float[Tensor, "n c h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
+        """The latents at the grid's first node by unit noise, float64 on the CPU."""
+        ...
+
+
 @dataclass(frozen=True)
 class UnitNoise:
     """Standard normal noise, whatever the level."""
@@ -43,7 +52,11 @@ class UnitNoise:
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
     ) -> Float[Tensor, "n c h w"]:
         """Unit noise, drawn in float32."""
-        return unit_noise(latent_shape(context), generators).double()
+        return self.from_noise(unit_noise(latent_shape(context), generators), level)
+
+    def from_noise(self, noise: Float[Tensor, "n c h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
+        """The noise itself."""
+        return noise.double().cpu()
 
 
 @dataclass(frozen=True, eq=False)

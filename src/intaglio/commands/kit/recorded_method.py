@@ -52,6 +52,11 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
         raise BadInput(f"the settings in {picture} do not go together: {error}") from None
 
 
+def without_folder(verifier: str) -> str:
+    """The words of a verifier with the name of its folder alone, and any other text as it is."""
+    return LIKE + Path(verifier.removeprefix(LIKE)).name if _names_files(verifier) else verifier
+
+
 def _names_files(value: Any) -> bool:
     """Whether a setting's value is a path, or the words of a verifier with one."""
     return isinstance(value, Path) or (isinstance(value, str) and value.startswith(LIKE))
@@ -60,8 +65,8 @@ def _names_files(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return value.name
-    if _names_files(value):
-        return LIKE + Path(value.removeprefix(LIKE)).name
+    if isinstance(value, str):
+        return without_folder(value)
     return list(value) if isinstance(value, tuple) else value
 
 
