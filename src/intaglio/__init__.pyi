@@ -40,11 +40,13 @@ from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
 from intaglio.sampling.methods.plain import Plain as Plain
+from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run
 from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.sampling.methods.svdd import SVDD as SVDD
+from intaglio.sampling.methods.safree import Safree as Safree
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder

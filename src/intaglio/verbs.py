@@ -201,6 +201,9 @@ VERBS: dict[str, Verb] = {
     "energy show": Verb(
         "intaglio.commands.energy.show:ShowEnergyProfile", "show what a profile of energy knows, and how well"
     ),
+    "energy prune": Verb(
+        "intaglio.commands.energy.prune:PruneEnergy", "prune a model until a call fits a budget of energy"
+    ),
     "energy merge": Verb(
         "intaglio.commands.energy.merge:MergeEnergyProfiles", "merge profiles of energy of one machine"
     ),

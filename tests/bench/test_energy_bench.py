@@ -4,7 +4,9 @@ import math
 
 import pytest
 
+import tiny
 from intaglio.bench.energy import bench as energy_bench
+from intaglio.bench.energy import pruning_cell
 from intaglio.bench.energy.bench import EnergyBench
 from intaglio.bench.energy.estimate_scores import scores_of
 from intaglio.bench.energy.machine_cell import MachineCell
@@ -12,6 +14,8 @@ from intaglio.energy.devices.device import Measurement
 from intaglio.energy.devices.torch_device import TorchDevice
 from intaglio.energy.processes import family_process
 from intaglio.energy.processes.matern_process import fitted
+from intaglio.energy.pruning import width_costs
+from intaglio.energy.pruning.call_budget import CallBudget
 from intaglio.energy.step_estimate import StepEstimate
 from intaglio.runs.run import Run
 
@@ -71,3 +75,36 @@ def test_the_machine_is_profiled_for_networks_that_it_is_not_corrected_by(monkey
 def test_settings_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         EnergyBench(**{field: value})
+
+
+def test_pruning_has_a_row_a_measure_beside_the_whole_model(tmp_path, monkeypatch, quick_fits):
+    def planted(device, layers):
+        cost = 1e-9 * sum(layer.work for layer in layers)
+        return Measurement(1e-6 + cost, (1e-3 * cost) ** 2, 1e-6 + cost, (1e-3 * cost) ** 2)
+
+    folder = tiny.sd_folder(tmp_path / "tiny", unet_changes={"attention_head_dim": 4})
+    monkeypatch.setattr(TorchDevice, "measure", planted)
+    monkeypatch.setattr(TorchDevice, "measure_step", lambda device, step: Measurement(1.0, 1e-6, 1.0, 1e-6))
+    monkeypatch.setattr(width_costs, "LEVELS", 4)
+    monkeypatch.setattr(pruning_cell, "base_path", lambda: folder)
+    monkeypatch.setattr(pruning_cell, "controls_wide", lambda: tiny.some_pictures(0, 6))
+    monkeypatch.setattr(pruning_cell, "BUDGET", CallBudget(0.8))
+    for name, value in {"QUICK_POINTS": 3, "QUICK_STEPS": 1, "QUICK_NETWORKS": 1, "LEAST": 0.5, "BATCH": 1}.items():
+        monkeypatch.setattr(pruning_cell, name, value)
+    bench = EnergyBench(suites=("pruning",), quick=True, runs=tmp_path)
+    figures = bench(progress="none")
+    assert set(figures["pruning"]) == {"unpruned", "energy"}
+    row = figures["pruning"]["energy"]
+    assert 0.5 < row["predicted_ratio"] < 0.85
+    assert figures["prune_predicted_ratio"] == row["predicted_ratio"]
+    assert figures["prune_measured_ratio"] == row["measured_ratio"] == 1.0
+    assert figures["prune_error_before"] == figures["pruning"]["unpruned"]["error_pruned"]
+    assert figures["prune_error_after"] == row["error_recovered"]
+    assert figures["mape_thor_sim"] is None
+    assert "energy" in bench.summary(figures)
+
+
+def test_quick_leaves_pruning_to_those_who_ask_for_it():
+    assert "pruning" in EnergyBench()._suites
+    assert "pruning" not in EnergyBench(quick=True)._suites
+    assert EnergyBench(quick=True, suites=("pruning",))._suites == ("pruning",)

@@ -26,8 +26,8 @@ def learnt(monkeypatch):
         load_network("light").recalibration.worse.features,
         load_network("light").recalibration.pairs.features,
     )
-    pairs, tables = rng.standard_normal((300, pair)), rng.standard_normal((300, table))
-    lesson = fit_recalibration.Lesson(pairs, pairs[:, 0] > 0, np.ones(300), tables, tables[:, 0] > 0, tables[:, 0] > 0)
+    pairs, tables = rng.standard_normal((60, pair)), rng.standard_normal((60, table))
+    lesson = fit_recalibration.Lesson(pairs, pairs[:, 0] > 0, np.ones(60), tables, tables[:, 0] > 0, tables[:, 0] > 0)
     monkeypatch.setattr(fit_recalibration, "gather_lesson", lambda *given: lesson)
     figures = {"tables": 20, "rare": FIGURES | {"auc": 0.9}, "all": FIGURES | {"auc": 0.875}}
     monkeypatch.setattr(fit_recalibration, "measured", lambda *given: figures)

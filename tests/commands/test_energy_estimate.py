@@ -1,73 +1,100 @@
-"""`intaglio energy profile` and `energy estimate`, end to end on the embedded model with few points."""
+"""`intaglio energy profile`, `energy estimate` and `energy compare` on a tiny model."""
 
 import json
 
 import pytest
 
+import tiny
 from intaglio.cli import main
+from intaglio.commands.kit.energy_lines import flow_work, training_work
 from intaglio.energy.devices.device import Measurement
 from intaglio.energy.devices.torch_device import TorchDevice
 from intaglio.energy.processes import family_process
-from intaglio.energy.processes.matern_process import fitted
-from intaglio.energy.profile.profile_file import load_profile
+from intaglio.energy.processes.matern_process import Hyper, MaternProcess
+from intaglio.energy.profile.profile_file import load_profile, save_profile
+from intaglio.energy.workloads import diffusion_steps
+from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.shipped import flow_names
+from planted_profiles import plant, planted_profile
+
+ONE_BLOCK = {
+    "block_out_channels": (8,),
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
+}
+"""A denoiser whose layers are soon parsed."""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with the profile of a machine on which every layer costs a nanosecond an operation or byte."""
+    """A folder with a tiny model, and the profile of a machine on which every operation and byte costs the same."""
     folder = tmp_path_factory.mktemp("energy")
+    model = load_model(tiny.sd_folder(folder / "model", unet_changes=ONE_BLOCK))
+    steps = diffusion_steps(model, (1, 8))
+    steps += [training_work(model, 1, batch, rank).whole for batch in (1, 8) for rank in (4, 64)]
+    steps += [flow_work(flow_names()[0], 1, batch).whole for batch in (1, 8)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        plant(steps, folder, networks=steps[:3])
+    save_profile(planted_profile(steps, unit="CPU-s"), folder / "seconds.json")
+    return folder
 
+
+def test_a_busy_machine_is_profiled_only_on_request(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("intaglio.meters.foreign_load.foreign_load", lambda device: "others keep 2.00 cores busy")
+    assert main(["energy", "profile", "--model", str(tiny.sd_folder(tmp_path / "model"))]) == 2
+    assert "others keep 2.00 cores busy, and would be measured too" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_profile_names_its_unit_and_no_owner(tmp_path, monkeypatch, capsys):
     def planted(device, layers):
         cost = 1e-9 * sum(layer.work for layer in layers)
         return Measurement(1e-6 + cost, (1e-3 * cost) ** 2, 1e-6 + cost, (1e-3 * cost) ** 2)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder))
-        patch.setattr(TorchDevice, "measure", planted)
-        patch.setattr(TorchDevice, "measure_step", lambda device, step: Measurement(1.0, 1e-6, 1.0, 1e-6))
-        patch.setattr(family_process, "fitted", lambda *given: fitted(*given[:3], starts=1))
-        patch.setattr("intaglio.commands.energy.profile.CALIBRATION", 3)
-        patch.setattr("intaglio.commands.energy.profile.RANKS", (4,))
-        patch.chdir(folder)
-        assert (
-            main(
-                [
-                    "energy",
-                    "profile",
-                    "--points",
-                    "4",
-                    "--batches",
-                    "1",
-                    "4",
-                    "--flow",
-                    flow_names()[0],
-                    "--json",
-                    "--quiet",
-                ]
-            )
-            == 0
-        )
-    return folder
+    def unfitted(points, values, variances, starts):
+        return MaternProcess(points, values, variances, Hyper((0.5,) * points.shape[1]))
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(TorchDevice, "measure", planted)
+    monkeypatch.setattr(TorchDevice, "measure_step", lambda device, step: Measurement(1.0, 1e-6, 1.0, 1e-6))
+    monkeypatch.setattr(family_process, "fitted", unfitted)
+    monkeypatch.setattr("intaglio.meters.foreign_load.foreign_load", lambda device: "others keep 2.00 cores busy")
+    monkeypatch.setattr("intaglio.commands.energy.profile.CALIBRATION", 3)
+    monkeypatch.setattr("intaglio.commands.energy.profile.RANKS", (4,))
+    words = [
+        "--model",
+        str(tiny.sd_folder(tmp_path / "model", unet_changes=ONE_BLOCK)),
+        "--points",
+        "3",
+        "--batches",
+        "1",
+    ]
+    assert main(["energy", "profile", *words, "--flow", flow_names()[0], "--busy", "--json", "--quiet"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    profile = load_profile(tmp_path / ".local/share/intaglio/energy/cpu.safetensors")
+    assert said["unit"] == profile.unit
+    assert profile.unit in ("CPU-s", "J")
+    assert len(profile.families) == said["families"] > 20
+    assert len(profile.calibration) == 3
+    assert profile.notes[-1] == "measured although others keep 2.00 cores busy when it began"
+    assert main(["energy", "estimate", "--model", str(tmp_path / "model"), "--batch", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["coverage"] > 0.99
 
 
 def told(capsys, *words):
     capsys.readouterr()
-    assert main(["energy", "estimate", *words, "--json"]) == 0
+    assert main(["energy", "estimate", *words, "--model", "model", "--json"]) == 0
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
 
 @pytest.fixture
 def at_home(home, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
-    return home
-
-
-def test_the_profile_names_its_unit_and_no_owner(at_home):
-    profile = load_profile(at_home / ".local/share/intaglio/energy/cpu.safetensors")
-    assert profile.unit in ("CPU-s", "J")
-    assert len(profile.families) > 20
-    assert profile.calibration
+    monkeypatch.chdir(home)
 
 
 def test_jobs_scale_with_pictures_steps_and_guidance(at_home, capsys):
@@ -95,16 +122,18 @@ def test_a_flow_in_training_is_estimated(at_home, capsys):
 
 
 def test_rates_and_stated_watts(at_home, capsys):
-    found = told(capsys, "--watts-per-cpu-second", "20", "--grams-per-kwh", "400")
-    if found["unit"] == "CPU-s":
-        assert found["joules"] is None
-        assert found["grams_co2e"] is None
-        assert found["joules_modelled"] == pytest.approx(20 * found["amount"])
+    rates = ("--steps", "2", "--batch", "1", "--watts-per-cpu-second", "20", "--grams-per-kwh", "400")
+    seconds = told(capsys, "--profile", "seconds.json", *rates)
+    assert (seconds["unit"], seconds["joules"], seconds["grams_co2e"]) == ("CPU-s", None, None)
+    assert seconds["joules_modelled"] == pytest.approx(20 * seconds["amount"])
+    joules = told(capsys, *rates)
+    assert (joules["unit"], joules["joules_modelled"]) == ("J", None)
+    assert joules["grams_co2e"] == pytest.approx(400 * joules["joules"] / 3.6e6)
 
 
 @pytest.mark.parametrize("method", ["flops-linear", "neural-power", "mean-power"])
 def test_every_method_estimates_a_job(at_home, capsys, method):
-    assert told(capsys, method, "--allow-low-coverage")["amount"] > 0
+    assert told(capsys, method, "--batch", "1", "--allow-low-coverage")["amount"] > 0
 
 
 @pytest.mark.parametrize(
@@ -141,7 +170,7 @@ def test_bad_settings_of_a_profile_are_told(tmp_path, monkeypatch, capsys, words
 
 def compared(capsys, *words):
     capsys.readouterr()
-    assert main(["energy", "compare", *words, "--json"]) == 0
+    assert main(["energy", "compare", *words, "--model", "model", "--json"]) == 0
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])["alternatives"]
 
 
@@ -152,11 +181,13 @@ def test_ways_to_do_a_job_stand_side_by_side_the_cheapest_first(at_home, capsys)
     assert len(found) == 6, "a rank is no setting of a full training"
     amounts = [one["amount"] for one in found]
     assert amounts == sorted(amounts)
-    drawn = compared(capsys, "--job", "sample", "--guidance", "1", "5", "--side", "32", "64", "--pictures", "2")
-    assert {(one["guidance"], one["side"]) for one in drawn} == {(1.0, 32), (1.0, 64), (5.0, 32), (5.0, 64)}
-    assert (drawn[0]["guidance"], drawn[0]["side"]) == (1.0, 32)
+    drawn = compared(
+        capsys, "--job", "sample", "--guidance", "1", "5", "--side", "8", "16", "--pictures", "2", "--batch", "2"
+    )
+    assert {(one["guidance"], one["side"]) for one in drawn} == {(1.0, 8), (1.0, 16), (5.0, 8), (5.0, 16)}
+    assert (drawn[0]["guidance"], drawn[0]["side"]) == (1.0, 8)
     told = {(one["guidance"], one["side"]): one["amount"] for one in drawn}
-    assert told[5.0, 64] == max(told.values())
+    assert told[5.0, 16] == max(told.values())
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from intaglio.energy.energy_estimate import estimate
 from intaglio.energy.jobs import JobWork
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step, step_of
 from intaglio.energy.profile.energy_profile import EnergyProfile, ProfiledFamily
+from intaglio.energy.profile.family_bounds import bounds_of
 from intaglio.energy.profile.fingerprint import fingerprint
 from intaglio.energy.profile.profile_file import save_profile
-from intaglio.energy.profile.profiling import bounds_of
 from intaglio.energy.step_estimate import StepEstimate
 from intaglio.energy.workloads import decoder_step, denoiser_step, flow_step, prompt_step, update_step
 from intaglio.errors import BadInput

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from intaglio.energy.layers.parse import parse, seen
+from intaglio.energy.layers.parse import parse, parse_by_module, seen
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.testbed import base_path
@@ -173,3 +173,40 @@ def test_the_testbed_s_networks_are_covered():
     for found in (step, decoder):
         assert not found.unparsed
         assert not found.notes, "parsed without memory"
+
+
+def test_layers_are_told_by_the_module_they_were_called_in():
+    model = load_model(base_path()).denoiser
+    inputs = (torch.zeros(2, 4, 8, 8), torch.zeros(2, dtype=torch.long))
+    named = {"encoder_hidden_states": torch.zeros(2, 5, model.config.cross_attention_dim)}
+    scopes = [
+        name for name, module in model.named_modules() if type(module).__name__ in ("ResnetBlock2D", "FeedForward")
+    ]
+    scopes.append(f"{scopes[0]}.conv1")
+    parts, whole = parse_by_module(model, scopes, *inputs, named=named), parse(model, *inputs, named=named)
+    assert set(parts) == {"", *scopes}
+    total = dict.fromkeys(whole.layers, 0)
+    for layer, calls in ((layer, calls) for part in parts.values() for layer, calls in part.layers.items()):
+        total[layer] += calls
+    assert total == whole.layers
+    (conv,) = parts[scopes[-1]].layers  # the inner of two, and nothing else
+    assert conv.all_sizes["c_out"] == model.get_submodule(scopes[-1]).out_channels
+    outer = products(parts[scopes[0]])
+    assert sorted(layer.family.kind for layer in outer) == ["convolution"] * (len(outer) - 1) + ["linear"]
+    assert not model.get_submodule(scopes[0])._forward_hooks
+
+
+def test_a_module_that_needs_values_is_told_apart_too():
+    class Deciding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.second(x) if float(x.sum().detach()) < 1e9 else x
+
+    parts = parse_by_module(Deciding(), ["second"], torch.zeros(1, 4))
+    assert {layer.sizes for layer in products(parts["second"])} == {(4, 2, 1)}
+    assert {layer.sizes for layer in products(parts[""])} == {(4, 4, 1)}
+    assert "its own values" in parts[""].notes[0]

@@ -10,7 +10,7 @@ from intaglio.energy.layers.layer import SizedLayer, step_of
 from intaglio.energy.processes.family_process import family_process
 from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.edge_probes import corners, edge_pairs
-from intaglio.energy.profile.isolation import Alone, DepthSlope, Subtraction, kink_of, slope
+from intaglio.energy.profile.isolation import Alone, DepthSlope, kink_of, slope
 from intaglio.energy.profile.profiling import ProfilePlan, WholeNetwork, make_profile
 from intaglio.errors import IntaglioError
 from intaglio.runs.run import Run
@@ -51,20 +51,70 @@ def test_the_slope_is_that_of_weighted_least_squares():
     assert slope((1, 2, 4), list(y), list(v)) == pytest.approx((solution[1], covariance[1, 1]))
 
 
-def test_subtraction_takes_known_neighbours_away():
-    device = SimulatedDevice(noise=0.0)
-    stem, last = convolution(32, 3, 8, first=True).family, head(8).family
-    rules = ActiveRules(points=12)
+def between(first, last):
+    """Steps that ask for every family of these networks between two widths."""
+    return [step_of(network([width] * 4)) for width in (first, last)]
 
-    def known(isolate, family, low, high):
-        found = profile_family(device, isolate, family, low, high, rules)
-        return tuple(family_process(points, low, high) for points in (found.points, found.time_points))
 
-    outputs = known(Subtraction(), last, (8, 10), (256, 10))
-    inputs = known(Subtraction(head=(last, 10), known_head=outputs), stem, (3, 8), (3, 256))
-    isolate = Subtraction((stem, 3), (last, 10), inputs, outputs)
-    assert isolate(device, LAYER).amount == pytest.approx(device.cost(LAYER)[0], rel=0.01)
-    assert outputs[0].joint(np.array([[128, 10]]))[0][0] == pytest.approx(device.truth([head(128)]), rel=0.01)
+def isolated(isolation, device, steps, points=8):
+    plan = ProfilePlan(ActiveRules(points=points, relative_sd=0.0), isolation, kinks=False)
+    return make_profile(device, steps, [], {"provenance": "modelled"}, plan)
+
+
+@pytest.mark.parametrize("isolation", ["slope", "alone", "subtraction"])
+def test_without_interaction_a_profile_of_any_isolation_has_the_costs_of_the_layers(isolation):
+    profile = isolated(isolation, SimulatedDevice(noise=0.0), between(8, 256))
+    assert len(profile.families) == 5
+    for found in profile.families:
+        layers = [SizedLayer(found.family, tuple(map(int, row))) for row in found.sizes]
+        truth = [SimulatedDevice().cost(layer) for layer in layers]
+        np.testing.assert_allclose(found.amounts, [amount for amount, _ in truth], rtol=0.01)
+        np.testing.assert_allclose(found.seconds, [seconds for _, seconds in truth], rtol=0.01)
+    assert profile.meter["isolation"] == isolation
+    assert not any("by depth slope" in note for note in profile.notes)
+
+
+def test_subtraction_begins_with_the_output_then_the_input():
+    class Listening(SimulatedDevice):
+        def measure(self, layers):
+            asked.append([layer.family.kind for layer in layers])
+            return super().measure(layers)
+
+    asked = list[list[str]]()
+    profile = isolated("subtraction", Listening(noise=0.0), between(8, 256), points=3)
+    assert profile.families[0].family == head(8).family
+    assert profile.families[1].family == convolution(32, 3, 8, first=True).family
+    steps = [kinds for kinds in asked if kinds]
+    assert ["linear"] in steps
+    assert ["convolution", "linear"] in steps
+    assert ["convolution", "convolution", "linear"] in steps
+    assert ["convolution"] not in steps, "no convolution is measured alone"
+
+
+def test_subtraction_bears_the_variances_of_what_it_takes_off():
+    class Steady(SimulatedDevice):
+        def measure(self, layers):
+            found = super().measure(layers)
+            return Measurement(found.amount, (0.01 * found.amount) ** 2, found.seconds)
+
+    found = isolated("subtraction", Steady(noise=0.0), between(8, 256), points=3).families[1]
+    nets = [[SizedLayer(found.family, tuple(map(int, row))), head(int(row[1]))] for row in found.sizes]
+    both = np.array([SimulatedDevice().truth(net) for net in nets])
+    assert (found.variances > 1e-4 * (both**2 + SimulatedDevice().truth([]) ** 2)).all(), (
+        "and the output's own variance"
+    )
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_where_no_input_or_output_fits_depth_slope_is_taken_and_said(forward):
+    steps = [step_of([convolution(32, width, width)] + ([] if forward else [head(64)])) for width in (8, 256)]
+    profile = isolated("subtraction", SimulatedDevice(noise=0.0), steps)
+    (note,) = [note for note in profile.notes if note.startswith("by depth slope")]
+    assert "convolution" in note
+    assert "linear" not in note
+    found = profile.of(convolution(32, 8, 8).family)
+    truth = [SimulatedDevice().cost(SizedLayer(found.family, tuple(map(int, row))))[0] for row in found.sizes]
+    np.testing.assert_allclose(found.amounts, truth, rtol=1e-9)
 
 
 @pytest.mark.parametrize("interaction", [0.0, 0.3])

@@ -15,10 +15,11 @@ from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity import measures
 from intaglio.models import testbed
 
-COUNTS = {"members": 2, "holdouts": 2, "near": 1, "controls": 20, "other_hands": 1}
+COUNTS = {"members": 2, "holdouts": 2, "near": 1, "controls": 4, "other_hands": 1}
 load_similarity = measures.load_similarity
 finetune_words, audit_words = Demo.finetune_words, Demo.audit_words
-FAST = ("--steps", "2", "--gap-samples", "1", "--samples-per-step", "1")
+FEW = ("--sample-steps", "2", "--sample-count", "2", "--watch-steps", "1", "--watch-count", "2")
+FAST = ("--steps", "2", "--gap-samples", "1", "--samples-per-step", "1", "--fpr", "0.25")
 
 
 def few_shot(name: str) -> testbed.FewShot:
@@ -37,7 +38,7 @@ def use_tiny(setattr_: Callable, base: Path) -> None:
     setattr_(testbed, "few_shot", few_shot)
     for user in (measures, watching):  # the second has its own name for it, whenever it was imported
         setattr_(user, "load_similarity", lambda *_: load_similarity("ssim"))
-    setattr_(Demo, "finetune_words", lambda *given: [*finetune_words(*given), "--sample-steps", "2"])
+    setattr_(Demo, "finetune_words", lambda *given: [*finetune_words(*given), *FEW])
     setattr_(Demo, "audit_words", lambda *given: [*audit_words(*given), *FAST])
 
 

@@ -1,6 +1,7 @@
 """`intaglio authenticate METHOD`: membership of pictures in a fine-tuning set, with a false-positive rate."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
-from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.console import note, say, table
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.commands.kit.source_settings import load
@@ -18,6 +19,7 @@ from intaglio.verbs import VERBS
 if TYPE_CHECKING:
     from intaglio.audit.membership.family import AuditInputs, Authenticator
     from intaglio.audit.membership.result import AuditResult
+    from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.images.image_set import ImageSet
     from intaglio.metrics.similarity.measures import Similarity
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -84,7 +86,10 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
                 idle = (*self._idle(similarity), *said_idle_like(self.like, base))
                 for warning in (*idle, *read, *about, *likenesses(questioned, controls, holdouts)):
                     run.warn(warning)
-                self._audit(inputs, pictures, run)
+                energy = self._energy(inputs, len(pictures.images))
+                if energy is not None:
+                    note(energy.line)
+                self._audit(inputs, pictures, run, {} if energy is None else energy.summary)
             for method in (self._method, *self._companions.values()):
                 method.forget(run, len(pictures.images))
         folder = Path(run.folder or ".")
@@ -99,7 +104,18 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
                 f"{comparing[0]} compares the suspect with its base; leave --alone out, or take another method"
             )
 
-    def _audit(self, inputs: "AuditInputs", pictures: Any, run: "Run") -> None:
+    def _energy(self, inputs: "AuditInputs", pictures: int) -> "EnergyLine | None":
+        """The estimate of all that the methods may ask of the models; None too where one does not say what it asks."""
+        from intaglio.commands.kit.audit_energy import audit_work, is_told
+        from intaglio.commands.kit.energy_lines import energy_line
+
+        methods = (self._method, *self._companions.values())
+        if not is_told(methods):
+            return None
+        prompts = len({self.prompt, *self.other_prompts})
+        return energy_line(self.device, lambda: audit_work(methods, inputs, pictures, prompts), at_most=True)
+
+    def _audit(self, inputs: "AuditInputs", pictures: Any, run: "Run", energy: Mapping[str, Any]) -> None:
         from intaglio.audit.membership.audit import run_audit
 
         found = run_audit(
@@ -115,7 +131,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
         for warning in found.warnings:
             run.warn(warning)
         found.save(Path(run.folder or "."))
-        run.finish(found.figures(), ("verdict.json", "scores.csv", "images"))
+        run.finish({**found.figures(), **energy}, ("verdict.json", "scores.csv", "images"))
 
     def _similarity(self) -> "Similarity | None":
         """The similarity, where a method that is run uses one."""

@@ -1,8 +1,10 @@
 """`intaglio extract METHOD`: extraction of training pictures from a fine-tune, with false-discovery rates."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
@@ -12,6 +14,7 @@ from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, describe
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
+    from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.extract.family import Extractor
     from intaglio.extract.inputs import ExtractionInputs
     from intaglio.extract.result import ExtractionResult, ReturnedPicture
@@ -78,17 +81,19 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         inputs, warnings = self._inputs()
         training, held_out = self._known_pictures(inputs.base)
         plan = make_plan(self._method, inputs, controlled=self.control, workers=self._workers())
+        energy = self._energy(inputs)
+        told = str(plan) if energy is None else f"{plan}\n{energy.line}"
         if self.dry_run:
-            say(str(plan))
+            say(told)
             return 0
         with self._open(inputs, training, held_out) as run:
             if run.status != "done":
-                note(str(plan))
+                note(told)
                 about = dict.fromkeys((*inputs.suspect.notes, *inputs.base.notes))
                 idle = (*self._idle(), *said_idle_like(self.like, inputs.base))
                 for warning in (*idle, *warnings, *_about_pictures(training, held_out), *about):
                     run.warn(warning)
-                self._extract(inputs, training, held_out, run)
+                self._extract(inputs, training, held_out, run, {} if energy is None else energy.summary)
             forget(self._method, run)
         folder = Path(run.folder or ".")
         _report(cast(ExtractionResult, ExtractionResult.load(folder)), folder)
@@ -155,8 +160,21 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         settings = {**asdict(self._method), **own}
         return self.open_run("extract", self._method.name, settings, known, seed=self._method.seed)
 
+    def _energy(self, inputs: "ExtractionInputs") -> "EnergyLine | None":
+        """The estimate of all pictures that may be drawn; the search may end before them."""
+        from intaglio.commands.kit.energy_lines import energy_line
+        from intaglio.commands.kit.extract_energy import extraction_work
+
+        work = partial(extraction_work, self._method, inputs, controlled=self.control)
+        return energy_line(self.device, work, at_most=True)
+
     def _extract(
-        self, inputs: "ExtractionInputs", training: "ImageSet | None", held_out: "ImageSet | None", run: "Run"
+        self,
+        inputs: "ExtractionInputs",
+        training: "ImageSet | None",
+        held_out: "ImageSet | None",
+        run: "Run",
+        energy: "Mapping[str, Any]",
     ) -> None:
         from intaglio.extract.audit import run_extraction
 
@@ -173,7 +191,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
         for warning in found.warnings:
             run.warn(warning)
         found.save(Path(run.folder or "."))
-        run.finish(found.figures(), ("extraction.json", "finds.csv", "images/finds"))
+        run.finish({**found.figures(), **energy}, ("extraction.json", "finds.csv", "images/finds"))
 
     @property
     def _method(self) -> "Extractor":

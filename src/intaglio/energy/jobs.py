@@ -187,6 +187,21 @@ class SampleJob:
             ]
         )
 
+    def once_a_batch(self, name: str, of: StepOfBatch) -> JobWork:
+        """The work of a further part that is called once for each batch."""
+        return _job_work([(name, of(size), batches) for size, batches in self.batches.items()])
+
+
+def joined(*works: JobWork) -> JobWork:
+    """The work of several jobs, parts of one name added up."""
+    parts: dict[str, Step] = {}
+    calls: dict[str, int] = {}
+    for work in works:
+        for name, step in work.parts.items():
+            parts[name] = parts.get(name, Step({})) + step
+            calls[name] = calls.get(name, 0) + work.calls[name]
+    return JobWork(parts, calls)
+
 
 def repeated(work: JobWork, count: int) -> JobWork:
     """The work of a job that is done so many times, 1 or more."""

@@ -1,6 +1,6 @@
 """Steps of diffusion models and flows: a call of the denoiser, a decoding, prompts read, an update of the weights."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,16 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.energy.layers.layer import NO_WORK, LayerFamily, SizedLayer, Step
-from intaglio.energy.layers.parse import parse
+from intaglio.energy.layers.parse import parse, parse_by_module, seen
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.flow.tarflow import TarFlow
+from intaglio.sampling.guide import Guide, GuideContext
 
 ADAPTER = 400
 """Weights of a denoiser over those of the smallest adapter whose update is profiled."""
 
 
 def denoiser_step(
-    model: LatentDiffusion, batch: int, *, size: tuple[int, int] | None = None, train: bool = False
+    model: LatentDiffusion,
+    batch: int,
+    *,
+    size: tuple[int, int] | None = None,
+    train: bool = False,
+    latents_grad: bool = False,
 ) -> Step:
     """One call of the denoiser on a batch of latents.
 
@@ -26,7 +32,39 @@ def denoiser_step(
         batch: latents at once, 1 or more.
         size: height and width of the pictures in pixels; None takes the model's own.
         train: whether a backward pass follows.
+        latents_grad: whether that pass gives a gradient of the latents.
     """
+    (latents, times), named = _denoiser_inputs(model, batch, size)
+    return parse(model.denoiser, latents.requires_grad_(latents_grad), times, train=train, named=named)
+
+
+def denoiser_parts(
+    model: LatentDiffusion,
+    denoiser: nn.Module,
+    scopes: Collection[str],
+    batch: int,
+    *,
+    size: tuple[int, int] | None = None,
+    train: bool = False,
+) -> dict[str, Step]:
+    """One call of a denoiser in place of the model's own, by the modules that its layers are called in.
+
+    Args:
+        model: gives the inputs.
+        denoiser: may be without memory for its weights.
+        scopes: names of modules of the denoiser; `""` of the result is the rest.
+        batch: latents at once, 1 or more.
+        size: height and width of the pictures in pixels; None takes the model's own.
+        train: whether a backward pass follows.
+    """
+    inputs, named = _denoiser_inputs(model, batch, size)
+    return parse_by_module(denoiser, scopes, *inputs, train=train, named=named)
+
+
+def _denoiser_inputs(
+    model: LatentDiffusion, batch: int, size: tuple[int, int] | None
+) -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
+    """Arguments and keyword arguments of one call of the denoiser."""
     conditioning = model.embed([""]).detach()[[0] * batch]
     added = None
     if conditioning.pooled is not None and conditioning.size is not None:
@@ -37,7 +75,27 @@ def denoiser_step(
         "return_dict": False,
     }
     times = torch.zeros(batch, dtype=torch.long, device=model.device)
-    return parse(model.denoiser, _latents(model, batch, size).to(model.dtype), times, train=train, named=named)
+    return (_latents(model, batch, size).to(model.dtype), times), named
+
+
+def latents_gradient_step(model: LatentDiffusion, batch: int) -> Step:
+    """One call of a frozen denoiser on a batch of latents, and the backward pass that gives their gradient."""
+    with model.frozen():
+        return denoiser_step(model, batch, train=True, latents_grad=True)
+
+
+def guided_step(model: LatentDiffusion, guide: Guide, batch: int) -> Step:
+    """One step of a sampler under a guide on a batch of latents, seen while it is made once.
+
+    A guide asks its models as it likes, and so is asked itself; the step that it takes is a real one, on blank latents.
+    """
+    latents, prompts = _latents(model, batch, None), ("",) * batch
+    with torch.no_grad(), model.frozen():
+        blank = model.embed([""]).detach()[[0] * batch]
+        t = torch.zeros(batch, dtype=torch.long, device=model.device)
+        context = GuideContext(model, prompts, blank, blank, (0,), 1.0)
+        state = guide.init(context)
+        return seen(lambda: guide.step(state, latents, t, model.predict))
 
 
 def decoder_step(model: LatentDiffusion, batch: int, *, size: tuple[int, int] | None = None) -> Step:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intaglio.flow.block.guidance import UNGUIDED, Guidance
 from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.cost import BlockPasses
 from intaglio.flow.decoding import Redraw, checked_inputs, decode
 from intaglio.flow.results import BlockCallback, BlockReport, DecodedPictures, PassCallback
 from intaglio.flow.tiers import TierName
@@ -56,6 +57,13 @@ class Decoder(ABC):
             watch: called after every pass.
         """
         ...
+
+    def passes(self, model: TarFlow, block: int) -> tuple[BlockPasses, ...]:
+        """The passes of a block, 0..K-1, for one batch, without proofs: exact ones, or the most that there can be.
+
+        Empty where the decoder does not say; then there is no estimate of its energy.
+        """
+        return ()
 
     def prepared(self, model: TarFlow, pictures: int, guidance: Guidance, warn: Callable[[str], None]) -> "Decoder":
         """The decoder to use for a model and so many pictures: itself, unless it must look something up first."""

@@ -39,6 +39,22 @@ class ReadsPrompts(Protocol):
 
 
 @runtime_checkable
+class HasTextEncoders(Protocol):
+    """Reads prompts as tokens that can be changed one by one."""
+
+    tokenizers: Any
+    text_encoders: Any
+
+    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n l"]]:
+        """Tokens of the prompts for each text encoder."""
+        ...
+
+    def embed_tokens(self, tokens: Sequence[Int[Tensor, "n l"]]) -> Conditioning:
+        """Conditioning of prompts that are given as tokens."""
+        ...
+
+
+@runtime_checkable
 class PredictsNoise(Protocol):
     """Predicts the noise in noised latents at a timestep of its schedule: a diffusion model."""
 

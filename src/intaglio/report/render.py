@@ -16,6 +16,7 @@ from intaglio.runs.read import RunData, read_run
 PAGE_MODULES = {
     "authenticate": "intaglio.report.pages.audit_page",
     "discover": "intaglio.report.pages.discover_page",
+    "energy": "intaglio.report.pages.prune_page",
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",
     "protect": "intaglio.report.pages.protect_page",

@@ -24,7 +24,7 @@ LogWeights = Float[Tensor, "n k"]
 
 @dataclass(frozen=True, eq=False)
 class ParticleTrace:
-    """What became of a batch's particles, a row each step."""
+    """Record of a batch's particles, a row each step."""
 
     effective_share: Float[Tensor, "steps n"]
     """(Σw)² / (K Σw²) of each picture's weights after the step, before any resampling; in [1/K, 1]."""
@@ -96,7 +96,7 @@ class ParticleSampling(SamplingMethod, ABC):
         return state
 
     def trace(self, state: Any, particles: ParticleTrace, picked: Int[Tensor, "n"]) -> Any:
-        """What is told of the batch, by the last state and the picked slots."""
+        """The record of the batch, by the last state and the picked slots."""
         return particles
 
     def latents(self, batch: SamplingBatch) -> Float[Tensor, "n c h w"]:

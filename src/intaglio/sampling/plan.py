@@ -12,7 +12,7 @@ from intaglio.sampling.family import SamplingRequest
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """What pictures will cost, before any is drawn."""
+    """Cost of pictures, before any is drawn."""
 
     pictures: int
     calls: Calls

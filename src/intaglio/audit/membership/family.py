@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.audit.membership.cost import DenoiserCalls
 from intaglio.denoising.model_pair import check_pair, same_autoencoder
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
@@ -186,6 +187,18 @@ class Authenticator(ABC):
     @abstractmethod
     def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
         """The method itself: scores of all pictures, from inputs that are checked."""
+
+    def calls(self, pictures: int, models: int) -> tuple[DenoiserCalls, ...]:
+        """The most that an audit of so many pictures asks of denoisers; it may end earlier.
+
+        Args:
+            pictures: those of all roles, 1 or more.
+            models: 2 with a base, 1 for the suspect alone.
+
+        Returns:
+            Empty where the method does not say; then there is no estimate of its energy.
+        """
+        return ()
 
     def forget(self, run: Run, pictures: int) -> None:  # noqa: B027 - a method without states forgets nothing
         """Drops the states that a call on so many pictures stored; to be called once its result is safe."""

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.audit.membership.cost import DenoiserCalls, batches_of, in_micro_batches
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least
 from intaglio.audit.membership.work_key import work_key
 from intaglio.denoising.losses import Precision, noise_predictions
@@ -61,6 +62,18 @@ class PerModelScore(Authenticator):
 
     def __post_init__(self) -> None:
         check_least(self, {"batch": 1, "micro_batch": 1})
+
+    @property
+    def queries(self) -> int:
+        """Predictions of noise that one model's score of a picture takes; 0 where the method does not say."""
+        return 0
+
+    def calls(self, pictures: int, models: int) -> tuple[DenoiserCalls, ...]:
+        """The queries of every picture by each model."""
+        if not self.queries:
+            return ()
+        batches = in_micro_batches(batches_of(pictures, self.batch), self.micro_batch, times=self.queries * models)
+        return (DenoiserCalls(batches, encoded=pictures),)
 
     @abstractmethod
     def score(self, model: PromptedModel, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:

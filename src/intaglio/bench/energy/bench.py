@@ -9,6 +9,7 @@ import numpy as np
 
 from intaglio.bench.energy.estimate_scores import Scores, scores_of
 from intaglio.bench.energy.machine_cell import MachineCell
+from intaglio.bench.energy.pruning_cell import PruningCell, pruning_headlines, pruning_table
 from intaglio.bench.energy.simulated_cells import SIMULATED, simulated_cell
 from intaglio.bench.kit.methods import default_methods
 from intaglio.energy.layers.layer import Step
@@ -17,8 +18,9 @@ from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 
-EnergySuite = Literal["simulated", "machine"]
-SUITES: tuple[EnergySuite, ...] = ("simulated", "machine")
+EnergySuite = Literal["simulated", "machine", "pruning"]
+SUITES: tuple[EnergySuite, ...] = ("simulated", "machine", "pruning")
+QUICK_SUITES: tuple[EnergySuite, ...] = ("simulated", "machine")
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,19 @@ class EnergyBench:
     layers, the others its whole networks, which are never those that are predicted. MAPE is the mean of |estimate /
     truth - 1|; `bias` its signed mean; `rank` Spearman's correlation over the networks, which pruning needs;
     `coverage_95` the share of networks within the method's interval.
+
+    Pruning: the embedded model to half of its estimated cost of a call, by its layers' estimated energy and as
+    baselines by their operations and weights, each trained for the same updates afterwards on the package's pictures by
+    the held-out artist; a fifth of these is held out for the errors. The row `unpruned` is the whole model after the
+    same training.
     """
 
     quick: bool = False
     """Two simulated devices, and few small networks on this machine: at most ten minutes."""
     suites: tuple[EnergySuite, ...] = ()
-    """Parts of the bench: simulated, machine; none takes both."""
+    """Parts of the bench: simulated, machine, pruning; none takes all, with --quick the first two."""
     device: str = "cpu"
-    """Device of the suite `machine`, such as cpu or cuda:1."""
+    """Device of the suites `machine` and `pruning`, such as cpu or cuda:1."""
     networks: int = 24
     """Networks of unseen sizes on this machine, 5 or more; 12 with --quick."""
     held_out: int = 60
@@ -79,11 +86,12 @@ class EnergyBench:
                     f"  {method:<17} {row['mape']:>6.1%} {row['median']:>7.1%} {row['bias']:>+7.1%} "
                     f"{row['rank']:>6.2f} {inside:>7}"
                 )
+        lines += pruning_table(rows) if (rows := figures.get("pruning")) else []
         return "\n".join(lines)
 
     @property
     def _suites(self) -> tuple[EnergySuite, ...]:
-        return self.suites or SUITES
+        return self.suites or (QUICK_SUITES if self.quick else SUITES)
 
     def _measured(self, run: Run) -> dict[str, Any]:
         devices: dict[str, Any] = {}
@@ -99,7 +107,11 @@ class EnergyBench:
             found = cell.measured(run)
             minutes = found.minutes
             devices[found.name] = self._judged(found.profile, found.steps, found.truth) | {"minutes": minutes}
-        return {**_headlines(devices), "profile_minutes": minutes, "devices": devices}
+        rows: dict[str, Any] = {}
+        if "pruning" in self._suites:
+            rows = PruningCell(self.device, self.window, self.seed, self.quick).rows(run)
+        headlines = {**_headlines(devices), **pruning_headlines(rows)}
+        return {**headlines, "profile_minutes": minutes, "devices": devices, "pruning": rows}
 
     def _judged(self, profile: EnergyProfile, steps: Sequence[Step], truth: Sequence[float]) -> dict[str, Any]:
         methods: dict[str, Scores] = {}

@@ -1,8 +1,8 @@
 """`intaglio energy profile`: what layers cost on this machine, measured into a file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from intaglio.commands.kit.console import note, say, say_json
 from intaglio.commands.kit.inputs import InRun, described, embedded_model
@@ -19,6 +19,9 @@ RANKS = (4, 64)
 CALIBRATION, CALIBRATION_SEED = 12, 1
 """Small networks that are measured whole, and the seed of their widths."""
 
+RANDOM_WIDTHS = 3
+"""Models of random widths that are measured whole, where narrow ones are to be covered."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileEnergy(InRun):
@@ -34,12 +37,19 @@ class ProfileEnergy(InRun):
     """A flow, by the name of one in the package or its folder, whose training is covered too."""
     batches: tuple[int, ...] = (1, 8)
     """Smallest and largest number of pictures at once, each 1 or more, that estimates are to cover."""
+    least_width: float = 1.0
+    """Least share of the U-Net's hidden widths that estimates are to cover, in (0, 1]; energy prune wants its own."""
     out: Path | None = None
     """File of the profile, .safetensors or .json; none takes this machine's own place, which estimates read."""
     window: float = 0.1
     """Least length of a measurement's window in s, above 0; longer where the meter is coarse."""
     points: int | None = None
     """Most points of a family; none takes 12, 24, 40 and 56 for one to four sizes, fewer where a family is cheap."""
+    isolation: Literal["slope", "alone", "subtraction"] = "slope"
+    """How a layer's cost is told from a step's: by the slope over its copies, by the layer alone, or as in THOR by
+    subtracting known input and output layers; where none fit, by the slope, which the notes say."""
+    busy: bool = False
+    """Measure although other processes keep the device busy, which the profile's notes then say."""
     json: bool = False
     """End with one line of JSON."""
 
@@ -48,6 +58,8 @@ class ProfileEnergy(InRun):
             raise ValueError(f"batches must be numbers of 1 or more, not {' '.join(map(str, self.batches)) or 'none'}")
         if not 0 < self.window <= 600:
             raise ValueError(f"window must be above 0 and at most 600 s, not {self.window}")
+        if not 0 < self.least_width <= 1:
+            raise ValueError(f"least_width must be above 0 and at most 1, not {self.least_width}")
         if self.points is not None and self.points < 3:
             raise ValueError(f"points must be 3 or more, not {self.points}")
 
@@ -61,6 +73,7 @@ class ProfileEnergy(InRun):
         from intaglio.energy.profile.fingerprint import fingerprint
         from intaglio.energy.profile.profile_file import save_profile
         from intaglio.energy.profile.profiling import ProfilePlan, make_profile
+        from intaglio.energy.pruning.width_costs import narrowest_steps
         from intaglio.energy.workloads import diffusion_steps
         from intaglio.models.diffusion.loading import load_model
         from intaglio.runs.header import now
@@ -69,11 +82,14 @@ class ProfileEnergy(InRun):
         if out.suffix not in (".safetensors", ".json"):
             raise BadInput(f"--out {out} must end in .safetensors or .json")
         model = load_model(self.model or embedded_model(), device=self.device)
+        load = self._foreign_load()
         meter, unit = self._meter()
         device = self._device(meter, unit)
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
+        settings |= {} if self.least_width == 1 else {"least_width": self.least_width}
+        settings |= {} if self.isolation == "slope" else {"isolation": self.isolation}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
         inputs = {"model": described(self.model, model.fingerprint)}
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
@@ -81,6 +97,8 @@ class ProfileEnergy(InRun):
             began = time.monotonic()
             steps = diffusion_steps(model, self.batches)
             steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
+            if self.least_width < 1:
+                steps += narrowest_steps(model, [*self.batches, 2 * max(self.batches)], self.least_width)
             if self.flow is not None:
                 steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
             about = {
@@ -90,8 +108,11 @@ class ProfileEnergy(InRun):
                 "meter": {"name": meter.name, "tick_s": meter.tick_s, "relative_sd": 0.05 if unit == "J" else 0.01},
                 "made": now(),
             }
-            plan = ProfilePlan(ActiveRules(points=self.points))
-            profile = make_profile(device, steps, self._networks(device, model), about, plan, run)
+            plan = ProfilePlan(ActiveRules(points=self.points), self.isolation)
+            networks = [*self._networks(device, model), *self._narrow_networks(device, model)]
+            profile = make_profile(device, steps, networks, about, plan, run)
+            if load:
+                profile = replace(profile, notes=(*profile.notes, f"measured although {load} when it began"))
             out.parent.mkdir(parents=True, exist_ok=True)
             saved = save_profile(profile, out)
             figures = {"profile": str(out), "families": len(saved.families), "points": saved.windows, "unit": unit}
@@ -101,6 +122,14 @@ class ProfileEnergy(InRun):
             note(one)
         say_json(figures) if self.json else say(str(out))
         return 0
+
+    def _foreign_load(self) -> str:
+        """What others do on the device. Raises `BadInput` where they do something and `busy` does not allow it."""
+        from intaglio.meters.foreign_load import foreign_load
+
+        if (load := foreign_load(self.device)) and not self.busy:
+            raise BadInput(f"{load}, and would be measured too: wait until they have ended, or give --busy")
+        return load
 
     def _meter(self) -> "tuple[Meter, str]":
         """The accelerator's or the processor's meter; where there is none, processor time, with a word on it."""
@@ -130,3 +159,11 @@ class ProfileEnergy(InRun):
         found = networks_of(CALIBRATION, CALIBRATION_SEED, device=self.device)
         small = [WholeNetwork(one.name, one.step(), lambda one=one: device.measure_step(one.run)) for one in found]
         return [*small, *(one for batch in self.batches for one in model_networks(device, model, batch))]
+
+    def _narrow_networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
+        """Calls of the model with widths drawn at random, where narrow ones are to be covered."""
+        from intaglio.energy.pruning.random_widths import random_networks
+
+        if self.least_width == 1:
+            return []
+        return random_networks(device, model, max(self.batches), self.least_width, RANDOM_WIDTHS, CALIBRATION_SEED)

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from torch import Tensor
 
+    from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.flow.family import Decoder
     from intaglio.flow.results import DecodedPictures, PassCallback
     from intaglio.models.flow.tarflow_files import LoadedFlow
@@ -73,15 +76,31 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             if run.status != "done":
                 for warning in self.idle():
                     run.warn(warning)
+                energy = self._energy(flow)
+                if energy is not None:
+                    note(energy.line)
                 decoded = self._decoded(flow, seeds, labels, run)
                 texts = [{CHUNK: json.dumps(self._text(flow, seed))} for seed in seeds]
                 decoded.save(folder, texts)
-                self._keep(run, decoded)
+                self._keep(run, decoded, {} if energy is None else energy.summary)
             for start in range(0, self.count, self.decoder.batch):
                 run.drop_state(f"batch-{start}")
             note(_sentence(run.summary))
             say(str(folder / "pictures"))
         return 0
+
+    def _energy(self, flow: "LoadedFlow") -> "EnergyLine | None":
+        """The estimate of all pictures; None too for a decoder that does not say its passes before it makes them."""
+        from intaglio.commands.kit.energy_lines import energy_line
+        from intaglio.commands.kit.flow_energy import drawing_work, is_exact, is_told
+
+        model, guidance = flow.model, self.as_guidance()
+        decoder = self.decoder.prepared(model, self.count, guidance, lambda said: None)
+        if not is_told(decoder, model):
+            return None
+        denoise = bool(model.config.noise_std) if self.denoise is None else self.denoise
+        work = partial(drawing_work, model, decoder, self.count, guidance, denoise)
+        return energy_line(self.device, work, at_most=not is_exact(decoder, model))
 
     def _decoded(
         self, flow: "LoadedFlow", seeds: range, labels: "Int64[Tensor, 'n'] | None", run: "Run"
@@ -124,7 +143,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
 
         return watch
 
-    def _keep(self, run: "Run", decoded: "DecodedPictures") -> None:
+    def _keep(self, run: "Run", decoded: "DecodedPictures", energy: Mapping[str, Any]) -> None:
         report = decoded.report
         for block in report.blocks:
             run.record(
@@ -147,7 +166,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             run.warn(f"overflowed and were drawn from their seed's next noise: {seeds}")
         for name, picture in zip(decoded.pictures.names, decoded.pictures.pixels, strict=True):
             run.save_image(Path(name).stem, picture)
-        run.finish({**decoded.figures(), "pictures_in": f"{RESULT}/pictures"}, (RESULT,))
+        run.finish({**decoded.figures(), **energy, "pictures_in": f"{RESULT}/pictures"}, (RESULT,))
 
     def _text(self, flow: "LoadedFlow", seed: int) -> dict[str, Any]:
         """The settings that a picture's file records, with the command line that draws it again."""

@@ -1,9 +1,11 @@
 """Estimates of energy for commands: the work of a drawing or a training, and a line for a plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from intaglio.adapt.family import FineTuner
     from intaglio.energy.family import EnergyEstimator, Predictor
     from intaglio.energy.jobs import JobWork
@@ -19,11 +21,21 @@ class EnergyLine(NamedTuple):
     figures: dict[str, Any]
     """Its figures, for a run's record; empty where there is no estimate."""
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a run's summary keeps of it; empty where there is no estimate."""
+        return {"energy_estimate": self.figures} if self.figures else {}
 
-def energy_line(device: str, work: "Callable[[], JobWork]") -> EnergyLine | None:
+
+def energy_line(device: str, work: "Callable[[], JobWork]", *, at_most: bool = False) -> EnergyLine | None:
     """The estimate of a job on a device, by its profile; None where there is no profile of it.
 
     A plan is no place to fail: where the profile cannot be read, or covers too little, the line says so.
+
+    Args:
+        device: that the job is to run on.
+        work: the job's work, asked for only where there is a profile.
+        at_most: whether the job may end before all of that work is done, which the line and the figures then say.
     """
     from intaglio.energy.energy_estimate import estimate
     from intaglio.energy.machine_profile import machine_profile
@@ -36,7 +48,8 @@ def energy_line(device: str, work: "Callable[[], JobWork]") -> EnergyLine | None
     except BadInput as error:
         return EnergyLine(f"energy     no estimate: {error}", {})
     name = "energy    " if told.joules is not None else "processor "
-    return EnergyLine(f"{name} {told.line}, by this machine's profile", told.figures())
+    bound = "at most " if at_most else ""
+    return EnergyLine(f"{name} {bound}{told.line}, by this machine's profile", told.figures() | {"at_most": at_most})
 
 
 def predictor_of(found: "MachineProfile", method: "EnergyEstimator | None" = None) -> "Predictor":
@@ -105,3 +118,19 @@ def flow_work(name: str, updates: int, batch: int) -> "JobWork":
     flow = open_flow(name or flow_names()[0]).model.requires_grad_(True)
     job = TrainJob(micro_batch=batch, updates=updates)
     return job.work(workloads.flow_step(flow, batch), workloads.update_step(flow.parameters()))
+
+
+def module_work(module: "nn.Module", inputs: "Sequence[Tensor]", calls: int, *, train: bool) -> "JobWork":
+    """The work of so many calls of any module; with `train` each is a training step with an update by AdamW.
+
+    Raises `BadInput` where the module's forward pass fails with these inputs, in the words of its error.
+    """
+    from intaglio.energy.jobs import JobWork, TrainJob
+    from intaglio.energy.layers.parse import parse
+    from intaglio.energy.workloads import update_step
+
+    step = parse(module.train(train), *inputs, train=train)
+    if not train:
+        return JobWork({"calls": step.times(calls)}, {"calls": calls})
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    return TrainJob(micro_batch=1, updates=calls).work(step, update_step(trained))

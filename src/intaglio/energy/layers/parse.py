@@ -2,7 +2,9 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -31,6 +33,28 @@ def parse(model: nn.Module, *inputs: Any, train: bool = False, named: Mapping[st
     Raises:
         BadInput: where the forward pass fails, in the words of its error.
     """
+    return _whole(parse_by_module(model, (), *inputs, train=train, named=named))
+
+
+def parse_by_module(
+    model: nn.Module, scopes: Collection[str], *inputs: Any, train: bool = False, named: Mapping[str, Any] | None = None
+) -> dict[str, Step]:
+    """The layers of one call of a model by the module that they were called in: they add up to `parse`'s.
+
+    Args:
+        model: any module.
+        scopes: names of its modules; of one within another, a layer counts in the inner one.
+        inputs: as those of `parse`.
+        train: as that of `parse`.
+        named: as that of `parse`.
+
+    Returns:
+        A step for each scope, and under `""` that of all else.
+
+    Raises:
+        BadInput: where the forward pass fails, in the words of its error.
+    """
+    modules = {scope: model.get_submodule(scope) for scope in scopes}
     named = dict(named or {})
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     empty = {name: _empty(tensor) for name, tensor in tensors.items()}
@@ -40,33 +64,55 @@ def parse(model: nn.Module, *inputs: Any, train: bool = False, named: Mapping[st
         return torch.func.functional_call(model, empty, moved[0], moved[1])
 
     try:
-        return seen(without_memory, train=train)
+        return _seen(without_memory, modules, train=train)
     except Exception:  # whatever a model's own code raises on tensors without values
         # The models whose forward needs values are few; they pay one real call.
         with _buffers_kept(model):
             try:
-                found = seen(lambda: model(*inputs, **named), train=train)
+                found = _seen(lambda: model(*inputs, **named), modules, train=train)
             except Exception as error:
                 raise BadInput(f"the forward pass of {type(model).__name__} fails: {error}") from error
     note = f"{type(model).__name__} was run once on its own values, and its layers are those of this path"
-    return Step(found.layers, found.unparsed, (*found.notes, note))
+    return {**found, "": replace(found[""], notes=(*found[""].notes, note))}
 
 
 def seen(call: Callable[[], object], *, train: bool = False) -> Step:
     """The layers that a function calls, while it runs."""
-    recorder = _Recorder()
-    with torch.set_grad_enabled(train), recorder:
+    return _whole(_seen(call, {}, train=train))
+
+
+def _whole(steps: Mapping[str, Step]) -> Step:
+    return reduce(Step.__add__, steps.values())
+
+
+def _seen(call: Callable[[], object], modules: Mapping[str, nn.Module], *, train: bool) -> dict[str, Step]:
+    """The layers that a function calls by the module that they are called in."""
+    recorder = _Recorder(modules)
+    with recorder.attributing(modules), torch.set_grad_enabled(train), recorder:
         call()
-    return Step(dict(recorder.layers), dict(recorder.unparsed))
+    found = recorder.layers.items()
+    return {scope: Step(layers, recorder.unparsed[scope], steps=int(not scope)) for scope, layers in found}
 
 
 class _Recorder(TorchFunctionMode):
-    """Sees torch functions before they are taken apart, and counts those that are layers."""
+    """Sees torch functions before they are taken apart, and counts those that are layers, by the innermost module."""
 
-    def __init__(self) -> None:
+    def __init__(self, scopes: Collection[str]) -> None:
         super().__init__()
-        self.layers: dict[SizedLayer, int] = {}
-        self.unparsed: dict[str, float] = {}
+        self.layers: dict[str, dict[SizedLayer, int]] = {scope: {} for scope in ("", *scopes)}
+        self.unparsed: dict[str, dict[str, float]] = {scope: {} for scope in ("", *scopes)}
+        self._within = [""]
+
+    @contextlib.contextmanager
+    def attributing(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+        """Within the block, calls of these modules are told by hooks."""
+        with contextlib.ExitStack() as hooks:
+            for scope, module in modules.items():
+                enter = module.register_forward_pre_hook(lambda *_, scope=scope: self._within.append(scope))
+                leave = module.register_forward_hook(lambda *_: self._within.pop() and None, always_call=True)
+                hooks.callback(enter.remove)
+                hooks.callback(leave.remove)
+            yield
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -77,7 +123,7 @@ class _Recorder(TorchFunctionMode):
             return result
         if (layers := PARAMETRIC.get(name)) is not None:
             for layer in layers(args, kwargs, result):
-                self.layers[layer] = self.layers.get(layer, 0) + 1
+                self._add(layer)
         elif (numbers := _moved(name, inputs, result)) > 0:
             self._count(name, numbers, inputs)
         return result
@@ -87,11 +133,15 @@ class _Recorder(TorchFunctionMode):
             return  # indices and masks are few
         kind = class_of(name)
         if kind is None:
-            self.unparsed[name] = self.unparsed.get(name, 0.0) + 2.0 * numbers
+            unparsed = self.unparsed[self._within[-1]]
+            unparsed[name] = unparsed.get(name, 0.0) + 2.0 * numbers
             return
         family = family_of("elementwise", (("operation", kind),), inputs[0], wants_gradient(inputs), False)
-        layer = SizedLayer(family, (numbers,))
-        self.layers[layer] = self.layers.get(layer, 0) + 1
+        self._add(SizedLayer(family, (numbers,)))
+
+    def _add(self, layer: SizedLayer) -> None:
+        layers = self.layers[self._within[-1]]
+        layers[layer] = layers.get(layer, 0) + 1
 
 
 def _moved(name: str, inputs: Sequence[Tensor], result: Any) -> int:

@@ -43,30 +43,59 @@ class Alone:
 
 
 @dataclass(frozen=True, eq=False)
-class Subtraction:
-    """Cost of a network of one layer, two or three, less those of its known neighbours, as in THOR.
+class Neighbour:
+    """A family of known costs whose layers may stand before or after the one that is measured."""
 
-    An output layer is a network of its own, which holds the cost of a step; an input layer is what a network of two
-    costs beyond its output; a hidden layer what one of three costs beyond both.
+    family: LayerFamily
+    low: tuple[int, ...]
+    """Smallest measured sizes."""
+    high: tuple[int, ...]
+    theirs: str
+    """Its size that meets the measured layer: `c_out` of a layer before, `c_in` of one after."""
+    ours: str
+    """The size of the measured layer that it meets."""
+    costs: FamilyProcess
+    times: FamilyProcess
+
+    def beside(self, layer: SizedLayer) -> SizedLayer:
+        """The layer that meets this one; positions are those of the layer as far as measured, other sizes least."""
+        sizes = dict(zip(self.family.free, self.low, strict=True))
+        most = dict(zip(self.family.free, self.high, strict=True))
+        if "positions" in sizes:
+            sizes["positions"] = min(max(layer.all_sizes["positions"], sizes["positions"]), most["positions"])
+        sizes[self.theirs] = layer.all_sizes[self.ours]
+        return SizedLayer(self.family, tuple(sizes[name] for name in self.family.free))
+
+    def cost(self, layer: SizedLayer) -> Measurement:
+        """What one of its layers costs, with the posterior's variance."""
+        at = np.array([layer.sizes], np.int64)
+        (amount,), ((variance,),) = self.costs.joint(at)
+        (seconds,), ((spread,),) = self.times.joint(at)
+        return Measurement(float(amount), float(variance), float(seconds), float(spread))
+
+
+@dataclass(frozen=True, eq=False)
+class Subtraction:
+    """Cost of a network of two layers or three less those of its known neighbours and of an empty step, as in THOR.
+
+    An input layer is what a network of it and an output layer costs beyond the output; a hidden layer what one of three
+    costs beyond both (arXiv 2501.16397). There the output layer holds the cost of a step; here that is measured by
+    itself and taken off, for a family may be called more than once in a step.
     """
 
-    stem: tuple[LayerFamily, int] | None = None
-    """LayerFamily of the input layer and its channels in; None for input and output layers."""
-    head: tuple[LayerFamily, int] | None = None
-    """LayerFamily of the output layer and its channels out; None for output layers."""
-    known_stem: tuple[FamilyProcess, FamilyProcess] | None = None
-    """Costs and seconds of input layers."""
-    known_head: tuple[FamilyProcess, FamilyProcess] | None = None
+    stem: Neighbour | None = None
+    """Input layers; None for an input layer itself."""
+    head: Neighbour | None = None
+    """Output layers."""
 
     def __call__(self, device: Device, layer: SizedLayer) -> Measurement:
-        c_in, c_out = layer.sizes[:2]
-        stem = [] if self.stem is None else [SizedLayer(self.stem[0], (self.stem[1], c_in))]
-        head = [] if self.head is None else [SizedLayer(self.head[0], (c_out, self.head[1]))]
-        found = device.measure([*stem, layer, *head])
-        for known, of in ((self.known_stem, stem), (self.known_head, head)):
-            for one in of:
-                if known is not None:
-                    found = difference(found, _predicted(known, one))
+        stem = None if self.stem is None else device.feasible(self.stem.beside(layer))
+        head = None if self.head is None else device.feasible(self.head.beside(layer))
+        step = device.measure([one for one in (stem, layer, head) if one is not None])
+        found = difference(step, device.measure([]))
+        for known, one in ((self.stem, stem), (self.head, head)):
+            if known is not None and one is not None:
+                found = difference(found, known.cost(one))
         return found
 
 
@@ -107,10 +136,3 @@ def difference(one: Measurement, other: Measurement) -> Measurement:
         one.seconds - other.seconds,
         one.seconds_variance + other.seconds_variance,
     )
-
-
-def _predicted(known: tuple[FamilyProcess, FamilyProcess], layer: SizedLayer) -> Measurement:
-    at = np.array([layer.sizes], np.int64)
-    (amount,), ((variance,),) = known[0].joint(at)
-    (seconds,), ((spread,),) = known[1].joint(at)
-    return Measurement(float(amount), float(variance), float(seconds), float(spread))

@@ -1,7 +1,7 @@
 """A profile of a device: every family of the asked work measured within its bounds, and networks that check the sum."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ from intaglio.energy.devices.device import Device, Measurement
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
 from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
+from intaglio.energy.profile.family_bounds import Bounds, bounds_of
 from intaglio.energy.profile.isolation import DepthSlope, Isolation, kink_of
+from intaglio.energy.profile.isolation_choice import IsolationName, in_order, isolation_of
 from intaglio.energy.profile.known_fits import with_fits
+from intaglio.energy.profile.stored_device import TRIES, StoredDevice
 from intaglio.errors import IntaglioError
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
@@ -20,17 +23,6 @@ SMALL_SHARE, FEW_POINTS = 0.02, 4
 """Families of less than this share of all work are measured at so many points for each size, and no more."""
 MOST_DRIFT = 0.05
 """Change of the networks' costs between the beginning and the end of a profile that is told of."""
-FLOP_BYTES = 10.0
-"""Operations that cost about as much as a byte moved, for shares of work alone."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Sizes between which a family is asked for, and its rough share of the work where it has most."""
-
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,33 +34,13 @@ class WholeNetwork:
     measure: Callable[[], Measurement]
 
 
-def bounds_of(steps: Iterable[Step]) -> dict[LayerFamily, Bounds]:
-    """The families of some work, with the smallest and largest of each size, the costliest first."""
-    sizes: dict[LayerFamily, list[tuple[int, ...]]] = {}
-    shares: dict[LayerFamily, float] = {}
-    for step in steps:
-        work: dict[LayerFamily, float] = {}
-        for layer, calls in step.layers.items():
-            sizes.setdefault(layer.family, []).append(layer.sizes)
-            rough = layer.flops / FLOP_BYTES if layer.family.of_kind.matrix else layer.bytes
-            work[layer.family] = work.get(layer.family, 0.0) + calls * rough
-        total = sum(work.values()) or 1.0
-        for family, own in work.items():
-            shares[family] = max(shares.get(family, 0.0), own / total)
-    found = {}
-    for family in sorted(sizes, key=lambda one: (-shares[one], one)):
-        columns = list(zip(*sizes[family], strict=True))
-        low, high = (tuple(pick(column) for column in columns) for pick in (min, max))
-        found[family] = Bounds(low, high, shares[family])
-    return found
-
-
 @dataclass(frozen=True)
 class ProfilePlan:
     """The rules of a profile."""
 
     rules: ActiveRules = field(default_factory=ActiveRules)
-    isolation: Isolation = field(default_factory=DepthSlope)
+    isolation: IsolationName = "slope"
+    """How the cost of one layer is told from that of a step."""
     kinks: bool = True
     """Whether the additivity of each family is tested at its centre."""
 
@@ -83,8 +55,9 @@ def make_profile(
 ) -> EnergyProfile:
     """Profiles a device for the layers of `steps`, the costliest families first.
 
-    Each measurement is stored as soon as it is made, so that an interrupted profile goes on where it was. Families
-    that have no probe are left out with a note, and will count as not covered.
+    Each measurement is stored as soon as it is made, so that an interrupted profile goes on where it was; where the
+    machine drifts meanwhile, they are made again (`StoredDevice`). Families that have no probe are left out with a
+    note, and will count as not covered.
 
     Args:
         device: what measures.
@@ -94,23 +67,29 @@ def make_profile(
         plan: rules, isolation, tests of additivity; None takes the defaults.
         run: keeps the measurements.
     """
-    stored, plan = _Stored(device, run), plan or ProfilePlan()
+    stored, plan = StoredDevice(device, run), plan or ProfilePlan()
     asked = bounds_of([*steps, *(network.step for network in networks)])
-    families, notes = list[ProfiledFamily](), list[str]()
     with run.progress(len(asked) + 2 * len(networks), "families and networks") as progress:
-        before = stored.networks(networks, "before", progress)
-        for family, bounds in asked.items():
-            try:
-                families.append(_family(stored, family, bounds, _target(family, steps), plan))
-            except IntaglioError as error:
-                notes.append(f"not profiled: {error}")
-            progress.advance()
-        after = stored.networks(networks, "after", progress)
-    measured, drift = _averaged(networks, before, after)
+        before = _whole(stored, networks, "before", progress)
+        families, notes = _families(stored, asked, steps, plan, progress.advance)
+        after = _whole(stored, networks, "after", progress)
+        for _ in range(TRIES):
+            # What drift made measured again may change what a family would measure; all else is known by now.
+            known = stored.made_again
+            stored.settle()
+            if not known and not stored.made_again:
+                break
+            families, notes = _families(stored, asked, steps, plan)
+            if stored.made_again == known:
+                break
+    measured, drift = _averaged(networks, *([stored.kept(*one) for one in asked] for asked in (before, after)))
     if drift > MOST_DRIFT:
         notes.append(
             f"networks cost {drift:.0%} more or less after the profile than before it: the machine was not at rest"
         )
+    notes += stored.notes
+    facts = {"isolation": plan.isolation, "reference_history": stored.history}
+    about = {**about, "meter": {**about.get("meter", {}), **facts}}
     profile = EnergyProfile(
         unit=device.unit, families=pooled(families), calibration=tuple(measured), notes=tuple(notes), **about
     )
@@ -129,14 +108,43 @@ def _averaged(
     return found, float(np.median(drifts[1:] or drifts))
 
 
+def _families(
+    device: StoredDevice,
+    asked: Mapping[LayerFamily, Bounds],
+    steps: Sequence[Step],
+    plan: ProfilePlan,
+    done: Callable[[], object] = lambda: None,
+) -> tuple[list[ProfiledFamily], list[str]]:
+    """The families that can be measured, and sentences on the others; `done` is called after each."""
+    families, notes, sloped = list[ProfiledFamily](), list[str](), list[str]()
+    for family, bounds in in_order(plan.isolation, asked):
+        isolate = isolation_of(plan.isolation, family, asked, families)
+        if isolate is None:
+            sloped.append(str(family))
+        try:
+            isolate = isolate or DepthSlope()
+            families.append(_family(device, isolate, family, bounds, _target(family, steps), plan))
+        except IntaglioError as error:
+            notes.append(f"not profiled: {error}")
+        done()
+    if sloped:
+        notes.append(f"by depth slope, for want of input and output layers that fit: {'; '.join(sloped)}")
+    return families, notes
+
+
 def _family(
-    device: "_Stored", family: LayerFamily, bounds: Bounds, target: list[tuple[SizedLayer, float]], plan: ProfilePlan
+    device: StoredDevice,
+    isolate: Isolation,
+    family: LayerFamily,
+    bounds: Bounds,
+    target: list[tuple[SizedLayer, float]],
+    plan: ProfilePlan,
 ) -> ProfiledFamily:
     rules = plan.rules
     if bounds.share < SMALL_SHARE and rules.points is None:
         differing = sum(a < b for a, b in zip(bounds.low, bounds.high, strict=True))
         rules = replace(rules, points=max(1, FEW_POINTS * differing), edges=min(rules.edges, 1))
-    found = profile_family(device, plan.isolation, family, bounds.low, bounds.high, rules, target)
+    found = profile_family(device, isolate, family, bounds.low, bounds.high, rules, target)
     if not plan.kinks or bounds.share < SMALL_SHARE:
         return found
     middle = found.sizes[np.argsort(found.amounts)[len(found.amounts) // 2]]
@@ -153,35 +161,12 @@ def _target(family: LayerFamily, steps: Sequence[Step]) -> list[tuple[SizedLayer
     return list(calls.items())
 
 
-class _Stored:
-    """A device whose measurements are kept in a run, and not made twice."""
-
-    def __init__(self, device: Device, run: Run):
-        self._device, self._run, self._known = device, run, run.recorded("measurements")
-
-    @property
-    def unit(self) -> str:
-        return self._device.unit
-
-    def feasible(self, layer: SizedLayer) -> SizedLayer:
-        return self._device.feasible(layer)
-
-    def measure(self, layers: Sequence[SizedLayer]) -> Measurement:
-        key = "; ".join(f"{layer.family} {layer.sizes}" for layer in layers) or "empty"
-        return self._kept(key, lambda: self._device.measure(layers))
-
-    def networks(self, networks: Sequence[WholeNetwork], when: str, progress: Progress) -> list[Measurement]:
-        """Each network as it is, once `before` and once `after` its layers."""
-        found = []
-        for network in networks:
-            found.append(self._kept(f"network {network.name} {when}", network.measure))
-            progress.advance()
-        return found
-
-    def _kept(self, key: str, measure: Callable[[], Measurement]) -> Measurement:
-        if (known := self._known.get(key)) is not None:
-            return Measurement(**{name: float(value) for name, value in known.items()})
-        found = measure()
-        self._known[key] = asdict(found)
-        self._run.record("measurements", key, self._known[key])
-        return found
+def _whole(
+    device: StoredDevice, networks: Sequence[WholeNetwork], when: str, progress: Progress
+) -> list[tuple[str, Callable[[], Measurement]]]:
+    """Measures each network as it is, once `before` and once `after` its layers; gives their names and measurements."""
+    asked = [(f"network {network.name} {when}", network.measure) for network in networks]
+    for key, measure in asked:
+        device.kept(key, measure)
+        progress.advance()
+    return asked

@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.cost import BlockPasses, sweeps
 from intaglio.flow.family import Decoder
 from intaglio.flow.iterate.stopping import TOLERANCES, Rule, Stopping
 from intaglio.flow.iterate.sweeps import Guess, coarse_sweeps, initial_guess, sweep
 from intaglio.flow.results import BlockCallback, BlockReport
 from intaglio.flow.tiers import TierName
+from intaglio.models.flow.tarflow import TarFlow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,11 @@ class JacobiDecoder(Decoder):
     def published(cls) -> Decoder:
         """See `Decoder.published`: SeJD's uniform Jacobi."""
         return cls(tau=0.5, guess="zeros")
+
+    def passes(self, model: TarFlow, block: int) -> tuple[BlockPasses, ...]:
+        """See `Decoder.passes`: sweeps end by their rule, before the most that is allowed."""
+        tokens = model.config.tokens
+        return (*sweeps(tokens, self.coarse_sweeps), *sweeps(tokens, self.max_sweeps))
 
     def decode_block(
         self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback

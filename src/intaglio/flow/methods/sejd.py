@@ -8,12 +8,14 @@ from torch import Tensor
 
 from intaglio.flow.block.indices import block_indices
 from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.cost import BlockPasses, patch_by_patch, sweeps
 from intaglio.flow.family import Decoder
 from intaglio.flow.iterate.one_by_one import sequential
 from intaglio.flow.iterate.stopping import TOLERANCES, Stopping
 from intaglio.flow.iterate.sweeps import initial_guess, sweep
 from intaglio.flow.results import BlockCallback, BlockReport
 from intaglio.flow.tiers import TierName
+from intaglio.models.flow.tarflow import TarFlow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,12 @@ class SelectiveJacobiDecoder(Decoder):
     def published(cls) -> Decoder:
         """See `Decoder.published`."""
         return cls(tau=0.5)
+
+    def passes(self, model: TarFlow, block: int) -> tuple[BlockPasses, ...]:
+        """See `Decoder.passes`: patch by patch, or sweeps that end by their rule."""
+        tokens = model.config.tokens
+        one_by_one = block in block_indices(self.sequential_blocks, model.config.num_blocks)
+        return patch_by_patch(tokens) if one_by_one else sweeps(tokens)
 
     def decode_block(
         self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback

@@ -7,9 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.cost import BlockPasses, patch_by_patch
 from intaglio.flow.family import Decoder
 from intaglio.flow.iterate.one_by_one import sequential
 from intaglio.flow.results import BlockCallback, BlockReport
+from intaglio.models.flow.tarflow import TarFlow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,10 @@ class SequentialDecoder(Decoder):
     """
 
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
+
+    def passes(self, model: TarFlow, block: int) -> tuple[BlockPasses, ...]:
+        """See `Decoder.passes`: one for every patch that another follows."""
+        return patch_by_patch(model.config.tokens)
 
     def decode_block(
         self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback

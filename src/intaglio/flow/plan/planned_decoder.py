@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.flow.block.inverse import BlockInverse
+from intaglio.flow.cost import BlockPasses, patch_by_patch, sweeps
 from intaglio.flow.family import Decoder
 from intaglio.flow.iterate.one_by_one import one_by_one, sequential
 from intaglio.flow.iterate.stopping import Stopping
@@ -15,7 +16,7 @@ from intaglio.flow.iterate.window import advance_frontier
 from intaglio.flow.plan.decoder_plan import Choice, DecoderPlan
 from intaglio.flow.plan.trial import Trial, trial_is_due
 from intaglio.flow.results import BlockCallback, BlockReport
-from intaglio.models.flow.tarflow import MetaBlock
+from intaglio.models.flow.tarflow import MetaBlock, TarFlow
 
 FittedGuess = Callable[[Float[Tensor, "n t c"]], Float[Tensor, "n t c"]]
 """From a block's output to a first iterate, patches in raster order."""
@@ -63,6 +64,18 @@ class PlannedDecoder(Decoder):
                 f"machine is as idle as it will be, measure again: intaglio flow calibrate --batch {self.batch}"
             )
         return replace(self, plan=self.plan if trial.passed else self.plan.sequential, checked=False, trial=None)
+
+    def passes(self, model: TarFlow, block: int) -> tuple[BlockPasses, ...]:
+        """See `Decoder.passes`: those of the block's choice.
+
+        A plan knows the most sweeps of a block and not how many there will be; of windows it says nothing.
+        """
+        tokens, choice = model.config.tokens, self.plan.choices[model.config.num_blocks - 1 - block]
+        if choice.method == "sequential":
+            return patch_by_patch(tokens)
+        if choice.method == "frontier":
+            return ()
+        return (*sweeps(tokens, choice.coarse_sweeps), *sweeps(tokens, choice.cap))
 
     def decode_block(
         self, inverse: BlockInverse, v: Float[Tensor, "n t c"], report: BlockReport, watch: BlockCallback

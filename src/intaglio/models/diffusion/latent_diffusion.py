@@ -191,7 +191,18 @@ class LatentDiffusion:
         along d, and the pooled embedding of the second, with the model's own resolution, uncropped, as the size. A
         prompt of more tokens than the text encoders take is cut, with a warning.
         """
-        outputs = [self._encode_text(index, list(prompts)) for index in range(len(self.text_encoders))]
+        return self.embed_tokens(self.tokens(prompts))
+
+    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n l"]]:
+        """Tokens of the prompts for each text encoder, padded; one of too many tokens is cut, with a warning."""
+        return [self._tokens(index, list(prompts)) for index in range(len(self.text_encoders))]
+
+    def embed_tokens(self, tokens: Sequence[Int[Tensor, "n l"]]) -> Conditioning:
+        """Text embeddings of prompts that are given as tokens, one tensor a text encoder; see `embed`."""
+        outputs = [
+            encoder(given.to(next(encoder.parameters()).device), output_hidden_states=True)
+            for encoder, given in zip(self.text_encoders, tokens, strict=True)
+        ]
         if len(outputs) == 1:
             return Conditioning(outputs[0].last_hidden_state.float())
         hidden = torch.cat([output.hidden_states[-2].float() for output in outputs], -1)
@@ -199,17 +210,18 @@ class LatentDiffusion:
         size = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=hidden.device).expand(len(hidden), -1)
         return Conditioning(hidden, outputs[1].text_embeds.float(), size)
 
-    def _encode_text(self, index: int, prompts: list[str]) -> Any:
-        tokenizer, encoder = self.tokenizers[index], self.text_encoders[index]
+    def _tokens(self, index: int, prompts: list[str]) -> Tensor:
+        tokenizer = self.tokenizers[index]
         longest = tokenizer.model_max_length
         with quiet_libraries():
             lengths = [len(tokens) for tokens in tokenizer(prompts).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > longest and index == 0:
                 words = f"only {longest - 2} of {length - 2} tokens of this prompt are read: {prompt}"
-                warnings.warn(words, stacklevel=3)
-        tokens = tokenizer(prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
-        return encoder(tokens.input_ids.to(next(encoder.parameters()).device), output_hidden_states=True)
+                warnings.warn(words, stacklevel=4)
+        return tokenizer(
+            prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
+        ).input_ids
 
     def noised(
         self, latents: Float[Tensor, "n *shape"], noise: Float[Tensor, "n *shape"], t: Int[Tensor, "n"]

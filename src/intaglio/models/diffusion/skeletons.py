@@ -9,6 +9,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from intaglio.models.diffusion.hidden_widths import SETTING, narrow_to
 from intaglio.models.library_logging import quiet_libraries
 
 Shapes = dict[str, tuple[int, ...]]
@@ -18,12 +19,17 @@ TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWith
 
 
 def skeleton(part: str, config: Any) -> nn.Module:
-    """A part's network on the meta device, without memory for its weights; settings as a mapping or a config."""
+    """A part's network on the meta device, without memory for its weights; settings as a mapping or a config.
+
+    Raises `ValueError` for hidden widths that the network cannot have.
+    """
     with torch.device("meta"), quiet_libraries():
         if part in TEXT_KINDS:
             return TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
         kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
-        return kind.from_config(dict(config))
+        network = kind.from_config(dict(config))
+        narrow_to(network, config.get(SETTING) or {})
+        return network
 
 
 def shapes_of(module: nn.Module) -> Shapes:

@@ -9,6 +9,7 @@ from torch import nn
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.config_spelling import one_spelling
+from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.prompt_lengths import check_prompts
 
 COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
@@ -117,9 +118,20 @@ def _facts(model: Components) -> dict[str, Any]:
 
 def _config_differences(one: nn.Module, two: nn.Module) -> list[str]:
     mine, theirs = one_spelling(_config(one), type(one)), one_spelling(_config(two), type(two))
-    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS)
+    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS - {HIDDEN_WIDTHS})
     pairs = [(key, mine.get(key), theirs.get(key)) for key in keys]
-    return [f"denoiser {key} ({first} and {second})" for key, first, second in pairs if first != second]
+    found = [f"denoiser {key} ({first} and {second})" for key, first, second in pairs if first != second]
+    return found + _hidden_width_differences(mine.get(HIDDEN_WIDTHS) or {}, theirs.get(HIDDEN_WIDTHS) or {})
+
+
+def _hidden_width_differences(mine: Mapping[str, int], theirs: Mapping[str, int]) -> list[str]:
+    """A pruned U-Net and another: how many of their hidden widths differ, and the first of them."""
+    apart = sorted(scope for scope in {*mine, *theirs} if mine.get(scope) != theirs.get(scope))
+    if not apart:
+        return []
+    first, second = (widths.get(apart[0], "full") for widths in (mine, theirs))
+    more = f" and {len(apart) - 1} more" if len(apart) > 1 else ""
+    return [f"hidden widths of the denoiser ({apart[0]} {first} and {second}{more})"]
 
 
 def _plain(numbers: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -17,6 +17,7 @@ VERBS = {
     "discover": "Causal discovery in a table",
     "finetune": "Fine-tune of a model",
     "bench": "Bench",
+    "energy": "Energy of a model",
     "flow": "Normalising flow",
 }
 
@@ -114,7 +115,8 @@ def _estimate_rows(record: Mapping[str, Any]) -> list[Row]:
     found = record.get("joules" if joules else "cpu_seconds")
     words = energy_words(amount) if joules else f"{amount:.3g} processor seconds"
     ratio = f"; measured over estimated {found / amount:.2f}" if isinstance(found, int | float) and amount > 0 else ""
-    return [Row("estimated before", f"{words} for the work planned, by the machine's profile{ratio}")]
+    planned = "at most, for all the work that was planned" if told.get("at_most") is True else "for the work planned"
+    return [Row("estimated before", f"{words} {planned}, by the machine's profile{ratio}")]
 
 
 def _versions(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -166,6 +166,35 @@ class EvaluatePage(Page):
 
 
 @dataclass(frozen=True)
+class WidthView:
+    """One block of a pruned U-Net."""
+
+    scope: str
+    before: str
+    after: str
+    """Units that are left."""
+    bar: Markup
+    """Share that is left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunePage(Page):
+    """A pruned model."""
+
+    costs: PageTable
+    """A row before and one after."""
+    errors: PageTable
+    """A row a model."""
+    errors_text: str
+    widths: Sequence[WidthView]
+    widths_text: str
+    pictures: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading, pictures of equal seeds; empty where none were drawn."""
+    curves: Sequence[Row]
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True)
 class EdgeView:
     """One edge of a found graph."""
 

@@ -168,7 +168,7 @@ class SVDD(ParticleSampling):
 
 @dataclass(frozen=True, eq=False)
 class _Trace:
-    """What became of a batch's proposals."""
+    """Record of a batch's proposals."""
 
     particles: ParticleTrace
     scores: Float[Tensor, "n"]

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from intaglio.audit.membership.cost import DenoiserCalls, batches_of, in_micro_batches
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
 from intaglio.audit.membership.refill import MaskedPictures, RefillState, Stopped, checkerboard, plateaued, project
 from intaglio.audit.membership.work_key import work_key
@@ -161,6 +162,15 @@ class CGIDM(Authenticator):
     def last_timestep(self) -> int:
         """The last timestep that may be drawn."""
         return self.timesteps[1]
+
+    def calls(self, pictures: int, models: int) -> tuple[DenoiserCalls, ...]:
+        """Every step of every picture by both models, and the gaps of three pictures each; some may stop before."""
+        groups = batches_of(pictures, self.batch)
+        rows = [self.samples_per_step * count for count in groups]
+        ascent = in_micro_batches(rows, self.micro_batch, times=models * self.steps)
+        gaps = in_micro_batches([self.gap_samples * count for count in groups], self.micro_batch, times=3 * models)
+        gradient = "input" if self.gradient_mode == "exact" else "none"
+        return (DenoiserCalls(ascent, gradient, encoded=2 * pictures, decoded=3 * pictures), DenoiserCalls(gaps))
 
     def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
         """Signals: `similarity`, `similarity_start` (of the masked picture, d = 0), `gain`, `refilled`, `gap_original`

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.audit.membership.cost import DenoiserCalls, in_micro_batches
 from intaglio.audit.membership.family import (
     OWN_SCORE,
     AuditInputs,
@@ -64,6 +65,11 @@ class LossGap(Authenticator):
     def last_timestep(self) -> int:
         """The last timestep that may be drawn."""
         return self.timesteps[1]
+
+    def calls(self, pictures: int, models: int) -> tuple[DenoiserCalls, ...]:
+        """Every sample of a picture once by each model, a picture at a time."""
+        batches = in_micro_batches([self.levels * self.noises], self.micro_batch, times=models * pictures)
+        return (DenoiserCalls(batches, encoded=pictures),)
 
     def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
         """Signals: `suspect` and `base`, each model's mean error, negated; `relative`, the difference over the base's.

@@ -50,6 +50,11 @@ class PIA(PerModelScore):
         """The highest of `timesteps`."""
         return max(self.timesteps)
 
+    @property
+    def queries(self) -> int:
+        """One of the clean picture, and one a timestep."""
+        return 1 + len(self.timesteps)
+
     def score(self, model: PromptedModel, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
         """The negated distance of the two predictions, averaged over the timesteps."""
         # With the first prediction for noise at timestep 0 nothing would be clean, so the latents go in as they are.

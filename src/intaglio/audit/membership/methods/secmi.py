@@ -49,6 +49,11 @@ class SecMI(PerModelScore):
         """The timestep that the step forth ends at."""
         return self.timestep + self.stride
 
+    @property
+    def queries(self) -> int:
+        """One a step of the inversion, and one each for the step forth and the step back."""
+        return self.timestep // self.stride + 2
+
     def score(self, model: PromptedModel, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
         """The negated t-error."""
 

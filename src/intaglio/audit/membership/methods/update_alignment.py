@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from intaglio.audit.membership.cost import DenoiserCalls, in_micro_batches
 from intaglio.audit.membership.family import AuditInputs, Authentication, Authenticator, check_least, check_range
 from intaglio.audit.membership.work_key import work_key
 from intaglio.denoising.losses import Precision, arithmetic, micro_batches
@@ -80,6 +81,12 @@ class UpdateAlignment(Authenticator):
     def last_timestep(self) -> int:
         """The last timestep that may be drawn."""
         return self.timesteps[1]
+
+    def calls(self, pictures: int, models: int) -> tuple[DenoiserCalls, ...]:
+        """The gradient of every picture at one model half way, and before that those of the pilot."""
+        count = pictures + min(self.pilot or pictures, pictures)
+        batches = in_micro_batches([self.levels * self.noises], self.micro_batch, times=count)
+        return (DenoiserCalls(batches, "weights", encoded=count),)
 
     def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
         """Signals: `product`, < -D, g >_W, and `coefficient`, that over < g, g >_W: the number of steps along -g that
