@@ -147,7 +147,8 @@ def latent_batches(
     start = start or UnitNoise()
     grid = timestep_grid(model.schedule, steps, start.first)
     if method is not None:
-        method.check(SamplingRequest(model, prompts, negative, guidance_scale, steps, nodes_of(sampler, steps)))
+        nodes = nodes_of(sampler, steps)
+        method.check(SamplingRequest(model, prompts, negative, guidance_scale, steps, nodes, start.first))
     guide, counted = guide or ClassifierFree(guidance_scale), Calls() if calls is None else calls
     with run.progress(steps * len(prompts), "sampling") as progress:
         for first in range(0, len(prompts), batch):

@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from intaglio.bench.sample.exact_mixture import ExactMixture
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.family import SamplingMethod
 from intaglio.sampling.loop import latent_batches
 from intaglio.sampling.methods.fkc import FeynmanKac
+from intaglio.sampling.methods.svdd import SVDD
+from intaglio.sampling.verifier import Verifier
 
 ABSENT = -30.0
 """Log weight of a component that a prompt does not have."""
@@ -30,6 +33,30 @@ def fkc_error(seed: int, pictures: int = 256) -> float:
     return float(max((found.mean() - 16 / 7).abs(), (found.var() - 1 / 7).abs()))
 
 
+def svdd_error(seed: int) -> float:
+    """Distance of the mean of pictures that are led by the score x from that of N(0, 1) times exp(x), which is N(1, 1).
+
+    The value is exact here, so that what is left is due to the finite numbers of steps, proposals and pictures.
+    """
+    model = ExactMixture(torch.zeros(1, 1, 1, 1), torch.ones(1), {"": [0.0], "tuned": [0.0]})
+    method = _LedByX(particles=32, temperature=1.0, choose_below=20.0)
+    return abs(float(_drawn(model, method, seed, count=128, steps=80).mean()) - 1)
+
+
+class _LedByX(SVDD):
+    """SVDD by the score x of a picture that is one number x."""
+
+    def judge(self, model: LatentDiffusion, prompts: Sequence[str] = ()) -> Verifier:
+        return _X()
+
+
+class _X:
+    name, hash, differentiable, calls = "x", "0" * 64, True, 0
+
+    def __call__(self, pixels: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        return pixels.flatten()
+
+
 def _drawn(model: ExactMixture, method: SamplingMethod, seed: int, *, count: int, steps: int) -> torch.Tensor:
     """Numbers drawn from the prompt `tuned`."""
     batches = latent_batches(
@@ -46,4 +73,7 @@ def _drawn(model: ExactMixture, method: SamplingMethod, seed: int, *, count: int
     return torch.cat(list(batches)).flatten().double()
 
 
-CHECKS: Mapping[str, tuple[str, Callable[[int], float]]] = {"fkc": ("fkc_error", fkc_error)}
+CHECKS: Mapping[str, tuple[str, Callable[[int], float]]] = {
+    "fkc": ("fkc_error", fkc_error),
+    "svdd": ("svdd_error", svdd_error),
+}

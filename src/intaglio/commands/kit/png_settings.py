@@ -13,8 +13,8 @@ from intaglio.printable import is_text, one_line
 
 CHUNK = "intaglio"
 """Key of the PNG's text chunk with all settings, as JSON."""
-FORMATS = (1, 2)
-"""Versions of that JSON's layout; the second has a method other than plain sampling."""
+FORMATS = (1, 2, 3)
+"""Versions of that JSON's layout; the second has a method other than plain sampling, the third chosen noise."""
 WEBUI_SAMPLERS = {
     "ddim": "DDIM",
     "euler": "Euler",
@@ -34,6 +34,8 @@ LONGEST_PROMPT = 2**16
 """Letters of the longest prompt: text encoders read some hundred words, and take a minute to cut up megabytes."""
 MOST_LEVELS = 3
 """Levels up from the pictures to a folder that they and a model share."""
+LONGEST_PATH = 2**16
+"""Numbers of the longest path of a search."""
 REFERENCES = ("empty", "prompt")
 """Prompts of the base under model guidance."""
 
@@ -48,6 +50,22 @@ class ModelRecord:
     path: str | None
     """Path relative to the picture's folder (see `place`), absolute in pictures of earlier versions; None for the
     embedded model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRecord:
+    """The search that chose a picture's noise, and what it chose."""
+
+    name: str
+    settings: Mapping[str, Any]
+    path: tuple[int, ...]
+    """With the picture's seed, the name of the noise; see `intaglio.sampling.search.noise_search`."""
+    verifier: str
+    verifier_hash: str
+    score: float | None
+    """The verifier's; None where it had none."""
+    budget: int
+    """Calls for the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +101,8 @@ class PictureSettings:
     """The method of `intaglio sample`."""
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     """The method's settings, as JSON has them."""
+    search: SearchRecord | None = None
+    """The search of its noise; None: the seed's own noise."""
     versions: Mapping[str, str]
     """Versions of intaglio, torch and diffusers."""
 
@@ -90,8 +110,14 @@ class PictureSettings:
         """The PNG's text chunks: `parameters` for the usual web interfaces, and `CHUNK` with everything."""
         return {
             "parameters": self.webui_parameters(),
-            CHUNK: json.dumps({"format": 1 if self.method == "plain" else 2, **asdict(self)}, sort_keys=True),
+            CHUNK: json.dumps({"format": self._format, **asdict(self)}, sort_keys=True),
         }
+
+    @property
+    def _format(self) -> int:
+        if self.search is not None:
+            return 3
+        return 1 if self.method == "plain" else 2
 
     def webui_parameters(self) -> str:
         """The settings in the text format that the usual web interfaces write and read."""
@@ -157,6 +183,16 @@ METHOD_KINDS: dict[str, Any] = {"method": str, "method_settings": dict}
 """Type of each further entry of the second format."""
 BASE_KINDS: dict[str, Any] = {"correction": int | float, "reference": str}
 """Type of each further entry of a picture that has a base; pictures of before model guidance have no such entries."""
+SEARCH_KINDS: dict[str, Any] = {
+    "name": str,
+    "settings": dict,
+    "path": list,
+    "verifier": str,
+    "verifier_hash": str,
+    "score": int | float | None,
+    "budget": int,
+}
+"""Type of each entry of a search."""
 MODEL_KINDS: dict[str, Any] = {"name": str, "fingerprint": str, "path": str | None}
 
 
@@ -171,10 +207,22 @@ def _parsed(stored: Any) -> PictureSettings:
         size=(width, height),
         model=ModelRecord(**_checked(stored["model"], MODEL_KINDS)),
         base=ModelRecord(**_checked(base, MODEL_KINDS)) if base else None,
+        search=_search(stored["search"]) if stored["format"] > 2 else None,
     )
     if not _in_range(settings):
         raise ValueError("a setting out of its range")
     return settings
+
+
+def _search(stored: Any) -> SearchRecord | None:
+    """The search of a picture of the third format; errors are those of `_parsed`."""
+    if stored is None:
+        return None
+    entries = _checked(stored, SEARCH_KINDS)
+    path = entries["path"]
+    if len(path) > LONGEST_PATH or not all(type(number) is int and 0 <= number < 2**63 for number in path):
+        raise ValueError("a path")
+    return SearchRecord(**{**entries, "path": tuple(path)})
 
 
 def _in_range(settings: PictureSettings) -> bool:

@@ -1,4 +1,4 @@
-"""Gain of denoising by a prompt: a score of how well a picture shows it, by any diffusion model."""
+"""Gain of a prompt in denoising a picture: a score of how well the picture shows it."""
 
 import hashlib
 from collections.abc import Sequence
