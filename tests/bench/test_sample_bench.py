@@ -36,7 +36,7 @@ def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, 
     fronts = sum(row["on_front"] for row in figures["rows"].values())
     assert f"{fronts} of 2 rows on the front" in page
     assert page.count('class="dot in"') == 2 * fronts
-    assert page.count("<figure>") == 2
+    assert page.count('class="plot"') == 2
     assert "perp-neg scale 4</h3>" in page
 
 
