@@ -37,7 +37,9 @@ def row_measures(
         "artist": _over(groups, lambda rows: float(right_artist[rows].mean())),
         "name": _over(groups, lambda rows: float(right_name[rows].mean())),
         "diversity": _over(groups, lambda rows: vendi(drawn[rows])),
-        "score": _over(groups, lambda rows: float(judge(pixels[rows.tolist()], [prompts[k] for k in rows]).mean())),
+        "score": _over(
+            groups, lambda rows: float(judge(pixels[rows.tolist()], [prompts[int(k)] for k in rows]).mean())
+        ),
     }
     figures["kid"] = _realism(groups, drawn, real)
     if min(len(drawn), len(real)) >= LEAST:

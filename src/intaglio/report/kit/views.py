@@ -198,7 +198,6 @@ class PrunePage(Page):
 class FrontsPage(Page):
     """A bench of methods by several measures at once."""
 
-    keys: Sequence[Key]
     figures: Sequence[Row]
     """Figures, each with its caption for a name."""
     table: PageTable
