@@ -1,8 +1,10 @@
 """`intaglio energy profile`, `energy estimate` and `energy compare` on a tiny model."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 import tiny
 from intaglio.cli import main
@@ -12,7 +14,7 @@ from intaglio.energy.devices.torch_device import TorchDevice
 from intaglio.energy.processes import family_process
 from intaglio.energy.processes.matern_process import Hyper, MaternProcess
 from intaglio.energy.profile.profile_file import load_profile, save_profile
-from intaglio.energy.workloads import diffusion_steps
+from intaglio.energy.workloads import diffusion_steps, drawing_steps
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.shipped import flow_names
 from planted_profiles import plant, planted_profile
@@ -72,6 +74,9 @@ def test_a_profile_names_its_unit_and_no_owner(tmp_path, monkeypatch, capsys):
         "3",
         "--batches",
         "1",
+        "--precision",
+        "float32",
+        "bfloat16",
     ]
     assert main(["energy", "profile", *words, "--flow", flow_names()[0], "--busy", "--json", "--quiet"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -79,7 +84,8 @@ def test_a_profile_names_its_unit_and_no_owner(tmp_path, monkeypatch, capsys):
     assert said["unit"] == profile.unit
     assert profile.unit in ("CPU-s", "J")
     assert len(profile.families) == said["families"] > 20
-    assert len(profile.calibration) == 3
+    assert len(profile.calibration) == 3 + 3, "small networks, and calls of the model itself"
+    assert {found.family.dtype for found in profile.families} == {"float32", "bfloat16"}
     assert profile.notes[-1] == "measured although others keep 2.00 cores busy when it began"
     assert main(["energy", "estimate", "--model", str(tmp_path / "model"), "--batch", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coverage"] > 0.99
@@ -188,6 +194,37 @@ def test_ways_to_do_a_job_stand_side_by_side_the_cheapest_first(at_home, capsys)
     assert (drawn[0]["guidance"], drawn[0]["side"]) == (1.0, 8)
     told = {(one["guidance"], one["side"]): one["amount"] for one in drawn}
     assert told[5.0, 16] == max(told.values())
+
+
+def test_precisions_are_compared_and_those_without_measurements_shown_as_such(at_home, capsys):
+    words = ("--job", "sample", "--precision", "bfloat16", "float32", "--batch", "2", "--pictures", "2", "--steps", "3")
+    full, coarse = compared(capsys, *words)
+    assert (full["precision"], full["covered"]) == ("float32", True)
+    assert (coarse["precision"], coarse["covered"]) == ("bfloat16", False)
+    assert "amount" not in coarse
+    assert coarse["coverage"] < 0.5 < full["coverage"]
+    assert main(["energy", "compare", *words, "--model", "model"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert "not covered" in rows[2]
+    assert "bfloat16" in rows[2]
+    assert main(["energy", "compare", "--job", "sample", "--model", "model", "--precision", "bfloat16"]) == 2
+    assert "of this work is covered by the profile" in capsys.readouterr().err
+
+
+def test_a_training_has_one_precision(at_home, capsys):
+    words = ("--job", "finetune-lora", "--batch", "1", "--steps", "1", "--precision", "bfloat16", "float32")
+    (one,) = compared(capsys, *words)
+    assert one["precision"] == "float32"
+
+
+def test_drawing_in_another_precision_is_of_families_of_its_own(home):
+    model = load_model(home / "model")
+    plain, coarse = drawing_steps(model, (1,)), drawing_steps(model.copy().to(dtype=torch.bfloat16), (1,))
+    kinds = {layer.family.dtype for layer in coarse[0].layers if layer.family.of_kind.matrix}
+    assert kinds == {"bfloat16"}
+    assert {layer.family.dtype for layer in coarse[2].layers} == {"float32"}, "autoencoders stay in float32"
+    pairs = zip(plain[0].layers, coarse[0].layers, strict=False)
+    assert all(replace(one.family, dtype="") == replace(two.family, dtype="") for one, two in list(pairs)[:3])
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,29 @@ def test_a_profile_without_networks_says_so(command, tmp_path):
     assert "device      not known" in out
 
 
+def test_the_reference_and_the_isolation_are_shown(command, tmp_path):
+    meter = {"name": "simulator", "isolation": "subtraction", "reference_history": [1.0, 1.0123, 0.98765]}
+    save_profile(replace(small_profile(), meter=meter), tmp_path / "a.json")
+    lines = command("show", tmp_path / "a.json")[1].splitlines()
+    assert "meter       name simulator, isolation subtraction" in lines
+    assert "reference   3 windows, 0.988 to 1.012 times the cost of the first" in lines
+
+
+@pytest.mark.parametrize("history", ["much", ["a"], [True]])
+def test_a_history_that_is_no_numbers_is_refused(command, tmp_path, history):
+    document = small_profile()
+    with pytest.raises(ValueError, match="reference_history"):
+        save_profile(replace(document, meter={**document.meter, "reference_history": history}), tmp_path / "a.json")
+
+
+def test_profiles_of_two_isolations_are_not_merged(command, profiles, tmp_path):
+    meter = {**small_profile().meter, "isolation": "alone"}
+    save_profile(replace(small_profile(), meter=meter), tmp_path / "three.json")
+    code, _, err = command("merge", profiles[0], tmp_path / "three.json", "--out", tmp_path / "c.json")
+    assert code == 2
+    assert "layers isolated by slope and by alone" in err
+
+
 def test_texts_of_a_stranger_are_spelt_out(command, tmp_path):
     save_profile(replace(small_profile(), notes=("a\x1b[31mb",)), tmp_path / "a.json")
     assert r"a\x1b[31mb" in command("show", tmp_path / "a.json")[1]

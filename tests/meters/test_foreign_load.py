@@ -1,4 +1,4 @@
-"""What other processes do on a device, from planted kernel times and a planted NVML."""
+"""Load of other processes on a device, from planted kernel times and a planted NVML."""
 
 import os
 import time

@@ -234,7 +234,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
 
     def _key(self, prompts: list[str], tools: "_Tools") -> str:
         """sha256 of all that the pictures' files depend on."""
-        from intaglio.runs.plain import digest
+        from intaglio.runs.plain_json import digest
 
         names = ("seed", "sampler", "steps", "guidance", "negative", "correction", "reference", "batch", "dtype")
         about = {name: getattr(self, name) for name in (*names, "metadata")}

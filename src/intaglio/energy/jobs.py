@@ -198,7 +198,7 @@ def joined(*works: JobWork) -> JobWork:
     calls: dict[str, int] = {}
     for work in works:
         for name, step in work.parts.items():
-            parts[name] = parts.get(name, Step({})) + step
+            parts[name] = parts.get(name, NO_WORK) + step
             calls[name] = calls.get(name, 0) + work.calls[name]
     return JobWork(parts, calls)
 

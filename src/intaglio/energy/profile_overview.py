@@ -110,8 +110,12 @@ class ProfileOverview:
         """Names and words of all but the families."""
         rows = [("made", self.made or "at an unknown time"), ("amounts", f"{self.unit}, {self.provenance}")]
         for name in ("device", "regime", "meter"):
-            words = ", ".join(f"{key.replace('_', ' ')} {_word(value)}" for key, value in getattr(self, name).items())
+            known = {key: value for key, value in getattr(self, name).items() if key != "reference_history"}
+            words = ", ".join(f"{key.replace('_', ' ')} {_word(value)}" for key, value in known.items())
             rows.append((name, words or "not known"))
+        if history := self.meter.get("reference_history"):
+            spread = _range(f"{min(history):.3f}", f"{max(history):.3f}")
+            rows.append(("reference", f"{len(history)} windows, {spread} times the cost of the first"))
         points = sum(row.points for row in self.families)
         rows.append(("families", f"{len(self.families)}, of {points} points"))
         ratios = list(self.networks.values())

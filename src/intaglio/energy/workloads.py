@@ -136,12 +136,18 @@ def flow_step(flow: TarFlow, batch: int) -> Step:
     return parse(flow, pictures, train=True)
 
 
-def diffusion_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step]:
-    """Everything that drawing, and training of all weights of the denoiser, is made of, at these batches."""
+def drawing_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step]:
+    """Everything that drawing with a model, in the precision of its weights, is made of at these batches."""
     found = []
     for batch in batches:
         found += [denoiser_step(model, batch), denoiser_step(model, 2 * batch), decoder_step(model, batch)]
         found += [encoder_step(model, batch), prompt_step(model, batch), prompt_step(model, 2 * batch)]
+    return found
+
+
+def diffusion_steps(model: LatentDiffusion, batches: Sequence[int]) -> list[Step]:
+    """Everything that drawing, and training of all weights of the denoiser, is made of, at these batches."""
+    found = drawing_steps(model, batches)
     with all_trained(model.denoiser):
         found += [denoiser_step(model, batch, train=True) for batch in batches]
     weights = list(model.denoiser.parameters())

@@ -1,4 +1,4 @@
-"""`foreign_load`: what other processes do on a device now, which a measurement would take for its own."""
+"""`foreign_load`: the work of other processes on a device, which a measurement would take for its own."""
 
 import os
 import time
@@ -22,7 +22,7 @@ OWN_TIMES = 8
 
 
 def foreign_load(device: str = "cpu", *, nvml: Any = None, stat: Path = STAT, look_s: float = LOOK_S) -> str:
-    """What others do on a device, in words; empty where it is at rest, and where that cannot be known.
+    """Load of other processes on a device, in words; empty where it is at rest, and where that cannot be known.
 
     An accelerator of NVIDIA is at rest when no process computes on it that does not descend from this one; a processor
     when other processes keep it busy for less than a quarter of one core, over a second.

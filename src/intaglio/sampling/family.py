@@ -11,10 +11,10 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.sampling.batch import SamplingBatch
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import NoiseLevel, timestep_grid
 from intaglio.sampling.guide import GuideContext, Predict
+from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.verbs import FileName
 
 
@@ -64,7 +64,7 @@ class SamplingMethod(ABC):
     several_negatives: ClassVar[bool] = False
     """Whether it takes negative prompts one by one."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
-    """Settings of its rows in `intaglio bench sample`, along its knob; `guidance` is the scale of the sampling."""
+    """Settings of its rows in `intaglio bench sample`, along its knob; `guidance` and `steps` are the sampling's."""
 
     def check(self, request: SamplingRequest) -> None:
         """Raises `BadInput` for pictures that it cannot draw; called before any work."""

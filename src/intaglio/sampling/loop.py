@@ -15,13 +15,13 @@ from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
-from intaglio.sampling.batch import SamplingBatch
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.grid import NoiseLevel, timestep_grid
 from intaglio.sampling.guide import Guide, GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.samplers import SAMPLERS
+from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.sampling.start import Start, UnitNoise
 
 

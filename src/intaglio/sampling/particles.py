@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.randomness import generator
-from intaglio.sampling.batch import SamplingBatch, refuse_non_finite
 from intaglio.sampling.calls import Predict
 from intaglio.sampling.family import SamplingMethod
 from intaglio.sampling.grid import CLEAN, NoiseLevel
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.resampling import effective_share, log_mean_exp, one_of, systematic
+from intaglio.sampling.sampling_batch import SamplingBatch, refuse_non_finite
 from intaglio.sampling.start import latent_shape
 
 Particles = Float[Tensor, "n k c h w"]

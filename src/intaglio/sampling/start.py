@@ -15,7 +15,7 @@ from intaglio.sampling.guide import GuideContext
 
 @runtime_checkable
 class Start(Protocol):
-    """Where a sampling begins."""
+    """A sampling's first latents, and their timestep."""
 
     @property
     def first(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What an audit says that it asks of denoisers, against what it is seen to ask."""
+"""Calls of denoisers that an audit says it makes, against those that are seen."""
 
 from collections import Counter
 

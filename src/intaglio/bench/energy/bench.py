@@ -35,7 +35,7 @@ class EnergyBench:
     truth - 1|; `bias` its signed mean; `rank` Spearman's correlation over the networks, which pruning needs;
     `coverage_95` the share of networks within the method's interval.
 
-    Pruning: the embedded model to half of its estimated cost of a call, by its layers' estimated energy and as
+    Pruning: the embedded model to 70% of its estimated cost of a call, by its layers' estimated energy and as
     baselines by their operations and weights, each trained for the same updates afterwards on the package's pictures by
     the held-out artist; a fifth of these is held out for the errors. The row `unpruned` is the whole model after the
     same training.

@@ -42,7 +42,7 @@ class SampleBench:
     """Sampling methods along their knobs: consistency, diversity, realism and calls of the network.
 
     Captions of the embedded pictures are drawn, the same seeds for all rows. Consistency is the share of pictures whose
-    artist and name are both told from them (by statistics of style, and by the nearest real picture in the encoder);
+    artist is told from them by statistics of style, and whose real picture is among the ten nearest in the encoder;
     diversity the mean over prompts of the Vendi score; realism the kernel distance (KID) to 340 real pictures, beside
     that between their halves, the `floor`, which no method can be told from. All three are proxies. Intervals are over
     prompts. A row is on the front where no other is as good in all of consistency, diversity, KID and calls, and better
@@ -50,15 +50,15 @@ class SampleBench:
     """
 
     quick: bool = False
-    """Few prompts, seeds and steps, and one setting a method: at most ten minutes."""
+    """Few prompts and seeds, and one setting a method: at most ten minutes."""
     methods: tuple[str, ...] = ()
     """Methods to draw with; none takes all."""
     prompts: int | None = None
-    """Captions to draw, 2 or more; none takes 24, 6 with --quick."""
+    """Captions to draw, 2 or more; none takes 24, 5 with --quick."""
     seeds: int | None = None
-    """Pictures of each caption, 2 or more; none takes 16, 6 with --quick."""
+    """Pictures of each caption, 2 or more; none takes 16, 4 with --quick."""
     steps: int | None = None
-    """Sampling steps; none takes 20, 10 with --quick."""
+    """Sampling steps of the methods that state none; none takes 20."""
     batch: int = 12
     """Pictures drawn at once, 1 or more."""
     device: str = "cpu"
@@ -111,14 +111,14 @@ class SampleBench:
     @cached_property
     def _prompts(self) -> list[str]:
         """Captions of the real pictures, evenly spread over them."""
-        count = self.prompts or (6 if self.quick else 24)
+        count = self.prompts or (5 if self.quick else 24)
         captions = [str(caption) for caption in self._real.captions or ()]
         if count > len(captions):
             raise BadInput(f"there are {len(captions)} captions, not {count}; give fewer --prompts")
         return [captions[k * len(captions) // count] for k in range(count)]
 
     def _rows(self) -> dict[str, dict[str, Any]]:
-        """Settings of each row by its name; `guidance` is that of the sampling."""
+        """Settings of each row by its name; `guidance` and `steps` are those of the sampling."""
         known = VERBS["sample"].methods
         if unknown := [name for name in self.methods if name not in known]:
             raise BadInput(f"there is no sampling method {unknown[0]!r}; choose from: {', '.join(known)}")
@@ -139,7 +139,7 @@ class SampleBench:
                     continue
                 pixels, prompts, cost = self._drawn(dict(row))
                 for k in range(0, len(prompts), self._seeds):
-                    run.save_image(f"{name.replace(' ', '-')}/{k:03d}.png", pixels[k])
+                    run.save_image(f"{name.replace(' ', '-')}/{k:03d}", pixels[k])
                 left[name] = {**row_measures(pixels, prompts, judge, real), **cost}
                 run.record("row", name, left[name])
                 progress.advance()
@@ -147,7 +147,7 @@ class SampleBench:
 
     def _drawn(self, row: dict[str, Any]) -> tuple[torch.Tensor, list[str], dict[str, float]]:
         """Pictures of a row, their prompts, and what a picture cost."""
-        scale = row.pop("guidance", 5.0)
+        scale, steps = row.pop("guidance", 5.0), row.pop("steps", self.steps or 20)
         method, calls = default_method("sample", row.pop("method"), **row), Calls()
         prompts, drawn, began = list[str](), list[torch.Tensor](), time.monotonic()
         for prompt in self._prompts:
@@ -157,7 +157,7 @@ class SampleBench:
                 self._model,
                 [prompt] * len(seeds),
                 seeds,
-                steps=self.steps or (10 if self.quick else 20),
+                steps=steps,
                 guidance_scale=scale,
                 negative=f"{name}, {NEGATIVE_STYLE[style]}" if method.several_negatives else "",
                 method=method,
@@ -173,7 +173,7 @@ class SampleBench:
 
     @property
     def _seeds(self) -> int:
-        return self.seeds or (6 if self.quick else 16)
+        return self.seeds or (4 if self.quick else 16)
 
     def _figures(self, rows: Mapping[str, Mapping[str, Any]], measured: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         points = np.array([[_value(measured[name][key]) for key in OBJECTIVES] for name in rows])

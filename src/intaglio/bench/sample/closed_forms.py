@@ -21,7 +21,7 @@ def closed_forms(methods: Sequence[str], seed: int) -> dict[str, float | None]:
     return {figure: check(seed) for method, (figure, check) in CHECKS.items() if method in methods}
 
 
-def fkc_error(seed: int) -> float:
+def fkc_error(seed: int, pictures: int = 256) -> float:
     """Distance of the particles' mean and variance from those of the density that guidance names.
 
     With p(x | prompt) = N(2, 1/4), p(x) = N(0, 1) and a scale of 2, that is N(16/7, 1/7).
@@ -29,7 +29,7 @@ def fkc_error(seed: int) -> float:
     model = ExactMixture(
         torch.tensor([[[[0.0]]], [[[2.0]]]]), torch.tensor([1.0, 0.25]), {"": [0.0, ABSENT], "tuned": [ABSENT, 0.0]}
     )
-    found = _drawn(model, FeynmanKac(scale=2.0, clip=0.0, particles=64), seed, count=256, steps=100)
+    found = _drawn(model, FeynmanKac(scale=2.0, clip=0.0, particles=64), seed, count=pictures, steps=100)
     return float(max((found.mean() - 16 / 7).abs(), (found.var() - 1 / 7).abs()))
 
 

@@ -12,6 +12,8 @@ from intaglio.metrics.distributions import kernel_distance, overlap, stretched, 
 from intaglio.metrics.statistics.interval import interval
 from intaglio.sampling.verifiers.attributes import Attributes
 
+NEAREST = 10
+"""Real pictures, of 340, among which that of the prompt's name counts as told from a drawn one."""
 LEAST = 6
 """Pictures from which there are overlaps: one more than the neighbours they are judged by."""
 
@@ -27,7 +29,7 @@ def row_measures(
         judge: tells the artist and the name; it must not have led the drawing.
         real: stretched descriptors of real pictures.
     """
-    right_artist, right_name = judge.correct(pixels, prompts)
+    right_artist, right_name = judge.correct(pixels, prompts, NEAREST)
     drawn = stretched(judge.encoder.embed(pixels).numpy())
     groups = [np.flatnonzero(np.asarray(prompts) == prompt) for prompt in dict.fromkeys(prompts)]
     figures: dict[str, Any] = {

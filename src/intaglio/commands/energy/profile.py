@@ -10,6 +10,7 @@ from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from intaglio.energy.devices.torch_device import TorchDevice
+    from intaglio.energy.layers.layer import Step
     from intaglio.energy.profile.profiling import WholeNetwork
     from intaglio.meters.meter import Meter
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -37,6 +38,8 @@ class ProfileEnergy(InRun):
     """A flow, by the name of one in the package or its folder, whose training is covered too."""
     batches: tuple[int, ...] = (1, 8)
     """Smallest and largest number of pictures at once, each 1 or more, that estimates are to cover."""
+    precision: tuple[Literal["float32", "float16", "bfloat16"], ...] = ("float32",)
+    """Precisions of weights in which drawing is covered, one or more; trainings are in float32, which is always."""
     least_width: float = 1.0
     """Least share of the U-Net's hidden widths that estimates are to cover, in (0, 1]; energy prune wants its own."""
     out: Path | None = None
@@ -67,14 +70,11 @@ class ProfileEnergy(InRun):
         """Run the command; returns the exit code."""
         import time
 
-        from intaglio.commands.kit.energy_lines import flow_work, training_work
         from intaglio.energy.machine_profile import own_profile_path
         from intaglio.energy.profile.active import ActiveRules
         from intaglio.energy.profile.fingerprint import fingerprint
         from intaglio.energy.profile.profile_file import save_profile
         from intaglio.energy.profile.profiling import ProfilePlan, make_profile
-        from intaglio.energy.pruning.width_costs import narrowest_steps
-        from intaglio.energy.workloads import diffusion_steps
         from intaglio.models.diffusion.loading import load_model
         from intaglio.runs.header import now
 
@@ -88,6 +88,7 @@ class ProfileEnergy(InRun):
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
+        settings |= {"precision": self._coarse()} if self._coarse() else {}
         settings |= {} if self.least_width == 1 else {"least_width": self.least_width}
         settings |= {} if self.isolation == "slope" else {"isolation": self.isolation}
         settings |= {"machine": dict(here.device), "regime": dict(here.regime)}
@@ -95,12 +96,7 @@ class ProfileEnergy(InRun):
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
             note(f"measuring by {meter.name}, in {unit}; leave the machine to it")
             began = time.monotonic()
-            steps = diffusion_steps(model, self.batches)
-            steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
-            if self.least_width < 1:
-                steps += narrowest_steps(model, [*self.batches, 2 * max(self.batches)], self.least_width)
-            if self.flow is not None:
-                steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
+            steps = self._steps(model)
             about = {
                 "provenance": str(next(iter(meter.domains().values())).provenance),
                 "device": dict(here.device),
@@ -123,8 +119,30 @@ class ProfileEnergy(InRun):
         say_json(figures) if self.json else say(str(out))
         return 0
 
+    def _steps(self, model: "LatentDiffusion") -> "list[Step]":
+        """The work that is to be covered."""
+        import torch
+
+        from intaglio.commands.kit.energy_lines import flow_work, training_work
+        from intaglio.energy.pruning.width_costs import narrowest_steps
+        from intaglio.energy.workloads import diffusion_steps, drawing_steps
+
+        steps = diffusion_steps(model, self.batches)
+        for precision in self._coarse():
+            steps += drawing_steps(model.copy().to(dtype=getattr(torch, precision)), self.batches)
+        steps += [training_work(model, 1, batch, rank).whole for batch in self.batches for rank in RANKS]
+        if self.least_width < 1:
+            steps += narrowest_steps(model, [*self.batches, 2 * max(self.batches)], self.least_width)
+        if self.flow is not None:
+            steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
+        return steps
+
+    def _coarse(self) -> list[str]:
+        """The precisions beside float32."""
+        return sorted(set(self.precision) - {"float32"})
+
     def _foreign_load(self) -> str:
-        """What others do on the device. Raises `BadInput` where they do something and `busy` does not allow it."""
+        """Load of others on the device, in words. Raises `BadInput` for one that `busy` does not allow."""
         from intaglio.meters.foreign_load import foreign_load
 
         if (load := foreign_load(self.device)) and not self.busy:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 """Folder of the pruned model in the run."""
-MOST = 10**6
+MOST = 10**5
 """Most pictures at once, draws, and updates."""
 HELD_OUT_DRAWS = 16
 """Timesteps and noises of each picture that is held out."""
@@ -47,7 +47,7 @@ class PruneEnergy(InRun, ReadsPictures):
     """Folder of pictures that the model is to stay good at; captions in .txt files of the same name. A fifth is held
     out for the figures."""
     budget: str
-    """Most that a call of the denoiser may cost: a share of now such as 50%, or an amount such as "0.3 J" where the
+    """Most that a call of the denoiser may cost: a share of now such as 70%, or an amount such as "0.3 J" where the
     profile counts joules, "0.8 CPU-s" where it counts processor seconds."""
     prompt: str | None = None
     """Prompt of every picture that has no caption of its own."""
@@ -87,8 +87,8 @@ class PruneEnergy(InRun, ReadsPictures):
             raise ValueError(f"seed must be 0 to 2**62 - 1, not {self.seed}")
         if not self.recover and self.learning_rate is not None:
             raise ValueError("learning_rate is of the recovery: give recover too, or leave it out")
-        if self.recover:
-            self._recovery()
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be above 0 and finite, not {self.learning_rate}")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""

@@ -33,11 +33,11 @@ def audit_work(methods: "Sequence[Authenticator]", inputs: "AuditInputs", pictur
 
 def _work(calls: "DenoiserCalls", inputs: "AuditInputs") -> "JobWork":
     from intaglio.energy.jobs import JobWork
-    from intaglio.energy.layers.layer import Step
+    from intaglio.energy.layers.layer import NO_WORK
     from intaglio.energy.workloads import decoder_step, encoder_step
 
     name = "denoiser" if calls.gradient == "none" else "gradients"
-    parts = {name: sum((_call(calls, inputs, rows).times(n) for rows, n in calls.batches.items()), Step({}))}
+    parts = {name: sum((_call(calls, inputs, rows).times(n) for rows, n in calls.batches.items()), NO_WORK)}
     counts = {name: sum(calls.batches.values())}
     for part, of, count in (("encoder", encoder_step, calls.encoded), ("decoder", decoder_step, calls.decoded)):
         if count:

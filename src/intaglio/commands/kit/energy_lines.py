@@ -23,7 +23,7 @@ class EnergyLine(NamedTuple):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What a run's summary keeps of it; empty where there is no estimate."""
+        """Its entry in the summary of a run; empty where there is no estimate."""
         return {"energy_estimate": self.figures} if self.figures else {}
 
 

@@ -84,11 +84,11 @@ def _batches(pictures: int, batch: int) -> dict[int, int]:
 
 def _decoded(model: "TarFlow", decoder: "Decoder", size: int, guidance: "Guidance") -> "tuple[Step, int]":
     """The work of one batch, and its passes."""
-    from intaglio.energy.layers.layer import Step
+    from intaglio.energy.layers.layer import NO_WORK
     from intaglio.flow.block.inverse import block_inverses
     from intaglio.flow.cost import BlockPasses
 
-    work, count = Step({}), 0
+    work, count = NO_WORK, 0
     for inverse in block_inverses(model, size, None, guidance):
         told = decoder.passes(model, inverse.block.index)
         if decoder.certify and inverse.tokens > 1:

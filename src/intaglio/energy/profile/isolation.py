@@ -67,7 +67,7 @@ class Neighbour:
         return SizedLayer(self.family, tuple(sizes[name] for name in self.family.free))
 
     def cost(self, layer: SizedLayer) -> Measurement:
-        """What one of its layers costs, with the posterior's variance."""
+        """Cost of one of its layers, with the posterior's variance."""
         at = np.array([layer.sizes], np.int64)
         (amount,), ((variance,),) = self.costs.joint(at)
         (seconds,), ((spread,),) = self.times.joint(at)

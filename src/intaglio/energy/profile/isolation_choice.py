@@ -28,7 +28,7 @@ def in_order(name: IsolationName, asked: Mapping[LayerFamily, Bounds]) -> list[t
 def isolation_of(
     name: IsolationName, family: LayerFamily, asked: Mapping[LayerFamily, Bounds], known: Sequence[ProfiledFamily]
 ) -> Isolation | None:
-    """How a family is isolated.
+    """The isolation of one family.
 
     Subtraction takes for the output layer the linear family of each precision that is trained, has layers before it and
     is least of the work; for input layers those that are trained and give no gradient of their input.

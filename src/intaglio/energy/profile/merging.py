@@ -61,8 +61,9 @@ def merged(sources: Sequence[EnergyProfile]) -> MergedProfile:
         sources: two or more profiles of an equal device, regime, unit and kind of provenance.
 
     Raises:
-        BadInput: sources of two machines, sessions, units or kinds of provenance; one that shares no measured layers
-            with those before it, or whose factor lies outside [0.8, 1.25]; more points in a family than a file holds.
+        BadInput: sources of two machines, sessions, units, isolations or kinds of provenance; one that shares no
+            measured layers with those before it, or whose factor lies outside [0.8, 1.25]; more points in a family than
+            a file holds.
         ValueError: fewer than two sources.
     """
     require(len(sources) >= 2, "two profiles or more are needed for one from them")
@@ -85,6 +86,9 @@ def _check_alike(one: EnergyProfile, other: EnergyProfile, number: int) -> None:
         raise BadInput(f"{source}: {kinds[0]} and {kinds[1]} amounts have no common scale; merge those of one kind")
     if apart := differences(Fingerprint(one.device, one.regime), Fingerprint(other.device, other.regime)):
         raise BadInput(f"{source}: another machine or session ({'; '.join(apart.values())}); merge those of one only")
+    ways = [profile.meter.get("isolation", "slope") for profile in (one, other)]
+    if ways[0] != ways[1]:
+        raise BadInput(f"{source}: layers isolated by {ways[0]} and by {ways[1]}; merge those of one isolation")
 
 
 def _scale_of(whole: EnergyProfile, source: EnergyProfile, number: int) -> SourceScale:

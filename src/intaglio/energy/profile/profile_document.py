@@ -239,6 +239,7 @@ def _check_counts(layer: SizedLayer, table: Fields) -> None:
 def _meter(document: Fields) -> dict[str, Any]:
     facts = _facts(document, "meter")
     document.table("meter").number("relative_sd", None, low=0.0, high=10.0)
+    document.table("meter").numbers("reference_history", ())
     return facts
 
 

@@ -26,7 +26,7 @@ class CallBudget:
         """
         found = AMOUNT.fullmatch(text)
         if found is None or not found[2]:
-            raise BadInput(f"the budget {text!r} has no unit; give a share such as 50%, or an amount such as 0.3 J")
+            raise BadInput(f"the budget {text!r} has no unit; give a share such as 70%, or an amount such as 0.3 J")
         number, unit = float(found[1]), found[2]
         if unit == "%":
             if not 0 < number < 100:
@@ -50,7 +50,7 @@ class CallBudget:
         if before.interval[1] <= self.value:
             raise BadInput(
                 f"a call takes {before.amount:.3g} {before.unit} now, at most {before.interval[1]:.3g} with 95%, which "
-                f"is within the budget of {self.value:.3g} {self.unit}; give a smaller one, or a share such as 50%"
+                f"is within the budget of {self.value:.3g} {self.unit}; give a smaller one, or a share such as 70%"
             )
         return self.value
 
@@ -65,6 +65,6 @@ class CallBudget:
         if self.unit and self.unit != unit:
             other = "0.8 CPU-s" if unit == Unit.CPU_SECONDS else "0.3 J"
             raise BadInput(
-                f"the budget is in {self.unit}, and the profile counts {unit}; give a share such as 50%, or an amount "
+                f"the budget is in {self.unit}, and the profile counts {unit}; give a share such as 70%, or an amount "
                 f"such as {other}"
             )

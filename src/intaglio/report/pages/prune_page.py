@@ -103,11 +103,17 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
     error = summary["error"]
     said = (
         f"The denoising error of {count(error['pictures'], 'picture')} that were held out, at the same timesteps and "
-        f"noises each time; {count(summary['pictures'], 'picture')} were learned from. It rose by {error['rise']:+.2g}"
+        f"noises each time; {count(summary['pictures'], 'picture')} were learned from. "
+        f"The change is {_signed(error['rise'])}"
     )
     if (interval := error["rise_interval_95"]) is None:
         return f"{said}; one picture gives no interval."
-    return f"{said}, {interval[0]:+.2g} to {interval[1]:+.2g} with 95% over the pictures."
+    return f"{said}, {_signed(interval[0])} to {_signed(interval[1])} with 95% over the pictures."
+
+
+def _signed(value: float) -> str:
+    """A number with its sign, two significant digits."""
+    return f"{value:+.2g}".replace("-", "−")
 
 
 def _pictures(run: RunData, name: str) -> Sequence[Path]:

@@ -26,7 +26,8 @@ class FeynmanKac(ParticleSampling):
 
     from ρ to ρ', with noise of one step of Euler and Maruyama, and resampled. With w = 1 all weights are equal. The
     increments of a picture's particles may be centred and clipped, as the authors do with pictures, whose weights would
-    else spread too far; that is a bias, and `--clip 0` leaves it out. A step costs 2 K calls of a picture.
+    else spread too far; that is a bias, and `--clip 0` leaves it out. A step costs 2 K calls of a picture; with fewer
+    than some 40 steps pictures keep noise.
 
     Source: arXiv 2503.02819, the case of classifier-free guidance.
     """
@@ -38,7 +39,7 @@ class FeynmanKac(ParticleSampling):
     clips nothing, and is exact."""
 
     own_guidance = True
-    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({"scale": 1.4}, {"scale": 2.0}, {"scale": 3.0})
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = tuple({"scale": scale, "steps": 40} for scale in (1.4, 2.0, 3.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()

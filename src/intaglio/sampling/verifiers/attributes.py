@@ -65,11 +65,14 @@ class Attributes:
         found = artists[rows, [a for a, _ in wanted]] + names[rows, [n for _, n in wanted]]
         return torch.from_numpy(found).float().masked_fill(failed, torch.nan)
 
-    def correct(self, pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str]) -> tuple[ndarray, ndarray]:
-        """Whether the likeliest artist, and the likeliest name, are those of the prompt; both bool [n]."""
+    def correct(
+        self, pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str], nearest: int = 1
+    ) -> tuple[ndarray, ndarray]:
+        """Whether the likeliest artist is the prompt's, and whether its name is among the nearest; both bool [n]."""
         wanted = np.array([self._places(prompt) for prompt in prompts])
         artists, names = self.log_probabilities(pixels)
-        return artists.argmax(1) == wanted[:, 0], names.argmax(1) == wanted[:, 1]
+        own = np.take_along_axis(names, wanted[:, 1:], 1)
+        return artists.argmax(1) == wanted[:, 0], (names > own).sum(1) < nearest
 
     def log_probabilities(
         self, pixels: Float[Tensor, "n 3 h w"]

@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+
+from intaglio.bench.sample.bench import SampleBench
+from intaglio.bench.sample.closed_forms import fkc_error
+from intaglio.bench.sample.row_measures import row_measures
+from intaglio.metrics.distributions import kernel_distance, stretched, vendi
+from intaglio.metrics.similarity.measures import load_similarity
+from intaglio.models import testbed
+from intaglio.sampling.verifiers.attributes import Attributes
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return Attributes(load_similarity("embedded"), testbed.real_pictures())
+
+
+def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, capsys):
+    bench = SampleBench(methods=("plain", "perp-neg"), prompts=2, seeds=2, steps=2, quick=True, runs=tmp_path)
+    figures = bench(progress="none")
+    assert list(figures["rows"]) == ["plain guidance 4", "perp-neg scale 4"]
+    plain, perp = figures["rows"].values()
+    assert (plain["forward"], perp["forward"]) == (4.0, 6.0)
+    assert plain["consistency"]["low"] <= plain["consistency"]["mean"] <= plain["consistency"]["high"]
+    assert figures["methods"] == 2
+    assert set(figures["pareto_share"]) == {"plain", "perp-neg"}
+    assert figures["floor"] < plain["kid"]["mean"]
+    assert len(list(tmp_path.glob("*/images/plain-guidance-4/*.png"))) == 2
+    assert bench(progress="none") == figures
+    assert "* plain guidance 4" in bench.summary(figures)
+
+
+def test_measures_of_real_pictures_are_as_good_as_they_get(judge):
+    rows = [0, 0, 40, 40, 80, 80, 120, 120]
+    prompts = [str(judge.real.captions[k]) for k in rows]
+    real = stretched(judge.encoder.embed(judge.real.pixels).numpy())
+    found = row_measures(judge.real.pixels[rows], prompts, judge, real)
+    assert found["consistency"]["mean"] == found["name"]["mean"] == 1.0
+    assert found["diversity"]["mean"] == pytest.approx(1.0, abs=1e-6)  # both pictures of a prompt are the same
+    assert found["precision"] == 1.0
+    assert found["kid"]["mean"] == pytest.approx(kernel_distance(real[rows], real))
+    shuffled = row_measures(judge.real.pixels[rows], prompts[2:] + prompts[:2], judge, real)
+    assert shuffled["name"]["mean"] < 0.5
+
+
+def test_diversity_is_that_of_each_prompt_alone(judge):
+    rows = [0, 50, 100, 150]
+    prompts = [str(judge.real.captions[0])] * 2 + [str(judge.real.captions[100])] * 2
+    real = stretched(judge.encoder.embed(judge.real.pixels).numpy())
+    found = row_measures(judge.real.pixels[rows], prompts, judge, real)["diversity"]["mean"]
+    assert found == pytest.approx(np.mean([vendi(real[rows[:2]]), vendi(real[rows[2:]])]))
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match="seeds must be 2 or more"):
+        SampleBench(seeds=1)
+    with pytest.raises(Exception, match="no sampling method 'plane'"):
+        SampleBench(methods=("plane",))(progress="none")
+
+
+def test_the_closed_form_of_the_corrector_is_met():
+    error = fkc_error(0, pictures=48)
+    assert math.isfinite(error)
+    assert error < 0.2
