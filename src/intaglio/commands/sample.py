@@ -312,8 +312,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             reference=self.reference,
             method=self._method.name,
             method_settings=stored_settings(self.method),
-            search=search,
-            start=start_record(tools.start),
+            start=start_record(tools.start, search),
             versions=versions,
         )
         return settings.png_text()
@@ -340,7 +339,11 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         drawn, rows = drawn_again(recorded, before, model, way, tools.start, path)
         differences = (to_uint8(drawn).int() - to_uint8(before).int()).abs()
         target = free_path(self.out / f"{path.stem}-replay.png")
-        save_png(drawn, target, command._png_text(tools, recorded.prompt, recorded.seed, rows, recorded.search))
+        save_png(
+            drawn,
+            target,
+            command._png_text(tools, recorded.prompt, recorded.seed, rows, recorded.start and recorded.start.search),
+        )
         if differences.any():
             count, largest = int(differences.count_nonzero()), int(differences.max())
             say(f"{path}: {count} of {differences.numel()} values differ, by at most {largest} of 255; see {target}")

@@ -80,6 +80,8 @@ class StartRecord:
     """Timestep of the first node; None for the schedule's last."""
     hash: str | None
     """Of what was fitted; None for unit noise."""
+    search: SearchRecord | None = None
+    """The search of the noise; None: the seed's own noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +117,8 @@ class PictureSettings:
     """The method of `intaglio sample`."""
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     """The method's settings, as JSON has them."""
-    search: SearchRecord | None = None
-    """The search of its noise; None: the seed's own noise."""
     start: StartRecord | None = None
-    """None: unit noise at the last timestep."""
+    """None: the seed's own unit noise at the last timestep."""
     versions: Mapping[str, str]
     """Versions of intaglio, torch and diffusers."""
 
@@ -131,7 +131,7 @@ class PictureSettings:
 
     @property
     def _format(self) -> int:
-        if self.search is not None or self.start is not None:
+        if self.start is not None:
             return 3
         return 1 if self.method == "plain" else 2
 
@@ -225,7 +225,6 @@ def _parsed(stored: Any) -> PictureSettings:
         size=(width, height),
         model=ModelRecord(**_checked(stored["model"], MODEL_KINDS)),
         base=ModelRecord(**_checked(base, MODEL_KINDS)) if base else None,
-        search=_search(stored["search"]) if stored["format"] > 2 else None,
         start=_start(stored["start"]) if stored["format"] > 2 else None,
     )
     if not _in_range(settings):
@@ -251,7 +250,7 @@ def _start(stored: Any) -> StartRecord | None:
     entries = _checked(stored, START_KINDS)
     if entries["name"] not in get_args(StartName) or not 0 <= (entries["first"] or 0) < 2**31:
         raise ValueError("a start")
-    return StartRecord(**entries)
+    return StartRecord(**entries, search=_search(stored["search"]))
 
 
 def _in_range(settings: PictureSettings) -> bool:

@@ -22,11 +22,11 @@ def recorded_start(
     from intaglio.sampling.search.best_noise import chosen_start
     from intaglio.sampling.search.searches import SEARCHES
 
-    if recorded.search is None:
+    if recorded.start is None or (known := recorded.start.search) is None:
         return start
     try:
-        search = SEARCHES[recorded.search.name](**recorded.search.settings)
-        return chosen_start(search, model, [(recorded.seed, recorded.search.path)] * rows, start)
+        search = SEARCHES[known.name](**known.settings)
+        return chosen_start(search, model, [(recorded.seed, known.path)] * rows, start)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"the search in {picture} is damaged or of another version ({error}); use its version") from None
 
@@ -52,7 +52,8 @@ def recorded_start_flags(recorded: PictureSettings, given: Path | None, picture:
 
 def refuse_another_start(picture: Path, recorded: PictureSettings, start: "NoiseStart") -> None:
     """Raises `BadInput` for a start that was fitted to other pictures than the recorded one."""
-    if recorded.start != start_record(start):
+    known = recorded.start
+    if start_record(start, known and known.search) != known:
         raise BadInput(
             f"{picture} was drawn from a start that was fitted to other pictures; give those, or its own file, by "
             "--start-pictures"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from intaglio.commands.kit.console import note
 from intaglio.commands.kit.idle_flags import idle_flags
-from intaglio.commands.kit.png_settings import StartName, StartRecord
+from intaglio.commands.kit.png_settings import SearchRecord, StartName, StartRecord
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -84,13 +84,15 @@ class StartInputs:
         return testbed.real_pictures()
 
 
-def start_record(start: "NoiseStart") -> StartRecord | None:
-    """The entry of a start in a picture's settings; None for unit noise at the last timestep."""
+def start_record(start: "NoiseStart", search: SearchRecord | None = None) -> StartRecord | None:
+    """The entry of a start in a picture's settings; None for the seed's own unit noise at the last timestep."""
     from intaglio.sampling.starts.analytic import AnalyticStart
 
     if isinstance(start, AnalyticStart):
-        return StartRecord(name="analytic", first=start.first, hash=start.moments.hash)
-    return None if start.first is None else StartRecord(name="unit", first=start.first, hash=None)
+        return StartRecord(name="analytic", first=start.first, hash=start.moments.hash, search=search)
+    if start.first is None and search is None:
+        return None
+    return StartRecord(name="unit", first=start.first, hash=None, search=search)
 
 
 def keep_start(start: "NoiseStart", out: Path) -> None:

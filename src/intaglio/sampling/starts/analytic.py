@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
-from intaglio.runs.plain import digest
+from intaglio.runs.plain_json import digest
 from intaglio.runs.tensors import read_state, write_state
 from intaglio.sampling.grid import NoiseLevel
 from intaglio.sampling.guide import GuideContext
