@@ -27,6 +27,12 @@ def words(folder, out, *more, prompts=("a red cat", "dog")):
     return [*given, "--search", "random", "--budget", "20", "--search-verifier", "ink", *more]
 
 
+def search_of(picture):
+    start = PictureSettings.read(picture).start
+    assert start is not None
+    return start.search
+
+
 def pngs(out):
     return {path.name: path.read_bytes() for path in sorted(out.glob("*.png"))}
 
@@ -45,7 +51,7 @@ def test_the_best_of_the_budget_is_kept_with_its_noise_and_replays_without_a_sea
         scores = ColourShare("ink")(all_five.pixels, [])
         best = int(scores.argmax())
         assert ImageSet.load(out / f"{name}.png", 16).hashes[0] == all_five.hashes[best]
-        recorded = PictureSettings.read(out / f"{name}.png").search
+        recorded = search_of(out / f"{name}.png")
         assert recorded is not None
         assert (recorded.name, recorded.path, recorded.budget) == ("random", names[best][1], 20)
         assert (recorded.verifier, recorded.verifier_hash) == ("ink", ColourShare("ink").hash)
@@ -54,13 +60,13 @@ def test_the_best_of_the_budget_is_kept_with_its_noise_and_replays_without_a_sea
     shown = capsys.readouterr()
     assert "all 768 values are the same" in shown.out
     assert "candidates" not in shown.err
-    assert PictureSettings.read(tmp_path / "again" / "dog-4-replay.png").search == recorded
+    assert search_of(tmp_path / "again" / "dog-4-replay.png") == recorded
 
 
 def test_zero_order_replays_its_path(folder, tmp_path, capsys):
     more = ("--search", "zero-order", "--search-neighbours", "2", "--search-cosine", "0.3", "--budget", "40")
     assert main(words(folder, tmp_path, *more, prompts=("dog",))) == 0
-    recorded = PictureSettings.read(tmp_path / "dog-3.png").search
+    recorded = search_of(tmp_path / "dog-3.png")
     assert recorded is not None
     assert recorded.settings == {"neighbours": 2, "cosine": 0.3}
     assert recorded.path
@@ -125,7 +131,7 @@ def test_another_guide_is_searched_around(folder, tmp_path):
     more = ("--negative", "cat", "--budget", "30")
     line = words(folder, tmp_path, *more, prompts=("dog",))
     assert main([line[0], "perp-neg", *line[1:]]) == 0
-    assert PictureSettings.read(tmp_path / "dog-3.png").search is not None
+    assert search_of(tmp_path / "dog-3.png") is not None
     assert main(["sample", "--replay", str(tmp_path / "dog-3.png"), "--out", str(tmp_path / "again")]) == 0
 
 
@@ -138,7 +144,7 @@ def test_a_damaged_search_is_refused(folder, tmp_path, capsys, change):
     assert main(words(folder, tmp_path, prompts=("dog",))) == 0
     text = read_png_text(tmp_path / "dog-3.png")
     stored = json.loads(text[CHUNK])
-    stored["search"] |= change
+    stored["start"]["search"] |= change
     save_png(picture, tmp_path / "bad.png", {**text, CHUNK: json.dumps(stored)})
     assert main(["sample", "--replay", str(tmp_path / "bad.png"), "--out", str(tmp_path)]) == 2
     assert "damaged or of another version" in " ".join(capsys.readouterr().err.split())
@@ -151,7 +157,7 @@ def test_a_picture_keeps_no_folder_of_its_maker(folder, tmp_path):
     more = ("--search-verifier", f"like:{known}", "--budget", "8")
     assert main(words(folder, tmp_path, *more, prompts=("dog",))) == 0
     assert "private" not in json.dumps(read_png_text(tmp_path / "dog-3.png"))
-    recorded = PictureSettings.read(tmp_path / "dog-3.png").search
+    recorded = search_of(tmp_path / "dog-3.png")
     assert recorded is not None
     assert recorded.verifier == "like:known"
     assert recorded.score is not None
@@ -163,7 +169,7 @@ def test_pictures_without_a_search_keep_the_format_of_before(folder, tmp_path):
     text = read_png_text(tmp_path / "dog-0.png")
     stored = json.loads(text[CHUNK])
     assert stored["format"] == 1
-    del stored["search"]  # as earlier versions wrote it
+    del stored["start"]  # as earlier versions wrote it
     save_png(ImageSet.load(tmp_path / "dog-0.png", 16).pixels[0], tmp_path / "old.png", {CHUNK: json.dumps(stored)})
     assert main(["sample", "--replay", str(tmp_path / "old.png"), "--out", str(tmp_path)]) == 0
     stored["format"] = 4

@@ -1,6 +1,7 @@
 """`intaglio sample [METHOD]`: sample pictures from prompts, or replay a picture from the settings in its PNG."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -17,7 +18,9 @@ from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
 from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings, SearchRecord, place
 from intaglio.commands.kit.prompt_lines import file_stem, read_prompts
 from intaglio.commands.kit.recorded_method import recorded_method, stored_settings
+from intaglio.commands.kit.recorded_search import recorded_start_flags, refuse_another_start
 from intaglio.commands.kit.search_inputs import SearchInputs, told_scores
+from intaglio.commands.kit.start_inputs import StartInputs, keep_start, start_record
 from intaglio.errors import BadInput
 from intaglio.files import free_path
 from intaglio.sampling.sampler_names import SamplerName
@@ -29,17 +32,19 @@ if TYPE_CHECKING:
     from intaglio.sampling.family import SamplingMethod, SamplingRequest
     from intaglio.sampling.guides.model_guidance import ModelGuidance
     from intaglio.sampling.search.best_noise import BestNoise
+    from intaglio.sampling.start import NoiseStart
 
 M = TypeVar("M")
 SAMPLER = "ddim"
 """Sampler where none is given."""
 OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
 OF_SAMPLING += ("search", "budget", "search_verifier", "search_neighbours", "search_cosine")
+OF_SAMPLING += ("start", "from_step")
 """Flags that a replay takes from the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
+class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Generic[M]):
     """Draw pictures from prompts, or draw a picture again from the settings it carries.
 
     The same command again goes on where a killed one was.
@@ -81,6 +86,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
             raise ValueError(f"--steps must be 1 to 1000, not {self.steps}")
         self.check_guidance(has_model=bool(self.model or self.lora or self.replay))
         self.check_search()
+        self.check_start(replaying=self.replay is not None)
         if not 0 <= self.seed < 2**62:
             raise ValueError(f"--seed must be 0 to 2**62 - 1, not {self.seed}")
 
@@ -123,32 +129,30 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
         if self.scale == 1 and self.base is None and not self._method.own_guidance:
             for warning in said_idle(self, ("negative",), "--guidance 1 leads away from nothing"):
                 note(warning)
-        model = self._model()
-        guide = self._guide(model)
-        for warning in said_idle_like(self.like, model, *([guide.base] if guide else [])):
+        tools = self._tools(texts)
+        for warning in said_idle_like(self.like, tools.model, *([tools.guide.base] if tools.guide else [])):
             note(warning)
         names = [f"{file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
-        best = self.best_noise(model, texts)
-        if best is not None:
-            best.check(self._request(model, prompts), self._method, self._sampler)
-        with PictureSeries(self.out, self._key(prompts, model, guide, best), names) as series:
+        if tools.best is not None:
+            tools.best.check(self._request(tools, prompts), self._method, self._sampler)
+        with PictureSeries(self.out, self._key(prompts, tools), names) as series:
+            keep_start(tools.start, self.out)
             if len(series):
                 note(f"{len(series)} of {len(prompts)} pictures were drawn before")
-            if best is None:
-                self._draw(model, guide, prompts, seeds, series)
+            if tools.best is None:
+                self._draw(tools, prompts, seeds, series)
             else:
-                self._search(model, best, prompts, seeds, series)
-        say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {model.name} in {self.out}")
+                self._search(tools, tools.best, prompts, seeds, series)
+        say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {tools.model.name} in {self.out}")
         return 0
 
-    def _draw(
-        self,
-        model: "LatentDiffusion",
-        guide: "ModelGuidance | None",
-        prompts: list[str],
-        seeds: list[int],
-        series: "PictureSeries",
-    ) -> None:
+    def _tools(self, prompts: Sequence[str] = ()) -> "_Tools":
+        """What to draw these prompts with."""
+        model = self._model()
+        start = self.start_of(model, self.model is None and self.lora is None, self.out)
+        return _Tools(model, self._guide(model), start, self.best_noise(model, prompts))
+
+    def _draw(self, tools: "_Tools", prompts: list[str], seeds: list[int], series: "PictureSeries") -> None:
         """Draws the batches of which a picture is still missing, each as in the whole: its size counts for its bits."""
         from intaglio.images.image_set import png_bytes
         from intaglio.runs.run import Run
@@ -159,19 +163,20 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
         left = [batch for batch in cuts if any(k not in series for k in batch)]
         if not left:
             return
-        if guide is None:
-            request = self._request(model, [prompts[k] for batch in left for k in batch])
+        if tools.guide is None:
+            request = self._request(tools, [prompts[k] for batch in left for k in batch])
             self._method.check(request)
             self._tell_cost(request, self._method.planned(request))
         drawn = sample_batches(
-            model,
+            tools.model,
             [prompts[k] for batch in left for k in batch],
             [seeds[k] for batch in left for k in batch],
             sampler=self._sampler,
             steps=self.steps,
             guidance_scale=self.scale,
             negative=self.negative,
-            **_way(self._method, guide),
+            **_way(self._method, tools.guide),
+            start=tools.start,
             batch=self.batch,
             run=Run.none(progress=shown()),
             told=traces.append,
@@ -179,13 +184,13 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
         for batch, pixels in zip(left, drawn, strict=True):
             for k, picture in zip(batch, pixels, strict=True):
                 if k not in series:
-                    text = self._png_text(model, guide, prompts[k], seeds[k], rows=len(pixels))
+                    text = self._png_text(tools, prompts[k], seeds[k], rows=len(pixels))
                     series.save(k, png_bytes(picture, text))
         if traces and (line := self._method.reading_of(traces)):
             note(line)
 
     def _search(
-        self, model: "LatentDiffusion", best: "BestNoise", prompts: list[str], seeds: list[int], series: "PictureSeries"
+        self, tools: "_Tools", best: "BestNoise", prompts: list[str], seeds: list[int], series: "PictureSeries"
     ) -> None:
         """Draws each picture that is missing from the best noise of its own search."""
         from intaglio.images.image_set import png_bytes
@@ -193,16 +198,16 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
 
         if not (left := [k for k in range(len(prompts)) if k not in series]):
             return
-        request = self._request(model, [prompts[k] for k in left])
+        request = self._request(tools, [prompts[k] for k in left])
         self._tell_cost(request, best.planned(request, self._method))
-        options = {"sampler": self._sampler, "steps": self.steps, "guidance_scale": self.scale}
-        options |= {"negative": self.negative, "method": self._method, "batch": self.batch}
+        options: dict[str, Any] = {"sampler": self._sampler, "steps": self.steps, "guidance_scale": self.scale}
+        options |= {"negative": self.negative, "method": self._method, "batch": self.batch, "start": tools.start}
         count, scores = best.candidates(request, self._method), list[tuple[float, float]]()
         with Run.none(progress=shown()).progress(count * len(left), "candidates") as progress:
             for k in left:
-                found = best(model, prompts[k], seeds[k], count=count, advance=progress.advance, **options)
+                found = best(tools.model, prompts[k], seeds[k], count=count, advance=progress.advance, **options)
                 record = self.search_record(best, found)
-                text = self._png_text(model, None, prompts[k], seeds[k], rows=found.rows, search=record)
+                text = self._png_text(tools, prompts[k], seeds[k], rows=found.rows, search=record)
                 series.save(k, png_bytes(found.pixels, text))
                 scores.append((found.scores[0], found.score))
         note(told_scores(scores, self.search_verifier, count))
@@ -220,16 +225,14 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
         if told is not None:
             note(told.line)
 
-    def _request(self, model: "LatentDiffusion", prompts: list[str]) -> "SamplingRequest":
+    def _request(self, tools: "_Tools", prompts: list[str]) -> "SamplingRequest":
         from intaglio.sampling.family import SamplingRequest
         from intaglio.sampling.loop import nodes_of
 
         nodes = nodes_of(self._sampler, self.steps)
-        return SamplingRequest(model, prompts, self.negative, self.scale, self.steps, nodes)
+        return SamplingRequest(tools.model, prompts, self.negative, self.scale, self.steps, nodes, tools.start.first)
 
-    def _key(
-        self, prompts: list[str], model: "LatentDiffusion", guide: "ModelGuidance | None", best: "BestNoise | None"
-    ) -> str:
+    def _key(self, prompts: list[str], tools: "_Tools") -> str:
         """sha256 of all that the pictures' files depend on."""
         from intaglio.runs.plain_json import digest
 
@@ -237,10 +240,13 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
         about = {name: getattr(self, name) for name in (*names, "metadata")}
         about |= {"sampler": self._sampler, "guidance": self.scale, "method": asdict(cast(Any, self.method))}
         about["method"]["name"] = self._method.name
-        if best is not None:  # without a search the key is that of before there was any
-            about["search"] = self.search_key(best)
-        base = None if guide is None else guide.base.fingerprint
-        return digest({**about, "prompts": prompts, "model": model.fingerprint, "base": base})
+        # Without a search and with the usual start the key is that of before there were others.
+        if tools.best is not None:
+            about["search"] = self.search_key(tools.best)
+        if (start := start_record(tools.start)) is not None:
+            about["start"] = asdict(start)
+        base = None if tools.guide is None else tools.guide.base.fingerprint
+        return digest({**about, "prompts": prompts, "model": tools.model.fingerprint, "base": base})
 
     def _prompts(self) -> list[str]:
         return list(self.prompt) if self.prompts is None else read_prompts(self.prompts)
@@ -277,13 +283,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
         )
 
     def _png_text(
-        self,
-        model: "LatentDiffusion",
-        guide: "ModelGuidance | None",
-        prompt: str,
-        seed: int,
-        rows: int,
-        search: SearchRecord | None = None,
+        self, tools: "_Tools", prompt: str, seed: int, rows: int, search: SearchRecord | None = None
     ) -> dict[str, str]:
         """The PNG's text chunks; none without --metadata."""
         import diffusers
@@ -292,6 +292,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
         if not self.metadata:
             return {}
         versions = {"intaglio": intaglio.__version__, "torch": torch.__version__, "diffusers": diffusers.__version__}
+        model, guide = tools.model, tools.guide
         settings = PictureSettings(
             prompt=prompt,
             negative=self.negative,
@@ -311,7 +312,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
             reference=self.reference,
             method=self._method.name,
             method_settings=stored_settings(self.method),
-            search=search,
+            start=start_record(tools.start, search),
             versions=versions,
         )
         return settings.png_text()
@@ -324,21 +325,25 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
 
     def _replay(self, path: Path) -> int:
         from intaglio.images.image_set import ImageSet, save_png, to_uint8
-        from intaglio.sampling.start import UnitNoise
 
         refuse_idle(self, OF_SAMPLING, f"--replay draws {path} by the settings it carries")
         recorded = PictureSettings.read(path)
         command = self._as_recorded(recorded)
-        model = command._model()
-        guide = command._guide(model)
+        tools = command._tools()
+        model, guide = tools.model, tools.guide
         refuse_another(path, recorded.model, model, "--model and --lora")
         if guide is not None and recorded.base is not None:
             refuse_another(path, recorded.base, guide.base, "--base")
+        refuse_another_start(path, recorded, tools.start)
         before, way = ImageSet.load(path, model.resolution).pixels[0], _way(command._method, guide)
-        drawn, rows = drawn_again(recorded, before, model, way, UnitNoise(), path)
+        drawn, rows = drawn_again(recorded, before, model, way, tools.start, path)
         differences = (to_uint8(drawn).int() - to_uint8(before).int()).abs()
         target = free_path(self.out / f"{path.stem}-replay.png")
-        save_png(drawn, target, command._png_text(model, guide, recorded.prompt, recorded.seed, rows, recorded.search))
+        save_png(
+            drawn,
+            target,
+            command._png_text(tools, recorded.prompt, recorded.seed, rows, recorded.start and recorded.start.search),
+        )
         if differences.any():
             count, largest = int(differences.count_nonzero()), int(differences.max())
             say(f"{path}: {count} of {differences.numel()} values differ, by at most {largest} of 255; see {target}")
@@ -361,10 +366,22 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, Generic[M]):
                 model=self.model or recorded.found(recorded.model.path, self.replay, "--model"),
                 lora=self.lora or recorded.found(recorded.lora, self.replay, "--lora"),
                 like=self.like or recorded.found(recorded.like, self.replay, "--like"),
+                **recorded_start_flags(recorded, self.start_pictures, self.replay),
                 base=self.base or recorded.found(base.path if base else None, self.replay, "--base"),
             )
         except ValueError as error:
             raise BadInput(f"the settings in {self.replay} do not go together: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """All that a command draws with, as it was read."""
+
+    model: "LatentDiffusion"
+    guide: "ModelGuidance | None"
+    start: "NoiseStart"
+    best: "BestNoise | None"
+    """The search of the noise, where there is one."""
 
 
 def _way(method: "SamplingMethod", guide: "ModelGuidance | None") -> dict[str, Any]:

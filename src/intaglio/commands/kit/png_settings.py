@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
@@ -14,7 +14,8 @@ from intaglio.printable import is_text, one_line
 CHUNK = "intaglio"
 """Key of the PNG's text chunk with all settings, as JSON."""
 FORMATS = (1, 2, 3)
-"""Versions of that JSON's layout; the second has a method other than plain sampling, the third chosen noise."""
+"""Versions of that JSON's layout; the second has a method other than plain sampling, the third another start, or noise
+that a search chose."""
 WEBUI_SAMPLERS = {
     "ddim": "DDIM",
     "euler": "Euler",
@@ -24,6 +25,8 @@ WEBUI_SAMPLERS = {
     "euler_a": "Euler a",
 }
 """Names of the samplers in the usual web interfaces."""
+StartName = Literal["unit", "analytic"]
+"""Starts of a sampling."""
 DTYPES = ("float32", "float16", "bfloat16")
 """Precisions of the weights."""
 MOST_ROWS = 4096
@@ -69,6 +72,19 @@ class SearchRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartRecord:
+    """The start of a picture's sampling."""
+
+    name: StartName
+    first: int | None
+    """Timestep of the first node; None for the schedule's last."""
+    hash: str | None
+    """Of what was fitted; None for unit noise."""
+    search: SearchRecord | None = None
+    """The search of the noise; None: the seed's own noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PictureSettings:
     """All that it takes to sample one picture again."""
 
@@ -101,8 +117,8 @@ class PictureSettings:
     """The method of `intaglio sample`."""
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     """The method's settings, as JSON has them."""
-    search: SearchRecord | None = None
-    """The search of its noise; None: the seed's own noise."""
+    start: StartRecord | None = None
+    """None: the seed's own unit noise at the last timestep."""
     versions: Mapping[str, str]
     """Versions of intaglio, torch and diffusers."""
 
@@ -115,7 +131,7 @@ class PictureSettings:
 
     @property
     def _format(self) -> int:
-        if self.search is not None:
+        if self.start is not None:
             return 3
         return 1 if self.method == "plain" else 2
 
@@ -193,6 +209,8 @@ SEARCH_KINDS: dict[str, Any] = {
     "budget": int,
 }
 """Type of each entry of a search."""
+START_KINDS: dict[str, Any] = {"name": str, "first": int | None, "hash": str | None}
+"""Type of each entry of a start."""
 MODEL_KINDS: dict[str, Any] = {"name": str, "fingerprint": str, "path": str | None}
 
 
@@ -207,7 +225,7 @@ def _parsed(stored: Any) -> PictureSettings:
         size=(width, height),
         model=ModelRecord(**_checked(stored["model"], MODEL_KINDS)),
         base=ModelRecord(**_checked(base, MODEL_KINDS)) if base else None,
-        search=_search(stored["search"]) if stored["format"] > 2 else None,
+        start=_start(stored["start"]) if stored["format"] > 2 else None,
     )
     if not _in_range(settings):
         raise ValueError("a setting out of its range")
@@ -223,6 +241,16 @@ def _search(stored: Any) -> SearchRecord | None:
     if len(path) > LONGEST_PATH or not all(type(number) is int and 0 <= number < 2**63 for number in path):
         raise ValueError("a path")
     return SearchRecord(**{**entries, "path": tuple(path)})
+
+
+def _start(stored: Any) -> StartRecord | None:
+    """The start of a picture of the third format; errors are those of `_parsed`."""
+    if stored is None:
+        return None
+    entries = _checked(stored, START_KINDS)
+    if entries["name"] not in get_args(StartName) or not 0 <= (entries["first"] or 0) < 2**31:
+        raise ValueError("a start")
+    return StartRecord(**entries, search=_search(stored["search"]))
 
 
 def _in_range(settings: PictureSettings) -> bool:
