@@ -12,8 +12,9 @@ from intaglio.metrics.distributions import kernel_distance, stretched, vendi
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
 from intaglio.models.diffusion.loading import load_model
+from intaglio.report.render import write_report
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.methods.stsl import Stsl
+from intaglio.sampling.methods.stsl import STSL
 from intaglio.sampling.verifiers.attributes import Attributes
 
 PSNR = ("stsl_psnr", "psld_psnr", "blocks_psnr")
@@ -37,6 +38,13 @@ def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, 
     assert len(list(tmp_path.glob("*/images/plain-guidance-4/*.png"))) == 2
     assert two(progress="none") == figures
     assert "* plain guidance 4" in two.summary(figures)
+    (folder,) = tmp_path.iterdir()
+    page = write_report(folder).read_text()
+    fronts = sum(row["on_front"] for row in figures["rows"].values())
+    assert f"{fronts} of 2 rows on the front" in page
+    assert page.count('class="dot in"') == 2 * fronts
+    assert page.count('class="plot"') == 2
+    assert "perp-neg scale 4</h3>" in page
 
 
 def test_measures_of_real_pictures_are_as_good_as_they_get(judge):
@@ -89,7 +97,7 @@ def test_recovery_is_measured_where_it_is_chosen_alone(tmp_path, monkeypatch):
 def test_pictures_are_recovered_at_equal_calls():
     model = load_model(testbed.base_path())
     pixels, counts = held_out(1), [Calls(), Calls()]
-    for method, calls in zip((Stsl(order=1, updates=2), Stsl(updates=1)), counts, strict=True):
+    for method, calls in zip((STSL(order=1, updates=2), STSL(updates=1)), counts, strict=True):
         found = recovered(model, method, pixels, steps=2, seed=0, calls=calls)
         assert found.shape == pixels.shape
     assert counts[0].forward == counts[1].forward == 2 * (1 + 2)

@@ -1,7 +1,7 @@
 """`intaglio sample [METHOD]`: sample pictures from prompts, or replay a picture from the settings in its PNG."""
 
-import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -11,33 +11,40 @@ import tyro
 import intaglio
 from intaglio.commands.kit.console import note, say, shown
 from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.drawn_again import drawn_again, refuse_another
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
-from intaglio.commands.kit.png_settings import LONGEST_PROMPT, ModelRecord, PictureSettings, place
+from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
+from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings, SearchRecord, place
+from intaglio.commands.kit.prompt_lines import file_stem, read_prompts
 from intaglio.commands.kit.recorded_method import recorded_method, stored_settings
-from intaglio.data_files import read_text
+from intaglio.commands.kit.recorded_search import recorded_start_flags, refuse_another_start
+from intaglio.commands.kit.search_inputs import SearchInputs, told_scores
+from intaglio.commands.kit.start_inputs import StartInputs, keep_start, start_record
 from intaglio.errors import BadInput
 from intaglio.files import free_path
 from intaglio.sampling.sampler_names import SamplerName
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.picture_series import PictureSeries
-    from intaglio.sampling.family import SamplingMethod
+    from intaglio.sampling.calls import Calls
+    from intaglio.sampling.family import SamplingMethod, SamplingRequest
     from intaglio.sampling.guides.model_guidance import ModelGuidance
+    from intaglio.sampling.search.best_noise import BestNoise
+    from intaglio.sampling.start import NoiseStart
 
 M = TypeVar("M")
-GUIDANCE, SAMPLER = 5.0, "ddim"
-"""Guidance scale and sampler where none is given."""
+SAMPLER = "ddim"
+"""Sampler where none is given."""
 OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
+OF_SAMPLING += ("search", "budget", "search_verifier", "search_neighbours", "search_cosine")
+OF_SAMPLING += ("start", "from_step")
 """Flags that a replay takes from the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(ModelAndLoRA, Generic[M]):
+class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Generic[M]):
     """Draw pictures from prompts, or draw a picture again from the settings it carries.
 
     The same command again goes on where a killed one was.
@@ -57,18 +64,6 @@ class Sample(ModelAndLoRA, Generic[M]):
     equals ddpm."""
     steps: int = 30
     """Sampling steps, 1 to 1000."""
-    guidance: float | None = None
-    """Guidance scale: 1 is none, 3 to 10 is usual; none takes 5, or the method's own."""
-    negative: str = ""
-    """Negative prompt of the guidance; for methods that take several, apart by `|`."""
-    base: Path | None = None
-    """The model that --model was fine-tuned from: guidance then leads away from its prediction in place of that under
-    --negative, towards what the fine-tune learned (model guidance, arXiv 2410.03039)."""
-    correction: float = 0.0
-    """With --base: added to the factor of its prediction, between -1 and 1 and near 0; each step takes out that much
-    more noise."""
-    reference: Literal["empty", "prompt"] = "empty"
-    """With --base: the prompt that the base is given, the empty one or the picture's."""
     batch: int = 8
     """Pictures sampled at once, 1 or more."""
     out: Path = Path("pictures")
@@ -89,27 +84,11 @@ class Sample(ModelAndLoRA, Generic[M]):
             raise ValueError(f"--count and --batch must be at least 1, not {self.count} and {self.batch}")
         if not 1 <= self.steps <= 1000:
             raise ValueError(f"--steps must be 1 to 1000, not {self.steps}")
-        if self.guidance is not None and not 0 <= self.guidance < float("inf"):
-            raise ValueError(f"--guidance must be 0 or more, and finite, not {self.guidance}")
-        self._check_model_guidance()
+        self.check_guidance(has_model=bool(self.model or self.lora or self.replay))
+        self.check_search()
+        self.check_start(replaying=self.replay is not None)
         if not 0 <= self.seed < 2**62:
             raise ValueError(f"--seed must be 0 to 2**62 - 1, not {self.seed}")
-
-    def _check_model_guidance(self) -> None:
-        if self.base is None:
-            if self.correction or self.reference != "empty":
-                raise ValueError("--correction and --reference belong to --base; give the model that was fine-tuned")
-            return
-        if self.negative:
-            raise ValueError("--base takes the place of --negative; give one of them")
-        if not (self.model or self.lora or self.replay):
-            raise ValueError("--base needs --model or --lora, the fine-tune that it leads away to")
-        if self._scale < 1:
-            raise ValueError(f"--guidance must be 1 or more beside --base, not {self.guidance}")
-        if not -1 < self.correction < 1:
-            raise ValueError(f"--correction must lie between -1 and 1, near 0, not {self.correction}")
-        if self.correction and self.reference != "empty":
-            raise ValueError("--correction belongs to --reference empty; leave one of them out")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code: 1 for a replay that differs."""
@@ -120,10 +99,6 @@ class Sample(ModelAndLoRA, Generic[M]):
     @property
     def _method(self) -> "SamplingMethod":
         return cast("SamplingMethod", self.method)
-
-    @property
-    def _scale(self) -> float:
-        return GUIDANCE if self.guidance is None else self.guidance
 
     @property
     def _sampler(self) -> str:
@@ -138,6 +113,8 @@ class Sample(ModelAndLoRA, Generic[M]):
             raise BadInput(f"{method.name} takes its own steps in place of a sampler's; leave --sampler out")
         if self.base is not None and method.name != "plain":
             raise BadInput(f"--base is a guidance of its own, and cannot go with {method.name}; give one of them")
+        if self.base is not None and self.search is not None:
+            raise BadInput("--search counts the calls of one model, and cannot go with --base; give one of them")
 
     # Sampling
 
@@ -149,29 +126,33 @@ class Sample(ModelAndLoRA, Generic[M]):
         check_count("--count", self.count * len(texts))
         prompts = [prompt for prompt in texts for _ in range(self.count)]
         seeds = [self.seed + k for k in range(len(prompts))]
-        if self._scale == 1 and self.base is None and not self._method.own_guidance:
+        if self.scale == 1 and self.base is None and not self._method.own_guidance:
             for warning in said_idle(self, ("negative",), "--guidance 1 leads away from nothing"):
                 note(warning)
-        model = self._model()
-        guide = self._guide(model)
-        for warning in said_idle_like(self.like, model, *([guide.base] if guide else [])):
+        tools = self._tools(texts)
+        for warning in said_idle_like(self.like, tools.model, *([tools.guide.base] if tools.guide else [])):
             note(warning)
-        names = [f"{_file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
-        with PictureSeries(self.out, self._key(prompts, model, guide), names) as series:
+        names = [f"{file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
+        if tools.best is not None:
+            tools.best.check(self._request(tools, prompts), self._method, self._sampler)
+        with PictureSeries(self.out, self._key(prompts, tools), names) as series:
+            keep_start(tools.start, self.out)
             if len(series):
                 note(f"{len(series)} of {len(prompts)} pictures were drawn before")
-            self._draw(model, guide, prompts, seeds, series)
-        say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {model.name} in {self.out}")
+            if tools.best is None:
+                self._draw(tools, prompts, seeds, series)
+            else:
+                self._search(tools, tools.best, prompts, seeds, series)
+        say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {tools.model.name} in {self.out}")
         return 0
 
-    def _draw(
-        self,
-        model: "LatentDiffusion",
-        guide: "ModelGuidance | None",
-        prompts: list[str],
-        seeds: list[int],
-        series: "PictureSeries",
-    ) -> None:
+    def _tools(self, prompts: Sequence[str] = ()) -> "_Tools":
+        """What to draw these prompts with."""
+        model = self._model()
+        start = self.start_of(model, self.model is None and self.lora is None, self.out)
+        return _Tools(model, self._guide(model), start, self.best_noise(model, prompts))
+
+    def _draw(self, tools: "_Tools", prompts: list[str], seeds: list[int], series: "PictureSeries") -> None:
         """Draws the batches of which a picture is still missing, each as in the whole: its size counts for its bits."""
         from intaglio.images.image_set import png_bytes
         from intaglio.runs.run import Run
@@ -182,16 +163,20 @@ class Sample(ModelAndLoRA, Generic[M]):
         left = [batch for batch in cuts if any(k not in series for k in batch)]
         if not left:
             return
-        self._tell_cost(model, guide, [prompts[k] for batch in left for k in batch])
+        if tools.guide is None:
+            request = self._request(tools, [prompts[k] for batch in left for k in batch])
+            self._method.check(request)
+            self._tell_cost(request, self._method.planned(request))
         drawn = sample_batches(
-            model,
+            tools.model,
             [prompts[k] for batch in left for k in batch],
             [seeds[k] for batch in left for k in batch],
             sampler=self._sampler,
             steps=self.steps,
-            guidance_scale=self._scale,
+            guidance_scale=self.scale,
             negative=self.negative,
-            **_way(self._method, guide),
+            **_way(self._method, tools.guide),
+            start=tools.start,
             batch=self.batch,
             run=Run.none(progress=shown()),
             told=traces.append,
@@ -199,47 +184,72 @@ class Sample(ModelAndLoRA, Generic[M]):
         for batch, pixels in zip(left, drawn, strict=True):
             for k, picture in zip(batch, pixels, strict=True):
                 if k not in series:
-                    text = self._png_text(model, guide, prompts[k], seeds[k], rows=len(pixels))
+                    text = self._png_text(tools, prompts[k], seeds[k], rows=len(pixels))
                     series.save(k, png_bytes(picture, text))
         if traces and (line := self._method.reading_of(traces)):
             note(line)
 
-    def _tell_cost(self, model: "LatentDiffusion", guide: "ModelGuidance | None", prompts: list[str]) -> None:
+    def _search(
+        self, tools: "_Tools", best: "BestNoise", prompts: list[str], seeds: list[int], series: "PictureSeries"
+    ) -> None:
+        """Draws each picture that is missing from the best noise of its own search."""
+        from intaglio.images.image_set import png_bytes
+        from intaglio.runs.run import Run
+
+        if not (left := [k for k in range(len(prompts)) if k not in series]):
+            return
+        request = self._request(tools, [prompts[k] for k in left])
+        self._tell_cost(request, best.planned(request, self._method))
+        options: dict[str, Any] = {"sampler": self._sampler, "steps": self.steps, "guidance_scale": self.scale}
+        options |= {"negative": self.negative, "method": self._method, "batch": self.batch, "start": tools.start}
+        count, scores = best.candidates(request, self._method), list[tuple[float, float]]()
+        with Run.none(progress=shown()).progress(count * len(left), "candidates") as progress:
+            for k in left:
+                found = best(tools.model, prompts[k], seeds[k], count=count, advance=progress.advance, **options)
+                record = self.search_record(best, found)
+                text = self._png_text(tools, prompts[k], seeds[k], rows=found.rows, search=record)
+                series.save(k, png_bytes(found.pixels, text))
+                scores.append((found.scores[0], found.score))
+        note(told_scores(scores, self.search_verifier, count))
+
+    def _tell_cost(self, request: "SamplingRequest", planned: "Calls") -> None:
         """Says what the pictures will cost: calls of networks and time, and joules where there is a profile."""
         from intaglio.commands.kit.energy_lines import energy_line, sample_work
-        from intaglio.sampling.loop import nodes_of
         from intaglio.sampling.plan import sampling_plan
 
-        if guide is not None:
-            return
-        request = self._request(model, prompts, nodes_of(self._sampler, self.steps))
-        self._method.check(request)
-        note(str(sampling_plan(self._method, request, self.batch)))
-        if self._method.name != "plain":
+        note(str(sampling_plan(planned, request, self.batch)))
+        if self._method.name != "plain" or self.search is not None:
             return  # the estimate knows no other work
-        guided = self._scale != 1
-        told = energy_line(self.device, lambda: sample_work(model, len(prompts), self.steps, self.batch, guided=guided))
+        model, count, guided = request.model, len(request.prompts), self.scale != 1
+        told = energy_line(self.device, lambda: sample_work(model, count, self.steps, self.batch, guided=guided))
         if told is not None:
             note(told.line)
 
-    def _request(self, model: "LatentDiffusion", prompts: list[str], nodes: int) -> Any:
+    def _request(self, tools: "_Tools", prompts: list[str]) -> "SamplingRequest":
         from intaglio.sampling.family import SamplingRequest
+        from intaglio.sampling.loop import nodes_of
 
-        return SamplingRequest(model, prompts, self.negative, self._scale, self.steps, nodes)
+        nodes = nodes_of(self._sampler, self.steps)
+        return SamplingRequest(tools.model, prompts, self.negative, self.scale, self.steps, nodes, tools.start.first)
 
-    def _key(self, prompts: list[str], model: "LatentDiffusion", guide: "ModelGuidance | None") -> str:
+    def _key(self, prompts: list[str], tools: "_Tools") -> str:
         """sha256 of all that the pictures' files depend on."""
-        from intaglio.runs.plain import digest
+        from intaglio.runs.plain_json import digest
 
         names = ("seed", "sampler", "steps", "guidance", "negative", "correction", "reference", "batch", "dtype")
         about = {name: getattr(self, name) for name in (*names, "metadata")}
-        about |= {"sampler": self._sampler, "guidance": self._scale, "method": asdict(cast(Any, self.method))}
+        about |= {"sampler": self._sampler, "guidance": self.scale, "method": asdict(cast(Any, self.method))}
         about["method"]["name"] = self._method.name
-        base = None if guide is None else guide.base.fingerprint
-        return digest({**about, "prompts": prompts, "model": model.fingerprint, "base": base})
+        # Without a search and with the usual start the key is that of before there were others.
+        if tools.best is not None:
+            about["search"] = self.search_key(tools.best)
+        if (start := start_record(tools.start)) is not None:
+            about["start"] = asdict(start)
+        base = None if tools.guide is None else tools.guide.base.fingerprint
+        return digest({**about, "prompts": prompts, "model": tools.model.fingerprint, "base": base})
 
     def _prompts(self) -> list[str]:
-        return list(self.prompt) if self.prompts is None else _read_prompts(self.prompts)
+        return list(self.prompt) if self.prompts is None else read_prompts(self.prompts)
 
     def _model(self) -> "LatentDiffusion":
         model = self._read(self.model or embedded_model(), self.lora)
@@ -256,7 +266,7 @@ class Sample(ModelAndLoRA, Generic[M]):
             return None
         base = self._read(self.base)
         check_pair(model, base)
-        return ModelGuidance(base, self._scale, self.correction, self.reference)
+        return ModelGuidance(base, self.scale, self.correction, self.reference)
 
     def _read(self, path: Path, lora: Path | None = None) -> "LatentDiffusion":
         import torch
@@ -273,7 +283,7 @@ class Sample(ModelAndLoRA, Generic[M]):
         )
 
     def _png_text(
-        self, model: "LatentDiffusion", guide: "ModelGuidance | None", prompt: str, seed: int, rows: int
+        self, tools: "_Tools", prompt: str, seed: int, rows: int, search: SearchRecord | None = None
     ) -> dict[str, str]:
         """The PNG's text chunks; none without --metadata."""
         import diffusers
@@ -282,13 +292,14 @@ class Sample(ModelAndLoRA, Generic[M]):
         if not self.metadata:
             return {}
         versions = {"intaglio": intaglio.__version__, "torch": torch.__version__, "diffusers": diffusers.__version__}
+        model, guide = tools.model, tools.guide
         settings = PictureSettings(
             prompt=prompt,
             negative=self.negative,
             seed=seed,
             sampler=self._sampler,
             steps=self.steps,
-            guidance=self._scale,
+            guidance=self.scale,
             size=(model.resolution, model.resolution),
             rows=rows,
             dtype=self.dtype,
@@ -301,6 +312,7 @@ class Sample(ModelAndLoRA, Generic[M]):
             reference=self.reference,
             method=self._method.name,
             method_settings=stored_settings(self.method),
+            start=start_record(tools.start, search),
             versions=versions,
         )
         return settings.png_text()
@@ -317,19 +329,21 @@ class Sample(ModelAndLoRA, Generic[M]):
         refuse_idle(self, OF_SAMPLING, f"--replay draws {path} by the settings it carries")
         recorded = PictureSettings.read(path)
         command = self._as_recorded(recorded)
-        model = command._model()
-        guide = command._guide(model)
-        _refuse_another(path, recorded.model, model, "--model and --lora")
+        tools = command._tools()
+        model, guide = tools.model, tools.guide
+        refuse_another(path, recorded.model, model, "--model and --lora")
         if guide is not None and recorded.base is not None:
-            _refuse_another(path, recorded.base, guide.base, "--base")
-        before = ImageSet.load(path, model.resolution)
-        for rows in sorted({1, recorded.rows}):
-            drawn = _sample_again(recorded, model, command._method, guide, rows)
-            differences = (to_uint8(drawn).int() - to_uint8(before.pixels[0]).int()).abs()
-            if not differences.any():
-                break
+            refuse_another(path, recorded.base, guide.base, "--base")
+        refuse_another_start(path, recorded, tools.start)
+        before, way = ImageSet.load(path, model.resolution).pixels[0], _way(command._method, guide)
+        drawn, rows = drawn_again(recorded, before, model, way, tools.start, path)
+        differences = (to_uint8(drawn).int() - to_uint8(before).int()).abs()
         target = free_path(self.out / f"{path.stem}-replay.png")
-        save_png(drawn, target, command._png_text(model, guide, recorded.prompt, recorded.seed, rows))
+        save_png(
+            drawn,
+            target,
+            command._png_text(tools, recorded.prompt, recorded.seed, rows, recorded.start and recorded.start.search),
+        )
         if differences.any():
             count, largest = int(differences.count_nonzero()), int(differences.max())
             say(f"{path}: {count} of {differences.numel()} values differ, by at most {largest} of 255; see {target}")
@@ -352,64 +366,24 @@ class Sample(ModelAndLoRA, Generic[M]):
                 model=self.model or recorded.found(recorded.model.path, self.replay, "--model"),
                 lora=self.lora or recorded.found(recorded.lora, self.replay, "--lora"),
                 like=self.like or recorded.found(recorded.like, self.replay, "--like"),
+                **recorded_start_flags(recorded, self.start_pictures, self.replay),
                 base=self.base or recorded.found(base.path if base else None, self.replay, "--base"),
             )
         except ValueError as error:
             raise BadInput(f"the settings in {self.replay} do not go together: {error}") from error
 
 
-def _sample_again(
-    recorded: PictureSettings,
-    model: "LatentDiffusion",
-    method: "SamplingMethod",
-    guide: "ModelGuidance | None",
-    rows: int,
-) -> "Float[Tensor, '3 h w']":
-    """The picture, sampled in a batch of `rows` copies: the last bits of a network depend on the batch's size."""
-    from intaglio.sampling.loop import sample
+@dataclass(frozen=True)
+class _Tools:
+    """All that a command draws with, as it was read."""
 
-    drawn = sample(
-        model,
-        [recorded.prompt] * rows,
-        [recorded.seed] * rows,
-        sampler=recorded.sampler,
-        steps=recorded.steps,
-        guidance_scale=recorded.guidance,
-        negative=recorded.negative,
-        **_way(method, guide),
-        batch=rows,
-    )
-    return drawn.pixels[0]
+    model: "LatentDiffusion"
+    guide: "ModelGuidance | None"
+    start: "NoiseStart"
+    best: "BestNoise | None"
+    """The search of the noise, where there is one."""
 
 
 def _way(method: "SamplingMethod", guide: "ModelGuidance | None") -> dict[str, Any]:
     """The method, or the guide where there is one, as keywords of the loop."""
     return {"method": method} if guide is None else {"guide": guide}
-
-
-def _refuse_another(path: Path, drawn_by: ModelRecord, model: "LatentDiffusion", flags: str) -> None:
-    # Earlier versions recorded the hash of the weights alone.
-    if drawn_by.fingerprint not in (model.fingerprint, model.weights_fingerprint):
-        raise BadInput(
-            f"{path} was drawn by {drawn_by.name} ({drawn_by.fingerprint[:16]}), and {model.name} "
-            f"({model.fingerprint[:16]}) is another model; give the first by {flags}"
-        )
-
-
-def _read_prompts(path: Path) -> list[str]:
-    try:
-        lines = read_text(path).split("\n")
-    except BadInput as error:
-        raise BadInput(f"--prompts {error}") from None
-    if not (found := [line.strip() for line in lines if line.strip()]):
-        raise BadInput(f"--prompts {path} has no prompt in it; write one on each line")
-    if too_long := [number for number, line in enumerate(lines, 1) if len(line) > LONGEST_PROMPT]:
-        raise BadInput(
-            f"--prompts {path} has {len(lines[too_long[0] - 1]):,} letters in line {too_long[0]}; shorten it"
-        )
-    return found
-
-
-def _file_stem(prompt: str) -> str:
-    """The first 40 letters and digits of a prompt, lower case, with dashes between words."""
-    return re.sub(r"\W+", "-", prompt.lower()).strip("-")[:40].strip("-") or "picture"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
-from intaglio.runs.plain import to_json
+from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
 from intaglio.runs.tables import rows_csv, without_nan
 

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.linalg import sqrtm
 
-Descriptors, Others = Float[ndarray, "n d"], Float[ndarray, "m d"]
+Descriptors = Float[ndarray, "n d"]
+Others = Float[ndarray, "m d"]
 
 
 def vendi(descriptors: Descriptors) -> float:
@@ -40,8 +41,8 @@ def frechet_distance(a: Descriptors, b: Others) -> float:
     return float(((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root))
 
 
-class Overlap(NamedTuple):
-    """How two sets overlap, by balls around their points that reach the k-th neighbour of the same set."""
+class SetOverlap(NamedTuple):
+    """Overlap of two sets, by balls around their points that reach the k-th neighbour of the same set."""
 
     precision: float
     """Share of drawn points within some ball of a real one."""
@@ -53,12 +54,12 @@ class Overlap(NamedTuple):
     """Share of real balls that hold a drawn point."""
 
 
-def overlap(drawn: Descriptors, real: Others, k: int = 5) -> Overlap:
+def overlap(drawn: Descriptors, real: Others, k: int = 5) -> SetOverlap:
     """Precision and recall (arXiv 1904.06991), density and coverage (arXiv 2002.09797); each set has over k rows."""
     between = _distances(drawn, real)
     around_real, around_drawn = (np.sort(_distances(x, x), 1)[:, k] for x in (real, drawn))
     inside = between <= around_real[None]
-    return Overlap(
+    return SetOverlap(
         float(inside.any(1).mean()),
         float((between <= around_drawn[:, None]).any(0).mean()),
         float(inside.sum(1).mean() / k),

@@ -12,7 +12,7 @@ from intaglio.data_files import Fields, read_json, shown
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.runs.machine import machine, versions
-from intaglio.runs.plain import digest, to_json, unique
+from intaglio.runs.plain_json import digest, to_json, unique
 from intaglio.runs.tables import without_nan
 
 FORMAT = 1

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from intaglio.errors import IntaglioError
 from intaglio.files import atomic_write, free_path, writing_into
 from intaglio.runs import rows
-from intaglio.runs.plain import to_json
+from intaglio.runs.plain_json import to_json
 
 JOURNAL = "pictures.jsonl"
 """File in the hidden folder that says which picture has which name, and which are written."""

@@ -21,7 +21,7 @@ from intaglio.images.image_set import save_png
 from intaglio.runs import header, rows
 from intaglio.runs.kept_results import clear_rest, listed_files, lost_result
 from intaglio.runs.metering import RunEnergy
-from intaglio.runs.plain import safe_path, to_json, unique
+from intaglio.runs.plain_json import safe_path, to_json, unique
 from intaglio.runs.progress import Progress, Show, showing, tell
 from intaglio.runs.tensors import StateValues, read_state, write_state, write_tensors
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.data_files import parse_json
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_path
-from intaglio.runs.plain import to_json
+from intaglio.runs.plain_json import to_json
 
 NOTE = "intaglio"
 

@@ -12,6 +12,10 @@ Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
 """(latents [n, ...], t [n], conditioning of n rows) to the noise [n, ...], float32; `LatentDiffusion.predict`."""
 
 
+BACKWARD = 2
+"""Time of a gradient through the denoiser over that of a call."""
+
+
 @dataclass
 class Calls:
     """Rows that went through networks: 4 pictures under classifier-free guidance are 8 forward rows a step."""
@@ -42,6 +46,11 @@ class Calls:
 
     def __add__(self, other: "Calls") -> "Calls":
         return Calls(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def cost(self) -> int:
+        """In calls of the denoiser, of which a gradient takes the time of two."""
+        return self.forward + BACKWARD * self.backward
 
     def times(self, count: int) -> "Calls":
         """So many times as many."""

@@ -11,9 +11,10 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.sampling.batch import SamplingBatch
 from intaglio.sampling.calls import Calls
+from intaglio.sampling.grid import NoiseLevel, timestep_grid
 from intaglio.sampling.guide import GuideContext, Predict
+from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.verbs import FileName
 
 
@@ -30,6 +31,13 @@ class SamplingRequest:
     steps: int
     nodes: int
     """Predictions of a walk by the sampler: one a step, or two but at the last step for a second-order one."""
+    first: int | None = None
+    """Timestep of the first node; None takes the schedule's last."""
+
+    @property
+    def grid(self) -> list[NoiseLevel]:
+        """The noise levels of the steps, and the clean end."""
+        return timestep_grid(self.model.schedule, self.steps, self.first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,8 @@ class SamplingMethod(ABC):
     """Whether it combines predictions by a scale of its own, so that the guidance scale has no meaning for it."""
     own_sampler: ClassVar[bool] = False
     """Whether it takes its own steps, so that a sampler has no meaning for it."""
+    draws_noise: ClassVar[bool] = False
+    """Whether its steps draw noise, so that the initial noise alone does not tell the picture."""
     plan_is_exact: ClassVar[bool] = True
     """Whether the planned calls are those that are made, and not the most that may be."""
     several_negatives: ClassVar[bool] = False

@@ -45,10 +45,15 @@ class GuideContext:
         """The noise level of a batch's timestep."""
         return level_at(self.model.schedule, int(t[0]))
 
-    def decode(self, latents: Float[Tensor, "n c h w"], *, clamp: bool = True) -> Float[Tensor, "n colours hp wp"]:
-        """Pixels of latents, counted; without `clamp` values beyond [0, 1] keep their gradients."""
+    def decode(
+        self, latents: Float[Tensor, "n c h w"], *, clamp: bool = True, spare_failed: bool = False
+    ) -> Float[Tensor, "n colours hp wp"]:
+        """Pixels of latents, counted; without `clamp` values beyond [0, 1] keep their gradients.
+
+        With `spare_failed`, a picture that is not finite is given as NaN, in place of an error.
+        """
         self.calls.decodes += len(latents)
-        return self.model.decode(latents, clamp=clamp)
+        return self.model.decode(latents, clamp=clamp, spare_failed=spare_failed)
 
 
 @runtime_checkable

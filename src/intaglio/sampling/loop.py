@@ -15,13 +15,13 @@ from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
-from intaglio.sampling.batch import SamplingBatch
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.grid import NoiseLevel, timestep_grid
 from intaglio.sampling.guide import Guide, GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.samplers import SAMPLERS
+from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.sampling.start import Start, UnitNoise
 
 
@@ -147,7 +147,8 @@ def latent_batches(
     start = start or UnitNoise()
     grid = timestep_grid(model.schedule, steps, start.first)
     if method is not None:
-        method.check(SamplingRequest(model, prompts, negative, guidance_scale, steps, nodes_of(sampler, steps)))
+        nodes = nodes_of(sampler, steps)
+        method.check(SamplingRequest(model, prompts, negative, guidance_scale, steps, nodes, start.first))
     guide, counted = guide or ClassifierFree(guidance_scale), Calls() if calls is None else calls
     with run.progress(steps * len(prompts), "sampling") as progress:
         for first in range(0, len(prompts), batch):

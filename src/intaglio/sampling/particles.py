@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.randomness import generator
-from intaglio.sampling.batch import SamplingBatch, refuse_non_finite
 from intaglio.sampling.calls import Predict
 from intaglio.sampling.family import SamplingMethod
 from intaglio.sampling.grid import CLEAN, NoiseLevel
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.resampling import effective_share, log_mean_exp, one_of, systematic
+from intaglio.sampling.sampling_batch import SamplingBatch, refuse_non_finite
 from intaglio.sampling.start import latent_shape
 
 Particles = Float[Tensor, "n k c h w"]
@@ -24,7 +24,7 @@ LogWeights = Float[Tensor, "n k"]
 
 @dataclass(frozen=True, eq=False)
 class ParticleTrace:
-    """What became of a batch's particles, a row each step."""
+    """Record of a batch's particles, a row each step."""
 
     effective_share: Float[Tensor, "steps n"]
     """(Σw)² / (K Σw²) of each picture's weights after the step, before any resampling; in [1/K, 1]."""
@@ -62,6 +62,7 @@ class ParticleSampling(SamplingMethod, ABC):
     """Effective share of the particles, in [0, 1], below which they are resampled; 1 resamples at each step."""
 
     own_sampler = True
+    draws_noise = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.particles <= 4096:
@@ -89,6 +90,14 @@ class ParticleSampling(SamplingMethod, ABC):
     def pick(self, log_w: LogWeights, u: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
         """The particle that is the picture: one drawn by its weight, since the heaviest would bias the law."""
         return one_of(log_w, u)
+
+    def follow(self, state: Any, ancestors: Int[Tensor, "n k"]) -> Any:
+        """The state after the particles were replaced by those of these slots."""
+        return state
+
+    def trace(self, state: Any, particles: ParticleTrace, picked: Int[Tensor, "n"]) -> Any:
+        """The record of the batch, by the last state and the picked slots."""
+        return particles
 
     def latents(self, batch: SamplingBatch) -> Float[Tensor, "n c h w"]:
         """By `sample_particles`."""
@@ -127,13 +136,24 @@ def sample_particles(batch: SamplingBatch, system: ParticleSampling) -> Float[Te
         ancestors = torch.where(due[:, None], system.choose(log_w, u), torch.arange(count).expand(n, count))
         total += torch.where(due, log_mean_exp(log_w), 0.0)
         log_w = torch.where(due[:, None], 0.0, log_w)
-        x = x.gather(1, ancestors.view(n, count, 1, 1, 1).expand_as(x))
+        x, state = of_slots(x, ancestors), system.follow(state, ancestors)
         shares.append(share)
         distinct.append(torch.tensor([len(row.unique()) for row in ancestors], dtype=torch.float64))
         batch.progress.advance(n)
-    batch.told(ParticleTrace(torch.stack(shares), torch.stack(distinct), total + log_mean_exp(log_w)))
-    chosen = x[torch.arange(n), system.pick(log_w, _uniform(uniforms))]
-    return chosen.masked_fill(failed.view(-1, 1, 1, 1), torch.nan).float().to(batch.context.model.device)
+    picked = system.pick(log_w, _uniform(uniforms))
+    particles = ParticleTrace(torch.stack(shares), torch.stack(distinct), total + log_mean_exp(log_w))
+    batch.told(system.trace(state, particles, picked))
+    return (
+        x[torch.arange(n), picked]
+        .masked_fill(failed.view(-1, 1, 1, 1), torch.nan)
+        .float()
+        .to(batch.context.model.device)
+    )
+
+
+def of_slots(values: Float[Tensor, "n k *shape"], slots: Int[Tensor, "n k"]) -> Float[Tensor, "n k *shape"]:
+    """The values of these slots, each picture's its own."""
+    return values[torch.arange(len(values))[:, None], slots]
 
 
 def _slot(seed: int, k: int) -> torch.Generator:

@@ -7,15 +7,12 @@ import torch
 
 from intaglio.amounts import duration_words
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.family import SamplingMethod, SamplingRequest
-
-BACKWARD = 2.0
-"""Time of a gradient through the denoiser over that of a call."""
+from intaglio.sampling.family import SamplingRequest
 
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """What pictures will cost, before any is drawn."""
+    """Cost of pictures, before any is drawn."""
 
     pictures: int
     calls: Calls
@@ -28,10 +25,10 @@ class SamplingPlan:
         return f"{self.pictures} picture{many}: {self.calls}; about {duration_words(self.seconds)}"
 
 
-def sampling_plan(method: SamplingMethod, request: SamplingRequest, batch: int) -> SamplingPlan:
-    """Calls by the method's settings, and their time by one call of the denoiser and one decoding of a batch."""
+def sampling_plan(planned: Calls, request: SamplingRequest, batch: int) -> SamplingPlan:
+    """Calls of all pictures by those of one, and their time by one call of the denoiser and one decoding of a batch."""
     model, pictures = request.model, len(request.prompts)
-    calls, rows = method.planned(request).times(pictures), min(batch, pictures)
+    calls, rows = planned.times(pictures), min(batch, pictures)
     side = model.resolution // model.factor
     with torch.no_grad(), model.frozen():
         given = model.embed([""])[[0] * 2 * rows]
@@ -39,8 +36,7 @@ def sampling_plan(method: SamplingMethod, request: SamplingRequest, batch: int) 
         t = torch.zeros(len(latents), dtype=torch.long, device=model.device)
         a_call = _seconds(lambda: model.predict(latents, t, given), model.device) / len(latents)
         a_decoding = _seconds(lambda: model.decode(latents[:rows]), model.device) / rows
-    asked = calls.forward + BACKWARD * calls.backward
-    return SamplingPlan(pictures, calls, asked * a_call + (calls.decodes + pictures) * a_decoding)
+    return SamplingPlan(pictures, calls, calls.cost * a_call + (calls.decodes + pictures) * a_decoding)
 
 
 def _seconds(call, device: torch.device) -> float:

@@ -2,5 +2,7 @@
 
 from typing import Literal
 
+STOCHASTIC = ("ddpm", "euler_a")
+"""Samplers whose steps draw noise."""
 SamplerName = Literal["ddim", "euler", "heun", "dpm++2m", "ddpm", "euler_a"]
 """The keys of `intaglio.sampling.samplers.SAMPLERS`."""

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from intaglio.sampling.grid import CLEAN, NoiseLevel
-from intaglio.sampling.step import clean_estimate, ddim_step
+from intaglio.sampling.step import ancestral_step, clean_estimate, ddim_step
 
 NoiseAt = Callable[[Tensor, NoiseLevel], Tensor]
 Draw = Callable[[], Tensor]
@@ -59,11 +59,9 @@ def ancestral(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Dr
     for now, then in pairwise(grid):
         x = visit(x, now)
         eps = noise_at(x, now)
-        x_clean = clean_estimate(x, eps, now)
         if then is CLEAN:
-            return x_clean
-        fresh = then.noise * (1 - (then.ratio / now.ratio) ** 2) ** 0.5
-        x = then.signal * x_clean + (then.noise**2 - fresh**2) ** 0.5 * eps + fresh * draw()
+            return clean_estimate(x, eps, now)
+        x = ancestral_step(x, eps, now, then, draw())
     return x
 
 

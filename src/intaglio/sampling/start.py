@@ -15,10 +15,12 @@ from intaglio.sampling.guide import GuideContext
 
 @runtime_checkable
 class Start(Protocol):
-    """Where a sampling begins."""
+    """A sampling's first latents, and their timestep."""
 
-    first: int | None
-    """Timestep of the grid's first node; None takes the schedule's last."""
+    @property
+    def first(self) -> int | None:
+        """Timestep of the grid's first node; None takes the schedule's last."""
+        ...
 
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
@@ -28,6 +30,15 @@ class Start(Protocol):
         `rows` are the pictures' places among all that are drawn, `generators` their sources of noise, of which each
         picture takes its own alone.
         """
+        ...
+
+
+@runtime_checkable
+class NoiseStart(Start, Protocol):
+    """A start that is a function of unit noise, which a search may therefore choose."""
+
+    def from_noise(self, noise: Float[Tensor, "n c h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
+        """The latents at the grid's first node by unit noise, float64 on the CPU."""
         ...
 
 
@@ -41,7 +52,11 @@ class UnitNoise:
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
     ) -> Float[Tensor, "n c h w"]:
         """Unit noise, drawn in float32."""
-        return unit_noise(latent_shape(context), generators).double()
+        return self.from_noise(unit_noise(latent_shape(context), generators), level)
+
+    def from_noise(self, noise: Float[Tensor, "n c h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
+        """The noise itself."""
+        return noise.double().cpu()
 
 
 @dataclass(frozen=True, eq=False)

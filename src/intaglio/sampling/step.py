@@ -31,6 +31,29 @@ def ddim_step(
     return then.signal * clean_estimate(x, noise, now) + then.noise * noise
 
 
+def ancestral_step(
+    x: Float[Tensor, "n *shape"],
+    noise: Float[Tensor, "n *shape"],
+    now: NoiseLevel,
+    then: NoiseLevel,
+    fresh: Float[Tensor, "n *shape"],
+) -> Float[Tensor, "n *shape"]:
+    """One step of DDPM with the posterior's variance (arXiv 2006.11239), without noise to the clean end.
+
+    Args:
+        x: noised latents at `now`.
+        noise: the prediction of the unit noise in them.
+        now: their level.
+        then: the level asked for, of less noise.
+        fresh: unit noise.
+    """
+    x_clean = clean_estimate(x, noise, now)
+    if then == CLEAN:
+        return x_clean
+    spread = then.noise * (1 - (then.ratio / now.ratio) ** 2) ** 0.5
+    return then.signal * x_clean + (then.noise**2 - spread**2) ** 0.5 * noise + spread * fresh
+
+
 def euler_maruyama(
     x: Float[Tensor, "n *shape"],
     noise: Float[Tensor, "n *shape"],

@@ -1,5 +1,7 @@
 """Verifiers by the words of a command line, such as `jpeg`, `colour:blue` and `like:FOLDER`."""
 
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -18,11 +20,19 @@ from intaglio.sampling.verifiers.prompt_gain import PromptGain
 KNOWN = "jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0, attributes:1"
 
 
-def verifier_of(spec: str, model: LatentDiffusion) -> Verifier:
+def verifier_of(spec: str, model: LatentDiffusion, prompts: Sequence[str] = ()) -> Verifier:
     """The verifier that words name; `denoiser` judges by `model`.
 
-    Raises `BadInput` for one that there is not, and for a folder that cannot be read.
+    Raises `BadInput` for one that there is not, for a folder that cannot be read, and for prompts that it knows no
+    answer to.
     """
+    verifier = _named(spec, model)
+    if isinstance(verifier, Attributes):
+        verifier.check(prompts)
+    return verifier
+
+
+def _named(spec: str, model: LatentDiffusion) -> Verifier:
     kind, _, value = spec.partition(":")
     match kind, value:
         case "jpeg", "":
@@ -38,8 +48,14 @@ def verifier_of(spec: str, model: LatentDiffusion) -> Verifier:
         case "denoiser", "":
             return PromptGain(model)
         case "attributes", "" | "0" | "1":
-            return Attributes(_encoder(), testbed.real_pictures(), int(value) if value else None)
+            return _attributes(int(value) if value else None)
     raise BadInput(f"there is no verifier {spec!r}; use one of {KNOWN}")
+
+
+@cache
+def _attributes(half: int | None) -> Attributes:
+    """Kept, since it is fitted when it is first asked."""
+    return Attributes(_encoder(), testbed.real_pictures(), half)
 
 
 def _encoder() -> Embedding:

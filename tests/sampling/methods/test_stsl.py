@@ -9,7 +9,7 @@ from intaglio.images.image_set import save_png
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.methods.plain import Plain
-from intaglio.sampling.methods.stsl import Stsl
+from intaglio.sampling.methods.stsl import STSL
 from intaglio.sampling.operators.masking import Masking
 from intaglio.sampling.operators.mean_pool import MeanPool
 
@@ -75,7 +75,7 @@ def test_the_second_order_more_than_halves_the_error_of_the_posteriors_score(rho
     z = h + SPREAD**0.5 * torch.randn(1500, generator=source) + rho * torch.randn(1500, generator=source)
     errors = []
     for order in (1, 2):
-        method = Stsl(order=order, noise=NOISE, gluing=0.0, probe=0.01, weight=1.0)
+        method = STSL(order=order, noise=NOISE, gluing=0.0, probe=0.01, weight=1.0)
         found = -signal * gradient(method, TWO, (signal * z).view(-1, 1, 1, 1), t).flatten()
         errors.append(float((found - exact_score(z, rho)).square().mean().sqrt()))
     assert errors[1] < 0.5 * errors[0]
@@ -85,8 +85,8 @@ def test_the_second_order_more_than_halves_the_error_of_the_posteriors_score(rho
 def test_under_a_normal_law_the_trace_is_constant_and_moves_nothing(rho):
     t = timestep(NORMAL, rho)
     x = torch.linspace(-2, 2, 9).view(-1, 1, 1, 1)
-    first = gradient(Stsl(order=1, noise=NOISE, gluing=0.0), NORMAL, x, t)
-    second = gradient(Stsl(noise=NOISE, gluing=0.0, weight=1.0), NORMAL, x, t)
+    first = gradient(STSL(order=1, noise=NOISE, gluing=0.0), NORMAL, x, t)
+    second = gradient(STSL(noise=NOISE, gluing=0.0, weight=1.0), NORMAL, x, t)
     assert torch.allclose(second, first, atol=2e-5)
 
 
@@ -96,9 +96,9 @@ def test_the_norms_gradient_written_out_under_a_normal_law():
     s, n = float(NORMAL.schedule.signals[t]), float(NORMAL.schedule.noises[t])
     slope = 0.25 * s / (s**2 * 0.25 + n**2)
     x = torch.tensor([-2.0, 2.0]).view(-1, 1, 1, 1)
-    found = gradient(Stsl(order=1, gluing=0.0), NORMAL, x, t).flatten()
+    found = gradient(STSL(order=1, gluing=0.0), NORMAL, x, t).flatten()
     assert found.tolist() == pytest.approx([-slope, slope], rel=1e-4)
-    glued = gradient(Stsl(order=1, gluing=0.5), NORMAL, x, t).flatten()
+    glued = gradient(STSL(order=1, gluing=0.5), NORMAL, x, t).flatten()
     assert glued.tolist() == pytest.approx([-1.5 * slope, 1.5 * slope], rel=1e-4)  # E(y + D(ĥ) - D(ĥ)) - ĥ = y - ĥ
 
 
@@ -112,14 +112,14 @@ def test_the_derived_weight_of_a_mask_is_that_of_its_share():
     x = torch.randn(6, 1, 2, 2, generator=torch.Generator().manual_seed(1))
     traces = []
     for operator in (WHOLE, Masking(known)):
-        second = gradient(Stsl(noise=NOISE, gluing=0.0, weight=1.0), model, x, t, operator)
-        traces.append(second - gradient(Stsl(order=1, noise=NOISE, gluing=0.0), model, x, t, operator))
+        second = gradient(STSL(noise=NOISE, gluing=0.0, weight=1.0), model, x, t, operator)
+        traces.append(second - gradient(STSL(order=1, noise=NOISE, gluing=0.0), model, x, t, operator))
     assert torch.allclose(traces[1], 0.25 * traces[0], atol=1e-5)
     assert traces[1].abs().max() > 0.05
 
 
 def posterior_draws(order, count=600):
-    method = Stsl(order=order, noise=NOISE, gluing=0.0, updates=1, probe=0.02, rate=1.0, weight=1.0)
+    method = STSL(order=order, noise=NOISE, gluing=0.0, updates=1, probe=0.02, rate=1.0, weight=1.0)
     guide = method.guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(count))
     return drawn(TWO, guide=guide, count=count, steps=40).flatten().double()
 
@@ -139,22 +139,22 @@ def test_the_whole_walk_is_nearer_to_the_posterior_by_the_second_order():
 
 def test_calls_are_counted_and_a_probe_is_a_pictures_own():
     calls = Calls()
-    guide = Stsl(updates=3).guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(4))
+    guide = STSL(updates=3).guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(4))
     whole = drawn(TWO, guide=guide, count=4, steps=5, calls=calls)
     assert calls == Calls(forward=4 * 5 * (1 + 3 * 2), backward=4 * 5 * 3 * 2, decodes=4 * 5 * 3 * 2)
-    guide = Stsl(updates=3).guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(2))
+    guide = STSL(updates=3).guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(2))
     assert torch.allclose(drawn(TWO, guide=guide, count=2, steps=5), whole[:2], atol=1e-5)
 
 
 def test_a_rate_of_nearly_nothing_is_the_plain_walk():
-    guide = Stsl(rate=1e-12, updates=1).guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(4))
+    guide = STSL(rate=1e-12, updates=1).guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(4))
     assert torch.allclose(drawn(TWO, guide=guide, count=4, steps=5), drawn(TWO, Plain(), count=4, steps=5), atol=1e-5)
 
 
 def test_a_picture_that_fails_costs_that_one_alone():
     y = torch.full((3, 1, 1, 1), MEASURED)
     y[1] = torch.inf
-    guide = Stsl(order=1, updates=2).guidance(WHOLE, y, sources(3))
+    guide = STSL(order=1, updates=2).guidance(WHOLE, y, sources(3))
     found = drawn(TWO, guide=guide, count=3, steps=4, spare_failed=True)
     assert found.isfinite().flatten().tolist() == [True, False, True]
 
@@ -163,6 +163,6 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path):
     model = ExactMixture(torch.zeros(1, 3, 8, 8), torch.tensor([1.0]), {"": [0.0]})
     save_png(torch.zeros(3, 8, 8), tmp_path / "whole.png")
     with pytest.raises(BadInput, match="there is none; give --measured"):
-        drawn(model, Stsl(), count=1, steps=1)
+        drawn(model, STSL(), count=1, steps=1)
     with pytest.raises(BadInput, match="whole.png has 8x8 pixels, and 2x2 are wanted"):
-        drawn(model, Stsl(measured=tmp_path / "whole.png"), count=1, steps=1)
+        drawn(model, STSL(measured=tmp_path / "whole.png"), count=1, steps=1)

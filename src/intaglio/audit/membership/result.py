@@ -22,7 +22,7 @@ from intaglio.audit.membership.verdict import OtherPrompt
 from intaglio.files import atomic_write
 from intaglio.metrics.statistics.conformal import RankTest, Threshold
 from intaglio.metrics.statistics.roc import Separation
-from intaglio.runs.plain import to_json
+from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
 from intaglio.runs.tables import rows_csv, without_nan
 

@@ -16,7 +16,7 @@ from intaglio.bench.discover.suites import FIRST_SEED, Cell, SuiteName, Task, br
 from intaglio.errors import BadInput
 from intaglio.files import file_hash
 from intaglio.runs.machine import machine, versions
-from intaglio.runs.plain import digest
+from intaglio.runs.plain_json import digest
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan

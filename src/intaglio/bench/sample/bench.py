@@ -130,7 +130,7 @@ class SampleBench:
         for name in self._chosen:
             knob = default_method("sample", name).bench
             for settings in knob[len(knob) // 2 :][:1] if self.quick else knob:
-                words = " ".join(f"{key} {value:g}" for key, value in settings.items())
+                words = " ".join(f"{key} {_short(value)}" for key, value in settings.items())
                 found[f"{name} {words}".strip()] = {"method": name, **settings}
         return found
 
@@ -208,6 +208,10 @@ class SampleBench:
             "pareto_share": shares,
             "rows": found,
         }
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _value(figure: Any) -> float:

@@ -6,13 +6,16 @@ from typing import Literal
 import torch
 
 from intaglio.bench.sample.exact_mixture import ExactMixture
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator
 from intaglio.sampling.family import SamplingMethod
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.loop import latent_batches
 from intaglio.sampling.methods.fkc import FeynmanKac
-from intaglio.sampling.methods.stsl import Stsl
+from intaglio.sampling.methods.stsl import STSL
+from intaglio.sampling.methods.svdd import SVDD
 from intaglio.sampling.operators.mean_pool import MeanPool
+from intaglio.sampling.verifier import Verifier
 
 ABSENT = -30.0
 """Log weight of a component that a prompt does not have."""
@@ -54,7 +57,7 @@ def stsl_error(seed: int, count: int = 1000) -> float:
 def _found_score(model: ExactMixture, z: torch.Tensor, t: int, order: Literal[1, 2], y: float, noise: float):
     """The likelihood's score by the method, in latents over signal z."""
     signal, blank = model.schedule.signals[t], model.embed([""] * len(z))
-    method = Stsl(order=order, noise=noise, gluing=0.0, weight=1.0, probe=0.01)
+    method = STSL(order=order, noise=noise, gluing=0.0, weight=1.0, probe=0.01)
     sources = [generator(k, "probe") for k in range(len(z))]
     guide = method.guidance(MeanPool(1), torch.full((1, 1, 1, 1), y), sources)
     state = guide.init(GuideContext(model, ("",) * len(z), blank, blank, (t,), 1.0))
@@ -69,6 +72,30 @@ def _posterior_score(z: torch.Tensor, rho: float, y: float, noise: float) -> tor
     both = [-(b * (z - m) ** 2 - 2 * shared * (z - m) * (y - m) + a * (y - m) ** 2) / (2 * det) for m in (1, -1)]
     alone = [-((z - m) ** 2) / (2 * a) for m in (1, -1)]
     return torch.autograd.grad((torch.stack(both).logsumexp(0) - torch.stack(alone).logsumexp(0)).sum(), z)[0]
+
+
+def svdd_error(seed: int) -> float:
+    """Distance of the mean of pictures that are led by the score x from that of N(0, 1) times exp(x), which is N(1, 1).
+
+    The value is exact here, so that what is left is due to the finite numbers of steps, proposals and pictures.
+    """
+    model = ExactMixture(torch.zeros(1, 1, 1, 1), torch.ones(1), {"": [0.0], "tuned": [0.0]})
+    method = _LedByX(particles=32, temperature=1.0, choose_below=20.0)
+    return abs(float(_drawn(model, method, seed, count=128, steps=80).mean()) - 1)
+
+
+class _LedByX(SVDD):
+    """SVDD by the score x of a picture that is one number x."""
+
+    def judge(self, model: LatentDiffusion, prompts: Sequence[str] = ()) -> Verifier:
+        return _X()
+
+
+class _X:
+    name, hash, differentiable, calls = "x", "0" * 64, True, 0
+
+    def __call__(self, pixels: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        return pixels.flatten()
 
 
 def _drawn(model: ExactMixture, method: SamplingMethod, seed: int, *, count: int, steps: int) -> torch.Tensor:
@@ -90,4 +117,5 @@ def _drawn(model: ExactMixture, method: SamplingMethod, seed: int, *, count: int
 CHECKS: Mapping[str, tuple[str, Callable[[int], float]]] = {
     "fkc": ("fkc_error", fkc_error),
     "stsl": ("stsl_error", stsl_error),
+    "svdd": ("svdd_error", svdd_error),
 }

@@ -10,7 +10,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.loop import sample
-from intaglio.sampling.methods.stsl import Stsl
+from intaglio.sampling.methods.stsl import STSL
 from intaglio.sampling.operators.mean_pool import MeanPool
 
 FACTOR = 4
@@ -25,7 +25,7 @@ def held_out(count: int) -> Float[Tensor, "count 3 h w"]:
 
 def recovered(
     model: LatentDiffusion,
-    method: Stsl,
+    method: STSL,
     pixels: Float[Tensor, "n 3 h w"],
     *,
     steps: int,
@@ -50,7 +50,7 @@ def reconstruction_figures(model: LatentDiffusion, *, quick: bool, seed: int) ->
     """
     count, steps, updates = (2, 10, 2) if quick else (20, 25, 5)
     pixels = held_out(count)
-    first, second = Stsl(order=1, updates=2 * updates), Stsl(updates=updates)
+    first, second = STSL(order=1, updates=2 * updates), STSL(updates=updates)
     found = {"psld_psnr": first, "stsl_psnr": second}
     figures = {
         name: float(psnr(recovered(model, method, pixels, steps=steps, seed=seed), pixels).mean())

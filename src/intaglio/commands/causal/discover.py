@@ -108,7 +108,7 @@ class Discover(Generic[M]):
 
     def _discover(self, table: "Table", knowledge: "Knowledge", truth: "Graph | None", run: "Run") -> None:
         from intaglio.files import atomic_write
-        from intaglio.runs.plain import to_json
+        from intaglio.runs.plain_json import to_json
 
         folder = run.folder or Path()
         found = self._method(table, knowledge=knowledge, run=run)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
@@ -13,8 +13,9 @@ from intaglio.printable import is_text, one_line
 
 CHUNK = "intaglio"
 """Key of the PNG's text chunk with all settings, as JSON."""
-FORMATS = (1, 2)
-"""Versions of that JSON's layout; the second has a method other than plain sampling."""
+FORMATS = (1, 2, 3)
+"""Versions of that JSON's layout; the second has a method other than plain sampling, the third another start, or noise
+that a search chose."""
 WEBUI_SAMPLERS = {
     "ddim": "DDIM",
     "euler": "Euler",
@@ -24,6 +25,8 @@ WEBUI_SAMPLERS = {
     "euler_a": "Euler a",
 }
 """Names of the samplers in the usual web interfaces."""
+StartName = Literal["unit", "analytic"]
+"""Starts of a sampling."""
 DTYPES = ("float32", "float16", "bfloat16")
 """Precisions of the weights."""
 MOST_ROWS = 4096
@@ -34,6 +37,8 @@ LONGEST_PROMPT = 2**16
 """Letters of the longest prompt: text encoders read some hundred words, and take a minute to cut up megabytes."""
 MOST_LEVELS = 3
 """Levels up from the pictures to a folder that they and a model share."""
+LONGEST_PATH = 2**16
+"""Numbers of the longest path of a search."""
 REFERENCES = ("empty", "prompt")
 """Prompts of the base under model guidance."""
 
@@ -48,6 +53,35 @@ class ModelRecord:
     path: str | None
     """Path relative to the picture's folder (see `place`), absolute in pictures of earlier versions; None for the
     embedded model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRecord:
+    """The search that chose a picture's noise, and what it chose."""
+
+    name: str
+    settings: Mapping[str, Any]
+    path: tuple[int, ...]
+    """With the picture's seed, the name of the noise; see `intaglio.sampling.search.noise_search`."""
+    verifier: str
+    verifier_hash: str
+    score: float | None
+    """The verifier's; None where it had none."""
+    budget: int
+    """Calls for the picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartRecord:
+    """The start of a picture's sampling."""
+
+    name: StartName
+    first: int | None
+    """Timestep of the first node; None for the schedule's last."""
+    hash: str | None
+    """Of what was fitted; None for unit noise."""
+    search: SearchRecord | None = None
+    """The search of the noise; None: the seed's own noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +117,8 @@ class PictureSettings:
     """The method of `intaglio sample`."""
     method_settings: Mapping[str, Any] = field(default_factory=dict)
     """The method's settings, as JSON has them."""
+    start: StartRecord | None = None
+    """None: the seed's own unit noise at the last timestep."""
     versions: Mapping[str, str]
     """Versions of intaglio, torch and diffusers."""
 
@@ -90,8 +126,14 @@ class PictureSettings:
         """The PNG's text chunks: `parameters` for the usual web interfaces, and `CHUNK` with everything."""
         return {
             "parameters": self.webui_parameters(),
-            CHUNK: json.dumps({"format": 1 if self.method == "plain" else 2, **asdict(self)}, sort_keys=True),
+            CHUNK: json.dumps({"format": self._format, **asdict(self)}, sort_keys=True),
         }
+
+    @property
+    def _format(self) -> int:
+        if self.start is not None:
+            return 3
+        return 1 if self.method == "plain" else 2
 
     def webui_parameters(self) -> str:
         """The settings in the text format that the usual web interfaces write and read."""
@@ -157,6 +199,18 @@ METHOD_KINDS: dict[str, Any] = {"method": str, "method_settings": dict}
 """Type of each further entry of the second format."""
 BASE_KINDS: dict[str, Any] = {"correction": int | float, "reference": str}
 """Type of each further entry of a picture that has a base; pictures of before model guidance have no such entries."""
+SEARCH_KINDS: dict[str, Any] = {
+    "name": str,
+    "settings": dict,
+    "path": list,
+    "verifier": str,
+    "verifier_hash": str,
+    "score": int | float | None,
+    "budget": int,
+}
+"""Type of each entry of a search."""
+START_KINDS: dict[str, Any] = {"name": str, "first": int | None, "hash": str | None}
+"""Type of each entry of a start."""
 MODEL_KINDS: dict[str, Any] = {"name": str, "fingerprint": str, "path": str | None}
 
 
@@ -171,10 +225,32 @@ def _parsed(stored: Any) -> PictureSettings:
         size=(width, height),
         model=ModelRecord(**_checked(stored["model"], MODEL_KINDS)),
         base=ModelRecord(**_checked(base, MODEL_KINDS)) if base else None,
+        start=_start(stored["start"]) if stored["format"] > 2 else None,
     )
     if not _in_range(settings):
         raise ValueError("a setting out of its range")
     return settings
+
+
+def _search(stored: Any) -> SearchRecord | None:
+    """The search of a picture of the third format; errors are those of `_parsed`."""
+    if stored is None:
+        return None
+    entries = _checked(stored, SEARCH_KINDS)
+    path = entries["path"]
+    if len(path) > LONGEST_PATH or not all(type(number) is int and 0 <= number < 2**63 for number in path):
+        raise ValueError("a path")
+    return SearchRecord(**{**entries, "path": tuple(path)})
+
+
+def _start(stored: Any) -> StartRecord | None:
+    """The start of a picture of the third format; errors are those of `_parsed`."""
+    if stored is None:
+        return None
+    entries = _checked(stored, START_KINDS)
+    if entries["name"] not in get_args(StartName) or not 0 <= (entries["first"] or 0) < 2**31:
+        raise ValueError("a start")
+    return StartRecord(**entries, search=_search(stored["search"]))
 
 
 def _in_range(settings: PictureSettings) -> bool:

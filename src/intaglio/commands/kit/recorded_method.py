@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from intaglio.commands.kit.png_settings import PictureSettings
     from intaglio.sampling.family import SamplingMethod
 
+LIKE = "like:"
+"""Before the folder in the words of a verifier."""
 LONGEST_TEXT = 2**16
 """Letters of the longest text among the settings."""
 
@@ -41,7 +43,7 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
     for name, value in recorded.method_settings.items():
         if name not in known or not _fits(value, getattr(default, name)):
             raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
-        if given.name == recorded.method and isinstance(getattr(given, name), Path):
+        if given.name == recorded.method and _names_files(getattr(given, name)):
             taken[name] = getattr(given, name)
         elif isinstance(value, str) and Path in get_args(hints[name]):
             missing[f"--{name.replace('_', '-')}"] = value
@@ -56,9 +58,21 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
         raise BadInput(f"the settings in {picture} do not go together: {error}") from None
 
 
+def without_folder(verifier: str) -> str:
+    """The words of a verifier with the name of its folder alone, and any other text as it is."""
+    return LIKE + Path(verifier.removeprefix(LIKE)).name if _names_files(verifier) else verifier
+
+
+def _names_files(value: Any) -> bool:
+    """Whether a setting's value is a path, or the words of a verifier with one."""
+    return isinstance(value, Path) or (isinstance(value, str) and value.startswith(LIKE))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return value.name
+    if isinstance(value, str):
+        return without_folder(value)
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -29,7 +29,7 @@ class Measuring(NamedTuple):
 class MeasurementGuidance:
     """Moves of the latents before each step, down the gradient of `objective`; the steps are classifier-free guidance.
 
-    Settings are those of `Stsl`, which says the maths.
+    Settings are those of `STSL`, which says the maths.
     """
 
     operator: Operator

@@ -12,12 +12,12 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import unit_noise
 from intaglio.randomness import generator
-from intaglio.sampling.batch import SamplingBatch, refuse_non_finite
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.grid import CLEAN, NoiseLevel, level_at
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
+from intaglio.sampling.sampling_batch import SamplingBatch, refuse_non_finite
 from intaglio.sampling.step import clean_estimate
 from intaglio.sampling.verifier import Verifier
 from intaglio.sampling.verifier_names import verifier_of

@@ -13,17 +13,17 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator
-from intaglio.sampling.batch import SamplingBatch
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.guides.measurement_guidance import MeasurementGuidance
 from intaglio.sampling.operator import Operator
 from intaglio.sampling.operator_names import check_operator, exact_picture, operator_of
 from intaglio.sampling.samplers import ancestral
+from intaglio.sampling.sampling_batch import SamplingBatch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stsl(SamplingMethod):
+class STSL(SamplingMethod):
     """STSL: recovery of a picture from a blurred, smaller, masked or compressed one, to second order.
 
     The measured picture is y = A(D(h)) with noise of deviation σ, where D decodes clean latents h. Before each step,

@@ -106,6 +106,11 @@ class Attributes:
         head = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
         return head.fit(style_statistics(self.real.pixels).numpy()[rows], [artist for _, artist in self._parts][rows])
 
+    def check(self, prompts: Sequence[str]) -> None:
+        """Raises `BadInput` for a prompt that is no caption of the real pictures."""
+        for prompt in dict.fromkeys(prompts):
+            self._places(prompt)
+
     def _places(self, prompt: str) -> tuple[int, int]:
         name, artist = parted(prompt)
         if artist not in self.artists or name not in self.names:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -29,11 +30,14 @@ class Likeness:
 
     def __call__(self, pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str]) -> Float[Tensor, "n"]:
         """The cosine of each picture; NaN for one that the encoder has no finite answer to."""
-        known = self.encoder.embed(self.given.pixels)
-        return torch.cat([self._score(picture[None], known) for picture in pixels])
+        return torch.cat([self._score(picture[None]) for picture in pixels])
 
-    def _score(self, picture: Tensor, known: Tensor) -> Tensor:
+    @cached_property
+    def _known(self) -> Tensor:
+        return self.encoder.embed(self.given.pixels)
+
+    def _score(self, picture: Tensor) -> Tensor:
         try:
-            return (self.encoder.embed(picture) @ known.T).max(1).values.float()
+            return (self.encoder.embed(picture) @ self._known.T).max(1).values.float()
         except NoDescriptorError:
             return torch.full((1,), torch.nan)

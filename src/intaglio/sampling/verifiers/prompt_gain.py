@@ -1,4 +1,4 @@
-"""How much a prompt helps a diffusion model to denoise a picture: a score of how well the picture shows it."""
+"""Gain of a prompt in denoising a picture: a score of how well the picture shows it."""
 
 import hashlib
 from collections.abc import Sequence

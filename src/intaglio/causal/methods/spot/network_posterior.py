@@ -19,7 +19,7 @@ from intaglio.causal.methods.spot.posterior import SkeletonProbabilities, Traini
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 from intaglio.files import PACKAGE, atomic_write, file_hash
-from intaglio.runs.plain import to_json
+from intaglio.runs.plain_json import to_json
 
 SHIPPED_CALIBRATION = PACKAGE / "causal/methods/spot/shipped/network.json"
 FORMAT_NAME, FORMAT = "skeleton posterior of a network", 1

@@ -1,0 +1,60 @@
+"""The start that a picture records, and its noise: by the search that chose it, a function of its seed and a path."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from intaglio.commands.kit.png_settings import PictureSettings
+from intaglio.commands.kit.start_inputs import file_of, start_record
+from intaglio.errors import BadInput
+
+if TYPE_CHECKING:
+    from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+    from intaglio.sampling.start import NoiseStart, Start
+
+
+def recorded_start(
+    recorded: PictureSettings, model: "LatentDiffusion", start: "NoiseStart", rows: int, picture: Path
+) -> "Start":
+    """The start of `rows` copies of a picture: the given one, from the noise that its search chose where there was one.
+
+    Raises `BadInput` for settings that the search does not take.
+    """
+    from intaglio.sampling.search.best_noise import chosen_start
+    from intaglio.sampling.search.searches import SEARCHES
+
+    if recorded.start is None or (known := recorded.start.search) is None:
+        return start
+    try:
+        search = SEARCHES[known.name](**known.settings)
+        return chosen_start(search, model, [(recorded.seed, known.path)] * rows, start)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"the search in {picture} is damaged or of another version ({error}); use its version") from None
+
+
+def recorded_start_flags(recorded: PictureSettings, given: Path | None, picture: Path | None) -> dict[str, Any]:
+    """The flags of the start of a picture; what was fitted is taken from beside it, or from `given`.
+
+    Raises `BadInput` where it is not there, or where pictures are given to one that took none.
+    """
+    start = recorded.start
+    if start is None or start.hash is None:
+        if given is not None:
+            raise BadInput(f"{picture} was drawn from unit noise; leave --start-pictures out")
+        return {} if start is None else {"start": start.name, "from_step": start.first}
+    beside = Path() if picture is None else picture.parent / file_of(start.hash)
+    if given is None and not beside.is_file():
+        raise BadInput(
+            f"there is no fitted start {beside}, from which {picture} was drawn; give the file, or the pictures of the "
+            "fit, by --start-pictures"
+        )
+    return {"start": start.name, "from_step": start.first, "start_pictures": given or beside}
+
+
+def refuse_another_start(picture: Path, recorded: PictureSettings, start: "NoiseStart") -> None:
+    """Raises `BadInput` for a start that was fitted to other pictures than the recorded one."""
+    known = recorded.start
+    if start_record(start, known and known.search) != known:
+        raise BadInput(
+            f"{picture} was drawn from a start that was fitted to other pictures; give those, or its own file, by "
+            "--start-pictures"
+        )

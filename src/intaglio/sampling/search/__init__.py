@@ -1,0 +1,1 @@
+"""Searches of the initial noise."""

@@ -1,0 +1,1 @@
+"""Starts of a sampling that are fitted to pictures, one a file."""
