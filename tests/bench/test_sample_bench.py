@@ -92,6 +92,8 @@ def test_recovery_is_measured_where_it_is_chosen_alone(tmp_path, monkeypatch):
     assert figures["rows"] == {}
     assert {figures[name] for name in PSNR} == {20.0}
     assert "stsl 20.00, psld 20.00, blocks 20.00" in chosen.summary(figures)
+    (folder,) = tmp_path.iterdir()
+    assert "stsl" in write_report(folder).read_text()
 
 
 def test_pictures_are_recovered_at_equal_calls():

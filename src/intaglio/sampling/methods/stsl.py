@@ -60,7 +60,7 @@ class STSL(SamplingMethod):
     """Weight of the trace, in derived ones: 1 for a model whose score is exact."""
     probe: float = 0.1
     """Length of the finite difference, in noise levels, above 0."""
-    rate: float = 12.0
+    rate: float = 6.0
     """Factor of each move, above 0; 1 is that of the sources, and with `noise` that of the likelihood."""
     gluing: float = 0.1
     """Weight of the gluing, 0 or more."""
