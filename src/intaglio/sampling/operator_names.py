@@ -79,6 +79,6 @@ def exact_picture(path: Path, side: int, flag: str) -> Float[Tensor, "1 3 side s
                 f"{path} has {width}x{height} pixels, and {side}x{side} are wanted by the model and the operator; give "
                 f"--{flag} of that size"
             )
-        return torch.from_numpy(decode(path, side).pixels)[None].float() / 255
+        return torch.from_numpy(decode(path, side).pixels.copy())[None].float() / 255
     except UnusableError as error:
         raise BadInput(f"{path} cannot be used as --{flag}: {error}") from None

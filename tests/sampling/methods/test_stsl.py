@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from exact_draws import ExactMixture, drawn
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.images.image_set import save_png
+from intaglio.randomness import generator
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.methods.plain import Plain
@@ -118,23 +119,46 @@ def test_the_derived_weight_of_a_mask_is_that_of_its_share():
     assert traces[1].abs().max() > 0.05
 
 
-def posterior_draws(order, count=600):
+def posterior_draws(order, count=600, sampler="ddim", stochastic=False):
     method = STSL(order=order, noise=NOISE, gluing=0.0, updates=1, probe=0.02, rate=1.0, weight=1.0)
-    guide = method.guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(count))
-    return drawn(TWO, guide=guide, count=count, steps=40).flatten().double()
+    guide = method.guidance(WHOLE, torch.full((1, 1, 1, 1), MEASURED), sources(count), stochastic=stochastic)
+    return drawn(TWO, guide=guide, count=count, steps=40, sampler=sampler).flatten().double()
 
 
-def test_the_whole_walk_is_nearer_to_the_posterior_by_the_second_order():
-    """The posterior has 0.888 of its weight on the side of y: modes ± 1 drawn to y by 0.04 / (0.04 + 0.25)."""
+def posterior(count=600):
+    """Draws of the law given y: modes ± 1, drawn to y by 0.04 / (0.04 + 0.25), with 0.888 of the weight on y's side."""
     shrink = SPREAD / (SPREAD + NOISE**2)
     weight = 1 / (1 + math.exp(((MEASURED - 1) ** 2 - (MEASURED + 1) ** 2) / (2 * (SPREAD + NOISE**2))))
     source = torch.Generator().manual_seed(2)
-    side = torch.where(torch.rand(600, generator=source) < weight, 1.0, -1.0)
+    side = torch.where(torch.rand(count, generator=source) < weight, 1.0, -1.0)
     deviation = (SPREAD * (1 - shrink)) ** 0.5
-    truth = side + shrink * (MEASURED - side) + deviation * torch.randn(600, generator=source)
     assert weight == pytest.approx(0.888, abs=0.001)
-    distances = [(posterior_draws(order).sort().values - truth.sort().values).abs().mean() for order in (1, 2)]
-    assert distances[1] < 0.7 * distances[0]
+    return side + shrink * (MEASURED - side) + deviation * torch.randn(count, generator=source)
+
+
+def distance(found):
+    """Wasserstein distance from the posterior."""
+    return float((found.sort().values - posterior().sort().values).abs().mean())
+
+
+def test_the_whole_walk_is_nearer_to_the_posterior_by_the_second_order():
+    assert distance(posterior_draws(2)) < 0.7 * distance(posterior_draws(1))
+
+
+def test_a_sampler_with_fresh_noise_drifts_twice_as_far():
+    right, half = (distance(posterior_draws(2, sampler="ddpm", stochastic=kind)) for kind in (True, False))
+    assert right < 0.7 * half
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_a_measured_file_and_the_sampler_reach_the_guide(sampler, tmp_path):
+    model = ExactMixture(torch.zeros(1, 3, 1, 1), torch.tensor([0.25]), {"": [0.0]})
+    save_png(torch.full((3, 1, 1), 0.6), tmp_path / "measured.png")
+    method = STSL(measured=tmp_path / "measured.png", operator="mean-pool:1", noise=0.5)
+    probes = [generator(seed, "probe") for seed in range(3)]
+    guide = method.guidance(WHOLE, torch.full((1, 3, 1, 1), 0.6), probes, stochastic=sampler == "ddpm")
+    expected = drawn(model, guide=guide, count=3, steps=4, sampler=sampler)
+    assert torch.allclose(drawn(model, method, count=3, steps=4, sampler=sampler), expected, atol=1e-5)
 
 
 def test_calls_are_counted_and_a_probe_is_a_pictures_own():
@@ -151,11 +175,21 @@ def test_a_rate_of_nearly_nothing_is_the_plain_walk():
     assert torch.allclose(drawn(TWO, guide=guide, count=4, steps=5), drawn(TWO, Plain(), count=4, steps=5), atol=1e-5)
 
 
+class Strict(ExactMixture):
+    """Refuses latents that are not finite, as a decoder does."""
+
+    def decode(self, latents, *, spare_failed=False, clamp=True):
+        if not latents.isfinite().all():
+            raise IntaglioError("latents that are not finite")
+        return latents
+
+
 def test_a_picture_that_fails_costs_that_one_alone():
     y = torch.full((3, 1, 1, 1), MEASURED)
     y[1] = torch.inf
     guide = STSL(order=1, updates=2).guidance(WHOLE, y, sources(3))
-    found = drawn(TWO, guide=guide, count=3, steps=4, spare_failed=True)
+    model = Strict(TWO.means, TWO.variances, TWO.prompts)
+    found = drawn(model, guide=guide, count=3, steps=4, spare_failed=True)
     assert found.isfinite().flatten().tolist() == [True, False, True]
 
 

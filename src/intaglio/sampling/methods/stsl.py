@@ -39,6 +39,9 @@ class STSL(SamplingMethod):
     the weight of early steps enlarge. With `--noise` the first term is ‖·‖² / (2 σ²), and the moves are the sampler's
     own drift by the gradient of that likelihood, which is that of the exact posterior to second order.
 
+    On the embedded model the second order does not pay: at as many calls PSLD recovers 20 pictures that it never saw
+    from a quarter of their side with 23.5 dB, STSL with 22.1 (`intaglio bench sample --methods stsl`).
+
     An update costs two calls and two gradients, the first order's one, and twice as many with a guidance scale. The
     prompt may be the empty one.
 
