@@ -188,7 +188,7 @@ def test_a_picture_that_fails_costs_that_one_alone():
     y = torch.full((3, 1, 1, 1), MEASURED)
     y[1] = torch.inf
     guide = STSL(order=1, updates=2).guidance(WHOLE, y, sources(3))
-    model = Strict(TWO.means, TWO.variances, TWO.prompts)
+    model = Strict(TWO.means, TWO.variances, {"": [0.0, 0.0]})
     found = drawn(model, guide=guide, count=3, steps=4, spare_failed=True)
     assert found.isfinite().flatten().tolist() == [True, False, True]
 
