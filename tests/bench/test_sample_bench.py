@@ -9,6 +9,7 @@ from intaglio.bench.sample.row_measures import row_measures
 from intaglio.metrics.distributions import kernel_distance, stretched, vendi
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
+from intaglio.report.render import write_report
 from intaglio.sampling.verifiers.attributes import Attributes
 
 
@@ -30,6 +31,13 @@ def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, 
     assert len(list(tmp_path.glob("*/images/plain-guidance-4/*.png"))) == 2
     assert bench(progress="none") == figures
     assert "* plain guidance 4" in bench.summary(figures)
+    (folder,) = tmp_path.iterdir()
+    page = write_report(folder).read_text()
+    fronts = sum(row["on_front"] for row in figures["rows"].values())
+    assert f"{fronts} of 2 rows on the front" in page
+    assert page.count('class="dot in"') == 2 * fronts
+    assert page.count('class="plot"') == 2
+    assert "perp-neg scale 4</h3>" in page
 
 
 def test_measures_of_real_pictures_are_as_good_as_they_get(judge):

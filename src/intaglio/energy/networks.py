@@ -140,10 +140,12 @@ class _Denoising(nn.Module):
                 attention_head_dim=8,
                 cross_attention_dim=text,
             )
+        self.text: Tensor
         self.register_buffer("text", torch.randn(1, 16, text))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.unet(x, 10, encoder_hidden_states=self.text.expand(len(x), -1, -1), return_dict=False)[0]
+        text = self.text.expand(len(x), -1, -1)
+        return self.unet(sample=x, timestep=10, encoder_hidden_states=text, return_dict=False)[0]
 
 
 def unet(widths: list[int], batch: int) -> tuple[nn.Module, Tensor]:

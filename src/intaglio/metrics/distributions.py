@@ -7,7 +7,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.linalg import sqrtm
 
-Descriptors, Others = Float[ndarray, "n d"], Float[ndarray, "m d"]
+Descriptors = Float[ndarray, "n d"]
+Others = Float[ndarray, "m d"]
 
 
 def vendi(descriptors: Descriptors) -> float:

@@ -23,13 +23,13 @@ class Pareto:
     @property
     def front(self) -> Bool[ndarray, "n"]:
         """Points that no other one dominates: none is at least as good in all measures and better in one."""
-        return ~self.dominates.any(0)
+        return np.asarray(~self.dominates.any(0))
 
     @property
     def dominates(self) -> Bool[ndarray, "n n"]:
         """Whether the point of the row dominates that of the column."""
         one, other = self.gains[:, None], self.gains[None]
-        return (one >= other).all(2) & (one > other).any(2)
+        return np.asarray((one >= other).all(2) & (one > other).any(2))
 
     def hypervolume(self, reference: Sequence[float]) -> float:
         """Volume between the points and a reference point that they are better than, in all measures."""

@@ -15,6 +15,7 @@ from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
     "authenticate": "intaglio.report.pages.audit_page",
+    "bench": "intaglio.report.pages.fronts_page",
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
     "extract": "intaglio.report.pages.extract_page",

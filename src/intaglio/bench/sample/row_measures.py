@@ -37,12 +37,17 @@ def row_measures(
         "artist": _over(groups, lambda rows: float(right_artist[rows].mean())),
         "name": _over(groups, lambda rows: float(right_name[rows].mean())),
         "diversity": _over(groups, lambda rows: vendi(drawn[rows])),
-        "score": _over(groups, lambda rows: float(judge(pixels[rows.tolist()], [prompts[k] for k in rows]).mean())),
+        "score": _over(groups, lambda rows: _mean_score(judge, pixels, prompts, rows)),
     }
     figures["kid"] = _realism(groups, drawn, real)
     if min(len(drawn), len(real)) >= LEAST:
         figures |= overlap(drawn, real)._asdict()
     return figures
+
+
+def _mean_score(judge: Attributes, pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str], rows: ndarray) -> float:
+    """The judge's mean score of some pictures."""
+    return float(judge(pixels[rows.tolist()], [prompts[int(k)] for k in rows]).mean())
 
 
 def _over(groups: Sequence[ndarray], of: Callable[[ndarray], float]) -> dict[str, float]:

@@ -194,6 +194,18 @@ class PrunePage(Page):
     limits: Sequence[Row]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FrontsPage(Page):
+    """A bench of methods by several measures at once."""
+
+    figures: Sequence[Row]
+    """Figures, each with its caption for a name."""
+    table: PageTable
+    pictures: Sequence[tuple[str, Sequence[Shown]]]
+    """Pictures of each row, under its name."""
+    limits: Sequence[Row]
+
+
 @dataclass(frozen=True)
 class EdgeView:
     """One edge of a found graph."""
