@@ -51,10 +51,11 @@ class SampleBench:
     prompts. A row is on the front where no other is as good in all of consistency, diversity, KID and calls, and better
     in one. Exact mixtures of normal distributions check the methods whose law is known.
 
-    Verifiers are measured over two pictures of each caption, in deviations of plain pictures: `search_gain` is what a
-    search of eight noises by the model's own denoiser adds to the score of `attributes:1`, which it does not see;
-    `svdd_gain` what SVDD of eight proposals adds to the score of `jpeg` that leads it, beside `best_gain`, that of the
-    best of eight plain pictures.
+    Verifiers are measured over two pictures of each caption, in deviations of plain pictures. `search_gain` is what a
+    search of eight noises by `attributes:0` adds to the score of `attributes:1`, which was fitted to other pictures and
+    shares the encoder that tells the name; `search_gains` has that by the model's own denoiser too, which shares
+    nothing with it. `svdd_gain` is what SVDD of eight proposals adds to the score of `jpeg` that leads it, beside
+    `best_gain`, that of the best of eight plain pictures.
     """
 
     quick: bool = False
@@ -110,7 +111,8 @@ class SampleBench:
         if "search_gain" in figures:
             lines.append(
                 f"deviations above plain pictures: {figures['search_gain']:.2f} (at least "
-                f"{figures['search_gain_low']:.2f}) by a search, as a verifier sees it that did not lead; "
+                f"{figures['search_gain_low']:.2f}) by a search, "
+                f"{figures['search_gains']['denoiser']['mean']:.2f} by one that shares nothing with the judge; "
                 f"{figures['svdd_gain']:.2f} by SVDD and {figures['best_gain']:.2f} by the best of eight, of jpeg"
             )
         return "\n".join(lines)

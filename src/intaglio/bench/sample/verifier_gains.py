@@ -22,10 +22,8 @@ from intaglio.sampling.verifier_names import verifier_of
 
 CANDIDATES = 8
 """Candidates of a picture, and proposals of a step."""
-LEADING, JUDGE, REWARD = ("denoiser", "attributes:0"), "attributes:1", "jpeg"
+LEADING, JUDGE, REWARD = ("attributes:0", "denoiser"), "attributes:1", "jpeg"
 """Verifiers that lead searches, the one that judges what they find, and the one that leads SVDD."""
-TEMPERATURE = 0.03
-"""Of SVDD, in kB: a tenth of the deviation of plain pictures."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,11 @@ class GainSettings:
 def verifier_gains(model: LatentDiffusion, settings: GainSettings, run: Run) -> dict[str, Any]:
     """Gains in standard deviations of plain pictures' scores, with 95 % intervals over prompts.
 
-    Each picture is the best of 8 plain candidates by the model's own denoiser; `search_gain` is what that adds to the
-    score of `attributes:1`, which the search does not see, over the mean of the candidates. `search_gains` has it by
-    each leading verifier; that by `attributes:0` shares the encoder of the judge, and is beside it. `svdd_gain` is what
-    SVDD of 8 proposals adds to the score of `jpeg`, and `best_gain` what the best of the 8 candidates does.
+    Each picture is the best of 8 plain candidates by a leading verifier. `search_gain` is what a search by
+    `attributes:0` adds to the score of `attributes:1`, over the mean of the candidates: their heads for the artist were
+    fitted to different pictures, but the encoder that tells the name is one. `search_gains` has that by each leading
+    verifier, of which `denoiser`, the model itself, shares nothing with the judge. `svdd_gain` is what SVDD of 8
+    proposals that takes the best adds to the score of `jpeg`, and `best_gain` what the best of the 8 candidates does.
     """
     rows = run.recorded("gain")
     with run.progress(len(settings.prompts), "prompts", len(rows)) as progress:
@@ -79,7 +78,7 @@ def _scores(model: LatentDiffusion, prompt: str, settings: GainSettings) -> dict
         search(model, prompt, seed, count=CANDIDATES, sampler="ddim", negative="", method=Plain(), **options)
         for name, scores in lead.seen.items():
             found[name].append(scores)
-    method = SVDD(verifier=REWARD, particles=CANDIDATES, temperature=TEMPERATURE)
+    method = SVDD(verifier=REWARD, particles=CANDIDATES)
     prompts = [prompt] * len(settings.seeds)
     led = sample(model, prompts, settings.seeds, method=method, **options)
     return {**found, "svdd": verifier_of(REWARD, model)(led.pixels, prompts).tolist()}
