@@ -8,14 +8,13 @@ from intaglio.bench.sample.closed_forms import fkc_error
 from intaglio.bench.sample.row_measures import row_measures
 from intaglio.metrics.distributions import kernel_distance, stretched, vendi
 from intaglio.metrics.similarity.measures import load_similarity
-from intaglio.models import testbed
 from intaglio.report.render import write_report
-from intaglio.sampling.verifiers.attributes import Attributes
+from intaglio.sampling.verifiers.attributes import embedded_attributes
 
 
 @pytest.fixture(scope="module")
 def judge():
-    return Attributes(load_similarity("embedded"), testbed.real_pictures())
+    return embedded_attributes(load_similarity("embedded"))
 
 
 def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, capsys):

@@ -27,7 +27,7 @@ from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.loop import sample
-from intaglio.sampling.verifiers.attributes import Attributes, parted
+from intaglio.sampling.verifiers.attributes import embedded_attributes, parted
 from intaglio.verbs import VERBS
 
 NEGATIVE_STYLE = {"twemoji style": "fluent style", "fluent style": "openmoji style", "openmoji style": "twemoji style"}
@@ -148,7 +148,7 @@ class SampleBench:
         return found
 
     def _measured(self, rows: Mapping[str, Mapping[str, Any]], run: Run) -> dict[str, dict[str, Any]]:
-        judge = Attributes(embedded_encoder(self.device), self._real)
+        judge = embedded_attributes(embedded_encoder(self.device))
         real, left = stretched(judge.encoder.embed(self._real.pixels).numpy()), run.recorded("row")
         with run.progress(len(rows), "rows", len(left)) as progress:
             for name, row in rows.items():
