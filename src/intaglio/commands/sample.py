@@ -135,6 +135,8 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         names = [f"{file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
         if tools.best is not None:
             tools.best.check(self._request(tools, prompts), self._method, self._sampler)
+        elif tools.guide is None:
+            self._method.check(self._request(tools, prompts))
         with PictureSeries(self.out, self._key(prompts, tools), names) as series:
             keep_start(tools.start, self.out)
             if len(series):
@@ -165,7 +167,6 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             return
         if tools.guide is None:
             request = self._request(tools, [prompts[k] for batch in left for k in batch])
-            self._method.check(request)
             self._tell_cost(request, self._method.planned(request))
         drawn = sample_batches(
             tools.model,
