@@ -45,6 +45,7 @@ from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecode
 from intaglio.runs.run import Run as Run
 from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.causal.methods.spot.method import SPOT as SPOT
+from intaglio.sampling.methods.stsl import STSL as STSL
 from intaglio.sampling.methods.svdd import SVDD as SVDD
 from intaglio.sampling.methods.safree import Safree as Safree
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI

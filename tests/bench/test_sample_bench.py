@@ -3,13 +3,21 @@ import math
 import numpy as np
 import pytest
 
+from intaglio.bench.sample import bench
 from intaglio.bench.sample.bench import SampleBench
-from intaglio.bench.sample.closed_forms import fkc_error
+from intaglio.bench.sample.closed_forms import fkc_error, stsl_error
+from intaglio.bench.sample.reconstruction import held_out, recovered
 from intaglio.bench.sample.row_measures import row_measures
 from intaglio.metrics.distributions import kernel_distance, stretched, vendi
 from intaglio.metrics.similarity.measures import load_similarity
+from intaglio.models import testbed
+from intaglio.models.diffusion.loading import load_model
 from intaglio.report.render import write_report
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.methods.stsl import STSL
 from intaglio.sampling.verifiers.attributes import embedded_attributes
+
+PSNR = ("stsl_psnr", "psld_psnr", "blocks_psnr")
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +26,8 @@ def judge():
 
 
 def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, capsys):
-    bench = SampleBench(methods=("plain", "perp-neg"), prompts=2, seeds=2, steps=2, quick=True, runs=tmp_path)
-    figures = bench(progress="none")
+    two = SampleBench(methods=("plain", "perp-neg"), prompts=2, seeds=2, steps=2, quick=True, runs=tmp_path)
+    figures = two(progress="none")
     assert list(figures["rows"]) == ["plain guidance 4", "perp-neg scale 4"]
     plain, perp = figures["rows"].values()
     assert (plain["forward"], perp["forward"]) == (4.0, 6.0)
@@ -28,8 +36,8 @@ def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, 
     assert set(figures["pareto_share"]) == {"plain", "perp-neg"}
     assert figures["floor"] < plain["kid"]["mean"]
     assert len(list(tmp_path.glob("*/images/plain-guidance-4/*.png"))) == 2
-    assert bench(progress="none") == figures
-    assert "* plain guidance 4" in bench.summary(figures)
+    assert two(progress="none") == figures
+    assert "* plain guidance 4" in two.summary(figures)
     (folder,) = tmp_path.iterdir()
     page = write_report(folder).read_text()
     fronts = sum(row["on_front"] for row in figures["rows"].values())
@@ -71,3 +79,28 @@ def test_the_closed_form_of_the_corrector_is_met():
     error = fkc_error(0, pictures=48)
     assert math.isfinite(error)
     assert error < 0.2
+
+
+def test_the_second_order_leaves_less_than_half_of_the_first_orders_error():
+    assert stsl_error(0, count=300) < 0.5
+
+
+def test_recovery_is_measured_where_it_is_chosen_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "reconstruction_figures", lambda model, *, quick, seed: dict.fromkeys(PSNR, 20.0))
+    chosen = SampleBench(methods=("stsl",), quick=True, runs=tmp_path)
+    figures = chosen(progress="none")
+    assert figures["rows"] == {}
+    assert {figures[name] for name in PSNR} == {20.0}
+    assert "stsl 20.00, psld 20.00, blocks 20.00" in chosen.summary(figures)
+    (folder,) = tmp_path.iterdir()
+    assert "stsl" in write_report(folder).read_text()
+
+
+def test_pictures_are_recovered_at_equal_calls():
+    model = load_model(testbed.base_path())
+    pixels, counts = held_out(1), [Calls(), Calls()]
+    for method, calls in zip((STSL(order=1, updates=2), STSL(updates=1)), counts, strict=True):
+        found = recovered(model, method, pixels, steps=2, seed=0, calls=calls)
+        assert found.shape == pixels.shape
+    assert counts[0].forward == counts[1].forward == 2 * (1 + 2)
+    assert counts[0].backward == counts[1].backward == 4

@@ -1,6 +1,10 @@
-"""The shared tests of every sampling method; a method joins them by SMALL and BAD in its own test."""
+"""The shared tests of every sampling method; a method joins them by SMALL and BAD in its own test.
+
+A setting that is a file is one of `PICTURES`.
+"""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +13,7 @@ import tiny
 from families import same, state_of
 from intaglio.cli import main
 from intaglio.commands.kit.source_settings import load, settings_of
-from intaglio.images.image_set import ImageSet
+from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingRequest
@@ -21,6 +25,8 @@ MATRIX = {
     key: row for name, entry in VERBS["sample"].methods.items() for key, row in rows_of("sample", name, entry).items()
 }
 PROMPTS, SEEDS, STEPS, NEGATIVE = ["a red cat", "dog", "red"], [5, 6, 7], 3, "red dog"
+PICTURES = {"4x4.png": 4, "16x16.png": 16}
+"""Files that are there while each test runs, and their sides."""
 every_method = pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in MATRIX.items()])
 
 
@@ -38,8 +44,26 @@ def models(folders):
     return found
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, side in PICTURES.items():
+        save_png(torch.rand(3, side, side, generator=torch.Generator().manual_seed(side)), folder / name)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def beside_the_pictures(pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+
+
+def made(row, **changes):
+    files = {name: Path(value) for name, value in row.small.items() if value in PICTURES}
+    return load(row.target)(**{**row.small, **files, **changes})
+
+
 def drawn(model, row, rows=slice(None), **changes):
-    method = load(row.target)(**row.small)
+    method = made(row)
     options = {"steps": STEPS, "negative": NEGATIVE, "method": method, **changes}
     return sample(model, PROMPTS[rows], SEEDS[rows], **options).pixels
 
@@ -60,7 +84,7 @@ def test_a_bad_setting_is_refused_by_name_before_any_work(row, capsys):
         return
     ((setting, value),) = row.bad.items()
     with pytest.raises(ValueError, match=setting):
-        load(row.target)(**{**row.small, **row.bad})
+        made(row, **row.bad)
     words = [f"--{setting.replace('_', '-')}={value}"]
     assert main(["sample", row.method, "--prompt", "x", "--model", "nowhere", *words]) == 2
     error = capsys.readouterr().err
@@ -81,7 +105,7 @@ def test_a_picture_is_its_seeds_whatever_the_batch(row, models, kind):
 
 @every_method
 def test_calls_are_counted_and_planned(row, models):
-    method, calls = load(row.target)(**row.small), Calls()
+    method, calls = made(row), Calls()
     drawn(models["sd"], row, calls=calls)
     request = SamplingRequest(models["sd"], PROMPTS, NEGATIVE, 5.0, STEPS, nodes_of("ddim", STEPS))
     planned = method.planned(request).times(len(PROMPTS))
@@ -127,7 +151,7 @@ def test_the_model_is_left_as_it_was_found_by_an_error_too(row, models):
 
 @every_method
 def test_a_scale_that_the_method_replaces_makes_no_difference(row, models):
-    method = load(row.target)(**row.small)
+    method = made(row)
     equal = torch.equal(drawn(models["sd"], row, guidance_scale=1.0), drawn(models["sd"], row, guidance_scale=3.0))
     assert equal == method.own_guidance
 
@@ -136,7 +160,7 @@ def test_a_scale_that_the_method_replaces_makes_no_difference(row, models):
 def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, models, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["--model", str(folders["sd"]), "--prompt", *PROMPTS, "--seed", "5", "--steps", str(STEPS)]
-    method = load(row.target)(**row.small)
+    method = made(row)
     words += ["--negative", NEGATIVE, "--out", str(out), *flags(row.small)]
     assert main(["sample", row.method, *words]) == 0
     shown = capsys.readouterr()
@@ -144,13 +168,19 @@ def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, mode
     known = sample(models["sd"], PROMPTS, [5, 6, 7], steps=STEPS, negative=NEGATIVE, method=method)
     found = ImageSet.load(out / "dog-6.png", 16)
     assert found.hashes[0] == known.hashes[1]
-    assert main(["sample", "--replay", str(out / "dog-6.png"), "--out", str(tmp_path / "again")]) == 0
+    files = {name: value for name, value in row.small.items() if value in PICTURES}
+    named = [row.method, *flags(files)] if files else []
+    if files:
+        assert main(["sample", "--replay", str(out / "dog-6.png")]) == 2
+        told = ", ".join(f"--{name}" for name in sorted(files))
+        assert f"give {row.method} and {told} beside --replay" in capsys.readouterr().err
+    assert main(["sample", *named, "--replay", str(out / "dog-6.png"), "--out", str(tmp_path / "again")]) == 0
     assert "all 768 values are the same" in capsys.readouterr().out
 
 
 @every_method
 def test_flags_that_it_has_no_use_for_are_refused(row, folders, capsys):
-    method = load(row.target)(**row.small)
+    method = made(row)
     words = ["sample", row.method, "--model", str(folders["sd"]), "--prompt", "dog", *flags(row.small)]
     for flag, value, idle in (("--guidance", "3", method.own_guidance), ("--sampler", "heun", method.own_sampler)):
         if idle:

@@ -13,6 +13,7 @@ import torch
 from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.bench.kit.methods import default_method
 from intaglio.bench.sample.closed_forms import closed_forms
+from intaglio.bench.sample.reconstruction import reconstruction_figures
 from intaglio.bench.sample.row_measures import row_measures
 from intaglio.bench.sample.verifier_gains import GainSettings, verifier_gains
 from intaglio.errors import BadInput
@@ -95,7 +96,7 @@ class SampleBench:
         with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
             if run.status != "done":
                 figures = self._figures(rows, self._measured(rows, run))
-                run.finish(without_nan({**figures, **self._gains(run)}))
+                run.finish(without_nan({**figures, **self._gains(run), **self._recovery()}))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
@@ -115,6 +116,9 @@ class SampleBench:
                 f"{figures['search_gains']['denoiser']['mean']:.2f} by one that shares nothing with the judge; "
                 f"{figures['svdd_gain']:.2f} by SVDD and {figures['best_gain']:.2f} by the best of eight, of jpeg"
             )
+        if "stsl_psnr" in figures:
+            recovered = ", ".join(f"{name} {figures[f'{name}_psnr']:.2f}" for name in ("stsl", "psld", "blocks"))
+            lines.append(f"dB of pictures recovered from a quarter of their side: {recovered}")
         return "\n".join(lines)
 
     @cached_property
@@ -140,7 +144,7 @@ class SampleBench:
         if unknown := [name for name in self.methods if name not in known]:
             raise BadInput(f"there is no sampling method {unknown[0]!r}; choose from: {', '.join(known)}")
         found = {}
-        for name in self.methods or known:
+        for name in self._chosen:
             knob = default_method("sample", name).bench
             for settings in knob[len(knob) // 2 :][:1] if self.quick else knob:
                 words = " ".join(f"{key} {_short(value)}" for key, value in settings.items())
@@ -197,12 +201,22 @@ class SampleBench:
         return verifier_gains(self._model, GainSettings(self._prompts, seeds, steps, self.batch), run)
 
     @property
+    def _chosen(self) -> Sequence[str]:
+        return self.methods or tuple(VERBS["sample"].methods)
+
+    def _recovery(self) -> dict[str, float]:
+        """Figures of the method that draws no prompt of its own, where it is among those chosen."""
+        if "stsl" not in self._chosen:
+            return {}
+        return reconstruction_figures(self._model, quick=self.quick, seed=self.seed)
+
+    @property
     def _seeds(self) -> int:
         return self.seeds or (4 if self.quick else 16)
 
     def _figures(self, rows: Mapping[str, Mapping[str, Any]], measured: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         points = np.array([[_value(measured[name][key]) for key in OBJECTIVES] for name in rows])
-        pareto = Pareto(points, LARGER)
+        pareto = Pareto(points.reshape(-1, len(OBJECTIVES)), LARGER)
         found = {
             name: {**measured[name], "settings": dict(row), "on_front": bool(front)}
             for (name, row), front in zip(rows.items(), pareto.front, strict=True)
@@ -214,7 +228,7 @@ class SampleBench:
         real = stretched(embedded_encoder(self.device).embed(self._real.pixels).numpy())
         return {
             "methods": len(shares),
-            **closed_forms(tuple(shares), self.seed),
+            **closed_forms(self._chosen, self.seed),
             "floor": kernel_distance(real[0::2], real[1::2]),
             "pareto_share": shares,
             "rows": found,

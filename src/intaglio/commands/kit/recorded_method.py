@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from intaglio.errors import BadInput
 from intaglio.printable import is_text
@@ -28,7 +28,8 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
     """The method that drew a picture.
 
     Files that its settings name are taken from `given`, the method on the command line, which must else be the default.
-    Raises `BadInput` for a method that is not there or is another one, and for settings that it does not take.
+    Raises `BadInput` for a method that is not there or is another one, for settings that it does not take, and for
+    files that are not given.
     """
     from intaglio.bench.kit.methods import default_method
 
@@ -38,14 +39,19 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
         raise BadInput(f"{picture} was drawn by {recorded.method}, not by {given.name}; leave the method out")
     default = default_method("sample", recorded.method)
     known = {field.name for field in dataclasses.fields(default)}
-    taken = {}
+    hints, taken, missing = get_type_hints(type(default)), {}, {}
     for name, value in recorded.method_settings.items():
         if name not in known or not _fits(value, getattr(default, name)):
             raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
         if given.name == recorded.method and _names_files(getattr(given, name)):
             taken[name] = getattr(given, name)
+        elif isinstance(value, str) and Path in get_args(hints[name]):
+            missing[f"--{name.replace('_', '-')}"] = value
         else:
             taken[name] = tuple(value) if isinstance(value, list) else value
+    if missing:
+        files, flags = ", ".join(missing.values()), ", ".join(missing)
+        raise BadInput(f"{picture} was drawn with {files}; give {recorded.method} and {flags} beside --replay")
     try:
         return dataclasses.replace(default, **taken)
     except (ValueError, TypeError) as error:

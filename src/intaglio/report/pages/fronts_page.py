@@ -39,22 +39,25 @@ def page_of(run: RunData, page_folder: Path) -> FrontsPage | None:
         lead=f"Sampling methods by consistency, diversity, realism and calls of the network. {state(run)}",
         keys=_keys(run.summary),
         warnings=run.warnings,
-        figures=[
-            Row(
-                "Squares are on the front of all four measures; a line joins the settings of one method.",
-                front_plot(
-                    rows, ("diversity", "diversity (Vendi score)"), ("consistency", "consistent"), percents=True
-                ),
-            ),
-            Row(
-                "Realism by calls of a picture; less is better in both.",
-                front_plot(rows, ("calls", "calls of a picture (log)"), ("kid", "KID"), log=True),
-            ),
-        ],
+        figures=_figures(rows) if rows else [],
         table=PageTable("", HEADS, [_cells(name, row) for name, row in rows.items()]),
         pictures=[(name, [Shown(album.thumb(path), "") for path in shown[name]]) for name in rows if shown[name]],
         limits=LIMITS,
     )
+
+
+def _figures(rows: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    across = ("diversity", "diversity (Vendi score)")
+    return [
+        Row(
+            "Squares are on the front of all four measures; a line joins the settings of one method.",
+            front_plot(rows, across, ("consistency", "consistent"), percents=True),
+        ),
+        Row(
+            "Realism by calls of a picture; less is better in both.",
+            front_plot(rows, ("calls", "calls of a picture (log)"), ("kid", "KID"), log=True),
+        ),
+    ]
 
 
 def front_plot(
@@ -87,6 +90,8 @@ def _keys(summary: Mapping[str, Any]) -> list[Key]:
     keys = [Key("Methods", str(summary["methods"]), "along their knobs")]
     keys.append(Key("KID’s floor", decimal(summary["floor"]), "between halves of the real pictures"))
     words = {"fkc_error": "fkc: error of mean and variance", "search_gain": "gain of a search, judged apart"}
+    words |= {"stsl_psnr": "stsl: dB of recovered pictures", "psld_psnr": "the same, to first order (PSLD)"}
+    words |= {"stsl_error": "stsl: share of the first order’s error left"}
     keys += [Key(said, decimal(summary[name])) for name, said in words.items() if _is_number(summary.get(name))]
     return keys
 
