@@ -32,6 +32,7 @@ def test_a_search_by_the_judge_itself_gains_what_the_best_of_eight_does(monkeypa
     found = verifier_gains(MODEL, GainSettings(["one", "two"], range(12), 4, 8, 1.0), Run.none())
     assert found["search_gain"] == pytest.approx(1.424, abs=0.25)
     assert found["search_gains"]["denoiser"]["mean"] == pytest.approx(-1.424, abs=0.25)
+    assert found["search_gains"]["attributes:1"]["mean"] == pytest.approx(found["search_gain"])
     assert found["search_gain_low"] <= found["search_gain"]
     assert found["best_gain"] == pytest.approx(1.424, abs=0.3)
     assert found["svdd_gain"] > 0.5

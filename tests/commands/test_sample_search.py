@@ -127,6 +127,13 @@ def test_a_search_goes_with_no_particles_no_base_and_not_without_its_flags(folde
         assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_budget_of_one_candidate_draws_the_plain_picture_and_says_so(folder, tmp_path, capsys):
+    assert main(words(folder, tmp_path, "--budget", "7", prompts=("dog",))) == 0
+    assert "nothing is searched" in capsys.readouterr().err
+    plain = sample(load_model(folder), ["dog"], [3], steps=2)
+    assert ImageSet.load(tmp_path / "dog-3.png", 16).hashes[0] == plain.hashes[0]
+
+
 def test_another_guide_is_searched_around(folder, tmp_path):
     more = ("--negative", "cat", "--budget", "30")
     line = words(folder, tmp_path, *more, prompts=("dog",))

@@ -55,8 +55,8 @@ class SampleBench:
     Verifiers are measured over two pictures of each caption, in deviations of plain pictures. `search_gain` is what a
     search of eight noises by `attributes:0` adds to the score of `attributes:1`, which was fitted to other pictures and
     shares the encoder that tells the name; `search_gains` has that by the model's own denoiser too, which shares
-    nothing with it. `svdd_gain` is what SVDD of eight proposals adds to the score of `jpeg` that leads it, beside
-    `best_gain`, that of the best of eight plain pictures.
+    nothing with it, and by the judge itself. `svdd_gain` is what SVDD of eight proposals adds to the score of `jpeg`
+    that leads it, beside `best_gain`, that of the best of eight plain pictures.
     """
 
     quick: bool = False

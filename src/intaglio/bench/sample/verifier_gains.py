@@ -44,8 +44,9 @@ def verifier_gains(model: LatentDiffusion, settings: GainSettings, run: Run) -> 
     Each picture is the best of 8 plain candidates by a leading verifier. `search_gain` is what a search by
     `attributes:0` adds to the score of `attributes:1`, over the mean of the candidates: their heads for the artist were
     fitted to different pictures, but the encoder that tells the name is one. `search_gains` has that by each leading
-    verifier, of which `denoiser`, the model itself, shares nothing with the judge. `svdd_gain` is what SVDD of 8
-    proposals that takes the best adds to the score of `jpeg`, and `best_gain` what the best of the 8 candidates does.
+    verifier, of which `denoiser`, the model itself, shares nothing with the judge, and by the judge, which is the most
+    there is. `svdd_gain` is what SVDD of 8 proposals that takes the best adds to the score of `jpeg`, and `best_gain`
+    what the best of the 8 candidates does.
     """
     rows = run.recorded("gain")
     with run.progress(len(settings.prompts), "prompts", len(rows)) as progress:
@@ -56,7 +57,8 @@ def verifier_gains(model: LatentDiffusion, settings: GainSettings, run: Run) -> 
                 progress.advance()
     table = [rows[prompt] for prompt in settings.prompts]
     judged, reward = (np.array([row[name] for row in table]) for name in (JUDGE, REWARD))
-    searches = {name: _gain(_chosen(np.array([row[name] for row in table]), judged), judged) for name in LEADING}
+    leads = {name: np.array([row[name] for row in table]) for name in (*LEADING, JUDGE)}
+    searches = {name: _gain(_chosen(lead, judged), judged) for name, lead in leads.items()}
     svdd = np.array([row["svdd"] for row in table])
     return {
         "search_gain": searches[LEADING[0]]["mean"],
