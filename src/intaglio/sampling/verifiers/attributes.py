@@ -84,7 +84,8 @@ class Attributes:
         self, pixels: Float[Tensor, "n 3 h w"]
     ) -> tuple[Float[ndarray, "n artists"], Float[ndarray, "n names"]]:
         """Log-probabilities of the artists and of the names, in the order of `artists` and `names`."""
-        artists = np.log(self._head.predict_proba(style_statistics(pixels).numpy()) + LEAST_PROBABILITY)
+        told = np.asarray(self._head.predict_proba(style_statistics(pixels).numpy()))
+        artists = np.log(told + LEAST_PROBABILITY)
         cosines = self.encoder.embed(pixels) @ self._known.T
         return np.asarray(artists), (cosines / TEMPERATURE).log_softmax(1).double().numpy()
 
