@@ -15,14 +15,14 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.report.render import write_report
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.methods.stsl import STSL
-from intaglio.sampling.verifiers.attributes import Attributes
+from intaglio.sampling.verifiers.attributes import embedded_attributes
 
 PSNR = ("stsl_psnr", "psld_psnr", "blocks_psnr")
 
 
 @pytest.fixture(scope="module")
 def judge():
-    return Attributes(load_similarity("embedded"), testbed.real_pictures())
+    return embedded_attributes(load_similarity("embedded"))
 
 
 def test_two_rows_end_to_end_and_the_same_command_draws_nothing_again(tmp_path, capsys):

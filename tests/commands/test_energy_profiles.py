@@ -37,7 +37,7 @@ def test_a_profile_is_shown_with_its_machine_bounds_and_errors(command, profiles
     assert "regime      torch 2.6, system Linux, threads 4, matmul precision highest" in lines
     (linear,) = [line for line in lines if line.startswith("linear, positions 32, train input+weight, float32")]
     assert "c_in 8 to 256, c_out 10" in linear
-    assert linear.endswith("all points measured")
+    assert linear.endswith("as many points as the rules allow")
 
 
 def test_figures_are_those_of_the_points(command, profiles):

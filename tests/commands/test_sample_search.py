@@ -127,6 +127,13 @@ def test_a_search_goes_with_no_particles_no_base_and_not_without_its_flags(folde
         assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_budget_of_one_candidate_draws_the_plain_picture_and_says_so(folder, tmp_path, capsys):
+    assert main(words(folder, tmp_path, "--budget", "7", prompts=("dog",))) == 0
+    assert "nothing is searched" in capsys.readouterr().err
+    plain = sample(load_model(folder), ["dog"], [3], steps=2)
+    assert ImageSet.load(tmp_path / "dog-3.png", 16).hashes[0] == plain.hashes[0]
+
+
 def test_another_guide_is_searched_around(folder, tmp_path):
     more = ("--negative", "cat", "--budget", "30")
     line = words(folder, tmp_path, *more, prompts=("dog",))
@@ -176,3 +183,33 @@ def test_pictures_without_a_search_keep_the_format_of_before(folder, tmp_path):
     save_png(torch.zeros(3, 16, 16), tmp_path / "new.png", {CHUNK: json.dumps(stored)})
     with pytest.raises(BadInput, match="of another version"):
         PictureSettings.read(tmp_path / "new.png")
+
+
+def test_a_method_led_by_likeness_keeps_no_folder_and_is_told_it_again(folder, tmp_path, capsys):
+    known = tmp_path / "private" / "known"
+    known.mkdir(parents=True)
+    save_png(torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)), known / "one.png", {})
+    led = ["sample", "svdd", "--verifier", f"like:{known}"]
+    given = ["--model", str(folder), "--prompt", "dog", "--steps", "3", "--particles", "2", "--choose-below", "20"]
+    assert main([*led, *given, "--out", str(tmp_path)]) == 0
+    picture = tmp_path / "dog-0.png"
+    assert "private" not in json.dumps(read_png_text(picture))
+    assert PictureSettings.read(picture).method_settings["verifier"] == "like:known"
+    assert main(["sample", "--replay", str(picture), "--out", str(tmp_path)]) == 2
+    assert main([*led, "--replay", str(picture), "--out", str(tmp_path)]) == 0
+    assert "all 768 values are the same" in capsys.readouterr().out
+
+
+def test_another_search_is_another_series(folder, tmp_path, monkeypatch):
+    """A series that was left unfinished is taken up by the very same command alone."""
+    from intaglio.sampling.search.best_noise import BestNoise
+
+    def stopped(self, *given, **options):
+        raise KeyboardInterrupt
+
+    changes = [(), ("--budget", "24"), ("--search-verifier", "jpeg"), ("--search", "zero-order")]
+    changes += [("--search", "zero-order", "--search-cosine", "0.5"), ("--from-step", "700")]
+    monkeypatch.setattr(BestNoise, "__call__", stopped)
+    for change in [*changes, changes[0]]:
+        assert main(words(folder, tmp_path, *change)) == 130
+    assert len(list(tmp_path.glob(".unfinished-*"))) == len(changes)

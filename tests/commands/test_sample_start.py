@@ -50,6 +50,8 @@ def test_pictures_are_those_of_the_library_and_replay_from_the_fit_beside_them(f
     assert main(["sample", "--replay", str(out / "dog-3.png"), "--out", str(tmp_path / "again")]) == 0
     assert "all 768 values are the same" in capsys.readouterr().out
     assert PictureSettings.read(tmp_path / "again" / "dog-3-replay.png").start == recorded
+    again = str(tmp_path / "again" / "dog-3-replay.png")
+    assert main(["sample", "--replay", again, "--out", str(tmp_path / "again")]) == 0
 
 
 def test_a_fit_that_is_there_is_not_made_again(folder, pictures, tmp_path, monkeypatch, capsys):

@@ -77,6 +77,14 @@ def test_a_drawing_by_hand():
     assert work.calls == {"denoiser": 60, "decoder": 3, "prompts": 3, "scheduler": 60}
 
 
+def test_a_part_that_is_called_once_a_batch_is_of_the_smaller_last_one_too():
+    job = SampleJob(pictures=10, steps=3, batch=4)
+    work = job.once_a_batch("judge", lambda size: Step({SizedLayer(head(8).family, (8, size)): 1}))
+    found = {layer.sizes: calls for layer, calls in work.parts["judge"].layers.items()}
+    assert found == {(8, 4): 2, (8, 2): 1}
+    assert work.calls == {"judge": 3}
+
+
 def test_second_order_samplers_and_separate_guidance_call_more_often():
     heun = SampleJob(pictures=2, steps=10, calls=19, batch=2, guidance="none").work(of_width(1), of_width(2))
     assert calls(heun) == {(1, 2): 19, (2, 2): 1}

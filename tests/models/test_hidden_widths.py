@@ -67,6 +67,15 @@ def test_a_narrowed_network_is_the_full_one_with_its_units_masked(scope, shift):
     assert hidden_widths(slim)[scope].units == len(KEPT[scope]) == hidden_widths(slim)[scope].width // one.unit
 
 
+def test_an_attention_knows_its_fewer_heads():
+    network = unet()
+    narrow(network, HEADS, KEPT[HEADS])
+    block = network.get_submodule(HEADS)
+    kept = len(KEPT[HEADS])
+    assert (block.heads, block.sliceable_head_dim) == (kept, kept)
+    assert block.inner_dim == block.inner_kv_dim == block.to_k.out_features == block.to_out[0].in_features
+
+
 @pytest.mark.parametrize("scope", KEPT)
 def test_units_that_nothing_takes_leave_the_output_as_it_was(scope):
     network = unet()

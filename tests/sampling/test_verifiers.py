@@ -10,10 +10,11 @@ from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, save_png, to_uint8
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models import testbed
+from intaglio.models.diffusion.loading import load_model
 from intaglio.randomness import generator
 from intaglio.sampling.verifier import Verifier
 from intaglio.sampling.verifier_names import verifier_of
-from intaglio.sampling.verifiers.attributes import Attributes, parted
+from intaglio.sampling.verifiers.attributes import embedded_attributes, parted
 from intaglio.sampling.verifiers.colour_share import ColourShare
 from intaglio.sampling.verifiers.jpeg_size import JpegSize
 from intaglio.sampling.verifiers.prompt_gain import PromptGain
@@ -36,9 +37,9 @@ def real():
 
 
 @pytest.fixture(scope="module")
-def halves(real):
+def halves():
     encoder = load_similarity("embedded")
-    return [Attributes(encoder, real, half) for half in (0, 1)]
+    return [embedded_attributes(encoder, half) for half in (0, 1)]
 
 
 def test_jpeg_is_minus_the_bytes_that_pillow_writes():
@@ -110,7 +111,7 @@ def test_each_half_tells_the_artists_of_the_other(real, halves):
         rows = list(range(other, len(real), 2))
         captions = [str(real.captions[k]) for k in rows]
         artist, name = verifier.correct(real.pixels[rows], captions)
-        assert artist.mean() > 0.93
+        assert artist.mean() > 0.88
         assert name.all()  # each picture is its own nearest
 
 
@@ -146,8 +147,6 @@ def test_pictures_that_are_not_finite_are_nan_and_no_others(halves, real, tmp_pa
 
 
 def tiny_model(folder):
-    from intaglio.models.diffusion.loading import load_model
-
     return load_model(tiny.sd_folder(folder / "model"))
 
 
@@ -167,3 +166,14 @@ def test_likeness_is_one_for_a_given_picture(real):
     verifier = Likeness(load_similarity("embedded"), images)
     assert verifier(real.pixels[1:2], [""]).item() == pytest.approx(1.0, abs=1e-5)
     assert verifier(real.pixels[200:201], [""]).item() < 0.99
+
+
+def test_shipped_statistics_are_those_of_the_embedded_autoencoder(real, halves):
+    model = load_model(testbed.base_path())
+    rows = [0, 111, 339]
+    with torch.no_grad():
+        decoded = model.decode(model.encode(real.pixels[rows]))
+    assert torch.allclose(style_statistics(decoded), halves[0].decoded[rows], atol=0.01)
+    for half, other in ((0, 1), (1, 0)):  # each half has seen none of the other's pictures
+        told = halves[half]._head.predict(halves[half].decoded[other::2].numpy())
+        assert (told == [parted(str(caption))[1] for caption in real.captions[other::2]]).mean() > 0.78

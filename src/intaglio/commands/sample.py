@@ -135,6 +135,8 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         names = [f"{file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
         if tools.best is not None:
             tools.best.check(self._request(tools, prompts), self._method, self._sampler)
+        elif tools.guide is None:
+            self._method.check(self._request(tools, prompts))
         with PictureSeries(self.out, self._key(prompts, tools), names) as series:
             keep_start(tools.start, self.out)
             if len(series):
@@ -165,7 +167,6 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             return
         if tools.guide is None:
             request = self._request(tools, [prompts[k] for batch in left for k in batch])
-            self._method.check(request)
             self._tell_cost(request, self._method.planned(request))
         drawn = sample_batches(
             tools.model,
@@ -203,6 +204,8 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         options: dict[str, Any] = {"sampler": self._sampler, "steps": self.steps, "guidance_scale": self.scale}
         options |= {"negative": self.negative, "method": self._method, "batch": self.batch, "start": tools.start}
         count, scores = best.candidates(request, self._method), list[tuple[float, float]]()
+        if count == 1:
+            note("the budget is that of one candidate, so that nothing is searched")
         with Run.none(progress=shown()).progress(count * len(left), "candidates") as progress:
             for k in left:
                 found = best(tools.model, prompts[k], seeds[k], count=count, advance=progress.advance, **options)
@@ -339,11 +342,9 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         drawn, rows = drawn_again(recorded, before, model, way, tools.start, path)
         differences = (to_uint8(drawn).int() - to_uint8(before).int()).abs()
         target = free_path(self.out / f"{path.stem}-replay.png")
-        save_png(
-            drawn,
-            target,
-            command._png_text(tools, recorded.prompt, recorded.seed, rows, recorded.start and recorded.start.search),
-        )
+        search = recorded.start and recorded.start.search
+        save_png(drawn, target, command._png_text(tools, recorded.prompt, recorded.seed, rows, search))
+        keep_start(tools.start, self.out)
         if differences.any():
             count, largest = int(differences.count_nonzero()), int(differences.max())
             say(f"{path}: {count} of {differences.numel()} values differ, by at most {largest} of 255; see {target}")

@@ -96,6 +96,7 @@ def estimate(
     watts_per_cpu_second: float | None = None,
     allow_low_coverage: bool = False,
     warnings: Sequence[str] = (),
+    remedy: str = "make one of this model with intaglio energy profile --model",
 ) -> EnergyEstimate:
     """The cost of a job.
 
@@ -106,6 +107,7 @@ def estimate(
         watts_per_cpu_second: power of one busy core in W, for modelled joules from processor seconds.
         allow_low_coverage: give an estimate even where less than half of it rests on measured layers.
         warnings: sentences that are to stand with it, such as on the profile.
+        remedy: the way to a profile that covers more, for the error; empty: there is none.
 
     Raises:
         BadInput: less than half of the amount is covered by the profile.
@@ -114,9 +116,13 @@ def estimate(
     parts = {name: predict(step) for name, step in work.parts.items()}
     said = [*warnings, *whole.warnings]
     if whole.coverage < LEAST_COVERAGE and not allow_low_coverage:
+        advice = ", or ".join(filter(None, [remedy, "give --allow-low-coverage"]))
         raise BadInput(
-            f"only {whole.coverage:.0%} of this work is covered by the profile; make one of this model with intaglio "
-            f"energy profile --model, or give --allow-low-coverage ({'; '.join(whole.warnings)})"
+            f"only {whole.coverage:.0%} of this work is covered by the profile; {advice} ({'; '.join(whole.warnings)})"
+        )
+    if whole.unit != Unit.JOULES and rates is not None and rates != Rates():
+        said.append(
+            "the rates are of joules, and the profile counts processor seconds: no money, carbon or battery is told"
         )
     if whole.coverage < GOOD_COVERAGE:
         said.append(f"only {whole.coverage:.0%} of the amount rests on measured layers")

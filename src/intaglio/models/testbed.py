@@ -46,6 +46,11 @@ def encoder_path() -> Path:
     return _installed("encoder/encoder.safetensors")
 
 
+def style_statistics_path() -> Path:
+    """Path of the style statistics of the decoded real pictures. Raises `IntaglioError` where it was not installed."""
+    return _installed("encoder/style_statistics.safetensors")
+
+
 def sets() -> tuple[str, ...]:
     """Names of the few-shot sets, in the order of the file that lists them."""
     return tuple(_document()["sets"])

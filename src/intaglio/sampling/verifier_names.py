@@ -8,10 +8,9 @@ from typing import cast
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding, load_similarity
-from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.verifier import Verifier
-from intaglio.sampling.verifiers.attributes import Attributes
+from intaglio.sampling.verifiers.attributes import Attributes, embedded_attributes
 from intaglio.sampling.verifiers.colour_share import HUES, ColourShare
 from intaglio.sampling.verifiers.jpeg_size import JpegSize
 from intaglio.sampling.verifiers.likeness import Likeness
@@ -55,7 +54,7 @@ def _named(spec: str, model: LatentDiffusion) -> Verifier:
 @cache
 def _attributes(half: int | None) -> Attributes:
     """Kept, since it is fitted when it is first asked."""
-    return Attributes(_encoder(), testbed.real_pictures(), half)
+    return embedded_attributes(_encoder(), half)
 
 
 def _encoder() -> Embedding:

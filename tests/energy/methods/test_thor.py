@@ -139,7 +139,7 @@ def test_the_correction_is_the_median_ratio_where_it_differs_from_one():
     ratios = np.array([1.1, 1.1, 1.12])
     # 4.302653 is the 97.5% point of Student's t with two degrees of freedom.
     assert apart.relative_sd == pytest.approx(
-        max(0.01, ratios.std(ddof=1) * np.sqrt(4 / 3) * 4.302653 / 1.96), rel=1e-5
+        max(0.01, ratios.std(ddof=1) / 1.1 * np.sqrt(4 / 3) * 4.302653 / 1.96), rel=1e-5
     )
     level = SumCorrection.of([WholeCost(1.1, 1.0), WholeCost(0.9, 1.0), WholeCost(1.0, 1.0)])
     assert level.factor == 1.0
@@ -157,6 +157,25 @@ def test_what_a_network_costs_beside_its_layers_is_told_apart():
     assert found(4.0, 5, 3) == pytest.approx(1.2 * 4 + 0.15 + 0.05)
     plain = SumCorrection.of([WholeCost(1.3 * s, s, p) for s, p in sizes])
     assert (plain.factor, plain.step, plain.layer_pass) == (pytest.approx(1.3), 0.0, 0.0)
+
+
+def test_the_spread_is_relative_and_counts_the_terms():
+    """The same scatter gives the same spread at any factor; with p terms n - p degrees of freedom are left."""
+    scatter = (1.02, 0.97, 1.01, 0.99, 1.03)
+    one, four = (SumCorrection.of([WholeCost(factor * r, 1.0) for r in scatter]) for factor in (1.5, 4.0))
+    assert one.relative_sd == pytest.approx(four.relative_sd, rel=1e-6)
+    sizes, scatter = (
+        ((1.0, 9), (2.0, 3), (0.2, 20), (5.0, 1), (3.0, 30), (1.0, 2)),
+        (1.02, 0.97, 1.01, 0.99, 1.03, 0.98),
+    )
+    known = [WholeCost(r * (s + 0.05 * p), s, p) for (s, p), r in zip(sizes, scatter, strict=True)]
+    found = SumCorrection.of(known)
+    assert found.layer_pass > 0
+    terms = 1 + (found.step > 0) + 1
+    off = np.array([one.measured / found(one.summed, one.passes, one.steps) - 1 for one in known])
+    quantile = {2: 2.776445, 3: 3.182446}[terms]  # of Student's t with 4 and 3 degrees of freedom
+    spread = np.sqrt((off @ off) / (6 - terms) * 7 / 6) * quantile / 1.96
+    assert found.relative_sd == pytest.approx(spread, rel=1e-4)
 
 
 def test_steps_of_a_job_are_counted():

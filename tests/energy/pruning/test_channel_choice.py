@@ -106,6 +106,12 @@ def test_the_last_move_gives_back_what_the_budget_leaves():
     assert chosen_levels(ladders, within(ladders, 6)) == {"b": 1, "a": 0}
 
 
+def test_the_dearest_move_is_given_back_first():
+    # All three move, at prices 1, 2 and 8, and cost 10; of the 2 that are left a or b could take its move back.
+    ladders = {"a": ladder([4, 2], [0, 2]), "b": ladder([5, 3], [0, 4]), "c": ladder([13, 5], [0, 64])}
+    assert chosen_levels(ladders, within(ladders, 12)) == {"a": 1, "b": 0, "c": 1}, "b lost more than a"
+
+
 def test_a_ladder_of_unlike_lengths_is_refused():
     with pytest.raises(ValueError, match="for each of its levels"):
         WidthLadder((1.0,), ())

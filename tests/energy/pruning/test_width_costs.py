@@ -129,5 +129,6 @@ def test_the_upper_bound_keeps_the_budget_and_the_best_units_stay(by):
 
 
 def test_a_budget_out_of_reach_names_the_least():
-    with pytest.raises(BadInput, match=r"still takes .* which is [\d.]+% of now"):
+    words = r"still takes .* of now, and at most .* of now; the budget is at most .*: give [\d.]+% or more"
+    with pytest.raises(BadInput, match=words):
         chosen_widths(steps(), importances(), predictor(), CallBudget(0.01), "energy")

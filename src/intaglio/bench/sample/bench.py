@@ -15,6 +15,7 @@ from intaglio.bench.kit.methods import default_method
 from intaglio.bench.sample.closed_forms import closed_forms
 from intaglio.bench.sample.reconstruction import reconstruction_figures
 from intaglio.bench.sample.row_measures import row_measures
+from intaglio.bench.sample.verifier_gains import GainSettings, verifier_gains
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.distributions import kernel_distance, stretched
@@ -27,13 +28,15 @@ from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.loop import sample
-from intaglio.sampling.verifiers.attributes import Attributes, parted
+from intaglio.sampling.verifiers.attributes import embedded_attributes, parted
 from intaglio.verbs import VERBS
 
 NEGATIVE_STYLE = {"twemoji style": "fluent style", "fluent style": "openmoji style", "openmoji style": "twemoji style"}
 """The style that a negative prompt names, beside the same subject."""
 OBJECTIVES = ("consistency", "diversity", "kid", "calls")
 LARGER = (True, True, False, False)
+GAIN_SEEDS = 2
+"""Pictures of each caption over which gains by verifiers are taken."""
 FEWEST = 2
 """Pictures of a prompt, at least, for their diversity."""
 
@@ -48,6 +51,12 @@ class SampleBench:
     that between their halves, the `floor`, which no method can be told from. All three are proxies. Intervals are over
     prompts. A row is on the front where no other is as good in all of consistency, diversity, KID and calls, and better
     in one. Exact mixtures of normal distributions check the methods whose law is known.
+
+    Verifiers are measured over two pictures of each caption, in deviations of plain pictures. `search_gain` is what a
+    search of eight noises by `attributes:0` adds to the score of `attributes:1`, which was fitted to other pictures and
+    shares the encoder that tells the name; `search_gains` has that by the model's own denoiser too, which shares
+    nothing with it, and by the judge itself. `svdd_gain` is what SVDD of eight proposals adds to the score of `jpeg`
+    that leads it, beside `best_gain`, that of the best of eight plain pictures.
     """
 
     quick: bool = False
@@ -86,7 +95,8 @@ class SampleBench:
         about = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
         with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
             if run.status != "done":
-                run.finish(without_nan({**self._figures(rows, self._measured(rows, run)), **self._recovery()}))
+                figures = self._figures(rows, self._measured(rows, run))
+                run.finish(without_nan({**figures, **self._gains(run), **self._recovery()}))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
@@ -99,6 +109,13 @@ class SampleBench:
                 f"{row['kid']['mean']:>10.4f} {row['calls']:>7.0f} {row['seconds']:>8.2f}"
             )
         lines.append(f"KID between two halves of the real pictures: {figures['floor']:.4f}")
+        if "search_gain" in figures:
+            lines.append(
+                f"deviations above plain pictures: {figures['search_gain']:.2f} (at least "
+                f"{figures['search_gain_low']:.2f}) by a search, "
+                f"{figures['search_gains']['denoiser']['mean']:.2f} by one that shares nothing with the judge; "
+                f"{figures['svdd_gain']:.2f} by SVDD and {figures['best_gain']:.2f} by the best of eight, of jpeg"
+            )
         if "stsl_psnr" in figures:
             recovered = ", ".join(f"{name} {figures[f'{name}_psnr']:.2f}" for name in ("stsl", "psld", "blocks"))
             lines.append(f"dB of pictures recovered from a quarter of their side: {recovered}")
@@ -135,7 +152,7 @@ class SampleBench:
         return found
 
     def _measured(self, rows: Mapping[str, Mapping[str, Any]], run: Run) -> dict[str, dict[str, Any]]:
-        judge = Attributes(embedded_encoder(self.device), self._real)
+        judge = embedded_attributes(embedded_encoder(self.device))
         real, left = stretched(judge.encoder.embed(self._real.pixels).numpy()), run.recorded("row")
         with run.progress(len(rows), "rows", len(left)) as progress:
             for name, row in rows.items():
@@ -174,6 +191,14 @@ class SampleBench:
         cost = {name: value / count for name, value in asdict(calls).items()}
         seconds = (time.monotonic() - began) / count
         return torch.cat(drawn), prompts, {**cost, "calls": cost["forward"] + 2 * cost["backward"], "seconds": seconds}
+
+    def _gains(self, run: Run) -> dict[str, Any]:
+        """Gains by verifiers, where all methods are measured, or one that a verifier leads."""
+        if self.methods and "svdd" not in self.methods:
+            return {}
+        seeds = range(self.seed, self.seed + GAIN_SEEDS)
+        steps = self.steps or (10 if self.quick else 20)
+        return verifier_gains(self._model, GainSettings(self._prompts, seeds, steps, self.batch), run)
 
     @property
     def _chosen(self) -> Sequence[str]:

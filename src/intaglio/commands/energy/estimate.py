@@ -108,9 +108,19 @@ class EstimateEnergy(EnergyRates, Generic[M]):
             self.rates(),
             watts_per_cpu_second=self.watts_per_cpu_second,
             allow_low_coverage=self.allow_low_coverage,
+            warnings=[f"of the profile: {note}" for note in found.profile.notes],
+            remedy=self._remedy,
         )
         say_json(told.figures()) if self.json else say(str(told))
         return 0
+
+    @property
+    def _remedy(self) -> str:
+        """The way to a profile that covers this job."""
+        if self.module is not None:
+            return ""
+        flag = "--flow" if self.job in ("flow-train", "flow-sample") else "--model"
+        return f"make one of this {flag[2:]} with intaglio energy profile {flag}"
 
     def _asked(self) -> "JobWork":
         """The work of the job."""

@@ -299,7 +299,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     lines = [f"cost     {estimated['ratio']:.0%} of before by the estimate"]
     if (measured := summary["measured"]) is not None:
         low, high = measured["ratio_interval_95"]
-        lines[0] += f", {measured['ratio']:.0%} as measured ({low:.0%} to {high:.0%} with 95%)"
+        lines[0] += f", {measured['ratio']:.0%} as measured ({low:.0%} to {high:.0%} with 95% over the windows alone)"
     said = f"error    {error['before']:.4f} before, {error['pruned']:.4f} pruned"
     said += "" if error["recovered"] is None else f", {error['recovered']:.4f} recovered"
     return [*lines, f"{said}, on {error['pictures']} held-out pictures"]

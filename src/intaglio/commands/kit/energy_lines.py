@@ -123,14 +123,18 @@ def flow_work(name: str, updates: int, batch: int) -> "JobWork":
 def module_work(module: "nn.Module", inputs: "Sequence[Tensor]", calls: int, *, train: bool) -> "JobWork":
     """The work of so many calls of any module; with `train` each is a training step with an update by AdamW.
 
-    Raises `BadInput` where the module's forward pass fails with these inputs, in the words of its error.
+    Raises `BadInput` where the module's forward pass fails with these inputs, in the words of its error, and for a
+    training of a module without a weight to train.
     """
     from intaglio.energy.jobs import JobWork, TrainJob
     from intaglio.energy.layers.parse import parse
     from intaglio.energy.workloads import update_step
+    from intaglio.errors import BadInput
 
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    if train and not trained:
+        raise BadInput("no weight of the module wants a gradient, so that it cannot be trained; leave --train out")
     step = parse(module.train(train), *inputs, train=train)
     if not train:
         return JobWork({"calls": step.times(calls)}, {"calls": calls})
-    trained = [weight for weight in module.parameters() if weight.requires_grad]
     return TrainJob(micro_batch=1, updates=calls).work(step, update_step(trained))

@@ -87,7 +87,10 @@ def profile_family(
         queue = []
         if not found:
             raise IntaglioError(f"no layer of {family} could be measured: {next(iter(failed.values()))}")
-        if not differing or len(tried) >= most:
+        if not differing:
+            break
+        if len(tried) >= most:
+            stopped = "as many points as the rules allow"
             break
         if time.monotonic() - began > rules.seconds:
             stopped = "time for the family was up"

@@ -53,10 +53,11 @@ class SumCorrection:
     def of(cls, networks: Sequence[WholeCost]) -> "SumCorrection":
         """From measured networks.
 
-        κ is the median of measured over summed costs where their mean lies beyond two standard errors of 1, else 1.
+        κ is the median of measured over summed costs where it lies beyond two standard errors of 1, else 1.
         From six networks on, terms of a step and of a layer's pass are fitted beside κ, all at least 0, by least
         squares of relative errors, and each is kept where networks that are left out are predicted better by a tenth.
-        The spread is that of one further network, SD √(1 + 1/n) t(0.975, n - p) / 1.96 for p terms, at least 0.01.
+        The spread is that of one further network's measured over corrected cost, SD √(1 + 1/n) t(0.975, n - p) / 1.96
+        for p terms, at least 0.01.
         """
         known = [one for one in networks if one.summed > 0]
         if len(known) < ENOUGH:
@@ -66,7 +67,7 @@ class SumCorrection:
         if len(known) >= ENOUGH_FOR_HOST:
             best, terms = _with_host(known, best)
         fitted = np.array([one.measured / best(one.summed, one.passes, one.steps) for one in known])
-        spread = float(ratios.std(ddof=1)) if terms == 1 else _spread(fitted, terms)
+        spread = float(fitted.std(ddof=1)) if terms == 1 else _spread(fitted, terms)
         n = len(known)
         wide = spread * np.sqrt(1 + 1 / n) * stats.t.ppf(0.975, n - terms) / 1.96
         return cls(best.factor, best.step, best.layer_pass, max(LEAST_SD, float(wide)))

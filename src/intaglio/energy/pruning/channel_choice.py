@@ -9,7 +9,7 @@ from typing import NamedTuple
 from intaglio.errors import require
 
 Levels = Mapping[str, int]
-"""A level of each scope, an index into its widths; 0 is the full width."""
+"""A level of each scope, an index into its widths from the full one (0) to the narrowest."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class WidthLadder:
             len(self.costs) == len(self.lost) > 0, "a scope has a cost and a lost importance for each of its levels"
         )
 
-    def next_level(self, level: int) -> "Move | None":
+    def next_move(self, level: int) -> "Move | None":
         """The move down that loses least for each unit of cost that it saves; None where none saves anything.
 
         Every lower level is weighed, so that a stretch of equal costs is crossed in one move. Of equal ones the nearest
@@ -54,13 +54,13 @@ def falling_levels(ladders: Mapping[str, WidthLadder]) -> list[Levels]:
     Each price is at least the one before it, and of two scopes with the same the first moves.
     """
     now = dict.fromkeys(ladders, 0)
-    waiting = {scope: ladder.next_level(0) for scope, ladder in ladders.items()}
+    waiting = {scope: ladder.next_move(0) for scope, ladder in ladders.items()}
     found: list[Levels] = [dict(now)]
     while open_moves := [(move.price, place, scope) for place, (scope, move) in enumerate(waiting.items()) if move]:
         _, _, scope = min(open_moves)
         move = waiting[scope]
-        now[scope] = move.level if move else 0
-        waiting[scope] = ladders[scope].next_level(now[scope])
+        now[scope] = move.level if move else now[scope]
+        waiting[scope] = ladders[scope].next_move(now[scope])
         found.append(dict(now))
     return found
 
@@ -68,18 +68,19 @@ def falling_levels(ladders: Mapping[str, WidthLadder]) -> list[Levels]:
 def chosen_levels(ladders: Mapping[str, WidthLadder], fits: Callable[[Levels], bool]) -> Levels | None:
     """The levels by which a network fits a budget with little importance lost; None where no levels do.
 
-    The first levels of `falling_levels` that fit are taken, and then, the dearest moves first, each scope goes back up
-    as far as the budget lets it. Where that budget is met exactly, nothing cheaper is less important.
+    The first levels of `falling_levels` that fit are taken, and then, by the dearest moves first, each scope is made as
+    wide again as the budget lets it. Where the first levels meet the budget exactly, no others within it lose less.
 
     Args:
         ladders: of each scope.
-        fits: whether the network with these levels is within the budget; true of lower levels where it is of higher.
+        fits: whether the network with these levels is within the budget; true of narrower ones where it is of wider.
     """
     path = falling_levels(ladders)
     first = bisect.bisect_left(path, True, key=fits)
     if first == len(path):
         return None
     found = dict(path[first])
+    # The scope that moved at each step, and then each scope once, by its last move.
     moved = [next(scope for scope in now if now[scope] != last[scope]) for last, now in pairwise(path[: first + 1])]
     for scope in dict.fromkeys(reversed(moved)):
         found[scope] = bisect.bisect_left(

@@ -1,5 +1,6 @@
 """`ChosenWidths`: the units of every hidden width that a model keeps under a budget of energy."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -117,9 +118,11 @@ def _most_important(importance: torch.Tensor, count: int) -> tuple[int, ...]:
 
 
 def _refusal(least: StepEstimate, before: StepEstimate, budget: CallBudget) -> str:
-    share, most = max(least.interval[1] / before.interval[1], least.amount / before.amount), budget.limit(before)
+    bound, expected = least.interval[1] / before.interval[1], least.amount / before.amount
+    share = math.ceil(1000 * max(bound, expected)) / 1000
     return (
-        f"the budget is {most:.3g} {least.unit} a call, and with every width at its least a call still takes "
-        f"{least.amount:.3g} {least.unit}, at most {least.interval[1]:.3g} with 95%, which is {share:.1%} of now; give "
-        "at least that, or a smaller --least"
+        f"with every width at its least a call still takes {least.amount:.3g} {least.unit}, {expected:.1%} of the "
+        f"{before.amount:.3g} of now, and at most {least.interval[1]:.3g} with 95%, {bound:.1%} of the "
+        f"{before.interval[1]:.3g} of now; the budget is at most {budget.limit(before):.3g}: give {share:.1%} or more, "
+        "or a smaller --least"
     )

@@ -45,7 +45,7 @@ class SVDD(ParticleSampling):
     1 proposals go on side by side, each weighed by exp(Δv / α), until their effective share falls below it. A proposal
     without a finite score is not chosen.
 
-    Source: arXiv 2408.08252, algorithm 1 with the posterior mean for the value.
+    Source: arXiv 2408.08252, with the posterior mean for the value.
     """
 
     particles: int = 20

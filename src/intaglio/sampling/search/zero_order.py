@@ -17,7 +17,8 @@ class ZeroOrderSearch(NoiseSearch):
     is that of x and its cosine with x is λ. The first pivot is the picture's own noise. A path has the numbers of the
     neighbours that the pivot moved to, counted over the whole search.
 
-    Source: arXiv 2501.09732.
+    Source: arXiv 2501.09732 for the search by neighbours; that they keep the norm, and that the pivot stays where none
+    is better, is this version's.
     """
 
     neighbours: int = 4

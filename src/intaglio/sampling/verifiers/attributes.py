@@ -9,18 +9,21 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
+from intaglio.models import testbed
+from intaglio.runs.plain_json import digest
+from intaglio.runs.tensors import read_state
 from intaglio.sampling.verifiers.style_statistics import style_statistics
 
 STYLE = ", "
 """Between the name and the artist's style in a caption, such as `fox face, twemoji style`."""
+TREES, LEAST_PROBABILITY = 200, 1e-3
+"""Trees of the artist's forest, and what is added to its probabilities before their logarithm."""
 TEMPERATURE = 0.1
 """Difference of cosines with two pictures that makes one e times as probable as the other."""
 
@@ -29,8 +32,9 @@ TEMPERATURE = 0.1
 class Attributes:
     """Log-probability of a prompt's artist and name, of pictures captioned `NAME, ARTIST style`.
 
-    The artist by logistic regression on statistics of colours and edges; the name by the cosine of an encoder's
-    descriptor with those of real pictures, one a name. Two of them on disjoint halves of the real pictures
+    The artist by a random forest on statistics of colours and edges, of the real pictures as they are and as the
+    embedded autoencoder gives them back, since a decoder softens what tells styles apart; the name by the cosine of an
+    encoder's descriptor with those of real pictures, one a name. Two of them on disjoint halves of the real pictures
     (`half` 0 and 1) share no artist's training pictures: one may lead a search and the other judge it. The encoder is
     the same in both, so that a realism measured by it must not be led by the name.
     """
@@ -38,6 +42,8 @@ class Attributes:
     encoder: Embedding
     real: ImageSet
     """Real pictures with captions."""
+    decoded: Float[Tensor, "m 22"]
+    """Style statistics of the real pictures after an autoencoder, in their order."""
     half: int | None = None
     """Pictures of which the artist's head is fitted: those at even (0) or odd (1) places; None takes all."""
     differentiable: bool = False
@@ -78,7 +84,8 @@ class Attributes:
         self, pixels: Float[Tensor, "n 3 h w"]
     ) -> tuple[Float[ndarray, "n artists"], Float[ndarray, "n names"]]:
         """Log-probabilities of the artists and of the names, in the order of `artists` and `names`."""
-        artists = self._head.predict_log_proba(style_statistics(pixels).numpy())
+        told = np.asarray(self._head.predict_proba(style_statistics(pixels).numpy()))
+        artists = np.log(told + LEAST_PROBABILITY)
         cosines = self.encoder.embed(pixels) @ self._known.T
         return np.asarray(artists), (cosines / TEMPERATURE).log_softmax(1).double().numpy()
 
@@ -101,10 +108,11 @@ class Attributes:
         return self.encoder.embed(self.real.pixels)
 
     @cached_property
-    def _head(self) -> Pipeline:
+    def _head(self) -> RandomForestClassifier:
         rows = slice(None) if self.half is None else slice(self.half, None, 2)
-        head = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
-        return head.fit(style_statistics(self.real.pixels).numpy()[rows], [artist for _, artist in self._parts][rows])
+        seen = [style_statistics(self.real.pixels).numpy()[rows], self.decoded.numpy()[rows]]
+        head = RandomForestClassifier(TREES, min_samples_leaf=2, random_state=0)
+        return head.fit(np.concatenate(seen), 2 * [artist for _, artist in self._parts][rows])
 
     def check(self, prompts: Sequence[str]) -> None:
         """Raises `BadInput` for a prompt that is no caption of the real pictures."""
@@ -119,6 +127,18 @@ class Attributes:
                 f"such as {self.names[0]}{STYLE}{self.artists[0]}, or another verifier"
             )
         return list(self._head.classes_).index(artist), self.names.index(name)
+
+
+def embedded_attributes(encoder: Embedding, half: int | None = None) -> Attributes:
+    """The verifier on the embedded pictures, with the statistics of their decoded forms that ship beside the encoder.
+
+    Raises `BadInput` where these belong to other pictures.
+    """
+    real, path = testbed.real_pictures(), testbed.style_statistics_path()
+    found = read_state(path)
+    if found is None or found[1].get("pictures") != digest(list(real.hashes)):
+        raise BadInput(f"{path} is missing, or of other pictures; install the package again")
+    return Attributes(encoder, real, found[0]["decoded"], half)
 
 
 def parted(caption: str) -> tuple[str, str]:
