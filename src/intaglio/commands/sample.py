@@ -17,7 +17,7 @@ from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
 from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings, SearchRecord, place
 from intaglio.commands.kit.prompt_lines import file_stem, read_prompts
-from intaglio.commands.kit.recorded_method import recorded_method, stored_settings
+from intaglio.commands.kit.recorded_method import hashed_settings, recorded_method, stored_settings
 from intaglio.commands.kit.recorded_search import recorded_start_flags, refuse_another_start
 from intaglio.commands.kit.search_inputs import SearchInputs, told_scores
 from intaglio.commands.kit.start_inputs import StartInputs, keep_start, start_record
@@ -241,7 +241,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
 
         names = ("seed", "sampler", "steps", "guidance", "negative", "correction", "reference", "batch", "dtype")
         about = {name: getattr(self, name) for name in (*names, "metadata")}
-        about |= {"sampler": self._sampler, "guidance": self.scale, "method": asdict(cast(Any, self.method))}
+        about |= {"sampler": self._sampler, "guidance": self.scale, "method": hashed_settings(self.method)}
         about["method"]["name"] = self._method.name
         # Without a search and with the usual start the key is that of before there were others.
         if tools.best is not None:

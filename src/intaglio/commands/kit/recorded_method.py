@@ -24,6 +24,14 @@ def stored_settings(method: Any) -> dict[str, Any]:
     return {name: _plain(value) for name, value in values.items()}
 
 
+def hashed_settings(method: Any) -> dict[str, Any]:
+    """The settings of a method, with the content's hash in place of each file. Raises `BadInput` for one not there."""
+    from intaglio.files import file_hash
+
+    values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
+    return {name: file_hash(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
 def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", picture: Path | None) -> "SamplingMethod":
     """The method that drew a picture.
 
