@@ -32,7 +32,7 @@ from intaglio.sampling.verifier_names import verifier_of
 
 @dataclass(frozen=True, kw_only=True)
 class SVDD(ParticleSampling):
-    """SVDD, soft value-based decoding in diffusion models: denoising led by any verifier, without its gradient.
+    """SVDD: denoising led by any verifier, without its gradient (soft value-based decoding).
 
     From the latents of a step M proposals x' of the model's own kernel, the posterior of DDPM, are drawn, and one goes
     on with probability in proportion to exp(v(x') / α). The value v(x') is the verifier's score r of the decoded clean
