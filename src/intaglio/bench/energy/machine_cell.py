@@ -1,6 +1,7 @@
 """This machine, profiled for networks of many kinds, with held-out networks that are measured whole."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from intaglio.energy.devices.torch_device import TorchDevice
@@ -11,6 +12,7 @@ from intaglio.energy.profile.active import ActiveRules
 from intaglio.energy.profile.energy_profile import EnergyProfile
 from intaglio.energy.profile.fingerprint import fingerprint
 from intaglio.energy.profile.profiling import ProfilePlan, WholeNetwork, make_profile
+from intaglio.energy.profile.stored_device import StoredDevice
 from intaglio.errors import BadInput
 from intaglio.meters.domain import Unit
 from intaglio.meters.machine_meters import meters_for
@@ -35,6 +37,9 @@ class MeasuredMachine:
     profile: EnergyProfile
     steps: list[Step]
     truth: list[float]
+    """Costs of a step, in terms of the reference window at the start of the profile (`StoredDevice`)."""
+    as_measured: list[float]
+    """The same as read from the meter."""
     minutes: float
     """Time of the profile, without the held-out networks."""
 
@@ -69,14 +74,14 @@ class MachineCell:
             "meter": {"name": meter.name, "relative_sd": 0.0},
         }
         rules = ActiveRules(points=QUICK_POINTS if self.quick else None, edges=1 if self.quick else 2)
-        began = time.monotonic()
+        stored, began = StoredDevice(device, run), time.monotonic()
         whole = [self._whole(device, one) for one in known]
-        profile = make_profile(device, [one.step for one in held], whole, about, ProfilePlan(rules), run)
+        profile = make_profile(stored, [one.step for one in held], whole, about, ProfilePlan(rules), run)
         minutes = (time.monotonic() - began) / 60
-        truth = [one.measure().amount for one in held]
+        truth, as_measured = _held_out(stored, held)
         kind = self.device.partition(":")[0]
         name = f"machine-{kind}" if unit is Unit.JOULES else f"machine-{kind}-seconds"
-        return MeasuredMachine(name, profile, [one.step for one in held], truth, minutes)
+        return MeasuredMachine(name, profile, [one.step for one in held], truth, as_measured, minutes)
 
     def _meter(self) -> tuple[Meter, Unit]:
         found = meters_for(self.device)
@@ -88,3 +93,13 @@ class MachineCell:
 
     def _whole(self, device: TorchDevice, one: SmallNetwork) -> WholeNetwork:
         return WholeNetwork(one.name, one.step(), lambda: device.measure_step(one.run))
+
+
+def _held_out(device: StoredDevice, networks: Sequence[WholeNetwork]) -> tuple[list[float], list[float]]:
+    """Costs of networks in terms of the reference at the start, and as they are read."""
+    keys = [f"held out {k} {network.name}" for k, network in enumerate(networks)]
+    for key, network in zip(keys, networks, strict=True):
+        device.kept(key, network.measure)
+    device.settle()
+    told = [device.kept(key, network.measure).amount for key, network in zip(keys, networks, strict=True)]
+    return told, [device.as_measured(key).amount for key in keys]

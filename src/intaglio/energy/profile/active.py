@@ -117,6 +117,13 @@ def profile_family(
     return _profiled(family, low, high, found, stopped)
 
 
+def measured_again(device: Device, isolate: Isolation, known: ProfiledFamily) -> ProfiledFamily:
+    """The same layers of a family, measured anew; a `StoredDevice` gives what it holds, in its latest terms."""
+    layers = [SizedLayer(known.family, tuple(map(int, sizes))) for sizes in known.sizes]
+    found = {layer.sizes: isolate(device, layer) for layer in layers}
+    return _profiled(known.family, known.low, known.high, found, known.stopped)
+
+
 def pooled(families: Sequence[ProfiledFamily]) -> tuple[ProfiledFamily, ...]:
     """The families with the variance of each point at least that of the median relative spread of all."""
     relative = [

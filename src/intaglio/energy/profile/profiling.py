@@ -8,13 +8,13 @@ import numpy as np
 
 from intaglio.energy.devices.device import Device, Measurement
 from intaglio.energy.layers.layer import LayerFamily, SizedLayer, Step
-from intaglio.energy.profile.active import ActiveRules, pooled, profile_family
+from intaglio.energy.profile.active import ActiveRules, measured_again, pooled, profile_family
 from intaglio.energy.profile.energy_profile import CalibrationNetwork, EnergyProfile, ProfiledFamily
 from intaglio.energy.profile.family_bounds import Bounds, bounds_of
 from intaglio.energy.profile.isolation import DepthSlope, Isolation, kink_of
 from intaglio.energy.profile.isolation_choice import IsolationName, in_order, isolation_of
 from intaglio.energy.profile.known_fits import with_fits
-from intaglio.energy.profile.stored_device import TRIES, StoredDevice
+from intaglio.energy.profile.stored_device import StoredDevice
 from intaglio.errors import IntaglioError
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
@@ -55,9 +55,9 @@ def make_profile(
 ) -> EnergyProfile:
     """Profiles a device for the layers of `steps`, the costliest families first.
 
-    Each measurement is stored as soon as it is made, so that an interrupted profile goes on where it was; where the
-    machine drifts meanwhile, they are made again (`StoredDevice`). Families that have no probe are left out with a
-    note, and will count as not covered.
+    Each measurement is stored as soon as it is made, so that an interrupted profile goes on where it was, and told in
+    terms of the reference at the start, for a machine that drifts meanwhile (`StoredDevice`). Families that have no
+    probe are left out with a note, and will count as not covered.
 
     Args:
         device: what measures.
@@ -65,23 +65,17 @@ def make_profile(
         networks: whole networks, whose sums give the correction; never those that are to be predicted.
         about: further fields of the profile, as `EnergyProfile` names them.
         plan: rules, isolation, tests of additivity; None takes the defaults.
-        run: keeps the measurements.
+        run: keeps the measurements, unless the device is a `StoredDevice` that keeps them already.
     """
-    stored, plan = StoredDevice(device, run), plan or ProfilePlan()
+    stored = device if isinstance(device, StoredDevice) else StoredDevice(device, run)
+    plan = plan or ProfilePlan()
     asked = bounds_of([*steps, *(network.step for network in networks)])
     with run.progress(len(asked) + 2 * len(networks), "families and networks") as progress:
         before = _whole(stored, networks, "before", progress)
-        families, notes = _families(stored, asked, steps, plan, progress.advance)
+        families, notes = _families(stored, asked, steps, plan, {}, progress.advance)
         after = _whole(stored, networks, "after", progress)
-        for _ in range(TRIES):
-            # What drift made measured again may change what a family would measure; all else is known by now.
-            known = stored.made_again
-            stored.settle()
-            if not known and not stored.made_again:
-                break
-            families, notes = _families(stored, asked, steps, plan)
-            if stored.made_again == known:
-                break
+    stored.settle()
+    families, _ = _families(stored, asked, steps, plan, {one.family: one for one in families})
     measured, drift = _averaged(networks, *([stored.kept(*one) for one in asked] for asked in (before, after)))
     if drift > MOST_DRIFT:
         notes.append(
@@ -113,9 +107,13 @@ def _families(
     asked: Mapping[LayerFamily, Bounds],
     steps: Sequence[Step],
     plan: ProfilePlan,
+    chosen: Mapping[LayerFamily, ProfiledFamily],
     done: Callable[[], object] = lambda: None,
 ) -> tuple[list[ProfiledFamily], list[str]]:
-    """The families that can be measured, and sentences on the others; `done` is called after each."""
+    """The families that can be measured, and sentences on the others.
+
+    For those of `chosen` the same points are taken again; `done` is called after each family.
+    """
     families, notes, sloped = list[ProfiledFamily](), list[str](), list[str]()
     for family, bounds in in_order(plan.isolation, asked):
         isolate = isolation_of(plan.isolation, family, asked, families)
@@ -123,7 +121,7 @@ def _families(
             sloped.append(str(family))
         try:
             isolate = isolate or DepthSlope()
-            families.append(_family(device, isolate, family, bounds, _target(family, steps), plan))
+            families.append(_family(device, isolate, family, bounds, _target(family, steps), plan, chosen.get(family)))
         except IntaglioError as error:
             notes.append(f"not profiled: {error}")
         done()
@@ -139,12 +137,16 @@ def _family(
     bounds: Bounds,
     target: list[tuple[SizedLayer, float]],
     plan: ProfilePlan,
+    chosen: ProfiledFamily | None,
 ) -> ProfiledFamily:
     rules = plan.rules
     if bounds.share < SMALL_SHARE and rules.points is None:
         differing = sum(a < b for a, b in zip(bounds.low, bounds.high, strict=True))
         rules = replace(rules, points=max(1, FEW_POINTS * differing), edges=min(rules.edges, 1))
-    found = profile_family(device, isolate, family, bounds.low, bounds.high, rules, target)
+    if chosen is None:
+        found = profile_family(device, isolate, family, bounds.low, bounds.high, rules, target)
+    else:
+        found = measured_again(device, isolate, chosen)
     if not plan.kinks or bounds.share < SMALL_SHARE:
         return found
     middle = found.sizes[np.argsort(found.amounts)[len(found.amounts) // 2]]
