@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from intaglio.sampling.start import NoiseStart
 
 M = TypeVar("M")
-SAMPLER = "ddim"
-"""Sampler where none is given."""
 OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
 OF_SAMPLING += ("search", "budget", "search_verifier", "search_neighbours", "search_cosine")
 OF_SAMPLING += ("start", "from_step")
@@ -60,10 +58,10 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
     seed: int = 0
     """Seed of the first picture, 0 to 2**62 - 1; the k-th after it has this number plus k."""
     sampler: SamplerName | None = None
-    """Sampler; none takes ddim, or the method's own steps. On this grid of timesteps euler equals ddim, and euler_a
+    """Sampler; none takes ddim, the method's own steps, or those a distilled model was made for. On this grid of timesteps euler equals ddim, and euler_a
     equals ddpm."""
-    steps: int = 30
-    """Sampling steps, 1 to 1000."""
+    steps: int | None = None
+    """Sampling steps, 1 to 1000; none takes 30, or those a distilled model was made for."""
     batch: int = 8
     """Pictures sampled at once, 1 or more."""
     out: Path = Path("pictures")
@@ -82,7 +80,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             raise ValueError(f"give one of --prompt, --prompts and --replay, not {sources or 'none'} of them")
         if self.count < 1 or self.batch < 1:
             raise ValueError(f"--count and --batch must be at least 1, not {self.count} and {self.batch}")
-        if not 1 <= self.steps <= 1000:
+        if self.steps is not None and not 1 <= self.steps <= 1000:
             raise ValueError(f"--steps must be 1 to 1000, not {self.steps}")
         self.check_guidance(has_model=bool(self.model or self.lora or self.replay))
         self.check_search()

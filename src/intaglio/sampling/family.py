@@ -12,7 +12,8 @@ from intaglio.errors import BadInput
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.grid import NoiseLevel, timestep_grid
+from intaglio.sampling.fixed_sampling import sampling_grid
+from intaglio.sampling.grid import NoiseLevel
 from intaglio.sampling.guide import GuideContext, Predict
 from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.verbs import FileName
@@ -37,7 +38,7 @@ class SamplingRequest:
     @property
     def grid(self) -> list[NoiseLevel]:
         """The noise levels of the steps, and the clean end."""
-        return timestep_grid(self.model.schedule, self.steps, self.first)
+        return sampling_grid(self.model, self.steps, self.first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ class SamplingMethod(ABC):
     """Whether its steps draw noise, so that the initial noise alone does not tell the picture."""
     plan_is_exact: ClassVar[bool] = True
     """Whether the planned calls are those that are made, and not the most that may be."""
+    takes_distilled: ClassVar[bool] = False
+    """Whether it asks the network as plain sampling does, so that a model with guidance of its own can be drawn."""
     several_negatives: ClassVar[bool] = False
     """Whether it takes negative prompts one by one."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ({},)

@@ -17,7 +17,8 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
-from intaglio.sampling.grid import NoiseLevel, timestep_grid
+from intaglio.sampling.fixed_sampling import Settled, refuse_contradiction, sampling_grid
+from intaglio.sampling.grid import NoiseLevel
 from intaglio.sampling.guide import Guide, GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.samplers import SAMPLERS
@@ -51,7 +52,7 @@ def sample(
         prompts: n texts; they become the captions.
         seeds: n integers.
         sampler: a key of `SAMPLERS`.
-        steps: timesteps taken, 1 to the schedule's count (see `timestep_grid`); Heun's method predicts twice at each
+        steps: timesteps taken, 1 to the schedule's count (see `sampling_grid`); Heun's method predicts twice at each
             but the last.
         guidance_scale: of `ClassifierFree`, 0 or more, 1 for none; `GuideContext.scale` where a guide is given.
         negative: the negative prompt of all pictures.
@@ -145,7 +146,10 @@ def latent_batches(
     if guide is not None and method is not None:
         raise ValueError("give a guide or a method, not both")
     start = start or UnitNoise()
-    grid = timestep_grid(model.schedule, steps, start.first)
+    plain = guide is None and (method is None or method.takes_distilled)
+    asked = Settled(steps, sampler, guidance_scale)
+    refuse_contradiction(model, asked, first=start.first, negative=negative, plain=plain)
+    grid = sampling_grid(model, steps, start.first)
     if method is not None:
         nodes = nodes_of(sampler, steps)
         method.check(SamplingRequest(model, prompts, negative, guidance_scale, steps, nodes, start.first))
