@@ -12,6 +12,7 @@ import intaglio
 from intaglio.commands.kit.console import note, say, shown
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.drawn_again import drawn_again, refuse_another
+from intaglio.commands.kit.fit_files import kept_fit
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
@@ -177,6 +178,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             guidance_scale=self.scale,
             negative=self.negative,
             **_way(self._method, tools.guide),
+            fit=kept_fit(self._method, self._request(tools, []), tools.start, self.out),
             start=tools.start,
             batch=self.batch,
             run=Run.none(progress=shown()),
@@ -232,8 +234,9 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         from intaglio.sampling.family import SamplingRequest
         from intaglio.sampling.loop import nodes_of
 
-        nodes = nodes_of(self._sampler, self.steps)
-        return SamplingRequest(tools.model, prompts, self.negative, self.scale, self.steps, nodes, tools.start.first)
+        nodes, start = nodes_of(self._sampler, self.steps), tools.start
+        about = {"first": start.first, "sampler": self._sampler, "start": start.hash}
+        return SamplingRequest(tools.model, prompts, self.negative, self.scale, self.steps, nodes, **about)
 
     def _key(self, prompts: list[str], tools: "_Tools") -> str:
         """sha256 of all that the pictures' files depend on."""
@@ -339,6 +342,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             refuse_another(path, recorded.base, guide.base, "--base")
         refuse_another_start(path, recorded, tools.start)
         before, way = ImageSet.load(path, model.resolution).pixels[0], _way(command._method, guide)
+        way["fit"] = kept_fit(command._method, command._request(tools, []), tools.start, self.out, path.parent)
         drawn, rows = drawn_again(recorded, before, model, way, tools.start, path)
         differences = (to_uint8(drawn).int() - to_uint8(before).int()).abs()
         target = free_path(self.out / f"{path.stem}-replay.png")

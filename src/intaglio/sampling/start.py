@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.models.diffusion.latent_diffusion import unit_noise
+from intaglio.runs.plain_json import digest
 from intaglio.sampling.grid import NoiseLevel
 from intaglio.sampling.guide import GuideContext
 
@@ -20,6 +21,11 @@ class Start(Protocol):
     @property
     def first(self) -> int | None:
         """Timestep of the grid's first node; None takes the schedule's last."""
+        ...
+
+    @property
+    def hash(self) -> str | None:
+        """64 hex digits that change with what it was fitted to or given; None for nothing but noise."""
         ...
 
     def __call__(
@@ -48,6 +54,11 @@ class UnitNoise:
 
     first: int | None = None
 
+    @property
+    def hash(self) -> None:
+        """None: it is noise alone."""
+        return None
+
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
     ) -> Float[Tensor, "n c h w"]:
@@ -65,6 +76,11 @@ class GivenLatents:
 
     latents: Float[Tensor, "all c h w"]
     first: int | None = None
+
+    @property
+    def hash(self) -> str:
+        """Of the latents."""
+        return digest(self.latents.tolist())
 
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]

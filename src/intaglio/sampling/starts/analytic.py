@@ -98,6 +98,11 @@ class AnalyticStart:
     first: int | None = None
     """Timestep of the first node; None takes the schedule's last."""
 
+    @property
+    def hash(self) -> str:
+        """That of the moments."""
+        return self.moments.hash
+
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
     ) -> Float[Tensor, "n c h w"]:
