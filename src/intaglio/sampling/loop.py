@@ -17,7 +17,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
-from intaglio.sampling.grid import NoiseLevel, timestep_grid
+from intaglio.sampling.grid import CLEAN, NoiseLevel, timestep_grid
 from intaglio.sampling.guide import Guide, GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.samplers import SAMPLERS
@@ -136,8 +136,12 @@ def latent_batches(
     spare_failed: bool = False,
     calls: Calls | None = None,
     told: Callable[[Any], object] = lambda trace: None,
+    until: int = CLEAN.t,
 ) -> Iterator[Float[Tensor, "n c h w"]]:
-    """The clean latents of `sample_batches`, before they are decoded; args and errors are those of it."""
+    """The clean latents of `sample_batches`, before they are decoded; args and errors are those of it.
+
+    With `until`, a timestep, the walk ends there, and its latents are given as they are at that noise level.
+    """
     if sampler not in SAMPLERS:
         raise BadInput(f"there is no sampler {sampler!r}; use one of {', '.join(SAMPLERS)}")
     if len(prompts) != len(seeds) or not prompts or batch < 1:
@@ -145,7 +149,7 @@ def latent_batches(
     if guide is not None and method is not None:
         raise ValueError("give a guide or a method, not both")
     start = start or UnitNoise()
-    grid = timestep_grid(model.schedule, steps, start.first)
+    grid = timestep_grid(model.schedule, steps, start.first, until)
     if method is not None:
         nodes = nodes_of(sampler, steps)
         method.check(SamplingRequest(model, prompts, negative, guidance_scale, steps, nodes, start.first))
