@@ -54,7 +54,8 @@ class TransportStart:
         side = model.resolution // model.factor
         if states.shape[1:] != (model.latent_channels, side, side) or heights.shape != (len(states),):
             raise BadInput(f"the trained part of ot holds no states of {model.name}; train it again")
-        first, t = part.facts["from_step"] if first is None else first, part.facts["states_at"]
+        t = int(part.facts["states_at"])
+        first = int(part.facts["from_step"]) if first is None else first
         if first < t:
             raise BadInput(f"the start has states at timestep {t}, and cannot begin at {first}; use {t} or more")
         return cls(part, level_at(model.schedule, t), first)
