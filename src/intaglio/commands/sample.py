@@ -371,7 +371,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
                 model=self.model or recorded.found(recorded.model.path, self.replay, "--model"),
                 lora=self.lora or recorded.found(recorded.lora, self.replay, "--lora"),
                 like=self.like or recorded.found(recorded.like, self.replay, "--like"),
-                **recorded_start_flags(recorded, self.start_pictures, self.replay),
+                **recorded_start_flags(recorded, self.start_pictures, self.start_file, self.replay),
                 base=self.base or recorded.found(base.path if base else None, self.replay, "--base"),
             )
         except ValueError as error:

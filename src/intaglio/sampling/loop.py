@@ -21,7 +21,7 @@ from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.fitted_sampling import FittedSampling, MethodFit
-from intaglio.sampling.grid import NoiseLevel, timestep_grid
+from intaglio.sampling.grid import CLEAN, NoiseLevel, timestep_grid
 from intaglio.sampling.guide import Guide, GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.samplers import SAMPLERS
@@ -145,8 +145,12 @@ def latent_batches(
     spare_failed: bool = False,
     calls: Calls | None = None,
     told: Callable[[Any], object] = lambda trace: None,
+    until: int = CLEAN.t,
 ) -> Iterator[Float[Tensor, "n c h w"]]:
-    """The clean latents of `sample_batches`, before they are decoded; args and errors are those of it."""
+    """The clean latents of `sample_batches`, before they are decoded; args and errors are those of it.
+
+    With `until`, a timestep, the walk ends there, and its latents are given as they are at that noise level.
+    """
     if sampler not in SAMPLERS:
         raise BadInput(f"there is no sampler {sampler!r}; use one of {', '.join(SAMPLERS)}")
     if len(prompts) != len(seeds) or not prompts or batch < 1:
@@ -154,7 +158,14 @@ def latent_batches(
     if guide is not None and method is not None:
         raise ValueError("give a guide or a method, not both")
     way = _Way(
-        model, sampler, steps, guidance_scale, negative, start or UnitNoise(), Calls() if calls is None else calls
+        model,
+        sampler,
+        steps,
+        guidance_scale,
+        negative,
+        start or UnitNoise(),
+        Calls() if calls is None else calls,
+        until,
     )
     if method is not None:
         request = way.request(prompts)
@@ -206,10 +217,12 @@ class _Way:
     negative: str
     start: Start
     calls: Calls
+    until: int = CLEAN.t
+    """Timestep at which walks end."""
 
     @cached_property
     def grid(self) -> list[NoiseLevel]:
-        return timestep_grid(self.model.schedule, self.steps, self.start.first)
+        return timestep_grid(self.model.schedule, self.steps, self.start.first, self.until)
 
     def request(self, prompts: Sequence[str]) -> SamplingRequest:
         """The pictures of these prompts."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -43,8 +44,32 @@ class Start(Protocol):
 class NoiseStart(Start, Protocol):
     """A start that is a function of unit noise, which a search may therefore choose."""
 
-    def from_noise(self, noise: Float[Tensor, "n c h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
-        """The latents at the grid's first node by unit noise, float64 on the CPU."""
+    @property
+    def noises(self) -> int:
+        """Unit noises of the latents' shape that a picture takes; they lie one after the other along the channels."""
+        ...
+
+    def from_noise(self, noise: Float[Tensor, "n k h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
+        """The latents at the grid's first node by unit noise of `noises` times c channels, float64 on the CPU."""
+        ...
+
+
+@runtime_checkable
+class FittedStart(NoiseStart, Protocol):
+    """A start that was fitted to data or trained, and is kept as a file beside the pictures."""
+
+    @property
+    def name(self) -> str:
+        """As a command line has it."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """64 hex digits that change with what was fitted."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Writes what was fitted as a safetensors file."""
         ...
 
 
@@ -53,6 +78,8 @@ class UnitNoise:
     """Standard normal noise, whatever the level."""
 
     first: int | None = None
+
+    noises = 1
 
     @property
     def hash(self) -> None:

@@ -98,10 +98,17 @@ class AnalyticStart:
     first: int | None = None
     """Timestep of the first node; None takes the schedule's last."""
 
+    name = "analytic"
+    noises = 1
+
     @property
     def hash(self) -> str:
         """That of the moments."""
         return self.moments.hash
+
+    def save(self, path: Path) -> None:
+        """Writes the moments."""
+        self.moments.save(path)
 
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
