@@ -202,7 +202,8 @@ def fit_of(
         model, sampler, steps, guidance_scale, negative, start or UnitNoise(), Calls() if calls is None else calls
     )
     request = way.request([])
-    method.check(request)
+    if isinstance(method, FittedSampling):
+        method.check(request)
     return _fitted(method, way, request, run)
 
 

@@ -167,7 +167,7 @@ class SampleBench:
         return left
 
     def _drawn(self, row: dict[str, Any]) -> tuple[torch.Tensor, list[str], dict[str, float]]:
-        """Pictures of a row, their prompts, and the cost of a picture; `fit_calls` are those of all, before the first."""
+        """Pictures of a row, their prompts, and the cost of a picture; `fit_calls` are those of the fit before all."""
         scale, steps = row.pop("guidance", 5.0), row.pop("steps", self.steps or 20)
         method, calls, fitting = default_method("sample", row.pop("method"), **row), Calls(), Calls()
         fit = fit_of(self._model, method, steps=steps, guidance_scale=scale, calls=fitting)
