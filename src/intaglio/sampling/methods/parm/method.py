@@ -47,12 +47,12 @@ class PARM(FittedSampling):
     and the best is the picture. Without a threshold nothing is dropped, and it is `--search random`.
 
     The regressions, one a step that is judged, are fitted on logged pictures of other prompts: scores on the way, and
-    at the end. Prompts differ more in their scores than pictures of one do, so that scores are taken less their mean
-    over the pictures of one prompt (`--no-relative` compares them as they are). The log depends on the model, the
-    sampling and the verifier alone; it is kept beside the pictures as `parm-*.safetensors`, and read again. Where a
-    score on the way tells little of the end, as at much noise, all potentials are near q, and nothing is dropped. What
-    is saved are calls of the denoiser; decodings and judgements are added, and a verifier that asks the denoiser itself
-    costs more than is saved.
+    at the end. Scores are taken less their mean over the pictures of one prompt, so that a prompt whose pictures all
+    score high does not pass for a good candidate (`--no-relative` compares them as they are). The log depends on the
+    model, the sampling and the verifier alone; it is kept beside the pictures as `parm-*.safetensors`, and read again.
+    Where a score on the way tells little of the end, as at much noise, all potentials are near q, and nothing is
+    dropped. What is saved are calls of the denoiser; decodings and judgements are added, and so are the calls of a
+    verifier that asks the denoiser itself.
 
     Source: arXiv 2501.13926, where a language model judges the steps of a model of image tokens; candidates of a
     diffusion model and the regression in its place are this version's.
