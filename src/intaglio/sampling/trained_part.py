@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain_json import digest, to_json
@@ -57,9 +58,10 @@ class TrainedPart:
             found = "" if read is None else read[1].get("trainer", "")
             what = f"of the trainer {found}" if isinstance(found, str) and found else "no trained part of sampling"
             raise BadInput(f"{path} is {what}, not of {trainer}; {remedy}")
-        tensors, about = read
-        part = cls(trainer, about["model"], about["settings"], dict(tensors), about["facts"])
-        if part.hash != about["hash"]:
+        tensors, fields = read[0], Fields.of(dict(read[1]), str(path), remedy)
+        settings, facts = (fields.table(name).values for name in ("settings", "facts"))
+        part = cls(trainer, fields.text("model"), settings, dict(tensors), facts)
+        if part.hash != fields.text("hash"):
             raise BadInput(f"{path} was changed since it was trained; {remedy}")
         if part.model != model.fingerprint:
             raise BadInput(
