@@ -62,7 +62,7 @@ def test_pictures_begin_there_and_replay_from_the_file_beside_them(folder, file,
     (beside,) = out.glob("start-*.safetensors")
     away = beside.rename(tmp_path / "away.safetensors")
     assert main(replay) == 2
-    assert "give the file by --start-file" in " ".join(capsys.readouterr().err.split())
+    assert "give the file that intaglio sample train ot wrote" in " ".join(capsys.readouterr().err.split())
     assert main([*replay, "--start-file", str(away)]) == 0
 
 
@@ -101,9 +101,12 @@ def test_another_file_and_another_model_are_refused(folder, file, tmp_path, caps
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--start", "ot"), "--start ot needs --start-file, which intaglio sample train ot writes"),
-        (("--start-file", "x"), "--start-file belongs to --start ot"),
-        (("--start", "ot", "--start-file", "x", "--start-pictures", "y"), "--start-pictures belong to --start"),
+        (
+            ("--start", "ot"),
+            "--start ot has no start of its own; give the file that intaglio sample train ot wrote by --start-file",
+        ),
+        (("--start-file", "x"), "--start unit has no use for --start-file"),
+        (("--start", "ot", "--start-file", "x", "--start-pictures", "y"), "--start ot has no use for --start-pictures"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(folder, tmp_path, capsys, more, said):

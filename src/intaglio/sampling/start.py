@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -57,6 +57,13 @@ class NoiseStart(Start, Protocol):
 @runtime_checkable
 class FittedStart(NoiseStart, Protocol):
     """A start that was fitted to data or trained, and is kept as a file beside the pictures."""
+
+    given_by: ClassVar[str]
+    """The setting of a command that gives the data or the file, `start_pictures` or `start_file`."""
+    must_be_given: ClassVar[bool]
+    """Whether there is no start without it."""
+    remedy: ClassVar[str]
+    """The end of an error's sentence where it is missing or another."""
 
     @property
     def name(self) -> str:

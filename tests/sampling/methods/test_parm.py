@@ -31,7 +31,7 @@ BAD = {"drop_below": -1.0}
 PIECES = {}
 VARIANTS = {
     "whole": {"SMALL": {"drop_below": 0.0}, "BAD": {"candidates": 0}, "PIECES": {}},
-    "absolute": {"SMALL": {"judgements": 2}, "BAD": {"passing": 1.0}, "PIECES": {}},
+    "absolute": {"SMALL": {"judgements": 2, "relative": False}, "BAD": {"passing": 1.0}, "PIECES": {}},
 }
 
 LINE = ExactMixture(torch.zeros(1, 1, 1, 1), torch.ones(1), {"": [0.0], "tuned": [0.0], "other": [0.0]})

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intaglio.commands.kit.png_settings import PictureSettings
-from intaglio.commands.kit.start_inputs import TRAINED, file_of, start_record
+from intaglio.commands.kit.png_settings import PictureSettings, StartRecord
+from intaglio.commands.kit.start_inputs import file_of, fitted_start, start_record
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -45,29 +45,22 @@ def recorded_start_flags(
     Raises:
         BadInput: where it is not there, or where something is given to a start that takes none.
     """
-    start = recorded.start
-    flag, given = ("start_file", file) if start and start.name in TRAINED else ("start_pictures", pictures)
-    idle, other = ("--start-pictures", pictures) if flag == "start_file" else ("--start-file", file)
-    if other is not None:
-        raise BadInput(f"{picture} was drawn from {_words(recorded)}; leave {idle} out")
-    if start is None or start.hash is None:
-        if given is not None:
-            raise BadInput(f"{picture} was drawn from unit noise; leave --start-pictures out")
+    start, given = recorded.start, {"start_pictures": pictures, "start_file": file}
+    kind = None if start is None else fitted_start(start.name)
+    for name, path in given.items():
+        if path is not None and (kind is None or name != kind.given_by):
+            raise BadInput(f"{picture} was drawn from {_words(start)}; leave --{name.replace('_', '-')} out")
+    if start is None or start.hash is None or kind is None:
         return {} if start is None else {"start": start.name, "from_step": start.first}
     beside = Path() if picture is None else picture.parent / file_of(start.hash)
-    if given is None and not beside.is_file():
-        more = "" if flag == "start_file" else ", or the pictures of the fit,"
-        raise BadInput(
-            f"there is no fitted start {beside}, from which {picture} was drawn; give the file{more} by "
-            f"--{flag.replace('_', '-')}"
-        )
-    return {"start": start.name, "from_step": start.first, flag: given or beside}
+    if (data := given[kind.given_by]) is None and not beside.is_file():
+        raise BadInput(f"there is no fitted start {beside}, from which {picture} was drawn; {kind.remedy}")
+    return {"start": start.name, "from_step": start.first, kind.given_by: data or beside}
 
 
-def _words(recorded: PictureSettings) -> str:
-    """The start of a picture in words."""
-    start = recorded.start
-    return "unit noise" if start is None or start.name == "unit" else f"a start by {start.name}"
+def _words(start: StartRecord | None) -> str:
+    """A start in words."""
+    return "unit noise" if start is None or start.hash is None else f"a start by {start.name}"
 
 
 def refuse_another_start(picture: Path, recorded: PictureSettings, start: "NoiseStart") -> None:
@@ -75,9 +68,6 @@ def refuse_another_start(picture: Path, recorded: PictureSettings, start: "Noise
     known = recorded.start
     if start_record(start, known and known.search) == known:
         return
-    if known is not None and known.name in TRAINED:
-        raise BadInput(f"{picture} was drawn from another trained start; give its own file by --start-file")
-    raise BadInput(
-        f"{picture} was drawn from a start that was fitted to other pictures; give those, or its own file, by "
-        "--start-pictures"
-    )
+    kind = None if known is None else fitted_start(known.name)
+    remedy = "leave --start out" if kind is None else kind.remedy
+    raise BadInput(f"{picture} was drawn from {_words(known)} of other data; {remedy}")

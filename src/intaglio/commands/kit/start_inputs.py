@@ -12,13 +12,13 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.images.image_set import ImageSet
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-    from intaglio.sampling.start import NoiseStart
+    from intaglio.sampling.start import FittedStart, NoiseStart
     from intaglio.sampling.starts.analytic import LatentMoments
 
 SHARE = 0.94
 """Timestep of an analytic start over those of the schedule, where none is given."""
-TRAINED = ("ot",)
-"""Starts that `intaglio sample train` makes."""
+DATA = ("start_pictures", "start_file")
+"""Settings that give what a start was fitted to; `FittedStart.given_by` is one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,15 @@ class StartInputs:
 
     def check_start(self, replaying: bool) -> None:
         """Raises `ValueError` for flags of a start that do not go together; a replay takes the start of its picture."""
-        if self.start != "analytic" and not replaying and idle_flags(self, ("start_pictures",)):
-            raise ValueError("--start-pictures belong to --start analytic")
-        if self.start not in TRAINED and not replaying and idle_flags(self, ("start_file",)):
-            raise ValueError(f"--start-file belongs to --start {' or '.join(TRAINED)}")
-        if self.start in TRAINED and self.start_file is None:
+        kind = fitted_start(self.start)
+        if not replaying and (
+            idle := idle_flags(self, [name for name in DATA if kind is None or name != kind.given_by])
+        ):
             raise ValueError(
-                f"--start {self.start} needs --start-file, which intaglio sample train {self.start} writes"
+                f"--start {self.start} has no use for {' and '.join(idle)}; leave it out, or change --start"
             )
+        if kind is not None and kind.must_be_given and getattr(self, kind.given_by) is None:
+            raise ValueError(f"--start {self.start} has no start of its own; {kind.remedy}")
         if self.from_step is not None and self.from_step < 0:
             raise ValueError(f"--from-step must be 0 or more, not {self.from_step}")
 
@@ -69,7 +70,7 @@ class StartInputs:
         timestep_grid(model.schedule, 1, first)
         if self.start == "unit":
             return UnitNoise(first)
-        if self.start_file is not None and self.start in TRAINED:
+        if self.start_file is not None:
             return trained_start(self.start, self.start_file, model, first)
         return AnalyticStart(self._moments(model, embedded, out), first)
 
@@ -97,6 +98,15 @@ class StartInputs:
                 "--start analytic needs pictures such as the model draws; give a folder of them by --start-pictures"
             )
         return testbed.real_pictures()
+
+
+def fitted_start(name: str) -> "type[FittedStart] | None":
+    """The class of a start by its name; None for unit noise, which is fitted to nothing."""
+    if name == "unit":
+        return None
+    from intaglio.sampling.starts.trained_starts import FITTED
+
+    return FITTED[name]
 
 
 def start_record(start: "NoiseStart", search: SearchRecord | None = None) -> StartRecord | None:

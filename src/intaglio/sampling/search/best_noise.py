@@ -33,7 +33,7 @@ class BestNoise:
         method.check(request)
         if method.draws_noise:
             raise BadInput(
-                f"{method.name} draws noise at each step, so that no noise to begin with has a score; search with "
+                f"{method.name} draws further noise, so that no noise to begin with has a score; search with "
                 "plain, or another method without particles"
             )
         if sampler in STOCHASTIC and not method.own_sampler:

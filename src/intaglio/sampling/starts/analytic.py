@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -99,6 +100,9 @@ class AnalyticStart:
     """Timestep of the first node; None takes the schedule's last."""
 
     name = "analytic"
+    given_by: ClassVar[str] = "start_pictures"
+    must_be_given: ClassVar[bool] = False
+    remedy: ClassVar[str] = "give its file, or the pictures of the fit, by --start-pictures"
     noises = 1
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -42,6 +42,9 @@ class TransportStart:
     """Timestep of the first node."""
 
     name = "ot"
+    given_by: ClassVar[str] = "start_file"
+    must_be_given: ClassVar[bool] = True
+    remedy: ClassVar[str] = "give the file that intaglio sample train ot wrote by --start-file"
     noises = 2
 
     @classmethod
