@@ -34,6 +34,8 @@ from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
+from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
+from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg

@@ -153,6 +153,11 @@ VERBS: dict[str, Verb] = {
         Methods("sampling.methods"),
         default="plain",
     ),
+    "sample train": Verb(
+        "intaglio.commands.sample_train:SampleTrain",
+        "train a small part of a model's sampling, such as a start",
+        Methods("sampling.trained.methods"),
+    ),
     "flow train": Verb("intaglio.commands.flow.train:FlowTrain", "train a normalising flow on a folder of pictures"),
     "flow sample": Verb(
         "intaglio.commands.flow.sample:FlowSample",

@@ -28,6 +28,7 @@ from intaglio.protect.originals import Original, read_original
 from intaglio.protect.protection import protect
 from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
+from intaglio.runs.tensors import read_state
 from protect_scenes import originals
 
 Numbers = dict[str, torch.Tensor]
@@ -223,12 +224,35 @@ def _changes(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
 CHANGE_NUMBERS = ("largest_difference", "psnr", "ssim", "objective_before", "objective_after")
 FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
 
+
+def _train_part(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    return method(*models, ("red cat", "dog"), run=run)
+
+
+def _part(part: Any) -> Numbers:
+    return dict(part.tensors)
+
+
+def _part_file(part: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    part.save(folder / "part.safetensors")
+    tensors, about = read_state(folder / "part.safetensors")
+    assert {name: about[name] for name in ("trainer", "model", "settings", "facts", "hash")} == {
+        "trainer": part.trainer,
+        "model": part.model,
+        "settings": part.settings,
+        "facts": part.facts,
+        "hash": part.hash,
+    }
+    return _part(part), dict(tensors)
+
+
 FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
+    "sample train": Family(_base, _train_part, _part, _part_file),
     "discover": Family(_table_of_numbers, _discover, _believed, _graph),
 }
 

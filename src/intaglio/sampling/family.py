@@ -34,6 +34,10 @@ class SamplingRequest:
     """Predictions of a walk by the sampler: one a step, or two but at the last step for a second-order one."""
     first: int | None = None
     """Timestep of the first node; None takes the schedule's last."""
+    sampler: str = "ddim"
+    """A key of `intaglio.sampling.samplers.SAMPLERS`; methods with steps of their own have no use for it."""
+    start: str | None = None
+    """Hash of what the first latents were fitted to (`Start.hash`)."""
 
     @property
     def grid(self) -> list[NoiseLevel]:
@@ -59,7 +63,7 @@ class SamplingMethod(ABC):
     own_sampler: ClassVar[bool] = False
     """Whether it takes its own steps, so that a sampler has no meaning for it."""
     draws_noise: ClassVar[bool] = False
-    """Whether its steps draw noise, so that the initial noise alone does not tell the picture."""
+    """Whether it draws noise beside the initial one, which alone does not tell the picture then."""
     plan_is_exact: ClassVar[bool] = True
     """Whether the planned calls are those that are made, and not the most that may be."""
     takes_distilled: ClassVar[bool] = False

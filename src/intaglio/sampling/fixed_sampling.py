@@ -1,6 +1,6 @@
 """Sampling by a distilled model: the grid, sampler and guidance it was made for, and refusals of others."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -17,6 +17,11 @@ class Settled(NamedTuple):
     sampler: str
     scale: float
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """As keywords of `intaglio.sampling.loop.sample`."""
+        return {"steps": self.steps, "sampler": self.sampler, "guidance_scale": self.scale}
+
 
 def settled(model: LatentDiffusion, steps: int | None, sampler: str | None, scale: float | None) -> Settled:
     """What was given, and for the rest what the model was made for, or else the usual."""
@@ -29,10 +34,17 @@ def settled(model: LatentDiffusion, steps: int | None, sampler: str | None, scal
     )
 
 
-def sampling_grid(model: LatentDiffusion, steps: int, first: int | None = None) -> list[NoiseLevel]:
-    """The noise levels of the steps and the clean end: those that the model was made for, or else `timestep_grid`."""
+def sampling_grid(
+    model: LatentDiffusion, steps: int, first: int | None = None, until: int = CLEAN.t
+) -> list[NoiseLevel]:
+    """The noise levels of the steps and of the end: those that the model was made for, or else `timestep_grid`.
+
+    Raises `BadInput` for another end, a timestep `until`, of a model that was made for its timesteps.
+    """
     if model.sampling.timesteps is None:
-        return timestep_grid(model.schedule, steps, first)
+        return timestep_grid(model.schedule, steps, first, until)
+    if until != CLEAN.t:
+        raise BadInput(f"{model.name} was distilled for its own timesteps, to the clean end; give its teacher")
     return [*(level_at(model.schedule, t) for t in model.sampling.timesteps), CLEAN]
 
 

@@ -27,7 +27,7 @@ from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.loop import sample
+from intaglio.sampling.loop import fit_of, sample
 from intaglio.sampling.verifiers.attributes import embedded_attributes, parted
 from intaglio.verbs import VERBS
 
@@ -167,9 +167,10 @@ class SampleBench:
         return left
 
     def _drawn(self, row: dict[str, Any]) -> tuple[torch.Tensor, list[str], dict[str, float]]:
-        """Pictures of a row, their prompts, and what a picture cost."""
+        """Pictures of a row, their prompts, and the cost of a picture; `fit_calls` are those of the fit before all."""
         scale, steps = row.pop("guidance", 5.0), row.pop("steps", self.steps or 20)
-        method, calls = default_method("sample", row.pop("method"), **row), Calls()
+        method, calls, fitting = default_method("sample", row.pop("method"), **row), Calls(), Calls()
+        fit = fit_of(self._model, method, steps=steps, guidance_scale=scale, calls=fitting)
         prompts, drawn, began = list[str](), list[torch.Tensor](), time.monotonic()
         for prompt in self._prompts:
             name, style = parted(prompt)
@@ -182,13 +183,14 @@ class SampleBench:
                 guidance_scale=scale,
                 negative=f"{name}, {NEGATIVE_STYLE[style]}" if method.several_negatives else "",
                 method=method,
+                fit=fit,
                 batch=self.batch,
                 calls=calls,
             )
             prompts += [prompt] * len(seeds)
             drawn.append(found.pixels)
         count = len(prompts)
-        cost = {name: value / count for name, value in asdict(calls).items()}
+        cost = {name: value / count for name, value in asdict(calls).items()} | {"fit_calls": float(fitting.cost)}
         seconds = (time.monotonic() - began) / count
         return torch.cat(drawn), prompts, {**cost, "calls": cost["forward"] + 2 * cost["backward"], "seconds": seconds}
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,7 +35,7 @@ class BakedSampling:
 
     def __post_init__(self) -> None:
         steps = self.timesteps
-        if steps is not None and (not steps or steps[-1] < 0 or any(a <= b for a, b in zip(steps, steps[1:]))):
+        if steps is not None and (not steps or steps[-1] < 0 or any(a <= b for a, b in pairwise(steps))):
             raise ValueError(f"timesteps must fall from the first to the last, and be 0 or more, not {steps}")
         if self.guidance not in get_args(Guidance):
             raise ValueError(f"guidance must be one of {', '.join(get_args(Guidance))}, not {self.guidance!r}")
@@ -45,7 +46,10 @@ class BakedSampling:
 
     @classmethod
     def read(cls, folder: Path) -> "BakedSampling":
-        """The sampling of a model's folder; without the file nothing is baked in. Raises `BadInput` for another file."""
+        """The sampling of a model's folder; without the file nothing is baked in.
+
+        Raises `BadInput` for a file of another kind.
+        """
         path = folder / FILE
         if not path.is_file():
             return FREE

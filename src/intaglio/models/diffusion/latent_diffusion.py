@@ -279,8 +279,10 @@ class LatentDiffusion:
         width = self.denoiser.config.get("time_cond_proj_dim")
         if width is None:
             return None
-        scales = conditioning.hidden.new_ones(len(conditioning)) if conditioning.guidance is None else (
-            conditioning.guidance
+        scales = (
+            conditioning.hidden.new_ones(len(conditioning))
+            if conditioning.guidance is None
+            else (conditioning.guidance)
         )
         return guidance_embedding(scales, width).to(self.dtype)
 

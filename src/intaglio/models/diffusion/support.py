@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from torch import nn
 
 from intaglio.errors import BadInput
-from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.config_spelling import one_spelling
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
@@ -20,11 +20,11 @@ COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "
 def refuse_unsupported(name: str, model: Components) -> None:
     """Raises `BadInput` for a model whose denoiser takes more inputs than latents, a timestep and text.
 
-    Such are inpainting, image-conditioned, distilled and class-conditioned models, and the refiner of SDXL. `name` is
-    the model's name in the error.
+    Such are inpainting, image-conditioned and class-conditioned models, and the refiner of SDXL; the guidance scale is
+    an input that a model's `sampling.json` must tell of. `name` is the model's name in the error.
     """
     config, channels = one_spelling(_config(model.denoiser)), _config(model.autoencoder)["latent_channels"]
-    reason = next((*_guidance_reasons(config, model.sampling), *_reasons(config, channels, model.text_encoders)), None)
+    reason = next(chain(_sampling_reasons(config, model), _reasons(config, channels, model.text_encoders)), None)
     if reason:
         raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
     if reason := next(_scaling_reasons(_config(model.autoencoder)), None):
@@ -55,8 +55,10 @@ def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[n
         yield "it has two text encoders but no pooled embedding"
 
 
-def _guidance_reasons(config: Mapping[str, Any], sampling: BakedSampling) -> Iterator[str]:
-    takes = config.get("time_cond_proj_dim") is not None
+def _sampling_reasons(config: Mapping[str, Any], model: Components) -> Iterator[str]:
+    sampling, takes = model.sampling, config.get("time_cond_proj_dim") is not None
+    if sampling.timesteps is not None and sampling.timesteps[0] >= model.schedule.count:
+        yield f"its sampling.json names timestep {sampling.timesteps[0]} of a schedule of {model.schedule.count}"
     if takes and sampling.guidance != "input":
         yield "its denoiser takes the guidance scale as input, which is a distilled model, and no sampling.json says so"
     if sampling.guidance == "input" and not takes:
