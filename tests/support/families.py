@@ -16,6 +16,7 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
+from intaglio.distill.distillation_set import DistillationSet
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.metrics.similarity.measures import load_similarity
@@ -246,6 +247,23 @@ def _part_file(part: Any, folder: Path) -> tuple[Numbers, Numbers]:
     return _part(part), dict(tensors)
 
 
+def _distil(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    latents = torch.randn(5, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    captions = ("red cat", "dog", "red dog", "cat", "")
+    return method(*models, DistillationSet(latents, captions, "planted latents"), run=run)
+
+
+def _student(found: Any) -> Numbers:
+    return dict(found.model.denoiser.state_dict())
+
+
+def _student_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    read = load_model(found.save(folder))
+    assert (read.sampling, read.fingerprint) == (found.model.sampling, found.model.fingerprint)
+    assert found.fingerprint in (folder / "README.md").read_text()
+    return _student(found), dict(read.denoiser.state_dict())
+
+
 FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
@@ -253,6 +271,7 @@ FAMILIES = {
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
     "sample train": Family(_base, _train_part, _part, _part_file),
+    "distill": Family(_base, _distil, _student, _student_folder),
     "discover": Family(_table_of_numbers, _discover, _believed, _graph),
 }
 

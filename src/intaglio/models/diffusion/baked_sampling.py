@@ -44,6 +44,16 @@ class BakedSampling:
         if self.scales is not None and not 0 <= self.scales[0] <= self.scales[1] < float("inf"):
             raise ValueError(f"scales must be a lower and an upper one, 0 or more, not {self.scales}")
 
+    @property
+    def words(self) -> str:
+        """What is baked in, for people."""
+        steps = "any steps" if self.timesteps is None else f"{len(self.timesteps)} steps"
+        low, high = self.scales or (0.0, 0.0)
+        scales = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        guidance = {"outside": "guidance of your choice", "baked": f"guidance {scales} baked in"}
+        guidance["input"] = f"guidance {scales} as an input, in one call a step"
+        return f"{steps}{f' of {self.sampler}' if self.sampler else ''}, {guidance[self.guidance]}"
+
     @classmethod
     def read(cls, folder: Path) -> "BakedSampling":
         """The sampling of a model's folder; without the file nothing is baked in.

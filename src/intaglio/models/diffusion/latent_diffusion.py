@@ -345,6 +345,16 @@ class LatentDiffusion:
         twin._digests = {}
         return twin
 
+    def made_for(self, sampling: BakedSampling, denoiser: nn.Module, name: str) -> "LatentDiffusion":
+        """A model made for a sampling, with another denoiser; all other parts are shared.
+
+        Raises `BadInput` for a denoiser that does not fit them, or the sampling.
+        """
+        twin = copy.copy(self)
+        twin.denoiser, twin.sampling, twin.name, twin.source, twin._digests = denoiser, sampling, name, None, {}
+        support.refuse_unsupported(name, twin.components)
+        return twin
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "LatentDiffusion":
         """Moves all parts, in place; the autoencoder keeps its float32. Returns itself."""
         with quiet_libraries():
