@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from intaglio.causal.tables.table import Table
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
+from intaglio.learning.checkpoints import Checkpoints
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
@@ -250,7 +252,9 @@ def _part_file(part: Any, folder: Path) -> tuple[Numbers, Numbers]:
 def _distil(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
     latents = torch.randn(5, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
     captions = ("red cat", "dog", "red dog", "cat", "")
-    return method(*models, DistillationSet(latents, captions, "planted latents"), run=run)
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(*models, DistillationSet(latents, captions, "planted latents"), run=run)
 
 
 def _student(found: Any) -> Numbers:

@@ -2,7 +2,6 @@
 
 import copy
 
-import torch
 from torch import nn
 
 from intaglio.models.diffusion.baked_sampling import BakedSampling
@@ -16,9 +15,8 @@ def with_guidance_input(teacher: LatentDiffusion, scales: tuple[float, float], n
     """A student that takes a guidance scale within `scales`, and does nothing of it yet: its layer starts at zero."""
     denoiser = copy.deepcopy(teacher.denoiser)
     first = denoiser.time_embedding.linear_1.weight
-    layer = nn.Linear(WIDTH, first.shape[1], bias=False, device=first.device, dtype=first.dtype)
-    with torch.no_grad():
-        layer.weight.zero_()
+    layer = nn.utils.skip_init(nn.Linear, WIDTH, first.shape[1], bias=False, device=first.device, dtype=first.dtype)
+    nn.init.zeros_(layer.weight)
     denoiser.time_embedding.cond_proj = layer
     denoiser.register_to_config(time_cond_proj_dim=WIDTH)
     return teacher.made_for(BakedSampling(guidance="input", scales=scales), denoiser, name)

@@ -71,7 +71,7 @@ class GuidedDistillation(Distiller):
         require(self.halving_steps >= 1, f"halving_steps must be at least 1, not {self.halving_steps}")
         require(
             0 <= self.lowest_scale < self.highest_scale < math.inf,
-            f"lowest_scale must be 0 or more, and below highest_scale, not {self.lowest_scale} and {self.highest_scale}",
+            f"lowest_scale must be 0 or more and below highest_scale, not {self.lowest_scale}, {self.highest_scale}",
         )
         require(0 <= self.caption_dropout < 1, f"caption_dropout must lie in [0, 1), not {self.caption_dropout}")
 
@@ -102,19 +102,23 @@ class GuidedDistillation(Distiller):
         student = with_guidance_input(teacher, scales, f"{teacher.name}-guided")
         with teacher.frozen():
             losses = train_stage(student, self, partial(self._input_loss, teacher, student, data), run, "guidance")
-        facts: dict[str, Any] = {"guidance_loss": _last(losses)}
-        for steps in self.halvings:
-            before = student
-            student = before.made_for(before.sampling, copy.deepcopy(before.denoiser), before.name)
-            settings = replace(self, steps=self.halving_steps)
-            objective = partial(self._halving_loss, _Halving.of(before, steps), student, data)
-            losses = train_stage(student, settings, objective, run, f"steps-{steps}")
-            facts[f"loss_of_{steps}_steps"] = _last(losses)
+            facts: dict[str, Any] = {"guidance_loss": _last(losses)}
+            for steps in self.halvings:
+                student, losses = self._halved(student, steps, data, run)
+                facts[f"loss_of_{steps}_steps"] = _last(losses)
         if self.halvings:
             timesteps = tuple(level.t for level in timestep_grid(teacher.schedule, self.student_steps)[:-1])
             sampling = replace(student.sampling, timesteps=timesteps, sampler="ddim")
             student = student.made_for(sampling, student.denoiser, student.name)
         return distilled(student, self, teacher, data.source, facts)
+
+    def _halved(
+        self, before: LatentDiffusion, steps: int, data: DistillationSet, run: Run
+    ) -> tuple[LatentDiffusion, Tensor]:
+        """A student of `steps` steps, whose teacher draws in twice as many, and the losses of its training."""
+        student = before.made_for(before.sampling, copy.deepcopy(before.denoiser), before.name)
+        objective = partial(self._halving_loss, _Halving.of(before, steps), student, data)
+        return student, train_stage(student, replace(self, steps=self.halving_steps), objective, run, f"steps-{steps}")
 
     def _input_loss(
         self, teacher: LatentDiffusion, student: LatentDiffusion, data: DistillationSet, step: int
@@ -154,7 +158,7 @@ class GuidedDistillation(Distiller):
 
         def errors(part: slice) -> Float[Tensor, " n"]:
             x, place, prompt = latents[part], places[part], given[part]
-            with torch.no_grad(), halving.teacher.frozen():
+            with torch.no_grad():
                 target = halving.target(x, place, prompt)
             found = student.predict(x, halving.timesteps(2 * place), prompt)
             return weighted_errors(found, target, halving.ratios(2 * place))
