@@ -22,6 +22,7 @@ from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.causal.graphs.graph import Graph as Graph
+from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.images.image_set import ImageSet as ImageSet
 from intaglio.errors import IntaglioError as IntaglioError
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder

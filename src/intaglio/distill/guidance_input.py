@@ -16,7 +16,7 @@ def with_guidance_input(teacher: LatentDiffusion, scales: tuple[float, float], n
     denoiser = copy.deepcopy(teacher.denoiser)
     first = denoiser.time_embedding.linear_1.weight
     layer = nn.utils.skip_init(nn.Linear, WIDTH, first.shape[1], bias=False, device=first.device, dtype=first.dtype)
-    nn.init.zeros_(layer.weight)
+    layer.requires_grad_(False).weight.zero_()
     denoiser.time_embedding.cond_proj = layer
     denoiser.register_to_config(time_cond_proj_dim=WIDTH)
     return teacher.made_for(BakedSampling(guidance="input", scales=scales), denoiser, name)

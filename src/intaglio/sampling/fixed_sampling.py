@@ -24,7 +24,7 @@ class Settled(NamedTuple):
 
 
 def settled(model: LatentDiffusion, steps: int | None, sampler: str | None, scale: float | None) -> Settled:
-    """What was given, and for the rest what the model was made for, or else the usual."""
+    """Steps, sampler and scale as given, for the rest those that the model was made for, or else the usual ones."""
     baked = model.sampling
     usual = SCALE if baked.scales is None else min(max(SCALE, baked.scales[0]), baked.scales[1])
     return Settled(

@@ -41,7 +41,7 @@ class GuidedDistillation(Distiller):
     The first step of a grid is trained on unit noise, from which pictures are drawn, and not on noised latents, whose
     last noise level keeps a little of them.
 
-    Source: arXiv 2210.03142, section 3; arXiv 2202.00512, algorithm 2, for the halving.
+    Source: arXiv 2210.03142; arXiv 2202.00512, algorithm 2, for the halving.
     """
 
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -197,7 +197,7 @@ class _Halving:
     def begun(
         self, clean: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c h w"], places: Int[Tensor, "n"]
     ) -> Float[Tensor, "n c h w"]:
-        """Where a step of the student begins: at noised latents, at its first one at unit noise."""
+        """Latents that a step of the student begins at: noised ones, and unit noise for the first step."""
         signal, level = self._level(2 * places)
         return torch.where(_column(places == 0), noise, signal * clean + level * noise)
 

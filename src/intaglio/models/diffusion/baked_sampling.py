@@ -37,8 +37,6 @@ class BakedSampling:
         steps = self.timesteps
         if steps is not None and (not steps or steps[-1] < 0 or any(a <= b for a, b in pairwise(steps))):
             raise ValueError(f"timesteps must fall from the first to the last, and be 0 or more, not {steps}")
-        if self.guidance not in get_args(Guidance):
-            raise ValueError(f"guidance must be one of {', '.join(get_args(Guidance))}, not {self.guidance!r}")
         if (self.guidance == "outside") != (self.scales is None):
             raise ValueError("scales belong to guidance that is baked in or an input")
         if self.scales is not None and not 0 <= self.scales[0] <= self.scales[1] < float("inf"):
@@ -46,7 +44,7 @@ class BakedSampling:
 
     @property
     def words(self) -> str:
-        """What is baked in, for people."""
+        """In words, for people."""
         steps = "any steps" if self.timesteps is None else f"{len(self.timesteps)} steps"
         low, high = self.scales or (0.0, 0.0)
         scales = f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -81,10 +79,13 @@ class BakedSampling:
             raise TypeError("scales must be two numbers")
         if sampler is not None and not isinstance(sampler, str):
             raise TypeError("sampler must be a name")
+        guidance = values.get("guidance", "outside")
+        if guidance not in get_args(Guidance):
+            raise ValueError(f"guidance must be one of {', '.join(get_args(Guidance))}, not {guidance!r}")
         return cls(
             None if steps is None else tuple(steps),
             sampler,
-            values.get("guidance", "outside"),
+            guidance,
             None if scales is None else (float(scales[0]), float(scales[1])),
         )
 
