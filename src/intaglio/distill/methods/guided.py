@@ -30,7 +30,7 @@ from intaglio.sampling.grid import timestep_grid
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedDistillation(Distiller):
-    """A student that takes the guidance scale as an input, then does two steps in one, again and again.
+    """A student that takes the guidance scale as an input, then does two steps in one, repeatedly.
 
     First a copy of the teacher, with an input for the scale w, learns the guided prediction
     `empty + w * (prompt - empty)`, so that a step costs one call in place of two. Then, from `first_steps` steps of
