@@ -1,8 +1,8 @@
 """`intaglio distill NAME`: a student of a model, which draws in fewer calls of the network."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import tyro
 
@@ -14,8 +14,8 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.distill.distillation_set import DistillationSet
     from intaglio.distill.family import Distiller
+    from intaglio.distill.student_run import OwnPictures
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-    from intaglio.runs.run import Run
 
 M = TypeVar("M")
 
@@ -50,14 +50,19 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        from intaglio.distill.student_run import distil, run_hashes, run_settings
+
         distiller, prompts = self._distiller, self._texts()
         teacher = self._teacher()
         distiller.check(teacher)
-        images = self._pictures(teacher)
-        settings, inputs = self._settings(images is None), self._inputs(teacher, prompts, images)
+        source = self._source(teacher, prompts)
+        paths = {"model": self.model, "images": self.images, "prompts": self.prompts or "prompts"}
+        inputs = {name: described(paths[name], sha256) for name, sha256 in run_hashes(teacher, source).items()}
+        settings = run_settings(distiller, source)
         with self.open_run("distill", distiller.name, settings, inputs, seed=distiller.seed) as run:
             if run.status != "done":
-                self._distil(distiller, teacher, images, prompts, run)
+                self._tell_cost(teacher)
+                distil(distiller, teacher, source, run)
             for name, value in run.summary["facts"].items():
                 note(f"{name.replace('_', ' '):<18} {value:.4g}")
             folder = (run.folder or Path()) / run.summary["model"]
@@ -65,32 +70,13 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             note(f"it draws in {run.summary['sampling']}: intaglio sample --model {folder} --prompt ...")
         return 0
 
-    def _distil(
-        self,
-        distiller: "Distiller",
-        teacher: "LatentDiffusion",
-        images: "DistillationSet | None",
-        prompts: list[str],
-        run: "Run",
-    ) -> None:
-        """Distils, and stores the student in the run's folder."""
+    def _tell_cost(self, teacher: "LatentDiffusion") -> None:
         from intaglio.amounts import duration_words
-        from intaglio.distill.distillation_set import OWN_STATE, DistillationSet
         from intaglio.sampling.plan import planned_seconds
 
-        planned = distiller.planned(teacher)
-        note(f"{planned}; about {duration_words(planned_seconds(planned, teacher, distiller.batch))} of training")
-        data = images or DistillationSet.of_teacher(
-            teacher, prompts, self.own, scale=self.own_guidance, seed=distiller.seed, run=run
-        )
-        found = distiller(teacher, data, run=run)
-        folder = run.folder or Path()
-        weights = found.save(folder)
-        about = {"model": weights.relative_to(folder).as_posix(), "sampling": found.model.sampling.words}
-        about |= {"calls": asdict(planned), "trained_on": data.source, "facts": dict(found.facts)}
-        run.finish(about, ("model", "README.md"))
-        for state in (OWN_STATE, *distiller.states):
-            run.drop_state(state)
+        planned = self._distiller.planned(teacher)
+        seconds = planned_seconds(planned, teacher, self._distiller.batch)
+        note(f"{planned}; about {duration_words(seconds)} of training")
 
     @property
     def _distiller(self) -> "Distiller":
@@ -103,32 +89,17 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         if given := list(self.prompt) if self.prompts is None else read_prompts(self.prompts):
             return given
         if self.model is not None or self.lora is not None:
-            raise BadInput(
-                "give --images, a folder of pictures with captions, or --prompts of the model's own pictures"
-            )
+            raise BadInput("give --images, a folder of pictures with captions, or --prompts for the model to draw")
         from intaglio.models.testbed import real_pictures
 
         return [str(caption) for caption in real_pictures().captions]
 
-    def _settings(self, own: bool) -> dict[str, Any]:
-        of_own = {"own": self.own, "own_guidance": self.own_guidance} if own else {}
-        return {**asdict(self._distiller), **of_own}
-
-    def _inputs(
-        self, teacher: "LatentDiffusion", prompts: list[str], images: "DistillationSet | None"
-    ) -> dict[str, dict[str, str]]:
-        from intaglio.runs.plain_json import digest
-
-        found = {"model": described(self.model, teacher.fingerprint)}
-        if images is not None:
-            return {**found, "images": described(self.images, images.hash)}
-        return {**found, "prompts": {"path": str(self.prompts or "prompts"), "sha256": digest(prompts)}}
-
-    def _pictures(self, teacher: "LatentDiffusion") -> "DistillationSet | None":
+    def _source(self, teacher: "LatentDiffusion", prompts: list[str]) -> "OwnPictures | DistillationSet":
         from intaglio.distill.distillation_set import DistillationSet
+        from intaglio.distill.student_run import OwnPictures
 
         if self.images is None:
-            return None
+            return OwnPictures(tuple(prompts), self.own, self.own_guidance)
         return DistillationSet.of_pictures(teacher, self.load_pictures(self.images, teacher.resolution))
 
     def _teacher(self) -> "LatentDiffusion":
