@@ -1,6 +1,7 @@
 """Students whose denoiser takes the guidance scale as an input, in the layout of diffusers."""
 
 import copy
+from typing import cast
 
 from torch import nn
 
@@ -15,8 +16,9 @@ def with_guidance_input(teacher: LatentDiffusion, scales: tuple[float, float], n
     """A student that takes a guidance scale within `scales`, and does nothing of it yet: its layer starts at zero."""
     denoiser = copy.deepcopy(teacher.denoiser)
     first = denoiser.time_embedding.linear_1.weight
-    layer = nn.utils.skip_init(nn.Linear, WIDTH, first.shape[1], bias=False, device=first.device, dtype=first.dtype)
-    layer.requires_grad_(False).weight.zero_()
+    made = nn.utils.skip_init(nn.Linear, WIDTH, first.shape[1], bias=False, device=first.device, dtype=first.dtype)
+    layer = cast(nn.Linear, made)
+    nn.init.zeros_(layer.weight)
     denoiser.time_embedding.cond_proj = layer
     denoiser.register_to_config(time_cond_proj_dim=WIDTH)
     return teacher.made_for(BakedSampling(guidance="input", scales=scales), denoiser, name)

@@ -44,7 +44,7 @@ class GuidedDistillation(Distiller):
     Source: arXiv 2210.03142; arXiv 2202.00512, algorithm 2, for the halving.
     """
 
-    bench: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    bench: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 1500, "halving_steps": 700, "learning_rate": 2e-4})
 
     student_steps: int = 4
     """Steps of the student, 1 or more; `first_steps` halved a number of times."""
