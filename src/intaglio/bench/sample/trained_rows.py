@@ -45,7 +45,7 @@ def trained_rows(students: Sequence[str], starts: Sequence[str]) -> dict[str, di
 
 @dataclass(frozen=True)
 class TrainedParts:
-    """What the rows are drawn with; trained where no run of before has it."""
+    """Students and starts of the rows, trained where no run of before has them."""
 
     model: LatentDiffusion
     pictures: ImageSet
