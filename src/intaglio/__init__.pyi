@@ -51,7 +51,7 @@ from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.sampling.methods.stsl import STSL as STSL
 from intaglio.sampling.methods.svdd import SVDD as SVDD
 from intaglio.sampling.methods.safree import Safree as Safree
-from intaglio.sampling.methods.paths import SearchOverPaths as SearchOverPaths
+from intaglio.sampling.methods.path_search import SearchOverPaths as SearchOverPaths
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder

@@ -80,7 +80,7 @@ class SearchOverPaths(SamplingMethod):
         self.judge(request.model, request.prompts)
         if self._begin(request.grid) is None:
             raise BadInput(
-                f"paths would search nothing: of {request.steps} steps none begins below noise over signal "
+                f"path-search would search nothing: of {request.steps} steps none begins below noise over signal "
                 f"{self.begin_below:g} and after {self.up} others; take more --steps, or a higher --begin-below"
             )
 

@@ -6,7 +6,7 @@ from intaglio.errors import BadInput
 from intaglio.randomness import generator
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import CLEAN, level_at, timestep_grid
-from intaglio.sampling.methods.paths import SearchOverPaths, renoised
+from intaglio.sampling.methods.path_search import SearchOverPaths, renoised
 from intaglio.sampling.methods.plain import Plain
 
 SMALL = {"verifier": "ink", "paths": 2, "branches": 2, "up": 1, "down": 2, "begin_below": 20.0}
