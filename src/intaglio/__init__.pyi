@@ -14,6 +14,7 @@ from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.extract.extracted import Extraction as Extraction
+from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine

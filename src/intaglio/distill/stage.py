@@ -40,3 +40,8 @@ def in_parts(count: int, most: int | None, errors_of: Callable[[slice], Float[Te
         loss.backward()
         mean += float(loss.detach())
     return StepLoss(mean)
+
+
+def last_mean(losses: Float[Tensor, " steps"]) -> float:
+    """Mean of the last tenth of some losses, one at least."""
+    return float(losses[-max(1, len(losses) // 10) :].mean())

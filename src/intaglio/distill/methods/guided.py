@@ -16,7 +16,7 @@ from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.family import Distiller
 from intaglio.distill.guidance_input import with_guidance_input
-from intaglio.distill.stage import in_parts, train_stage
+from intaglio.distill.stage import in_parts, last_mean, train_stage
 from intaglio.errors import require
 from intaglio.learning.loop import StepLoss
 from intaglio.learning.step_randomness import noise_at, timesteps_at
@@ -102,10 +102,10 @@ class GuidedDistillation(Distiller):
         student = with_guidance_input(teacher, scales, f"{teacher.name}-guided")
         with teacher.frozen():
             losses = train_stage(student, self, partial(self._input_loss, teacher, student, data), run, "guidance")
-            facts: dict[str, Any] = {"guidance_loss": _last(losses)}
+            facts: dict[str, Any] = {"guidance_loss": last_mean(losses)}
             for steps in self.halvings:
                 student, losses = self._halved(student, steps, data, run)
-                facts[f"loss_of_{steps}_steps"] = _last(losses)
+                facts[f"loss_of_{steps}_steps"] = last_mean(losses)
         if self.halvings:
             timesteps = tuple(level.t for level in timestep_grid(teacher.schedule, self.student_steps)[:-1])
             sampling = replace(student.sampling, timesteps=timesteps, sampler="ddim")
@@ -241,8 +241,3 @@ def weighted_errors(
 
 def _column(values: Tensor) -> Tensor:
     return values[:, None, None, None]
-
-
-def _last(losses: Float[Tensor, "steps"]) -> float:
-    """Mean of the last tenth, one at least."""
-    return float(losses[-max(1, len(losses) // 10) :].mean())
