@@ -32,6 +32,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
+from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation
 from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
