@@ -36,7 +36,7 @@ CHUNK = 32
 
 @dataclass(frozen=True, kw_only=True)
 class MMDDistillation(Distiller):
-    """A student of few steps, led by the maximum mean discrepancy of its pictures' features from those of the set.
+    """A student of few steps, led by the maximum mean discrepancy of its pictures from the set's.
 
     All steps of DDIM are drawn from unit noise, and the gradient of the unbiased MMD² goes back through all of them. No
     pair of a noise and its picture is asked for: it is the law of the features that is led. A step is one call, without
