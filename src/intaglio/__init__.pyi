@@ -37,6 +37,7 @@ from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
+from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.audit.membership.methods.pia import PIA as PIA

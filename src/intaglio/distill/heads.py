@@ -1,5 +1,6 @@
 """Heads on the features of a denoiser, which tell noised real latents from noised drawn ones."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,9 +24,9 @@ class MiddleHead(nn.Module):
     def __init__(self, channels: int, seed: int):
         """`channels` of the features; the weights are drawn from the seed alone."""
         super().__init__()
-        self.first = _drawn(nn.Conv2d, seed, "first", channels, WIDTH, 1)
-        self.second = _drawn(nn.Conv2d, seed, "second", WIDTH, WIDTH, 3, padding=1)
-        self.last = _drawn(nn.Linear, seed, "last", WIDTH, 1)
+        self.first = drawn_layer(nn.Conv2d, seed, ("head", "first"), channels, WIDTH, 1)
+        self.second = drawn_layer(nn.Conv2d, seed, ("head", "second"), WIDTH, WIDTH, 3, padding=1)
+        self.last = drawn_layer(nn.Linear, seed, ("head", "last"), WIDTH, 1)
         self.act = nn.SiLU()
 
     def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
@@ -48,10 +49,10 @@ def middle_features(
     return found[0]
 
 
-def _drawn(kind: type, seed: int, label: str, *sizes: int, **further: Any) -> Any:
-    """A layer whose weights are drawn from the seed, with a deviation of 1 over the root of what goes in."""
+def drawn_layer(kind: type, seed: int, labels: Sequence[str | int], *sizes: int, **further: Any) -> Any:
+    """A layer whose weights are drawn from seed and labels, with a deviation of 1 over the root of what goes in."""
     layer: Any = nn.utils.skip_init(kind, *sizes, **further)
-    source = generator_32bit(seed, "head", label)
+    source = generator_32bit(seed, *labels)
     with torch.no_grad():
         layer.weight.normal_(0.0, layer.weight[0].numel() ** -0.5, generator=source)
         layer.bias.zero_()
