@@ -184,7 +184,7 @@ class _Game:
         return self._in_parts(losses)
 
     def student_loss(self, drawn: _Update) -> StepLoss:
-        """How little the judging heads take the student's latents for those of the set."""
+        """Logistic loss of the student: the judging heads are to take its latents for those of the set."""
 
         def losses(part: slice) -> Tensor:
             given = self.teacher.embed(drawn.batch.captions[part])
