@@ -2,11 +2,12 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
@@ -65,7 +66,7 @@ def enlarged(
 
 def parts_of(pixels: Float[Tensor, "3 h w"]) -> int:
     """Connected parts that are no background, of a picture on white."""
-    labels = np.asarray(ndimage.label((1 - pixels.min(0).values > INK).numpy())[0])
+    labels, _ = cast(tuple[ndarray, int], ndimage.label((1 - pixels.min(0).values > INK).numpy()))
     return int((np.bincount(labels.ravel())[1:] >= LEAST_AREA).sum())
 
 
