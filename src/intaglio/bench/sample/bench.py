@@ -62,8 +62,8 @@ class SampleBench:
     in one. Exact mixtures of normal distributions check the methods whose law is known.
 
     Students of `intaglio distill` are drawn in their own steps, under the guidance scale 4 where they take one, beside
-    the model in 1, 2, 4, 8 and 20 steps under it; starts beside the model in 8. Each is trained first, in a run of its own
-    in the same folder, which another bench finds again.
+    the model in 1, 2, 4, 8 and 20 steps under it; starts beside the model in 8. Each is trained first, in a run of its
+    own in the same folder, which another bench finds again.
 
     Verifiers are measured over two pictures of each caption, in deviations of plain pictures. `search_gain` is what a
     search of eight noises by `attributes:0` adds to the score of `attributes:1`, which was fitted to other pictures and
