@@ -45,7 +45,7 @@ class MMDDistillation(Distiller):
     any more. Either way each is taken less its mean over the set and in its deviations. The steps are those of the
     evenly spaced grid of sampling, which begins at the schedule's last timestep, where the published one begins at 800.
 
-    Source: arXiv 2301.07969, with features of latents.
+    Source: arXiv 2301.07969.
     """
 
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 150, "batch": 32, "learning_rate": 5e-5})
