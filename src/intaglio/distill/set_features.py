@@ -67,7 +67,7 @@ def _encoder(teacher: LatentDiffusion) -> Features:
     encoder = load_encoder(EMBEDDED, teacher.device)
 
     def features(latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        pixels = teacher.decode(latents, clamp=False).float()
+        pixels = teacher.decode(latents.to(teacher.device), clamp=False).float()
         return encoder(interpolate(pixels, size=(encoder.size, encoder.size), mode="bilinear", antialias=True))
 
     return features
