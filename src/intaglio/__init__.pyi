@@ -14,6 +14,7 @@ from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.extract.extracted import Extraction as Extraction
+from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
@@ -22,6 +23,7 @@ from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.causal.graphs.graph import Graph as Graph
+from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.images.image_set import ImageSet as ImageSet
 from intaglio.errors import IntaglioError as IntaglioError
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
@@ -30,10 +32,14 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
+from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation
 from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
+from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
+from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
+from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
@@ -48,6 +54,7 @@ from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.sampling.methods.stsl import STSL as STSL
 from intaglio.sampling.methods.svdd import SVDD as SVDD
 from intaglio.sampling.methods.safree import Safree as Safree
+from intaglio.sampling.methods.path_search import SearchOverPaths as SearchOverPaths
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder

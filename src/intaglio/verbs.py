@@ -153,6 +153,16 @@ VERBS: dict[str, Verb] = {
         Methods("sampling.methods"),
         default="plain",
     ),
+    "sample train": Verb(
+        "intaglio.commands.sample_train:SampleTrain",
+        "train a small part of a model's sampling, such as a start",
+        Methods("sampling.trained.methods"),
+    ),
+    "distill": Verb(
+        "intaglio.commands.distill:Distill",
+        "train a student of a model, which draws in fewer calls of the network",
+        Methods("distill.methods"),
+    ),
     "flow train": Verb("intaglio.commands.flow.train:FlowTrain", "train a normalising flow on a folder of pictures"),
     "flow sample": Verb(
         "intaglio.commands.flow.sample:FlowSample",

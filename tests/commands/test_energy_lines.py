@@ -55,7 +55,7 @@ def command(tmp_path, folders, capsys, monkeypatch):
         code = cli.main([*words, *models])
         err = capsys.readouterr().err
         assert code == 0, err
-        (record,) = (tmp_path / "runs").glob("*/run.json")
+        record = max((tmp_path / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
         return err, json.loads(record.read_text())
 
     return run
@@ -88,6 +88,15 @@ def test_an_audit_tells_what_it_may_cost_at_most(command, pair, tmp_path):
     assert "energy     at most about" in err
     (row,) = [row for row in moment_rows(record) if row.name == "estimated before"]
     assert "at most, for all the work that was planned" in row.value
+
+
+def test_an_audit_under_several_prompts_is_told_once_for_each(command, pair, tmp_path):
+    """The audit is done whole under every prompt, so that two cost twice what one does."""
+    suspect, base = pair
+    plant([audit_work([LossGap(levels=2, noises=1)], AuditInputs(suspect, base, "dog"), 6).whole], tmp_path)
+    one = command(*audit(tmp_path))[1]["summary"]["energy_estimate"]
+    two = command(*audit(tmp_path), "--other-prompts", "cat")[1]["summary"]["energy_estimate"]
+    assert two["amount"] == pytest.approx(2 * one["amount"])
 
 
 def test_an_extraction_tells_what_it_may_cost_at_most(command, pair, tmp_path):

@@ -118,7 +118,7 @@ def test_a_search_goes_with_no_particles_no_base_and_not_without_its_flags(folde
     given = ["--model", str(folder), "--prompt", "dog", "--out", str(tmp_path)]
     whole = ["--search", "random", "--budget", "99", "--search-verifier", "ink"]
     for line, said in (
-        (["sample", "fkc", *given, *whole], "fkc draws noise at each step"),
+        (["sample", "fkc", *given, *whole], "fkc draws further noise"),
         (["sample", *given, *whole, "--base", str(folder)], "cannot go with --base"),
         (["sample", *given, "--budget", "99"], "--budget need --search"),
         (["sample", *given, "--search", "random", "--budget", "99"], "--search needs --budget"),

@@ -91,7 +91,7 @@ def test_a_start_without_its_file_or_with_another_is_refused_by_name(folder, pic
         ([], 2, "there is no fitted start"),
         (["--start-pictures", str(away)], 0, ""),
         (["--start-pictures", str(pictures)], 0, ""),
-        (["--start-pictures", str(other)], 2, "fitted to other pictures"),
+        (["--start-pictures", str(other)], 2, "a start by analytic of other data; give its file"),
         (["--start", "analytic"], 2, "would have no effect"),
     ):
         assert main([*replay, *more]) == code
@@ -110,7 +110,7 @@ def test_a_start_of_another_model_is_refused(folder, pictures, tmp_path, capsys)
     ("more", "said"),
     [
         (("--start", "analytic"), "needs pictures such as the model draws"),
-        (("--start-pictures", "x"), "--start-pictures belong to --start analytic"),
+        (("--start-pictures", "x"), "--start unit has no use for --start-pictures"),
         (("--from-step", "-1"), "--from-step must be 0 or more"),
         (("--from-step", "1000"), "cannot start at timestep 1000; use 0 to 999"),
         (("--from-step", "0"), "2 steps cannot be taken; use 1 to 1"),

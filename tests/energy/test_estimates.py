@@ -112,6 +112,18 @@ def test_a_machine_is_estimated_by_its_own_profile_or_a_given_one(tmp_path, monk
     own.parent.mkdir(parents=True)
     save_profile(small_profile(), own)
     assert places.needed_profile().match.warnings == ()
+    monkeypatch.setattr(places, "SHIPPED", tmp_path / "other.safetensors")
+    assert places.known_profile().match.warnings == ()
+    own.unlink()
+    assert places.machine_profile() is None
+    assert [text.split(",")[0] for text in places.known_profile().match.warnings] == [
+        "the profile is the one that ships",
+        "the profile is of another machine or session (variance x 2): model another processor there",
+    ]
+    with pytest.raises(BadInput, match="no profile of cuda"):
+        places.known_profile("cuda")
+    own.parent.mkdir(exist_ok=True)
+    save_profile(small_profile(), own)
     assert places.own_profile_path("cuda:1").name == "cuda.safetensors"
 
 

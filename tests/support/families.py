@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
+from intaglio.distill.distillation_set import DistillationSet
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
+from intaglio.learning.checkpoints import Checkpoints
 from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
@@ -28,6 +31,7 @@ from intaglio.protect.originals import Original, read_original
 from intaglio.protect.protection import protect
 from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
+from intaglio.runs.tensors import read_state
 from protect_scenes import originals
 
 Numbers = dict[str, torch.Tensor]
@@ -223,12 +227,55 @@ def _changes(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
 CHANGE_NUMBERS = ("largest_difference", "psnr", "ssim", "objective_before", "objective_after")
 FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
 
+
+def _train_part(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    return method(*models, ("red cat", "dog"), run=run)
+
+
+def _part(part: Any) -> Numbers:
+    return dict(part.tensors)
+
+
+def _part_file(part: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    part.save(folder / "part.safetensors")
+    tensors, about = read_state(folder / "part.safetensors")
+    assert {name: about[name] for name in ("trainer", "model", "settings", "facts", "hash")} == {
+        "trainer": part.trainer,
+        "model": part.model,
+        "settings": part.settings,
+        "facts": part.facts,
+        "hash": part.hash,
+    }
+    return _part(part), dict(tensors)
+
+
+def _distil(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    latents = torch.randn(5, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    captions = ("red cat", "dog", "red dog", "cat", "")
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(*models, DistillationSet(latents, captions, "planted latents"), run=run)
+
+
+def _student(found: Any) -> Numbers:
+    return dict(found.model.denoiser.state_dict())
+
+
+def _student_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    read = load_model(found.save(folder))
+    assert (read.sampling, read.fingerprint) == (found.model.sampling, found.model.fingerprint)
+    assert found.fingerprint in (folder / "README.md").read_text()
+    return _student(found), dict(read.denoiser.state_dict())
+
+
 FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
+    "sample train": Family(_base, _train_part, _part, _part_file),
+    "distill": Family(_base, _distil, _student, _student_folder),
     "discover": Family(_table_of_numbers, _discover, _believed, _graph),
 }
 

@@ -81,5 +81,8 @@ def flags(settings: Mapping[str, Any]) -> list[str]:
     """Settings as the words of a command line."""
     words = []
     for name, value in settings.items():
+        if isinstance(value, bool):
+            words += [f"--{'' if value else 'no-'}{name.replace('_', '-')}"]
+            continue
         words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
     return words

@@ -12,6 +12,7 @@ import intaglio
 from intaglio.commands.kit.console import note, say, shown
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.drawn_again import drawn_again, refuse_another
+from intaglio.commands.kit.fit_files import kept_fit
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
@@ -30,13 +31,12 @@ if TYPE_CHECKING:
     from intaglio.runs.picture_series import PictureSeries
     from intaglio.sampling.calls import Calls
     from intaglio.sampling.family import SamplingMethod, SamplingRequest
+    from intaglio.sampling.fixed_sampling import Settled
     from intaglio.sampling.guides.model_guidance import ModelGuidance
     from intaglio.sampling.search.best_noise import BestNoise
     from intaglio.sampling.start import NoiseStart
 
 M = TypeVar("M")
-SAMPLER = "ddim"
-"""Sampler where none is given."""
 OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
 OF_SAMPLING += ("search", "budget", "search_verifier", "search_neighbours", "search_cosine")
 OF_SAMPLING += ("start", "from_step")
@@ -60,10 +60,10 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
     seed: int = 0
     """Seed of the first picture, 0 to 2**62 - 1; the k-th after it has this number plus k."""
     sampler: SamplerName | None = None
-    """Sampler; none takes ddim, or the method's own steps. On this grid of timesteps euler equals ddim, and euler_a
-    equals ddpm."""
-    steps: int = 30
-    """Sampling steps, 1 to 1000."""
+    """Sampler; none takes ddim, the method's own steps, or the sampler a distilled model was made for. On this grid of
+    timesteps euler equals ddim, and euler_a equals ddpm."""
+    steps: int | None = None
+    """Sampling steps, 1 to 1000; none takes 30, or those a distilled model was made for."""
     batch: int = 8
     """Pictures sampled at once, 1 or more."""
     out: Path = Path("pictures")
@@ -82,7 +82,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             raise ValueError(f"give one of --prompt, --prompts and --replay, not {sources or 'none'} of them")
         if self.count < 1 or self.batch < 1:
             raise ValueError(f"--count and --batch must be at least 1, not {self.count} and {self.batch}")
-        if not 1 <= self.steps <= 1000:
+        if self.steps is not None and not 1 <= self.steps <= 1000:
             raise ValueError(f"--steps must be 1 to 1000, not {self.steps}")
         self.check_guidance(has_model=bool(self.model or self.lora or self.replay))
         self.check_search()
@@ -99,10 +99,6 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
     @property
     def _method(self) -> "SamplingMethod":
         return cast("SamplingMethod", self.method)
-
-    @property
-    def _sampler(self) -> str:
-        return self.sampler or SAMPLER
 
     def _check_method(self) -> None:
         """Raises `BadInput` for flags that the method has no use for."""
@@ -126,7 +122,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         check_count("--count", self.count * len(texts))
         prompts = [prompt for prompt in texts for _ in range(self.count)]
         seeds = [self.seed + k for k in range(len(prompts))]
-        if self.scale == 1 and self.base is None and not self._method.own_guidance:
+        if self.guidance == 1 and self.base is None and not self._method.own_guidance:
             for warning in said_idle(self, ("negative",), "--guidance 1 leads away from nothing"):
                 note(warning)
         tools = self._tools(texts)
@@ -134,7 +130,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             note(warning)
         names = [f"{file_stem(prompt)}-{seed}.png" for prompt, seed in zip(prompts, seeds, strict=True)]
         if tools.best is not None:
-            tools.best.check(self._request(tools, prompts), self._method, self._sampler)
+            tools.best.check(self._request(tools, prompts), self._method, tools.settled.sampler)
         elif tools.guide is None:
             self._method.check(self._request(tools, prompts))
         with PictureSeries(self.out, self._key(prompts, tools), names) as series:
@@ -151,8 +147,18 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
     def _tools(self, prompts: Sequence[str] = ()) -> "_Tools":
         """What to draw these prompts with."""
         model = self._model()
+        settled = self._settled(model)
         start = self.start_of(model, self.model is None and self.lora is None, self.out)
-        return _Tools(model, self._guide(model), start, self.best_noise(model, prompts))
+        return _Tools(model, settled, self._guide(model, settled.scale), start, self.best_noise(model, prompts))
+
+    def _settled(self, model: "LatentDiffusion") -> "Settled":
+        """Steps, sampler and guidance scale. Raises `BadInput` for those that a distilled model was not made for."""
+        from intaglio.sampling.fixed_sampling import refuse_contradiction, settled
+
+        found = settled(model, self.steps, self.sampler, self.guidance)
+        plain = self.base is None and self._method.takes_distilled
+        refuse_contradiction(model, found, first=self.from_step, negative=self.negative, plain=plain)
+        return found
 
     def _draw(self, tools: "_Tools", prompts: list[str], seeds: list[int], series: "PictureSeries") -> None:
         """Draws the batches of which a picture is still missing, each as in the whole: its size counts for its bits."""
@@ -172,11 +178,10 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             tools.model,
             [prompts[k] for batch in left for k in batch],
             [seeds[k] for batch in left for k in batch],
-            sampler=self._sampler,
-            steps=self.steps,
-            guidance_scale=self.scale,
+            **tools.settled.options,
             negative=self.negative,
             **_way(self._method, tools.guide),
+            fit=kept_fit(self._method, self._request(tools, []), tools.start, self.out),
             start=tools.start,
             batch=self.batch,
             run=Run.none(progress=shown()),
@@ -201,8 +206,8 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             return
         request = self._request(tools, [prompts[k] for k in left])
         self._tell_cost(request, best.planned(request, self._method))
-        options: dict[str, Any] = {"sampler": self._sampler, "steps": self.steps, "guidance_scale": self.scale}
-        options |= {"negative": self.negative, "method": self._method, "batch": self.batch, "start": tools.start}
+        options: dict[str, Any] = {**tools.settled.options, "negative": self.negative, "method": self._method}
+        options |= {"batch": self.batch, "start": tools.start}
         count, scores = best.candidates(request, self._method), list[tuple[float, float]]()
         if count == 1:
             note("the budget is that of one candidate, so that nothing is searched")
@@ -223,8 +228,9 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         note(str(sampling_plan(planned, request, self.batch)))
         if self._method.name != "plain" or self.search is not None:
             return  # the estimate knows no other work
-        model, count, guided = request.model, len(request.prompts), self.scale != 1
-        told = energy_line(self.device, lambda: sample_work(model, count, self.steps, self.batch, guided=guided))
+        model, count, steps = request.model, len(request.prompts), request.steps
+        guided = planned.forward > count * request.nodes
+        told = energy_line(self.device, lambda: sample_work(model, count, steps, self.batch, guided=guided))
         if told is not None:
             note(told.line)
 
@@ -232,16 +238,18 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         from intaglio.sampling.family import SamplingRequest
         from intaglio.sampling.loop import nodes_of
 
-        nodes = nodes_of(self._sampler, self.steps)
-        return SamplingRequest(tools.model, prompts, self.negative, self.scale, self.steps, nodes, tools.start.first)
+        (steps, sampler, scale), start = tools.settled, tools.start
+        about = {"first": start.first, "sampler": sampler, "start": start.hash}
+        return SamplingRequest(tools.model, prompts, self.negative, scale, steps, nodes_of(sampler, steps), **about)
 
     def _key(self, prompts: list[str], tools: "_Tools") -> str:
         """sha256 of all that the pictures' files depend on."""
         from intaglio.runs.plain_json import digest
 
-        names = ("seed", "sampler", "steps", "guidance", "negative", "correction", "reference", "batch", "dtype")
-        about = {name: getattr(self, name) for name in (*names, "metadata")}
-        about |= {"sampler": self._sampler, "guidance": self.scale, "method": hashed_settings(self.method)}
+        names = ("seed", "negative", "correction", "reference", "batch", "dtype", "metadata")
+        about: dict[str, Any] = {name: getattr(self, name) for name in names}
+        steps, sampler, scale = tools.settled
+        about |= {"steps": steps, "sampler": sampler, "guidance": scale, "method": hashed_settings(self.method)}
         about["method"]["name"] = self._method.name
         # Without a search and with the usual start the key is that of before there were others.
         if tools.best is not None:
@@ -260,7 +268,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             note(line)
         return model
 
-    def _guide(self, model: "LatentDiffusion") -> "ModelGuidance | None":
+    def _guide(self, model: "LatentDiffusion", scale: float) -> "ModelGuidance | None":
         """Model guidance, where a base was given."""
         from intaglio.denoising.model_pair import check_pair
         from intaglio.sampling.guides.model_guidance import ModelGuidance
@@ -269,7 +277,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             return None
         base = self._read(self.base)
         check_pair(model, base)
-        return ModelGuidance(base, self.scale, self.correction, self.reference)
+        return ModelGuidance(base, scale, self.correction, self.reference)
 
     def _read(self, path: Path, lora: Path | None = None) -> "LatentDiffusion":
         import torch
@@ -295,14 +303,14 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         if not self.metadata:
             return {}
         versions = {"intaglio": intaglio.__version__, "torch": torch.__version__, "diffusers": diffusers.__version__}
-        model, guide = tools.model, tools.guide
+        model, guide, (steps, sampler, scale) = tools.model, tools.guide, tools.settled
         settings = PictureSettings(
             prompt=prompt,
             negative=self.negative,
             seed=seed,
-            sampler=self._sampler,
-            steps=self.steps,
-            guidance=self.scale,
+            sampler=sampler,
+            steps=steps,
+            guidance=scale,
             size=(model.resolution, model.resolution),
             rows=rows,
             dtype=self.dtype,
@@ -339,6 +347,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             refuse_another(path, recorded.base, guide.base, "--base")
         refuse_another_start(path, recorded, tools.start)
         before, way = ImageSet.load(path, model.resolution).pixels[0], _way(command._method, guide)
+        way["fit"] = kept_fit(command._method, command._request(tools, []), tools.start, self.out, path.parent)
         drawn, rows = drawn_again(recorded, before, model, way, tools.start, path)
         differences = (to_uint8(drawn).int() - to_uint8(before).int()).abs()
         target = free_path(self.out / f"{path.stem}-replay.png")
@@ -367,7 +376,7 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
                 model=self.model or recorded.found(recorded.model.path, self.replay, "--model"),
                 lora=self.lora or recorded.found(recorded.lora, self.replay, "--lora"),
                 like=self.like or recorded.found(recorded.like, self.replay, "--like"),
-                **recorded_start_flags(recorded, self.start_pictures, self.replay),
+                **recorded_start_flags(recorded, self.start_pictures, self.start_file, self.replay),
                 base=self.base or recorded.found(base.path if base else None, self.replay, "--base"),
             )
         except ValueError as error:
@@ -379,6 +388,7 @@ class _Tools:
     """All that a command draws with, as it was read."""
 
     model: "LatentDiffusion"
+    settled: "Settled"
     guide: "ModelGuidance | None"
     start: "NoiseStart"
     best: "BestNoise | None"

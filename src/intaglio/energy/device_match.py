@@ -28,15 +28,20 @@ class DeviceMatch:
     """Factor of the variance of estimates, 1 or more."""
     unit_sd: float = 0.0
     """Relative standard deviation that is added for another unit of the same model."""
+    origin: str = ""
+    """A sentence on where the profile comes from, where that is to be said."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence on the differences; none where there are none."""
+        """A sentence on the origin, and one on the differences; none where there is nothing to say."""
+        return tuple(one for one in (self.origin, self._price()) if one)
+
+    def _price(self) -> str:
         price = f"variance x {self.variance_factor:g}" if self.variance_factor > 1 else ""
         price = f"{self.unit_sd:.0%} further sd for another unit" if self.unit_sd else price
         if not price:
-            return ()
-        return (f"the profile is of another machine or session ({price}): {'; '.join(self.differences)}",)
+            return ""
+        return f"the profile is of another machine or session ({price}): {'; '.join(self.differences)}"
 
     def widened(self, estimate: StepEstimate) -> StepEstimate:
         """The estimate with its interval made wider, and the warnings: Var = factor · Var + (unit_sd · amount)²."""

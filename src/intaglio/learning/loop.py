@@ -65,10 +65,11 @@ def train(
     timed: bool = False,
     advice: str = "try a lower learning rate",
     label: str = "train",
+    stream: str = "train",
 ) -> None:
     """Make the updates that are left, from the trainer's step to its settings' last.
 
-    Logs `train` every step: loss, lr (learning rate), gradient_norm (before clipping), and the loss's own numbers.
+    Logs every step: loss, lr (learning rate), gradient_norm (before clipping), and the loss's own numbers.
     Ctrl-C waits for the end of a step and saves the state; the last state is saved as well.
 
     Args:
@@ -83,6 +84,7 @@ def train(
         timed: log cpu_s as well, the processor seconds of the step. No other logged number differs from run to run.
         advice: remedies for a loss that is not finite, which end the error's sentence.
         label: of the progress.
+        stream: the log of the steps.
 
     Raises:
         IntaglioError: the loss or the gradient is not finite; the state before it is saved.
@@ -97,7 +99,7 @@ def train(
             if math.isfinite(sum(loss.parts.values(), loss.value) + float(norm)):
                 trainer.update(loss.value, norm)
                 row = {"loss": loss.value, "lr": rate, "gradient_norm": float(norm), **loss.parts, **loss.beside}
-                run.log("train", trainer.step, **row, **({"cpu_s": time.process_time() - began} if timed else {}))
+                run.log(stream, trainer.step, **row, **({"cpu_s": time.process_time() - began} if timed else {}))
             elif may_skip and not trainer.halved:
                 trainer.skip()
                 run.warn(

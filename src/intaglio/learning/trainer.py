@@ -63,6 +63,15 @@ class Trainer:
         self.losses[self.step] = loss
         self.step += 1
 
+    @torch.no_grad()
+    def replace(self, weights: Weights) -> None:
+        """Put new values in the place of some weights, which begin anew: their moments and updates are forgotten."""
+        for name, value in weights.items():
+            self._weights[name].copy_(value)
+            self._optimiser.state.pop(self._weights[name], None)
+            if name in self._mean:
+                self._mean[name].copy_(value)
+
     def rate(self) -> float:
         """The learning rate of the update to come."""
         return self.settings.rate(self.step) * (0.5 if self.halved else 1.0)
@@ -86,6 +95,8 @@ class Trainer:
         for name, weight in self._weights.items():
             moments = self._optimiser.state.get(weight, {})
             state |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
+            if "step" in moments and int(moments["step"]) != self.step - self.halved:  # those that began anew
+                state[f"updates/{name}"] = moments["step"]
         return state | {"losses": self.losses, "halved": torch.tensor(self.halved)}
 
     @torch.no_grad()
@@ -101,8 +112,9 @@ class Trainer:
             if self._mean:
                 self._mean[name].copy_(state[f"mean/{name}"])
             if f"exp_avg/{name}" in state:
+                made = float(state.get(f"updates/{name}", updates))
                 self._optimiser.state[weight] = {
-                    "step": torch.tensor(updates, device=weight.device),
+                    "step": torch.tensor(made, device=weight.device),
                     "exp_avg": torch.empty_like(weight).copy_(state[f"exp_avg/{name}"]),
                     "exp_avg_sq": torch.empty_like(weight).copy_(state[f"exp_avg_sq/{name}"]),
                 }

@@ -12,7 +12,8 @@ from intaglio.errors import BadInput
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.grid import NoiseLevel, timestep_grid
+from intaglio.sampling.fixed_sampling import sampling_grid
+from intaglio.sampling.grid import NoiseLevel
 from intaglio.sampling.guide import GuideContext, Predict
 from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.verbs import FileName
@@ -33,11 +34,15 @@ class SamplingRequest:
     """Predictions of a walk by the sampler: one a step, or two but at the last step for a second-order one."""
     first: int | None = None
     """Timestep of the first node; None takes the schedule's last."""
+    sampler: str = "ddim"
+    """A key of `intaglio.sampling.samplers.SAMPLERS`; methods with steps of their own have no use for it."""
+    start: str | None = None
+    """Hash of what the first latents were fitted to (`Start.hash`)."""
 
     @property
     def grid(self) -> list[NoiseLevel]:
         """The noise levels of the steps, and the clean end."""
-        return timestep_grid(self.model.schedule, self.steps, self.first)
+        return sampling_grid(self.model, self.steps, self.first)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +63,11 @@ class SamplingMethod(ABC):
     own_sampler: ClassVar[bool] = False
     """Whether it takes its own steps, so that a sampler has no meaning for it."""
     draws_noise: ClassVar[bool] = False
-    """Whether its steps draw noise, so that the initial noise alone does not tell the picture."""
+    """Whether it draws noise beside the initial one, which alone does not tell the picture then."""
     plan_is_exact: ClassVar[bool] = True
     """Whether the planned calls are those that are made, and not the most that may be."""
+    takes_distilled: ClassVar[bool] = False
+    """Whether it asks the network as plain sampling does, so that a model with guidance of its own can be drawn."""
     several_negatives: ClassVar[bool] = False
     """Whether it takes negative prompts one by one."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ({},)

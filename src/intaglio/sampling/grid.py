@@ -35,18 +35,20 @@ def level_at(schedule: NoiseSchedule, t: int) -> NoiseLevel:
     return NoiseLevel(t, schedule.signals[t].item(), schedule.noises[t].item())
 
 
-def timestep_grid(schedule: NoiseSchedule, steps: int, first: int | None = None) -> list[NoiseLevel]:
+def timestep_grid(
+    schedule: NoiseSchedule, steps: int, first: int | None = None, until: int = CLEAN.t
+) -> list[NoiseLevel]:
     """`steps` timesteps spaced evenly from the first one on ("trailing", arXiv 2305.08891), then the clean end.
 
     With 1000 timesteps and 10 steps: 999, 899, ..., 99, clean. `first` is the schedule's last timestep where it is
-    None. Raises `BadInput` for a first timestep outside the schedule, and for fewer than 1 or more steps than there are
-    timesteps.
+    None; `until` ends the grid at an earlier level than the clean one. Raises `BadInput` for a first timestep outside
+    the schedule, and for fewer than 1 or more steps than there are timesteps.
     """
     last = schedule.count - 1
     if first is not None and not 0 <= first <= last:
         raise BadInput(f"a sampling cannot start at timestep {first}; use 0 to {last}")
-    count = (last if first is None else first) + 1
+    count = (last if first is None else first) - until
     if not 1 <= steps <= count:
         raise BadInput(f"{steps} steps cannot be taken; use 1 to {count}")
-    ts = [round(count - index * count / steps) - 1 for index in range(steps)]
-    return [*(level_at(schedule, t) for t in ts), CLEAN]
+    ts = [until + round(count - index * count / steps) for index in range(steps)]
+    return [*(level_at(schedule, t) for t in ts), level_at(schedule, until)]

@@ -5,6 +5,8 @@ Nothing here depends on the kind of network: a model is asked for the noise in l
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,10 +16,13 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
-from intaglio.sampling.grid import NoiseLevel, timestep_grid
+from intaglio.sampling.fitted_sampling import FittedSampling, MethodFit
+from intaglio.sampling.fixed_sampling import Settled, refuse_contradiction, sampling_grid
+from intaglio.sampling.grid import CLEAN, NoiseLevel
 from intaglio.sampling.guide import Guide, GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.samplers import SAMPLERS
@@ -36,6 +41,7 @@ def sample(
     negative: str = "",
     guide: Guide | None = None,
     method: SamplingMethod | None = None,
+    fit: MethodFit | None = None,
     start: Start | None = None,
     batch: int = 8,
     calls: Calls | None = None,
@@ -51,12 +57,13 @@ def sample(
         prompts: n texts; they become the captions.
         seeds: n integers.
         sampler: a key of `SAMPLERS`.
-        steps: timesteps taken, 1 to the schedule's count (see `timestep_grid`); Heun's method predicts twice at each
+        steps: timesteps taken, 1 to the schedule's count (see `sampling_grid`); Heun's method predicts twice at each
             but the last.
         guidance_scale: of `ClassifierFree`, 0 or more, 1 for none; `GuideContext.scale` where a guide is given.
         negative: the negative prompt of all pictures.
         guide: takes the place of `ClassifierFree`.
         method: the way to draw, in place of a guide.
+        fit: the fitted part of the method, as `fit_of` gives it; None has it made where it is needed.
         start: where the walk begins; None takes unit noise at the schedule's last timestep.
         batch: pictures drawn at once, 1 or more; guidance doubles it inside the network.
         calls: counts what networks are asked.
@@ -68,7 +75,7 @@ def sample(
         IntaglioError: if a picture turned into NaN or infinity; it is named.
     """
     options: dict[str, Any] = {"sampler": sampler, "steps": steps, "guidance_scale": guidance_scale}
-    options |= {"negative": negative, "guide": guide, "method": method, "start": start, "calls": calls}
+    options |= {"negative": negative, "guide": guide, "method": method, "fit": fit, "start": start, "calls": calls}
     drawn = list(sample_batches(model, prompts, seeds, **options, batch=batch, run=run))
     return ImageSet.from_pixels(torch.cat(drawn), captions=list(prompts))
 
@@ -84,6 +91,7 @@ def sample_batches(
     negative: str,
     guide: Guide | None = None,
     method: SamplingMethod | None = None,
+    fit: MethodFit | None = None,
     start: Start | None = None,
     batch: int = 8,
     run: Run = Run.none(),
@@ -106,6 +114,7 @@ def sample_batches(
         negative=negative,
         guide=guide,
         method=method,
+        fit=fit,
         start=start,
         batch=batch,
         run=run,
@@ -130,44 +139,134 @@ def latent_batches(
     negative: str,
     guide: Guide | None = None,
     method: SamplingMethod | None = None,
+    fit: MethodFit | None = None,
     start: Start | None = None,
     batch: int = 8,
     run: Run = Run.none(),
     spare_failed: bool = False,
     calls: Calls | None = None,
     told: Callable[[Any], object] = lambda trace: None,
+    until: int = CLEAN.t,
 ) -> Iterator[Float[Tensor, "n c h w"]]:
-    """The clean latents of `sample_batches`, before they are decoded; args and errors are those of it."""
+    """The clean latents of `sample_batches`, before they are decoded; args and errors are those of it.
+
+    With `until`, a timestep, the walk ends there, and its latents are given as they are at that noise level.
+    """
     if sampler not in SAMPLERS:
         raise BadInput(f"there is no sampler {sampler!r}; use one of {', '.join(SAMPLERS)}")
     if len(prompts) != len(seeds) or not prompts or batch < 1:
         raise ValueError(f"give a seed for each prompt, one at least, and a batch of 1 or more, not {batch}")
     if guide is not None and method is not None:
         raise ValueError("give a guide or a method, not both")
-    start = start or UnitNoise()
-    grid = timestep_grid(model.schedule, steps, start.first)
+    way = _Way(
+        model,
+        sampler,
+        steps,
+        guidance_scale,
+        negative,
+        start or UnitNoise(),
+        Calls() if calls is None else calls,
+        until,
+    )
+    way.check(plain=guide is None and (method is None or method.takes_distilled))
     if method is not None:
-        nodes = nodes_of(sampler, steps)
-        method.check(SamplingRequest(model, prompts, negative, guidance_scale, steps, nodes, start.first))
-    guide, counted = guide or ClassifierFree(guidance_scale), Calls() if calls is None else calls
+        request = way.request(prompts)
+        method.check(request)
+        fit = fit or _fitted(method, way, request, run)
+    guide = guide or ClassifierFree(guidance_scale)
     with run.progress(steps * len(prompts), "sampling") as progress:
         for first in range(0, len(prompts), batch):
             rows = range(first, min(first + batch, len(prompts)))
             with _asking(model):
-                context = _context(model, [prompts[k] for k in rows], negative, grid, guidance_scale, counted)
-                drawing = SamplingBatch(
-                    context,
-                    [seeds[k] for k in rows],
-                    rows,
-                    grid,
-                    SAMPLERS[sampler],
-                    start,
-                    progress,
-                    spare_failed,
-                    told,
-                )
+                drawing = way.batch([prompts[k] for k in rows], [seeds[k] for k in rows], rows, progress)
+                drawing = replace(drawing, spare_failed=spare_failed, told=told, fit=fit)
                 latents = drawing.walk(guide) if method is None else method.latents(drawing)
             yield latents
+
+
+def fit_of(
+    model: LatentDiffusion,
+    method: SamplingMethod,
+    *,
+    sampler: str = "ddim",
+    steps: int = 30,
+    guidance_scale: float = 5.0,
+    negative: str = "",
+    start: Start | None = None,
+    calls: Calls | None = None,
+    run: Run = Run.none(),
+) -> MethodFit | None:
+    """The fitted part of a method for such pictures, whatever their prompts; None where it needs none.
+
+    Args and errors are those of `sample`.
+    """
+    way = _Way(
+        model, sampler, steps, guidance_scale, negative, start or UnitNoise(), Calls() if calls is None else calls
+    )
+    way.check(plain=method.takes_distilled)
+    request = way.request([])
+    if isinstance(method, FittedSampling):
+        method.check(request)
+    return _fitted(method, way, request, run)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """All that pictures are drawn with but their prompts, seeds and method."""
+
+    model: LatentDiffusion
+    sampler: str
+    steps: int
+    scale: float
+    negative: str
+    start: Start
+    calls: Calls
+    until: int = CLEAN.t
+    """Timestep at which walks end."""
+
+    @cached_property
+    def grid(self) -> list[NoiseLevel]:
+        return sampling_grid(self.model, self.steps, self.start.first, self.until)
+
+    def check(self, plain: bool) -> None:
+        """Raises `BadInput` where the model was distilled for another way; `plain`: under guidance by prompts alone."""
+        asked = Settled(self.steps, self.sampler, self.scale)
+        refuse_contradiction(self.model, asked, first=self.start.first, negative=self.negative, plain=plain)
+
+    def request(self, prompts: Sequence[str]) -> SamplingRequest:
+        """The pictures of these prompts."""
+        nodes, start = nodes_of(self.sampler, self.steps), self.start
+        about = {"first": start.first, "sampler": self.sampler, "start": start.hash}
+        return SamplingRequest(self.model, prompts, self.negative, self.scale, self.steps, nodes, **about)
+
+    def batch(
+        self, prompts: Sequence[str], seeds: Sequence[int], rows: Sequence[int], progress: Progress
+    ) -> SamplingBatch:
+        """A batch of n pictures at these places among all."""
+        model, blank = self.model, self.model.embed([self.negative])[[0] * len(prompts)]
+        timesteps = tuple(level.t for level in self.grid[:-1])
+        about = (model.embed(prompts), blank, timesteps, self.scale, self.negative, self.calls)
+        context = GuideContext(model, tuple(prompts), *about)
+        return SamplingBatch(context, seeds, rows, self.grid, SAMPLERS[self.sampler], self.start, progress)
+
+
+def _fitted(method: SamplingMethod, way: _Way, request: SamplingRequest, run: Run) -> MethodFit | None:
+    if not isinstance(method, FittedSampling) or method.fit_hash(request) is None:
+        return None
+    with run.progress(method.planned_fit(request).forward, "fitting") as shown, _asking(way.model):
+        progress = _InCalls(shown, way.calls)
+        return method.fit(request, lambda prompts, seeds: way.batch(prompts, seeds, range(len(prompts)), progress))
+
+
+class _InCalls:
+    """A progress that is told in calls of the denoiser."""
+
+    def __init__(self, progress: Progress, calls: Calls):
+        self._progress, self._calls, self._before = progress, calls, calls.forward
+
+    def advance(self, n: int = 1, **numbers: float | int) -> None:
+        self._progress.advance(self._calls.forward - self._before, **numbers)
+        self._before = self._calls.forward
 
 
 def nodes_of(sampler: str, steps: int) -> int:
@@ -180,16 +279,3 @@ def _asking(model: LatentDiffusion) -> Iterator[None]:
     """Gradients off and the model frozen; neither may stay in force while a caller holds the batch."""
     with torch.no_grad(), model.frozen():
         yield
-
-
-def _context(
-    model: LatentDiffusion,
-    prompts: Sequence[str],
-    negative: str,
-    grid: Sequence[NoiseLevel],
-    scale: float,
-    calls: Calls,
-) -> GuideContext:
-    blank = model.embed([negative])[[0] * len(prompts)]
-    timesteps = tuple(level.t for level in grid[:-1])
-    return GuideContext(model, tuple(prompts), model.embed(prompts), blank, timesteps, scale, negative, calls)

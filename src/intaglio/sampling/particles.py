@@ -151,7 +151,7 @@ def sample_particles(batch: SamplingBatch, system: ParticleSampling) -> Float[Te
     )
 
 
-def of_slots(values: Float[Tensor, "n k *shape"], slots: Int[Tensor, "n k"]) -> Float[Tensor, "n k *shape"]:
+def of_slots(values: Float[Tensor, "n k *shape"], slots: Int[Tensor, "n m"]) -> Float[Tensor, "n m *shape"]:
     """The values of these slots, each picture's its own."""
     return values[torch.arange(len(values))[:, None], slots]
 

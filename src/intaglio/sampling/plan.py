@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from intaglio.amounts import duration_words
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingRequest
 
@@ -27,8 +28,14 @@ class SamplingPlan:
 
 def sampling_plan(planned: Calls, request: SamplingRequest, batch: int) -> SamplingPlan:
     """Calls of all pictures by those of one, and their time by one call of the denoiser and one decoding of a batch."""
-    model, pictures = request.model, len(request.prompts)
-    calls, rows = planned.times(pictures), min(batch, pictures)
+    pictures = len(request.prompts)
+    calls = planned.times(pictures)
+    finished = calls + Calls(decodes=pictures)
+    return SamplingPlan(pictures, calls, planned_seconds(finished, request.model, min(batch, pictures)))
+
+
+def planned_seconds(calls: Calls, model: LatentDiffusion, rows: int) -> float:
+    """Time of calls and decodings, by one call of the denoiser for twice as many rows and one decoding of them."""
     side = model.resolution // model.factor
     with torch.no_grad(), model.frozen():
         given = model.embed([""])[[0] * 2 * rows]
@@ -36,7 +43,7 @@ def sampling_plan(planned: Calls, request: SamplingRequest, batch: int) -> Sampl
         t = torch.zeros(len(latents), dtype=torch.long, device=model.device)
         a_call = _seconds(lambda: model.predict(latents, t, given), model.device) / len(latents)
         a_decoding = _seconds(lambda: model.decode(latents[:rows]), model.device) / rows
-    return SamplingPlan(pictures, calls, calls.cost * a_call + (calls.decodes + pictures) * a_decoding)
+    return calls.cost * a_call + calls.decodes * a_decoding
 
 
 def _seconds(call, device: torch.device) -> float:

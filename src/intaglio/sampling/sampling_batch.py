@@ -39,6 +39,8 @@ class SamplingBatch:
     """Whether a picture that turned into NaN or infinity is given as NaN, and the others go on."""
     told: Callable[[Any], object] = field(default=lambda trace: None)
     """Called with what a method has to say of the batch, such as a `ParticleTrace`."""
+    fit: Any = None
+    """The fitted part of a method, where it has one (`intaglio.sampling.fitted_sampling`)."""
 
     @property
     def predict(self) -> Predict:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.models.diffusion.latent_diffusion import unit_noise
+from intaglio.runs.plain_json import digest
 from intaglio.sampling.grid import NoiseLevel
 from intaglio.sampling.guide import GuideContext
 
@@ -20,6 +22,11 @@ class Start(Protocol):
     @property
     def first(self) -> int | None:
         """Timestep of the grid's first node; None takes the schedule's last."""
+        ...
+
+    @property
+    def hash(self) -> str | None:
+        """64 hex digits that change with what it was fitted to or given; None for nothing but noise."""
         ...
 
     def __call__(
@@ -37,8 +44,39 @@ class Start(Protocol):
 class NoiseStart(Start, Protocol):
     """A start that is a function of unit noise, which a search may therefore choose."""
 
-    def from_noise(self, noise: Float[Tensor, "n c h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
-        """The latents at the grid's first node by unit noise, float64 on the CPU."""
+    @property
+    def noises(self) -> int:
+        """Unit noises of the latents' shape that a picture takes; they lie one after the other along the channels."""
+        ...
+
+    def from_noise(self, noise: Float[Tensor, "n k h w"], level: NoiseLevel) -> Float[Tensor, "n c h w"]:
+        """The latents at the grid's first node by unit noise of `noises` times c channels, float64 on the CPU."""
+        ...
+
+
+@runtime_checkable
+class FittedStart(NoiseStart, Protocol):
+    """A start that was fitted to data or trained, and is kept as a file beside the pictures."""
+
+    given_by: ClassVar[str]
+    """The setting of a command that gives the data or the file, `start_pictures` or `start_file`."""
+    must_be_given: ClassVar[bool]
+    """Whether there is no start without it."""
+    remedy: ClassVar[str]
+    """The end of an error's sentence where it is missing or another."""
+
+    @property
+    def name(self) -> str:
+        """As a command line has it."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """64 hex digits that change with what was fitted."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Writes what was fitted as a safetensors file."""
         ...
 
 
@@ -47,6 +85,13 @@ class UnitNoise:
     """Standard normal noise, whatever the level."""
 
     first: int | None = None
+
+    noises = 1
+
+    @property
+    def hash(self) -> None:
+        """None: it is noise alone."""
+        return None
 
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]
@@ -65,6 +110,11 @@ class GivenLatents:
 
     latents: Float[Tensor, "all c h w"]
     first: int | None = None
+
+    @property
+    def hash(self) -> str:
+        """Of the latents."""
+        return digest(self.latents.tolist())
 
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]

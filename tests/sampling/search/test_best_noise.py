@@ -107,5 +107,5 @@ def test_what_draws_noise_of_its_own_is_refused():
     for sampler in ("ddpm", "euler_a"):
         with pytest.raises(BadInput, match=f"{sampler} draws noise at each step.*search with ddim"):
             best.check(request(), Plain(), sampler)
-    with pytest.raises(BadInput, match="fkc draws noise at each step.*search with plain"):
+    with pytest.raises(BadInput, match="fkc draws further noise.*search with plain"):
         best.check(request(), FeynmanKac(), "ddim")

@@ -15,6 +15,14 @@ from intaglio.bench.kit.methods import default_method
 from intaglio.bench.sample.closed_forms import closed_forms
 from intaglio.bench.sample.reconstruction import reconstruction_figures
 from intaglio.bench.sample.row_measures import row_measures
+from intaglio.bench.sample.trained_rows import (
+    TrainedParts,
+    all_starts,
+    all_students,
+    student_figures,
+    student_sampling,
+    trained_rows,
+)
 from intaglio.bench.sample.verifier_gains import GainSettings, verifier_gains
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
@@ -27,7 +35,7 @@ from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.loop import sample
+from intaglio.sampling.loop import fit_of, sample
 from intaglio.sampling.verifiers.attributes import embedded_attributes, parted
 from intaglio.verbs import VERBS
 
@@ -52,6 +60,10 @@ class SampleBench:
     prompts. A row is on the front where no other is as good in all of consistency, diversity, KID and calls, and better
     in one. Exact mixtures of normal distributions check the methods whose law is known.
 
+    Students of `intaglio distill` are drawn in their own steps, under the guidance scale 4 where they take one, beside
+    the model in 1, 2, 4 and 8 steps under it; starts beside the model in 8. Each is trained first, in a run of its own
+    in the same folder, which another bench finds again.
+
     Verifiers are measured over two pictures of each caption, in deviations of plain pictures. `search_gain` is what a
     search of eight noises by `attributes:0` adds to the score of `attributes:1`, which was fitted to other pictures and
     shares the encoder that tells the name; `search_gains` has that by the model's own denoiser too, which shares
@@ -63,6 +75,10 @@ class SampleBench:
     """Few prompts and seeds, and one setting a method: at most ten minutes."""
     methods: tuple[str, ...] = ()
     """Methods to draw with; none takes all."""
+    students: tuple[str, ...] = ()
+    """Distillers whose students are drawn with; none takes all where no methods or starts are named."""
+    starts: tuple[str, ...] = ()
+    """Starts to draw by, analytic or ot; none takes both where no methods or students are named."""
     prompts: int | None = None
     """Captions to draw, 2 or more; none takes 24, 5 with --quick."""
     seeds: int | None = None
@@ -95,7 +111,7 @@ class SampleBench:
         about = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
         with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
             if run.status != "done":
-                figures = self._figures(rows, self._measured(rows, run))
+                figures = self._figures(rows, self._measured(rows, run, progress))
                 run.finish(without_nan({**figures, **self._gains(run), **self._recovery()}))
             return run.summary
 
@@ -149,16 +165,29 @@ class SampleBench:
             for settings in knob[len(knob) // 2 :][:1] if self.quick else knob:
                 words = " ".join(f"{key} {_short(value)}" for key, value in settings.items())
                 found[f"{name} {words}".strip()] = {"method": name, **settings}
-        return found
+        return {**found, **trained_rows(self._students, self._starts)}
 
-    def _measured(self, rows: Mapping[str, Mapping[str, Any]], run: Run) -> dict[str, dict[str, Any]]:
+    @property
+    def _students(self) -> Sequence[str]:
+        if unknown := [name for name in self.students if name not in all_students()]:
+            raise BadInput(f"there is no distiller {unknown[0]!r}; choose from: {', '.join(all_students())}")
+        return self.students or (() if self.methods or self.starts else all_students())
+
+    @property
+    def _starts(self) -> Sequence[str]:
+        if unknown := [name for name in self.starts if name not in all_starts()]:
+            raise BadInput(f"there is no start {unknown[0]!r} to draw by; choose from: {', '.join(all_starts())}")
+        return self.starts or (() if self.methods or self.students else all_starts())
+
+    def _measured(self, rows: Mapping[str, Mapping[str, Any]], run: Run, show: Show) -> dict[str, dict[str, Any]]:
         judge = embedded_attributes(embedded_encoder(self.device))
         real, left = stretched(judge.encoder.embed(self._real.pixels).numpy()), run.recorded("row")
+        parts = TrainedParts(self._model, self._real, self.runs, self.quick, self.seed, self.device, show)
         with run.progress(len(rows), "rows", len(left)) as progress:
             for name, row in rows.items():
                 if name in left:
                     continue
-                pixels, prompts, cost = self._drawn(dict(row))
+                pixels, prompts, cost = self._drawn(dict(row), parts)
                 for k in range(0, len(prompts), self._seeds):
                     run.save_image(f"{name.replace(' ', '-')}/{k:03d}", pixels[k])
                 left[name] = {**row_measures(pixels, prompts, judge, real), **cost}
@@ -166,35 +195,44 @@ class SampleBench:
                 progress.advance()
         return left
 
-    def _drawn(self, row: dict[str, Any]) -> tuple[torch.Tensor, list[str], dict[str, float]]:
-        """Pictures of a row, their prompts, and what a picture cost."""
+    def _drawn(self, row: dict[str, Any], parts: TrainedParts) -> tuple[torch.Tensor, list[str], dict[str, float]]:
+        """Pictures of a row, their prompts, and the cost of a picture; `fit_calls` are of a fit or training."""
+        model, start, calls, fitting = self._model, None, Calls(), Calls()
         scale, steps = row.pop("guidance", 5.0), row.pop("steps", self.steps or 20)
-        method, calls = default_method("sample", row.pop("method"), **row), Calls()
+        if "student" in row:
+            model, fitting = parts.student(row.pop("student"))
+            steps, scale = student_sampling(model)
+        if "start" in row:
+            start = parts.start(row.pop("start"))
+        method = default_method("sample", row.pop("method"), **row)
+        fit = fit_of(model, method, steps=steps, guidance_scale=scale, calls=fitting)
         prompts, drawn, began = list[str](), list[torch.Tensor](), time.monotonic()
         for prompt in self._prompts:
             name, style = parted(prompt)
             seeds = list(range(self.seed, self.seed + self._seeds))
             found = sample(
-                self._model,
+                model,
                 [prompt] * len(seeds),
                 seeds,
                 steps=steps,
                 guidance_scale=scale,
                 negative=f"{name}, {NEGATIVE_STYLE[style]}" if method.several_negatives else "",
                 method=method,
+                fit=fit,
+                start=start,
                 batch=self.batch,
                 calls=calls,
             )
             prompts += [prompt] * len(seeds)
             drawn.append(found.pixels)
         count = len(prompts)
-        cost = {name: value / count for name, value in asdict(calls).items()}
+        cost = {name: value / count for name, value in asdict(calls).items()} | {"fit_calls": float(fitting.cost)}
         seconds = (time.monotonic() - began) / count
         return torch.cat(drawn), prompts, {**cost, "calls": cost["forward"] + 2 * cost["backward"], "seconds": seconds}
 
     def _gains(self, run: Run) -> dict[str, Any]:
         """Gains by verifiers, where all methods are measured, or one that a verifier leads."""
-        if self.methods and "svdd" not in self.methods:
+        if "svdd" not in self._chosen:
             return {}
         seeds = range(self.seed, self.seed + GAIN_SEEDS)
         steps = self.steps or (10 if self.quick else 20)
@@ -202,7 +240,7 @@ class SampleBench:
 
     @property
     def _chosen(self) -> Sequence[str]:
-        return self.methods or tuple(VERBS["sample"].methods)
+        return self.methods or (() if self.students or self.starts else tuple(VERBS["sample"].methods))
 
     def _recovery(self) -> dict[str, float]:
         """Figures of the method that draws no prompt of its own, where it is among those chosen."""
@@ -231,6 +269,7 @@ class SampleBench:
             **closed_forms(self._chosen, self.seed),
             "floor": kernel_distance(real[0::2], real[1::2]),
             "pareto_share": shares,
+            **student_figures(found),
             "rows": found,
         }
 

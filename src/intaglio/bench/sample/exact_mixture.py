@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from intaglio.models.diffusion.baked_sampling import FREE
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
@@ -33,7 +34,7 @@ class ExactMixture(LatentDiffusion):
         """Takes the components, and the log weights of each by the prompts, of which the empty one is one."""
         self.means, self.variances = means.double(), variances.double()
         self.prompts = {text: torch.tensor(row, dtype=torch.float32) for text, row in prompts.items()}
-        self.schedule, self.name = NoiseSchedule.from_config(SD), name
+        self.schedule, self.sampling, self.name = NoiseSchedule.from_config(SD), FREE, name
 
     @property
     def latent_channels(self) -> int:

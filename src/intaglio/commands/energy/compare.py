@@ -75,7 +75,7 @@ class CompareEnergy:
     device: str = "cpu"
     """Device that the job is to run on, such as cpu or cuda:1."""
     profile: Path | None = None
-    """A profile's file; none takes this machine's own."""
+    """A profile's file; none takes this machine's own, or on a processor the one that ships."""
     allow_low_coverage: bool = False
     """Give estimates even where less than half of the work is covered by the profile."""
     json: bool = False
@@ -98,10 +98,10 @@ class CompareEnergy:
 
         from intaglio.commands.kit.energy_lines import predictor_of
         from intaglio.energy.energy_estimate import estimate
-        from intaglio.energy.machine_profile import needed_profile
+        from intaglio.energy.machine_profile import known_profile
         from intaglio.models.diffusion.loading import load_model
 
-        found = needed_profile(self.device, self.profile)
+        found = known_profile(self.device, self.profile)
         where = self.model or embedded_model()
         models = {
             precision: load_model(where, like=self.like, device=self.device, dtype=getattr(torch, precision))

@@ -24,7 +24,8 @@ M = TypeVar("M")
 class EstimateEnergy(EnergyRates, Generic[M]):
     """Estimate a job before it runs, from a profile of this machine.
 
-    Without a profile there is no estimate: `intaglio energy profile` makes one.
+    Without a profile of its own (`intaglio energy profile`) a processor is estimated by the one that ships, of another
+    machine, in processor seconds, and the estimate says so.
     """
 
     method: OmitArgPrefixes[M]
@@ -61,7 +62,7 @@ class EstimateEnergy(EnergyRates, Generic[M]):
     device: str = "cpu"
     """Device that the job is to run on, such as cpu or cuda:1."""
     profile: Path | None = None
-    """A profile's file; none takes this machine's own."""
+    """A profile's file; none takes this machine's own, or on a processor the one that ships."""
     watts_per_cpu_second: float | None = None
     """Power of one busy core in W, for modelled joules where the profile counts processor seconds."""
     allow_low_coverage: bool = False
@@ -98,9 +99,9 @@ class EstimateEnergy(EnergyRates, Generic[M]):
         """Run the command; returns the exit code."""
         from intaglio.commands.kit.energy_lines import predictor_of
         from intaglio.energy.energy_estimate import estimate
-        from intaglio.energy.machine_profile import needed_profile
+        from intaglio.energy.machine_profile import known_profile
 
-        found = needed_profile(self.device, self.profile)
+        found = known_profile(self.device, self.profile)
         told = estimate(
             predictor_of(found, cast("EnergyEstimator", self.method)),
             self._asked(),

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-GUIDANCE = 5.0
-"""Guidance scale where none is given."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelGuidanceInputs:
     """A command that draws under guidance, from a negative prompt or from a base."""
 
     guidance: float | None = None
-    """Guidance scale: 1 is none, 3 to 10 is usual; none takes 5, or the method's own."""
+    """Guidance scale: 1 is none, 3 to 10 is usual; none takes 5, the method's own, or that of a distilled
+    model."""
     negative: str = ""
     """Negative prompt of the guidance; for methods that take several, apart by `|`."""
     base: Path | None = None
@@ -24,11 +22,6 @@ class ModelGuidanceInputs:
     more noise."""
     reference: Literal["empty", "prompt"] = "empty"
     """With --base: the prompt that the base is given, the empty one or the picture's."""
-
-    @property
-    def scale(self) -> float:
-        """The guidance scale."""
-        return GUIDANCE if self.guidance is None else self.guidance
 
     def check_guidance(self, has_model: bool) -> None:
         """Raises `ValueError` for flags that do not go together; `has_model`: whether a fine-tune is named."""
@@ -42,7 +35,7 @@ class ModelGuidanceInputs:
             raise ValueError("--base takes the place of --negative; give one of them")
         if not has_model:
             raise ValueError("--base needs --model or --lora, the fine-tune that it leads away to")
-        if self.scale < 1:
+        if self.guidance is not None and self.guidance < 1:
             raise ValueError(f"--guidance must be 1 or more beside --base, not {self.guidance}")
         if not -1 < self.correction < 1:
             raise ValueError(f"--correction must lie between -1 and 1, near 0, not {self.correction}")

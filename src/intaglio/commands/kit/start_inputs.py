@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from intaglio.commands.kit.console import note
 from intaglio.commands.kit.idle_flags import idle_flags
@@ -12,11 +12,13 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.images.image_set import ImageSet
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-    from intaglio.sampling.start import NoiseStart
+    from intaglio.sampling.start import FittedStart, NoiseStart
     from intaglio.sampling.starts.analytic import LatentMoments
 
 SHARE = 0.94
 """Timestep of an analytic start over those of the schedule, where none is given."""
+DATA = ("start_pictures", "start_file")
+"""Settings that give what a start was fitted to; `FittedStart.given_by` is one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +27,29 @@ class StartInputs:
 
     start: StartName = "unit"
     """Where the sampling begins: unit is standard normal noise; analytic has the mean and the variance of noised
-    pictures, so that the first, noisiest timesteps can be left out (arXiv 2406.15735)."""
+    pictures, so that the first, noisiest timesteps can be left out (arXiv 2406.15735); ot is near states that were
+    drawn by sample train ot, later still (arXiv 2307.11308)."""
     from_step: int | None = None
     """Timestep to begin at, 0 to the schedule's last, usually 999; the steps are spread from there to the clean end.
-    None takes the last, and for an analytic start that at 94 % of the schedule."""
+    None takes the last, for an analytic start that at 94 % of the schedule, and for a trained one its own."""
     start_pictures: Path | None = None
     """With --start analytic: a folder of pictures such as the model draws, better 256 or more, or the file
     start-*.safetensors that earlier pictures have beside them; none takes the embedded model's own pictures."""
 
+    start_file: Path | None = None
+    """With a trained start, ot: the file that sample train wrote for this model."""
+
     def check_start(self, replaying: bool) -> None:
         """Raises `ValueError` for flags of a start that do not go together; a replay takes the start of its picture."""
-        if self.start == "unit" and not replaying and idle_flags(self, ("start_pictures",)):
-            raise ValueError("--start-pictures belong to --start analytic")
+        kind = fitted_start(self.start)
+        if not replaying and (
+            idle := idle_flags(self, [name for name in DATA if kind is None or name != kind.given_by])
+        ):
+            raise ValueError(
+                f"--start {self.start} has no use for {' and '.join(idle)}; leave it out, or change --start"
+            )
+        if kind is not None and kind.must_be_given and getattr(self, kind.given_by) is None:
+            raise ValueError(f"--start {self.start} has no start of its own; {kind.remedy}")
         if self.from_step is not None and self.from_step < 0:
             raise ValueError(f"--from-step must be 0 or more, not {self.from_step}")
 
@@ -49,6 +62,7 @@ class StartInputs:
         from intaglio.sampling.grid import timestep_grid
         from intaglio.sampling.start import UnitNoise
         from intaglio.sampling.starts.analytic import AnalyticStart
+        from intaglio.sampling.starts.trained_starts import trained_start
 
         first = self.from_step
         if self.start == "analytic" and first is None:
@@ -56,6 +70,8 @@ class StartInputs:
         timestep_grid(model.schedule, 1, first)
         if self.start == "unit":
             return UnitNoise(first)
+        if self.start_file is not None:
+            return trained_start(self.start, self.start_file, model, first)
         return AnalyticStart(self._moments(model, embedded, out), first)
 
     def _moments(self, model: "LatentDiffusion", embedded: bool, out: Path) -> "LatentMoments":
@@ -84,12 +100,21 @@ class StartInputs:
         return testbed.real_pictures()
 
 
+def fitted_start(name: str) -> "type[FittedStart] | None":
+    """The class of a start by its name; None for unit noise, which is fitted to nothing."""
+    if name == "unit":
+        return None
+    from intaglio.sampling.starts.trained_starts import FITTED
+
+    return FITTED[name]
+
+
 def start_record(start: "NoiseStart", search: SearchRecord | None = None) -> StartRecord | None:
     """The entry of a start in a picture's settings; None for the seed's own unit noise at the last timestep."""
-    from intaglio.sampling.starts.analytic import AnalyticStart
+    from intaglio.sampling.start import FittedStart
 
-    if isinstance(start, AnalyticStart):
-        return StartRecord(name="analytic", first=start.first, hash=start.moments.hash, search=search)
+    if isinstance(start, FittedStart):
+        return StartRecord(name=cast("StartName", start.name), first=start.first, hash=start.hash, search=search)
     if start.first is None and search is None:
         return None
     return StartRecord(name="unit", first=start.first, hash=None, search=search)
@@ -97,10 +122,10 @@ def start_record(start: "NoiseStart", search: SearchRecord | None = None) -> Sta
 
 def keep_start(start: "NoiseStart", out: Path) -> None:
     """Writes what was fitted beside the pictures, unless it is there."""
-    from intaglio.sampling.starts.analytic import AnalyticStart
+    from intaglio.sampling.start import FittedStart
 
-    if isinstance(start, AnalyticStart) and not (path := out / file_of(start.moments.hash)).is_file():
-        start.moments.save(path)
+    if isinstance(start, FittedStart) and not (path := out / file_of(start.hash)).is_file():
+        start.save(path)
 
 
 def file_of(fit: str) -> str:

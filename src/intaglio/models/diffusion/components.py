@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 
 
@@ -30,6 +31,8 @@ class Components:
     """The noise schedule of `scheduler`."""
     options: Mapping[str, Any]
     """Further entries of `model_index.json` that are no components."""
+    sampling: BakedSampling = FREE
+    """The sampling that a distilled model was made for."""
 
     @property
     def networks(self) -> dict[str, nn.Module]:

@@ -1,7 +1,7 @@
 """Conditioning of a denoiser: text embeddings, and the picture's size where the model takes one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,8 @@ class Conditioning:
     """Pooled text embeddings (SDXL); None for models that take none."""
     size: Float[Tensor, "n 6"] | None = None
     """Original height and width, top and left of the crop, target height and width, in pixels (SDXL); or None."""
+    guidance: Float[Tensor, "n"] | None = None
+    """Guidance scales for a denoiser that takes one as an input, where None is 1, no guidance; others take none."""
 
     def __len__(self) -> int:
         return len(self.hidden)
@@ -38,7 +40,12 @@ class Conditioning:
             name: torch.cat(present) if (present := [rows for rows in column if rows is not None]) else None
             for name, column in columns.items()
         }
-        return Conditioning(torch.cat([part.hidden for part in parts]), **joined)
+        return Conditioning(torch.cat([part.hidden for part in parts]), **joined, guidance=_scales(parts))
+
+    def under(self, scale: float | Float[Tensor, "n"]) -> "Conditioning":
+        """The same rows with guidance scales, one for all or one a row, for a denoiser that takes them."""
+        scales = torch.as_tensor(scale, dtype=torch.float32, device=self.hidden.device).expand(len(self))
+        return replace(self, guidance=scales)
 
     def to(self, device: torch.device | str) -> "Conditioning":
         """The same rows on another device."""
@@ -53,4 +60,13 @@ class Conditioning:
             change(self.hidden),
             None if self.pooled is None else change(self.pooled),
             None if self.size is None else change(self.size),
+            None if self.guidance is None else change(self.guidance),
         )
+
+
+def _scales(parts: Sequence[Conditioning]) -> Float[Tensor, "n"] | None:
+    """The guidance scales of all parts, 1 for those without; None where none has any."""
+    if all(part.guidance is None for part in parts):
+        return None
+    columns = [part.hidden.new_ones(len(part)) if part.guidance is None else part.guidance for part in parts]
+    return torch.cat(columns)

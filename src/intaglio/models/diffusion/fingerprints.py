@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from intaglio.models.diffusion.baked_sampling import FREE
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.config_spelling import class_defaults, one_spelling
 from intaglio.models.library_logging import quiet_libraries
@@ -49,6 +51,8 @@ def settings_digest(model: Components) -> str:
         "scheduler": _public(model.scheduler),
         "options": {key: value for key, value in _public(model.options).items() if key not in _UNUSED_OPTIONS},
     }
+    if model.sampling != FREE:  # so that models without it keep their fingerprints
+        facts["sampling"] = asdict(model.sampling)
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode(errors="surrogatepass"))
     return digest.hexdigest()
 

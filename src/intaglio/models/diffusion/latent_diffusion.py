@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion import support
+from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling, guidance_embedding
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.fingerprints import settings_digest, weights_digest
@@ -45,6 +46,7 @@ class LatentDiffusion:
         options: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
         unused: Sequence[str] = (),
+        sampling: BakedSampling = FREE,
     ):
         """Wraps networks that are in memory, in evaluation mode.
 
@@ -59,6 +61,7 @@ class LatentDiffusion:
             options: further entries of `model_index.json` that are no components; kept for `save`.
             notes: sentences for the user on how the model was put together, such as a LoRA that was merged.
             unused: weights of the model's files that no network takes, as `"file: key"`.
+            sampling: timesteps, sampler and guidance that a distilled model was made for.
 
         Raises:
             BadInput: for a model that takes more than latents, a timestep and text, and for parts that do not fit each
@@ -72,6 +75,7 @@ class LatentDiffusion:
             scheduler=dict(scheduler),
             schedule=NoiseSchedule.from_config(scheduler),
             options=dict(options or {}),
+            sampling=sampling,
         )
         support.refuse_unsupported(name, given)
         self.name, self.source, self.notes, self.unused = name, source, tuple(notes), tuple(unused)
@@ -79,7 +83,7 @@ class LatentDiffusion:
         self.autoencoder = given.autoencoder.eval().float()
         self.text_encoders = tuple(encoder.eval() for encoder in given.text_encoders)
         self.tokenizers, self.scheduler, self.options = given.tokenizers, given.scheduler, given.options
-        self.schedule = given.schedule
+        self.schedule, self.sampling = given.schedule, given.sampling
         self._digests: dict[str, tuple[tuple, str]] = {}
 
     # Components and sizes
@@ -95,6 +99,7 @@ class LatentDiffusion:
             scheduler=self.scheduler,
             schedule=self.schedule,
             options=self.options,
+            sampling=self.sampling,
         )
 
     @property
@@ -262,11 +267,24 @@ class LatentDiffusion:
         output = self.denoiser(
             latents.to(dtype),
             t,
+            timestep_cond=self._guidance_input(conditioning),
             encoder_hidden_states=conditioning.hidden.to(dtype),
             added_cond_kwargs=added,
             return_dict=False,
         )[0]
         return output[:, : latents.shape[1]].float()
+
+    def _guidance_input(self, conditioning: Conditioning) -> Tensor | None:
+        """The embedded guidance scales for a denoiser that takes them; None for others."""
+        width = self.denoiser.config.get("time_cond_proj_dim")
+        if width is None:
+            return None
+        scales = (
+            conditioning.hidden.new_ones(len(conditioning))
+            if conditioning.guidance is None
+            else (conditioning.guidance)
+        )
+        return guidance_embedding(scales, width).to(self.dtype)
 
     # Weights: freezing, comparing, copying, saving
 
@@ -325,6 +343,16 @@ class LatentDiffusion:
         twin.denoiser = copy.deepcopy(self.denoiser)
         twin.text_encoders = tuple(copy.deepcopy(encoder) for encoder in self.text_encoders)
         twin._digests = {}
+        return twin
+
+    def made_for(self, sampling: BakedSampling, denoiser: nn.Module, name: str) -> "LatentDiffusion":
+        """A model made for a sampling, with another denoiser; all other parts are shared.
+
+        Raises `BadInput` for a denoiser that does not fit them, or the sampling.
+        """
+        twin = copy.copy(self)
+        twin.denoiser, twin.sampling, twin.name, twin.source, twin._digests = denoiser, sampling, name, None, {}
+        support.refuse_unsupported(name, twin.components)
         return twin
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "LatentDiffusion":

@@ -9,6 +9,7 @@ from typing import Any
 
 from intaglio.data_files import EXPORT_AGAIN, Fields, shown
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.component_folders import Remarks, read_network, read_scheduler, read_tokenizer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.prompt_lengths import fitted
@@ -58,6 +59,7 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
         options=found.options,
         notes=[*found.remarks.notes, *notes],
         unused=found.remarks.unused,
+        sampling=BakedSampling.read(folder),
     )
 
 

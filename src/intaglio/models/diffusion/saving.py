@@ -30,6 +30,7 @@ def _write(model: Components, folder: Path) -> None:
     scheduler = {"_class_name": "DDIMScheduler", **model.scheduler}
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    model.sampling.write(folder)
     _write_json(folder / "model_index.json", _index(model, components, scheduler["_class_name"]))
 
 

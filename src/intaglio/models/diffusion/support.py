@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from torch import nn
@@ -19,11 +20,11 @@ COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "
 def refuse_unsupported(name: str, model: Components) -> None:
     """Raises `BadInput` for a model whose denoiser takes more inputs than latents, a timestep and text.
 
-    Such are inpainting, image-conditioned, distilled and class-conditioned models, and the refiner of SDXL. `name` is
-    the model's name in the error.
+    Such are inpainting, image-conditioned and class-conditioned models, and the refiner of SDXL; the guidance scale is
+    an input that a model's `sampling.json` must tell of. `name` is the model's name in the error.
     """
     config, channels = one_spelling(_config(model.denoiser)), _config(model.autoencoder)["latent_channels"]
-    reason = next(_reasons(config, channels, model.text_encoders), None)
+    reason = next(chain(_sampling_reasons(config, model), _reasons(config, channels, model.text_encoders)), None)
     if reason:
         raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
     if reason := next(_scaling_reasons(_config(model.autoencoder)), None):
@@ -39,8 +40,6 @@ def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[n
         yield f"its denoiser takes {taken} channels where the autoencoder's latents have {channels}"
     if given not in (channels, 2 * channels):
         yield f"its denoiser puts out {given} channels where the autoencoder's latents have {channels}"
-    if config.get("time_cond_proj_dim") is not None:
-        yield "its denoiser takes the guidance scale as input, which is a distilled model"
     if config.get("class_embed_type") is not None or config.get("num_class_embeds") is not None:
         yield "its denoiser takes a class or an image embedding"
     if config.get("encoder_hid_dim_type") is not None or config.get("addition_embed_type") not in (None, "text_time"):
@@ -54,6 +53,16 @@ def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[n
         yield from _pooled_reasons(config, text_encoders)
     elif len(text_encoders) != 1:
         yield "it has two text encoders but no pooled embedding"
+
+
+def _sampling_reasons(config: Mapping[str, Any], model: Components) -> Iterator[str]:
+    sampling, takes = model.sampling, config.get("time_cond_proj_dim") is not None
+    if sampling.timesteps is not None and sampling.timesteps[0] >= model.schedule.count:
+        yield f"its sampling.json names timestep {sampling.timesteps[0]} of a schedule of {model.schedule.count}"
+    if takes and sampling.guidance != "input":
+        yield "its denoiser takes the guidance scale as input, which is a distilled model, and no sampling.json says so"
+    if sampling.guidance == "input" and not takes:
+        yield "its sampling.json says that its denoiser takes the guidance scale as input, and it takes none"
 
 
 def _scaling_reasons(config: Mapping[str, Any]) -> Iterator[str]:

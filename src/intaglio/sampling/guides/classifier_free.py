@@ -26,14 +26,21 @@ class ClassifierFree:
             raise ValueError(f"the guidance scale must be 0 or more, and finite, not {self.scale}")
 
     def init(self, context: GuideContext) -> Conditioning:
-        """The state is the conditioning of one pass: n negative rows before n positive ones, or these alone."""
-        return context.positive if self.scale == 1 else Conditioning.cat([context.negative, context.positive])
+        """The state is the conditioning of one pass: n negative rows before n positive ones, or these alone.
+
+        A distilled model has its guidance baked in, or takes the scale as an input: it is asked once.
+        """
+        inside = context.model.sampling.guidance
+        if inside == "input":
+            return context.positive.under(self.scale)
+        alone = inside == "baked" or self.scale == 1
+        return context.positive if alone else Conditioning.cat([context.negative, context.positive])
 
     def step(
         self, state: Conditioning, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
     ) -> tuple[Conditioning, Float[Tensor, "n *shape"]]:
         """The combined noise; the state never changes."""
-        if self.scale == 1:
+        if len(state) == len(latents):
             return state, predict(latents, t, state)
         negative, positive = predict(torch.cat([latents, latents]), torch.cat([t, t]), state).float().chunk(2)
         return state, negative + self.scale * (positive - negative)

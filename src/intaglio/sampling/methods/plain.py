@@ -21,6 +21,7 @@ class Plain(GuidedSampling):
     """
 
     role = "baseline"
+    takes_distilled = True
     bench: ClassVar[Sequence[Mapping[str, Any]]] = tuple({"guidance": scale} for scale in (1.0, 2.0, 4.0, 7.0))
 
     def init(self, context: GuideContext) -> Any:
@@ -36,5 +37,6 @@ class Plain(GuidedSampling):
         return state, guide.step(conditioning, latents, t, predict)[1]
 
     def planned(self, request: SamplingRequest) -> Calls:
-        """One call a node, two with guidance."""
-        return Calls(forward=request.nodes * (1 if request.scale == 1 else 2))
+        """One call a node, two with guidance that is not the model's own."""
+        alone = request.scale == 1 or request.model.sampling.guidance != "outside"
+        return Calls(forward=request.nodes * (1 if alone else 2))

@@ -33,7 +33,7 @@ class BestNoise:
         method.check(request)
         if method.draws_noise:
             raise BadInput(
-                f"{method.name} draws noise at each step, so that no noise to begin with has a score; search with "
+                f"{method.name} draws further noise, so that no noise to begin with has a score; search with "
                 "plain, or another method without particles"
             )
         if sampler in STOCHASTIC and not method.own_sampler:
@@ -120,6 +120,7 @@ def chosen_start(
 ) -> GivenLatents:
     """The start of pictures from the noises that seeds and paths name, by a search and a start of unit noise."""
     side = model.resolution // model.factor
-    noise = torch.stack([search.noise(seed, path, (model.latent_channels, side, side)) for seed, path in names])
+    shape = (start.noises * model.latent_channels, side, side)
+    noise = torch.stack([search.noise(seed, path, shape) for seed, path in names])
     last = model.schedule.count - 1 if start.first is None else start.first
     return GivenLatents(start.from_noise(noise, level_at(model.schedule, last)), start.first)

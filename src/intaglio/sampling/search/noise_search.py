@@ -99,9 +99,14 @@ class NoiseSearch(ABC):
 
 def own_noise(seed: int, shape: Sequence[int]) -> Noise:
     """The noise that a picture has without a search, float64."""
-    return unit_noise(shape, [torch.Generator().manual_seed(seed)])[0].double()
+    return fresh_noise(seed, 0, shape)
 
 
 def fresh_noise(seed: int, number: int, shape: Sequence[int]) -> Noise:
-    """The noise of that number among a picture's candidates, float64."""
-    return unit_noise(shape, [generator(seed, "search", number)])[0].double()
+    """The noise of that number among a picture's candidates, float64; 0 for its own."""
+    return unit_noise(shape, [noise_source(seed, number)])[0].double()
+
+
+def noise_source(seed: int, number: int) -> torch.Generator:
+    """The source of noise of a candidate of a picture; that of the first, number 0, is the picture's own."""
+    return generator(seed, "search", number) if number else torch.Generator().manual_seed(seed)

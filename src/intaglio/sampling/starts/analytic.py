@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -97,6 +98,21 @@ class AnalyticStart:
     moments: LatentMoments
     first: int | None = None
     """Timestep of the first node; None takes the schedule's last."""
+
+    name = "analytic"
+    given_by: ClassVar[str] = "start_pictures"
+    must_be_given: ClassVar[bool] = False
+    remedy: ClassVar[str] = "give its file, or the pictures of the fit, by --start-pictures"
+    noises = 1
+
+    @property
+    def hash(self) -> str:
+        """That of the moments."""
+        return self.moments.hash
+
+    def save(self, path: Path) -> None:
+        """Writes the moments."""
+        self.moments.save(path)
 
     def __call__(
         self, context: GuideContext, level: NoiseLevel, rows: Sequence[int], generators: Sequence[torch.Generator]

@@ -1,0 +1,59 @@
+"""Heads on the features of a denoiser, which tell noised real latents from noised drawn ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from intaglio.distill.features import outputs_of
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import generator_32bit
+
+WIDTH = 64
+"""Channels of a head."""
+LARGEST = 10.0
+"""Largest logit, either way."""
+
+
+class MiddleHead(nn.Module):
+    """A logit from the output of a denoiser's middle block: two convolutions, the mean over places, and a sum."""
+
+    def __init__(self, channels: int, seed: int):
+        """`channels` of the features; the weights are drawn from the seed alone."""
+        super().__init__()
+        self.first = drawn_layer(nn.Conv2d, seed, ("head", "first"), channels, WIDTH, 1)
+        self.second = drawn_layer(nn.Conv2d, seed, ("head", "second"), WIDTH, WIDTH, 3, padding=1)
+        self.last = drawn_layer(nn.Linear, seed, ("head", "last"), WIDTH, 1)
+        self.act = nn.SiLU()
+
+    def forward(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
+        """Logits, within `LARGEST`."""
+        hidden = self.act(self.second(self.act(self.first(features.float()))))
+        return self.last(hidden.mean((2, 3)))[:, 0].clamp(-LARGEST, LARGEST)
+
+
+def middle_channels(model: LatentDiffusion) -> int:
+    """Channels of the middle block's output."""
+    return int(model.denoiser.config.block_out_channels[-1])
+
+
+def middle_features(
+    model: LatentDiffusion, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], given: Conditioning
+) -> Float[Tensor, "n f fh fw"]:
+    """Output of the middle block of the model's denoiser; differentiable where gradients are on."""
+    with outputs_of([model.denoiser.mid_block]) as found:
+        model.predict(latents, t, given)
+    return found[0]
+
+
+def drawn_layer(kind: type, seed: int, labels: Sequence[str | int], *sizes: int, **further: Any) -> Any:
+    """A layer whose weights are drawn from seed and labels, with a deviation of 1 over the root of what goes in."""
+    layer: Any = nn.utils.skip_init(kind, *sizes, **further)
+    source = generator_32bit(seed, *labels)
+    with torch.no_grad():
+        layer.weight.normal_(0.0, layer.weight[0].numel() ** -0.5, generator=source)
+        layer.bias.zero_()
+    return layer

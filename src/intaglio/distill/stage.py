@@ -1,0 +1,47 @@
+"""A stage of a distillation: the training of all weights of a student's denoiser under one objective."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from intaglio.learning.checkpoints import Checkpoints
+from intaglio.learning.loop import Objective, StepLoss, train
+from intaglio.learning.settings import OptimizerSettings
+from intaglio.learning.trainer import Trainer
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.run import Run
+
+CHECKPOINT_EVERY_S = 60.0
+"""Seconds between two saved states."""
+
+
+def train_stage(
+    student: LatentDiffusion, settings: OptimizerSettings, objective: Objective, run: Run, name: str
+) -> Float64[Tensor, " steps"]:
+    """Trains the denoiser in place, and returns the losses; `name` is that of its state, its log and its progress.
+
+    A stage that was finished before is read from its state. Raises `IntaglioError` for a loss that is not finite.
+    """
+    trainer = Trainer(dict(student.denoiser.named_parameters()), settings)
+    checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(name,), state=name)
+    checkpoints.restore(trainer)
+    advice = f"try a learning rate below {settings.learning_rate:g}"
+    train(trainer, objective, run, checkpoints, advice=advice, label=name, stream=name)
+    trainer.export()
+    return trainer.losses
+
+
+def in_parts(count: int, most: int | None, errors_of: Callable[[slice], Float[Tensor, " n"]]) -> StepLoss:
+    """Mean of the errors of `count` rows, with its gradients, `most` rows at a time; None: all at once."""
+    size, mean = most or count, 0.0
+    for first in range(0, count, size):
+        loss = errors_of(slice(first, min(first + size, count))).sum() / count
+        loss.backward()
+        mean += float(loss.detach())
+    return StepLoss(mean)
+
+
+def last_mean(losses: Float[Tensor, " steps"]) -> float:
+    """Mean of the last tenth of some losses, one at least."""
+    return float(losses[-max(1, len(losses) // 10) :].mean())

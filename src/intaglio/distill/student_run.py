@@ -1,0 +1,59 @@
+"""A distillation as a run: what names it, and the work that a folder keeps."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from intaglio.distill.distillation_set import OWN_STATE, DistillationSet
+from intaglio.distill.distilled import CARD, MODEL
+from intaglio.distill.family import Distiller
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.plain_json import digest
+from intaglio.runs.run import Run
+
+
+@dataclass(frozen=True)
+class OwnPictures:
+    """The teacher's own pictures, drawn as the first part of a run."""
+
+    prompts: tuple[str, ...]
+    """One or more, taken in turn."""
+    count: int
+    """Pictures, 1 or more."""
+    scale: float
+    """Guidance scale that they are drawn under, 0 or more, 1 for none."""
+
+    def drawn(self, teacher: LatentDiffusion, seed: int, run: Run) -> DistillationSet:
+        """The latents of the pictures, which the run keeps as they come."""
+        return DistillationSet.of_teacher(teacher, self.prompts, self.count, scale=self.scale, seed=seed, run=run)
+
+
+def run_settings(distiller: Distiller, source: OwnPictures | DistillationSet) -> dict[str, Any]:
+    """Settings that name the run."""
+    own = {"own": source.count, "own_guidance": source.scale} if isinstance(source, OwnPictures) else {}
+    return {**asdict(distiller), **own}
+
+
+def run_hashes(teacher: LatentDiffusion, source: OwnPictures | DistillationSet) -> dict[str, str]:
+    """Sha256 of each input that names the run, by its role."""
+    if isinstance(source, OwnPictures):
+        return {"model": teacher.fingerprint, "prompts": digest(list(source.prompts))}
+    return {"model": teacher.fingerprint, "images": source.hash}
+
+
+def distil(distiller: Distiller, teacher: LatentDiffusion, source: OwnPictures | DistillationSet, run: Run) -> None:
+    """Distils, stores the student in the run's folder, and finishes the run.
+
+    Errors are those of the method.
+    """
+    data = source
+    if isinstance(data, OwnPictures):
+        data = data.drawn(teacher, distiller.seed, run)
+    found = distiller(teacher, data, run=run)
+    folder = run.folder or Path()
+    weights = found.save(folder)
+    summary = {"model": weights.relative_to(folder).as_posix(), "sampling": found.model.sampling.words}
+    summary |= {"calls": asdict(distiller.planned(teacher)), "trained_on": data.source, "facts": dict(found.facts)}
+    run.finish(summary, (MODEL, CARD))
+    for state in (OWN_STATE, *distiller.states):
+        run.drop_state(state)

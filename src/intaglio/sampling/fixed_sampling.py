@@ -1,0 +1,79 @@
+"""Sampling by a distilled model: the grid, sampler and guidance it was made for, and refusals of others."""
+
+from typing import Any, NamedTuple
+
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.sampling.grid import CLEAN, NoiseLevel, level_at, timestep_grid
+
+STEPS, SAMPLER, SCALE = 30, "ddim", 5.0
+"""Steps, sampler and guidance scale where none is given and the model leaves them open."""
+
+
+class Settled(NamedTuple):
+    """Steps, sampler and guidance scale of a sampling."""
+
+    steps: int
+    sampler: str
+    scale: float
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As keywords of `intaglio.sampling.loop.sample`."""
+        return {"steps": self.steps, "sampler": self.sampler, "guidance_scale": self.scale}
+
+
+def settled(model: LatentDiffusion, steps: int | None, sampler: str | None, scale: float | None) -> Settled:
+    """Steps, sampler and scale as given, for the rest those that the model was made for, or else the usual ones."""
+    baked = model.sampling
+    usual = SCALE if baked.scales is None else min(max(SCALE, baked.scales[0]), baked.scales[1])
+    return Settled(
+        steps or (STEPS if baked.timesteps is None else len(baked.timesteps)),
+        sampler or baked.sampler or SAMPLER,
+        usual if scale is None else scale,
+    )
+
+
+def sampling_grid(
+    model: LatentDiffusion, steps: int, first: int | None = None, until: int = CLEAN.t
+) -> list[NoiseLevel]:
+    """The noise levels of the steps and of the end: those that the model was made for, or else `timestep_grid`.
+
+    Raises `BadInput` for another end, a timestep `until`, of a model that was made for its timesteps.
+    """
+    if model.sampling.timesteps is None:
+        return timestep_grid(model.schedule, steps, first, until)
+    if until != CLEAN.t:
+        raise BadInput(f"{model.name} was distilled for its own timesteps, to the clean end; give its teacher")
+    return [*(level_at(model.schedule, t) for t in model.sampling.timesteps), CLEAN]
+
+
+def refuse_contradiction(
+    model: LatentDiffusion, asked: Settled, *, first: int | None = None, negative: str = "", plain: bool = True
+) -> None:
+    """Raises `BadInput` where a distilled model is asked for a sampling that it was not made for.
+
+    `first` is the timestep of a start, None for the model's own; `plain` is whether the network is asked as plain
+    sampling asks it, by classifier-free guidance alone.
+    """
+    baked, name = model.sampling, model.name
+    if (steps := baked.timesteps) is not None:
+        if asked.steps != len(steps):
+            raise BadInput(f"{name} was distilled for {len(steps)} steps, not {asked.steps}; leave --steps out")
+        if first is not None and first != steps[0]:
+            raise BadInput(f"{name} was distilled to begin at timestep {steps[0]}; leave --from-step and --start out")
+    if baked.sampler is not None and asked.sampler != baked.sampler:
+        raise BadInput(f"{name} was distilled for the sampler {baked.sampler}; leave --sampler out")
+    if baked.scales is None:
+        return
+    low, high = baked.scales
+    if not plain:
+        raise BadInput(
+            f"{name} was distilled with its guidance, so that predictions under several prompts cannot be combined; "
+            "draw with plain, and without --base"
+        )
+    if negative:
+        raise BadInput(f"{name} was distilled to lead away from the empty prompt; leave --negative out")
+    if not low <= asked.scale <= high:
+        known = f"guidance {low:g}" if low == high else f"guidance from {low:g} to {high:g}"
+        raise BadInput(f"{name} was distilled for {known}, not {asked.scale:g}; leave --guidance out, or change it")

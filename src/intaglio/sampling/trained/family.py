@@ -1,0 +1,78 @@
+"""Trainers of small parts of sampling: the contract behind `intaglio sample train NAME`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.run import Run
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.grid import timestep_grid
+from intaglio.sampling.trained_part import TrainedPart, plain
+from intaglio.verbs import FileName
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingTrainer(ABC):
+    """Settings of a training, and the part of sampling that it gives. The model is left as it was found."""
+
+    name = FileName()
+    """The trainer's name, which is that of its file."""
+    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise)
+    """What a model must be able to do (`intaglio.models.capabilities`)."""
+    states_kept: ClassVar[tuple[str, ...]] = ()
+    """Names of the states of a run that are of no use once the part is there."""
+
+    steps: int = 20
+    """Steps of DDIM by which the model's own pictures are drawn for the training, 1 to 1000."""
+    scale: float = 5.0
+    """Guidance scale of these pictures, 0 or more, 1 for none."""
+    batch: int = 8
+    """Pictures drawn at once, 1 or more."""
+    seed: int = 0
+    """Seed of the training."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise ValueError(f"steps must be 1 to 1000, not {self.steps}")
+        if not 0 <= self.scale < float("inf"):
+            raise ValueError(f"scale must be 0 or more, and finite, not {self.scale}")
+        if self.batch < 1:
+            raise ValueError(f"batch must be 1 or more, not {self.batch}")
+
+    def check(self, model: LatentDiffusion, prompts: Sequence[str]) -> None:
+        """Raises `BadInput` for a model or prompts that it cannot be trained with; called before any work."""
+        check_needs(self, model)
+        timestep_grid(model.schedule, self.steps)
+
+    def hashes(self, model: LatentDiffusion) -> dict[str, str]:
+        """Hashes of contents outside the settings that the part depends on, by names; a verifier's for one."""
+        return {}
+
+    @abstractmethod
+    def planned(self, model: LatentDiffusion, prompts: Sequence[str]) -> Calls:
+        """Calls of networks of the whole training."""
+
+    @abstractmethod
+    def __call__(self, model: LatentDiffusion, prompts: Sequence[str], *, run: Run = Run.none()) -> TrainedPart:
+        """The trained part; a run that was killed goes on and gives the same bits.
+
+        Raises `BadInput` for a model or prompts that it cannot be trained with.
+        """
+
+    def part(
+        self, model: LatentDiffusion, prompts: Sequence[str], tensors: dict[str, Tensor], facts: dict[str, Any]
+    ) -> TrainedPart:
+        """The part with these tensors, and with these settings beside them."""
+        settings = plain({**asdict(self), "prompts": list(prompts)})
+        kept = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+        return TrainedPart(self.name, model.fingerprint, settings, kept, plain(facts))
+
+    @property
+    def branches(self) -> int:
+        """Calls of the denoiser for one prediction under the guidance."""
+        return 1 if self.scale == 1 else 2

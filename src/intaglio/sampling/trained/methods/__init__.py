@@ -1,0 +1,1 @@
+"""Trainers of `intaglio sample train`: one a file, found by its name."""

@@ -1,0 +1,114 @@
+import pytest
+
+import tiny
+from intaglio.cli import main
+from intaglio.commands.kit.png_settings import PictureSettings, StartRecord
+from intaglio.images.image_set import ImageSet
+from intaglio.models.diffusion.loading import load_model
+from intaglio.sampling.loop import sample
+from intaglio.sampling.starts.transport import TransportStart
+from intaglio.sampling.trained.methods.ot import OptimalTransport
+from intaglio.sampling.trained_part import TrainedPart
+
+SETTINGS = {"states": 3, "steps": 2, "rounds": 2, "samples": 30}
+WORDS = ["--states", "3", "--steps", "2", "--rounds", "2", "--samples", "30", "--prompt", "dog", "cat"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.sd_folder(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="module")
+def file(folder, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["sample", "train", "ot", "--model", str(folder), *WORDS, "--runs", str(runs)]) == 0
+    (found,) = runs.glob("sample-train-ot-*/ot.safetensors")
+    return found
+
+
+def drawing(folder, out, *more):
+    given = ["sample", "--model", str(folder), "--prompt", "dog", "cat", "--seed", "3", "--steps", "2"]
+    return [*given, "--out", str(out), *more]
+
+
+def test_the_file_is_what_the_library_trains_and_a_finished_run_is_found(folder, file, capsys):
+    model = load_model(folder)
+    part = TrainedPart.load(file, "ot", model)
+    assert part.hash == OptimalTransport(**SETTINGS)(model, ["dog", "cat"]).hash
+    words = ["sample", "train", "ot", "--model", str(folder), *WORDS, "--runs", str(file.parents[1])]
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert str(file) in shown.out
+    assert "calls of the denoiser" not in shown.err, "nothing is planned for a run that is done"
+    assert not list((file.parent / "states").glob("*.safetensors"))
+
+
+def test_pictures_begin_there_and_replay_from_the_file_beside_them(folder, file, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(drawing(folder, out, "--start", "ot", "--start-file", str(file))) == 0
+    model = load_model(folder)
+    part = TrainedPart.load(file, "ot", model)
+    start = TransportStart.of(part, model, None)
+    known = sample(model, ["dog", "cat"], [3, 4], steps=2, start=start)
+    assert [ImageSet.load(out / f"{name}.png", 16).hashes[0] for name in ("dog-3", "cat-4")] == list(known.hashes)
+    assert PictureSettings.read(out / "dog-3.png").start == StartRecord(name="ot", first=700, hash=part.hash)
+    capsys.readouterr()
+    replay = ["sample", "--replay", str(out / "dog-3.png"), "--out", str(tmp_path / "again")]
+    assert main(replay) == 0
+    assert "all 768 values are the same" in capsys.readouterr().out
+    assert main([*replay, "--start-pictures", str(out)]) == 2
+    assert "a start by ot; leave --start-pictures out" in " ".join(capsys.readouterr().err.split())
+    (beside,) = out.glob("start-*.safetensors")
+    away = beside.rename(tmp_path / "away.safetensors")
+    assert main(replay) == 2
+    assert "give the file that intaglio sample train ot wrote" in " ".join(capsys.readouterr().err.split())
+    assert main([*replay, "--start-file", str(away)]) == 0
+
+
+def test_a_search_begins_there_and_its_first_candidate_is_the_pictures_own(folder, file, tmp_path):
+    more = ("--start", "ot", "--start-file", str(file))
+    search = ("--search", "zero-order", "--budget", "12", "--search-verifier", "ink")
+    assert main(drawing(folder, tmp_path / "found", *more, *search)) == 0
+    assert main(["sample", "--replay", str(tmp_path / "found" / "dog-3.png"), "--out", str(tmp_path / "again")]) == 0
+    one = ("--search", "random", "--budget", "4", "--search-verifier", "ink", "--batch", "1")
+    assert main(drawing(folder, tmp_path / "one", *more, *one)) == 0
+    assert main(drawing(folder, tmp_path / "none", *more, "--batch", "1")) == 0
+    assert (
+        ImageSet.load(tmp_path / "one" / "dog-3.png", 16).hashes
+        == ImageSet.load(tmp_path / "none" / "dog-3.png", 16).hashes
+    )
+
+
+def test_another_file_and_another_model_are_refused(folder, file, tmp_path, capsys):
+    another = tiny.sd_folder(tmp_path / "another", seed=1)
+    bad = tmp_path / "bad.safetensors"
+    part = TrainedPart.load(file, "ot", load_model(folder))
+    changed = TrainedPart(part.trainer, part.model, part.settings, dict(part.tensors), {**part.facts, "from_step": 5})
+    changed.__dict__["hash"] = part.hash
+    changed.save(bad)
+    for model, given, said in (
+        (another, file, "was trained for another model"),
+        (folder, tmp_path / "none", "there is no file"),
+        (folder, bad, "was changed since it was trained"),
+        (folder, folder / "unet" / "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors"),
+    ):
+        assert main(drawing(model, tmp_path / "out", "--start", "ot", "--start-file", str(given))) != 0
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            ("--start", "ot"),
+            "--start ot has no start of its own; give the file that intaglio sample train ot wrote by --start-file",
+        ),
+        (("--start-file", "x"), "--start unit has no use for --start-file"),
+        (("--start", "ot", "--start-file", "x", "--start-pictures", "y"), "--start ot has no use for --start-pictures"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(folder, tmp_path, capsys, more, said):
+    assert main(drawing(folder, tmp_path / "out", *more)) == 2
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,137 @@
+import itertools
+
+import pytest
+import torch
+
+import tiny
+from intaglio.distill.discrepancy import squared_discrepancy
+from intaglio.distill.distillation_set import DistillationSet
+from intaglio.distill.methods.mmd import MMDDistillation, _Features
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.baked_sampling import BakedSampling
+from intaglio.models.diffusion.loading import load_model
+from intaglio.sampling.loop import latent_batches
+
+SMALL = {"steps": 2, "batch": 3, "student_steps": 2}
+BAD = {"batch": 1}
+PIECES = {"micro_batch": 1}
+VARIANTS = {
+    "rbf": {"SMALL": {"kernel": "rbf", "student_steps": 1}, "BAD": {"student_steps": 0}, "PIECES": {"micro_batch": 2}}
+}
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return load_model(tiny.sd_folder(tmp_path_factory.mktemp("tiny") / "sd"))
+
+
+def planted(count=6):
+    latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
+    return DistillationSet(latents, tuple(("red cat", "dog")[k % 2] for k in range(count)), "planted latents")
+
+
+def normals(count, seed, shift=0.0, width=1):
+    return shift + torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_in_one_dimension_it_is_the_differences_of_three_moments():
+    """(xy + 1)³ = 1 + 3xy + 3(xy)² + (xy)³, so that MMD² = 3 Δm1² + 3 Δm2² + Δm3² in raw moments.
+
+    N(0.3, 1) beside N(0, 1): 3 · 0.09 + 3 · 0.0081 + (0.9 + 0.027)² = 1.154.
+    """
+    found = [float(squared_discrepancy(normals(400, 2 * k, 0.3), normals(400, 2 * k + 1))) for k in range(150)]
+    assert sum(found) / len(found) == pytest.approx(1.154, abs=0.1)
+    same = [float(squared_discrepancy(normals(400, 2 * k), normals(400, 2 * k + 1))) for k in range(150)]
+    assert sum(same) / len(same) == pytest.approx(0.0, abs=0.05)
+
+
+@pytest.mark.parametrize("kernel", ["polynomial", "rbf"])
+def test_it_is_the_mean_over_pairs_written_out(kernel):
+    x, y = normals(4, 0, width=3), normals(5, 1, width=3)
+
+    def k(a, b):
+        if kernel == "polynomial":
+            return float((a @ b) / 3 + 1) ** 3
+        return float(torch.exp(-(a - b).square().sum() / 6))
+
+    def mean(pairs):
+        values = [k(a, b) for a, b in pairs]
+        return sum(values) / len(values)
+
+    exact = mean(itertools.permutations(x, 2)) + mean(itertools.permutations(y, 2)) - 2 * mean(itertools.product(x, y))
+    assert float(squared_discrepancy(x, y, kernel)) == pytest.approx(exact)
+
+
+def test_gradients_are_those_of_the_whole_walk_by_differences(teacher):
+    """One weight of the denoiser, moved a little either way."""
+    method = MMDDistillation(**{**SMALL, "batch": 4})
+    student, data = teacher.copy(), planted()
+    weight = student.denoiser.conv_out.weight
+    with teacher.frozen():
+        real = _Features.of(teacher, data, 50)
+        student.denoiser.requires_grad_(True)
+        method._loss(student, real, data, 0)
+        direction = weight.grad / weight.grad.norm()
+        slope = float(weight.grad.norm())
+        values = []
+        for side in (1, -1):
+            with torch.no_grad():
+                weight.add_(side * 2e-3 * direction)
+            values.append(method._loss(student, real, data, 0).value)
+            with torch.no_grad():
+                weight.sub_(side * 2e-3 * direction)
+    assert (values[0] - values[1]) / 4e-3 == pytest.approx(slope, rel=0.05)
+
+
+def test_the_students_walk_is_the_one_it_is_drawn_with(teacher):
+    method = MMDDistillation(**{**SMALL, "student_steps": 3})
+    student = teacher.made_for(BakedSampling((999, 666, 332), "ddim", "baked", (1.0, 1.0)), teacher.denoiser, "student")
+    noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(7))[None]
+    options = {"sampler": "ddim", "steps": 3, "guidance_scale": 1.0, "negative": ""}
+    with torch.no_grad():
+        found = method._drawn(student, noise, ["dog"])
+    drawn = torch.cat(list(latent_batches(student, ["dog"], [7], **options)))
+    assert torch.allclose(found, drawn, rtol=1e-3, atol=1e-3)
+
+
+def test_features_of_the_set_have_the_mean_0_and_the_deviation_1(teacher):
+    data = planted(9)
+    with torch.no_grad():
+        real = _Features.of(teacher, data, 50)
+        again = real(data.latents)
+    assert torch.allclose(again, real.known, atol=1e-3)
+    assert real.known.mean(0).abs().max() < 1e-4
+    assert torch.allclose(real.known.std(0), torch.ones(real.known.shape[1]), atol=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{}, {"micro_batch": 2}])
+def test_the_planned_calls_are_those_made_beside_the_sets(teacher, monkeypatch, changes):
+    method, rows, predict = MMDDistillation(**{**SMALL, **changes}), [], type(teacher).predict
+    monkeypatch.setattr(type(teacher), "predict", lambda self, x, *rest: rows.append(len(x)) or predict(self, x, *rest))
+    method(teacher, planted(5))
+    assert method.planned(teacher).forward == sum(rows) - 5
+
+
+def test_the_law_of_the_pictures_nears_that_of_the_set(teacher):
+    """By the discrepancy of 40 pictures from noise that it was not trained on."""
+    settings = {"batch": 8, "student_steps": 2, "learning_rate": 3e-4, "warmup": 0}
+    data = planted(12)
+    with teacher.frozen(), torch.no_grad():
+        real = _Features.of(teacher, data, 50)
+    noise = torch.randn(40, 4, 8, 8, generator=torch.Generator().manual_seed(99))
+
+    def discrepancy(model):
+        with torch.no_grad():
+            drawn = real(MMDDistillation(**settings)._drawn(model, noise, ["dog"] * 40))
+        return float(squared_discrepancy(drawn, real.known))
+
+    found = MMDDistillation(steps=20, **settings)(teacher, data)
+    assert discrepancy(found.model) < 0.9 * discrepancy(teacher)
+    assert found.model.sampling == BakedSampling((999, 499), "ddim", "baked", (1.0, 1.0))
+
+
+def test_what_cannot_be_paired_or_asked_is_refused(teacher):
+    with pytest.raises(BadInput, match="over pairs"):
+        MMDDistillation(**SMALL)(teacher, planted(1))
+    with pytest.raises(BadInput, match="0 to 999"):
+        MMDDistillation(**SMALL, feature_timestep=1000).check(teacher)
