@@ -48,7 +48,7 @@ def test_starts_are_the_pictures_moments_and_states_for_their_captions(parts, mo
 def test_rows_of_nothing_are_none_and_the_model_stands_beside_any():
     assert trained_rows((), ()) == {}
     assert list(trained_rows(("guided",), ("ot",)))[-3:] == [
-        "plain guidance 4 steps 8",
+        "plain guidance 4 steps 20",
         "student guided",
         "start ot steps 8",
     ]

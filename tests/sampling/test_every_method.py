@@ -169,7 +169,8 @@ def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, mode
     shown = capsys.readouterr()
     assert "calls of the denoiser" in shown.err
     known = sample(models["sd"], PROMPTS, [5, 6, 7], steps=STEPS, negative=NEGATIVE, method=method)
-    found = ImageSet.load(out / "dog-6.png", 16)
+    side = method.side(models["sd"])
+    found = ImageSet.load(out / "dog-6.png", side)
     assert found.hashes[0] == known.hashes[1]
     files = {name: value for name, value in row.small.items() if value in PICTURES}
     named = [row.method, *flags(files)] if files else []
@@ -178,7 +179,7 @@ def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, mode
         told = ", ".join(f"--{name}" for name in sorted(files))
         assert f"give {row.method} and {told} beside --replay" in capsys.readouterr().err
     assert main(["sample", *named, "--replay", str(out / "dog-6.png"), "--out", str(tmp_path / "again")]) == 0
-    assert "all 768 values are the same" in capsys.readouterr().out
+    assert f"all {3 * side**2} values are the same" in capsys.readouterr().out
 
 
 @every_method

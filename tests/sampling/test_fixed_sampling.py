@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import tiny
+from intaglio.distill.guidance_input import with_guidance_input
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.loading import load_model
@@ -50,6 +51,22 @@ def test_the_walk_is_over_its_timesteps_with_one_prediction_each(base, student):
         noise = base.predict(x, torch.tensor([here]), given)
         x = s2 * (x - n * noise) / s + n2 * noise
     assert torch.allclose(found, x, atol=1e-3)
+
+
+def test_a_model_that_takes_the_scale_is_asked_once_under_it(base):
+    """By the network itself, whose layer for the scale is drawn at random."""
+    student = with_guidance_input(base, (1.0, 8.0), "student")
+    torch.nn.init.normal_(student.denoiser.time_embedding.cond_proj.weight, generator=torch.Generator().manual_seed(0))
+    asked, predict = [], student.predict
+    student.predict = lambda x, t, given: asked.append(given.guidance.tolist()) or predict(x, t, given)
+    found = {scale: latents(student, steps=1, scale=scale) for scale in (2.0, 7.0)}
+    assert asked == [[2.0], [7.0]]
+    x = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(7))[None]
+    s, n = base.schedule.signals[999].item(), base.schedule.noises[999].item()
+    for scale, latent in found.items():
+        noise = predict(x, torch.tensor([999]), base.embed(["dog"]).under(scale))
+        assert torch.allclose(latent, (x - n * noise) / s, rtol=1e-3, atol=1e-3)
+    assert (found[2.0] - found[7.0]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize(

@@ -311,14 +311,16 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             sampler=sampler,
             steps=steps,
             guidance=scale,
-            size=(model.resolution, model.resolution),
+            size=(self._method.side(model), self._method.side(model)),
             rows=rows,
             dtype=self.dtype,
             device=self.device,
             model=ModelRecord(model.name, model.fingerprint, place(self.model, self.out)),
             lora=place(self.lora, self.out),
             like=place(self.like, self.out),
-            base=None if guide is None else ModelRecord(guide.base.name, guide.base.fingerprint, self._base_place),
+            base=None
+            if guide is None
+            else ModelRecord(guide.base.name, guide.base.fingerprint, place(self.base, self.out)),
             correction=self.correction,
             reference=self.reference,
             method=self._method.name,
@@ -327,10 +329,6 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             versions=versions,
         )
         return settings.png_text()
-
-    @property
-    def _base_place(self) -> str | None:
-        return place(self.base, self.out)
 
     # Replay
 
@@ -346,7 +344,8 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         if guide is not None and recorded.base is not None:
             refuse_another(path, recorded.base, guide.base, "--base")
         refuse_another_start(path, recorded, tools.start)
-        before, way = ImageSet.load(path, model.resolution).pixels[0], _way(command._method, guide)
+        before = ImageSet.load(path, command._method.side(model)).pixels[0]
+        way = _way(command._method, guide)
         way["fit"] = kept_fit(command._method, command._request(tools, []), tools.start, self.out, path.parent)
         drawn, rows = drawn_again(recorded, before, model, way, tools.start, path)
         differences = (to_uint8(drawn).int() - to_uint8(before).int()).abs()

@@ -77,6 +77,10 @@ class SamplingMethod(ABC):
         """Raises `BadInput` for pictures that it cannot draw; called before any work."""
         check_needs(self, request.model)
 
+    def side(self, model: LatentDiffusion) -> int:
+        """Pixels along a side of the pictures."""
+        return model.resolution
+
     @abstractmethod
     def latents(self, batch: SamplingBatch) -> Float[Tensor, "n c h w"]:
         """The clean latents of a batch, float32; NaN for a picture that failed and is spared."""

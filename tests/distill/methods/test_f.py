@@ -141,6 +141,34 @@ def test_the_students_gradient_is_the_difference_of_the_clean_estimates(teacher)
     assert torch.allclose(gradients[0], exact, rtol=2e-2, atol=1e-3 * float(exact.abs().max()))
 
 
+def test_the_head_learns_that_the_set_is_real_and_the_student_is_not(teacher):
+    """softplus(-logit) of the set's latents and softplus(logit) of the student's, at the same noise."""
+    played = game(teacher)
+    with teacher.frozen():
+        turn = f._Turn.of(played, 0)
+        loss = played._head_loss(turn).value
+        given = teacher.embed(turn.captions)
+        logits = []
+        for clean in (turn.real, turn.clean):
+            x = teacher.noised(clean, turn.added, turn.t)
+            with torch.no_grad():
+                logits.append(played.head(middle_features(teacher, x, turn.t, given)))
+    exact = (torch.log1p(torch.exp(-logits[0])) + torch.log1p(torch.exp(logits[1]))).mean()
+    assert loss == pytest.approx(float(exact), rel=1e-4)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3])
+def test_gradients_of_pieces_are_those_of_the_whole(teacher, micro_batch):
+    found = []
+    for size in (None, micro_batch):
+        played = game(teacher, micro_batch=size, adversarial=0.1, divergence="kl")
+        with teacher.frozen(), played.fake.frozen():
+            played.student.denoiser = teacher.copy().denoiser.requires_grad_(True)
+            played._student_loss(0)
+        found.append(played.student.denoiser.conv_in.weight.grad)
+    assert torch.allclose(found[0], found[1], rtol=1e-3, atol=1e-4 * float(found[0].abs().max()))
+
+
 def test_the_head_pulls_towards_what_it_takes_for_real(teacher):
     """The gradient of softplus(-logit), by a small step along it: the logits rise against it."""
     played = game(teacher, adversarial=1.0)

@@ -71,6 +71,26 @@ def test_the_first_stage_has_no_error_at_the_guided_prediction_alone(teacher):
     assert method._input_loss(teacher, student, planted(), 0).value > 1e-3
 
 
+@pytest.mark.parametrize("micro_batch", [1, 3])
+def test_gradients_of_pieces_are_those_of_the_whole(teacher, micro_batch):
+    found = []
+    for size in (None, micro_batch):
+        method, gradients = GuidedDistillation(**{**SMALL, "batch": 4, "micro_batch": size}), []
+        for loss in ("guidance", "halving"):
+            student = with_guidance_input(teacher, (1.0, 8.0), "student")
+            with teacher.frozen():
+                student.denoiser.requires_grad_(True)
+                if loss == "guidance":
+                    method._input_loss(teacher, student, planted(), 0)
+                else:
+                    before = with_guidance_input(teacher, (1.0, 8.0), "before")
+                    method._halving_loss(guided._Halving.of(before, 2), student, planted(), 0)
+            gradients.append(student.denoiser.conv_in.weight.grad)
+        found.append(gradients)
+    for one, two in zip(*found, strict=True):
+        assert torch.allclose(one, two, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+
+
 def test_a_step_by_the_target_ends_where_two_of_the_teacher_do():
     """DDIM written out with each step's own signal and noise, in numbers of the schedule."""
     steps = 4

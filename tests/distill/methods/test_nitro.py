@@ -96,6 +96,21 @@ def test_the_student_is_led_to_what_the_heads_take_for_the_set(teacher):
     assert all(weight.requires_grad for weight in played.pool.parameters())
 
 
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_gradients_of_pieces_are_those_of_the_whole(teacher, micro_batch):
+    """A head's mean is over all rows of its range, whatever is in memory."""
+    found = []
+    for size in (None, micro_batch):
+        played = game(teacher, micro_batch=size)
+        drawn = played.drawn(0)
+        with teacher.frozen():
+            values = [played.heads_loss(drawn).value, played.student_loss(drawn).value]
+        found.append((values, played.student.denoiser.conv_in.weight.grad, played.pool.heads[0].first.weight.grad))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
+    for one, two in zip(found[0][1:], found[1][1:], strict=True):
+        assert torch.allclose(one, two, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+
+
 def test_as_many_heads_begin_anew_as_is_asked_for_and_their_moments_are_gone(teacher):
     played, seen = game(teacher, refresh=0.1), []
     heads = played.trainer.others["heads"]

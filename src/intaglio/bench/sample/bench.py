@@ -13,6 +13,7 @@ import torch
 from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.bench.kit.methods import default_method
 from intaglio.bench.sample.closed_forms import closed_forms
+from intaglio.bench.sample.enlargement import enlargement_figures
 from intaglio.bench.sample.reconstruction import reconstruction_figures
 from intaglio.bench.sample.row_measures import row_measures
 from intaglio.bench.sample.trained_rows import (
@@ -61,8 +62,8 @@ class SampleBench:
     in one. Exact mixtures of normal distributions check the methods whose law is known.
 
     Students of `intaglio distill` are drawn in their own steps, under the guidance scale 4 where they take one, beside
-    the model in 1, 2, 4 and 8 steps under it; starts beside the model in 8. Each is trained first, in a run of its own
-    in the same folder, which another bench finds again.
+    the model in 1, 2, 4, 8 and 20 steps under it; starts beside the model in 8. Each is trained first, in a run of its
+    own in the same folder, which another bench finds again.
 
     Verifiers are measured over two pictures of each caption, in deviations of plain pictures. `search_gain` is what a
     search of eight noises by `attributes:0` adds to the score of `attributes:1`, which was fitted to other pictures and
@@ -112,7 +113,7 @@ class SampleBench:
         with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
             if run.status != "done":
                 figures = self._figures(rows, self._measured(rows, run, progress))
-                run.finish(without_nan({**figures, **self._gains(run), **self._recovery()}))
+                run.finish(without_nan({**figures, **self._gains(run), **self._recovery(), **self._enlargement()}))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
@@ -135,6 +136,13 @@ class SampleBench:
         if "stsl_psnr" in figures:
             recovered = ", ".join(f"{name} {figures[f'{name}_psnr']:.2f}" for name in ("stsl", "psld", "blocks"))
             lines.append(f"dB of pictures recovered from a quarter of their side: {recovered}")
+        if "upscale_psnr" in figures:
+            told = ", ".join(
+                f"{name} {figures[f'{name}_psnr']:.1f} dB, {figures[f'{name}_parts']:.1f} parts, detail "
+                f"{figures[f'{name}_detail']:.2f}"
+                for name in ("upscale", "windows", "bicubic")
+            )
+            lines.append(f"at twice the size: {told}")
         return "\n".join(lines)
 
     @cached_property
@@ -247,6 +255,12 @@ class SampleBench:
         if "stsl" not in self._chosen:
             return {}
         return reconstruction_figures(self._model, quick=self.quick, seed=self.seed)
+
+    def _enlargement(self) -> dict[str, float]:
+        """Figures of the method that draws a picture of its own at another size, where it is among those chosen."""
+        if "c-upscale" not in self._chosen:
+            return {}
+        return enlargement_figures(self._model, self._real, quick=self.quick, seed=self.seed)
 
     @property
     def _seeds(self) -> int:

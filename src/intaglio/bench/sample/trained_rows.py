@@ -23,7 +23,7 @@ from intaglio.sampling.trained.family import SamplingTrainer
 from intaglio.sampling.trained_part import TrainedPart
 from intaglio.verbs import VERBS
 
-SCALE, FEW, STARTED = 4.0, (1, 2, 4, 8), 8
+SCALE, FEW, STARTED = 4.0, (1, 2, 4, 8, 20), 8
 """Guidance scale of the rows, steps of the model itself beside its students, and steps of the rows by a start."""
 OWN, OWN_SCALE = 512, 3.0
 """The model's own pictures that students are trained on, and their guidance scale, as `intaglio distill` has them."""

@@ -157,7 +157,8 @@ class _Walk:
         self._batch, self._guide = batch, ClassifierFree(batch.context.scale)
         self._wide, self._given = dict[int, GuideContext](), dict[int, Any]()
         self._shown = 0
-        self.failed: Bool[Tensor, n] = torch.zeros(len(batch.seeds), dtype=torch.bool)
+        self.failed = torch.zeros(len(batch.seeds), dtype=torch.bool)
+        """For each picture whether it turned into NaN or infinity."""
 
     def denoised(self, x: States, first: int, last: int) -> tuple[States, States]:
         """The latents at node `last` from those at node `first`, and their clean estimates before the last step."""
