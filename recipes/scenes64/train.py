@@ -1,4 +1,4 @@
-"""scenes64: a U-Net trained on pictures of one or two coloured shapes, with the autoencoder and text encoder of emoji64.
+"""scenes64: a U-Net trained on pictures of one or two coloured shapes, with the encoders of emoji64.
 
     python recipes/scenes64/train.py --out FOLDER
 

@@ -80,13 +80,13 @@ def _boxes(source: np.random.Generator, scene: Scene) -> tuple[tuple[float, floa
         sides = source.uniform(*SIDES, len(scene.entities))
         low, high = MARGIN + sides / 2, RESOLUTION - MARGIN - sides / 2
         xs, ys = source.uniform(low, high), source.uniform(low, high)
-        if scene.relation is None or _stand(scene.relation, sides, xs[1] - xs[0], ys[1] - ys[0]):
+        if scene.relation is None or _stand(scene.relation, sides, float(xs[1] - xs[0]), float(ys[1] - ys[0])):
             return tuple((float(x), float(y), float(side)) for x, y, side in zip(xs, ys, sides, strict=True))
 
 
 def _stand(relation: str, sides: ndarray, right: float, down: float) -> bool:
     """Whether the second box lies apart from the first, and clearly where the relation wants it."""
-    least = sides.mean() + GAP
+    least = float(sides.mean()) + GAP
     along = {"left of": right, "right of": -right, "above": down, "below": -down}
     if relation == "and":
         return max(abs(right), abs(down)) >= least

@@ -1,5 +1,6 @@
 """Recognition of coloured shapes in a picture on white: colour by pixel, parts that hang together, shape by overlap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from intaglio.sampling.scenes.shapes import PALETTE, template
 
 LEAST_AREA = 40
 """Pixels of a part of one colour below which it is no object."""
+MOST_OBJECTS = 2
+"""Objects of a scene."""
 LEAST_COVERED = 0.5
 """Share of a colour in a pixel of colour and white from which the pixel counts as of that colour."""
 LEAST_OVERLAP = 0.75
@@ -68,11 +71,11 @@ def pixel_colours(pixels: Float[ndarray, "3 h w"]) -> Int[ndarray, "h w"]:
 
 def _seen(colour: str, mask: Bool[ndarray, "h w"]) -> SeenObject:
     rows, columns = mask.nonzero()
-    x, y, area = columns.mean() + 0.5, rows.mean() + 0.5, len(rows)
-    overlaps = [_overlap(mask, template(shape, area, x, y, *mask.shape)) for shape in SHAPES]
+    x, y, area = float(columns.mean()) + 0.5, float(rows.mean()) + 0.5, len(rows)
+    overlaps = [_overlap(mask, template(shape, float(area), x, y, *mask.shape)) for shape in SHAPES]
     best = int(np.argmax(overlaps))
     shape = SHAPES[best] if overlaps[best] >= LEAST_OVERLAP else None
-    return SeenObject(colour, shape, float(x), float(y), area, overlaps[best])
+    return SeenObject(colour, shape, x, y, area, overlaps[best])
 
 
 def _overlap(one: Bool[ndarray, "h w"], other: Bool[ndarray, "h w"]) -> float:
@@ -90,26 +93,38 @@ def related(relation: str, first: SeenObject, second: SeenObject) -> bool:
     return abs(down) > abs(right) and (down > 0) == (relation == "above")
 
 
+def unparsed(seen: Sequence[SeenObject]) -> str | None:
+    """Why objects make no scene, in a few words; None for one or two objects of known shapes."""
+    if not seen:
+        return "no object"
+    if len(seen) > MOST_OBJECTS:
+        return f"{len(seen)} objects, where a scene has one or two"
+    strange = [one.colour for one in seen if one.shape is None]
+    return f"a {strange[0]} object of no known shape" if strange else None
+
+
 @dataclass(frozen=True)
 class SceneCheck:
     """Constraints of a scene that a picture meets."""
 
     colours: tuple[bool, ...]
-    """For each entity whether some object has its colour."""
+    """For each entity whether an object has its colour, another one for each entity."""
     shapes: tuple[bool, ...]
     """Likewise, its shape."""
     bound: tuple[bool, ...]
     """Likewise, both at once."""
     placed: bool
-    """Whether objects that show the entities stand in the relation; true for one entity that is there."""
+    """Whether two objects that show the entities stand in the relation; for one entity whether it is there."""
     counted: bool
     """Whether there are as many objects as entities."""
+    problem: str | None = None
+    """Why the picture is no scene at all (see `unparsed`)."""
 
     @property
     def share(self) -> float:
-        """Share of the constraints that are met, in [0, 1]."""
+        """Share of the constraints that are met, in [0, 1]; 0 for a picture that is no scene."""
         met = [*self.colours, *self.shapes, *self.bound, self.placed, self.counted]
-        return sum(met) / len(met)
+        return sum(met) / len(met) if self.problem is None else 0.0
 
     @property
     def correct(self) -> bool:
@@ -117,17 +132,24 @@ class SceneCheck:
         return self.share == 1.0
 
 
-def checked(scene: Scene, seen: list[SeenObject]) -> SceneCheck:
+def checked(scene: Scene, seen: Sequence[SeenObject]) -> SceneCheck:
     """A scene's constraints against the objects of a picture."""
-    shown = [[one for one in seen if one.shows(entity)] for entity in scene.entities]
+    wanted = scene.entities
     if scene.relation is None:
-        placed = bool(shown[0])
+        placed = any(one.shows(wanted[0]) for one in seen)
     else:
-        placed = any(related(scene.relation, a, b) for a in shown[0] for b in shown[1])
+        firsts, seconds = ([one for one in seen if one.shows(entity)] for entity in wanted)
+        placed = any(a is not b and related(scene.relation, a, b) for a in firsts for b in seconds)
     return SceneCheck(
-        colours=tuple(any(one.colour == entity.colour for one in seen) for entity in scene.entities),
-        shapes=tuple(any(one.shape == entity.shape for one in seen) for entity in scene.entities),
-        bound=tuple(map(bool, shown)),
+        colours=_met([one.colour for one in wanted], [one.colour for one in seen]),
+        shapes=_met([one.shape for one in wanted], [one.shape for one in seen]),
+        bound=_met([(one.colour, one.shape) for one in wanted], [(one.colour, one.shape) for one in seen]),
         placed=placed,
-        counted=len(seen) == len(scene.entities),
+        counted=len(seen) == len(wanted),
+        problem=unparsed(seen),
     )
+
+
+def _met(wanted: Sequence[object], there: Sequence[object]) -> tuple[bool, ...]:
+    """For each wanted thing whether there are as many like it as have been wanted so far."""
+    return tuple(there.count(one) >= wanted[: k + 1].count(one) for k, one in enumerate(wanted))

@@ -20,7 +20,8 @@ class SceneVerifier:
 
     For each entity its colour, its shape and both in one object; the relation; and the number of objects: eight for two
     entities, five for one. A picture is parsed into parts of one colour of 40 pixels or more, whose shapes are told by
-    overlap with templates, so that nothing is learnt and nothing can be led astray. 1 is all correct.
+    overlap with templates, so that nothing is learnt. 1 is all correct; 0 is a picture that is no scene: without an
+    object, with three or more, or with one of no known shape.
     """
 
     name: str = "scene"
