@@ -94,7 +94,7 @@ def related(relation: str, first: SeenObject, second: SeenObject) -> bool:
 
 
 def unparsed(seen: Sequence[SeenObject]) -> str | None:
-    """Why objects make no scene, in a few words; None for one or two objects of known shapes."""
+    """Reason that objects make no scene, in a few words; None for one or two objects of known shapes."""
     if not seen:
         return "no object"
     if len(seen) > MOST_OBJECTS:
@@ -118,7 +118,7 @@ class SceneCheck:
     counted: bool
     """Whether there are as many objects as entities."""
     problem: str | None = None
-    """Why the picture is no scene at all (see `unparsed`)."""
+    """Reason that the picture is no scene at all (see `unparsed`)."""
 
     @property
     def share(self) -> float:
