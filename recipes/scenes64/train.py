@@ -6,13 +6,16 @@ Pictures and captions are `intaglio.sampling.scenes.planted`'s, a function of th
 they are, so latents and text embeddings are computed once. The network predicts v (arXiv 2202.00512), and the squared
 error of the clean latents is weighted by min(1 + SNR, 5), so that the noisy end, where it is settled what stands where,
 counts as much as the rest. One in ten captions is left empty. The same command resumes where it was stopped, with the
-same bits; the result is `FOLDER/scenes64`, in diffusers' layout.
+same bits; the result is `FOLDER/scenes64`, a U-Net in float16 and its scheduler, to be put into the package's testbed.
 """
 
 import argparse
+import json
 import os
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -32,6 +35,7 @@ from intaglio.sampling.scenes.planted import planted_scene
 
 MOST_SNR = 5.0
 """Largest weight of the squared error of the clean latents."""
+OWN_PARTS = ("unet", "scheduler")
 DROPPED = 0.1
 """Share of captions that are left empty."""
 
@@ -110,6 +114,18 @@ class Objective:
         return backward((weight * error).mean(), plain=float(error.detach().mean()))
 
 
+def export(model: LatentDiffusion, folder: Path) -> None:
+    """Writes what is the model's own; the rest is `emoji64`'s (`intaglio.models.embedded_models`)."""
+    with TemporaryDirectory(dir=folder.parent) as place:
+        whole = Path(place) / "whole"
+        model.save(whole)
+        for part in OWN_PARTS:
+            shutil.copytree(whole / part, folder / part, dirs_exist_ok=True)
+        index = json.loads((whole / "model_index.json").read_text())
+    kept = {name: entry for name, entry in index.items() if not isinstance(entry, list) or name in OWN_PARTS}
+    (folder / "model_index.json").write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -136,8 +152,7 @@ def main() -> None:
         trainer.export()
     model.denoiser.eval()
     model.to(dtype=torch.float16)
-    model.autoencoder.half()
-    model.save(args.out / "scenes64")
+    export(model, args.out / "scenes64")
     print(args.out / "scenes64")
 
 

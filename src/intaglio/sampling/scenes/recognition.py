@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -46,7 +47,7 @@ def seen_objects(pixels: Float[ndarray, "3 h w"]) -> list[SeenObject]:
     """The objects in a picture in [0, 1], the largest first."""
     colours, found = pixel_colours(pixels), list[SeenObject]()
     for index, colour in enumerate(COLOURS):
-        parts, count = ndimage.label(colours == index)
+        parts, count = cast(tuple[ndarray, int], ndimage.label(colours == index))
         for part in range(1, count + 1):
             mask = parts == part
             if mask.sum() >= LEAST_AREA:
