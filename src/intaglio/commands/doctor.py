@@ -84,12 +84,16 @@ def packages() -> Iterator[Row]:
 
 
 def testbed() -> Iterator[Row]:
-    """Fingerprint of the embedded testbed, or that it is missing."""
+    """Fingerprints of the embedded testbed and of the further models beside it, or that it is missing."""
     from intaglio.models.diffusion.loading import load_model
+    from intaglio.models.embedded_models import EmbeddedModel
     from intaglio.models.testbed import base_path, sets
 
     try:
         yield "testbed", f"model {load_model(base_path()).fingerprint[:16]}, {len(sets())} sets"
+        for one in EmbeddedModel.known():
+            if one.lender is not None:
+                yield f"model {one.name}", load_model(one.name).fingerprint[:16]
     except IntaglioError as error:
         yield "testbed", f"MISSING: {error}"
 

@@ -15,8 +15,9 @@ from intaglio.sampling.verifiers.colour_share import HUES, ColourShare
 from intaglio.sampling.verifiers.jpeg_size import JpegSize
 from intaglio.sampling.verifiers.likeness import Likeness
 from intaglio.sampling.verifiers.prompt_gain import PromptGain
+from intaglio.sampling.verifiers.scene import SceneVerifier
 
-KNOWN = "jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0, attributes:1"
+KNOWN = "jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0, attributes:1, scene"
 
 
 def verifier_of(spec: str, model: LatentDiffusion, prompts: Sequence[str] = ()) -> Verifier:
@@ -26,7 +27,7 @@ def verifier_of(spec: str, model: LatentDiffusion, prompts: Sequence[str] = ()) 
     answer to.
     """
     verifier = _named(spec, model)
-    if isinstance(verifier, Attributes):
+    if isinstance(verifier, Attributes | SceneVerifier):
         verifier.check(prompts)
     return verifier
 
@@ -48,6 +49,8 @@ def _named(spec: str, model: LatentDiffusion) -> Verifier:
             return PromptGain(model)
         case "attributes", "" | "0" | "1":
             return _attributes(int(value) if value else None)
+        case "scene", "":
+            return SceneVerifier()
     raise BadInput(f"there is no verifier {spec!r}; use one of {KNOWN}")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from intaglio.data_files import parse_json
 from intaglio.errors import BadInput
+from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.printable import is_text, one_line
 
 CHUNK = "intaglio"
@@ -39,6 +40,8 @@ MOST_LEVELS = 3
 """Levels up from the pictures to a folder that they and a model share."""
 LONGEST_PATH = 2**16
 """Numbers of the longest path of a search."""
+EMBEDDED = "embedded:"
+"""Before the name of a model of the package, in place of a path."""
 REFERENCES = ("empty", "prompt")
 """Prompts of the base under model guidance."""
 
@@ -51,8 +54,8 @@ class ModelRecord:
     fingerprint: str
     """SHA-256 of its content, as of `LatentDiffusion.fingerprint`; 64 hex digits."""
     path: str | None
-    """Path relative to the picture's folder (see `place`), absolute in pictures of earlier versions; None for the
-    embedded model."""
+    """Path relative to the picture's folder (see `place`), absolute in pictures of earlier versions; `EMBEDDED` and a
+    name for a model of the package that was named; None for the embedded testbed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +160,10 @@ class PictureSettings:
         """The path of a file that the picture names. Raises `BadInput` where a relative one leads nowhere."""
         if text is None or picture is None:
             return None
+        if (inside := EmbeddedModel(text.removeprefix(EMBEDDED))) in EmbeddedModel.known() and text.startswith(
+            EMBEDDED
+        ):
+            return Path(inside.name)
         path = Path(os.path.normpath(picture.parent / text))
         if not path.exists() and not Path(text).is_absolute():
             raise BadInput(f"there is no model at {path}, with which {picture} was drawn; give it by {flag}")
@@ -271,10 +278,14 @@ def _in_range(settings: PictureSettings) -> bool:
 def place(path: Path | None, folder: Path) -> str | None:
     """The path of a model relative to the pictures' folder, or its name alone where it lies far from it.
 
+    For a model of the package it is `EMBEDDED` and the name, by which any installation finds it.
+
     A picture that is passed on shall not tell where its maker keeps things.
     """
     if path is None:
         return None
+    if (inside := EmbeddedModel.named(path)) is not None:
+        return f"{EMBEDDED}{inside.name}"
     try:
         relative = Path(os.path.relpath(path.resolve(), folder.resolve()))
     except ValueError:  # another drive

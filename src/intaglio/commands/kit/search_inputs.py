@@ -27,8 +27,8 @@ class SearchInputs:
     budget: int | None = None
     """With --search: calls of the denoiser for each picture, the verifier's included."""
     search_verifier: str = ""
-    """With --search: what scores pictures; jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0 or
-    attributes:1."""
+    """With --search: what scores pictures; jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0,
+    attributes:1 or scene."""
     search_neighbours: int = 4
     """With --search zero-order: neighbours of a round, 1 or more."""
     search_cosine: float = 0.95

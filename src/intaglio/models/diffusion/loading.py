@@ -14,6 +14,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.model_folder import read_folder
 from intaglio.models.diffusion.single_file import load_single_file
 from intaglio.models.diffusion.single_file_layout import FIRST_LAYERS
+from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.models.lora.adapter_files import is_adapter_folder
 from intaglio.models.lora.lora import LoRA
 from intaglio.models.lora.module_names import ModelNames
@@ -38,7 +39,8 @@ def load_model(
 
     Args:
         path: a diffusers folder; a folder with some of its parts (`unet/`, or the U-Net's own folder); a single-file
-            `.safetensors` checkpoint; or a LoRA, which then acts on a copy of `like`.
+            `.safetensors` checkpoint; a LoRA, which then acts on a copy of `like`; or the name of an embedded model
+            (`EmbeddedModel`), where there is no such file.
         lora: a LoRA file or folder whose change is added to the weights, computed in float32.
         like: the base, loaded or a path. It gives the components that `path` lacks (a U-Net folder has no text encoder,
             a single file no tokenizer); `notes` of the result list them.
@@ -49,6 +51,8 @@ def load_model(
     Raises:
         BadInput: for a model that is missing, pickled, truncated, incomplete or of an unsupported kind.
     """
+    if (embedded := EmbeddedModel.named(path)) is not None:
+        path, like = embedded.folder, like or embedded.lender
     path = _existing(path, "model")
     is_lora = _is_lora(path)
     model = _lora_model(path, like, allow_unmatched) if is_lora else _folder_or_file(path, like)
@@ -83,7 +87,12 @@ def _existing(path: Path | str, what: str) -> Path:
             f"there is no folder {text}; if that is the name of a {what} on a hub, nothing is downloaded here: "
             "fetch it yourself and give the folder"
         )
-    raise BadInput(f"there is no {what} at {text}; give an existing folder or .safetensors file")
+    inside = f", or the name of an embedded one ({names})" if (names := _embedded_names(what)) else ""
+    raise BadInput(f"there is no {what} at {text}; give an existing folder or .safetensors file{inside}")
+
+
+def _embedded_names(what: str) -> str:
+    return ", ".join(one.name for one in EmbeddedModel.known()) if what == "model" else ""
 
 
 def _folder_or_file(path: Path, like: Like) -> LatentDiffusion:

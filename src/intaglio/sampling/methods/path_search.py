@@ -55,7 +55,8 @@ class SearchOverPaths(SamplingMethod):
     begin_below: float = 3.0
     """Noise over signal, above 0, below which the search begins; at more noise clean estimates are blurs."""
     verifier: str = "jpeg"
-    """What scores pictures: jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0 or attributes:1."""
+    """What scores pictures: jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0, attributes:1 or
+    scene."""
 
     own_sampler = True
     draws_noise = True

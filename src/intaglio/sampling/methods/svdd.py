@@ -53,7 +53,8 @@ class SVDD(ParticleSampling):
     resample_below: float = 1.0
     """Effective share of the proposals, in [0, 1], below which one replaces all; 1 chooses at each step."""
     verifier: str = "jpeg"
-    """What scores pictures: jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0 or attributes:1."""
+    """What scores pictures: jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0, attributes:1 or
+    scene."""
     temperature: float = 0.0
     """α in units of the verifier's score, 0 or more: a difference of scores that makes one proposal e times as probable
     as another; 0 takes the best."""

@@ -61,7 +61,8 @@ class PARM(FittedSampling):
     candidates: int = 20
     """Candidates N of a picture, 1 to 4096."""
     verifier: str = "jpeg"
-    """What scores pictures: jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0 or attributes:1."""
+    """What scores pictures: jpeg, colour:NAME, ink, like:FOLDER, denoiser, attributes, attributes:0, attributes:1 or
+    scene."""
     drop_below: float = 0.15
     """Potential in [0, 1] below which a candidate is dropped; 0 drops none."""
     passing: float = 0.1

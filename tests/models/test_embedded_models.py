@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+import tiny
+from embedded_pair import embedded_pair
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.embedded_models import EmbeddedModel
+from intaglio.models.testbed import base_path
+
+
+def test_the_testbed_s_model_has_a_name():
+    assert EmbeddedModel("emoji64") in EmbeddedModel.known()
+    found = EmbeddedModel.named("emoji64")
+    assert found is not None
+    assert (found.folder, found.lender) == (base_path(), None)
+    assert load_model("emoji64").fingerprint == load_model(base_path()).fingerprint
+
+
+def test_what_a_model_lacks_is_the_lender_s(monkeypatch, tmp_path):
+    embedded_pair(monkeypatch, tmp_path / "package")
+    little, lender = load_model("little"), load_model("emoji64")
+    alone = load_model(tmp_path / "package/little", like=lender)
+    assert little.name == "little"
+    assert little.fingerprint == alone.fingerprint
+    assert little.schedule.prediction == "v_prediction"
+    for ours, theirs in zip(little.autoencoder.parameters(), lender.autoencoder.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(little.embed(["a cat"]).hidden, lender.embed(["a cat"]).hidden)
+    weights = [next(model.denoiser.parameters()) for model in (little, lender)]
+    assert not torch.equal(*weights)
+
+
+def test_a_given_base_goes_before_the_lender(monkeypatch, tmp_path):
+    whole = embedded_pair(monkeypatch, tmp_path / "package")
+    found, own = load_model("little", like=whole), load_model(whole)
+    assert torch.equal(found.embed(["a cat"]).hidden, own.embed(["a cat"]).hidden)
+
+
+def test_what_is_there_goes_before_a_name(monkeypatch, tmp_path):
+    embedded_pair(monkeypatch, tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+    tiny.sd_folder(tmp_path / "little", seed=5)
+    assert EmbeddedModel.named("little") is None
+    assert load_model("little").fingerprint == load_model(tmp_path / "little").fingerprint
+
+
+def test_other_names_are_refused_with_those_there_are():
+    assert EmbeddedModel.named("encoder") is None
+    with pytest.raises(BadInput, match=r"no model at emoji65; .* the name of an embedded one \(.*emoji64"):
+        load_model("emoji65")
