@@ -10,6 +10,7 @@ from intaglio.sampling.attention_maps import recorded_maps
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.composition.attention_losses import composition_loss
 from intaglio.sampling.composition.entities import composed_tokens
+from intaglio.sampling.composition.second_pass import SecondPass
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.guides.composition import CompositionGuidance, limited, map_of_side
 from intaglio.sampling.loop import sample
@@ -57,6 +58,8 @@ def test_prompts_without_entities_are_plain_to_the_last_bit(model):
         expected = plain if words is prompts else sample(model, words, [1, 2], **options).pixels
         assert torch.equal(sample(model, words, [1, 2], method=method, calls=calls, **options).pixels, expected)
         assert calls.backward == (0 if words is prompts else 4)
+    alone = Compose(nouns=("dog",))  # a single noun has nothing to be kept apart from
+    assert torch.equal(sample(model, prompts, [1, 2], method=alone, **options).pixels, plain)
     assert not torch.equal(sample(model, ["red cat and blue dog"], [1], method=Compose(), **options).pixels, plain[:1])
 
 
@@ -145,7 +148,7 @@ def planted(*objects):
 @long
 def test_what_is_better_the_second_time_is_kept_of_pictures_that_lack_an_entity(model, monkeypatch):
     right, half = (("red circle", 14, 30, 20), ("blue square", 48, 30, 20)), (("blue square", 48, 30, 20),)
-    passes, told = [[half, right, half], [right, half, half]], []
+    passes = [[half, right, half], [right, half, half]]
 
     def judged(batch, latents):
         return [checked(scene_of(SCENE), seen_objects(planted(*objects))) for objects in passes.pop(0)]
@@ -155,8 +158,10 @@ def test_what_is_better_the_second_time_is_kept_of_pictures_that_lack_an_entity(
     method = Compose(again=True)
     found = sample(model, [SCENE] * 3, [3, 4, 5], steps=2, method=method).pixels
     assert [torch.equal(a, b) for a, b in zip(found, first, strict=True)] == [False, True, True]
-    told.append(compose.ComposeTrace(3, 2, 1))
-    assert method.reading_of(told) == "2 of 3 pictures lacked an entity and were drawn again; 1 are better for it"
+    assert (
+        method.reading_of([SecondPass(2, 1, 0), SecondPass(1, 1, 1)])
+        == "2 of 3 pictures lacked an entity and were drawn again; 1 are better for it"
+    )
 
 
 @long

@@ -75,6 +75,11 @@ class ComposedTokens:
     """Those that are read whole: a text encoder cuts long prompts."""
     relation: str | None
 
+    @property
+    def has_loss(self) -> bool:
+        """Whether there is anything to hold apart or to bind: two entities, or one with a colour."""
+        return len(self.entities) > 1 or any(one.colour for one in self.entities)
+
 
 def composed_tokens(tokenizer: Any, prompt: str, nouns: Sequence[str] = ()) -> ComposedTokens:
     """The tokens of a prompt's entities, by a tokenizer that adds a start and an end token."""

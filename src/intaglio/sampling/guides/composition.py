@@ -17,7 +17,7 @@ from intaglio.sampling.guides.classifier_free import ClassifierFree
 
 @dataclass(frozen=True)
 class CompositionState:
-    """What a walk carries along."""
+    """State of a walk under this guidance."""
 
     context: GuideContext
     guided: Conditioning
@@ -63,7 +63,7 @@ class CompositionGuidance:
             rows = [row for row, words in enumerate(faulty) if words]
             moved = self._moved(state, moved, t, predict, rows, self.rate, faulty)
         if state.node < moves_of(self.share, count):
-            rows = [k for k, tokens in enumerate(state.tokens) if tokens.entities]
+            rows = [k for k, tokens in enumerate(state.tokens) if tokens.has_loss]
             rate = self.rate * (1 - state.node / (2 * max(count - 1, 1))) ** 0.5
             moved = self._moved(state, moved, t, predict, rows, rate)
         return replace(state, node=state.node + 1), moved

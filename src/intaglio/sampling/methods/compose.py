@@ -12,22 +12,12 @@ from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 from intaglio.sampling.attention_maps import cross_attentions
 from intaglio.sampling.calls import Calls
+from intaglio.sampling.composition.second_pass import SecondPass
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.guides.composition import CompositionGuidance, moves_of
 from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.sampling.scenes.recognition import SceneCheck
 from intaglio.sampling.verifiers.scene import SceneVerifier
-
-
-@dataclass(frozen=True)
-class ComposeTrace:
-    """The second passes of a batch."""
-
-    pictures: int
-    faulty: int
-    """Pictures of which an entity was not shown."""
-    better: int
-    """Those whose second pass meets more constraints, and is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +47,7 @@ class Compose(SamplingMethod):
     """Share of the nodes at which latents are moved, the noisiest, in [0, 1]."""
     limit: float = 0.02
     """Longest move over the length of the latents, above 0."""
-    side: int = 16
+    map_side: int = 16
     """Places along a side of the finest attention maps that are used, 1 or more."""
     nouns: tuple[str, ...] = ()
     """Words that are the entities, in place of those after a colour's."""
@@ -74,8 +64,8 @@ class Compose(SamplingMethod):
             raise ValueError(f"share must be in [0, 1], not {self.share}")
         if not 0 < self.limit < float("inf"):
             raise ValueError(f"limit must be above 0, and finite, not {self.limit}")
-        if self.side < 1:
-            raise ValueError(f"side must be 1 or more, not {self.side}")
+        if self.map_side < 1:
+            raise ValueError(f"map_side must be 1 or more, not {self.map_side}")
         if any(not noun.strip() for noun in self.nouns):
             raise ValueError("nouns must be words, and one is empty")
         if self.again and self.nouns:
@@ -100,7 +90,7 @@ class Compose(SamplingMethod):
 
     def latents(self, batch: SamplingBatch) -> Float[Tensor, "n c h w"]:
         """By the walk of the batch's sampler, moved on its way."""
-        guide = CompositionGuidance(self.rate, self.share, self.limit, self.side, self.nouns)
+        guide = CompositionGuidance(self.rate, self.share, self.limit, self.map_side, self.nouns)
         first = batch.walk(guide)
         if not self.again:
             return first
@@ -113,11 +103,11 @@ class Compose(SamplingMethod):
             found = zip(checks, _judged(batch, second), faulty, strict=True)
             better = torch.tensor([bool(words) and b.share > a.share for a, b, words in found], device=first.device)
             first = torch.where(better.view(-1, 1, 1, 1), second, first)
-        batch.told(ComposeTrace(len(first), sum(map(bool, faulty)), int(better.sum())))
+        batch.told(SecondPass(len(first), sum(map(bool, faulty)), int(better.sum())))
         return first
 
-    def reading_of(self, traces: Sequence[ComposeTrace]) -> str:
-        """How many pictures were drawn again, and how many gained."""
+    def reading_of(self, traces: Sequence[SecondPass]) -> str:
+        """Counts of pictures that were drawn again, and of those that gained."""
         pictures, faulty, better = (
             sum(getattr(one, name) for one in traces) for name in ("pictures", "faulty", "better")
         )
@@ -125,7 +115,7 @@ class Compose(SamplingMethod):
 
 
 def _judged(batch: SamplingBatch, latents: Float[Tensor, "n c h w"]) -> list[SceneCheck]:
-    """What each picture meets, counted; one that failed meets nothing."""
+    """Constraints that each picture meets, counted; one that failed meets none."""
     context = batch.context
     pixels = context.decode(latents, spare_failed=True)
     context.calls.verifications += len(latents)
