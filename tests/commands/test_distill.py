@@ -40,6 +40,10 @@ def test_the_run_keeps_a_model_a_card_and_no_states(folder, run, capsys):
     assert base.fingerprint in card
     assert "2 steps of ddim, guidance 1 to 8 as an input" in card
     assert not list((run / "states").glob("*.safetensors"))
+    names = sorted(path.relative_to(run / "images").as_posix() for path in (run / "images").rglob("*.png"))
+    assert names == ["student/00.png", "student/01.png", "teacher/00.png", "teacher/01.png"]
+    drawn = sample(student, ["dog"], [0], steps=2, sampler="ddim", guidance_scale=5.0, batch=1)
+    assert ImageSet.load(run / "images" / "student" / "00.png", 16).hashes == drawn.hashes
     summary = json.loads((run / "run.json").read_text())["summary"]
     assert summary["calls"]["backward"] == 2 * (2 + 2)
     assert main(["distill", "guided", "--model", str(folder), *WORDS, *OWN, "--runs", str(run.parent)]) == 0

@@ -1,5 +1,6 @@
 """A distillation as a run: what names it, and the work that a folder keeps."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from intaglio.distill.family import Distiller
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
+from intaglio.sampling.fixed_sampling import settled
+from intaglio.sampling.loop import sample
+
+SHOWN, TEACHER_STEPS = 4, 20
+"""Captions of which pictures are drawn, and the teacher's steps for them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ def run_hashes(teacher: LatentDiffusion, source: OwnPictures | DistillationSet) 
 
 
 def distil(distiller: Distiller, teacher: LatentDiffusion, source: OwnPictures | DistillationSet, run: Run) -> None:
-    """Distils, stores the student in the run's folder, and finishes the run.
+    """Distils, stores the student in the run's folder with a few of its pictures, and finishes the run.
 
     Errors are those of the method.
     """
@@ -50,6 +56,7 @@ def distil(distiller: Distiller, teacher: LatentDiffusion, source: OwnPictures |
     if isinstance(data, OwnPictures):
         data = data.drawn(teacher, distiller.seed, run)
     found = distiller(teacher, data, run=run)
+    _draw(found.model, teacher, source, data.captions, run)
     folder = run.folder or Path()
     weights = found.save(folder)
     summary = {"model": weights.relative_to(folder).as_posix(), "sampling": found.model.sampling.words}
@@ -57,3 +64,24 @@ def distil(distiller: Distiller, teacher: LatentDiffusion, source: OwnPictures |
     run.finish(summary, (MODEL, CARD))
     for state in (OWN_STATE, *distiller.states):
         run.drop_state(state)
+
+
+def _draw(
+    student: LatentDiffusion,
+    teacher: LatentDiffusion,
+    source: OwnPictures | DistillationSet,
+    captions: Sequence[str],
+    run: Run,
+) -> None:
+    """Pictures of the first captions by the student, and of the same noise by the teacher in 20 steps.
+
+    A student without a scale of its own drew to be like the set: the teacher is under the guidance of that.
+    """
+    prompts, way = list(dict.fromkeys(captions))[:SHOWN], settled(student, None, None, None)
+    of_teacher = way._replace(steps=TEACHER_STEPS)
+    if student.sampling.scales == (1.0, 1.0) and isinstance(source, OwnPictures):
+        of_teacher = of_teacher._replace(scale=source.scale)
+    for name, model, drawing in (("student", student, way), ("teacher", teacher, of_teacher)):
+        drawn = sample(model, prompts, range(len(prompts)), **drawing.options, batch=1)
+        for k, pixels in enumerate(drawn.pixels):
+            run.save_image(f"{name}/{k:02d}", pixels, {"prompt": prompts[k]})

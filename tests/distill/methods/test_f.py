@@ -85,6 +85,34 @@ def test_the_gradients_of_the_four_that_are_known_by_hand():
         assert float((WEIGHTS[name](r) * SHIFT).mean()) == pytest.approx(gradient, abs=4e-3)
 
 
+def led_by(name, m, s):
+    """Mean and deviation of a student N(m, s²) after descent by the weighted scores, exact over a grid of its noise.
+
+    The teacher is ½ N(-2, ½²) + ½ N(2, ½²).
+    """
+    z = torch.linspace(-9, 9, 1801, dtype=torch.float64)
+    mass = torch.exp(-z.square() / 2) / torch.exp(-z.square() / 2).sum()
+    for _ in range(400):
+        x = m + s * z
+        modes = torch.stack([-2 * (x - mode).square() for mode in (-2.0, 2.0)])
+        log_p = modes.logsumexp(0) - math.log(2 * 0.5)
+        score = (modes.softmax(0) * torch.stack([-4 * (x - mode) for mode in (-2.0, 2.0)])).sum(0)
+        r = torch.exp(log_p + z.square() / 2 + math.log(s))
+        led = WEIGHTS[name](r) * (score + z / s)
+        m, s = m + 0.1 * float((mass * led).sum()), s + 0.1 * float((mass * led * z).sum())
+    return m, s
+
+
+def test_of_two_modes_one_is_sought_by_reverse_kl_and_both_are_covered_by_kl():
+    """KL has the moments of the teacher: the mean 0, and the variance 2² + ½² of both modes."""
+    m, s = led_by("kl", 1.0, 0.5)
+    assert m == pytest.approx(0.0, abs=1e-3)
+    assert s**2 == pytest.approx(4.25, abs=1e-2)
+    m, s = led_by("reverse-kl", 1.0, 0.5)
+    assert m == pytest.approx(2.0, abs=2e-2)
+    assert s == pytest.approx(0.5, abs=2e-2)
+
+
 def test_weights_have_the_mean_1_and_ratios_that_of_their_bin():
     ratios, bins = torch.tensor([1.0, 3.0, 10.0, 30.0]), torch.tensor([0, 0, 4, 4])
     found = divergence_weights(ratios, "kl", bins)
@@ -139,6 +167,19 @@ def test_the_students_gradient_is_the_difference_of_the_clean_estimates(teacher)
     scale = (clean - wanted).abs().mean((1, 2, 3), keepdim=True)
     exact = difference / scale / clean[0].numel() / 4
     assert torch.allclose(gradients[0], exact, rtol=2e-2, atol=1e-3 * float(exact.abs().max()))
+
+
+def test_latents_that_the_head_takes_for_real_are_led_the_more(teacher, monkeypatch):
+    """KL has h = r = exp(logit) over its mean, here of one bin; h itself is no part of what is differentiated."""
+    played, logits = game(teacher, divergence="kl"), torch.tensor([-1.0, 0.0, 0.5, 1.0])
+    leaf, rows = torch.zeros(4, 4, 8, 8, requires_grad=True), torch.full((4,), 500)
+    monkeypatch.setattr(f._Game, "drawn", lambda self, *_: (leaf.detach(), rows, ["dog"] * 4, leaf.detach()))
+    monkeypatch.setattr(f._Game, "latents", lambda self, *_: leaf)
+    compared = f._Compared(torch.ones(4, 4, 8, 8), logits, torch.zeros(4, 4, 8, 8))
+    monkeypatch.setattr(f._Game, "_compared", lambda self, *_: compared)
+    played._student_loss(0)
+    h = logits.exp() / logits.exp().mean()
+    assert torch.allclose(leaf.grad, (h / 4)[:, None, None, None].expand(4, 4, 8, 8))
 
 
 def test_the_head_learns_that_the_set_is_real_and_the_student_is_not(teacher):

@@ -6,8 +6,10 @@ import torch
 import tiny
 from intaglio.distill.discrepancy import squared_discrepancy
 from intaglio.distill.distillation_set import DistillationSet
-from intaglio.distill.methods.mmd import MMDDistillation, _Features
+from intaglio.distill.methods.mmd import MMDDistillation
+from intaglio.distill.set_features import SetFeatures, network_features
 from intaglio.errors import BadInput
+from intaglio.metrics.similarity.measures import load_similarity
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.loop import latent_batches
@@ -16,7 +18,8 @@ SMALL = {"steps": 2, "batch": 3, "student_steps": 2}
 BAD = {"batch": 1}
 PIECES = {"micro_batch": 1}
 VARIANTS = {
-    "rbf": {"SMALL": {"kernel": "rbf", "student_steps": 1}, "BAD": {"student_steps": 0}, "PIECES": {"micro_batch": 2}}
+    "rbf": {"SMALL": {"kernel": "rbf", "student_steps": 1}, "BAD": {"student_steps": 0}, "PIECES": {"micro_batch": 2}},
+    "encoder": {"SMALL": {"features": "encoder"}, "BAD": {"feature_timestep": -1}, "PIECES": {"micro_batch": 1}},
 }
 
 
@@ -62,13 +65,14 @@ def test_it_is_the_mean_over_pairs_written_out(kernel):
     assert float(squared_discrepancy(x, y, kernel)) == pytest.approx(exact)
 
 
-def test_gradients_are_those_of_the_whole_walk_by_differences(teacher):
+@pytest.mark.parametrize("features", ["middle", "encoder"])
+def test_gradients_are_those_of_the_whole_walk_by_differences(teacher, features):
     """One weight of the denoiser, moved a little either way."""
-    method = MMDDistillation(**{**SMALL, "batch": 4})
+    method = MMDDistillation(**{**SMALL, "batch": 4, "features": features})
     student, data = teacher.copy(), planted()
     weight = student.denoiser.conv_out.weight
     with teacher.frozen():
-        real = _Features.of(teacher, data, 50)
+        real = SetFeatures.of(network_features(teacher, features, 50), data.latents)
         student.denoiser.requires_grad_(True)
         method._loss(student, real, data, 0)
         direction = weight.grad / weight.grad.norm()
@@ -90,7 +94,7 @@ def test_gradients_of_pieces_are_those_of_the_whole(teacher, micro_batch):
     for size in (None, micro_batch):
         student = teacher.copy()
         with teacher.frozen():
-            real = _Features.of(teacher, planted(), 50)
+            real = SetFeatures.of(network_features(teacher, "middle", 50), planted().latents)
             student.denoiser.requires_grad_(True)
             MMDDistillation(**{**SMALL, "batch": 4, "micro_batch": size})._loss(student, real, planted(), 0)
         found.append(student.denoiser.conv_in.weight.grad)
@@ -111,19 +115,30 @@ def test_the_students_walk_is_the_one_it_is_drawn_with(teacher):
 def test_features_of_the_set_have_the_mean_0_and_the_deviation_1(teacher):
     data = planted(9)
     with torch.no_grad():
-        real = _Features.of(teacher, data, 50)
+        real = SetFeatures.of(network_features(teacher, "middle", 50), data.latents)
         again = real(data.latents)
     assert torch.allclose(again, real.known, atol=1e-3)
     assert real.known.mean(0).abs().max() < 1e-4
     assert torch.allclose(real.known.std(0), torch.ones(real.known.shape[1]), atol=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"micro_batch": 2}])
+def test_the_encoders_features_are_descriptors_of_the_decoded_pictures(teacher, monkeypatch):
+    """Of whatever size, as the measure of the command line has them."""
+    pictures = torch.rand(3, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    asked = []
+    monkeypatch.setattr(teacher, "decode", lambda latents, **options: asked.append(options) or pictures)
+    found = network_features(teacher, "encoder", 50)(planted(3).latents)
+    assert torch.allclose(found, load_similarity("embedded").embed(pictures), atol=1e-5)
+    assert asked == [{"clamp": False}]
+
+
+@pytest.mark.parametrize("changes", [{}, {"micro_batch": 2}, {"features": "encoder"}])
 def test_the_planned_calls_are_those_made_beside_the_sets(teacher, monkeypatch, changes):
     method, rows, predict = MMDDistillation(**{**SMALL, **changes}), [], type(teacher).predict
     monkeypatch.setattr(type(teacher), "predict", lambda self, x, *rest: rows.append(len(x)) or predict(self, x, *rest))
     method(teacher, planted(5))
-    assert method.planned(teacher).forward == sum(rows) - 5
+    of_the_set = 0 if method.features == "encoder" else 5
+    assert method.planned(teacher).forward == sum(rows) - of_the_set
 
 
 def test_the_law_of_the_pictures_nears_that_of_the_set(teacher):
@@ -131,7 +146,7 @@ def test_the_law_of_the_pictures_nears_that_of_the_set(teacher):
     settings = {"batch": 8, "student_steps": 2, "learning_rate": 3e-4, "warmup": 0}
     data = planted(12)
     with teacher.frozen(), torch.no_grad():
-        real = _Features.of(teacher, data, 50)
+        real = SetFeatures.of(network_features(teacher, "middle", 50), data.latents)
     noise = torch.randn(40, 4, 8, 8, generator=torch.Generator().manual_seed(99))
 
     def discrepancy(model):

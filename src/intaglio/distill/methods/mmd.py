@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -16,12 +16,11 @@ from intaglio.distill.discrepancy import Kernel, squared_discrepancy
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.family import Distiller
-from intaglio.distill.heads import middle_features
+from intaglio.distill.set_features import FeatureSource, SetFeatures, network_features
 from intaglio.distill.stage import last_mean, train_stage
 from intaglio.errors import BadInput, require
 from intaglio.learning.loop import StepLoss
 from intaglio.models.diffusion.baked_sampling import BakedSampling
-from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
@@ -30,8 +29,6 @@ from intaglio.sampling.grid import timestep_grid
 from intaglio.sampling.step import ddim_step
 
 STATE = "student"
-CHUNK = 32
-"""Latents of the set whose features are taken at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +39,13 @@ class MMDDistillation(Distiller):
     pair of a noise and its picture is asked for: it is the law of the features that is led. A step is one call, without
     guidance: where the set was drawn under guidance, the student learns to draw like that by itself.
 
-    Features are means over places of the teacher's own middle block, at `feature_timestep` and the empty prompt, each
-    less its mean over the set and in its deviations; published are those of Inception or CLIP. So no decoder lies in
-    the gradient, and no judge of pictures has led it.
+    Features are means over places of the teacher's own middle block, at `feature_timestep` and the empty prompt, so
+    that no decoder lies in the gradient, and no judge of pictures has led it; or, as is published with Inception or
+    CLIP, descriptors of the decoded pictures by the embedded similarity encoder, which then is no judge of the student
+    any more. Either way each is taken less its mean over the set and in its deviations. The steps are those of the
+    evenly spaced grid of sampling, which begins at the schedule's last timestep, where the published one begins at 800.
 
-    Source: arXiv 2301.07969, with features of latents.
+    Source: arXiv 2301.07969.
     """
 
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 150, "batch": 32, "learning_rate": 5e-5})
@@ -63,13 +62,17 @@ class MMDDistillation(Distiller):
     """Steps of DDIM of the student, 1 to 1000."""
     kernel: Kernel = "polynomial"
     """`polynomial` is (x·y / d + 1)³, `rbf` is exp(-|x - y|² / (2 d)), for d features."""
+    features: FeatureSource = "middle"
+    """`middle` are those of the teacher's middle block; `encoder` are the embedded encoder's of decoded pictures."""
     feature_timestep: int = 50
-    """Timestep at which features are taken, 0 to the schedule's last."""
+    """Timestep at which features of the middle block are taken, 0 to the schedule's last."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.batch >= 2, f"batch must be at least 2, not {self.batch}: a discrepancy is over pairs")
         require(1 <= self.student_steps <= 1000, f"student_steps must be 1 to 1000, not {self.student_steps}")
+        sources = get_args(FeatureSource)
+        require(self.features in sources, f"features must be one of {', '.join(sources)}, not {self.features!r}")
         require(self.feature_timestep >= 0, f"feature_timestep must be 0 or more, not {self.feature_timestep}")
 
     @property
@@ -86,12 +89,13 @@ class MMDDistillation(Distiller):
             raise BadInput(f"--feature-timestep must be 0 to {last} for {teacher.name}, not {self.feature_timestep}")
 
     def planned(self, teacher: LatentDiffusion) -> Calls:
-        """The student's steps, again for the gradient where memory is short, and features with their gradient.
+        """The student's steps, again for the gradient where memory is short, and features of the middle block.
 
-        Those of the set, one call each, come to it.
+        These of the set, one call each, come to it; neither decoder nor encoder is counted.
         """
         again = 1 if self.micro_batch is None or self.micro_batch >= self.batch else 2
-        each = Calls(forward=again * self.student_steps + 2, backward=self.student_steps + 1)
+        of_features = 1 if self.features == "middle" else 0
+        each = Calls(again * self.student_steps + 2 * of_features, self.student_steps + of_features)
         return each.times(self.batch * self.steps)
 
     def __call__(self, teacher: LatentDiffusion, data: DistillationSet, *, run: Run = Run.none()) -> Distilled:
@@ -103,11 +107,11 @@ class MMDDistillation(Distiller):
         sampling = BakedSampling(tuple(level.t for level in grid[:-1]), "ddim", "baked", (1.0, 1.0))
         student = teacher.made_for(sampling, copy.deepcopy(teacher.denoiser), f"{teacher.name}-mmd")
         with teacher.frozen():
-            real = _Features.of(teacher, data, self.feature_timestep)
+            real = SetFeatures.of(network_features(teacher, self.features, self.feature_timestep), data.latents)
             losses = train_stage(student, self, partial(self._loss, student, real, data), run, STATE)
         return distilled(student, self, teacher, data.source, {"discrepancy": last_mean(losses)})
 
-    def _loss(self, student: LatentDiffusion, real: "_Features", data: DistillationSet, step: int) -> StepLoss:
+    def _loss(self, student: LatentDiffusion, real: SetFeatures, data: DistillationSet, step: int) -> StepLoss:
         """MMD² of a batch, with its gradients: of the features, of the latents, of all steps."""
         captions = data.batch(step, self.batch, dropped=0.0, seed=self.seed, stream=STATE).captions
         source = generator_32bit(self.seed, STATE, "noise", step)
@@ -122,7 +126,7 @@ class MMDDistillation(Distiller):
             (latents if whole else self._drawn(student, noise[part], captions[part])).backward(gradient)
         return StepLoss(loss)
 
-    def _led(self, drawn: list[Tensor], real: "_Features") -> tuple[float, list[Tensor]]:
+    def _led(self, drawn: list[Tensor], real: SetFeatures) -> tuple[float, list[Tensor]]:
         """MMD² of drawn latents, and its gradient in each part of them."""
         with torch.no_grad():
             found = torch.cat([real(latents) for latents in drawn])
@@ -148,36 +152,3 @@ class MMDDistillation(Distiller):
             t = torch.full((len(x),), now.t, device=x.device)
             x = ddim_step(x, student.predict(x, t, given), now, then)
         return x
-
-
-class _Features(NamedTuple):
-    """Features of latents by a teacher, and those of the set."""
-
-    teacher: LatentDiffusion
-    timestep: int
-    blank: Conditioning
-    mean: Float[Tensor, "d"]
-    deviation: Float[Tensor, "d"]
-    known: Float[Tensor, "m d"]
-    """Of the set."""
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, teacher: LatentDiffusion, data: DistillationSet, timestep: int) -> "_Features":
-        """The features of a set, and of others in terms of its mean and its deviations."""
-        blank = teacher.embed([""])
-        parts = [_middle(teacher, part.to(teacher.device), timestep, blank) for part in data.latents.split(CHUNK)]
-        found = torch.cat(parts)
-        mean, deviation = found.mean(0), found.std(0).clamp(min=1e-6)
-        return cls(teacher, timestep, blank, mean, deviation, (found - mean) / deviation)
-
-    def __call__(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        """Features of clean latents; differentiable where gradients are on."""
-        return (_middle(self.teacher, latents, self.timestep, self.blank) - self.mean) / self.deviation
-
-
-def _middle(
-    teacher: LatentDiffusion, latents: Float[Tensor, "n c h w"], timestep: int, blank: Conditioning
-) -> Float[Tensor, "n d"]:
-    t = torch.full((len(latents),), timestep, device=latents.device)
-    return middle_features(teacher, latents, t, blank[[0] * len(latents)]).float().mean((2, 3))

@@ -52,13 +52,13 @@ class CUpscale(SamplingMethod):
     """The picture, a file of the size of the model's pictures."""
     factor: int = 2
     """Times as many pixels along a side, 2 to 8."""
-    begin: float = 0.4
+    begin: float = 0.3
     """Share of the schedule at which denoising begins, in (0, 1): more changes more of the picture."""
     structure: float = 1.0
     """Largest share of the enlarged picture's low frequencies, in [0, 1]; 0 leaves the windows to themselves."""
-    decay: float = 3.0
+    decay: float = 0.5
     """Exponent by which that share falls with the noise, 0 or more; 0 keeps it."""
-    blur: float = 1.5
+    blur: float = 0.8
     """Deviation of the low pass in cells of the latents, 0 or more; 0 passes all."""
     least_attention: float = 0.5
     """Attention of a word in a window over that of an even spread, below which the word is left out, in [0, 1)."""
