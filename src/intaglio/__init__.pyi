@@ -10,6 +10,7 @@ from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
+from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.extract.methods.direct import Direct as Direct
 from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery

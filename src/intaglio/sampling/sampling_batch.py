@@ -73,7 +73,10 @@ class SamplingBatch:
             return noise
 
         def visit(x: Tensor, level: NoiseLevel) -> Tensor:
-            return asked(guide.move, x, level) if isinstance(guide, MovingGuide) else x
+            if not isinstance(guide, MovingGuide):
+                return x
+            moved = asked(guide.move, x, level)
+            return torch.where(moved == x.float().double(), x, moved)  # what stays keeps its last bits
 
         first = self.start(self.context, self.grid[0], self.rows, generators)
         return failed.marked(self.sampler(noise_at, first, self.grid, draw, visit)).float().to(model.device)

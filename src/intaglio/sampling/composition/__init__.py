@@ -1,0 +1,1 @@
+"""Composition of prompts: their coloured entities and relation, and losses on how attention places them."""
