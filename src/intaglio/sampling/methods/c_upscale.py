@@ -32,7 +32,7 @@ LARGEST = 8
 
 @dataclass(frozen=True, kw_only=True)
 class CUpscale(SamplingMethod):
-    """A picture at several times its size: noised, and denoised in windows of the model's own size that overlap.
+    """A picture at several times its size: noised, and denoised in overlapping windows.
 
     The picture is enlarged, encoded, noised at `begin` and denoised by DDIM over the whole field of latents. The model
     sees windows of its own size, half of which overlap, and their predictions are averaged where they do, by weights
