@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from intaglio.distill.features import outputs_of
+from intaglio.errors import BadInput
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator_32bit
@@ -33,6 +34,12 @@ class MiddleHead(nn.Module):
         """Logits, within `LARGEST`."""
         hidden = self.act(self.second(self.act(self.first(features.float()))))
         return self.last(hidden.mean((2, 3)))[:, 0].clamp(-LARGEST, LARGEST)
+
+
+def refuse_no_middle(model: LatentDiffusion) -> None:
+    """Raises `BadInput` for a model whose denoiser has no middle block, of which features are taken."""
+    if model.denoiser.mid_block is None:
+        raise BadInput(f"the denoiser of {model.name} has no middle block to take features of; distil it by guided")
 
 
 def middle_channels(model: LatentDiffusion) -> int:

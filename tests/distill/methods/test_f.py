@@ -299,3 +299,9 @@ def test_a_student_draws_in_one_step_what_it_was_trained_to(teacher):
 def test_a_timestep_that_there_is_not_is_refused(teacher):
     with pytest.raises(BadInput, match="1 to 999"):
         FDistillation(**SMALL, timestep=1000).check(teacher)
+
+
+def test_a_denoiser_without_a_middle_block_is_refused(teacher, monkeypatch):
+    monkeypatch.setattr(teacher.denoiser, "mid_block", None)
+    with pytest.raises(BadInput, match="no middle block"):
+        FDistillation(**SMALL).check(teacher)

@@ -164,3 +164,9 @@ def test_what_cannot_be_paired_or_asked_is_refused(teacher):
         MMDDistillation(**SMALL)(teacher, planted(1))
     with pytest.raises(BadInput, match="0 to 999"):
         MMDDistillation(**SMALL, feature_timestep=1000).check(teacher)
+
+
+def test_a_denoiser_without_a_middle_block_is_refused(teacher, monkeypatch):
+    monkeypatch.setattr(teacher.denoiser, "mid_block", None)
+    with pytest.raises(BadInput, match="no middle block"):
+        MMDDistillation(**SMALL).check(teacher)

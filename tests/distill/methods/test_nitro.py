@@ -164,3 +164,9 @@ def test_rows_of_no_judging_head_cost_nothing_and_break_nothing(teacher):
 def test_a_timestep_that_there_is_not_is_refused(teacher):
     with pytest.raises(BadInput, match="1 to 999"):
         NitroFusion(**SMALL, timestep=0).check(teacher)
+
+
+def test_a_denoiser_without_a_middle_block_is_refused(teacher, monkeypatch):
+    monkeypatch.setattr(teacher.denoiser, "mid_block", None)
+    with pytest.raises(BadInput, match="no middle block"):
+        NitroFusion(**SMALL).check(teacher)

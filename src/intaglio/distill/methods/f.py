@@ -16,7 +16,7 @@ from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.divergences import WEIGHTS, Divergence, divergence_weights
 from intaglio.distill.family import Distiller
-from intaglio.distill.heads import MiddleHead, middle_channels, middle_features
+from intaglio.distill.heads import MiddleHead, middle_channels, middle_features, refuse_no_middle
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, in_parts, last_mean
 from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import BadInput, require
@@ -93,6 +93,7 @@ class FDistillation(Distiller):
     def check(self, teacher: LatentDiffusion) -> None:
         """Raises `BadInput` for a teacher that it cannot distil, and for a timestep that there is not."""
         super().check(teacher)
+        refuse_no_middle(teacher)
         last = teacher.schedule.count - 1
         if self.timestep is not None and not 0 < self.timestep <= last:
             raise BadInput(f"--timestep must be 1 to {last} for {teacher.name}, not {self.timestep}")

@@ -16,6 +16,7 @@ from intaglio.distill.discrepancy import Kernel, squared_discrepancy
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.family import Distiller
+from intaglio.distill.heads import refuse_no_middle
 from intaglio.distill.set_features import FeatureSource, SetFeatures, network_features
 from intaglio.distill.stage import last_mean, train_stage
 from intaglio.errors import BadInput, require
@@ -84,6 +85,8 @@ class MMDDistillation(Distiller):
         """Raises `BadInput` for a teacher that it cannot distil, and for a timestep that there is not."""
         super().check(teacher)
         timestep_grid(teacher.schedule, self.student_steps)
+        if self.features == "middle":
+            refuse_no_middle(teacher)
         if self.feature_timestep >= teacher.schedule.count:
             last = teacher.schedule.count - 1
             raise BadInput(f"--feature-timestep must be 0 to {last} for {teacher.name}, not {self.feature_timestep}")

@@ -16,6 +16,7 @@ from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.family import Distiller
 from intaglio.distill.features import outputs_of
 from intaglio.distill.head_pool import RANGES, HeadPool, block_channels, judged_blocks
+from intaglio.distill.heads import refuse_no_middle
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, last_mean
 from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import BadInput, require
@@ -81,6 +82,7 @@ class NitroFusion(Distiller):
     def check(self, teacher: LatentDiffusion) -> None:
         """Raises `BadInput` for a teacher that it cannot distil, and for a timestep that there is not."""
         super().check(teacher)
+        refuse_no_middle(teacher)
         last = teacher.schedule.count - 1
         if self.timestep is not None and not 0 < self.timestep <= last:
             raise BadInput(f"--timestep must be 1 to {last} for {teacher.name}, not {self.timestep}")
