@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import note, say
-from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, embedded_model
+from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
 
@@ -53,7 +53,7 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         from intaglio.distill.student_run import distil, run_hashes, run_settings
 
         distiller, prompts = self._distiller, self._texts()
-        teacher = self._teacher()
+        teacher = self.noted_model(self.device)
         distiller.check(teacher)
         source = self._source(teacher, prompts)
         paths = {"model": self.model, "images": self.images, "prompts": self.prompts or "prompts"}
@@ -101,17 +101,3 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         if self.images is None:
             return OwnPictures(tuple(prompts), self.own, self.own_guidance)
         return DistillationSet.of_pictures(teacher, self.load_pictures(self.images, teacher.resolution))
-
-    def _teacher(self) -> "LatentDiffusion":
-        from intaglio.models.diffusion.loading import load_model
-
-        model = load_model(
-            self.model or embedded_model(),
-            lora=self.lora,
-            like=self.like,
-            allow_unmatched=self.skip_unmatched,
-            device=self.device,
-        )
-        for line in model.notes:
-            note(line)
-        return model

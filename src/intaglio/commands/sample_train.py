@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import note, say
-from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, embedded_model
+from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described
 from intaglio.commands.kit.prompt_lines import read_prompts
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class SampleTrain(ModelAndLoRA, InRun, Generic[M]):
         from intaglio.runs.plain_json import digest
 
         trainer, prompts = self._trainer, self._texts()
-        model = self._model()
+        model = self.noted_model(self.device)
         trainer.check(model, prompts)
         settings = {**asdict(trainer), **trainer.hashes(model)}
         inputs = {
@@ -78,20 +78,6 @@ class SampleTrain(ModelAndLoRA, InRun, Generic[M]):
 
     def _texts(self) -> list[str]:
         return (list(self.prompt) if self.prompts is None else read_prompts(self.prompts)) or [""]
-
-    def _model(self) -> "LatentDiffusion":
-        from intaglio.models.diffusion.loading import load_model
-
-        model = load_model(
-            self.model or embedded_model(),
-            lora=self.lora,
-            like=self.like,
-            allow_unmatched=self.skip_unmatched,
-            device=self.device,
-        )
-        for line in model.notes:
-            note(line)
-        return model
 
 
 def _short(value: Any) -> str:

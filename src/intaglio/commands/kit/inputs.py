@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intaglio.commands.kit.console import command_line, shown
+from intaglio.commands.kit.console import command_line, note, shown
 
 if TYPE_CHECKING:
     from intaglio.images.image_set import ImageSet
@@ -61,6 +61,21 @@ class ModelAndLoRA:
     """Use the layers of the LoRA that fit, with a warning on the rest, in place of stopping."""
     like: Path | None = None
     """A diffusers folder that gives what the model lacks, such as the tokenizer of a single file."""
+
+    def noted_model(self, device: str) -> "LatentDiffusion":
+        """The model on a device, in float32; what there is to say of it is noted."""
+        from intaglio.models.diffusion.loading import load_model
+
+        model = load_model(
+            self.model or embedded_model(),
+            lora=self.lora,
+            like=self.like,
+            allow_unmatched=self.skip_unmatched,
+            device=device,
+        )
+        for line in model.notes:
+            note(line)
+        return model
 
 
 @dataclass(frozen=True, kw_only=True)
