@@ -15,11 +15,11 @@ from torch.nn.functional import softplus
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.divergences import WEIGHTS, Divergence, divergence_weights
-from intaglio.distill.family import Distiller
-from intaglio.distill.heads import MiddleHead, middle_channels, middle_features, refuse_no_middle
+from intaglio.distill.heads import MiddleHead, middle_channels, middle_features
+from intaglio.distill.one_step import STATE, OneStepDistiller
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, in_parts, last_mean
 from intaglio.distill.two_players import TwoPlayers
-from intaglio.errors import BadInput, require
+from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.trainer import Trainer
@@ -32,7 +32,6 @@ from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import level_at
 from intaglio.sampling.step import clean_estimate
 
-STATE = "student"
 BINS = 10
 """Equal ranges of timesteps, over each of which density ratios have the mean 1."""
 SMALLEST, LARGEST = 0.1, 20.0
@@ -42,7 +41,7 @@ LEVELS = (0.02, 0.98)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FDistillation(Distiller):
+class FDistillation(OneStepDistiller):
     """A student of one step, by a difference of scores that follows an f-divergence.
 
     The student turns unit noise into clean latents by one prediction. These are noised to a random level, where the
@@ -73,8 +72,6 @@ class FDistillation(Distiller):
     """Learning rate of the head, above 0."""
     adversarial: float = 1e-3
     """Weight of the head's part in the student's loss, 0 or more."""
-    timestep: int | None = None
-    """Timestep at which the student hears unit noise; None: the schedule's last."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,19 +81,6 @@ class FDistillation(Distiller):
         for name in ("critic_rate", "head_rate"):
             require(0 < getattr(self, name) < float("inf"), f"{name} must be above 0, not {getattr(self, name)}")
         require(0 <= self.adversarial < float("inf"), f"adversarial must be 0 or more, not {self.adversarial}")
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """That of all learners."""
-        return (STATE,)
-
-    def check(self, teacher: LatentDiffusion) -> None:
-        """Raises `BadInput` for a teacher that it cannot distil, and for a timestep that there is not."""
-        super().check(teacher)
-        refuse_no_middle(teacher)
-        last = teacher.schedule.count - 1
-        if self.timestep is not None and not 0 < self.timestep <= last:
-            raise BadInput(f"--timestep must be 1 to {last} for {teacher.name}, not {self.timestep}")
 
     def planned(self, teacher: LatentDiffusion) -> Calls:
         """Rows of the student, the fake network, and the teacher, whose middle block gives the features."""
@@ -110,7 +94,7 @@ class FDistillation(Distiller):
     def __call__(self, teacher: LatentDiffusion, data: DistillationSet, *, run: Run = Run.none()) -> Distilled:
         """Trains the student, the fake network and the head by turns; see the family."""
         self.check(teacher)
-        t = teacher.schedule.count - 1 if self.timestep is None else self.timestep
+        t = self.first(teacher)
         sampling = BakedSampling((t,), "ddim", "baked", (self.guidance, self.guidance))
         student = teacher.made_for(sampling, copy.deepcopy(teacher.denoiser), f"{teacher.name}-f")
         fake = teacher.made_for(FREE, copy.deepcopy(teacher.denoiser), f"{teacher.name}-fake")

@@ -13,13 +13,12 @@ from torch.nn.functional import softplus
 
 from intaglio.distill.distillation_set import DistillationSet, SetBatch
 from intaglio.distill.distilled import Distilled, distilled
-from intaglio.distill.family import Distiller
 from intaglio.distill.features import outputs_of
 from intaglio.distill.head_pool import RANGES, HeadPool, block_channels, judged_blocks
-from intaglio.distill.heads import refuse_no_middle
+from intaglio.distill.one_step import STATE, OneStepDistiller
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, last_mean
 from intaglio.distill.two_players import TwoPlayers
-from intaglio.errors import BadInput, require
+from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.trainer import Trainer
@@ -32,11 +31,9 @@ from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import level_at
 from intaglio.sampling.step import clean_estimate
 
-STATE = "student"
-
 
 @dataclass(frozen=True, kw_only=True)
-class NitroFusion(Distiller):
+class NitroFusion(OneStepDistiller):
     """A student of one step, which a pool of heads is to take for the set.
 
     The student turns unit noise into clean latents by one prediction. Noised latents of the set, which the teacher may
@@ -64,8 +61,6 @@ class NitroFusion(Distiller):
     """Probability, in [0, 1), of each head to begin anew after an update."""
     head_rate: float = 1e-4
     """Learning rate of the heads, above 0."""
-    timestep: int | None = None
-    """Timestep at which the student hears unit noise; None: the schedule's last."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,19 +69,6 @@ class NitroFusion(Distiller):
         require(0 <= self.refresh < 1, f"refresh must lie in [0, 1), not {self.refresh}")
         require(0 < self.head_rate < float("inf"), f"head_rate must be above 0, not {self.head_rate}")
 
-    @property
-    def states(self) -> tuple[str, ...]:
-        """That of both learners."""
-        return (STATE,)
-
-    def check(self, teacher: LatentDiffusion) -> None:
-        """Raises `BadInput` for a teacher that it cannot distil, and for a timestep that there is not."""
-        super().check(teacher)
-        refuse_no_middle(teacher)
-        last = teacher.schedule.count - 1
-        if self.timestep is not None and not 0 < self.timestep <= last:
-            raise BadInput(f"--timestep must be 1 to {last} for {teacher.name}, not {self.timestep}")
-
     def planned(self, teacher: LatentDiffusion) -> Calls:
         """The student's latents and the features of both kinds for the heads, the same of the student's for itself."""
         return Calls(forward=1 + 2 + 1 + 1, backward=2).times(self.batch * self.steps)
@@ -94,7 +76,7 @@ class NitroFusion(Distiller):
     def __call__(self, teacher: LatentDiffusion, data: DistillationSet, *, run: Run = Run.none()) -> Distilled:
         """Trains the student and the pool by turns; see the family."""
         self.check(teacher)
-        t = teacher.schedule.count - 1 if self.timestep is None else self.timestep
+        t = self.first(teacher)
         sampling = BakedSampling((t,), "ddim", "baked", (1.0, 1.0))
         student = teacher.made_for(sampling, copy.deepcopy(teacher.denoiser), f"{teacher.name}-nitro")
         text = teacher.embed([""]).hidden.shape[-1]
