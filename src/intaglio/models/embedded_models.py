@@ -40,5 +40,5 @@ class EmbeddedModel:
 
     @property
     def lender(self) -> Path | None:
-        """Folder of the model that gives what is lacking; None for the one that lacks nothing."""
-        return None if self.name == LENDER else FOLDER / LENDER
+        """Folder of the model that gives what is lacking; None for one with an autoencoder of its own."""
+        return None if (self.folder / "vae").is_dir() else FOLDER / LENDER

@@ -5,7 +5,7 @@ import torch
 from scipy.integrate import quad
 
 import tiny
-from intaglio.distill.distillation_set import DistillationSet
+from distill_scenes import planted
 from intaglio.distill.divergences import WEIGHTS, divergence_weights
 from intaglio.distill.features import outputs_of
 from intaglio.distill.heads import MiddleHead, middle_features
@@ -48,11 +48,6 @@ GENERATORS = {
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     return load_model(tiny.sd_folder(tmp_path_factory.mktemp("tiny") / "sd"))
-
-
-def planted(count=6):
-    latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
-    return DistillationSet(latents, tuple(("red cat", "dog")[k % 2] for k in range(count)), "planted latents")
 
 
 def normal(x, mean):

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 import tiny
+from distill_scenes import planted
 from exact_draws import ExactMixture
-from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.guidance_input import with_guidance_input
 from intaglio.distill.methods import guided
 from intaglio.distill.methods.guided import GuidedDistillation
@@ -25,11 +25,6 @@ MIXTURE = ExactMixture(MEANS.reshape(2, 1, 1, 1), torch.tensor([0.3, 0.1]), {"":
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     return load_model(tiny.sd_folder(tmp_path_factory.mktemp("tiny") / "sd"))
-
-
-def planted(count=6, captions=("red cat", "dog")):
-    latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
-    return DistillationSet(latents, tuple(captions[k % len(captions)] for k in range(count)), "planted latents")
 
 
 def walked(model, steps, scale, count=3):

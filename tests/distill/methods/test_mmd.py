@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import tiny
+from distill_scenes import planted
 from intaglio.distill.discrepancy import squared_discrepancy
-from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.methods.mmd import MMDDistillation
 from intaglio.distill.set_features import SetFeatures, network_features
 from intaglio.errors import BadInput
@@ -26,11 +26,6 @@ VARIANTS = {
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     return load_model(tiny.sd_folder(tmp_path_factory.mktemp("tiny") / "sd"))
-
-
-def planted(count=6):
-    latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
-    return DistillationSet(latents, tuple(("red cat", "dog")[k % 2] for k in range(count)), "planted latents")
 
 
 def normals(count, seed, shift=0.0, width=1):

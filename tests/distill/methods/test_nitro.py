@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import softplus
 
 import tiny
-from intaglio.distill.distillation_set import DistillationSet
+from distill_scenes import planted
 from intaglio.distill.head_pool import HeadPool, block_channels, judged_blocks
 from intaglio.distill.methods import nitro
 from intaglio.distill.methods.nitro import NitroFusion
@@ -23,11 +23,6 @@ PIECES = {"micro_batch": 1}
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     return load_model(tiny.sd_folder(tmp_path_factory.mktemp("tiny") / "sd"))
-
-
-def planted(count=6):
-    latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
-    return DistillationSet(latents, tuple(("red cat", "dog")[k % 2] for k in range(count)), "planted latents")
 
 
 def game(teacher, **settings):
