@@ -198,8 +198,8 @@ class _Game:
     def _student_loss(self, step: int) -> StepLoss:
         """The weighted difference as the gradient of the student's latents."""
         noise, t, captions, _ = self.drawn("student", step)
-        parts = self.parts
-        found = [self._compared(noise[part], t[part], captions[part], self.unit("level", step)[part]) for part in parts]
+        parts, added = self.parts, self.unit("level", step)
+        found = [self._compared(noise[part], t[part], captions[part], added[part]) for part in parts]
         ratios = torch.cat([one.logits for one in found]).exp().clamp(SMALLEST, LARGEST)
         weights = divergence_weights(ratios, self.method.divergence, t * BINS // self.teacher.schedule.count)
         for part, one in zip(parts, found, strict=True):
