@@ -11,11 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share tw
 
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
 from budget import OWN_CPU_S, affordable
+from type_checks import check_types
 
-install_import_hook("intaglio", "beartype.beartype")
+check_types("intaglio")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 

@@ -1,6 +1,7 @@
 """The shared tests of every sampling method; a method joins them by SMALL and BAD in its own test.
 
-A setting that is a file is one of `PICTURES`.
+A setting that is a file is one of `PICTURES`, or `NAME.safetensors` for the part that the trainer of the same name
+makes by the SMALL of its test.
 """
 
 import dataclasses
@@ -19,12 +20,19 @@ from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingRequest
 from intaglio.sampling.fitted_sampling import FittedSampling
 from intaglio.sampling.loop import nodes_of, sample
+from intaglio.sampling.part_sampling import PartSampling
 from intaglio.verbs import VERBS
 from rows import flags, rows_of
 
 MATRIX = {
     key: row for name, entry in VERBS["sample"].methods.items() for key, row in rows_of("sample", name, entry).items()
 }
+TRAINERS = {
+    key: row
+    for name, entry in VERBS["sample train"].methods.items()
+    for key, row in rows_of("sample train", name, entry).items()
+}
+PARTS = {f"{row.method}.safetensors" for row in TRAINERS.values()}
 PROMPTS, SEEDS, STEPS, NEGATIVE = ["a red cat", "dog", "red"], [5, 6, 7], 3, "red dog"
 PICTURES = {"4x4.png": 4, "16x16.png": 16}
 """Files that are there while each test runs, and their sides."""
@@ -58,13 +66,30 @@ def beside_the_pictures(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
 
 
-def made(row, **changes):
-    files = {name: Path(value) for name, value in row.small.items() if value in PICTURES}
+def files_of(row):
+    """Settings of a row that are files."""
+    return {name: value for name, value in row.small.items() if value in PICTURES or value in PARTS}
+
+
+def made(row, model=None, **changes):
+    """The method of a row, with its trained part for a model."""
+    files = {name: Path(value) for name, value in files_of(row).items()}
+    for name, path in files.items():
+        if path.name in PARTS and model is not None:
+            files[name] = path if len(model.text_encoders) == 1 else path.with_stem(f"{path.stem}-sdxl")
+            train(path.stem, model, files[name])
     return load(row.target)(**{**row.small, **files, **changes})
 
 
+def train(name, model, path):
+    """Write the part of a trainer for a model, unless it is there."""
+    if not path.exists():
+        (row,) = [row for row in TRAINERS.values() if row.method == name]
+        load(row.target)(**row.small)(model, [""]).save(path)
+
+
 def drawn(model, row, rows=slice(None), **changes):
-    method = made(row)
+    method = made(row, model)
     options = {"steps": STEPS, "negative": NEGATIVE, "method": method, **changes}
     return sample(model, PROMPTS[rows], SEEDS[rows], **options).pixels
 
@@ -121,7 +146,7 @@ def test_a_picture_is_its_seeds_whatever_the_batch(row, models, first, kind):
 
 @every_method
 def test_calls_are_counted_and_planned(row, models, first):
-    method, (_, calls) = made(row), first(row, "sd")
+    method, (_, calls) = made(row, models["sd"]), first(row, "sd")
     request = SamplingRequest(models["sd"], PROMPTS, NEGATIVE, 5.0, STEPS, nodes_of("ddim", STEPS))
     planned = method.planned(request).times(len(PROMPTS))
     if isinstance(method, FittedSampling):
@@ -168,7 +193,7 @@ def test_the_model_is_left_as_it_was_found_by_an_error_too(row, models):
 
 @every_method
 def test_a_scale_that_the_method_replaces_makes_no_difference(row, models):
-    method = made(row)
+    method = made(row, models["sd"])
     equal = torch.equal(drawn(models["sd"], row, guidance_scale=1.0), drawn(models["sd"], row, guidance_scale=3.0))
     assert equal == method.own_guidance
 
@@ -177,7 +202,7 @@ def test_a_scale_that_the_method_replaces_makes_no_difference(row, models):
 def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, models, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["--model", str(folders["sd"]), "--prompt", *PROMPTS, "--seed", "5", "--steps", str(STEPS)]
-    method = made(row)
+    method = made(row, models["sd"])
     words += ["--negative", NEGATIVE, "--out", str(out), *flags(row.small)]
     assert main(["sample", row.method, *words]) == 0
     shown = capsys.readouterr()
@@ -186,7 +211,7 @@ def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, mode
     side = method.side(models["sd"])
     found = ImageSet.load(out / "dog-6.png", side)
     assert found.hashes[0] == known.hashes[1]
-    files = {name: value for name, value in row.small.items() if value in PICTURES}
+    files = files_of(row)
     named = [row.method, *flags(files)] if files else []
     if files:
         assert main(["sample", "--replay", str(out / "dog-6.png")]) == 2
@@ -204,3 +229,15 @@ def test_flags_that_it_has_no_use_for_are_refused(row, folders, capsys):
         if idle:
             assert main([*words, flag, value]) == 2
             assert f"leave {flag} out" in capsys.readouterr().err
+
+
+@every_method
+def test_a_part_is_asked_for_and_must_be_the_models_own(row, models, folders, capsys):
+    if not issubclass(load(row.target), PartSampling):
+        return
+    made(row, models["sdxl"])
+    words = ["sample", row.method, "--model", str(folders["sd"]), "--prompt", "dog"]
+    assert main(words) == 2
+    assert f"intaglio sample train {row.method}" in capsys.readouterr().err
+    assert main([*words, "--part", f"{row.method}-sdxl.safetensors"]) == 2
+    assert "another model" in capsys.readouterr().err
