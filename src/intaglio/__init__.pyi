@@ -43,11 +43,13 @@ from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.audit.membership.methods.pia import PIA as PIA
+from intaglio.sampling.trained.methods.ppap import PPAPExperts as PPAPExperts
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
 from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as PhotoGuardDiffusion
 from intaglio.sampling.methods.plain import Plain as Plain
+from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run

@@ -1,17 +1,13 @@
 """Heads on the features of a denoiser, which tell noised real latents from noised drawn ones."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from intaglio.distill.features import outputs_of
 from intaglio.errors import BadInput
+from intaglio.learning.drawn_layer import drawn_layer
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.randomness import generator_32bit
 
 WIDTH = 64
 """Channels of a head."""
@@ -54,13 +50,3 @@ def middle_features(
     with outputs_of([model.denoiser.mid_block]) as found:
         model.predict(latents, t, given)
     return found[0]
-
-
-def drawn_layer(kind: type, seed: int, labels: Sequence[str | int], *sizes: int, **further: Any) -> Any:
-    """A layer whose weights are drawn from seed and labels, with a deviation of 1 over the root of what goes in."""
-    layer: Any = nn.utils.skip_init(kind, *sizes, **further)
-    source = generator_32bit(seed, *labels)
-    with torch.no_grad():
-        layer.weight.normal_(0.0, layer.weight[0].numel() ** -0.5, generator=source)
-        layer.bias.zero_()
-    return layer

@@ -292,17 +292,19 @@ class LatentDiffusion:
     def frozen(self) -> Iterator[None]:
         """Turns gradients off and evaluation mode on for every part; both are restored, also on error."""
         modules = [module for part in self.parts.values() for module in part.modules()]
-        weights = [weight for part in self.parts.values() for weight in part.parameters()]
-        modes, flags = [module.training for module in modules], [weight.requires_grad for weight in weights]
+        awake = [module for module in modules if module.training]
+        learning = [weight for part in self.parts.values() for weight in part.parameters() if weight.requires_grad]
         try:
-            for part in self.parts.values():
-                part.eval().requires_grad_(False)
+            for module in awake:
+                module.training = False
+            for weight in learning:
+                weight.requires_grad_(False)
             yield
         finally:
-            for module, mode in zip(modules, modes, strict=True):
-                module.training = mode
-            for weight, flag in zip(weights, flags, strict=True):
-                weight.requires_grad_(flag)
+            for module in awake:
+                module.training = True
+            for weight in learning:
+                weight.requires_grad_(True)
 
     @property
     def fingerprint(self) -> str:
