@@ -14,6 +14,7 @@ from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.bench.kit.methods import default_method
 from intaglio.bench.sample.closed_forms import closed_forms
 from intaglio.bench.sample.enlargement import enlargement_figures
+from intaglio.bench.sample.led_classes import led_class_figures
 from intaglio.bench.sample.reconstruction import reconstruction_figures
 from intaglio.bench.sample.row_measures import row_measures
 from intaglio.bench.sample.trained_rows import (
@@ -113,7 +114,8 @@ class SampleBench:
         with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
             if run.status != "done":
                 figures = self._figures(rows, self._measured(rows, run, progress))
-                run.finish(without_nan({**figures, **self._gains(run), **self._recovery(), **self._enlargement()}))
+                figures |= {**self._gains(run), **self._recovery(), **self._enlargement(), **self._led(progress)}
+                run.finish(without_nan(figures))
             return run.summary
 
     def summary(self, figures: Mapping[str, Any]) -> str:
@@ -143,6 +145,12 @@ class SampleBench:
                 for name in ("upscale", "windows", "bicubic")
             )
             lines.append(f"at twice the size: {told}")
+        if "ppap_accuracy" in figures:
+            told = ", ".join(
+                f"{words} {figures[f'{name}_accuracy']:.1%} (KID {figures[f'{name}_kid']:.4f})"
+                for name, words in (("ppap", "five experts"), ("ppap_one", "one"), ("unled", "none"))
+            )
+            lines.append(f"of the artist led to, by {told}")
         return "\n".join(lines)
 
     @cached_property
@@ -190,7 +198,7 @@ class SampleBench:
     def _measured(self, rows: Mapping[str, Mapping[str, Any]], run: Run, show: Show) -> dict[str, dict[str, Any]]:
         judge = embedded_attributes(embedded_encoder(self.device))
         real, left = stretched(judge.encoder.embed(self._real.pixels).numpy()), run.recorded("row")
-        parts = TrainedParts(self._model, self._real, self.runs, self.quick, self.seed, self.device, show)
+        parts = self._parts(show)
         with run.progress(len(rows), "rows", len(left)) as progress:
             for name, row in rows.items():
                 if name in left:
@@ -261,6 +269,15 @@ class SampleBench:
         if "c-upscale" not in self._chosen:
             return {}
         return enlargement_figures(self._model, self._real, quick=self.quick, seed=self.seed)
+
+    def _led(self, show: Show) -> dict[str, float]:
+        """Figures of the method that draws by a trained part, where it is among those chosen."""
+        if "ppap" not in self._chosen:
+            return {}
+        return led_class_figures(self._parts(show), quick=self.quick, seed=self.seed)
+
+    def _parts(self, show: Show) -> TrainedParts:
+        return TrainedParts(self._model, self._real, self.runs, self.quick, self.seed, self.device, show)
 
     @property
     def _seeds(self) -> int:

@@ -29,7 +29,15 @@ OWN, OWN_SCALE = 512, 3.0
 """The model's own pictures that students are trained on, and their guidance scale, as `intaglio distill` has them."""
 FROM_STEP = 800
 """Timestep at which the analytic start begins."""
-QUICK: Mapping[str, Any] = {"steps": 10, "batch": 8, "halving_steps": 5, "states": 20, "rounds": 20}
+QUICK: Mapping[str, Any] = {
+    "steps": 10,
+    "batch": 8,
+    "halving_steps": 5,
+    "states": 20,
+    "rounds": 20,
+    "pictures": 40,
+    "updates": 20,
+}
 """Settings of trainings with --quick, where they have these; their figures say that the bench runs, and no more."""
 QUICK_OWN = 16
 
@@ -71,7 +79,11 @@ class TrainedParts:
         """The analytic start, or one that `intaglio sample train` makes."""
         if name == AnalyticStart.name:
             return AnalyticStart(LatentMoments.fit(self.model, self.pictures), FROM_STEP)
-        changes = {"scale": SCALE, **self._changes("sample train", name)}
+        return TransportStart.of(TrainedPart.load(self.part(name, scale=SCALE), name, self.model), self.model, None)
+
+    def part(self, name: str, **settings: Any) -> Path:
+        """The file of a part that `intaglio sample train` makes with these settings, for the captions."""
+        changes = {**settings, **self._changes("sample train", name)}
         trainer: SamplingTrainer = default_method("sample train", name, seed=self.seed, **changes)
         hashes = {"model": self.model.fingerprint, "prompts": digest(list(self._captions))}
         with self._run("sample", f"train-{name}", asdict(trainer), hashes) as run:
@@ -80,7 +92,7 @@ class TrainedParts:
                 part = trainer(self.model, self._captions, run=run)
                 part.save(file)
                 run.finish({"part": file.name, "hash": part.hash, "facts": dict(part.facts)}, (file.name,))
-            return TransportStart.of(TrainedPart.load(file, name, self.model), self.model, None)
+            return file
 
     @property
     def _captions(self) -> tuple[str, ...]:

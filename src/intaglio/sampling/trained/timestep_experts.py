@@ -14,12 +14,12 @@ WIDTH = 64
 
 
 class TimestepExpert(nn.Module):
-    """Logits of classes from noised latents and their noise level: three convolutions, a mean over places, a sum."""
+    """Logits of classes from noised latents and their noise level: three halving convolutions, a mean over places, a sum."""
 
     def __init__(self, channels: int, classes: int, seed: int, place: int):
         """Weights are drawn from the seed and the place of the expert alone."""
         super().__init__()
-        self.first = drawn_layer(nn.Conv2d, seed, (place, "first"), channels, WIDTH, 3, padding=1)
+        self.first = drawn_layer(nn.Conv2d, seed, (place, "first"), channels, WIDTH, 3, stride=2, padding=1)
         self.level = drawn_layer(nn.Linear, seed, (place, "level"), 2, WIDTH)
         self.second = drawn_layer(nn.Conv2d, seed, (place, "second"), WIDTH, 2 * WIDTH, 3, stride=2, padding=1)
         self.third = drawn_layer(nn.Conv2d, seed, (place, "third"), 2 * WIDTH, 2 * WIDTH, 3, stride=2, padding=1)
