@@ -51,6 +51,7 @@ from intaglio.protect.methods.photoguard_diffusion import PhotoGuardDiffusion as
 from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
+from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.runs.run import Run as Run
 from intaglio.protect.methods.sds import SDS as SDS

@@ -5,9 +5,10 @@ import typing
 from types import FunctionType
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 WHOLE = jaxtyping.jaxtyped
+TYPED = beartype(conf=BeartypeConf(violation_type=TypeError))
 
 
 def jaxtyped(fn=None, *, typechecker=None):
@@ -15,7 +16,7 @@ def jaxtyped(fn=None, *, typechecker=None):
     if fn is None:
         return lambda fn: jaxtyped(fn, typechecker=typechecker)
     if isinstance(fn, FunctionType) and not any(map(_named, inspect.get_annotations(fn).values())):
-        return beartype(fn)
+        return TYPED(fn)
     return WHOLE(fn, typechecker=typechecker)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.start import FittedStart
 from intaglio.sampling.starts.analytic import AnalyticStart
+from intaglio.sampling.starts.led_noise import LedNoise
 from intaglio.sampling.starts.transport import TransportStart
 from intaglio.sampling.trained_part import TrainedPart
 
-TRAINED = {start.name: start for start in (TransportStart,)}
+TRAINED = {start.name: start for start in (TransportStart, LedNoise)}
 """Starts that are made of a trained part."""
 FITTED: Mapping[str, type[FittedStart]] = {AnalyticStart.name: AnalyticStart, **TRAINED}
 """Classes of all starts but unit noise."""

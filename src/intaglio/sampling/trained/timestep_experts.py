@@ -14,7 +14,7 @@ WIDTH = 64
 
 
 class TimestepExpert(nn.Module):
-    """Logits of classes from noised latents and their noise level: three halving convolutions, a mean over places, a sum."""
+    """Logits of classes from noised latents and their level: three halving convolutions, a mean, a linear layer."""
 
     def __init__(self, channels: int, classes: int, seed: int, place: int):
         """Weights are drawn from the seed and the place of the expert alone."""
