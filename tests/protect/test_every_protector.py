@@ -19,6 +19,10 @@ from rows import matrix
 
 ROWS = [pytest.param(row, id=key) for key, row in matrix().items() if row.verb == "protect"]
 every_protector = pytest.mark.parametrize("row", ROWS)
+UNLIKE = ("advdm", "anti-dreambooth", "mist", "photoguard-diffusion")
+"""A gradient of one loss, one of a surrogate that learns, one of two losses, and one through a whole walk."""
+unlike_protectors = pytest.mark.parametrize("row", [row for row in ROWS if row.values[0].key.split()[-1] in UNLIKE])
+"""For what the shared descent does with any method's gradient."""
 
 
 def made(row, **changes):
@@ -60,7 +64,7 @@ def test_a_model_without_what_it_needs_is_refused_before_any_work(row, pictures,
 
 
 @every_protector
-@pytest.mark.parametrize("budget", [1.0, 3.9, 16.0])
+@pytest.mark.parametrize("budget", [1.0, 3.9])
 def test_no_file_exceeds_its_budget_by_a_single_grey_level(row, net, pictures, tmp_path, budget):
     method = made(row, budget=budget, step=budget, start="random")
     result = protect(method, net, pictures, tmp_path)
@@ -88,7 +92,7 @@ def test_what_it_raises_is_higher_afterwards(row, net, pictures, tmp_path):
     assert sum(gains) > 0
 
 
-@every_protector
+@unlike_protectors
 def test_transparent_and_masked_pixels_stay(row, net, pictures, tmp_path):
     mask = np.zeros((16, 16), np.uint8)
     mask[4:9, 2:7] = 255
@@ -115,7 +119,7 @@ def test_neither_order_nor_company_changes_a_picture(row, net, pictures, tmp_pat
     assert float((together["0.png"].pixels != alone["0.png"].pixels).mean()) < 0.02
 
 
-@every_protector
+@unlike_protectors
 def test_the_objective_afterwards_is_that_of_the_picture_given_back(row, net, pictures, tmp_path):
     result = protect(made(row, budget=0.5, start="random"), net, pictures, tmp_path)
     for one in result.pictures:
@@ -123,7 +127,7 @@ def test_the_objective_afterwards_is_that_of_the_picture_given_back(row, net, pi
         assert one.objective_after == one.objective_before
 
 
-@every_protector
+@unlike_protectors
 def test_a_floor_of_similarity_is_kept(row, net, pictures, tmp_path):
     free = protect(made(row, budget=32.0, step=16.0), net, pictures, tmp_path / "a")
     floor = (1 + max(one.ssim for one in free.pictures)) / 2
@@ -132,7 +136,7 @@ def test_a_floor_of_similarity_is_kept(row, net, pictures, tmp_path):
     assert all(one.largest_difference > 0 for one in kept.pictures)
 
 
-@every_protector
+@unlike_protectors
 def test_flat_areas_change_less(row, net, tmp_path):
     pixels = np.full((16, 40, 3), 128, np.uint8)
     pixels[:, 20:] = np.random.default_rng(0).integers(0, 256, (16, 20, 3))
@@ -144,7 +148,7 @@ def test_flat_areas_change_less(row, net, tmp_path):
     assert change[:, 26:].max() > 4
 
 
-@every_protector
+@unlike_protectors
 def test_transformations_are_drawn_in_every_step_and_in_no_check(row, net, pictures, tmp_path, monkeypatch):
     drawn, original = [], descent.transformed
 
@@ -162,7 +166,7 @@ def test_transformations_are_drawn_in_every_step_and_in_no_check(row, net, pictu
     assert any((read(result)[name].pixels != one.pixels).any() for name, one in plain.items())
 
 
-@every_protector
+@unlike_protectors
 def test_a_gradient_that_is_not_finite_is_named(row, net, pictures, tmp_path, monkeypatch):
     kind = load(row.target)
     original = kind.gradient
@@ -176,7 +180,7 @@ def test_a_gradient_that_is_not_finite_is_named(row, net, pictures, tmp_path, mo
         protect(made(row), net, pictures, tmp_path)
 
 
-@every_protector
+@unlike_protectors
 def test_masks_and_sets_that_cannot_be_are_refused(row, net, pictures, tmp_path):
     for mask, words in (
         (np.zeros((16, 16), np.uint8), "black everywhere"),

@@ -12,6 +12,7 @@ import torch
 
 from intaglio.bench.kit.embedded_encoder import embedded_encoder
 from intaglio.bench.kit.methods import default_method
+from intaglio.bench.sample.bound_scenes import bound_scene_figures
 from intaglio.bench.sample.closed_forms import closed_forms
 from intaglio.bench.sample.enlargement import enlargement_figures
 from intaglio.bench.sample.led_classes import led_class_figures
@@ -114,7 +115,13 @@ class SampleBench:
         with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
             if run.status != "done":
                 figures = self._figures(rows, self._measured(rows, run, progress))
-                figures |= {**self._gains(run), **self._recovery(), **self._enlargement(), **self._led(progress)}
+                figures |= {
+                    **self._gains(run),
+                    **self._recovery(),
+                    **self._enlargement(),
+                    **self._led(progress),
+                    **self._composed(),
+                }
                 run.finish(without_nan(figures))
             return run.summary
 
@@ -145,6 +152,18 @@ class SampleBench:
                 for name in ("upscale", "windows", "bicubic")
             )
             lines.append(f"at twice the size: {told}")
+        if "compose_gain" in figures:
+            told = ", ".join(
+                f"{words} {figures[f'{name}_bound']:.1%} ({figures[f'{name}_correct']:.1%} all correct, "
+                f"{figures[f'{name}_calls']:.0f} calls)"
+                for name, words in (
+                    ("plain", "plain"),
+                    ("compose", "compose"),
+                    ("compose_again", "with again"),
+                    ("best_of_two", "the better of two plain"),
+                )
+            )
+            lines.append(f"scenes of two objects bound: {told}; compose gains {figures['compose_gain']:.1%}")
         if "ppap_accuracy" in figures:
             told = ", ".join(
                 f"{words} {figures[f'{name}_accuracy']:.1%} (KID {figures[f'{name}_kid']:.4f})"
@@ -275,6 +294,12 @@ class SampleBench:
         if "ppap" not in self._chosen:
             return {}
         return led_class_figures(self._parts(show), quick=self.quick, seed=self.seed)
+
+    def _composed(self) -> dict[str, float]:
+        """Figures of the method that keeps entities apart, on scenes of two, where it is among those chosen."""
+        if "compose" not in self._chosen:
+            return {}
+        return bound_scene_figures(load_model("scenes64", device=self.device), quick=self.quick, seed=self.seed)
 
     def _parts(self, show: Show) -> TrainedParts:
         return TrainedParts(self._model, self._real, self.runs, self.quick, self.seed, self.device, show)
