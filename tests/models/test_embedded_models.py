@@ -7,6 +7,9 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.models.testbed import base_path
+from intaglio.sampling.loop import sample
+from intaglio.sampling.scenes.recognition import seen_objects
+from intaglio.sampling.verifiers.scene import SceneVerifier
 
 
 def test_the_testbed_s_model_has_a_name():
@@ -15,6 +18,13 @@ def test_the_testbed_s_model_has_a_name():
     assert found is not None
     assert (found.folder, found.lender) == (base_path(), None)
     assert load_model("emoji64").fingerprint == load_model(base_path()).fingerprint
+
+
+def test_the_model_of_two_objects_draws_what_the_parser_reads():
+    model, prompts = load_model("scenes64"), ["a red circle", "a blue square"]
+    pixels = sample(model, prompts, [0, 1], steps=8, guidance_scale=3.0).pixels
+    assert [len(seen_objects(one.numpy())) for one in pixels] == [1, 1]
+    assert [one.correct for one in SceneVerifier().checks(pixels, prompts)] == [True, True]
 
 
 def test_what_a_model_lacks_is_the_lender_s(monkeypatch, tmp_path):

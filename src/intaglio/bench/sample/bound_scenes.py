@@ -33,20 +33,16 @@ def bound_scene_figures(model: LatentDiffusion, *, quick: bool, seed: int) -> di
     for name, method in rows.items():
         found[name], cost[name] = _drawn(model, captions, range(count), method, steps)
     other, more = _drawn(model, captions, range(count, 2 * count), Plain(), steps)
-    found["best_of_two"] = [
-        max(pair, key=lambda check: check.share) for pair in zip(found["plain"], other, strict=True)
-    ]
+    pairs = zip(found["plain"], other, strict=True)
+    found["best_of_two"] = [max(pair, key=lambda check: check.share) for pair in pairs]
     cost["best_of_two"] = cost["plain"] + more
     bound = {name: np.array([all(check.bound) for check in checks], float) for name, checks in found.items()}
     figures = {f"{name}_bound": float(values.mean()) for name, values in bound.items()}
     figures |= {f"{name}_correct": float(np.mean([c.correct for c in checks])) for name, checks in found.items()}
     gain = bound["compose"] - bound["plain"]
     low, _ = interval(lambda values: np.asarray(values).mean(-1), [gain])
-    return {
-        **figures,
-        **{f"{name}_calls": value for name, value in cost.items()},
-        "compose_gain": float(gain.mean()),
-    } | {"compose_gain_low": low}
+    figures |= {f"{name}_calls": value for name, value in cost.items()}
+    return {**figures, "compose_gain": float(gain.mean()), "compose_gain_low": low}
 
 
 def _drawn(
