@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -17,12 +17,12 @@ from intaglio.models.diffusion.unet_inner import InnerFeatures, InnerUNet, witho
 from intaglio.sampling.calls import Predict
 from intaglio.sampling.trained_part import TrainedPart
 
+Reenter = Literal["down", "up"]
+"""Where feedback enters: at the first down block of the inner part, which runs again, or at its output, which it was."""
+
 
 class FeedbackBlock(nn.Module):
-    """A copy of the first layer of the up block above a U-Net's inner part, asked one resolution lower.
-
-    It takes features of the two widths that are there, and gives those of the first block; float32.
-    """
+    """A copy of a layer of a U-Net's up blocks, which joins features of two widths; float32."""
 
     def __init__(self, layer: nn.Module, attention: nn.Module | None):
         """`layer` is a residual block, `attention` the one after it or None; both are copied."""
@@ -36,8 +36,8 @@ class FeedbackBlock(nn.Module):
         first: Float[Tensor, "n c h w"],
         embedding: Float[Tensor, "n e"],
         text: Float[Tensor, "n l k"],
-    ) -> Float[Tensor, "n c h w"]:
-        """Features of the first block from those of both, at the timestep of the embedding."""
+    ) -> Float[Tensor, "n o h w"]:
+        """Features of one width from those of both ends of the inner part, at the timestep of the embedding."""
         found = self.layer(torch.cat([last, first], 1).float(), embedding.float())
         if self.attention is None:
             return found
@@ -53,29 +53,33 @@ class InnerLoop:
     block: FeedbackBlock
     gamma: Float[Tensor, ""]
     """Scale factor of the feedback; 0 runs on the kept features as they are."""
+    reenter: Reenter
+    """Where the feedback enters."""
 
     @classmethod
-    def of(cls, model: LatentDiffusion, lowest: int) -> "InnerLoop":
+    def of(cls, model: LatentDiffusion, lowest: int, reenter: Reenter) -> "InnerLoop":
         """As a training begins: the block a copy of the model's own, the scale factor 0.
 
         Raises `BadInput` for a model whose denoiser is no such U-Net.
         """
         inner = InnerUNet.of(getattr(model, "denoiser", None), lowest, model.name)
-        joint, (first, last) = inner.joint, inner.channels
-        layer = joint.resnets[0]
-        if (layer.in_channels, layer.out_channels) != (first + last, first):
+        first, last = inner.channels
+        # Of all layers of the U-Net these two join the two widths, and give the one that is due.
+        copied, place = (inner.joint, 0) if reenter == "down" else (inner.top, -1)
+        layer = copied.resnets[place]
+        if (layer.in_channels, layer.out_channels) != (first + last, first if reenter == "down" else last):
             raise BadInput(
                 f"the up blocks of {model.name} take other features than a feedback block can give; give a model with "
                 "the blocks of Stable Diffusion"
             )
-        attention = joint.attentions[0] if getattr(joint, "has_cross_attention", False) else None
+        attention = copied.attentions[place] if getattr(copied, "has_cross_attention", False) else None
         block = FeedbackBlock(layer, attention).to(model.device)
-        return cls(model, inner, block, torch.zeros((), device=model.device))
+        return cls(model, inner, block, torch.zeros((), device=model.device), reenter)
 
     @classmethod
     def trained(cls, model: LatentDiffusion, part: TrainedPart, gamma: float | None) -> "InnerLoop":
         """As it was trained; `gamma` takes the place of the trained scale factor, unless it is None."""
-        found = cls.of(model, int(part.facts["lowest"]))
+        found = cls.of(model, int(part.facts["lowest"]), part.facts["reenter"])
         names = found.block.state_dict()
         found.block.load_state_dict({name: part.tensor(f"block.{name}") for name in names})
         given = part.tensor("gamma") if gamma is None else torch.tensor(gamma)
@@ -125,8 +129,10 @@ class InnerLoop:
     ) -> tuple[Tensor, InnerFeatures]:
         """The denoiser's output from kept features, with the feedback."""
         fed = self.gamma * self.block(features.last, features.first, embedding, text)
-        first = features.first + fed.to(features.first.dtype)
-        return self.inner.run(replace(features, first=first), embedding, text, (size[0], size[1]))
+        fed, to = fed.to(features.first.dtype), (size[0], size[1])
+        if self.reenter == "down":
+            return self.inner.run(replace(features, first=features.first + fed), embedding, text, to)
+        return self.inner.above(replace(features, last=features.last + fed), embedding, text, to)
 
 
 def _planned_row(model: LatentDiffusion) -> tuple[Tensor, Tensor, Mapping[str, Any]]:

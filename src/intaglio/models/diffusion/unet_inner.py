@@ -65,9 +65,14 @@ class InnerUNet:
         return cls(unet, max(1, count - lowest))
 
     @property
+    def top(self) -> Any:
+        """The last up block of the inner part."""
+        return self.unet.up_blocks[self._cut - 1]
+
+    @property
     def joint(self) -> Any:
         """The first up block above the inner part: its first layer takes features of both resolutions."""
-        return self.unet.up_blocks[len(self.unet.up_blocks) - self.level]
+        return self.unet.up_blocks[self._cut]
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -75,11 +80,15 @@ class InnerUNet:
         widths = self.unet.config.block_out_channels
         return widths[self.level - 1], widths[self.level]
 
+    @property
+    def _cut(self) -> int:
+        """Number of up blocks within the inner part."""
+        return len(self.unet.up_blocks) - self.level
+
     @contextmanager
     def keeping(self) -> Iterator[KeptFeatures]:
         """While the block runs, what one call of the U-Net computes is kept; no hook is left."""
-        kept, ups = KeptFeatures(), self.unet.up_blocks
-        cut = len(ups) - self.level
+        kept = KeptFeatures()
 
         def first(module: nn.Module, args: Any, given: Mapping[str, Any]) -> None:
             kept.first.append(given["hidden_states"])
@@ -88,7 +97,7 @@ class InnerUNet:
             kept.outer.append(given["res_hidden_states_tuple"])
 
         handles = [self.unet.down_blocks[self.level].register_forward_pre_hook(first, with_kwargs=True)]
-        handles += [block.register_forward_pre_hook(outer, with_kwargs=True) for block in ups[cut:]]
+        handles += [block.register_forward_pre_hook(outer, with_kwargs=True) for block in self.unet.up_blocks[self._cut :]]
         handles.append(self._keep_last(kept.last))
         try:
             yield kept
@@ -103,10 +112,10 @@ class InnerUNet:
         text: Float[Tensor, "n l k"],
         size: tuple[int, int],
     ) -> tuple[Float[Tensor, "n o hl wl"], InnerFeatures]:
-        """The U-Net's output from its inner part on, and the features for the next run of it.
+        """The U-Net's output from the inner part's first block on, and the features for the next step.
 
         Args:
-            features: with the input of the first block; the rest of `last` is not read.
+            features: with the input of the first block; `last` is not read.
             embedding: of the timestep, and of what is added to it (`embedded`).
             text: embeddings of tokens, as the U-Net takes them.
             size: height and width of the latents.
@@ -118,14 +127,31 @@ class InnerUNet:
             residuals += found
         if unet.mid_block is not None:
             sample = unet.mid_block(sample, embedding, **_text_for(unet.mid_block, text))
+        taken = list[Residuals]()
+        for block in unet.up_blocks[: self._cut]:
+            taken.append(tuple(residuals[-len(block.resnets) :]))
+            residuals = residuals[: -len(block.resnets)]
         handle = self._keep_last(last)
         try:
-            sample = self._up(sample, embedding, text, (residuals, features.outer), size)
+            output = self._up(sample, embedding, text, [*taken, *features.outer], size)
         finally:
             handle.remove()
-        if unet.conv_norm_out is not None:
-            sample = unet.conv_act(unet.conv_norm_out(sample))
-        return unet.conv_out(sample), InnerFeatures(features.first, last[0], features.outer)
+        return output, InnerFeatures(features.first, last[0], features.outer)
+
+    def above(
+        self,
+        features: InnerFeatures,
+        embedding: Float[Tensor, "n e"],
+        text: Float[Tensor, "n l k"],
+        size: tuple[int, int],
+    ) -> tuple[Float[Tensor, "n o hl wl"], InnerFeatures]:
+        """The U-Net's output from that of the inner part on, `features.last`, and the same features; args as of `run`.
+
+        Only what lies above the inner part on the up side runs.
+        """
+        to = self._upsampled_size(features.outer[0], size)
+        sample = self.top.upsamplers[0](features.last, to)
+        return self._up(sample, embedding, text, list(features.outer), size), features
 
     def embedded(self, sample: Tensor, t: Int[Tensor, "n"], given: Mapping[str, Any]) -> Float[Tensor, "n e"]:
         """The embedding of a timestep with what the U-Net adds to it; `sample` tells precision and device."""
@@ -140,27 +166,22 @@ class InnerUNet:
         return found if unet.time_embed_act is None else unet.time_embed_act(found)
 
     def _up(
-        self,
-        sample: Tensor,
-        embedding: Tensor,
-        text: Tensor,
-        sides: tuple[list[Tensor], tuple[Residuals, ...]],
-        size: tuple[int, int],
+        self, sample: Tensor, embedding: Tensor, text: Tensor, taken: list[Residuals], size: tuple[int, int]
     ) -> Tensor:
-        """The up side: residuals of the inner part from its new down side, those above as they were kept."""
-        ups, (residuals, outer) = self.unet.up_blocks, sides
-        inner, cut = list[Residuals](), len(ups) - self.level
-        for block in ups[:cut]:
-            inner.append(tuple(residuals[-len(block.resnets) :]))
-            residuals = residuals[: -len(block.resnets)]
-        taken = [*inner, *outer]
-        uneven = any(side % 2**self.unet.num_upsamplers for side in size)
-        for place, block in enumerate(ups):
-            # The U-Net itself only names a size where halves of the latents do not double to it again.
-            to = taken[place + 1][-1].shape[2:] if uneven and place + 1 < len(ups) else None
+        """The output by as many of the last up blocks as there are residuals for."""
+        unet = self.unet
+        for place, block in enumerate(unet.up_blocks[-len(taken) :]):
+            to = self._upsampled_size(taken[place + 1], size) if place + 1 < len(taken) else None
             more = {"res_hidden_states_tuple": taken[place], "upsample_size": to, **_text_for(block, text)}
             sample = block(hidden_states=sample, temb=embedding, **more)
-        return sample
+        if unet.conv_norm_out is not None:
+            sample = unet.conv_act(unet.conv_norm_out(sample))
+        return unet.conv_out(sample)
+
+    def _upsampled_size(self, taken: Residuals, size: tuple[int, int]) -> tuple[int, ...] | None:
+        """The size that the U-Net names for what meets these residuals; None where halves double to it again."""
+        uneven = any(side % 2**self.unet.num_upsamplers for side in size)
+        return tuple(taken[-1].shape[2:]) if uneven else None
 
     def _keep_last(self, found: list[Tensor]) -> Any:
         """A hook that keeps what the last inner up block gives before it is upsampled."""
@@ -168,8 +189,7 @@ class InnerUNet:
         def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
             found.append(args[0])
 
-        block = self.unet.up_blocks[len(self.unet.up_blocks) - 1 - self.level]
-        return block.upsamplers[0].register_forward_pre_hook(keep)
+        return self.top.upsamplers[0].register_forward_pre_hook(keep)
 
 
 def _text_for(block: nn.Module, text: Tensor) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Training for ILF: the block whose features are fed back into a U-Net, and its scale factor."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -19,7 +19,7 @@ from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import timestep_grid
-from intaglio.sampling.inner_feedback import InnerLoop
+from intaglio.sampling.inner_feedback import InnerLoop, Reenter
 from intaglio.sampling.trained.family import SamplingTrainer
 from intaglio.sampling.trained.own_latents import STATE as DRAWN
 from intaglio.sampling.trained.own_latents import own_latents
@@ -63,8 +63,10 @@ class InnerLoopTraining(SamplingTrainer):
     dropped: float = 0.2
     """Share of the examples whose prompt is left out, 0 to 1."""
     lowest: int = 2
-    """Lowest resolutions of the U-Net that an inner step runs down again, 1 or more; the highest is never among them,
-    and all of the up side runs."""
+    """Lowest resolutions of the U-Net that are its inner part, 1 or more; the highest is never among them."""
+    reenter: Reenter = "up"
+    """`down` feeds back into the inner part's first down block, and all of the part runs again; `up` into its output,
+    so that the feedback block stands for the part, at the price of few multiplications."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +79,8 @@ class InnerLoopTraining(SamplingTrainer):
             raise ValueError(f"learning_rate must be above 0, and finite, not {self.learning_rate}")
         if not 0 <= self.dropped <= 1:
             raise ValueError(f"dropped must be 0 to 1, not {self.dropped}")
+        if self.reenter not in ("down", "up"):
+            raise ValueError(f"reenter must be down or up, not {self.reenter!r}")
 
     def check(self, model: LatentDiffusion, prompts: Sequence[str]) -> None:
         """Raises `BadInput` for a model whose denoiser is no U-Net of two resolutions or more."""
@@ -88,7 +92,7 @@ class InnerLoopTraining(SamplingTrainer):
 
         So is the judgement, by the trained factor and by 0.
         """
-        share = InnerLoop.of(model, self.lowest).thousandths()
+        share = InnerLoop.of(model, self.lowest, self.reenter).thousandths()
         drawn, trained = self.pictures * self.steps * self.branches, self.updates * self.examples
         judged = JUDGED * self.examples
         return Calls(
@@ -100,7 +104,7 @@ class InnerLoopTraining(SamplingTrainer):
         self.check(model, prompts)
         drawing = {"steps": self.steps, "scale": self.scale, "batch": self.batch, "seed": self.seed}
         clean = own_latents(model, prompts, self.pictures, **drawing, run=run)
-        loop = InnerLoop.of(model, self.lowest)
+        loop = InnerLoop.of(model, self.lowest, self.reenter)
         with model.frozen():
             with torch.no_grad():
                 given = model.embed([*prompts, ""])
@@ -109,7 +113,7 @@ class InnerLoopTraining(SamplingTrainer):
             with torch.no_grad():
                 error, caching = data.judged(loop.gamma), data.judged(torch.zeros_like(loop.gamma))
         tail = losses[-max(1, len(losses) // 10) :]
-        facts = {"lowest": self.lowest, "gamma": float(loop.gamma), "loss": float(tail.mean())}
+        facts = {"lowest": self.lowest, "reenter": self.reenter, "gamma": float(loop.gamma), "loss": float(tail.mean())}
         facts |= {"error": error, "caching_error": caching, "share": loop.thousandths() / 1000}
         return self.part(model, prompts, loop.weights, facts)
 
@@ -152,7 +156,7 @@ class _Pairs:
 
     def judged(self, gamma: Float[Tensor, ""]) -> float:
         """The mean loss over examples of no update, by another factor."""
-        loop = InnerLoop(self.loop.model, self.loop.inner, self.loop.block, gamma)
+        loop = replace(self.loop, gamma=gamma)
         steps = range(self.settings.updates, self.settings.updates + JUDGED)
         return float(torch.cat([errors for step in steps for errors in self.errors(step, loop)]).mean())
 
