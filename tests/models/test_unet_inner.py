@@ -151,7 +151,13 @@ def test_no_hook_is_left_by_an_error():
 
 def test_a_copy_without_memory_has_the_shapes_and_leaves_the_module_alone():
     unet, x, t, given = scene({})
-    known, twin = output(unet, x, t, given), without_memory(unet)
+    seen = []
+    known, hook = output(unet, x, t, given), unet.register_forward_hook(lambda m, a, out: seen.append(m))
+    twin = without_memory(unet)
+    hook.remove()
+    on_meta = {"timestep_cond": None, "encoder_hidden_states": given["encoder_hidden_states"].to("meta")}
+    assert output(twin, x.to("meta"), t.to("meta"), on_meta).shape == known.shape
+    assert not seen, "hooks of others are not asked of the copy"
     assert {w.device.type for w in twin.parameters()} == {"meta"}
     assert {n: w.shape for n, w in twin.state_dict().items()} == {n: w.shape for n, w in unet.state_dict().items()}
     assert torch.equal(output(unet, x, t, given), known)

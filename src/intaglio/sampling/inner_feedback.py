@@ -18,7 +18,7 @@ from intaglio.sampling.calls import Predict
 from intaglio.sampling.trained_part import TrainedPart
 
 Reenter = Literal["down", "up"]
-"""Where feedback enters: at the first down block of the inner part, which runs again, or at its output, which it was."""
+"""Where feedback enters: at the first down block of the inner part, which runs again, or at the part's own output."""
 
 
 class FeedbackBlock(nn.Module):

@@ -3,6 +3,7 @@
 The down side above level a is not run again: its features are those of an earlier call. Everything on the up side is.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,7 +98,9 @@ class InnerUNet:
             kept.outer.append(given["res_hidden_states_tuple"])
 
         handles = [self.unet.down_blocks[self.level].register_forward_pre_hook(first, with_kwargs=True)]
-        handles += [block.register_forward_pre_hook(outer, with_kwargs=True) for block in self.unet.up_blocks[self._cut :]]
+        handles += [
+            block.register_forward_pre_hook(outer, with_kwargs=True) for block in self.unet.up_blocks[self._cut :]
+        ]
         handles.append(self._keep_last(kept.last))
         try:
             yield kept
@@ -198,12 +201,14 @@ def _text_for(block: nn.Module, text: Tensor) -> dict[str, Any]:
 
 
 def without_memory(module: nn.Module) -> Any:
-    """A copy of a module whose weights have shapes alone, on the device `meta`; the module's own are not copied."""
-    import copy
-
+    """A copy of a module whose weights have shapes alone, on the device `meta`, without hooks of the module's users."""
     kept: dict[int, Any] = {
         id(weight): nn.Parameter(torch.empty_like(weight, device="meta"), requires_grad=False)
         for weight in module.parameters()
     }
     kept |= {id(tensor): torch.empty_like(tensor, device="meta") for tensor in module.buffers()}
-    return copy.deepcopy(module, kept)
+    twin = copy.deepcopy(module, kept)
+    for part in twin.modules():
+        part._forward_hooks.clear()
+        part._forward_pre_hooks.clear()
+    return twin

@@ -1,4 +1,4 @@
-"""ILF: steps of a sampler of which most of the down side is spared, by features of the step before."""
+"""ILF: steps of a sampler that spare a part of the denoiser, by features of the step before."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,18 +21,20 @@ from intaglio.sampling.part_sampling import PartSampling
 class InnerLoopFeedback(PartSampling, GuidedSampling):
     """ILF: inner steps between full ones, on features that a trained block feeds back.
 
-    After each full step at t, `inner` steps of the sampler's grid run a part of the denoiser alone. With hₐ the input
-    of the part's first block and h_b the output of its last, at the step before,
+    After each full step at t, `inner` steps of the sampler's grid run a part of the denoiser alone, its lowest
+    resolutions. With hₐ the features that enter the part on the down side, h_b those that leave it on the up side, and
+    F and γ as they were trained, an inner step at t - r changes the features of the step before by
 
-        hₐ(t - r) = hₐ(t) + γ · F(h_b(t), hₐ(t), t - r),
+        hₐ + γ · F(h_b, hₐ, t - r), whereupon the part runs again (trained with `--reenter down`), or
+        h_b + γ · F(h_b, hₐ, t - r), where F stands for the part (`--reenter up`).
 
-    and the part runs from there at the time t - r, then the up side above it, on the down features of the full step.
-    F and γ are the trained part. Each branch of classifier-free guidance has its own features. With γ = 0 the features
-    are kept as they are, which is caching. What an inner step costs is told beside the calls, as its share of a call by
-    multiplications; the time saved is less than by as many steps less, which is what to compare with.
+    The up side above it runs in either case, at t - r and on the down features of the full step. Each branch of
+    guidance has its own features. With γ = 0 they are kept as they are, which is caching. Beside the calls, inner steps
+    are counted by their share of a call's multiplications; compare with as many full steps as that is worth, and with
+    caching.
 
-    Source: arXiv 2501.13107, for transformers, with no code. On a U-Net the places of a and b, the copy of F and that
-    it sees hₐ too are our own design.
+    Source: arXiv 2501.13107, for transformers, with no code. All that concerns the U-Net is our own design: where hₐ
+    and h_b are, that F is a copy of a layer that joins their widths and sees both, and `up`, which is cheaper.
     """
 
     inner: int = 1
@@ -51,9 +53,9 @@ class InnerLoopFeedback(PartSampling, GuidedSampling):
 
     def init(self, context: GuideContext) -> "_LoopState":
         """The state is the loop, the branches' conditioning, and the features of the last step."""
-        loop = InnerLoop.trained(context.model, self.trained(context.model), self.gamma)
-        conditioning = ClassifierFree(context.scale).init(context)
-        return _LoopState(loop, context, conditioning, loop.thousandths() if self.inner else 0)
+        part = self.trained(context.model)
+        loop = InnerLoop.trained(context.model, part, self.gamma)
+        return _LoopState(loop, context, ClassifierFree(context.scale).init(context), int(part.facts["thousandths"]))
 
     def step(
         self, state: "_LoopState", latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
@@ -78,9 +80,8 @@ class InnerLoopFeedback(PartSampling, GuidedSampling):
         """Calls of full steps, and inner steps by their share of one."""
         asked = [1 if place == 0 or request.nodes == request.steps else 2 for place in range(request.steps)]
         full = sum(asked[:: 1 + self.inner])
-        branches, left = 1 if request.scale == 1 else 2, sum(asked) - full
-        share = InnerLoop.trained(request.model, self.trained(request.model), 0.0).thousandths() if left else 0
-        return Calls(forward=branches * full, thousandths=branches * left * share)
+        branches, share = 1 if request.scale == 1 else 2, int(self.trained(request.model).facts["thousandths"])
+        return Calls(forward=branches * full, thousandths=branches * (sum(asked) - full) * share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,5 +92,5 @@ class _LoopState:
     context: GuideContext
     conditioning: Conditioning
     thousandths: int
-    """Share of an inner step of a call."""
+    """Of a call, for an inner step."""
     features: InnerFeatures | None = None

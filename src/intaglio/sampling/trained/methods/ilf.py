@@ -34,18 +34,19 @@ JUDGED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class InnerLoopTraining(SamplingTrainer):
-    """ILF: a block that feeds a U-Net's features back, for cheap steps between its own.
+    """ILF: a block that feeds a U-Net's features back, for cheaper steps between its own.
 
     For a pair (t, t - r) of neighbours on the grid of `steps`, clean latents of the model's own pictures are noised to
     t, where the model's own prediction ε leads to x(t - r) by one step of DDIM. The inner step from the features of
     that call (`intaglio sample ilf` says what it computes) gives ε'; with ε* the model's own prediction in x(t - r),
 
-        loss = mean (ε' - ε*)²
+            loss = mean (ε' - ε*)²
 
     over the numbers of a batch, without guidance. The feedback block F and the factor γ alone are trained: F begins as
-    a copy of the first layer of the up block above the inner part, γ at 0. Examples without their prompt are for the
-    other branch of guidance. `error` is the loss of the finished part over fresh examples, `caching_error` that of
-    γ = 0. Draw in as many steps as were trained for, since r is not told to F.
+    a copy of a layer of the U-Net's own, γ at 0. Examples without their prompt are for the other branch of guidance.
+    `error` is the loss of the finished part over fresh examples, `caching_error` that of γ = 0, `thousandths` the price
+    of an inner step, in thousandths of a call by multiplications. Draw in as many steps as were trained for, since r is
+    not told to F.
 
     Source: arXiv 2501.13107, for transformers, with no code; on a U-Net it is our own design.
     """
@@ -65,8 +66,8 @@ class InnerLoopTraining(SamplingTrainer):
     lowest: int = 2
     """Lowest resolutions of the U-Net that are its inner part, 1 or more; the highest is never among them."""
     reenter: Reenter = "up"
-    """`down` feeds back into the inner part's first down block, and all of the part runs again; `up` into its output,
-    so that the feedback block stands for the part, at the price of few multiplications."""
+    """`down` feeds back into the inner part's first down block, and all of the part runs again; `up` into its output, so
+    that the feedback block stands for the part, and a step costs less."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,7 +115,7 @@ class InnerLoopTraining(SamplingTrainer):
                 error, caching = data.judged(loop.gamma), data.judged(torch.zeros_like(loop.gamma))
         tail = losses[-max(1, len(losses) // 10) :]
         facts = {"lowest": self.lowest, "reenter": self.reenter, "gamma": float(loop.gamma), "loss": float(tail.mean())}
-        facts |= {"error": error, "caching_error": caching, "share": loop.thousandths() / 1000}
+        facts |= {"error": error, "caching_error": caching, "thousandths": loop.thousandths()}
         return self.part(model, prompts, loop.weights, facts)
 
 
