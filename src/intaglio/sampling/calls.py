@@ -52,7 +52,7 @@ class Calls:
 
     @property
     def cost(self) -> int:
-        """In calls of the denoiser, of which a gradient takes the time of two; what is less than a call counts as one."""
+        """In calls of the denoiser, of which a gradient takes the time of two; what is left of a call counts as one."""
         return self.forward + BACKWARD * self.backward + ceil(self.thousandths / 1000)
 
     def times(self, count: int) -> "Calls":

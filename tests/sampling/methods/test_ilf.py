@@ -1,5 +1,6 @@
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -60,9 +61,9 @@ def walk(model, part, reenter, *, steps, inner, gamma, scale):
     twin, block, attention = model.copy(), *trained_layer(unet, part, reenter)
     twin.denoiser = unet
     x = torch.cat([torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(2)])
-    branches = [model.embed(["", ""])] + [model.embed(["red dog"] * 2)]
+    branches = [model.embed(["", ""]), model.embed(["red dog"] * 2)]
     kept = [{}, {}]
-    for place, (now, then) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+    for place, (now, then) in enumerate(pairwise(grid)):
         t, noises = torch.full((2,), now.t), []
         for given, features in zip(branches, kept, strict=True):
             if place % (1 + inner) == 0:
@@ -188,7 +189,7 @@ def test_the_share_is_that_of_multiplications_counted_by_hand(reenter):
     handles = [layer.register_forward_hook(count) for layer in layers]
     given, x, t = model.embed([""]), torch.zeros(1, 4, 8, 8), torch.tensor([5])
     with torch.no_grad():
-        noise, features = loop.full(x, t, given, model.predict)
+        _, features = loop.full(x, t, given, model.predict)
         whole, counted[0] = counted[0], 0
         loop.step(features, x, t, given)
     for handle in handles:

@@ -20,7 +20,7 @@ from intaglio.sampling.trained.own_latents import own_latents
 SMALL = {"pictures": 2, "steps": 3, "updates": 3, "examples": 2, "batch": 2, "learning_rate": 1e-4}
 BAD = {"dropped": 2.0}
 PIECES = {"batch": 1}
-VARIANTS = {"down": {"SMALL": {"reenter": "down"}, "BAD": {"reenter": "sideways"}, "PIECES": {"batch": 1}}}
+VARIANTS = {"down": {"SMALL": {"reenter": "down"}, "BAD": {"lowest": 0}, "PIECES": {"batch": 1}}}
 
 PROMPTS = ["red cat", "dog"]
 

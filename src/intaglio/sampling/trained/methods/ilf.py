@@ -66,8 +66,8 @@ class InnerLoopTraining(SamplingTrainer):
     lowest: int = 2
     """Lowest resolutions of the U-Net that are its inner part, 1 or more; the highest is never among them."""
     reenter: Reenter = "up"
-    """`down` feeds back into the inner part's first down block, and all of the part runs again; `up` into its output, so
-    that the feedback block stands for the part, and a step costs less."""
+    """`down` feeds back into the inner part's first down block, and all of the part runs again; `up` into its output,
+    so that the feedback block stands for the part, and a step costs less."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
