@@ -16,7 +16,7 @@ from intaglio.sampling.family import SamplingRequest
 from intaglio.sampling.grid import level_at, timestep_grid
 from intaglio.sampling.inner_feedback import InnerLoop
 from intaglio.sampling.loop import nodes_of
-from intaglio.sampling.methods.ilf.method import InnerLoopFeedback
+from intaglio.sampling.methods.ilf import InnerLoopFeedback
 from intaglio.sampling.methods.plain import Plain
 from intaglio.sampling.step import ddim_step
 from intaglio.sampling.trained.methods.ilf import InnerLoopTraining

@@ -1,1 +1,0 @@
-"""Inner loop feedback."""
