@@ -264,7 +264,7 @@ class LatentDiffusion:
         return output[:, : latents.shape[1]].float()
 
     def denoiser_inputs(self, rows: int, conditioning: Conditioning) -> dict[str, Any]:
-        """What the denoiser is given beside latents and timestep, in its own precision, by the names it takes it by.
+        """Inputs of the denoiser beside latents and timestep, in its own precision, by its names of them.
 
         `conditioning` has so many rows, or one for all.
         """

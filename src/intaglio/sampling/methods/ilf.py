@@ -86,7 +86,7 @@ class InnerLoopFeedback(PartSampling, GuidedSampling):
 
 @dataclass(frozen=True, eq=False)
 class _LoopState:
-    """What one step leaves to the next."""
+    """The state between two steps."""
 
     loop: InnerLoop
     context: GuideContext
