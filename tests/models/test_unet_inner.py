@@ -45,7 +45,7 @@ def hooks(unet):
     return [len(m._forward_pre_hooks) + len(m._forward_hooks) for m in unet.modules()]
 
 
-def same_twice(unet, x, t, given, lowest):
+def check_same_bits(unet, x, t, given, lowest):
     """A call that is watched, then the inner part on its features: both the call's own bits."""
     known, inner = output(unet, x, t, given), InnerUNet.of(unet, lowest, "m")
     with inner.keeping() as kept:
@@ -63,19 +63,19 @@ def same_twice(unet, x, t, given, lowest):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("lowest", [1, 2])
 def test_on_features_of_the_same_call_the_inner_part_gives_the_networks_own_bits(layout, lowest):
-    same_twice(*scene(LAYOUTS[layout]), lowest)
+    check_same_bits(*scene(LAYOUTS[layout]), lowest)
 
 
 @pytest.mark.parametrize("size", [(10, 6), (7, 9)])
 def test_latents_whose_halves_do_not_double_to_them_have_the_same_bits_too(size):
-    same_twice(*scene(THREE, size), 2)
+    check_same_bits(*scene(THREE, size), 2)
 
 
 def test_a_size_and_a_pooled_prompt_are_part_of_the_embedding():
     changes = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8}
     unet, x, t, given = scene({**changes, "projection_class_embeddings_input_dim": 48 + 10})
     given["added_cond_kwargs"] = {"text_embeds": random(2, 10), "time_ids": torch.full((2, 6), 16.0)}
-    inner = same_twice(unet, x, t, given, 2)
+    inner = check_same_bits(unet, x, t, given, 2)
     known = inner.embedded(x, t, given)
     given["added_cond_kwargs"]["text_embeds"] = random(2, 10, seed=9)
     assert not torch.allclose(inner.embedded(x, t, given), known)
