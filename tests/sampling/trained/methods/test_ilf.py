@@ -139,13 +139,16 @@ def test_the_pictures_are_the_models_own_and_the_judgement_is_of_no_update(model
     assert (part.facts["lowest"], part.facts["reenter"]) == (2, "up")
 
 
-def test_calls_are_those_of_the_pictures_and_two_and_a_part_an_example(model):
+def test_calls_are_those_that_the_network_sees_and_a_part_an_example(model):
+    settings, seen = InnerLoopTraining(**SMALL), []
+    hook = model.denoiser.register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
+    try:
+        settings(model, PROMPTS)
+    finally:
+        hook.remove()
     share = InnerLoop.of(model, 2, "up").thousandths()
-    given = {"pictures": 3, "steps": 4, "updates": 5, "examples": 2}
-    judged = 2 * JUDGED
-    assert InnerLoopTraining(**given).planned(model, [""]) == Calls(
-        forward=3 * 4 * 2 + 2 * (10 + judged), backward=10, thousandths=share * (10 + 2 * judged)
-    )
+    asked = 3 * 2 + 2 * JUDGED * 2
+    assert settings.planned(model, [""]) == Calls(forward=sum(seen), backward=3 * 2, thousandths=share * asked)
 
 
 def test_a_model_that_is_no_unet_is_refused():

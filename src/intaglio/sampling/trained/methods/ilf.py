@@ -95,10 +95,8 @@ class InnerLoopTraining(SamplingTrainer):
         """
         share = InnerLoop.of(model, self.lowest, self.reenter).thousandths()
         drawn, trained = self.pictures * self.steps * self.branches, self.updates * self.examples
-        judged = JUDGED * self.examples
-        return Calls(
-            forward=drawn + 2 * (trained + judged), backward=trained, thousandths=share * (trained + 2 * judged)
-        )
+        asked = trained + 2 * JUDGED * self.examples
+        return Calls(forward=drawn + 2 * asked, backward=trained, thousandths=share * asked)
 
     def __call__(self, model: LatentDiffusion, prompts: Sequence[str], *, run: Run = Run.none()) -> TrainedPart:
         """The block's weights and the factor."""
@@ -128,10 +126,8 @@ def _trained(settings: InnerLoopTraining, data: "_Pairs", run: Run) -> Float[Ten
     checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
     checkpoints.restore(trainer)
     advice = f"try a learning rate below {settings.learning_rate:g}"
-    try:
-        train(trainer, data.loss, run, checkpoints, advice=advice, label=STATE, stream=STATE)
-    finally:
-        trainer.export()
+    train(trainer, data.loss, run, checkpoints, advice=advice, label=STATE, stream=STATE)
+    trainer.export()
     return trainer.losses
 
 
