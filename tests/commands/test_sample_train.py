@@ -1,11 +1,15 @@
+from typing import get_args
+
 import pytest
 
 import tiny
 from intaglio.cli import main
-from intaglio.commands.kit.png_settings import PictureSettings, StartRecord
+from intaglio.commands.kit.png_settings import PictureSettings, StartName, StartRecord
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.loop import sample
+from intaglio.sampling.starts.led_noise import LedNoise
+from intaglio.sampling.starts.trained_starts import FITTED
 from intaglio.sampling.starts.transport import TransportStart
 from intaglio.sampling.trained.methods.ot import OptimalTransport
 from intaglio.sampling.trained_part import TrainedPart
@@ -112,3 +116,26 @@ def test_another_file_and_another_model_are_refused(folder, file, tmp_path, caps
 def test_flags_that_do_not_go_together_are_refused(folder, tmp_path, capsys, more, said):
     assert main(drawing(folder, tmp_path / "out", *more)) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_trained_start_is_one_that_a_command_takes():
+    assert set(get_args(StartName)) == {"unit", *FITTED}
+
+
+def test_led_noise_begins_pictures_and_replays(folder, tmp_path, capsys):
+    words = ["--verifier", "colour:blue", "--steps", "2", "--updates", "2", "--batch", "2", "--blocks", "2"]
+    words += ["--width", "8", "--judged", "2", "--learning-rate", "0.05", "--prompt", "dog"]
+    assert main(["sample", "train", "promptgen", "--model", str(folder), *words, "--runs", str(tmp_path)]) == 0
+    assert "score after" in capsys.readouterr().err
+    (file,) = tmp_path.glob("sample-train-promptgen-*/promptgen.safetensors")
+    out = tmp_path / "out"
+    led = ["--start", "promptgen", "--start-file", str(file)]
+    assert main(drawing(folder, out, *led)) == 0
+    model = load_model(folder)
+    start = LedNoise.of(TrainedPart.load(file, "promptgen", model), model, None)
+    known = sample(model, ["dog", "cat"], [3, 4], steps=2, start=start)
+    assert [ImageSet.load(out / f"{name}.png", 16).hashes[0] for name in ("dog-3", "cat-4")] == list(known.hashes)
+    assert main(["sample", "--replay", str(out / "dog-3.png"), "--out", str(tmp_path / "again")]) == 0
+    assert "all 768 values are the same" in capsys.readouterr().out
+    assert main(["sample", "--model", str(folder), "--prompt", "dog", "--steps", "3", *led]) == 2
+    assert "give --steps 2" in capsys.readouterr().err

@@ -26,7 +26,7 @@ WEBUI_SAMPLERS = {
     "euler_a": "Euler a",
 }
 """Names of the samplers in the usual web interfaces."""
-StartName = Literal["unit", "analytic", "ot"]
+StartName = Literal["unit", "analytic", "ot", "promptgen"]
 """Starts of a sampling."""
 DTYPES = ("float32", "float16", "bfloat16")
 """Precisions of the weights."""

@@ -28,7 +28,8 @@ class StartInputs:
     start: StartName = "unit"
     """Where the sampling begins: unit is standard normal noise; analytic has the mean and the variance of noised
     pictures, so that the first, noisiest timesteps can be left out (arXiv 2406.15735); ot is near states that were
-    drawn by sample train ot, later still (arXiv 2307.11308)."""
+    drawn by sample train ot, later still (arXiv 2307.11308); promptgen is noise that sample train promptgen led to what
+    a verifier likes (arXiv 2209.06970)."""
     from_step: int | None = None
     """Timestep to begin at, 0 to the schedule's last, usually 999; the steps are spread from there to the clean end.
     None takes the last, for an analytic start that at 94 % of the schedule, and for a trained one its own."""
@@ -37,7 +38,7 @@ class StartInputs:
     start-*.safetensors that earlier pictures have beside them; none takes the embedded model's own pictures."""
 
     start_file: Path | None = None
-    """With a trained start, ot: the file that sample train wrote for this model."""
+    """With a trained start, ot or promptgen: the file that sample train wrote for this model."""
 
     def check_start(self, replaying: bool) -> None:
         """Raises `ValueError` for flags of a start that do not go together; a replay takes the start of its picture."""
