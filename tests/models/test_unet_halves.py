@@ -146,8 +146,9 @@ def test_the_network_is_left_as_it_was_found_by_an_error_too(models):
     own = model.denoiser.conv_in.forward
     model.denoiser.conv_in.forward = own
     try:
-        with pytest.raises(ZeroDivisionError), SharedEncoder(model.denoiser, 1).shared():
+        with SharedEncoder(model.denoiser, 1).shared():
             assert all("forward" in vars(block) for block in blocks)
+        with pytest.raises(ZeroDivisionError), SharedEncoder(model.denoiser, 1).shared():
             raise ZeroDivisionError
         assert vars(model.denoiser.conv_in)["forward"] is own, "a forward that was put in by another stays"
     finally:

@@ -75,7 +75,8 @@ def _draw(
 ) -> None:
     """Pictures of the first captions by the student, and of the same noise by the teacher in 20 steps.
 
-    The student is drawn by the method that it was made for. A student without a scale of its own drew to be like the set: the teacher is under the guidance of that.
+    The student is drawn by the method that it was made for. One without a scale of its own drew to be like the set: the
+    teacher is under the guidance of that.
     """
     prompts, way = list(dict.fromkeys(captions))[:SHOWN], settled(student, None, None, None)
     of_teacher = way._replace(steps=TEACHER_STEPS)

@@ -67,7 +67,13 @@ def sampling_grid(
 
 
 def refuse_contradiction(
-    model: LatentDiffusion, asked: Settled, *, first: int | None = None, negative: str = "", plain: bool = True, by: str = ""
+    model: LatentDiffusion,
+    asked: Settled,
+    *,
+    first: int | None = None,
+    negative: str = "",
+    plain: bool = True,
+    by: str = "",
 ) -> None:
     """Raises `BadInput` where a distilled model is asked for a sampling that it was not made for.
 
