@@ -19,7 +19,7 @@ from intaglio.sampling.shared_pass import SharedPass
 
 @dataclass(frozen=True, kw_only=True)
 class Loopfree(GuidedSampling):
-    """Loopfree: the U-Net's encoder runs once, at the first step, its decoder at every step.
+    """Loopfree: the U-Net's encoder runs once, at the first step, its decoder at each.
 
     With E the first convolution, the down blocks and the middle block, and D the up blocks and the output, step k of a
     grid t_1 > t_2 > ... takes the noise D(E(x_1, t_1), t_k), under classifier-free guidance, in place of
