@@ -35,6 +35,7 @@ from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
+from intaglio.sampling.methods.loopfree import Loopfree as Loopfree
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
 from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation
 from intaglio.energy.methods.mean_power import MeanPower as MeanPower
@@ -69,6 +70,7 @@ from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow
 from intaglio.energy.methods.thor import Thor as Thor
+from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.models.diffusion.loading import load_model as load_model

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import tiny
+from intaglio.bench.sample import bench as trained_bench
 from intaglio.bench.sample import trained_rows as rows_of
 from intaglio.bench.sample.bench import SampleBench
 from intaglio.bench.sample.trained_rows import TrainedParts, student_figures, student_sampling, trained_rows
@@ -9,6 +10,7 @@ from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.loading import load_model
+from intaglio.sampling.calls import Calls
 from intaglio.sampling.starts.analytic import AnalyticStart
 from intaglio.sampling.starts.transport import TransportStart
 
@@ -87,3 +89,17 @@ def test_figures_are_named_by_steps_and_only_the_models_own_are_its():
 def test_unknown_names_are_refused_with_those_there_are(wrong, tmp_path):
     with pytest.raises(BadInput, match="guided" if "students" in wrong else "analytic, ot"):
         SampleBench(**wrong, runs=tmp_path)(progress="none")
+
+
+def test_a_student_that_was_made_for_a_method_is_drawn_by_it(model, parts, tmp_path, monkeypatch):
+    """Its row is drawn by the method of its `sampling.json`, which `plain` refuses."""
+    sampling = BakedSampling((900, 400), "ddim", "baked", (3.0, 3.0), "loopfree")
+    student = model.made_for(sampling, model.denoiser, "student")
+    monkeypatch.setattr(TrainedParts, "student", lambda self, name: (student, Calls(forward=7)))
+    bench = SampleBench(runs=tmp_path, prompts=2, seeds=2, batch=2)
+    monkeypatch.setattr(type(bench), "_prompts", ["dog", "cat"])
+    monkeypatch.setattr(trained_bench, "parted", lambda prompt: (prompt, ""))
+    pixels, prompts, cost = bench._drawn({"method": "plain", "student": "tiue", "guidance": 4.0}, parts)
+    assert pixels.shape[0] == 4
+    assert prompts == ["dog", "dog", "cat", "cat"]
+    assert (cost["calls"], cost["fit_calls"]) == (2.0, 7.0)

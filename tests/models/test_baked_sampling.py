@@ -22,6 +22,7 @@ def test_it_comes_back_from_its_file_and_no_file_is_nothing(tmp_path):
     for baked in (
         BakedSampling((999, 499), "ddim", "input", (1.0, 8.0)),
         BakedSampling(guidance="baked", scales=(3.0, 3.0)),
+        BakedSampling((999,), "ddim", "baked", (3.0, 3.0), "loopfree"),
     ):
         baked.write(tmp_path)
         assert BakedSampling.read(tmp_path) == baked
@@ -47,6 +48,8 @@ def test_it_comes_back_from_its_file_and_no_file_is_nothing(tmp_path):
         ({"guidance": "input", "scales": [-1, 2]}, "lower and an upper"),
         ({"guidance": "input", "scales": [1]}, "two numbers"),
         ({"sampler": 3}, "a name"),
+        ({"method": 3}, "method must be a name"),
+        ({"method": ""}, "method must be a name"),
         ({"shift": 250}, "shift"),
     ],
 )
@@ -56,6 +59,17 @@ def test_a_file_that_does_not_hold_together_is_refused_in_a_sentence(tmp_path, v
         BakedSampling.read(tmp_path)
     assert "sampling.json" in str(caught.value)
     assert "distil" in str(caught.value)
+
+
+def test_without_a_method_file_and_fingerprint_are_those_of_versions_that_knew_none(model, tmp_path):
+    plain = BakedSampling((999, 499), "ddim", "baked", (3.0, 3.0))
+    plain.write(tmp_path)
+    assert set(json.loads((tmp_path / "sampling.json").read_text())) == {"timesteps", "sampler", "guidance", "scales"}
+    assert "method" not in plain.facts
+    named = BakedSampling((999, 499), "ddim", "baked", (3.0, 3.0), "loopfree")
+    made = [model.made_for(one, model.denoiser, "student").fingerprint for one in (plain, named)]
+    assert made[0] != made[1]
+    assert named.words == "2 steps of ddim, guidance 3 baked in, by the method loopfree"
 
 
 def test_scales_are_embedded_as_diffusers_does_for_consistency_models():

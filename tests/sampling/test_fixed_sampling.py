@@ -1,14 +1,20 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 import tiny
+from intaglio.cli import main
 from intaglio.distill.guidance_input import with_guidance_input
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.loading import load_model
-from intaglio.sampling.fixed_sampling import Settled, sampling_grid, settled
+from intaglio.sampling.fixed_sampling import Settled, own_method, sampling_grid, settled
+from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.loop import latent_batches
+from intaglio.sampling.methods.loopfree import Loopfree
 from intaglio.sampling.methods.perp_neg import PerpNeg
+from intaglio.sampling.methods.plain import Plain
 from intaglio.sampling.start import UnitNoise
 
 STEPS = BakedSampling((900, 400, 100), "ddim", "baked", (3.0, 3.0))
@@ -96,3 +102,30 @@ def test_a_range_of_scales_is_told(base):
 def test_the_grid_of_a_free_model_is_the_usual_one(base, student):
     assert [level.t for level in sampling_grid(base, 2)] == [999, 499, -1]
     assert [level.t for level in sampling_grid(student, 3)] == [900, 400, 100, -1]
+
+
+def test_a_model_that_was_made_for_a_method_is_drawn_by_it_alone(base):
+    """Also by no guide, by no method, and by none that is not here."""
+    sampling = replace(STEPS, method="loopfree")
+    student = base.made_for(sampling, base.denoiser, "student")
+    assert own_method(student) == Loopfree()
+    assert own_method(base) is None
+    assert latents(student, method=Loopfree()).isfinite().all()
+    for way in ({}, {"method": Plain()}, {"method": PerpNeg()}, {"guide": ClassifierFree(3.0)}):
+        with pytest.raises(BadInput, match="for the method loopfree; draw with it: intaglio sample loopfree --model"):
+            latents(student, **way)
+    elsewhere = base.made_for(replace(sampling, method="of-tomorrow"), base.denoiser, "student")
+    for ask in (lambda: own_method(elsewhere), lambda: latents(elsewhere)):
+        with pytest.raises(BadInput, match="of-tomorrow; it is not here: take the version"):
+            ask()
+
+
+def test_the_command_names_the_method_that_a_model_was_made_for(base, tmp_path, capsys):
+    base.made_for(replace(STEPS, method="loopfree"), base.denoiser, "student").save(tmp_path / "student")
+    words = ["--model", str(tmp_path / "student"), "--prompt", "dog", "--out", str(tmp_path / "out")]
+    assert main(["sample", *words]) == 2
+    assert "intaglio sample loopfree --model" in capsys.readouterr().err
+    assert main(["sample", "loopfree", *words]) == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1
+    (picture,) = (tmp_path / "out").glob("*.png")
+    assert main(["sample", "--replay", str(picture), "--out", str(tmp_path / "again")]) == 0

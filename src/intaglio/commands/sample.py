@@ -156,8 +156,8 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         from intaglio.sampling.fixed_sampling import refuse_contradiction, settled
 
         found = settled(model, self.steps, self.sampler, self.guidance)
-        plain = self.base is None and self._method.takes_distilled
-        refuse_contradiction(model, found, first=self.from_step, negative=self.negative, plain=plain)
+        plain, by = self.base is None and self._method.takes_distilled, self._method.name
+        refuse_contradiction(model, found, first=self.from_step, negative=self.negative, plain=plain, by=by)
         return found
 
     def _draw(self, tools: "_Tools", prompts: list[str], seeds: list[int], series: "PictureSeries") -> None:

@@ -11,7 +11,7 @@ from intaglio.distill.family import Distiller
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
-from intaglio.sampling.fixed_sampling import settled
+from intaglio.sampling.fixed_sampling import own_method, settled
 from intaglio.sampling.loop import sample
 
 SHOWN, TEACHER_STEPS = 4, 20
@@ -75,13 +75,14 @@ def _draw(
 ) -> None:
     """Pictures of the first captions by the student, and of the same noise by the teacher in 20 steps.
 
-    A student without a scale of its own drew to be like the set: the teacher is under the guidance of that.
+    The student is drawn by the method that it was made for. One without a scale of its own drew to be like the set: the
+    teacher is under the guidance of that.
     """
     prompts, way = list(dict.fromkeys(captions))[:SHOWN], settled(student, None, None, None)
     of_teacher = way._replace(steps=TEACHER_STEPS)
     if student.sampling.scales == (1.0, 1.0) and isinstance(source, OwnPictures):
         of_teacher = of_teacher._replace(scale=source.scale)
     for name, model, drawing in (("student", student, way), ("teacher", teacher, of_teacher)):
-        drawn = sample(model, prompts, range(len(prompts)), **drawing.options, batch=1)
+        drawn = sample(model, prompts, range(len(prompts)), method=own_method(model), **drawing.options, batch=1)
         for k, pixels in enumerate(drawn.pixels):
             run.save_image(f"{name}/{k:02d}", pixels, {"prompt": prompts[k]})

@@ -1,10 +1,15 @@
 """Sampling by a distilled model: the grid, sampler and guidance it was made for, and refusals of others."""
 
-from typing import Any, NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.grid import CLEAN, NoiseLevel, level_at, timestep_grid
+from intaglio.verbs import VERBS
+
+if TYPE_CHECKING:
+    from intaglio.sampling.family import SamplingMethod
 
 STEPS, SAMPLER, SCALE = 30, "ddim", 5.0
 """Steps, sampler and guidance scale where none is given and the model leaves them open."""
@@ -34,6 +39,19 @@ def settled(model: LatentDiffusion, steps: int | None, sampler: str | None, scal
     )
 
 
+def own_method(model: LatentDiffusion) -> "SamplingMethod | None":
+    """The sampling method that a model was made for, with its defaults; None where any will do.
+
+    Raises `BadInput` for one that is not here.
+    """
+    if (name := model.sampling.method) is None:
+        return None
+    if name not in VERBS["sample"].methods:
+        raise BadInput(f"{model.name} was distilled for the method {name}; {_remedy(name)}")
+    module, _, kind = VERBS["sample"].methods[name].target.partition(":")
+    return getattr(import_module(module), kind)()
+
+
 def sampling_grid(
     model: LatentDiffusion, steps: int, first: int | None = None, until: int = CLEAN.t
 ) -> list[NoiseLevel]:
@@ -49,14 +67,22 @@ def sampling_grid(
 
 
 def refuse_contradiction(
-    model: LatentDiffusion, asked: Settled, *, first: int | None = None, negative: str = "", plain: bool = True
+    model: LatentDiffusion,
+    asked: Settled,
+    *,
+    first: int | None = None,
+    negative: str = "",
+    plain: bool = True,
+    by: str = "",
 ) -> None:
     """Raises `BadInput` where a distilled model is asked for a sampling that it was not made for.
 
     `first` is the timestep of a start, None for the model's own; `plain` is whether the network is asked as plain
-    sampling asks it, by classifier-free guidance alone.
+    sampling asks it, by classifier-free guidance alone; `by` is the name of the sampling method, empty for none.
     """
     baked, name = model.sampling, model.name
+    if baked.method is not None and by != baked.method:
+        raise BadInput(f"{name} was distilled for the method {baked.method}; {_remedy(baked.method)}")
     if (steps := baked.timesteps) is not None:
         if asked.steps != len(steps):
             raise BadInput(f"{name} was distilled for {len(steps)} steps, not {asked.steps}; leave --steps out")
@@ -77,3 +103,10 @@ def refuse_contradiction(
     if not low <= asked.scale <= high:
         known = f"guidance {low:g}" if low == high else f"guidance from {low:g} to {high:g}"
         raise BadInput(f"{name} was distilled for {known}, not {asked.scale:g}; leave --guidance out, or change it")
+
+
+def _remedy(method: str) -> str:
+    """What to do with a model that was made for a sampling method."""
+    if method in VERBS["sample"].methods:
+        return f"draw with it: intaglio sample {method} --model ..."
+    return "it is not here: take the version of intaglio that the model was distilled with"

@@ -168,7 +168,8 @@ def latent_batches(
         Calls() if calls is None else calls,
         until,
     )
-    way.check(plain=guide is None and (method is None or method.takes_distilled))
+    by = "" if method is None else method.name
+    way.check(plain=guide is None and (method is None or method.takes_distilled), by=by)
     if method is not None:
         request = way.request(prompts)
         method.check(request)
@@ -203,7 +204,7 @@ def fit_of(
     way = _Way(
         model, sampler, steps, guidance_scale, negative, start or UnitNoise(), Calls() if calls is None else calls
     )
-    way.check(plain=method.takes_distilled)
+    way.check(plain=method.takes_distilled, by=method.name)
     request = way.request([])
     if isinstance(method, FittedSampling):
         method.check(request)
@@ -228,10 +229,11 @@ class _Way:
     def grid(self) -> list[NoiseLevel]:
         return sampling_grid(self.model, self.steps, self.start.first, self.until)
 
-    def check(self, plain: bool) -> None:
-        """Raises `BadInput` where the model was distilled for another way; `plain`: under guidance by prompts alone."""
+    def check(self, plain: bool, by: str) -> None:
+        """Raises `BadInput` where the model was distilled for another way; see `refuse_contradiction`."""
         asked = Settled(self.steps, self.sampler, self.scale)
-        refuse_contradiction(self.model, asked, first=self.start.first, negative=self.negative, plain=plain)
+        first, negative = self.start.first, self.negative
+        refuse_contradiction(self.model, asked, first=first, negative=negative, plain=plain, by=by)
 
     def request(self, prompts: Sequence[str]) -> SamplingRequest:
         """The pictures of these prompts."""

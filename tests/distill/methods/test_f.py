@@ -124,7 +124,7 @@ def game(teacher, **settings):
     )
     student = teacher.made_for(BakedSampling((999,), "ddim", "baked", (1.75, 1.75)), teacher.denoiser, "student")
     head = MiddleHead(int(teacher.denoiser.config.block_out_channels[-1]), 0)
-    return f._Game(method, teacher, student, teacher.copy(), head, planted(), players(), 999)
+    return f._Game(method, teacher, student, teacher.copy(), planted(), head, players(), 999)
 
 
 def test_the_students_gradient_is_the_difference_of_the_clean_estimates(teacher):

@@ -244,6 +244,7 @@ class SampleBench:
         if "student" in row:
             model, fitting = parts.student(row.pop("student"))
             steps, scale = student_sampling(model)
+            row["method"] = model.sampling.method or row["method"]
         if "start" in row:
             start = parts.start(row.pop("start"))
         method = default_method("sample", row.pop("method"), **row)

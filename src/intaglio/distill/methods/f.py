@@ -17,6 +17,7 @@ from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.divergences import WEIGHTS, Divergence, divergence_weights
 from intaglio.distill.heads import MiddleHead, middle_channels, middle_features
 from intaglio.distill.one_step import STATE, OneStepDistiller
+from intaglio.distill.score_players import ScorePlayers
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, in_parts, last_mean
 from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import require
@@ -26,7 +27,6 @@ from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import level_at
@@ -36,8 +36,6 @@ BINS = 10
 """Equal ranges of timesteps, over each of which density ratios have the mean 1."""
 SMALLEST, LARGEST = 0.1, 20.0
 """Bounds of a density ratio."""
-LEVELS = (0.02, 0.98)
-"""Shares of the schedule between which the timesteps of the comparison are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ class FDistillation(OneStepDistiller):
         }
         with teacher.frozen():
             trainer = TwoPlayers(dict(student.denoiser.named_parameters()), self, others)
-            game = _Game(self, teacher, student, fake, head, data, trainer, t)
+            game = _Game(self, teacher, student, fake, data, head, trainer, t)
             checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
             checkpoints.restore(trainer)
             advice = f"try a learning rate below {self.learning_rate:g}"
@@ -149,15 +147,11 @@ class _Turn(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class _Game:
+class _Game(ScorePlayers):
     """The turns of one training."""
 
     method: FDistillation
-    teacher: LatentDiffusion
-    student: LatentDiffusion
-    fake: LatentDiffusion
     head: MiddleHead
-    data: DistillationSet
     trainer: TwoPlayers
     t: int
 
@@ -172,14 +166,7 @@ class _Game:
 
     def _fake_loss(self, drawn: "_Turn") -> StepLoss:
         """Denoising error of the fake network on the student's latents."""
-
-        def errors(part: slice) -> Float[Tensor, " n"]:
-            t, added = drawn.t[part], drawn.added[part]
-            given = self.teacher.embed(drawn.captions[part])
-            found = self.fake.predict(self.teacher.noised(drawn.clean[part], added, t), t, given)
-            return (found - added).square().mean((1, 2, 3))
-
-        return in_parts(self.method.batch, self.method.micro_batch, errors)
+        return self.fake_loss(drawn.clean, drawn.added, drawn.t, drawn.captions)
 
     def _head_loss(self, drawn: "_Turn") -> StepLoss:
         """Logistic loss of the head: latents of the set are 1, the student's 0."""
@@ -216,7 +203,7 @@ class _Game:
         with torch.no_grad():
             clean = self.latents(noise, given)
             noised = self.teacher.noised(clean, added, t)
-            wanted = self._estimate(noised, t, self._guided(noised, t, given))
+            wanted = self._estimate(noised, t, self.guided(self.teacher, noised, t, given, self.method.guidance))
             faked = self._estimate(noised, t, self.fake.predict(noised, t, given))
         scale = (clean - wanted).abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
         logits, pull = self._judged(clean, added, t, given)
@@ -239,40 +226,9 @@ class _Game:
         t = torch.full((len(noise),), self.t, device=noise.device)
         return clean_estimate(noise, self.student.predict(noise, t, given), level)
 
-    def _guided(
-        self, noised: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], given: Conditioning
-    ) -> Float[Tensor, "n c h w"]:
-        """The teacher's prediction under its guidance."""
-        if self.method.guidance == 1:
-            return self.teacher.predict(noised, t, given)
-        both = Conditioning.cat([self.teacher.embed([""])[[0] * len(noised)], given])
-        empty, prompted = self.teacher.predict(torch.cat([noised, noised]), torch.cat([t, t]), both).chunk(2)
-        return empty + self.method.guidance * (prompted - empty)
-
     def _estimate(
         self, noised: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], noise: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n c h w"]:
         schedule = self.teacher.schedule
         signal, level = (of(t).to(noised)[:, None, None, None] for of in (schedule.signal, schedule.noise))
         return (noised - level * noise) / signal
-
-    @property
-    def parts(self) -> list[slice]:
-        """Rows of a batch that are in memory at once."""
-        count, size = self.method.batch, self.method.micro_batch or self.method.batch
-        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
-
-    def drawn(self, player: str, step: int) -> tuple[Tensor, Tensor, list[str], Tensor]:
-        """Unit noise for the student, timesteps, captions, and latents of the set."""
-        method, device = self.method, self.teacher.device
-        batch = self.data.batch(step, method.batch, dropped=0.0, seed=method.seed, stream=player)
-        low, high = (round(share * self.teacher.schedule.count) for share in LEVELS)
-        source = generator_32bit(method.seed, player, "timesteps", step)
-        t = torch.randint(low, max(high, low + 1), (method.batch,), generator=source)
-        return self.unit(player, step), t.to(device), batch.captions, batch.latents.to(device)
-
-    def unit(self, what: str, step: int) -> Float[Tensor, "n c h w"]:
-        """Unit noise of an update."""
-        shape = (self.method.batch, *self.data.latents.shape[1:])
-        source = generator_32bit(self.method.seed, what, "noise", step)
-        return torch.randn(shape, generator=source).to(self.teacher.device)

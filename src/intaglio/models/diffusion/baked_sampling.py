@@ -32,6 +32,8 @@ class BakedSampling:
     the guidance scale as an input."""
     scales: tuple[float, float] | None = None
     """Least and greatest guidance scale that the training saw; for `baked` both are that of the teacher."""
+    method: str | None = None
+    """The sampling method of its steps, by name; None: any that asks a network as plain sampling does."""
 
     def __post_init__(self) -> None:
         steps = self.timesteps
@@ -50,7 +52,13 @@ class BakedSampling:
         scales = f"{low:g}" if low == high else f"{low:g} to {high:g}"
         guidance = {"outside": "guidance of your choice", "baked": f"guidance {scales} baked in"}
         guidance["input"] = f"guidance {scales} as an input, in one call a step"
-        return f"{steps}{f' of {self.sampler}' if self.sampler else ''}, {guidance[self.guidance]}"
+        found = f"{steps}{f' of {self.sampler}' if self.sampler else ''}, {guidance[self.guidance]}"
+        return found if self.method is None else f"{found}, by the method {self.method}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The values of the file; without a method those of versions that knew none."""
+        return {name: value for name, value in asdict(self).items() if name != "method" or value is not None}
 
     @classmethod
     def read(cls, folder: Path) -> "BakedSampling":
@@ -70,15 +78,14 @@ class BakedSampling:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "BakedSampling":
         """From the values of the file. Raises `ValueError` or `TypeError` for others."""
-        if unknown := set(values) - {"timesteps", "sampler", "guidance", "scales"}:
+        if unknown := set(values) - {"timesteps", "sampler", "guidance", "scales", "method"}:
             raise ValueError(f"it has {min(unknown)}, which is not known here")
-        steps, scales, sampler = (values.get(name) for name in ("timesteps", "scales", "sampler"))
+        steps, scales = (values.get(name) for name in ("timesteps", "scales"))
         if steps is not None and not (isinstance(steps, list) and all(type(t) is int for t in steps)):
             raise TypeError("timesteps must be a list of integers")
         if scales is not None and not (isinstance(scales, list) and len(scales) == 2 and all(map(_is_number, scales))):
             raise TypeError("scales must be two numbers")
-        if sampler is not None and not isinstance(sampler, str):
-            raise TypeError("sampler must be a name")
+        sampler, method = (_name(values, name) for name in ("sampler", "method"))
         guidance = values.get("guidance", "outside")
         if guidance not in get_args(Guidance):
             raise ValueError(f"guidance must be one of {', '.join(get_args(Guidance))}, not {guidance!r}")
@@ -87,12 +94,13 @@ class BakedSampling:
             sampler,
             guidance,
             None if scales is None else (float(scales[0]), float(scales[1])),
+            method,
         )
 
     def write(self, folder: Path) -> None:
         """Writes the file, unless nothing is baked in."""
         if self != FREE:
-            folder.joinpath(FILE).write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n", "utf-8")
+            folder.joinpath(FILE).write_text(json.dumps(self.facts, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 FREE = BakedSampling()
@@ -105,6 +113,13 @@ def guidance_embedding(scales: Float[Tensor, "n"], width: int) -> Float[Tensor, 
     rates = torch.exp(-torch.log(torch.tensor(10000.0)) / (half - 1) * torch.arange(half, dtype=torch.float32))
     angles = 1000 * (scales.float() - 1)[:, None] * rates.to(scales.device)
     return torch.nn.functional.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, width - 2 * half))
+
+
+def _name(values: Mapping[str, Any], field: str) -> str | None:
+    value = values.get(field)
+    if value is not None and not (isinstance(value, str) and value):
+        raise TypeError(f"{field} must be a name")
+    return value
 
 
 def _is_number(value: Any) -> bool:

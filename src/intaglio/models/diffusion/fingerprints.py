@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -52,7 +51,7 @@ def settings_digest(model: Components) -> str:
         "options": {key: value for key, value in _public(model.options).items() if key not in _UNUSED_OPTIONS},
     }
     if model.sampling != FREE:  # so that models without it keep their fingerprints
-        facts["sampling"] = asdict(model.sampling)
+        facts["sampling"] = model.sampling.facts
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode(errors="surrogatepass"))
     return digest.hexdigest()
 
