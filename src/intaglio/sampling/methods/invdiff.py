@@ -63,11 +63,10 @@ class InvDiff(PartSampling, GuidedSampling):
         """Raises `BadInput` without the file, and for one of another trainer or model."""
         self._read.clear()
         super().check(request)
-        self._learnt(request.model)
 
     def planned(self, request: SamplingRequest) -> Calls:
         """One call of each denoiser a node, two with guidance."""
-        kappa = self.trained(request.model).facts["kappa"] if self.kappa is None else self.kappa
+        kappa = self._learnt(request.model).kappa if self.kappa is None else self.kappa
         asked = (1 if request.scale == 1 else 2) * (1 if kappa in (0, 1) else 2)
         return Calls(forward=request.nodes * asked)
 

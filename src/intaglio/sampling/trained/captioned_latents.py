@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -29,7 +28,7 @@ class CaptionedLatents:
             raise ValueError(f"give as many captions as latents, one or more, not {len(self.captions)}")
 
     @classmethod
-    def of_pictures(cls, model: LatentDiffusion, images: ImageSet) -> Self:
+    def of_pictures(cls, model: LatentDiffusion, images: ImageSet) -> "CaptionedLatents":
         """The latents of pictures. Raises `BadInput` where there are none, or one has no caption."""
         return cls(*encoded_pictures(model, images))
 

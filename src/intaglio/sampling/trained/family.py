@@ -18,7 +18,7 @@ from intaglio.verbs import FileName
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartTrainer(ABC):
+class PartTrainer:
     """Settings of a training, and the part of sampling that it gives. The model is left as it was found."""
 
     name = FileName()

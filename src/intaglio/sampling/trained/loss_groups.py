@@ -40,9 +40,8 @@ def loss_groups(
         seed: of the first weights.
     """
     given = losses.detach().cpu().double()
-    spans = (
-        -torch.rand(len(given), count, generator=generator(seed, "groups"), dtype=torch.float64).clamp(min=TINY).log()
-    )
+    drawn = torch.rand(len(given), count, generator=generator(seed, "groups"), dtype=torch.float64)
+    spans = -drawn.clamp(min=TINY).log()
     weights = spans / spans.sum(1, keepdim=True)
     deviation = given.std(unbiased=False)
     if not bool(deviation > ALIKE * given.abs().mean()):

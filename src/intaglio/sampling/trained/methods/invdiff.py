@@ -115,7 +115,7 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
             raise BadInput(f"{model.name} is distilled, and has no denoising loss; give its teacher")
         if self.samples > model.schedule.count:
             raise BadInput(
-                f"{model.name} has {model.schedule.count} timesteps, not {self.samples}; give fewer --samples"
+                f"{model.name} has {model.schedule.count} timesteps; give fewer --samples"
             )
 
     def planned(self, model: LatentDiffusion, pictures: CaptionedLatents) -> Calls:
@@ -152,9 +152,8 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
     def _picture_losses(self, model: LatentDiffusion, pictures: CaptionedLatents, run: Run) -> Float[Tensor, " n"]:
         """The model's mean denoising loss of each picture, kept by the run as they come."""
         count, samples = len(pictures.latents), self.samples
-        cuts = [
-            range(first, min(first + self._rows, count * samples)) for first in range(0, count * samples, self._rows)
-        ]
+        firsts = range(0, count * samples, self._rows)
+        cuts = [range(first, min(first + self._rows, count * samples)) for first in firsts]
         t = loss_timesteps(model.schedule.count, samples)
 
         def measure(state: _Losses) -> _Losses:
@@ -217,7 +216,8 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
         (gradient,) = torch.autograd.grad(loss, given)
         for part, error in zip(parts, errors, strict=True):
             (error if whole else errors_of(part)).backward(gradient[part])
-        return StepLoss(float(loss.detach()), beside={"mean": float(risk.mean), "variance": float(risk.variance)})
+        beside = {"mean": float(risk.mean.detach()), "variance": float(risk.variance.detach())}
+        return StepLoss(float(loss.detach()), beside=beside)
 
 
 def loss_timesteps(count: int, samples: int) -> Tensor:

@@ -1,0 +1,3 @@
+SMALL = {"part": "invdiff.safetensors"}
+BAD = {"kappa": -0.5}
+PIECES = {}
