@@ -114,9 +114,7 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
         if model.sampling != FREE:
             raise BadInput(f"{model.name} is distilled, and has no denoising loss; give its teacher")
         if self.samples > model.schedule.count:
-            raise BadInput(
-                f"{model.name} has {model.schedule.count} timesteps; give fewer --samples"
-            )
+            raise BadInput(f"{model.name} has {model.schedule.count} timesteps; give fewer --samples")
 
     def planned(self, model: LatentDiffusion, pictures: CaptionedLatents) -> Calls:
         """The losses of the pictures; two calls and a gradient a row of an update.
