@@ -29,7 +29,9 @@ def loss_groups(
     """Weights of n pictures in `count` groups, rows on the simplex, whose mean losses lie far apart.
 
     Adam (arXiv 1412.6980) climbs `group_spread`; after each update the weights are clipped at 0 and each row divided by
-    its sum. It begins at rows that are uniform on the simplex. Losses that are all alike leave it at that.
+    its sum. Gradients go through that division: without it both weights of a picture may fall by Adam's equal steps,
+    the division undoes them, and the picture is stuck in a group that it does not belong to. It begins at rows that are
+    uniform on the simplex. Losses that are all alike leave it at that.
 
     Args:
         losses: one a picture; their scale and offset make no difference.
@@ -52,7 +54,7 @@ def loss_groups(
     for _ in range(epochs):
         optimiser.zero_grad()
         with torch.enable_grad():
-            group_spread(scaled, weights, balance).backward()
+            group_spread(scaled, weights / weights.sum(1, keepdim=True), balance).backward()
         optimiser.step()
         with torch.no_grad():
             weights.copy_(_on_simplex(weights))

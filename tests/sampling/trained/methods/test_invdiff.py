@@ -31,11 +31,11 @@ def model(tmp_path_factory):
     return found
 
 
-def planted(count=6, loud=()):
-    """Latents of unit noise, some of them many times as large."""
+def planted(count=6, loud=(), times=6):
+    """Latents of unit noise, some of them so many times as large."""
     latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
     for place in loud:
-        latents[place] *= 6
+        latents[place] *= times
     return CaptionedLatents(latents, tuple(("red cat", "dog")[k % 2] for k in range(count)))
 
 
@@ -157,19 +157,19 @@ def variance_after(model, data, method):
     mixed = model.made_for(model.sampling, MixedDenoiser(model.denoiser, learnt, method.kappa), "mixed")
     with model.frozen():
         method._trained(mixed, data, groups, Run.none())
-    noise, t = noise_at((160, tiny.CHANNELS, 8, 8), 999, 5), timesteps_at(160, 1000, 999, 5)
+    noise, t = noise_at((80, tiny.CHANNELS, 8, 8), 999, 5), timesteps_at(80, 1000, 999, 5)
     with torch.no_grad():
-        rows = torch.arange(160) % 8
+        rows = torch.arange(80) % 8
         given = model.embed([data.captions[int(row)] for row in rows])
         return float(group_risk(mixed.error(data.latents[rows], noise, t, given), groups[rows]).variance)
 
 
 def test_the_weight_of_the_variance_brings_the_groups_together(model):
-    asked, data = predicting(model, "v_prediction"), planted(8, loud=(4, 5, 6, 7))
-    settings = {"batch": 8, "steps": 25, "learning_rate": 3e-3, "clip": None}
+    asked, data = predicting(model, "v_prediction"), planted(8, loud=(4, 5, 6, 7), times=3)
+    settings = {"batch": 8, "steps": 12, "learning_rate": 1e-2, "clip": None}
     even = variance_after(asked, data, trainer(variance=5.0, **settings))
     alone = variance_after(asked, data, trainer(variance=0.0, **settings))
-    assert even < 0.8 * alone
+    assert even < 0.5 * alone
 
 
 def test_captions_are_left_out_at_their_share(model):
