@@ -28,15 +28,6 @@ class PartTrainer:
     states_kept: ClassVar[tuple[str, ...]] = ()
     """Names of the states of a run that are of no use once the part is there."""
 
-    batch: int = 8
-    """Pictures at once, 1 or more."""
-    seed: int = 0
-    """Seed of the training."""
-
-    def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ValueError(f"batch must be 1 or more, not {self.batch}")
-
     def hashes(self, model: LatentDiffusion) -> dict[str, str]:
         """Hashes of contents outside the settings that the part depends on, by names; a verifier's for one."""
         return {}
@@ -59,13 +50,16 @@ class SamplingTrainer(PartTrainer, ABC):
     """Guidance scale of these pictures, 0 or more, 1 for none."""
     batch: int = 8
     """Pictures drawn at once, 1 or more."""
+    seed: int = 0
+    """Seed of the training."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not 1 <= self.steps <= 1000:
             raise ValueError(f"steps must be 1 to 1000, not {self.steps}")
         if not 0 <= self.scale < float("inf"):
             raise ValueError(f"scale must be 0 or more, and finite, not {self.scale}")
+        if self.batch < 1:
+            raise ValueError(f"batch must be 1 or more, not {self.batch}")
 
     def check(self, model: LatentDiffusion, prompts: Sequence[str]) -> None:
         """Raises `BadInput` for a model or prompts that it cannot be trained with; called before any work."""
@@ -98,6 +92,15 @@ class SamplingTrainer(PartTrainer, ABC):
 @dataclass(frozen=True, kw_only=True)
 class PictureTrainer(PartTrainer, ABC):
     """A trainer that learns from pictures with captions, such as those that the model was trained on."""
+
+    batch: int = 8
+    """Pictures an update, 1 or more."""
+    seed: int = 0
+    """Seed of the training."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be 1 or more, not {self.batch}")
 
     def check(self, model: LatentDiffusion, pictures: CaptionedLatents) -> None:
         """Raises `BadInput` for a model or pictures that it cannot be trained with; called before any work."""
