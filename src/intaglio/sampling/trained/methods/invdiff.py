@@ -50,8 +50,8 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
         std_g(m_g) + balance · min_g(Σᵢ wᵢg / n),   m_g = Σᵢ wᵢg lᵢ / Σᵢ wᵢg,
 
     by Adam, clipped at 0 and divided by the rows' sums at each update: pictures that the model has seen little of have
-    higher losses, and become groups. Then δ is trained beside the frozen denoiser, where (1 - kappa) · ε + kappa · δ is the
-    output, of the loss
+    higher losses, and become groups. Then δ is trained beside the frozen denoiser, where (1 - kappa) · ε + kappa · δ is
+    the output, of the loss
 
         mean_g(L_g) + variance · var_g(L_g),   L_g the means of a batch's losses with weights wᵢg,
 
@@ -60,8 +60,9 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
     Source: arXiv 2412.08480. Our own design: δ is a copy of the whole denoiser and begins as that, where an output of
     zero would begin at (1 - kappa) · ε; losses have the target of the training, all pictures the same evenly spaced
     timesteps, and are put in their own deviations before the groups are found, so that `balance` is of one scale for
-    any model; gradients of the groups go through the division of the rows; the second term of the groups' objective, λ₀, is read as the smallest group's share; both moments over
-    groups are those of a population; some captions are left out, for guidance.
+    any model; gradients of the groups go through the division of the rows; the second term of the groups' objective,
+    λ₀, is read as the smallest group's share; both moments over groups are those of a population; some captions are
+    left out, for guidance.
     """
 
     needs = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
