@@ -1,5 +1,6 @@
 """What holds for every test: types and shapes are checked, nothing reaches the network, methods keep their budgets."""
 
+import functools
 import gc
 import os
 import socket
@@ -11,11 +12,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share tw
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tyro._docstrings import _ClassTokenization as Tokens
 
 from budget import OWN_CPU_S, affordable
 from type_checks import check_types
 
 check_types("intaglio")
+# A command reads the source of its settings for their docstrings, a third of the time of one that is refused.
+Tokens.make = staticmethod(functools.cache(Tokens.make))
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 

@@ -27,6 +27,8 @@ from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.images.image_set import ImageSet as ImageSet
+from intaglio.sampling.methods.ilf import InnerLoopFeedback as InnerLoopFeedback
+from intaglio.sampling.trained.methods.ilf import InnerLoopTraining as InnerLoopTraining
 from intaglio.errors import IntaglioError as IntaglioError
 from intaglio.sampling.methods.invdiff import InvDiff as InvDiff
 from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiffTraining

@@ -85,7 +85,7 @@ def made(row, model=None, **changes):
 def train(name, model, path):
     """Write the part of a trainer for a model, unless it is there."""
     if not path.exists():
-        (row,) = [row for row in TRAINERS.values() if row.method == name]
+        row = TRAINERS[f"sample train {name}"]
         trainer = load(row.target)(**row.small)
         trainer(model, learnt_from(trainer, model)).save(path)
 

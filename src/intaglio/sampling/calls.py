@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from math import ceil
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -28,6 +29,8 @@ class Calls:
     """Rows through the autoencoder, in either direction, beside the one decoding of each finished picture."""
     verifications: int = 0
     """Pictures that a verifier judged."""
+    thousandths: int = 0
+    """Rows through a part of a denoiser alone, each in thousandths of a call by its multiplications."""
 
     def counted(self, predict: Predict) -> Predict:
         """The same function; its rows are counted here, backward ones where a gradient comes through."""
@@ -49,8 +52,8 @@ class Calls:
 
     @property
     def cost(self) -> int:
-        """In calls of the denoiser, of which a gradient takes the time of two."""
-        return self.forward + BACKWARD * self.backward
+        """In calls of the denoiser, of which a gradient takes the time of two; what is left of a call counts as one."""
+        return self.forward + BACKWARD * self.backward + ceil(self.thousandths / 1000)
 
     def times(self, count: int) -> "Calls":
         """So many times as many."""
@@ -59,6 +62,7 @@ class Calls:
     def __str__(self) -> str:
         words = {"forward": "calls of the denoiser", "backward": "gradients through it", "decodes": "decodings"}
         words |= {"verifications": "judged pictures"}
-        return ", ".join(f"{getattr(self, name):,} {what}" for name, what in words.items() if getattr(self, name)) or (
-            "no calls"
-        )
+        told = [f"{getattr(self, name):,} {what}" for name, what in words.items() if getattr(self, name)]
+        if self.thousandths:
+            told.append(f"parts of the denoiser worth {self.thousandths / 1000:,.1f} calls by their multiplications")
+        return ", ".join(told) or "no calls"

@@ -15,6 +15,7 @@ from intaglio.bench.kit.methods import default_method
 from intaglio.bench.sample.bound_scenes import bound_scene_figures
 from intaglio.bench.sample.closed_forms import closed_forms
 from intaglio.bench.sample.enlargement import enlargement_figures
+from intaglio.bench.sample.inner_steps import inner_step_figures
 from intaglio.bench.sample.led_classes import led_class_figures
 from intaglio.bench.sample.reconstruction import reconstruction_figures
 from intaglio.bench.sample.row_measures import row_measures
@@ -119,7 +120,7 @@ class SampleBench:
                     **self._gains(run),
                     **self._recovery(),
                     **self._enlargement(),
-                    **self._led(progress),
+                    **self._by_parts(progress),
                     **self._composed(),
                 }
                 run.finish(without_nan(figures))
@@ -164,6 +165,12 @@ class SampleBench:
                 )
             )
             lines.append(f"scenes of two objects bound: {told}; compose gains {figures['compose_gain']:.1%}")
+        if "ilf_difference" in figures:
+            told = ", ".join(
+                f"{words} {figures[f'{name}_difference']:.5f} at {figures[f'{name}_cost']:.0%} of the cost"
+                for name, words in (("ilf", "ilf"), ("caching", "caching"), ("fewer", "fewer full steps"))
+            )
+            lines.append(f"squared difference from all steps: {told}")
         if "ppap_accuracy" in figures:
             told = ", ".join(
                 f"{words} {figures[f'{name}_accuracy']:.1%} (KID {figures[f'{name}_kid']:.4f})"
@@ -289,11 +296,13 @@ class SampleBench:
             return {}
         return enlargement_figures(self._model, self._real, quick=self.quick, seed=self.seed)
 
-    def _led(self, show: Show) -> dict[str, float]:
-        """Figures of the method that draws by a trained part, where it is among those chosen."""
-        if "ppap" not in self._chosen:
-            return {}
-        return led_class_figures(self._parts(show), quick=self.quick, seed=self.seed)
+    def _by_parts(self, show: Show) -> dict[str, float]:
+        """Figures of the methods that draw by a trained part, of those that are chosen."""
+        found = dict[str, float]()
+        for name, figures in (("ppap", led_class_figures), ("ilf", inner_step_figures)):
+            if name in self._chosen:
+                found |= figures(self._parts(show), quick=self.quick, seed=self.seed)
+        return found
 
     def _composed(self) -> dict[str, float]:
         """Figures of the method that keeps entities apart, on scenes of two, where it is among those chosen."""

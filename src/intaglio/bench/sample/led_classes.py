@@ -15,6 +15,8 @@ from intaglio.sampling.verifiers.attributes import STYLE, embedded_attributes
 TAUGHT, JUDGE = 0, 1
 """Halves of the real pictures that the experts' judges and the final judge were fitted to."""
 EXPERTS = 5
+TRAINING = {"pictures": 600, "scale": 1.0, "updates": 2000}
+"""Settings of the experts' training, where they are not the defaults."""
 STEPS, BATCH = 20, 16
 
 
@@ -29,8 +31,8 @@ def led_class_figures(parts: TrainedParts, *, quick: bool, seed: int) -> dict[st
     real = stretched(encoder.embed(parts.pictures.pixels).numpy())
     name, count = judge.names[0], 2 if quick else 48
     classes = {artist: f"attributes:{TAUGHT}={name}{STYLE}{artist}" for artist in judge.artists}
-    several = parts.part("ppap", classes=tuple(classes.values()), experts=EXPERTS)
-    one = parts.part("ppap", classes=tuple(classes.values()), experts=1)
+    several = parts.part("ppap", classes=tuple(classes.values()), experts=EXPERTS, **TRAINING)
+    one = parts.part("ppap", classes=tuple(classes.values()), experts=1, **TRAINING)
     figures = {}
     for row, part, strength in (("ppap", several, None), ("ppap_one", one, None), ("unled", several, 0.0)):
         drawn = [

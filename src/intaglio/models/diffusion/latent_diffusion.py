@@ -259,20 +259,25 @@ class LatentDiffusion:
 
     def _output(self, latents: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """Output of the denoiser, a U-Net, as float32; channels of a predicted variance are dropped."""
-        if len(conditioning) == 1 < len(latents):
-            conditioning = conditioning[[0] * len(latents)]
+        given = self.denoiser_inputs(len(latents), conditioning)
+        output = self.denoiser(latents.to(self.dtype), t, **given, return_dict=False)[0]
+        return output[:, : latents.shape[1]].float()
+
+    def denoiser_inputs(self, rows: int, conditioning: Conditioning) -> dict[str, Any]:
+        """Inputs of the denoiser beside latents and timestep, in its own precision, by its names of them.
+
+        `conditioning` has so many rows, or one for all.
+        """
+        if len(conditioning) == 1 < rows:
+            conditioning = conditioning[[0] * rows]
         dtype, added = self.dtype, None
         if conditioning.pooled is not None and conditioning.size is not None:
             added = {"text_embeds": conditioning.pooled.to(dtype), "time_ids": conditioning.size.to(dtype)}
-        output = self.denoiser(
-            latents.to(dtype),
-            t,
-            timestep_cond=self._guidance_input(conditioning),
-            encoder_hidden_states=conditioning.hidden.to(dtype),
-            added_cond_kwargs=added,
-            return_dict=False,
-        )[0]
-        return output[:, : latents.shape[1]].float()
+        return {
+            "timestep_cond": self._guidance_input(conditioning),
+            "encoder_hidden_states": conditioning.hidden.to(dtype),
+            "added_cond_kwargs": added,
+        }
 
     def _guidance_input(self, conditioning: Conditioning) -> Tensor | None:
         """The embedded guidance scales for a denoiser that takes them; None for others."""
