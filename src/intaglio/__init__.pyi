@@ -30,6 +30,8 @@ from intaglio.images.image_set import ImageSet as ImageSet
 from intaglio.sampling.methods.ilf import InnerLoopFeedback as InnerLoopFeedback
 from intaglio.sampling.trained.methods.ilf import InnerLoopTraining as InnerLoopTraining
 from intaglio.errors import IntaglioError as IntaglioError
+from intaglio.sampling.methods.invdiff import InvDiff as InvDiff
+from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiffTraining
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion

@@ -5,12 +5,14 @@ import pytest
 import tiny
 from intaglio.cli import main
 from intaglio.commands.kit.png_settings import PictureSettings, StartName, StartRecord
-from intaglio.images.image_set import ImageSet
+from intaglio.images.image_set import ImageSet, save_png
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.loop import sample
 from intaglio.sampling.starts.led_noise import LedNoise
 from intaglio.sampling.starts.trained_starts import FITTED
 from intaglio.sampling.starts.transport import TransportStart
+from intaglio.sampling.trained.captioned_latents import CaptionedLatents
+from intaglio.sampling.trained.methods.invdiff import InvDiffTraining
 from intaglio.sampling.trained.methods.ot import OptimalTransport
 from intaglio.sampling.trained_part import TrainedPart
 
@@ -139,3 +141,62 @@ def test_led_noise_begins_pictures_and_replays(folder, tmp_path, capsys):
     assert "all 768 values are the same" in capsys.readouterr().out
     assert main(["sample", "--model", str(folder), "--prompt", "dog", "--steps", "3", *led]) == 2
     assert "give --steps 2" in capsys.readouterr().err
+
+
+BESIDE = {"steps": 2, "batch": 2, "samples": 2, "epochs": 3}
+BESIDE_WORDS = ["--steps", "2", "--batch", "2", "--samples", "2", "--epochs", "3"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    found = tmp_path_factory.mktemp("pictures")
+    for index, pixels in enumerate(tiny.pixels(3)):
+        save_png(pixels, found / f"{index}.png")
+        (found / f"{index}.txt").write_text(f"dog {index}")
+    return found
+
+
+def beside(folder, runs, *more):
+    return ["sample", "train", "invdiff", "--model", str(folder), *BESIDE_WORDS, "--runs", str(runs), *more]
+
+
+def test_a_part_is_learnt_from_a_folder_of_pictures_and_draws(folder, pictures, tmp_path, capsys):
+    words = beside(folder, tmp_path / "runs", "--images", str(pictures))
+    assert main(words) == 0
+    (file,) = tmp_path.glob("runs/sample-train-invdiff-*/invdiff.safetensors")
+    model = load_model(folder)
+    learnt = CaptionedLatents.of_pictures(model, ImageSet.load(pictures, model.resolution))
+    assert TrainedPart.load(file, "invdiff", model).hash == InvDiffTraining(**BESIDE)(model, learnt).hash
+    assert not list((file.parent / "states").glob("*.safetensors"))
+    assert main(words) == 0
+    drawn = ["sample", "invdiff", "--part", str(file), *drawing(folder, tmp_path / "out")[1:]]
+    capsys.readouterr()
+    assert main(drawn) == 0
+    assert "16 calls of the denoiser" in capsys.readouterr().err, "two pictures, two steps, two branches, two networks"
+    (pictures / "2.txt").write_text("cat")
+    assert main(words) == 0
+    assert len(list(tmp_path.glob("runs/sample-train-invdiff-*"))) == 2, "another caption is another run"
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "said"),
+    [
+        ("invdiff", (), "invdiff learns from pictures; give --images"),
+        ("invdiff", ("--images", "x", "--prompt", "dog"), "leave --prompt and --prompts out"),
+        ("invdiff", ("--images", "nowhere"), "nowhere"),
+        ("ot", ("--images", "x"), "ot learns from pictures that the model draws; leave --images and --skip-bad out"),
+        ("ot", ("--skip-bad",), "leave --images and --skip-bad out"),
+    ],
+)
+def test_pictures_are_asked_for_where_they_are_learnt_from_and_refused_elsewhere(
+    folder, tmp_path, capsys, method, more, said
+):
+    assert main(["sample", "train", method, "--model", str(folder), "--runs", str(tmp_path / "runs"), *more]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_picture_without_a_caption_is_named(folder, tmp_path, capsys):
+    save_png(tiny.pixels(1)[0], tmp_path / "bare.png")
+    assert main(beside(folder, tmp_path / "runs", "--images", str(tmp_path))) == 2
+    assert "bare.png has no caption; put a .txt file" in " ".join(capsys.readouterr().err.split())

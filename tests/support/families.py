@@ -32,6 +32,8 @@ from intaglio.protect.protection import protect
 from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
 from intaglio.runs.tensors import read_state
+from intaglio.sampling.trained.captioned_latents import CaptionedLatents
+from intaglio.sampling.trained.family import PictureTrainer
 from protect_scenes import originals
 
 Numbers = dict[str, torch.Tensor]
@@ -231,7 +233,12 @@ FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
 def _train_part(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
     # By the clock no state of so short a training is saved.
     with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
-        return method(*models, ("red cat", "dog"), run=run)
+        return method(*models, learnt_from(method, *models), run=run)
+
+
+def learnt_from(trainer: Any, model: LatentDiffusion) -> Any:
+    """What a trainer of a part of sampling is given: prompts, or pictures with captions."""
+    return CaptionedLatents.of_pictures(model, PICTURES) if isinstance(trainer, PictureTrainer) else ("red cat", "dog")
 
 
 def _part(part: Any) -> Numbers:

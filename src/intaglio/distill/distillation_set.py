@@ -1,23 +1,18 @@
 """`DistillationSet`: the latents and captions that a student is trained on."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.learning.step_randomness import batch_at, dropped_at
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
+from intaglio.sampling.trained.captioned_latents import CaptionedLatents, encoded_pictures
 from intaglio.sampling.trained.own_latents import own_latents
-
-CHUNK = 8
-"""Pictures encoded at a time."""
 
 
 class SetBatch(NamedTuple):
@@ -28,31 +23,16 @@ class SetBatch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class DistillationSet:
+class DistillationSet(CaptionedLatents):
     """Clean latents, each with a caption: of pictures, or drawn by the teacher itself."""
 
-    latents: Float[Tensor, "n c h w"]
-    """On the CPU, float32."""
-    captions: tuple[str, ...]
     source: str
     """Where the latents come from, in words."""
 
-    def __post_init__(self) -> None:
-        if not len(self.latents) or len(self.latents) != len(self.captions):
-            raise ValueError(f"give as many captions as latents, one or more, not {len(self.captions)}")
-
     @classmethod
-    @torch.no_grad()
-    def of_pictures(cls, teacher: LatentDiffusion, images: ImageSet) -> "DistillationSet":
+    def of_pictures(cls, model: LatentDiffusion, images: ImageSet) -> "DistillationSet":
         """The latents of pictures. Raises `BadInput` where there are none, or one has no caption."""
-        if not len(images):
-            raise BadInput("there are no pictures to distil on; give a folder with at least one, or --prompts")
-        captions = images.captions
-        if bare := [name for name, caption in zip(images.names, captions, strict=True) if caption is None]:
-            raise BadInput(f"{bare[0]} has no caption; put a .txt file of the same name beside it, or give --prompts")
-        parts = images.pixels.split(CHUNK)
-        latents = [teacher.encode(part.to(teacher.device, teacher.dtype)).float().cpu() for part in parts]
-        return cls(torch.cat(latents), tuple(str(caption) for caption in captions), f"{len(images)} pictures")
+        return cls(*encoded_pictures(model, images, ", or give --prompts"), f"{len(images)} pictures")
 
     @classmethod
     def of_teacher(
@@ -64,13 +44,6 @@ class DistillationSet:
         )
         captions = tuple(prompts[k % len(prompts)] for k in range(count))
         return cls(latents, captions, f"{count} pictures of its own under guidance {scale:g}")
-
-    @property
-    def hash(self) -> str:
-        """Sha256 over latents and captions."""
-        digest = hashlib.sha256(self.latents.contiguous().numpy().tobytes())
-        digest.update(repr(self.captions).encode())
-        return digest.hexdigest()
 
     def batch(self, step: int, size: int, *, dropped: float, seed: int, stream: str) -> SetBatch:
         """The rows of update `step`, a share `dropped` without their captions: a function of (seed, stream, step)."""

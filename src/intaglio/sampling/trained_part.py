@@ -28,7 +28,7 @@ class TrainedPart:
     model: str
     """Fingerprint of the model that it was trained for."""
     settings: Mapping[str, Any]
-    """The trainer's settings and the prompts, as JSON has them."""
+    """The trainer's settings, and the prompts or the hash of the pictures, as JSON has them."""
     tensors: Mapping[str, Tensor] = field(repr=False)
     facts: Mapping[str, Any]
     """Plain values that go with the tensors, and measures of the training."""
