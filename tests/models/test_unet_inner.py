@@ -6,7 +6,8 @@ from torch import nn
 
 import tiny
 from intaglio.errors import BadInput
-from intaglio.models.diffusion.unet_inner import InnerUNet, without_memory
+from intaglio.models.diffusion.shapes_alone import without_memory
+from intaglio.models.diffusion.unet_inner import InnerUNet
 
 THREE = {
     "block_out_channels": (4, 8, 12),

@@ -1,9 +1,8 @@
 """Inner loop feedback on a U-Net: the block that is fed back, predictions of inner steps, and their share of a call."""
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.diffusion.unet_inner import InnerFeatures, InnerUNet, without_memory
+from intaglio.models.diffusion.shapes_alone import planned_row, without_memory
+from intaglio.models.diffusion.unet_inner import InnerFeatures, InnerUNet
 from intaglio.sampling.calls import Predict
 from intaglio.sampling.trained_part import TrainedPart
 
@@ -116,7 +116,7 @@ class InnerLoop:
         unet = without_memory(self.inner.unet)
         twin = replace(self, inner=replace(self.inner, unet=unet), block=without_memory(self.block))
         twin = replace(twin, gamma=torch.zeros((), device="meta"))
-        latents, t, inputs = _planned_row(self.model)
+        latents, t, inputs = planned_row(self.model)
         with torch.no_grad(), FlopCounterMode(display=False) as whole, twin.inner.keeping() as kept:
             unet(latents, t, **inputs, return_dict=False)
         with torch.no_grad(), FlopCounterMode(display=False) as part:
@@ -133,19 +133,3 @@ class InnerLoop:
         if self.reenter == "down":
             return self.inner.run(replace(features, first=features.first + fed), embedding, text, to)
         return self.inner.above(replace(features, last=features.last + fed), embedding, text, to)
-
-
-def _planned_row(model: LatentDiffusion) -> tuple[Tensor, Tensor, Mapping[str, Any]]:
-    """Latents, a timestep and further inputs of one row, with shapes alone."""
-    side = model.resolution // model.factor
-    with torch.no_grad():
-        inputs = model.denoiser_inputs(1, model.embed([""]))
-    latents = torch.empty(1, model.latent_channels, side, side, dtype=model.dtype, device="meta")
-    return latents, torch.zeros(1, dtype=torch.long, device="meta"), _shapes(inputs)
-
-
-def _shapes(value: Any) -> Any:
-    """Tensors without memory, in dictionaries as they are."""
-    if isinstance(value, Mapping):
-        return {name: _shapes(one) for name, one in value.items()}
-    return value.to("meta") if isinstance(value, Tensor) else value

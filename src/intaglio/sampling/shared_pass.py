@@ -1,13 +1,16 @@
 """Predictions of all steps of a walk from one pass of a U-Net's encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.shapes_alone import planned_row, without_memory
 from intaglio.models.diffusion.unet_halves import SharedEncoder
 from intaglio.sampling.calls import Predict
 
@@ -55,3 +58,21 @@ class SharedPass:
         with encoder.shared():
             found = predict(x.repeat(len(steps), *[1] * (x.ndim - 1)), t, Conditioning.cat([given] * len(steps)))
         self._outputs |= dict(zip(steps, found.split(len(x)), strict=True))
+
+
+def passes_worth(model: LatentDiffusion, steps: int) -> float:
+    """Multiplications of one encoder and `steps` decoder passes, in calls of the whole network."""
+    denoiser, (latents, t, inputs) = without_memory(model.denoiser), planned_row(model)
+    with torch.no_grad(), FlopCounterMode(display=False) as whole:
+        denoiser(latents, t, **inputs, return_dict=False)
+    rows = latents.repeat(steps, 1, 1, 1), t.repeat(steps), _repeated(inputs, steps)
+    with torch.no_grad(), FlopCounterMode(display=False) as part, SharedEncoder(denoiser, 1).shared():
+        denoiser(rows[0], rows[1], **rows[2], return_dict=False)
+    return part.get_total_flops() / whole.get_total_flops()
+
+
+def _repeated(value: Any, steps: int) -> Any:
+    """Inputs of one row for so many."""
+    if isinstance(value, Mapping):
+        return {name: _repeated(one, steps) for name, one in value.items()}
+    return value.repeat(steps, *[1] * (value.ndim - 1)) if isinstance(value, Tensor) else value

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import tiny
 from exact_draws import ExactMixture, drawn
@@ -11,6 +12,7 @@ from intaglio.sampling.calls import Calls
 from intaglio.sampling.loop import latent_batches, sample
 from intaglio.sampling.methods.loopfree import Loopfree
 from intaglio.sampling.methods.plain import Plain
+from intaglio.sampling.shared_pass import passes_worth
 
 SMALL = {}
 BAD = {"at_once": 0}
@@ -109,3 +111,17 @@ def test_a_model_without_an_encoder_is_refused():
     mixture = ExactMixture(torch.zeros(1, 1, 1, 1), torch.tensor([1.0]), {"": [0.0]})
     with pytest.raises(BadInput, match="encoder of a U-Net"):
         drawn(mixture, Loopfree(), count=1, steps=1)
+
+
+def test_multiplications_of_the_passes_are_those_of_the_blocks(model):
+    """One step is a call; each further step adds the decoder, of which the encoder's blocks are no part."""
+    one, two, five = (passes_worth(model, steps) for steps in (1, 2, 5))
+    assert one == 1
+    assert five - two == pytest.approx(3 * (two - one))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.predict(torch.randn(1, tiny.CHANNELS, 8, 8), torch.tensor([10]), model.embed(["dog"]))
+    spent = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    whole = type(model.denoiser).__name__
+    encoder = [f"{whole}.conv_in", f"{whole}.mid_block"]
+    encoder += [f"{whole}.down_blocks.{k}" for k in range(len(model.denoiser.down_blocks))]
+    assert two - one == pytest.approx(1 - sum(spent[name] for name in encoder) / spent[whole], abs=1e-3)

@@ -40,6 +40,7 @@ from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.loop import fit_of, sample
+from intaglio.sampling.shared_pass import passes_worth
 from intaglio.sampling.verifiers.attributes import embedded_attributes, parted
 from intaglio.verbs import VERBS
 
@@ -297,6 +298,13 @@ class SampleBench:
             return {}
         return enlargement_figures(self._model, self._real, quick=self.quick, seed=self.seed)
 
+    def _shares(self) -> dict[str, float]:
+        """Multiplications of the student whose encoder runs once, over those of as many whole calls as it has steps."""
+        if "tiue" not in self._students:
+            return {}
+        steps = default_method("distill", "tiue").student_steps
+        return {"tiue_calls_share": passes_worth(self._model, steps) / steps}
+
     def _by_parts(self, show: Show) -> dict[str, float]:
         """Figures of the methods that draw by a trained part, of those that are chosen."""
         found = dict[str, float]()
@@ -336,6 +344,7 @@ class SampleBench:
             "floor": kernel_distance(real[0::2], real[1::2]),
             "pareto_share": shares,
             **student_figures(found),
+            **self._shares(),
             "rows": found,
         }
 

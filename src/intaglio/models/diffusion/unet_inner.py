@@ -3,13 +3,11 @@
 The down side above level a is not run again: its features are those of an earlier call. Everything on the up side is.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -198,17 +196,3 @@ class InnerUNet:
 def _text_for(block: nn.Module, text: Tensor) -> dict[str, Any]:
     """The text embeddings for a block with cross-attention; nothing for others."""
     return {"encoder_hidden_states": text} if getattr(block, "has_cross_attention", False) else {}
-
-
-def without_memory(module: nn.Module) -> Any:
-    """A copy of a module whose weights have shapes alone, on the device `meta`, without hooks of the module's users."""
-    kept: dict[int, Any] = {
-        id(weight): nn.Parameter(torch.empty_like(weight, device="meta"), requires_grad=False)
-        for weight in module.parameters()
-    }
-    kept |= {id(tensor): torch.empty_like(tensor, device="meta") for tensor in module.buffers()}
-    twin = copy.deepcopy(module, kept)
-    for part in twin.modules():
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
-    return twin
