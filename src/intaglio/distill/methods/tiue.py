@@ -67,7 +67,7 @@ class TiUE(Distiller):
     Source: arXiv 2505.21960.
     """
 
-    bench: ClassVar[Mapping[str, Any]] = MappingProxyType({"learning_rate": 1e-5})
+    bench: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 200, "batch": 16, "learning_rate": 1e-5})
 
     steps: int = 1000
     """Updates of the student, at least 1."""
