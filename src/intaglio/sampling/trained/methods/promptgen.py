@@ -46,8 +46,9 @@ class PromptGen(SamplingTrainer):
     whose gradient goes back through decoder and steps. `--start promptgen --start-file` then draws noise from the flow,
     at no further call; the steps must be as many, since another grid makes other pictures of the noise.
 
-    A large weight finds noise that is no noise any more, of which the score alone is high: `norm` is the mean of
-    ‖f(ξ)‖² over its numbers at the end, 1 for unit noise. `score_before` and `score_after` are of the same fresh noise.
+    With a large weight the pictures have a high score and nothing else: look at some. `norm`, the mean of ‖f(ξ)‖² over
+    its numbers at the end, is 1 for unit noise, and may stay so. `score_before` and `score_after` are of the same fresh
+    noise, by the verifier that led, so that another should judge.
 
     Source: arXiv 2209.06970, whose flow mixes numbers by orthogonal matrices, and here by permutations.
     """
