@@ -28,14 +28,17 @@ class Sum:
 def test_a_search_by_the_judge_itself_gains_what_the_best_of_eight_does(monkeypatch):
     """The best of 8 normal numbers is 1.424 deviations above their mean; led the other way, as much below."""
     monkeypatch.setattr("intaglio.bench.sample.verifier_gains.verifier_of", lambda name, model: Sum(name))
+    monkeypatch.setattr("intaglio.sampling.methods.parm.method.verifier_of", lambda name, model, prompts=(): Sum(name))
     monkeypatch.setattr("intaglio.sampling.methods.svdd.verifier_of", lambda name, model, prompts=(): Sum(name))
-    found = verifier_gains(MODEL, GainSettings(["one", "two"], range(12), 4, 8, 1.0), Run.none())
+    found = verifier_gains(MODEL, GainSettings(["one", "two"], range(12), 4, 8, 1.0, ("", "one")), Run.none())
     assert found["search_gain"] == pytest.approx(1.424, abs=0.25)
     assert found["search_gains"]["denoiser"]["mean"] == pytest.approx(-1.424, abs=0.25)
     assert found["search_gains"]["attributes:1"]["mean"] == pytest.approx(found["search_gain"])
     assert found["search_gain_low"] <= found["search_gain"]
     assert found["best_gain"] == pytest.approx(1.424, abs=0.3)
     assert found["svdd_gain"] > 0.5
+    assert found["parm_gain"] > 0.5
+    assert 0 < found["parm_calls"] <= 1
 
 
 def test_the_chosen_are_those_that_lead_and_one_without_a_score_never_does():

@@ -142,7 +142,9 @@ class SampleBench:
                 f"deviations above plain pictures: {figures['search_gain']:.2f} (at least "
                 f"{figures['search_gain_low']:.2f}) by a search, "
                 f"{figures['search_gains']['denoiser']['mean']:.2f} by one that shares nothing with the judge; "
-                f"{figures['svdd_gain']:.2f} by SVDD and {figures['best_gain']:.2f} by the best of eight, of jpeg"
+                f"{figures['svdd_gain']:.2f} by SVDD, {figures['parm_gain']:.2f} by PARM in "
+                f"{figures['parm_calls']:.0%} of the calls of eight pictures, and "
+                f"{figures['best_gain']:.2f} by the best of these, of jpeg"
             )
         if "stsl_psnr" in figures:
             recovered = ", ".join(f"{name} {figures[f'{name}_psnr']:.2f}" for name in ("stsl", "psld", "blocks"))

@@ -12,7 +12,10 @@ from torch import Tensor
 from intaglio.metrics.statistics.interval import interval
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
-from intaglio.sampling.loop import sample
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.fitted_sampling import MethodFit
+from intaglio.sampling.loop import fit_of, sample
+from intaglio.sampling.methods.parm.method import PARM
 from intaglio.sampling.methods.plain import Plain
 from intaglio.sampling.methods.svdd import SVDD
 from intaglio.sampling.search.best_noise import BestNoise
@@ -36,6 +39,8 @@ class GainSettings:
     steps: int
     batch: int
     guidance: float = 5.0
+    calibration: tuple[str, ...] = ()
+    """Prompts that PARM is fitted by; none takes captions of the embedded pictures."""
 
 
 def verifier_gains(model: LatentDiffusion, settings: GainSettings, run: Run) -> dict[str, Any]:
@@ -45,33 +50,43 @@ def verifier_gains(model: LatentDiffusion, settings: GainSettings, run: Run) -> 
     `attributes:0` adds to the score of `attributes:1`, over the mean of the candidates: their heads for the artist were
     fitted to different pictures, but the encoder that tells the name is one. `search_gains` has that by each leading
     verifier, of which `denoiser`, the model itself, shares nothing with the judge, and by the judge, which is the most
-    there is. `svdd_gain` is what SVDD of 8 proposals that takes the best adds to the score of `jpeg`, and `best_gain`
-    what the best of the 8 candidates does.
+    there is. `svdd_gain` is what SVDD of 8 proposals that takes the best adds to the score of `jpeg`, `parm_gain` what
+    PARM of 8 candidates does, and `best_gain` what the best of the 8 candidates does; `parm_calls` is the share of the
+    calls of these that PARM makes, its fit apart.
     """
     rows = run.recorded("gain")
+    parm = PARM(verifier=REWARD, candidates=CANDIDATES, calibration=settings.calibration)
+    # Read again where all prompts are done: the fit is for those that are left.
+    left = len(rows) < len(settings.prompts)
+    fit = fit_of(model, parm, steps=settings.steps, guidance_scale=settings.guidance) if left else None
     with run.progress(len(settings.prompts), "prompts", len(rows)) as progress:
         for prompt in settings.prompts:
             if prompt not in rows:
-                rows[prompt] = _scores(model, prompt, settings)
+                rows[prompt] = _scores(model, prompt, settings, parm, fit)
                 run.record("gain", prompt, rows[prompt])
                 progress.advance()
     table = [rows[prompt] for prompt in settings.prompts]
     judged, reward = (np.array([row[name] for row in table]) for name in (JUDGE, REWARD))
     leads = {name: np.array([row[name] for row in table]) for name in (*LEADING, JUDGE)}
     searches = {name: _gain(_chosen(lead, judged), judged) for name, lead in leads.items()}
-    svdd = np.array([row["svdd"] for row in table])
+    svdd, parms = (np.array([row[name] for row in table]) for name in ("svdd", "parm"))
     return {
         "search_gain": searches[LEADING[0]]["mean"],
         "search_gain_low": searches[LEADING[0]]["low"],
         "svdd_gain": _gain(svdd, reward)["mean"],
         "svdd_gain_low": _gain(svdd, reward)["low"],
+        "parm_gain": _gain(parms, reward)["mean"],
+        "parm_gain_low": _gain(parms, reward)["low"],
+        "parm_calls": float(np.mean([row["parm_calls"] for row in table])),
         "best_gain": _gain(_chosen(reward, reward), reward)["mean"],
         "search_gains": searches,
     }
 
 
-def _scores(model: LatentDiffusion, prompt: str, settings: GainSettings) -> dict[str, Any]:
-    """Scores of the candidates of a prompt's pictures by each verifier, [pictures, 8], and of SVDD's pictures."""
+def _scores(
+    model: LatentDiffusion, prompt: str, settings: GainSettings, parm: PARM, fit: MethodFit | None
+) -> dict[str, Any]:
+    """Scores of the candidates of a prompt's pictures by each verifier, [pictures, 8], and of SVDD's and PARM's."""
     found: dict[str, Any] = {name: [] for name in (*LEADING, JUDGE, REWARD)}
     options: dict[str, Any] = {"steps": settings.steps, "guidance_scale": settings.guidance, "batch": settings.batch}
     for seed in settings.seeds:
@@ -80,10 +95,18 @@ def _scores(model: LatentDiffusion, prompt: str, settings: GainSettings) -> dict
         search(model, prompt, seed, count=CANDIDATES, sampler="ddim", negative="", method=Plain(), **options)
         for name, scores in lead.seen.items():
             found[name].append(scores)
-    method = SVDD(verifier=REWARD, particles=CANDIDATES)
-    prompts = [prompt] * len(settings.seeds)
-    led = sample(model, prompts, settings.seeds, method=method, **options)
-    return {**found, "svdd": verifier_of(REWARD, model)(led.pixels, prompts).tolist()}
+    prompts, calls = [prompt] * len(settings.seeds), Calls()
+    svdd = SVDD(verifier=REWARD, particles=CANDIDATES)
+    led = sample(model, prompts, settings.seeds, method=svdd, **options)
+    judged = sample(model, prompts, settings.seeds, method=parm, fit=fit, calls=calls, **options)
+    reward = verifier_of(REWARD, model)
+    whole = CANDIDATES * settings.steps * (1 if settings.guidance == 1 else 2) * len(prompts)
+    return {
+        **found,
+        "svdd": reward(led.pixels, prompts).tolist(),
+        "parm": reward(judged.pixels, prompts).tolist(),
+        "parm_calls": calls.forward / whole,
+    }
 
 
 class _Watched:
