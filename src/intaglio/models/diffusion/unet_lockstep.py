@@ -150,4 +150,6 @@ def _attended(attention: Any, x: Tensor, text: Tensor) -> Tensor:
 
 
 def _mid(block: Any, x: Tensor, time: Tensor, text: Tensor) -> Tensor:
-    return block(x, time, encoder_hidden_states=text) if getattr(block, "has_cross_attention", False) else block(x, time)
+    return (
+        block(x, time, encoder_hidden_states=text) if getattr(block, "has_cross_attention", False) else block(x, time)
+    )
