@@ -31,3 +31,27 @@ def test_a_file_counts_by_its_content(tmp_path):
 
 def test_a_picture_keeps_the_name_of_a_file_and_not_its_place(tmp_path):
     assert stored_settings(Way(tmp_path / "half.png")) == {"measured": "half.png", "box": [1, 2], "rate": 0.5}
+
+
+@dataclass(frozen=True)
+class Ways:
+    """A method with several models."""
+
+    others: tuple[Path, ...] = ()
+
+
+def test_several_files_and_folders_count_by_their_content_and_keep_their_names(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"one")
+    (tmp_path / "file").write_bytes(b"two")
+    way = Ways((folder, tmp_path / "file", Path("emoji64")))
+    before = hashed_settings(way)
+    assert before["others"][1] == file_hash(tmp_path / "file")
+    assert all(len(one) == 64 for one in before["others"])
+    (folder / "weights").write_bytes(b"three")
+    after = hashed_settings(way)["others"]
+    assert [one == two for one, two in zip(before["others"], after, strict=True)] == [False, True, True]
+    assert stored_settings(way) == {"others": ["model", "file", "emoji64"]}
+    with pytest.raises(BadInput, match="nowhere"):
+        hashed_settings(Ways((tmp_path / "nowhere",)))

@@ -1,7 +1,7 @@
 """The shared tests of every sampling method; a method joins them by SMALL and BAD in its own test.
 
 A setting that is a file is one of `PICTURES`, or `NAME.safetensors` for the part that the trainer of the same name
-makes by the SMALL of its test.
+makes by the SMALL of its test. One that names further models is `(ANOTHER,)`, a fine-tune of the model at hand.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 import tiny
-from families import learnt_from, same, state_of
+from families import ANOTHER, learnt_from, same, state_of
 from intaglio.cli import main
 from intaglio.commands.kit.source_settings import load, settings_of
 from intaglio.images.image_set import ImageSet, save_png
@@ -55,8 +55,10 @@ def models(folders):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def pictures(tmp_path_factory, folders):
     folder = tmp_path_factory.mktemp("pictures")
+    for kind, base in folders.items():
+        tiny.fine_tune_folder(base, folder / another(kind))
     for name, side in PICTURES.items():
         save_png(torch.rand(3, side, side, generator=torch.Generator().manual_seed(side)), folder / name)
     return folder
@@ -67,26 +69,39 @@ def beside_the_pictures(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
 
 
+def another(kind):
+    """Name of the folder with a fine-tune of a model of this kind."""
+    return ANOTHER if kind == "sd" else f"{ANOTHER}-{kind}"
+
+
 def files_of(row):
-    """Settings of a row that are files."""
-    return {name: value for name, value in row.small.items() if value in PICTURES or value in PARTS}
+    """Settings of a row that are files, or folders."""
+    return {
+        name: value for name, value in row.small.items() if value in PICTURES or value in PARTS or value == (ANOTHER,)
+    }
 
 
 def made(row, model=None, **changes):
-    """The method of a row, with its trained part for a model."""
-    files = {name: Path(value) for name, value in files_of(row).items()}
-    for name, path in files.items():
-        if path.name in PARTS and model is not None:
-            files[name] = path if len(model.text_encoders) == 1 else path.with_stem(f"{path.stem}-sdxl")
-            train(path.stem, model, files[name])
+    """The method of a row, with its trained part and its further models for a model."""
+    kind = "sd" if model is None or len(model.text_encoders) == 1 else "sdxl"
+    files = {}
+    for name, value in files_of(row).items():
+        if value == (ANOTHER,):
+            files[name] = (Path(another(kind)),)
+            continue
+        files[name] = path = Path(value)
+        if value in PARTS and model is not None:
+            files[name] = path if kind == "sd" else path.with_stem(f"{path.stem}-{kind}")
+            train(path.stem, model, kind, files[name])
     return load(row.target)(**{**row.small, **files, **changes})
 
 
-def train(name, model, path):
+def train(name, model, kind, path):
     """Write the part of a trainer for a model, unless it is there."""
     if not path.exists():
         row = TRAINERS[f"sample train {name}"]
-        trainer = load(row.target)(**row.small)
+        others = {"others": (Path(another(kind)),)} if "others" in row.small else {}
+        trainer = load(row.target)(**{**row.small, **others})
         trainer(model, learnt_from(trainer, model)).save(path)
 
 
@@ -128,7 +143,7 @@ def test_a_bad_setting_is_refused_by_name_before_any_work(row, capsys):
     ((setting, value),) = row.bad.items()
     with pytest.raises(ValueError, match=setting):
         made(row, **row.bad)
-    words = [f"--{setting.replace('_', '-')}={value}"]
+    words = flags(row.bad) if isinstance(value, tuple) else [f"--{setting.replace('_', '-')}={value}"]
     assert main(["sample", row.method, "--prompt", "x", "--model", "nowhere", *words]) == 2
     error = capsys.readouterr().err
     assert setting in error
@@ -175,7 +190,8 @@ def test_forward_calls_are_those_that_the_network_sees(row, models):
         drawn(model, row, calls=calls)
     finally:
         hook.remove()
-    assert sum(seen) == calls.forward
+    networks = 1 + len(row.small.get("others", ()))  # each of which is asked as often
+    assert sum(seen) * networks == calls.forward
 
 
 @every_method

@@ -53,6 +53,8 @@ class Family:
     """What a result says, and what its saved files say, of the same things."""
 
 
+ANOTHER = "another"
+"""Folder of a fine-tune beside the base, for settings that name further models."""
 Examined = LatentDiffusion | TarFlow | Table | list[Original]
 """What a method must leave as it was."""
 
@@ -80,6 +82,13 @@ def _warm(model: LatentDiffusion) -> LatentDiffusion:
 
 def _base(folder: Path) -> tuple[LatentDiffusion, ...]:
     return (_warm(load_model(tiny.sd_folder(folder / "base"))),)
+
+
+def _base_beside_another(folder: Path) -> tuple[LatentDiffusion, ...]:
+    """A base, with a fine-tune of it in its folder that settings may name."""
+    found = _base(folder)
+    tiny.fine_tune_folder(folder / "base", folder / ANOTHER)
+    return found
 
 
 def _suspect_and_base(folder: Path) -> tuple[LatentDiffusion, ...]:
@@ -231,6 +240,10 @@ FIND_NUMBERS = ("seed", "size", "cohesion", "lowest", "apart", "gap", "score")
 
 
 def _train_part(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    if others := getattr(method, "others", ()):
+        (base,) = models
+        assert base.source is not None
+        method = dataclasses.replace(method, others=tuple(base.source.parent / name for name in others))
     # By the clock no state of so short a training is saved.
     with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
         return method(*models, learnt_from(method, *models), run=run)
@@ -283,7 +296,7 @@ FAMILIES = {
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
-    "sample train": Family(_base, _train_part, _part, _part_file),
+    "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
     "discover": Family(_table_of_numbers, _discover, _believed, _graph),
 }

@@ -159,12 +159,17 @@ def pixels(count: int = 2, seed: int = 0, side: int = RESOLUTION) -> torch.Tenso
 def pair_folders(folder: Path) -> tuple[Path, Path]:
     """A base, and a suspect with other weights in its denoiser, as folders."""
     base = sd_folder(folder / "base")
-    suspect = Path(shutil.copytree(base, folder / "suspect"))
-    (weights,) = (suspect / "unet").glob("*.safetensors")
+    return base, fine_tune_folder(base, folder / "suspect")
+
+
+def fine_tune_folder(base: Path, folder: Path) -> Path:
+    """A copy of a model's folder with other weights in its denoiser alone; returns `folder`."""
+    shutil.copytree(base, folder)
+    (weights,) = (folder / "unet").glob("*.safetensors")
     generator = torch.Generator().manual_seed(0)
     changed = {k: v + 0.01 * torch.randn(v.shape, generator=generator) for k, v in load_file(weights).items()}
     save_file(changed, weights, metadata={"format": "pt"})
-    return base, suspect
+    return folder
 
 
 def some_pictures(seed: int, count: int) -> ImageSet:

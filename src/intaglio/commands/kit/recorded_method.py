@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from intaglio.errors import BadInput
+from intaglio.files import folder_hash
+from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.printable import is_text
 from intaglio.verbs import VERBS
 
@@ -25,11 +27,12 @@ def stored_settings(method: Any) -> dict[str, Any]:
 
 
 def hashed_settings(method: Any) -> dict[str, Any]:
-    """The settings of a method, with the content's hash in place of each file. Raises `BadInput` for one not there."""
-    from intaglio.files import file_hash
+    """The settings of a method, with the content's hash in place of each file, folder and embedded model.
 
+    Raises `BadInput` for one that is not there.
+    """
     values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    return {name: file_hash(value) if isinstance(value, Path) else value for name, value in values.items()}
+    return {name: _hashed(value) for name, value in values.items()}
 
 
 def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", picture: Path | None) -> "SamplingMethod":
@@ -53,8 +56,8 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
             raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
         if given.name == recorded.method and _names_files(getattr(given, name)):
             taken[name] = getattr(given, name)
-        elif isinstance(value, str) and Path in get_args(hints[name]):
-            missing[f"--{name.replace('_', '-')}"] = value
+        elif value and isinstance(value, str | list) and Path in get_args(hints[name]):
+            missing[f"--{name.replace('_', '-')}"] = value if isinstance(value, str) else " ".join(value)
         else:
             taken[name] = tuple(value) if isinstance(value, list) else value
     if missing:
@@ -72,7 +75,9 @@ def without_folder(verifier: str) -> str:
 
 
 def _names_files(value: Any) -> bool:
-    """Whether a setting's value is a path, or the words of a verifier with one."""
+    """Whether a setting's value is a path or some, or the words of a verifier with one."""
+    if isinstance(value, tuple):
+        return any(isinstance(one, Path) for one in value)
     return isinstance(value, Path) or (isinstance(value, str) and value.startswith(LIKE))
 
 
@@ -81,7 +86,17 @@ def _plain(value: Any) -> Any:
         return value.name
     if isinstance(value, str):
         return without_folder(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [one.name if isinstance(one, Path) else one for one in value]
+    return value
+
+
+def _hashed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_hashed, value))
+    if not isinstance(value, Path):
+        return value
+    return folder_hash(value if (model := EmbeddedModel.named(value)) is None else model.folder)
 
 
 def _fits(value: Any, default: Any) -> bool:
