@@ -1,7 +1,9 @@
 # Written by `make docs`: the public names, for editors and type checkers.
 
 from intaglio.causal.methods.abic.method import ABIC as ABIC
+from intaglio.sampling.trained.methods.afa import AFARouters as AFARouters
 from intaglio.protect.methods.advdm import AdvDM as AdvDM
+from intaglio.sampling.methods.afa import Afa as Afa
 from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDreamBooth
 from intaglio.audit.membership.family import Authentication as Authentication
 from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
