@@ -15,7 +15,7 @@ from intaglio.commands.kit.parsing import positionals
 from intaglio.commands.kit.source_settings import load, settings_of
 from intaglio.runs.run import Run
 from intaglio.verbs import VERBS
-from rows import Row, matrix
+from rows import Row, matrix, with_paths
 
 MATRIX = matrix()
 
@@ -24,7 +24,7 @@ every_method = pytest.mark.parametrize("row", [pytest.param(row, id=name) for na
 
 
 def make(row: Row, **changes: Any) -> Any:
-    return load(row.target)(**{**row.small, **changes})
+    return load(row.target)(**with_paths({**row.small, **changes}))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from intaglio.sampling.fitted_sampling import FittedSampling
 from intaglio.sampling.loop import nodes_of, sample
 from intaglio.sampling.part_sampling import PartSampling
 from intaglio.verbs import VERBS
-from rows import flags, rows_of
+from rows import MODELS, flags, rows_of, with_paths
 
 MATRIX = {
     key: row for name, entry in VERBS["sample"].methods.items() for key, row in rows_of("sample", name, entry).items()
@@ -87,21 +87,21 @@ def made(row, model=None, **changes):
     files = {}
     for name, value in files_of(row).items():
         if value == (ANOTHER,):
-            files[name] = (Path(another(kind)),)
+            files[name] = (another(kind),)
             continue
         files[name] = path = Path(value)
         if value in PARTS and model is not None:
             files[name] = path if kind == "sd" else path.with_stem(f"{path.stem}-{kind}")
             train(path.stem, model, kind, files[name])
-    return load(row.target)(**{**row.small, **files, **changes})
+    return load(row.target)(**with_paths({**row.small, **files, **changes}))
 
 
 def train(name, model, kind, path):
     """Write the part of a trainer for a model, unless it is there."""
     if not path.exists():
         row = TRAINERS[f"sample train {name}"]
-        others = {"others": (Path(another(kind)),)} if "others" in row.small else {}
-        trainer = load(row.target)(**{**row.small, **others})
+        others = {MODELS: (another(kind),)} if MODELS in row.small else {}
+        trainer = load(row.target)(**with_paths({**row.small, **others}))
         trainer(model, learnt_from(trainer, model)).save(path)
 
 
@@ -190,7 +190,7 @@ def test_forward_calls_are_those_that_the_network_sees(row, models):
         drawn(model, row, calls=calls)
     finally:
         hook.remove()
-    networks = 1 + len(row.small.get("others", ()))  # each of which is asked as often
+    networks = 1 + len(row.small.get(MODELS, ()))  # each of which is asked as often
     assert sum(seen) * networks == calls.forward
 
 

@@ -243,7 +243,7 @@ def _train_part(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> A
     if others := getattr(method, "others", ()):
         (base,) = models
         assert base.source is not None
-        method = dataclasses.replace(method, others=tuple(base.source.parent / name for name in others))
+        method = dataclasses.replace(method, others=tuple(base.source.parent / path for path in others))
     # By the clock no state of so short a training is saved.
     with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
         return method(*models, learnt_from(method, *models), run=run)

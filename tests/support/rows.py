@@ -21,6 +21,8 @@ TESTS = Path(__file__).parents[1]
 WITHOUT = {"bench", "energy estimate", "sample"}
 """Verbs whose methods keep no run of their own that could be killed: benches, formulas over a profile, and sampling,
 whose shared test is tests/sampling/test_every_method.py."""
+MODELS = "others"
+"""Name of the settings that are further models, by their folders' names."""
 NAMES = ("SMALL", "BAD", "PIECES")
 
 
@@ -75,6 +77,11 @@ def matrix() -> dict[str, Row]:
     """The rows of every method of the literature."""
     entries = [(v, name, m) for v, verb in VERBS.items() if v not in WITHOUT for name, m in verb.methods.items()]
     return {key: row for entry in entries for key, row in rows_of(*entry).items()}
+
+
+def with_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with paths in place of the texts by which literals name further models."""
+    return {name: tuple(map(Path, value)) if name == MODELS else value for name, value in settings.items()}
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:

@@ -33,7 +33,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     tiny.fine_tune_folder(tiny.sd_folder(root / "base"), root / "another")
     broken = load_model(root / "base").copy()
-    nn.init.normal_(broken.denoiser.conv_in.weight, std=2.0, generator=torch.Generator().manual_seed(0))
+    nn.init.normal_(broken.denoiser.conv_out.weight, std=0.5, generator=torch.Generator().manual_seed(0))
     broken.save(root / "broken")
     return root
 
@@ -75,16 +75,15 @@ def test_the_loss_is_that_of_the_merged_output_on_own_latents_of_each_model(root
     assert not torch.equal(kept["own_latents_0"], kept["own_latents_1"])
 
 
-def test_routers_learn_to_leave_out_a_model_that_is_broken(root, model):
-    """Its weights tend to 0, so that the loss falls below that of the mean, towards that of the model that is not."""
-    settings = {"width": 8, "updates": 40, "rows": 6, "learning_rate": 2e-2, "warmup": 0, "pictures": 20}
-    train = trainer(root, "broken", **settings)
-    facts = train(model, PROMPTS).facts
-    before = trainer(root, "broken", **{**settings, "updates": 1, "learning_rate": 1e-9})(model, PROMPTS).facts
-    assert {**before, "loss": 0} == {**facts, "loss": 0}, "the others are of the models alone"
-    assert facts["loss_2"] > 1.1 * facts["loss_1"]
-    assert facts["loss"] < facts["loss_1"] + 0.5 * (before["loss"] - facts["loss_1"])
-    assert facts["loss_best"] <= min(facts["loss_1"], facts["loss_2"])
+def test_routers_learn_to_leave_out_a_model_whose_output_is_broken(root, model):
+    """The models differ in conv_out alone, so that at first the loss is that of the mean of their outputs."""
+    settings = {"updates": 12, "rows": 4, "learning_rate": 5e-2, "warmup": 0, "pictures": 4, "scale": 1.0}
+    found = trainer(root, "broken", **settings)(model, PROMPTS).facts
+    assert found["loss_2"] > 1.5 * found["loss_1"]
+    assert found["loss"] < found["loss_1"] + 0.5 * (found["loss_mean"] - found["loss_1"])
+    first = trainer(root, "broken", **{**settings, "updates": 1, "learning_rate": 1e-9})(model, PROMPTS).facts
+    assert first["loss"] == pytest.approx(first["loss_mean"], rel=0.02)
+    assert found["loss_best"] <= min(found["loss_1"], found["loss_2"])
 
 
 def test_planned_calls_are_those_that_the_networks_see(root, model):
@@ -118,7 +117,7 @@ def test_the_part_knows_its_models_and_not_their_places(root, model):
 
 
 def test_a_lora_of_the_model_is_another_model(root, model, tmp_path):
-    adapter = LoRA.new(model.denoiser, rank=2, generator=torch.Generator().manual_seed(0))
+    adapter = LoRA.new(model, rank=2, alpha=2.0, generator=torch.Generator().manual_seed(0))
     for weight in adapter.parameters():
         nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(1))
     adapter.write(tmp_path / "lora.safetensors")
