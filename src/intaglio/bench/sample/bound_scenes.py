@@ -48,7 +48,7 @@ def bound_scene_figures(model: LatentDiffusion, *, quick: bool, seed: int) -> di
 def _drawn(
     model: LatentDiffusion, captions: Sequence[str], seeds: Sequence[int], method: SamplingMethod, steps: int
 ) -> tuple[list[SceneCheck], float]:
-    """What the parser finds in a picture of each caption, and the calls of a picture."""
+    """Findings of the parser in a picture of each caption, and the calls of a picture."""
     calls = Calls()
     about = {"steps": steps, "guidance_scale": SCALE, "batch": BATCH, "calls": calls}
     pixels = sample(model, captions, seeds, method=method, **about).pixels

@@ -40,7 +40,7 @@ class UNetLockstep:
             raise ValueError("U-Nets in lock-step give a tuple; leave return_dict at False")
         given = (sample, timestep, encoder_hidden_states, timestep_cond, added_cond_kwargs)
         walks = [walk_of(network, *given) for network in self.networks]
-        merged = None
+        merged: Any = None
         for place in range(self.places):
             features = torch.stack([walk.send(merged) for walk in walks], 1)
             merged = self.merge(place, features, timestep, encoder_hidden_states)

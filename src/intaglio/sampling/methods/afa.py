@@ -19,7 +19,7 @@ from intaglio.sampling.part_sampling import PartSampling
 from intaglio.sampling.several_networks import Loaded, SeveralNetworks, routers_of
 
 
-class State(NamedTuple):
+class LockstepState(NamedTuple):
     """Classifier-free guidance with its own state, the models in lock-step, and the batch."""
 
     inner: ClassifierFree
@@ -51,18 +51,18 @@ class Afa(SeveralNetworks, PartSampling, GuidedSampling):
         """Those of the sampler's walk, by each of the models."""
         return Calls(forward=request.nodes * (1 if request.scale == 1 else 2) * (1 + len(self.others)))
 
-    def init(self, context: GuideContext) -> State:
+    def init(self, context: GuideContext) -> LockstepState:
         """The state, which never changes."""
         inner, networks = ClassifierFree(context.scale), self._trained_networks(context.model)
         part = self.trained(context.model)
         routers = routers_of(networks, part.settings["width"], part.settings["seed"])
         routers.load_state_dict(dict(part.tensors))
         lockstep = UNetLockstep([one.denoiser for one in networks], routers.requires_grad_(False))
-        return State(inner, inner.init(context), lockstep, context)
+        return LockstepState(inner, inner.init(context), lockstep, context)
 
     def step(
-        self, state: State, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
-    ) -> tuple[State, Float[Tensor, "n *shape"]]:
+        self, state: LockstepState, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+    ) -> tuple[LockstepState, Float[Tensor, "n *shape"]]:
         """The guided noise of all models."""
         calls, others = state.context.calls, len(state.lockstep.networks) - 1
 

@@ -20,7 +20,7 @@ from intaglio.sampling.part_sampling import PartSampling
 from intaglio.sampling.trained.timestep_experts import TimestepExperts
 
 
-class State(NamedTuple):
+class LedState(NamedTuple):
     """Classifier-free guidance with its own state, the experts with the place of the class, and the batch."""
 
     inner: ClassifierFree
@@ -65,14 +65,14 @@ class Ppap(PartSampling, GuidedSampling):
         """Those of the sampler's walk."""
         return Calls(forward=request.nodes * (1 if request.scale == 1 else 2))
 
-    def init(self, context: GuideContext) -> State:
+    def init(self, context: GuideContext) -> LedState:
         """The state, which never changes."""
         inner = ClassifierFree(context.scale)
-        return State(inner, inner.init(context), *self._experts(context.model), context)
+        return LedState(inner, inner.init(context), *self._experts(context.model), context)
 
     def step(
-        self, state: State, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
-    ) -> tuple[State, Float[Tensor, "n *shape"]]:
+        self, state: LedState, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+    ) -> tuple[LedState, Float[Tensor, "n *shape"]]:
         """The guided noise, led to the class."""
         _, noise = state.inner.step(state.kept, latents, t, predict)
         with torch.enable_grad():

@@ -160,8 +160,8 @@ class AFARouters(SeveralNetworks, SamplingTrainer):
             total = 0.0
             for part in torch.arange(self.rows).split(self.at_once or self.rows):
                 given = (drawn.latents[chosen][part], noise[part], t[part])
-                text = model.embed([texts[k] for k in part])
-                loss = model.error(*(one.to(model.device) for one in given), text).sum() / self.rows
+                clean, added, at = (one.to(model.device) for one in given)
+                loss = model.error(clean, added, at, model.embed([texts[k] for k in part])).sum() / self.rows
                 loss.backward()
                 total += float(loss.detach())
             return StepLoss(total)
