@@ -40,11 +40,13 @@ class UNetLockstep:
             raise ValueError("U-Nets in lock-step give a tuple; leave return_dict at False")
         given = (sample, timestep, encoder_hidden_states, timestep_cond, added_cond_kwargs)
         walks = [walk_of(network, *given) for network in self.networks]
-        merged: Any = None
-        for place in range(self.places):
-            features = torch.stack([walk.send(merged) for walk in walks], 1)
-            merged = self.merge(place, features, timestep, encoder_hidden_states)
+        merged = self._merged(0, [next(walk) for walk in walks], timestep, encoder_hidden_states)
+        for place in range(1, self.places):
+            merged = self._merged(place, [walk.send(merged) for walk in walks], timestep, encoder_hidden_states)
         return (merged,)
+
+    def _merged(self, place: int, features: Sequence[Tensor], t: Tensor, text: Tensor) -> Tensor:
+        return self.merge(place, torch.stack(list(features), 1), t, text)
 
     @contextmanager
     def leading(self) -> Iterator[None]:

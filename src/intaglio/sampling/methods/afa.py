@@ -19,7 +19,7 @@ from intaglio.sampling.part_sampling import PartSampling
 from intaglio.sampling.several_networks import Loaded, SeveralNetworks, routers_of
 
 
-class LockstepState(NamedTuple):
+class Merging(NamedTuple):
     """Classifier-free guidance with its own state, the models in lock-step, and the batch."""
 
     inner: ClassifierFree
@@ -30,7 +30,7 @@ class LockstepState(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Afa(SeveralNetworks, PartSampling, GuidedSampling):
-    """AFA: several fine-tunes of one base, whose features are merged by learnt weights after each block.
+    """AFA: fine-tunes of one base, whose features are merged by learnt weights after each block.
 
     The model and the `others` run in lock-step, by the routers that `intaglio sample train afa` taught: all go on from
     the sum of their features by weights of each pixel, which depend on the features, the timestep and the text. What
@@ -51,18 +51,18 @@ class Afa(SeveralNetworks, PartSampling, GuidedSampling):
         """Those of the sampler's walk, by each of the models."""
         return Calls(forward=request.nodes * (1 if request.scale == 1 else 2) * (1 + len(self.others)))
 
-    def init(self, context: GuideContext) -> LockstepState:
+    def init(self, context: GuideContext) -> Merging:
         """The state, which never changes."""
         inner, networks = ClassifierFree(context.scale), self._trained_networks(context.model)
         part = self.trained(context.model)
         routers = routers_of(networks, part.settings["width"], part.settings["seed"])
         routers.load_state_dict(dict(part.tensors))
         lockstep = UNetLockstep([one.denoiser for one in networks], routers.requires_grad_(False))
-        return LockstepState(inner, inner.init(context), lockstep, context)
+        return Merging(inner, inner.init(context), lockstep, context)
 
     def step(
-        self, state: LockstepState, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
-    ) -> tuple[LockstepState, Float[Tensor, "n *shape"]]:
+        self, state: Merging, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+    ) -> tuple[Merging, Float[Tensor, "n *shape"]]:
         """The guided noise of all models."""
         calls, others = state.context.calls, len(state.lockstep.networks) - 1
 

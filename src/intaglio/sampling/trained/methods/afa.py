@@ -159,9 +159,9 @@ class AFARouters(SeveralNetworks, SamplingTrainer):
             texts = ["" if gone else drawn.captions[k] for k, gone in zip(chosen, bare, strict=True)]
             total = 0.0
             for part in torch.arange(self.rows).split(self.at_once or self.rows):
-                given = (drawn.latents[chosen][part], noise[part], t[part])
-                clean, added, at = (one.to(model.device) for one in given)
-                loss = model.error(clean, added, at, model.embed([texts[k] for k in part])).sum() / self.rows
+                given = [one[part].to(model.device) for one in (drawn.latents[chosen], noise, t)]
+                text = model.embed([texts[k] for k in part])
+                loss = model.error(given[0], given[1], given[2], text).sum() / self.rows
                 loss.backward()
                 total += float(loss.detach())
             return StepLoss(total)
