@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from intaglio.errors import BadInput
-from intaglio.models.diffusion.feature_routers import HEADS, FeatureRouters
+from intaglio.models.diffusion.feature_routers import FeatureRouters
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.unet_lockstep import place_channels, refuse_other_blocks
@@ -84,6 +84,3 @@ def routers_of(networks: Loaded, width: int, seed: int) -> FeatureRouters:
     text = sum(encoder.config.hidden_size for encoder in networks[0].text_encoders)
     made = FeatureRouters(len(networks), place_channels(denoiser), text, width, seed)
     return made.to(networks[0].device)
-
-
-__all__ = ["HEADS", "SeveralNetworks", "read_others", "routers_of"]
