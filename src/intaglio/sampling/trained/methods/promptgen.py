@@ -36,7 +36,7 @@ Energy = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class PromptGen(SamplingTrainer):
-    """PromptGen: first noise led by an invertible network, so that pictures are such as a verifier likes.
+    """PromptGen: the first noise by an invertible network, led to pictures that a verifier likes.
 
     The wanted law of the noise ζ is that of unit noise times exp(weight · score of the picture G(ζ)), where G are
     `steps` of DDIM and the decoder. A flow f of unit noise ξ, affine couplings that begin as the identity, learns it by
