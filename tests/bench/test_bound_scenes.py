@@ -4,6 +4,8 @@ import torch
 from exact_draws import ExactMixture
 from intaglio.bench.sample import bound_scenes
 from intaglio.bench.sample.bound_scenes import bound_scene_figures
+from intaglio.images.image_set import ImageSet
+from intaglio.sampling.methods.compose import Compose
 from intaglio.sampling.scenes.recognition import SceneCheck
 
 NOBODY = ExactMixture(torch.zeros(1, 1, 1, 1), torch.ones(1), {"": [0.0]})
@@ -37,3 +39,15 @@ def test_figures_are_counts_of_what_the_parser_found(monkeypatch):
     assert figures["best_of_two_calls"] == 20
     assert figures["compose_gain"] == pytest.approx(1 / 8)
     assert figures["compose_gain_low"] <= 1 / 8
+
+
+def test_a_gradient_counts_as_two_calls(monkeypatch):
+    def sampled(model, captions, seeds, calls, **options):
+        calls.forward, calls.backward = 7 * len(captions), 3 * len(captions)
+        return ImageSet.from_pixels(torch.ones(len(captions), 3, 64, 64))
+
+    monkeypatch.setattr(bound_scenes, "sample", sampled)
+    captions = ["a red circle and a blue square"] * 2
+    checks, calls = bound_scenes._drawn(NOBODY, captions, [0, 1], Compose(), 5)
+    assert calls == 7 + 2 * 3
+    assert not any(one.counted for one in checks)

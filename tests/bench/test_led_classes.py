@@ -29,7 +29,7 @@ class Encoder:
 
 def test_accuracy_is_the_share_of_the_artist_that_each_picture_was_led_to(monkeypatch, tmp_path):
     """Five experts lead all to their artist, one expert and none lead all to the first."""
-    asked = []
+    asked, noises = [], []
 
     def part(self, name, **settings):
         asked.append(settings)
@@ -38,6 +38,7 @@ def test_accuracy_is_the_share_of_the_artist_that_each_picture_was_led_to(monkey
     def led(parts, method, first, count):
         assert method.target in asked[0]["classes"]
         place = asked[0]["classes"].index(method.target)
+        noises.extend(range(first, first + count))
         led_to = place if method.part.stem == "5" and method.strength else 0
         return torch.full((count, 3, 2, 2), led_to / 10) + torch.arange(count)[:, None, None, None] * 1e-3
 
@@ -48,6 +49,7 @@ def test_accuracy_is_the_share_of_the_artist_that_each_picture_was_led_to(monkey
     pictures = ImageSet.from_pixels(torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0)))
     parts = TrainedParts(NOBODY, pictures, tmp_path, True, 0, "cpu", "none")
     figures = led_class_figures(parts, quick=True, seed=0)
+    assert noises == 3 * list(range(6)), "each row has the same noises, and no picture of a row that of another"
     assert figures["ppap_accuracy"] == 1.0
     assert figures["ppap_one_accuracy"] == figures["unled_accuracy"] == pytest.approx(1 / 3)
     assert [one["experts"] for one in asked] == [5, 1]

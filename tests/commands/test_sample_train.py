@@ -139,7 +139,8 @@ def test_led_noise_begins_pictures_and_replays(folder, tmp_path, capsys):
     assert [ImageSet.load(out / f"{name}.png", 16).hashes[0] for name in ("dog-3", "cat-4")] == list(known.hashes)
     assert main(["sample", "--replay", str(out / "dog-3.png"), "--out", str(tmp_path / "again")]) == 0
     assert "all 768 values are the same" in capsys.readouterr().out
-    assert main(["sample", "--model", str(folder), "--prompt", "dog", "--steps", "3", *led]) == 2
+    refused = ["sample", "--model", str(folder), "--prompt", "dog", "--steps", "3", "--out", str(tmp_path / "no")]
+    assert main([*refused, *led]) == 2
     assert "give --steps 2" in capsys.readouterr().err
 
 

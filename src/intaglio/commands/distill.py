@@ -67,7 +67,8 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
                 note(f"{name.replace('_', ' '):<18} {value:.4g}")
             folder = (run.folder or Path()) / run.summary["model"]
             say(str(folder))
-            note(f"it draws in {run.summary['sampling']}: intaglio sample --model {folder} --prompt ...")
+            method = f" {name}" if (name := run.summary.get("method")) else ""
+            note(f"it draws in {run.summary['sampling']}: intaglio sample{method} --model {folder} --prompt ...")
         return 0
 
     def _tell_cost(self, teacher: "LatentDiffusion") -> None:

@@ -64,7 +64,7 @@ class SampleTrain(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         from intaglio.sampling.plan import planned_seconds
 
         planned = trainer.planned(model, learnt)
-        note(f"{planned}; about {duration_words(planned_seconds(planned, model, trainer.batch))} beside the training")
+        note(f"{planned}; about {duration_words(planned_seconds(planned, model, trainer.batch))} for these calls")
         part = trainer(model, learnt, run=run)
         part.save((run.folder or Path()) / file)
         run.finish({"part": file, "hash": part.hash, "calls": asdict(planned), "facts": dict(part.facts)}, (file,))

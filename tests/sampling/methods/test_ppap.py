@@ -54,7 +54,7 @@ def test_strength_zero_is_the_models_own_law(part, exactly):
 
 def test_a_class_that_the_experts_do_not_know_is_refused_with_those_that_they_do(part):
     request = SamplingRequest(MODES, [""], "", 1.0, 3, 3)
-    for target, words in (("up", "'up' is none of the classes"), ("", "--target is missing")):
+    for target, words in (("up", "'up' is none of the classes"), ("", "there is no target")):
         with pytest.raises(BadInput, match=f"{words}.*'left', 'right'"):
             Ppap(part=part, target=target).check(request)
 

@@ -116,3 +116,10 @@ def test_a_group_that_is_not_in_the_batch_is_left_out_and_one_alone_has_no_varia
 
 def test_a_group_without_pictures_has_mean_zero():
     assert group_means(torch.tensor([1.0, 3.0]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])).tolist() == [2.0, 0.0]
+
+
+def test_neither_scale_nor_offset_of_the_losses_changes_the_groups_under_a_balance():
+    losses = torch.tensor([0.1, 0.12, 0.3, 0.31, 0.5, 0.9])
+    options = {"epochs": 60, "rate": 0.01, "balance": 2.0, "seed": 0}
+    groups = loss_groups(losses, 3, **options)
+    assert torch.allclose(loss_groups(50 * losses + 7, 3, **options), groups, atol=1e-3)

@@ -31,8 +31,8 @@ def bound_scene_figures(model: LatentDiffusion, *, quick: bool, seed: int) -> di
     found, cost = dict[str, list[SceneCheck]](), dict[str, float]()
     rows = {"plain": Plain(), "compose": Compose(), "compose_again": Compose(again=True)}
     for name, method in rows.items():
-        found[name], cost[name] = _drawn(model, captions, range(count), method, steps)
-    other, more = _drawn(model, captions, range(count, 2 * count), Plain(), steps)
+        found[name], cost[name] = _drawn(model, captions, range(seed, seed + count), method, steps)
+    other, more = _drawn(model, captions, range(seed + count, seed + 2 * count), Plain(), steps)
     pairs = zip(found["plain"], other, strict=True)
     found["best_of_two"] = [max(pair, key=lambda check: check.share) for pair in pairs]
     cost["best_of_two"] = cost["plain"] + more

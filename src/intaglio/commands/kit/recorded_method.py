@@ -47,7 +47,9 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
     if recorded.method not in VERBS["sample"].methods:
         raise BadInput(f"{picture} was drawn by the method {recorded.method!r}, which is not here; use its version")
     if given.name not in (VERBS["sample"].default, recorded.method):
-        raise BadInput(f"{picture} was drawn by {recorded.method}, not by {given.name}; leave the method out")
+        raise BadInput(
+            f"{picture} was drawn by {recorded.method}, not by {given.name}; give {recorded.method}, or no method"
+        )
     default = default_method("sample", recorded.method)
     known = {field.name for field in dataclasses.fields(default)}
     hints, taken, missing = get_type_hints(type(default)), {}, {}

@@ -85,8 +85,12 @@ class Ppap(PartSampling, GuidedSampling):
         part = self.trained(model)
         classes = part.settings["classes"]
         if self.target not in classes:
-            told = f"--target {self.target!r} is none of the classes" if self.target else "--target is missing"
-            raise BadInput(f"{told} of {self.part}; give one of {', '.join(map(repr, classes))}")
+            told = (
+                f"--target {self.target!r} is none of the classes of {self.part}"
+                if self.target
+                else "there is no target"
+            )
+            raise BadInput(f"{told}; give --target, one of {', '.join(map(repr, classes))}")
         experts = TimestepExperts(
             model.schedule, model.latent_channels, len(classes), part.settings["experts"], part.settings["seed"]
         )

@@ -10,9 +10,10 @@ from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, ti
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.unet_lockstep import UNetLockstep
 from intaglio.models.lora.lora import LoRA
-from intaglio.randomness import generator_32bit
+from intaglio.randomness import generator_32bit, seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.several_networks import routers_of
+from intaglio.sampling.trained.held_out import held_out
 from intaglio.sampling.trained.methods.afa import AFARouters
 
 SMALL = {
@@ -63,7 +64,9 @@ def test_the_loss_is_that_of_the_merged_output_on_own_latents_of_each_model(root
         logged = run.logged("routers")[0]["loss"]
     latents = torch.cat([kept["own_latents_0"], kept["own_latents_1"]])
     captions = [PROMPTS[k % 3] for k in range(4)] * 2
-    chosen = batch_at([1, 2, 3, 5, 6, 7], 0, 3, 0, "routers")  # the first of each model is kept from the training
+    held = torch.cat([held_out(4, seed_32bit(0, "held", network)) for network in (0, 1)])
+    assert int(held.sum()) == 2, "one of each model"
+    chosen = batch_at((~held).nonzero()[:, 0].tolist(), 0, 3, 0, "routers")
     t, noise, bare = timesteps_at(3, 1000, 0, 0), noise_at((3, 4, 8, 8), 0, 0), dropped_at(3, drop, 0, 0)
     text = model.embed(["" if gone else captions[k] for k, gone in zip(chosen, bare, strict=True)])
     networks = train.networks(model)
@@ -76,7 +79,8 @@ def test_the_loss_is_that_of_the_merged_output_on_own_latents_of_each_model(root
     assert bool(bare.any()) == bool(drop)
     assert not bare.all()
     assert not torch.equal(kept["own_latents_0"], kept["own_latents_1"])
-    check_measures(facts, networks, latents[[0, 4]], model.embed([PROMPTS[0]] * 2))
+    judged = held.nonzero()[:, 0].tolist()
+    check_measures(facts, networks, latents[judged], model.embed([captions[k] for k in judged]))
 
 
 @torch.no_grad()

@@ -22,14 +22,13 @@ from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.several_networks import Loaded, SeveralNetworks, routers_of
 from intaglio.sampling.trained.family import SamplingTrainer
+from intaglio.sampling.trained.held_out import HELD_OUT, held_out
 from intaglio.sampling.trained.own_latents import STATE as DRAWN
 from intaglio.sampling.trained.own_latents import own_latents
 from intaglio.sampling.trained_part import TrainedPart
 
 TRAINED = "routers"
 """Name of the routers' state in a run."""
-HELD_OUT = 10
-"""Every tenth picture of a model is kept from the training, and measures it."""
 LEVELS = 4
 """Timesteps at which each of these is measured, in the middle of equal ranges."""
 
@@ -142,7 +141,7 @@ class AFARouters(SeveralNetworks, SamplingTrainer):
             options |= {"seed": seed_32bit(self.seed, "network", place)}
             latents.append(own_latents(network, prompts, share, **options, run=run, name=f"{DRAWN}_{place}"))
             captions += [prompts[k % len(prompts)] for k in range(share)]
-            held.append(torch.arange(share) % HELD_OUT == 0)
+            held.append(held_out(share, seed_32bit(self.seed, "held", place)))
         return _Pictures(torch.cat(latents), captions, torch.cat(held))
 
     def _train(

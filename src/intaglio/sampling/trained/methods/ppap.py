@@ -19,6 +19,7 @@ from intaglio.randomness import generator, generator_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.trained.family import SamplingTrainer
+from intaglio.sampling.trained.held_out import held_out
 from intaglio.sampling.trained.own_latents import STATE as DRAWN
 from intaglio.sampling.trained.own_latents import own_latents
 from intaglio.sampling.trained.timestep_experts import TimestepExperts
@@ -28,8 +29,6 @@ from intaglio.sampling.verifier_names import verifier_of
 
 TRAINED = "experts"
 """Name of the experts' state in a run."""
-HELD_OUT = 10
-"""Every tenth picture is kept from the training, and judges it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +43,8 @@ class PPAPExperts(SamplingTrainer):
     A class is a verifier, such as `like:FOLDER` with pictures of the class, or one beside the prompt that it judges
     by, as in `attributes=fox face, twemoji style`. Prompts should be such that the pictures are of all classes.
 
-    `agreement_1` and so on, from the cleanest range on: of the pictures kept from the training, the share whose
-    likeliest class the expert names as the judges do.
+    `agreement_1` and so on, from the cleanest range on: of the tenth of the pictures that is kept from the
+    training, the share whose likeliest class the expert names as the judges do, in the middle of its range.
 
     Source: arXiv 2212.05973, whose experts are low-rank adapters of the judge's own network on noised pixels.
     """
@@ -59,7 +58,7 @@ class PPAPExperts(SamplingTrainer):
     experts: int = 5
     """Networks, one for each range of timesteps, 1 or more."""
     temperature: float = 0.25
-    """Divisor of the scores before the softmax, above 0: small ones leave one class alone."""
+    """Divisor of the scores before the softmax, above 0: a small one makes one class certain."""
     updates: int = 3000
     """Updates of the networks, 1 or more."""
     rows: int = 128
@@ -105,9 +104,11 @@ class PPAPExperts(SamplingTrainer):
         truth = self._judged(model, latents)
         known = truth.isfinite().all(1)
         latents, truth = latents[known], truth[known]
-        held = torch.arange(len(latents)) % HELD_OUT == 0
+        held = held_out(len(latents), self.seed)
         if int((~held).sum()) < 2 or float(truth.std(0).max()) < 1e-6:
-            raise IntaglioError("the judges tell no two of the pictures apart; give other --classes or prompts")
+            raise IntaglioError(
+                f"the judges tell no two of {len(latents)} judged pictures apart; give other --classes or prompts"
+            )
         made = TimestepExperts(model.schedule, latents.shape[1], len(self.classes), self.experts, self.seed)
         made.to(model.device)
         self._train(made, model, latents[~held], truth[~held], run)
@@ -120,10 +121,7 @@ class PPAPExperts(SamplingTrainer):
     def _judges(self, model: LatentDiffusion) -> dict[str, tuple[Verifier, str]]:
         """Verifier and prompt of each class, by its words."""
         parted = {name: name.partition("=") for name in self.classes}
-        return {
-            name: (verifier_of(words, model, [prompt] if given else []), prompt)
-            for name, (words, given, prompt) in parted.items()
-        }
+        return {name: (verifier_of(words, model, [prompt]), prompt) for name, (words, _, prompt) in parted.items()}
 
     @torch.no_grad()
     def _judged(self, model: LatentDiffusion, latents: Float[Tensor, "m c h w"]) -> Float[Tensor, "m classes"]:
