@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from intaglio.commands.kit.recorded_method import hashed_settings, stored_settings
+from intaglio.commands.kit.recorded_method import file_hashes, hashed_settings, stored_settings
 from intaglio.errors import BadInput
 from intaglio.files import file_hash
 
@@ -31,6 +31,16 @@ def test_a_file_counts_by_its_content(tmp_path):
 
 def test_a_picture_keeps_the_name_of_a_file_and_not_its_place(tmp_path):
     assert stored_settings(Way(tmp_path / "half.png")) == {"measured": "half.png", "box": [1, 2], "rate": 0.5}
+
+
+def test_the_content_of_files_is_kept_and_of_nothing_else(tmp_path):
+    path = tmp_path / "half.png"
+    path.write_bytes(b"one")
+    before = file_hashes(Way(path))
+    assert list(before) == ["measured"]
+    path.write_bytes(b"two")
+    assert file_hashes(Way(path)) != before
+    assert file_hashes(Way()) == {}
 
 
 @dataclass(frozen=True)

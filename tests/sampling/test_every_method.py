@@ -243,6 +243,13 @@ def test_a_command_draws_what_the_library_does_and_replays_it(row, folders, mode
         assert main(["sample", "--replay", str(out / "dog-6.png")]) == 2
         told = ", ".join(f"--{name}" for name in sorted(files))
         assert f"give {row.method} and {told} beside --replay" in capsys.readouterr().err
+    for name, value in files.items():
+        if value in PARTS:
+            spoilt = tmp_path / value
+            spoilt.write_bytes(Path(value).read_bytes() + b" ")
+            others = [row.method, *flags({**files, name: str(spoilt)})]
+            assert main(["sample", *others, "--replay", str(out / "dog-6.png")]) == 2
+            assert f"another file than --{name}" in capsys.readouterr().err
     assert main(["sample", *named, "--replay", str(out / "dog-6.png"), "--out", str(tmp_path / "again")]) == 0
     assert f"all {3 * side**2} values are the same" in capsys.readouterr().out
 

@@ -47,7 +47,7 @@ class SampleTrain(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         model = self.noted_model(self.device)
         learnt = self._learnt_from(model)
         trainer.check(model, learnt)
-        settings = {**asdict(trainer), **trainer.hashes(model)}
+        settings = asdict(trainer) | {f"{name} sha256": found for name, found in trainer.hashes(model).items()}
         inputs = {"model": described(self.model, model.fingerprint), **self._named(learnt)}
         with self.open_run("sample", f"train-{trainer.name}", settings, inputs, seed=trainer.seed) as run:
             file = f"{trainer.name}.safetensors"

@@ -35,6 +35,14 @@ def hashed_settings(method: Any) -> dict[str, Any]:
     return {name: _hashed(value) for name, value in values.items()}
 
 
+def file_hashes(method: Any) -> dict[str, str]:
+    """A hash of the content of each setting that is a file, or several. Raises `BadInput` for one that is not there."""
+    from intaglio.runs.plain_json import digest
+
+    values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
+    return {name: digest(_hashed(value)) for name, value in values.items() if _is_path(value)}
+
+
 def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", picture: Path | None) -> "SamplingMethod":
     """The method that drew a picture.
 
@@ -57,7 +65,7 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
         if name not in known or not _fits(value, getattr(default, name)):
             raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
         if given.name == recorded.method and _names_files(getattr(given, name)):
-            taken[name] = getattr(given, name)
+            taken[name] = _same_file(name, recorded, getattr(given, name), picture)
         elif value and isinstance(value, str | list) and Path in get_args(hints[name]):
             missing[f"--{name.replace('_', '-')}"] = value if isinstance(value, str) else " ".join(value)
         else:
@@ -71,6 +79,17 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
         raise BadInput(f"the settings in {picture} do not go together: {error}") from None
 
 
+def _same_file(name: str, recorded: "PictureSettings", value: Any, picture: Path | None) -> Any:
+    """The files that a command gives. Raises `BadInput` where the picture was drawn with others."""
+    from intaglio.runs.plain_json import digest
+
+    known = recorded.method_files.get(name)
+    if known is not None and _is_path(value) and digest(_hashed(value)) != known:
+        flag = f"--{name.replace('_', '-')}"
+        raise BadInput(f"{picture} was drawn with another file than {flag} {value}; give that one")
+    return value
+
+
 def without_folder(verifier: str) -> str:
     """The words of a verifier with the name of its folder alone, and any other text as it is."""
     return LIKE + Path(verifier.removeprefix(LIKE)).name if _names_files(verifier) else verifier
@@ -78,9 +97,12 @@ def without_folder(verifier: str) -> str:
 
 def _names_files(value: Any) -> bool:
     """Whether a setting's value is a path or some, or the words of a verifier with one."""
-    if isinstance(value, tuple):
-        return any(isinstance(one, Path) for one in value)
-    return isinstance(value, Path) or (isinstance(value, str) and value.startswith(LIKE))
+    return _is_path(value) or (isinstance(value, str) and value.startswith(LIKE))
+
+
+def _is_path(value: Any) -> bool:
+    """Whether a setting's value is a path, or several."""
+    return isinstance(value, Path) or (isinstance(value, tuple) and any(isinstance(one, Path) for one in value))
 
 
 def _plain(value: Any) -> Any:
