@@ -18,7 +18,7 @@ from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
 from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings, SearchRecord, place
 from intaglio.commands.kit.prompt_lines import file_stem, read_prompts
-from intaglio.commands.kit.recorded_method import file_hashes, hashed_settings, recorded_method, stored_settings
+from intaglio.commands.kit.recorded_method import hashed_settings, recorded_method, stored_settings
 from intaglio.commands.kit.recorded_search import recorded_start_flags, refuse_another_start
 from intaglio.commands.kit.search_inputs import SearchInputs, told_scores
 from intaglio.commands.kit.start_inputs import StartInputs, keep_start, start_record
@@ -325,7 +325,6 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
             reference=self.reference,
             method=self._method.name,
             method_settings=stored_settings(self.method),
-            method_files=file_hashes(self.method),
             start=start_record(tools.start, search),
             versions=versions,
         )

@@ -60,7 +60,7 @@ def distil(distiller: Distiller, teacher: LatentDiffusion, source: OwnPictures |
     folder = run.folder or Path()
     weights = found.save(folder)
     summary = {"model": weights.relative_to(folder).as_posix(), "sampling": found.model.sampling.words}
-    summary["method"] = found.model.sampling.method
+    summary["method"] = found.model.sampling.method or ""
     summary |= {"calls": asdict(distiller.planned(teacher)), "trained_on": data.source, "facts": dict(found.facts)}
     run.finish(summary, (MODEL, CARD))
     for state in (OWN_STATE, *distiller.states):

@@ -119,9 +119,7 @@ class PictureSettings:
     method: str = "plain"
     """The method of `intaglio sample`."""
     method_settings: Mapping[str, Any] = field(default_factory=dict)
-    """The method's settings, as JSON has them."""
-    method_files: Mapping[str, str] = field(default_factory=dict)
-    """Sha256 of the content of each of these that are files; pictures of before they were kept have none."""
+    """The method's settings, as JSON has them (`recorded_method.stored_settings`)."""
     start: StartRecord | None = None
     """None: the seed's own unit noise at the last timestep."""
     versions: Mapping[str, str]
@@ -235,18 +233,10 @@ def _parsed(stored: Any) -> PictureSettings:
         model=ModelRecord(**_checked(stored["model"], MODEL_KINDS)),
         base=ModelRecord(**_checked(base, MODEL_KINDS)) if base else None,
         start=_start(stored["start"]) if stored["format"] > 2 else None,
-        method_files=_files(stored.get("method_files", {})),
     )
     if not _in_range(settings):
         raise ValueError("a setting out of its range")
     return settings
-
-
-def _files(stored: Any) -> dict[str, str]:
-    """The hashes of a method's files; errors are those of `_parsed`."""
-    if not isinstance(stored, dict) or not all(isinstance(one, str) for one in stored.values()):
-        raise TypeError("method_files")
-    return dict(stored)
 
 
 def _search(stored: Any) -> SearchRecord | None:

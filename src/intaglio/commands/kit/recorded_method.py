@@ -8,6 +8,7 @@ from intaglio.errors import BadInput
 from intaglio.files import folder_hash
 from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.printable import is_text
+from intaglio.runs.plain_json import digest
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -16,14 +17,23 @@ if TYPE_CHECKING:
 
 LIKE = "like:"
 """Before the folder in the words of a verifier."""
+NAMED, HASHED = "name", "sha256"
+"""Keys of a setting that is a file, or several."""
 LONGEST_TEXT = 2**16
 """Letters of the longest text among the settings."""
 
 
 def stored_settings(method: Any) -> dict[str, Any]:
-    """The settings of a method as JSON has them; paths as their names alone, since they say where things are kept."""
+    """The settings of a method as JSON has them.
+
+    Of a path its name alone, since the rest says where things are kept, beside the hash of what is there. Raises
+    `BadInput` for one that is not there.
+    """
     values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    return {name: _plain(value) for name, value in values.items()}
+    return {
+        name: {NAMED: _plain(value), HASHED: digest(_hashed(value))} if _is_path(value) else _plain(value)
+        for name, value in values.items()
+    }
 
 
 def hashed_settings(method: Any) -> dict[str, Any]:
@@ -33,14 +43,6 @@ def hashed_settings(method: Any) -> dict[str, Any]:
     """
     values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
     return {name: _hashed(value) for name, value in values.items()}
-
-
-def file_hashes(method: Any) -> dict[str, str]:
-    """A hash of the content of each setting that is a file, or several. Raises `BadInput` for one that is not there."""
-    from intaglio.runs.plain_json import digest
-
-    values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    return {name: digest(_hashed(value)) for name, value in values.items() if _is_path(value)}
 
 
 def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", picture: Path | None) -> "SamplingMethod":
@@ -61,11 +63,12 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
     default = default_method("sample", recorded.method)
     known = {field.name for field in dataclasses.fields(default)}
     hints, taken, missing = get_type_hints(type(default)), {}, {}
-    for name, value in recorded.method_settings.items():
+    for name, stored in recorded.method_settings.items():
+        value, known_hash = _parted(stored)
         if name not in known or not _fits(value, getattr(default, name)):
             raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
         if given.name == recorded.method and _names_files(getattr(given, name)):
-            taken[name] = _same_file(name, recorded, getattr(given, name), picture)
+            taken[name] = _same_files(name, getattr(given, name), known_hash, picture)
         elif value and isinstance(value, str | list) and Path in get_args(hints[name]):
             missing[f"--{name.replace('_', '-')}"] = value if isinstance(value, str) else " ".join(value)
         else:
@@ -79,11 +82,15 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
         raise BadInput(f"the settings in {picture} do not go together: {error}") from None
 
 
-def _same_file(name: str, recorded: "PictureSettings", value: Any, picture: Path | None) -> Any:
-    """The files that a command gives. Raises `BadInput` where the picture was drawn with others."""
-    from intaglio.runs.plain_json import digest
+def _parted(value: Any) -> tuple[Any, str | None]:
+    """A stored value, and the hash of its files where it names some."""
+    if isinstance(value, dict) and set(value) == {NAMED, HASHED} and isinstance(value[HASHED], str):
+        return value[NAMED], value[HASHED]
+    return value, None
 
-    known = recorded.method_files.get(name)
+
+def _same_files(name: str, value: Any, known: str | None, picture: Path | None) -> Any:
+    """The files that a command gives. Raises `BadInput` where the picture was drawn with others."""
     if known is not None and _is_path(value) and digest(_hashed(value)) != known:
         flag = f"--{name.replace('_', '-')}"
         raise BadInput(f"{picture} was drawn with another file than {flag} {value}; give that one")

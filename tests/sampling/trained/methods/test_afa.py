@@ -13,7 +13,7 @@ from intaglio.models.lora.lora import LoRA
 from intaglio.randomness import generator_32bit, seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.several_networks import routers_of
-from intaglio.sampling.trained.held_out import held_out
+from intaglio.sampling.trained.kept_apart import held_out
 from intaglio.sampling.trained.methods.afa import AFARouters
 
 SMALL = {

@@ -22,7 +22,7 @@ from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.several_networks import Loaded, SeveralNetworks, routers_of
 from intaglio.sampling.trained.family import SamplingTrainer
-from intaglio.sampling.trained.held_out import HELD_OUT, held_out
+from intaglio.sampling.trained.kept_apart import HELD_OUT, held_out
 from intaglio.sampling.trained.own_latents import STATE as DRAWN
 from intaglio.sampling.trained.own_latents import own_latents
 from intaglio.sampling.trained_part import TrainedPart

@@ -19,7 +19,7 @@ from intaglio.randomness import generator, generator_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.trained.family import SamplingTrainer
-from intaglio.sampling.trained.held_out import held_out
+from intaglio.sampling.trained.kept_apart import held_out
 from intaglio.sampling.trained.own_latents import STATE as DRAWN
 from intaglio.sampling.trained.own_latents import own_latents
 from intaglio.sampling.trained.timestep_experts import TimestepExperts

@@ -1,6 +1,6 @@
 import torch
 
-from intaglio.sampling.trained.held_out import held_out
+from intaglio.sampling.trained.kept_apart import held_out
 
 
 def test_a_tenth_is_kept_one_at_least_and_not_of_one_prompt_alone():
