@@ -65,6 +65,23 @@ def test_students_are_drawn_at_the_scale_of_the_rows_where_they_take_it(model):
     assert student_sampling(made_for((1.0, 1.0))) == (2, 1.0)
 
 
+def test_a_given_student_has_a_row_of_its_own_and_another_model_is_refused(parts, model, tmp_path):
+    """Rows of the model stand beside it; it counts no calls of a training that was not made here."""
+    parts.student("guided")
+    (folder,) = tmp_path.glob("distill-guided-*/model")
+    rows = trained_rows((), (), (folder,))
+    (name,) = set(rows) - set(trained_rows(("guided",), ()))
+    assert (len(rows), name) == (6, f"given {folder.parent.name}/model")
+    row = dict(rows[name])
+    student, calls = parts.row_student(row)
+    assert "given" not in row
+    assert (student.sampling.timesteps, calls) == ((999, 749, 499, 249), Calls())
+    with pytest.raises(BadInput, match="is no student"):
+        parts.row_student({"given": str(tiny.sd_folder(tmp_path / "plain"))})
+    told = {"kid": {"mean": 0.5}, "calls": 4.0, "settings": rows[name]}
+    assert student_figures({name: told}) == {}
+
+
 def test_figures_are_named_by_steps_and_only_the_models_own_are_its():
     def row(kid, calls, **settings):
         return {"kid": {"mean": kid}, "calls": calls, "settings": {"method": "plain", "guidance": 4.0, **settings}}

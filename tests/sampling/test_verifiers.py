@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 import tiny
+from elsewhere import elsewhere, moved, watched
 from exact_draws import ExactMixture
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, save_png, to_uint8
@@ -177,3 +178,19 @@ def test_shipped_statistics_are_those_of_the_embedded_autoencoder(real, halves):
     for half, other in ((0, 1), (1, 0)):  # each half has seen none of the other's pictures
         told = halves[half]._head.predict(halves[half].decoded[other::2].numpy())
         assert (told == [parted(str(caption))[1] for caption in real.captions[other::2]]).mean() > 0.78
+
+
+@pytest.mark.parametrize("name", ["colour:blue", "ink", "jpeg", "denoiser", "attributes:0"])
+def test_pictures_on_an_accelerator_have_the_scores_that_they_have_on_the_processor(name, halves, real, tmp_path):
+    """Also a picture that is not finite, of which no verifier tells a score."""
+    model = load_model(tiny.sd_folder(tmp_path / "model"))
+    pixels, prompts = real.pixels[:3].clone(), [str(caption) for caption in real.captions[:3]]
+    if name == "denoiser":  # of the model's size
+        pixels, prompts = pixels[:, :, ::4, ::4].contiguous(), ["cat", "dog", "cat"]
+    pixels[1, 0, 0, 0] = torch.nan
+    verifier = halves[0] if name == "attributes:0" else verifier_of(name, model)
+    wanted = verifier(pixels, prompts)
+    with watched(), moved(model):
+        found = verifier(elsewhere(pixels), prompts)
+    assert found.device.type == "cpu"
+    assert torch.allclose(found, wanted, atol=1e-4, equal_nan=True)

@@ -23,6 +23,7 @@ from intaglio.bench.sample.trained_rows import (
     TrainedParts,
     all_starts,
     all_students,
+    read_student,
     student_figures,
     student_sampling,
     trained_rows,
@@ -67,7 +68,8 @@ class SampleBench:
 
     Students of `intaglio distill` are drawn in their own steps, under the guidance scale 4 where they take one, beside
     the model in 1, 2, 4, 8 and 20 steps under it; starts beside the model in 8. Each is trained first, in a run of its
-    own in the same folder, which another bench finds again.
+    own in the same folder, which another bench finds again. `given` draws those that `intaglio distill` has trained
+    with other settings.
 
     Verifiers are measured over two pictures of each caption, in deviations of plain pictures. `search_gain` is what a
     search of eight noises by `attributes:0` adds to the score of `attributes:1`, which was fitted to other pictures and
@@ -84,6 +86,8 @@ class SampleBench:
     """Distillers whose students are drawn with; none takes all where no methods or starts are named."""
     starts: tuple[str, ...] = ()
     """Starts to draw by, analytic or ot; none takes both where no methods or students are named."""
+    given: tuple[Path, ...] = ()
+    """Folders of students of the embedded model, such as runs/distill-f-.../model, drawn in their own steps too."""
     prompts: int | None = None
     """Captions to draw, 2 or more; none takes 24, 5 with --quick."""
     seeds: int | None = None
@@ -112,7 +116,9 @@ class SampleBench:
         """Draws and measures; figures by name, those of each row under `rows`."""
         rows = self._rows()
         settings = {**asdict(self), "runs": None, "rows": rows, "prompts": len(self._prompts)}
+        settings["given"] = [str(path) for path in self.given]
         inputs = {"model": {"path": "testbed", "sha256": self._model.fingerprint}}
+        inputs |= {f"given_{k}": {"path": str(path), "sha256": sha256} for k, (path, sha256) in enumerate(self._given)}
         about = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
         with Run.open(self.runs, "bench", "sample", settings, inputs, **about) as run:
             if run.status != "done":
@@ -210,19 +216,24 @@ class SampleBench:
             for settings in knob[len(knob) // 2 :][:1] if self.quick else knob:
                 words = " ".join(f"{key} {_short(value)}" for key, value in settings.items())
                 found[f"{name} {words}".strip()] = {"method": name, **settings}
-        return {**found, **trained_rows(self._students, self._starts)}
+        return {**found, **trained_rows(self._students, self._starts, self.given)}
 
     @property
     def _students(self) -> Sequence[str]:
         if unknown := [name for name in self.students if name not in all_students()]:
             raise BadInput(f"there is no distiller {unknown[0]!r}; choose from: {', '.join(all_students())}")
-        return self.students or (() if self.methods or self.starts else all_students())
+        return self.students or (() if self.methods or self.starts or self.given else all_students())
 
     @property
     def _starts(self) -> Sequence[str]:
         if unknown := [name for name in self.starts if name not in all_starts()]:
             raise BadInput(f"there is no start {unknown[0]!r} to draw by; choose from: {', '.join(all_starts())}")
-        return self.starts or (() if self.methods or self.students else all_starts())
+        return self.starts or (() if self.methods or self.students or self.given else all_starts())
+
+    @property
+    def _given(self) -> list[tuple[Path, str]]:
+        """Folders of the given students, and fingerprints of these."""
+        return [(path, read_student(path, self.device).fingerprint) for path in self.given]
 
     def _measured(self, rows: Mapping[str, Mapping[str, Any]], run: Run, show: Show) -> dict[str, dict[str, Any]]:
         judge = embedded_attributes(embedded_encoder(self.device))
@@ -244,8 +255,8 @@ class SampleBench:
         """Pictures of a row, their prompts, and the cost of a picture; `fit_calls` are of a fit or training."""
         model, start, calls, fitting = self._model, None, Calls(), Calls()
         scale, steps = row.pop("guidance", 5.0), row.pop("steps", self.steps or 20)
-        if "student" in row:
-            model, fitting = parts.student(row.pop("student"))
+        if "student" in row or "given" in row:
+            model, fitting = parts.row_student(row)
             steps, scale = student_sampling(model)
             row["method"] = model.sampling.method or row["method"]
         if "start" in row:
@@ -286,7 +297,8 @@ class SampleBench:
 
     @property
     def _chosen(self) -> Sequence[str]:
-        return self.methods or (() if self.students or self.starts else tuple(VERBS["sample"].methods))
+        some = self.students or self.starts or self.given
+        return self.methods or (() if some else tuple(VERBS["sample"].methods))
 
     def _recovery(self) -> dict[str, float]:
         """Figures of the method that draws no prompt of its own, where it is among those chosen."""

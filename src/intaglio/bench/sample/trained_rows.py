@@ -8,7 +8,9 @@ from typing import Any
 from intaglio.bench.kit.methods import default_method
 from intaglio.distill.family import Distiller
 from intaglio.distill.student_run import OwnPictures, distil, run_hashes, run_settings
+from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
+from intaglio.models.diffusion.baked_sampling import FREE
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.plain_json import digest
@@ -42,12 +44,15 @@ QUICK: Mapping[str, Any] = {
 QUICK_OWN = 16
 
 
-def trained_rows(students: Sequence[str], starts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Settings of the rows by name: the model in few steps, its students in theirs, and by the starts."""
+def trained_rows(
+    students: Sequence[str], starts: Sequence[str], given: Sequence[Path] = ()
+) -> dict[str, dict[str, Any]]:
+    """Settings of the rows by name: the model in few steps, its students in theirs, those given, and by the starts."""
     scale = {"method": "plain", "guidance": SCALE}
     few = {f"plain guidance {SCALE:g} steps {steps}": {**scale, "steps": steps} for steps in FEW}
-    found = few if students or starts else {}
+    found = few if students or starts or given else {}
     found |= {f"student {name}": {**scale, "student": name} for name in students}
+    found |= {f"given {path.parent.name}/{path.name}": {**scale, "given": str(path)} for path in given}
     return found | {f"start {name} steps {STARTED}": {**scale, "steps": STARTED, "start": name} for name in starts}
 
 
@@ -74,6 +79,12 @@ class TrainedParts:
                 distil(distiller, self.model, source, run)
             found = load_model((run.folder or Path()) / run.summary["model"], device=self.device)
             return found, Calls(**run.summary["calls"])
+
+    def row_student(self, row: dict[str, Any]) -> tuple[LatentDiffusion, Calls]:
+        """The student of a row, which names a distiller or a folder and loses that name; calls of a training here."""
+        if "given" in row:
+            return read_student(Path(row.pop("given")), self.device), Calls()
+        return self.student(row.pop("student"))
 
     def start(self, name: str) -> NoiseStart:
         """The analytic start, or one that `intaglio sample train` makes."""
@@ -109,6 +120,14 @@ class TrainedParts:
         return Run.open(self.runs, verb, method, settings, inputs, **about)
 
 
+def read_student(folder: Path, device: str) -> LatentDiffusion:
+    """A student that `intaglio distill` has made. Raises `BadInput` for another model."""
+    found = load_model(folder, device=device)
+    if found.sampling == FREE:
+        raise BadInput(f"{folder} is no student: it has no sampling.json of its steps; give one of `intaglio distill`")
+    return found
+
+
 def student_sampling(student: LatentDiffusion) -> tuple[int, float]:
     """Steps and guidance scale of a student's row: its own steps, and of its scales that next to the rows' own."""
     low, high = student.sampling.scales or (SCALE, SCALE)
@@ -123,7 +142,7 @@ def student_figures(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         if "student" in settings:
             name = settings["student"]
             found[f"{name}_{nodes}step_kid"], found[f"{name}_calls"] = row["kid"]["mean"], row["calls"]
-        elif settings["method"] == "plain" and settings.get("guidance") == SCALE and "start" not in settings:
+        elif {**settings, "steps": None} == {"method": "plain", "guidance": SCALE, "steps": None}:
             found[f"base_{nodes // 2}step_kid"] = row["kid"]["mean"]
     return found
 

@@ -69,7 +69,7 @@ class Attributes:
         artists, names = self.log_probabilities(pixels.masked_fill(failed.view(-1, 1, 1, 1), 0.5))
         rows = np.arange(len(prompts))
         found = artists[rows, [a for a, _ in wanted]] + names[rows, [n for _, n in wanted]]
-        return torch.from_numpy(found).float().masked_fill(failed, torch.nan)
+        return torch.from_numpy(found).float().masked_fill(failed.cpu(), torch.nan)
 
     def correct(
         self, pixels: Float[Tensor, "n 3 h w"], prompts: Sequence[str], nearest: int = 1
