@@ -1,5 +1,7 @@
 """Layers run by torch, measured by a planted meter."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from intaglio.errors import IntaglioError
 from intaglio.meters.domain import Domain, Provenance, Scope, Unit
 from intaglio.meters.meter import Availability, MeterReading
 from intaglio.meters.process_time import ProcessTime
+from intaglio.meters.spent import NoSum
 
 CPU = torch.device("cpu")
 NORMS = ("group", "layer", "rms", "batch", "instance")
@@ -105,6 +108,19 @@ def test_a_measurement_is_a_mean_over_the_steps_of_its_windows():
     found = TorchDevice(meter, window_s=0.02).measure_step(step)
     assert (found.amount, found.variance) == (1.0, 0.0)
     assert found.seconds == pytest.approx(0.01)
+
+
+def test_a_device_that_others_compute_on_is_refused_unless_all_of_it_is_to_be_counted():
+    meter = Steps()
+    own = meter.domains
+
+    def step():
+        meter.calls += 1
+
+    meter.domains = lambda: {name: replace(domain, shared=True) for name, domain in own().items()}
+    with pytest.raises(NoSum, match="steps was shared with others"):
+        TorchDevice(meter, window_s=0.02).measure_step(step)
+    assert TorchDevice(meter, window_s=0.02, beside_others=True).measure_step(step).amount == 1.0
 
 
 def test_windows_that_differ_are_taken_again():

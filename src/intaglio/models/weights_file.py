@@ -69,8 +69,11 @@ def checked(tensor: torch.Tensor, source: object, key: str) -> torch.Tensor:
 def is_finite(tensor: torch.Tensor) -> bool:
     """Whether every number is finite. Eight-bit floats are looked at in float32."""
     wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
-    # A sum is read once and needs no memory; only where it is not finite can a number be so.
-    return bool(torch.isfinite(wide.sum(dtype=torch.float64))) or bool(torch.isfinite(wide).all())
+    if not wide.numel() or wide.is_complex():
+        return bool(torch.isfinite(wide).all())
+    # The extremes are NaN where a number is. They are read once, without memory, and of float16 in a thirtieth of the
+    # time of a sum.
+    return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(wide))
 
 
 def refuse_pickle(path: Path, what: str = "weights") -> None:

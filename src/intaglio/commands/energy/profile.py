@@ -166,7 +166,7 @@ class ProfileEnergy(InRun):
         from intaglio.energy.devices.torch_device import TorchDevice
         from intaglio.meters.domain import Unit
 
-        return TorchDevice(meter, self.device, window_s=self.window, unit_of=Unit(unit))
+        return TorchDevice(meter, self.device, window_s=self.window, unit_of=Unit(unit), beside_others=bool(self.busy))
 
     def _networks(self, device: "TorchDevice", model: "LatentDiffusion") -> "list[WholeNetwork]":
         """Small networks of many kinds, and the calls of the model itself."""

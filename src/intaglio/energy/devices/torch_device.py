@@ -40,6 +40,8 @@ class TorchDevice:
     unit_of: Unit = Unit.JOULES
     warm_up: int = 2
     """Steps before anything is timed, 1 or more."""
+    beside_others: bool = False
+    """Take all of a device that others compute on too for the measured work's; otherwise that is refused."""
     _monitor: EnergyMonitor | None = field(default=None, repr=False)
 
     @property
@@ -84,7 +86,10 @@ class TorchDevice:
                 step()
         if window.spent is None:
             raise IntaglioError(f"{self.meter.name} gave nothing")
-        return window.spent.total(self.unit_of) / steps, window.spent.seconds / steps
+        spent = window.spent
+        if self.beside_others:
+            spent = spent.attributed({name: 1.0 for name, domain in spent.domains.items() if domain.shared})
+        return spent.total(self.unit_of) / steps, spent.seconds / steps
 
     def _window_s(self) -> float:
         return max(self.window_s, TICKS * (self.meter.tick_s or 0.0))
