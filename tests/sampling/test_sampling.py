@@ -21,6 +21,7 @@ from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.runs.run import Run
+from intaglio.sampling import loop
 from intaglio.sampling.grid import CLEAN, level_at, timestep_grid
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
@@ -345,3 +346,27 @@ def test_progress_ends_at_its_total(sd, name):
     run = Counting()
     sample(sd, PROMPTS, SEEDS, sampler=name, steps=3, batch=2, run=run)
     assert run.done == run.total == 9
+
+
+def test_large_pictures_are_decoded_one_by_one_and_are_what_they_are_together(sd, monkeypatch):
+    """Pictures of the tiny model have 16 pixels a side: of 300 pixels one has room, of 1024 four have."""
+    asked = {"prompts": ["cat", "dog", "cat", "red", "cat"], "seeds": range(5), "steps": 2}
+    together, rows = sample(sd, **asked).pixels, list[int]()
+    decode = sd.decode
+
+    def counted(latents, **options):
+        rows.append(len(latents))
+        return decode(latents, **options)
+
+    monkeypatch.setattr(sd, "decode", counted)
+    for room, wanted in ((10, [1] * 5), (300, [1] * 5), (1024, [4, 1])):
+        rows.clear()
+        monkeypatch.setattr(loop, "DECODED_PIXELS", room)
+        assert torch.allclose(sample(sd, **asked).pixels, together, atol=1e-5)
+        assert rows == wanted
+
+
+def test_a_batch_of_small_pictures_is_decoded_at_once_and_large_ones_are_not(sd):
+    """A latent cell of the tiny model is 2 pixels a side."""
+    rooms = [loop.decoded_at_once(sd, torch.zeros(1, 4, side, side)) for side in (32, 128, 256, 512)]
+    assert rooms == [64, 4, 1, 1]

@@ -29,6 +29,9 @@ from intaglio.sampling.samplers import SAMPLERS
 from intaglio.sampling.sampling_batch import SamplingBatch
 from intaglio.sampling.start import Start, UnitNoise
 
+DECODED_PIXELS = 512 * 512
+"""Pixels of the pictures that are decoded together, where one has no more."""
+
 
 def sample(
     model: LatentDiffusion,
@@ -124,8 +127,17 @@ def sample_batches(
     )
     for latents in drawn:
         with _asking(model):
-            pixels = model.decode(latents, spare_failed=spare_failed).cpu()
+            parts = latents.split(decoded_at_once(model, latents))
+            pixels = torch.cat([model.decode(part, spare_failed=spare_failed).cpu() for part in parts])
         yield pixels
+
+
+def decoded_at_once(model: LatentDiffusion, latents: Float[Tensor, "n c h w"]) -> int:
+    """Latents that are decoded together: all of a batch of small pictures, and one at a time of 512 pixels a side.
+
+    A decoder needs some 5 kB for each pixel, where a call of the denoiser needs little.
+    """
+    return max(1, DECODED_PIXELS // (model.factor**2 * latents.shape[-2] * latents.shape[-1]))
 
 
 def latent_batches(
