@@ -12,6 +12,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook
 
 import tiny
+from elsewhere import moved, watched
 from families import ANOTHER, learnt_from, same, state_of
 from intaglio.cli import main
 from intaglio.commands.kit.source_settings import load, settings_of
@@ -34,6 +35,7 @@ TRAINERS = {
     for key, row in rows_of("sample train", name, entry).items()
 }
 PARTS = {f"{row.method}.safetensors" for row in TRAINERS.values()}
+BY_PARTS = {name for name, row in MATRIX.items() if PARTS & {str(value) for value in row.small.values()}}
 PROMPTS, SEEDS, STEPS, NEGATIVE = ["a red cat", "dog", "red"], [5, 6, 7], 3, "red dog"
 PICTURES = {"4x4.png": 4, "16x16.png": 16}
 """Files that are there while each test runs, and their sides."""
@@ -272,3 +274,12 @@ def test_a_part_is_asked_for_and_must_be_the_models_own(row, models, folders, ca
     assert f"intaglio sample train {row.method}" in capsys.readouterr().err
     assert main([*words, "--part", f"{row.method}-sdxl.safetensors"]) == 2
     assert "another model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in MATRIX.items() if name not in BY_PARTS])
+def test_no_tensor_of_an_accelerator_meets_one_of_the_processor(row, models):
+    """The accelerator is none, but refuses what one refuses; what a part's file fills is not tried here."""
+    with watched(), moved(models["sd"]):
+        found = drawn(models["sd"], row, slice(1))
+    assert found.device.type == "cpu"
+    assert found.isfinite().all()

@@ -78,10 +78,14 @@ def _holders(model):
 
 
 class _Made(TorchFunctionMode):
-    """Tensors of Python's numbers, which torch makes on `meta` without them."""
+    """Tensors of Python's numbers, which torch makes on `meta` without them, and lists of a tensor's numbers."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if func is torch.Tensor.tolist and isinstance(args[0], Elsewhere):
+            return args[0].held.tolist()
+        if func is torch.Tensor.is_meta.__get__ and isinstance(args[0], Elsewhere):
+            return False
         if func in (torch.tensor, torch.as_tensor) and torch.device(kwargs.get("device") or CPU).type == CARD.type:
             return Elsewhere(func(*args, **{**kwargs, "device": CPU}))
         return func(*args, **kwargs)
@@ -99,7 +103,7 @@ def _run(func, args, kwargs):
     asked = kwargs.get("device")
     moves = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
     here = [one for one in given if not isinstance(one, Elsewhere) and one.dim()]
-    indexes = func in (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default)
+    indexes = func in (torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default)
     if away and here and not moves and not (indexes and isinstance(args[0], Elsewhere)):
         raise RuntimeError(f"{func}: expected all tensors on one device, found some on {CARD} and some on cpu")
     if asked is not None and torch.device(asked).type == CARD.type:
