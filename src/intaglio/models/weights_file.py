@@ -71,7 +71,7 @@ def is_finite(tensor: torch.Tensor) -> bool:
     wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
     if not wide.numel() or wide.is_complex():
         return bool(torch.isfinite(wide).all())
-    # The extremes are NaN where a number is. They are read once, without memory, and of float16 in a thirtieth of the
+    # The extremes are NaN where a number is. They are read once, without memory, and of float16 in a twentieth of the
     # time of a sum.
     return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(wide))
 
