@@ -163,6 +163,9 @@ VERBS: dict[str, Verb] = {
         "train a student of a model, which draws in fewer calls of the network",
         Methods("distill.methods"),
     ),
+    "shrink": Verb(
+        "intaglio.commands.shrink:Shrink", "make a model smaller: fewer bits a weight", Methods("shrink.methods")
+    ),
     "flow train": Verb("intaglio.commands.flow.train:FlowTrain", "train a normalising flow on a folder of pictures"),
     "flow sample": Verb(
         "intaglio.commands.flow.sample:FlowSample",

@@ -35,6 +35,7 @@ from intaglio.runs.tensors import read_state
 from intaglio.sampling.trained.captioned_latents import CaptionedLatents
 from intaglio.sampling.trained.family import PictureTrainer
 from protect_scenes import originals
+from shrink_scenes import planted_rows
 
 Numbers = dict[str, torch.Tensor]
 PICTURES = ImageSet.from_pixels(tiny.pixels(3), captions=["red cat", "dog", "red dog"])
@@ -290,7 +291,26 @@ def _student_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
     return _student(found), dict(read.denoiser.state_dict())
 
 
+def _shrink(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    return method(*models, planted_rows() if method.calibrated else None, run=run)
+
+
+def _smaller(found: Any) -> Numbers:
+    return {f"{part}.{key}": t for part in found.packed for key, t in found.model.parts[part].state_dict().items()}
+
+
+def _smaller_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    read = load_model(found.save(folder))
+    assert read.same_weights(found.model)
+    assert read.packing["denoiser"].base == found.packing.base
+    assert (folder / "model" / "unet" / "intaglio_packed.safetensors").stat().st_size >= found.bytes
+    return _smaller(found), {
+        f"{part}.{key}": t for part in found.packed for key, t in read.parts[part].state_dict().items()
+    }
+
+
 FAMILIES = {
+    "shrink": Family(_base, _shrink, _smaller, _smaller_folder),
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),

@@ -21,6 +21,7 @@ PAGE_MODULES = {
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",
     "protect": "intaglio.report.pages.protect_page",
+    "shrink": "intaglio.report.pages.shrink_page",
 }
 """Module with the page of each verb (its function `page_of`); imported when such a run is reported."""
 

@@ -21,6 +21,8 @@ from intaglio.models.diffusion.unknown_settings import unknown_scheduler_setting
 from intaglio.models.diffusion.weight_sets import WeightSet, weight_sets
 from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
 from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.packing.packed_file import NAME as PACKED
+from intaglio.models.packing.packed_file import PackedFile, Packing
 from intaglio.models.weights_file import checked
 
 UNSTATED_LENGTH = 10**6
@@ -51,16 +53,17 @@ class Remarks:
     """Sentences for the user."""
     unused: list[str] = field(default_factory=list)
     """`"file: key"` for each weight that no network takes."""
+    packing: dict[str, Packing] = field(default_factory=dict)
+    """How the files of parts were packed, of those that were."""
 
 
 def read_network(part: str, folder: Path, remarks: Remarks) -> nn.Module:
-    """A part's network with the folder's safetensors weights, as float32.
+    """A part's network with the folder's safetensors weights, as float32; packed ones are unpacked.
 
     Raises `BadInput` for weights that are missing, of another shape, quantized or not finite, and for an adapter among
     them.
     """
-    weights, notes = weight_sets(folder)
-    remarks.notes += notes
+    weights = _weights_in(part, folder, remarks)
     with library_errors_as_bad_input(folder):
         config, notes = network_config(part, folder, len(weights.places))
     remarks.notes += notes
@@ -79,6 +82,19 @@ def read_network(part: str, folder: Path, remarks: Remarks) -> nn.Module:
         return filled(module, weight_of, torch.float32)
 
 
+def _weights_in(part: str, folder: Path, remarks: Remarks) -> WeightSet | PackedFile:
+    """The packed weights of a folder, or else its set of plain ones."""
+    if not (folder / PACKED).exists():
+        weights, notes = weight_sets(folder)
+        remarks.notes += notes
+        return weights
+    packed = PackedFile.read(folder / PACKED)
+    remarks.packing[part] = packed.packing
+    if others := sorted(path.name for path in folder.glob("*.safetensors") if path.name != PACKED):
+        remarks.notes.append(f"{folder} also holds {others[0]}, which is not used: {PACKED} is")
+    return packed
+
+
 def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     """The key of a weight under its present name or an earlier one; None where the files have none of them."""
     names = [name]
@@ -90,7 +106,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     return next((key for key in names if key in shapes), None)
 
 
-def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], remarks: Remarks) -> None:
+def _check_unused(part: str, folder: Path, weights: WeightSet | PackedFile, keys: list[str], remarks: Remarks) -> None:
     if (key := adapter_key(keys)) is not None:
         raise BadInput(
             f"{weights.places[key]} holds {adapter_in([key])} beside the weights ({key}), which is not applied here; "
@@ -103,7 +119,7 @@ def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], 
         remarks.unused += [f"{weights.places[key]}: {key}" for key in unused]
 
 
-def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], weights: WeightSet) -> None:
+def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], weights: WeightSet | PackedFile) -> None:
     if missing := [name for name, key in keys.items() if key is None]:
         raise BadInput(
             f"{folder} lacks {len(missing)} weights that its config.json asks for ({missing[0]}); export it again"

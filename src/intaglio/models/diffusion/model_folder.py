@@ -21,6 +21,8 @@ REQUIRED_PARTS = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
 SECOND_ENCODER_PARTS = ("text_encoder_2", "tokenizer_2")
 _CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 """The class of each component that is of one class in every model here."""
+_COMPONENTS = {"denoiser": "unet", "autoencoder": "vae"}
+"""Names in `model_index.json` of the parts that are called otherwise there."""
 _WITHOUT_EFFECT = ("safety_checker", "feature_extractor", "watermark", "watermarker")
 Base = Callable[[], LatentDiffusion]
 
@@ -60,6 +62,7 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
         notes=[*found.remarks.notes, *notes],
         unused=found.remarks.unused,
         sampling=BakedSampling.read(folder),
+        packing=found.remarks.packing,
     )
 
 
@@ -79,6 +82,9 @@ def _complete(found: _Found, base: LatentDiffusion) -> None:
     for name in borrowed:
         found.parts[name] = copy.deepcopy(given[name]) if name.startswith(("unet", "text")) else given[name]
     found.options = {**base.options, **found.options}
+    found.remarks.packing |= {
+        part: how for part, how in base.packing.items() if _COMPONENTS.get(part, part) in borrowed
+    }
     found.remarks.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
 
 

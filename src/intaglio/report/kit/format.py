@@ -19,6 +19,7 @@ VERBS = {
     "bench": "Bench",
     "energy": "Energy of a model",
     "flow": "Normalising flow",
+    "shrink": "A model made smaller",
 }
 
 

@@ -195,6 +195,20 @@ class PrunePage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShrinkPage(Page):
+    """A model made smaller."""
+
+    errors: PageTable | None
+    """A row a model that was judged; None where none was."""
+    errors_text: str
+    layers: PageTable
+    layers_text: str
+    pictures: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading, pictures of equal seeds; empty where none were drawn."""
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrontsPage(Page):
     """A bench of methods by several measures at once."""
 

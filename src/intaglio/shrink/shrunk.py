@@ -1,0 +1,144 @@
+"""`Shrunk`: the result of a shrinking, which is what its packed weights unpack to and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+import intaglio
+from intaglio.amounts import size_words
+from intaglio.files import atomic_write
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.saving import PackedPart, narrowest, save_folder
+from intaglio.models.packing.packed_file import NAME as PACKED
+from intaglio.models.packing.packed_file import Packing
+from intaglio.models.packing.packed_weight import PackedWeight
+
+MODEL, CARD = "model", "README.md"
+"""Names in a result's folder: the model, and its card."""
+FOLDERS = {"denoiser": "unet"}
+"""Folders of parts that are called otherwise than the part."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What became of one weight."""
+
+    part: str
+    name: str
+    numbers: int
+    """Weights in it."""
+    bits: float
+    """Bits a weight, scales and all."""
+    bytes: int
+    error: float
+    """Norm of the change over that of the weight."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shrunk:
+    """A model in fewer bytes."""
+
+    model: LatentDiffusion
+    """Dense, float32: made by unpacking, so that what is judged is what is saved."""
+    packed: Mapping[str, Mapping[str, PackedWeight]]
+    """Packed weights by part, and by their names in it."""
+    packing: Packing
+    base: str
+    """Name of the model that it was made from."""
+    layers: tuple[LayerReport, ...]
+    warnings: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    """Names of the states of its run, which are of no use once it is stored."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the tensors of the shrunk parts in their files."""
+        return sum(stored_bytes(self.model.parts[part], weights) for part, weights in self.packed.items())
+
+    @property
+    def bits(self) -> float:
+        """Bits a weight over all that are packed, scales and all."""
+        numbers = sum(one.numbers for one in self.layers)
+        return 8 * sum(one.bytes for one in self.layers) / max(1, numbers)
+
+    def figures(self) -> dict[str, Any]:
+        """Plain figures of the result."""
+        worst = max(self.layers, key=lambda one: one.error)
+        return {"bytes": self.bytes, "bits": self.bits, "layers": len(self.layers), "worst_layer": worst.name}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a packed weight."""
+        return pd.DataFrame([vars(one) for one in self.layers])
+
+    def save(self, folder: Path, layout: str = "intaglio") -> Path:
+        """Writes the model's folder and the card; returns that folder.
+
+        With the layout `diffusers` the weights are stored dense, in half precision where they allow it, which other
+        tools read, and nothing is saved.
+        """
+        if layout == "intaglio":
+            parts = {part: PackedPart(weights, self.packing) for part, weights in self.packed.items()}
+            save_folder(self.model.components, folder / MODEL, parts)
+        else:
+            save_folder(self.model.components, folder / MODEL, {})
+        atomic_write(folder / CARD, self.card())
+        return folder / MODEL
+
+    def card(self) -> str:
+        """Markdown with the front matter that model hubs read."""
+        head = ["---", "tags:", "- text-to-image", f"- {self.packing.method}", "---", "", f"# {self.model.name}", ""]
+        facts = [f"- Made from: {self.base} (fingerprint `{self.packing.base}`)", "- Licence: inherits that model's"]
+        facts += [f"- {', '.join(self.packed)}: {self.bits:.2f} bits a weight, {size_words(self.bytes)}"]
+        facts += [f"- Weights: `{PACKED}`, which `intaglio` reads wherever it takes a model"]
+        table = ["", "## Settings", "", f"`{self.packing.method}` of intaglio {intaglio.__version__}", ""]
+        rows = [f"| {key} | {value} |" for key, value in self.packing.settings.items()]
+        return "\n".join([*head, *facts, *table, "| setting | value |", "|---|---|", *rows, ""])
+
+
+def stored_bytes(network: torch.nn.Module, packed: Mapping[str, PackedWeight]) -> int:
+    """Bytes of a network's tensors in its packed file: of packed weights, and of the others as they are stored."""
+    others = (narrowest(weight) for name, weight in network.state_dict().items() if name not in packed)
+    return sum(one.bytes for one in packed.values()) + sum(one.numel() * one.element_size() for one in others)
+
+
+def unpacked(
+    model: LatentDiffusion, packed: Mapping[str, Mapping[str, PackedWeight]], packing: Packing, name: str
+) -> LatentDiffusion:
+    """A copy of a model with the packed weights in place of its own, the others of these parts in half precision.
+
+    A weight that is beyond half precision keeps its own.
+    """
+    twin = model.copy()
+    twin.name, twin.source, twin.notes = name, None, ()
+    twin.packing = {**model.packing, **dict.fromkeys(packed, packing)}
+    with torch.no_grad():
+        for part, weights in packed.items():
+            for key, weight in twin.parts[part].state_dict().items():
+                found = weights[key].unpack() if key in weights else _halved(weight)
+                weight.copy_(found)
+    return twin
+
+
+def layer_reports(
+    part: str, weights: Mapping[str, PackedWeight], before: Mapping[str, Tensor]
+) -> Sequence[LayerReport]:
+    """What became of each weight of a part; `before` gives it as it was."""
+    found = []
+    for name, one in weights.items():
+        was = before[name].detach().float().cpu()
+        error = float((one.unpack() - was).norm() / was.norm().clamp(min=1e-12))
+        found.append(LayerReport(part, name, one.numbers, one.bits, one.bytes, error))
+    return found
+
+
+def _halved(weight: Tensor) -> Tensor:
+    """The weight rounded to half precision, or itself where a number of it would overflow."""
+    if not weight.is_floating_point():
+        return weight
+    half = weight.half()
+    return half.to(weight.dtype) if bool(torch.isfinite(half).all()) else weight
