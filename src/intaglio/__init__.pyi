@@ -25,6 +25,7 @@ from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
 from intaglio.energy.methods.flops_linear import FlopsLinear as FlopsLinear
 from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
+from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
@@ -42,6 +43,7 @@ from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.sampling.methods.loopfree import Loopfree as Loopfree
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
 from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation
+from intaglio.shrink.methods.magnitude import MagnitudePruning as MagnitudePruning
 from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
@@ -60,6 +62,7 @@ from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
+from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.runs.run import Run as Run
 from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.causal.methods.spot.method import SPOT as SPOT
@@ -77,6 +80,7 @@ from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
+from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.models.diffusion.loading import load_model as load_model
 from intaglio.models.flow.shipped import open_flow as open_flow
 from intaglio.sampling.loop import sample as sample

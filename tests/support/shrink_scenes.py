@@ -3,16 +3,16 @@
 import torch
 
 import tiny
-from intaglio.shrink.calibration import Calibration
+from intaglio.shrink.calibration_states import CalibrationStates
 
 
-def planted_rows(count: int = 32, seed: int = 3) -> Calibration:
+def planted_rows(count: int = 32, seed: int = 3) -> CalibrationStates:
     """Rows of unit noise for the tiny models under two prompts, of sixteen walks."""
     source = torch.Generator().manual_seed(seed)
     latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=source)
     t = torch.randint(1000, (count,), generator=source)
     places = torch.arange(count) % 2
-    return Calibration(latents, t, ("red cat", "dog"), places, torch.arange(count) % 16, "planted rows")
+    return CalibrationStates(latents, t, ("red cat", "dog"), places, torch.arange(count) % 16, "planted rows")
 
 
 def correlated(rows: int = 400, columns: int = 24, rho: float = 0.9, seed: int = 0) -> torch.Tensor:

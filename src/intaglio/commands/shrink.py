@@ -119,7 +119,7 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:
-    """What became of the model, in a few lines."""
+    """Size and price of the smaller model, in a few lines."""
     whole, before = summary["bytes"], summary["bytes_at_16_bits"]
     lines = [f"size     {size_words(whole)}, {whole / before:.0%} of {size_words(before)}; {summary['bits']:.2f} bits"]
     if (error := summary.get("error")) is not None:

@@ -11,7 +11,7 @@ from intaglio.models.capabilities import HasWeights, PredictsNoise, ReadsPrompts
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.packing.packed_file import Packing
 from intaglio.runs.run import Run
-from intaglio.shrink.calibration import Calibration
+from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.layers import SHRINKABLE, weight_layers
 from intaglio.shrink.shrunk import Shrunk
 from intaglio.verbs import FileName
@@ -74,7 +74,7 @@ class Shrinker(ABC):
 
     @abstractmethod
     def __call__(
-        self, model: LatentDiffusion, calibration: Calibration | None = None, *, run: Run = Run.none()
+        self, model: LatentDiffusion, calibration: CalibrationStates | None = None, *, run: Run = Run.none()
     ) -> Shrunk:
         """The smaller model; a run that was killed goes on and gives the same bits.
 
@@ -82,7 +82,7 @@ class Shrinker(ABC):
         """
 
     def packing(self, model: LatentDiffusion) -> Packing:
-        """What a file says of how it was made."""
+        """The note of a packed file: method, base and settings."""
         return Packing(self.name, model.fingerprint, self.settings)
 
     @property

@@ -1,4 +1,4 @@
-"""Which weights of a row are kept: those of the highest scores, of all the row, or of each few of its columns."""
+"""Masks of the weights that stay: of the highest scores of a row, or of each few of its columns."""
 
 import re
 
@@ -40,7 +40,7 @@ def kept_columns(columns: int, sparsity: float, pattern: tuple[int, int] | None)
 
 
 def highest(scores: Float[Tensor, "o n"], sparsity: float, pattern: tuple[int, int] | None) -> Bool[Tensor, "o n"]:
-    """Where the highest scores of each row, or of each m columns, stand; of equal ones the first."""
+    """Mask of the highest scores of each row, or of each m columns; of equal ones the first."""
     rows, columns = scores.shape
     fits, kept = fitting(pattern, columns), kept_columns(columns, sparsity, pattern)
     groups = scores.view(rows, -1, columns if fits is None else fits[1])

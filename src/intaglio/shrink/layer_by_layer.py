@@ -17,7 +17,7 @@ from intaglio.models.packing.term import Term
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
 from intaglio.runs.steps import SAVE_EVERY_S
-from intaglio.shrink.calibration import Calibration
+from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import Shrinker, ShrinkPlan
 from intaglio.shrink.layer_statistics import Gathered, InputStatistics, in_chunks, input_statistics, stored_batches
 from intaglio.shrink.layers import WeightLayer, kept_apart, weight_layers
@@ -67,7 +67,7 @@ class LayerShrinker(Shrinker):
         return ShrinkPlan(before, after, passes * rows)
 
     def __call__(
-        self, model: LatentDiffusion, calibration: Calibration | None = None, *, run: Run = Run.none()
+        self, model: LatentDiffusion, calibration: CalibrationStates | None = None, *, run: Run = Run.none()
     ) -> Shrunk:
         """The smaller model; errors as of `Shrinker`."""
         self.check(model)
@@ -107,7 +107,7 @@ class _Work:
 
     layers: Sequence[WeightLayer]
     gathered: Gathered
-    rows: Calibration | None
+    rows: CalibrationStates | None
     batch: int
     run: Run
 
@@ -164,7 +164,7 @@ class _Work:
     def statistics(self, model: LatentDiffusion, place: int, progress: Progress) -> list[InputStatistics]:
         """Statistics of the layers of one piece."""
         about = {"batch": self.batch, "name": _statistics(place), "run": self.run, "progress": progress}
-        return input_statistics(model, self.chunks[place], cast(Calibration, self.rows), self.gathered, **about)
+        return input_statistics(model, self.chunks[place], cast(CalibrationStates, self.rows), self.gathered, **about)
 
 
 def _statistics(place: int) -> str:

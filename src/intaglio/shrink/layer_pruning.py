@@ -40,7 +40,7 @@ class LayerPruning(LayerShrinker):
 
     @abstractmethod
     def scores(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None) -> Float[Tensor, "o n"]:
-        """What each weight is worth, compared within its row."""
+        """Worth of each weight, compared within its row."""
 
     def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None) -> tuple[Term, ...]:
         """The weights that stay."""

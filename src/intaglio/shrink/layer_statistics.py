@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
-from intaglio.shrink.calibration import Calibration
+from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.layers import WeightLayer
 
 Gathered = Literal["nothing", "squares", "products"]
@@ -86,7 +86,7 @@ def stored_batches(run: Run, name: str) -> int:
 def input_statistics(
     model: LatentDiffusion,
     layers: Sequence[WeightLayer],
-    rows: Calibration,
+    rows: CalibrationStates,
     gathered: Gathered,
     *,
     batch: int,

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from intaglio.metrics.statistics.interval import interval
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.shrink.calibration import Calibration
+from intaglio.shrink.calibration_states import CalibrationStates
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PredictionError:
 
 @torch.no_grad()
 def prediction_error(
-    model: LatentDiffusion, other: LatentDiffusion, rows: Calibration, batch: int = 8
+    model: LatentDiffusion, other: LatentDiffusion, rows: CalibrationStates, batch: int = 8
 ) -> PredictionError:
     """The error of another model's predictions against those of `model`, on the same rows, `batch` at once."""
     changes, sizes = [], []
@@ -50,4 +50,4 @@ def prediction_error(
 
 
 def _ratio(change: Float[ndarray, "*b n"], size: Float[ndarray, "*b n"]) -> Float[ndarray, "*b"]:
-    return np.sqrt(np.asarray(change).sum(-1) / np.asarray(size).sum(-1))
+    return np.asarray(np.sqrt(change.sum(-1) / size.sum(-1)))

@@ -13,7 +13,7 @@ from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import own_method, settled
 from intaglio.sampling.loop import sample
-from intaglio.shrink.calibration import STATE, Calibration, drawn_states, picture_states
+from intaglio.shrink.calibration_states import STATE, CalibrationStates, drawn_states, picture_states
 from intaglio.shrink.family import Shrinker
 from intaglio.shrink.methods.rtn import RoundToNearest
 from intaglio.shrink.price import prediction_error
@@ -24,7 +24,7 @@ Layout = Literal["intaglio", "diffusers"]
 
 @dataclass(frozen=True)
 class ShrinkRequest:
-    """What a smaller model is fitted and judged on, and shown by."""
+    """Calibration rows and pictures of a shrinking: all that it is fitted, judged and shown by."""
 
     prompts: tuple[str, ...]
     """Of the model's own walks, and of the pictures that are drawn; one or more where either is wanted."""
@@ -47,7 +47,7 @@ class ShrinkRequest:
         of_images = {} if self.images is None else {"calibration": digest(list(self.images.hashes))}
         return {"prompts": digest(list(self.prompts)), **of_images}
 
-    def calibration(self, model: LatentDiffusion, seed: int, run: Run) -> Calibration | None:
+    def calibration(self, model: LatentDiffusion, seed: int, run: Run) -> CalibrationStates | None:
         """The rows; None where none are wanted."""
         if not self.rows:
             return None
@@ -96,7 +96,9 @@ def equal_ruler(shrinker: Shrinker, model: LatentDiffusion, size: int) -> RoundT
     return None
 
 
-def _price(shrinker: Shrinker, model: LatentDiffusion, found: Shrunk, held: Calibration, run: Run) -> Mapping[str, Any]:
+def _price(
+    shrinker: Shrinker, model: LatentDiffusion, found: Shrunk, held: CalibrationStates, run: Run
+) -> Mapping[str, Any]:
     """The error of predictions on rows that were held back, beside that of round-to-nearest in no more bytes."""
     error = prediction_error(model, found.model, held)
     figures: dict[str, Any] = {"error": error.figures(), "ruler": None}

@@ -26,7 +26,7 @@ FOLDERS = {"denoiser": "unet"}
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What became of one weight."""
+    """Size and change of one packed weight."""
 
     part: str
     name: str
@@ -127,7 +127,7 @@ def unpacked(
 def layer_reports(
     part: str, weights: Mapping[str, PackedWeight], before: Mapping[str, Tensor]
 ) -> Sequence[LayerReport]:
-    """What became of each weight of a part; `before` gives it as it was."""
+    """Size and change of each packed weight of a part; `before` gives the weights as they were."""
     found = []
     for name, one in weights.items():
         was = before[name].detach().float().cpu()

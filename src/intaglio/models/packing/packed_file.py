@@ -25,7 +25,7 @@ NOTE, FORMAT = "intaglio", 1
 
 @dataclass(frozen=True)
 class Packing:
-    """How the weights of one network were packed."""
+    """The way the weights of one network were packed."""
 
     method: str
     """Name of the method, with dashes."""
@@ -38,7 +38,7 @@ class Packing:
 
     @property
     def words(self) -> str:
-        """What was done, in a few words."""
+        """Bits and method, in a few words."""
         return f"{self.bits:.2f} bits a weight by {self.method}"
 
 
@@ -88,7 +88,7 @@ class PackedFile:
 
     @cached_property
     def packing(self) -> Packing:
-        """How it was packed; the bits a weight are counted from its tensors."""
+        """The way it was packed; the bits a weight are counted from its tensors."""
         facts, sizes, numbers = self.facts, 0, 0
         with opened(self.path, "packed weights") as file:
             for key in file.keys():  # noqa: SIM118

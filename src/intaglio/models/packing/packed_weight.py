@@ -49,11 +49,11 @@ class PackedWeight:
         return 8 * self.bytes / self.numbers
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a file holds of it: `TERM/FIELD`, the terms counted from 0."""
+        """Its tensors in a file by `TERM/FIELD`, the terms counted from 0."""
         return {f"{k}/{name}": t for k, term in enumerate(self.terms) for name, t in term.tensors().items()}
 
     def facts(self) -> dict[str, Any]:
-        """What the file's header says of it: its shape, and the kind and facts of each term."""
+        """Its part of a file's header: its shape, and the kind and facts of each term."""
         return {"shape": list(self.shape), "terms": [{"kind": term.kind, **term.facts()} for term in self.terms]}
 
     @classmethod

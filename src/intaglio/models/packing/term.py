@@ -27,11 +27,11 @@ class Term(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """What a file holds of it, by the names of its fields."""
+        """Its tensors in a file, by the names of its fields."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What the file's header says of it beside its kind, as plain values."""
+        """Its part of a file's header beside its kind, as plain values."""
 
     @classmethod
     @abstractmethod

@@ -15,7 +15,7 @@ from intaglio.shrink.quantiser import Clip, group_of, integer_scales, nearest_in
 
 @dataclass(frozen=True, kw_only=True)
 class RoundToNearest(LayerShrinker):
-    """Rounds each weight to its nearest code, with a scale for each row or group; needs no data.
+    """Rounds each weight to its nearest code, a scale a row or group; needs no data.
 
     A weight w becomes s·clip(⌊w/s⌉, -2^(b-1), 2^(b-1)-1); where weights are uniform within a cell, the mean squared
     error is s²/12. The scale s holds the largest weight of the group, or, with `clip` mse, the share of that at which

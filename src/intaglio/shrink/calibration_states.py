@@ -1,10 +1,11 @@
-"""`Calibration`: noised latents with timesteps and prompts, on which a shrunk network is fitted and judged."""
+"""`CalibrationStates`: noised latents with timesteps and prompts, on which a shrunk network is fitted and judged."""
 
+import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -19,8 +20,6 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator, seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import Settled, settled
-from intaglio.sampling.guide import Guide, GuideContext
-from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.loop import latent_batches
 
 HELD, FEWEST_WALKS = 8, 16
@@ -42,7 +41,7 @@ class CalibrationBatch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class CalibrationStates:
     """m rows of what a denoiser is asked: noised latents at a timestep under a prompt."""
 
     latents: Float[Tensor, "m c h w"]
@@ -71,20 +70,20 @@ class Calibration:
         return digest.hexdigest()
 
     @property
-    def learned(self) -> "Calibration":
+    def learned(self) -> "CalibrationStates":
         """The rows that a method may learn from."""
         return self._rows((self.origins % HELD != HELD - 1).nonzero()[:, 0])
 
     @property
-    def held(self) -> "Calibration":
+    def held(self) -> "CalibrationStates":
         """The rows of every eighth walk or picture, which no method learns from."""
         return self._rows((self.origins % HELD == HELD - 1).nonzero()[:, 0])
 
-    def _rows(self, rows: Int[Tensor, "k"]) -> "Calibration":
+    def _rows(self, rows: Int[Tensor, "k"]) -> "CalibrationStates":
         kept = (self.latents[rows], self.t[rows], self.texts, self.places[rows], self.origins[rows])
-        return Calibration(*kept, self.source, self.scale)
+        return CalibrationStates(*kept, self.source, self.scale)
 
-    def first(self, count: int) -> "Calibration":
+    def first(self, count: int) -> "CalibrationStates":
         """At most so many rows, evenly spread over all."""
         if count >= len(self):
             return self
@@ -102,7 +101,7 @@ class Calibration:
 
 def drawn_states(
     model: LatentDiffusion, prompts: Sequence[str], count: int, *, seed: int = 0, run: Run = Run.none()
-) -> Calibration:
+) -> CalibrationStates:
     """States of the model's own walks, evenly spread over walks and steps; no data is needed.
 
     A walk is 20 steps of DDIM under guidance 3, or what a distilled model was made for. Under guidance each state
@@ -127,12 +126,12 @@ def drawn_states(
     texts = tuple(dict.fromkeys(("", *prompts)))
     source = f"{count} states of the model's own walks for {len(texts) - 1} prompts"
     if (known := run.load_state(STATE)) is not None:
-        return Calibration(texts=texts, source=source, scale=way.scale, **known[0])
+        return CalibrationStates(texts=texts, source=source, scale=way.scale, **known[0])
     states = ceil(count / len(asked))
     walks = FEWEST_WALKS * ceil(states / way.steps / FEWEST_WALKS)
     found = _walked(model, [prompts[k % len(prompts)] for k in range(walks)], way, seed, run)
     rows = [(k % walks, k * len(found.t) // states, text) for k in range(states) for text in asked][:count]
-    made = Calibration(
+    made = CalibrationStates(
         latents=torch.stack([found.latents[walk, step] for walk, step, _ in rows]),
         t=torch.stack([found.t[step] for _, step, _ in rows]),
         places=torch.tensor([texts.index(text and prompts[walk % len(prompts)]) for walk, _, text in rows]),
@@ -145,7 +144,7 @@ def drawn_states(
     return made
 
 
-def picture_states(model: LatentDiffusion, images: ImageSet, count: int, *, seed: int = 0) -> Calibration:
+def picture_states(model: LatentDiffusion, images: ImageSet, count: int, *, seed: int = 0) -> CalibrationStates:
     """Noised latents of pictures under their captions, or the empty prompt; the timesteps are evenly spread.
 
     Raises `BadInput` for fewer than eight pictures, since one of eight is held back, and for fewer rows than pictures.
@@ -169,7 +168,7 @@ def picture_states(model: LatentDiffusion, images: ImageSet, count: int, *, seed
     texts = tuple(dict.fromkeys(captions))
     places = torch.tensor([texts.index(captions[k]) for k in origins.tolist()])
     latents = model.schedule.noised(clean[origins], noise, t)
-    return Calibration(latents, t, texts, places, origins, f"{count} noised latents of {len(clean)} pictures")
+    return CalibrationStates(latents, t, texts, places, origins, f"{count} noised latents of {len(clean)} pictures")
 
 
 class _States(NamedTuple):
@@ -177,27 +176,20 @@ class _States(NamedTuple):
     t: Int[Tensor, "steps"]
 
 
-class _Recording:
-    """A guide that keeps every state that it is asked at, by batches."""
-
-    def __init__(self, guide: Guide):
-        self._guide = guide
-        self.batches: list[list[tuple[Tensor, int]]] = []
-
-    def init(self, context: GuideContext) -> Any:
-        self.batches.append([])
-        return self._guide.init(context)
-
-    def step(self, state: Any, latents: Tensor, t: Tensor, predict: Any) -> tuple[Any, Tensor]:
-        self.batches[-1].append((latents.cpu(), int(t[0])))
-        return self._guide.step(state, latents, t, predict)
-
-
 def _walked(model: LatentDiffusion, prompts: Sequence[str], way: Settled, seed: int, run: Run) -> _States:
     """Every state of a walk for each prompt, at which the network is asked."""
     seeds = [seed_32bit(seed, "calibration", k) for k in range(len(prompts))]
-    guide = _Recording(ClassifierFree(way.scale))
-    for _ in latent_batches(model, prompts, seeds, **way.options, negative="", guide=guide, batch=CHUNK, run=run):
-        pass
-    walks = [torch.stack([latents for latents, _ in batch], 1) for batch in guide.batches]
-    return _States(torch.cat(walks), torch.tensor([t for _, t in guide.batches[0]]))
+    asked: list[tuple[Tensor, int]] = []
+    listening = copy.copy(model)
+
+    def predict(latents: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
+        asked.append((latents.cpu(), int(t[0])))
+        return model.predict(latents, t, conditioning)
+
+    listening.predict = predict
+    walks: list[Tensor] = []
+    for drawn in latent_batches(listening, prompts, seeds, **way.options, negative="", batch=CHUNK, run=run):
+        walks.append(torch.stack([latents[-len(drawn) :] for latents, _ in asked], 1))
+        t = torch.tensor([at for _, at in asked])
+        asked.clear()
+    return _States(torch.cat(walks), t)
