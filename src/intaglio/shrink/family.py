@@ -1,7 +1,9 @@
 """Shrinking: the contract of a method, which makes a model's weights smaller."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -42,6 +44,8 @@ class Shrinker(ABC):
     """What a model must be able to do (`intaglio.models.capabilities`)."""
     calibrated: ClassVar[bool] = False
     """Whether it learns from calibration rows."""
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = (MappingProxyType({}),)
+    """Settings of each of its rows in `intaglio bench shrink`, the one with the most bytes first."""
 
     parts: tuple[str, ...] = ("denoiser",)
     """Networks made smaller: denoiser, text_encoder, text_encoder_2."""

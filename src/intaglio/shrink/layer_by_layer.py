@@ -22,7 +22,7 @@ from intaglio.shrink.family import Shrinker, ShrinkPlan
 from intaglio.shrink.layer_statistics import Gathered, InputStatistics, in_chunks, input_statistics, stored_batches
 from intaglio.shrink.layers import WeightLayer, kept_apart, weight_layers
 from intaglio.shrink.quantiser import integer_scales, nearest_integers
-from intaglio.shrink.shrunk import Shrunk, layer_reports, unpacked
+from intaglio.shrink.shrunk import Shrunk, bits_of_all, layer_reports, unpacked
 
 KEPT_BITS = 8
 """Bits a weight of the layers that are kept finer."""
@@ -94,9 +94,10 @@ class LayerShrinker(Shrinker):
         return self.pack(weight, inputs)
 
     def _shrunk(self, model: LatentDiffusion, packed: dict[str, dict[str, PackedWeight]]) -> Shrunk:
-        packing, reports = self.packing(model), []
+        reports = []
         for part, weights in packed.items():
             reports += layer_reports(part, weights, model.parts[part].state_dict())
+        packing = replace(self.packing(model), bits=bits_of_all(reports))
         twin = unpacked(model, packed, packing, f"{model.name}, {self.name}")
         return Shrunk(twin, packed, packing, model.name, tuple(reports))
 

@@ -1,8 +1,9 @@
 """`LayerPruning`: methods that keep the weights of the highest scores in each row, and drop the others."""
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +20,7 @@ class LayerPruning(LayerShrinker):
     """A method that scores the weights of a row, and keeps the highest."""
 
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({"sparsity": 0.5}, {"pattern": "2:4", "bits": 6})
 
     sparsity: float = 0.5
     """Share of the weights of each row that is dropped, above 0 and below 1; not used with a pattern."""

@@ -63,8 +63,7 @@ class Shrunk:
     @property
     def bits(self) -> float:
         """Bits a weight over all that are packed, scales and all."""
-        numbers = sum(one.numbers for one in self.layers)
-        return 8 * sum(one.bytes for one in self.layers) / max(1, numbers)
+        return bits_of_all(self.layers)
 
     def figures(self) -> dict[str, Any]:
         """Plain figures of the result."""
@@ -98,6 +97,11 @@ class Shrunk:
         table = ["", "## Settings", "", f"`{self.packing.method}` of intaglio {intaglio.__version__}", ""]
         rows = [f"| {key} | {value} |" for key, value in self.packing.settings.items()]
         return "\n".join([*head, *facts, *table, "| setting | value |", "|---|---|", *rows, ""])
+
+
+def bits_of_all(layers: Sequence[LayerReport]) -> float:
+    """Bits a weight over layers, scales and all."""
+    return 8 * sum(one.bytes for one in layers) / max(1, sum(one.numbers for one in layers))
 
 
 def stored_bytes(network: torch.nn.Module, packed: Mapping[str, PackedWeight]) -> int:

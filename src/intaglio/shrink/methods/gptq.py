@@ -1,7 +1,8 @@
 """GPTQ: weights rounded column by column, the error of each made good by those that are still to come."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -33,6 +34,7 @@ class GPTQ(LayerShrinker):
     kind: ClassVar[Literal["quantise", "prune"]] = "quantise"
     calibrated: ClassVar[bool] = True
     gathered: ClassVar[Gathered] = "products"
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({"bits": 4}, {"bits": 3}, {"bits": 2})
 
     bits: int = 4
     """Bits of a code, 2 to 8."""

@@ -1,7 +1,8 @@
 """Rounding to the nearest code, the ruler of every other way to quantise."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -25,6 +26,15 @@ class RoundToNearest(LayerShrinker):
 
     role = "baseline"
     kind: ClassVar[Literal["quantise", "prune"]] = "quantise"
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"bits": 8},
+        {"bits": 6},
+        {"bits": 4, "group": 64},
+        {"bits": 4, "group": 64, "format": "nf4", "clip": "none"},
+        {"bits": 4},
+        {"bits": 3},
+        {"bits": 2},
+    )
 
     bits: int = 8
     """Bits of a code, 2 to 8."""
