@@ -292,7 +292,9 @@ def _student_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
 
 
 def _shrink(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
-    return method(*models, planted_rows() if method.calibrated else None, run=run)
+    tuned, base = models
+    rows = planted_rows() if method.calibrated else None
+    return method(tuned, rows, base=base if method.on_base else None, run=run)
 
 
 def _smaller(found: Any) -> Numbers:
@@ -300,7 +302,8 @@ def _smaller(found: Any) -> Numbers:
 
 
 def _smaller_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
-    read = load_model(found.save(folder))
+    on_base = found.packing.on is not None
+    read = load_model(found.save(folder), like=tiny.sd_folder(folder.with_name("base")) if on_base else None)
     assert read.same_weights(found.model)
     assert read.packing["denoiser"].base == found.packing.base
     assert (folder / "model" / "unet" / "intaglio_packed.safetensors").stat().st_size >= found.bytes
@@ -310,7 +313,7 @@ def _smaller_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
 
 
 FAMILIES = {
-    "shrink": Family(_base, _shrink, _smaller, _smaller_folder),
+    "shrink": Family(_suspect_and_base, _shrink, _smaller, _smaller_folder),
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),

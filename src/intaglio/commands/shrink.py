@@ -32,6 +32,9 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     """
 
     method: tyro.conf.OmitArgPrefixes[M]
+    base: Path | None = None
+    """The model that --model was fine-tuned from, for a method that stores the change alone: a diffusers folder, a
+    single .safetensors file, or an embedded model. Whoever loads the result gives this base too."""
     calibration: Path | None = None
     """Folder of eight pictures or more that the method learns from, captions in .txt files beside them; none takes
     states of the model's own drawing."""
@@ -57,6 +60,7 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        from intaglio.models.diffusion.loading import load_model
         from intaglio.report import write_report
         from intaglio.shrink.shrink_run import shrink
 
@@ -65,10 +69,12 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             raise BadInput(f"{shrinker.name} learns from calibration rows; give --rows, 32 or more")
         texts = self._texts()
         model = self.noted_model(self.device)
-        shrinker.check(model)
-        request = self._request(model, texts)
+        base = None if self.base is None else load_model(self.base, like=self.like, device=self.device)
+        shrinker.check(model, base)
+        request = self._request(model, base, texts)
         hashes = {"model": model.fingerprint, **request.hashes}
-        paths = {"model": self.model, "calibration": self.calibration, "prompts": self.prompts or "prompts"}
+        paths = {"model": self.model, "base": self.base, "calibration": self.calibration}
+        paths["prompts"] = self.prompts or "prompts"
         inputs = {name: described(paths[name], sha256) for name, sha256 in hashes.items()}
         settings = {**shrinker.settings, **request.settings}
         with self.open_run("shrink", shrinker.name, settings, inputs, seed=shrinker.seed) as run:
@@ -99,11 +105,13 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             raise BadInput("give --prompt or --prompts, which the model is to draw; or --samples 0 and --rows 0")
         return ()
 
-    def _request(self, model: "LatentDiffusion", texts: tuple[str, ...]) -> "ShrinkRequest":
+    def _request(
+        self, model: "LatentDiffusion", base: "LatentDiffusion | None", texts: tuple[str, ...]
+    ) -> "ShrinkRequest":
         from intaglio.shrink.shrink_run import ShrinkRequest
 
         images = None if self.calibration is None else self.load_pictures(self.calibration, model.resolution)
-        return ShrinkRequest(texts, self.rows, self.samples, self.layout, images)
+        return ShrinkRequest(texts, self.rows, self.samples, self.layout, images, base)
 
     def _tell_plan(self, model: "LatentDiffusion") -> None:
         from intaglio.sampling.calls import Calls

@@ -44,6 +44,8 @@ class Shrinker(ABC):
     """What a model must be able to do (`intaglio.models.capabilities`)."""
     calibrated: ClassVar[bool] = False
     """Whether it learns from calibration rows."""
+    on_base: ClassVar[bool] = False
+    """Whether it stores the change of a fine-tune from its base alone, which is read with that base."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = (MappingProxyType({}),)
     """Settings of each of its rows in `intaglio bench shrink`, the one with the most bytes first."""
 
@@ -60,9 +62,14 @@ class Shrinker(ABC):
         require(not unknown, f"parts must be of {', '.join(SHRINKABLE)}, not {', '.join(unknown)}")
         require(len(set(self.parts)) == len(self.parts), "parts must name each part once")
 
-    def check(self, model: LatentDiffusion) -> None:
-        """Raises `BadInput` for a model that it cannot make smaller; called before any work."""
+    def check(self, model: LatentDiffusion, base: LatentDiffusion | None = None) -> None:
+        """Raises `BadInput` for a model that it cannot make smaller, or another base; called before any work."""
         check_needs(self, model)
+        if self.on_base != (base is not None):
+            wanted = "stores the change from a base alone: give the base too" if self.on_base else "takes no base"
+            raise BadInput(f"{self.name} {wanted}")
+        if base is not None and (apart := model.differences(base)):
+            raise BadInput(f"{model.name} was not made from {base.name}: they differ in {apart[0]}; give its own base")
         if packed := [part for part in self.parts if part in model.packing]:
             raise BadInput(
                 f"the {packed[0]} of {model.name} is packed already ({model.packing[packed[0]].words}); give the model "
@@ -78,16 +85,28 @@ class Shrinker(ABC):
 
     @abstractmethod
     def __call__(
-        self, model: LatentDiffusion, calibration: CalibrationStates | None = None, *, run: Run = Run.none()
+        self,
+        model: LatentDiffusion,
+        calibration: CalibrationStates | None = None,
+        *,
+        base: LatentDiffusion | None = None,
+        run: Run = Run.none(),
     ) -> Shrunk:
         """The smaller model; a run that was killed goes on and gives the same bits.
 
-        Raises `BadInput` for a model that it cannot make smaller, and where calibration rows are missing.
+        Args:
+            model: left as it was found.
+            calibration: rows to learn from, for a method that is `calibrated`.
+            base: the model that it was fine-tuned from, for a method that is `on_base`, and only for such.
+            run: keeps what is done.
+
+        Raises `BadInput` for a model that it cannot make smaller, and where calibration rows or the base are missing.
         """
 
-    def packing(self, model: LatentDiffusion) -> Packing:
-        """The note of a packed file: method, base and settings."""
-        return Packing(self.name, model.fingerprint, self.settings)
+    def packing(self, model: LatentDiffusion, base: LatentDiffusion | None = None) -> Packing:
+        """The note of a packed file: method, models and settings."""
+        on = None if base is None else base.fingerprint
+        return Packing(self.name, model.fingerprint, self.settings, on=on)
 
     @property
     def settings(self) -> dict[str, Any]:

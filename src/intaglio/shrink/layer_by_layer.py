@@ -22,7 +22,7 @@ from intaglio.shrink.family import Shrinker, ShrinkPlan
 from intaglio.shrink.layer_statistics import Gathered, InputStatistics, in_chunks, input_statistics, stored_batches
 from intaglio.shrink.layers import WeightLayer, kept_apart, weight_layers
 from intaglio.shrink.quantiser import integer_scales, nearest_integers
-from intaglio.shrink.shrunk import Shrunk, bits_of_all, layer_reports, unpacked
+from intaglio.shrink.shrunk import Shrunk, shrunk
 
 KEPT_BITS = 8
 """Bits a weight of the layers that are kept finer."""
@@ -45,8 +45,14 @@ class LayerShrinker(Shrinker):
         require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
 
     @abstractmethod
-    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None) -> tuple[Term, ...]:
-        """The terms of one layer's weight; `inputs` are statistics where the method wants some."""
+    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None, label: str = "") -> tuple[Term, ...]:
+        """The terms of one layer's weight, or of its change from the base.
+
+        Args:
+            weight: a row for each output.
+            inputs: statistics of the layer's inputs, where the method wants some.
+            label: the weight's name, for what is drawn.
+        """
 
     @abstractmethod
     def bits_of(self, rows: int, columns: int) -> float:
@@ -67,10 +73,15 @@ class LayerShrinker(Shrinker):
         return ShrinkPlan(before, after, passes * rows)
 
     def __call__(
-        self, model: LatentDiffusion, calibration: CalibrationStates | None = None, *, run: Run = Run.none()
+        self,
+        model: LatentDiffusion,
+        calibration: CalibrationStates | None = None,
+        *,
+        base: LatentDiffusion | None = None,
+        run: Run = Run.none(),
     ) -> Shrunk:
         """The smaller model; errors as of `Shrinker`."""
-        self.check(model)
+        self.check(model, base)
         if self.calibrated and calibration is None:
             raise BadInput(f"{self.name} learns from calibration rows, and none are given; give a calibration")
         rows = calibration.learned if self.calibrated and calibration is not None else None
@@ -82,24 +93,27 @@ class LayerShrinker(Shrinker):
                 found = work.statistics(model, place, progress) if left and rows is not None else [None] * len(chunk)
                 for layer, inputs in zip(chunk, found, strict=True):
                     if layer in left:
-                        packed[layer.part][layer.name] = PackedWeight(layer.shape, self._terms(layer, inputs))
+                        terms = self._terms(layer, inputs, base)
+                        packed[layer.part][layer.name] = PackedWeight(layer.shape, terms, base is not None)
                         work.save(packed, layer is left[-1])
                         progress.advance()
-        return replace(self._shrunk(model, packed), states=work.states)
+        return replace(self._shrunk(model, base, packed), states=work.states)
 
-    def _terms(self, layer: WeightLayer, inputs: InputStatistics | None) -> tuple[Term, ...]:
+    def _terms(
+        self, layer: WeightLayer, inputs: InputStatistics | None, base: LatentDiffusion | None
+    ) -> tuple[Term, ...]:
         weight = layer.matrix
-        if kept_apart(layer, self.keep):
+        if base is not None:
+            weight = weight - base.parts[layer.part].state_dict()[layer.name].float().cpu().flatten(1)
+        elif kept_apart(layer, self.keep):
             return (nearest_integers(weight, integer_scales(weight, KEPT_BITS, 0, "mse"), KEPT_BITS),)
-        return self.pack(weight, inputs)
+        return self.pack(weight, inputs, f"{layer.part}.{layer.name}")
 
-    def _shrunk(self, model: LatentDiffusion, packed: dict[str, dict[str, PackedWeight]]) -> Shrunk:
-        reports = []
-        for part, weights in packed.items():
-            reports += layer_reports(part, weights, model.parts[part].state_dict())
-        packing = replace(self.packing(model), bits=bits_of_all(reports))
-        twin = unpacked(model, packed, packing, f"{model.name}, {self.name}")
-        return Shrunk(twin, packed, packing, model.name, tuple(reports))
+    def _shrunk(
+        self, model: LatentDiffusion, base: LatentDiffusion | None, packed: dict[str, dict[str, PackedWeight]]
+    ) -> Shrunk:
+        packing = self.packing(model, base)
+        return shrunk(model, packed, packing, None if base is None else base.parts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ class LayerPruning(LayerShrinker):
     def scores(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None) -> Float[Tensor, "o n"]:
         """Worth of each weight, compared within its row."""
 
-    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None) -> tuple[Term, ...]:
+    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None, label: str = "") -> tuple[Term, ...]:
         """The weights that stay."""
         pattern = parsed_pattern(self.pattern)
         return (kept_term(weight, highest(self.scores(weight, inputs), self.sparsity, pattern), self.bits, pattern),)

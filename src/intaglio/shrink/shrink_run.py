@@ -35,6 +35,8 @@ class ShrinkRequest:
     layout: Layout = "intaglio"
     images: ImageSet | None = None
     """Pictures that calibration rows are made of; None: of the model's own walks."""
+    base: LatentDiffusion | None = None
+    """The base of a fine-tune whose change alone is stored; None for other methods."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -45,7 +47,8 @@ class ShrinkRequest:
     def hashes(self) -> dict[str, str]:
         """Sha256 of each input that names a run, by its role."""
         of_images = {} if self.images is None else {"calibration": digest(list(self.images.hashes))}
-        return {"prompts": digest(list(self.prompts)), **of_images}
+        of_base = {} if self.base is None else {"base": self.base.fingerprint}
+        return {"prompts": digest(list(self.prompts)), **of_images, **of_base}
 
     def calibration(self, model: LatentDiffusion, seed: int, run: Run) -> CalibrationStates | None:
         """The rows; None where none are wanted."""
@@ -62,7 +65,7 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     Errors are those of the method.
     """
     rows = request.calibration(model, shrinker.seed, run)
-    found = shrinker(model, rows, run=run)
+    found = shrinker(model, rows, base=request.base, run=run)
     for warning in found.warnings:
         run.warn(warning)
     price = {} if rows is None else _price(shrinker, model, found, rows.held, run)
@@ -102,7 +105,8 @@ def _price(
     """The error of predictions on rows that were held back, beside that of round-to-nearest in no more bytes."""
     error = prediction_error(model, found.model, held)
     figures: dict[str, Any] = {"error": error.figures(), "ruler": None}
-    ruler = None if isinstance(shrinker, RoundToNearest) else equal_ruler(shrinker, model, found.bytes)
+    compared = not (shrinker.on_base or isinstance(shrinker, RoundToNearest))
+    ruler = equal_ruler(shrinker, model, found.bytes) if compared else None
     if ruler is None:
         return figures
     rounded = ruler(model)

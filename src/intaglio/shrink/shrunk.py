@@ -1,13 +1,13 @@
 """`Shrunk`: the result of a shrinking, which is what its packed weights unpack to and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import intaglio
 from intaglio.amounts import size_words
@@ -104,40 +104,44 @@ def bits_of_all(layers: Sequence[LayerReport]) -> float:
     return 8 * sum(one.bytes for one in layers) / max(1, sum(one.numbers for one in layers))
 
 
-def stored_bytes(network: torch.nn.Module, packed: Mapping[str, PackedWeight]) -> int:
+def stored_bytes(network: nn.Module, packed: Mapping[str, PackedWeight]) -> int:
     """Bytes of a network's tensors in its packed file: of packed weights, and of the others as they are stored."""
     others = (narrowest(weight) for name, weight in network.state_dict().items() if name not in packed)
     return sum(one.bytes for one in packed.values()) + sum(one.numel() * one.element_size() for one in others)
 
 
-def unpacked(
-    model: LatentDiffusion, packed: Mapping[str, Mapping[str, PackedWeight]], packing: Packing, name: str
-) -> LatentDiffusion:
-    """A copy of a model with the packed weights in place of its own, the others of these parts in half precision.
+def shrunk(
+    model: LatentDiffusion,
+    packed: Mapping[str, Mapping[str, PackedWeight]],
+    packing: Packing,
+    base: Mapping[str, nn.Module] | None = None,
+) -> Shrunk:
+    """The result of packed weights: what they unpack to, and what became of each; `model` is left as it is.
 
-    A weight that is beyond half precision keeps its own.
+    The other weights of these parts are rounded to half precision, but for one that would overflow.
+
+    Args:
+        model: that was made smaller.
+        packed: by part, and by their names in it.
+        packing: the note of the file; its bits are counted here.
+        base: the base's networks by part, where the packed weights are a change of theirs.
     """
-    twin = model.copy()
-    twin.name, twin.source, twin.notes = name, None, ()
-    twin.packing = {**model.packing, **dict.fromkeys(packed, packing)}
+    twin, reports = model.copy(), list[LayerReport]()
     with torch.no_grad():
         for part, weights in packed.items():
+            of_base = {} if base is None else base[part].state_dict()
             for key, weight in twin.parts[part].state_dict().items():
-                found = weights[key].unpack() if key in weights else _halved(weight)
+                if (one := weights.get(key)) is None:
+                    weight.copy_(_halved(weight))
+                    continue
+                found, was = one.unpack(of_base.get(key)), weight.detach().float().cpu()
+                error = float((found - was).norm() / was.norm().clamp(min=1e-12))
+                reports.append(LayerReport(part, key, one.numbers, one.bits, one.bytes, error))
                 weight.copy_(found)
-    return twin
-
-
-def layer_reports(
-    part: str, weights: Mapping[str, PackedWeight], before: Mapping[str, Tensor]
-) -> Sequence[LayerReport]:
-    """Size and change of each packed weight of a part; `before` gives the weights as they were."""
-    found = []
-    for name, one in weights.items():
-        was = before[name].detach().float().cpu()
-        error = float((one.unpack() - was).norm() / was.norm().clamp(min=1e-12))
-        found.append(LayerReport(part, name, one.numbers, one.bits, one.bytes, error))
-    return found
+    packing = replace(packing, bits=bits_of_all(reports))
+    twin.name, twin.source, twin.notes = f"{model.name}, {packing.method}", None, ()
+    twin.packing = {**model.packing, **dict.fromkeys(packed, packing)}
+    return Shrunk(twin, packed, packing, model.name, tuple(reports))
 
 
 def _halved(weight: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Reading of a model's components, each from its own folder: networks, tokenizers, the scheduler's settings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,10 @@ _LONGEST_REASON = 200
 _BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 
+Base = Callable[[], Any]
+"""Gives the model that parts, or the changes of a fine-tune, are taken on."""
+
+
 @dataclass
 class Remarks:
     """Remarks on components, gathered while they are read."""
@@ -57,8 +61,10 @@ class Remarks:
     """How the files of parts were packed, of those that were."""
 
 
-def read_network(part: str, folder: Path, remarks: Remarks) -> nn.Module:
+def read_network(part: str, folder: Path, remarks: Remarks, base: Base | None = None) -> nn.Module:
     """A part's network with the folder's safetensors weights, as float32; packed ones are unpacked.
+
+    `base` gives the model that packed weights may be a change of; None: there is none.
 
     Raises `BadInput` for weights that are missing, of another shape, quantized or not finite, and for an adapter among
     them.
@@ -73,7 +79,8 @@ def read_network(part: str, folder: Path, remarks: Remarks) -> nn.Module:
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
     _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], remarks)
     _check_shapes(folder, wanted, keys, weights)
-    with weights.reading() as file_of:
+    opened_with = (_base_weights(part, weights, base),) if isinstance(weights, PackedFile) else ()
+    with weights.reading(*opened_with) as file_of:
 
         def weight_of(name: str) -> Tensor:
             key = str(keys[name])
@@ -93,6 +100,23 @@ def _weights_in(part: str, folder: Path, remarks: Remarks) -> WeightSet | Packed
     if others := sorted(path.name for path in folder.glob("*.safetensors") if path.name != PACKED):
         remarks.notes.append(f"{folder} also holds {others[0]}, which is not used: {PACKED} is")
     return packed
+
+
+def _base_weights(part: str, packed: PackedFile, base: Base | None) -> Mapping[str, Tensor]:
+    """The weights that a file's are a change of. Raises `BadInput` where it is another base, or none is given."""
+    if (wanted := packed.packing.on) is None:
+        return {}
+    if base is None:
+        raise BadInput(
+            f"{packed.path} holds the change of a fine-tune alone; give its base too, as --like, --base or `like`"
+        )
+    model = base()
+    if model.fingerprint != wanted:
+        raise BadInput(
+            f"{packed.path} holds the change from a base with the fingerprint {wanted[:12]}, and {model.name} has "
+            f"{model.fingerprint[:12]}; give the base that it was made from"
+        )
+    return model.parts[part].state_dict()
 
 
 def _key_of(part: str, name: str, shapes: Shapes) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from intaglio.data_files import EXPORT_AGAIN, Fields, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
-from intaglio.models.diffusion.component_folders import Remarks, read_network, read_scheduler, read_tokenizer
+from intaglio.models.diffusion.component_folders import Base, Remarks, read_network, read_scheduler, read_tokenizer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.prompt_lengths import fitted
 from intaglio.models.diffusion.weight_sets import SAFE_EXPORT
@@ -24,7 +24,6 @@ _CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 _COMPONENTS = {"denoiser": "unet", "autoencoder": "vae"}
 """Names in `model_index.json` of the parts that are called otherwise there."""
 _WITHOUT_EFFECT = ("safety_checker", "feature_extractor", "watermark", "watermarker")
-Base = Callable[[], LatentDiffusion]
 
 
 @dataclass
@@ -41,7 +40,7 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
 
     Raises `BadInput` where a component is missing, damaged or of an unsupported kind.
     """
-    found = _read_parts(folder)
+    found = _read_parts(folder, base)
     if missing := _missing(found):
         if base is None:
             names = ", ".join(missing)
@@ -88,7 +87,7 @@ def _complete(found: _Found, base: LatentDiffusion) -> None:
     found.remarks.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
 
 
-def _read_parts(folder: Path) -> _Found:
+def _read_parts(folder: Path, base: Base | None) -> _Found:
     index = Fields.read(folder / INDEX).values if (folder / INDEX).exists() else {}
     kind = index.get("_class_name", "")
     if not isinstance(kind, str | list):  # a list names a pipeline of one's own, and its file
@@ -99,15 +98,15 @@ def _read_parts(folder: Path) -> _Found:
         )
     remarks = Remarks()
     if not index and (folder / "config.json").exists():
-        return _Found({"unet": read_network("denoiser", folder, remarks)}, remarks=remarks)
+        return _Found({"unet": read_network("denoiser", folder, remarks, base)}, remarks=remarks)
     options = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
     found = _Found(options=options, remarks=remarks)
     readers: dict[str, Callable[[Path], Any]] = {
-        "unet": partial(read_network, "denoiser", remarks=remarks),
+        "unet": partial(read_network, "denoiser", remarks=remarks, base=base),
         "vae": partial(read_network, "autoencoder", remarks=remarks),
         "scheduler": partial(read_scheduler, remarks=remarks),
-        "text_encoder": partial(read_network, "text_encoder", remarks=remarks),
-        "text_encoder_2": partial(read_network, "text_encoder_2", remarks=remarks),
+        "text_encoder": partial(read_network, "text_encoder", remarks=remarks, base=base),
+        "text_encoder_2": partial(read_network, "text_encoder_2", remarks=remarks, base=base),
         "tokenizer": read_tokenizer,
         "tokenizer_2": read_tokenizer,
     }

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ class Packing:
     """Of the method, plain values."""
     bits: float = 32.0
     """Bits a weight, over those that are packed."""
+    on: str | None = None
+    """Sha256 over the weights and settings of the base that the weights are a change of; None where they are whole."""
 
     @property
     def words(self) -> str:
@@ -48,7 +51,7 @@ def write_packed(
     """Writes packed weights, and the tensors of the network that are not packed, by their names in the network."""
     tensors = {f"{name}/{key}": tensor for name, one in weights.items() for key, tensor in one.tensors().items()}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in others.items()}
-    about = {"method": packing.method, "base": packing.base, "settings": dict(packing.settings)}
+    about = {"method": packing.method, "base": packing.base, "on": packing.on, "settings": dict(packing.settings)}
     facts = {name: one.facts() for name, one in weights.items()}
     note = to_json({"format": FORMAT, **about, "weights": facts})
     save_file({**plain, **{name: t.contiguous() for name, t in tensors.items()}}, path, metadata={NOTE: note})
@@ -97,21 +100,25 @@ class PackedFile:
         for name in facts.table("weights").values:
             numbers += int(torch.tensor(self.shapes[name]).prod())
         settings = facts.table("settings").values
-        return Packing(facts.text("method"), facts.text("base"), settings, 8 * sizes / max(1, numbers))
+        bits = 8 * sizes / max(1, numbers)
+        return Packing(facts.text("method"), facts.text("base"), settings, bits, facts.text("on", None))
 
     @contextmanager
-    def reading(self) -> Iterator[Callable[[str], "_Unpacking"]]:
-        """A function from a weight's name to the open file, whose `get_tensor` gives it unpacked."""
+    def reading(self, base: Mapping[str, Tensor] = MappingProxyType({})) -> Iterator[Callable[[str], "_Unpacking"]]:
+        """A function from a weight's name to the open file, whose `get_tensor` gives it unpacked.
+
+        `base` has the base's weights by name, where the packed ones are a change of them.
+        """
         with opened(self.path, "packed weights") as file:
-            unpacking = _Unpacking(file, self.facts.table("weights"))
+            unpacking = _Unpacking(file, self.facts.table("weights"), base)
             yield lambda name: unpacking
 
 
 class _Unpacking:
     """An open file that gives packed weights as dense ones."""
 
-    def __init__(self, file: Any, weights: Fields):
-        self._file, self._weights = file, weights
+    def __init__(self, file: Any, weights: Fields, base: Mapping[str, Tensor]):
+        self._file, self._weights, self._base = file, weights, base
         self._keys: dict[str, list[str]] = {}
         for key in file.keys():  # noqa: SIM118
             self._keys.setdefault(key.partition("/")[0], []).append(key)
@@ -121,7 +128,7 @@ class _Unpacking:
         if name not in self._weights.values:
             return self._file.get_tensor(name)
         tensors = {key.partition("/")[2]: self._file.get_tensor(key) for key in self._keys.get(name, ())}
-        return PackedWeight.read(self._weights.table(name), tensors).unpack()
+        return PackedWeight.read(self._weights.table(name), tensors).unpack(self._base.get(name))
 
 
 def _shape(facts: Fields) -> tuple[int, ...]:

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
+from intaglio.models.packing.drawn_entries import DrawnEntries
 from intaglio.models.packing.integers import Integers
 from intaglio.models.packing.kept_entries import KeptEntries
 from intaglio.models.packing.normal_floats import NormalFloats
 from intaglio.models.packing.term import Term
 
-TERMS: dict[str, type[Term]] = {kind.kind: kind for kind in (Integers, NormalFloats, KeptEntries)}
+TERMS: dict[str, type[Term]] = {kind.kind: kind for kind in (Integers, NormalFloats, KeptEntries, DrawnEntries)}
 """The terms that a file can hold, by kind."""
 MOST_TERMS = 8
 
@@ -27,11 +28,18 @@ class PackedWeight:
     shape: tuple[int, ...]
     terms: tuple[Term, ...]
     """One at least."""
+    on_base: bool = False
+    """Whether the terms are a change of the weight of another model, its base."""
 
-    def unpack(self) -> Float[Tensor, "..."]:
-        """The weight, float32."""
+    def unpack(self, base: Tensor | None = None) -> Float[Tensor, "..."]:
+        """The weight, float32; `base` is the base's weight where the terms are a change of it."""
         first, *others = (term.unpack() for term in self.terms)
-        return sum(others, start=first).view(self.shape)
+        whole = sum(others, start=first).view(self.shape)
+        if not self.on_base:
+            return whole
+        if base is None:
+            raise ValueError("this weight is a change of another model's, which must be given")
+        return base.detach().float().cpu() + whole
 
     @property
     def numbers(self) -> int:
@@ -54,7 +62,8 @@ class PackedWeight:
 
     def facts(self) -> dict[str, Any]:
         """Its part of a file's header: its shape, and the kind and facts of each term."""
-        return {"shape": list(self.shape), "terms": [{"kind": term.kind, **term.facts()} for term in self.terms]}
+        on_base = {"on_base": True} if self.on_base else {}
+        return {"shape": list(self.shape), **on_base, "terms": [{"kind": t.kind, **t.facts()} for t in self.terms]}
 
     @classmethod
     def read(cls, facts: Fields, tensors: Mapping[str, Tensor]) -> "PackedWeight":
@@ -71,4 +80,4 @@ class PackedWeight:
             own = {name.partition("/")[2]: t for name, t in tensors.items() if name.partition("/")[0] == str(place)}
             kind = TERMS[about.text("kind", among=TERMS)]
             terms.append(kind.read(about, (shape[0], prod(shape[1:])), own))
-        return cls(shape, tuple(terms))
+        return cls(shape, tuple(terms), facts.flag("on_base", False))

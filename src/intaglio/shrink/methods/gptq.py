@@ -51,7 +51,7 @@ class GPTQ(LayerShrinker):
         require(self.group >= 0, f"group must be 0 or more, not {self.group}")
         require(0 < self.damping < float("inf"), f"damping must be above 0 and finite, not {self.damping}")
 
-    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None) -> tuple[Term, ...]:
+    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None, label: str = "") -> tuple[Term, ...]:
         """The weight with the least output error that rounding in the order of the columns finds."""
         scales = integer_scales(weight, self.bits, self.group, self.clip)
         products = () if inputs is None else inputs.products

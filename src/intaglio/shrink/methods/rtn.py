@@ -52,7 +52,7 @@ class RoundToNearest(LayerShrinker):
         require(self.format == "int" or self.bits == 4, "format nf4 has 4 bits: give bits 4 with it")
         require(self.format == "int" or self.clip == "none", "format nf4 is not clipped: give clip none with it")
 
-    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None) -> tuple[Term, ...]:
+    def pack(self, weight: Float[Tensor, "o n"], inputs: InputStatistics | None, label: str = "") -> tuple[Term, ...]:
         """The rounded weight."""
         if self.format == "nf4":
             return (nearest_normal_floats(weight, self.group),)
