@@ -10,7 +10,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.shrink.merging.weight_places import relative_distance, weights_of
 
 FAR = 0.7
-"""Relative distance from which two models count as of two bases; the fine-tunes of one are some hundredths apart."""
+"""Relative distance from which two models count as of two bases: half of that of unrelated ones."""
 NAMED = 3
 """Keys that a sentence names."""
 
@@ -82,5 +82,5 @@ def _refuse_far(one: LatentDiffusion, two: LatentDiffusion) -> None:
     if distance >= FAR:
         raise BadInput(
             f"{one.name} and {two.name} do not come from one base: their denoisers are {distance:.2f} of their own "
-            f"length apart, most in {farthest}, where fine-tunes are below 0.2; give fine-tunes of one base"
+            f"length apart, where unrelated ones are 1.4, most in {farthest}; give fine-tunes of one base"
         )
