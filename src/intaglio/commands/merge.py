@@ -166,7 +166,7 @@ def _tell_apart(given: "list[tuple[Path, LatentDiffusion]]") -> None:
 
 
 def _notes(models: "list[LatentDiffusion]", base: "LatentDiffusion | None") -> list[str]:
-    """What there is to say of the models as they were read, each once."""
+    """Notes on the models as they were read, each once."""
     given = [*models, *(() if base is None else (base,))]
     return list(dict.fromkeys(line for model in given for line in model.notes))
 

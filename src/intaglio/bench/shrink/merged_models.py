@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from intaglio.adapt.data import TrainingSet, training_hash
+from intaglio.adapt.data import training_hash
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.settings import Watch
 from intaglio.bench.kit.suspects import PAPER, PROMPT
 from intaglio.denoising.picture_samples import picture_samples
 from intaglio.images.image_set import ImageSet
+from intaglio.learning.checkpoints import STATE
 from intaglio.metrics.statistics.roc import auc
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -60,6 +61,8 @@ class MergeBench:
     """Folder of the runs of the fine-tunes."""
     quick: bool = False
     """Two sets and 30 updates in place of four and 120."""
+    command: Sequence[str] = ()
+    """The command that asks, for the runs."""
     progress: Show = "none"
 
     @property
@@ -75,19 +78,20 @@ class MergeBench:
         return found if isinstance(found, DreamBooth) else DreamBooth(seed=seed)
 
     def tuned(self, name: str, seed: int) -> LatentDiffusion:
-        """The base tuned on a set's members, from its run, or trained into it."""
-        data, tuner = TrainingSet(testbed.few_shot(name).members, prompt=PROMPT), self.tuner(seed)
+        """The base tuned on a set's members under one prompt, from its run, or trained into it."""
+        data, tuner = PAPER.training_set(name), self.tuner(seed)
         inputs = {
             "model": {"path": self.base.name, "sha256": self.base.fingerprint},
             "images": {"path": name, "sha256": training_hash(data.images, data.prompts)},
         }
-        about = {"seed": seed, "device": str(self.base.device), "command": (), "progress": self.progress}
+        about = {"seed": seed, "device": str(self.base.device), "command": self.command, "progress": self.progress}
         with Run.open(self.runs, "finetune", f"{tuner.name}-to-merge", asdict(tuner), inputs, **about) as run:
             weights = (run.folder or Path()) / "model"
             if run.status != "done":
                 found = tuner(self.base, data, run=run, watch=Watch(sample_count=0))
                 found.model.save(weights)
-                run.finish({"steps": tuner.steps}, ("model",))
+                run.finish({"weights": "model", "steps": tuner.steps}, ("model",))
+            run.drop_state(STATE)
         model = load_model(weights, device=self.base.device)
         model.name = f"{name} {seed}"
         return model
@@ -98,7 +102,9 @@ class MergeBench:
         return {name: samples.errors(model, BATCH).double().numpy() for name, model in models.items()}
 
 
-def merge_figures(base: LatentDiffusion, runs: Path, *, quick: bool = False, progress: Show = "none") -> dict[str, Any]:
+def merge_figures(
+    base: LatentDiffusion, runs: Path, *, quick: bool = False, command: Sequence[str] = (), progress: Show = "none"
+) -> dict[str, Any]:
     """Figures of merges of the embedded base's fine-tunes.
 
     `soup_gain` is how much lower the uniform soup's loss on holdouts is than the mean of the two fine-tunes' that it is
@@ -111,9 +117,10 @@ def merge_figures(base: LatentDiffusion, runs: Path, *, quick: bool = False, pro
         base: the embedded base.
         runs: folder in which the fine-tunes are kept.
         quick: fewer sets and updates.
+        command: the command that asks, for the runs.
         progress: how progress is shown.
     """
-    bench = MergeBench(base, runs, quick, progress)
+    bench = MergeBench(base, runs, quick, command, progress)
     same, pairs = _same_set(bench), _two_sets(bench)
     found: dict[str, Any] = {"sets": list(bench.sets), "steps": bench.tuner(0).steps}
     for part, name in (("holdouts", "soup_gain"), ("members", "soup_gain_members")):

@@ -22,7 +22,7 @@ def loss_rows(losses: Mapping[str, Losses], merged: Losses) -> list[dict[str, An
 
 
 def gain(parts: Sequence[Losses], merged: Losses) -> dict[str, Any]:
-    """How much lower the merged model's loss is than the mean of its parts', with the 95% interval over pictures."""
+    """The mean loss of its parts less that of the merged model, with the 95% interval over pictures."""
     return _named("gain", np.mean(np.stack(parts), 0) - merged)
 
 

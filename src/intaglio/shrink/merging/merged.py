@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import intaglio
 from intaglio.files import atomic_write
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.shrink.merging.one_base import autoencoder_notes
+from intaglio.shrink.merging.one_base import notes_of
 from intaglio.shrink.merging.weight_places import relative_distance
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def merged_model(
 ) -> Merged:
     """The result of a method, a `Merger`; `told` has what it tells of each model."""
     model.name = f"{method.name} of {', '.join(one.name for one in models)}"
-    model.source, model.notes, model.unused = None, autoencoder_notes(models, base), ()
+    model.source, model.notes, model.unused = None, notes_of(models, base), ()
     rows = []
     for one, more in zip(models, told, strict=True):
         row = {"model": one.name, "fingerprint": one.fingerprint, **more}

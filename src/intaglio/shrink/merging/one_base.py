@@ -39,14 +39,18 @@ def check_one_base(models: Sequence[LatentDiffusion], base: LatentDiffusion | No
         _refuse_far(reference, one)
 
 
-def autoencoder_notes(models: Sequence[LatentDiffusion], base: LatentDiffusion | None) -> tuple[str, ...]:
-    """A sentence for each autoencoder that is another than the first model's, which the merged model gets."""
-    others = [*models[1:], *(() if base is None else (base,))]
-    return tuple(
-        f"{one.name} has another autoencoder than {models[0].name}; the merged model gets that of {models[0].name}"
-        for one in others
-        if not same_autoencoder(models[0], one)
-    )
+def notes_of(models: Sequence[LatentDiffusion], base: LatentDiffusion | None) -> tuple[str, ...]:
+    """Sentences for the user: on models of the same weights, and on autoencoders that are not the first model's."""
+    found, first = [], models[0]
+    for k, one in enumerate(models):
+        if (twin := next((other for other in models[:k] if other.same_weights(one)), None)) is not None:
+            found.append(f"{twin.name} and {one.name} have the same weights, which so count more than once")
+    for one in (*models[1:], *(() if base is None else (base,))):
+        if not same_autoencoder(first, one):
+            found.append(
+                f"{one.name} has another autoencoder than {first.name}; the merged model gets that of {first.name}"
+            )
+    return tuple(found)
 
 
 def _text_differences(one: LatentDiffusion, two: LatentDiffusion) -> list[str]:

@@ -93,5 +93,5 @@ def _updates(k: int, model: LatentDiffusion, base: LatentDiffusion, thin: Thin) 
 
 
 def _update(weight: Tensor, base: Tensor) -> Tensor:
-    """What was learned since the base, float32, by whose bits magnitudes are ordered."""
+    """The update since the base, float32, by whose bits magnitudes are ordered."""
     return (weight - base).float()

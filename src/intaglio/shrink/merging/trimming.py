@@ -26,7 +26,7 @@ class Cut:
     bits: int
     """The threshold as the integer that has a float32's bits, by which magnitudes are ordered."""
     equal: Mapping[str, int]
-    """How many of the magnitudes equal to it are kept, the first ones, by place; none where it is not named."""
+    """Numbers of the magnitudes equal to it that are kept, the first ones, by place; none where it is not named."""
 
     def kept(self, place: Place, update: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """Whether each number of an update is kept."""

@@ -35,7 +35,10 @@ def test_every_weight_is_the_mean_and_the_autoencoder_is_the_first_ones(base):
 @pytest.mark.parametrize("copies", [2, 3, 7])
 def test_a_soup_of_copies_is_the_copy_bit_for_bit(base, copies):
     (model,) = fine_tunes(base, 1)
-    assert Soup()([model] * copies).model.fingerprint == model.fingerprint
+    found = Soup()([model] * copies)
+    assert found.model.fingerprint == model.fingerprint
+    assert len(found.notes) == copies - 1
+    assert "the same weights" in found.notes[0]
 
 
 def test_the_order_of_the_models_does_not_matter(base):

@@ -32,7 +32,7 @@ class Dare(Merger):
     w_k delta_k, the form `ties` trims, elects signs and averages as `ties` does. The masks are a function of the seed,
     the model's content and the weight's name, whatever the order of the models.
 
-    Source: Yu et al. 2023, arXiv 2311.03099, equations 1 to 3.
+    Source: Yu et al. 2023, arXiv 2311.03099, drop and rescale.
     """
 
     needs_base = True
