@@ -67,6 +67,7 @@ class Merge(InRun, ReadsPictures, Generic[M]):
         """Run the command; returns the exit code."""
         from intaglio.report import write_report
         from intaglio.shrink.merging.merge_run import merge
+        from intaglio.shrink.merging.merged_weights import drop_states
 
         check_count("--samples", self.samples)
         if self._merger.needs_pictures and self.images is None:
@@ -81,6 +82,7 @@ class Merge(InRun, ReadsPictures, Generic[M]):
                 job = self._job(models, base, pictures)
                 _tell(job, run)
                 merge(job, run)
+            drop_states(models[0], run)
             for line in _lines(run.summary):
                 note(line)
             folder = run.folder or Path()

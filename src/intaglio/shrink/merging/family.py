@@ -27,12 +27,15 @@ class Merger(ABC):
     """What every model must be able to do (`intaglio.models.capabilities`)."""
     needs_base: ClassVar[bool] = False
     """Whether it merges updates, a model less its base."""
-    passes: ClassVar[int] = 3
-    """About how often it goes through all weights, checks included, by which its time is planned."""
     least: ClassVar[int] = 2
     """Fewest models, beside the base."""
     most: ClassVar[int | None] = None
     """Most models; None: any number."""
+
+    @property
+    def sums(self) -> int:
+        """About how many sums of all weights take as long as it does, with checks and storing, for its plan."""
+        return 15
 
     @property
     def needs_pictures(self) -> bool:

@@ -21,7 +21,6 @@ from intaglio.sampling.plan import planned_seconds
 from intaglio.shrink.merging.family import Merger
 from intaglio.shrink.merging.loss_rows import gain, loss_rows, mean_with_interval
 from intaglio.shrink.merging.merged import CARD, MODEL, Merged
-from intaglio.shrink.merging.merged_weights import drop_states
 from intaglio.shrink.merging.weight_places import weight_bytes, weights_of
 
 BASE, MERGED = "base", "merged"
@@ -73,7 +72,7 @@ class MergeJob:
     def plan(self) -> dict[str, Any]:
         """Bytes of all models that are given and of the merged one, calls, and about how many seconds all takes."""
         numbers = sum(weight.numel() for weight in weights_of(self.models[0]).values())
-        merging = self.merger.passes * numbers * _seconds_a_number(len(self.models))
+        merging = self.merger.sums * numbers * _seconds_a_number(len(self.models))
         networks = planned_seconds(self.planned, self.models[0], self.batch)
         given = [*self.models, *(() if self.base is None else (self.base,))]
         return {
@@ -110,7 +109,6 @@ def merge(job: MergeJob, run: Run) -> None:
     for name, model in every.items():
         _draw(job, name, model, run)
     run.finish(_summary(job, found, losses), (MODEL, CARD))
-    drop_states(found.model, run)
 
 
 def _losses(job: MergeJob, every: Mapping[str, LatentDiffusion], run: Run) -> Iterator[tuple[str, np.ndarray]]:

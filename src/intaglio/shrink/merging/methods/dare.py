@@ -36,7 +36,6 @@ class Dare(Merger):
     """
 
     needs_base = True
-    passes: ClassVar[int] = 12
     least: ClassVar[int] = 1
 
     drop: float = 0.9
@@ -61,6 +60,10 @@ class Dare(Merger):
         require(density is None or 0 < density <= 1, f"density must be above 0 and at most 1, not {density}")
         check_weights(self.weights)
         check_scale(self.scale)
+
+    @property
+    def sums(self) -> int:
+        return 60 if self.form == "ties" else 30
 
     def check_count(self, count: int) -> None:
         super().check_count(count)

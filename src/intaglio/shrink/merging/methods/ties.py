@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from intaglio.denoising.picture_samples import PictureSamples
 from intaglio.errors import require
@@ -28,7 +27,6 @@ class Ties(Merger):
     """
 
     needs_base = True
-    passes: ClassVar[int] = 12
 
     density: float = 0.2
     """Share of each model's update that is kept, above 0 and at most 1."""
@@ -38,6 +36,10 @@ class Ties(Merger):
     def __post_init__(self) -> None:
         require(0 < self.density <= 1, f"density must be above 0 and at most 1, not {self.density}")
         check_scale(self.scale)
+
+    @property
+    def sums(self) -> int:
+        return 45
 
     def __call__(
         self,
