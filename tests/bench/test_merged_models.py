@@ -35,7 +35,8 @@ def holdout_losses(model, name):
 
 
 def test_the_gain_is_of_the_mean_of_fine_tunes_that_are_trained_once(base, tmp_path, monkeypatch):
-    for name, value in (("QUICK_STEPS", 1), ("DRAWS", 1), ("SAME_SET", {"soup": Soup()}), ("TWO_SETS", {"dare": Dare(drop=0.5)})):
+    merges = {"SAME_SET": {"soup": Soup()}, "TWO_SETS": {"dare": Dare(drop=0.5)}}
+    for name, value in {"QUICK_STEPS": 1, "DRAWS": 1, **merges}.items():
         monkeypatch.setattr(merged_models, name, value)
     monkeypatch.setattr(testbed, "few_shot", few)
     found = merge_figures(base, tmp_path, quick=True)
