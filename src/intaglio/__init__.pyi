@@ -13,6 +13,8 @@ from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
+from intaglio.shrink.methods.darex import DAREx as DAREx
+from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.extract.methods.direct import Direct as Direct
 from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
@@ -38,6 +40,7 @@ from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiff
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
+from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
 from intaglio.sampling.methods.loopfree import Loopfree as Loopfree
@@ -74,10 +77,13 @@ from intaglio.audit.membership.methods.secmi import SecMI as SecMI
 from intaglio.flow.methods.sejd import SelectiveJacobiDecoder as SelectiveJacobiDecoder
 from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDecoder
 from intaglio.causal.methods.sicl.method import SiCL as SiCL
+from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
+from intaglio.shrink.merging.methods.soup import Soup as Soup
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow
 from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
+from intaglio.shrink.merging.methods.ties import Ties as Ties
 from intaglio.adapt.data import TrainingSet as TrainingSet
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.shrink.methods.wanda import Wanda as Wanda

@@ -5,10 +5,10 @@ import torch
 
 import tiny
 from intaglio.bench.kit.suspects import HARD
-from intaglio.bench.shrink import audited, bench, likeness
+from intaglio.bench.shrink import audited, bench, fidelity
 from intaglio.bench.shrink.audited import audit_figures
 from intaglio.bench.shrink.bench import ShrinkBench
-from intaglio.bench.shrink.likeness import Likeness
+from intaglio.bench.shrink.fidelity import Fidelity
 from intaglio.bench.shrink.rounding_curve import RoundingCurve
 from intaglio.denoising.samples import fixed_samples
 from intaglio.images.image_set import ImageSet
@@ -22,7 +22,7 @@ from intaglio.shrink.methods.rtn import RoundToNearest
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr(likeness, "STEPS", 1)
+    monkeypatch.setattr(fidelity, "STEPS", 1)
     monkeypatch.setattr("intaglio.shrink.calibration_states.STEPS", 2)
     monkeypatch.setattr(bench, "ROWS", 32)
 
@@ -66,7 +66,7 @@ def test_rows_end_to_end_and_the_same_command_measures_nothing_again(model, tmp_
 
 def test_a_model_is_as_like_itself_as_can_be_and_less_so_the_fewer_bits_it_has(model):
     rows = drawn_states(model, ["dog", "cat"], 32)
-    judge = Likeness(model, rows, pictures(3), pictures(3), ["dog", "cat"], 1, 0)
+    judge = Fidelity(model, rows, pictures(3), pictures(3), ["dog", "cat"], 1, 0)
     same = judge.figures(model)
     assert same["error"]["whole"] == same["distance"]["mean"] == same["loss_unseen"]["rise"]["mean"] == 0
     assert (same["psnr"], same["ssim"]) == (99.0, pytest.approx(1.0))
@@ -79,7 +79,7 @@ def test_a_model_is_as_like_itself_as_can_be_and_less_so_the_fewer_bits_it_has(m
 
 def test_the_loss_of_pictures_is_the_mean_over_the_same_noises(model):
     rows, two = drawn_states(model, ["dog"], 32), pictures(3)[:2]
-    judge = Likeness(model, rows, two, two, ["dog"], 1, seed=5, batch=1)
+    judge = Fidelity(model, rows, two, two, ["dog"], 1, seed=5, batch=1)
     noises, times = fixed_samples(4, (4, 8, 8), (0, 999), 5)
     for k, found in enumerate(judge._errors(model, two).tolist()):
         with torch.no_grad():

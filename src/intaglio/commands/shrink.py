@@ -73,7 +73,7 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         shrinker.check(model, base)
         request = self._request(model, base, texts)
         hashes = {"model": model.fingerprint, **request.hashes}
-        paths = {"model": self.model, "base": self.base, "calibration": self.calibration}
+        paths: dict[str, object] = {"model": self.model, "base": self.base, "calibration": self.calibration}
         paths["prompts"] = self.prompts or "prompts"
         inputs = {name: described(paths[name], sha256) for name, sha256 in hashes.items()}
         settings = {**shrinker.settings, **request.settings}

@@ -1,1 +1,1 @@
-"""Ways to make a model smaller, side by side."""
+"""The bench of smaller and merged models."""

@@ -13,7 +13,9 @@ from intaglio.bench.kit.methods import default_method
 from intaglio.bench.kit.suspects import HARD, PAPER
 from intaglio.bench.shrink.audited import AUDITS, FULL, WAYS, audit_figures
 from intaglio.bench.shrink.call_times import call_times
-from intaglio.bench.shrink.likeness import Likeness
+from intaglio.bench.shrink.fidelity import Fidelity
+from intaglio.bench.shrink.kept_changes import kept_change_figures
+from intaglio.bench.shrink.merged_models import merge_figures
 from intaglio.bench.shrink.rounding_curve import rounding_curve
 from intaglio.errors import BadInput
 from intaglio.metrics.pareto import Pareto
@@ -46,7 +48,9 @@ class ShrinkBench:
 
     Fine-tunes on few-shot sets are audited before and after they are made smaller, the base full or made smaller alike:
     `audit_auc` has the AUC of each, and its change with an interval over pictures, in the regimes of the bench of
-    audits; `audit_auc_full` and `audit_auc_w4` are means over the audits in the hard one.
+    audits; `audit_auc_full` and `audit_auc_w4` are means over the audits in the hard one. `merges` has the losses of
+    merged fine-tunes, `soup_gain` that of a soup on holdouts; `darex` what is lost of a fine-tune's predictions by the
+    share of its changes that is dropped.
     """
 
     quick: bool = False
@@ -87,6 +91,7 @@ class ShrinkBench:
                 figures = self._figures(rows, self._measured(rows, run))
                 figures |= call_times(self._model, quick=self.quick)
                 figures |= self._audited(run)
+                figures |= self._of_fine_tunes(command, progress)
                 run.finish(without_nan(figures))
             return run.summary
 
@@ -112,6 +117,13 @@ class ShrinkBench:
             for audit, found in audits.items():
                 told = ", ".join(f"{key} {one['value']:.2f}" for key, one in found.items())
                 lines.append(f"AUC of {audit}, {regime} regime: {told}")
+        if "soup_gain" in figures:
+            low, high = figures["merges"]["soup_gain_interval_95"]
+            lines.append(
+                f"a soup of two fine-tunes gains {figures['soup_gain']:.4f} ({low:.4f} to {high:.4f}) in the loss of "
+                f"holdouts on the mean of both; with nine of ten changes dropped, the loss of members is "
+                f"{figures['dare_loss_at_90']:.2f} times that of the whole fine-tune"
+            )
         return "\n".join(lines)
 
     @cached_property
@@ -141,12 +153,12 @@ class ShrinkBench:
         return [captions[k * len(captions) // count] for k in range(count)]
 
     @cached_property
-    def _likeness(self) -> Likeness:
+    def _fidelity(self) -> Fidelity:
         unseen, trained = testbed.controls_wide(), testbed.real_pictures()
         few = 48 if self.quick else 200
         rows = self._states(self.seed + 1)
         each = self.each or (3 if self.quick else 8)
-        return Likeness(self._model, rows, unseen[:few], trained[:few], self._captions, each, self.seed)
+        return Fidelity(self._model, rows, unseen[:few], trained[:few], self._captions, each, self.seed)
 
     def _states(self, seed: int) -> CalibrationStates:
         return drawn_states(self._model, self._captions, ROWS, seed=seed)
@@ -163,7 +175,7 @@ class ShrinkBench:
                 seconds = time.monotonic() - began
                 facts = {"bytes": found.bytes, "bits": found.bits, "seconds": seconds, "method": shrinker.name}
                 settings = {"method": shrinker.name, **shrinker.settings}
-                left[name] = {**facts, "settings": settings, **self._likeness.figures(found.model)}
+                left[name] = {**facts, "settings": settings, **self._fidelity.figures(found.model)}
                 run.record("row", name, left[name])
                 progress.advance()
         return left
@@ -172,7 +184,7 @@ class ShrinkBench:
         """The rows with their places, and what is told of all."""
         points = np.array([[measured[name]["bytes"], measured[name]["error"]["whole"]] for name in rows])
         front = Pareto(points, (False, False)).front
-        curve = rounding_curve(self._model, self._likeness.rows, quick=self.quick)
+        curve = rounding_curve(self._model, self._fidelity.rows, quick=self.quick)
         table = {
             name: {**measured[name], "on_front": bool(on), "gained_bits": curve.gained(measured[name])}
             for name, on in zip(rows, front, strict=True)
@@ -185,8 +197,8 @@ class ShrinkBench:
         return {
             "methods": len({row["method"] for row in table.values()}),
             "rows": table,
-            "floor": self._likeness.floor,
-            "kid_real": self._likeness.own_kid,
+            "floor": self._fidelity.floor,
+            "kid_real": self._fidelity.own_kid,
             "bytes_at_16_bits": full,
             "rounding_curve": curve.points,
             "pareto_share": {name: float(np.mean(on)) for name, on in shares.items() if on},
@@ -212,9 +224,17 @@ class ShrinkBench:
         if (plain := table.get("rtn bits 8")) is None:
             return {}
         return {
-            "w8_kid_ratio": plain["kid_real"] / self._likeness.own_kid,
+            "w8_kid_ratio": plain["kid_real"] / self._fidelity.own_kid,
             "w8_loss_rise": plain["loss_unseen"]["rise"],
         }
+
+    def _of_fine_tunes(self, command: Sequence[str], progress: Show) -> dict[str, Any]:
+        """Figures of merged fine-tunes, and of such of which a few changes are kept; where all methods are asked for."""
+        if self.methods:
+            return {}
+        merges = merge_figures(self._model, self.runs, quick=self.quick, command=command, progress=progress)
+        kept = kept_change_figures(self._model, quick=self.quick, seed=self.seed)
+        return {"soup_gain": merges["soup_gain"], "merges": merges, **kept}
 
     def _audited(self, run: Run) -> dict[str, Any]:
         """AUC of audits of fine-tunes, full and smaller."""

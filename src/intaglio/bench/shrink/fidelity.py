@@ -1,4 +1,4 @@
-"""Likeness of a smaller model to the one it was made from: by predictions, losses of pictures, and drawn pictures."""
+"""Fidelity of a smaller model to the one it was made from: by predictions, losses of pictures, and drawn pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ LEVELS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
+class Fidelity:
     """The model that smaller ones are compared with, and what they are compared on; each is computed once."""
 
     model: LatentDiffusion
