@@ -18,6 +18,7 @@ from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.extract.methods.direct import Direct as Direct
 from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
+from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation

@@ -111,3 +111,14 @@ def test_no_hook_is_left_and_a_pass_goes_on_where_it_was(model, tmp_path):
         again = input_statistics(model, layers, rows, "products", **options, run=run, progress=Counting())
     assert all(torch.equal(one.products[0], two.products[0]) for one, two in zip(whole, again, strict=True))
     assert not any(layer.module._forward_pre_hooks for layer in layers)
+
+
+def test_the_largest_inputs_are_those_of_largest_norm_in_any_batches(model, monkeypatch):
+    monkeypatch.setattr(layer_statistics, "MOST_INPUTS", 7)
+    rows = planted_rows(12)
+    (layer,) = [layer for layer in weight_layers(model) if layer.path == "conv_in"]
+    found = [gathered(model, [layer], rows, "largest", batch=batch)[0].largest for batch in (3, 12)]
+    every = layer.inputs(rows.latents)
+    order = every.square().sum(1).argsort(descending=True)[:7]
+    assert torch.allclose(found[0], every[order], atol=1e-5)
+    assert torch.equal(found[0], found[1])

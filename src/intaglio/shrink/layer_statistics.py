@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -15,13 +15,15 @@ from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.layers import WeightLayer
 
-Gathered = Literal["nothing", "squares", "products"]
+Gathered = Literal["nothing", "squares", "products", "largest"]
 MEMORY = 0.8e9
 """Bytes of statistics that are gathered at once; layers beyond them wait for another pass over the rows."""
 EVERY_S = 60.0
 """Seconds between two stored sums."""
 WIDEST, BLOCK = 4096, 2048
 """Columns up to which products of all pairs are kept, and the size of the blocks of pairs of wider layers."""
+MOST_INPUTS = 512
+"""Inputs of largest norm that are kept of a layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,8 @@ class InputStatistics:
     """Of x²."""
     products: tuple[Float[Tensor, "_ _"], ...] = ()
     """Of xxᵀ: one matrix [n, n], or the diagonal blocks of it where n is above 4096; none where squares are enough."""
+    largest: Float[Tensor, "m n"] = field(default_factory=lambda: torch.zeros(0, 0))
+    """The 512 inputs of largest norm, the largest first, where they are wanted; zeros where there are fewer."""
 
 
 class _Sums:
@@ -45,6 +49,7 @@ class _Sums:
         self.cuts = cuts if gathered == "products" else []
         sizes = [cut.stop - cut.start for cut in self.cuts]
         self.products = [torch.zeros(size, size, dtype=torch.float64) for size in sizes]
+        self.largest = torch.zeros(MOST_INPUTS if gathered == "largest" else 0, n)
 
     def add(self, x: Tensor) -> None:
         rows = self.layer.inputs(x.detach()).float()
@@ -52,14 +57,19 @@ class _Sums:
         self.squares += rows.square().sum(0).cpu().double()
         for total, cut in zip(self.products, self.cuts, strict=True):
             total += (rows[:, cut].T @ rows[:, cut]).cpu().double()
+        if len(self.largest):
+            every = torch.cat([self.largest, rows.cpu()])
+            order = every.double().square().sum(1).sort(descending=True, stable=True).indices
+            self.largest.copy_(every[order[:MOST_INPUTS]])
 
     def tensors(self) -> dict[str, Tensor]:
         blocks = {f"products {k}": block for k, block in enumerate(self.products)}
-        return {"count": self.count, "squares": self.squares, **blocks}
+        return {"count": self.count, "squares": self.squares, "largest": self.largest, **blocks}
 
     def means(self) -> InputStatistics:
         count = max(1, int(self.count))
-        return InputStatistics((self.squares / count).float(), tuple((one / count).float() for one in self.products))
+        products = tuple((one / count).float() for one in self.products)
+        return InputStatistics((self.squares / count).float(), products, self.largest)
 
 
 def in_chunks(layers: Sequence[WeightLayer], gathered: Gathered) -> list[list[WeightLayer]]:
@@ -67,7 +77,8 @@ def in_chunks(layers: Sequence[WeightLayer], gathered: Gathered) -> list[list[We
     chunks: list[list[WeightLayer]] = [[]]
     held = 0.0
     for layer in layers:
-        size = 8.0 * layer.columns * (min(layer.columns, WIDEST) if gathered == "products" else 1)
+        each = {"products": min(layer.columns, WIDEST), "largest": MOST_INPUTS / 2}
+        size = 8.0 * layer.columns * each.get(gathered, 1)
         if chunks[-1] and held + size > MEMORY:
             chunks.append([])
             held = 0.0

@@ -6,10 +6,10 @@ import tiny
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.packing.drawn_entries import drawn_mask
-from intaglio.shrink.layer_statistics import InputStatistics
-from intaglio.shrink.methods.darex import DAREx, least_divisor
+from intaglio.shrink.methods import darex
+from intaglio.shrink.methods.darex import DAREx
 from intaglio.shrink.methods.rtn import RoundToNearest
-from shrink_scenes import correlated, planted_rows
+from shrink_scenes import planted_rows
 
 SMALL = {"drop": 0.5}
 BAD = {"drop": 1.0}
@@ -18,10 +18,6 @@ PIECES = {"batch": 3}
 
 def change(rows=5, columns=24, seed=0):
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * 1e-3
-
-
-def statistics(x):
-    return InputStatistics(x.square().mean(0), (x.T @ x / len(x),))
 
 
 @pytest.mark.parametrize("drop", [0.3, 0.9])
@@ -38,46 +34,48 @@ def test_the_mean_over_masks_is_the_change_and_its_variance_is_that_of_a_coin(dr
 
 
 @pytest.mark.parametrize("drop", [0.5, 0.9, 0.99])
-def test_the_divisor_is_the_best_of_a_grid(drop):
-    """The expected squared error of all rows' outputs, over masks and the given inputs, written out for each q."""
-    x, delta = correlated(300, 24), change()
-    outputs = (x @ delta.T).double().square().mean(0).sum()
-    each = (x.double().square()[:, None] * delta.double().square()[None]).sum(2).mean(0).sum()
+def test_the_divisor_is_the_best_of_a_grid(pair, drop, monkeypatch):
+    """The expected squared error (1-(1-p)/q)² + p(1-p)/q²·V/S², for each q, with V/S² planted."""
+    _, tuned, base = pair
+    monkeypatch.setattr(darex, "lost_change", lambda *given: 0.3)
+    found = DAREx(drop=drop)(tuned, planted_rows(), base=base)
 
     def expected(q):
-        return (1 - (1 - drop) / q) ** 2 * outputs + drop * (1 - drop) / q**2 * each
+        return (1 - (1 - drop) / q) ** 2 + drop * (1 - drop) / q**2 * 0.3**2
 
-    found = least_divisor(delta, statistics(x), drop)
-    assert found >= 1 - drop
-    grid = np.linspace(0.5 * (1 - drop), 5 * max(found, 1 - drop), 4001)
-    assert found == pytest.approx(min(grid, key=expected), abs=2 * (grid[1] - grid[0]))
-
-
-def test_outputs_are_nearer_than_darts_where_much_is_dropped():
-    x, errors = correlated(300, 24), {}
-    for rule in ("closed", "dare"):
-        errors[rule] = 0.0
-        for seed in range(60):
-            delta = change(seed=seed)
-            (term,) = DAREx(drop=0.95, rule=rule, seed=seed).pack(delta, statistics(x), "a layer")
-            errors[rule] += float((x @ (term.unpack() - delta).T).square().sum())
-    assert errors["closed"] < 0.9 * errors["dare"]
+    grid = np.linspace(0.5 * (1 - drop), 2, 20_001)
+    assert found.packing.settings["divisor"] == pytest.approx(min(grid, key=expected), abs=2e-4)
+    named = DAREx(drop=drop, rule="dare")(tuned, planted_rows(), base=base)
+    assert named.packing.settings["divisor"] == pytest.approx(1 - drop)
 
 
-def test_blocks_of_products_count_as_far_as_they_reach():
-    x, delta = correlated(200, 16), change(3, 16)
-    whole = x.T @ x / len(x)
-    halves = InputStatistics(x.square().mean(0), (whole[:8, :8], whole[8:, 8:]))
-    apart = torch.block_diag(whole[:8, :8], whole[8:, 8:])
-    assert least_divisor(delta, halves, 0.9) == pytest.approx(
-        least_divisor(delta, InputStatistics(x.square().mean(0), (apart,)), 0.9)
-    )
+def test_the_spread_is_what_half_of_the_entries_lose_of_the_predictions(pair):
+    """Written out on single rows: the change of the predictions by a mask of half, times two, over the whole change."""
+    _, tuned, base = pair
+    rows = planted_rows()
+    half = DAREx(drop=0.5, divisor=0.5)(tuned, rows, base=base).model
+    lost = whole = 0.0
+    with torch.no_grad():
+        for k in range(len(rows)):
+            if rows.origins[k] % 8 != 7:
+                given = base.embed([rows.texts[rows.places[k]]])
+                x, t = rows.latents[k : k + 1], rows.t[k : k + 1]
+                before, after, small = (model.predict(x, t, given) for model in (base, tuned, half))
+                lost, whole = (
+                    lost + float((small - after).square().sum()),
+                    whole + float((after - before).square().sum()),
+                )
+    found = DAREx(drop=0.9)(tuned, rows, base=base).packing.settings["divisor"]
+    assert found == pytest.approx(0.1 + 0.9 * lost / whole, rel=1e-3)
 
 
-def test_no_change_is_kept_as_none():
-    nothing = torch.zeros(3, 24)
-    (term,) = DAREx().pack(nothing, statistics(correlated(50, 24)), "a layer")
+def test_no_change_is_kept_as_none(pair):
+    (term,) = DAREx().pack(torch.zeros(3, 24), None, "a layer")
     assert (term.unpack() == 0).all()
+    _, _, base = pair
+    same = DAREx()(base.copy(), planted_rows(), base=base)
+    for name, weight in same.model.denoiser.state_dict().items():
+        assert torch.allclose(weight, base.denoiser.state_dict()[name], atol=1e-3)
 
 
 def test_masks_are_a_function_of_seed_and_label_and_of_nothing_else():

@@ -229,7 +229,7 @@ class ShrinkBench:
         }
 
     def _of_fine_tunes(self, command: Sequence[str], progress: Show) -> dict[str, Any]:
-        """Figures of merged fine-tunes, and of such of which a few changes are kept; where all methods are asked for."""
+        """Figures of merged fine-tunes, and of such of which a few changes are kept; none where methods are named."""
         if self.methods:
             return {}
         merges = merge_figures(self._model, self.runs, quick=self.quick, command=command, progress=progress)

@@ -1,6 +1,5 @@
 """Fine-tunes of which a random few changes are kept: the error of their predictions, over the whole change."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,8 +10,8 @@ from intaglio.bench.kit.suspects import PROMPT
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator
-from intaglio.shrink.calibration_states import CalibrationStates, drawn_states
-from intaglio.shrink.methods.darex import DAREx
+from intaglio.shrink.calibration_states import drawn_states
+from intaglio.shrink.methods.darex import DAREx, lost_change
 
 DROPS = (0.5, 0.9, 0.99)
 STEPS, QUICK_STEPS = 120, 20
@@ -33,23 +32,12 @@ def kept_change_figures(base: LatentDiffusion, *, quick: bool, seed: int) -> dic
     found, losses = {}, {}
     for drop in DROPS:
         errors = {}
-        for rule in ("dare", "closed"):
+        for rule in ("dare", "outputs"):
             kept = DAREx(drop=drop, rule=rule, seed=seed)(tuned, rows, base=base).model
-            errors[rule] = lost_change(base, tuned, kept, judged)
+            errors[rule] = lost_change(base, tuned, kept, judged, BATCH)
             losses[drop, rule] = _loss(kept, members.pixels)
         found[f"{drop:g}"] = errors
     return {"darex": found, "dare_loss_at_90": losses[0.9, "dare"] / _loss(tuned, members.pixels)}
-
-
-@torch.no_grad()
-def lost_change(base: LatentDiffusion, tuned: LatentDiffusion, kept: LatentDiffusion, rows: CalibrationStates) -> float:
-    """Norm of the difference of predictions between the whole fine-tune and what is kept, over that to the base."""
-    lost = whole = 0.0
-    models: Sequence[LatentDiffusion] = (base, tuned, kept)
-    for batches in zip(*(rows.batches(model, BATCH) for model in models), strict=True):
-        before, after, small = (model.predict(*one) for model, one in zip(models, batches, strict=True))
-        lost, whole = lost + float((small - after).square().sum()), whole + float((after - before).square().sum())
-    return (lost / whole) ** 0.5
 
 
 @torch.no_grad()
