@@ -31,9 +31,9 @@ class DAREx(LayerShrinker):
     order the expected squared error of a prediction is (1-(1-p)/q)²·S² + p(1-p)/q²·V, with S the prediction's whole
     change and V the sum of squares of what each entry does to it, so that it is least at q = (1-p) + p·V/S². V/S² is
     measured once, as the squared error over S² with half of the entries dropped, on the calibration rows; this closed
-    form stands in place of the published search for q by the outputs. The same by each layer's own outputs was tried and
-    is worse: it shrinks every layer's change, and these shrinkings add up. The mask is found again by its seed, so that
-    places take no bits. Biases and norms are stored whole, in half precision.
+    form stands in place of the published search for q by the outputs. The same by each layer's own outputs was tried
+    and is worse: it shrinks every layer's change, and these shrinkings add up. The mask is found again by its seed, so
+    that places take no bits. Biases and norms are stored whole, in half precision.
 
     Source: arXiv 2410.09344.
     """
