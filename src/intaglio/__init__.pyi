@@ -72,6 +72,7 @@ from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.sampling.methods.stsl import STSL as STSL
 from intaglio.sampling.methods.svdd import SVDD as SVDD
+from intaglio.shrink.methods.svdquant import SVDQuant as SVDQuant
 from intaglio.sampling.methods.safree import Safree as Safree
 from intaglio.sampling.methods.path_search import SearchOverPaths as SearchOverPaths
 from intaglio.audit.membership.methods.secmi import SecMI as SecMI
