@@ -163,6 +163,15 @@ VERBS: dict[str, Verb] = {
         "train a student of a model, which draws in fewer calls of the network",
         Methods("distill.methods"),
     ),
+    "shrink": Verb(
+        "intaglio.commands.shrink:Shrink", "make a model smaller: fewer bits a weight", Methods("shrink.methods")
+    ),
+    "merge": Verb(
+        "intaglio.commands.merge:Merge",
+        "make one model of several that come from one base",
+        Methods("shrink.merging.methods"),
+        operand="MODEL MODEL ...",
+    ),
     "flow train": Verb("intaglio.commands.flow.train:FlowTrain", "train a normalising flow on a folder of pictures"),
     "flow sample": Verb(
         "intaglio.commands.flow.sample:FlowSample",

@@ -119,6 +119,7 @@ ANATOMY = {
     "finetune": "the verb finetune: its command, its bench",
     "inputs": "the inputs of a verb, or what commands share of them",
     "lora": "low-rank adapters: their weights, the method that trains them",
+    "merge": "the command word merge",
     "method": "the method itself, where it takes several files",
     "loop": "the loop that calls a room's steps: of sampling, of training",
     "result": "the stored result of a verb",

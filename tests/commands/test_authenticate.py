@@ -1,12 +1,14 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 import tiny
 from intaglio import cli
+from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
 from intaglio.images.image_set import save_png
 from rows import flags, matrix
 
@@ -34,6 +36,20 @@ def scene(tmp_path, models, capsys):
         return code, said.out, said.err
 
     return run
+
+
+def test_the_method_that_the_verdict_rests_on_spares_memory_as_the_named_one_does(scene, monkeypatch):
+    """CGI-DM's verdict rests on update alignment, which otherwise has its own default."""
+    asked, audit = [], UpdateAlignment.audit
+
+    def noted(self, *given):
+        asked.append(self)
+        return audit(self, *given)
+
+    monkeypatch.setattr(UpdateAlignment, "audit", noted)
+    assert scene("cgi-dm", "--fpr", "0.3", "--micro-batch", "3", "--precision", "bfloat16")[0] == 0
+    assert asked
+    assert set(asked) == {replace(UpdateAlignment(), micro_batch=3)}
 
 
 def only_run(tmp_path):

@@ -12,11 +12,13 @@ from unittest import mock
 import numpy as np
 import torch
 
+import merge_scenes
 import tiny
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
+from intaglio.denoising.picture_samples import picture_samples
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.flow.sampling import sample_flow
 from intaglio.images.image_set import ImageSet, to_uint8
@@ -35,6 +37,7 @@ from intaglio.runs.tensors import read_state
 from intaglio.sampling.trained.captioned_latents import CaptionedLatents
 from intaglio.sampling.trained.family import PictureTrainer
 from protect_scenes import originals
+from shrink_scenes import planted_rows
 
 Numbers = dict[str, torch.Tensor]
 PICTURES = ImageSet.from_pixels(tiny.pixels(3), captions=["red cat", "dog", "red dog"])
@@ -290,7 +293,53 @@ def _student_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
     return _student(found), dict(read.denoiser.state_dict())
 
 
+def _shrink(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    tuned, base = models
+    rows = planted_rows() if method.calibrated else None
+    return method(tuned, rows, base=base if method.on_base else None, run=run)
+
+
+def _smaller(found: Any) -> Numbers:
+    return {f"{part}.{key}": t for part in found.packed for key, t in found.model.parts[part].state_dict().items()}
+
+
+def _smaller_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    on_base = found.packing.on is not None
+    read = load_model(found.save(folder), like=tiny.sd_folder(folder.with_name("base")) if on_base else None)
+    assert read.same_weights(found.model)
+    assert read.packing["denoiser"].base == found.packing.base
+    assert (folder / "model" / "unet" / "intaglio_packed.safetensors").stat().st_size >= found.bytes
+    return _smaller(found), {
+        f"{part}.{key}": t for part in found.packed for key, t in read.parts[part].state_dict().items()
+    }
+
+
+def _base_and_fine_tunes(folder: Path) -> tuple[LatentDiffusion, ...]:
+    (base,) = _base(folder)
+    return (base, *map(_warm, merge_scenes.fine_tunes(base, 2)))
+
+
+def _merge(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    base, *tuned = models
+    judged = picture_samples(base, PICTURES.pixels, [caption or "" for caption in PICTURES.captions], 2, 0)
+    return method(tuned, base, judged=judged, run=run)
+
+
+def _merged(found: Any) -> Numbers:
+    shares = [row["share"] for row in found.rows if "share" in row]
+    return {"shares": torch.tensor(shares), **weights(found.model)}
+
+
+def _merged_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
+    read = load_model(found.save(folder))
+    assert read.fingerprint == found.model.fingerprint
+    card = (folder / "README.md").read_text()
+    assert all(row["fingerprint"] in card for row in found.rows)
+    return weights(found.model), weights(read)
+
+
 FAMILIES = {
+    "shrink": Family(_suspect_and_base, _shrink, _smaller, _smaller_folder),
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
@@ -298,6 +347,7 @@ FAMILIES = {
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
+    "merge": Family(_base_and_fine_tunes, _merge, _merged, _merged_folder),
     "discover": Family(_table_of_numbers, _discover, _believed, _graph),
 }
 

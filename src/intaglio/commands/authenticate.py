@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
+SPARING = ("micro_batch",)
+"""Settings that decide on memory and not on the result, which the methods beside the named one take over from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,13 +192,19 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
 
     @cached_property
     def _companions(self) -> "dict[str, Authenticator]":
-        """The other methods whose scores the verdict rests on, with their defaults."""
+        """The other methods whose scores the verdict rests on, with their defaults but for what spares memory."""
         from intaglio.audit.membership.audit import check_signals
 
         methods = VERBS["authenticate"].methods
-        return {
-            name: load(methods[name].target)() for name in check_signals(self._method, self._signals, tuple(methods))
+        kinds = {
+            name: load(methods[name].target) for name in check_signals(self._method, self._signals, tuple(methods))
         }
+        return {name: kind(**self._sparing(kind)) for name, kind in kinds.items()}
+
+    def _sparing(self, kind: type) -> dict[str, Any]:
+        """The settings for want of memory that this method was given, of those that a kind of method has too."""
+        own = {field.name for field in fields(kind)} & {field.name for field in fields(cast(Any, self.method))}
+        return {name: getattr(self.method, name) for name in SPARING if name in own}
 
 
 def _report(found: "AuditResult", folder: Path) -> None:

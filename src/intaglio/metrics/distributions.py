@@ -1,9 +1,10 @@
 """Distances and overlaps of two sets of pictures by their descriptors, and the diversity of one set."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.linalg import sqrtm
 
@@ -32,6 +33,20 @@ def kernel_distance(a: Descriptors, b: Others) -> float:
     aa, bb, ab = (_kernel(one, other) for one, other in ((a, a), (b, b), (a, b)))
     within = (aa.sum() - np.trace(aa)) / (n * (n - 1)) + (bb.sum() - np.trace(bb)) / (m * (m - 1))
     return float(within - 2 * ab.mean())
+
+
+def kernel_distance_interval(
+    groups: Sequence[Int[ndarray, "_"]], a: Descriptors, b: Others, draws: int = 100
+) -> tuple[float, float]:
+    """95% interval of the kernel distance by resampling groups of rows of `a`, such as those of one prompt.
+
+    A group that is drawn twice is its own neighbour, which adds to every resample alike, and is taken out again.
+    """
+    source = np.random.default_rng(0)
+    chosen = [source.integers(len(groups), size=len(groups)) for _ in range(draws)]
+    found = np.array([kernel_distance(a[np.concatenate([groups[k] for k in rows])], b) for rows in chosen])
+    low, high = np.quantile(found - found.mean() + kernel_distance(a, b), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def frechet_distance(a: Descriptors, b: Others) -> float:

@@ -15,14 +15,17 @@ from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
     "authenticate": "intaglio.report.pages.audit_page",
-    "bench": "intaglio.report.pages.fronts_page",
+    "bench sample": "intaglio.report.pages.fronts_page",
+    "bench shrink": "intaglio.report.pages.shrink_bench_page",
     "discover": "intaglio.report.pages.discover_page",
     "energy": "intaglio.report.pages.prune_page",
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",
+    "merge": "intaglio.report.pages.merge_page",
     "protect": "intaglio.report.pages.protect_page",
+    "shrink": "intaglio.report.pages.shrink_page",
 }
-"""Module with the page of each verb (its function `page_of`); imported when such a run is reported."""
+"""Module with the page of a verb, or of one method of it (its function `page_of`); imported when it is reported."""
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
@@ -53,7 +56,8 @@ def _page(run: RunData, page_folder: Path) -> Page:
 
 def page_of(run: RunData, page_folder: Path) -> Page:
     """The page of a run: that of its verb, or plain tables where there is none or the run has no result yet."""
-    module = PAGE_MODULES.get(str(run.run.get("verb")))
+    verb = str(run.run.get("verb"))
+    module = PAGE_MODULES.get(f"{verb} {run.run.get('method')}", PAGE_MODULES.get(verb))
     own = None if module is None else import_module(module).page_of(run, page_folder)
     return own or plain_page(run, page_folder)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import tiny
+from intaglio.denoising.picture_samples import picture_samples
 from intaglio.energy.pruning.importance import unit_importances
-from intaglio.energy.pruning.picture_samples import picture_samples
 from intaglio.models.diffusion.hidden_widths import hidden_widths
 from intaglio.models.diffusion.loading import load_model
 

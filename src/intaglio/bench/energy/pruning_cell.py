@@ -7,6 +7,7 @@ from typing import Any
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.methods.dreambooth import DreamBooth
+from intaglio.denoising.picture_samples import PictureSamples, picture_samples
 from intaglio.energy.devices.torch_device import TorchDevice
 from intaglio.energy.family import Predictor
 from intaglio.energy.methods.thor import Thor
@@ -18,7 +19,6 @@ from intaglio.energy.pruning.chosen_widths import By, check_reachable, chosen_wi
 from intaglio.energy.pruning.held_out_errors import HeldOutErrors, held_out_places
 from intaglio.energy.pruning.importance import unit_importances
 from intaglio.energy.pruning.measured_calls import call_meter, measured_calls
-from intaglio.energy.pruning.picture_samples import PictureSamples, picture_samples
 from intaglio.energy.pruning.random_widths import random_networks
 from intaglio.energy.pruning.width_costs import narrowest_steps, width_steps
 from intaglio.energy.workloads import denoiser_step

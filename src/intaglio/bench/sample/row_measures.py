@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from intaglio.metrics.distributions import kernel_distance, overlap, stretched, vendi
+from intaglio.metrics.distributions import kernel_distance, kernel_distance_interval, overlap, stretched, vendi
 from intaglio.metrics.statistics.interval import interval
 from intaglio.sampling.verifiers.attributes import Attributes
 
@@ -57,14 +57,7 @@ def _over(groups: Sequence[ndarray], of: Callable[[ndarray], float]) -> dict[str
     return {"mean": float(values.mean()), "low": low, "high": high}
 
 
-def _realism(groups: Sequence[ndarray], drawn: ndarray, real: ndarray, draws: int = 100) -> dict[str, float]:
+def _realism(groups: Sequence[ndarray], drawn: ndarray, real: ndarray) -> dict[str, float]:
     """The kernel distance to real pictures, with an interval by resampling prompts."""
-    generator = np.random.default_rng(0)
-    found = []
-    for _ in range(draws):
-        chosen = generator.integers(len(groups), size=len(groups))
-        found.append(kernel_distance(drawn[np.concatenate([groups[k] for k in chosen])], real))
-    # A prompt that is drawn twice is its own neighbour, which adds to every resample alike.
-    whole = kernel_distance(drawn, real)
-    low, high = np.quantile(np.array(found) - float(np.mean(found)) + whole, (0.025, 0.975))
-    return {"mean": whole, "low": float(low), "high": float(high)}
+    low, high = kernel_distance_interval(groups, drawn, real)
+    return {"mean": kernel_distance(drawn, real), "low": low, "high": high}

@@ -15,11 +15,11 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.adapt.data import TrainingSet
     from intaglio.adapt.methods.dreambooth import DreamBooth
+    from intaglio.denoising.picture_samples import PictureSamples
     from intaglio.energy.family import Predictor
     from intaglio.energy.machine_profile import MachineProfile
     from intaglio.energy.pruning.call_budget import CallBudget
     from intaglio.energy.pruning.held_out_errors import HeldOutErrors
-    from intaglio.energy.pruning.picture_samples import PictureSamples
     from intaglio.energy.pruning.width_costs import WidthSteps
     from intaglio.energy.step_estimate import StepEstimate
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -140,9 +140,9 @@ class PruneEnergy(InRun, ReadsPictures):
         run: "Run",
     ) -> None:
         from intaglio.commands.kit.energy_lines import predictor_of
+        from intaglio.denoising.picture_samples import picture_samples
         from intaglio.energy.pruning.chosen_widths import pruned
         from intaglio.energy.pruning.held_out_errors import HeldOutErrors
-        from intaglio.energy.pruning.picture_samples import picture_samples
 
         chosen = self._chosen(model, learned, predictor_of(found), budget, run)
         judged = picture_samples(model, held.images.pixels, held.prompts, HELD_OUT_DRAWS, self.seed)
@@ -162,9 +162,9 @@ class PruneEnergy(InRun, ReadsPictures):
         self, model: "LatentDiffusion", learned: "TrainingSet", predict: "Predictor", budget: "CallBudget", run: "Run"
     ) -> dict[str, Any]:
         """The units that stay, with the estimates: as an earlier part of the run chose them, or chosen now."""
+        from intaglio.denoising.picture_samples import picture_samples
         from intaglio.energy.pruning.chosen_widths import check_reachable, chosen_widths
         from intaglio.energy.pruning.importance import unit_importances
-        from intaglio.energy.pruning.picture_samples import picture_samples
         from intaglio.energy.pruning.width_costs import width_steps
 
         if (known := run.recorded("widths").get("chosen")) is not None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -21,7 +22,7 @@ def check_empty_paths(words: Sequence[str], kinds: Sequence[type]) -> None:
     paths = {name for name, hint in hints_of(kinds).items() if name in NAMES_OR_PATHS or _holds(hint, Path)}
     for name, value in _given(words):
         if value == "" and (name in paths or not name):
-            what = flag(name) if name else "the first word"
+            what = flag(name) if name else "the first word" if words[0] == "" else "a word before the flags"
             raise BadInput(f"{what} is empty, perhaps by an unset variable; give a path, or leave it out")
 
 
@@ -64,7 +65,7 @@ def _grouped(words: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each value with the name of its flag's field; that of a bare word before all flags is empty."""
-    yield from (("", word) for word in words[:1] if not word.startswith("--"))
+    yield from (("", word) for word in takewhile(lambda word: not word.startswith("--"), words))
     yield from ((name, value) for name, values in _grouped(words) for value in values)
 
 

@@ -167,7 +167,7 @@ def to_words(command: Any) -> Iterator[str]:
         if dataclasses.is_dataclass(value):
             yield from to_words(value)
         elif field.name in bare:
-            yield str(_absolute(value))
+            yield from (str(_absolute(item)) for item in (value if isinstance(value, tuple) else (value,)))
         elif value != default_of(field) or isinstance(value, Path):
             yield from _flag(field.name, value)
 

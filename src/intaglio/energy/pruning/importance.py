@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from intaglio.energy.pruning.picture_samples import PictureSamples
+from intaglio.denoising.picture_samples import PictureSamples
 from intaglio.models.diffusion.hidden_widths import HiddenWidth, hidden_widths
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run

@@ -1,7 +1,7 @@
 """Reading of a model's components, each from its own folder: networks, tokenizers, the scheduler's settings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from intaglio.models.diffusion.unknown_settings import unknown_scheduler_setting
 from intaglio.models.diffusion.weight_sets import WeightSet, weight_sets
 from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
 from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.packing.packed_file import NAME as PACKED
+from intaglio.models.packing.packed_file import PackedFile, Packing
 from intaglio.models.weights_file import checked
 
 UNSTATED_LENGTH = 10**6
@@ -43,6 +45,10 @@ _LONGEST_REASON = 200
 _BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 
+Base = Callable[[], Any]
+"""Gives the model that parts, or the changes of a fine-tune, are taken on."""
+
+
 @dataclass
 class Remarks:
     """Remarks on components, gathered while they are read."""
@@ -51,16 +57,19 @@ class Remarks:
     """Sentences for the user."""
     unused: list[str] = field(default_factory=list)
     """`"file: key"` for each weight that no network takes."""
+    packing: dict[str, Packing] = field(default_factory=dict)
+    """How the files of parts were packed, of those that were."""
 
 
-def read_network(part: str, folder: Path, remarks: Remarks) -> nn.Module:
-    """A part's network with the folder's safetensors weights, as float32.
+def read_network(part: str, folder: Path, remarks: Remarks, base: Base | None = None) -> nn.Module:
+    """A part's network with the folder's safetensors weights, as float32; packed ones are unpacked.
+
+    `base` gives the model that packed weights may be a change of; None: there is none.
 
     Raises `BadInput` for weights that are missing, of another shape, quantized or not finite, and for an adapter among
     them.
     """
-    weights, notes = weight_sets(folder)
-    remarks.notes += notes
+    weights = _weights_in(part, folder, remarks)
     with library_errors_as_bad_input(folder):
         config, notes = network_config(part, folder, len(weights.places))
     remarks.notes += notes
@@ -70,13 +79,44 @@ def read_network(part: str, folder: Path, remarks: Remarks) -> nn.Module:
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
     _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], remarks)
     _check_shapes(folder, wanted, keys, weights)
-    with weights.reading() as file_of:
+    opened_with = (_base_weights(part, weights, base),) if isinstance(weights, PackedFile) else ()
+    with weights.reading(*opened_with) as file_of:
 
         def weight_of(name: str) -> Tensor:
             key = str(keys[name])
             return checked(file_of(key).get_tensor(key), weights.places[key], key).reshape(wanted[name])
 
         return filled(module, weight_of, torch.float32)
+
+
+def _weights_in(part: str, folder: Path, remarks: Remarks) -> WeightSet | PackedFile:
+    """The packed weights of a folder, or else its set of plain ones."""
+    if not (folder / PACKED).exists():
+        weights, notes = weight_sets(folder)
+        remarks.notes += notes
+        return weights
+    packed = PackedFile.read(folder / PACKED)
+    remarks.packing[part] = packed.packing
+    if others := sorted(path.name for path in folder.glob("*.safetensors") if path.name != PACKED):
+        remarks.notes.append(f"{folder} also holds {others[0]}, which is not used: {PACKED} is")
+    return packed
+
+
+def _base_weights(part: str, packed: PackedFile, base: Base | None) -> Mapping[str, Tensor]:
+    """The weights that a file's are a change of. Raises `BadInput` where it is another base, or none is given."""
+    if (wanted := packed.packing.on) is None:
+        return {}
+    if base is None:
+        raise BadInput(
+            f"{packed.path} holds the change of a fine-tune alone; give its base too, as --like, --base or `like`"
+        )
+    model = base()
+    if model.fingerprint != wanted:
+        raise BadInput(
+            f"{packed.path} holds the change from a base with the fingerprint {wanted[:12]}, and {model.name} has "
+            f"{model.fingerprint[:12]}; give the base that it was made from"
+        )
+    return model.parts[part].state_dict()
 
 
 def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
@@ -90,7 +130,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     return next((key for key in names if key in shapes), None)
 
 
-def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], remarks: Remarks) -> None:
+def _check_unused(part: str, folder: Path, weights: WeightSet | PackedFile, keys: list[str], remarks: Remarks) -> None:
     if (key := adapter_key(keys)) is not None:
         raise BadInput(
             f"{weights.places[key]} holds {adapter_in([key])} beside the weights ({key}), which is not applied here; "
@@ -103,7 +143,7 @@ def _check_unused(part: str, folder: Path, weights: WeightSet, keys: list[str], 
         remarks.unused += [f"{weights.places[key]}: {key}" for key in unused]
 
 
-def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], weights: WeightSet) -> None:
+def _check_shapes(folder: Path, wanted: Shapes, keys: dict[str, str | None], weights: WeightSet | PackedFile) -> None:
     if missing := [name for name, key in keys.items() if key is None]:
         raise BadInput(
             f"{folder} lacks {len(missing)} weights that its config.json asks for ({missing[0]}); export it again"

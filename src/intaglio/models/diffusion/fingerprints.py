@@ -15,7 +15,7 @@ from intaglio.models.library_logging import quiet_libraries
 
 PROBE = "A photo of Zürich's 12 CATS: naïve  &  (don't)!"
 """A text with capitals, accents, digits and signs: its tokens show how a tokenizer splits, pads and ends a prompt."""
-_TEXT_SETTINGS = ("hidden_act", "num_attention_heads", "layer_norm_eps", "attention_dropout", "eos_token_id")
+TEXT_SETTINGS = ("hidden_act", "num_attention_heads", "layer_norm_eps", "attention_dropout", "eos_token_id")
 _UNUSED_OPTIONS = frozenset({"requires_safety_checker"})
 
 
@@ -44,7 +44,7 @@ def settings_digest(model: Components) -> str:
         "denoiser": _chosen(model.denoiser),
         "autoencoder": _chosen(model.autoencoder),
         "text_encoders": [
-            {name: getattr(encoder.config, name, None) for name in _TEXT_SETTINGS} for encoder in model.text_encoders
+            {name: getattr(encoder.config, name, None) for name in TEXT_SETTINGS} for encoder in model.text_encoders
         ],
         "tokenizers": [list(_tokenizer_facts(tokenizer)) for tokenizer in model.tokenizers],
         "scheduler": _public(model.scheduler),

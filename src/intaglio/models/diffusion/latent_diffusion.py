@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from intaglio.models.diffusion.fingerprints import settings_digest, weights_dige
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.saving import save_folder
 from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.packing.packed_file import Packing
 
 __all__ = ["Conditioning", "LatentDiffusion"]
 
@@ -47,6 +49,7 @@ class LatentDiffusion:
         notes: Sequence[str] = (),
         unused: Sequence[str] = (),
         sampling: BakedSampling = FREE,
+        packing: Mapping[str, Packing] = MappingProxyType({}),
     ):
         """Wraps networks that are in memory, in evaluation mode.
 
@@ -62,6 +65,7 @@ class LatentDiffusion:
             notes: sentences for the user on how the model was put together, such as a LoRA that was merged.
             unused: weights of the model's files that no network takes, as `"file: key"`.
             sampling: timesteps, sampler and guidance that a distilled model was made for.
+            packing: how the files of parts were packed, by part; the weights in memory are dense all the same.
 
         Raises:
             BadInput: for a model that takes more than latents, a timestep and text, and for parts that do not fit each
@@ -79,6 +83,7 @@ class LatentDiffusion:
         )
         support.refuse_unsupported(name, given)
         self.name, self.source, self.notes, self.unused = name, source, tuple(notes), tuple(unused)
+        self.packing = dict(packing)
         self.denoiser = given.denoiser.eval()
         self.autoencoder = given.autoencoder.eval().float()
         self.text_encoders = tuple(encoder.eval() for encoder in given.text_encoders)

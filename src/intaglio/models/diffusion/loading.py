@@ -54,13 +54,13 @@ def load_model(
     if (embedded := EmbeddedModel.named(path)) is not None:
         path, like = embedded.folder, like or embedded.lender
     path = _existing(path, "model")
-    is_lora = _is_lora(path)
-    model = _lora_model(path, like, allow_unmatched) if is_lora else _folder_or_file(path, like)
+    alone = is_lora(path)
+    model = _lora_model(path, like, allow_unmatched) if alone else _folder_or_file(path, like)
     if lora is not None:
         _merge(LoRA.read(_existing(lora, "LoRA")), model, allow_unmatched)
         model.notes = (*model.notes, f"with the LoRA {lora}")
     model.to(dtype=dtype)
-    if lora is not None or is_lora or dtype != torch.float32:
+    if lora is not None or alone or dtype != torch.float32:
         _refuse_overflow(model)
     return model.to(device)
 
@@ -111,7 +111,8 @@ def _base(like: LatentDiffusion | Path | str) -> LatentDiffusion:
 # A LoRA given as the model
 
 
-def _is_lora(path: Path) -> bool:
+def is_lora(path: Path) -> bool:
+    """Whether a path that exists is a LoRA, and no model of its own."""
     if path.is_dir():
         return is_adapter_folder(path)
     if path.suffix != ".safetensors":

@@ -10,7 +10,7 @@ from typing import Any
 from intaglio.data_files import EXPORT_AGAIN, Fields, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
-from intaglio.models.diffusion.component_folders import Remarks, read_network, read_scheduler, read_tokenizer
+from intaglio.models.diffusion.component_folders import Base, Remarks, read_network, read_scheduler, read_tokenizer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.prompt_lengths import fitted
 from intaglio.models.diffusion.weight_sets import SAFE_EXPORT
@@ -21,8 +21,9 @@ REQUIRED_PARTS = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
 SECOND_ENCODER_PARTS = ("text_encoder_2", "tokenizer_2")
 _CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 """The class of each component that is of one class in every model here."""
+_COMPONENTS = {"denoiser": "unet", "autoencoder": "vae"}
+"""Names in `model_index.json` of the parts that are called otherwise there."""
 _WITHOUT_EFFECT = ("safety_checker", "feature_extractor", "watermark", "watermarker")
-Base = Callable[[], LatentDiffusion]
 
 
 @dataclass
@@ -39,7 +40,7 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
 
     Raises `BadInput` where a component is missing, damaged or of an unsupported kind.
     """
-    found = _read_parts(folder)
+    found = _read_parts(folder, base)
     if missing := _missing(found):
         if base is None:
             names = ", ".join(missing)
@@ -60,6 +61,7 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
         notes=[*found.remarks.notes, *notes],
         unused=found.remarks.unused,
         sampling=BakedSampling.read(folder),
+        packing=found.remarks.packing,
     )
 
 
@@ -79,10 +81,13 @@ def _complete(found: _Found, base: LatentDiffusion) -> None:
     for name in borrowed:
         found.parts[name] = copy.deepcopy(given[name]) if name.startswith(("unet", "text")) else given[name]
     found.options = {**base.options, **found.options}
+    found.remarks.packing |= {
+        part: how for part, how in base.packing.items() if _COMPONENTS.get(part, part) in borrowed
+    }
     found.remarks.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
 
 
-def _read_parts(folder: Path) -> _Found:
+def _read_parts(folder: Path, base: Base | None) -> _Found:
     index = Fields.read(folder / INDEX).values if (folder / INDEX).exists() else {}
     kind = index.get("_class_name", "")
     if not isinstance(kind, str | list):  # a list names a pipeline of one's own, and its file
@@ -93,15 +98,15 @@ def _read_parts(folder: Path) -> _Found:
         )
     remarks = Remarks()
     if not index and (folder / "config.json").exists():
-        return _Found({"unet": read_network("denoiser", folder, remarks)}, remarks=remarks)
+        return _Found({"unet": read_network("denoiser", folder, remarks, base)}, remarks=remarks)
     options = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
     found = _Found(options=options, remarks=remarks)
     readers: dict[str, Callable[[Path], Any]] = {
-        "unet": partial(read_network, "denoiser", remarks=remarks),
+        "unet": partial(read_network, "denoiser", remarks=remarks, base=base),
         "vae": partial(read_network, "autoencoder", remarks=remarks),
         "scheduler": partial(read_scheduler, remarks=remarks),
-        "text_encoder": partial(read_network, "text_encoder", remarks=remarks),
-        "text_encoder_2": partial(read_network, "text_encoder_2", remarks=remarks),
+        "text_encoder": partial(read_network, "text_encoder", remarks=remarks, base=base),
+        "text_encoder_2": partial(read_network, "text_encoder_2", remarks=remarks, base=base),
         "tokenizer": read_tokenizer,
         "tokenizer_2": read_tokenizer,
     }

@@ -1,37 +1,84 @@
-"""Atomic writing of a model as a diffusers folder."""
+"""Atomic writing of a model as a diffusers folder, with plain weights or with packed ones."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffusers
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from intaglio.files import atomic_folder
 from intaglio.models.diffusion.components import Components
 from intaglio.models.library_logging import quiet_libraries
+from intaglio.models.packing.packed_file import NAME as PACKED
+from intaglio.models.packing.packed_file import Packing, write_packed
+from intaglio.models.packing.packed_weight import PackedWeight
 
 ABSENT_COMPONENT = [None, None]
 """Entry of `model_index.json` for a component that the pipeline may have and this model has not."""
 
 
-def save_folder(model: Components, folder: Path) -> None:
-    """Writes a folder beside `folder`, syncs it and renames it; errors as of `LatentDiffusion.save`."""
+class PackedPart(NamedTuple):
+    """The packed weights of one network, and how they were made."""
+
+    weights: Mapping[str, PackedWeight]
+    """By the weights' names in the network."""
+    packing: Packing
+
+
+def save_folder(model: Components, folder: Path, packed: Mapping[str, PackedPart] | None = None) -> None:
+    """Writes a folder beside `folder`, syncs it and renames it; errors as of `LatentDiffusion.save`.
+
+    With `packed`, of parts by name, these are stored in few bits, and every other weight in half precision where that
+    loses nothing.
+    """
     with atomic_folder(folder, "model_index.json") as fresh:
-        _write(model, fresh)
+        _write(model, fresh, packed)
 
 
-def _write(model: Components, folder: Path) -> None:
-    components: dict[str, Any] = {"unet": model.denoiser, "vae": model.autoencoder}
+def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | None) -> None:
+    networks, components = (
+        {"unet": "denoiser", "vae": "autoencoder"},
+        {"unet": model.denoiser, "vae": model.autoencoder},
+    )
     for suffix, encoder, tokenizer in zip(("", "_2"), model.text_encoders, model.tokenizers, strict=False):
         components |= {f"text_encoder{suffix}": encoder, f"tokenizer{suffix}": tokenizer}
+        networks |= {f"text_encoder{suffix}": f"text_encoder{suffix}"}
     with quiet_libraries():
         for name, component in components.items():
-            component.save_pretrained(folder / name)
+            if packed is None or name not in networks:
+                component.save_pretrained(folder / name)
+            else:
+                _write_narrow(component, folder / name, packed.get(networks[name]))
     scheduler = {"_class_name": "DDIMScheduler", **model.scheduler}
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     model.sampling.write(folder)
     _write_json(folder / "model_index.json", _index(model, components, scheduler["_class_name"]))
+
+
+def _write_narrow(network: Any, folder: Path, packed: PackedPart | None) -> None:
+    """A network's settings, and its weights: packed, or in half precision where that loses nothing."""
+    folder.mkdir()
+    of_diffusers = isinstance(network, diffusers.ModelMixin)
+    (network.save_config if of_diffusers else network.config.save_pretrained)(folder)
+    weights = network.state_dict()
+    if packed is not None:
+        others = {name: narrowest(weight) for name, weight in weights.items() if name not in packed.weights}
+        write_packed(folder / PACKED, packed.weights, others, packed.packing)
+        return
+    plain = {name: narrowest(weight).cpu().contiguous() for name, weight in weights.items()}
+    name = "diffusion_pytorch_model.safetensors" if of_diffusers else "model.safetensors"
+    save_file(plain, folder / name, metadata={"format": "pt"})
+
+
+def narrowest(weight: Tensor) -> Tensor:
+    """The weight in half precision where every number of it is one, else as it is."""
+    half = weight.to(torch.float16)
+    return half if weight.is_floating_point() and torch.equal(half.to(weight.dtype), weight) else weight
 
 
 def _index(model: Components, components: dict[str, Any], scheduler_class: str) -> dict[str, Any]:

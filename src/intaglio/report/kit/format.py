@@ -16,9 +16,11 @@ VERBS = {
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",
     "finetune": "Fine-tune of a model",
+    "merge": "Merge of models",
     "bench": "Bench",
     "energy": "Energy of a model",
     "flow": "Normalising flow",
+    "shrink": "A model made smaller",
 }
 
 

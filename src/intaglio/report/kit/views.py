@@ -195,6 +195,36 @@ class PrunePage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShrinkPage(Page):
+    """A model made smaller."""
+
+    errors: PageTable | None
+    """A row a model that was judged; None where none was."""
+    errors_text: str
+    layers: PageTable
+    layers_text: str
+    pictures: Sequence[tuple[str, Sequence[Shown]]]
+    """By heading, pictures of equal seeds; empty where none were drawn."""
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergePage(Page):
+    """One model made of several."""
+
+    models: PageTable
+    """A row a model."""
+    models_text: str
+    losses: PageTable | None
+    """A row a model, the merged one last; None where no pictures were held out."""
+    losses_text: str
+    pictures: Sequence[tuple[str, Sequence[Shown]]]
+    """By model, pictures of equal seeds; empty where none were drawn."""
+    pictures_text: str
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrontsPage(Page):
     """A bench of methods by several measures at once."""
 

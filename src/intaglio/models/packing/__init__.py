@@ -1,0 +1,1 @@
+"""Weights in fewer bits: codes, their scales, and the file that holds them."""

@@ -1,0 +1,90 @@
+"""The report page of a model made smaller: bytes, what the predictions lost, and pictures of equal seeds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from intaglio.amounts import size_words
+from intaglio.report.kit.format import count, decimal, title
+from intaglio.report.kit.thumbnails import Album
+from intaglio.report.kit.views import Key, PageTable, Row, Shown, ShrinkPage
+from intaglio.report.pages.run_pages import state
+from intaglio.runs.read import RunData
+
+LIMITS = (
+    Row("Speed", "The model is smaller, not faster: its weights are unpacked when it is loaded."),
+    Row("The pictures’ looks", "An error of predictions is no measure of how a drawing looks; compare the pictures."),
+    Row("Other prompts", "The error is of rows that were held back, under the prompts of the calibration."),
+    Row("Other software", "Packed weights are read by this software alone; --layout diffusers stores them dense."),
+    Row("Privacy", "What the model was trained on may still be told from it; a smaller model is no private one."),
+)
+WORST = 25
+"""Layers that are listed, those with the largest change."""
+
+
+def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
+    """The page of a `shrink` run; None where nothing is finished yet."""
+    summary = run.summary
+    if "layers_packed" not in summary:
+        return None
+    shown = {name: [path for key, path in run.pictures.items() if key.startswith(f"{name}/")] for name in HEADINGS}
+    album = Album(page_folder, sum(map(len, shown.values())), run=run.folder)
+    size, before = summary["bytes"], summary["bytes_at_16_bits"]
+    return ShrinkPage(
+        template="shrink.html.j2",
+        **title(run, f"{size_words(size)} in place of {size_words(before)}"),
+        lead=f"{summary['bits']:.2f} bits a weight by {run.run.get('method')}, scales and all. {state(run)}",
+        keys=_keys(summary),
+        warnings=run.warnings,
+        errors=_errors(run.run.get("method"), summary),
+        errors_text=_errors_text(summary),
+        layers=_layers(summary["layers_packed"]),
+        layers_text=f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:",
+        pictures=[
+            (heading, [Shown(album.thumb(path), path.stem) for path in shown[name]])
+            for name, heading in HEADINGS.items()
+            if shown[name]
+        ],
+        limits=LIMITS,
+    )
+
+
+HEADINGS = {"before": "Before", "after": "After"}
+"""Groups of pictures and their headings."""
+
+
+def _keys(summary: Mapping[str, Any]) -> list[Key]:
+    keys = [Key("Size", f"{summary['bytes'] / summary['bytes_at_16_bits']:.0%}", "of 16 bits a weight")]
+    if (error := summary.get("error")) is not None:
+        keys.append(Key("Error", decimal(error["whole"]), f"{decimal(error['low'])} to {decimal(error['high'])} (95%)"))
+    if (alike := summary["pictures"]) is not None:
+        decibels = "equal" if alike["psnr"] is None else f"{alike['psnr']:.1f} dB"
+        keys.append(Key("Pictures", decibels, f"SSIM {alike['ssim']:.3f}, beside those before"))
+    return keys
+
+
+def _errors(method: object, summary: Mapping[str, Any]) -> PageTable | None:
+    if (error := summary.get("error")) is None:
+        return None
+    heads = ["model", "bytes", "error", "least noise", "middle", "most noise"]
+    thirds = ["none" if third is None else decimal(third) for third in error["thirds"]]
+    rows = [[str(method), size_words(summary["bytes"]), decimal(error["whole"]), *thirds]]
+    if (ruler := summary.get("ruler")) is not None:
+        plain = f"plain rounding to {ruler['bits']} bits"
+        rows.append([plain, size_words(ruler["bytes"]), decimal(ruler["error"]), "", "", ""])
+    return PageTable("", heads, rows)
+
+
+def _errors_text(summary: Mapping[str, Any]) -> str:
+    if (error := summary.get("error")) is None:
+        return "Nothing was judged: no calibration rows were asked for."
+    return (
+        f"Norm of the change of the predicted noise over that of the noise, over {count(error['rows'], 'row')} that "
+        f"were held back of {summary['calibration']}; by thirds of the timesteps beside."
+    )
+
+
+def _layers(layers: list[Mapping[str, Any]]) -> PageTable:
+    worst = sorted(layers, key=lambda one: -one["error"])[:WORST]
+    rows = [[one["name"], f"{one['numbers']:,}", f"{one['bits']:.2f}", decimal(one["error"])] for one in worst]
+    return PageTable("", ["weight", "numbers", "bits each", "change"], rows)

@@ -1,0 +1,1 @@
+"""Merging: one model of several that come from one base."""

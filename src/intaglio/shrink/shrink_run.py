@@ -1,0 +1,144 @@
+"""A shrinking as a run: what names it, its price beside the plain way of equal size, and pictures before and after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from intaglio.images.image_set import ImageSet
+from intaglio.metrics.quality import psnr, ssim
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.randomness import seed_32bit
+from intaglio.runs.plain_json import digest
+from intaglio.runs.run import Run
+from intaglio.sampling.fixed_sampling import own_method, settled
+from intaglio.sampling.loop import sample
+from intaglio.shrink.calibration_states import STATE, CalibrationStates, drawn_states, picture_states
+from intaglio.shrink.family import Shrinker
+from intaglio.shrink.methods.rtn import RoundToNearest
+from intaglio.shrink.price import prediction_error
+from intaglio.shrink.shrunk import CARD, MODEL, Shrunk
+
+Layout = Literal["intaglio", "diffusers"]
+
+
+@dataclass(frozen=True)
+class ShrinkRequest:
+    """Calibration rows and pictures of a shrinking: all that it is fitted, judged and shown by."""
+
+    prompts: tuple[str, ...]
+    """Of the model's own walks, and of the pictures that are drawn; one or more where either is wanted."""
+    rows: int
+    """Calibration rows; 0 for none, which leaves a method that needs none unjudged."""
+    samples: int
+    """Pictures of equal seeds that are drawn before and after, 0 or more."""
+    layout: Layout = "intaglio"
+    images: ImageSet | None = None
+    """Pictures that calibration rows are made of; None: of the model's own walks."""
+    base: LatentDiffusion | None = None
+    """The base of a fine-tune whose change alone is stored; None for other methods."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those that name a run."""
+        return {"rows": self.rows, "samples": self.samples, "layout": self.layout}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Sha256 of each input that names a run, by its role."""
+        of_images = {} if self.images is None else {"calibration": digest(list(self.images.hashes))}
+        of_base = {} if self.base is None else {"base": self.base.fingerprint}
+        return {"prompts": digest(list(self.prompts)), **of_images, **of_base}
+
+    def calibration(self, model: LatentDiffusion, seed: int, run: Run) -> CalibrationStates | None:
+        """The rows; None where none are wanted."""
+        if not self.rows:
+            return None
+        if self.images is not None:
+            return picture_states(model, self.images, self.rows, seed=seed)
+        return drawn_states(model, self.prompts, self.rows, seed=seed, run=run)
+
+
+def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, run: Run) -> None:
+    """Makes the model smaller, stores it with its price and pictures, and finishes the run.
+
+    Errors are those of the method.
+    """
+    rows = request.calibration(model, shrinker.seed, run)
+    found = shrinker(model, rows, base=request.base, run=run)
+    for warning in found.warnings:
+        run.warn(warning)
+    price = {} if rows is None else _price(shrinker, model, found, rows.held, run)
+    pictures = _pictures(model, found.model, request, shrinker.seed, run)
+    folder = run.folder or Path()
+    weights = found.save(folder, request.layout)
+    file = weights / "unet" / "intaglio_packed.safetensors"
+    before = shrinker.planned(model, 0).before
+    summary = {
+        "model": weights.relative_to(folder).as_posix(),
+        **found.figures(),
+        "bytes_at_16_bits": before,
+        "file_bytes": file.stat().st_size if file.is_file() else None,
+        "calibration": None if rows is None else rows.source,
+        **price,
+        "pictures": pictures,
+        "layers_packed": [asdict(layer) for layer in found.layers],
+    }
+    run.finish(summary, (MODEL, CARD))
+    run.drop_state(STATE)
+    for state in found.states:
+        run.drop_state(state)
+
+
+def equal_ruler(shrinker: Shrinker, model: LatentDiffusion, size: int) -> RoundToNearest | None:
+    """Round-to-nearest of the most bits that takes no more bytes; None where even 2 bits take more."""
+    for bits in range(8, 1, -1):
+        ruler = RoundToNearest(bits=bits, parts=shrinker.parts, keep=shrinker.keep)
+        if ruler.planned(model, 0).after <= size:
+            return ruler
+    return None
+
+
+def _price(
+    shrinker: Shrinker, model: LatentDiffusion, found: Shrunk, held: CalibrationStates, run: Run
+) -> Mapping[str, Any]:
+    """The error of predictions on rows that were held back, beside that of round-to-nearest in no more bytes."""
+    error = prediction_error(model, found.model, held)
+    figures: dict[str, Any] = {"error": error.figures(), "ruler": None}
+    compared = not (shrinker.on_base or isinstance(shrinker, RoundToNearest))
+    ruler = equal_ruler(shrinker, model, found.bytes) if compared else None
+    if ruler is None:
+        return figures
+    rounded = ruler(model)
+    plain = prediction_error(model, rounded.model, held)
+    figures["ruler"] = {"bits": ruler.bits, "bytes": rounded.bytes, "error": plain.whole}
+    if plain.whole < error.whole:
+        run.warn(
+            f"plain rounding to {ruler.bits} bits takes no more bytes and is nearer to {model.name} "
+            f"({plain.whole:.3g} against {error.whole:.3g}): use rtn --bits {ruler.bits}"
+        )
+    return figures
+
+
+def _pictures(
+    model: LatentDiffusion, small: LatentDiffusion, request: ShrinkRequest, seed: int, run: Run
+) -> dict[str, Any] | None:
+    """Draws pictures of equal seeds by both models, as `before/00` and `after/00`; how alike they are."""
+    if not request.samples:
+        return None
+    prompts = [request.prompts[k % len(request.prompts)] for k in range(request.samples)]
+    seeds = [seed_32bit(seed, "shrunk", k) for k in range(request.samples)]
+    drawn = []
+    for name, one in (("before", model), ("after", small)):
+        options = settled(one, None, None, None).options
+        pixels = sample(one, prompts, seeds, method=own_method(one), **options, batch=4, run=run).pixels
+        for place, picture in enumerate(pixels):
+            run.save_image(f"{name}/{place:02d}", picture, {"prompt": prompts[place], "seed": str(seeds[place])})
+        drawn.append(pixels)
+    return {"psnr": _mean(psnr(*drawn).tolist()), "ssim": _mean(ssim(*drawn).tolist()), "count": request.samples}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """The mean; None where pictures are equal, whose PSNR is infinite."""
+    mean = sum(values) / len(values)
+    return mean if mean < float("inf") else None

@@ -1,0 +1,152 @@
+"""`Shrunk`: the result of a shrinking, which is what its packed weights unpack to and nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+import intaglio
+from intaglio.amounts import size_words
+from intaglio.files import atomic_write
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.saving import PackedPart, narrowest, save_folder
+from intaglio.models.packing.packed_file import NAME as PACKED
+from intaglio.models.packing.packed_file import Packing
+from intaglio.models.packing.packed_weight import PackedWeight
+
+MODEL, CARD = "model", "README.md"
+"""Names in a result's folder: the model, and its card."""
+FOLDERS = {"denoiser": "unet"}
+"""Folders of parts that are called otherwise than the part."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """Size and change of one packed weight."""
+
+    part: str
+    name: str
+    numbers: int
+    """Weights in it."""
+    bits: float
+    """Bits a weight, scales and all."""
+    bytes: int
+    error: float
+    """Norm of the change over that of the weight."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shrunk:
+    """A model in fewer bytes."""
+
+    model: LatentDiffusion
+    """Dense, float32: made by unpacking, so that what is judged is what is saved."""
+    packed: Mapping[str, Mapping[str, PackedWeight]]
+    """Packed weights by part, and by their names in it."""
+    packing: Packing
+    base: str
+    """Name of the model that it was made from."""
+    layers: tuple[LayerReport, ...]
+    warnings: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    """Names of the states of its run, which are of no use once it is stored."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the tensors of the shrunk parts in their files."""
+        return sum(stored_bytes(self.model.parts[part], weights) for part, weights in self.packed.items())
+
+    @property
+    def bits(self) -> float:
+        """Bits a weight over all that are packed, scales and all."""
+        return bits_of_all(self.layers)
+
+    def figures(self) -> dict[str, Any]:
+        """Plain figures of the result."""
+        worst = max(self.layers, key=lambda one: one.error)
+        return {"bytes": self.bytes, "bits": self.bits, "layers": len(self.layers), "worst_layer": worst.name}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a packed weight."""
+        return pd.DataFrame([vars(one) for one in self.layers])
+
+    def save(self, folder: Path, layout: str = "intaglio") -> Path:
+        """Writes the model's folder and the card; returns that folder.
+
+        With the layout `diffusers` the weights are stored dense, in half precision where they allow it, which other
+        tools read, and nothing is saved.
+        """
+        if layout == "intaglio":
+            parts = {part: PackedPart(weights, self.packing) for part, weights in self.packed.items()}
+            save_folder(self.model.components, folder / MODEL, parts)
+        else:
+            save_folder(self.model.components, folder / MODEL, {})
+        atomic_write(folder / CARD, self.card())
+        return folder / MODEL
+
+    def card(self) -> str:
+        """Markdown with the front matter that model hubs read."""
+        head = ["---", "tags:", "- text-to-image", f"- {self.packing.method}", "---", "", f"# {self.model.name}", ""]
+        facts = [f"- Made from: {self.base} (fingerprint `{self.packing.base}`)", "- Licence: inherits that model's"]
+        facts += [f"- {', '.join(self.packed)}: {self.bits:.2f} bits a weight, {size_words(self.bytes)}"]
+        facts += [f"- Weights: `{PACKED}`, which `intaglio` reads wherever it takes a model"]
+        table = ["", "## Settings", "", f"`{self.packing.method}` of intaglio {intaglio.__version__}", ""]
+        rows = [f"| {key} | {value} |" for key, value in self.packing.settings.items()]
+        return "\n".join([*head, *facts, *table, "| setting | value |", "|---|---|", *rows, ""])
+
+
+def bits_of_all(layers: Sequence[LayerReport]) -> float:
+    """Bits a weight over layers, scales and all."""
+    return 8 * sum(one.bytes for one in layers) / max(1, sum(one.numbers for one in layers))
+
+
+def stored_bytes(network: nn.Module, packed: Mapping[str, PackedWeight]) -> int:
+    """Bytes of a network's tensors in its packed file: of packed weights, and of the others as they are stored."""
+    others = (narrowest(weight) for name, weight in network.state_dict().items() if name not in packed)
+    return sum(one.bytes for one in packed.values()) + sum(one.numel() * one.element_size() for one in others)
+
+
+def shrunk(
+    model: LatentDiffusion,
+    packed: Mapping[str, Mapping[str, PackedWeight]],
+    packing: Packing,
+    base: Mapping[str, nn.Module] | None = None,
+) -> Shrunk:
+    """The result of packed weights: what they unpack to, and what became of each; `model` is left as it is.
+
+    The other weights of these parts are rounded to half precision, but for one that would overflow.
+
+    Args:
+        model: that was made smaller.
+        packed: by part, and by their names in it.
+        packing: the note of the file; its bits are counted here.
+        base: the base's networks by part, where the packed weights are a change of theirs.
+    """
+    twin, reports = model.copy(), list[LayerReport]()
+    with torch.no_grad():
+        for part, weights in packed.items():
+            of_base = {} if base is None else base[part].state_dict()
+            for key, weight in twin.parts[part].state_dict().items():
+                if (one := weights.get(key)) is None:
+                    weight.copy_(_halved(weight))
+                    continue
+                found, was = one.unpack(of_base.get(key)), weight.detach().float().cpu()
+                error = float((found - was).norm() / was.norm().clamp(min=1e-12))
+                reports.append(LayerReport(part, key, one.numbers, one.bits, one.bytes, error))
+                weight.copy_(found)
+    packing = replace(packing, bits=bits_of_all(reports))
+    twin.name, twin.source, twin.notes = f"{model.name}, {packing.method}", None, ()
+    twin.packing = {**model.packing, **dict.fromkeys(packed, packing)}
+    return Shrunk(twin, packed, packing, model.name, tuple(reports))
+
+
+def _halved(weight: Tensor) -> Tensor:
+    """The weight rounded to half precision, or itself where a number of it would overflow."""
+    if not weight.is_floating_point():
+        return weight
+    half = weight.half()
+    return half.to(weight.dtype) if bool(torch.isfinite(half).all()) else weight

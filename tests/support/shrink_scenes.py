@@ -1,0 +1,24 @@
+"""Calibration rows, and what a layer gives for inputs, for the tests of ways to make a model smaller."""
+
+import torch
+
+import tiny
+from intaglio.shrink.calibration_states import CalibrationStates
+
+
+def planted_rows(count: int = 32, seed: int = 3) -> CalibrationStates:
+    """Rows of unit noise for the tiny models under two prompts, of sixteen walks."""
+    source = torch.Generator().manual_seed(seed)
+    latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=source)
+    t = torch.randint(1000, (count,), generator=source)
+    places = torch.arange(count) % 2
+    return CalibrationStates(latents, t, ("red cat", "dog"), places, torch.arange(count) % 16, "planted rows")
+
+
+def correlated(rows: int = 400, columns: int = 24, rho: float = 0.9, seed: int = 0) -> torch.Tensor:
+    """Inputs whose neighbours are correlated by `rho`, of unit variance."""
+    source = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, columns, generator=source)
+    for k in range(1, columns):
+        x[:, k] = rho * x[:, k - 1] + (1 - rho**2) ** 0.5 * x[:, k]
+    return x
