@@ -79,6 +79,13 @@ class CalibrationStates:
         """The rows of every eighth walk or picture, which no method learns from."""
         return self._rows((self.origins % HELD == HELD - 1).nonzero()[:, 0])
 
+    @property
+    def parted(self) -> "tuple[CalibrationStates, CalibrationStates]":
+        """The rows without those of every eighth of their walks or pictures, and these, by which choices are judged."""
+        walks = self.origins.unique()
+        judging = torch.isin(self.origins, walks[::HELD])
+        return self._rows((~judging).nonzero()[:, 0]), self._rows(judging.nonzero()[:, 0])
+
     def _rows(self, rows: Int[Tensor, "k"]) -> "CalibrationStates":
         kept = (self.latents[rows], self.t[rows], self.texts, self.places[rows], self.origins[rows])
         return CalibrationStates(*kept, self.source, self.scale)
