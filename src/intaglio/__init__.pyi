@@ -57,6 +57,7 @@ from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTran
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.sampling.trained.methods.ppap import PPAPExperts as PPAPExperts
+from intaglio.shrink.methods.ptq4dm import PTQ4DM as PTQ4DM
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard
@@ -65,6 +66,7 @@ from intaglio.sampling.methods.plain import Plain as Plain
 from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
+from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.runs.run import Run as Run
@@ -81,6 +83,7 @@ from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDeco
 from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
 from intaglio.shrink.merging.methods.soup import Soup as Soup
+from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow
 from intaglio.energy.methods.thor import Thor as Thor

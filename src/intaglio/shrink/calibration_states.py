@@ -21,6 +21,7 @@ from intaglio.randomness import generator, seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import Settled, settled
 from intaglio.sampling.loop import latent_batches
+from intaglio.shrink.time_spread import NormalTimes
 
 HELD, FEWEST_WALKS = 8, 16
 """One walk, or picture, of so many is held back to judge by; walks at least, so that two are."""
@@ -79,6 +80,13 @@ class CalibrationStates:
         """The rows of every eighth walk or picture, which no method learns from."""
         return self._rows((self.origins % HELD == HELD - 1).nonzero()[:, 0])
 
+    @property
+    def parted(self) -> "tuple[CalibrationStates, CalibrationStates]":
+        """The rows without those of every eighth of their walks or pictures, and these, by which choices are judged."""
+        walks = self.origins.unique()
+        judging = torch.isin(self.origins, walks[::HELD])
+        return self._rows((~judging).nonzero()[:, 0]), self._rows(judging.nonzero()[:, 0])
+
     def _rows(self, rows: Int[Tensor, "k"]) -> "CalibrationStates":
         kept = (self.latents[rows], self.t[rows], self.texts, self.places[rows], self.origins[rows])
         return CalibrationStates(*kept, self.source, self.scale)
@@ -100,7 +108,13 @@ class CalibrationStates:
 
 
 def drawn_states(
-    model: LatentDiffusion, prompts: Sequence[str], count: int, *, seed: int = 0, run: Run = Run.none()
+    model: LatentDiffusion,
+    prompts: Sequence[str],
+    count: int,
+    *,
+    seed: int = 0,
+    times: NormalTimes | None = None,
+    run: Run = Run.none(),
 ) -> CalibrationStates:
     """States of the model's own walks, evenly spread over walks and steps; no data is needed.
 
@@ -112,6 +126,8 @@ def drawn_states(
         prompts: taken in turn, one a walk.
         count: rows, a state of each of sixteen walks at least.
         seed: of the walks.
+        times: of the states that may be learned from, each of which is that of the walk's nearest time, and labelled
+            with that; None, and those that judge: evenly spread.
         run: keeps the rows, and shows the progress.
 
     Raises:
@@ -130,7 +146,8 @@ def drawn_states(
     states = ceil(count / len(asked))
     walks = FEWEST_WALKS * ceil(states / way.steps / FEWEST_WALKS)
     found = _walked(model, [prompts[k % len(prompts)] for k in range(walks)], way, seed, run)
-    rows = [(k % walks, k * len(found.t) // states, text) for k in range(states) for text in asked][:count]
+    steps = _steps(states, walks, found.t, None if times is None else times.drawn(states, model.schedule.count, seed))
+    rows = [(k % walks, steps[k], text) for k in range(states) for text in asked][:count]
     made = CalibrationStates(
         latents=torch.stack([found.latents[walk, step] for walk, step, _ in rows]),
         t=torch.stack([found.t[step] for _, step, _ in rows]),
@@ -144,10 +161,13 @@ def drawn_states(
     return made
 
 
-def picture_states(model: LatentDiffusion, images: ImageSet, count: int, *, seed: int = 0) -> CalibrationStates:
-    """Noised latents of pictures under their captions, or the empty prompt; the timesteps are evenly spread.
+def picture_states(
+    model: LatentDiffusion, images: ImageSet, count: int, *, seed: int = 0, times: NormalTimes | None = None
+) -> CalibrationStates:
+    """Noised latents of pictures under their captions, or the empty prompt.
 
-    Raises `BadInput` for fewer than eight pictures, since one of eight is held back, and for fewer rows than pictures.
+    The timesteps are evenly spread, or, of pictures that may be learned from, those of `times`. Raises `BadInput` for
+    fewer than eight pictures, since one of eight is held back, and for fewer rows than pictures.
     """
     if len(images) < HELD:
         raise BadInput(
@@ -163,12 +183,23 @@ def picture_states(model: LatentDiffusion, images: ImageSet, count: int, *, seed
     source = generator(seed, "calibration", *clean.shape)
     t = stratified_timesteps(count, (0, model.schedule.count - 1), source)
     origins = torch.arange(count) % len(clean)
+    if times is not None:
+        t = torch.where(origins % HELD == HELD - 1, t, times.drawn(count, model.schedule.count, seed))
     noise = torch.randn(count, *clean.shape[1:], generator=source)
     captions = [caption or "" for caption in images.captions]
     texts = tuple(dict.fromkeys(captions))
     places = torch.tensor([texts.index(captions[k]) for k in origins.tolist()])
     latents = model.schedule.noised(clean[origins], noise, t)
     return CalibrationStates(latents, t, texts, places, origins, f"{count} noised latents of {len(clean)} pictures")
+
+
+def _steps(states: int, walks: int, grid: Int[Tensor, "steps"], times: Int[Tensor, "states"] | None) -> list[int]:
+    """The step that each state is taken at: evenly spread, or that of the nearest time where it is no judging one."""
+    even = [k * len(grid) // states for k in range(states)]
+    if times is None:
+        return even
+    nearest = (times[:, None] - grid).abs().argmin(1).tolist()
+    return [even[k] if k % walks % HELD == HELD - 1 else nearest[k] for k in range(states)]
 
 
 class _States(NamedTuple):

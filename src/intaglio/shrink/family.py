@@ -16,6 +16,7 @@ from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.layers import SHRINKABLE, weight_layers
 from intaglio.shrink.shrunk import Shrunk
+from intaglio.shrink.time_spread import NormalTimes
 from intaglio.verbs import FileName
 
 
@@ -102,6 +103,11 @@ class Shrinker(ABC):
 
         Raises `BadInput` for a model that it cannot make smaller, and where calibration rows or the base are missing.
         """
+
+    @property
+    def calibration_times(self) -> NormalTimes | None:
+        """The times of the calibration rows that it wants to learn from; None: evenly spread."""
+        return None
 
     def packing(self, model: LatentDiffusion, base: LatentDiffusion | None = None) -> Packing:
         """The note of a packed file: method, models and settings."""

@@ -20,12 +20,11 @@ from intaglio.runs.steps import SAVE_EVERY_S
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import Shrinker, ShrinkPlan
 from intaglio.shrink.layer_statistics import Gathered, InputStatistics, in_chunks, input_statistics, stored_batches
-from intaglio.shrink.layers import WeightLayer, kept_apart, weight_layers
-from intaglio.shrink.quantiser import integer_scales, nearest_integers
+from intaglio.shrink.layers import KEPT_BITS, WeightLayer, kept_apart, weight_layers
+from intaglio.shrink.quantiser import kept_finer
 from intaglio.shrink.shrunk import Shrunk, shrunk
+from intaglio.shrink.stored_sizes import sizes
 
-KEPT_BITS = 8
-"""Bits a weight of the layers that are kept finer."""
 DONE = "layers"
 """A run's state of the layers that are packed."""
 
@@ -60,15 +59,14 @@ class LayerShrinker(Shrinker):
 
     def planned(self, model: LatentDiffusion, rows: int) -> ShrinkPlan:
         """Bytes before and after, and calibration rows of every pass."""
-        before = after = 0
-        for part in self.parts:
-            numbers = sum(weight.numel() for weight in model.parts[part].state_dict().values())
-            before, after = before + 2 * numbers, after + 2 * numbers
-        for layer in (layers := weight_layers(model, self.parts)):
-            bits = KEPT_BITS + 16 / layer.columns
-            if not kept_apart(layer, self.keep):
-                bits = self.bits_of(layer.rows, layer.columns)
-            after -= round(layer.rows * layer.columns * (2 - bits / 8))
+
+        def bits(layer: WeightLayer) -> float:
+            if kept_apart(layer, self.keep):
+                return KEPT_BITS + 16 / layer.columns
+            return self.bits_of(layer.rows, layer.columns)
+
+        before, after = sizes(model, self.parts, bits)
+        layers = weight_layers(model, self.parts)
         passes = len(in_chunks(layers, self.gathered)) if self.gathered != "nothing" else 0
         return ShrinkPlan(before, after, passes * rows)
 
@@ -84,7 +82,7 @@ class LayerShrinker(Shrinker):
         self.check(model, base)
         if self.calibrated and calibration is None:
             raise BadInput(f"{self.name} learns from calibration rows, and none are given; give a calibration")
-        rows = calibration.learned if self.calibrated and calibration is not None else None
+        rows = calibration.learned if self.gathered != "nothing" and calibration is not None else None
         work = _Work(weight_layers(model, self.parts), self.gathered, rows, self.batch, run)
         packed = work.packed()
         with run.progress(work.steps, self.name, work.done(packed)) as progress:
@@ -106,7 +104,7 @@ class LayerShrinker(Shrinker):
         if base is not None:
             weight = weight - base.parts[layer.part].state_dict()[layer.name].float().cpu().flatten(1)
         elif kept_apart(layer, self.keep):
-            return (nearest_integers(weight, integer_scales(weight, KEPT_BITS, 0, "mse"), KEPT_BITS),)
+            return (kept_finer(layer),)
         return self.pack(weight, inputs, f"{layer.part}.{layer.name}")
 
     def _shrunk(

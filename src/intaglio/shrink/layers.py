@@ -13,6 +13,8 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 SHRINKABLE = ("denoiser", "text_encoder", "text_encoder_2")
 """Parts that can be made smaller; the autoencoder keeps its float32."""
+KEPT_BITS = 8
+"""Bits a weight of the layers that are kept finer."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from intaglio.models.packing.integers import Integers
 from intaglio.models.packing.normal_floats import NormalFloats, normal_levels
+from intaglio.shrink.layers import KEPT_BITS, WeightLayer
 
 Clip = Literal["mse", "none"]
 SHARES = tuple(share / 100 for share in range(20, 101))
@@ -56,6 +57,12 @@ def nearest_integers(weight: Float[Tensor, "o n"], scales: Float16[Tensor, "o g"
     rows, columns = weight.shape
     steps = _steps(weight.view(rows, scales.shape[1], -1), scales, bits)
     return Integers((steps + 2 ** (bits - 1)).to(torch.uint8).view(rows, columns), scales, bits)
+
+
+def kept_finer(layer: WeightLayer) -> Integers:
+    """The weight of a layer that is kept in 8 bits."""
+    weight = layer.matrix
+    return nearest_integers(weight, integer_scales(weight, KEPT_BITS, 0, "mse"), KEPT_BITS)
 
 
 def nearest_normal_floats(weight: Float[Tensor, "o n"], group: int) -> NormalFloats:

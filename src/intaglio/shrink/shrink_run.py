@@ -50,13 +50,14 @@ class ShrinkRequest:
         of_base = {} if self.base is None else {"base": self.base.fingerprint}
         return {"prompts": digest(list(self.prompts)), **of_images, **of_base}
 
-    def calibration(self, model: LatentDiffusion, seed: int, run: Run) -> CalibrationStates | None:
-        """The rows; None where none are wanted."""
+    def calibration(self, model: LatentDiffusion, shrinker: Shrinker, run: Run) -> CalibrationStates | None:
+        """The rows that a method learns from and is judged by; None where none are wanted."""
         if not self.rows:
             return None
+        about: dict[str, Any] = {"seed": shrinker.seed, "times": shrinker.calibration_times}
         if self.images is not None:
-            return picture_states(model, self.images, self.rows, seed=seed)
-        return drawn_states(model, self.prompts, self.rows, seed=seed, run=run)
+            return picture_states(model, self.images, self.rows, **about)
+        return drawn_states(model, self.prompts, self.rows, **about, run=run)
 
 
 def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, run: Run) -> None:
@@ -64,7 +65,7 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
 
     Errors are those of the method.
     """
-    rows = request.calibration(model, shrinker.seed, run)
+    rows = request.calibration(model, shrinker, run)
     found = shrinker(model, rows, base=request.base, run=run)
     for warning in found.warnings:
         run.warn(warning)

@@ -23,6 +23,7 @@ from intaglio.models.foreign_keys import adapter_in, adapter_key, quantized_key
 from intaglio.models.library_logging import quiet_libraries
 from intaglio.models.packing.packed_file import NAME as PACKED
 from intaglio.models.packing.packed_file import PackedFile, Packing
+from intaglio.models.packing.rounded_inputs import check_grids, round_inputs, rounding_layers
 from intaglio.models.weights_file import checked
 
 UNSTATED_LENGTH = 10**6
@@ -64,7 +65,8 @@ class Remarks:
 def read_network(part: str, folder: Path, remarks: Remarks, base: Base | None = None) -> nn.Module:
     """A part's network with the folder's safetensors weights, as float32; packed ones are unpacked.
 
-    `base` gives the model that packed weights may be a change of; None: there is none.
+    `base` gives the model that packed weights may be a change of; None: there is none. Layers that the files have
+    an `input_grid` for round their inputs.
 
     Raises `BadInput` for weights that are missing, of another shape, quantized or not finite, and for an adapter among
     them.
@@ -75,6 +77,7 @@ def read_network(part: str, folder: Path, remarks: Remarks, base: Base | None = 
     remarks.notes += notes
     with library_errors_as_bad_input(folder):
         module = skeleton(part, config)
+    round_inputs(module, dict.fromkeys(rounding_layers(module, weights.shapes), torch.empty(2)))
     wanted = shapes_of(module)
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
     _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], remarks)
@@ -86,7 +89,9 @@ def read_network(part: str, folder: Path, remarks: Remarks, base: Base | None = 
             key = str(keys[name])
             return checked(file_of(key).get_tensor(key), weights.places[key], key).reshape(wanted[name])
 
-        return filled(module, weight_of, torch.float32)
+        network = filled(module, weight_of, torch.float32)
+    check_grids(network, str(folder))
+    return network
 
 
 def _weights_in(part: str, folder: Path, remarks: Remarks) -> WeightSet | PackedFile:
