@@ -16,7 +16,6 @@ from intaglio.models.packing.packed_weight import PackedWeight
 from intaglio.models.packing.term import Term
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
-from intaglio.runs.steps import SAVE_EVERY_S
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import Shrinker, ShrinkPlan
 from intaglio.shrink.layer_statistics import Gathered, InputStatistics, in_chunks, input_statistics, stored_batches
@@ -24,9 +23,6 @@ from intaglio.shrink.layers import KEPT_BITS, WeightLayer, kept_apart, weight_la
 from intaglio.shrink.quantiser import kept_finer
 from intaglio.shrink.shrunk import Shrunk, shrunk
 from intaglio.shrink.stored_sizes import sizes
-
-DONE = "layers"
-"""A run's state of the layers that are packed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +89,7 @@ class LayerShrinker(Shrinker):
                     if layer in left:
                         terms = self._terms(layer, inputs, base)
                         packed[layer.part][layer.name] = PackedWeight(layer.shape, terms, base is not None)
-                        work.save(packed, layer is left[-1])
+                        work.save(layer, packed[layer.part][layer.name])
                         progress.advance()
         return replace(self._shrunk(model, base, packed), states=work.states)
 
@@ -142,29 +138,21 @@ class _Work:
     def states(self) -> tuple[str, ...]:
         """Names of the states of a run."""
         passes = range(len(self.chunks)) if self.rows is not None else ()
-        return (DONE, *(_statistics(place) for place in passes))
+        return (*map(_packed, range(len(self.layers))), *map(_statistics, passes))
 
     def packed(self) -> dict[str, dict[str, PackedWeight]]:
         """The packed weights that the run keeps, by part and name."""
         found: dict[str, dict[str, PackedWeight]] = {layer.part: {} for layer in self.layers}
-        if (known := self.run.load_state(DONE)) is None:
-            return found
-        tensors, facts = known
         for place, layer in enumerate(self.layers):
-            if str(place) in facts:
-                own = {key.partition("/")[2]: t for key, t in tensors.items() if key.partition("/")[0] == str(place)}
-                about = Fields.of(facts[str(place)], f"state {DONE}", "delete the run's folder")
-                found[layer.part][layer.name] = PackedWeight.read(about, own)
+            if (known := self.run.load_state(_packed(place))) is not None:
+                tensors, facts = known
+                about = Fields.of(facts["weight"], f"state {_packed(place)}", "delete the run's folder")
+                found[layer.part][layer.name] = PackedWeight.read(about, tensors)
         return found
 
-    def save(self, packed: dict[str, dict[str, PackedWeight]], now: bool) -> None:
-        """Keeps what is packed, at most every 20 seconds, or at once."""
-        tensors, facts = {}, {}
-        for place, layer in enumerate(self.layers):
-            if (one := packed[layer.part].get(layer.name)) is not None:
-                tensors |= {f"{place}/{key}": tensor for key, tensor in one.tensors().items()}
-                facts[str(place)] = one.facts()
-        self.run.save_state(DONE, tensors, facts, every_s=0 if now else SAVE_EVERY_S)
+    def save(self, layer: WeightLayer, weight: PackedWeight) -> None:
+        """Keeps a layer's packed weight."""
+        self.run.save_state(_packed(self.layers.index(layer)), weight.tensors(), {"weight": weight.facts()})
 
     def done(self, packed: dict[str, dict[str, PackedWeight]]) -> int:
         """Steps that were done before."""
@@ -178,6 +166,11 @@ class _Work:
         """Statistics of the layers of one piece."""
         about = {"batch": self.batch, "name": _statistics(place), "run": self.run, "progress": progress}
         return input_statistics(model, self.chunks[place], cast(CalibrationStates, self.rows), self.gathered, **about)
+
+
+def _packed(place: int) -> str:
+    """Name of the state of a packed layer."""
+    return f"layer-{place}"
 
 
 def _statistics(place: int) -> str:
