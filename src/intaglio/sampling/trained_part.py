@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from intaglio.data_files import Fields
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain_json import digest, to_json
 from intaglio.runs.tensors import read_state, write_state
@@ -53,7 +53,10 @@ class TrainedPart:
         remedy = f"give the file that intaglio sample train {trainer} wrote for {model.name}"
         if not path.is_file():
             raise BadInput(f"there is no file {path}; {remedy}")
-        read = read_state(path)
+        try:
+            read = read_state(path)
+        except IntaglioError:  # of a run's state it says that the work is done again
+            raise BadInput(f"{path} is cut off or damaged; {remedy}") from None
         if read is None or read[1].get("kind") != KIND or read[1].get("trainer") != trainer:
             found = "" if read is None else read[1].get("trainer", "")
             what = f"of the trainer {found}" if isinstance(found, str) and found else "no trained part of sampling"

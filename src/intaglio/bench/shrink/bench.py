@@ -37,7 +37,7 @@ FOUR_BITS = (3.5, 4.75)
 
 @dataclass(frozen=True)
 class ShrinkBench:
-    """Ways to make the embedded model smaller: bytes, error, pictures, seconds, and what audits still tell.
+    """Ways to make a model smaller: bytes, error, pictures, seconds, and what audits still tell.
 
     `error` is the norm of the change of the predicted noise over that of the noise, on states that no method learned
     from; `loss_unseen` and `loss_trained` the rise of the denoising loss on pictures that the model was not, and was,

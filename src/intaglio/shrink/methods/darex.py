@@ -24,7 +24,7 @@ PROBE, RECORD = 0.5, "divisor"
 
 @dataclass(frozen=True, kw_only=True)
 class DAREx(LayerShrinker):
-    """DAREx-q: keeps a random few of a fine-tune's changes, rescaled for the least error of predictions.
+    """DAREx-q: keeps a random few of a fine-tune's changes, rescaled to lose least of predictions.
 
     With δ the change of a weight from the base, each entry stays with the probability 1-p, p being `drop`, and is
     divided by q: θ = θ_base + m·δ/q. DARE takes q = 1-p, which is right on average and far off for a large p. To first

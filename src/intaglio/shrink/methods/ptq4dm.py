@@ -28,7 +28,7 @@ GRID_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PTQ4DM(LayerShrinker):
-    """PTQ4DM: 8 bits for weights and for inputs of layers, whose scales are fixed from states of chosen times.
+    """PTQ4DM: 8 bits for weights and for inputs of layers, fixed from states of chosen times.
 
     The inputs x of every linear layer and convolution become s·clip(⌊x/s⌉, -2^(b-1), 2^(b-1)-1) with one scale a layer,
     that of least Σ|x-x̂|^2.4 among 100 shares of the one that holds all of them, over all calibration rows under the
