@@ -10,7 +10,7 @@ from intaglio.shrink.layers import WeightLayer
 from intaglio.shrink.reconstruct import Reconstruction, penalty_power, reconstruct, squared_error
 from intaglio.shrink.rounding import SoftRounding
 from intaglio.shrink.unit_rows import UnitRows
-from intaglio.shrink.units import Unit
+from intaglio.shrink.units import DenoiserUnit
 from shrink_scenes import correlated
 
 
@@ -18,7 +18,9 @@ def linear_unit(rows=3, columns=8, seed=0):
     module = nn.Linear(columns, rows, bias=False)
     weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
     module.load_state_dict({"weight": weight})
-    return Unit("layer", module.requires_grad_(False), {"weight": WeightLayer("denoiser", "layer", module)}), weight
+    return DenoiserUnit(
+        "layer", module.requires_grad_(False), {"weight": WeightLayer("denoiser", "layer", module)}
+    ), weight
 
 
 def learned(unit, weight, grid, x, *, judged=None, run=None, **settings):

@@ -29,7 +29,7 @@ PASSES = 2
 
 @dataclass(frozen=True, eq=False)
 class InputRanges:
-    """What layers are given, over all rows."""
+    """The inputs of layers, over all rows."""
 
     largest: Float[Tensor, "k"]
     """Absolute values."""
@@ -68,7 +68,7 @@ def range_steps(rows: int, batch: int) -> int:
 def input_ranges(
     model: LatentDiffusion, paths: Sequence[str], rows: CalibrationStates, *, batch: int, run: Run, label: str
 ) -> InputRanges:
-    """What the layers at these paths of the denoiser are given, by two passes over the rows.
+    """The inputs of the layers at these paths of the denoiser, by two passes over the rows.
 
     The run keeps it at most every 20 seconds, and shows the progress under this label. The model is left as it was.
     """

@@ -58,6 +58,8 @@ class CalibrationStates:
     """Where the rows come from, in words."""
     scale: float = 1.0
     """Guidance scale of the walks, an input of the network in some distilled models."""
+    times: NormalTimes | None = None
+    """The spread of the times of the rows that may be learned from; None: even, or not known."""
 
     def __len__(self) -> int:
         return len(self.t)
@@ -89,7 +91,7 @@ class CalibrationStates:
 
     def _rows(self, rows: Int[Tensor, "k"]) -> "CalibrationStates":
         kept = (self.latents[rows], self.t[rows], self.texts, self.places[rows], self.origins[rows])
-        return CalibrationStates(*kept, self.source, self.scale)
+        return CalibrationStates(*kept, self.source, self.scale, self.times)
 
     def first(self, count: int) -> "CalibrationStates":
         """At most so many rows, evenly spread over all."""
@@ -142,7 +144,7 @@ def drawn_states(
     texts = tuple(dict.fromkeys(("", *prompts)))
     source = f"{count} states of the model's own walks for {len(texts) - 1} prompts"
     if (known := run.load_state(STATE)) is not None:
-        return CalibrationStates(texts=texts, source=source, scale=way.scale, **known[0])
+        return CalibrationStates(texts=texts, source=source, scale=way.scale, times=times, **known[0])
     states = ceil(count / len(asked))
     walks = FEWEST_WALKS * ceil(states / way.steps / FEWEST_WALKS)
     found = _walked(model, [prompts[k % len(prompts)] for k in range(walks)], way, seed, run)
@@ -156,6 +158,7 @@ def drawn_states(
         texts=texts,
         source=source,
         scale=way.scale,
+        times=times,
     )
     run.save_state(STATE, {name: getattr(made, name) for name in ("latents", "t", "places", "origins")}, {})
     return made
@@ -180,17 +183,18 @@ def picture_states(
     with torch.no_grad():
         parts = images.pixels.split(CHUNK)
         clean = torch.cat([model.encode(part.to(model.device)).cpu() for part in parts])
-    source = generator(seed, "calibration", *clean.shape)
-    t = stratified_timesteps(count, (0, model.schedule.count - 1), source)
+    noises = generator(seed, "calibration", *clean.shape)
+    t = stratified_timesteps(count, (0, model.schedule.count - 1), noises)
     origins = torch.arange(count) % len(clean)
     if times is not None:
         t = torch.where(origins % HELD == HELD - 1, t, times.drawn(count, model.schedule.count, seed))
-    noise = torch.randn(count, *clean.shape[1:], generator=source)
+    noise = torch.randn(count, *clean.shape[1:], generator=noises)
     captions = [caption or "" for caption in images.captions]
     texts = tuple(dict.fromkeys(captions))
     places = torch.tensor([texts.index(captions[k]) for k in origins.tolist()])
     latents = model.schedule.noised(clean[origins], noise, t)
-    return CalibrationStates(latents, t, texts, places, origins, f"{count} noised latents of {len(clean)} pictures")
+    source = f"{count} noised latents of {len(clean)} pictures"
+    return CalibrationStates(latents, t, texts, places, origins, source, times=times)
 
 
 def _steps(states: int, walks: int, grid: Int[Tensor, "steps"], times: Int[Tensor, "states"] | None) -> list[int]:

@@ -14,7 +14,7 @@ from intaglio.runs.run import Run
 from intaglio.runs.steps import StepState, in_steps
 from intaglio.shrink.rounding import SoftRounding, indecision, undecided
 from intaglio.shrink.unit_rows import CHUNK, UnitRows
-from intaglio.shrink.units import Unit
+from intaglio.shrink.units import DenoiserUnit
 
 STATE = "rounding"
 """A run's state of the unit in work."""
@@ -62,7 +62,7 @@ class _Choices(StepState):
 
 
 def reconstruct(
-    unit: Unit,
+    unit: DenoiserUnit,
     roundings: Mapping[str, SoftRounding],
     fixed: Mapping[str, Tensor],
     rows: UnitRows,
@@ -102,7 +102,7 @@ def reconstruct(
 
 @dataclass(frozen=True, eq=False)
 class _Learning:
-    unit: Unit
+    unit: DenoiserUnit
     roundings: Mapping[str, SoftRounding]
     fixed: Mapping[str, Tensor]
     rows: UnitRows
@@ -171,7 +171,7 @@ def _flat(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def unit_loss(unit: Unit, weights: Mapping[str, Tensor], rows: UnitRows) -> float:
+def unit_loss(unit: DenoiserUnit, weights: Mapping[str, Tensor], rows: UnitRows) -> float:
     """The mean error of a unit's output under these weights, over all rows."""
     device, total = next(iter(weights.values())).device, 0.0
     for part in torch.arange(len(rows)).split(CHUNK):

@@ -24,7 +24,7 @@ class SoftRounding:
     below: Float[Tensor, "o g c"]
     """Codes below the weight, whole numbers that may lie beyond the grid."""
     share: Float[Tensor, "o g c"]
-    """How far the weight is on the way from that code to the next, 0 to 1."""
+    """The part of the way from that code to the next at which the weight lies, 0 to 1."""
     scales: Float[Tensor, "o g 1"]
     zero: Float[Tensor, "o g 1"]
 
@@ -62,6 +62,6 @@ def indecision(alpha: Float[Tensor, "*shape"], power: float) -> Float[Tensor, ""
 
 
 def undecided(alpha: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """How many choices are not made: h within 0.05 of neither end."""
+    """Count of choices that are not made: h within 0.05 of neither end."""
     share = upper_share(alpha)
     return ((share > 0.05) & (share < 0.95)).sum().float()

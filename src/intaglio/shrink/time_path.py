@@ -1,4 +1,4 @@
-"""`TimePath`: what residual blocks are given of the time, a function of the timestep alone."""
+"""`TimePath`: the features that residual blocks are given of the time, a function of the timestep alone."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.shrink.layers import weight_layers
 from intaglio.shrink.unit_rows import UnitRows
-from intaglio.shrink.units import Unit
+from intaglio.shrink.units import DenoiserUnit
 
 NAME, EMBEDDING, PROJECTION = "time_path", "time_embedding", "time_emb_proj"
 """The unit's name, and the denoiser's of its embedding and of each block's projection."""
@@ -35,17 +35,17 @@ class TimePath(nn.Module):
         return torch.cat([projection(act(embedded)) for act, projection in pairs], 1)
 
 
-def time_unit(model: LatentDiffusion) -> Unit:
+def time_unit(model: LatentDiffusion) -> DenoiserUnit:
     """The whole time path of a denoiser as one unit."""
     path = TimePath(model.denoiser)
     layers = {id(layer.module): layer for layer in weight_layers(model)}
     own = {f"{name}.weight": layers[id(module)] for name, module in path.named_modules() if id(module) in layers}
-    return Unit(NAME, path, own)
+    return DenoiserUnit(NAME, path, own)
 
 
-def without_time(unit: Unit) -> Unit:
+def without_time(unit: DenoiserUnit) -> DenoiserUnit:
     """The unit without its projection of the embedding of the time."""
-    return Unit(unit.path, unit.module, {k: v for k, v in unit.layers.items() if k != f"{PROJECTION}.weight"})
+    return DenoiserUnit(unit.path, unit.module, {k: v for k, v in unit.layers.items() if k != f"{PROJECTION}.weight"})
 
 
 def reads_more_than_time(model: LatentDiffusion) -> str | None:

@@ -1,4 +1,4 @@
-"""How the times of calibration rows are spread: evenly, or normally about a part of the way."""
+"""Times of calibration rows that are normally distributed about a part of the way, rather than evenly spread."""
 
 from dataclasses import dataclass
 from math import isfinite

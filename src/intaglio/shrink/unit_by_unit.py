@@ -25,7 +25,7 @@ from intaglio.shrink.skip_halves import skip_groups
 from intaglio.shrink.stored_sizes import sizes
 from intaglio.shrink.unit_codes import UnitCodes, remarks, state_of, store_codes, stored_codes
 from intaglio.shrink.unit_rows import UnitRows, unit_rows
-from intaglio.shrink.units import Unit, denoiser_units
+from intaglio.shrink.units import DenoiserUnit, denoiser_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +63,13 @@ class UnitShrinker(Shrinker):
             value = getattr(self, name)
             require(0 < value < float("inf"), f"{name} must be above 0 and finite, not {value}")
 
-    def units(self, model: LatentDiffusion) -> list[Unit]:
+    def units(self, model: LatentDiffusion) -> list[DenoiserUnit]:
         """The units, in the order in which they are learned; no layer is in two."""
         return denoiser_units(model)
 
     def rows_of(
         self,
-        unit: Unit,
+        unit: DenoiserUnit,
         model: LatentDiffusion,
         partly: LatentDiffusion,
         rows: tuple[CalibrationStates, CalibrationStates],
@@ -116,7 +116,7 @@ class UnitShrinker(Shrinker):
         units = self.units(partly)
         known = [stored_codes(run, place) for place in range(len(units))]
         steps, done = self._steps(units, known, run)
-        found: list[tuple[Unit, UnitCodes]] = []
+        found: list[tuple[DenoiserUnit, UnitCodes]] = []
         with run.progress(steps, self.name, done) as progress, model.frozen(), partly.frozen():
             for place, unit in enumerate(units):
                 if (codes := known[place]) is None:
@@ -128,7 +128,7 @@ class UnitShrinker(Shrinker):
 
     def _codes(
         self,
-        unit: Unit,
+        unit: DenoiserUnit,
         groups: Mapping[str, int],
         models: tuple[LatentDiffusion, LatentDiffusion],
         rows: tuple[CalibrationStates, CalibrationStates],
@@ -149,14 +149,14 @@ class UnitShrinker(Shrinker):
         weights = {learned[name].name: PackedWeight(learned[name].shape, (one,)) for name, one in found.terms.items()}
         return UnitCodes({**finer, **weights}, found.undecided, found.loss < found.nearest)
 
-    def _learned(self, unit: Unit) -> dict[str, WeightLayer]:
+    def _learned(self, unit: DenoiserUnit) -> dict[str, WeightLayer]:
         """The layers of a unit whose roundings are learned, by the names of their weights in it."""
         return {name: layer for name, layer in unit.layers.items() if not kept_apart(layer, self.keep)}
 
     def _grid(self, layer: WeightLayer, groups: Mapping[str, int]) -> CodeGrid:
         return grid_of(layer.matrix, self.bits, groups[layer.name], self.symmetric)
 
-    def _steps(self, units: list[Unit], known: list[UnitCodes | None], run: Run) -> tuple[int, int]:
+    def _steps(self, units: list[DenoiserUnit], known: list[UnitCodes | None], run: Run) -> tuple[int, int]:
         """Iterations of all units, and those that a run keeps."""
         learned = [unit for unit in units if self._learned(unit)]
         done = sum(self.iterations for unit, codes in zip(units, known, strict=True) if codes and unit in learned)
@@ -164,7 +164,9 @@ class UnitShrinker(Shrinker):
         begun = 0 if current is None else stored_steps(run, STATE, {"unit": current.path})
         return len(learned) * self.iterations, done + begun
 
-    def _shrunk(self, model: LatentDiffusion, groups: Mapping[str, int], found: list[tuple[Unit, UnitCodes]]) -> Shrunk:
+    def _shrunk(
+        self, model: LatentDiffusion, groups: Mapping[str, int], found: list[tuple[DenoiserUnit, UnitCodes]]
+    ) -> Shrunk:
         packed = {name: weight for _, codes in found for name, weight in codes.weights.items()}
         for layer in weight_layers(model):
             if layer.name not in packed:  # one that a call does not run

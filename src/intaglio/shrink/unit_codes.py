@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from intaglio.data_files import Fields
 from intaglio.models.packing.packed_weight import PackedWeight
 from intaglio.runs.run import Run
-from intaglio.shrink.units import Unit
+from intaglio.shrink.units import DenoiserUnit
 
 DECIDED = 0.01
 """Most of a unit's choices that may be unmade when they are hardened."""
@@ -29,7 +29,7 @@ def state_of(place: int) -> str:
     return f"unit-{place}"
 
 
-def store_codes(run: Run, place: int, unit: Unit, codes: UnitCodes) -> None:
+def store_codes(run: Run, place: int, unit: DenoiserUnit, codes: UnitCodes) -> None:
     """Keeps a unit's codes."""
     tensors, facts = {}, {}
     for key, (name, one) in enumerate(codes.weights.items()):
@@ -52,7 +52,7 @@ def stored_codes(run: Run, place: int) -> UnitCodes | None:
     return UnitCodes(weights, float(facts["undecided"]), bool(facts["better"]))
 
 
-def remarks(units: Sequence[tuple[Unit, UnitCodes]]) -> Iterator[str]:
+def remarks(units: Sequence[tuple[DenoiserUnit, UnitCodes]]) -> Iterator[str]:
     """Sentences on units that were not learned well."""
     open_ones = [(unit.path, codes.undecided) for unit, codes in units if codes.undecided > DECIDED]
     if open_ones:

@@ -1,4 +1,4 @@
-"""`UnitRows`: what a unit is given, and what it is to give, for calibration rows."""
+"""`UnitRows`: the arguments of a unit, and the outputs that are wanted of it, for calibration rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ class _Arguments(NamedTuple):
 
 
 class _Reached(Exception):
-    """What ends a call of the network where all that is wanted of it is known."""
+    """The end of a call of the network, once all that is wanted of it is known."""
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""`Unit`: a part of a denoiser that is reconstructed at once, and all of them in the order in which they are called."""
+"""`DenoiserUnit`: a part of a denoiser that is reconstructed at once, and all of them in the order of their calls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ BLOCKS = (ResnetBlock2D, BasicTransformerBlock, TimestepEmbedding)
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class DenoiserUnit:
     """A module of a denoiser, with its weight layers."""
 
     path: str
@@ -33,7 +33,7 @@ class Unit:
         return functional_call(self.module, dict(weights), tuple(given), dict(named))
 
 
-def denoiser_units(model: LatentDiffusion) -> list[Unit]:
+def denoiser_units(model: LatentDiffusion) -> list[DenoiserUnit]:
     """The units of a model's denoiser that one call of it runs, in the order of their calls.
 
     They are the residual blocks, the transformer blocks, the embeddings of the time, and each other linear layer or
@@ -44,7 +44,7 @@ def denoiser_units(model: LatentDiffusion) -> list[Unit]:
         path = _block_around(model.denoiser, layer.path)
         module = model.denoiser.get_submodule(path)
         found.setdefault(path, (module, {}))[1][layer.name[len(path) + 1 :]] = layer
-    units = {path: Unit(path, module, layers) for path, (module, layers) in found.items()}
+    units = {path: DenoiserUnit(path, module, layers) for path, (module, layers) in found.items()}
     return [units[path] for path in _called(model, {path: unit.module for path, unit in units.items()})]
 
 

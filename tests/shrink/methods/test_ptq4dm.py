@@ -5,6 +5,7 @@ import tiny
 from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.run import Run
 from intaglio.shrink.activation_ranges import InputRanges, best_scale, input_ranges
+from intaglio.shrink.calibration_states import drawn_states
 from intaglio.shrink.layers import weight_layers
 from intaglio.shrink.methods.ptq4dm import PTQ4DM
 from intaglio.shrink.methods.rtn import RoundToNearest
@@ -133,6 +134,13 @@ def test_rounded_inputs_are_of_the_model_that_names_results(model, found):
 
 def test_sizes_are_counted_beforehand(model, found):
     assert abs(found.bytes - PTQ4DM().planned(model, 0).after) <= len(found.layers)
+
+
+def test_rows_of_other_times_are_told(found, model):
+    assert ["calibration_times" in sentence for sentence in found.warnings] == [True]
+    method = PTQ4DM()
+    rows = drawn_states(model, ["cat"], 32, times=method.calibration_times)
+    assert method(model, rows).warnings == ()
 
 
 def test_calibration_times_are_asked_for_only_where_they_are_normal():

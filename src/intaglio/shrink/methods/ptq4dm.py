@@ -22,6 +22,7 @@ from intaglio.shrink.quantiser import Clip, integer_scales, nearest_integers
 from intaglio.shrink.shrunk import Shrunk
 from intaglio.shrink.time_spread import NormalTimes
 
+OTHER_TIMES = "the calibration rows are not of the times that the settings ask for; draw them with calibration_times"
 GRID_BYTES = 4
 """Of the scale and bits of a layer's inputs, in half precision."""
 
@@ -96,9 +97,10 @@ class PTQ4DM(LayerShrinker):
         """The smaller model; errors as of `Shrinker`."""
         found, layers = super().__call__(model, calibration, base=base, run=run), weight_layers(model)
         rows, paths = cast(CalibrationStates, calibration).learned, [layer.path for layer in layers]
+        warnings = () if rows.times == self.calibration_times else (OTHER_TIMES,)
         about = {"batch": self.batch, "run": run, "label": f"{self.name}, inputs"}
         ranges = input_ranges(found.model, paths, rows, **about)
         bits = [KEPT_BITS if kept_apart(layer, self.keep) else self.activation_bits for layer in layers]
         pairs = zip(ranges.scales(bits, self.clip), bits, strict=True)
         round_inputs(found.model.denoiser, {path: input_grid(*pair) for path, pair in zip(paths, pairs, strict=True)})
-        return replace(found, states=(*found.states, STATE))
+        return replace(found, states=(*found.states, STATE), warnings=warnings)

@@ -8,7 +8,7 @@ from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.time_path import NAME, grid_times, reads_more_than_time, time_rows, time_unit, without_time
 from intaglio.shrink.unit_by_unit import UnitShrinker
 from intaglio.shrink.unit_rows import UnitRows
-from intaglio.shrink.units import Unit, denoiser_units
+from intaglio.shrink.units import DenoiserUnit, denoiser_units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class TFMQ(UnitShrinker):
                 "is no function of the time; use qdiffusion"
             )
 
-    def units(self, model: LatentDiffusion) -> list[Unit]:
+    def units(self, model: LatentDiffusion) -> list[DenoiserUnit]:
         """The time path, then the others without it."""
         path = time_unit(model)
         held = {layer.name for layer in path.layers.values()}
@@ -50,7 +50,7 @@ class TFMQ(UnitShrinker):
 
     def rows_of(
         self,
-        unit: Unit,
+        unit: DenoiserUnit,
         model: LatentDiffusion,
         partly: LatentDiffusion,
         rows: tuple[CalibrationStates, CalibrationStates],
