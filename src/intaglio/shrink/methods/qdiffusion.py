@@ -1,6 +1,8 @@
 """Q-Diffusion: roundings that are learned unit by unit, on states of the model's own drawing."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from intaglio.shrink.unit_by_unit import UnitShrinker
 
@@ -21,3 +23,5 @@ class QDiffusion(UnitShrinker):
 
     Source: arXiv 2302.04304; the roundings are those of arXiv 2004.10568.
     """
+
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({"bits": 4}, {"bits": 3}, {"bits": 2})

@@ -1,6 +1,8 @@
 """TFMQ: the time path is made smaller by itself, so that what blocks are given of the time stays what it was."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from intaglio.errors import BadInput, require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -24,6 +26,8 @@ class TFMQ(UnitShrinker):
     Source: arXiv 2311.16503. Its scales of activations for each step are no part of this: activations keep full
     precision. Nor is a stored table of h_i(t), which would hold for one grid of steps alone.
     """
+
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({"bits": 4}, {"bits": 2})
 
     grid: int = 50
     """Times that the time path is learned at, evenly spread over all, 2 or more."""
