@@ -1,9 +1,9 @@
 """`UnitShrinker`: methods that learn the roundings of one unit of the denoiser after the other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -34,6 +34,7 @@ class UnitShrinker(Shrinker):
 
     kind: ClassVar[Literal["quantise", "prune"]] = "quantise"
     calibrated: ClassVar[bool] = True
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({"bits": 4},)
 
     bits: int = 4
     """Bits of a code, 2 to 8."""

@@ -1,7 +1,8 @@
 """PTQ4DM: weights and activations of 8 bits, fixed from states of the times that matter most."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor
@@ -43,6 +44,7 @@ class PTQ4DM(LayerShrinker):
 
     kind: ClassVar[Literal["quantise", "prune"]] = "quantise"
     calibrated: ClassVar[bool] = True
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({"bits": 8, "times": "even"},)
 
     bits: int = 8
     """Bits of a weight's code, 2 to 8."""
