@@ -13,10 +13,13 @@ from intaglio.errors import BadInput
 from intaglio.models.packing.drawn_entries import DrawnEntries
 from intaglio.models.packing.integers import Integers
 from intaglio.models.packing.kept_entries import KeptEntries
+from intaglio.models.packing.low_rank import LowRank
 from intaglio.models.packing.normal_floats import NormalFloats
 from intaglio.models.packing.term import Term
 
-TERMS: dict[str, type[Term]] = {kind.kind: kind for kind in (Integers, NormalFloats, KeptEntries, DrawnEntries)}
+TERMS: dict[str, type[Term]] = {
+    kind.kind: kind for kind in (Integers, NormalFloats, KeptEntries, DrawnEntries, LowRank)
+}
 """The terms that a file can hold, by kind."""
 MOST_TERMS = 8
 
