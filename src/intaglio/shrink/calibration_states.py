@@ -57,6 +57,8 @@ class CalibrationStates:
     """Where the rows come from, in words."""
     scale: float = 1.0
     """Guidance scale of the walks, an input of the network in some distilled models."""
+    noise: Float[Tensor, "m c h w"] | None = None
+    """The noise in the latents, where they are noised pictures; None for states of walks."""
 
     def __len__(self) -> int:
         return len(self.t)
@@ -81,7 +83,8 @@ class CalibrationStates:
 
     def _rows(self, rows: Int[Tensor, "k"]) -> "CalibrationStates":
         kept = (self.latents[rows], self.t[rows], self.texts, self.places[rows], self.origins[rows])
-        return CalibrationStates(*kept, self.source, self.scale)
+        noise = None if self.noise is None else self.noise[rows]
+        return CalibrationStates(*kept, self.source, self.scale, noise)
 
     def first(self, count: int) -> "CalibrationStates":
         """At most so many rows, evenly spread over all."""
@@ -168,7 +171,8 @@ def picture_states(model: LatentDiffusion, images: ImageSet, count: int, *, seed
     texts = tuple(dict.fromkeys(captions))
     places = torch.tensor([texts.index(captions[k]) for k in origins.tolist()])
     latents = model.schedule.noised(clean[origins], noise, t)
-    return CalibrationStates(latents, t, texts, places, origins, f"{count} noised latents of {len(clean)} pictures")
+    words = f"{count} noised latents of {len(clean)} pictures"
+    return CalibrationStates(latents, t, texts, places, origins, words, noise=noise)
 
 
 class _States(NamedTuple):
