@@ -1,4 +1,4 @@
-"""Residual branches of a U-Net that are removed whole: what their block gives is then its input, or its shortcut.
+"""Residual branches of a U-Net that are removed whole: the output of their block is its input then, or its shortcut.
 
 All shapes stay. A branch is that of a residual block, or one of the three of a transformer block: attention to itself,
 attention to the prompt, feed-forward.
@@ -29,7 +29,7 @@ class RemovedResidual(nn.Module):
         self.conv_shortcut, self.output_scale_factor = block.conv_shortcut, block.output_scale_factor
 
     def forward(self, input_tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the block gives where its branch gives zeros."""
+        """The output of the block where its branch gives zeros."""
         kept = input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor.contiguous())
         return kept / self.output_scale_factor
 
