@@ -13,6 +13,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.removed_branches import without_branch
 from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
+from intaglio.runs.tensors import damaged
 from intaglio.shrink.branch_order import Branches
 from intaglio.shrink.calibration_states import CalibrationStates
 
@@ -91,7 +92,7 @@ def _fixed_order(model: LatentDiffusion, allowed: Sequence[str], order: Order, s
     """Least mean absolute weight first, or a drawn order."""
     if order == "random":
         drawn = torch.randperm(len(allowed), generator=generator_32bit(seed, "order of removal"))
-        return [allowed[k] for k in drawn.tolist()]
+        return [allowed[int(k)] for k in drawn.tolist()]
 
     def size(name: str) -> float:
         weights = [w for key, w in model.denoiser.get_submodule(name).named_parameters() if "shortcut" not in key]
@@ -105,8 +106,12 @@ class _Contributions:
 
     def __init__(self, model: LatentDiffusion, probes: CalibrationStates, batch: int, run: Run):
         self._model, self._probes, self._batch, self._run = model, probes, batch, run
-        known = run.load_state(STATE)
-        self._known: dict[str, float] = {} if known is None else dict(known[1].table("known").values)
+        self._known: dict[str, float] = {}
+        if (known := run.load_state(STATE)) is not None:
+            stored = known[1]["known"]
+            if not (isinstance(stored, dict) and all(isinstance(one, float) for one in stored.values())):
+                raise damaged(known[1].path)
+            self._known.update(stored)
         self._whole: Float[Tensor, "m c h w"] | None = None
 
     def of(self, removed: Sequence[str], asked: Sequence[str]) -> dict[str, float]:
