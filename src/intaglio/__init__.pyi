@@ -32,6 +32,7 @@ from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
+from intaglio.shrink.methods.hierarchical import HierarchicalPrune as HierarchicalPrune
 from intaglio.images.image_set import ImageSet as ImageSet
 from intaglio.sampling.methods.ilf import InnerLoopFeedback as InnerLoopFeedback
 from intaglio.sampling.trained.methods.ilf import InnerLoopTraining as InnerLoopTraining
@@ -51,10 +52,12 @@ from intaglio.shrink.methods.magnitude import MagnitudePruning as MagnitudePruni
 from intaglio.energy.methods.mean_power import MeanPower as MeanPower
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
+from intaglio.shrink.methods.nm_decay import NMDecay as NMDecay
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
 from intaglio.sampling.methods.parm.method import PARM as PARM
+from intaglio.shrink.methods.pela import PELA as PELA
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.sampling.trained.methods.ppap import PPAPExperts as PPAPExperts
 from intaglio.shrink.methods.ptq4dm import PTQ4DM as PTQ4DM

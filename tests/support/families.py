@@ -296,7 +296,9 @@ def _student_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
 def _shrink(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
     tuned, base = models
     rows = planted_rows() if method.calibrated else None
-    return method(tuned, rows, base=base if method.on_base else None, run=run)
+    # By the clock no state of so short a training is saved.
+    with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
+        return method(tuned, rows, base=base if method.on_base else None, run=run)
 
 
 def _smaller(found: Any) -> Numbers:
@@ -307,8 +309,9 @@ def _smaller_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
     on_base = found.packing.on is not None
     read = load_model(found.save(folder), like=tiny.sd_folder(folder.with_name("base")) if on_base else None)
     assert read.same_weights(found.model)
-    assert read.packing["denoiser"].base == found.packing.base
-    assert (folder / "model" / "unet" / "intaglio_packed.safetensors").stat().st_size >= found.bytes
+    if found.packed["denoiser"]:
+        assert read.packing["denoiser"].base == found.packing.base
+        assert (folder / "model" / "unet" / "intaglio_packed.safetensors").stat().st_size >= found.bytes
     return _smaller(found), {
         f"{part}.{key}": t for part in found.packed for key, t in read.parts[part].state_dict().items()
     }

@@ -27,8 +27,8 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     """Make a model smaller, and tell what it costs in quality.
 
     The model is stored in as few bits as are told, and loaded as any other: give its folder to --model, --base or
-    --suspect of any verb. It is smaller, not faster: weights are unpacked when they are loaded. The same command again
-    goes on where a killed one was.
+    --suspect of any verb. It is smaller, not faster, unless a method removes modules: weights are unpacked when they
+    are loaded. The same command again goes on where a killed one was.
     """
 
     method: tyro.conf.OmitArgPrefixes[M]

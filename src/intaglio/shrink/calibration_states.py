@@ -60,6 +60,8 @@ class CalibrationStates:
     """Guidance scale of the walks, an input of the network in some distilled models."""
     times: NormalTimes | None = None
     """The spread of the times of the rows that may be learned from; None: even, or not known."""
+    noise: Float[Tensor, "m c h w"] | None = None
+    """The noise in the latents, where they are noised pictures; None for states of walks."""
 
     def __len__(self) -> int:
         return len(self.t)
@@ -91,7 +93,8 @@ class CalibrationStates:
 
     def _rows(self, rows: Int[Tensor, "k"]) -> "CalibrationStates":
         kept = (self.latents[rows], self.t[rows], self.texts, self.places[rows], self.origins[rows])
-        return CalibrationStates(*kept, self.source, self.scale, self.times)
+        noise = None if self.noise is None else self.noise[rows]
+        return CalibrationStates(*kept, self.source, self.scale, self.times, noise)
 
     def first(self, count: int) -> "CalibrationStates":
         """At most so many rows, evenly spread over all."""
@@ -194,7 +197,7 @@ def picture_states(
     places = torch.tensor([texts.index(captions[k]) for k in origins.tolist()])
     latents = model.schedule.noised(clean[origins], noise, t)
     source = f"{count} noised latents of {len(clean)} pictures"
-    return CalibrationStates(latents, t, texts, places, origins, source, times=times)
+    return CalibrationStates(latents, t, texts, places, origins, source, times=times, noise=noise)
 
 
 def _steps(states: int, walks: int, grid: Int[Tensor, "steps"], times: Int[Tensor, "states"] | None) -> list[int]:

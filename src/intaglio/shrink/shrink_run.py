@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.quality import psnr, ssim
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -17,7 +18,7 @@ from intaglio.shrink.calibration_states import STATE, CalibrationStates, drawn_s
 from intaglio.shrink.family import Shrinker
 from intaglio.shrink.methods.rtn import RoundToNearest
 from intaglio.shrink.price import prediction_error
-from intaglio.shrink.shrunk import CARD, MODEL, Shrunk
+from intaglio.shrink.shrunk import CARD, MODEL, PACKED, Shrunk
 
 Layout = Literal["intaglio", "diffusers"]
 
@@ -63,8 +64,10 @@ class ShrinkRequest:
 def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, run: Run) -> None:
     """Makes the model smaller, stores it with its price and pictures, and finishes the run.
 
-    Errors are those of the method.
+    Errors are those of the method; `BadInput` also for a layout that cannot hold its result.
     """
+    if shrinker.structural and request.layout == "diffusers":
+        raise BadInput(f"{shrinker.name} removes modules, without which diffusers reads no U-Net; use layout intaglio")
     rows = request.calibration(model, shrinker, run)
     found = shrinker(model, rows, base=request.base, run=run)
     for warning in found.warnings:
@@ -73,13 +76,13 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     pictures = _pictures(model, found.model, request, shrinker.seed, run)
     folder = run.folder or Path()
     weights = found.save(folder, request.layout)
-    file = weights / "unet" / "intaglio_packed.safetensors"
+    files = [weights / "unet" / name for name in (PACKED, "diffusion_pytorch_model.safetensors")]
     before = shrinker.planned(model, 0).before
     summary = {
         "model": weights.relative_to(folder).as_posix(),
         **found.figures(),
         "bytes_at_16_bits": before,
-        "file_bytes": file.stat().st_size if file.is_file() else None,
+        "file_bytes": sum(file.stat().st_size for file in files if file.is_file()),
         "calibration": None if rows is None else rows.source,
         **price,
         "pictures": pictures,
@@ -106,7 +109,7 @@ def _price(
     """The error of predictions on rows that were held back, beside that of round-to-nearest in no more bytes."""
     error = prediction_error(model, found.model, held)
     figures: dict[str, Any] = {"error": error.figures(), "ruler": None}
-    compared = not (shrinker.on_base or isinstance(shrinker, RoundToNearest))
+    compared = not (shrinker.on_base or shrinker.structural or isinstance(shrinker, RoundToNearest))
     ruler = equal_ruler(shrinker, model, found.bytes) if compared else None
     if ruler is None:
         return figures

@@ -1,7 +1,7 @@
 """`Shrunk`: the result of a shrinking, which is what its packed weights unpack to and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class Shrunk:
     model: LatentDiffusion
     """Dense, float32: made by unpacking, so that what is judged is what is saved."""
     packed: Mapping[str, Mapping[str, PackedWeight]]
-    """Packed weights by part, and by their names in it."""
+    """Packed weights by part, and by their names in it; a part whose modules were removed has none, and is stored as
+    any network, in half precision."""
     packing: Packing
     base: str
     """Name of the model that it was made from."""
@@ -54,6 +55,8 @@ class Shrunk:
     warnings: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     """Names of the states of its run, which are of no use once it is stored."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further plain figures of the method, such as those of a healing."""
 
     @property
     def bytes(self) -> int:
@@ -62,13 +65,17 @@ class Shrunk:
 
     @property
     def bits(self) -> float:
-        """Bits a weight over all that are packed, scales and all."""
-        return bits_of_all(self.layers)
+        """Bits a weight over all that are packed, scales and all; over all weights where none are."""
+        if self.layers:
+            return bits_of_all(self.layers)
+        weights = [weight for part in self.packed for weight in self.model.parts[part].state_dict().values()]
+        return 8 * self.bytes / sum(weight.numel() for weight in weights)
 
     def figures(self) -> dict[str, Any]:
         """Plain figures of the result."""
-        worst = max(self.layers, key=lambda one: one.error)
-        return {"bytes": self.bytes, "bits": self.bits, "layers": len(self.layers), "worst_layer": worst.name}
+        worst = max(self.layers, key=lambda one: one.error).name if self.layers else None
+        figures = {"bytes": self.bytes, "bits": self.bits, "layers": len(self.layers), "worst_layer": worst}
+        return {**figures, **self.facts}
 
     def to_frame(self) -> pd.DataFrame:
         """A row a packed weight."""
@@ -81,19 +88,23 @@ class Shrunk:
         tools read, and nothing is saved.
         """
         if layout == "intaglio":
-            parts = {part: PackedPart(weights, self.packing) for part, weights in self.packed.items()}
+            parts = {part: PackedPart(weights, self.packing) for part, weights in self.packed.items() if weights}
             save_folder(self.model.components, folder / MODEL, parts)
         else:
             save_folder(self.model.components, folder / MODEL, {})
         atomic_write(folder / CARD, self.card())
         return folder / MODEL
 
+    @property
+    def _weights(self) -> str:
+        return f"Weights: `{PACKED}`" if self.layers else "A U-Net without some of its modules"
+
     def card(self) -> str:
         """Markdown with the front matter that model hubs read."""
         head = ["---", "tags:", "- text-to-image", f"- {self.packing.method}", "---", "", f"# {self.model.name}", ""]
         facts = [f"- Made from: {self.base} (fingerprint `{self.packing.base}`)", "- Licence: inherits that model's"]
         facts += [f"- {', '.join(self.packed)}: {self.bits:.2f} bits a weight, {size_words(self.bytes)}"]
-        facts += [f"- Weights: `{PACKED}`, which `intaglio` reads wherever it takes a model"]
+        facts += [f"- {self._weights}, which `intaglio` reads wherever it takes a model, and no other software does"]
         table = ["", "## Settings", "", f"`{self.packing.method}` of intaglio {intaglio.__version__}", ""]
         rows = [f"| {key} | {value} |" for key, value in self.packing.settings.items()]
         return "\n".join([*head, *facts, *table, "| setting | value |", "|---|---|", *rows, ""])
@@ -115,6 +126,7 @@ def shrunk(
     packed: Mapping[str, Mapping[str, PackedWeight]],
     packing: Packing,
     base: Mapping[str, nn.Module] | None = None,
+    healed: LatentDiffusion | None = None,
 ) -> Shrunk:
     """The result of packed weights: what they unpack to, and what became of each; `model` is left as it is.
 
@@ -125,22 +137,23 @@ def shrunk(
         packed: by part, and by their names in it.
         packing: the note of the file; its bits are counted here.
         base: the base's networks by part, where the packed weights are a change of theirs.
+        healed: the model after a training, of which the other weights are taken, and the modules that are left.
     """
-    twin, reports = model.copy(), list[LayerReport]()
+    twin, reports = (model if healed is None else healed).copy(), list[LayerReport]()
     with torch.no_grad():
         for part, weights in packed.items():
-            of_base = {} if base is None else base[part].state_dict()
+            of_base, before = {} if base is None else base[part].state_dict(), model.parts[part].state_dict()
             for key, weight in twin.parts[part].state_dict().items():
                 if (one := weights.get(key)) is None:
                     weight.copy_(_halved(weight))
                     continue
-                found, was = one.unpack(of_base.get(key)), weight.detach().float().cpu()
+                found, was = one.unpack(of_base.get(key)), before[key].detach().float().cpu()
                 error = float((found - was).norm() / was.norm().clamp(min=1e-12))
                 reports.append(LayerReport(part, key, one.numbers, one.bits, one.bytes, error))
                 weight.copy_(found)
-    packing = replace(packing, bits=bits_of_all(reports))
+    packing = replace(packing, bits=bits_of_all(reports)) if reports else packing
     twin.name, twin.source, twin.notes = f"{model.name}, {packing.method}", None, ()
-    twin.packing = {**model.packing, **dict.fromkeys(packed, packing)}
+    twin.packing = {**model.packing, **{part: packing for part, weights in packed.items() if weights}}
     return Shrunk(twin, packed, packing, model.name, tuple(reports))
 
 

@@ -10,6 +10,7 @@ from transformers import CLIPTextConfig
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
 
@@ -80,6 +81,7 @@ def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
         widths = fields.table(HIDDEN_WIDTHS)
         for scope in widths.values:
             widths.whole(scope, low=1, high=WIDEST)
+    _check_names(fields, REMOVED_BRANCHES)
     sides = _wholes(fields, "sample_size", high=LARGEST_SIDE)
     if _is_old(fields) and not isinstance(config.get("sample_size"), list) and sides and sides[0] < _OLD_SIDE:
         config["sample_size"] = _OLD_SIDE
@@ -89,6 +91,12 @@ def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
         )
         return config, [note]
     return config, []
+
+
+def _check_names(fields: Fields, key: str) -> None:
+    given = fields.values.get(key)
+    if given is not None and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
+        raise BadInput(f"{fields.source} has {key} {shown(given)}, where a list of names is due; {fields.remedy}")
 
 
 def _is_old(fields: Fields) -> bool:

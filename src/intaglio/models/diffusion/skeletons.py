@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from intaglio.models.diffusion.hidden_widths import SETTING, narrow_to
+from intaglio.models.diffusion.removed_branches import SETTING as REMOVED
+from intaglio.models.diffusion.removed_branches import remove_branches
 from intaglio.models.library_logging import quiet_libraries
 
 Shapes = dict[str, tuple[int, ...]]
@@ -21,13 +23,14 @@ TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWith
 def skeleton(part: str, config: Any) -> nn.Module:
     """A part's network on the meta device, without memory for its weights; settings as a mapping or a config.
 
-    Raises `ValueError` for hidden widths that the network cannot have.
+    Raises `ValueError` for hidden widths that the network cannot have, and removed branches that it does not have.
     """
     with torch.device("meta"), quiet_libraries():
         if part in TEXT_KINDS:
             return TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
         kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
         network = kind.from_config(dict(config))
+        remove_branches(network, config.get(REMOVED) or ())
         narrow_to(network, config.get(SETTING) or {})
         return network
 

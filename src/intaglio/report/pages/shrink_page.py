@@ -11,11 +11,20 @@ from intaglio.report.kit.views import Key, PageTable, Row, Shown, ShrinkPage
 from intaglio.report.pages.run_pages import state
 from intaglio.runs.read import RunData
 
-LIMITS = (
+PACKED = (
     Row("Speed", "The model is smaller, not faster: its weights are unpacked when it is loaded."),
+    Row("Other software", "Packed weights are read by this software alone; --layout diffusers stores them dense."),
+)
+REMOVED = (
+    Row(
+        "Speed",
+        "Modules are gone, so that a prediction takes fewer multiplications; how much less time was not measured.",
+    ),
+    Row("Other software", "A U-Net without some of its modules is read by this software alone."),
+)
+LIMITS = (
     Row("The pictures’ looks", "An error of predictions is no measure of how a drawing looks; compare the pictures."),
     Row("Other prompts", "The error is of rows that were held back, under the prompts of the calibration."),
-    Row("Other software", "Packed weights are read by this software alone; --layout diffusers stores them dense."),
     Row("Privacy", "What the model was trained on may still be told from it; a smaller model is no private one."),
 )
 WORST = 25
@@ -38,14 +47,14 @@ def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
         warnings=run.warnings,
         errors=_errors(run.run.get("method"), summary),
         errors_text=_errors_text(summary),
-        layers=_layers(summary["layers_packed"]),
-        layers_text=f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:",
+        layers=_units(summary) if "removed" in summary else _layers(summary["layers_packed"]),
+        layers_text=_layers_text(summary),
         pictures=[
             (heading, [Shown(album.thumb(path), path.stem) for path in shown[name]])
             for name, heading in HEADINGS.items()
             if shown[name]
         ],
-        limits=LIMITS,
+        limits=(*(REMOVED if "removed" in summary else PACKED), *LIMITS),
     )
 
 
@@ -82,6 +91,22 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
         f"Norm of the change of the predicted noise over that of the noise, over {count(error['rows'], 'row')} that "
         f"were held back of {summary['calibration']}; by thirds of the timesteps beside."
     )
+
+
+def _layers_text(summary: Mapping[str, Any]) -> str:
+    if "removed" in summary:
+        return f"{count(len(summary['removed']), 'unit')} are removed; {summary['share']:.0%} of the numbers are left."
+    return f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:"
+
+
+def _units(summary: Mapping[str, Any]) -> PageTable:
+    """Units in the order of execution with their contributions, or those that were removed where none are known."""
+    gone = summary["removed"]
+    rows = [
+        [row["unit"], f"{row['numbers']:,}", decimal(row["contribution"]), "removed" if row["unit"] in gone else ""]
+        for row in summary["contributions"]
+    ]
+    return PageTable("", ["unit", "numbers", "contribution", ""], rows or [[name, "", "", "removed"] for name in gone])
 
 
 def _layers(layers: list[Mapping[str, Any]]) -> PageTable:

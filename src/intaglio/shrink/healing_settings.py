@@ -1,0 +1,76 @@
+"""`HealingSettings`: of a shrinking that ends with a training of what is left."""
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from intaglio.errors import BadInput, require
+from intaglio.learning.settings import CosineSettings, OptimizerSettings
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.sampling.calls import BACKWARD
+from intaglio.shrink.calibration_states import CalibrationStates
+from intaglio.shrink.family import Shrinker
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealingSettings(Shrinker, ABC):
+    """A method that trains what is left of the denoiser, on calibration rows, to answer as the full one.
+
+    AdamW without weight decay; the learning rate falls along half a cosine to 0, after 100 steps of warm-up, or a tenth
+    of all where that is less.
+    """
+
+    calibrated: ClassVar[bool] = True
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ()
+
+    steps: int = 2000
+    """Updates of the training, at least 1."""
+    learning_rate: float = 2e-4
+    """Highest learning rate of AdamW, above 0."""
+    batch: int = 16
+    """Calibration rows an update, at least 1."""
+    micro_batch: int | None = None
+    """Rows in memory at once, at least 1; None: the whole batch. The result is the same, up to rounding."""
+    task: float = 0.0
+    """Weight of the error against the true noise, 0 or more; above 0 the rows must be made of pictures."""
+    output: float = 1.0
+    """Weight of the error against the full network's prediction, 0 or more."""
+    features: float = 0.0
+    """Weight of the relative error of the outputs of blocks, 0 or more; above 0 the full network is asked in every
+    step."""
+    ema: float | None = None
+    """Decay in (0, 1) of an exponential mean of the weights, which is then what is stored; None: the last weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.parts == ("denoiser",), f"parts must be denoiser, which alone is trained, not {self.parts}")
+        require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+        part = self.micro_batch
+        require(part is None or part >= 1, f"micro_batch must be at least 1, or None, not {part}")
+        for name in ("task", "output", "features"):
+            weight = getattr(self, name)
+            require(0 <= weight < float("inf"), f"{name} must be 0 or more, and finite, not {weight}")
+        require(self.task + self.output + self.features > 0, "one of task, output and features must be above 0")
+        _ = self.optimiser
+
+    @property
+    def optimiser(self) -> OptimizerSettings:
+        """Settings of AdamW. Raises `ValueError` for wrong ones."""
+        return CosineSettings(steps=self.steps, learning_rate=self.learning_rate, weight_decay=0.0, ema=self.ema)
+
+    def learned(self, model: LatentDiffusion, calibration: CalibrationStates | None) -> CalibrationStates:
+        """The rows to learn from. Raises `BadInput` where there are none, or none that tell what the method weighs."""
+        if calibration is None:
+            raise BadInput(f"{self.name} learns from calibration rows, and none are given; give a calibration")
+        if self.task and calibration.noise is None:
+            raise BadInput(
+                f"the true noise, which task weighs, is not known in {calibration.source}; "
+                "give a folder of pictures as the calibration, or task 0"
+            )
+        return calibration.learned
+
+    def training_rows(self, rows: int) -> int:
+        """Rows through the network that the training takes as long as; those of the full network are among them."""
+        asked = self.steps * self.batch if self.features else rows
+        return asked + (1 + BACKWARD) * self.steps * self.batch
