@@ -19,7 +19,7 @@ from intaglio.shrink.shrunk import Shrunk, shrunk
 
 @dataclass(frozen=True, kw_only=True)
 class HierarchicalPrune(HealingSettings):
-    """HierarchicalPrune: removes late branches of least contribution, then trains the rest by its sensitivity.
+    """HierarchicalPrune: removes late branches of least contribution, and trains the rest.
 
     The contribution of a unit, a residual block or a branch of a transformer block, is |ε_u - ε|/|ε|: the change of the
     prediction where its branch gives zeros. Of the units in the last `late_only` share of the order of execution that

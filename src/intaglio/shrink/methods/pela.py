@@ -33,7 +33,7 @@ FREE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class PELA(HealingSettings):
-    """PELA: low-rank factors of each layer's weight, from its singular values, trained to answer as the full network.
+    """PELA: low-rank factors of each layer, from its singular values, trained to answer as before.
 
     A weight of o rows and n columns becomes U√S·√SVᵀ of rank r = ⌊on/(c(o+n))⌋, c being `compression`; of all matrices
     of that rank it is the nearest, its squared error the sum of the squares of the singular values left out. The
