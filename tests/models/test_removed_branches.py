@@ -8,6 +8,8 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import narrow
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.removed_branches import removable, remove_branches, without_branch
+from intaglio.models.diffusion.unet_lockstep import refuse_other_blocks
+from intaglio.sampling.attention_maps import cross_attentions, recorded_maps
 
 LAST = {"attn1": "to_out.0", "attn2": "to_out.0", "ff": "net.2"}
 """Layers whose zeros make a branch give zeros; of a residual block it is conv2."""
@@ -106,3 +108,14 @@ def test_names_that_are_no_branches_are_refused(model, tmp_path, said, told):
     path.write_text(json.dumps({**json.loads(path.read_text()), "removed_branches": said}))
     with pytest.raises(BadInput, match=told):
         load_model(tmp_path / "small")
+
+
+def test_a_denoiser_without_branches_has_fewer_cross_attentions_and_runs_in_no_lock_step(model):
+    before = len(cross_attentions(model.denoiser))
+    remove_branches(model.denoiser, [name for name in removable(model.denoiser) if name.endswith("attn2")][:1])
+    assert len(cross_attentions(model.denoiser)) == before - 1
+    with recorded_maps(model.denoiser) as maps:
+        predicted(model)
+    assert len(maps) == before - 1
+    with pytest.raises(BadInput, match="lock-step; give the model that it was made from"):
+        refuse_other_blocks(model.denoiser)

@@ -84,6 +84,8 @@ def test_rows_of_pictures_are_their_noised_latents_under_their_captions(model):
     rest = (rows.latents - signal.view(-1, 1, 1, 1) * clean[rows.origins]) / noise.view(-1, 1, 1, 1)
     assert float(rest[noise > 0.3].mean()) == pytest.approx(0.0, abs=0.1)
     assert float(rest[noise > 0.3].std()) == pytest.approx(1.0, abs=0.1)
+    assert torch.allclose(rest[noise > 0.3].float(), rows.noise[noise > 0.3], atol=1e-4)
+    assert torch.equal(rows.held.noise, rows.noise[rows.origins == 7])
     assert [rows.texts[k] for k in rows.places] == ["dog", ""] * 12
     thirds = [int((rows.t * 3 // 1000 == k).sum()) for k in range(3)]
     assert thirds == [8, 8, 8]

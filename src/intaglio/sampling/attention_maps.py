@@ -9,13 +9,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from intaglio.models.diffusion.removed_branches import RemovedBranch
+
 CROSS = "attn2"
 """Name of the cross-attention modules in the blocks of diffusers."""
 
 
 def cross_attentions(denoiser: nn.Module) -> list[nn.Module]:
     """The modules by which places look at tokens, in the order of the network; none for a network without text."""
-    return [module for name, module in denoiser.named_modules() if name.rpartition(".")[2] == CROSS]
+    named = [module for name, module in denoiser.named_modules() if name.rpartition(".")[2] == CROSS]
+    return [module for module in named if not isinstance(module, RemovedBranch)]
 
 
 def probabilities(

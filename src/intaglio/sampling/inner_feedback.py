@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.removed_branches import refuse_removed
 from intaglio.models.diffusion.shapes_alone import planned_row, without_memory
 from intaglio.models.diffusion.unet_inner import InnerFeatures, InnerUNet
 from intaglio.sampling.calls import Predict
@@ -63,6 +64,7 @@ class InnerLoop:
         Raises `BadInput` for a model whose denoiser is no such U-Net.
         """
         inner = InnerUNet.of(getattr(model, "denoiser", None), lowest, model.name)
+        refuse_removed(model.denoiser, "take feedback")
         first, last = inner.channels
         # Of all layers of the U-Net these two join the two widths, and give the one that is due.
         copied, place = (inner.joint, 0) if reenter == "down" else (inner.top, -1)

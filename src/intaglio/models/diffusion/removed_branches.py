@@ -13,6 +13,7 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
+from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 
 SETTING = "removed_branches"
@@ -68,6 +69,15 @@ def remove_branches(denoiser: Any, scopes: Sequence[str]) -> None:
     widths = denoiser.config.get(HIDDEN_WIDTHS) or {}
     kept = {scope: width for scope, width in widths.items() if scope not in scopes}
     denoiser.register_to_config(**{SETTING: removed, **({HIDDEN_WIDTHS: kept} if widths else {})})
+
+
+def refuse_removed(denoiser: Any, what: str) -> None:
+    """Raises `BadInput` for a U-Net without some of its branches, which cannot do this."""
+    if removed := denoiser.config.get(SETTING):
+        raise BadInput(
+            f"a denoiser without some of its branches ({removed[0]} among them) cannot {what}; give the model that it "
+            "was made from"
+        )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.removed_branches import refuse_removed
 
 Merge = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(place, features [B, N, c, h, w] of N networks, t [B], text [B, l, d]) to the feature [B, c, h, w] of them all."""
@@ -65,7 +66,8 @@ def mean_of(place: int, features: Float[Tensor, "n networks c h w"], *given: Ten
 
 
 def refuse_other_blocks(network: Any) -> None:
-    """Raises `BadInput` for a network with blocks beside those of Stable Diffusion 1, 2 and XL."""
+    """Raises `BadInput` for a network with blocks beside those of Stable Diffusion 1, 2 and XL, or without some."""
+    refuse_removed(network, "run in lock-step")
     blocks = [(DOWN, *network.down_blocks), (UP, *network.up_blocks)]
     for known, *found in blocks:
         for block in found:

@@ -27,8 +27,9 @@ class HierarchicalPrune(HealingSettings):
     `budget` of the denoiser's numbers is left. What runs before the first removed unit is then frozen, and a unit of
     contribution c learns at 1/(1 + c/mean c) of the rate. A prediction takes fewer multiplications, and the weights
     that are left are stored in half precision; the U-Net's config names the removed modules, by which this software
-    alone reads it. It can be made smaller again, by another method too. In a U-Net, whose last blocks carry the output,
-    that late blocks count least is no matter of course: see the contributions of the run before it is relied on.
+    alone reads it. It can be made smaller again, by another method too. That late blocks count least was found for
+    transformers, and is not so in a U-Net, whose last blocks carry the output: of the embedded model the innermost
+    units count least, and those at both ends most. See the contributions on the run's page, and `late_only` 1.
 
     Source: arXiv 2508.04663, for transformers; units of a U-Net, and scores by predictions in place of a judge of
     pictures, are this software's.
