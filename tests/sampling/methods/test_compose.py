@@ -172,5 +172,3 @@ def test_prompts_and_settings_that_do_not_go_together(model):
         Compose(again=True, nouns=("cat",))
     with pytest.raises(ValueError, match="nouns must be words"):
         Compose(nouns=("",))
-    with pytest.raises(BadInput, match="'bird', which stands in no prompt"):
-        sample(model, [PAIR, "dog"], [0, 1], steps=2, method=Compose(nouns=("dog", "bird")))

@@ -12,7 +12,6 @@ from intaglio.errors import BadInput
 from intaglio.runs.run import Run
 from intaglio.sampling.attention_maps import cross_attentions
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.composition.entities import composition_of
 from intaglio.sampling.composition.second_pass import SecondPass
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.guides.composition import CompositionGuidance, moves_of
@@ -81,9 +80,6 @@ class Compose(SamplingMethod):
             raise BadInput(f"compose moves latents by cross-attention, and {request.model.name} has none")
         if self.again:
             SceneVerifier().check(request.prompts)
-        for noun in self.nouns:
-            if request.prompts and not any(composition_of(prompt, (noun,)).entities for prompt in request.prompts):
-                raise BadInput(f"nouns names {noun!r}, which stands in no prompt; give words of the prompts")
 
     def planned(self, request: SamplingRequest) -> Calls:
         """The sampler's nodes, and a call and a gradient for each move; twice with `again`, and its judgements."""
