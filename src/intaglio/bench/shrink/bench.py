@@ -31,8 +31,8 @@ from intaglio.verbs import VERBS
 
 ROWS = 128
 """Calibration rows of the methods that learn, and as many others that all are judged by."""
-QUICK_ITERATIONS = 20
-"""Steps of a learning of roundings with --quick, which say that it runs and no more."""
+QUICK_STEPS = 20
+"""Steps of a learning of roundings, or of a search for them, with --quick: they say that it runs and no more."""
 FOUR_BITS = (3.5, 4.75)
 """Bits a weight, scales and all, of the rows that count as of 4 bits."""
 
@@ -143,7 +143,7 @@ class ShrinkBench:
             quick = [one for one in settings if one.get("bits", 8) in (8, 4) and "group" not in one]
             for one in quick[:2] if self.quick else settings:
                 words = " ".join(f"{key} {value}" for key, value in one.items())
-                few = {"iterations": QUICK_ITERATIONS} if self.quick else {}
+                few = {"iterations": QUICK_STEPS, "moves": QUICK_STEPS} if self.quick else {}
                 found[f"{name} {words}".strip()] = default_method("shrink", name, seed=self.seed, **few, **one)
         return found
 

@@ -42,7 +42,7 @@ class DiscreteMinMax(LayerShrinker):
     clip: Clip = "mse"
     """mse: the scale of least squared error of the weights; none: the scale that holds every weight."""
     moves: int = 100
-    """Moves without a gain after which the search of a layer ends, 1 or more."""
+    """Moves of each row, 1 or more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,17 +78,17 @@ def least_maximum(
         inputs: rows that outputs are taken of.
         scales: of each weight.
         bits: of a code.
-        moves: without a gain in any row after which the search ends.
+        moves: of each row.
     """
     half = 2 ** (bits - 1)
     floor = real.floor().clamp(-half, half - 1)
     ceiling = real.ceil().clamp(-half, half - 1)
     steps = real.round().clamp(-half, half - 1)
     errors = ((steps - real) * scales) @ inputs.T
-    best, least, idle = steps.clone(), errors.abs().amax(1), 0
+    best, least = steps.clone(), errors.abs().amax(1)
     rows, last = torch.arange(len(real)), torch.full((TABU, len(real)), -1)
     tried = min(CANDIDATES, real.shape[1])
-    for move in range(moves * real.shape[1]):
+    for move in range(moves):
         other = torch.where(steps == floor, ceiling, floor)
         change = (other - steps) * scales
         worst = errors.abs().argmax(1)
@@ -108,7 +108,4 @@ def least_maximum(
         last[move % TABU] = torch.where(moving, entry, -1)
         better = moving & (found < least)
         best[better], least = steps[better], torch.where(better, found, least)
-        idle = 0 if bool(better.any()) else idle + 1
-        if idle >= moves:
-            break
     return best
