@@ -190,7 +190,7 @@ def test_a_lora_is_remembered(folder, out, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": 99}, {"steps": "2"}, {"sampler": "plms"}, {"dtype": "int8"}, {"rows": 0}, {"model": {}}, {"lora": 5}],
+    [{"format": 99}, {"steps": "2"}, {"sampler": "plms"}, {"dtype": "int4"}, {"rows": 0}, {"model": {}}, {"lora": 5}],
 )
 def test_damaged_settings_are_refused(drawn, out, change):
     path = out / "a-red-cat-3.png"

@@ -28,7 +28,7 @@ WEBUI_SAMPLERS = {
 """Names of the samplers in the usual web interfaces."""
 StartName = Literal["unit", "analytic", "ot", "promptgen"]
 """Starts of a sampling."""
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
 """Precisions of the weights."""
 MOST_ROWS = 4096
 """Pictures of a batch that a replay draws at most."""

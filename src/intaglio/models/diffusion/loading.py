@@ -19,6 +19,8 @@ from intaglio.models.lora.adapter_files import is_adapter_folder
 from intaglio.models.lora.lora import LoRA
 from intaglio.models.lora.module_names import ModelNames
 from intaglio.models.lora.other_bases import FAMILY_NAMES, stated_family
+from intaglio.models.packing.int8_kernels import use_int8
+from intaglio.models.packing.packed_file import PackedFile
 from intaglio.models.weights_file import is_finite, opened, refuse_pickle
 
 Like = LatentDiffusion | Path | str | None
@@ -46,10 +48,13 @@ def load_model(
             a single file no tokenizer); `notes` of the result list them.
         allow_unmatched: use the layers of a LoRA that fit, with a warning on the rest, which is refused otherwise.
         device: device of the weights.
-        dtype: precision of the weights; the autoencoder's is always float32.
+        dtype: precision of the weights; the autoencoder's is always float32. `torch.int8` lets the layers of a packed
+            model whose inputs are rounded (`shrink ptq4dm`) compute with integers on the CPU, without gradients; the
+            others, and all that is handed over, stay float32.
 
     Raises:
-        BadInput: for a model that is missing, pickled, truncated, incomplete or of an unsupported kind.
+        BadInput: for a model that is missing, pickled, truncated, incomplete or of an unsupported kind, and for one
+            that cannot have the precision.
     """
     if (embedded := EmbeddedModel.named(path)) is not None:
         path, like = embedded.folder, like or embedded.lender
@@ -59,10 +64,20 @@ def load_model(
     if lora is not None:
         _merge(LoRA.read(_existing(lora, "LoRA")), model, allow_unmatched)
         model.notes = (*model.notes, f"with the LoRA {lora}")
+    if dtype == torch.int8:
+        _compute_with_integers(model.to(device))
+        return model
     model.to(dtype=dtype)
     if lora is not None or alone or dtype != torch.float32:
         _refuse_overflow(model)
     return model.to(device)
+
+
+def _compute_with_integers(model: LatentDiffusion) -> None:
+    packing = model.packing.get("denoiser")
+    if packing is None or packing.file is None:
+        raise BadInput(f"{model.name} has no packed weights to compute with as integers; make it with shrink ptq4dm")
+    use_int8(model.denoiser, PackedFile.read(packing.file).packed_weights())
 
 
 def _refuse_overflow(model: LatentDiffusion) -> None:

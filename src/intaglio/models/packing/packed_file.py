@@ -38,6 +38,8 @@ class Packing:
     """Bits a weight, over those that are packed."""
     on: str | None = None
     """Sha256 over the weights and settings of the base that the weights are a change of; None where they are whole."""
+    file: Path | None = field(default=None, compare=False)
+    """Where it was read from; None for weights that were packed in memory."""
 
     @property
     def words(self) -> str:
@@ -101,7 +103,13 @@ class PackedFile:
             numbers += int(torch.tensor(self.shapes[name]).prod())
         settings = facts.table("settings").values
         bits = 8 * sizes / max(1, numbers)
-        return Packing(facts.text("method"), facts.text("base"), settings, bits, facts.text("on", None))
+        return Packing(facts.text("method"), facts.text("base"), settings, bits, facts.text("on", None), self.path)
+
+    def packed_weights(self) -> dict[str, PackedWeight]:
+        """Every packed weight, by its name in the network. Raises `BadInput` for a damaged one."""
+        with opened(self.path, "packed weights") as file:
+            unpacking = _Unpacking(file, self.facts.table("weights"), {})
+            return {name: unpacking.packed(name) for name in self.facts.table("weights").values}
 
     @contextmanager
     def reading(self, base: Mapping[str, Tensor] = MappingProxyType({})) -> Iterator[Callable[[str], "_Unpacking"]]:
@@ -127,8 +135,12 @@ class _Unpacking:
         """The weight of this name, as it stands in the network."""
         if name not in self._weights.values:
             return self._file.get_tensor(name)
+        return self.packed(name).unpack(self._base.get(name))
+
+    def packed(self, name: str) -> PackedWeight:
+        """The packed weight of this name."""
         tensors = {key.partition("/")[2]: self._file.get_tensor(key) for key in self._keys.get(name, ())}
-        return PackedWeight.read(self._weights.table(name), tensors).unpack(self._base.get(name))
+        return PackedWeight.read(self._weights.table(name), tensors)
 
 
 def _shape(facts: Fields) -> tuple[int, ...]:
