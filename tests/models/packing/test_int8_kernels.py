@@ -52,11 +52,11 @@ def test_outputs_are_exact_sums_of_products_of_codes_times_scales(kind, bits, in
     rounded = (x.double() / grid).round().clamp(-(2 ** (input_bits - 1)), 2 ** (input_bits - 1) - 1)
     if isinstance(layer, nn.Linear):
         wanted = nn.functional.linear(rounded, codes) * scales * grid
-        wanted = wanted if layer.bias is None else wanted + layer.bias.double()
+        wanted = wanted if layer.bias is None else wanted + layer.bias.detach().double()
     else:
         wanted = nn.functional.conv2d(rounded, codes, None, layer.stride, layer.padding, layer.dilation, layer.groups)
         wanted = wanted * scales.view(1, -1, 1, 1) * grid
-        wanted = wanted if layer.bias is None else wanted + layer.bias.double().view(1, -1, 1, 1)
+        wanted = wanted if layer.bias is None else wanted + layer.bias.detach().double().view(1, -1, 1, 1)
     assert use_int8(network, {"0.weight": packed}) == 1
     with torch.no_grad():
         found = network(x)
