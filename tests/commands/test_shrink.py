@@ -102,6 +102,18 @@ def test_the_dense_layout_is_read_by_other_tools_and_is_the_same_model(folder, t
         assert torch.allclose(weight.float(), ours[name], rtol=1e-3, atol=1e-6)
 
 
+def test_a_gguf_file_is_written_where_codes_fit_the_format_and_refused_before_a_model_is_read(folder, tmp_path, capsys):
+    words = ["--model", str(folder), "--rows", "0", "--samples", "0", "--layout", "gguf", "--runs", str(tmp_path)]
+    assert main(["shrink", "rtn", "--bits", "4", "--group", "16", *words, "--model", "nowhere"]) == 2
+    assert "groups of 32" in capsys.readouterr().err
+    assert main(["shrink", "rtn", "--bits", "4", "--group", "32", *words]) == 0
+    (found,) = tmp_path.glob("shrink-rtn-*")
+    file = found / "model" / "unet.gguf"
+    assert json.loads((found / "run.json").read_text())["summary"]["file_bytes"] == file.stat().st_size
+    assert "`unet.gguf`" in (found / "README.md").read_text()
+    assert load_model(found / "model").packing == {}
+
+
 def test_plain_rounding_that_is_nearer_in_no_more_bytes_is_told(folder, tmp_path, capsys):
     words = ["--model", str(folder), *DRAWING, "--runs", str(tmp_path)]
     assert main(["shrink", "magnitude", "--sparsity", "0.8", *words]) == 0

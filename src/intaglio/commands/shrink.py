@@ -48,8 +48,9 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     judge by; 0 for none, where the method needs none."""
     samples: int = 4
     """Pictures of equal seeds that are drawn before and after, 0 or more."""
-    layout: Literal["intaglio", "diffusers"] = "intaglio"
-    """intaglio: packed, as small as it is told; diffusers: dense in half precision, for other tools, no smaller."""
+    layout: Literal["intaglio", "diffusers", "gguf"] = "intaglio"
+    """intaglio: packed, as small as it is told; diffusers: dense in half precision, for other tools, no smaller; gguf:
+    that and `unet.gguf` beside, with linear layers in codes of 4, 5 or 8 bits in groups of 32, all else at 16 bits."""
 
     def __post_init__(self):
         if self.prompt and self.prompts is not None:
@@ -62,9 +63,10 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         """Run the command; returns the exit code."""
         from intaglio.models.diffusion.loading import load_model
         from intaglio.report import write_report
-        from intaglio.shrink.shrink_run import shrink
+        from intaglio.shrink.shrink_run import check_layout, shrink
 
         shrinker = self._shrinker
+        check_layout(shrinker, self.layout)
         if shrinker.calibrated and not self.rows:
             raise BadInput(f"{shrinker.name} learns from calibration rows; give --rows, 32 or more")
         texts = self._texts()

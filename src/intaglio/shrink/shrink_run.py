@@ -9,6 +9,8 @@ from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.quality import psnr, ssim
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.packing.gguf_file import NAME as GGUF
+from intaglio.models.packing.gguf_file import check_gguf
 from intaglio.randomness import seed_32bit
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
@@ -20,7 +22,7 @@ from intaglio.shrink.methods.rtn import RoundToNearest
 from intaglio.shrink.price import prediction_error
 from intaglio.shrink.shrunk import CARD, MODEL, PACKED, Shrunk
 
-Layout = Literal["intaglio", "diffusers"]
+Layout = Literal["intaglio", "diffusers", "gguf"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,7 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
 
     Errors are those of the method; `BadInput` also for a layout that cannot hold its result.
     """
-    if shrinker.structural and request.layout == "diffusers":
-        raise BadInput(f"{shrinker.name} removes modules, without which diffusers reads no U-Net; use layout intaglio")
+    check_layout(shrinker, request.layout)
     rows = request.calibration(model, shrinker, run)
     found = shrinker(model, rows, base=request.base, run=run)
     for warning in found.warnings:
@@ -76,13 +77,14 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     pictures = _pictures(model, found.model, request, shrinker.seed, run)
     folder = run.folder or Path()
     weights = found.save(folder, request.layout)
-    files = [weights / "unet" / name for name in (PACKED, "diffusion_pytorch_model.safetensors")]
+    files = [weights / GGUF] if request.layout == "gguf" else []
+    files += [weights / "unet" / name for name in (PACKED, "diffusion_pytorch_model.safetensors")]
     before = shrinker.planned(model, 0).before
     summary = {
         "model": weights.relative_to(folder).as_posix(),
         **found.figures(),
         "bytes_at_16_bits": before,
-        "file_bytes": sum(file.stat().st_size for file in files if file.is_file()),
+        "file_bytes": next((file.stat().st_size for file in files if file.is_file()), 0),
         "calibration": None if rows is None else rows.source,
         **price,
         "pictures": pictures,
@@ -92,6 +94,14 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     run.drop_state(STATE)
     for state in found.states:
         run.drop_state(state)
+
+
+def check_layout(shrinker: Shrinker, layout: Layout) -> None:
+    """Raises `BadInput` for a layout that cannot hold the method's result; asks nothing of a model."""
+    if shrinker.structural and layout != "intaglio":
+        raise BadInput(f"{shrinker.name} removes modules, without which other software reads no U-Net; use intaglio")
+    if layout == "gguf":
+        check_gguf(shrinker.settings.get("bits"), shrinker.settings.get("group"))
 
 
 def equal_ruler(shrinker: Shrinker, model: LatentDiffusion, size: int) -> RoundToNearest | None:

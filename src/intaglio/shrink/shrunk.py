@@ -14,6 +14,8 @@ from intaglio.amounts import size_words
 from intaglio.files import atomic_write
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.saving import PackedPart, narrowest, save_folder
+from intaglio.models.packing.gguf_file import NAME as GGUF
+from intaglio.models.packing.gguf_file import write_gguf
 from intaglio.models.packing.packed_file import NAME as PACKED
 from intaglio.models.packing.packed_file import Packing
 from intaglio.models.packing.packed_weight import PackedWeight
@@ -85,29 +87,35 @@ class Shrunk:
         """Writes the model's folder and the card; returns that folder.
 
         With the layout `diffusers` the weights are stored dense, in half precision where they allow it, which other
-        tools read, and nothing is saved.
+        tools read, and nothing is saved; with `gguf` a file with the denoiser in that format lies beside them.
         """
-        if layout == "intaglio":
-            parts = {part: PackedPart(weights, self.packing) for part, weights in self.packed.items() if weights}
-            save_folder(self.model.components, folder / MODEL, parts)
-        else:
-            save_folder(self.model.components, folder / MODEL, {})
-        atomic_write(folder / CARD, self.card())
+        packed = self.packed if layout == "intaglio" else {}
+        parts = {part: PackedPart(weights, self.packing) for part, weights in packed.items() if weights}
+        save_folder(self.model.components, folder / MODEL, parts)
+        if layout == "gguf":
+            write_gguf(self.model.denoiser, self.packed.get("denoiser", {}), folder / MODEL / GGUF)
+        atomic_write(folder / CARD, self.card(layout))
         return folder / MODEL
 
-    @property
-    def _weights(self) -> str:
-        return f"Weights: `{PACKED}`" if self.layers else "A U-Net without some of its modules"
-
-    def card(self) -> str:
+    def card(self, layout: str = "intaglio") -> str:
         """Markdown with the front matter that model hubs read."""
         head = ["---", "tags:", "- text-to-image", f"- {self.packing.method}", "---", "", f"# {self.model.name}", ""]
         facts = [f"- Made from: {self.base} (fingerprint `{self.packing.base}`)", "- Licence: inherits that model's"]
         facts += [f"- {', '.join(self.packed)}: {self.bits:.2f} bits a weight, {size_words(self.bytes)}"]
-        facts += [f"- {self._weights}, which `intaglio` reads wherever it takes a model, and no other software does"]
+        facts += [f"- {_stored_as(layout, bool(self.layers))}"]
         table = ["", "## Settings", "", f"`{self.packing.method}` of intaglio {intaglio.__version__}", ""]
         rows = [f"| {key} | {value} |" for key, value in self.packing.settings.items()]
         return "\n".join([*head, *facts, *table, "| setting | value |", "|---|---|", *rows, ""])
+
+
+def _stored_as(layout: str, packed: bool) -> str:
+    """The weights' place, and who reads them there."""
+    if layout == "diffusers":
+        return "Weights: dense, in half precision where they allow it, as every software reads them"
+    if layout == "gguf":
+        return f"Weights: dense, and `{GGUF}`, whose codes take fewer bits, for software that reads the GGUF format"
+    weights = f"Weights: `{PACKED}`" if packed else "A U-Net without some of its modules"
+    return f"{weights}, which `intaglio` reads wherever it takes a model, and no other software does"
 
 
 def bits_of_all(layers: Sequence[LayerReport]) -> float:

@@ -37,7 +37,7 @@ def use_int8(network: nn.Module, packed: Mapping[str, PackedWeight]) -> int:
     """
     found: list[tuple[nn.Module, str, nn.Module]] = []
     for path, layer in list(network.named_modules()):
-        term = _term_of(packed.get(f"{path}.weight"))
+        term = _codes(packed.get(f"{path}.weight"))
         if term is None or getattr(layer, GRID, None) is None or not isinstance(layer, nn.Linear | nn.Conv2d):
             continue
         if not torch.equal(layer.weight.detach().cpu(), packed[f"{path}.weight"].unpack()):
@@ -59,14 +59,10 @@ def use_int8(network: nn.Module, packed: Mapping[str, PackedWeight]) -> int:
     return len(found)
 
 
-def _term_of(weight: PackedWeight | None) -> Integers | None:
-    """The term of a weight that an integer product can take; None for others."""
-    if weight is None or weight.on_base or len(weight.terms) != 1:
-        return None
-    (term,) = weight.terms
-    if not isinstance(term, Integers) or term.zeros is not None:
-        return None
-    return term if term.scales.shape[1] == 1 else None
+def _codes(weight: PackedWeight | None) -> Integers | None:
+    """The codes of a weight that an integer product can take; None for others."""
+    term = None if weight is None else weight.codes
+    return term if term is not None and term.scales.shape[1] == 1 else None
 
 
 class _Int8Layer(nn.Module, ABC):

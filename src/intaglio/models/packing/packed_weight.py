@@ -45,6 +45,13 @@ class PackedWeight:
         return base.detach().float().cpu() + whole
 
     @property
+    def codes(self) -> Integers | None:
+        """Its only term, where that is codes without zeros of their own and no change of a base; None for others."""
+        first = self.terms[0]
+        alone = len(self.terms) == 1 and not self.on_base
+        return first if alone and isinstance(first, Integers) and first.zeros is None else None
+
+    @property
     def numbers(self) -> int:
         """Weights in it."""
         return prod(self.shape)
