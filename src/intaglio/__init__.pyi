@@ -8,6 +8,7 @@ from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDream
 from intaglio.audit.membership.family import Authentication as Authentication
 from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
 from intaglio.errors import BadInput as BadInput
+from intaglio.shrink.methods.binarydm import BinaryDM as BinaryDM
 from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale

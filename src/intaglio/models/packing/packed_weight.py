@@ -15,10 +15,11 @@ from intaglio.models.packing.integers import Integers
 from intaglio.models.packing.kept_entries import KeptEntries
 from intaglio.models.packing.low_rank import LowRank
 from intaglio.models.packing.normal_floats import NormalFloats
+from intaglio.models.packing.signs import Signs
 from intaglio.models.packing.term import Term
 
 TERMS: dict[str, type[Term]] = {
-    kind.kind: kind for kind in (Integers, NormalFloats, KeptEntries, DrawnEntries, LowRank)
+    kind.kind: kind for kind in (Integers, NormalFloats, KeptEntries, DrawnEntries, LowRank, Signs)
 }
 """The terms that a file can hold, by kind."""
 MOST_TERMS = 8
