@@ -62,6 +62,7 @@ from intaglio.shrink.methods.pela import PELA as PELA
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.sampling.trained.methods.ppap import PPAPExperts as PPAPExperts
 from intaglio.shrink.methods.ptq4dm import PTQ4DM as PTQ4DM
+from intaglio.shrink.methods.pv_tuning import PVTuning as PVTuning
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard

@@ -1,5 +1,6 @@
 """Healing: a smaller network learns to answer as the full one does, on calibration rows."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,10 @@ class Healing:
     at_step: Callable[[int], object] = lambda step: None
     """Called before each step; what it sets must follow from the step and the weights."""
     penalty: Penalty | None = None
+    after_backward: Callable[[int], Mapping[str, int]] = lambda step: {}
+    """Called with the gradients of each step, before the update, where the loss is finite; gives what is logged."""
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tensors that `after_backward` changes in place, by names as those of the weights: a killed run has them again."""
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Trains, and returns plain figures of it; a run that was killed goes on and gives the same bits.
@@ -63,7 +68,7 @@ class Healing:
         """
         settings = self.settings
         self.student.denoiser.requires_grad_(False)
-        trainer = Trainer(self.weights, settings.optimiser, shares=self.shares)
+        trainer = Trainer(self.weights, settings.optimiser, shares=self.shares, kept=self.kept)
         checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
         checkpoints.restore(trainer)
         advice = f"try a learning rate below {settings.learning_rate:g}"
@@ -86,11 +91,15 @@ class Healing:
             loss = self._errors(places[first : first + size]).sum() / settings.batch
             loss.backward()
             total += float(loss.detach())
-        if self.penalty is None:
-            return StepLoss(total)
-        further = self.penalty()
-        further.backward()
-        return StepLoss(total + float(further.detach()), beside={"penalty": float(further.detach())})
+        beside: dict[str, float | int] = {}
+        if self.penalty is not None:
+            further = self.penalty()
+            further.backward()
+            beside["penalty"] = float(further.detach())
+        total += beside.get("penalty", 0.0)
+        if math.isfinite(total):
+            beside |= self.after_backward(step)
+        return StepLoss(total, beside=beside)
 
     def _errors(self, places: Sequence[int]) -> Float[Tensor, " n"]:
         """The loss of each of these rows."""
