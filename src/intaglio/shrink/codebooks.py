@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 
 WIDTH = 5
 """Beams of a search."""
-LEARNED, CHUNK = 2**16, 2**13
+LEARNED, CHUNK = 2**15, 2**13
 """Most groups that books are fitted to, and groups that are searched at once."""
 ROUNDS, JOINT_ROUNDS = 10, 3
 """Rounds of k-means of each book, and of all books together after."""
@@ -19,7 +19,7 @@ def fitted_books(
 
     Each is fitted by k-means to what those before it leave, its entries at first groups at random; then all together,
     codes by a search and books by means in turn. An entry that no group takes becomes the group of the largest error.
-    At most 65,536 groups are learned from.
+    At most 32,768 groups are learned from.
     """
     learned = groups[torch.randperm(len(groups), generator=source)[:LEARNED]]
     left, books, codes = learned, list[Tensor](), list[Tensor]()
@@ -66,14 +66,13 @@ def _searched(groups: Tensor, books: Tensor, codes: Tensor) -> UInt8[Tensor, "m 
     for place, book in enumerate(books):
         rest = left + book[beams[:, :, place]]
         squares = rest.square().sum(2, keepdim=True) - 2 * rest @ book.T + book.square().sum(1)
-        best = squares.flatten(1).topk(min(WIDTH, squares[0].numel()), largest=False).indices
+        wide = WIDTH if place < len(books) - 1 else 1
+        best = squares.flatten(1).topk(min(wide, squares[0].numel()), largest=False).indices
         beams = _picked(beams, best // entries)
         beams[:, :, place] = best % entries
         left = _picked(rest, best // entries) - book[best % entries]
-    squares, before = left.square().sum(2), (groups - decoded(codes, books)).square().sum(1)
-    least, place = squares.min(1)
-    found = _picked(beams, place[:, None])[:, 0].T.to(torch.uint8)
-    return torch.where(least < before, found, codes)
+    before = (groups - decoded(codes, books)).square().sum(1)
+    return torch.where(left[:, 0].square().sum(1) < before, beams[:, 0].T.to(torch.uint8), codes)
 
 
 def _picked(values: Tensor, places: Int[Tensor, "k w"]) -> Tensor:

@@ -36,7 +36,7 @@ class CodedWeight:
 
     @property
     def kept(self) -> dict[str, Tensor]:
-        """What a run that goes on must have, beside the parameters; changed in place."""
+        """Codes, aim and mean of squares, changed in place: a run that goes on must have them too."""
         return {"codes": self._entries.codes, "aim": self._aim, "squares": self._squares}
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """`SignBases`: a layer's weight in a training, as its signs and those of what they leave, with a scale a row each."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -68,11 +68,27 @@ class _Signs(nn.Module):
         """The weight in use."""
         if not self.on:
             return whole
-        matrix = whole.flatten(1)
-        scales = self.scales + (self.scales.half().float() - self.scales).detach()
-        masks = _masks(matrix.detach(), scales.detach())
-        first, *others = (torch.where(m, s[:, None], -s[:, None]) for m, s in zip(masks, scales, strict=True))
-        return (sum(others, start=first) + (matrix - matrix.detach())).view(whole.shape)
+        return cast(Tensor, _Sum.apply(whole.flatten(1), self.scales)).view(whole.shape)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of the bases; by hand, so that masks are all that is kept for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, scales: Tensor) -> Tensor:
+        """The sum, for scales in half precision."""
+        halves = scales.half().float()
+        masks = _masks(matrix, halves)
+        ctx.save_for_backward(*masks)
+        first, *others = (torch.where(m, s[:, None], -s[:, None]) for m, s in zip(masks, halves, strict=True))
+        return sum(others, start=first)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient as it is for the matrix, and times the signs and summed over a row for the scales."""
+        (gradient,) = gradients
+        whole = gradient.sum(1)
+        return gradient, torch.stack([2 * (gradient * mask).sum(1) - whole for mask in ctx.saved_tensors])
 
 
 @torch.no_grad()
@@ -87,7 +103,7 @@ def first_scales(matrix: Float[Tensor, "o n"], bases: int) -> Float[Tensor, "bas
 
 
 def _masks(matrix: Float[Tensor, "o n"], scales: Float[Tensor, "bases o"]) -> list[Bool[Tensor, "o n"]]:
-    """Where what is left before each base is not negative."""
+    """A mask a base, true where what the bases before it leave is not negative."""
     left, found = matrix, list[Tensor]()
     for scale in scales:
         mask = left >= 0
