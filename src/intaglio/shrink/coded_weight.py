@@ -40,14 +40,14 @@ class CodedWeight:
         return {"codes": self._entries.codes, "aim": self._aim, "squares": self._squares}
 
     @torch.no_grad()
-    def recode(self, step: int, rate: float, share: float) -> int:
+    def recode(self, rate: float, share: float) -> int:
         """Moves the aim along the gradient, and gives the groups that are furthest from it new codes.
 
         The aim A moves by `rate`·|A|/|u|·u, with u the gradient over the root of the mean of its squares, of decay
-        0.95 and without bias. Of all groups, `share` are searched again, those with the largest |A - ŵ|.
+        0.95; the bias of that mean is a factor of u, which falls out. Of all groups, `share` are searched again, those
+        with the largest |A - ŵ|.
 
         Args:
-            step: counted from 0.
             rate: of the aim's norm that it moves by.
             share: of the groups, at least one of which is searched.
 
@@ -55,7 +55,7 @@ class CodedWeight:
         """
         entries, gradient = self._entries, self._entries.taken()
         self._squares.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
-        along = gradient / ((self._squares / (1 - DECAY ** (step + 1))).sqrt() + TINY)
+        along = gradient / (self._squares.sqrt() + TINY)
         self._aim -= rate * self._aim.norm() / along.norm().clamp(min=TINY) * along
         (books, rows, groups), width = entries.codes.shape, entries.books.shape[2]
         apart = (self._aim - self._used()).view(rows * groups, width).square().sum(1)

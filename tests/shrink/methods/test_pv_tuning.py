@@ -111,16 +111,16 @@ def test_the_term_is_the_weight_in_use_to_the_bit():
 
 def test_without_a_gradient_no_code_changes_though_all_are_searched():
     _, one, _, codes = coded()
-    assert one.recode(0, 0.5, 1.0) == 0
+    assert one.recode(0.5, 1.0) == 0
     assert torch.equal(one.kept["codes"], codes)
 
 
 def test_the_first_aim_is_a_step_of_signs_of_the_norm_that_is_told():
-    """The root of the mean square without bias is |g| in the first step, so that u is the gradient's sign."""
+    """The root of the mean square without bias is |g| times a constant in the first step, so that u is the gradient's sign."""
     layer, one, _, _ = coded()
     used, c = layer.weight.detach().clone(), drawn(6, 15, seed=5)
     (c * layer.weight).sum().backward()
-    one.recode(0, 0.01, 0.1)
+    one.recode(0.01, 0.1)
     moved = one.kept["aim"] - used
     assert torch.allclose(moved, -0.01 * float(used.norm()) / 90**0.5 * c.sign(), rtol=1e-3, atol=1e-6)
 
@@ -132,7 +132,7 @@ def test_gradients_of_several_pieces_count_as_their_sum():
         for step in range(2):
             for share in pieces:
                 (share * (drawn(6, 15, seed=step) * layer.weight).sum()).backward()
-            one.recode(step, 0.01, 0.1)
+            one.recode(0.01, 0.1)
         aims.append(one.kept["aim"])
     assert torch.allclose(aims[0], aims[1], atol=1e-6)
 
@@ -141,9 +141,9 @@ def test_only_the_groups_furthest_from_the_aim_take_new_codes():
     layer, one, _, codes = coded()
     before = layer.weight.detach().clone()
     layer.weight.sum().backward()
-    assert one.recode(0, 0.0, 0.1) == 0, "the mean square of 1"
+    assert one.recode(0.0, 0.1) == 0, "the mean square of 1"
     (drawn(6, 15, seed=5) * layer.weight).sum().backward()
-    assert one.recode(1, 0.6, 0.1) <= 3
+    assert one.recode(0.6, 0.1) <= 3
     changed = (one.kept["codes"] != codes).any(0)
     assert 1 <= int(changed.sum()) <= 3
     apart = (one.kept["aim"] - before).view(6, 5, 3).norm(dim=2)
@@ -159,7 +159,7 @@ def quadratic(share, steps=150):
         loss = ((layer.weight - target) @ mix).square().sum()
         losses.append(float(loss.detach()))
         loss.backward()
-        one.recode(step, 0.05, share)
+        one.recode(0.05, share)
     return losses[0], min(losses)
 
 

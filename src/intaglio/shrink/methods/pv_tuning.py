@@ -131,7 +131,7 @@ class PVTuning(HealingSettings):
         if not self.code_rate:
             return {}
         rate = self.code_rate * self.optimiser.rate(step) / self.learning_rate
-        return {"recoded": sum(one.recode(step, rate, self.changed) for one in coded.values())}
+        return {"recoded": sum(one.recode(rate, self.changed) for one in coded.values())}
 
     def _books(self, layers: list[WeightLayer]) -> dict[str, nn.Parameter]:
         """The codebooks by their names, fitted to the groups of the layers that hold them."""
