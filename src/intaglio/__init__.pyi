@@ -8,6 +8,7 @@ from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDream
 from intaglio.audit.membership.family import Authentication as Authentication
 from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
 from intaglio.errors import BadInput as BadInput
+from intaglio.shrink.methods.binarydm import BinaryDM as BinaryDM
 from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
@@ -61,6 +62,7 @@ from intaglio.shrink.methods.pela import PELA as PELA
 from intaglio.audit.membership.methods.pia import PIA as PIA
 from intaglio.sampling.trained.methods.ppap import PPAPExperts as PPAPExperts
 from intaglio.shrink.methods.ptq4dm import PTQ4DM as PTQ4DM
+from intaglio.shrink.methods.pv_tuning import PVTuning as PVTuning
 from intaglio.energy.methods.parameters_affine import ParametersAffine as ParametersAffine
 from intaglio.sampling.methods.perp_neg import PerpNeg as PerpNeg
 from intaglio.protect.methods.photoguard import PhotoGuard as PhotoGuard

@@ -108,6 +108,33 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, every):
         assert finished.asked == []
 
 
+def test_tensors_that_the_objective_changes_itself_are_kept_with_the_weights(tmp_path):
+    """The weight goes after a tensor that the objective moves in place; a killed training has that one again."""
+
+    def solved(run, kill=None):
+        weight, aim = torch.tensor([3.0]), torch.zeros(1, dtype=torch.int64)
+        trainer = Trainer({"weight": weight}, PLAIN, kept={"aim": aim})
+        checkpoints = Checkpoints(run, every_s=1e9, every=2)
+        checkpoints.restore(trainer)
+
+        def objective(step):
+            if step == kill:
+                raise RuntimeError("the power went")
+            aim.add_(step)
+            return backward(0.5 * (weight - aim).square().sum())
+
+        train(trainer, objective, run, checkpoints)
+        return weight.detach(), aim
+
+    whole = solved(Run.none())
+    assert whole[1].tolist() == [0 + 1 + 2 + 3 + 4 + 5]
+    with opened(tmp_path) as run, pytest.raises(RuntimeError, match="power"):
+        solved(run, kill=5)
+    with opened(tmp_path) as run:
+        again = solved(run)
+    assert all(torch.equal(one, two) for one, two in zip(again, whole, strict=True))
+
+
 @pytest.mark.parametrize("of", ["loss", "part", "gradient"])
 def test_what_is_not_finite_ends_the_run_with_the_state_before_it(tmp_path, of):
     with opened(tmp_path) as run:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tiny
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.run import Run
 from intaglio.shrink.heal import Healing
@@ -146,6 +146,29 @@ def test_the_true_noise_is_weighed_only_where_it_is_known(teacher):
         OnlyHealing().learned(teacher, None)
     assert len(OnlyHealing(task=1.0).learned(teacher, rows(16))) == 14
     assert OnlyHealing(task=1.0).learned(teacher, rows(16)).noise.shape[0] == 14
+
+
+def test_what_comes_after_the_gradients_sees_them_and_is_logged_unless_the_loss_is_not_finite(teacher, tmp_path):
+    student, data, seen = worse(teacher), rows(), []
+    weight = student.denoiser.conv_in.weight
+
+    def after(step):
+        seen.append((step, float(weight.grad.norm()) > 0))
+        return {"counted": len(seen)}
+
+    def healed(**settings):
+        with Run.open(tmp_path, "t", "x", settings, {}, seed=0, device="cpu", command=["x"], progress="none") as run:
+            given = OnlyHealing(steps=2, batch=2, **settings)
+            Healing(teacher, student, data, given, {"w": weight}, after_backward=after)(run)
+            return [row["counted"] for row in run.logged("healing")]
+
+    assert healed() == [1, 2]
+    assert seen == [(0, True), (1, True)]
+    with torch.no_grad():
+        student.denoiser.conv_out.weight[0] = float("nan")
+    with pytest.raises(IntaglioError, match="not finite"):
+        healed(micro_batch=1)
+    assert len(seen) == 2
 
 
 WRONG = [{"output": 0.0}, {"task": -1.0}, {"batch": 0}, {"micro_batch": 0}, {"ema": 1.0}, {"parts": ("text_encoder",)}]

@@ -1,10 +1,11 @@
 """Healing: a smaller network learns to answer as the full one does, on calibration rows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D
@@ -22,6 +23,7 @@ from intaglio.models.diffusion.removed_branches import RemovedResidual
 from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationBatch, CalibrationStates
 from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.stage_directions import directed_errors, principal_directions, stages
 
 STATE = "healing"
 """Name of the run's state, of its log and of its progress."""
@@ -35,9 +37,10 @@ Penalty = Callable[[], Float[Tensor, ""]]
 class Healing:
     """A training of some weights of a smaller denoiser.
 
-    The loss of a row is `task`·|ε_S - ε|² + `output`·|ε_S - ε_T|² + `features`·mean_u |u_S - u_T|²/|u_T|², with ε_S and
-    ε_T the predictions of the smaller and of the full network, ε the true noise, and u the outputs of residual blocks
-    and transformers; the first two are means over the latent's numbers.
+    The loss of a row is `task`·|ε_S - ε|² + `output`·|ε_S - ε_T|² + `features`·mean_u |u_S - u_T|²/|u_T|² +
+    `principal`·mean_v |(v_S - v_T)K_v|², with ε_S and ε_T the predictions of the smaller and of the full network, ε the
+    true noise, u the outputs of residual blocks and transformers, v those of stages, and K_v the principal directions
+    of v_T on the first batch; the first two are means over the latent's numbers.
     """
 
     teacher: LatentDiffusion
@@ -53,6 +56,10 @@ class Healing:
     at_step: Callable[[int], object] = lambda step: None
     """Called before each step; what it sets must follow from the step and the weights."""
     penalty: Penalty | None = None
+    after_backward: Callable[[int], Mapping[str, int]] = lambda step: {}
+    """Called with the gradients of each step, before the update, where the loss is finite; gives what is logged."""
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tensors that `after_backward` changes in place, by names as those of the weights: a killed run has them again."""
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Trains, and returns plain figures of it; a run that was killed goes on and gives the same bits.
@@ -61,7 +68,7 @@ class Healing:
         """
         settings = self.settings
         self.student.denoiser.requires_grad_(False)
-        trainer = Trainer(self.weights, settings.optimiser, shares=self.shares)
+        trainer = Trainer(self.weights, settings.optimiser, shares=self.shares, kept=self.kept)
         checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
         checkpoints.restore(trainer)
         advice = f"try a learning rate below {settings.learning_rate:g}"
@@ -84,22 +91,26 @@ class Healing:
             loss = self._errors(places[first : first + size]).sum() / settings.batch
             loss.backward()
             total += float(loss.detach())
-        if self.penalty is None:
-            return StepLoss(total)
-        further = self.penalty()
-        further.backward()
-        return StepLoss(total + float(further.detach()), beside={"penalty": float(further.detach())})
+        beside: dict[str, float | int] = {}
+        if self.penalty is not None:
+            further = self.penalty()
+            further.backward()
+            beside["penalty"] = float(further.detach())
+        total += beside.get("penalty", 0.0)
+        if math.isfinite(total):
+            beside |= self.after_backward(step)
+        return StepLoss(total, beside=beside)
 
     def _errors(self, places: Sequence[int]) -> Float[Tensor, " n"]:
         """The loss of each of these rows."""
         settings, batch = self.settings, self._batch(places)
-        theirs, wanted = list[Tensor](), None
-        if settings.features:
-            with torch.no_grad(), unit_outputs(self.teacher.denoiser) as theirs:
+        theirs = wanted = None
+        if settings.asks_each_step:
+            with torch.no_grad(), _heard(self.teacher.denoiser) as theirs:
                 wanted = self.teacher.predict(*batch)
         elif settings.output:
             wanted = self._answers[places].to(self.student.device)
-        with unit_outputs(self.student.denoiser) as mine:
+        with _heard(self.student.denoiser) as mine:
             found = self.student.predict(*batch)
         loss = torch.zeros(len(places), device=found.device)
         if settings.output and wanted is not None:
@@ -107,8 +118,10 @@ class Healing:
         if settings.task and self.rows.noise is not None:
             noise = self.rows.noise[places].to(found.device)
             loss = loss + settings.task * (found - noise).square().flatten(1).mean(1)
-        if settings.features:
-            loss = loss + settings.features * feature_errors(mine, theirs)
+        if settings.features and theirs is not None:
+            loss = loss + settings.features * feature_errors(mine.units, theirs.units)
+        if settings.principal and theirs is not None:
+            loss = loss + settings.principal * directed_errors(mine.stages, theirs.stages, self._directions)
         return loss
 
     def _batch(self, places: Sequence[int]) -> CalibrationBatch:
@@ -125,6 +138,16 @@ class Healing:
 
     @cached_property
     @torch.no_grad()
+    def _directions(self) -> list[Float[Tensor, "c k"]]:
+        """Of the full network's outputs of each stage, on the rows of the first step."""
+        settings = self.settings
+        places = batch_at(range(len(self.rows)), 0, settings.batch, settings.seed, STATE)
+        with outputs_of(stages(self.teacher.denoiser)) as found:
+            self.teacher.predict(*self._batch(places))
+        return [principal_directions(one) for one in found]
+
+    @cached_property
+    @torch.no_grad()
     def _answers(self) -> Float[Tensor, "m c h w"]:
         """The full network's prediction for every row, asked once."""
         size = self.settings.micro_batch or self.settings.batch
@@ -134,21 +157,36 @@ class Healing:
 
 def teacher_calls(settings: HealingSettings, rows: int) -> int:
     """Rows that the full network is asked for: each once, or those of every step where features are compared."""
-    if settings.features:
+    if settings.asks_each_step:
         return settings.steps * settings.batch
     return rows if settings.output else 0
 
 
+class _Heard(NamedTuple):
+    """Outputs of a network's modules, in the order of calls."""
+
+    units: list[Tensor]
+    stages: list[Tensor]
+
+
 @contextmanager
-def unit_outputs(denoiser: nn.Module) -> Iterator[list[Tensor]]:
-    """While the block runs, the list takes the outputs of residual blocks and transformers, in the order of calls."""
+def _heard(denoiser: nn.Module) -> Iterator[_Heard]:
+    """While the block runs, the lists take the outputs of residual blocks and transformers, and of stages."""
+    kinds = (ResnetBlock2D, RemovedResidual, Transformer2DModel)
+    units = (one for one in denoiser.modules() if isinstance(one, kinds))
+    with outputs_of(units) as of_units, outputs_of(stages(denoiser)) as of_stages:
+        yield _Heard(of_units, of_stages)
+
+
+@contextmanager
+def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """While the block runs, the list takes the outputs of these modules, in the order of calls."""
     found = list[Tensor]()
 
     def keep(module: nn.Module, given: Any, output: Any) -> None:
         found.append(output[0] if isinstance(output, tuple) else output)
 
-    kinds = (ResnetBlock2D, RemovedResidual, Transformer2DModel)
-    hooks = [one.register_forward_hook(keep) for one in denoiser.modules() if isinstance(one, kinds)]
+    hooks = [one.register_forward_hook(keep) for one in modules]
     try:
         yield found
     finally:

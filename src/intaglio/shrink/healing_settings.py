@@ -59,6 +59,16 @@ class HealingSettings(Shrinker, ABC):
         """Settings of AdamW. Raises `ValueError` for wrong ones."""
         return CosineSettings(steps=self.steps, learning_rate=self.learning_rate, weight_decay=0.0, ema=self.ema)
 
+    @property
+    def principal(self) -> float:
+        """Weight of the distance of stages' outputs along the full network's principal directions, 0 or more."""
+        return 0.0
+
+    @property
+    def asks_each_step(self) -> bool:
+        """Whether the full network is asked in every step, and not once for each row."""
+        return self.features + self.principal > 0
+
     def learned(self, model: LatentDiffusion, calibration: CalibrationStates | None) -> CalibrationStates:
         """The rows to learn from. Raises `BadInput` where there are none, or none that tell what the method weighs."""
         if calibration is None:
@@ -72,5 +82,5 @@ class HealingSettings(Shrinker, ABC):
 
     def training_rows(self, rows: int) -> int:
         """Rows through the network that the training takes as long as; those of the full network are among them."""
-        asked = self.steps * self.batch if self.features else rows
+        asked = self.steps * self.batch if self.asks_each_step else rows
         return asked + (1 + BACKWARD) * self.steps * self.batch

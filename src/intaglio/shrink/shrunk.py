@@ -1,6 +1,6 @@
 """`Shrunk`: the result of a shrinking, which is what its packed weights unpack to and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from intaglio.models.packing.gguf_file import NAME as GGUF
 from intaglio.models.packing.gguf_file import write_gguf
 from intaglio.models.packing.packed_file import NAME as PACKED
 from intaglio.models.packing.packed_file import Packing
-from intaglio.models.packing.packed_weight import PackedWeight
+from intaglio.models.packing.packed_weight import PackedWeight, bytes_of_all
 
 MODEL, CARD = "model", "README.md"
 """Names in a result's folder: the model, and its card."""
@@ -35,7 +35,7 @@ class LayerReport:
     numbers: int
     """Weights in it."""
     bits: float
-    """Bits a weight, scales and all."""
+    """Bits a weight, scales and all, without what it shares with other weights."""
     bytes: int
     error: float
     """Norm of the change over that of the weight."""
@@ -67,9 +67,9 @@ class Shrunk:
 
     @property
     def bits(self) -> float:
-        """Bits a weight over all that are packed, scales and all; over all weights where none are."""
+        """Bits a weight over all that are packed, scales, codebooks and all; over all weights where none are."""
         if self.layers:
-            return bits_of_all(self.layers)
+            return bits_of_all(self.packed)
         weights = [weight for part in self.packed for weight in self.model.parts[part].state_dict().values()]
         return 8 * self.bytes / sum(weight.numel() for weight in weights)
 
@@ -118,15 +118,16 @@ def _stored_as(layout: str, packed: bool) -> str:
     return f"{weights}, which `intaglio` reads wherever it takes a model, and no other software does"
 
 
-def bits_of_all(layers: Sequence[LayerReport]) -> float:
-    """Bits a weight over layers, scales and all."""
-    return 8 * sum(one.bytes for one in layers) / max(1, sum(one.numbers for one in layers))
+def bits_of_all(packed: Mapping[str, Mapping[str, PackedWeight]]) -> float:
+    """Bits a weight over the packed weights of all parts, scales, codebooks and all."""
+    numbers = sum(one.numbers for weights in packed.values() for one in weights.values())
+    return 8 * sum(map(bytes_of_all, packed.values())) / max(1, numbers)
 
 
 def stored_bytes(network: nn.Module, packed: Mapping[str, PackedWeight]) -> int:
     """Bytes of a network's tensors in its packed file: of packed weights, and of the others as they are stored."""
     others = (narrowest(weight) for name, weight in network.state_dict().items() if name not in packed)
-    return sum(one.bytes for one in packed.values()) + sum(one.numel() * one.element_size() for one in others)
+    return bytes_of_all(packed) + sum(one.numel() * one.element_size() for one in others)
 
 
 def shrunk(
@@ -159,7 +160,7 @@ def shrunk(
                 error = float((found - was).norm() / was.norm().clamp(min=1e-12))
                 reports.append(LayerReport(part, key, one.numbers, one.bits, one.bytes, error))
                 weight.copy_(found)
-    packing = replace(packing, bits=bits_of_all(reports)) if reports else packing
+    packing = replace(packing, bits=bits_of_all(packed)) if reports else packing
     twin.name, twin.source, twin.notes = f"{model.name}, {packing.method}", None, ()
     twin.packing = {**model.packing, **{part: packing for part, weights in packed.items() if weights}}
     return Shrunk(twin, packed, packing, model.name, tuple(reports))

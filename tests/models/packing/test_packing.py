@@ -9,11 +9,13 @@ from safetensors.torch import load_file, save_file
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 from intaglio.models.packing.bit_planes import from_planes, to_planes
+from intaglio.models.packing.codebook_entries import CodebookEntries
 from intaglio.models.packing.integers import Integers
 from intaglio.models.packing.kept_entries import KeptEntries
 from intaglio.models.packing.normal_floats import NormalFloats, normal_levels
 from intaglio.models.packing.packed_file import PackedFile, Packing, write_packed
-from intaglio.models.packing.packed_weight import PackedWeight
+from intaglio.models.packing.packed_weight import PackedWeight, bytes_of_all, shared_tensors
+from intaglio.models.packing.signs import Signs
 
 NF4 = [-1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0]
 NF4 += [0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626, 0.7230, 1.0]
@@ -35,6 +37,18 @@ def kept(pattern=(2, 4), rows=3, columns=8):
     return KeptEntries(mask, integers(rows, columns // m * n, 4, 1), pattern)
 
 
+def signs(rows=3, columns=8, seed=2):
+    source = torch.Generator().manual_seed(seed)
+    return Signs(torch.rand(rows, columns, generator=source) < 0.5, torch.rand(rows, generator=source).half())
+
+
+def entries(rows=3, columns=8, group=2, count=2, size=8, seed=4, books_seed=5):
+    source = torch.Generator().manual_seed(seed)
+    codes = torch.randint(size, (count, rows, columns // group), generator=source, dtype=torch.uint8)
+    books = torch.randn(count, size, group, generator=torch.Generator().manual_seed(books_seed)).half()
+    return CodebookEntries(codes, books, f"3x{group}", torch.rand(rows, generator=source).half())
+
+
 TERMS = {
     "integers": integers(),
     "integers with zeros": integers(zeros=True),
@@ -44,12 +58,18 @@ TERMS = {
     "two of four": kept(),
     "one of eight": kept((1, 8)),
     "a mask": kept(None),
+    "signs": signs(),
+    "signs of odd length": signs(5, 3),
+    "entries of two books": entries(),
+    "entries of one book": entries(5, 9, 3, 1, 2),
+    "entries of a byte": entries(4, 8, 4, 3, 256),
 }
 
 
 def reread(term):
     facts = json.loads(json.dumps({"kind": term.kind, **term.facts()}))
-    return type(term).read(Fields.of(facts, "a file"), tuple(term.unpack().shape), term.tensors())
+    shared = {f"shared/{name}": tensor for name, tensor in term.shared().items()}
+    return type(term).read(Fields.of(facts, "a file"), tuple(term.unpack().shape), {**shared, **term.tensors()})
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -86,6 +106,26 @@ def test_kept_entries_stand_where_the_mask_is_and_nothing_else_is_there():
         assert found[row][term.mask[row]].tolist() == values[row].tolist()
 
 
+def test_signs_are_plus_or_minus_the_scale_of_their_row():
+    term = signs()
+    for row in range(3):
+        for column in range(8):
+            sign = 1 if term.positive[row, column] else -1
+            assert float(term.unpack()[row, column]) == sign * float(term.scales[row])
+
+
+@pytest.mark.parametrize("name", ["entries of two books", "entries of one book", "entries of a byte"])
+def test_groups_of_columns_are_sums_of_entries_times_the_scale_of_the_row(name):
+    term = TERMS[name]
+    count, rows, groups = term.codes.shape
+    width = term.books.shape[2]
+    for row in range(rows):
+        for column in range(groups * width):
+            place, within = divmod(column, width)
+            entry = sum(float(term.books[m, int(term.codes[m, row, place]), within]) for m in range(count))
+            assert float(term.unpack()[row, column]) == pytest.approx(entry * float(term.scales[row]), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_read_again_is_the_same_bits(name):
     again = reread(TERMS[name])
@@ -101,6 +141,9 @@ def test_a_term_read_again_is_the_same_bits(name):
         (NormalFloats(integers(16, 64, 4, 1).codes, integers(16, 64, 4, 1).scales), 4 + 16 / 64),
         (kept((2, 4), 16, 64), 1 + 4 / 2 + 16 / 64),
         (kept((1, 8), 16, 64), 3 / 8 + 4 / 8 + 16 / 64),
+        (signs(16, 64), 1 + 16 / 64),
+        (entries(16, 64, 8, 2, 256), 2 * 8 / 8 + 16 / 64),
+        (entries(16, 64, 8, 1, 16), 4 / 8 + 16 / 64),
     ],
 )
 def test_bits_a_weight_are_those_that_can_be_counted(term, bits):
@@ -115,7 +158,13 @@ def test_a_weight_is_the_sum_of_its_terms_in_its_own_shape():
 @pytest.fixture
 def stored(tmp_path):
     path = tmp_path / "intaglio_packed.safetensors"
-    weights = {"a.weight": PackedWeight((3, 8), (integers(),)), "b.weight": PackedWeight((3, 2, 2, 2), (kept(),))}
+    weights = {
+        "a.weight": PackedWeight((3, 8), (integers(),)),
+        "b.weight": PackedWeight((3, 2, 2, 2), (kept(),)),
+        "c.weight": PackedWeight((3, 8), (signs(), signs(seed=3))),
+        "d.weight": PackedWeight((3, 8), (entries(),)),
+        "e.weight": PackedWeight((3, 2, 2, 2), (entries(seed=6),)),
+    }
     write_packed(path, weights, {"a.bias": torch.ones(3).half()}, Packing("rtn", "0" * 64, {"bits": 3}))
     return path, weights
 
@@ -123,19 +172,28 @@ def stored(tmp_path):
 def test_a_file_gives_back_every_weight_and_how_it_was_packed(stored):
     path, weights = stored
     file = PackedFile.read(path)
-    assert file.shapes == {"a.weight": (3, 8), "b.weight": (3, 2, 2, 2), "a.bias": (3,)}
+    assert file.shapes == {**{name: one.shape for name, one in weights.items()}, "a.bias": (3,)}
     with file.reading() as file_of:
         for name, one in weights.items():
             assert torch.equal(file_of(name).get_tensor(name), one.unpack())
         assert file_of("a.bias").get_tensor("a.bias").tolist() == [1, 1, 1]
     packing = file.packing
     assert (packing.method, packing.base, packing.settings) == ("rtn", "0" * 64, {"bits": 3})
-    assert packing.bits == pytest.approx(8 * sum(one.bytes for one in weights.values()) / 48)
+    books = 2 * 8 * 2 * 2  # of two weights, stored once: two of eight pairs of two bytes each
+    assert packing.bits == pytest.approx(8 * (books + sum(one.bytes for one in weights.values())) / 120)
+    assert bytes_of_all(weights) == books + sum(one.bytes for one in weights.values())
+    assert [key for key in load_file(path) if "shared" in key] == ["shared/3x2"]
+
+
+def test_two_tensors_of_one_name_are_refused():
+    weights = {"a": PackedWeight((3, 8), (entries(),)), "b": PackedWeight((3, 8), (entries(books_seed=8),))}
+    with pytest.raises(ValueError, match="b and a weight before it"):
+        shared_tensors(weights)
 
 
 def unpack_all(path):
     with PackedFile.read(path).reading() as file_of:
-        return [file_of(name).get_tensor(name) for name in ("a.weight", "b.weight")]
+        return [file_of(name).get_tensor(name) for name in ("a.weight", "b.weight", "c.weight", "d.weight")]
 
 
 def rewritten(path, change):
@@ -160,6 +218,16 @@ DAMAGE = {
     "no terms": (lambda note, t: note["weights"]["a.weight"].update(terms=[]), "terms"),
     "a shape of one side": (lambda note, t: note["weights"]["a.weight"].update(shape=[24]), "shape"),
     "a place kept twice": (lambda note, t: t["b.weight/0/places"].fill_(0), "twice"),
+    "a plane of signs is gone": (lambda note, t: t.pop("c.weight/1/signs"), "term 1 lacks its signs"),
+    "more planes of signs": (lambda note, t: t.update({"c.weight/0/signs": torch.zeros(2, 3).byte()}), "has signs"),
+    "scales of signs that are infinite": (lambda note, t: t["c.weight/0/scales"].fill_(math.inf), "infinity"),
+    "books are gone": (lambda note, t: t.pop("shared/3x2"), "d.weight, term 0 lacks its shared/3x2"),
+    "books of another size": (lambda note, t: t.update({"shared/3x2": torch.ones(2, 4, 2).half()}), "has shared/3x2"),
+    "books that are not finite": (lambda note, t: t["shared/3x2"].fill_(math.nan), "NaN"),
+    "other books": (lambda note, t: note["weights"]["d.weight"]["terms"][0].update(name="x"), "lacks its shared/x"),
+    "seven entries": (lambda note, t: note["weights"]["d.weight"]["terms"][0].update(entries=7), "power of two"),
+    "entries that divide nothing": (lambda note, t: note["weights"]["d.weight"]["terms"][0].update(group=3), "groups"),
+    "a plane of entries is gone": (lambda note, t: t.update({"d.weight/0/codes": t["d.weight/0/codes"][:2]}), "codes"),
     "a pattern of three": (lambda note, t: note["weights"]["b.weight"]["terms"][0].update(pattern=[2, 3]), "pattern"),
 }
 

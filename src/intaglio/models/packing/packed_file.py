@@ -14,7 +14,8 @@ from torch import Tensor
 
 from intaglio.data_files import Fields, parse_json
 from intaglio.errors import BadInput
-from intaglio.models.packing.packed_weight import PackedWeight
+from intaglio.models.packing.packed_weight import PackedWeight, shared_tensors
+from intaglio.models.packing.term import SHARED
 from intaglio.models.packing.term_tensors import DAMAGED
 from intaglio.models.weights_file import opened
 from intaglio.runs.plain_json import to_json
@@ -52,6 +53,7 @@ def write_packed(
 ) -> None:
     """Writes packed weights, and the tensors of the network that are not packed, by their names in the network."""
     tensors = {f"{name}/{key}": tensor for name, one in weights.items() for key, tensor in one.tensors().items()}
+    tensors |= shared_tensors(weights)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in others.items()}
     about = {"method": packing.method, "base": packing.base, "on": packing.on, "settings": dict(packing.settings)}
     facts = {name: one.facts() for name, one in weights.items()}
@@ -123,13 +125,17 @@ class PackedFile:
 
 
 class _Unpacking:
-    """An open file that gives packed weights as dense ones."""
+    """An open file that gives packed weights as dense ones; tensors that several of them hold are read once."""
 
     def __init__(self, file: Any, weights: Fields, base: Mapping[str, Tensor]):
         self._file, self._weights, self._base = file, weights, base
         self._keys: dict[str, list[str]] = {}
         for key in file.keys():  # noqa: SIM118
             self._keys.setdefault(key.partition("/")[0], []).append(key)
+
+    @cached_property
+    def _shared(self) -> dict[str, Tensor]:
+        return {key: self._file.get_tensor(key) for key in self._keys.get(SHARED, ()) if key != SHARED}
 
     def get_tensor(self, name: str) -> Tensor:
         """The weight of this name, as it stands in the network."""
@@ -140,7 +146,7 @@ class _Unpacking:
     def packed(self, name: str) -> PackedWeight:
         """The packed weight of this name."""
         tensors = {key.partition("/")[2]: self._file.get_tensor(key) for key in self._keys.get(name, ())}
-        return PackedWeight.read(self._weights.table(name), tensors)
+        return PackedWeight.read(self._weights.table(name), self._shared | tensors)
 
 
 def _shape(facts: Fields) -> tuple[int, ...]:

@@ -11,7 +11,9 @@ from torch import Tensor
 from intaglio.data_files import Fields
 
 Fits = Mapping[str, Tensor]
-"""The tensors of a term by the names of its fields."""
+"""The tensors of a term by the names of its fields, and those that several weights hold as `shared/NAME`."""
+SHARED = "shared"
+"""What the names of tensors that several weights hold begin with in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,10 @@ class Term(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors in a file, by the names of its fields."""
 
+    def shared(self) -> dict[str, Tensor]:
+        """Tensors that it may hold together with other weights, by names that are unique in a file: stored once."""
+        return {}
+
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Its part of a file's header beside its kind, as plain values."""
@@ -43,5 +49,5 @@ class Term(ABC):
 
     @property
     def bytes(self) -> int:
-        """Bytes of its tensors in a file."""
+        """Bytes of its own tensors in a file."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())

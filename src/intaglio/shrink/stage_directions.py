@@ -1,0 +1,52 @@
+"""The stages of a U-Net, and the distance of their outputs along the directions in which a full network's vary most."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SHARE = 4
+"""Channels of a stage for each direction."""
+
+
+def stages(denoiser: Any) -> list[nn.Module]:
+    """The down blocks, the middle and the up blocks of a U-Net, in the order of calls."""
+    middle = [] if denoiser.mid_block is None else [denoiser.mid_block]
+    return [*denoiser.down_blocks, *middle, *denoiser.up_blocks]
+
+
+def outward(path: str, denoiser: Any) -> int:
+    """The place of a module's resolution, counted from the outermost: 0, and one more each halving.
+
+    The middle is one further than the innermost down block; what lies in no stage is 0.
+    """
+    kind, _, rest = path.partition(".")
+    count = len(denoiser.down_blocks)
+    if kind == "mid_block":
+        return count
+    if kind not in ("down_blocks", "up_blocks"):
+        return 0
+    place = int(rest.partition(".")[0])
+    return place if kind == "down_blocks" else count - 1 - place
+
+
+def principal_directions(output: Float[Tensor, "n c h w"]) -> Float[Tensor, "c k"]:
+    """The quarter of orthonormal directions along which the channels vary most over rows and positions, k >= 1."""
+    values = output.transpose(0, 1).flatten(1).cpu().double()
+    apart = values - values.mean(1, keepdim=True)
+    _, directions = torch.linalg.eigh(apart @ apart.T)
+    count = max(1, len(values) // SHARE)
+    return directions[:, -count:].flip(1).to(output)
+
+
+def directed_errors(
+    mine: Sequence[Tensor], theirs: Sequence[Tensor], directions: Sequence[Tensor]
+) -> Float[Tensor, " n"]:
+    """Of each row, the mean over stages of |(s - t)K|², summed over positions and directions K."""
+    each = [
+        torch.einsum("nchw,ck->nkhw", one - two, along).square().flatten(1).sum(1)
+        for one, two, along in zip(mine, theirs, directions, strict=True)
+    ]
+    return torch.stack(each).mean(0)
