@@ -7,7 +7,7 @@ from jaxtyping import Float, Float16, UInt8
 from torch import Tensor
 
 from intaglio.models.packing.integers import Integers
-from intaglio.shrink.quantiser import SHARES, grouped, integer_scales, stored
+from intaglio.shrink.quantiser import SHARES, best_of, grouped, integer_scales, stored
 
 POWER = 2.4
 """Power of the error of a weight that the scales make least: that of arXiv 2302.04304's and 2211.15736's programs."""
@@ -52,26 +52,21 @@ def grid_of(weight: Float[Tensor, "o n"], bits: int, group: int, symmetric: bool
         return CodeGrid(integer_scales(weight, bits, group, "mse", POWER), bits)
     groups = grouped(weight, group)
     low, high = groups.amin(2).clamp(max=0), groups.amax(2).clamp(min=0)
-    scales, zeros = _between(low, high, bits)
-    least = _loss(groups, scales, zeros, bits)
-    for share in SHARES[:-1]:
-        tried, at = _between(low * share, high * share, bits)
-        loss = _loss(groups, tried, at, bits)
-        better = loss < least
-        scales, zeros = torch.where(better, tried, scales), torch.where(better, at, zeros)
-        least = torch.minimum(loss, least)
+    shares = torch.tensor(SHARES)[:, None, None]
+    tried = _between(shares * low, shares * high, bits)
+    scales, zeros = best_of(groups, lambda part, each, at: _loss(part, each, at, bits), *tried)
     return CodeGrid(scales, bits, zeros.to(torch.uint8))
 
 
 def _between(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Scales and zeros [o, g] of codes that reach from `low` to `high`, with 0 among their values."""
+    """Scales and zeros [s, o, g] of codes that reach from `low` to `high`, with 0 among their values."""
     top = 2**bits - 1
     scales = stored((high - low) / top)
     return scales, (-low / scales.float()).round().clamp(0, top)
 
 
 def _loss(groups: Tensor, scales: Tensor, zeros: Tensor, bits: int) -> Tensor:
-    """The sum over each group [o, g] of its weights' errors at this power."""
-    each, zero = scales.float()[:, :, None], zeros[:, :, None]
-    steps = (groups / each).round().add_(zero).clamp_(0, 2**bits - 1).sub_(zero)
-    return steps.mul_(each).sub_(groups).abs_().pow_(POWER).sum(2)
+    """The sum over each group, [s, o, g], of its weights' errors at this power."""
+    each, zero = scales.float()[..., None], zeros[..., None]
+    steps = (groups / each).round_().add_(zero).clamp_(0, 2**bits - 1).sub_(zero)
+    return steps.mul_(each).sub_(groups).abs_().pow_(POWER).sum(-1)

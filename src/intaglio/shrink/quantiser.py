@@ -1,9 +1,10 @@
 """Weights as whole numbers times a scale: the choice of scales, and rounding to the nearest code."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Float16
+from jaxtyping import Float, Float16, Shaped
 from torch import Tensor
 
 from intaglio.models.packing.integers import Integers
@@ -11,8 +12,10 @@ from intaglio.models.packing.normal_floats import NormalFloats, normal_levels
 from intaglio.shrink.layers import KEPT_BITS, WeightLayer
 
 Clip = Literal["mse", "none"]
-SHARES = tuple(share / 100 for share in range(20, 101))
-"""Shares of the scale that holds every weight, from which the best is taken."""
+SHARES = tuple(share / 100 for share in (100, *range(20, 100)))
+"""Shares of the scale that holds every weight, from which the best is taken, and of equally good ones the first."""
+AT_ONCE = 2**18
+"""Numbers in memory while shares are compared."""
 
 
 def group_of(columns: int, group: int) -> int:
@@ -41,15 +44,27 @@ def integer_scales(
     """
     groups = grouped(weight, group)
     whole = groups.abs().amax(2) / (2 ** (bits - 1) - 1)
-    best = stored(whole)
     if clip == "none":
-        return best
-    least = _loss(groups, best, bits, power)
-    for share in SHARES[:-1]:
-        scales = stored(whole * share)
-        loss = _loss(groups, scales, bits, power)
-        best, least = torch.where(loss < least, scales, best), torch.minimum(loss, least)
+        return stored(whole)
+    tried = torch.stack([stored(whole * share) for share in SHARES])
+    (best,) = best_of(groups, lambda part, scales: _loss(part, scales, bits, power), tried)
     return best
+
+
+def best_of(
+    groups: Float[Tensor, "o g c"], loss: Callable[..., Tensor], *tried: Shaped[Tensor, "s o g"]
+) -> list[Tensor]:
+    """Of s ways to code each group the one of least loss, [o, g]; of equally good ones the first.
+
+    Args:
+        groups: the weights.
+        loss: (some rows of groups, of each of `tried` these rows) to losses [s, rows, g].
+        tried: what the ways differ in, such as scales.
+    """
+    rows = max(1, AT_ONCE // max(1, len(tried[0]) * groups[0].numel()))
+    parts = zip(groups.split(rows), *(one.split(rows, 1) for one in tried), strict=True)
+    places = torch.cat([loss(*part) for part in parts], 1).argmin(0, keepdim=True)
+    return [one.gather(0, places)[0] for one in tried]
 
 
 def nearest_integers(weight: Float[Tensor, "o n"], scales: Float16[Tensor, "o g"], bits: int) -> Integers:
@@ -74,13 +89,13 @@ def nearest_normal_floats(weight: Float[Tensor, "o n"], group: int) -> NormalFlo
     return NormalFloats(codes.to(torch.uint8).view(weight.shape), scales)
 
 
-def _steps(groups: Float[Tensor, "o g c"], scales: Float16[Tensor, "o g"], bits: int) -> Float[Tensor, "o g c"]:
+def _steps(groups: Float[Tensor, "o g c"], scales: Float16[Tensor, "*s o g"], bits: int) -> Float[Tensor, "*s o g c"]:
     half = 2 ** (bits - 1)
-    return (groups / scales.float()[:, :, None]).round().clamp(-half, half - 1)
+    return (groups / scales.float()[..., None]).round_().clamp_(-half, half - 1)
 
 
 def _loss(
-    groups: Float[Tensor, "o g c"], scales: Float16[Tensor, "o g"], bits: int, power: float
-) -> Float[Tensor, "o g"]:
-    apart = _steps(groups, scales, bits).mul_(scales.float()[:, :, None]).sub_(groups)
-    return (apart.square_() if power == 2 else apart.abs_().pow_(power)).sum(2)
+    groups: Float[Tensor, "o g c"], scales: Float16[Tensor, "*s o g"], bits: int, power: float
+) -> Float[Tensor, "*s o g"]:
+    apart = _steps(groups, scales, bits).mul_(scales.float()[..., None]).sub_(groups)
+    return (apart.square_() if power == 2 else apart.abs_().pow_(power)).sum(-1)
