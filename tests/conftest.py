@@ -9,6 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share two cores; children inherit it
+for library in (
+    "DIFFUSERS",
+    "TRANSFORMERS",
+):  # else each of thousands of silenced calls changes the level, there and back
+    os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +25,8 @@ from type_checks import check_types
 check_types("intaglio")
 # A command reads the source of its settings for their docstrings, a third of the time of one that is refused.
 Tokens.make = staticmethod(functools.cache(Tokens.make))
+# No test cuts the power, and a disk that is waited for takes a twentieth of the time.
+os.fsync = lambda descriptor: None
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 

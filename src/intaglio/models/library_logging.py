@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR
 
 import diffusers.utils.logging as diffusers_logging
 import transformers.utils.logging as transformers_logging
@@ -10,11 +11,14 @@ import transformers.utils.logging as transformers_logging
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Turns off the two libraries' progress bars and log lines below errors; their settings are restored."""
-    kept = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
-    bars = [library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()]
+    libraries = (diffusers_logging, transformers_logging)
+    # A change of level empties the caches of all loggers there are, which nested calls would pay each.
+    kept = [(one, verbosity) for one in libraries if (verbosity := one.get_verbosity()) != ERROR]
+    bars = [one for one in libraries if one.is_progress_bar_enabled()]
     try:
         for library, _ in kept:
             library.set_verbosity_error()
+        for library in bars:
             library.disable_progress_bar()
         yield
     finally:
