@@ -97,7 +97,7 @@ class Shrunk:
 
     @property
     def _weights(self) -> str:
-        return f"Weights: `{PACKED}`" if self.layers else "A U-Net without some of its modules"
+        return f"Weights: `{PACKED}`" if self.layers else "A U-Net of other modules than the library's"
 
     def card(self) -> str:
         """Markdown with the front matter that model hubs read."""

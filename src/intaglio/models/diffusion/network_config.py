@@ -10,6 +10,7 @@ from transformers import CLIPTextConfig
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
@@ -82,6 +83,7 @@ def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
         for scope in widths.values:
             widths.whole(scope, low=1, high=WIDEST)
     _check_names(fields, REMOVED_BRANCHES)
+    _check_names(fields, PREDICTED_UNITS)
     sides = _wholes(fields, "sample_size", high=LARGEST_SIDE)
     if _is_old(fields) and not isinstance(config.get("sample_size"), list) and sides and sides[0] < _OLD_SIDE:
         config["sample_size"] = _OLD_SIDE

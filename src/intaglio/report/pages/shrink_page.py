@@ -22,6 +22,10 @@ REMOVED = (
     ),
     Row("Other software", "A U-Net without some of its modules is read by this software alone."),
 )
+PREDICTED = (
+    Row("Speed", "One picture at a time computes the kept units alone; in a batch all are computed."),
+    Row("Other software", "A U-Net with predictors is read by this software alone."),
+)
 LIMITS = (
     Row("The pictures’ looks", "An error of predictions is no measure of how a drawing looks; compare the pictures."),
     Row("Other prompts", "The error is of rows that were held back, under the prompts of the calibration."),
@@ -47,19 +51,36 @@ def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
         warnings=run.warnings,
         errors=_errors(run.run.get("method"), summary),
         errors_text=_errors_text(summary),
-        layers=_units(summary) if "removed" in summary else _layers(summary["layers_packed"]),
+        layers=_table(summary),
         layers_text=_layers_text(summary),
         pictures=[
             (heading, [Shown(album.thumb(path), path.stem) for path in shown[name]])
             for name, heading in HEADINGS.items()
             if shown[name]
         ],
-        limits=(*(REMOVED if "removed" in summary else PACKED), *LIMITS),
+        limits=(*_own_limits(summary), *LIMITS),
     )
 
 
 HEADINGS = {"before": "Before", "after": "After"}
 """Groups of pictures and their headings."""
+
+
+def _own_limits(summary: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Those of the way that the model was made smaller."""
+    if "removed" in summary:
+        return REMOVED
+    return PREDICTED if "predicted" in summary else PACKED
+
+
+def _table(summary: Mapping[str, Any]) -> PageTable:
+    """What became of units, of blocks with predictors, or of packed weights."""
+    if "removed" in summary:
+        return _units(summary)
+    if "predicted" in summary:
+        rows = [[name, f"{share:.0%}"] for name, share in summary["predicted"].items()]
+        return PageTable("", ["block", "units computed"], rows)
+    return _layers(summary["layers_packed"])
 
 
 def _keys(summary: Mapping[str, Any]) -> list[Key]:
@@ -96,6 +117,13 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
 def _layers_text(summary: Mapping[str, Any]) -> str:
     if "removed" in summary:
         return f"{count(len(summary['removed']), 'unit')} are removed; {summary['share']:.0%} of the numbers are left."
+    if "predicted" in summary:
+        left, times = summary["multiplications"], summary["milliseconds"]
+        return (
+            f"{count(len(summary['predicted']), 'block')} have a predictor. A picture that was held back takes "
+            f"{left['share']:.0%} of the multiplications on average, and {times['after']:.1f} ms a call where the full "
+            f"network takes {times['before']:.1f} ms, on the machine of the run."
+        )
     return f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:"
 
 
