@@ -74,6 +74,7 @@ from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.runs.run import Run as Run
+from intaglio.shrink.methods.saq import SAQ as SAQ
 from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.sampling.methods.stsl import STSL as STSL

@@ -37,7 +37,7 @@ def picture_costs(
     return {
         "predicted": kept,
         "multiplications": {"before": whole, "after": left, "share": left / whole},
-        "milliseconds": dict(zip(("before", "after"), _milliseconds(full, small, rows), strict=True)),
+        "milliseconds": milliseconds(full, small, rows.first(CALLS + 1)),
     }
 
 
@@ -71,20 +71,19 @@ def layer_multiplications(model: LatentDiffusion, rows: CalibrationStates) -> di
     return found
 
 
-def _milliseconds(full: LatentDiffusion, small: LatentDiffusion, rows: CalibrationStates) -> tuple[float, float]:
-    """Median milliseconds of a prediction by both models, a row at a time, after one of each that is not counted."""
+def milliseconds(full: LatentDiffusion, small: LatentDiffusion, rows: CalibrationStates) -> dict[str, float]:
+    """Median milliseconds of a prediction of each row alone, before and after, in turns; the first is not counted."""
     taken: tuple[list[float], list[float]] = ([], [])
-    asked = rows.first(CALLS + 1)
     with torch.no_grad(), full.frozen(), small.frozen():
-        for pair in zip(asked.batches(full, 1), asked.batches(small, 1), strict=True):
+        for pair in zip(rows.batches(full, 1), rows.batches(small, 1), strict=True):
             for model, one, times in zip((full, small), pair, taken, strict=True):
                 _wait(model)
                 began = time.perf_counter()
                 model.predict(*one)
                 _wait(model)
                 times.append(1000 * (time.perf_counter() - began))
-    one, two = (statistics.median(times[1:] or times) for times in taken)
-    return one, two
+    before, after = (statistics.median(times[1:] or times) for times in taken)
+    return {"before": before, "after": after}
 
 
 def _wait(model: LatentDiffusion) -> None:

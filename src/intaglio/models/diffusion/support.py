@@ -14,8 +14,9 @@ from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.prompt_lengths import check_prompts
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
+from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
 
-COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
+COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type", TEXT_CACHE})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
 BLOCK_NAMES = {REMOVED_BRANCHES: "removed branches", PREDICTED_UNITS: "predicted units"}
 """Settings that name blocks, and what differs where two models name others."""

@@ -26,6 +26,10 @@ PREDICTED = (
     Row("Speed", "One picture at a time computes the kept units alone; in a batch all are computed."),
     Row("Other software", "A U-Net with predictors is read by this software alone."),
 )
+CACHED = (
+    Row("Speed", "Keys and values of a prompt are computed once; kept ones are unpacked at every call."),
+    Row("Other software", "A U-Net that keeps its prompts is read as such by this software alone."),
+)
 LIMITS = (
     Row("The pictures’ looks", "An error of predictions is no measure of how a drawing looks; compare the pictures."),
     Row("Other prompts", "The error is of rows that were held back, under the prompts of the calibration."),
@@ -67,19 +71,21 @@ HEADINGS = {"before": "Before", "after": "After"}
 
 
 def _own_limits(summary: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Those of the way that the model was made smaller."""
-    if "removed" in summary:
-        return REMOVED
-    return PREDICTED if "predicted" in summary else PACKED
+    """Limits of the kind of model that it is."""
+    kinds = {"removed": REMOVED, "predicted": PREDICTED, "text_cache": CACHED}
+    return next((limits for key, limits in kinds.items() if key in summary), PACKED)
 
 
 def _table(summary: Mapping[str, Any]) -> PageTable:
-    """What became of units, of blocks with predictors, or of packed weights."""
+    """Units, blocks with predictors, caches or packed weights, with what became of each."""
     if "removed" in summary:
         return _units(summary)
     if "predicted" in summary:
         rows = [[name, f"{share:.0%}"] for name, share in summary["predicted"].items()]
         return PageTable("", ["block", "units computed"], rows)
+    if "text_cache" in summary:
+        rows = [[name, decimal(error)] for name, error in summary["text_cache"]["errors"].items()]
+        return PageTable("", ["keys and values kept in", "error of the prediction"], rows)
     return _layers(summary["layers_packed"])
 
 
@@ -117,6 +123,14 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
 def _layers_text(summary: Mapping[str, Any]) -> str:
     if "removed" in summary:
         return f"{count(len(summary['removed']), 'unit')} are removed; {summary['share']:.0%} of the numbers are left."
+    if (cache := summary.get("text_cache")) is not None:
+        times = summary["milliseconds"]
+        return (
+            f"A prompt takes {cache['bytes_a_prompt']:,} bytes, where half precision takes "
+            f"{cache['bytes_a_prompt_at_16_bits']:,}; {cache['mean_bits']:.2f} bits a number on average. A call whose "
+            f"prompt is kept takes {times['after']:.1f} ms, and {times['before']:.1f} ms without, on the machine of "
+            "the run. Errors are against the model without a cache:"
+        )
     if "predicted" in summary:
         left, times = summary["multiplications"], summary["milliseconds"]
         return (

@@ -19,7 +19,7 @@ from intaglio.shrink.unit_choice import Rule, UnitChoice, fix_predictors
 
 @dataclass(frozen=True, kw_only=True)
 class FTWT(HealingSettings):
-    """FTWT: predictors choose for each picture the hidden units that are computed, and the rest is trained.
+    """FTWT: predictors choose the hidden units that each picture computes, and the rest is trained.
 
     A block's predictor is one linear layer on the mean of the block's input over its places and, in a residual block,
     on the embedded time; a unit whose logit is above 0 is computed, and of each picture at least that of the largest.
