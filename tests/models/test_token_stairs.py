@@ -53,10 +53,10 @@ def test_more_bits_of_any_stair_lose_no_more():
 
 def test_bytes_are_those_of_codes_and_scales():
     stairs = Stairs((16, 8, 4), (1, 3)).store(numbers(12, 3, 5))
-    # Two rows: 1 token of 15 halves; 3 of 15 bytes and 3 scales; 8 of 120 half bytes in all and 3 scales.
-    assert [one.bytes for one in stairs] == [2 * 15 * 2, 2 * (3 * 15 + 3 * 3 * 2), 2 * (60 + 8 * 3 * 2)]
+    # Two rows: 30 halves; 90 codes in planes of 12 bytes and 18 scales; 240 codes in planes of 30 and 48 scales.
+    assert [one.bytes for one in stairs] == [2 * 15 * 2, 8 * 12 + 2 * 3 * 3 * 2, 4 * 30 + 2 * 8 * 3 * 2]
     odd = Stairs((4,)).store(numbers(1, 1, 5))
-    assert odd[0].numbers.shape == (2, 3)
+    assert odd[0].numbers.shape == (4, 2)
     assert torch.allclose(restored(odd, torch.float32), by_hand(numbers(1, 1, 5), 4), atol=1e-6)
 
 

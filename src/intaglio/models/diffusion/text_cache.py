@@ -51,7 +51,7 @@ class TextCache:
         """The text that was asked for last, and its version: asked again unchanged it is not compared."""
 
     def of(self, text: Float[Tensor, "n l d"]) -> KeptPrompt:
-        """What is kept for this text; nothing yet for a new one, for which the one that was used longest ago goes."""
+        """The kept batch of this text; a new one takes the place of that which was used longest ago."""
         last, version = self._asked
         if self.prompts and last is not None and last() is text and version is not None and version == _version(text):
             return self.prompts[-1]
@@ -105,7 +105,7 @@ class CachedProjection(nn.Linear):
         return not (torch.is_grad_enabled() and any(one.requires_grad for one in (given, *weights)))
 
     def _weights(self) -> tuple[Any, ...]:
-        """What tells present weights from others: the tensors, their places in memory and their versions."""
+        """Marks of the present weights: the tensors, their places in memory and their versions."""
         present = [one for one in (self.weight, self.bias) if one is not None]
         return tuple((one, one.data_ptr(), one._version) for one in present)
 

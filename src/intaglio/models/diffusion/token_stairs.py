@@ -1,14 +1,16 @@
 """`Stairs`: numbers of tokens kept in fewer bits the further a token is from the first."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.errors import require
+from intaglio.models.packing.bit_planes import from_planes, to_planes
 
 WHOLE = 32
 """Bits that stand for numbers as they were computed."""
@@ -22,7 +24,7 @@ class StoredStair(NamedTuple):
     """Some tokens as they are kept."""
 
     numbers: Tensor
-    """Codes, two a byte up to 4 bits [n, bytes] and one a byte above, or the numbers themselves [n, l, h, w]."""
+    """Planes of codes on the CPU, uint8 [bits, bytes], or the numbers themselves [n, l, h, w]."""
     scales: Float[Tensor, "n l h"] | None
     """In half precision, of codes; None for numbers."""
     shape: tuple[int, ...]
@@ -37,7 +39,7 @@ class StoredStair(NamedTuple):
 
 @dataclass(frozen=True)
 class Stairs:
-    """How many bits the numbers of a token are kept in, by its distance from the first token."""
+    """Bits that the numbers of a token are kept in, by its distance from the first token."""
 
     bits: tuple[int, ...]
     """Of each stair, the nearest first: 2 to 8, for codes with a scale a token and head; 16; or 32, as computed."""
@@ -72,7 +74,7 @@ class Stairs:
         return tuple(_stored(numbers[:, first:after], bits) for first, after, bits in self.spans(numbers.shape[1]))
 
     def rounded(self, numbers: Float[Tensor, "n l h w"]) -> Float[Tensor, "n l h w"]:
-        """What the kept numbers give back, in the precision of `numbers`."""
+        """The numbers as they come back from the store, in their own precision."""
         return restored(self.store(numbers), numbers.dtype)
 
 
@@ -90,26 +92,12 @@ def _stored(numbers: Float[Tensor, "n l h w"], bits: int) -> StoredStair:
     wide = numbers.float()
     scales = (wide.abs().amax(-1) / half).clamp(max=LARGEST).half()
     safe = scales.float().clamp(min=torch.finfo(torch.float32).tiny)[..., None]
-    codes = (wide / safe).round().clamp(-half, half).to(torch.int8)
-    return StoredStair(_pairs(codes) if bits <= 4 else codes, scales, shape, bits)
+    codes = (wide / safe).round().clamp(-half, half) + half
+    return StoredStair(to_planes(codes.to(torch.uint8), bits), scales, shape, bits)
 
 
 def _restored(one: StoredStair, dtype: torch.dtype) -> Float[Tensor, "n l h w"]:
     if one.scales is None:
         return one.numbers.to(dtype)
-    codes = _singles(one.numbers, one.shape) if one.bits <= 4 else one.numbers
-    return (codes.to(torch.float32) * one.scales.float()[..., None]).to(dtype)
-
-
-def _pairs(codes: Int[Tensor, "n l h w"]) -> UInt8[Tensor, "n bytes"]:
-    """Codes from -8 to 7, two a byte."""
-    flat = (codes.flatten(1) + 8).to(torch.uint8)
-    flat = torch.nn.functional.pad(flat, (0, flat.shape[1] % 2))
-    return flat[:, ::2] | flat[:, 1::2] << 4
-
-
-def _singles(pairs: UInt8[Tensor, "n bytes"], shape: Sequence[int]) -> Int[Tensor, "n l h w"]:
-    """The codes again, of this shape."""
-    flat = torch.stack([pairs & 15, pairs >> 4], 2).flatten(1)
-    count = shape[1] * shape[2] * shape[3]
-    return flat[:, :count].to(torch.int8).sub(8).view(*shape)
+    codes = from_planes(one.numbers, math.prod(one.shape)).view(one.shape).to(one.scales.device)
+    return ((codes.float() - (2 ** (one.bits - 1) - 1)) * one.scales.float()[..., None]).to(dtype)

@@ -17,8 +17,6 @@ from intaglio.shrink.shrunk import Shrunk, shrunk
 
 RECORD = "text_cache"
 """Kind of the run's records of measured errors."""
-KEPT_IN = (4, 8, 16, 32)
-"""Bits of a stair that take no more room than they say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +42,7 @@ class SAQ(Shrinker):
     bench: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     bits: tuple[int, ...] = (16, 8, 4)
-    """Bits of each stair, that of the first tokens first: 4, 8, 16, or 32 for numbers as computed."""
+    """Bits of each stair, that of the first tokens first: 2 to 8, 16, or 32 for numbers as computed."""
     lengths: tuple[int, ...] = (1, 8)
     """Tokens of each stair but the last, which takes all others, each 1 or more."""
     batch: int = 8
@@ -54,8 +52,6 @@ class SAQ(Shrinker):
         super().__post_init__()
         require(self.parts == ("denoiser",), f"parts must be denoiser, whose prompts are kept, not {self.parts}")
         require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
-        wrong = [one for one in self.bits if one not in KEPT_IN]
-        require(not wrong, f"bits must be of 4, 8, 16 and 32, not {', '.join(map(str, wrong))}")
         _ = self.stairs
 
     @property
@@ -97,7 +93,7 @@ class SAQ(Shrinker):
             return found
         bits = int(self.stairs.mean_bits(_tokens(model)))
         told = f"a flat cache of {bits} bits takes no more room and is nearer ({flat:.3g} against {stairs:.3g})"
-        return replace(found, warnings=(f"{told}: give one stair of more bits, or longer first ones",))
+        return replace(found, warnings=(f"{told}: give that one stair alone",))
 
     def _caches(self, tokens: int) -> dict[str, Stairs]:
         """The stairs, and flat caches of whole bits: the most that takes no more room, and the next."""
