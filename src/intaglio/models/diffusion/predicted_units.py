@@ -116,6 +116,12 @@ def predict_units(denoiser: Any, scopes: Sequence[str]) -> None:
         denoiser.register_to_config(**{SETTING: noted})
 
 
+def predictor_numbers(denoiser: nn.Module, scopes: Sequence[str]) -> int:
+    """Numbers of the predictors that these blocks would have."""
+    sizes = [_sizes(denoiser.get_submodule(scope)) for scope in scopes]
+    return sum((given + 1) * units for given, units in sizes)
+
+
 def predicted_blocks(denoiser: nn.Module) -> dict[str, Any]:
     """The blocks that have a predictor, by name."""
     kinds = (PredictedResidual, PredictedFeedForward)
@@ -152,15 +158,20 @@ def _can_predict(module: nn.Module) -> bool:
     return isinstance(module, FeedForward) and isinstance(module.net[0], GEGLU) and len(module.net) == 3
 
 
-def _add_predictor(block: Any) -> None:
-    """The block becomes one of the same weights with a predictor."""
+def _sizes(block: Any) -> tuple[int, int]:
+    """Numbers that a block's predictor is given, and its units."""
     if isinstance(block, ResnetBlock2D):
         times = 0 if block.time_emb_proj is None else block.time_emb_proj.in_features
-        given, units, weight = block.conv1.in_channels + times, block.conv2.in_channels, block.conv2.weight
-        block.__class__ = PredictedResidual
-    else:
-        given, units, weight = block.net[0].proj.in_features, block.net[2].in_features, block.net[2].weight
-        block.__class__ = PredictedFeedForward
+        return block.conv1.in_channels + times, block.conv2.in_channels
+    return block.net[0].proj.in_features, block.net[2].in_features
+
+
+def _add_predictor(block: Any) -> None:
+    """The block becomes one of the same weights with a predictor."""
+    given, units = _sizes(block)
+    residual = isinstance(block, ResnetBlock2D)
+    weight = block.conv2.weight if residual else block.net[2].weight
+    block.__class__ = PredictedResidual if residual else PredictedFeedForward
     # Made without values, since a layer draws its first ones by the global generator.
     block.predictor = UnitPredictor(given, units, device="meta", dtype=weight.dtype).to_empty(device=weight.device)
     nn.init.zeros_(block.predictor.weight)

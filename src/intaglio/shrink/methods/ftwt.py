@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from intaglio.errors import BadInput, require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.models.diffusion.predicted_units import predict_units, predictable, predicted_blocks
+from intaglio.models.diffusion.predicted_units import predict_units, predictable, predicted_blocks, predictor_numbers
 from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import ShrinkPlan
@@ -73,10 +73,8 @@ class FTWT(HealingSettings):
     def planned(self, model: LatentDiffusion, rows: int) -> ShrinkPlan:
         """Bytes before and after, which are more, and rows through the network in the training."""
         before = sum(weight.numel() for weight in model.denoiser.state_dict().values())
-        twin = model.copy()
-        predict_units(twin.denoiser, self._scopes(model))
-        after = sum(weight.numel() for weight in twin.denoiser.state_dict().values())
-        return ShrinkPlan(2 * before, 2 * after, self.training_rows(rows))
+        more = predictor_numbers(model.denoiser, self._scopes(model))
+        return ShrinkPlan(2 * before, 2 * (before + more), self.training_rows(rows))
 
     def __call__(
         self,
