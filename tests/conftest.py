@@ -9,11 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share two cores; children inherit it
-for library in (
-    "DIFFUSERS",
-    "TRANSFORMERS",
-):  # else each of thousands of silenced calls changes the level, there and back
-    os.environ.setdefault(f"{library}_VERBOSITY", "error")
+# Else each of thousands of silenced calls changes a level of logging, there and back.
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
 from hypothesis import HealthCheck, settings

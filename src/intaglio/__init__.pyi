@@ -23,6 +23,7 @@ from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
+from intaglio.shrink.methods.ftwt import FTWT as FTWT
 from intaglio.sampling.methods.fkc import FeynmanKac as FeynmanKac
 from intaglio.extract.methods.finextract import FineXtract as FineXtract
 from intaglio.energy.methods.flops_affine import FlopsAffine as FlopsAffine
@@ -75,6 +76,7 @@ from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.runs.run import Run as Run
+from intaglio.shrink.methods.saq import SAQ as SAQ
 from intaglio.protect.methods.sds import SDS as SDS
 from intaglio.causal.methods.spot.method import SPOT as SPOT
 from intaglio.sampling.methods.stsl import STSL as STSL

@@ -136,6 +136,12 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"error    {error['whole']:.3g} of the prediction ({error['low']:.3g} to {error['high']:.3g} with 95%)"
         )
+    if (left := summary.get("multiplications")) is not None:
+        times = summary["milliseconds"]
+        lines.append(
+            f"call     {left['share']:.0%} of the multiplications for one picture; {times['after']:.1f} ms where "
+            f"{times['before']:.1f} ms were"
+        )
     if (ruler := summary.get("ruler")) is not None:
         lines.append(f"ruler    {ruler['error']:.3g} by plain rounding to {ruler['bits']} bits, in no more bytes")
     if (alike := summary["pictures"]) is not None and alike["psnr"] is not None:

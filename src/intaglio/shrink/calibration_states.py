@@ -102,6 +102,10 @@ class CalibrationStates:
             return self
         return self._rows(torch.arange(count) * len(self) // count)
 
+    def repeated(self, count: int) -> "CalibrationStates":
+        """The first row so many times."""
+        return self._rows(torch.zeros(count, dtype=torch.int64))
+
     def batches(self, model: LatentDiffusion, size: int) -> Iterator[CalibrationBatch]:
         """All rows in their order, `size` at once; the prompts are embedded once."""
         embedded = model.embed(list(self.texts))

@@ -99,7 +99,9 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
 def check_layout(shrinker: Shrinker, layout: Layout) -> None:
     """Raises `BadInput` for a layout that cannot hold the method's result; asks nothing of a model."""
     if shrinker.structural and layout != "intaglio":
-        raise BadInput(f"{shrinker.name} removes modules, without which other software reads no U-Net; use intaglio")
+        raise BadInput(
+            f"{shrinker.name} changes modules, with which other software reads no U-Net; use layout intaglio"
+        )
     if layout == "gguf":
         check_gguf(shrinker.settings.get("bits"), shrinker.settings.get("group"))
 

@@ -114,7 +114,7 @@ def _stored_as(layout: str, packed: bool) -> str:
         return "Weights: dense, in half precision where they allow it, as every software reads them"
     if layout == "gguf":
         return f"Weights: dense, and `{GGUF}`, whose codes take fewer bits, for software that reads the GGUF format"
-    weights = f"Weights: `{PACKED}`" if packed else "A U-Net without some of its modules"
+    weights = f"Weights: `{PACKED}`" if packed else "A U-Net of other modules than the library's"
     return f"{weights}, which `intaglio` reads wherever it takes a model, and no other software does"
 
 

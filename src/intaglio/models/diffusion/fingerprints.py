@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from intaglio.models.diffusion.baked_sampling import FREE
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.config_spelling import class_defaults, one_spelling
+from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
 from intaglio.models.library_logging import quiet_libraries
 
 PROBE = "A photo of Zürich's 12 CATS: naïve  &  (don't)!"
@@ -52,6 +53,8 @@ def settings_digest(model: Components) -> str:
     }
     if model.sampling != FREE:  # so that models without it keep their fingerprints
         facts["sampling"] = model.sampling.facts
+    if (stairs := model.denoiser.config.get(TEXT_CACHE)) is not None:
+        facts["text_cache"] = stairs
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode(errors="surrogatepass"))
     return digest.hexdigest()
 

@@ -15,6 +15,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from intaglio.errors import require
+from intaglio.models.diffusion.predicted_units import PredictedFeedForward, PredictedResidual
 
 SETTING = "hidden_widths"
 """Entry of a U-Net's config with the width of every scope that is narrower than its other settings say."""
@@ -108,7 +109,11 @@ def narrow_to(denoiser: Any, widths: Mapping[str, int]) -> None:
 
 
 def _width_of(scope: str, module: nn.Module) -> HiddenWidth | None:
-    """The hidden width of a block; None for other modules, and for a block with further inputs or joint norms."""
+    """The hidden width of a block; None for other modules, and for a block with further inputs or joint norms, or with
+    predicted units.
+    """
+    if isinstance(module, PredictedResidual | PredictedFeedForward):
+        return None
     if isinstance(module, ResnetBlock2D):
         return _of_residual(scope, module)
     if isinstance(module, FeedForward):

@@ -10,8 +10,10 @@ from transformers import CLIPTextConfig
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
+from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, LONGEST = 2**16, 4096, 2**24, 2**16
@@ -82,6 +84,8 @@ def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
         for scope in widths.values:
             widths.whole(scope, low=1, high=WIDEST)
     _check_names(fields, REMOVED_BRANCHES)
+    _check_names(fields, PREDICTED_UNITS)
+    _check_stairs(fields)
     sides = _wholes(fields, "sample_size", high=LARGEST_SIDE)
     if _is_old(fields) and not isinstance(config.get("sample_size"), list) and sides and sides[0] < _OLD_SIDE:
         config["sample_size"] = _OLD_SIDE
@@ -97,6 +101,16 @@ def _check_names(fields: Fields, key: str) -> None:
     given = fields.values.get(key)
     if given is not None and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
         raise BadInput(f"{fields.source} has {key} {shown(given)}, where a list of names is due; {fields.remedy}")
+
+
+def _check_stairs(fields: Fields) -> None:
+    if fields.values.get(TEXT_CACHE) is None:
+        return
+    stairs = fields.table(TEXT_CACHE)
+    for key in ("bits", "lengths"):
+        if not isinstance(given := stairs.values.get(key), list) or any(isinstance(one, list) for one in given):
+            raise BadInput(f"{stairs.source} has {key} {shown(given)}, where a list is due; {fields.remedy}")
+        _wholes(stairs, key, high=LONGEST)
 
 
 def _is_old(fields: Fields) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 
 SETTING = "removed_branches"
 """Entry of a U-Net's config with the names of the modules whose branch is removed."""
@@ -68,7 +69,10 @@ def remove_branches(denoiser: Any, scopes: Sequence[str]) -> None:
     removed = sorted({*(denoiser.config.get(SETTING) or ()), *scopes})
     widths = denoiser.config.get(HIDDEN_WIDTHS) or {}
     kept = {scope: width for scope, width in widths.items() if scope not in scopes}
-    denoiser.register_to_config(**{SETTING: removed, **({HIDDEN_WIDTHS: kept} if widths else {})})
+    noted = {SETTING: removed, **({HIDDEN_WIDTHS: kept} if widths else {})}
+    if predicted := denoiser.config.get(PREDICTED_UNITS):
+        noted[PREDICTED_UNITS] = [scope for scope in predicted if scope not in scopes]
+    denoiser.register_to_config(**noted)
 
 
 def refuse_removed(denoiser: Any, what: str) -> None:

@@ -10,8 +10,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from intaglio.models.diffusion.hidden_widths import SETTING, narrow_to
+from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED
+from intaglio.models.diffusion.predicted_units import predict_units
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED
 from intaglio.models.diffusion.removed_branches import remove_branches
+from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
+from intaglio.models.diffusion.text_cache import cache_text, stairs_of
 from intaglio.models.library_logging import quiet_libraries
 
 Shapes = dict[str, tuple[int, ...]]
@@ -23,7 +27,8 @@ TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWith
 def skeleton(part: str, config: Any) -> nn.Module:
     """A part's network on the meta device, without memory for its weights; settings as a mapping or a config.
 
-    Raises `ValueError` for hidden widths that the network cannot have, and removed branches that it does not have.
+    Raises `ValueError` for hidden widths and stairs of a text cache that the network cannot have, and for removed
+    branches and predicted units of blocks that it does not have.
     """
     with torch.device("meta"), quiet_libraries():
         if part in TEXT_KINDS:
@@ -32,6 +37,9 @@ def skeleton(part: str, config: Any) -> nn.Module:
         network = kind.from_config(dict(config))
         remove_branches(network, config.get(REMOVED) or ())
         narrow_to(network, config.get(SETTING) or {})
+        predict_units(network, config.get(PREDICTED) or ())
+        if (stairs := config.get(TEXT_CACHE)) is not None:
+            cache_text(network, stairs_of(stairs))
         return network
 
 

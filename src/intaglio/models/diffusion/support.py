@@ -11,11 +11,15 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.config_spelling import one_spelling
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.prompt_lengths import check_prompts
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
+from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
 
-COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
+COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type", TEXT_CACHE})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
+BLOCK_NAMES = {REMOVED_BRANCHES: "removed branches", PREDICTED_UNITS: "predicted units"}
+"""Settings that name blocks, and what differs where two models name others."""
 
 
 def refuse_unsupported(name: str, model: Components) -> None:
@@ -128,12 +132,13 @@ def _facts(model: Components) -> dict[str, Any]:
 
 def _config_differences(one: nn.Module, two: nn.Module) -> list[str]:
     mine, theirs = one_spelling(_config(one), type(one)), one_spelling(_config(two), type(two))
-    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS - {HIDDEN_WIDTHS, REMOVED_BRANCHES})
+    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS - {HIDDEN_WIDTHS, *BLOCK_NAMES})
     pairs = [(key, mine.get(key), theirs.get(key)) for key in keys]
     found = [f"denoiser {key} ({first} and {second})" for key, first, second in pairs if first != second]
-    one_removed, other_removed = (set(config.get(REMOVED_BRANCHES) or ()) for config in (mine, theirs))
-    if apart := sorted(one_removed ^ other_removed):
-        found.append(f"removed branches of the denoiser ({len(apart)}, the first {apart[0]})")
+    for key, words in BLOCK_NAMES.items():
+        one_has, other_has = (set(config.get(key) or ()) for config in (mine, theirs))
+        if apart := sorted(one_has ^ other_has):
+            found.append(f"{words} of the denoiser ({len(apart)}, the first {apart[0]})")
     return found + _hidden_width_differences(mine.get(HIDDEN_WIDTHS) or {}, theirs.get(HIDDEN_WIDTHS) or {})
 
 

@@ -22,6 +22,14 @@ REMOVED = (
     ),
     Row("Other software", "A U-Net without some of its modules is read by this software alone."),
 )
+PREDICTED = (
+    Row("Speed", "One picture at a time computes the kept units alone; in a batch all are computed."),
+    Row("Other software", "A U-Net with predictors is read by this software alone."),
+)
+CACHED = (
+    Row("Speed", "Keys and values of a prompt are computed once; kept ones are unpacked at every call."),
+    Row("Other software", "A U-Net that keeps its prompts is read as such by this software alone."),
+)
 LIMITS = (
     Row("The pictures’ looks", "An error of predictions is no measure of how a drawing looks; compare the pictures."),
     Row("Other prompts", "The error is of rows that were held back, under the prompts of the calibration."),
@@ -47,19 +55,38 @@ def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
         warnings=run.warnings,
         errors=_errors(run.run.get("method"), summary),
         errors_text=_errors_text(summary),
-        layers=_units(summary) if "removed" in summary else _layers(summary["layers_packed"]),
+        layers=_table(summary),
         layers_text=_layers_text(summary),
         pictures=[
             (heading, [Shown(album.thumb(path), path.stem) for path in shown[name]])
             for name, heading in HEADINGS.items()
             if shown[name]
         ],
-        limits=(*(REMOVED if "removed" in summary else PACKED), *LIMITS),
+        limits=(*_own_limits(summary), *LIMITS),
     )
 
 
 HEADINGS = {"before": "Before", "after": "After"}
 """Groups of pictures and their headings."""
+
+
+def _own_limits(summary: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Limits of the kind of model that it is."""
+    kinds = {"removed": REMOVED, "predicted": PREDICTED, "text_cache": CACHED}
+    return next((limits for key, limits in kinds.items() if key in summary), PACKED)
+
+
+def _table(summary: Mapping[str, Any]) -> PageTable:
+    """Units, blocks with predictors, caches or packed weights, with what became of each."""
+    if "removed" in summary:
+        return _units(summary)
+    if "predicted" in summary:
+        rows = [[name, f"{share:.0%}"] for name, share in summary["predicted"].items()]
+        return PageTable("", ["block", "units computed"], rows)
+    if "text_cache" in summary:
+        rows = [[name, decimal(error)] for name, error in summary["text_cache"]["errors"].items()]
+        return PageTable("", ["keys and values kept in", "error of the prediction"], rows)
+    return _layers(summary["layers_packed"])
 
 
 def _keys(summary: Mapping[str, Any]) -> list[Key]:
@@ -96,6 +123,21 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
 def _layers_text(summary: Mapping[str, Any]) -> str:
     if "removed" in summary:
         return f"{count(len(summary['removed']), 'unit')} are removed; {summary['share']:.0%} of the numbers are left."
+    if (cache := summary.get("text_cache")) is not None:
+        times = summary["milliseconds"]
+        return (
+            f"A prompt takes {cache['bytes_a_prompt']:,} bytes, where half precision takes "
+            f"{cache['bytes_a_prompt_at_16_bits']:,}; {cache['mean_bits']:.2f} bits a number on average. A call whose "
+            f"prompt is kept takes {times['after']:.1f} ms, and {times['before']:.1f} ms without, on the machine of "
+            "the run. Errors are against the model without a cache:"
+        )
+    if "predicted" in summary:
+        left, times = summary["multiplications"], summary["milliseconds"]
+        return (
+            f"{count(len(summary['predicted']), 'block')} have a predictor. A picture that was held back takes "
+            f"{left['share']:.0%} of the multiplications on average, and {times['after']:.1f} ms a call where the full "
+            f"network takes {times['before']:.1f} ms, on the machine of the run."
+        )
     return f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:"
 
 
