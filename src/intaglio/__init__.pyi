@@ -45,6 +45,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
+from intaglio.shrink.methods.long_conv import LongConv as LongConv
 from intaglio.sampling.methods.loopfree import Loopfree as Loopfree
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
 from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation

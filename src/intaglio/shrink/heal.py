@@ -16,11 +16,11 @@ from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer, Weights
-from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.removed_branches import RemovedResidual
 from intaglio.runs.run import Run
-from intaglio.shrink.calibration_states import CalibrationBatch, CalibrationStates
+from intaglio.shrink.calibration_states import CalibrationStates
+from intaglio.shrink.embedded_rows import EmbeddedRows
 from intaglio.shrink.healing_settings import HealingSettings
 
 STATE = "healing"
@@ -92,7 +92,7 @@ class Healing:
 
     def _errors(self, places: Sequence[int]) -> Float[Tensor, " n"]:
         """The loss of each of these rows."""
-        settings, batch = self.settings, self._batch(places)
+        settings, batch = self.settings, self._asked.take(places)
         theirs, wanted = list[Tensor](), None
         if settings.features:
             with torch.no_grad(), unit_outputs(self.teacher.denoiser) as theirs:
@@ -111,17 +111,9 @@ class Healing:
             loss = loss + settings.features * feature_errors(mine, theirs)
         return loss
 
-    def _batch(self, places: Sequence[int]) -> CalibrationBatch:
-        rows, device = self.rows, self.student.device
-        given = self._embedded[rows.places[places].tolist()]
-        if self.student.sampling.guidance == "input":
-            given = given.under(rows.scale)
-        return CalibrationBatch(rows.latents[places].to(device), rows.t[places].to(device), given)
-
     @cached_property
-    @torch.no_grad()
-    def _embedded(self) -> Conditioning:
-        return self.teacher.embed(list(self.rows.texts))
+    def _asked(self) -> EmbeddedRows:
+        return EmbeddedRows(self.teacher, self.rows)
 
     @cached_property
     @torch.no_grad()
@@ -129,7 +121,7 @@ class Healing:
         """The full network's prediction for every row, asked once."""
         size = self.settings.micro_batch or self.settings.batch
         places = torch.arange(len(self.rows)).split(size)
-        return torch.cat([self.teacher.predict(*self._batch(part.tolist())).cpu() for part in places])
+        return torch.cat([self.teacher.predict(*self._asked.take(part.tolist())).cpu() for part in places])
 
 
 def teacher_calls(settings: HealingSettings, rows: int) -> int:

@@ -67,7 +67,9 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     Errors are those of the method; `BadInput` also for a layout that cannot hold its result.
     """
     if shrinker.structural and request.layout == "diffusers":
-        raise BadInput(f"{shrinker.name} removes modules, without which diffusers reads no U-Net; use layout intaglio")
+        raise BadInput(
+            f"{shrinker.name} changes the modules of the U-Net, which diffusers then does not read; use layout intaglio"
+        )
     rows = request.calibration(model, shrinker, run)
     found = shrinker(model, rows, base=request.base, run=run)
     for warning in found.warnings:

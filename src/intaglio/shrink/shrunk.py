@@ -46,8 +46,8 @@ class Shrunk:
     model: LatentDiffusion
     """Dense, float32: made by unpacking, so that what is judged is what is saved."""
     packed: Mapping[str, Mapping[str, PackedWeight]]
-    """Packed weights by part, and by their names in it; a part whose modules were removed has none, and is stored as
-    any network, in half precision."""
+    """Packed weights by part, and by their names in it; a part whose modules are others has none, and is stored as any
+    network, in half precision."""
     packing: Packing
     base: str
     """Name of the model that it was made from."""
@@ -97,7 +97,7 @@ class Shrunk:
 
     @property
     def _weights(self) -> str:
-        return f"Weights: `{PACKED}`" if self.layers else "A U-Net without some of its modules"
+        return f"Weights: `{PACKED}`" if self.layers else "A U-Net with other modules than its class"
 
     def card(self) -> str:
         """Markdown with the front matter that model hubs read."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 
 SETTING = "removed_branches"
 """Entry of a U-Net's config with the names of the modules whose branch is removed."""
@@ -66,9 +67,11 @@ def remove_branches(denoiser: Any, scopes: Sequence[str]) -> None:
     if not scopes:
         return
     removed = sorted({*(denoiser.config.get(SETTING) or ()), *scopes})
-    widths = denoiser.config.get(HIDDEN_WIDTHS) or {}
-    kept = {scope: width for scope, width in widths.items() if scope not in scopes}
-    denoiser.register_to_config(**{SETTING: removed, **({HIDDEN_WIDTHS: kept} if widths else {})})
+    kept = {}
+    for setting in (HIDDEN_WIDTHS, LONG_CONVOLUTIONS):
+        if sizes := denoiser.config.get(setting):
+            kept[setting] = {scope: size for scope, size in sizes.items() if scope not in scopes}
+    denoiser.register_to_config(**{SETTING: removed, **kept})
 
 
 def refuse_removed(denoiser: Any, what: str) -> None:

@@ -9,9 +9,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from intaglio.models.diffusion.hidden_widths import SETTING, narrow_to
-from intaglio.models.diffusion.removed_branches import SETTING as REMOVED
-from intaglio.models.diffusion.removed_branches import remove_branches
+from intaglio.models.diffusion.unet_edits import edit
 from intaglio.models.library_logging import quiet_libraries
 
 Shapes = dict[str, tuple[int, ...]]
@@ -23,15 +21,14 @@ TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWith
 def skeleton(part: str, config: Any) -> nn.Module:
     """A part's network on the meta device, without memory for its weights; settings as a mapping or a config.
 
-    Raises `ValueError` for hidden widths that the network cannot have, and removed branches that it does not have.
+    Raises `ValueError` for edits of a U-Net's modules that it cannot have (`unet_edits`).
     """
     with torch.device("meta"), quiet_libraries():
         if part in TEXT_KINDS:
             return TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
         kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
         network = kind.from_config(dict(config))
-        remove_branches(network, config.get(REMOVED) or ())
-        narrow_to(network, config.get(SETTING) or {})
+        edit(network, config)
         return network
 
 

@@ -11,8 +11,10 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.config_spelling import one_spelling
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.prompt_lengths import check_prompts
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
+from intaglio.models.diffusion.unet_edits import SETTINGS as EDITS
 
 COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
@@ -128,23 +130,28 @@ def _facts(model: Components) -> dict[str, Any]:
 
 def _config_differences(one: nn.Module, two: nn.Module) -> list[str]:
     mine, theirs = one_spelling(_config(one), type(one)), one_spelling(_config(two), type(two))
-    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS - {HIDDEN_WIDTHS, REMOVED_BRANCHES})
+    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS - set(EDITS))
     pairs = [(key, mine.get(key), theirs.get(key)) for key in keys]
     found = [f"denoiser {key} ({first} and {second})" for key, first, second in pairs if first != second]
     one_removed, other_removed = (set(config.get(REMOVED_BRANCHES) or ()) for config in (mine, theirs))
     if apart := sorted(one_removed ^ other_removed):
         found.append(f"removed branches of the denoiser ({len(apart)}, the first {apart[0]})")
-    return found + _hidden_width_differences(mine.get(HIDDEN_WIDTHS) or {}, theirs.get(HIDDEN_WIDTHS) or {})
+    for setting, words, default in (
+        (HIDDEN_WIDTHS, "hidden widths", "full"),
+        (LONG_CONVOLUTIONS, "sides of the long convolutions", "none"),
+    ):
+        found += _size_differences(mine.get(setting) or {}, theirs.get(setting) or {}, words, default)
+    return found
 
 
-def _hidden_width_differences(mine: Mapping[str, int], theirs: Mapping[str, int]) -> list[str]:
-    """A pruned U-Net and another: how many of their hidden widths differ, and the first of them."""
+def _size_differences(mine: Mapping[str, int], theirs: Mapping[str, int], words: str, default: str) -> list[str]:
+    """An edited U-Net and another: how many sizes of their modules differ, and the first of them."""
     apart = sorted(scope for scope in {*mine, *theirs} if mine.get(scope) != theirs.get(scope))
     if not apart:
         return []
-    first, second = (widths.get(apart[0], "full") for widths in (mine, theirs))
+    first, second = (sizes.get(apart[0], default) for sizes in (mine, theirs))
     more = f" and {len(apart) - 1} more" if len(apart) > 1 else ""
-    return [f"hidden widths of the denoiser ({apart[0]} {first} and {second}{more})"]
+    return [f"{words} of the denoiser ({apart[0]} {first} and {second}{more})"]
 
 
 def _plain(numbers: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -22,6 +22,10 @@ REMOVED = (
     ),
     Row("Other software", "A U-Net without some of its modules is read by this software alone."),
 )
+REPLACED = (
+    Row("Speed", "Other modules stand in the places of some; how much time that saves was not measured."),
+    Row("Other software", "A U-Net with these modules is read by this software alone."),
+)
 LIMITS = (
     Row("The pictures’ looks", "An error of predictions is no measure of how a drawing looks; compare the pictures."),
     Row("Other prompts", "The error is of rows that were held back, under the prompts of the calibration."),
@@ -47,14 +51,14 @@ def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
         warnings=run.warnings,
         errors=_errors(run.run.get("method"), summary),
         errors_text=_errors_text(summary),
-        layers=_units(summary) if "removed" in summary else _layers(summary["layers_packed"]),
+        layers=_told_layers(summary),
         layers_text=_layers_text(summary),
         pictures=[
             (heading, [Shown(album.thumb(path), path.stem) for path in shown[name]])
             for name, heading in HEADINGS.items()
             if shown[name]
         ],
-        limits=(*(REMOVED if "removed" in summary else PACKED), *LIMITS),
+        limits=(*_speed(summary), *LIMITS),
     )
 
 
@@ -93,9 +97,28 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
     )
 
 
+def _speed(summary: Mapping[str, Any]) -> tuple[Row, ...]:
+    if "removed" in summary:
+        return REMOVED
+    return PACKED if summary["layers_packed"] else REPLACED
+
+
+def _told_layers(summary: Mapping[str, Any]) -> PageTable:
+    if "removed" in summary:
+        return _units(summary)
+    if (sides := summary.get("long_convolutions")) is not None:
+        return PageTable("", ["self-attention", "places a side"], [[scope, str(side)] for scope, side in sides.items()])
+    return _layers(summary["layers_packed"])
+
+
 def _layers_text(summary: Mapping[str, Any]) -> str:
     if "removed" in summary:
         return f"{count(len(summary['removed']), 'unit')} are removed; {summary['share']:.0%} of the numbers are left."
+    if (sides := summary.get("long_convolutions")) is not None:
+        return (
+            f"{count(len(sides), 'self-attention')} became long convolutions; {summary['zero_taps']:.1%} of their taps "
+            "are zero."
+        )
     return f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:"
 
 
