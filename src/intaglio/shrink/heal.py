@@ -18,10 +18,12 @@ from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer, Weights
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.removed_branches import RemovedResidual
+from intaglio.randomness import generator
 from intaglio.runs.run import Run
-from intaglio.shrink.calibration_states import CalibrationStates
+from intaglio.shrink.calibration_states import CalibrationBatch, CalibrationStates
 from intaglio.shrink.embedded_rows import EmbeddedRows
 from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.row_weights import bias_weights, last_features, variances
 
 STATE = "healing"
 """Name of the run's state, of its log and of its progress."""
@@ -29,6 +31,8 @@ CHECKPOINT_EVERY_S = 60.0
 """Seconds between two saved states."""
 Penalty = Callable[[], Float[Tensor, ""]]
 """A further term of the loss, of the weights alone."""
+RowError = Callable[[CalibrationBatch, Tensor, Tensor], Float[Tensor, " n"]]
+"""(rows, prediction of the smaller network, of the full one) to a further term of each row's loss."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,8 @@ class Healing:
 
     The loss of a row is `task`·|ε_S - ε|² + `output`·|ε_S - ε_T|² + `features`·mean_u |u_S - u_T|²/|u_T|², with ε_S and
     ε_T the predictions of the smaller and of the full network, ε the true noise, and u the outputs of residual blocks
-    and transformers; the first two are means over the latent's numbers.
+    and transformers; the first two are means over the latent's numbers. With the setting `loss` at bias the rows of a
+    step are weighed (`row_weights`).
     """
 
     teacher: LatentDiffusion
@@ -53,6 +58,8 @@ class Healing:
     at_step: Callable[[int], object] = lambda step: None
     """Called before each step; what it sets must follow from the step and the weights."""
     penalty: Penalty | None = None
+    further: Mapping[str, RowError] = field(default_factory=dict)
+    """Terms of each row's loss beside those above, by name."""
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Trains, and returns plain figures of it; a run that was killed goes on and gives the same bits.
@@ -72,7 +79,7 @@ class Healing:
         self.student.denoiser.requires_grad_(True)
         losses = trainer.losses[-max(1, len(trainer.losses) // 10) :]
         seconds = sum(row.get("cpu_s", 0.0) for row in run.logged(STATE))
-        calls = teacher_calls(settings, len(self.rows))
+        calls = teacher_calls(settings, len(self.rows), bool(self.further))
         return {"steps": settings.steps, "teacher_calls": calls, "cpu_s": seconds, "loss": float(losses.mean())}
 
     def _loss(self, step: int) -> StepLoss:
@@ -80,36 +87,61 @@ class Healing:
         settings, total = self.settings, 0.0
         places = batch_at(range(len(self.rows)), step, settings.batch, settings.seed, STATE)
         size = settings.micro_batch or settings.batch
+        counted, terms = self._row_weights(step, places, size), dict[str, float]()
         for first in range(0, settings.batch, size):
-            loss = self._errors(places[first : first + size]).sum() / settings.batch
+            errors = self._errors(places[first : first + size])
+            weights = counted[first : first + size]
+            loss = torch.stack([one @ weights for one in errors.values()]).sum() / settings.batch
             loss.backward()
             total += float(loss.detach())
+            for name, one in errors.items():
+                terms[name] = terms.get(name, 0.0) + float(one.detach().sum()) / settings.batch
+        beside = terms if len(terms) > 1 else {}
         if self.penalty is None:
-            return StepLoss(total)
-        further = self.penalty()
-        further.backward()
-        return StepLoss(total + float(further.detach()), beside={"penalty": float(further.detach())})
+            return StepLoss(total, beside=beside)
+        penalty = self.penalty()
+        penalty.backward()
+        return StepLoss(total + float(penalty.detach()), beside={**beside, "penalty": float(penalty.detach())})
 
-    def _errors(self, places: Sequence[int]) -> Float[Tensor, " n"]:
-        """The loss of each of these rows."""
+    def _errors(self, places: Sequence[int]) -> dict[str, Float[Tensor, " n"]]:
+        """The terms of the loss of each of these rows."""
         settings, batch = self.settings, self._asked.take(places)
         theirs, wanted = list[Tensor](), None
         if settings.features:
             with torch.no_grad(), unit_outputs(self.teacher.denoiser) as theirs:
                 wanted = self.teacher.predict(*batch)
-        elif settings.output:
+        elif settings.output or self.further:
             wanted = self._answers[places].to(self.student.device)
         with unit_outputs(self.student.denoiser) as mine:
             found = self.student.predict(*batch)
-        loss = torch.zeros(len(places), device=found.device)
+        errors = {}
         if settings.output and wanted is not None:
-            loss = loss + settings.output * (found - wanted).square().flatten(1).mean(1)
+            errors["output"] = settings.output * (found - wanted).square().flatten(1).mean(1)
         if settings.task and self.rows.noise is not None:
             noise = self.rows.noise[places].to(found.device)
-            loss = loss + settings.task * (found - noise).square().flatten(1).mean(1)
+            errors["task"] = settings.task * (found - noise).square().flatten(1).mean(1)
         if settings.features:
-            loss = loss + settings.features * feature_errors(mine, theirs)
-        return loss
+            errors["features"] = settings.features * feature_errors(mine, theirs)
+        if wanted is not None:
+            errors |= {name: error(batch, found, wanted) for name, error in self.further.items()}
+        return errors
+
+    @torch.no_grad()
+    def _row_weights(self, step: int, places: Sequence[int], size: int) -> Float[Tensor, " n"]:
+        """Of each row of a step, `size` at once: how much its loss counts."""
+        settings, device = self.settings, self.student.device
+        if settings.loss == "plain":
+            return torch.ones(len(places), device=device)
+        found = []
+        for first in range(0, len(places), size):
+            with last_features(self.student.denoiser) as features:
+                self.student.predict(*self._asked.take(places[first : first + size]))
+            found.append(variances(features[0]))
+        weights = bias_weights(torch.cat(found), self.rows.t[places].to(device))
+        if settings.loss == "shuffled":
+            order = torch.randperm(len(places), generator=generator(settings.seed, "shuffled weights", step))
+            weights = weights[order.to(device)]
+        return weights
 
     @cached_property
     def _asked(self) -> EmbeddedRows:
@@ -124,11 +156,11 @@ class Healing:
         return torch.cat([self.teacher.predict(*self._asked.take(part.tolist())).cpu() for part in places])
 
 
-def teacher_calls(settings: HealingSettings, rows: int) -> int:
+def teacher_calls(settings: HealingSettings, rows: int, further: bool = False) -> int:
     """Rows that the full network is asked for: each once, or those of every step where features are compared."""
     if settings.features:
         return settings.steps * settings.batch
-    return rows if settings.output else 0
+    return rows if settings.output or further else 0
 
 
 @contextmanager

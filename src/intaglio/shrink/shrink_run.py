@@ -8,6 +8,7 @@ from typing import Any, Literal
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.quality import psnr, ssim
+from intaglio.metrics.spectrum import high_frequency_energy
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit
 from intaglio.runs.plain_json import digest
@@ -141,7 +142,13 @@ def _pictures(
         for place, picture in enumerate(pixels):
             run.save_image(f"{name}/{place:02d}", picture, {"prompt": prompts[place], "seed": str(seeds[place])})
         drawn.append(pixels)
-    return {"psnr": _mean(psnr(*drawn).tolist()), "ssim": _mean(ssim(*drawn).tolist()), "count": request.samples}
+    before, after = (float(high_frequency_energy(pixels).mean()) for pixels in drawn)
+    return {
+        "psnr": _mean(psnr(*drawn).tolist()),
+        "ssim": _mean(ssim(*drawn).tolist()),
+        "high_frequencies": after / before if before else None,
+        "count": request.samples,
+    }
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -14,6 +14,7 @@ from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUT
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
+from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, LONGEST = 2**16, 4096, 2**24, 2**16
 """Largest width of a layer, side of the latents in cells, vocabulary and prompt in tokens that are taken."""
@@ -84,6 +85,10 @@ def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
             for scope in sizes.values:
                 sizes.whole(scope, low=1, high=most)
     _check_names(fields, REMOVED_BRANCHES)
+    if not isinstance(gated := fields.values.get(WAVELET_GATES), bool | None):
+        raise BadInput(
+            f"{fields.source} has {WAVELET_GATES} {shown(gated)}, where true or false is due; {fields.remedy}"
+        )
     sides = _wholes(fields, "sample_size", high=LARGEST_SIDE)
     if _is_old(fields) and not isinstance(config.get("sample_size"), list) and sides and sides[0] < _OLD_SIDE:
         config["sample_size"] = _OLD_SIDE

@@ -15,6 +15,7 @@ from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUT
 from intaglio.models.diffusion.prompt_lengths import check_prompts
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.unet_edits import SETTINGS as EDITS
+from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
 
 COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type"})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
@@ -136,6 +137,9 @@ def _config_differences(one: nn.Module, two: nn.Module) -> list[str]:
     one_removed, other_removed = (set(config.get(REMOVED_BRANCHES) or ()) for config in (mine, theirs))
     if apart := sorted(one_removed ^ other_removed):
         found.append(f"removed branches of the denoiser ({len(apart)}, the first {apart[0]})")
+    gated = [bool(config.get(WAVELET_GATES)) for config in (mine, theirs)]
+    if gated[0] != gated[1]:
+        found.append(f"denoiser {WAVELET_GATES} ({gated[0]} and {gated[1]})")
     for setting, words, default in (
         (HIDDEN_WIDTHS, "hidden widths", "full"),
         (LONG_CONVOLUTIONS, "sides of the long convolutions", "none"),

@@ -108,6 +108,9 @@ def _told_layers(summary: Mapping[str, Any]) -> PageTable:
         return _units(summary)
     if (sides := summary.get("long_convolutions")) is not None:
         return PageTable("", ["self-attention", "places a side"], [[scope, str(side)] for scope, side in sides.items()])
+    if (channels := summary.get("channels")) is not None:
+        rows = [[str(place), *map(str, pair)] for place, pair in enumerate(channels)]
+        return PageTable("", ["level", "channels before", "after"], rows)
     return _layers(summary["layers_packed"])
 
 
@@ -119,6 +122,8 @@ def _layers_text(summary: Mapping[str, Any]) -> str:
             f"{count(len(sides), 'self-attention')} became long convolutions; {summary['zero_taps']:.1%} of their taps "
             "are zero."
         )
+    if "channels" in summary:
+        return f"Every width is less; {summary['share']:.0%} of the numbers are left."
     return f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:"
 
 
