@@ -16,12 +16,15 @@ from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import own_method, settled
 from intaglio.sampling.loop import sample
 from intaglio.shrink.calibration_states import STATE, CalibrationStates, drawn_states, picture_states
+from intaglio.shrink.call_seconds import call_seconds
 from intaglio.shrink.family import Shrinker
 from intaglio.shrink.methods.rtn import RoundToNearest
 from intaglio.shrink.price import prediction_error
 from intaglio.shrink.shrunk import CARD, MODEL, PACKED, Shrunk
 
 Layout = Literal["intaglio", "diffusers"]
+CALLS = 8
+"""Calls of each network by which the time of one is measured, where modules are others."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     for warning in found.warnings:
         run.warn(warning)
     price = {} if rows is None else _price(shrinker, model, found, rows.held, run)
+    if shrinker.structural:
+        seconds = call_seconds({"before": model, "after": found.model}, 1, CALLS)
+        price = {**price, "call_ms": {name: 1000 * one for name, one in seconds.items()}}
     pictures = _pictures(model, found.model, request, shrinker.seed, run)
     folder = run.folder or Path()
     weights = found.save(folder, request.layout)

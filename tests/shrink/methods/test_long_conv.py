@@ -136,4 +136,6 @@ def test_the_command_stores_it_and_its_page_tells_the_places_a_side(model, tmp_p
     page = (run / "report.html").read_text()
     assert all(scope in page for scope in summary["long_convolutions"])
     assert "became long convolutions" in page
+    assert "ms in place of" in page
+    assert summary["call_ms"].keys() == {"before", "after"}
     assert not list((run / "states").glob("*.safetensors"))
