@@ -10,7 +10,7 @@ from intaglio.shrink.row_weights import bias_weights, last_features, variances
 
 def test_variances_are_scaled_among_rows_of_like_timesteps():
     t = torch.tensor([900, 10, 910, 20, 930, 40])
-    v = torch.tensor([100.0, 1.0, 300.0, 3.0, 150.0, 2.0])
+    v = torch.tensor([100.0, 90.0, 300.0, 490.0, 150.0, 290.0])
     scaled = [0.0, 0.0, 1.0, 1.0, 0.25, 0.5]
     wanted = [math.exp(0.3 * one) - 0.3 for one in scaled]
     assert bias_weights(v, t, strata=2).tolist() == pytest.approx(wanted)
