@@ -173,6 +173,12 @@ def test_widths_without_a_layout_and_changed_models_are_refused(model, found):
         SpectralDistillation().check(long)
 
 
+@pytest.mark.parametrize("wrong", [{"keep": ("conv_in",)}, {"features": 0.1}, {"width": 0.0}, {"spectral": -1.0}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SpectralDistillation(**wrong)
+
+
 def load_model_of_few_channels(model):
     """A model whose upsampler has two channels at a quarter of the width."""
     twin = model.copy()

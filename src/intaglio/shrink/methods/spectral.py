@@ -40,6 +40,10 @@ class SpectralDistillation(HealingSettings):
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
     structural: ClassVar[bool] = True
 
+    keep: tuple[str, ...] = ()
+    """Must be empty: every layer is narrower."""
+    features: float = 0.0
+    """Must be 0: narrower blocks have other outputs than the full ones."""
     width: float = 0.5
     """Share of the channels that stay, above 0 and below 1, to the nearest group of a norm."""
     gates: bool = True
@@ -51,6 +55,8 @@ class SpectralDistillation(HealingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(not self.keep, f"keep must be empty, as every layer is narrower, not {' '.join(self.keep)}")
+        require(self.features == 0, f"features must be 0, as narrower blocks have other outputs, not {self.features}")
         require(0 < self.width < 1, f"width must be above 0 and below 1, not {self.width}")
         require(-4 <= self.alpha <= 4, f"alpha must be -4 to 4, not {self.alpha}")
         require(0 <= self.spectral < float("inf"), f"spectral must be 0 or more, and finite, not {self.spectral}")
