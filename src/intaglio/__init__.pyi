@@ -47,6 +47,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as Latent
 from intaglio.shrink.merging.methods.linear import LinearMerge as LinearMerge
 from intaglio.models.lora.lora import LoRA as LoRA
 from intaglio.adapt.methods.lora import LoRATuning as LoRATuning
+from intaglio.shrink.methods.long_conv import LongConv as LongConv
 from intaglio.sampling.methods.loopfree import Loopfree as Loopfree
 from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
 from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation
@@ -90,6 +91,7 @@ from intaglio.flow.methods.sequential import SequentialDecoder as SequentialDeco
 from intaglio.causal.methods.sicl.method import SiCL as SiCL
 from intaglio.shrink.merging.methods.slerp import Slerp as Slerp
 from intaglio.shrink.merging.methods.soup import Soup as Soup
+from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDistillation
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow

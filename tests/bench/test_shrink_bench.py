@@ -56,6 +56,10 @@ def test_rows_end_to_end_and_the_same_command_measures_nothing_again(model, tmp_
     assert figures["w4_best_method"] == "rtn bits 4"
     assert figures["bytes_ratio_w4"] == four["bytes"] / figures["bytes_at_16_bits"]
     assert "audit_auc" not in figures
+    assert {name: len(times) for name, times in figures["grid_ms"].items()} == {
+        "self_attention": len(figures["grid_sides"]),
+        "long_convolution": len(figures["grid_sides"]),
+    }
     assert ShrinkBench(**settings)(progress="none") == figures
     assert "* rtn bits 4" in ShrinkBench(**settings).summary(figures)
     (folder,) = (tmp_path / "runs").iterdir()

@@ -1,5 +1,7 @@
 import copy
+import math
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import pytest
 import torch
@@ -82,6 +84,32 @@ def test_the_loss_is_the_weighed_sum_written_out_again(teacher, weights):
         lost += weights.get("features", 0.0) * sum(ratios) / len(ratios)
     told = heal(teacher, student, data, steps=1, batch=len(data), **weights)["loss"]
     assert told == pytest.approx(lost / len(data), rel=1e-4)
+
+
+def test_rows_count_by_the_variance_of_their_last_features_among_those_of_like_timesteps(teacher):
+    student, data = worse(teacher), replace(rows(), t=torch.tensor([900, 10, 910, 20, 930, 40]))
+    (batch,) = data.batches(teacher, len(data))
+    given = []
+    hook = student.denoiser.conv_out.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+    with torch.no_grad():
+        found, wanted = student.predict(*batch), teacher.predict(*batch)
+    hook.remove()
+    errors, counted = (found - wanted).square().flatten(1).mean(1).tolist(), [0.0] * 6
+    by_time = sorted(range(6), key=lambda k: int(data.t[k]))
+    for part in (by_time[:2], by_time[2:4], by_time[4:5], by_time[5:]):  # four parts of nearly equal size
+        spread = {k: float(given[0][k].var()) for k in part}
+        for k in part:
+            least, most = min(spread.values()), max(spread.values())
+            counted[k] = math.exp(0.3 * ((spread[k] - least) / (most - least) if most > least else 0.0)) - 0.3
+
+    def told(loss):
+        return heal(teacher, worse(teacher), data, steps=1, batch=6, loss=loss)["loss"]
+
+    lost = sum(z * error for z, error in zip(counted, errors, strict=True)) / 6
+    assert told("bias") == pytest.approx(lost, rel=1e-4)
+    assert told("plain") == pytest.approx(sum(errors) / 6, rel=1e-4)
+    dealt = {sum(z * error for z, error in zip(zs, errors, strict=True)) / 6 for zs in permutations(counted)}
+    assert min(abs(told("shuffled") - one) for one in dealt) < 1e-4 * lost
 
 
 def test_a_worse_network_comes_nearer_to_the_full_one(teacher):

@@ -27,7 +27,7 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     """Make a model smaller, and tell what it costs in quality.
 
     The model is stored in as few bits as are told, and loaded as any other: give its folder to --model, --base or
-    --suspect of any verb. It is smaller, not faster, unless a method removes modules: weights are unpacked when they
+    --suspect of any verb. It is smaller, not faster, unless a method changes modules: weights are unpacked when they
     are loaded. The same command again goes on where a killed one was.
     """
 
@@ -136,14 +136,14 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"error    {error['whole']:.3g} of the prediction ({error['low']:.3g} to {error['high']:.3g} with 95%)"
         )
-    if (left := summary.get("multiplications")) is not None:
-        times = summary["milliseconds"]
-        lines.append(
-            f"call     {left['share']:.0%} of the multiplications for one picture; {times['after']:.1f} ms where "
-            f"{times['before']:.1f} ms were"
-        )
     if (ruler := summary.get("ruler")) is not None:
         lines.append(f"ruler    {ruler['error']:.3g} by plain rounding to {ruler['bits']} bits, in no more bytes")
+    if (left := summary.get("multiplications")) is not None:
+        lines.append(f"work     {left['share']:.0%} of the multiplications for one picture")
+    if (calls := summary.get("call_ms")) is not None:
+        lines.append(
+            f"call     {calls['after']:.3g} ms a prediction in place of {calls['before']:.3g}, on this machine"
+        )
     if (alike := summary["pictures"]) is not None and alike["psnr"] is not None:
         lines.append(f"pictures {alike['psnr']:.1f} dB, SSIM {alike['ssim']:.3f}, beside those of equal seeds before")
     return lines

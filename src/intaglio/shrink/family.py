@@ -48,8 +48,8 @@ class Shrinker(ABC):
     on_base: ClassVar[bool] = False
     """Whether it stores the change of a fine-tune from its base alone, which is read with that base."""
     structural: ClassVar[bool] = False
-    """Whether it changes what is computed rather than bits: it removes modules, or adds some that others do not read,
-    and stores the weights unpacked, in half precision."""
+    """Whether it changes what is computed rather than bits: it removes modules, or puts others in their place, and
+    stores the weights unpacked, in half precision."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = (MappingProxyType({}),)
     """Settings of each of its rows in `intaglio bench shrink`, the one with the most bytes first."""
 

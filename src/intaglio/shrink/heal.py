@@ -17,12 +17,14 @@ from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer, Weights
-from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.removed_branches import RemovedResidual
+from intaglio.randomness import generator
 from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationBatch, CalibrationStates
+from intaglio.shrink.embedded_rows import EmbeddedRows
 from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.row_weights import bias_weights, last_features, variances
 from intaglio.shrink.stage_directions import directed_errors, principal_directions, stages
 
 STATE = "healing"
@@ -31,6 +33,8 @@ CHECKPOINT_EVERY_S = 60.0
 """Seconds between two saved states."""
 Penalty = Callable[[], Float[Tensor, ""]]
 """A further term of the loss, of the weights alone."""
+RowError = Callable[[CalibrationBatch, Tensor, Tensor], Float[Tensor, " n"]]
+"""(rows, prediction of the smaller network, of the full one) to a further term of each row's loss."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,8 @@ class Healing:
     The loss of a row is `task`·|ε_S - ε|² + `output`·|ε_S - ε_T|² + `features`·mean_u |u_S - u_T|²/|u_T|² +
     `principal`·mean_v |(v_S - v_T)K_v|², with ε_S and ε_T the predictions of the smaller and of the full network, ε the
     true noise, u the outputs of residual blocks and transformers, v those of stages, and K_v the principal directions
-    of v_T on the first batch; the first two are means over the latent's numbers.
+    of v_T on the first batch; the first two are means over the latent's numbers. With the setting `loss` at bias the
+    rows of a step are weighed (`row_weights`).
     """
 
     teacher: LatentDiffusion
@@ -60,6 +65,8 @@ class Healing:
     """Called with the gradients of each step, before the update, where the loss is finite; gives what is logged."""
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     """Tensors that `after_backward` changes in place, by names as those of the weights: a killed run has them again."""
+    further: Mapping[str, RowError] = field(default_factory=dict)
+    """Terms of each row's loss beside those above, by name."""
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Trains, and returns plain figures of it; a run that was killed goes on and gives the same bits.
@@ -79,7 +86,7 @@ class Healing:
         self.student.denoiser.requires_grad_(True)
         losses = trainer.losses[-max(1, len(trainer.losses) // 10) :]
         seconds = sum(row.get("cpu_s", 0.0) for row in run.logged(STATE))
-        calls = teacher_calls(settings, len(self.rows))
+        calls = teacher_calls(settings, len(self.rows), bool(self.further))
         return {"steps": settings.steps, "teacher_calls": calls, "cpu_s": seconds, "loss": float(losses.mean())}
 
     def _loss(self, step: int) -> StepLoss:
@@ -87,54 +94,71 @@ class Healing:
         settings, total = self.settings, 0.0
         places = batch_at(range(len(self.rows)), step, settings.batch, settings.seed, STATE)
         size = settings.micro_batch or settings.batch
+        counted, terms = self._row_weights(step, places, size), dict[str, float]()
         for first in range(0, settings.batch, size):
-            loss = self._errors(places[first : first + size]).sum() / settings.batch
+            errors = self._errors(places[first : first + size])
+            weights = counted[first : first + size]
+            loss = torch.stack([one @ weights for one in errors.values()]).sum() / settings.batch
             loss.backward()
             total += float(loss.detach())
-        beside: dict[str, float | int] = {}
+            for name, one in errors.items():
+                terms[name] = terms.get(name, 0.0) + float(one.detach().sum()) / settings.batch
+        beside: dict[str, float | int] = {**terms} if len(terms) > 1 else {}
         if self.penalty is not None:
-            further = self.penalty()
-            further.backward()
-            beside["penalty"] = float(further.detach())
+            penalty = self.penalty()
+            penalty.backward()
+            beside["penalty"] = float(penalty.detach())
         total += beside.get("penalty", 0.0)
         if math.isfinite(total):
             beside |= self.after_backward(step)
         return StepLoss(total, beside=beside)
 
-    def _errors(self, places: Sequence[int]) -> Float[Tensor, " n"]:
-        """The loss of each of these rows."""
-        settings, batch = self.settings, self._batch(places)
+    def _errors(self, places: Sequence[int]) -> dict[str, Float[Tensor, " n"]]:
+        """The terms of the loss of each of these rows."""
+        settings, batch = self.settings, self._asked.take(places)
         theirs = wanted = None
         if settings.asks_each_step:
             with torch.no_grad(), _heard(self.teacher.denoiser) as theirs:
                 wanted = self.teacher.predict(*batch)
-        elif settings.output:
+        elif settings.output or self.further:
             wanted = self._answers[places].to(self.student.device)
         with _heard(self.student.denoiser) as mine:
             found = self.student.predict(*batch)
-        loss = torch.zeros(len(places), device=found.device)
+        errors = {}
         if settings.output and wanted is not None:
-            loss = loss + settings.output * (found - wanted).square().flatten(1).mean(1)
+            errors["output"] = settings.output * (found - wanted).square().flatten(1).mean(1)
         if settings.task and self.rows.noise is not None:
             noise = self.rows.noise[places].to(found.device)
-            loss = loss + settings.task * (found - noise).square().flatten(1).mean(1)
+            errors["task"] = settings.task * (found - noise).square().flatten(1).mean(1)
         if settings.features and theirs is not None:
-            loss = loss + settings.features * feature_errors(mine.units, theirs.units)
+            errors["features"] = settings.features * feature_errors(mine.units, theirs.units)
         if settings.principal and theirs is not None:
-            loss = loss + settings.principal * directed_errors(mine.stages, theirs.stages, self._directions)
-        return loss
+            directed = directed_errors(mine.stages, theirs.stages, self._directions)
+            errors["principal"] = settings.principal * directed
+        if wanted is not None:
+            errors |= {name: error(batch, found, wanted) for name, error in self.further.items()}
+        return errors
 
-    def _batch(self, places: Sequence[int]) -> CalibrationBatch:
-        rows, device = self.rows, self.student.device
-        given = self._embedded[rows.places[places].tolist()]
-        if self.student.sampling.guidance == "input":
-            given = given.under(rows.scale)
-        return CalibrationBatch(rows.latents[places].to(device), rows.t[places].to(device), given)
+    @torch.no_grad()
+    def _row_weights(self, step: int, places: Sequence[int], size: int) -> Float[Tensor, " n"]:
+        """Of each row of a step, `size` at once: how much its loss counts."""
+        settings, device = self.settings, self.student.device
+        if settings.loss == "plain":
+            return torch.ones(len(places), device=device)
+        found = []
+        for first in range(0, len(places), size):
+            with last_features(self.student.denoiser) as features:
+                self.student.predict(*self._asked.take(places[first : first + size]))
+            found.append(variances(features[0]))
+        weights = bias_weights(torch.cat(found), self.rows.t[places].to(device))
+        if settings.loss == "shuffled":
+            order = torch.randperm(len(places), generator=generator(settings.seed, "shuffled weights", step))
+            weights = weights[order.to(device)]
+        return weights
 
     @cached_property
-    @torch.no_grad()
-    def _embedded(self) -> Conditioning:
-        return self.teacher.embed(list(self.rows.texts))
+    def _asked(self) -> EmbeddedRows:
+        return EmbeddedRows(self.teacher, self.rows)
 
     @cached_property
     @torch.no_grad()
@@ -143,7 +167,7 @@ class Healing:
         settings = self.settings
         places = batch_at(range(len(self.rows)), 0, settings.batch, settings.seed, STATE)
         with outputs_of(stages(self.teacher.denoiser)) as found:
-            self.teacher.predict(*self._batch(places))
+            self.teacher.predict(*self._asked.take(places))
         return [principal_directions(one) for one in found]
 
     @cached_property
@@ -152,14 +176,14 @@ class Healing:
         """The full network's prediction for every row, asked once."""
         size = self.settings.micro_batch or self.settings.batch
         places = torch.arange(len(self.rows)).split(size)
-        return torch.cat([self.teacher.predict(*self._batch(part.tolist())).cpu() for part in places])
+        return torch.cat([self.teacher.predict(*self._asked.take(part.tolist())).cpu() for part in places])
 
 
-def teacher_calls(settings: HealingSettings, rows: int) -> int:
+def teacher_calls(settings: HealingSettings, rows: int, further: bool = False) -> int:
     """Rows that the full network is asked for: each once, or those of every step where features are compared."""
     if settings.asks_each_step:
         return settings.steps * settings.batch
-    return rows if settings.output else 0
+    return rows if settings.output or further else 0
 
 
 class _Heard(NamedTuple):

@@ -44,7 +44,7 @@ class PredictedHealing(Healing):
                     weight.grad = None
         return StepLoss(found.value, found.parts, {**found.beside, "predictors": self._now["loss"]})
 
-    def _errors(self, places: Sequence[int]) -> Float[Tensor, " n"]:
+    def _errors(self, places: Sequence[int]) -> dict[str, Float[Tensor, " n"]]:
         if not self._now["learns"]:
             return super()._errors(places)
         with watched_units(self.student.denoiser) as seen:

@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from intaglio.errors import BadInput, require
 from intaglio.learning.settings import CosineSettings, OptimizerSettings
@@ -39,6 +39,11 @@ class HealingSettings(Shrinker, ABC):
     features: float = 0.0
     """Weight of the relative error of the outputs of blocks, 0 or more; above 0 the full network is asked in every
     step."""
+    loss: Literal["plain", "bias", "shuffled"] = "plain"
+    """Weight of each row of an update. plain: 1; bias, Bias Loss: exp(0.3·v) - 0.3, from 0.7 to 1.05, with v the
+    variance of the row's features before the last layer, from 0 to 1 among rows of like timesteps, so that rows whose
+    features vary little teach less (arXiv 2107.11170), at the price of a further pass of the smaller network; shuffled:
+    the same weights dealt to other rows, to compare it with."""
     ema: float | None = None
     """Decay in (0, 1) of an exponential mean of the weights, which is then what is stored; None: the last weights."""
 
@@ -83,4 +88,5 @@ class HealingSettings(Shrinker, ABC):
     def training_rows(self, rows: int) -> int:
         """Rows through the network that the training takes as long as; those of the full network are among them."""
         asked = self.steps * self.batch if self.asks_each_step else rows
-        return asked + (1 + BACKWARD) * self.steps * self.batch
+        passes = 1 + BACKWARD + (self.loss != "plain")
+        return asked + passes * self.steps * self.batch

@@ -24,7 +24,7 @@ def picture_costs(
     """Plain figures of single pictures, means over the rows.
 
     `predicted` is the share of the units of each block that is kept; `multiplications` those of linear layers and
-    convolutions in all, the predictors' own among them, before and after, and the share that is left; `milliseconds`
+    convolutions in all, the predictors' own among them, before and after, and the share that is left; `call_ms`
     the median time of a prediction, before and after, taken in turns.
     """
     before, after = layer_multiplications(full, rows), layer_multiplications(small, rows)
@@ -37,7 +37,7 @@ def picture_costs(
     return {
         "predicted": kept,
         "multiplications": {"before": whole, "after": left, "share": left / whole},
-        "milliseconds": milliseconds(full, small, rows.first(CALLS + 1)),
+        "call_ms": milliseconds(full, small, rows.first(CALLS + 1)),
     }
 
 

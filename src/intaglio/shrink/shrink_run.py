@@ -8,6 +8,7 @@ from typing import Any, Literal
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.quality import psnr, ssim
+from intaglio.metrics.spectrum import high_frequency_energy
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.packing.gguf_file import NAME as GGUF
 from intaglio.models.packing.gguf_file import check_gguf
@@ -17,12 +18,15 @@ from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import own_method, settled
 from intaglio.sampling.loop import sample
 from intaglio.shrink.calibration_states import STATE, CalibrationStates, drawn_states, picture_states
+from intaglio.shrink.call_seconds import call_seconds
 from intaglio.shrink.family import Shrinker
 from intaglio.shrink.methods.rtn import RoundToNearest
 from intaglio.shrink.price import prediction_error
 from intaglio.shrink.shrunk import CARD, MODEL, PACKED, Shrunk
 
 Layout = Literal["intaglio", "diffusers", "gguf"]
+CALLS = 8
+"""Calls of each network by which the time of one is measured, where modules are others."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     for warning in found.warnings:
         run.warn(warning)
     price = {} if rows is None else _price(shrinker, model, found, rows.held, run)
+    if shrinker.structural and "call_ms" not in found.facts:
+        seconds = call_seconds({"before": model, "after": found.model}, 1, CALLS)
+        price = {**price, "call_ms": {name: 1000 * one for name, one in seconds.items()}}
     pictures = _pictures(model, found.model, request, shrinker.seed, run)
     folder = run.folder or Path()
     weights = found.save(folder, request.layout)
@@ -151,7 +158,13 @@ def _pictures(
         for place, picture in enumerate(pixels):
             run.save_image(f"{name}/{place:02d}", picture, {"prompt": prompts[place], "seed": str(seeds[place])})
         drawn.append(pixels)
-    return {"psnr": _mean(psnr(*drawn).tolist()), "ssim": _mean(ssim(*drawn).tolist()), "count": request.samples}
+    before, after = (float(high_frequency_energy(pixels).mean()) for pixels in drawn)
+    return {
+        "psnr": _mean(psnr(*drawn).tolist()),
+        "ssim": _mean(ssim(*drawn).tolist()),
+        "high_frequencies": after / before if before else None,
+        "count": request.samples,
+    }
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -48,8 +48,8 @@ class Shrunk:
     model: LatentDiffusion
     """Dense, float32: made by unpacking, so that what is judged is what is saved."""
     packed: Mapping[str, Mapping[str, PackedWeight]]
-    """Packed weights by part, and by their names in it; a part whose modules were removed has none, and is stored as
-    any network, in half precision."""
+    """Packed weights by part, and by their names in it; a part whose modules are others has none, and is stored as any
+    network, in half precision."""
     packing: Packing
     base: str
     """Name of the model that it was made from."""

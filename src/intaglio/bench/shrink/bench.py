@@ -12,7 +12,7 @@ import numpy as np
 from intaglio.bench.kit.methods import default_method
 from intaglio.bench.kit.suspects import HARD, PAPER
 from intaglio.bench.shrink.audited import AUDITS, FULL, WAYS, audit_figures
-from intaglio.bench.shrink.call_times import call_times
+from intaglio.bench.shrink.call_times import call_times, grid_times
 from intaglio.bench.shrink.fidelity import Fidelity
 from intaglio.bench.shrink.kept_changes import kept_change_figures
 from intaglio.bench.shrink.merged_models import merge_figures
@@ -93,7 +93,7 @@ class ShrinkBench:
         with Run.open(self.runs, "bench", "shrink", settings, inputs, **about) as run:
             if run.status != "done":
                 figures = self._figures(rows, self._measured(rows, run))
-                figures |= call_times(self._model, quick=self.quick)
+                figures |= call_times(self._model, quick=self.quick) | grid_times(quick=self.quick)
                 figures |= self._audited(run)
                 figures |= self._of_fine_tunes(command, progress)
                 run.finish(without_nan(figures))
@@ -114,6 +114,10 @@ class ShrinkBench:
         lines.append(f"KID between the full model's pictures of two sets of seeds: {figures['floor']:+.4f}")
         told = ", ".join(f"{times[0]:.1f} and {times[1]:.1f} in {name}" for name, times in figures["call_ms"].items())
         lines.append(f"ms a call of 1 and 8: {told}; a packed model without rounded inputs is computed as a dense one")
+        if "grid_ms" in figures:
+            pairs = zip(figures["grid_sides"], *figures["grid_ms"].values(), strict=True)
+            told = "; ".join(f"{side}x{side} {one:.1f} and {two:.1f}" for side, one, two in pairs)
+            lines.append(f"ms of a self-attention and of a long convolution of 320 channels, by grid: {told}")
         for regime, audits in figures.get("audit_auc", {}).items():
             for audit, found in audits.items():
                 told = ", ".join(f"{key} {one['value']:.2f}" for key, one in found.items())

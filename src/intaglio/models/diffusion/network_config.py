@@ -10,11 +10,13 @@ from transformers import CLIPTextConfig
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
+from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, LONGEST = 2**16, 4096, 2**24, 2**16
 """Largest width of a layer, side of the latents in cells, vocabulary and prompt in tokens that are taken."""
@@ -79,13 +81,18 @@ def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
         _wholes(fields, key, high=WIDEST)
     for key in ("in_channels", "out_channels", "addition_time_embed_dim", "projection_class_embeddings_input_dim"):
         fields.whole(key, None, 1, WIDEST)
-    if fields.values.get(HIDDEN_WIDTHS) is not None:
-        widths = fields.table(HIDDEN_WIDTHS)
-        for scope in widths.values:
-            widths.whole(scope, low=1, high=WIDEST)
+    for setting, most in ((HIDDEN_WIDTHS, WIDEST), (LONG_CONVOLUTIONS, LARGEST_SIDE)):
+        if fields.values.get(setting) is not None:
+            sizes = fields.table(setting)
+            for scope in sizes.values:
+                sizes.whole(scope, low=1, high=most)
     _check_names(fields, REMOVED_BRANCHES)
     _check_names(fields, PREDICTED_UNITS)
     _check_stairs(fields)
+    if not isinstance(gated := fields.values.get(WAVELET_GATES), bool | None):
+        raise BadInput(
+            f"{fields.source} has {WAVELET_GATES} {shown(gated)}, where true or false is due; {fields.remedy}"
+        )
     sides = _wholes(fields, "sample_size", high=LARGEST_SIDE)
     if _is_old(fields) and not isinstance(config.get("sample_size"), list) and sides and sides[0] < _OLD_SIDE:
         config["sample_size"] = _OLD_SIDE

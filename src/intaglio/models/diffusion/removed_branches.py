@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 
 SETTING = "removed_branches"
@@ -67,9 +68,10 @@ def remove_branches(denoiser: Any, scopes: Sequence[str]) -> None:
     if not scopes:
         return
     removed = sorted({*(denoiser.config.get(SETTING) or ()), *scopes})
-    widths = denoiser.config.get(HIDDEN_WIDTHS) or {}
-    kept = {scope: width for scope, width in widths.items() if scope not in scopes}
-    noted = {SETTING: removed, **({HIDDEN_WIDTHS: kept} if widths else {})}
+    noted: dict[str, Any] = {SETTING: removed}
+    for setting in (HIDDEN_WIDTHS, LONG_CONVOLUTIONS):
+        if sizes := denoiser.config.get(setting):
+            noted[setting] = {scope: size for scope, size in sizes.items() if scope not in scopes}
     if predicted := denoiser.config.get(PREDICTED_UNITS):
         noted[PREDICTED_UNITS] = [scope for scope in predicted if scope not in scopes]
     denoiser.register_to_config(**noted)

@@ -9,13 +9,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from intaglio.models.diffusion.hidden_widths import SETTING, narrow_to
-from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED
-from intaglio.models.diffusion.predicted_units import predict_units
-from intaglio.models.diffusion.removed_branches import SETTING as REMOVED
-from intaglio.models.diffusion.removed_branches import remove_branches
-from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
-from intaglio.models.diffusion.text_cache import cache_text, stairs_of
+from intaglio.models.diffusion.unet_edits import edit
 from intaglio.models.library_logging import quiet_libraries
 
 Shapes = dict[str, tuple[int, ...]]
@@ -27,19 +21,14 @@ TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWith
 def skeleton(part: str, config: Any) -> nn.Module:
     """A part's network on the meta device, without memory for its weights; settings as a mapping or a config.
 
-    Raises `ValueError` for hidden widths and stairs of a text cache that the network cannot have, and for removed
-    branches and predicted units of blocks that it does not have.
+    Raises `ValueError` for edits of a U-Net's modules that it cannot have (`unet_edits`).
     """
     with torch.device("meta"), quiet_libraries():
         if part in TEXT_KINDS:
             return TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
         kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
         network = kind.from_config(dict(config))
-        remove_branches(network, config.get(REMOVED) or ())
-        narrow_to(network, config.get(SETTING) or {})
-        predict_units(network, config.get(PREDICTED) or ())
-        if (stairs := config.get(TEXT_CACHE)) is not None:
-            cache_text(network, stairs_of(stairs))
+        edit(network, config)
         return network
 
 

@@ -11,15 +11,20 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.config_spelling import one_spelling
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
+from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.prompt_lengths import check_prompts
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
+from intaglio.models.diffusion.unet_edits import SETTINGS as EDITS
+from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
 
 COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type", TEXT_CACHE})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
 BLOCK_NAMES = {REMOVED_BRANCHES: "removed branches", PREDICTED_UNITS: "predicted units"}
 """Settings that name blocks, and what differs where two models name others."""
+SIZES = {HIDDEN_WIDTHS: ("hidden widths", "full"), LONG_CONVOLUTIONS: ("sides of the long convolutions", "none")}
+"""Settings that give modules a size, what differs where two models have others, and the word for a module of none."""
 
 
 def refuse_unsupported(name: str, model: Components) -> None:
@@ -132,24 +137,29 @@ def _facts(model: Components) -> dict[str, Any]:
 
 def _config_differences(one: nn.Module, two: nn.Module) -> list[str]:
     mine, theirs = one_spelling(_config(one), type(one)), one_spelling(_config(two), type(two))
-    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS - {HIDDEN_WIDTHS, *BLOCK_NAMES})
+    keys = sorted({*mine, *theirs} - COMPARABLE_SETTINGS - set(EDITS))
     pairs = [(key, mine.get(key), theirs.get(key)) for key in keys]
     found = [f"denoiser {key} ({first} and {second})" for key, first, second in pairs if first != second]
     for key, words in BLOCK_NAMES.items():
         one_has, other_has = (set(config.get(key) or ()) for config in (mine, theirs))
         if apart := sorted(one_has ^ other_has):
             found.append(f"{words} of the denoiser ({len(apart)}, the first {apart[0]})")
-    return found + _hidden_width_differences(mine.get(HIDDEN_WIDTHS) or {}, theirs.get(HIDDEN_WIDTHS) or {})
+    gated = [bool(config.get(WAVELET_GATES)) for config in (mine, theirs)]
+    if gated[0] != gated[1]:
+        found.append(f"denoiser {WAVELET_GATES} ({gated[0]} and {gated[1]})")
+    for setting, (words, default) in SIZES.items():
+        found += _size_differences(mine.get(setting) or {}, theirs.get(setting) or {}, words, default)
+    return found
 
 
-def _hidden_width_differences(mine: Mapping[str, int], theirs: Mapping[str, int]) -> list[str]:
-    """A pruned U-Net and another: how many of their hidden widths differ, and the first of them."""
+def _size_differences(mine: Mapping[str, int], theirs: Mapping[str, int], words: str, default: str) -> list[str]:
+    """An edited U-Net and another: how many sizes of their modules differ, and the first of them."""
     apart = sorted(scope for scope in {*mine, *theirs} if mine.get(scope) != theirs.get(scope))
     if not apart:
         return []
-    first, second = (widths.get(apart[0], "full") for widths in (mine, theirs))
+    first, second = (sizes.get(apart[0], default) for sizes in (mine, theirs))
     more = f" and {len(apart) - 1} more" if len(apart) > 1 else ""
-    return [f"hidden widths of the denoiser ({apart[0]} {first} and {second}{more})"]
+    return [f"{words} of the denoiser ({apart[0]} {first} and {second}{more})"]
 
 
 def _plain(numbers: Sequence[float] | None) -> tuple[float, ...] | None:

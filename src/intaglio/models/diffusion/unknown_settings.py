@@ -8,10 +8,7 @@ from transformers import CLIPTextConfig
 
 from intaglio.data_files import Fields
 from intaglio.models.diffusion.config_spelling import class_defaults
-from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
-from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
-from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
-from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
+from intaglio.models.diffusion.unet_edits import SETTINGS as EDITS
 
 _OF_EVERY_FILE = frozenset(
     {"architectures", "auto_map", "dtype", "model_type", "quantization_config", "torch_dtype", "transformers_version"}
@@ -134,7 +131,7 @@ def unknown_network_settings(part: str, fields: Fields) -> list[str]:
         known = {*CLIPTextConfig().to_dict(), *_OF_EARLIER_TRANSFORMERS}
         return _note(fields, known, "a text encoder of CLIP")
     kind = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
-    own = {HIDDEN_WIDTHS, REMOVED_BRANCHES, PREDICTED_UNITS, TEXT_CACHE} if part == "denoiser" else set()
+    own = set(EDITS) if part == "denoiser" else set[str]()
     return _note(fields, {*class_defaults(kind), *_OF_AVERAGING, *own}, f"{kind.__name__}")
 
 

@@ -15,21 +15,6 @@ PACKED = (
     Row("Speed", "The model is smaller, not faster: its weights are unpacked when it is loaded."),
     Row("Other software", "Packed weights are read by this software alone; --layout diffusers stores them dense."),
 )
-REMOVED = (
-    Row(
-        "Speed",
-        "Modules are gone, so that a prediction takes fewer multiplications; how much less time was not measured.",
-    ),
-    Row("Other software", "A U-Net without some of its modules is read by this software alone."),
-)
-PREDICTED = (
-    Row("Speed", "One picture at a time computes the kept units alone; in a batch all are computed."),
-    Row("Other software", "A U-Net with predictors is read by this software alone."),
-)
-CACHED = (
-    Row("Speed", "Keys and values of a prompt are computed once; kept ones are unpacked at every call."),
-    Row("Other software", "A U-Net that keeps its prompts is read as such by this software alone."),
-)
 LIMITS = (
     Row("The pictures’ looks", "An error of predictions is no measure of how a drawing looks; compare the pictures."),
     Row("Other prompts", "The error is of rows that were held back, under the prompts of the calibration."),
@@ -72,14 +57,33 @@ HEADINGS = {"before": "Before", "after": "After"}
 
 def _own_limits(summary: Mapping[str, Any]) -> tuple[Row, ...]:
     """Limits of the kind of model that it is."""
-    kinds = {"removed": REMOVED, "predicted": PREDICTED, "text_cache": CACHED}
-    return next((limits for key, limits in kinds.items() if key in summary), PACKED)
+    if summary["layers_packed"] or (calls := summary.get("call_ms")) is None:
+        return PACKED
+    kinds = {
+        "removed": "Modules are gone",
+        "predicted": "One picture at a time computes the kept units alone, in a batch all are computed",
+        "text_cache": "Keys and values of a prompt are computed once, kept ones are unpacked for each new batch of prompts",
+    }
+    what = next((words for key, words in kinds.items() if key in summary), "Modules are others")
+    return (
+        Row(
+            "Speed",
+            f"{what}: a prediction of one row took {decimal(calls['after'])} ms in place of "
+            f"{decimal(calls['before'])}, medians of a few calls in turns on the machine of this run.",
+        ),
+        Row("Other software", "A U-Net whose modules are gone or others is read as such by this software alone."),
+    )
 
 
 def _table(summary: Mapping[str, Any]) -> PageTable:
-    """Units, blocks with predictors, caches or packed weights, with what became of each."""
+    """Units, modules, caches or packed weights, with what became of each."""
     if "removed" in summary:
         return _units(summary)
+    if (sides := summary.get("long_convolutions")) is not None:
+        return PageTable("", ["self-attention", "places a side"], [[scope, str(side)] for scope, side in sides.items()])
+    if (channels := summary.get("channels")) is not None:
+        rows = [[str(place), *map(str, pair)] for place, pair in enumerate(channels)]
+        return PageTable("", ["level", "channels before", "after"], rows)
     if "predicted" in summary:
         rows = [[name, f"{share:.0%}"] for name, share in summary["predicted"].items()]
         return PageTable("", ["block", "units computed"], rows)
@@ -123,20 +127,23 @@ def _errors_text(summary: Mapping[str, Any]) -> str:
 def _layers_text(summary: Mapping[str, Any]) -> str:
     if "removed" in summary:
         return f"{count(len(summary['removed']), 'unit')} are removed; {summary['share']:.0%} of the numbers are left."
+    if (sides := summary.get("long_convolutions")) is not None:
+        return (
+            f"{count(len(sides), 'self-attention')} became long convolutions; {summary['zero_taps']:.1%} of their taps "
+            "are zero."
+        )
+    if "channels" in summary:
+        return f"Every width is less; {summary['share']:.0%} of the numbers are left."
     if (cache := summary.get("text_cache")) is not None:
-        times = summary["milliseconds"]
         return (
             f"A prompt takes {cache['bytes_a_prompt']:,} bytes, where half precision takes "
-            f"{cache['bytes_a_prompt_at_16_bits']:,}; {cache['mean_bits']:.2f} bits a number on average. A call whose "
-            f"prompt is kept takes {times['after']:.1f} ms, and {times['before']:.1f} ms without, on the machine of "
-            "the run. Errors are against the model without a cache:"
+            f"{cache['bytes_a_prompt_at_16_bits']:,}; {cache['mean_bits']:.2f} bits a number on average. Errors are "
+            "against the model without a cache:"
         )
     if "predicted" in summary:
-        left, times = summary["multiplications"], summary["milliseconds"]
         return (
             f"{count(len(summary['predicted']), 'block')} have a predictor. A picture that was held back takes "
-            f"{left['share']:.0%} of the multiplications on average, and {times['after']:.1f} ms a call where the full "
-            f"network takes {times['before']:.1f} ms, on the machine of the run."
+            f"{summary['multiplications']['share']:.0%} of the multiplications on average."
         )
     return f"{count(len(summary['layers_packed']), 'layer')} are packed; the {WORST} that changed most are:"
 

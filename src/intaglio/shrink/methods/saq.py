@@ -132,7 +132,7 @@ class SAQ(Shrinker):
         return {
             "text_cache": {**figures, "bytes_a_prompt_at_16_bits": 2 * numbers},
             "multiplications": {"before": whole, "after": whole - saved, "share": 1 - saved / whole},
-            "milliseconds": times,
+            "call_ms": times,
         }
 
 
