@@ -108,12 +108,12 @@ def test_predictors_do_not_see_the_loss_of_the_healing_and_take_one_step_of_plai
         one = healing(model, student, output=weight)
         for weights in student.denoiser.parameters():
             weights.requires_grad_(True)
-        batch = one._batch([0, 1, 2, 3])
+        batch = one._asked.take([0, 1, 2, 3])
         one._now.update(learns=True, loss=0.0)
         errors = one._errors([0, 1, 2, 3])
         named = student.denoiser.named_parameters()
         assert {".predictor." in name for name, weights in named if weights.grad is not None} == {True}
-        errors.sum().backward()
+        torch.stack(list(errors.values())).sum().backward()
         after.append({n: w.grad.clone() for n, w in student.denoiser.named_parameters() if ".predictor." in n})
     assert all(torch.equal(after[0][name], after[1][name]) for name in after[0])
     inputs = {}

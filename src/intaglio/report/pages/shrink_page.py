@@ -62,7 +62,7 @@ def _own_limits(summary: Mapping[str, Any]) -> tuple[Row, ...]:
     kinds = {
         "removed": "Modules are gone",
         "predicted": "One picture at a time computes the kept units alone, in a batch all are computed",
-        "text_cache": "Keys and values of a prompt are computed once, kept ones are unpacked for each new batch of prompts",
+        "text_cache": "Keys and values of a prompt are computed once, and unpacked for each other batch",
     }
     what = next((words for key, words in kinds.items() if key in summary), "Modules are others")
     return (

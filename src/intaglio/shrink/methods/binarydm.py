@@ -21,7 +21,7 @@ from intaglio.shrink.stored_sizes import sizes
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryDM(HealingSettings):
-    """BinaryDM: weights as signs with a scale a row, or as sums of two such, trained layer groups inside out.
+    """BinaryDM: weights as signs with a scale a row, or sums of two such, trained from the middle out.
 
     A layer computes with α₁·sgn(W) or with α₁·sgn(W) + α₂·sgn(W - α₁·sgn(W)); α₁ is learnt from mean|W| on, α₂ from
     mean|W - α₁·sgn(W)| on, both a row, and W has the gradient of the weight in use. The outermost resolutions have two

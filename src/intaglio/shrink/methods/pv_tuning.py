@@ -33,7 +33,7 @@ SHARING = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class PVTuning(HealingSettings):
-    """PV-Tuning: groups of weights as sums of codebook entries, trained with few codes changed in a step.
+    """PV-Tuning: groups of weights as sums of codebook entries, of which few change in a step.
 
     Each `group` of consecutive weights of a row is α·(C_1[b_1] + ... + C_m[b_m]), with α of the row and m `books` of
     `entries` each, which layers of as many outputs and kernel places share, unless they have 2^20 weights or more.

@@ -23,7 +23,7 @@ from intaglio.shrink.spectral_error import spectral_error
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralDistillation(HealingSettings):
-    """Spectral Diffusion: a narrower network whose resamplers gate wavelet bands, trained by frequencies.
+    """Spectral Diffusion: a narrower network with gated wavelet bands, trained by frequencies.
 
     Every width is `width` of what it was; the channels that count most stay. In the place of each resampler stand the
     bands LL, LH, HL, HH of a Haar transform, each times a gate in (0, 1) that a small network tells from the mean of
