@@ -50,6 +50,8 @@ class Shrinker(ABC):
     structural: ClassVar[bool] = False
     """Whether it changes what is computed rather than bits: it removes modules, or puts others in their place, and
     stores the weights unpacked, in half precision."""
+    trained: ClassVar[bool] = False
+    """Whether it ends with a training of many steps, which `intaglio bench shrink --quick` leaves out."""
     bench: ClassVar[Sequence[Mapping[str, Any]]] = (MappingProxyType({}),)
     """Settings of each of its rows in `intaglio bench shrink`, the one with the most bytes first."""
 

@@ -3,6 +3,7 @@
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from intaglio.errors import BadInput, require
@@ -11,6 +12,9 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import BACKWARD
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import Shrinker
+
+BENCH = MappingProxyType({"steps": 400, "batch": 4, "learning_rate": 5e-4})
+"""The training of rows of the bench: the same for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,8 @@ class HealingSettings(Shrinker, ABC):
     """
 
     calibrated: ClassVar[bool] = True
-    bench: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    trained: ClassVar[bool] = True
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = (BENCH,)
 
     steps: int = 2000
     """Updates of the training, at least 1."""

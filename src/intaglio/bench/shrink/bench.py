@@ -58,7 +58,8 @@ class ShrinkBench:
     """
 
     quick: bool = False
-    """One setting a method at 8 and at 4 bits, few pictures, two audits of one weak fine-tune: at most ten minutes."""
+    """One setting a method at 8 and at 4 bits, no method that ends with a training, few pictures, two audits of one weak
+    fine-tune: at most ten minutes."""
     methods: tuple[str, ...] = ()
     """Methods to make the model smaller by; none takes all."""
     audits: tuple[str, ...] = ()
@@ -142,7 +143,8 @@ class ShrinkBench:
             raise BadInput(f"there is no such method {unknown[0]!r}; choose from: {', '.join(known)}")
         found = {}
         for name in self.methods or known:
-            settings = default_method("shrink", name).bench
+            method = default_method("shrink", name)
+            settings = () if self.quick and method.trained else method.bench
             quick = [one for one in settings if one.get("bits", 8) in (8, 4) and "group" not in one]
             for one in quick[:2] if self.quick else settings:
                 words = " ".join(f"{key} {value}" for key, value in one.items())

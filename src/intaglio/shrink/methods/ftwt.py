@@ -1,7 +1,8 @@
 """FTWT: small predictors choose for each picture which hidden units of a block are computed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from intaglio.errors import BadInput, require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -11,7 +12,7 @@ from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import ShrinkPlan
 from intaglio.shrink.heal import STATE
 from intaglio.shrink.heal_predicted import PredictedHealing
-from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.healing_settings import BENCH, HealingSettings
 from intaglio.shrink.picture_costs import picture_costs
 from intaglio.shrink.shrunk import Shrunk, shrunk
 from intaglio.shrink.unit_choice import Rule, UnitChoice, fix_predictors
@@ -37,6 +38,7 @@ class FTWT(HealingSettings):
 
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
     structural: ClassVar[bool] = True
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({**BENCH}, {**BENCH, "choice": "static"})
 
     keep: tuple[str, ...] = ()
     """Blocks that compute every unit, by the names of their modules, or of those around them."""

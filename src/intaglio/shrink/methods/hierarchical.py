@@ -1,7 +1,8 @@
 """HierarchicalPrune: late blocks whose branches count least are removed, the rest is trained by its sensitivity."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from intaglio.errors import BadInput, require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -13,7 +14,7 @@ from intaglio.shrink.chosen_branches import STATE as CHOICE
 from intaglio.shrink.chosen_branches import Chosen, Order, chosen
 from intaglio.shrink.family import ShrinkPlan
 from intaglio.shrink.heal import STATE, Healing
-from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.healing_settings import BENCH, HealingSettings
 from intaglio.shrink.shrunk import Shrunk, shrunk
 
 
@@ -37,6 +38,7 @@ class HierarchicalPrune(HealingSettings):
 
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
     structural: ClassVar[bool] = True
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({**BENCH}, {**BENCH, "order": "random"})
 
     keep: tuple[str, ...] = ()
     """Units that are never removed, by the names of their modules, or of those around them."""

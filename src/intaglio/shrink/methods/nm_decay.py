@@ -1,7 +1,8 @@
 """N:M sparsity by decay: during a training all but n of each m weights fade, or fewer of them stay frame by frame."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.fading_weight import FadingWeight
 from intaglio.shrink.family import ShrinkPlan
 from intaglio.shrink.heal import STATE, Healing
-from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.healing_settings import BENCH, HealingSettings
 from intaglio.shrink.kept_weights import highest, kept_bits, kept_term, parsed_pattern
 from intaglio.shrink.layer_by_layer import KEPT_BITS
 from intaglio.shrink.layers import WeightLayer, kept_apart, weight_layers
@@ -46,6 +47,7 @@ class NMDecay(HealingSettings):
     """
 
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({**BENCH}, {**BENCH, "decay": "none"})
 
     pattern: str = "2:4"
     """n:m, m a power of two from 2 to 256: n of each m columns stay. A layer whose columns m does not divide keeps that

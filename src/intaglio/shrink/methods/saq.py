@@ -39,7 +39,6 @@ class SAQ(Shrinker):
     kind: ClassVar[Literal["quantise", "prune"]] = "quantise"
     calibrated: ClassVar[bool] = True
     structural: ClassVar[bool] = True
-    bench: ClassVar[tuple[Mapping[str, Any], ...]] = ()
 
     bits: tuple[int, ...] = (16, 8, 4)
     """Bits of each stair, that of the first tokens first: 2 to 8, 16, or 32 for numbers as computed."""

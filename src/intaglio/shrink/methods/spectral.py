@@ -1,5 +1,6 @@
 """Spectral distillation: a narrower network with wavelet gates, which is trained by frequencies."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import ShrinkPlan
 from intaglio.shrink.heal import STATE, Healing
-from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.healing_settings import BENCH, HealingSettings
 from intaglio.shrink.narrow_student import narrower, narrower_config
 from intaglio.shrink.shrunk import Shrunk, shrunk
 from intaglio.shrink.spectral_error import spectral_error
@@ -39,6 +40,7 @@ class SpectralDistillation(HealingSettings):
 
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
     structural: ClassVar[bool] = True
+    bench: ClassVar[Sequence[Mapping[str, Any]]] = ({**BENCH}, {**BENCH, "spectral": 0.0}, {**BENCH, "loss": "bias"})
 
     keep: tuple[str, ...] = ()
     """Must be empty: every layer is narrower."""
