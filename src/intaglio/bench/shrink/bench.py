@@ -58,7 +58,7 @@ class ShrinkBench:
     """
 
     quick: bool = False
-    """One setting a method at 8 and at 4 bits, no method that ends with a training, few pictures, two audits of one weak
+    """One setting a method at 8 and at 4 bits, none that ends with a training, few pictures, two audits of one weak
     fine-tune: at most ten minutes."""
     methods: tuple[str, ...] = ()
     """Methods to make the model smaller by; none takes all."""
