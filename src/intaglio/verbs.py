@@ -164,7 +164,9 @@ VERBS: dict[str, Verb] = {
         Methods("distill.methods"),
     ),
     "shrink": Verb(
-        "intaglio.commands.shrink:Shrink", "make a model smaller or faster, and tell what it costs", Methods("shrink.methods")
+        "intaglio.commands.shrink:Shrink",
+        "make a model smaller or faster, and tell what it costs",
+        Methods("shrink.methods"),
     ),
     "merge": Verb(
         "intaglio.commands.merge:Merge",

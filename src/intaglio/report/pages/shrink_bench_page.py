@@ -14,7 +14,11 @@ from intaglio.runs.read import RunData
 
 LIMITS = (
     Row("Proxies", "Distances of pictures are told by a small encoder of emoji."),
-    Row("Speed", "Packed weights are unpacked when a model is loaded; a call takes as long as before."),
+    Row(
+        "Speed",
+        "Packed weights are unpacked when a model is loaded, and a call takes as long as before; where inputs are "
+        "rounded too, layers can compute with integers on a CPU.",
+    ),
     Row("Other models", "Layers of a large model have other outliers; the order of the methods may change there."),
     Row("Privacy", "An audit that finds less after rounding has lost its measure, not the model its memory."),
 )
@@ -54,6 +58,8 @@ def _keys(summary: Mapping[str, Any]) -> list[Key]:
         best, plain = summary["w4_best_error"], summary["w4_rtn_error"]
         keys.append(Key("Best at 4 bits", summary["w4_best_method"], f"error {decimal(best)}, plain {decimal(plain)}"))
         keys.append(Key("Size at 4 bits", f"{summary['bytes_ratio_w4']:.0%}", "of 16 bits a weight"))
+    if (ratio := summary.get("seconds_ratio_w8")) is not None:
+        keys.append(Key("Seconds in int8", f"{ratio:.0%}", "of float32, a call of eight"))
     if "audit_auc_full" in summary:
         words = f"{summary['audit_auc_w4']:.2f} after rounding to 4 bits"
         keys.append(Key("AUC of audits", f"{summary['audit_auc_full']:.2f}", words))
