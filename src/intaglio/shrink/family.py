@@ -109,6 +109,12 @@ class Shrinker(ABC):
         Raises `BadInput` for a model that it cannot make smaller, and where calibration rows or the base are missing.
         """
 
+    def given_rows(self, calibration: CalibrationStates | None) -> CalibrationStates:
+        """The calibration rows. Raises `BadInput` where there are none."""
+        if calibration is None:
+            raise BadInput(f"{self.name} learns from calibration rows, and none are given; give a calibration")
+        return calibration
+
     @property
     def calibration_times(self) -> NormalTimes | None:
         """The times of the calibration rows that it wants to learn from; None: evenly spread."""

@@ -81,14 +81,13 @@ class HealingSettings(Shrinker, ABC):
 
     def learned(self, model: LatentDiffusion, calibration: CalibrationStates | None) -> CalibrationStates:
         """The rows to learn from. Raises `BadInput` where there are none, or none that tell what the method weighs."""
-        if calibration is None:
-            raise BadInput(f"{self.name} learns from calibration rows, and none are given; give a calibration")
-        if self.task and calibration.noise is None:
+        rows = self.given_rows(calibration)
+        if self.task and rows.noise is None:
             raise BadInput(
-                f"the true noise, which task weighs, is not known in {calibration.source}; "
+                f"the true noise, which task weighs, is not known in {rows.source}; "
                 "give a folder of pictures as the calibration, or task 0"
             )
-        return calibration.learned
+        return rows.learned
 
     def training_rows(self, rows: int) -> int:
         """Rows through the network that the training takes as long as; those of the full network are among them."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.data_files import Fields
-from intaglio.errors import BadInput, require
+from intaglio.errors import require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.packing.packed_weight import PackedWeight
 from intaglio.models.packing.term import Term
@@ -76,9 +76,8 @@ class LayerShrinker(Shrinker):
     ) -> Shrunk:
         """The smaller model; errors as of `Shrinker`."""
         self.check(model, base)
-        if self.calibrated and calibration is None:
-            raise BadInput(f"{self.name} learns from calibration rows, and none are given; give a calibration")
-        rows = calibration.learned if self.gathered != "nothing" and calibration is not None else None
+        given = self.given_rows(calibration) if self.calibrated else calibration
+        rows = given.learned if self.gathered != "nothing" and given is not None else None
         work = _Work(weight_layers(model, self.parts), self.gathered, rows, self.batch, run)
         packed = work.packed()
         with run.progress(work.steps, self.name, work.done(packed)) as progress:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from intaglio.errors import BadInput, require
+from intaglio.errors import require
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.packing.packed_weight import PackedWeight
 from intaglio.runs.progress import Progress
@@ -111,9 +111,7 @@ class UnitShrinker(Shrinker):
     ) -> Shrunk:
         """The smaller model; errors as of `Shrinker`."""
         self.check(model, base)
-        if calibration is None:
-            raise BadInput(f"{self.name} learns from calibration rows, and none are given; give a calibration")
-        partly, groups, rows = model.copy(), self.groups(model), calibration.learned.parted
+        partly, groups, rows = model.copy(), self.groups(model), self.given_rows(calibration).learned.parted
         units = self.units(partly)
         known = [stored_codes(run, place) for place in range(len(units))]
         steps, done = self._steps(units, known, run)

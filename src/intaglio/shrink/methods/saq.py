@@ -81,12 +81,11 @@ class SAQ(Shrinker):
     ) -> Shrunk:
         """The model that keeps its prompts; errors as of `Shrinker`."""
         self.check(model, base)
-        if calibration is None:
-            raise BadInput(f"{self.name} is judged by calibration rows, and none are given; give a calibration")
+        held = self.given_rows(calibration).held
         plain = shrunk(model, {"denoiser": {}}, self.packing(model))
-        errors = self._errors(plain.model, calibration.held, run)
+        errors = self._errors(plain.model, held, run)
         twin = _keeping(plain.model, self.stairs)
-        found = replace(plain, model=twin, facts=self._facts(plain.model, twin, calibration.held, errors))
+        found = replace(plain, model=twin, facts=self._facts(plain.model, twin, held, errors))
         stairs, flat = errors["stairs"], errors.get("flat, no more bytes")
         if flat is None or stairs <= flat:
             return found
