@@ -15,8 +15,10 @@ from intaglio.images.image_set import save_png
 from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import drawn_states
+from intaglio.shrink.methods.ptq4dm import PTQ4DM
 from intaglio.shrink.methods.rtn import RoundToNearest
 from rows import matrix, with_paths
+from shrink_scenes import planted_rows
 
 DRAWING = ["--prompt", "dog", "red cat", "--samples", "1", "--rows", "32"]
 
@@ -112,6 +114,16 @@ def test_a_gguf_file_is_written_where_codes_fit_the_format_and_refused_before_a_
     assert json.loads((found / "run.json").read_text())["summary"]["file_bytes"] == file.stat().st_size
     assert "`unet.gguf`" in (found / "README.md").read_text()
     assert load_model(found / "model").packing == {}
+
+
+def test_a_model_with_rounded_inputs_draws_in_int8_and_its_picture_is_drawn_again(folder, tmp_path, capsys):
+    small = PTQ4DM(times="even")(load_model(folder), planted_rows()).save(tmp_path)
+    words = ["--prompt", "dog", "--steps", "2", "--dtype", "int8", "--out", str(tmp_path / "out")]
+    assert main(["sample", "--model", str(small), *words]) == 0
+    (picture,) = (tmp_path / "out").glob("*.png")
+    assert main(["sample", "--replay", str(picture), "--out", str(tmp_path / "again")]) == 0
+    assert main(["sample", "--model", str(folder), *words]) == 2
+    assert "has no packed weights" in capsys.readouterr().err
 
 
 def test_plain_rounding_that_is_nearer_in_no_more_bytes_is_told(folder, tmp_path, capsys):

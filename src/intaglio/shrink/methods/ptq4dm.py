@@ -36,8 +36,8 @@ class PTQ4DM(LayerShrinker):
     that of least Σ|x-x̂|^2.4 among 100 shares of the one that holds all of them, over all calibration rows under the
     packed weights; weights have scales a row by the same measure. Products within attention stay as they are. The
     times of the rows that it learns from are DNTC: T·N(μ, σ²), of the model's own walks, each state labelled with its
-    own time. The model that is stored rounds its inputs wherever it is loaded, in floating point, in no less time; loaded
-    in int8 (`sample --dtype int8`), on a CPU, it computes with the codes instead. Another tool that reads a dense copy
+    own time. The model that is stored rounds its inputs wherever it is loaded, in floating point, in no less time; in
+    int8 (`sample --dtype int8`), on a CPU, it computes with the codes instead. Another tool that reads a dense copy
     leaves the inputs as they are.
 
     Source: arXiv 2211.15736. The roundings that its program can also learn are left off there, and are `qdiffusion`'s.
