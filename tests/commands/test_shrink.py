@@ -94,10 +94,13 @@ def test_pictures_to_learn_from_take_the_place_of_drawn_states(folder, tmp_path)
     assert "16 noised latents of 8 pictures" in (found / "report.html").read_text()
 
 
-def test_the_dense_layout_is_read_by_other_tools_and_is_the_same_model(folder, tmp_path):
+def test_the_dense_layout_is_read_by_other_tools_and_is_the_same_model(folder, tmp_path, capsys):
     words = ["--model", str(folder), "--rows", "0", "--samples", "0", "--layout", "diffusers", "--runs", str(tmp_path)]
     assert main(["shrink", "rtn", *words]) == 0
     (found,) = tmp_path.glob("shrink-rtn-*")
+    stored = load_file(found / "model" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert {weight.dtype for weight in stored.values()} == {torch.float16}
+    assert "as diffusers, for other software" in capsys.readouterr().err
     theirs = UNet2DConditionModel.from_pretrained(found / "model" / "unet")
     ours = RoundToNearest()(load_model(folder)).model.denoiser.state_dict()
     for name, weight in theirs.state_dict().items():
@@ -126,6 +129,16 @@ def test_a_model_with_rounded_inputs_draws_in_int8_and_its_picture_is_drawn_agai
     assert "has no packed weights" in capsys.readouterr().err
 
 
+def test_bytes_that_were_changed_are_refused(folder, tmp_path):
+    small = RoundToNearest()(load_model(folder)).save(tmp_path)
+    file = small / "unet" / "intaglio_packed.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 255
+    file.write_bytes(data)
+    with pytest.raises(BadInput, match="bytes that were written"):
+        load_model(small)
+
+
 def test_plain_rounding_that_is_nearer_in_no_more_bytes_is_told(folder, tmp_path, capsys):
     words = ["--model", str(folder), *DRAWING, "--runs", str(tmp_path)]
     assert main(["shrink", "magnitude", "--sparsity", "0.8", *words]) == 0
@@ -141,8 +154,9 @@ def test_a_packed_model_is_not_packed_again(run, capsys, tmp_path):
     ("words", "told"),
     [
         (["gptq", "--rows", "0"], "learns from calibration rows"),
-        (["gptq", "--rows", "20", "--prompt", "dog"], "give 32 or more"),
+        (["gptq", "--rows", "20", "--prompt", "dog"], "--rows must be 32 or more"),
         (["rtn", "--rows", "-1"], "--rows must be"),
+        (["rtn", "--keep", "conv_inn", "--prompt", "dog"], "near are conv_in"),
         (["rtn", "--parts", "text_encoder_2", "--prompt", "dog"], "no part text_encoder_2"),
         (["rtn", "--prompt", "dog", "--prompts", "x.txt"], "not both"),
         (["rtn"], "give --prompt"),
@@ -151,6 +165,11 @@ def test_a_packed_model_is_not_packed_again(run, capsys, tmp_path):
 def test_bad_input_is_one_sentence(folder, tmp_path, capsys, words, told):
     assert main(["shrink", *words, "--model", str(folder), "--runs", str(tmp_path)]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_told_of_first(tmp_path, capsys):
+    assert main(["shrink", "rtn", "--model", str(tmp_path / "nowhere"), "--runs", str(tmp_path)]) == 2
+    assert "there is no model at" in capsys.readouterr().err
 
 
 def test_a_damaged_packing_is_refused_by_whatever_reads_it(folder, tmp_path, capsys):

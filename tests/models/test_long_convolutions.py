@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import pytest
 import torch
@@ -123,3 +124,18 @@ def test_modules_that_are_no_self_attentions_and_wrong_sides_are_refused(model, 
     path.write_text(json.dumps({**json.loads(path.read_text()), "long_convolutions": said}))
     with pytest.raises(BadInput, match=told):
         load_model(tmp_path / "small")
+
+
+def test_odd_grids_are_halved_and_rounded_up_as_the_networks_own(model):
+    model.denoiser.register_to_config(sample_size=9)
+    sides = self_attentions(model.denoiser)
+    assert {(scope.split(".")[0], side) for scope, side in sides.items()} == {
+        ("down_blocks", 9),
+        ("mid_block", 5),
+        ("up_blocks", 9),
+    }
+    for scope, side in sides.items():
+        put_long_convolution(model.denoiser, scope, side)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # nothing is resampled at the network's own resolution
+        assert predicted(model, 9).shape == (2, tiny.CHANNELS, 9, 9)

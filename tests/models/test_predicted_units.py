@@ -15,6 +15,7 @@ from intaglio.models.diffusion.predicted_units import (
     watched_units,
 )
 from intaglio.models.diffusion.removed_branches import remove_branches
+from intaglio.models.packing.rounded_inputs import input_grid, round_inputs
 from intaglio.shrink.methods.rtn import RoundToNearest
 
 
@@ -210,3 +211,14 @@ def test_it_is_rounded_as_any_other(model, tmp_path):
     assert torch.allclose(predicted(read, [0]), predicted(rounded.model, [0]), atol=1e-5)
     assert read.same_weights(rounded.model)
     assert predicted_blocks(read.denoiser)
+
+
+def test_inputs_that_are_rounded_are_so_for_one_picture_too(model):
+    for block in predicted_blocks(with_predictors(model).denoiser).values():
+        layer = "conv2" if hasattr(block, "conv2") else "net.0.proj"
+        round_inputs(block, {layer: input_grid(0.5, 3)})
+        x, time = given_to(block.double(), 3)
+        given = [(x[k : k + 1], *(() if time is None else (time[k : k + 1],))) for k in range(3)]
+        with torch.no_grad():
+            wanted = block(x) if time is None else block(x, time)
+            torch.testing.assert_close(torch.cat([block(*one) for one in given]), wanted, rtol=0, atol=1e-9)

@@ -188,3 +188,13 @@ def test_stairs_that_cannot_be_are_refused(model, tmp_path, said, told):
     path.write_text(json.dumps({**json.loads(path.read_text()), "text_cache": said}))
     with pytest.raises(BadInput, match=told):
         load_model(tmp_path / "m")
+
+
+def test_weights_put_in_the_place_of_others_without_a_version_are_computed_with(model):
+    predicted(keeping(model))
+    layer = next(iter(cached_projections(model.denoiser).values()))
+    text, version = model.embed(["red cat", "dog"]).hidden.detach(), layer.weight._version
+    layer.weight.data = torch.zeros_like(layer.weight)
+    assert layer.weight._version == version
+    with torch.no_grad():
+        assert not bool(layer(text).any())

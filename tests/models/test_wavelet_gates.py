@@ -116,3 +116,10 @@ def test_a_wrong_entry_is_refused(model, tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "wavelet_gates": "yes"}))
     with pytest.raises(BadInput, match="wavelet_gates"):
         load_model(tmp_path / "gated")
+
+
+def test_an_odd_side_repeats_its_last_place_so_that_the_low_band_of_a_flat_picture_is_flat():
+    module = WaveletDown(4, 4)
+    module.conv = torch.nn.Identity()
+    open_gates(module, [1 - 1e-7, 1e-7, 1e-7, 1e-7])
+    torch.testing.assert_close(module(torch.ones(1, 4, 5, 7)), torch.full((1, 4, 3, 4), 2.0))

@@ -206,3 +206,20 @@ WRONG = [{"output": 0.0}, {"task": -1.0}, {"batch": 0}, {"micro_batch": 0}, {"em
 def test_wrong_settings_of_a_healing_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         OnlyHealing(**wrong)
+
+
+def test_weights_of_rows_go_with_them_into_small_pieces(teacher):
+    data = replace(rows(), t=torch.tensor([900, 10, 910, 20, 930, 40]))
+
+    def told(piece):
+        return heal(teacher, worse(teacher), data, steps=1, batch=6, loss="bias", micro_batch=piece)["loss"]
+
+    assert [told(piece) for piece in (1, 2, 3, 4)] == pytest.approx([told(None)] * 4, rel=1e-5)
+
+
+def test_shuffled_weights_are_dealt_anew_in_every_step(teacher):
+    data = replace(rows(), t=torch.tensor([900, 10, 910, 20, 930, 40]))
+    healing = Healing(teacher, worse(teacher), data, OnlyHealing(steps=4, batch=6, loss="shuffled"), {})
+    dealt = [healing._row_weights(step, list(range(6)), 6).tolist() for step in range(4)]
+    assert all(sorted(one) == pytest.approx(sorted(dealt[0]), rel=1e-5) for one in dealt)
+    assert len({tuple(round(z, 4) for z in one) for one in dealt}) > 1

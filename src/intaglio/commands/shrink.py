@@ -58,10 +58,12 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         for name in ("rows", "samples"):
             if not 0 <= getattr(self, name) <= MOST:
                 raise ValueError(f"--{name} must be 0 to {MOST}, not {getattr(self, name)}")
+        if self.calibration is None and 0 < self.rows < 32:
+            raise ValueError(f"--rows must be 32 or more, or 0 for none, not {self.rows}")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.models.diffusion.loading import load_model
+        from intaglio.models.diffusion.loading import check_there, load_model
         from intaglio.report import write_report
         from intaglio.shrink.shrink_run import check_layout, shrink
 
@@ -69,6 +71,8 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         check_layout(shrinker, self.layout)
         if shrinker.calibrated and not self.rows:
             raise BadInput(f"{shrinker.name} learns from calibration rows; give --rows, 32 or more")
+        if self.model is not None:
+            check_there(self.model)
         texts = self._texts()
         model = self.noted_model(self.device)
         base = None if self.base is None else load_model(self.base, like=self.like, device=self.device)
@@ -132,6 +136,8 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     """Size and price of the smaller model, in a few lines."""
     whole, before = summary["bytes"], summary["bytes_at_16_bits"]
     lines = [f"size     {size_words(whole)}, {whole / before:.0%} of {size_words(before)}; {summary['bits']:.2f} bits"]
+    if summary.get("layout", "intaglio") != "intaglio":
+        lines.append(f"file     {size_words(summary['file_bytes'])} as {summary['layout']}, for other software")
     if (error := summary.get("error")) is not None:
         lines.append(
             f"error    {error['whole']:.3g} of the prediction ({error['low']:.3g} to {error['high']:.3g} with 95%)"

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -58,7 +59,7 @@ class Shrinker(ABC):
     parts: tuple[str, ...] = ("denoiser",)
     """Networks made smaller: denoiser, text_encoder, text_encoder_2."""
     keep: tuple[str, ...] = ("conv_in", "conv_out")
-    """Layers that keep 8 bits a weight, by their names, or those of modules around them."""
+    """Layers that keep 8 bits a weight, by their names, or those of modules around them; in place of the default."""
     seed: int = 0
     """Seed of whatever is drawn."""
 
@@ -82,8 +83,18 @@ class Shrinker(ABC):
                 "that it was made from"
             )
         weight_layers(model, self.parts)
+        self._check_keep(model)
         if model.dtype != torch.float32:
             raise BadInput(f"{model.name} is loaded in {model.dtype}; load it in float32, it is stored smaller anyway")
+
+    def _check_keep(self, model: LatentDiffusion) -> None:
+        """Raises `BadInput` for a name to keep that no module has; those of the default may be missing."""
+        known = [path for part in self.parts for path, _ in model.parts[part].named_modules() if path]
+        usual = type(self).__dataclass_fields__["keep"].default
+        if unknown := [name for name in self.keep if name not in known and name not in usual]:
+            near = get_close_matches(unknown[0], known, 3, 0.4)
+            advice = f"; near are {', '.join(near)}" if near else ""
+            raise BadInput(f"{model.name} has no layer or module {unknown[0]!r} to keep{advice}")
 
     @abstractmethod
     def planned(self, model: LatentDiffusion, rows: int) -> ShrinkPlan:

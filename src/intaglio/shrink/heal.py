@@ -44,8 +44,9 @@ class Healing:
     The loss of a row is `task`·|ε_S - ε|² + `output`·|ε_S - ε_T|² + `features`·mean_u |u_S - u_T|²/|u_T|² +
     `principal`·mean_v |(v_S - v_T)K_v|², with ε_S and ε_T the predictions of the smaller and of the full network, ε the
     true noise, u the outputs of residual blocks and transformers, v those of stages, and K_v the principal directions
-    of v_T on the first batch; the first two are means over the latent's numbers. With the setting `loss` at bias the
-    rows of a step are weighed (`row_weights`).
+    of v_T on the first batch; the first two are means over the latent's numbers; and what `further` adds. The
+    loss of a step is the mean over its rows, weighed where the setting `loss` is bias (`row_weights`), and `penalty` on
+    top.
     """
 
     teacher: LatentDiffusion
@@ -57,7 +58,7 @@ class Healing:
     weights: Weights
     """Leaf tensors that are trained, by names that stay the same from run to run."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Of the learning rate, by the names of weights that take less than all of it."""
+    """Factors on the learning rate, in [0, 1], by the names of the weights that have one."""
     at_step: Callable[[int], object] = lambda step: None
     """Called before each step; what it sets must follow from the step and the weights."""
     penalty: Penalty | None = None
@@ -80,10 +81,12 @@ class Healing:
         checkpoints.restore(trainer)
         advice = f"try a learning rate below {settings.learning_rate:g}"
         about: dict[str, Any] = {"advice": advice, "label": STATE, "stream": STATE, "timed": True}
-        with self.teacher.frozen():
-            train(trainer, self._loss, run, checkpoints, **about)
-        trainer.export()
-        self.student.denoiser.requires_grad_(True)
+        try:
+            with self.teacher.frozen():
+                train(trainer, self._loss, run, checkpoints, **about)
+            trainer.export()
+        finally:
+            self.student.denoiser.requires_grad_(True)
         losses = trainer.losses[-max(1, len(trainer.losses) // 10) :]
         seconds = sum(row.get("cpu_s", 0.0) for row in run.logged(STATE))
         calls = teacher_calls(settings, len(self.rows), bool(self.further))
@@ -102,7 +105,7 @@ class Healing:
             loss.backward()
             total += float(loss.detach())
             for name, one in errors.items():
-                terms[name] = terms.get(name, 0.0) + float(one.detach().sum()) / settings.batch
+                terms[name] = terms.get(name, 0.0) + float(one.detach() @ weights) / settings.batch
         beside: dict[str, float | int] = {**terms} if len(terms) > 1 else {}
         if self.penalty is not None:
             penalty = self.penalty()
@@ -166,9 +169,12 @@ class Healing:
         """Of the full network's outputs of each stage, on the rows of the first step."""
         settings = self.settings
         places = batch_at(range(len(self.rows)), 0, settings.batch, settings.seed, STATE)
-        with outputs_of(stages(self.teacher.denoiser)) as found:
-            self.teacher.predict(*self._asked.take(places))
-        return [principal_directions(one) for one in found]
+        size, parts = settings.micro_batch or settings.batch, list[list[Tensor]]()
+        for first in range(0, settings.batch, size):
+            with outputs_of(stages(self.teacher.denoiser)) as found:
+                self.teacher.predict(*self._asked.take(places[first : first + size]))
+            parts.append(found)
+        return [principal_directions(torch.cat(each)) for each in zip(*parts, strict=True)]
 
     @cached_property
     @torch.no_grad()

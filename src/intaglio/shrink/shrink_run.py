@@ -17,7 +17,7 @@ from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import own_method, settled
 from intaglio.sampling.loop import sample
-from intaglio.shrink.calibration_states import STATE, CalibrationStates, drawn_states, picture_states
+from intaglio.shrink.calibration_states import HELD, STATE, CalibrationStates, drawn_states, picture_states
 from intaglio.shrink.call_seconds import call_seconds
 from intaglio.shrink.family import Shrinker
 from intaglio.shrink.methods.rtn import RoundToNearest
@@ -25,6 +25,8 @@ from intaglio.shrink.price import prediction_error
 from intaglio.shrink.shrunk import CARD, MODEL, PACKED, Shrunk
 
 Layout = Literal["intaglio", "diffusers", "gguf"]
+FEW = 8
+"""Rows below which an interval over them is hardly one."""
 CALLS = 8
 """Calls of each network by which the time of one is measured, where modules are others."""
 
@@ -77,6 +79,11 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
     found = shrinker(model, rows, base=request.base, run=run)
     for warning in found.warnings:
         run.warn(warning)
+    if rows is not None and len(rows.held) < FEW:
+        run.warn(
+            f"{len(rows.held)} rows are held back to judge by, too few to trust the interval of the error; give more "
+            f"--rows, {HELD * FEW} or more"
+        )
     price = {} if rows is None else _price(shrinker, model, found, rows.held, run)
     if shrinker.structural and "call_ms" not in found.facts:
         seconds = call_seconds({"before": model, "after": found.model}, 1, CALLS)
@@ -91,6 +98,7 @@ def shrink(shrinker: Shrinker, model: LatentDiffusion, request: ShrinkRequest, r
         "model": weights.relative_to(folder).as_posix(),
         **found.figures(),
         "bytes_at_16_bits": before,
+        "layout": request.layout,
         "file_bytes": next((file.stat().st_size for file in files if file.is_file()), 0),
         "calibration": None if rows is None else rows.source,
         **price,
@@ -164,6 +172,7 @@ def _pictures(
         "ssim": _mean(ssim(*drawn).tolist()),
         "high_frequencies": after / before if before else None,
         "count": request.samples,
+        "prompts": prompts,
     }
 
 

@@ -91,7 +91,7 @@ class Shrunk:
         """
         packed = self.packed if layout == "intaglio" else {}
         parts = {part: PackedPart(weights, self.packing) for part, weights in packed.items() if weights}
-        save_folder(self.model.components, folder / MODEL, parts)
+        save_folder(self.model.components, folder / MODEL, parts, () if layout == "intaglio" else tuple(self.packed))
         if layout == "gguf":
             write_gguf(self.model.denoiser, self.packed.get("denoiser", {}), folder / MODEL / GGUF)
         atomic_write(folder / CARD, self.card(layout))
@@ -101,7 +101,8 @@ class Shrunk:
         """Markdown with the front matter that model hubs read."""
         head = ["---", "tags:", "- text-to-image", f"- {self.packing.method}", "---", "", f"# {self.model.name}", ""]
         facts = [f"- Made from: {self.base} (fingerprint `{self.packing.base}`)", "- Licence: inherits that model's"]
-        facts += [f"- {', '.join(self.packed)}: {self.bits:.2f} bits a weight, {size_words(self.bytes)}"]
+        as_packed = "" if layout == "intaglio" else ", as this software packs it"
+        facts += [f"- {', '.join(self.packed)}: {self.bits:.2f} bits a weight, {size_words(self.bytes)}{as_packed}"]
         facts += [f"- {_stored_as(layout, bool(self.layers))}"]
         table = ["", "## Settings", "", f"`{self.packing.method}` of intaglio {intaglio.__version__}", ""]
         rows = [f"| {key} | {value} |" for key, value in self.packing.settings.items()]

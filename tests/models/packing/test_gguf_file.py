@@ -71,3 +71,16 @@ def test_without_the_package_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(BadInput, match=r"intaglio\[gguf\]"):
         check_gguf(8, 32)
+
+
+def test_numbers_beyond_half_precision_and_those_of_one_side_are_written_whole(tmp_path):
+    model = load_model(tiny.sd_folder(tmp_path / "base"))
+    conv, fine = model.denoiser.conv_in, 1 + 2.0**-20
+    with torch.no_grad():
+        conv.weight[0, 0, 0, 0], conv.bias[0] = 1e5, fine
+    write_gguf(model.denoiser, {}, tmp_path / "unet.gguf")
+    found = {one.name.removeprefix("model.diffusion_model."): one for one in GGUFReader(tmp_path / "unet.gguf").tensors}
+    weight, bias = (found[f"input_blocks.0.0.{name}"] for name in ("weight", "bias"))
+    assert weight.tensor_type == bias.tensor_type == GGMLQuantizationType.F32
+    assert (weight.data.flat[0], bias.data.flat[0]) == (1e5, fine)
+    assert found["out.2.weight"].tensor_type == GGMLQuantizationType.F16

@@ -8,6 +8,7 @@ from torch import nn
 import tiny
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion.loading import load_model
+from intaglio.models.diffusion.predicted_units import predict_units, predictable, predicted_blocks
 from intaglio.models.packing import int8_kernels
 from intaglio.models.packing.int8_kernels import use_int8
 from intaglio.models.packing.integers import Integers
@@ -125,3 +126,40 @@ def test_a_lora_on_top_leaves_no_codes(folder, tmp_path):
     save_file(tensors, tmp_path / "lora.safetensors")
     with pytest.raises(BadInput, match="as after a LoRA"):
         load_model(folder, lora=tmp_path / "lora.safetensors", dtype=torch.int8)
+
+
+def test_copies_of_a_layer_whose_weight_was_changed_are_refused_too():
+    network, packed, _, _ = packed_layer(lambda: nn.Linear(4, 2), 8, 8)
+    use_int8(network, {"0.weight": packed})
+    with torch.no_grad():
+        unchanged = copy.deepcopy(network)
+        network[0].weight.mul_(2)
+        for one in (network, copy.deepcopy(network), copy.deepcopy(copy.deepcopy(network))):
+            with pytest.raises(IntaglioError, match="were changed"):
+                one(torch.ones(1, 4))
+        assert unchanged(torch.ones(1, 4)).shape == (1, 2)
+
+
+def test_inputs_that_are_not_finite_show_in_their_own_row():
+    network, packed, _, _ = packed_layer(lambda: nn.Linear(4, 2), 8, 8)
+    use_int8(network, {"0.weight": packed})
+    x = torch.ones(3, 5, 4)
+    x[1, 2, 0] = torch.nan
+    with torch.no_grad():
+        assert torch.isfinite(network(x)).all(2).all(1).tolist() == [True, False, True]
+
+
+def test_integers_and_predicted_units_take_one_picture_as_they_take_several(base, tmp_path):
+    twin, source = base.copy(), torch.Generator().manual_seed(5)
+    predict_units(twin.denoiser, predictable(twin.denoiser))
+    for block in predicted_blocks(twin.denoiser).values():
+        for weight in block.predictor.parameters():
+            weight.data = torch.randn(weight.shape, generator=source)
+    model = load_model(PTQ4DM()(twin, planted_rows()).save(tmp_path / "small"), dtype=torch.int8)
+    with torch.no_grad():
+        (given,) = planted_rows().batches(model, 32)
+        together = model.predict(*given)
+        for k in range(4):
+            alone = model.predict(*(part[k : k + 1] for part in given))
+            # Numbers near a tie may round the other way.
+            assert float((alone[0] - together[k]).norm()) < 0.05 * float(together[k].norm())

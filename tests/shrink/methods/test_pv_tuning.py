@@ -200,3 +200,16 @@ def test_bytes_are_as_planned_and_codes_move(tmp_path):
     whole = sum(one.bytes for one in found.packed["denoiser"].values()) + len(by_name) * 2 * 2 * 8 * 4
     numbers = sum(one.numbers for one in found.packed["denoiser"].values())
     assert found.bits == found.packing.bits == pytest.approx(8 * whole / numbers)
+
+
+def test_the_second_aim_divides_by_the_root_of_a_mean_of_decay_0_95():
+    """Gradients of 1, then of 1 and 3: mean squares of 0.05·(0.95 + 1) and 0.05·(0.95 + 9)."""
+    layer, one, _, _ = coded()
+    slopes = torch.where(torch.arange(15) < 7, 1.0, 3.0).expand(6, 15)
+    for c in (torch.ones(6, 15), slopes):
+        before = one.kept["aim"].clone()
+        (c * layer.weight).sum().backward()
+        one.recode(0.01, 0.1)
+    along = slopes / (0.95 + slopes**2).sqrt()
+    wanted = -0.01 * float(before.norm()) / float(along.norm()) * along
+    assert torch.allclose(one.kept["aim"] - before, wanted, rtol=1e-3, atol=1e-6)

@@ -21,7 +21,9 @@ from shrink_scenes import planted_rows
 SMALL = {"steps": 3, "batch": 4, "learning_rate": 1e-3}
 BAD = {"width": 1.0}
 PIECES = {"micro_batch": 2}
-VARIANTS = {"bias": {"SMALL": {"loss": "bias", "gates": False}, "BAD": {"alpha": 5.0}, "PIECES": {"micro_batch": 3}}}
+VARIANTS = {
+    "bias": {"SMALL": {"loss": "bias", "gates": False, "batch": 8}, "BAD": {"alpha": 5.0}, "PIECES": {"micro_batch": 3}}
+}
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +199,8 @@ def test_the_command_stores_it_and_its_page_tells_the_widths(model, tmp_path):
     assert "channels before" in (run / "report.html").read_text()
     logged = [json.loads(line) for line in (run / "metrics" / "healing.jsonl").read_text().splitlines()]
     assert all(row["loss"] == pytest.approx(row["output"] + row["spectral"], rel=1e-5) for row in logged)
+
+
+def test_with_a_shift_of_1_the_first_and_the_last_sinusoid_stay():
+    """Frequencies e^(-k·c/(n - 1)) of n = 8 and of 4: places k·7/3, rounded."""
+    assert kept_sinusoids(8, 4, 1.0).tolist() == [0, 2, 5, 7, 8, 10, 13, 15]

@@ -101,6 +101,7 @@ def _weights_in(part: str, folder: Path, remarks: Remarks) -> WeightSet | Packed
         remarks.notes += notes
         return weights
     packed = PackedFile.read(folder / PACKED)
+    packed.check_whole()
     remarks.packing[part] = packed.packing
     if others := sorted(path.name for path in folder.glob("*.safetensors") if path.name != PACKED):
         remarks.notes.append(f"{folder} also holds {others[0]}, which is not used: {PACKED} is")

@@ -76,8 +76,17 @@ def load_model(
 def _compute_with_integers(model: LatentDiffusion) -> None:
     packing = model.packing.get("denoiser")
     if packing is None or packing.file is None:
-        raise BadInput(f"{model.name} has no packed weights to compute with as integers; make it with shrink ptq4dm")
+        raise BadInput(
+            f"{model.name} has no packed weights to compute with as integers; make it with shrink ptq4dm, or use "
+            "bfloat16 or float32"
+        )
     use_int8(model.denoiser, PackedFile.read(packing.file).packed_weights())
+
+
+def check_there(path: Path | str) -> None:
+    """Raises `BadInput` for a model that is neither a path nor the name of an embedded one; nothing is read."""
+    if EmbeddedModel.named(path) is None:
+        _existing(path, "model")
 
 
 def _refuse_overflow(model: LatentDiffusion) -> None:

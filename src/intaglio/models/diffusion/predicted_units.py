@@ -181,13 +181,13 @@ def _add_predictor(block: Any) -> None:
 
 
 def _sliced(logits: Float[Tensor, "n u"], *layers: nn.Module) -> Tensor | None:
-    """Places of the kept units where these alone are computed: for one picture, and layers without hooks.
+    """Places of the kept units where these alone are computed: for one picture, and plain layers without hooks.
 
     None where all are kept, where gradients are taken, and where tensors have no values.
     """
     if len(logits) != 1 or torch.is_grad_enabled() or logits.is_meta:
         return None
-    if any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers):
+    if any(one._forward_hooks or one._forward_pre_hooks or type(one) not in (nn.Linear, nn.Conv2d) for one in layers):
         return None
     kept = kept_units(logits)[0]
     return None if bool(kept.all()) else kept.nonzero()[:, 0]

@@ -1,7 +1,7 @@
 """Atomic writing of a model as a diffusers folder, with plain weights or with packed ones."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,17 +29,19 @@ class PackedPart(NamedTuple):
     packing: Packing
 
 
-def save_folder(model: Components, folder: Path, packed: Mapping[str, PackedPart] | None = None) -> None:
+def save_folder(
+    model: Components, folder: Path, packed: Mapping[str, PackedPart] | None = None, halved: Collection[str] = ()
+) -> None:
     """Writes a folder beside `folder`, syncs it and renames it; errors as of `LatentDiffusion.save`.
 
     With `packed`, of parts by name, these are stored in few bits, and every other weight in half precision where that
-    loses nothing.
+    loses nothing; those of the parts `halved` rounded to it, but for a weight that would overflow.
     """
     with atomic_folder(folder, "model_index.json") as fresh:
-        _write(model, fresh, packed)
+        _write(model, fresh, packed, halved)
 
 
-def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | None) -> None:
+def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | None, halved: Collection[str]) -> None:
     networks, components = (
         {"unet": "denoiser", "vae": "autoencoder"},
         {"unet": model.denoiser, "vae": model.autoencoder},
@@ -52,7 +54,8 @@ def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | N
             if packed is None or name not in networks:
                 component.save_pretrained(folder / name)
             else:
-                _write_narrow(component, folder / name, packed.get(networks[name]))
+                part = networks[name]
+                _write_narrow(component, folder / name, packed.get(part), half if part in halved else narrowest)
     scheduler = {"_class_name": "DDIMScheduler", **model.scheduler}
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
@@ -60,8 +63,8 @@ def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | N
     _write_json(folder / "model_index.json", _index(model, components, scheduler["_class_name"]))
 
 
-def _write_narrow(network: Any, folder: Path, packed: PackedPart | None) -> None:
-    """A network's settings, and its weights: packed, or in half precision where that loses nothing."""
+def _write_narrow(network: Any, folder: Path, packed: PackedPart | None, narrowed: Callable[[Tensor], Tensor]) -> None:
+    """A network's settings, and its weights: packed, or narrowed."""
     folder.mkdir()
     of_diffusers = isinstance(network, diffusers.ModelMixin)
     (network.save_config if of_diffusers else network.config.save_pretrained)(folder)
@@ -70,9 +73,15 @@ def _write_narrow(network: Any, folder: Path, packed: PackedPart | None) -> None
         others = {name: narrowest(weight) for name, weight in weights.items() if name not in packed.weights}
         write_packed(folder / PACKED, packed.weights, others, packed.packing)
         return
-    plain = {name: narrowest(weight).cpu().contiguous() for name, weight in weights.items()}
+    plain = {name: narrowed(weight).cpu().contiguous() for name, weight in weights.items()}
     name = "diffusion_pytorch_model.safetensors" if of_diffusers else "model.safetensors"
     save_file(plain, folder / name, metadata={"format": "pt"})
+
+
+def half(weight: Tensor) -> Tensor:
+    """The weight rounded to half precision, or as it is where a number of it would overflow."""
+    rounded = weight.to(torch.float16)
+    return rounded if weight.is_floating_point() and bool(torch.isfinite(rounded).all()) else weight
 
 
 def narrowest(weight: Tensor) -> Tensor:

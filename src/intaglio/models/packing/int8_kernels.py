@@ -2,7 +2,7 @@
 
 Such a layer gives what its dense twin with rounded inputs gives, up to the order of sums, in less time. The products of
 codes are summed exactly, in 32 bits; scales and bias are applied to the sums. Weights, grids and their names stay as
-they were, so that the model's fingerprint does.
+they were, so that the model's fingerprint does, and memory grows by a byte or two a weight.
 """
 
 import functools
@@ -35,12 +35,16 @@ def use_int8(network: nn.Module, packed: Mapping[str, PackedWeight]) -> int:
     Raises `BadInput` where no layer can, on another device than a CPU, and where this processor's integer products are
     inexact or missing.
     """
+    if next(network.parameters()).device.type != "cpu":
+        raise BadInput(f"integers of 8 bits are computed with on a CPU alone; {ADVICE} on this device")
+    if not _exact():
+        raise BadInput(f"this processor, or this torch, has no exact products of 8-bit integers; {ADVICE}")
     found: list[tuple[nn.Module, str, nn.Module]] = []
     for path, layer in list(network.named_modules()):
         term = _codes(packed.get(f"{path}.weight"))
-        if term is None or getattr(layer, GRID, None) is None or not isinstance(layer, nn.Linear | nn.Conv2d):
+        if term is None or getattr(layer, GRID, None) is None or not _fits(layer):
             continue
-        if not torch.equal(layer.weight.detach().cpu(), packed[f"{path}.weight"].unpack()):
+        if not torch.equal(layer.get_parameter("weight").detach().cpu(), packed[f"{path}.weight"].unpack()):
             raise BadInput(f"the weight of {path} is not what its codes say, as after a LoRA; {ADVICE}")
         above, _, name = path.rpartition(".")
         kind = _Int8Linear if isinstance(layer, nn.Linear) else _Int8Conv
@@ -50,13 +54,16 @@ def use_int8(network: nn.Module, packed: Mapping[str, PackedWeight]) -> int:
             "no layer of this model has both weights of 8 bits or fewer, a scale a row, and inputs that are rounded; "
             f"make it with shrink ptq4dm, or {ADVICE}"
         )
-    if next(network.parameters()).device.type != "cpu":
-        raise BadInput(f"integers of 8 bits are computed with on a CPU alone; {ADVICE} on this device")
-    if not _exact():
-        raise BadInput(f"this processor, or this torch, has no exact products of 8-bit integers; {ADVICE}")
     for parent, name, layer in found:
         setattr(parent, name, layer)
     return len(found)
+
+
+def _fits(layer: nn.Module) -> bool:
+    """Whether a layer is of a kind that has an integer product."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return isinstance(layer, nn.Linear)
 
 
 def _codes(weight: PackedWeight | None) -> Integers | None:
@@ -109,7 +116,10 @@ class _Int8Layer(nn.Module, ABC):
             raise IntaglioError(f"the weights were changed after they became integers; change them first, or {ADVICE}")
         if x.device.type != "cpu":
             raise IntaglioError(f"integers of 8 bits are computed with on a CPU alone; {ADVICE} on {x.device}")
-        return self._product(_codes_of(x.float(), self._scale, self._half)).to(x.dtype)
+        output = self._product(_codes_of(x.float(), self._scale, self._half)).to(x.dtype)
+        # NaN and infinity have no code, and are to be seen in the output of their row, as they are in a dense layer.
+        lost = ~torch.isfinite(x.flatten(1).sum(1))
+        return output.index_fill(0, lost.nonzero()[:, 0], torch.nan) if bool(lost.any()) else output
 
 
 def _codes_of(x: Float[Tensor, "*shape"], scale: float, half: int) -> UInt8[Tensor, "*shape"]:
@@ -135,8 +145,6 @@ class _Int8Conv(_Int8Layer):
 
     def __init__(self, layer: Any, term: Integers):
         super().__init__(layer, term)
-        if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-            raise BadInput(f"a convolution padded with {layer.padding_mode} has no integer product; {ADVICE}")
         self._places = (list(layer.stride), list(layer.padding), list(layer.dilation), layer.groups)
 
     @functools.cached_property
@@ -157,15 +165,16 @@ _FLOAT_OUTPUT = (1.0, 0, torch.float32, "none", [])
 def _exact() -> bool:
     """Whether this processor sums the largest products of codes without overflow, and torch has the operation."""
     columns = 64
-    layer = nn.Linear(columns, 2, bias=False)
-    layer.register_buffer(GRID, torch.tensor([1.0, 8.0]))
     codes = torch.stack([torch.zeros(columns), torch.full((columns,), 255.0)]).to(torch.uint8)
-    made = _Int8Linear(layer, Integers(codes, torch.ones(2, 1).half(), 8))
     inputs = torch.stack([torch.full((columns,), 127.0), torch.full((columns,), -128.0)])
+    wanted = inputs @ (codes.float() - ZERO).T
+    term, found = Integers(codes, torch.ones(2, 1).half(), 8), list[Tensor]()
     try:
-        found = made._product(_codes_of(inputs, 1.0, 128))
+        layers = (nn.Linear(columns, 2, bias=False), nn.Conv2d(columns, 2, 1, bias=False))
+        for layer, kind in zip(layers, (_Int8Linear, _Int8Conv), strict=True):
+            layer.register_buffer(GRID, torch.tensor([1.0, 8.0]))
+            given = inputs if isinstance(layer, nn.Linear) else inputs[:, :, None, None]
+            found.append(kind(layer, term)._product(_codes_of(given, 1.0, 128)).flatten(1))
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
-    return torch.equal(
-        found, nn.functional.linear(inputs, torch.stack([torch.full((columns,), w) for w in (-128.0, 127.0)]))
-    )
+    return all(torch.equal(one, wanted) for one in found)

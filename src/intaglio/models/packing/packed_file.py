@@ -1,5 +1,6 @@
 """The file of a network with packed weights: a safetensors file whose header says how each weight is put together."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,8 +58,9 @@ def write_packed(
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in others.items()}
     about = {"method": packing.method, "base": packing.base, "on": packing.on, "settings": dict(packing.settings)}
     facts = {name: one.facts() for name, one in weights.items()}
-    note = to_json({"format": FORMAT, **about, "weights": facts})
-    save_file({**plain, **{name: t.contiguous() for name, t in tensors.items()}}, path, metadata={NOTE: note})
+    whole = {**plain, **{name: t.contiguous() for name, t in tensors.items()}}
+    note = to_json({"format": FORMAT, **about, "sha256": _digest(whole), "weights": facts})
+    save_file(whole, path, metadata={NOTE: note})
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,15 @@ class PackedFile:
             unpacking = _Unpacking(file, self.facts.table("weights"), {})
             return {name: unpacking.packed(name) for name in self.facts.table("weights").values}
 
+    def check_whole(self) -> None:
+        """Raises `BadInput` where the tensors are not those that were written, by their hash."""
+        if (wanted := self.facts.text("sha256", None)) is None:
+            return
+        with opened(self.path, "packed weights") as file:
+            found = _digest({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+        if found != wanted:
+            raise BadInput(f"{self.path} does not hold the bytes that were written: {DAMAGED}")
+
     @contextmanager
     def reading(self, base: Mapping[str, Tensor] = MappingProxyType({})) -> Iterator[Callable[[str], "_Unpacking"]]:
         """A function from a weight's name to the open file, whose `get_tensor` gives it unpacked.
@@ -122,6 +133,15 @@ class PackedFile:
         with opened(self.path, "packed weights") as file:
             unpacking = _Unpacking(file, self.facts.table("weights"), base)
             yield lambda name: unpacking
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Sha256 over names, types, shapes and bytes of tensors."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 class _Unpacking:

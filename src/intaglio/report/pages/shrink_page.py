@@ -35,7 +35,7 @@ def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
     return ShrinkPage(
         template="shrink.html.j2",
         **title(run, f"{size_words(size)} in place of {size_words(before)}"),
-        lead=f"{summary['bits']:.2f} bits a weight by {run.run.get('method')}, scales and all. {state(run)}",
+        lead=f"{summary['bits']:.2f} bits a weight by {run.run.get('method')}{_scales(summary)}. {state(run)}",
         keys=_keys(summary),
         warnings=run.warnings,
         errors=_errors(run.run.get("method"), summary),
@@ -43,12 +43,23 @@ def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
         layers=_table(summary),
         layers_text=_layers_text(summary),
         pictures=[
-            (heading, [Shown(album.thumb(path), path.stem) for path in shown[name]])
+            (heading, [Shown(album.thumb(path), _caption(path, summary)) for path in shown[name]])
             for name, heading in HEADINGS.items()
             if shown[name]
         ],
         limits=(*_own_limits(summary), *LIMITS),
     )
+
+
+def _scales(summary: Mapping[str, Any]) -> str:
+    return ", scales and all" if summary["layers_packed"] else ""
+
+
+def _caption(path: Path, summary: Mapping[str, Any]) -> str:
+    """The prompt of a picture, after its number."""
+    prompts = (summary["pictures"] or {}).get("prompts") or ()
+    place = int(path.stem)
+    return f"{path.stem} {prompts[place]}" if place < len(prompts) else path.stem
 
 
 HEADINGS = {"before": "Before", "after": "After"}
@@ -95,6 +106,10 @@ def _table(summary: Mapping[str, Any]) -> PageTable:
 
 def _keys(summary: Mapping[str, Any]) -> list[Key]:
     keys = [Key("Size", f"{summary['bytes'] / summary['bytes_at_16_bits']:.0%}", "of 16 bits a weight")]
+    if summary.get("layout", "intaglio") != "intaglio":
+        keys.append(Key("File", size_words(summary["file_bytes"]), f"as {summary['layout']}, for other software"))
+    if summary.get("layers_packed") == [] and (calls := summary.get("call_ms")) is not None:
+        keys.append(Key("Call", f"{decimal(calls['after'])} ms", f"in place of {decimal(calls['before'])} ms"))
     if (error := summary.get("error")) is not None:
         keys.append(Key("Error", decimal(error["whole"]), f"{decimal(error['low'])} to {decimal(error['high'])} (95%)"))
     if (alike := summary["pictures"]) is not None:
@@ -107,7 +122,7 @@ def _errors(method: object, summary: Mapping[str, Any]) -> PageTable | None:
     if (error := summary.get("error")) is None:
         return None
     heads = ["model", "bytes", "error", "least noise", "middle", "most noise"]
-    thirds = ["none" if third is None else decimal(third) for third in error["thirds"]]
+    thirds = ["no rows" if third is None else decimal(third) for third in error["thirds"]]
     rows = [[str(method), size_words(summary["bytes"]), decimal(error["whole"]), *thirds]]
     if (ruler := summary.get("ruler")) is not None:
         plain = f"plain rounding to {ruler['bits']} bits"

@@ -117,3 +117,9 @@ def test_a_greedy_soup_needs_pictures_and_a_soup_two_models(base):
         Soup(greedy=True)(models)
     with pytest.raises(BadInput, match="2 models or more, not 1"):
         Soup()(models[:1])
+
+
+def test_of_equal_losses_the_same_model_is_taken_in_any_order(base):
+    models = planted(base, (1.0, 1.0))
+    one, other = (flat(Soup(greedy=True)(each, judged=QUADRATIC).model) for each in (models, models[::-1]))
+    assert np.array_equal(one, other)
