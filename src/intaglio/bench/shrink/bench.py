@@ -48,7 +48,7 @@ class ShrinkBench:
     the full model's own. The encoder is a proxy. `call_ms` has milliseconds a call at batches of 1 and 8 by precision,
     `seconds_ratio_w8` those of int8 at 8 over those of float32. A row is on the front where no other has both fewer
     bytes and less error. `gained_bits` is how many bits more plain rounding, a scale for each row, needs for the same
-    error.
+    error, where weights are packed.
 
     Fine-tunes on few-shot sets are audited before and after they are made smaller, the base full or made smaller alike:
     `audit_auc` has the AUC of each, and its change with an interval over pictures, in the regimes of the bench of
@@ -194,7 +194,11 @@ class ShrinkBench:
         front = Pareto(points, (False, False)).front
         curve = rounding_curve(self._model, self._fidelity.rows, quick=self.quick)
         table = {
-            name: {**measured[name], "on_front": bool(on), "gained_bits": curve.gained(measured[name])}
+            name: {
+                **measured[name],
+                "on_front": bool(on),
+                "gained_bits": None if rows[name].structural else curve.gained(measured[name]),
+            }
             for name, on in zip(rows, front, strict=True)
         }
         full = sum(2 * weight.numel() for weight in self._model.denoiser.state_dict().values())
