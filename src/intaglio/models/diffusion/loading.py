@@ -151,9 +151,9 @@ def _lora_model(path: Path, like: Like, allow_unmatched: bool) -> LatentDiffusio
         raise BadInput(f"{path} is a LoRA and no model; give its base as the model, and this file as the LoRA")
     base = _base(like)
     adapter, model = LoRA.read(path), base.copy().to(dtype=torch.float32)
-    model.name, model.source = path.stem, path
     model.notes = (f"the LoRA {path} on {base.name}", *base.notes)
-    _merge(adapter, model, allow_unmatched)
+    _merge(adapter, model, allow_unmatched)  # whose errors and notes name the base
+    model.name, model.source = path.stem, path
     return model
 
 
