@@ -464,8 +464,6 @@ def test_unmatched_keys_can_be_allowed_but_not_all_of_them(tmp_path):
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("dora_scale", "DoRA"),
-        ("lora_magnitude_vector.weight", "DoRA"),
         ("hada_w1_a", "LoHa"),
         ("lokr_w1", "LoKr"),
         ("lora_mid.weight", "Tucker"),

@@ -67,7 +67,7 @@ class LoRATuning(FineTuner):
         """Down and up of every target; each up may be random, scaled by what its down's deviation lacks of 1 / rank."""
         adapter = self._adapter(model)
         weights, scales = {}, {}
-        for part, path, layer in adapter.items():
+        for part, path, layer in adapter.pairs():
             weights |= {f"{part}.{path}.down": layer.down, f"{part}.{path}.up": layer.up}
             scales[f"{part}.{path}.up"] = 1 / (self.rank * float(layer.down.detach().square().mean().sqrt()))
         return Trainable(weights, scales, adapter)
@@ -91,5 +91,5 @@ def _redraw(adapter: LoRA, rank: int, seed: int) -> None:
     """Every down from N(0, 1 / rank^2)."""
     random = generator_32bit(seed, "adapter", "gaussian")
     with torch.no_grad():
-        for _, _, layer in adapter.items():
+        for _, _, layer in adapter.pairs():
             layer.down.copy_(torch.randn(layer.down.shape, generator=random) / rank)

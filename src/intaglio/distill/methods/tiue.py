@@ -158,7 +158,7 @@ def adapted(teacher: LatentDiffusion, rank: int, alpha: float, seed: int) -> _Ad
     model = teacher.made_for(FREE, twin, f"{teacher.name}-fake")
     lora = LoRA.new(model, rank, alpha, TARGETS, generator_32bit(seed, "fake", "lora"))
     lora.attach(model)
-    layers = {path: layer for _, path, layer in lora.items()}
+    layers = {path: layer for _, path, layer in lora.pairs()}
     weights = {f"{path}.{name}": getattr(layer, name) for path, layer in layers.items() for name in ("down", "up")}
     return _Adapted(model, weights)
 

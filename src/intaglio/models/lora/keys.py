@@ -1,41 +1,26 @@
-"""Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya and ComfyUI."""
+"""Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya, LyCORIS and ComfyUI."""
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 
 from intaglio.errors import BadInput
-from intaglio.models.lora.peft_config import CONFIG_NAME, DORA, PeftConfig, configs_in_metadata
+from intaglio.models.lora.adapter_layers import AdapterLayer
+from intaglio.models.lora.peft_config import CONFIG_NAME, PeftConfig, configs_in_metadata
+from intaglio.models.lora.read_layer import MAGNITUDES, read_layer
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2")
-
-
-class Layer(NamedTuple):
-    """The low-rank change of one module's weight: `alpha / rank * up @ down`."""
-
-    down: torch.Tensor  # [rank, in] or [rank, in, kernel, kernel]
-    up: torch.Tensor  # [out, rank] or [out, rank, 1, 1]
-    alpha: float
-
-    @property
-    def rank(self) -> int:
-        return self.down.shape[0]
-
-    @property
-    def scale(self) -> float:
-        return self.alpha / self.rank
 
 
 @dataclass
 class Parsed:
     """A file's layers by part and name. Names of kohya files are still underscored; a model resolves them."""
 
-    layers: dict[str, dict[str, Layer]] = field(default_factory=lambda: defaultdict(dict))
+    layers: dict[str, dict[str, AdapterLayer]] = field(default_factory=lambda: defaultdict(dict))
     keys: dict[tuple[str, str], list[str]] = field(default_factory=dict)  # the file's keys behind each layer
     unsupported: list[str] = field(default_factory=list)  # "key: why", for every key that was left out
     assumed: list[str] = field(default_factory=list)  # a key of each layer whose alpha nothing says: the rank is taken
@@ -72,23 +57,18 @@ _PREFIXES = (
 _LORA = re.compile(
     r"(?P<name>.+?)(?:"
     r"\.lora_(?P<letter>[AB])(?:\.\w+)?\.weight|"
-    r"[._]lora(?:_linear_layer)?[._](?P<side>down|up)\.weight|"
+    r"[._]lora(?:_linear_layer)?[._](?P<side>down|up|mid)\.weight|"
+    r"\.(?P<factor>hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2))(?:\.\w+)?|"
+    rf"\.(?P<magnitude>{'|'.join(MAGNITUDES)})(?:\.\w+){{0,2}}|"
     r"\.(?P<alpha>alpha))"
 )
-_SLOTS = {"A": "down", "B": "up", "down": "down", "up": "up"}
+_LETTERS = {"A": "down", "B": "up"}
 
-_OTHER = re.compile(
-    r"(?P<name>.+?)\.(?P<kind>dora_scale|lora_magnitude_vector|hada_|lokr_|lora_mid\.|oft_|on_input|"
-    r"lora_B(?:\.\w+)?\.bias|diff(?:_b)?$|[wb]_norm$).*"
-)
+_OTHER = re.compile(r"(?P<name>.+?)\.(?P<kind>oft_|on_input|lora_B(?:\.\w+)?\.bias|scalar$|diff(?:_b)?$|[wb]_norm$).*")
 _KINDS = {
-    "dora_scale": DORA,
-    "lora_magnitude_vector": DORA,
-    "hada_": "LoHa (a Hadamard product of two LoRAs) is not supported",
-    "lokr_": "LoKr (a Kronecker product) is not supported",
-    "lora_mid.": "a Tucker-decomposed LoCon (lora_mid) is not supported",
     "oft_": "OFT (an orthogonal rotation) is not supported",
     "on_input": "IA3 is not supported",
+    "scalar": "a learnt scalar of older versions of LyCORIS is not supported; save the file again with a later one",
 }
 
 
@@ -109,7 +89,8 @@ def parse(tensors: Mapping[str, torch.Tensor], strengths: "Strengths", of_part: 
             spoilt[_part_and_name(other["name"], of_part)] = why
             parsed.unsupported.append(f"{key}: {why}")
         elif lora := _LORA.fullmatch(bare):
-            slot = "alpha" if lora["alpha"] else _SLOTS[lora["letter"] or lora["side"]]
+            found_slot = (lora[group] for group in ("side", "factor", "magnitude", "alpha"))
+            slot = next((it for it in found_slot if it), None) or _LETTERS[lora["letter"]]
             where = _part_and_name(lora["name"], of_part)
             if slot in found[where]:
                 raise BadInput(f"{source} holds two adapters for the same layer ({key}); split it into two files.")
@@ -131,32 +112,29 @@ def _what(key: str) -> str:
 
 def _add(parsed: Parsed, where: tuple[str, str], slots: dict, why: str | None, strengths: "Strengths") -> None:
     keys = [key for key, _ in slots.values()]
-    why = why or _incomplete(slots)
-    if why:
-        parsed.unsupported.extend(f"{key}: {why}" for key in keys)
-        return
-    down, up = slots["down"][1], slots["up"][1]
-    rank = down.shape[0]
-    alpha = float(slots["alpha"][1].item()) if "alpha" in slots else strengths.alpha(*where, rank)
+    tensors = {slot: tensor for slot, (_, tensor) in slots.items()}
     part, name = where
-    if alpha is None:
+    unsaid = False
+
+    def alpha_of(rank: int | None) -> float:
+        nonlocal unsaid
+        if "alpha" in tensors:
+            # LyCORIS writes one beside a LoKr of two whole factors too, and does not use it.
+            return 1.0 if rank is None else float(tensors["alpha"].item())
+        alpha = strengths.alpha(part, name, rank)
+        unsaid = alpha is None
+        return float(rank or 1) if alpha is None else alpha
+
+    layer = why or read_layer(tensors, alpha_of)
+    if not isinstance(layer, str):
+        layer = strengths.contradiction(part, layer.peft_type, set(tensors)) or layer
+    if isinstance(layer, str):
+        parsed.unsupported.extend(f"{key}: {layer}" for key in keys)
+        return
+    if unsaid:
         parsed.assumed.append(keys[0])
-    parsed.layers[part][name] = Layer(down, up, float(rank) if alpha is None else alpha)
+    parsed.layers[part][name] = layer
     parsed.keys[where] = keys
-
-
-def _incomplete(slots: Mapping[str, tuple[str, torch.Tensor]]) -> str | None:
-    for slot in ("down", "up"):
-        if slot not in slots:
-            return f"its {slot} weight is missing"
-    down, up = slots["down"][1], slots["up"][1]
-    if down.ndim not in (2, 4) or up.ndim != down.ndim or up.shape[1] != down.shape[0] or 0 in down.shape:
-        return f"down {tuple(down.shape)} and up {tuple(up.shape)} do not fit together"
-    if up.ndim == 4 and up.shape[2:] != (1, 1):
-        return f"up {tuple(up.shape)} is not a 1x1 convolution"
-    if "alpha" in slots and slots["alpha"][1].numel() != 1:
-        return "its alpha is not one number"
-    return None
 
 
 def _part_and_name(name: str, of_part: str | None = None) -> tuple[str, str]:
@@ -199,18 +177,35 @@ class Strengths:
         config = self._of_part(part)
         return None if config is None else config.refusal
 
-    def alpha(self, part: str, name: str, rank: int) -> float | None:
+    def contradiction(self, part: str, peft_type: str, slots: Set[str]) -> str | None:
+        """What a part's configuration says against a layer of this type with these slots; None for nothing."""
+        config = self._of_part(part)
+        if config is None:
+            return None
+        if config.peft_type != peft_type:
+            return (
+                f"its configuration is for an adapter of PEFT's type {config.peft_type}, its weights are of {peft_type}"
+            )
+        if config.dora and not slots & set(MAGNITUDES):
+            return "its configuration says DoRA, but its magnitude (lora_magnitude_vector) is missing"
+        return None
+
+    def alpha(self, part: str, name: str, rank: int | None) -> float | None:
         """Alpha by the configuration, else by the metadata of sd-scripts; None where neither says it.
 
-        Raises `BadInput` for a configuration beside the file that says another rank than the layer has.
+        Without a rank, in a LoKr of two whole factors, alpha over the configuration's rank, as PEFT scales it. Raises
+        `BadInput` for a configuration beside the file that says another rank than the layer has.
         """
+        config = self._of_part(part)
+        if rank is None:
+            stated, alpha = (None, None) if config is None else (config.rank_of(name), config.alpha_of(name, 1))
+            return None if stated is None or alpha is None else alpha / stated
         stated = None if self.config is None else self.config.rank_of(name)
         if stated not in (None, rank):
             raise BadInput(
                 f"{self.source} has rank {rank} in {name}, where {CONFIG_NAME} beside it says {stated}; "
                 "give the configuration that belongs to it"
             )
-        config = self._of_part(part)
         if config is not None and (alpha := config.alpha_of(name, rank)) is not None:
             return alpha
         said, for_rank = (self.metadata.get(f"ss_network_{name}", "") for name in ("alpha", "dim"))

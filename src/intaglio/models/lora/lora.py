@@ -1,7 +1,8 @@
 """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685): read, train, attach to a model, merge, write.
 
 An attached adapter adds `weight * alpha / rank * up(down(x))` to the output of a linear layer or convolution by a
-forward hook, so that no module is replaced and no name in a state dict changes.
+forward hook, so that no module is replaced and no name in a state dict changes. Files of LoHa, LoKr, LoCon with a
+Tucker core and DoRA are read and act too; they are not trained, nor written.
 """
 
 import warnings
@@ -12,16 +13,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from intaglio.errors import BadInput
 from intaglio.models.lora.adapter_files import FILE_NAME, AdapterFile, adapter_files
-from intaglio.models.lora.keys import Layer, Parsed, Strengths, parse
-from intaglio.models.lora.module_names import Hooked, ModelNames, base_of_width, modules
+from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer
+from intaglio.models.lora.keys import Parsed, Strengths, parse
+from intaglio.models.lora.module_names import ModelNames, base_of_width, modules
 from intaglio.models.lora.other_bases import other_base
 from intaglio.models.lora.peft_config import read_config
-from intaglio.models.lora.write import written
+from intaglio.models.lora.write import only_pairs, written
 from intaglio.models.weights_file import read_weights
 
 __all__ = ["FILE_NAME", "LoRA"]
@@ -30,19 +31,20 @@ DENOISER_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 """The attention projections of the denoiser, and of the text encoders."""
 
-_Step = tuple[Hooked, Tensor, Tensor, float]  # a module, its down and up, their scale
+_Step = tuple[Hooked, AdapterLayer]
 
 
 class LoRA:
     """`layers[part][module path] = (down, up, alpha)`; parts are "denoiser", "text_encoder" and "text_encoder_2".
 
+    A layer of a file may be another `AdapterLayer` (LoHa, LoKr, Tucker, DoRA).
     Paths are those of diffusers, without `text_model.` in text encoders. A kohya file's layers keep their
     underscored names until `named_for` a model; attaching works either way.
     """
 
     def __init__(
         self,
-        layers: Mapping[str, Mapping[str, Layer]],
+        layers: Mapping[str, Mapping[str, AdapterLayer]],
         *,
         source: str = "the LoRA",
         metadata: Mapping[str, str] | None = None,
@@ -64,15 +66,19 @@ class LoRA:
     def __len__(self) -> int:
         return sum(len(found) for found in self.layers.values())
 
-    def items(self) -> Iterator[tuple[str, str, Layer]]:
+    def items(self) -> Iterator[tuple[str, str, AdapterLayer]]:
         """(part, path, layer) of every layer."""
         for part, found in self.layers.items():
             for path, layer in found.items():
                 yield part, path, layer
 
+    def pairs(self) -> Iterator[tuple[str, str, Layer]]:
+        """(part, path, layer) of every layer that is a low-rank pair: all of an adapter made by `new`."""
+        return ((part, path, layer) for part, path, layer in self.items() if isinstance(layer, Layer))
+
     def parameters(self) -> list[Tensor]:
-        """Every down and up tensor, in a fixed order."""
-        return [tensor for _, _, layer in self.items() for tensor in (layer.down, layer.up)]
+        """Every tensor of the layers, in a fixed order: down and up of each low-rank pair."""
+        return [tensor for _, _, layer in self.items() for tensor in layer.tensors()]
 
     @classmethod
     def new(
@@ -114,7 +120,7 @@ class LoRA:
         read = [_read_file(file) for file in adapter_files(Path(path))]
         if len(read) == 1:
             return read[0]
-        layers: dict[str, dict[str, Layer]] = {}
+        layers: dict[str, dict[str, AdapterLayer]] = {}
         for one in read:
             for part, found in one.layers.items():
                 layers.setdefault(part, {}).update(found)
@@ -139,14 +145,15 @@ class LoRA:
         """Write a `.safetensors` file, atomically, with `metadata` (texts) beside what the layout itself records.
 
         An adapter read from a file must be `named_for` a model first (`ValueError`): names differ between layouts.
+        Raises `BadInput` for layers that are no low-rank pairs (LoHa, LoKr, Tucker, DoRA), which are only read.
         """
-        written(self.layers, self.names, Path(path), layout, dict(metadata or {}), dtype)
+        written(only_pairs(self.layers, self.source), self.names, Path(path), layout, dict(metadata or {}), dtype)
 
     def named_for(self, model: Any) -> "LoRA":
         """The same layers (shared tensors) under the diffusers paths of `model`; unmatched ones are left out."""
         names = ModelNames.of(model)
         self._refuse_two_names(names)
-        layers: dict[str, dict[str, Layer]] = {}
+        layers: dict[str, dict[str, AdapterLayer]] = {}
         for part, name, layer in self.items():
             if (path := names.path(part, name)) is not None:
                 layers.setdefault(part, {})[path] = layer
@@ -159,13 +166,12 @@ class LoRA:
     def attach(self, model: Any, weight: float = 1.0, *, allow_unmatched: bool = False) -> "Attachment":
         """Hook the adapter into `model` until `detach`; it acts with `weight * alpha / rank`.
 
+        The change of another kind than a low-rank pair is computed here, whole, and takes the memory of the weights.
+
         Raises `BadInput` if any key matches nothing; with `allow_unmatched` that is a warning, unless nothing matches.
         """
         plan, problems = self._checked(model, allow_unmatched)
-        handles = [
-            module.register_forward_hook(_Hook(_placed(down, module), _placed(up, module), scale * weight))
-            for module, down, up, scale in plan
-        ]
+        handles = [module.register_forward_hook(layer.hook(module, weight)) for module, layer in plan]
         return Attachment(handles, problems)
 
     @contextmanager
@@ -183,9 +189,8 @@ class LoRA:
 
         The sum is taken in float32 and rounded once to the weight's own type.
         """
-        for module, down, up, scale in self._checked(model, allow_unmatched)[0]:
-            change = (up.float().flatten(1) @ down.float().flatten(1)).reshape(module.weight.shape)
-            module.weight.copy_(module.weight.float() + scale * weight * change.to(module.weight.device))
+        for module, layer in self._checked(model, allow_unmatched)[0]:
+            module.weight.copy_(module.weight.float() + layer.change(module.weight, weight))
         return model
 
     def _checked(self, model: Any, allow_unmatched: bool) -> tuple[list[_Step], list[str]]:
@@ -209,12 +214,12 @@ class LoRA:
         plan, problems = [], list(self.unsupported)
         for part, name, layer in self.items():
             path = names.path(part, name)
-            fitted = _why_no_module(model, part) if path is None else _fitted(layer, found[part][path])
-            if isinstance(fitted, str) or path is None:
+            why = _why_no_module(model, part) if path is None else _misfit(layer, found[part][path])
+            if why is not None or path is None:
                 keys = self._keys.get((part, name)) or (f"{part}.{name}",)
-                problems.extend(f"{key}: {fitted}" for key in keys)
+                problems.extend(f"{key}: {why}" for key in keys)
             else:
-                plan.append((found[part][path], *fitted, layer.scale))
+                plan.append((found[part][path], layer))
         return plan, problems
 
     def _refuse_two_names(self, names: ModelNames) -> None:
@@ -240,7 +245,7 @@ class LoRA:
     def _other_base(self, model: Any) -> str | None:
         if self.made_for is not None:
             return f"it was made for {self.made_for}"
-        mine = _text_width((name, layer.down.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
+        mine = _text_width((name, layer.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
         its = _text_width(
             (path, module.weight.shape[1]) for path, module in modules(model, "denoiser") if module.weight.ndim == 2
         )
@@ -300,40 +305,9 @@ class Attachment:
             self._handles.pop().remove()
 
 
-class _Hook:
-    def __init__(self, down: Tensor, up: Tensor, scale: float):
-        self.down, self.up, self.scale = down, up, scale
-
-    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        dtype = torch.promote_types(self.down.dtype, output.dtype)
-        down, up = (tensor.to(output.device, dtype) for tensor in (self.down, self.up))
-        x = inputs[0].to(dtype)
-        if isinstance(module, nn.Conv2d):
-            small = functional.conv2d(x, down, None, module.stride, module.padding, module.dilation)
-            change = functional.conv2d(small, up)
-        else:
-            change = functional.linear(functional.linear(x, down), up)
-        return output + (self.scale * change).to(output.dtype)
-
-
-def _fitted(layer: Layer, module: Hooked) -> tuple[Tensor, Tensor] | str:
-    """(down, up) in the dimensions of the module's weight, or why they cannot act on it."""
-    if why := _why_not_hooked(module):
-        return why
-    down, up, weight = layer.down, layer.up, module.weight
-    if weight.ndim == 2 and down.ndim == 4 and down.shape[2:] == (1, 1):
-        down, up = down.flatten(1), up.flatten(1)
-    elif weight.ndim == 4 and down.ndim == 2:
-        down, up = down[:, :, None, None], up[:, :, None, None]
-    if down.shape[1:] != weight.shape[1:] or up.shape[0] != weight.shape[0]:
-        mine = (layer.up.shape[0], *layer.down.shape[1:])
-        return f"changes a weight of shape {mine}, the model's is {tuple(weight.shape)}"
-    return down, up
-
-
-def _placed(tensor: Tensor, module: Hooked) -> Tensor:
-    """Frozen weights go to the module's device and type once; trained ones keep their own, and are cast in use."""
-    return tensor if tensor.requires_grad else tensor.to(module.weight.device, module.weight.dtype)
+def _misfit(layer: AdapterLayer, module: Hooked) -> str | None:
+    """The reason that a layer cannot act on a module; None where it can."""
+    return _why_not_hooked(module) or layer.misfit(module.weight)
 
 
 def _why_not_hooked(module: Hooked) -> str | None:

@@ -4,13 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from intaglio.models.ldm_names import UNetLayout
+from intaglio.models.lora.adapter_layers import Hooked
 from intaglio.models.lora.keys import TEXT_PARTS
-
-Hooked = nn.Linear | nn.Conv2d
-"""The kinds of modules that an adapter can change."""
 
 PARTS = ("denoiser", *TEXT_PARTS)
 _WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}

@@ -15,7 +15,8 @@ from intaglio.errors import BadInput
 ADAPTER_METADATA = "lora_adapter_metadata"
 """Key of diffusers' metadata that holds the configurations as JSON."""
 CONFIG_NAME = "adapter_config.json"
-DORA = "DoRA, which rescales the merged weight, is not supported"
+_ALPHAS = {"LORA": "lora_alpha", "LOHA": "alpha", "LOKR": "alpha"}
+"""The types of adapters that are read, by PEFT's names, with the field of their alpha."""
 _CLASSES = {
     "UNet2DConditionModel": "denoiser",
     "CLIPTextModel": "text_encoder",
@@ -41,19 +42,29 @@ class PeftConfig:
     """Why such an adapter cannot be used; None where it can."""
     part: str | None
     """The part of a model that it says it is for; None where it does not."""
+    peft_type: str = "LORA"
+    """PEFT's name of the kind of adapter: LORA, LOHA, LOKR."""
+    dora: bool = False
+    """Whether every layer has a magnitude too."""
 
     @classmethod
     def of(cls, fields: Fields) -> "PeftConfig":
-        """From the fields of a `LoraConfig`. Raises `BadInput`, naming their source, for wrong types and ranges."""
+        """From the fields of a `LoraConfig`, `LoHaConfig` or `LoKrConfig`.
+
+        Raises `BadInput`, naming their source, for wrong types and ranges.
+        """
+        kind = fields.text("peft_type", "LORA")
         base = fields.table("auto_mapping", None)
         return cls(
             rank=fields.whole("r", None, 1),
-            alpha=fields.number("lora_alpha", None),
+            alpha=fields.number(_ALPHAS.get(kind, "lora_alpha"), None),
             ranks=_patterns(fields, "rank_pattern"),
             alphas=_patterns(fields, "alpha_pattern"),
             rslora=fields.flag("use_rslora", False),
             refusal=_refusal(fields),
             part=None if base is None else _CLASSES.get(base.text("base_model_class", "")),
+            peft_type=kind,
+            dora=fields.flag("use_dora", False),
         )
 
     def alpha_of(self, name: str, rank: int) -> float | None:
@@ -89,10 +100,8 @@ def configs_in_metadata(metadata: Mapping[str, str], source: str) -> dict[str, P
 
 def _refusal(fields: Fields) -> str | None:
     kind = fields.text("peft_type", "LORA")
-    if kind != "LORA":
+    if kind not in _ALPHAS:
         return f"an adapter of PEFT's type {kind} is not supported"
-    if fields.flag("use_dora", False):
-        return DORA
     if named := next((key for key in _OTHER_KINDS if fields.values.get(key)), None):
         return f"{named} in its configuration is not supported"
     start = str(fields.values.get("init_lora_weights")).lower()

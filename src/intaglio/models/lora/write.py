@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from intaglio.errors import BadInput
 from intaglio.files import atomic_write
-from intaglio.models.lora.keys import TEXT_PARTS, Layer
+from intaglio.models.lora.adapter_layers import AdapterLayer, Layer
+from intaglio.models.lora.keys import TEXT_PARTS
 from intaglio.models.lora.module_names import ModelNames, text_path
 from intaglio.models.lora.peft_config import ADAPTER_METADATA
 
@@ -22,6 +24,20 @@ _ARCHITECTURE = {
     "sd2": ("stable-diffusion-v2-512/lora", "diffusers"),
     "sdxl": ("stable-diffusion-xl-v1-base/lora", "https://github.com/Stability-AI/generative-models"),
 }
+
+
+def only_pairs(layers: Mapping[str, Mapping[str, AdapterLayer]], source: str) -> Layers:
+    """The same layers, all of them low-rank pairs. Raises `BadInput`, naming `source`, for a layer of another kind."""
+    pairs: dict[str, dict[str, Layer]] = {}
+    for part, found in layers.items():
+        for path, layer in found.items():
+            if not isinstance(layer, Layer):
+                raise BadInput(
+                    f"{source} changes {path} by a {layer.kind}, and only plain LoRAs can be written; "
+                    "keep its own file, or merge it into the model"
+                )
+            pairs.setdefault(part, {})[path] = layer
+    return pairs
 
 
 def written(

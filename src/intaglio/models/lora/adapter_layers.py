@@ -1,0 +1,128 @@
+"""The change of one module's weight by an adapter: the contract, and the low-rank pair that is trained and written."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Hooked = nn.Linear | nn.Conv2d
+"""The kinds of modules that an adapter can change."""
+ForwardHook = Callable[[nn.Module, tuple, Tensor], Tensor]
+"""From a module, its inputs and its output to another output."""
+
+
+@runtime_checkable
+class AdapterLayer(Protocol):
+    """The change of one module's weight W, [out, in] or [out, in, kernel, kernel], by an adapter of any kind."""
+
+    @property
+    def kind(self) -> str:
+        """Its kind, in a word: LoRA, LoHa."""
+        ...
+
+    @property
+    def peft_type(self) -> str:
+        """The name of its kind in PEFT's configuration: LORA, LOHA, LOKR."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its change; a convolution's may be flat, [out, in * kernel * kernel]."""
+        ...
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Its tensors, in a fixed order."""
+        ...
+
+    def misfit(self, weight: Tensor) -> str | None:
+        """The reason that it cannot act on this weight; None where it can."""
+        ...
+
+    def change(self, weight: Tensor, strength: float) -> Tensor:
+        """What is added to this weight at a strength, in float32, in the weight's shape and on its device."""
+        ...
+
+    def hook(self, module: Hooked, strength: float) -> ForwardHook:
+        """The forward hook that makes the module compute as if the change were added to its weight."""
+        ...
+
+
+class Layer(NamedTuple):
+    """The low-rank change of one module's weight: `alpha / rank * up @ down`."""
+
+    down: Tensor  # [rank, in] or [rank, in, kernel, kernel]
+    up: Tensor  # [out, rank] or [out, rank, 1, 1]
+    alpha: float
+
+    @property
+    def kind(self) -> str:
+        return "LoRA"
+
+    @property
+    def peft_type(self) -> str:
+        return "LORA"
+
+    @property
+    def rank(self) -> int:
+        return self.down.shape[0]
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.up.shape[0], *self.down.shape[1:]
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.down, self.up
+
+    def misfit(self, weight: Tensor) -> str | None:
+        down, up = self._in_dimensions_of(weight)
+        fits = down.shape[1:] == weight.shape[1:] and up.shape[0] == weight.shape[0]
+        return None if fits else not_its_shape(self.shape, weight)
+
+    def change(self, weight: Tensor, strength: float) -> Tensor:
+        change = (self.up.float().flatten(1) @ self.down.float().flatten(1)).reshape(weight.shape)
+        return self.scale * strength * change.to(weight.device)
+
+    def hook(self, module: Hooked, strength: float) -> ForwardHook:
+        down, up = (_placed(tensor, module) for tensor in self._in_dimensions_of(module.weight))
+        return _PairHook(down, up, self.scale * strength)
+
+    def _in_dimensions_of(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(down, up) for a weight of 2 or 4 dimensions: a linear layer and a 1x1 convolution stand for each other."""
+        down, up = self.down, self.up
+        if weight.ndim == 2 and down.ndim == 4 and down.shape[2:] == (1, 1):
+            return down.flatten(1), up.flatten(1)
+        if weight.ndim == 4 and down.ndim == 2:
+            return down[:, :, None, None], up[:, :, None, None]
+        return down, up
+
+
+def not_its_shape(shape: tuple[int, ...], weight: Tensor) -> str:
+    """The words of a misfit between the shape of a change and that of a weight."""
+    return f"changes a weight of shape {tuple(shape)}, the model's is {tuple(weight.shape)}"
+
+
+def _placed(tensor: Tensor, module: Hooked) -> Tensor:
+    """Frozen weights go to the module's device and type once; trained ones keep their own, and are cast in use."""
+    return tensor if tensor.requires_grad else tensor.to(module.weight.device, module.weight.dtype)
+
+
+class _PairHook:
+    def __init__(self, down: Tensor, up: Tensor, scale: float):
+        self.down, self.up, self.scale = down, up, scale
+
+    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        dtype = torch.promote_types(self.down.dtype, output.dtype)
+        down, up = (tensor.to(output.device, dtype) for tensor in (self.down, self.up))
+        x = inputs[0].to(dtype)
+        if isinstance(module, nn.Conv2d):
+            small = functional.conv2d(x, down, None, module.stride, module.padding, module.dilation)
+            change = functional.conv2d(small, up)
+        else:
+            change = functional.linear(functional.linear(x, down), up)
+        return output + (self.scale * change).to(output.dtype)
