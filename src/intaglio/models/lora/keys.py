@@ -178,7 +178,7 @@ class Strengths:
         return None if config is None else config.refusal
 
     def contradiction(self, part: str, peft_type: str, slots: Set[str]) -> str | None:
-        """What a part's configuration says against a layer of this type with these slots; None for nothing."""
+        """The contradiction of a part's configuration to a layer of this type with these slots; None for none."""
         config = self._of_part(part)
         if config is None:
             return None
