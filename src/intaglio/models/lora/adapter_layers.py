@@ -41,7 +41,7 @@ class AdapterLayer(Protocol):
         ...
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
-        """The tensor that is added to this weight at a strength, in float32, in the weight's shape and on its device."""
+        """The tensor that is added to this weight at a strength: float32, of its shape, on its device."""
         ...
 
     def hook(self, module: Hooked, strength: float) -> ForwardHook:
