@@ -31,7 +31,8 @@ def page_of(run: RunData, page_folder: Path) -> ShrinkPage | None:
         return None
     shown = {name: [path for key, path in run.pictures.items() if key.startswith(f"{name}/")] for name in HEADINGS}
     album = Album(page_folder, sum(map(len, shown.values())), run=run.folder)
-    size, before = summary["bytes"], summary["bytes_at_16_bits"]
+    packed = summary.get("layout", "intaglio") == "intaglio"
+    size, before = summary["bytes" if packed else "file_bytes"], summary["bytes_at_16_bits"]
     return ShrinkPage(
         template="shrink.html.j2",
         **title(run, f"{size_words(size)} in place of {size_words(before)}"),
