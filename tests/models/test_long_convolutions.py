@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import tiny
+from edited_networks import drawn, predicted
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.hidden_widths import narrow
 from intaglio.models.diffusion.loading import load_model
@@ -26,16 +27,6 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def model(folder):
     return load_model(folder)
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def predicted(model, side=8):
-    latents = drawn(2, tiny.CHANNELS, side, side)
-    with torch.no_grad():
-        return model.predict(latents, torch.tensor([3, 700]), model.embed(["red cat", "dog"]))
 
 
 @pytest.mark.parametrize("side", [1, 4, 5])

@@ -3,11 +3,11 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from intaglio.distill.features import outputs_of
 from intaglio.errors import BadInput
 from intaglio.learning.drawn_layer import drawn_layer
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.module_outputs import outputs_of
 
 WIDTH = 64
 """Channels of a head."""

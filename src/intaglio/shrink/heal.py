@@ -1,7 +1,7 @@
 """Healing: a smaller network learns to answer as the full one does, on calibration rows."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +19,7 @@ from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer, Weights
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.removed_branches import RemovedResidual
+from intaglio.models.module_outputs import outputs_of
 from intaglio.randomness import generator
 from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationBatch, CalibrationStates
@@ -206,22 +207,6 @@ def _heard(denoiser: nn.Module) -> Iterator[_Heard]:
     units = (one for one in denoiser.modules() if isinstance(one, kinds))
     with outputs_of(units) as of_units, outputs_of(stages(denoiser)) as of_stages:
         yield _Heard(of_units, of_stages)
-
-
-@contextmanager
-def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """While the block runs, the list takes the outputs of these modules, in the order of calls."""
-    found = list[Tensor]()
-
-    def keep(module: nn.Module, given: Any, output: Any) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
-
-    hooks = [one.register_forward_hook(keep) for one in modules]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def feature_errors(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Float[Tensor, " n"]:

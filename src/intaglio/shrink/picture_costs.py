@@ -1,9 +1,8 @@
 """Multiplications and seconds of a prediction of one picture by a denoiser that computes predicted units only."""
 
-import statistics
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.predicted_units import PredictedResidual, kept_units, predicted_blocks
 from intaglio.shrink.calibration_states import CalibrationStates
+from intaglio.shrink.call_seconds import median_seconds
 
 CALLS = 9
 """Timed predictions of each model."""
@@ -73,22 +73,22 @@ def layer_multiplications(model: LatentDiffusion, rows: CalibrationStates) -> di
 
 def milliseconds(full: LatentDiffusion, small: LatentDiffusion, rows: CalibrationStates) -> dict[str, float]:
     """Median milliseconds of a prediction of each row alone, before and after, in turns; the first is not counted."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    with torch.no_grad(), full.frozen(), small.frozen():
-        for pair in zip(rows.batches(full, 1), rows.batches(small, 1), strict=True):
-            for model, one, times in zip((full, small), pair, taken, strict=True):
-                _wait(model)
-                began = time.perf_counter()
-                model.predict(*one)
-                _wait(model)
-                times.append(1000 * (time.perf_counter() - began))
-    before, after = (statistics.median(times[1:] or times) for times in taken)
-    return {"before": before, "after": after}
+    calls = {"before": _in_turn(full, rows), "after": _in_turn(small, rows)}
+    return {name: 1000 * seconds for name, seconds in median_seconds(calls, max(1, len(rows) - 1)).items()}
 
 
-def _wait(model: LatentDiffusion) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
+@torch.no_grad()
+def _in_turn(model: LatentDiffusion, rows: CalibrationStates) -> Callable[[], None]:
+    """A prediction of the next row, the first after the last."""
+    given = cycle(list(rows.batches(model, 1)))
+
+    @torch.no_grad()
+    def call() -> None:
+        model.predict(*next(given))
+        if model.device.type == "cuda":
+            torch.cuda.synchronize(model.device)
+
+    return call
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from torch.nn.functional import softplus
 
 from intaglio.distill.distillation_set import DistillationSet, SetBatch
 from intaglio.distill.distilled import Distilled, distilled
-from intaglio.distill.features import outputs_of
 from intaglio.distill.head_pool import RANGES, HeadPool, block_channels, judged_blocks
 from intaglio.distill.one_step import STATE, OneStepDistiller
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, last_mean
@@ -25,6 +24,7 @@ from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.module_outputs import outputs_of
 from intaglio.randomness import generator_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls

@@ -112,8 +112,8 @@ class BinaryDM(HealingSettings):
         figures = Healing(model, student, rows, self, weights, at_step=at_step)(run)
         packed = {}
         for layer in layers:
-            terms = signs[layer.name].terms() if layer.name in signs else (kept_finer(layer),)
-            packed[layer.name] = PackedWeight(layer.shape, terms)
+            one = signs.get(layer.name)
+            packed[layer.name] = PackedWeight(layer.shape, (kept_finer(layer),) if one is None else one.terms())
         for one in signs.values():
             one.remove()
         found = shrunk(model, {"denoiser": packed}, self.packing(model), healed=student)

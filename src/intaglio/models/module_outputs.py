@@ -1,6 +1,6 @@
-"""Outputs of a network's blocks while it is called."""
+"""Outputs of a network's modules while it is called."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def outputs_of(blocks: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """While the block runs, the list takes the output of each of these modules as it is called; no hook is left."""
+def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """While the block runs, the list takes the outputs of these modules, in the order of calls; no hook is left."""
     found = list[Tensor]()
 
     def keep(module: nn.Module, given: Any, output: Any) -> None:
         found.append(output[0] if isinstance(output, tuple) else output)
 
-    handles = [block.register_forward_hook(keep) for block in blocks]
+    handles = [module.register_forward_hook(keep) for module in modules]
     try:
         yield found
     finally:
