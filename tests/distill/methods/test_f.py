@@ -7,7 +7,6 @@ from scipy.integrate import quad
 import tiny
 from distill_scenes import planted
 from intaglio.distill.divergences import WEIGHTS, divergence_weights
-from intaglio.distill.features import outputs_of
 from intaglio.distill.heads import MiddleHead, middle_features
 from intaglio.distill.methods import f
 from intaglio.distill.methods.f import FDistillation
@@ -18,6 +17,7 @@ from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.loading import load_model
+from intaglio.models.module_outputs import outputs_of
 from intaglio.randomness import generator_32bit
 
 SMALL = {"steps": 2, "batch": 2, "turns": 2}
