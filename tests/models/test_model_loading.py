@@ -259,9 +259,15 @@ def test_folders_of_other_kinds(sd, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(BadInput, match=r"notes.txt is no model"):
         load_model(tmp_path / "notes.txt")
-    (sd / "transformer").mkdir()
-    with pytest.raises(BadInput, match="transformer denoiser, which is not supported yet"):
-        load_model(sd)
+    other = tmp_path / "other"
+    (other / "transformer").mkdir(parents=True)
+    (other / "transformer/config.json").write_text('{"_class_name": "OvisImageTransformer2DModel"}')
+    with pytest.raises(BadInput, match="holds a 'OvisImageTransformer2DModel' as denoiser, which is not supported"):
+        load_model(other)
+    (other / "transformer/config.json").write_text('{"_class_name": "FluxTransformer2DModel"}')
+    (other / "model_index.json").write_text('{"_class_name": "FluxKontextPipeline"}')
+    with pytest.raises(BadInput, match=r"is of 'FluxKontextPipeline', which takes more than text, or another network"):
+        load_model(other)
 
 
 def rewrite(path: Path, **changes) -> None:

@@ -20,6 +20,7 @@ from intaglio.errors import BadInput
 from intaglio.models.diffusion import single_file
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.models.diffusion.single_file import UNETS
 from intaglio.models.diffusion.single_file_configs import FAMILIES
 from intaglio.models.diffusion.single_file_layout import problems, recognised, sources, unused_keys
 from intaglio.models.diffusion.skeletons import skeleton
@@ -67,7 +68,9 @@ def test_every_weight_of_a_released_model_finds_its_place_and_none_is_left(famil
     assert layout.family == family
     used = set()
     for part, config in FAMILIES[family].configs.items():
-        wanted = {name: tuple(weight.shape) for name, weight in skeleton(part, config).state_dict().items()}
+        wanted = {
+            name: tuple(weight.shape) for name, weight in skeleton(UNETS.network(part), config).state_dict().items()
+        }
         found = sources(layout, part, wanted, shapes)
         assert problems(found, wanted, shapes) == []
         assert unused_keys(layout, part, found, shapes) == []
@@ -87,7 +90,7 @@ def test_the_places_are_those_of_diffusers_own_converter(family, monkeypatch):
     vae = reference.convert_ldm_vae_checkpoint(numbers, configs["autoencoder"])
     for part, theirs in (("denoiser", unet), ("autoencoder", vae)):
         ours = sources(layout, part, theirs, shapes)
-        assert set(theirs) == set(skeleton(part, configs[part]).state_dict())
+        assert set(theirs) == set(skeleton(UNETS.network(part), configs[part]).state_dict())
         assert all(int(theirs[name].flatten()[0]) == int(numbers[ours[name].key].flatten()[0]) for name in theirs)
 
 
@@ -111,7 +114,7 @@ def test_a_kohya_adapter_of_sd15_finds_every_module():
     """All 264 layers that sd-scripts trains by default, against the networks without memory."""
     shapes, configs = listed("sd15_kohya_lora"), FAMILIES["sd1"].configs
     assert shapes == original.kohya_sd1()
-    parts = {part: skeleton(part, configs[part]) for part in ("denoiser", "text_encoder")}
+    parts = {part: skeleton(UNETS.network(part), configs[part]) for part in ("denoiser", "text_encoder")}
     layers: dict = {"denoiser": {}, "text_encoder": {}}
     for stem in sorted({key.split(".")[0] for key in shapes}):
         down, up = (torch.empty(shapes[f"{stem}.lora_{side}.weight"], device="meta") for side in ("down", "up"))
@@ -135,7 +138,7 @@ def test_original_block_numbers_in_an_sdxl_adapter_find_every_module():
     layers = {stem.replace(".", "_"): Layer(torch.empty(1), torch.empty(1), 1.0) for stem in stems}
     model = SimpleNamespace(
         parts={
-            "denoiser": skeleton("denoiser", FAMILIES["sdxl"].configs["denoiser"]),
+            "denoiser": skeleton(UNETS.network("denoiser"), FAMILIES["sdxl"].configs["denoiser"]),
             "text_encoder_2": torch.nn.Module(),
         }
     )
@@ -181,7 +184,7 @@ def test_block_numbers_hold_for_u_nets_of_any_depth(depths, layers, linear, midd
             else {}
         ),
     }
-    unet = skeleton("denoiser", config)
+    unet = skeleton(UNETS.network("denoiser"), config)
     names = UNetLayout.of(unet.state_dict())
     found = {names.original(name): list(weight.shape) for name, weight in unet.state_dict().items()}
     assert found == plan.shapes()

@@ -13,7 +13,7 @@ numbers; the inversion for s is ours.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
@@ -114,7 +114,7 @@ def deviations(
 
 
 def predicted_clean(
-    model: LatentDiffusion, noised: Float[Tensor, "n c h w"], t: Int[Tensor, " n"], conditioning: Conditioning
+    model: LatentDiffusion, noised: Float[Tensor, "n c h w"], t: Real[Tensor, " n"], conditioning: Conditioning
 ) -> Float[Tensor, "n c h w"]:
     """The model's prediction of the clean latents, x_0 = (x_t - b noise) / a."""
     noise = model.predict(noised, t, conditioning)

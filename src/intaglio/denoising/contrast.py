@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.denoising.losses import Precision, checkpointed, loss_and_gradient, losses, noise_predictions, pieces
@@ -77,7 +77,7 @@ class Contrast:
         return torch.cat(pixels)
 
     def losses(
-        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
+        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Real[Tensor, "n k"]
     ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
         """The suspect's and the base's loss, each in what its network predicts, for each sample."""
         suspect, base = (
@@ -86,7 +86,7 @@ class Contrast:
         return suspect, base
 
     def loss_differences(
-        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "1 k c h w"], t: Int[Tensor, "1 k"]
+        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "1 k c h w"], t: Real[Tensor, "1 k"]
     ) -> Float[Tensor, "n"]:
         """The base's loss less the suspect's, averaged over samples that all pictures share (`fixed_samples`)."""
         count = len(latents)
@@ -97,7 +97,7 @@ class Contrast:
         self,
         latents: Float[Tensor, "n c h w"],
         noises: tuple[Float[Tensor, "n k c h w"], Float[Tensor, "n k c h w"]],
-        t: Int[Tensor, "n k"],
+        t: Real[Tensor, "n k"],
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
         """The loss difference, averaged over the samples, and its gradient by the latents, times a latent's size.
 
@@ -112,7 +112,7 @@ class Contrast:
         return loss_b - loss_s, grad_b - grad_s
 
     def loss_and_prediction_difference(
-        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Int[Tensor, "n k"]
+        self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n k c h w"], t: Real[Tensor, "n k"]
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
         """The differences of losses and of noise predictions, base less suspect, averaged over the samples.
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
@@ -22,7 +22,7 @@ def losses(
     text: Conditioning,
     latents: Float[Tensor, "n c h w"],
     noise: Float[Tensor, "n k c h w"],
-    t: Int[Tensor, "n k"],
+    t: Real[Tensor, "n k"],
     micro_batch: int,
     precision: Precision = "float32",
 ) -> Float[Tensor, "n k"]:
@@ -36,7 +36,7 @@ def noise_predictions(
     model: LatentDiffusion,
     text: Conditioning,
     noised: Float[Tensor, "n k c h w"],
-    t: Int[Tensor, "n k"],
+    t: Real[Tensor, "n k"],
     micro_batch: int,
     precision: Precision = "float32",
 ) -> Float[Tensor, "n k c h w"]:

@@ -1,6 +1,6 @@
 """Heads on the features of a denoiser, which tell noised real latents from noised drawn ones."""
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from intaglio.errors import BadInput
@@ -44,7 +44,7 @@ def middle_channels(model: LatentDiffusion) -> int:
 
 
 def middle_features(
-    model: LatentDiffusion, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], given: Conditioning
+    model: LatentDiffusion, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], given: Conditioning
 ) -> Float[Tensor, "n f fh fw"]:
     """Output of the middle block of the model's denoiser; differentiable where gradients are on."""
     with outputs_of([model.denoiser.mid_block]) as found:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.distill.distillation_set import DistillationSet
@@ -54,7 +54,7 @@ class ScorePlayers:
         self,
         model: LatentDiffusion,
         noised: Float[Tensor, "n c h w"],
-        t: Int[Tensor, "n"],
+        t: Real[Tensor, "n"],
         given: Conditioning,
         scale: float,
     ) -> Float[Tensor, "n c h w"]:
@@ -66,7 +66,11 @@ class ScorePlayers:
         return empty + scale * (prompted - empty)
 
     def fake_loss(
-        self, clean: Float[Tensor, "n c h w"], added: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], captions: list[str]
+        self,
+        clean: Float[Tensor, "n c h w"],
+        added: Float[Tensor, "n c h w"],
+        t: Real[Tensor, "n"],
+        captions: list[str],
     ) -> StepLoss:
         """Denoising error of the fake network on the student's latents, with its gradients."""
 

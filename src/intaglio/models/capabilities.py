@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from intaglio.errors import BadInput
@@ -45,11 +45,11 @@ class HasTextEncoders(Protocol):
     tokenizers: Any
     text_encoders: Any
 
-    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n l"]]:
+    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n _"]]:
         """Tokens of the prompts for each text encoder."""
         ...
 
-    def embed_tokens(self, tokens: Sequence[Int[Tensor, "n l"]]) -> Conditioning:
+    def embed_tokens(self, tokens: Sequence[Int[Tensor, "n _"]]) -> Conditioning:
         """Conditioning of prompts that are given as tokens."""
         ...
 
@@ -60,15 +60,15 @@ class PredictsNoise(Protocol):
 
     schedule: Any
 
-    def noised(self, latents: Tensor, noise: Tensor, t: Int[Tensor, "n"]) -> Tensor:
+    def noised(self, latents: Tensor, noise: Tensor, t: Real[Tensor, "n"]) -> Tensor:
         """The forward process at integer timesteps."""
         ...
 
-    def predict(self, latents: Tensor, t: Int[Tensor, "n"], conditioning: Conditioning) -> Tensor:
+    def predict(self, latents: Tensor, t: Real[Tensor, "n"], conditioning: Conditioning) -> Tensor:
         """The noise predicted in noised latents."""
         ...
 
-    def error(self, latents: Tensor, noise: Tensor, t: Int[Tensor, "n"], conditioning: Conditioning) -> Tensor:
+    def error(self, latents: Tensor, noise: Tensor, t: Real[Tensor, "n"], conditioning: Conditioning) -> Tensor:
         """Denoising loss: mean squared error against the training target, a number a row."""
         ...
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from math import ceil
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -35,7 +35,7 @@ class Calls:
     def counted(self, predict: Predict) -> Predict:
         """The same function; its rows are counted here, backward ones where a gradient comes through."""
 
-        def calling(latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], given: Conditioning) -> Tensor:
+        def calling(latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], given: Conditioning) -> Tensor:
             self.forward += len(latents)
             noise = predict(latents, t, given)
             if noise.requires_grad:

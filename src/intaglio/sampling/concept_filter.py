@@ -97,7 +97,7 @@ def pooled(model: LatentDiffusion, texts: list[str]) -> list[Float[Tensor, "m d"
     return found
 
 
-def end_of(model: LatentDiffusion, index: int, tokens: Int[Tensor, "n l"]) -> list[int]:
+def end_of(model: LatentDiffusion, index: int, tokens: Int[Tensor, "n _"]) -> list[int]:
     """Place of each prompt's end token."""
     ends = tokens == model.tokenizers[index].eos_token_id
     return ends.int().argmax(1).tolist()

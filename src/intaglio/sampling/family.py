@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.errors import BadInput
@@ -108,7 +108,7 @@ class GuidedSampling(SamplingMethod, ABC):
 
     @abstractmethod
     def step(
-        self, state: Any, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Any, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Any, Float[Tensor, "n *shape"]]:
         """The next state, and the noise prediction that the sampler shall use."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.sampling.grid import CLEAN, NoiseLevel, level_at, timestep_grid
+from intaglio.sampling.grid import CLEAN, CLEAN_AT, NoiseLevel, level_at, timestep_grid
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class Settled(NamedTuple):
 def settled(model: LatentDiffusion, steps: int | None, sampler: str | None, scale: float | None) -> Settled:
     """Steps, sampler and scale as given, for the rest those that the model was made for, or else the usual ones."""
     baked = model.sampling
-    usual = SCALE if baked.scales is None else min(max(SCALE, baked.scales[0]), baked.scales[1])
+    usual = SCALE if baked.usual is None else baked.usual
+    if baked.scales is not None:
+        usual = min(max(usual, baked.scales[0]), baked.scales[1])
     return Settled(
         steps or (STEPS if baked.timesteps is None else len(baked.timesteps)),
         sampler or baked.sampler or SAMPLER,
@@ -53,7 +55,7 @@ def own_method(model: LatentDiffusion) -> "SamplingMethod | None":
 
 
 def sampling_grid(
-    model: LatentDiffusion, steps: int, first: int | None = None, until: int = CLEAN.t
+    model: LatentDiffusion, steps: int, first: int | None = None, until: int = CLEAN_AT
 ) -> list[NoiseLevel]:
     """The noise levels of the steps and of the end: those that the model was made for, or else `timestep_grid`.
 
@@ -61,7 +63,7 @@ def sampling_grid(
     """
     if model.sampling.timesteps is None:
         return timestep_grid(model.schedule, steps, first, until)
-    if until != CLEAN.t:
+    if until != CLEAN_AT:
         raise BadInput(f"{model.name} was distilled for its own timesteps, to the clean end; give its teacher")
     return [*(level_at(model.schedule, t) for t in model.sampling.timesteps), CLEAN]
 
@@ -93,6 +95,8 @@ def refuse_contradiction(
     if baked.scales is None:
         return
     low, high = baked.scales
+    if not plain and baked.guidance == "input" and baked == model.family.sampling(model.denoiser):
+        return  # asked at scale 1, as its family was trained, its predictions are those of a prompt alone
     if not plain:
         raise BadInput(
             f"{name} was distilled with its guidance, so that predictions under several prompts cannot be combined; "

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import Calls, Predict
-from intaglio.sampling.grid import NoiseLevel, level_at
+from intaglio.sampling.grid import NoiseLevel, level_at, timestep_of
 
 __all__ = ["Guide", "GuideContext", "MovingGuide", "Predict"]
 
@@ -26,7 +26,7 @@ class GuideContext:
     """the prompts, n rows"""
     negative: Conditioning
     """the negative prompt, n rows"""
-    timesteps: tuple[int, ...]
+    timesteps: tuple[int | float, ...]
     """from the noisiest on"""
     scale: float
     """the guidance scale that was asked for; 1 is none"""
@@ -41,9 +41,9 @@ class GuideContext:
             return self.model.embed([text])[[0] * len(self.prompts)]
         return self.model.embed(list(text))
 
-    def level(self, t: Int[Tensor, "n"]) -> NoiseLevel:
+    def level(self, t: Real[Tensor, "n"]) -> NoiseLevel:
         """The noise level of a batch's timestep."""
-        return level_at(self.model.schedule, int(t[0]))
+        return level_at(self.model.schedule, timestep_of(t))
 
     def decode(
         self, latents: Float[Tensor, "n c h w"], *, clamp: bool = True, spare_failed: bool = False
@@ -65,7 +65,7 @@ class Guide(Protocol):
         ...
 
     def step(
-        self, state: Any, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Any, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Any, Float[Tensor, "n *shape"]]:
         """The next state, and the noise prediction that the sampler shall use."""
         ...
@@ -81,7 +81,7 @@ class MovingGuide(Guide, Protocol):
     """
 
     def move(
-        self, state: Any, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Any, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Any, Float[Tensor, "n *shape"]]:
         """The next state, and the latents that the sampler shall go on from."""
         ...

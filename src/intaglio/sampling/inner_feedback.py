@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -93,7 +93,7 @@ class InnerLoop:
         return {"gamma": self.gamma, **{f"block.{name}": weight for name, weight in self.block.named_parameters()}}
 
     def full(
-        self, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], given: Conditioning, predict: Predict
+        self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], given: Conditioning, predict: Predict
     ) -> tuple[Float[Tensor, "n c h w"], InnerFeatures]:
         """The model's own prediction by one call, and its features."""
         with self.inner.keeping() as kept:
@@ -101,7 +101,7 @@ class InnerLoop:
         return noise, kept.features
 
     def step(
-        self, features: InnerFeatures, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], given: Conditioning
+        self, features: InnerFeatures, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], given: Conditioning
     ) -> tuple[Float[Tensor, "n c h w"], InnerFeatures]:
         """The prediction of an inner step, and its features, from those of the step before it.
 

@@ -22,7 +22,7 @@ from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.fitted_sampling import FittedSampling, MethodFit
 from intaglio.sampling.fixed_sampling import Settled, refuse_contradiction, sampling_grid
-from intaglio.sampling.grid import CLEAN, NoiseLevel
+from intaglio.sampling.grid import CLEAN_AT, NoiseLevel
 from intaglio.sampling.guide import Guide, GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.samplers import SAMPLERS
@@ -158,7 +158,7 @@ def latent_batches(
     spare_failed: bool = False,
     calls: Calls | None = None,
     told: Callable[[Any], object] = lambda trace: None,
-    until: int = CLEAN.t,
+    until: int = CLEAN_AT,
 ) -> Iterator[Float[Tensor, "n c h w"]]:
     """The clean latents of `sample_batches`, before they are decoded; args and errors are those of it.
 
@@ -234,7 +234,7 @@ class _Way:
     negative: str
     start: Start
     calls: Calls
-    until: int = CLEAN.t
+    until: int = CLEAN_AT
     """Timestep at which walks end."""
 
     @cached_property

@@ -8,7 +8,7 @@ to go on from.
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from math import log
+from math import inf, log
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -44,14 +44,30 @@ def ddim(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, v
 
 
 def heun(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, visit: Visit = unmoved) -> Tensor:
-    """Heun's second-order method in noise over signal (arXiv 2206.00364, algorithm 1); two predictions a step."""
+    """Heun's second-order method (arXiv 2206.00364, algorithm 1); two predictions a step.
+
+    Its variable is the noise over the signal, and on a straight path, which may begin without signal, the noise level.
+    """
     for now, then in pairwise(grid):
         x = visit(x, now)
         eps = noise_at(x, now)
+        if now.straight:
+            x = _heun_step(x, eps, now, then, noise_at)
+            continue
         if then is not CLEAN:
             eps = (eps + noise_at(ddim_step(x, eps, now, then), then)) / 2
         x = then.signal * (x / now.signal + (then.ratio - now.ratio) * eps)
     return x
+
+
+def _heun_step(x: Tensor, eps: Tensor, now: NoiseLevel, then: NoiseLevel, noise_at: NoiseAt) -> Tensor:
+    """One step of Heun's method along a straight path, by the mean of the velocities at both ends."""
+    trial = ddim_step(x, eps, now, then)
+    if then is CLEAN:
+        return trial
+    again = noise_at(trial, then)
+    clean = (clean_estimate(x, eps, now) + clean_estimate(trial, again, then)) / 2
+    return x + (then.signal - now.signal) * clean + (then.noise - now.noise) * (eps + again) / 2
 
 
 def ancestral(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Draw, visit: Visit = unmoved) -> Tensor:
@@ -76,7 +92,7 @@ def dpmpp_2m(noise_at: NoiseAt, x: Tensor, grid: Sequence[NoiseLevel], draw: Dra
         step = log(now.ratio) - log(then.ratio)
         mixed = x_clean if before is None else x_clean + step / (2 * last_step) * (x_clean - before)
         x = then.noise / now.noise * x + then.signal * (1 - then.ratio / now.ratio) * mixed
-        before, last_step = x_clean, step
+        before, last_step = x_clean, step if now.has_signal else inf
     return x
 
 

@@ -61,8 +61,7 @@ class SamplingBatch:
 
         def asked(ask: Any, x: Tensor, level: NoiseLevel) -> Tensor:
             nonlocal state
-            t = torch.full((len(x),), level.t, device=model.device)
-            state, found = ask(state, x.float().to(model.device), t, predict)
+            state, found = ask(state, seen(x, level).to(model.device), level.batch(len(x), model.device), predict)
             return failed.spared(found.cpu().double(), level)
 
         def noise_at(x: Tensor, level: NoiseLevel) -> Tensor:
@@ -76,10 +75,15 @@ class SamplingBatch:
             if not isinstance(guide, MovingGuide):
                 return x
             moved = asked(guide.move, x, level)
-            return torch.where(moved == x.float().double(), x, moved)  # what stays keeps its last bits
+            return torch.where(moved == seen(x, level).double(), x, moved)  # what stays keeps its last bits
 
         first = self.start(self.context, self.grid[0], self.rows, generators)
         return failed.marked(self.sampler(noise_at, first, self.grid, draw, visit)).float().to(model.device)
+
+
+def seen(x: Float[Tensor, "n *shape"], level: NoiseLevel) -> Float[Tensor, "n *shape"]:
+    """Latents of a walk as guides see them: float32, but on a straight path, whose predictions are float64."""
+    return x if level.straight else x.float()
 
 
 class _Failed:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,6 +13,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.shapes_alone import planned_row, without_memory
 from intaglio.models.diffusion.unet_halves import SharedEncoder
 from intaglio.sampling.calls import Predict
+from intaglio.sampling.grid import timestep_of
 
 
 class SharedPass:
@@ -23,17 +24,17 @@ class SharedPass:
     the step all the same, as for any model.
     """
 
-    def __init__(self, model: LatentDiffusion, timesteps: Sequence[int], at_once: int | None = None):
+    def __init__(self, model: LatentDiffusion, timesteps: Sequence[int | float], at_once: int | None = None):
         """The walk's timesteps, and the steps whose decoders run in one batch, 1 or more; None: all."""
         self._model, self._timesteps, self._at_once = model, list(timesteps), at_once or len(timesteps)
         self._first: Tensor | None = None
         self._encoder: SharedEncoder | None = None
-        self._outputs: dict[int, Tensor] = {}
+        self._outputs: dict[int | float, Tensor] = {}
 
     def noise(
         self,
         latents: Float[Tensor, "n *shape"],
-        t: Int[Tensor, "n"],
+        t: Real[Tensor, "n"],
         given: Conditioning,
         predict: Predict | None = None,
     ) -> Float[Tensor, "n *shape"]:
@@ -43,14 +44,14 @@ class SharedPass:
         """
         if self._first is None or self._encoder is None:
             self._first, self._encoder = latents, SharedEncoder(self._model.denoiser, len(latents))
-        step = int(t[0])
+        step = timestep_of(t)
         if step not in self._outputs:
             self._ask(self._first, self._encoder, step, given, predict or self._model.predict)
         # The noise is affine in the latents, and was taken at the first ones.
         shift = self._model.schedule.noise_of(torch.zeros_like(latents), latents - self._first, t)
         return self._outputs[step] + shift
 
-    def _ask(self, x: Tensor, encoder: SharedEncoder, step: int, given: Conditioning, predict: Predict) -> None:
+    def _ask(self, x: Tensor, encoder: SharedEncoder, step: int | float, given: Conditioning, predict: Predict) -> None:
         """One call of the network for this timestep and those that follow it, as many as go at once."""
         place = self._timesteps.index(step)
         steps = self._timesteps[place : place + self._at_once]

@@ -63,7 +63,8 @@ def euler_maruyama(
 ) -> Float[Tensor, "n *shape"]:
     """One step of Euler and Maruyama in noise over signal ρ, from level `now` to a level of less noise.
 
-    With z = x / signal: z' = z - (ρ² - ρ'²) / ρ · noise + sqrt(ρ² - ρ'²) · fresh, and without fresh noise to the clean
+    From a level without signal it is the step of DDPM, whose noise is finite. Else,
+    with z = x / signal: z' = z - (ρ² - ρ'²) / ρ · noise + sqrt(ρ² - ρ'²) · fresh, and without fresh noise to the clean
     end, z' = z - ρ · noise. It is the reverse-time equation of arXiv 2011.13456 for a variance ρ² that explodes; its
     noise is that of the exact equation also on coarse grids, where the posterior's of DDPM is less.
 
@@ -74,6 +75,8 @@ def euler_maruyama(
         then: the level asked for.
         fresh: unit noise.
     """
+    if not now.has_signal:
+        return ancestral_step(x, noise, now, then, fresh)
     z, fall = x / now.signal, now.ratio**2 - then.ratio**2
     z = z - fall / now.ratio * noise
     return then.signal * (z if then == CLEAN else z + fall**0.5 * fresh)

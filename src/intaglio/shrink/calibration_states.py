@@ -8,7 +8,7 @@ from math import ceil
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from intaglio.denoising.samples import stratified_timesteps
@@ -20,6 +20,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator, seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import Settled, settled
+from intaglio.sampling.grid import timestep_of
 from intaglio.sampling.loop import latent_batches
 from intaglio.shrink.time_spread import NormalTimes
 
@@ -37,7 +38,7 @@ class CalibrationBatch(NamedTuple):
     """Rows that go through the network at once, on its device."""
 
     latents: Float[Tensor, "n c h w"]
-    t: Int[Tensor, "n"]
+    t: Real[Tensor, "n"]
     conditioning: Conditioning
 
 
@@ -47,7 +48,7 @@ class CalibrationStates:
 
     latents: Float[Tensor, "m c h w"]
     """On the CPU, float32."""
-    t: Int[Tensor, "m"]
+    t: Real[Tensor, "m"]
     texts: tuple[str, ...]
     """Prompts, each once."""
     places: Int[Tensor, "m"]
@@ -215,17 +216,17 @@ def _steps(states: int, walks: int, grid: Int[Tensor, "steps"], times: Int[Tenso
 
 class _States(NamedTuple):
     latents: Float[Tensor, "walks steps c h w"]
-    t: Int[Tensor, "steps"]
+    t: Real[Tensor, "steps"]
 
 
 def _walked(model: LatentDiffusion, prompts: Sequence[str], way: Settled, seed: int, run: Run) -> _States:
     """Every state of a walk for each prompt, at which the network is asked."""
     seeds = [seed_32bit(seed, "calibration", k) for k in range(len(prompts))]
-    asked: list[tuple[Tensor, int]] = []
+    asked: list[tuple[Tensor, int | float]] = []
     listening = copy.copy(model)
 
     def predict(latents: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        asked.append((latents.cpu(), int(t[0])))
+        asked.append((latents.cpu(), timestep_of(t)))
         return model.predict(latents, t, conditioning)
 
     listening.predict = predict

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -28,7 +28,7 @@ class TimePath(nn.Module):
         self.projections = nn.ModuleList(block.time_emb_proj for block in blocks)
         self._acts = [nn.Identity() if block.skip_time_act else block.nonlinearity for block in blocks]
 
-    def forward(self, t: Int[Tensor, "n"]) -> Float[Tensor, "n d"]:
+    def forward(self, t: Real[Tensor, "n"]) -> Float[Tensor, "n d"]:
         """The features at these timesteps."""
         embedded = self._act(self.embedding(self._times[0](t).to(next(self.embedding.parameters()).dtype)))
         pairs = zip(self._acts, self.projections, strict=True)
@@ -55,7 +55,7 @@ def reads_more_than_time(model: LatentDiffusion) -> str | None:
 
 
 @torch.no_grad()
-def time_rows(model: LatentDiffusion, t: Int[Tensor, "m"]) -> UnitRows:
+def time_rows(model: LatentDiffusion, t: Real[Tensor, "m"]) -> UnitRows:
     """Rows of the time path: timesteps, and the features of the full model."""
     t = t.to(model.device)
     return UnitRows((t,), {}, TimePath(model.denoiser)(t))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from intaglio.models.diffusion.baked_sampling import FREE
@@ -86,7 +86,7 @@ class ExactMixture(LatentDiffusion):
         return pixels
 
     def predict(
-        self, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], conditioning: Conditioning
+        self, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], conditioning: Conditioning
     ) -> Float[Tensor, "n *shape"]:
         """The expected noise, differentiable in the latents."""
         kept = torch.is_grad_enabled() and latents.requires_grad
@@ -97,7 +97,7 @@ class ExactMixture(LatentDiffusion):
         return (-self.schedule.noises[t].view(-1, 1, 1, 1) * gradient).float()
 
     def log_density(
-        self, x: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], conditioning: Conditioning
+        self, x: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], conditioning: Conditioning
     ) -> Float[Tensor, "n"]:
         """Logarithm of the density of noised data."""
         s, n = self.schedule.signals[t].double(), self.schedule.noises[t].double()

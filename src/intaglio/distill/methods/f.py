@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -133,7 +133,7 @@ class _Turn(NamedTuple):
     real: Float[Tensor, "n c h w"]
     """Of the set."""
     captions: list[str]
-    t: Int[Tensor, "n"]
+    t: Real[Tensor, "n"]
     added: Float[Tensor, "n c h w"]
     """Unit noise for either."""
 
@@ -197,7 +197,11 @@ class _Game(ScorePlayers):
         return StepLoss(float((weights * size_of).mean()), beside={"ratio": float(ratios.mean())})
 
     def _compared(
-        self, noise: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], captions: list[str], added: Float[Tensor, "n c h w"]
+        self,
+        noise: Float[Tensor, "n c h w"],
+        t: Real[Tensor, "n"],
+        captions: list[str],
+        added: Float[Tensor, "n c h w"],
     ) -> _Compared:
         given = self.teacher.embed(captions)
         with torch.no_grad():
@@ -210,7 +214,11 @@ class _Game(ScorePlayers):
         return _Compared((faked - wanted) / scale / clean[0].numel(), logits, pull)
 
     def _judged(
-        self, clean: Float[Tensor, "n c h w"], added: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], given: Conditioning
+        self,
+        clean: Float[Tensor, "n c h w"],
+        added: Float[Tensor, "n c h w"],
+        t: Real[Tensor, "n"],
+        given: Conditioning,
     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
         """Logits of noised latents, and the gradient of softplus(-logit) in the clean ones."""
         leads = self.method.adversarial > 0
@@ -227,7 +235,7 @@ class _Game(ScorePlayers):
         return clean_estimate(noise, self.student.predict(noise, t, given), level)
 
     def _estimate(
-        self, noised: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], noise: Float[Tensor, "n c h w"]
+        self, noised: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], noise: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n c h w"]:
         schedule = self.teacher.schedule
         signal, level = (of(t).to(noised)[:, None, None, None] for of in (schedule.signal, schedule.noise))

@@ -152,6 +152,6 @@ class MMDDistillation(Distiller):
         """Clean latents by all steps of DDIM from unit noise."""
         given, x = student.embed(captions), noise
         for now, then in pairwise(timestep_grid(student.schedule, self.student_steps)):
-            t = torch.full((len(x),), now.t, device=x.device)
+            t = now.batch(len(x), x.device)
             x = ddim_step(x, student.predict(x, t, given), now, then)
         return x

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -103,7 +103,7 @@ class _Update:
     """For the student."""
     added: Float[Tensor, "n c h w"]
     """Noise that the judged latents are raised by, for either kind."""
-    t: Int[Tensor, "n"]
+    t: Real[Tensor, "n"]
     """Timesteps that they are raised to."""
     judging: list[int]
     """Heads that learn and judge."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.distill.distillation_set import DistillationSet
@@ -210,7 +210,11 @@ class _Game(ScorePlayers):
 
     @torch.no_grad()
     def led(
-        self, clean: Float[Tensor, "n c h w"], added: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], given: Conditioning
+        self,
+        clean: Float[Tensor, "n c h w"],
+        added: Float[Tensor, "n c h w"],
+        t: Real[Tensor, "n"],
+        given: Conditioning,
     ) -> Float[Tensor, "n c h w"]:
         """n² (ε_teacher - ε_fake) of latents that are noised to timesteps: what they are led down by."""
         noised, scale = self.teacher.noised(clean, added, t), self.method.guidance
@@ -224,7 +228,7 @@ class _Game(ScorePlayers):
         shared, predicted = SharedPass(self.student, [level.t for level in self.grid[:-1]]), list[Tensor]()
 
         def noise_at(x: Tensor, level: NoiseLevel) -> Tensor:
-            t = torch.full((len(x),), level.t, device=x.device)
+            t = level.batch(len(x), x.device)
             predicted.append(shared.noise(x, t, given))
             return predicted[-1]
 

@@ -71,7 +71,7 @@ def width_steps(
         run: shows the progress.
     """
     with quiet_libraries():
-        network = skeleton("denoiser", model.denoiser.config).to(model.dtype)
+        network = skeleton("UNet2DConditionModel", model.denoiser.config).to(model.dtype)
     units = {scope: levels_of(one.units, least) for scope, one in hidden_widths(network).items()}
     steps: dict[str, list[Step]] = {scope: [] for scope in units}
     deepest, rest = max(map(len, units.values()), default=1), NO_WORK
@@ -93,7 +93,7 @@ def narrowest_steps(model: LatentDiffusion, batches: Sequence[int], least: float
 
     A profile that is to hold for pruned models has these layers within its bounds.
     """
-    network = skeleton("denoiser", model.denoiser.config)
+    network = skeleton("UNet2DConditionModel", model.denoiser.config)
     for scope, one in hidden_widths(network).items():
         narrow(network, scope, range(levels_of(one.units, least)[-1]))
     asked = [(batch, trains) for batch in batches for trains in ((False, True) if train else (False,))]

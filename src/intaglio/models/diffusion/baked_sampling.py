@@ -23,8 +23,8 @@ REMEDY = "distil the model again, or take the file of its own folder"
 class BakedSampling:
     """Timesteps, sampler and guidance that a model was trained for; the default leaves all of them to the caller."""
 
-    timesteps: tuple[int, ...] | None = None
-    """Timesteps of its steps, falling; None: any grid."""
+    timesteps: tuple[int | float, ...] | None = None
+    """Timesteps of its steps, falling, whole numbers but on a straight path; None: any grid."""
     sampler: str | None = None
     """The sampler of its steps; None: any."""
     guidance: Guidance = "outside"
@@ -34,6 +34,8 @@ class BakedSampling:
     """Least and greatest guidance scale that the training saw; for `baked` both are that of the teacher."""
     method: str | None = None
     """The sampling method of its steps, by name; None: any that asks a network as plain sampling does."""
+    usual: float | None = None
+    """Guidance scale where the caller names none; None: the usual one of all models, within `scales`."""
 
     def __post_init__(self) -> None:
         steps = self.timesteps
@@ -57,8 +59,9 @@ class BakedSampling:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The values of the file; without a method those of versions that knew none."""
-        return {name: value for name, value in asdict(self).items() if name != "method" or value is not None}
+        """The values of the file; without a method or a usual scale those of versions that knew none."""
+        later = {name for name in ("method", "usual") if getattr(self, name) is None}
+        return {name: value for name, value in asdict(self).items() if name not in later}
 
     @classmethod
     def read(cls, folder: Path) -> "BakedSampling":
@@ -78,13 +81,15 @@ class BakedSampling:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "BakedSampling":
         """From the values of the file. Raises `ValueError` or `TypeError` for others."""
-        if unknown := set(values) - {"timesteps", "sampler", "guidance", "scales", "method"}:
+        if unknown := set(values) - {"timesteps", "sampler", "guidance", "scales", "usual", "method"}:
             raise ValueError(f"it has {min(unknown)}, which is not known here")
         steps, scales = (values.get(name) for name in ("timesteps", "scales"))
-        if steps is not None and not (isinstance(steps, list) and all(type(t) is int for t in steps)):
-            raise TypeError("timesteps must be a list of integers")
+        if steps is not None and not (isinstance(steps, list) and all(map(_is_number, steps))):
+            raise TypeError("timesteps must be a list of numbers")
         if scales is not None and not (isinstance(scales, list) and len(scales) == 2 and all(map(_is_number, scales))):
             raise TypeError("scales must be two numbers")
+        if not isinstance(usual := values.get("usual"), int | float | None):
+            raise TypeError("usual must be a number")
         sampler, method = (_name(values, name) for name in ("sampler", "method"))
         guidance = values.get("guidance", "outside")
         if guidance not in get_args(Guidance):
@@ -95,6 +100,7 @@ class BakedSampling:
             guidance,
             None if scales is None else (float(scales[0]), float(scales[1])),
             method,
+            None if usual is None else float(usual),
         )
 
     def write(self, folder: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
 
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
@@ -31,6 +31,8 @@ UNSTATED_LENGTH = 10**6
 _UNUSED_BY_NATURE = re.compile(r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.")
 """Keys in the files of a text encoder that belong to the whole of CLIP, or follow from the settings."""
 _OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
+_TIED_T5 = "encoder.embed_tokens.weight"
+"""A second name of T5's `shared.weight`, which files leave out."""
 _ENGLISH = "a photo of a cat, the quick brown fox jumps over the lazy dog"
 """A text of which every tokenizer of CLIP knows tokens: it has all letters of the alphabet."""
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
@@ -62,21 +64,21 @@ class Remarks:
     """How the files of parts were packed, of those that were."""
 
 
-def read_network(part: str, folder: Path, remarks: Remarks, base: Base | None = None) -> nn.Module:
-    """A part's network with the folder's safetensors weights, as float32; packed ones are unpacked.
+def read_network(part: str, kind: str, folder: Path, remarks: Remarks, base: Base | None = None) -> nn.Module:
+    """A part's network, of a class in `skeletons.CLASSES`, with the folder's safetensors weights, as float32.
 
-    `base` gives the model that packed weights may be a change of; None: there is none. Layers that the files have
-    an `input_grid` for round their inputs.
+    Packed ones are unpacked. `base` gives the model that packed weights may be a change of; None: there is none. Layers
+    that the files have an `input_grid` for round their inputs.
 
     Raises `BadInput` for weights that are missing, of another shape, quantized or not finite, and for an adapter among
     them.
     """
     weights = _weights_in(part, folder, remarks)
     with library_errors_as_bad_input(folder):
-        config, notes = network_config(part, folder, len(weights.places))
+        config, notes = network_config(kind, folder, len(weights.places))
     remarks.notes += notes
     with library_errors_as_bad_input(folder):
-        module = skeleton(part, config)
+        module = skeleton(kind, config)
     round_inputs(module, dict.fromkeys(rounding_layers(module, weights.shapes), torch.empty(2)))
     wanted = shapes_of(module)
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
@@ -130,7 +132,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     names = [name]
     if part.startswith("text"):
         bare = name.removeprefix("text_model.")
-        names = [name, bare, f"text_model.{bare}"]
+        names = [name, bare, f"text_model.{bare}", *(["shared.weight"] if name == _TIED_T5 else [])]
     elif part == "autoencoder":
         names += [name.replace(now, before) for now, before in _OLD_ATTENTION]
     return next((key for key in names if key in shapes), None)
@@ -175,8 +177,8 @@ def _as_matrix(shape: tuple[int, ...]) -> tuple[int, ...]:
 # Tokenizers
 
 
-def read_tokenizer(folder: Path) -> Any:
-    """The CLIP tokenizer of a folder. Its length may be unstated; see `fitted`.
+def read_tokenizer(kind: str, folder: Path) -> Any:
+    """The tokenizer of a folder, of a class of transformers. Its length may be unstated; see `fitted`.
 
     Raises `BadInput` where the files of its vocabulary are missing, or no word of an English text is in it.
     """
@@ -188,7 +190,7 @@ def read_tokenizer(folder: Path) -> Any:
         if given.number("model_max_length", UNSTATED_LENGTH) < UNSTATED_LENGTH:
             given.whole("model_max_length", low=3, high=LONGEST)
     with quiet_libraries(), library_errors_as_bad_input(folder):
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
         tokens = tokenizer(_ENGLISH, add_special_tokens=False).input_ids
     if not set(tokens) - {tokenizer.unk_token_id}:
         raise BadInput(
@@ -221,6 +223,9 @@ def read_scheduler(folder: Path, remarks: Remarks) -> dict[str, Any]:
     fields = settings_in(folder, "scheduler_config.json")
     schedule = dict(fields.values)
     made = NoiseSchedule.from_config(schedule, fields.source)
+    if made.straight:
+        remarks.notes += unknown_scheduler_settings(fields)
+        return schedule
     if all(schedule.get(name) is None for name in _BETAS):
         raise BadInput(f"{fields.source} has none of {', '.join(_BETAS)}; {SCHEDULER_REMEDY}")
     remarks.notes += unknown_scheduler_settings(fields)

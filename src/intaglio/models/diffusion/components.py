@@ -1,7 +1,7 @@
 """`Components`: the networks, tokenizers and settings that make up a latent-diffusion model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,7 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
+from intaglio.models.diffusion.families.family import Family
+from intaglio.models.diffusion.families.known import family_of
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+
+
+def suffix(place: int) -> str:
+    """The end of a text encoder's and a tokenizer's name, by its place: none, `_2`, `_3`."""
+    return f"_{place + 1}" if place else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +25,11 @@ class Components:
 
     # Any: what networks of the libraries have beyond a module (config, encode, decode) is not typed there.
     denoiser: Any
-    """A `UNet2DConditionModel`."""
+    """Of the class that its family names, such as a `UNet2DConditionModel`."""
     autoencoder: Any
-    """An `AutoencoderKL`."""
+    """Of the class that its family names, such as an `AutoencoderKL`."""
     text_encoders: tuple[Any, ...]
-    """One CLIP text encoder (SD 1/2), or two of which the second projects (SDXL)."""
+    """In the order of the family: one of CLIP in SD 1 and 2, two of which the second projects in SDXL."""
     tokenizers: tuple[Any, ...]
     """One for each text encoder."""
     scheduler: Mapping[str, Any]
@@ -36,26 +43,35 @@ class Components:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The networks by name: denoiser, text_encoder, text_encoder_2 where there are two, autoencoder."""
-        names = ("text_encoder", "text_encoder_2")[: len(self.text_encoders)]
-        encoders = dict(zip(names, self.text_encoders, strict=True))
+        """The networks by name: denoiser, text_encoder, text_encoder_2 where there are two, ..., autoencoder."""
+        encoders = {f"text_encoder{suffix(k)}": encoder for k, encoder in enumerate(self.text_encoders)}
         return {"denoiser": self.denoiser, **encoders, "autoencoder": self.autoencoder}
+
+    def settled(self) -> "Components":
+        """The same with the family's own schedule, and its sampling where nothing else is baked in."""
+        family = self.family
+        sampling = family.sampling(self.denoiser) if self.sampling == FREE else self.sampling
+        return replace(self, schedule=family.schedule(self.scheduler, family.tokens(self)), sampling=sampling)
+
+    @property
+    def family(self) -> Family:
+        """The family of the denoiser."""
+        return family_of(self.denoiser)
 
     @property
     def latent_channels(self) -> int:
         """Channels of the latents: 4 in SD 1, 2 and XL."""
-        return self.autoencoder.config["latent_channels"]
+        return self.family.latent_channels(self.autoencoder)
 
     @property
     def factor(self) -> int:
         """Pixels along a side of one latent cell."""
-        return 2 ** (len(self.autoencoder.config["block_out_channels"]) - 1)
+        return self.family.factor(self.autoencoder)
 
     @property
     def resolution(self) -> int:
         """Pixels along a side of the pictures that the denoiser was trained on."""
-        size = self.denoiser.config.sample_size
-        return (size if isinstance(size, int) else size[0]) * self.factor
+        return self.family.side(self) * self.factor
 
     @property
     def scaling_factor(self) -> float:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from intaglio.randomness import generator_32bit
@@ -34,7 +34,7 @@ class FeatureRouter(nn.Module):
         self.last = nn.Conv2d(width, networks, 1)
 
     def forward(
-        self, features: Float[Tensor, "n networks c h w"], t: Int[Tensor, "n"], text: Float[Tensor, "n l d"]
+        self, features: Float[Tensor, "n networks c h w"], t: Real[Tensor, "n"], text: Float[Tensor, "n l d"]
     ) -> Float[Tensor, "n networks h w"]:
         """Weights of 0 or more that are 1 in sum over the networks."""
         hidden = self.first(features.flatten(1, 2))
@@ -56,7 +56,11 @@ class FeatureRouters(nn.Module):
             _draw(weight, name, seed)
 
     def forward(
-        self, place: int, features: Float[Tensor, "n networks c h w"], t: Int[Tensor, "n"], text: Float[Tensor, "n l d"]
+        self,
+        place: int,
+        features: Float[Tensor, "n networks c h w"],
+        t: Real[Tensor, "n"],
+        text: Float[Tensor, "n l d"],
     ) -> Float[Tensor, "n c h w"]:
         """The sum of the features by the weights of the place, in the precision of the features."""
         router = cast("FeatureRouter", self.of_place[place])
@@ -64,7 +68,7 @@ class FeatureRouters(nn.Module):
         return (weights[:, :, None] * features).sum(1).to(features.dtype)
 
 
-def sinusoids(t: Int[Tensor, "n"], width: int) -> Float[Tensor, "n width"]:
+def sinusoids(t: Real[Tensor, "n"], width: int) -> Float[Tensor, "n width"]:
     """Sines and cosines of timesteps, half of the width each, of periods in geometric progression."""
     places = torch.arange(width // 2, device=t.device, dtype=torch.float32)
     angles = t[:, None].float() * LONGEST ** (-places / (width // 2))

@@ -10,14 +10,15 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion import support
-from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling, guidance_embedding
+from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.fingerprints import settings_digest, weights_digest
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.saving import save_folder
@@ -54,9 +55,9 @@ class LatentDiffusion:
         """Wraps networks that are in memory, in evaluation mode.
 
         Args:
-            denoiser: a `UNet2DConditionModel`.
-            autoencoder: an `AutoencoderKL`.
-            text_encoders: one CLIP text encoder (SD 1/2), or two of which the second projects (SDXL).
+            denoiser: of the class that a family names, such as a `UNet2DConditionModel` (`families.known`).
+            autoencoder: of the class that the family names, such as an `AutoencoderKL`.
+            text_encoders: those of the family, in its order.
             tokenizers: one for each text encoder.
             scheduler: the content of a diffusers `scheduler_config.json`.
             name: the model's name in messages and reports.
@@ -82,6 +83,7 @@ class LatentDiffusion:
             sampling=sampling,
         )
         support.refuse_unsupported(name, given)
+        given = given.settled()
         self.name, self.source, self.notes, self.unused = name, source, tuple(notes), tuple(unused)
         self.packing = dict(packing)
         self.denoiser = given.denoiser.eval()
@@ -108,8 +110,13 @@ class LatentDiffusion:
         )
 
     @property
+    def family(self) -> Family:
+        """The family of the denoiser: all that differs between kinds of models but their weights."""
+        return self.components.family
+
+    @property
     def parts(self) -> dict[str, nn.Module]:
-        """The networks by name: denoiser, text_encoder, text_encoder_2 where there are two, autoencoder."""
+        """The networks by name: denoiser, text_encoder, text_encoder_2 where there are two, ..., autoencoder."""
         return self.components.networks
 
     @property
@@ -197,62 +204,58 @@ class LatentDiffusion:
     def embed(self, prompts: Sequence[str]) -> Conditioning:
         """Text embeddings of the prompts, a row each, differentiable in the text encoders' weights.
 
-        With one text encoder these are its last hidden states. With two they are the last but one of both, joined
-        along d, and the pooled embedding of the second, with the model's own resolution, uncropped, as the size. A
-        prompt of more tokens than the text encoders take is cut, with a warning.
+        What they are made of is the family's. A prompt of more tokens than the text encoders take is cut, with a
+        warning.
         """
         return self.embed_tokens(self.tokens(prompts))
 
-    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n l"]]:
+    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n _"]]:
         """Tokens of the prompts for each text encoder, padded; one of too many tokens is cut, with a warning."""
         return [self._tokens(index, list(prompts)) for index in range(len(self.text_encoders))]
 
-    def embed_tokens(self, tokens: Sequence[Int[Tensor, "n l"]]) -> Conditioning:
+    def embed_tokens(self, tokens: Sequence[Int[Tensor, "n _"]]) -> Conditioning:
         """Text embeddings of prompts that are given as tokens, one tensor a text encoder; see `embed`."""
-        outputs = [
-            encoder(given.to(next(encoder.parameters()).device), output_hidden_states=True)
-            for encoder, given in zip(self.text_encoders, tokens, strict=True)
-        ]
-        if len(outputs) == 1:
-            return Conditioning(outputs[0].last_hidden_state.float())
-        hidden = torch.cat([output.hidden_states[-2].float() for output in outputs], -1)
-        side = float(self.resolution)
-        size = torch.tensor([[side, side, 0.0, 0.0, side, side]], device=hidden.device).expand(len(hidden), -1)
-        return Conditioning(hidden, outputs[1].text_embeds.float(), size)
+        return self.family.embed_tokens(self.components, tokens)
 
     def _tokens(self, index: int, prompts: list[str]) -> Tensor:
-        tokenizer = self.tokenizers[index]
-        longest = tokenizer.model_max_length
+        tokenizer, parts = self.tokenizers[index], self.components
+        most = [parts.family.prompt_length(place, parts) for place in range(len(self.tokenizers))]
         with quiet_libraries():
             lengths = [len(tokens) for tokens in tokenizer(prompts).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
-            if length > longest and index == 0:
-                words = f"only {longest - 2} of {length - 2} tokens of this prompt are read: {prompt}"
+            if length > most[index] and index == most.index(max(most)):
+                words = f"only {most[index] - 2} of {length - 2} tokens of this prompt are read: {prompt}"
                 warnings.warn(words, stacklevel=4)
         return tokenizer(
-            prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
+            prompts, padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
         ).input_ids
 
     def noised(
-        self, latents: Float[Tensor, "n *shape"], noise: Float[Tensor, "n *shape"], t: Int[Tensor, "n"]
+        self, latents: Float[Tensor, "n *shape"], noise: Float[Tensor, "n *shape"], t: Real[Tensor, "n"]
     ) -> Float[Tensor, "n *shape"]:
         """Noised latents: the forward process at integer timesteps in [0, `schedule.count`)."""
         return self.schedule.noised(latents.float(), noise.float(), t)
 
     def predict(
-        self, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], conditioning: Conditioning
+        self, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], conditioning: Conditioning
     ) -> Float[Tensor, "n *shape"]:
         """The noise predicted in noised latents, converted from whatever the denoiser predicts.
 
-        `conditioning` has a row for each latent, or one row for all.
+        `conditioning` has a row for each latent, or one row for all. Float32, and float64 on a straight path.
         """
-        return self.schedule.noise_of(self._output(latents, t, conditioning), latents.float(), t)
+        return self.schedule.noise_of(self._output(latents, t, conditioning), latents, t)
+
+    def clean(
+        self, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], conditioning: Conditioning
+    ) -> Float[Tensor, "n *shape"]:
+        """The clean latents predicted in noised ones; as `predict`, which gives the noise in them."""
+        return self.schedule.clean_of(self._output(latents, t, conditioning), latents, t)
 
     def error(
         self,
         latents: Float[Tensor, "n *shape"],
         noise: Float[Tensor, "n *shape"],
-        t: Int[Tensor, "n"],
+        t: Real[Tensor, "n"],
         conditioning: Conditioning,
     ) -> Float[Tensor, "n"]:
         """Denoising loss: the mean squared error of the denoiser's output against its training target, a number a row.
@@ -263,10 +266,9 @@ class LatentDiffusion:
         return (output - self.schedule.target(latents.float(), noise.float(), t)).square().flatten(1).mean(1)
 
     def _output(self, latents: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        """Output of the denoiser, a U-Net, as float32; channels of a predicted variance are dropped."""
+        """Output of the denoiser as float32, without channels of a predicted variance."""
         given = self.denoiser_inputs(len(latents), conditioning)
-        output = self.denoiser(latents.to(self.dtype), t, **given, return_dict=False)[0]
-        return output[:, : latents.shape[1]].float()
+        return self.family.output(self.denoiser, latents.to(self.dtype), t, given).float()
 
     def denoiser_inputs(self, rows: int, conditioning: Conditioning) -> dict[str, Any]:
         """Inputs of the denoiser beside latents and timestep, in its own precision, by its names of them.
@@ -275,26 +277,7 @@ class LatentDiffusion:
         """
         if len(conditioning) == 1 < rows:
             conditioning = conditioning[[0] * rows]
-        dtype, added = self.dtype, None
-        if conditioning.pooled is not None and conditioning.size is not None:
-            added = {"text_embeds": conditioning.pooled.to(dtype), "time_ids": conditioning.size.to(dtype)}
-        return {
-            "timestep_cond": self._guidance_input(conditioning),
-            "encoder_hidden_states": conditioning.hidden.to(dtype),
-            "added_cond_kwargs": added,
-        }
-
-    def _guidance_input(self, conditioning: Conditioning) -> Tensor | None:
-        """The embedded guidance scales for a denoiser that takes them; None for others."""
-        width = self.denoiser.config.get("time_cond_proj_dim")
-        if width is None:
-            return None
-        scales = (
-            conditioning.hidden.new_ones(len(conditioning))
-            if conditioning.guidance is None
-            else (conditioning.guidance)
-        )
-        return guidance_embedding(scales, width).to(self.dtype)
+        return self.family.inputs(self.denoiser, conditioning)
 
     # Weights: freezing, comparing, copying, saving
 

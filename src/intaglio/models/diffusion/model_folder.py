@@ -11,18 +11,15 @@ from intaglio.data_files import EXPORT_AGAIN, Fields, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.component_folders import Base, Remarks, read_network, read_scheduler, read_tokenizer
+from intaglio.models.diffusion.components import suffix
+from intaglio.models.diffusion.families.family import Family
+from intaglio.models.diffusion.families.known import FAMILIES, NAMES, family_of_class
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.prompt_lengths import fitted
 from intaglio.models.diffusion.weight_sets import SAFE_EXPORT
 from intaglio.models.weights_file import PICKLE_SUFFIXES
 
 INDEX = "model_index.json"
-REQUIRED_PARTS = ("unet", "vae", "scheduler", "text_encoder", "tokenizer")
-SECOND_ENCODER_PARTS = ("text_encoder_2", "tokenizer_2")
-_CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
-"""The class of each component that is of one class in every model here."""
-_COMPONENTS = {"denoiser": "unet", "autoencoder": "vae"}
-"""Names in `model_index.json` of the parts that are called otherwise there."""
 _WITHOUT_EFFECT = ("safety_checker", "feature_extractor", "watermark", "watermarker")
 
 
@@ -30,6 +27,7 @@ _WITHOUT_EFFECT = ("safety_checker", "feature_extractor", "watermark", "watermar
 class _Found:
     """Components of a folder, by their names in `model_index.json`."""
 
+    family: Family
     parts: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     remarks: Remarks = field(default_factory=Remarks)
@@ -46,11 +44,11 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
             names = ", ".join(missing)
             raise BadInput(f"{folder} has no {names}; give a whole diffusers folder, or the base that it belongs to")
         _complete(found, base())
-    suffixes = ("", "_2") if "text_encoder_2" in found.parts else ("",)
-    encoders = [found.parts[f"text_encoder{suffix}"] for suffix in suffixes]
-    tokenizers, notes = fitted([found.parts[f"tokenizer{suffix}"] for suffix in suffixes], encoders)
+    family, ends = found.family, [end for end in _ends(found.family) if f"text_encoder{end}" in found.parts]
+    encoders = [found.parts[f"text_encoder{end}"] for end in ends]
+    tokenizers, notes = fitted([found.parts[f"tokenizer{end}"] for end in ends], encoders)
     return LatentDiffusion(
-        denoiser=found.parts["unet"],
+        denoiser=found.parts[family.folder],
         autoencoder=found.parts["vae"],
         text_encoders=encoders,
         tokenizers=tokenizers,
@@ -65,24 +63,36 @@ def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
     )
 
 
+def _ends(family: Family) -> list[str]:
+    """The ends of the names of a family's text encoders and tokenizers."""
+    return [suffix(place) for place in range(len(family.texts))]
+
+
 def _missing(found: _Found) -> list[str]:
-    # One second component without the other is as incomplete as one of the first.
-    unet = found.parts.get("unet")
-    two = set(SECOND_ENCODER_PARTS) & set(found.parts) or (unet and unet.config.addition_embed_type == "text_time")
-    return [name for name in (*REQUIRED_PARTS, *(SECOND_ENCODER_PARTS if two else ())) if name not in found.parts]
+    family, wanted = found.family, [found.family.folder, "vae", "scheduler"]
+    denoiser = found.parts.get(family.folder)
+    for end, slot in zip(_ends(family), family.texts, strict=True):
+        pair = (f"text_encoder{end}", f"tokenizer{end}")
+        # One second component without the other is as incomplete as one of the first.
+        if not slot.optional or set(pair) & set(found.parts) or family.needs_text(denoiser, end):
+            wanted += pair
+    return [name for name in wanted if name not in found.parts]
 
 
 def _complete(found: _Found, base: LatentDiffusion) -> None:
     """Adds the missing components from `base`, with copies of its weights, and a note that lists them."""
-    given = {"unet": base.denoiser, "vae": base.autoencoder, "scheduler": base.scheduler}
-    for suffix, encoder, tokenizer in zip(("", "_2"), base.text_encoders, base.tokenizers, strict=False):
-        given |= {f"text_encoder{suffix}": encoder, f"tokenizer{suffix}": tokenizer}
+    folder = found.family.folder
+    if base.family is not found.family:
+        raise BadInput(f"{base.name} is a model of {base.family.name}, and the parts given are of {found.family.name}")
+    given = {folder: base.denoiser, "vae": base.autoencoder, "scheduler": base.scheduler}
+    for place, (encoder, tokenizer) in enumerate(zip(base.text_encoders, base.tokenizers, strict=True)):
+        given |= {f"text_encoder{suffix(place)}": encoder, f"tokenizer{suffix(place)}": tokenizer}
     borrowed = [name for name in given if name not in found.parts]
     for name in borrowed:
-        found.parts[name] = copy.deepcopy(given[name]) if name.startswith(("unet", "text")) else given[name]
+        found.parts[name] = copy.deepcopy(given[name]) if name.startswith((folder, "text")) else given[name]
     found.options = {**base.options, **found.options}
     found.remarks.packing |= {
-        part: how for part, how in base.packing.items() if _COMPONENTS.get(part, part) in borrowed
+        part: how for part, how in base.packing.items() if _component(part, found.family) in borrowed
     }
     found.remarks.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
 
@@ -92,24 +102,14 @@ def _read_parts(folder: Path, base: Base | None) -> _Found:
     kind = index.get("_class_name", "")
     if not isinstance(kind, str | list):  # a list names a pipeline of one's own, and its file
         raise BadInput(f"{folder / INDEX} has _class_name {shown(kind)}, where a class is due; {EXPORT_AGAIN}")
-    if (folder / "transformer").is_dir() or str(kind).startswith(("StableDiffusion3", "Flux")):
-        raise BadInput(
-            f"{folder} holds a transformer denoiser, which is not supported yet; give an SD 1, SD 2 or SDXL model"
-        )
+    family = _family(folder, str(kind))
     remarks = Remarks()
     if not index and (folder / "config.json").exists():
-        return _Found({"unet": read_network("denoiser", folder, remarks, base)}, remarks=remarks)
+        alone = read_network("denoiser", family.denoiser, folder, remarks, base)
+        return _Found(family, {family.folder: alone}, remarks=remarks)
     options = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
-    found = _Found(options=options, remarks=remarks)
-    readers: dict[str, Callable[[Path], Any]] = {
-        "unet": partial(read_network, "denoiser", remarks=remarks, base=base),
-        "vae": partial(read_network, "autoencoder", remarks=remarks),
-        "scheduler": partial(read_scheduler, remarks=remarks),
-        "text_encoder": partial(read_network, "text_encoder", remarks=remarks, base=base),
-        "text_encoder_2": partial(read_network, "text_encoder_2", remarks=remarks, base=base),
-        "tokenizer": read_tokenizer,
-        "tokenizer_2": read_tokenizer,
-    }
+    found = _Found(family, options=options, remarks=remarks)
+    readers = _readers(family, remarks, base)
     for name, read in readers.items():
         if (folder / name).is_dir() and not _declared_absent(folder, index, name):
             found.parts[name] = read(folder / name)
@@ -118,6 +118,44 @@ def _read_parts(folder: Path, base: Base | None) -> _Found:
     remarks.notes += _passed_over(folder, index, set(readers))
     remarks.notes += _contradicted(folder, index, found)
     return found
+
+
+def _readers(family: Family, remarks: Remarks, base: Base | None) -> dict[str, Callable[[Path], Any]]:
+    """Readers of the components' folders, by name."""
+    readers: dict[str, Callable[[Path], Any]] = {
+        family.folder: partial(read_network, "denoiser", family.denoiser, remarks=remarks, base=base),
+        "vae": partial(read_network, "autoencoder", family.autoencoder, remarks=remarks),
+        "scheduler": partial(read_scheduler, remarks=remarks),
+    }
+    for end, slot in zip(_ends(family), family.texts, strict=True):
+        part = f"text_encoder{end}"
+        readers[part] = partial(read_network, part, slot.network, remarks=remarks, base=base)
+        readers[f"tokenizer{end}"] = partial(read_tokenizer, slot.tokenizer)
+    return readers
+
+
+def _family(folder: Path, pipeline: str) -> Family:
+    """The family of a folder, by its pipeline's class, else by the class of its denoiser.
+
+    Raises `BadInput` for a transformer of a class, or a pipeline around one, that is not known.
+    """
+    if (found := family_of_class(pipeline)) is not None:
+        return found
+    place = next((path for path in (folder / "transformer", folder) if (path / "config.json").exists()), None)
+    said = "" if place is None else str(Fields.read(place / "config.json", constants=True).values.get("_class_name"))
+    family = family_of_class(said)
+    if family is not None and family.folder == "transformer" and pipeline:
+        raise BadInput(
+            f"{folder} is of {shown(pipeline)}, which takes more than text, or another network; give a model of {NAMES}"
+        )
+    if family is None and (folder / "transformer").is_dir():
+        raise BadInput(f"{folder} holds a {shown(said)} as denoiser, which is not supported; give a model of {NAMES}")
+    return family or FAMILIES[0]
+
+
+def _component(part: str, family: Family) -> str:
+    """The name in `model_index.json` of a part."""
+    return {"denoiser": family.folder, "autoencoder": "vae"}.get(part, part)
 
 
 def _declared_absent(folder: Path, index: Mapping[str, Any], name: str) -> bool:
@@ -153,16 +191,21 @@ def _passed_over(folder: Path, index: Mapping[str, Any], read: set[str]) -> list
 def _contradicted(folder: Path, index: Mapping[str, Any], found: _Found) -> list[str]:
     """Notes on what the index says of components and the folder does not bear out."""
     named = {name: value[1] for name, value in index.items() if _is_component(value) and value[0] is not None}
+    family = found.family
     notes = [
         f"{folder / INDEX} names {name} as {named[name]}; what lies in {name} is {kind}, and is used as such"
-        for name, kind in _CLASSES.items()
+        for name, kind in ((family.folder, family.denoiser), ("vae", family.autoencoder))
         if name in found.parts and named.get(name) not in (None, kind)
     ]
-    if "unet" not in found.parts:
+    if family.folder not in found.parts:
         return notes
-    absent = [name for name in SECOND_ENCODER_PARTS if name in named and name not in {*found.parts, *_missing(found)}]
+    optional = [end for end, slot in zip(_ends(family), family.texts, strict=True) if slot.optional]
+    seconds = [f"{name}{end}" for end in optional for name in ("text_encoder", "tokenizer")]
+    absent = [name for name in seconds if name in named and name not in {*found.parts, *_missing(found)}]
     if absent:
-        notes.append(f"{folder / INDEX} names {' and '.join(absent)}, which {folder} lacks and its unet does not need")
+        notes.append(
+            f"{folder / INDEX} names {' and '.join(absent)}, which {folder} lacks and its {family.folder} does not need"
+        )
     return notes
 
 
@@ -183,7 +226,9 @@ def _nothing_in(folder: Path) -> BadInput:
         more = f" (or one of {len(single) - 1} more beside it)" if len(single) > 1 else ""
         return BadInput(f"{folder} is no diffusers folder; give the file {folder / single[0]} itself{more}")
     for path in reversed(inner):
-        if any((path / name).exists() for name in (INDEX, "unet", "config.json")) or any(path.glob("*.safetensors")):
+        if any((path / name).exists() for name in (INDEX, "unet", "transformer", "config.json")) or any(
+            path.glob("*.safetensors")
+        ):
             return BadInput(f"{folder} holds no model itself; give one in it, such as {path}")
     if pickles := sorted((n for n in files if Path(n).suffix in PICKLE_SUFFIXES), key=_of_training):
         return BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {SAFE_EXPORT}")

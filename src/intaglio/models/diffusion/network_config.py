@@ -9,25 +9,27 @@ from transformers import CLIPTextConfig
 
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.families.known import NAMES
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
+from intaglio.models.diffusion.skeletons import CLASSES
 from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
+from intaglio.models.diffusion.transformer_configs import refuse_more_layers, t5_config, transformer_config
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
 from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, LONGEST = 2**16, 4096, 2**24, 2**16
 """Largest width of a layer, side of the latents in cells, vocabulary and prompt in tokens that are taken."""
-_KINDS = {"denoiser": "UNet2DConditionModel", "autoencoder": "AutoencoderKL"}
 _OLD_SIDE = 64
 _OLD_VERSION = re.compile(r"0\.(\d+)\.")
-_SUPPORTED = "give an SD 1, SD 2 or SDXL model"
+_SUPPORTED = f"give a model of {NAMES}"
 
 
-def network_config(part: str, folder: Path, weights: int) -> tuple[Any, list[str]]:
-    """The settings in a component's folder, as `skeleton` takes them, and notes on how they were read.
+def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str]]:
+    """The settings of a network of class `kind` in a folder, as `skeleton` takes them, and notes on their reading.
 
     `weights` is the number of tensors that its files hold: settings that describe more layers are refused, as
     building them could take any time and memory. Raises `BadInput` for another class of network, for quantized
@@ -38,20 +40,22 @@ def network_config(part: str, folder: Path, weights: int) -> tuple[Any, list[str
         method = quantized.get("quant_method") if isinstance(quantized, Mapping) else None
         said = method or "of an unknown kind"
         raise BadInput(f"{folder} holds quantized weights ({said}); give the model unquantized")
-    if part in _KINDS:
-        kind, wanted = fields.values.get("_class_name"), _KINDS[part]
-        if kind != wanted:
-            said = kind if isinstance(kind, str) else shown(kind)
-            article = "an" if wanted[0] == "A" else "a"
-            raise BadInput(f"{folder} holds a {said}, not {article} {wanted}; {_SUPPORTED}")
-    if part == "denoiser":
+    if CLASSES[kind] != "transformers" and (found := fields.values.get("_class_name")) != kind:
+        said = found if isinstance(found, str) else shown(found)
+        article = "an" if kind[0] in "AS" else "a"
+        raise BadInput(f"{folder} holds a {said}, not {article} {kind}; {_SUPPORTED}")
+    if kind == "UNet2DConditionModel":
         config, notes = _denoiser(fields, weights)
-    elif part == "autoencoder":
+    elif kind == "AutoencoderKL":
         config, notes = _autoencoder(fields, weights), []
-    else:
+    elif kind.startswith("CLIP"):
         fields = _text_fields(folder, fields)
         config, notes = _text_encoder(fields, weights), []
-    return config, [*notes, *unknown_network_settings(part, fields)]
+    elif kind == "T5EncoderModel":
+        config, notes = t5_config(fields, weights), []
+    else:
+        config, notes = transformer_config(fields, weights), []
+    return config, [*notes, *unknown_network_settings(kind, fields)]
 
 
 def settings_in(folder: Path, name: str) -> Fields:
@@ -76,7 +80,7 @@ def _denoiser(fields: Fields, weights: int) -> tuple[dict[str, Any], list[str]]:
     blocks = len(_wholes(fields, "block_out_channels", high=WIDEST))
     layers, depths = _wholes(fields, "layers_per_block"), _wholes(fields, "transformer_layers_per_block", low=0)
     _wholes(fields, "reverse_transformer_layers_per_block", low=0, high=weights)
-    _refuse_more_layers(fields, max(blocks, max(layers, default=1) * max(1, *depths, 1)), weights)
+    refuse_more_layers(fields, max(blocks, max(layers, default=1) * max(1, *depths, 1)), weights)
     for key in ("attention_head_dim", "num_attention_heads", "cross_attention_dim", "norm_num_groups"):
         _wholes(fields, key, high=WIDEST)
     for key in ("in_channels", "out_channels", "addition_time_embed_dim", "projection_class_embeddings_input_dim"):
@@ -128,7 +132,7 @@ def _is_old(fields: Fields) -> bool:
 
 def _autoencoder(fields: Fields, weights: int) -> dict[str, Any]:
     blocks = len(_wholes(fields, "block_out_channels", high=WIDEST))
-    _refuse_more_layers(fields, max(blocks, fields.whole("layers_per_block", 1, 1)), weights)
+    refuse_more_layers(fields, max(blocks, fields.whole("layers_per_block", 1, 1)), weights)
     for key in ("in_channels", "out_channels", "latent_channels", "norm_num_groups"):
         fields.whole(key, None, 1, WIDEST)
     check_ranges(fields, "autoencoder")
@@ -152,7 +156,7 @@ def _text_fields(folder: Path, fields: Fields) -> Fields:
 
 
 def _text_encoder(fields: Fields, weights: int) -> CLIPTextConfig:
-    _refuse_more_layers(fields, fields.whole("num_hidden_layers", 12, 1), weights)
+    refuse_more_layers(fields, fields.whole("num_hidden_layers", 12, 1), weights)
     heads, width = fields.whole("num_attention_heads", 8, 1, WIDEST), fields.whole("hidden_size", 512, 1, WIDEST)
     if width % heads:
         raise BadInput(
@@ -184,11 +188,3 @@ def _wholes(fields: Fields, key: str, *, low: int = 1, high: int = 2**31) -> lis
         wanted = f"whole numbers from {low} to {high} are due"
         raise BadInput(f"{fields.source} has {key} {shown(value)}, where {wanted}; {fields.remedy}")
     return [int(item) for item in level]
-
-
-def _refuse_more_layers(fields: Fields, layers: int, weights: int) -> None:
-    if layers > weights:
-        raise BadInput(
-            f"{fields.source} describes {layers} layers, where the files beside it hold {weights} weights; "
-            "give the config.json that belongs to them"
-        )

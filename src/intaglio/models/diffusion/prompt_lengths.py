@@ -6,6 +6,8 @@ from typing import Any
 
 from intaglio.errors import BadInput
 
+RELATIVE = 2**16
+"""Longest prompt in tokens for text encoders that take prompts of any length."""
 _FIRST_OF_THE_HIGHEST = 2
 """An `eos_token_id` of earlier versions of transformers: the end is at the highest token, whatever its number."""
 
@@ -18,7 +20,7 @@ def fitted(tokenizers: Sequence[Any], encoders: Sequence[Any]) -> tuple[list[Any
     made, notes = [], []
     for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
         most, rows = positions_of(encoder), encoder.get_input_embeddings().num_embeddings
-        if (words := _highest_token(tokenizer) + 1) < rows:
+        if (words := _highest_token(tokenizer) + 1) < rows and most < RELATIVE:  # T5 has more than it needs
             notes.append(f"a text encoder has embeddings for {rows} tokens, of which its tokenizer writes only {words}")
         if tokenizer.model_max_length > most:
             said = tokenizer.model_max_length
@@ -31,8 +33,8 @@ def fitted(tokenizers: Sequence[Any], encoders: Sequence[Any]) -> tuple[list[Any
 
 
 def positions_of(encoder: Any) -> int:
-    """Tokens of the longest prompt that a text encoder takes."""
-    return encoder.config.max_position_embeddings
+    """Tokens of the longest prompt that a text encoder takes; 65,536 for one whose positions are relative."""
+    return getattr(encoder.config, "max_position_embeddings", RELATIVE)
 
 
 def _highest_token(tokenizer: Any) -> int:

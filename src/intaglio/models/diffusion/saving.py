@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from intaglio.files import atomic_folder
-from intaglio.models.diffusion.components import Components
+from intaglio.models.diffusion.components import Components, suffix
 from intaglio.models.library_logging import quiet_libraries
 from intaglio.models.packing.packed_file import NAME as PACKED
 from intaglio.models.packing.packed_file import Packing, write_packed
@@ -42,13 +42,12 @@ def save_folder(
 
 
 def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | None, halved: Collection[str]) -> None:
-    networks, components = (
-        {"unet": "denoiser", "vae": "autoencoder"},
-        {"unet": model.denoiser, "vae": model.autoencoder},
-    )
-    for suffix, encoder, tokenizer in zip(("", "_2"), model.text_encoders, model.tokenizers, strict=False):
-        components |= {f"text_encoder{suffix}": encoder, f"tokenizer{suffix}": tokenizer}
-        networks |= {f"text_encoder{suffix}": f"text_encoder{suffix}"}
+    networks = {model.family.folder: "denoiser", "vae": "autoencoder"}
+    components = {model.family.folder: model.denoiser, "vae": model.autoencoder}
+    for place, (encoder, tokenizer) in enumerate(zip(model.text_encoders, model.tokenizers, strict=True)):
+        end = suffix(place)
+        components |= {f"text_encoder{end}": encoder, f"tokenizer{end}": tokenizer}
+        networks |= {f"text_encoder{end}": f"text_encoder{end}"}
     with quiet_libraries():
         for name, component in components.items():
             if packed is None or name not in networks:
@@ -59,7 +58,8 @@ def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | N
     scheduler = {"_class_name": "DDIMScheduler", **model.scheduler}
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    model.sampling.write(folder)
+    if model.sampling != model.family.sampling(model.denoiser):
+        model.sampling.write(folder)
     _write_json(folder / "model_index.json", _index(model, components, scheduler["_class_name"]))
 
 
@@ -95,16 +95,14 @@ def _index(model: Components, components: dict[str, Any], scheduler_class: str) 
     index: dict[str, Any] = {
         name: [libraries[name], type(component).__name__] for name, component in components.items()
     }
-    two = len(model.text_encoders) == 2
-    absent = ("feature_extractor", "image_encoder") if two else ("feature_extractor", "image_encoder", "safety_checker")
-    defaults = {"force_zeros_for_empty_prompt": True} if two else {"requires_safety_checker": False}
+    pipeline = model.family.pipeline(model)
     kept = {key: value for key, value in model.options.items() if key != "requires_safety_checker"}
     return {
-        "_class_name": "StableDiffusionXLPipeline" if two else "StableDiffusionPipeline",
+        "_class_name": pipeline.name,
         "_diffusers_version": diffusers.__version__,
         "scheduler": ["diffusers", scheduler_class],
-        **dict.fromkeys(absent, ABSENT_COMPONENT),
-        **defaults,
+        **dict.fromkeys(pipeline.absent, ABSENT_COMPONENT),
+        **pipeline.defaults,
         **kept,
         **index,
     }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.component_folders import read_tokenizer
+from intaglio.models.diffusion.families.unets import UNets
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.prompt_lengths import fitted
 from intaglio.models.diffusion.single_file_configs import FAMILIES, SIDE_V
@@ -25,9 +26,11 @@ from intaglio.models.diffusion.single_file_layout import (
     unused_keys,
 )
 from intaglio.models.diffusion.single_file_marks import notes_on_other_keys, refuse_marked, scheduler_settings
-from intaglio.models.diffusion.skeletons import TEXT_KINDS, filled, shapes_of, skeleton
+from intaglio.models.diffusion.skeletons import filled, shapes_of, skeleton
 from intaglio.models.weights_file import checked, opened
 
+UNETS = UNets()
+TEXT_PARTS = ("text_encoder", "text_encoder_2")
 ReadFolder = Callable[[Path], LatentDiffusion]
 
 
@@ -81,7 +84,7 @@ def load_single_file(
         more, others = notes_on_other_keys(path, shapes, prefixes)
         notes, unused = notes + more, unused + others
     _check_vocabulary(path, donor, parts)
-    encoders = [parts[name] for name in TEXT_KINDS if name in parts]
+    encoders = [parts[name] for name in TEXT_PARTS if name in parts]
     tokenizers, lengths = fitted(donor.tokenizers, encoders)
     model = LatentDiffusion(
         denoiser=parts["denoiser"],
@@ -117,7 +120,7 @@ def _planned(
     """The first network that the file's weights fill, and the source of each weight."""
     faults: list[str] = []
     for config in configs:
-        module = skeleton(part, config)
+        module = skeleton(UNETS.network(part), config)
         wanted = shapes_of(module)
         found = sources(layout, part, wanted, shapes)
         wrong = problems(found, wanted, shapes)
@@ -181,7 +184,7 @@ class _Donor:
     def _of_folder(cls, folder: Path, read_folder: ReadFolder) -> "_Donor":
         if (folder / "tokenizer").is_dir() and not (folder / "unet").is_dir():
             names = [name for name in ("tokenizer", "tokenizer_2") if (folder / name).is_dir()]
-            return cls(str(folder), tuple(read_tokenizer(folder / name) for name in names))
+            return cls(str(folder), tuple(read_tokenizer("CLIPTokenizer", folder / name) for name in names))
         return cls._of_model(read_folder(folder))
 
     def parts(self, layout: Layout) -> list[str]:
@@ -197,7 +200,7 @@ class _Donor:
 
 
 def _check_vocabulary(path: Path, donor: _Donor, parts: Mapping[str, nn.Module]) -> None:
-    encoders: list[Any] = [parts[name] for name in TEXT_KINDS if name in parts]
+    encoders: list[Any] = [parts[name] for name in TEXT_PARTS if name in parts]
     for encoder, tokenizer in zip(encoders, donor.tokenizers, strict=True):
         rows = encoder.get_input_embeddings().num_embeddings
         if len(tokenizer) > rows:

@@ -81,7 +81,7 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
-class Family:
+class PublishedFamily:
     """Settings that the checkpoints of a family share."""
 
     name: str
@@ -91,7 +91,7 @@ class Family:
 
 
 FAMILIES = {
-    "sd1": Family(
+    "sd1": PublishedFamily(
         "Stable Diffusion 1.x",
         (TextEncoder("cond_stage_model.transformer.", open_clip=False),),
         {
@@ -101,7 +101,7 @@ FAMILIES = {
         },
         "epsilon",
     ),
-    "sd2": Family(
+    "sd2": PublishedFamily(
         "Stable Diffusion 2.x",
         (TextEncoder("cond_stage_model.model.", open_clip=True),),
         {
@@ -118,7 +118,7 @@ FAMILIES = {
         },
         None,
     ),
-    "sdxl": Family(
+    "sdxl": PublishedFamily(
         "Stable Diffusion XL",
         (
             TextEncoder("conditioner.embedders.0.transformer.", open_clip=False),

@@ -1,34 +1,47 @@
 """Networks without memory for their weights, and the filling of them, tensor by checked tensor."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from intaglio.models.diffusion.unet_edits import edit
 from intaglio.models.library_logging import quiet_libraries
 
 Shapes = dict[str, tuple[int, ...]]
 
-TEXT_KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
-"""Classes of the text encoders, by part."""
+CLASSES = {
+    "AutoencoderKL": "diffusers.models.autoencoders.autoencoder_kl",
+    "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
+    "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
+    "FluxTransformer2DModel": "diffusers.models.transformers.transformer_flux",
+    "CLIPTextModel": "transformers",
+    "CLIPTextModelWithProjection": "transformers",
+    "T5EncoderModel": "transformers",
+}
+"""Modules of the networks' classes, each imported when a model has one: all of them take seconds."""
 
 
-def skeleton(part: str, config: Any) -> nn.Module:
-    """A part's network on the meta device, without memory for its weights; settings as a mapping or a config.
+def network_class(kind: str) -> Any:
+    """A class of `CLASSES`."""
+    return getattr(import_module(CLASSES[kind]), kind)
 
-    Raises `ValueError` for edits of a U-Net's modules that it cannot have (`unet_edits`).
+
+def skeleton(kind: str, config: Any) -> nn.Module:
+    """A network of a class in `CLASSES` on the meta device, without memory for its weights.
+
+    Settings are a mapping, or a config of transformers. Raises `ValueError` for edits of a U-Net's modules that it
+    cannot have (`unet_edits`).
     """
     with torch.device("meta"), quiet_libraries():
-        if part in TEXT_KINDS:
-            return TEXT_KINDS[part](config if isinstance(config, CLIPTextConfig) else CLIPTextConfig(**config))
-        kind: Any = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
-        network = kind.from_config(dict(config))
-        edit(network, config)
+        made = network_class(kind)
+        if CLASSES[kind] == "transformers":
+            return made(config if isinstance(config, made.config_class) else made.config_class(**config))
+        network = made.from_config(dict(config))
+        if kind == "UNet2DConditionModel":
+            edit(network, config)
         return network
 
 

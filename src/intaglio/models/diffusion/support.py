@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from torch import nn
@@ -33,46 +32,11 @@ def refuse_unsupported(name: str, model: Components) -> None:
     Such are inpainting, image-conditioned and class-conditioned models, and the refiner of SDXL; the guidance scale is
     an input that a model's `sampling.json` must tell of. `name` is the model's name in the error.
     """
-    config, channels = one_spelling(_config(model.denoiser)), _config(model.autoencoder)["latent_channels"]
-    reason = next(chain(_sampling_reasons(config, model), _reasons(config, channels, model.text_encoders)), None)
-    if reason:
+    if reason := next(model.family.reasons(model), None):
         raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
     if reason := next(_scaling_reasons(_config(model.autoencoder)), None):
         raise BadInput(f"{name} cannot be used: {reason}; give the config.json that belongs to the autoencoder")
     check_prompts(name, model.tokenizers, model.text_encoders)
-
-
-def _reasons(config: Mapping[str, Any], channels: int, text_encoders: Sequence[nn.Module]) -> Iterator[str]:
-    taken, given = config["in_channels"], config["out_channels"]
-    if taken == 2 * channels + 1:
-        yield f"its denoiser takes {taken} channels, which is an inpainting model"
-    if taken != channels:
-        yield f"its denoiser takes {taken} channels where the autoencoder's latents have {channels}"
-    if given not in (channels, 2 * channels):
-        yield f"its denoiser puts out {given} channels where the autoencoder's latents have {channels}"
-    if config.get("class_embed_type") is not None or config.get("num_class_embeds") is not None:
-        yield "its denoiser takes a class or an image embedding"
-    if config.get("encoder_hid_dim_type") is not None or config.get("addition_embed_type") not in (None, "text_time"):
-        yield "its denoiser is conditioned on an image or on another network's embedding"
-    if (size := config.get("sample_size")) is None or (not isinstance(size, int) and len(set(size)) != 1):
-        yield "the sample_size in its denoiser's config.json is not one number, so its resolution is unknown"
-    given, taken = sum(_config(encoder)["hidden_size"] for encoder in text_encoders), config["cross_attention_dim"]
-    if given != taken:
-        yield f"its text encoders give {given} numbers a token where the denoiser takes {taken}"
-    if config.get("addition_embed_type") == "text_time":
-        yield from _pooled_reasons(config, text_encoders)
-    elif len(text_encoders) != 1:
-        yield "it has two text encoders but no pooled embedding"
-
-
-def _sampling_reasons(config: Mapping[str, Any], model: Components) -> Iterator[str]:
-    sampling, takes = model.sampling, config.get("time_cond_proj_dim") is not None
-    if sampling.timesteps is not None and sampling.timesteps[0] >= model.schedule.count:
-        yield f"its sampling.json names timestep {sampling.timesteps[0]} of a schedule of {model.schedule.count}"
-    if takes and sampling.guidance != "input":
-        yield "its denoiser takes the guidance scale as input, which is a distilled model, and no sampling.json says so"
-    if sampling.guidance == "input" and not takes:
-        yield "its sampling.json says that its denoiser takes the guidance scale as input, and it takes none"
 
 
 def _scaling_reasons(config: Mapping[str, Any]) -> Iterator[str]:
@@ -91,15 +55,6 @@ def _scaling_reasons(config: Mapping[str, Any]) -> Iterator[str]:
         yield "its autoencoder has a latents_std that is not above 0"
     if mean is not None and config.get("shift_factor"):
         yield "its autoencoder has both a shift_factor and a latents_mean"
-
-
-def _pooled_reasons(config: Mapping[str, Any], text_encoders: Sequence[nn.Module]) -> Iterator[str]:
-    if len(text_encoders) != 2:
-        yield "its denoiser takes a pooled embedding, which needs a second text encoder"
-        return
-    pooled = _config(text_encoders[1])["projection_dim"] + 6 * config["addition_time_embed_dim"]
-    if pooled != config["projection_class_embeddings_input_dim"]:
-        yield "its denoiser does not take six numbers of size and crop, as the refiner of SDXL does not"
 
 
 def differences(one: Components, two: Components) -> list[str]:
@@ -131,7 +86,7 @@ def _facts(model: Components) -> dict[str, Any]:
         "autoencoder latents_mean": _plain(autoencoder.get("latents_mean")),
         "autoencoder latents_std": _plain(autoencoder.get("latents_std")),
         "prediction type": model.schedule.prediction,
-        "text hidden size": tuple(_config(encoder)["hidden_size"] for encoder in model.text_encoders),
+        "text hidden size": tuple(encoder.config.hidden_size for encoder in model.text_encoders),
     }
 
 

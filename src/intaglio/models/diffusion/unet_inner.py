@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from intaglio.errors import BadInput
@@ -154,7 +154,7 @@ class InnerUNet:
         sample = self.top.upsamplers[0](features.last, to)
         return self._up(sample, embedding, text, list(features.outer), size), features
 
-    def embedded(self, sample: Tensor, t: Int[Tensor, "n"], given: Mapping[str, Any]) -> Float[Tensor, "n e"]:
+    def embedded(self, sample: Tensor, t: Real[Tensor, "n"], given: Mapping[str, Any]) -> Float[Tensor, "n e"]:
         """The embedding of a timestep with what the U-Net adds to it; `sample` tells precision and device."""
         unet = self.unet
         found = unet.time_embedding(unet.get_time_embed(sample=sample, timestep=t), given["timestep_cond"])

@@ -2,12 +2,10 @@
 
 from collections.abc import Collection
 
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from transformers import CLIPTextConfig
-
 from intaglio.data_files import Fields
 from intaglio.models.diffusion.config_spelling import class_defaults
+from intaglio.models.diffusion.noise_schedule import FLOW_CLASSES
+from intaglio.models.diffusion.skeletons import CLASSES, network_class
 from intaglio.models.diffusion.unet_edits import SETTINGS as EDITS
 
 _OF_EVERY_FILE = frozenset(
@@ -125,18 +123,41 @@ SCHEDULER_SETTINGS = frozenset(
 """Settings of diffusers' schedulers for discrete timesteps: a file keeps those of a scheduler that it had before."""
 
 
-def unknown_network_settings(part: str, fields: Fields) -> list[str]:
-    """A note on the settings of a network's `config.json` that its class does not have; none where it has them all."""
-    if part.startswith("text"):
-        known = {*CLIPTextConfig().to_dict(), *_OF_EARLIER_TRANSFORMERS}
-        return _note(fields, known, "a text encoder of CLIP")
-    kind = UNet2DConditionModel if part == "denoiser" else AutoencoderKL
-    own = set(EDITS) if part == "denoiser" else set[str]()
-    return _note(fields, {*class_defaults(kind), *_OF_AVERAGING, *own}, f"{kind.__name__}")
+FLOW_SETTINGS = frozenset(
+    {
+        "base_image_seq_len",
+        "base_shift",
+        "invert_sigmas",
+        "max_image_seq_len",
+        "max_shift",
+        "num_train_timesteps",
+        "shift",
+        "shift_terminal",
+        "time_shift_type",
+        "use_beta_sigmas",
+        "use_dynamic_shifting",
+        "use_exponential_sigmas",
+        "use_karras_sigmas",
+    }
+)
+"""Settings of diffusers' schedulers for flow matching, which choose the levels that samplers ask at."""
+
+
+def unknown_network_settings(kind: str, fields: Fields) -> list[str]:
+    """A note on the settings of a `config.json` that the network's class does not have; none where it has them all."""
+    made = network_class(kind)
+    if CLASSES[kind] == "transformers":
+        known = {*made.config_class().to_dict(), *_OF_EARLIER_TRANSFORMERS}
+        return _note(fields, known, "a text encoder of CLIP" if kind.startswith("CLIP") else kind)
+    own = set(EDITS) if kind == "UNet2DConditionModel" else set[str]()
+    return _note(fields, {*class_defaults(made), *_OF_AVERAGING, *own}, kind)
 
 
 def unknown_scheduler_settings(fields: Fields) -> list[str]:
-    """A note on the settings of a scheduler that no scheduler of diffusers for discrete timesteps has."""
+    """A note on the settings of a scheduler that no scheduler of its kind has in diffusers."""
+    if fields.values.get("_class_name") in FLOW_CLASSES:
+        off = {"stochastic_sampling"} if not fields.values.get("stochastic_sampling") else set[str]()
+        return _note(fields, {*FLOW_SETTINGS, *off}, "no sampler here", "takes")
     harmless = {"predict_epsilon"} if fields.values.get("predict_epsilon") is True else set()
     return _note(fields, {*SCHEDULER_SETTINGS, *harmless}, "no scheduler for discrete timesteps", "has")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -37,10 +37,10 @@ class ClassifierFree:
         return context.positive if alone else Conditioning.cat([context.negative, context.positive])
 
     def step(
-        self, state: Conditioning, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Conditioning, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Conditioning, Float[Tensor, "n *shape"]]:
         """The combined noise; the state never changes."""
         if len(state) == len(latents):
             return state, predict(latents, t, state)
-        negative, positive = predict(torch.cat([latents, latents]), torch.cat([t, t]), state).float().chunk(2)
+        negative, positive = predict(torch.cat([latents, latents]), torch.cat([t, t]), state).chunk(2)
         return state, negative + self.scale * (positive - negative)

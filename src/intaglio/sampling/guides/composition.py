@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -47,13 +47,13 @@ class CompositionGuidance:
         return CompositionState(context, ClassifierFree(context.scale).init(context), tokens)
 
     def step(
-        self, state: CompositionState, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: CompositionState, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[CompositionState, Float[Tensor, "n *shape"]]:
         """Classifier-free guidance."""
         return state, ClassifierFree(state.context.scale).step(state.guided, latents, t, predict)[1]
 
     def move(
-        self, state: CompositionState, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], predict: Predict
+        self, state: CompositionState, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[CompositionState, Float[Tensor, "n c h w"]]:
         """Down the gradient of the losses, at the first `share` of the nodes; pictures without entities stay."""
         count, moved = len(state.context.timesteps), latents.float()
@@ -72,7 +72,7 @@ class CompositionGuidance:
         self,
         state: CompositionState,
         latents: Float[Tensor, "n c h w"],
-        t: Int[Tensor, "n"],
+        t: Real[Tensor, "n"],
         predict: Predict,
         rows: Sequence[int],
         rate: float,

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import unit_noise
-from intaglio.sampling.grid import CLEAN, NoiseLevel
+from intaglio.sampling.grid import CLEAN, NoiseLevel, level_at
 from intaglio.sampling.guide import GuideContext, Predict
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.operator import Operator
@@ -22,7 +22,7 @@ class Measuring(NamedTuple):
 
     context: GuideContext
     given: Conditioning
-    after: dict[int, NoiseLevel]
+    after: dict[int | float, NoiseLevel]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +50,18 @@ class MeasurementGuidance:
 
     def init(self, context: GuideContext) -> Measuring:
         """The state never changes."""
-        levels = [context.level(torch.tensor([t])) for t in context.timesteps]
+        levels = [level_at(context.model.schedule, t) for t in context.timesteps]
         after = dict(zip(context.timesteps, [*levels[1:], CLEAN], strict=True))
         return Measuring(context, self._free.init(context), after)
 
     def step(
-        self, state: Measuring, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Measuring, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Measuring, Float[Tensor, "n *shape"]]:
         """The guided noise."""
         return state, self._free.step(state.given, latents, t, predict)[1]
 
     def move(
-        self, state: Measuring, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Measuring, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Measuring, Float[Tensor, "n c h w"]]:
         """The latents after the node's updates; NaN for a picture that failed on the way."""
         level, x = state.context.level(t), latents
@@ -74,7 +74,7 @@ class MeasurementGuidance:
         return state, x.masked_fill(failed, torch.nan)
 
     def gradient(
-        self, state: Measuring, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Measuring, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], predict: Predict
     ) -> Float[Tensor, "n c h w"]:
         """The gradient of each picture's objective in its latents."""
         with torch.enable_grad():
@@ -83,7 +83,7 @@ class MeasurementGuidance:
         return found
 
     def objective(
-        self, state: Measuring, x: Float[Tensor, "n c h w"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Measuring, x: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], predict: Predict
     ) -> Float[Tensor, "n"]:
         """The misfit of each picture, its gluing, and the trace term of the second order."""
         context, level = state.context, state.context.level(t)

@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.sampling.grid import level_at, timestep_of
 from intaglio.sampling.guide import GuideContext, Predict
 
 Reference = Literal["empty", "prompt", "uncaptioned"]
+MOST_RATIO = 14.6
+"""Noise over signal at the noisy end of Stable Diffusion 1."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,28 @@ class ModelGuidance:
         self,
         state: tuple[Conditioning, Conditioning],
         latents: Float[Tensor, "n *shape"],
-        t: Int[Tensor, "n"],
+        t: Real[Tensor, "n"],
         predict: Predict,
     ) -> tuple[tuple[Conditioning, Conditioning], Float[Tensor, "n *shape"]]:
         """The combined noise; the state never changes."""
-        tuned = predict(latents, t, state[0]).float()
+        tuned = predict(latents, t, state[0])
         base_factor = 1 - self.scale + self.correction
+        excess = self._excess(t) * latents if self.correction else 0.0
         if not base_factor:
-            return state, self.scale * tuned
+            return state, self.scale * tuned - excess
         with torch.no_grad():
-            base = self.base.predict(latents.to(self.base.device), t.to(self.base.device), state[1]).float()
-        return state, base_factor * base.to(tuned.device) + self.scale * tuned
+            base = self.base.predict(latents.to(self.base.device), t.to(self.base.device), state[1])
+        return state, base_factor * base.to(tuned.device) + self.scale * tuned - excess
+
+    def _excess(self, t: Real[Tensor, "n"]) -> float:
+        """Noise that the correction takes out too much, as a factor of the latents: k (1 - 14.6 a / b) / b.
+
+
+        It is 0 up to b = 14.6 a. The factors sum to 1 + k, which moves the clean latents by -k x / a for latents x at a
+        signal level a. Stable Diffusion 1, which k is published for, has a noise level b of 14.6 a at most. On a
+        straight path a falls to 0, and k x / a is held at 14.6 k x / b from there on.
+        """
+        level = level_at(self.base.schedule, timestep_of(t))
+        if not self.base.schedule.straight or level.ratio <= MOST_RATIO:
+            return 0.0
+        return self.correction * (1 - MOST_RATIO * level.signal / level.noise) / level.noise

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.errors import BadInput
@@ -61,7 +61,7 @@ class Afa(SeveralNetworks, PartSampling, GuidedSampling):
         return Merging(inner, inner.init(context), lockstep, context)
 
     def step(
-        self, state: Merging, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Merging, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Merging, Float[Tensor, "n *shape"]]:
         """The guided noise of all models."""
         calls, others = state.context.calls, len(state.lockstep.networks) - 1

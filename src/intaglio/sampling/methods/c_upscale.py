@@ -158,7 +158,7 @@ class CUpscale(SamplingMethod):
         clean = model.encode(picture).expand(n, -1, -1, -1)
         context.calls.decodes += n
         noise = unit_noise(clean.shape[1:], batch.generators()).to(clean)
-        t = torch.full((n,), level.t, device=clean.device)
+        t = level.batch(n, clean.device)
         with recorded_maps(model.denoiser) as maps:
             batch.predict(level.signal * clean + level.noise * noise, t, context.positive)
         found = mean_map(maps, _cells(model)).cpu()
@@ -190,7 +190,7 @@ class _Window:
         """The guided noise in the window."""
         model = batch.context.model
         inside = x[:, :, self.top : self.top + cells, self.left : self.left + cells].float().to(model.device)
-        t = torch.full((len(x),), level.t, device=model.device)
+        t = level.batch(len(x), model.device)
         return self.guide.step(self.state, inside, t, batch.predict)[1].double().cpu()
 
 

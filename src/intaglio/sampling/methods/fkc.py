@@ -56,7 +56,7 @@ class FeynmanKac(ParticleSampling):
     ) -> tuple[Conditioning, Particles, LogWeights]:
         """One step of Euler and Maruyama with the guided noise, and the corrector's increments."""
         rows = x.flatten(0, 1).float().to(state.hidden.device)
-        t = torch.full((2 * len(rows),), now.t, device=rows.device)
+        t = now.batch(2 * len(rows), rows.device)
         negative, positive = predict(torch.cat([rows, rows]), t, state).double().cpu().view(2, *x.shape)
         moved = euler_maruyama(x, negative + self.scale * (positive - negative), now, then, noise)
         square = (positive - negative).flatten(2).square().sum(2)

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.unet_inner import InnerFeatures
 from intaglio.sampling.calls import Calls, Predict
 from intaglio.sampling.family import GuidedSampling, SamplingRequest
+from intaglio.sampling.grid import timestep_of
 from intaglio.sampling.guide import GuideContext
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 from intaglio.sampling.inner_feedback import InnerLoop
@@ -58,10 +59,10 @@ class InnerLoopFeedback(PartSampling, GuidedSampling):
         return _LoopState(loop, context, ClassifierFree(context.scale).init(context), int(part.facts["thousandths"]))
 
     def step(
-        self, state: "_LoopState", latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: "_LoopState", latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple["_LoopState", Float[Tensor, "n *shape"]]:
         """The noise under guidance, by a full step or an inner one, and the state with its features."""
-        place = state.context.timesteps.index(int(t[0]))
+        place = state.context.timesteps.index(timestep_of(t))
         kept, loop, calls = list[InnerFeatures](), state.loop, state.context.calls
 
         def asked(x: Tensor, at: Tensor, given: Conditioning) -> Tensor:

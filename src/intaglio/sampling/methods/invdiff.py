@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -76,7 +76,7 @@ class InvDiff(PartSampling, GuidedSampling):
         return Mixture(inner, inner.init(context), self._learnt(context.model), context)
 
     def step(
-        self, state: Mixture, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Mixture, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Mixture, Float[Tensor, "n *shape"]]:
         """The mixed noise under guidance."""
         kappa, second = state.learnt.kappa, state.context.calls.counted(state.learnt.model.predict)

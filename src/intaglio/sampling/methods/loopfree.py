@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.errors import require
@@ -56,7 +56,7 @@ class Loopfree(GuidedSampling):
         return _State(guide, guide.init(context), SharedPass(context.model, context.timesteps, self.at_once))
 
     def step(
-        self, state: Any, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Any, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Any, Float[Tensor, "n *shape"]]:
         """The combined noise; the shared pass keeps what later steps take from it."""
 

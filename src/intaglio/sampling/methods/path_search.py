@@ -191,7 +191,7 @@ class _Walk:
         if count not in self._given:
             self._given[count] = self._guide.init(wide)
         rows = x.flatten(0, 1).float().to(wide.model.device)
-        t = torch.full((len(rows),), level.t, device=rows.device)
+        t = level.batch(len(rows), rows.device)
         noise = self._guide.step(self._given[count], rows, t, self._batch.predict)[1]
         return noise.cpu().double().unflatten(0, (n, count))
 

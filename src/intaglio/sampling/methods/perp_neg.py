@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.errors import BadInput
@@ -61,11 +61,11 @@ class PerpNeg(GuidedSampling):
         return Conditioning.cat([context.embed(""), context.positive, *negatives])
 
     def step(
-        self, state: Conditioning, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Conditioning, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Conditioning, Float[Tensor, "n *shape"]]:
         """The combined noise; the state never changes."""
         branches = len(state) // len(latents)
-        found = predict(torch.cat([latents] * branches), torch.cat([t] * branches), state).float()
+        found = predict(torch.cat([latents] * branches), torch.cat([t] * branches), state)
         neutral, positive, *negatives = found.chunk(branches)
         towards = positive - neutral
         away = sum((perpendicular(one - neutral, towards) for one in negatives), torch.zeros_like(towards))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.sampling.calls import Calls
@@ -30,7 +30,7 @@ class Plain(GuidedSampling):
         return guide, guide.init(context)
 
     def step(
-        self, state: Any, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: Any, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[Any, Float[Tensor, "n *shape"]]:
         """The combined noise; the state never changes."""
         guide, conditioning = state

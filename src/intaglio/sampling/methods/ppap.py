@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.errors import BadInput
@@ -71,7 +71,7 @@ class Ppap(PartSampling, GuidedSampling):
         return LedState(inner, inner.init(context), *self._experts(context.model), context)
 
     def step(
-        self, state: LedState, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: LedState, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[LedState, Float[Tensor, "n *shape"]]:
         """The guided noise, led to the class."""
         _, noise = state.inner.step(state.kept, latents, t, predict)

@@ -127,7 +127,7 @@ class Ppgn(SamplingMethod):
             return model.encode(context.decode(h))
         level = self._level(context)
         x = level.signal * h + level.noise * unit_noise(h.shape[1:], sources).to(h)
-        t = torch.full((len(h),), level.t, device=h.device)
+        t = level.batch(len(h), h.device)
         return clean_estimate(x, batch.predict(x, t, context.embed("")), level)
 
     def _level(self, context: GuideContext) -> NoiseLevel:

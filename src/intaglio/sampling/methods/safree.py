@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from intaglio.errors import BadInput
@@ -16,6 +16,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.concept_filter import filtered_rows, pooled, prompt_tokens
 from intaglio.sampling.family import GuidedSampling, SamplingRequest, negatives_of
+from intaglio.sampling.grid import timestep_of
 from intaglio.sampling.guide import GuideContext, Predict
 from intaglio.sampling.guides.classifier_free import ClassifierFree
 
@@ -28,7 +29,7 @@ class FilteredPrompts(NamedTuple):
     filtered: Conditioning
     nodes: Int[Tensor, "n"]
     """Timesteps of each picture, from the noisiest on, at which it is given its filtered prompt."""
-    timesteps: tuple[int, ...]
+    timesteps: tuple[int | float, ...]
     guide: ClassifierFree
 
 
@@ -88,10 +89,10 @@ class Safree(GuidedSampling):
         return FilteredPrompts(guide.init(context), filtered, torch.tensor(nodes), context.timesteps, guide)
 
     def step(
-        self, state: FilteredPrompts, latents: Float[Tensor, "n *shape"], t: Int[Tensor, "n"], predict: Predict
+        self, state: FilteredPrompts, latents: Float[Tensor, "n *shape"], t: Real[Tensor, "n"], predict: Predict
     ) -> tuple[FilteredPrompts, Float[Tensor, "n *shape"]]:
         """The guided noise of the filtered or the plain prompt; the state never changes."""
-        place = state.timesteps.index(int(t[0])) if int(t[0]) in state.timesteps else len(state.timesteps)
+        place = state.timesteps.index(timestep_of(t)) if timestep_of(t) in state.timesteps else len(state.timesteps)
         early = (state.nodes > place).to(state.plain.hidden.device)
         rows = early.repeat(len(state.plain) // len(early))
         hidden = torch.where(rows.view(-1, 1, 1), state.filtered.hidden, state.plain.hidden)

@@ -199,7 +199,7 @@ class _State:
     def predicted(self, x: Particles, level: NoiseLevel, predict: Predict, count: int) -> Particles:
         """The guided noise at the first `count` slots; with 1 it is that of all."""
         rows = x[:, :count].flatten(0, 1).float().to(self.wide.model.device)
-        t = torch.full((len(rows),), level.t, device=rows.device)
+        t = level.batch(len(rows), rows.device)
         noise = self.guide.step(self.given[count], rows, t, predict)[1]
         return noise.cpu().double().unflatten(0, (len(x), count)).expand_as(x)
 

@@ -12,7 +12,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 from intaglio.runs.steps import StepState, in_steps, stored_steps
-from intaglio.sampling.grid import CLEAN
+from intaglio.sampling.grid import CLEAN_AT
 from intaglio.sampling.loop import latent_batches
 from intaglio.sampling.start import Start
 
@@ -36,7 +36,7 @@ def own_latents(
     batch: int,
     seed: int,
     run: Run,
-    until: int = CLEAN.t,
+    until: int = CLEAN_AT,
     start: Start | None = None,
     name: str = STATE,
 ) -> Float[Tensor, "count c h w"]:

@@ -3,7 +3,7 @@
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
 from intaglio.learning.drawn_layer import drawn_layer
@@ -42,7 +42,7 @@ class TimestepExperts(nn.Module):
         self.classes = classes
         self.of_range = nn.ModuleList(TimestepExpert(channels, classes, seed, e) for e in range(experts))
 
-    def forward(self, latents: Float[Tensor, "n c h w"], t: Int[Tensor, "n"]) -> Float[Tensor, "n classes"]:
+    def forward(self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"]) -> Float[Tensor, "n classes"]:
         """Log-probabilities of the classes, each row by the expert of its timestep."""
         places, levels = self.places(t), self._levels.to(latents)[t]
         logits = latents.new_zeros(len(latents), self.classes)
@@ -52,6 +52,6 @@ class TimestepExperts(nn.Module):
             logits = logits.index_copy(0, rows, expert(latents[rows], levels[rows]))
         return logits.log_softmax(1)
 
-    def places(self, t: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
+    def places(self, t: Real[Tensor, "n"]) -> Int[Tensor, "n"]:
         """Place of the expert of each timestep."""
         return t * len(self.of_range) // len(self._levels)

@@ -97,7 +97,7 @@ class CandidateWalks:
         self.predictions += 1
         if not len(rows):
             return noise
-        t = torch.full((len(rows),), level.t, device=device)
+        t = level.batch(len(rows), device)
         given = self._guide.init(self._context(rows))
         noise[rows] = self._guide.step(given, x[rows].float().to(device), t, batch.predict)[1].cpu().double()
         bad = ~noise.flatten(1).isfinite().all(1)

@@ -9,7 +9,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
-from intaglio.sampling.grid import CLEAN, level_at, timestep_grid
+from intaglio.sampling.grid import CLEAN_AT, level_at, timestep_grid
 from intaglio.sampling.starts.transport import Source
 from intaglio.sampling.trained.family import SamplingTrainer
 from intaglio.sampling.trained.own_latents import STATE as DRAWN
@@ -107,6 +107,6 @@ class OptimalTransport(SamplingTrainer):
 def state_timestep(schedule: NoiseSchedule, first: int, fresh: float) -> int:
     """The timestep whose noise over signal, squared, is nearest to 1 - fresh of that at `first`; -1 for clean."""
     if fresh == 1:
-        return CLEAN.t
+        return CLEAN_AT
     wanted = (1 - fresh) * level_at(schedule, first).ratio ** 2
     return min(range(-1, first + 1), key=lambda t: abs(level_at(schedule, t).ratio ** 2 - wanted))

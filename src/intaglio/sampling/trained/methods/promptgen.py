@@ -191,7 +191,7 @@ class _Pictures:
     def _step(
         self, x: Tensor, now: NoiseLevel, then: NoiseLevel, given: Conditioning, blank: Conditioning | None
     ) -> Tensor:
-        t = torch.full((len(x),), now.t, device=x.device)
+        t = now.batch(len(x), x.device)
         noise = self.model.predict(x, t, given)
         if blank is not None:
             without = self.model.predict(x, t, blank)

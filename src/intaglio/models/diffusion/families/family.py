@@ -1,0 +1,150 @@
+"""The contract of families: what a model's networks are, how they are asked, and what they are called in files."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int, Real
+from torch import Tensor, nn
+
+from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """Networks, tokenizers and settings of a model, as families read them."""
+
+    # Any: what networks of the libraries have beyond a module (config, encode, decode) is not typed there.
+    @property
+    def denoiser(self) -> Any: ...
+    @property
+    def autoencoder(self) -> Any: ...
+    @property
+    def text_encoders(self) -> tuple[Any, ...]: ...
+    @property
+    def tokenizers(self) -> tuple[Any, ...]: ...
+    @property
+    def schedule(self) -> NoiseSchedule: ...
+    @property
+    def sampling(self) -> BakedSampling: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class TextSlot:
+    """A text encoder of a family, and its tokenizer."""
+
+    network: str
+    """Class of transformers."""
+    tokenizer: str = "CLIPTokenizer"
+    """Class of transformers."""
+    optional: bool = False
+    """Whether a model may lack it, and the ones after it."""
+
+
+class Pipeline(NamedTuple):
+    """Entries of a model's `model_index.json`."""
+
+    name: str
+    """Class of diffusers."""
+    absent: tuple[str, ...] = ()
+    """Components that the pipeline may have, and no model of the family has here."""
+    defaults: Mapping[str, Any] = {}
+    """Further entries, where the model says none."""
+
+
+class Family(ABC):
+    """Models that differ in nothing but sizes and weights."""
+
+    name: ClassVar[str]
+    """In words, for people: `Stable Diffusion 3`."""
+    key: ClassVar[str]
+    """One word, for files: `sd3`."""
+    denoiser: ClassVar[str]
+    """Class of diffusers of the denoiser."""
+    autoencoder: ClassVar[str] = "AutoencoderKL"
+    """Class of diffusers of the autoencoder."""
+    folder: ClassVar[str] = "transformer"
+    """Folder of the denoiser in a model of diffusers."""
+    pipelines: ClassVar[tuple[str, ...]]
+    """Classes of diffusers that are pipelines of these models."""
+    texts: ClassVar[tuple[TextSlot, ...]]
+    """Text encoders in the order of the pipeline's components."""
+    targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Endings of the names of modules that a LoRA changes by default."""
+
+    def network(self, part: str) -> str:
+        """Class of a network by its part: denoiser, autoencoder, text_encoder, text_encoder_2, ..."""
+        if part in ("denoiser", "autoencoder"):
+            return self.denoiser if part == "denoiser" else self.autoencoder
+        return self.texts[int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1].network
+
+    @abstractmethod
+    def reasons(self, parts: Parts) -> Iterator[str]:
+        """Reasons, each half a sentence, that a model of this family cannot be used."""
+
+    @abstractmethod
+    def pipeline(self, parts: Parts) -> Pipeline:
+        """Entries of the model's index."""
+
+    @abstractmethod
+    def embed_tokens(self, parts: Parts, tokens: Sequence[Int[Tensor, "n _"]]) -> Conditioning:
+        """Conditioning of prompts that are given as tokens, one tensor a text encoder."""
+
+    @abstractmethod
+    def inputs(self, denoiser: nn.Module, conditioning: Conditioning) -> dict[str, Any]:
+        """Inputs of the denoiser beside latents and time, by its names, in its own precision."""
+
+    @abstractmethod
+    def output(
+        self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
+    ) -> Float[Tensor, "n c h w"]:
+        """The denoiser's output at timesteps, in the sign of the schedule's prediction."""
+
+    @abstractmethod
+    def side(self, parts: Parts) -> int:
+        """Cells along a side of the latents of the pictures that the denoiser was trained on."""
+
+    def sampling(self, denoiser: Any) -> BakedSampling:
+        """The sampling that models of the family were made for, such as guidance that is an input of the denoiser."""
+        return FREE
+
+    def schedule(self, config: Mapping[str, Any], tokens: int, source: str = "the scheduler") -> NoiseSchedule:
+        """The schedule of a `scheduler_config.json`, for pictures of so many image tokens; errors call it `source`."""
+        return NoiseSchedule.from_config(config, source)
+
+    def tokens(self, parts: Parts) -> int:
+        """Image tokens of a picture of the model's own resolution: two cells a side make one."""
+        return (self.side(parts) // 2) ** 2
+
+    def needs_text(self, denoiser: Any, end: str) -> bool:
+        """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""
+        return False
+
+    def prompt_length(self, index: int, parts: Parts) -> int:
+        """Tokens of a prompt for text encoder `index`, padding included."""
+        return parts.tokenizers[index].model_max_length
+
+    def latent_channels(self, autoencoder: Any) -> int:
+        """Channels of the latents."""
+        return autoencoder.config["latent_channels"]
+
+    def factor(self, autoencoder: Any) -> int:
+        """Pixels along a side of one latent cell."""
+        return 2 ** (len(autoencoder.config["block_out_channels"]) - 1)
+
+
+def straight_schedule(config: Mapping[str, Any], grid: Any, source: str) -> NoiseSchedule:
+    """The schedule of flow matching with the count of a scheduler's settings, and a grid."""
+    found = NoiseSchedule.from_config(config, source)
+    return NoiseSchedule.straight_path(found.count, grid)
+
+
+def share_of_noise(t: Real[Tensor, "n"], count: int = 1000) -> Float[Tensor, "n"]:
+    """The noise level s of timesteps on a straight path of `count`, float32: half precision would round it."""
+    return ((t.double() + 1) / count).to(torch.float32)

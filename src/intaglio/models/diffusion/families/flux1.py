@@ -1,0 +1,122 @@
+"""`Flux1`: FLUX.1 dev and schnell, a transformer of two streams and then one, which is told the guidance scale."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float, Int, Real
+from torch import Tensor, nn
+
+from intaglio.models.diffusion.baked_sampling import BakedSampling
+from intaglio.models.diffusion.conditioning import Conditioning
+from intaglio.models.diffusion.families.family import (
+    Family,
+    Parts,
+    Pipeline,
+    TextSlot,
+    share_of_noise,
+    straight_schedule,
+)
+from intaglio.models.diffusion.families.packing import image_places, packed, unpacked
+from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from intaglio.models.diffusion.path_grid import flow_grid
+
+PIXELS = 1024
+"""Pixels along a side of the pictures, where the autoencoder says none."""
+UNSAID_SIDE = 32
+"""The autoencoder's side in pixels where its file says none: a default of diffusers."""
+WORDS, WORDS_SCHNELL = 512, 256
+"""Tokens of a prompt for T5, padding included, which is attended to."""
+
+GUIDED = BakedSampling(guidance="input", scales=(1.0, 30.0), usual=3.5)
+"""The sampling of the kind that takes the guidance scale."""
+UNGUIDED = BakedSampling(guidance="baked", scales=(1.0, 1.0))
+"""The sampling of the kind without guidance."""
+
+
+class Flux1(Family):
+    """A `FluxTransformer2DModel`, which reads T5, and of CLIP the pooled embedding alone.
+
+    The `dev` kind takes the guidance scale as an input and makes one prediction a step; where a conditioning names no
+    scale it is told 1, as in training. `schnell` has no guidance.
+    """
+
+    name = "FLUX.1"
+    key = "flux1"
+    denoiser = "FluxTransformer2DModel"
+    pipelines = ("FluxPipeline",)
+    texts = (TextSlot("CLIPTextModel"), TextSlot("T5EncoderModel", "T5Tokenizer"))
+    targets = (*Family.targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+
+    def reasons(self, parts: Parts) -> Iterator[str]:
+        """Kinds that take pictures besides text, and widths that do not fit each other."""
+        config, encoders = parts.denoiser.config, parts.text_encoders
+        cells, given = 4 * self.latent_channels(parts.autoencoder), config["in_channels"]
+        if given in (6 * cells, 2 * cells) and cells == 64:
+            kind = "FLUX.1 Fill" if given == 6 * cells else "a FLUX.1 control model"
+            yield f"it takes pictures besides text ({kind})"
+        if given != cells or (config.get("out_channels") or given) != cells:
+            yield f"its denoiser takes {given} numbers a token where four cells of the latents have {cells}"
+        if len(encoders) != 2:
+            yield f"it has {len(encoders)} text encoders where CLIP and T5 are due"
+            return
+        if encoders[0].config.hidden_size != config["pooled_projection_dim"]:
+            taken = config["pooled_projection_dim"]
+            yield f"its CLIP pools to {encoders[0].config.hidden_size} numbers where {taken} are taken"
+        if encoders[1].config.d_model != config["joint_attention_dim"]:
+            taken = config["joint_attention_dim"]
+            yield f"its T5 gives {encoders[1].config.d_model} numbers a token where the denoiser takes {taken}"
+
+    def pipeline(self, parts: Parts) -> Pipeline:
+        """Without an image encoder."""
+        return Pipeline("FluxPipeline", ("feature_extractor", "image_encoder"))
+
+    def sampling(self, denoiser: Any) -> BakedSampling:
+        """Guidance as an input, or none."""
+        return GUIDED if denoiser.config["guidance_embeds"] else UNGUIDED
+
+    def schedule(self, config: Mapping[str, Any], tokens: int, source: str = "the scheduler") -> NoiseSchedule:
+        """A straight path, whose shift grows with the picture where the settings say so."""
+        return straight_schedule(config, flow_grid(config, "even", tokens, source), source)
+
+    def prompt_length(self, index: int, parts: Parts) -> int:
+        """For T5 512, and 256 without a guidance input."""
+        if index == 0:
+            return super().prompt_length(index, parts)
+        return WORDS if parts.denoiser.config["guidance_embeds"] else WORDS_SCHNELL
+
+    def embed_tokens(self, parts: Parts, tokens: Sequence[Int[Tensor, "n _"]]) -> Conditioning:
+        """Rows of T5, and the pooled embedding of CLIP."""
+        clip, words = parts.text_encoders
+        pooled = clip(tokens[0].to(clip.device)).pooler_output.float()
+        return Conditioning(words(tokens[1].to(words.device))[0].float().to(pooled.device), pooled)
+
+    def inputs(self, denoiser: Any, conditioning: Conditioning) -> dict[str, Any]:
+        """Text embeddings with their places, the pooled embedding, and the guidance scale where it is taken."""
+        dtype, hidden = next(denoiser.parameters()).dtype, conditioning.hidden
+        if conditioning.pooled is None:
+            raise ValueError("a conditioning of FLUX.1 has pooled embeddings")
+        scales = conditioning.guidance
+        if scales is None:
+            scales = hidden.new_ones(len(hidden))
+        return {
+            "encoder_hidden_states": hidden.to(dtype),
+            "pooled_projections": conditioning.pooled.to(dtype),
+            "txt_ids": hidden.new_zeros(hidden.shape[1], 3),
+            "guidance": scales.float() if denoiser.config["guidance_embeds"] else None,
+        }
+
+    def output(
+        self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
+    ) -> Float[Tensor, "n c h w"]:
+        """The velocity; the denoiser is told s."""
+        height, width = latents.shape[-2:]
+        places = image_places(height, width, inputs["txt_ids"])
+        told = share_of_noise(t)
+        found = denoiser(packed(latents), timestep=told, img_ids=places, **inputs, return_dict=False)[0]
+        return unpacked(found, height, width)
+
+    def side(self, parts: Parts) -> int:
+        """By the pixels that the autoencoder's `sample_size` says."""
+        said = parts.autoencoder.config.get("sample_size")
+        pixels = PIXELS if said in (None, UNSAID_SIDE) else said
+        return pixels // self.factor(parts.autoencoder)

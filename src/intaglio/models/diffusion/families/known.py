@@ -1,0 +1,23 @@
+"""The families that are known, and the one that a denoiser belongs to."""
+
+from typing import Any
+
+from intaglio.models.diffusion.families.family import Family
+from intaglio.models.diffusion.families.flux1 import Flux1
+from intaglio.models.diffusion.families.sd3 import StableDiffusion3
+from intaglio.models.diffusion.families.unets import UNets
+
+FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1())
+NAMES = ", ".join(family.name for family in FAMILIES)
+"""In words, for errors."""
+
+
+def family_of(denoiser: Any) -> Family:
+    """The family of a denoiser in memory, by its class; a network of another one stands in for a U-Net."""
+    found = {type(denoiser).__name__, *(kind.__name__ for kind in type(denoiser).__mro__)}
+    return next((family for family in FAMILIES if family.denoiser in found), FAMILIES[0])
+
+
+def family_of_class(name: str | None) -> Family | None:
+    """The family whose denoiser or pipeline is of a class of diffusers; None for a class that is not known."""
+    return next((family for family in FAMILIES if name == family.denoiser or name in family.pipelines), None)

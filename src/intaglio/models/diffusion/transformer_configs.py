@@ -1,0 +1,68 @@
+"""Settings of transformer denoisers and of T5, checked by type, range and size before any network is built."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import T5Config
+
+from intaglio.data_files import Fields, is_number, shown
+from intaglio.errors import BadInput
+
+WIDEST, LARGEST_SIDE, MOST_WORDS, DEEPEST = 2**16, 4096, 2**24, 2**10
+"""Largest width of a layer, side of latents in cells, vocabulary, and number of layers that are taken."""
+_LAYERS = ("num_layers", "num_single_layers", "num_refiner_layers", "n_layers", "n_refiner_layers")
+_LAYERS_OF_AURAFLOW = ("num_mmdit_layers", "num_single_dit_layers")
+
+
+def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
+    """The settings of a transformer denoiser: numbers, lists of numbers, truth values and names.
+
+    Raises `BadInput` for other values, for numbers below -1e6 or above 65,536, and for more layers than weights.
+    """
+    layers = sum(fields.whole(key, 0, 0, DEEPEST) or 0 for key in (*_LAYERS, *_LAYERS_OF_AURAFLOW))
+    refuse_more_layers(fields, layers, weights)
+    for key, value in fields.values.items():
+        if not key.startswith("_") and not _is_setting(value):
+            raise BadInput(f"{fields.source} has {key} {shown(value)}, which is no setting; {fields.remedy}")
+    fields.whole("sample_size", None, 1, LARGEST_SIDE)
+    fields.whole("patch_size", None, 1, 64)
+    for key in ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads"):
+        if not isinstance(fields.values.get(key), list):
+            fields.whole(key, None, 1, WIDEST)
+    return dict(fields.values)
+
+
+def t5_config(fields: Fields, weights: int) -> T5Config:
+    """The settings of a T5 text encoder.
+
+    Raises `BadInput` for values of a wrong type or out of their range, and for more layers than weights.
+    """
+    if (kind := fields.text("model_type", "t5")) != "t5":
+        raise BadInput(f"{fields.source} is of a text encoder of type {kind}, where T5 is due; {fields.remedy}")
+    refuse_more_layers(fields, fields.whole("num_layers", 6, 1), weights)
+    for key, most in (("d_model", WIDEST), ("d_kv", WIDEST), ("d_ff", WIDEST), ("num_heads", WIDEST)):
+        fields.whole(key, None, 1, most)
+    fields.whole("vocab_size", None, 1, MOST_WORDS)
+    fields.whole("relative_attention_num_buckets", None, 1, WIDEST)
+    fields.whole("relative_attention_max_distance", None, 1, WIDEST)
+    fields.number("layer_norm_epsilon", None, 0.0, 1.0)
+    fields.number("dropout_rate", None, 0.0, 1.0)
+    fields.text("feed_forward_proj", None)
+    return T5Config.from_dict({**fields.values, "return_dict": True})
+
+
+def refuse_more_layers(fields: Fields, layers: int, weights: int) -> None:
+    """Raises `BadInput` for settings that describe more layers than there are weights: building takes any time."""
+    if layers > weights:
+        raise BadInput(
+            f"{fields.source} describes {layers} layers, where the files beside it hold {weights} weights; "
+            "give the config.json that belongs to them"
+        )
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_setting, value))
+    if isinstance(value, Mapping):
+        return False
+    return value is None or isinstance(value, bool | str) or (is_number(value) and -1e6 <= value <= WIDEST)

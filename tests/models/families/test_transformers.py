@@ -1,0 +1,214 @@
+"""Transformer denoisers of every family, against their own pipelines in diffusers."""
+
+import contextlib
+import json
+
+import pytest
+import torch
+
+import tiny
+import tiny_transformers
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.loading import load_model
+from intaglio.sampling.loop import latent_batches
+from intaglio.sampling.start import GivenLatents
+
+PROMPTS = ["a red cat", "dog"]
+KINDS = list(tiny_transformers.PIPELINES)
+WORDS = {"flux1-schnell": 256}
+"""Tokens of a prompt for T5, where a pipeline has to be told."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(request, tmp_path_factory):
+    """A kind, a pipeline of it, and the model that was read from its folder."""
+    folder = tmp_path_factory.mktemp("models") / request.param
+    model = load_model(tiny_transformers.folder_of(request.param, folder))
+    pipe = tiny_transformers.PIPELINES[request.param](0)
+    pipe.set_progress_bar_config(disable=True)
+    return request.param, pipe, model
+
+
+def noise(count: int = 2) -> torch.Tensor:
+    return torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def drawn_by_pipeline(kind: str, pipe, steps: int, scale: float) -> torch.Tensor:
+    given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent", "height": 16, "width": 16}
+    if kind in WORDS:
+        given["max_sequence_length"] = WORDS[kind]
+    if kind.startswith("sd3"):
+        return pipe(PROMPTS, negative_prompt="", latents=noise(), **given).images
+    packed = pipe._pack_latents(noise(), 2, tiny.CHANNELS, 8, 8)
+    return pipe._unpack_latents(pipe(PROMPTS, latents=packed, **given).images, 16, 16, pipe.vae_scale_factor)
+
+
+def drawn(model, steps: int, scale: float, sampler: str = "ddim") -> torch.Tensor:
+    about = {"steps": steps, "sampler": sampler, "guidance_scale": scale, "negative": ""}
+    return torch.cat(list(latent_batches(model, PROMPTS, [0, 1], start=GivenLatents(noise()), **about)))
+
+
+@pytest.mark.parametrize("steps", [1, 4, 6])
+def test_latents_are_those_of_the_pipeline(pair, steps):
+    kind, pipe, model = pair
+    for scale in (1.0,) if kind == "flux1-schnell" else (1.0, 4.0):
+        assert torch.allclose(
+            drawn(model, steps, scale), drawn_by_pipeline(kind, pipe, steps, scale), rtol=0, atol=2e-5
+        )
+
+
+def test_latents_that_are_not_square_are_predicted_as_the_network_does(pair):
+    kind, pipe, model = pair
+    latents = noise()[:, :, :, :4]
+    t, given = torch.tensor([300, 800]), model.embed(PROMPTS)
+    found = latents - (0.301 * (v := velocity(kind, pipe, latents, [0.301, 0.801], given)))
+    assert torch.allclose(model.clean(latents, t, given)[0], found[0].double(), atol=1e-5)
+    assert torch.allclose(model.predict(latents, t, given)[1], (latents + 0.199 * v)[1].double(), atol=1e-5)
+
+
+def velocity(kind, pipe, latents, s, given) -> torch.Tensor:
+    """The network's output, asked by hand."""
+    shares = torch.tensor(s)
+    if kind.startswith("sd3"):
+        words = {"encoder_hidden_states": given.hidden, "pooled_projections": given.pooled}
+        return pipe.transformer(latents, timestep=1000 * shares, **words, return_dict=False)[0]
+    n, c, h, w = latents.shape
+    found = pipe.transformer(
+        pipe._pack_latents(latents, n, c, h, w),
+        timestep=shares,
+        guidance=torch.ones(n) if pipe.transformer.config.guidance_embeds else None,
+        pooled_projections=given.pooled,
+        encoder_hidden_states=given.hidden,
+        txt_ids=torch.zeros(given.hidden.shape[1], 3),
+        img_ids=pipe._prepare_latent_image_ids(n, h // 2, w // 2, "cpu", torch.float32),
+        return_dict=False,
+    )[0]
+    return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)
+
+
+def test_prompts_are_embedded_as_the_pipeline_does(pair):
+    kind, pipe, model = pair
+    given = model.embed(PROMPTS)
+    if kind.startswith("sd3"):
+        hidden, _, pooled, _ = pipe.encode_prompt(PROMPTS, None, None, do_classifier_free_guidance=False)
+    else:
+        hidden, pooled, _ = pipe.encode_prompt(PROMPTS, None, max_sequence_length=WORDS.get(kind, 512))
+    assert torch.equal(given.hidden, hidden)
+    assert torch.equal(given.pooled, pooled)
+
+
+def test_clean_and_noise_make_up_the_latents_at_both_ends(pair):
+    model, latents = pair[2], noise()
+    for at in (0, 1, 500, 998, 999):
+        t, given = torch.tensor([at, at]), model.embed(PROMPTS)
+        s = (at + 1) / 1000
+        clean, eps = model.clean(latents, t, given), model.predict(latents, t, given)
+        assert clean.isfinite().all()
+        assert eps.isfinite().all()
+        assert torch.allclose((1 - s) * clean + s * eps, latents.double(), rtol=0, atol=1e-6)
+
+
+def test_the_error_is_that_of_the_velocity_over_the_squares_of_both_levels(pair):
+    model, clean = pair[2], noise()
+    fresh, t = noise(4)[2:], torch.tensor([250, 700])
+    with torch.no_grad():
+        given = model.embed(PROMPTS)
+        s = ((t + 1) / 1000).view(-1, 1, 1, 1)
+        noised = (1 - s) * clean + s * fresh
+        error = model.error(clean, fresh, t, given)
+        of_noise = (model.predict(noised, t, given) - fresh).square().flatten(1).mean(1)
+        of_clean = (model.clean(noised, t, given) - clean).square().flatten(1).mean(1)
+    assert torch.allclose(of_noise, (1 - s.flatten()).square().double() * error, rtol=1e-4)
+    assert torch.allclose(of_clean, s.flatten().square().double() * error, rtol=1e-4)
+
+
+def test_gradients_to_latents_are_those_of_finite_differences(pair):
+    model = pair[2]
+    with torch.no_grad():
+        given = model.embed(PROMPTS[:1])
+    latents, fresh, t = noise()[:1], noise(3)[2:], torch.tensor([400])
+    latents.requires_grad_(True)
+    (found,) = torch.autograd.grad(model.error(latents, fresh, t, given).sum(), latents)
+    along = torch.randn(latents.shape, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        ends = [model.error(latents + sign * 1e-2 * along, fresh, t, given).item() for sign in (1, -1)]
+    assert (found * along).sum().item() == pytest.approx((ends[0] - ends[1]) / 2e-2, rel=2e-2)
+
+
+def test_a_row_alone_is_the_row_beside_others(pair):
+    model, latents = pair[2], noise()
+    given, t = model.embed(["a red cat dog", "dog"]), torch.tensor([100, 900])
+    both = model.predict(latents, t, given)
+    assert torch.allclose(model.predict(latents[1:], t[1:], model.embed(["dog"])), both[1:], rtol=0, atol=1e-6)
+
+
+def test_a_saved_model_is_the_model_again_and_a_pipeline_of_diffusers(pair, tmp_path):
+    kind, pipe, model = pair
+    model.save(tmp_path / "saved")
+    again = load_model(tmp_path / "saved")
+    assert again.fingerprint == model.fingerprint
+    assert again.sampling == model.sampling
+    assert not (tmp_path / "saved" / "sampling.json").exists()
+    lacking = {"text_encoder_3": None, "tokenizer_3": None} if kind == "sd3-without-t5" else {}
+    read = type(pipe).from_pretrained(tmp_path / "saved", local_files_only=True, **lacking)
+    weights, kept = read.transformer.state_dict(), pipe.transformer.state_dict()
+    assert all(torch.equal(weights[name], weight) for name, weight in kept.items())
+
+
+def test_guidance_is_by_two_predictions_an_input_or_none(pair):
+    kind, _, model = pair
+    if kind.startswith("sd3"):
+        assert model.sampling.guidance == "outside"
+    elif kind == "flux1-dev":
+        assert (model.sampling.guidance, model.sampling.usual) == ("input", 3.5)
+        assert not torch.allclose(drawn(model, 2, 1.0), drawn(model, 2, 4.0), atol=1e-4)
+    else:
+        with pytest.raises(BadInput, match=r"was distilled for guidance 1, not 4"):
+            drawn(model, 2, 4.0)
+
+
+def changed(folder, name, **settings):
+    path = folder / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+def test_models_that_take_pictures_are_refused_by_name(tmp_path):
+    tiny_transformers.folder_of("flux1-dev", tmp_path / "m")
+    changed(tmp_path / "m", "model_index.json", _class_name="FluxFillPipeline")
+    with pytest.raises(BadInput, match=r"is of 'FluxFillPipeline', which takes more than text"):
+        load_model(tmp_path / "m")
+
+
+def test_parts_that_do_not_fit_are_named(tmp_path):
+    folder = tiny_transformers.folder_of("sd3", tmp_path / "m")
+    for name, wrong, words in (
+        ("transformer/config.json", {"num_layers": 10**6}, "num_layers"),
+        ("transformer/config.json", {"qk_norm": {"a": 1}}, "qk_norm"),
+        ("transformer/config.json", {"num_layers": 900}, "describes 900 layers"),
+        ("text_encoder_3/config.json", {"num_layers": 900}, "describes 900 layers"),
+        ("text_encoder_3/config.json", {"model_type": "umt5"}, "is of a text encoder of type umt5, where T5 is due"),
+        ("scheduler/scheduler_config.json", {"use_karras_sigmas": True}, "use_karras_sigmas, which is not supported"),
+        ("scheduler/scheduler_config.json", {"shift": -1.0}, "shift"),
+    ):
+        with put_back(folder / name):
+            changed(folder, name, **wrong)
+            with pytest.raises(BadInput, match=words):
+                load_model(folder)
+
+
+@contextlib.contextmanager
+def put_back(path):
+    kept = path.read_bytes()
+    yield
+    path.write_bytes(kept)
+
+
+def test_a_transformer_alone_takes_the_rest_from_a_base(tmp_path):
+    folder = tiny_transformers.folder_of("sd3", tmp_path / "m")
+    with pytest.raises(BadInput, match="has no vae, scheduler, text_encoder"):
+        load_model(folder / "transformer")
+    whole = load_model(folder)
+    assert load_model(folder / "transformer", like=whole).fingerprint == whole.fingerprint
+    other = load_model(tiny.sd_folder(tmp_path / "sd"))
+    with pytest.raises(BadInput, match=r"sd is a model of Stable Diffusion 1, 2 or XL, and the parts given are of"):
+        load_model(folder / "transformer", like=other)

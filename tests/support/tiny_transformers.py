@@ -1,0 +1,130 @@
+"""Tiny random pipelines of transformer denoisers, in the layouts of their families: built in a blink, saved on request.
+
+Pictures are 16 px, latents 4x8x8, as those of `tiny`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
+
+import tiny
+
+JOINT = 48
+"""Width of the text embeddings that denoisers take."""
+CLIP_L, CLIP_G = 16, 24
+
+
+def t5_tokenizer() -> T5Tokenizer:
+    """Pieces of one letter, of words and of words with their space before them."""
+    letters = [chr(c) for c in range(33, 127)]
+    words = ["\N{LOWER ONE EIGHTH BLOCK}", "\N{LOWER ONE EIGHTH BLOCK}cat", "\N{LOWER ONE EIGHTH BLOCK}dog", "red"]
+    pieces = ["<pad>", "</s>", "<unk>", *words, *letters]
+    vocabulary = [(piece, 0.0 if k < 3 else -float(k)) for k, piece in enumerate(pieces)]
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512)
+
+
+def t5(words: T5Tokenizer, width: int = JOINT) -> T5EncoderModel:
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=len(words),
+            d_model=width,
+            d_kv=8,
+            d_ff=32,
+            num_layers=1,
+            num_heads=2,
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+        )
+    ).eval()
+
+
+def sd3_pipeline(seed: int = 0, *, with_t5: bool = True, joint: int = JOINT, schedule=(), **changes):
+    """The layout of Stable Diffusion 3, with a second attention in its first block as 3.5 medium has."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        words, more, third = tiny.tokenizer(), tiny.tokenizer(), t5_tokenizer()
+        config = {
+            "sample_size": 8,
+            "patch_size": 2,
+            "in_channels": 4,
+            "out_channels": 4,
+            "num_layers": 2,
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "joint_attention_dim": joint,
+            "caption_projection_dim": 16,
+            "pooled_projection_dim": CLIP_L + CLIP_G,
+            "pos_embed_max_size": 8,
+            "qk_norm": "rms_norm",
+            "dual_attention_layers": (0,),
+        }
+        return StableDiffusion3Pipeline(
+            transformer=shaken(SD3Transformer2DModel(**{**config, **changes})),
+            scheduler=FlowMatchEulerDiscreteScheduler(**{"shift": 3.0, **dict(schedule)}),
+            vae=tiny.autoencoder(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
+            text_encoder=tiny.text_encoder(words, CLIP_L, CLIPTextModelWithProjection),
+            tokenizer=words,
+            text_encoder_2=tiny.text_encoder(more, CLIP_G, CLIPTextModelWithProjection),
+            tokenizer_2=more,
+            text_encoder_3=t5(third, joint) if with_t5 else None,
+            tokenizer_3=third if with_t5 else None,
+        )
+
+
+def flux_pipeline(seed: int = 0, *, guidance: bool = True, schedule=(), **changes):
+    """The layout of FLUX.1, of the kind that takes the guidance scale unless told otherwise."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        words, second = tiny.tokenizer(), t5_tokenizer()
+        config = {
+            "in_channels": 16,
+            "num_layers": 1,
+            "num_single_layers": 1,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
+            "joint_attention_dim": JOINT,
+            "pooled_projection_dim": CLIP_L,
+            "guidance_embeds": guidance,
+            "axes_dims_rope": (4, 4, 8),
+        }
+        shifting = {"shift": 3.0, "use_dynamic_shifting": True} if guidance else {"shift": 1.0}
+        return FluxPipeline(
+            transformer=shaken(FluxTransformer2DModel(**{**config, **changes})),
+            scheduler=FlowMatchEulerDiscreteScheduler(**{**shifting, **dict(schedule)}),
+            vae=tiny.autoencoder(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
+            text_encoder=tiny.text_encoder(words, CLIP_L, CLIPTextModel),
+            tokenizer=words,
+            text_encoder_2=t5(second),
+            tokenizer_2=second,
+        )
+
+
+def shaken(network):
+    """The network with every weight of zeros made random: those of fresh ones begin there and give zeros."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            if not weight.any():
+                weight.normal_(0, 0.05)
+    return network.eval()
+
+
+PIPELINES: dict[str, Callable] = {
+    "sd3": sd3_pipeline,
+    "sd3-without-t5": lambda seed=0: sd3_pipeline(seed, with_t5=False),
+    "flux1-dev": flux_pipeline,
+    "flux1-schnell": lambda seed=0: flux_pipeline(seed, guidance=False),
+}
+"""Makers of tiny pipelines, by kind; each takes a seed."""
+
+
+def folder_of(kind: str, folder: Path, seed: int = 0) -> Path:
+    """Saves a pipeline of a kind in `PIPELINES`; returns `folder`."""
+    PIPELINES[kind](seed).save_pretrained(folder, safe_serialization=True)
+    return Path(folder)
