@@ -34,8 +34,17 @@ QUANTILE_SAMPLES = 1 << 16
 Direction = Literal["prior-to-posterior", "posterior-to-prior"]
 
 
+ALSO_CALLED = {"attn1": "attn"}
+"""Names of a U-Net's layers, and those of the same layers in transformer denoisers."""
+
+
 def chosen(names: Sequence[str], targets: Sequence[str]) -> list[str]:
-    """The names that hold one of `targets` between dots. Raises `BadInput` for a target that none holds."""
+    """The names that hold one of `targets` between dots; one of a U-Net stands for that of a transformer too.
+
+    Raises `BadInput` for a target that none holds.
+    """
+    absent = {target for target in targets if not any(_holds(name, target) for name in names)}
+    targets = [ALSO_CALLED.get(target, target) if target in absent else target for target in targets]
     for target in targets:
         if not any(_holds(name, target) for name in names):
             raise BadInput(f"no trained weight has {target!r} in its path, so none of them can be random; name others")

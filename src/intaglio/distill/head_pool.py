@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from intaglio.distill.heads import drawn_layer
+from intaglio.distill.heads import drawn_layer, middle_blocks, middle_channels
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 RANGES = 4
@@ -75,10 +75,10 @@ class HeadPool(nn.Module):
 
 
 def judged_blocks(model: LatentDiffusion) -> list[nn.Module]:
-    """The denoiser's middle block, and the first on the way up."""
-    return [model.denoiser.mid_block, model.denoiser.up_blocks[0]]
+    """The denoiser's middle block and the next one."""
+    return middle_blocks(model, 2)
 
 
 def block_channels(model: LatentDiffusion) -> list[int]:
     """Channels of their outputs, of which both are at the denoiser's deepest width."""
-    return [int(model.denoiser.config.block_out_channels[-1])] * 2
+    return [middle_channels(model)] * 2

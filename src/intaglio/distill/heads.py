@@ -32,21 +32,44 @@ class MiddleHead(nn.Module):
         return self.last(hidden.mean((2, 3)))[:, 0].clamp(-LARGEST, LARGEST)
 
 
-def refuse_no_middle(model: LatentDiffusion) -> None:
-    """Raises `BadInput` for a model whose denoiser has no middle block, of which features are taken."""
-    if model.denoiser.mid_block is None:
+def refuse_no_middle(model: LatentDiffusion, count: int = 1) -> None:
+    """Raises `BadInput` for a model whose denoiser has too few middle blocks, of which features are taken."""
+    if len(middle_blocks(model, count)) < count:
         raise BadInput(f"the denoiser of {model.name} has no middle block to take features of; distil it by guided")
+
+
+def middle_blocks(model: LatentDiffusion, count: int) -> list[nn.Module]:
+    """The denoiser's middle block, and with a `count` of 2 the next one; fewer where there are fewer.
+
+    Of a U-Net the next one is the first on the way up. Of a transformer they are the feed-forward layers of its blocks.
+    """
+    blocks = getattr(model.denoiser, "transformer_blocks", None)
+    if blocks is not None:
+        return [block.ff for block in blocks[max(0, min(len(blocks) // 2, len(blocks) - count)) :][:count]]
+    middle = model.denoiser.mid_block
+    return [] if middle is None else [middle, *model.denoiser.up_blocks][:count]
 
 
 def middle_channels(model: LatentDiffusion) -> int:
     """Channels of the middle block's output."""
+    blocks = getattr(model.denoiser, "transformer_blocks", None)
+    if blocks is not None:
+        return model.denoiser.inner_dim
     return int(model.denoiser.config.block_out_channels[-1])
+
+
+def as_map(output: Float[Tensor, "n *shape"]) -> Float[Tensor, "n c h w"]:
+    """A block's output as a map of channels: rows of tokens [n, t, c] of a square picture become one."""
+    if output.ndim == 4:
+        return output
+    side = round(output.shape[1] ** 0.5)
+    return output.transpose(1, 2).unflatten(2, (side, side))
 
 
 def middle_features(
     model: LatentDiffusion, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], given: Conditioning
 ) -> Float[Tensor, "n f fh fw"]:
     """Output of the middle block of the model's denoiser; differentiable where gradients are on."""
-    with outputs_of([model.denoiser.mid_block]) as found:
+    with outputs_of(middle_blocks(model, 1)) as found:
         model.predict(latents, t, given)
-    return found[0]
+    return as_map(found[0])

@@ -84,6 +84,18 @@ class HasWeights(Protocol):
         ...
 
 
+class _ByDenoiser(type):
+    """Makes `isinstance` ask for the class of a model's denoiser."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        denoiser = getattr(instance, "denoiser", None)
+        return any(kind.__name__ == "UNet2DConditionModel" for kind in type(denoiser).__mro__)
+
+
+class HasUNet(metaclass=_ByDenoiser):
+    """Denoises with a U-Net, whose modules are changed or read."""
+
+
 @runtime_checkable
 class HasLikelihood(Protocol):
     """Gives pictures an exact likelihood, and pictures for noise: a normalizing flow."""
@@ -112,4 +124,5 @@ def check_needs(method: Any, *models: Any) -> None:
 def _first_words(need: type) -> str:
     """The first sentence of a protocol's docstring, as the middle of a sentence."""
     first = (need.__doc__ or need.__name__).partition("\n")[0]
-    return re.split(r"[.:]", first)[0].lower()
+    words = re.split(r"[.:]", first)[0]
+    return words[0].lower() + words[1:]

@@ -100,7 +100,7 @@ class Healing:
         size = settings.micro_batch or settings.batch
         counted, terms = self._row_weights(step, places, size), dict[str, float]()
         for first in range(0, settings.batch, size):
-            errors = self._errors(places[first : first + size])
+            errors = {name: one.float() for name, one in self._errors(places[first : first + size]).items()}
             weights = counted[first : first + size]
             loss = torch.stack([one @ weights for one in errors.values()]).sum() / settings.batch
             loss.backward()
@@ -202,9 +202,12 @@ class _Heard(NamedTuple):
 
 @contextmanager
 def _heard(denoiser: nn.Module) -> Iterator[_Heard]:
-    """While the block runs, the lists take the outputs of residual blocks and transformers, and of stages."""
+    """While the block runs, the lists take the outputs of residual blocks and transformers, and of stages.
+
+    In a denoiser that has none of these, the units are the stages.
+    """
     kinds = (ResnetBlock2D, RemovedResidual, Transformer2DModel)
-    units = (one for one in denoiser.modules() if isinstance(one, kinds))
+    units = [one for one in denoiser.modules() if isinstance(one, kinds)] or stages(denoiser)
     with outputs_of(units) as of_units, outputs_of(stages(denoiser)) as of_stages:
         yield _Heard(of_units, of_stages)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
-SHRINKABLE = ("denoiser", "text_encoder", "text_encoder_2")
+SHRINKABLE = ("denoiser", "text_encoder", "text_encoder_2", "text_encoder_3")
 """Parts that can be made smaller; the autoencoder keeps its float32."""
 KEPT_BITS = 8
 """Bits a weight of the layers that are kept finer."""

@@ -30,7 +30,7 @@ def bias_weights(
     return (alpha * scaled).exp() - beta
 
 
-def variances(features: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+def variances(features: Float[Tensor, "n *shape"]) -> Float[Tensor, " n"]:
     """Of each row, over all of its features."""
     return features.float().flatten(1).var(1)
 
@@ -39,7 +39,8 @@ def variances(features: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
 def last_features(denoiser: Any) -> Iterator[list[Tensor]]:
     """While the block runs, the list takes what the last layer is given, in the order of calls."""
     found = list[Tensor]()
-    hook = denoiser.conv_out.register_forward_pre_hook(lambda module, given: found.append(given[0]))
+    last = denoiser.conv_out if hasattr(denoiser, "conv_out") else denoiser.proj_out
+    hook = last.register_forward_pre_hook(lambda module, given: found.append(given[0]))
     try:
         yield found
     finally:

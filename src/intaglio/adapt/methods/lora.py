@@ -1,6 +1,6 @@
 """LoRA: fine-tuning of low-rank updates beside frozen weights; the result is a file of megabytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -10,6 +10,7 @@ import torch
 from intaglio.adapt.family import FineTuner
 from intaglio.adapt.trainable import Trainable
 from intaglio.errors import BadInput, require
+from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
 from intaglio.randomness import generator_32bit
@@ -53,7 +54,8 @@ class LoRATuning(FineTuner):
     """How down starts: uniform in +-1 / sqrt(in), as adapters mostly do, or N(0, 1 / rank^2), as in the Bayesian paper;
     the second is larger, and makes a step of the same rate longer."""
     targets: tuple[str, ...] = DENOISER_TARGETS
-    """Endings of the paths of the linear layers and convolutions that are trained."""
+    """Endings of the paths of the linear layers and convolutions that are trained. The default takes all projections of
+    attention, in a transformer of two streams those of the text too."""
     random_targets: tuple[str, ...] = ("up",)
     """Which ups are random: those whose path holds one of these, between dots; `up` takes all of them."""
 
@@ -74,7 +76,7 @@ class LoRATuning(FineTuner):
 
     def _adapter(self, model: LatentDiffusion) -> LoRA:
         """A fresh adapter that changes nothing yet."""
-        targets = (*self.targets, *TEXT_TARGETS) if self.text_encoder else self.targets
+        targets = (*of_family(self.targets, model.family), *(TEXT_TARGETS if self.text_encoder else ()))
         alpha = float(self.rank if self.alpha is None else self.alpha)
         try:
             adapter = LoRA.new(model, self.rank, alpha, targets, generator_32bit(self.seed, "adapter"))
@@ -85,6 +87,15 @@ class LoRATuning(FineTuner):
         if not self.text_encoder and (inside := [part for part, *_ in adapter.items() if part != "denoiser"]):
             raise BadInput(f"Some targets lie in the {inside[0]}; add --text-encoder, or name others.")
         return adapter
+
+
+def of_family(targets: Sequence[str], family: Family) -> tuple[str, ...]:
+    """Targets in a family's names, where they hold all of `DENOISER_TARGETS`, or of `FURTHER_TARGETS` too."""
+    found = tuple(targets)
+    for usual, own in ((DENOISER_TARGETS, family.targets), (FURTHER_TARGETS, family.further_targets)):
+        if set(usual) <= set(found):
+            found = (*own, *(target for target in found if target not in (*usual, *own)))
+    return found
 
 
 def _redraw(adapter: LoRA, rank: int, seed: int) -> None:

@@ -20,6 +20,7 @@ from intaglio.distill.stage import in_parts, last_mean, train_stage
 from intaglio.errors import require
 from intaglio.learning.loop import StepLoss
 from intaglio.learning.step_randomness import noise_at, timesteps_at
+from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator_32bit
@@ -44,6 +45,7 @@ class GuidedDistillation(Distiller):
     Source: arXiv 2210.03142; arXiv 2202.00512, algorithm 2, for the halving.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*Distiller.needs, HasUNet)
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType({"steps": 1500, "halving_steps": 700, "learning_rate": 2e-4})
 
     student_steps: int = 4

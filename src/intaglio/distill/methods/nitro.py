@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 from intaglio.distill.distillation_set import DistillationSet, SetBatch
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.head_pool import RANGES, HeadPool, block_channels, judged_blocks
+from intaglio.distill.heads import as_map
 from intaglio.distill.one_step import STATE, OneStepDistiller
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, last_mean
 from intaglio.distill.two_players import TwoPlayers
@@ -204,7 +205,7 @@ class _Game:
         t, added = drawn.t[part].repeat(times), drawn.added[part].repeat(times, 1, 1, 1)
         with outputs_of(judged_blocks(self.teacher)) as found:
             self.teacher.predict(self.teacher.noised(clean, added, t), t, given)
-        return found
+        return [as_map(one) for one in found]
 
     def latents(self, noise: Float[Tensor, "n c h w"], given: Conditioning) -> Float[Tensor, "n c h w"]:
         """Clean latents by one prediction from unit noise."""

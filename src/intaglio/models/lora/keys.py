@@ -13,7 +13,7 @@ from intaglio.models.lora.adapter_layers import AdapterLayer
 from intaglio.models.lora.peft_config import CONFIG_NAME, PeftConfig, configs_in_metadata
 from intaglio.models.lora.read_layer import MAGNITUDES, read_layer
 
-TEXT_PARTS = ("text_encoder", "text_encoder_2")
+TEXT_PARTS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 @dataclass

@@ -19,7 +19,7 @@ from intaglio.errors import BadInput
 from intaglio.models.lora.adapter_files import FILE_NAME, AdapterFile, adapter_files
 from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer
 from intaglio.models.lora.keys import Parsed, Strengths, parse
-from intaglio.models.lora.module_names import ModelNames, base_of_width, modules
+from intaglio.models.lora.module_names import PARTS, ModelNames, base_of_width, modules
 from intaglio.models.lora.other_bases import other_base
 from intaglio.models.lora.peft_config import read_config
 from intaglio.models.lora.write import only_pairs, written
@@ -98,7 +98,7 @@ class LoRA:
             raise ValueError(f"rank must be at least 1 and alpha positive, not {rank} and {alpha}")
         layers: dict[str, dict[str, Layer]] = {}
         unused = set(targets)
-        for part in ("denoiser", "text_encoder", "text_encoder_2"):
+        for part in PARTS:
             for path, module in modules(model, part):
                 ends = {target for target in targets if f".{path}".endswith(f".{target}")}
                 if ends and _why_not_hooked(module) is None:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.errors import BadInput
+from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.unet_lockstep import UNetLockstep
@@ -40,6 +41,7 @@ class Afa(SeveralNetworks, PartSampling, GuidedSampling):
     Source: arXiv 2405.17082.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*GuidedSampling.needs, HasUNet)
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ()  # the bench has no part to give
 
     def check(self, request: SamplingRequest) -> None:

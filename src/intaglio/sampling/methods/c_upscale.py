@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
 from intaglio.errors import BadInput
+from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
 from intaglio.sampling.attention_maps import mean_map, recorded_maps
@@ -48,6 +49,7 @@ class CUpscale(SamplingMethod):
     by a language model are left out: all windows have the picture's own.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*SamplingMethod.needs, HasUNet)
     picture: Path | None = None
     """The picture, a file of the size of the model's pictures."""
     factor: int = 2

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.errors import BadInput
+from intaglio.models.capabilities import HasUNet
 from intaglio.runs.run import Run
 from intaglio.sampling.attention_maps import cross_attentions
 from intaglio.sampling.calls import Calls
@@ -41,6 +42,7 @@ class Compose(SamplingMethod):
     Source: noise refinement for compositional generation, its released code.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*SamplingMethod.needs, HasUNet)
     rate: float = 20.0
     """Factor of the gradient, 0 or more."""
     share: float = 0.5

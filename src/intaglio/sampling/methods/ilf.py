@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.unet_inner import InnerFeatures
 from intaglio.sampling.calls import Calls, Predict
@@ -38,6 +39,7 @@ class InnerLoopFeedback(PartSampling, GuidedSampling):
     and h_b are, that F is a copy of a layer that joins their widths and sees both, and `up`, which is cheaper.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*GuidedSampling.needs, HasUNet)
     inner: int = 1
     """Inner steps after each full one, 0 or more; 0 is the model's own drawing."""
     gamma: float | None = None

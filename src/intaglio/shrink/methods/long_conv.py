@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from intaglio.errors import BadInput, require
 from intaglio.learning.settings import CosineSettings
+from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.long_convolutions import LongConvolution, put_long_convolution, self_attentions
 from intaglio.runs.run import Run
@@ -35,6 +36,7 @@ class LongConv(HealingSettings):
     Source: arXiv 2302.06646, for sequences; two dimensions, the begin and the matching are this software's.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*HealingSettings.needs, HasUNet)
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
     structural: ClassVar[bool] = True
 

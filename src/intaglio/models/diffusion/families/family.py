@@ -76,7 +76,9 @@ class Family(ABC):
     texts: ClassVar[tuple[TextSlot, ...]]
     """Text encoders in the order of the pipeline's components."""
     targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
-    """Endings of the names of modules that a LoRA changes by default."""
+    """Endings of the names of modules that a LoRA changes by default: the projections of attention."""
+    further_targets: ClassVar[tuple[str, ...]] = ("ff.net.0.proj", "ff.net.2")
+    """Endings of the further modules that a LoRA of all layers changes."""
 
     def network(self, part: str) -> str:
         """Class of a network by its part: denoiser, autoencoder, text_encoder, text_encoder_2, ..."""

@@ -46,6 +46,7 @@ class Flux1(Family):
     pipelines = ("FluxPipeline",)
     texts = (TextSlot("CLIPTextModel"), TextSlot("T5EncoderModel", "T5Tokenizer"))
     targets = (*Family.targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    further_targets = (*Family.further_targets, "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Kinds that take pictures besides text, and widths that do not fit each other."""

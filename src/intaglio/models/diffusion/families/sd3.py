@@ -41,6 +41,7 @@ class StableDiffusion3(Family):
         TextSlot("T5EncoderModel", "T5Tokenizer", optional=True),
     )
     targets = (*Family.targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    further_targets = (*Family.further_targets, "ff_context.net.0.proj", "ff_context.net.2")
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Channels and widths that do not fit each other."""

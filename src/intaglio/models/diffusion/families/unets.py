@@ -21,6 +21,7 @@ class UNets(Family):
     denoiser = "UNet2DConditionModel"
     folder = "unet"
     pipelines = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+    further_targets = (*Family.further_targets, "proj_in", "proj_out", "conv1", "conv2")
     texts = (TextSlot("CLIPTextModel"), TextSlot("CLIPTextModelWithProjection", optional=True))
 
     def reasons(self, parts: Parts) -> Iterator[str]:

@@ -14,6 +14,7 @@ from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.learning.trainer import Trainer
+from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.feature_routers import HEADS, FeatureRouters
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.unet_lockstep import UNetLockstep
@@ -64,6 +65,7 @@ class AFARouters(SeveralNetworks, SamplingTrainer):
     Source: arXiv 2405.17082, which learns from 10,000 captioned pictures, and lets the text encoders differ.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*SamplingTrainer.needs, HasUNet)
     states_kept: ClassVar[tuple[str, ...]] = (TRAINED,)
 
     pictures: int = 2000

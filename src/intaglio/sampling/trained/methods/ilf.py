@@ -12,6 +12,7 @@ from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.trainer import Trainer
+from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.unet_inner import InnerUNet
@@ -51,6 +52,7 @@ class InnerLoopTraining(SamplingTrainer):
     Source: arXiv 2501.13107, for transformers, with no code; on a U-Net it is our own design.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (*SamplingTrainer.needs, HasUNet)
     states_kept: ClassVar[tuple[str, ...]] = (DRAWN, STATE)
 
     pictures: int = 64

@@ -15,7 +15,7 @@ from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.learning.trainer import Trainer
-from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts
+from intaglio.models.capabilities import Encodes, HasUNet, HasWeights, PredictsNoise, ReadsPrompts
 from intaglio.models.diffusion.baked_sampling import FREE
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import generator
@@ -65,7 +65,7 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
     left out, for guidance.
     """
 
-    needs = (Encodes, ReadsPrompts, PredictsNoise, HasWeights)
+    needs: ClassVar[tuple[type, ...]] = (Encodes, ReadsPrompts, PredictsNoise, HasWeights, HasUNet)
     states_kept: ClassVar[tuple[str, ...]] = (LOSSES, TRAINED)
 
     steps: int = 10_000
