@@ -18,7 +18,7 @@ from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.models.lora.adapter_files import is_adapter_folder
 from intaglio.models.lora.lora import LoRA
 from intaglio.models.lora.module_names import ModelNames
-from intaglio.models.lora.other_bases import FAMILY_NAMES, stated_family
+from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, stated_family
 from intaglio.models.packing.int8_kernels import use_int8
 from intaglio.models.packing.packed_file import PackedFile
 from intaglio.models.weights_file import is_finite, opened, refuse_pickle
@@ -183,6 +183,8 @@ def _on_another_base(adapter: LoRA, model: LatentDiffusion) -> list[str]:
     """A note where the adapter's keys or metadata name another base than the model's family."""
     family, stated = ModelNames.of(model).family, stated_family(adapter.metadata)
     base = adapter.made_for
+    if base is not None and made_for_own(base, family):
+        return []
     if base is None and stated is not None and stated != family and (family or stated == "sdxl"):
         base = FAMILY_NAMES[stated]  # of a model of unusual widths it is only known that it is no SDXL
     if base is None:

@@ -18,9 +18,10 @@ from torch.utils.hooks import RemovableHandle
 from intaglio.errors import BadInput
 from intaglio.models.lora.adapter_files import FILE_NAME, AdapterFile, adapter_files
 from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer
+from intaglio.models.lora.joined_layers import members, swapped
 from intaglio.models.lora.keys import Parsed, Strengths, parse
-from intaglio.models.lora.module_names import PARTS, ModelNames, base_of_width, modules
-from intaglio.models.lora.other_bases import other_base
+from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
+from intaglio.models.lora.other_bases import made_for_own, other_base
 from intaglio.models.lora.peft_config import read_config
 from intaglio.models.lora.write import only_pairs, written
 from intaglio.models.weights_file import read_weights
@@ -155,8 +156,11 @@ class LoRA:
         self._refuse_two_names(names)
         layers: dict[str, dict[str, AdapterLayer]] = {}
         for part, name, layer in self.items():
-            if (path := names.path(part, name)) is not None:
-                layers.setdefault(part, {})[path] = layer
+            part = names.part(part)
+            found = names.members(part, name)
+            if not isinstance(changes := _changes(layer, found), str):
+                for member, change in zip(found, changes, strict=True):
+                    layers.setdefault(part, {})[member.path] = change
         return LoRA(layers, source=self.source, metadata=self.metadata, names=names)
 
     def unmatched(self, model: Any) -> list[str]:
@@ -210,29 +214,36 @@ class LoRA:
     def _planned(self, model: Any) -> tuple[list[_Step], list[str]]:
         names = ModelNames.of(model)
         self._refuse_two_names(names)
-        found = {part: dict(modules(model, part)) for part in self.layers}
+        inside = {part: dict(modules(model, part)) for part in PARTS}
         plan, problems = [], list(self.unsupported)
-        for part, name, layer in self.items():
-            path = names.path(part, name)
-            why = _why_no_module(model, part) if path is None else _misfit(layer, found[part][path])
-            if why is not None or path is None:
-                keys = self._keys.get((part, name)) or (f"{part}.{name}",)
+        for said, name, layer in self.items():
+            part = names.part(said)
+            found = names.members(part, name)
+            steps: list[_Step] | str = _why_no_module(model, part)
+            if found:
+                changes = _changes(layer, found)
+                those = [inside[part][member.path] for member in found]
+                steps = changes if isinstance(changes, str) else list(zip(those, changes, strict=True))
+            misfits = () if isinstance(steps, str) else (_misfit(change, module) for module, change in steps)
+            why = steps if isinstance(steps, str) else next((it for it in misfits if it), None)
+            if why is not None or isinstance(steps, str):
+                keys = self._keys.get((said, name)) or (f"{said}.{name}",)
                 problems.extend(f"{key}: {why}" for key in keys)
             else:
-                plan.append((found[part][path], layer))
+                plan += steps
         return plan, problems
 
     def _refuse_two_names(self, names: ModelNames) -> None:
         """Raises `BadInput` where the file changes one module under two names: which of them holds is not said."""
         known: dict[tuple[str, str], str] = {}
         for part, name, _ in self.items():
-            if (path := names.path(part, name)) is None:
-                continue
             key = (self._keys.get((part, name)) or (name,))[0]
-            if (other := known.setdefault((part, path), key)) != key:
-                raise BadInput(
-                    f"{self.source} holds two adapters for the same layer ({other} and {key}); split it into two files"
-                )
+            for member in names.members(names.part(part), name):
+                if (other := known.setdefault((names.part(part), member.path), key)) != key:
+                    raise BadInput(
+                        f"{self.source} holds two adapters for the same layer ({other} and {key}); "
+                        "split it into two files"
+                    )
 
     def _cause(self, model: Any, plan: list[_Step], problems: list[str]) -> str:
         cause = self._other_base(model)
@@ -243,7 +254,7 @@ class LoRA:
         return cause + (rest if plan else "")
 
     def _other_base(self, model: Any) -> str | None:
-        if self.made_for is not None:
+        if self.made_for is not None and not made_for_own(self.made_for, ModelNames.of(model).family):
             return f"it was made for {self.made_for}"
         mine = _text_width((name, layer.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
         its = _text_width(
@@ -303,6 +314,20 @@ class Attachment:
     def detach(self) -> None:
         while self._handles:
             self._handles.pop().remove()
+
+
+def _changes(layer: AdapterLayer, found: Sequence[Member]) -> list[AdapterLayer] | str:
+    """The layer's change of each module that it is found to change, or the reason that it has none."""
+    if not any(member.rows or member.swapped for member in found):
+        return [layer] * len(found)
+    if not isinstance(layer, Layer):
+        return f"a {layer.kind} of modules that the model has apart, or in another order, is not supported"
+    if found[0].swapped:
+        return [swapped(layer)]
+    try:
+        return list(members(layer, found[0].rows))
+    except ValueError as error:
+        return str(error)
 
 
 def _misfit(layer: AdapterLayer, module: Hooked) -> str | None:

@@ -1,12 +1,14 @@
 """Names of the modules that a LoRA can change, in diffusers' naming and in those of LoRA files."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from intaglio.models.ldm_names import UNetLayout
 from intaglio.models.lora.adapter_layers import Hooked
 from intaglio.models.lora.keys import TEXT_PARTS
+from intaglio.models.original_names import Original, joined_by
 
 PARTS = ("denoiser", *TEXT_PARTS)
 _WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}
@@ -19,6 +21,19 @@ def modules(model: Any, part: str) -> Iterator[tuple[str, Hooked]]:
             yield path.removeprefix("text_model.") if part in TEXT_PARTS else path, module
 
 
+class Member(NamedTuple):
+    """A module that a layer of a file changes, and the rows of the layer that are its own."""
+
+    path: str
+    """In diffusers' naming."""
+    rows: tuple[int, ...] = ()
+    """Numbers of rows of all members of the layer; empty for a layer of one module."""
+    place: int = 0
+    """The member's place among them."""
+    swapped: bool = False
+    """Whether the halves of the rows stand the other way round in the file."""
+
+
 @dataclass(frozen=True)
 class ModelNames:
     """The names of a model's modules, kept apart from the model so that a LoRA can outlive it."""
@@ -28,37 +43,77 @@ class ModelNames:
     layout: UNetLayout | None
     """The original numbering of the denoiser's blocks; None if it is no U-Net."""
     family: str
-    """sd1, sd2 or sdxl; empty if unknown."""
+    """sd1, sd2, sdxl, sd3 or flux1; empty if unknown."""
     prediction: str = "epsilon"
     """diffusers' name of the quantity that the denoiser predicts."""
+    places: Mapping[str, Original] = field(default_factory=dict)
+    """Places of a transformer denoiser's modules in the published network."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of rows of the weights of those modules."""
+    kohya_text: tuple[str, ...] = ()
+    """Beginnings of text encoders' names in files of sd-scripts; empty for U-Nets, which have rules of their own."""
 
     @classmethod
     def of(cls, model: Any) -> "ModelNames":
-        found = {part: [path for path, _ in modules(model, part)] for part in PARTS if part in model.parts}
+        inside = {part: dict(modules(model, part)) for part in PARTS if part in model.parts}
+        found = {part: list(those) for part, those in inside.items()}
         is_unet = any(path.startswith("down_blocks.") for path in found.get("denoiser", ()))
         layout = UNetLayout.of(found["denoiser"]) if is_unet else None
         paths = {part: {_flat(path): path for path in names} for part, names in found.items()}
         if layout is not None:
             paths["denoiser"] |= {_flat(layout.original(path)): path for path in found["denoiser"]}
         schedule = getattr(model, "schedule", None)
-        return cls(paths, layout, _family(model), getattr(schedule, "prediction", "epsilon"))
+        prediction = getattr(schedule, "prediction", "epsilon")
+        family = getattr(model, "family", None)
+        if family is None or (names := family.original_names) is None:
+            return cls(paths, layout, _family(model), prediction)
+        places = names.places(found["denoiser"])
+        rows = {path: inside["denoiser"][path].weight.shape[0] for path in places}
+        return cls(paths, None, family.key, prediction, places, rows, family.kohya_text)
 
-    def path(self, part: str, name: str) -> str | None:
-        """The diffusers path of the module that a file calls `name`, dotted or underscored; None if there is none."""
-        return self.paths.get(part, {}).get(_flat(name))
+    def members(self, part: str, name: str) -> list[Member]:
+        """The modules that a file's layer changes, by its name there, dotted or underscored; none where there are none.
+
+        A name of diffusers is that of one module; a published one may be that of several, whose rows it joins.
+        """
+        if (path := self.paths.get(part, {}).get(_flat(name))) is not None:
+            return [Member(path)]
+        found = self._published.get(_flat(name), ()) if part == "denoiser" else ()
+        if len(found) == 1 and self.places[found[0]].place is None:
+            return [Member(found[0], swapped=self.places[found[0]].swapped)]
+        rows = tuple(self.rows[path] for path in found)
+        return [Member(path, rows, place) for place, path in enumerate(found)]
+
+    @cached_property
+    def _published(self) -> dict[str, tuple[str, ...]]:
+        """Paths by published name, underscored; of a joined module those of its members in their order."""
+        alone = {_flat(one.name): (path,) for path, one in self.places.items() if one.place is None}
+        return alone | {_flat(name): paths for name, paths in self.joined.items()}
+
+    @cached_property
+    def joined(self) -> dict[str, tuple[str, ...]]:
+        """Paths of the members of each published module that joins several, by its name."""
+        return joined_by(dict(self.places))
+
+    def part(self, said: str) -> str:
+        """The part that a file's layer belongs to: in FLUX.1 files number T5, its second text encoder, 2 or 3."""
+        return "text_encoder_2" if self.family == "flux1" and said == "text_encoder_3" else said
 
     def kohya(self, part: str, path: str) -> str:
-        """The name sd-scripts gives to a module: the original block numbering for SDXL, diffusers' for the others."""
+        """The name sd-scripts gives to a module: the published one for SDXL, SD 3 and FLUX.1, else diffusers'."""
         if part == "denoiser":
             original = self.family == "sdxl" and self.layout is not None
+            path = self.places[path].name if path in self.places else path
             return "lora_unet_" + _flat(self.layout.original(path) if original and self.layout else path)
+        if self.kohya_text:
+            return self.kohya_text[TEXT_PARTS.index(part)] + _flat(text_path(path))
         prefix = {"sdxl": {"text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}}.get(self.family, {})
         return prefix.get(part, "lora_te_") + _flat(text_path(path))
 
 
 def text_path(path: str) -> str:
     """The path of a text encoder's module as files spell it, whatever the version of transformers."""
-    return path if path.startswith("text_projection") else f"text_model.{path}"
+    return path if path.startswith(("text_projection", "encoder.block.")) else f"text_model.{path}"
 
 
 def base_of_width(width: int) -> str | None:

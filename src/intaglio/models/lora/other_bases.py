@@ -26,9 +26,33 @@ _METADATA = (
     ("wan", "Wan, a video model"),
     ("qwen", "Qwen-Image"),
 )
-FAMILY_NAMES = {"sd1": "Stable Diffusion 1", "sd2": "Stable Diffusion 2", "sdxl": "Stable Diffusion XL"}
+FAMILY_NAMES = {
+    "sd1": "Stable Diffusion 1",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "Stable Diffusion XL",
+    "sd3": "Stable Diffusion 3",
+    "flux1": "FLUX.1",
+}
 """Families of bases used here, in words."""
-_FAMILIES = (("stable-diffusion-v1", "sd1"), ("stable-diffusion-v2", "sd2"), ("stable-diffusion-xl", "sdxl"))
+_FAMILIES = (
+    ("stable-diffusion-v1", "sd1"),
+    ("stable-diffusion-v2", "sd2"),
+    ("stable-diffusion-xl", "sdxl"),
+    ("stable-diffusion-3", "sd3"),
+    ("flux-1", "flux1"),
+)
+_OWN = {
+    "Flux": ("flux1",),
+    "Stable Diffusion 3": ("sd3", "flux1"),  # names of modules alone do not tell them apart
+    "a model with three text encoders, such as Stable Diffusion 3": ("sd3", "flux1"),
+    "a model whose denoiser is a transformer": ("sd3", "flux1"),
+}
+"""Families that a base in words may be."""
+
+
+def made_for_own(base: str, family: str) -> bool:
+    """Whether a base that `other_base` names may be of this family."""
+    return family in _OWN.get(base, ())
 
 
 def stated_family(metadata: Mapping[str, str]) -> str | None:

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from intaglio.errors import BadInput
 from intaglio.files import atomic_write
 from intaglio.models.lora.adapter_layers import AdapterLayer, Layer
+from intaglio.models.lora.joined_layers import joined, swapped
 from intaglio.models.lora.keys import TEXT_PARTS
 from intaglio.models.lora.module_names import ModelNames, text_path
 from intaglio.models.lora.peft_config import ADAPTER_METADATA
@@ -18,11 +19,13 @@ from intaglio.models.lora.peft_config import ADAPTER_METADATA
 Layers = Mapping[str, Mapping[str, Layer]]
 
 _PREFIX = {"denoiser": "unet"}
-_KOHYA_BASE = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
+_KOHYA_BASE = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0", "sd3": "sd3", "flux1": "flux1"}
 _ARCHITECTURE = {
     "sd1": ("stable-diffusion-v1/lora", "diffusers"),
     "sd2": ("stable-diffusion-v2-512/lora", "diffusers"),
     "sdxl": ("stable-diffusion-xl-v1-base/lora", "https://github.com/Stability-AI/generative-models"),
+    "sd3": ("stable-diffusion-3/lora", "https://github.com/Stability-AI/generative-models"),
+    "flux1": ("flux-1/lora", "https://github.com/black-forest-labs/flux"),
 }
 
 
@@ -94,14 +97,31 @@ def _peft_config(layers: Mapping[str, Layer]) -> dict:
 def _kohya(layers: Layers, names: ModelNames) -> dict[str, torch.Tensor]:
     tensors = {}
     for part, found in layers.items():
-        for path, layer in found.items():
-            key = names.kohya(part, path)
+        for key, layer in (_published(found, names) if part == "denoiser" else _named(part, found, names)).items():
             tensors |= {
                 f"{key}.lora_down.weight": layer.down,
                 f"{key}.lora_up.weight": layer.up,
                 f"{key}.alpha": torch.tensor(layer.alpha),
             }
     return tensors
+
+
+def _named(part: str, layers: Mapping[str, Layer], names: ModelNames) -> dict[str, Layer]:
+    return {names.kohya(part, path): layer for path, layer in layers.items()}
+
+
+def _published(layers: Mapping[str, Layer], names: ModelNames) -> dict[str, Layer]:
+    """The changes of a denoiser's modules as those of the published network, where this has joined some."""
+    found: dict[str, Layer] = {}
+    for path, layer in layers.items():
+        place = names.places.get(path)
+        if place is None or place.place is None:
+            found[names.kohya("denoiser", path)] = layer if place is None or not place.swapped else swapped(layer)
+            continue
+        paths = names.joined[place.name]
+        change = joined([layers.get(member) for member in paths], [names.rows[member] for member in paths])
+        found[names.kohya("denoiser", path)] = change
+    return found
 
 
 def _kohya_metadata(layers: Layers, names: ModelNames, title: str) -> dict[str, str]:

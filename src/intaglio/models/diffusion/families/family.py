@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from intaglio.models.original_names import OriginalNames
 
 
 @runtime_checkable
@@ -77,6 +78,12 @@ class Family(ABC):
     """Text encoders in the order of the pipeline's components."""
     targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     """Endings of the names of modules that a LoRA changes by default: the projections of attention."""
+    original_names: ClassVar[OriginalNames | None] = None
+    """Names of the denoiser's modules in the published code; None where U-Nets' own rule gives them."""
+    kohya_text: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of the text encoders' modules in files of kohya's sd-scripts, in their order."""
+    single_prefixes: ClassVar[tuple[str, ...]] = ("model.diffusion_model.", "")
+    """Beginnings of the denoiser's keys in single files."""
     further_targets: ClassVar[tuple[str, ...]] = ("ff.net.0.proj", "ff.net.2")
     """Endings of the further modules that a LoRA of all layers changes."""
 

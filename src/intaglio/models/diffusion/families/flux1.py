@@ -19,6 +19,7 @@ from intaglio.models.diffusion.families.family import (
 from intaglio.models.diffusion.families.packing import image_places, packed, unpacked
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
+from intaglio.models.original_names import OriginalNames, attention_rows
 
 PIXELS = 1024
 """Pixels along a side of the pictures, where the autoencoder says none."""
@@ -33,6 +34,48 @@ UNGUIDED = BakedSampling(guidance="baked", scales=(1.0, 1.0))
 """The sampling of the kind without guidance."""
 
 
+_BLOCK, _SINGLE, _EMBED = "transformer_blocks.#", "single_transformer_blocks.#", "time_text_embed"
+NAMES = OriginalNames(
+    rows=(
+        (f"{_BLOCK}.attn.to_out.0", "double_blocks.#.img_attn.proj"),
+        (f"{_BLOCK}.attn.to_add_out", "double_blocks.#.txt_attn.proj"),
+        (f"{_BLOCK}.attn.norm_q.weight", "double_blocks.#.img_attn.norm.query_norm.scale"),
+        (f"{_BLOCK}.attn.norm_k.weight", "double_blocks.#.img_attn.norm.key_norm.scale"),
+        (f"{_BLOCK}.attn.norm_added_q.weight", "double_blocks.#.txt_attn.norm.query_norm.scale"),
+        (f"{_BLOCK}.attn.norm_added_k.weight", "double_blocks.#.txt_attn.norm.key_norm.scale"),
+        (f"{_BLOCK}.ff.net.0.proj", "double_blocks.#.img_mlp.0"),
+        (f"{_BLOCK}.ff.net.2", "double_blocks.#.img_mlp.2"),
+        (f"{_BLOCK}.ff_context.net.0.proj", "double_blocks.#.txt_mlp.0"),
+        (f"{_BLOCK}.ff_context.net.2", "double_blocks.#.txt_mlp.2"),
+        (f"{_BLOCK}.norm1.linear", "double_blocks.#.img_mod.lin"),
+        (f"{_BLOCK}.norm1_context.linear", "double_blocks.#.txt_mod.lin"),
+        (f"{_SINGLE}.proj_out", "single_blocks.#.linear2"),
+        (f"{_SINGLE}.norm.linear", "single_blocks.#.modulation.lin"),
+        (f"{_SINGLE}.attn.norm_q.weight", "single_blocks.#.norm.query_norm.scale"),
+        (f"{_SINGLE}.attn.norm_k.weight", "single_blocks.#.norm.key_norm.scale"),
+        ("x_embedder", "img_in"),
+        ("context_embedder", "txt_in"),
+        (f"{_EMBED}.timestep_embedder.linear_1", "time_in.in_layer"),
+        (f"{_EMBED}.timestep_embedder.linear_2", "time_in.out_layer"),
+        (f"{_EMBED}.text_embedder.linear_1", "vector_in.in_layer"),
+        (f"{_EMBED}.text_embedder.linear_2", "vector_in.out_layer"),
+        (f"{_EMBED}.guidance_embedder.linear_1", "guidance_in.in_layer"),
+        (f"{_EMBED}.guidance_embedder.linear_2", "guidance_in.out_layer"),
+        ("norm_out.linear", "final_layer.adaLN_modulation.1"),
+        ("proj_out", "final_layer.linear"),
+    ),
+    joined=(
+        *attention_rows(
+            _BLOCK, (("attn.to_*", "double_blocks.#.img_attn.qkv"), ("attn.add_*_proj", "double_blocks.#.txt_attn.qkv"))
+        ),
+        *attention_rows(_SINGLE, (("attn.to_*", "single_blocks.#.linear1"),)),
+        (f"{_SINGLE}.proj_mlp", "single_blocks.#.linear1", 3),
+    ),
+    swapped=("norm_out.linear",),
+)
+"""Names in the code of FLUX.1."""
+
+
 class Flux1(Family):
     """A `FluxTransformer2DModel`, which reads T5, and of CLIP the pooled embedding alone.
 
@@ -44,6 +87,8 @@ class Flux1(Family):
     key = "flux1"
     denoiser = "FluxTransformer2DModel"
     pipelines = ("FluxPipeline",)
+    original_names = NAMES
+    kohya_text = ("lora_te1_", "lora_te3_")
     texts = (TextSlot("CLIPTextModel"), TextSlot("T5EncoderModel", "T5Tokenizer"))
     targets = (*Family.targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     further_targets = (*Family.further_targets, "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")

@@ -18,9 +18,51 @@ from intaglio.models.diffusion.families.family import (
 )
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
+from intaglio.models.original_names import OriginalNames, attention_rows
 
 WORDS = 256
 """Tokens of a prompt for T5, padding included, which is attended to."""
+
+
+_BLOCK = "transformer_blocks.#"
+NAMES = OriginalNames(
+    rows=(
+        (f"{_BLOCK}.attn.to_out.0", "joint_blocks.#.x_block.attn.proj"),
+        (f"{_BLOCK}.attn.to_add_out", "joint_blocks.#.context_block.attn.proj"),
+        (f"{_BLOCK}.attn.norm_q", "joint_blocks.#.x_block.attn.ln_q"),
+        (f"{_BLOCK}.attn.norm_k", "joint_blocks.#.x_block.attn.ln_k"),
+        (f"{_BLOCK}.attn.norm_added_q", "joint_blocks.#.context_block.attn.ln_q"),
+        (f"{_BLOCK}.attn.norm_added_k", "joint_blocks.#.context_block.attn.ln_k"),
+        (f"{_BLOCK}.attn2.to_out.0", "joint_blocks.#.x_block.attn2.proj"),
+        (f"{_BLOCK}.attn2.norm_q", "joint_blocks.#.x_block.attn2.ln_q"),
+        (f"{_BLOCK}.attn2.norm_k", "joint_blocks.#.x_block.attn2.ln_k"),
+        (f"{_BLOCK}.ff.net.0.proj", "joint_blocks.#.x_block.mlp.fc1"),
+        (f"{_BLOCK}.ff.net.2", "joint_blocks.#.x_block.mlp.fc2"),
+        (f"{_BLOCK}.ff_context.net.0.proj", "joint_blocks.#.context_block.mlp.fc1"),
+        (f"{_BLOCK}.ff_context.net.2", "joint_blocks.#.context_block.mlp.fc2"),
+        (f"{_BLOCK}.norm1.linear", "joint_blocks.#.x_block.adaLN_modulation.1"),
+        (f"{_BLOCK}.norm1_context.linear", "joint_blocks.#.context_block.adaLN_modulation.1"),
+        ("pos_embed.proj", "x_embedder.proj"),
+        ("pos_embed.pos_embed", "pos_embed"),
+        ("context_embedder", "context_embedder"),
+        ("time_text_embed.timestep_embedder.linear_1", "t_embedder.mlp.0"),
+        ("time_text_embed.timestep_embedder.linear_2", "t_embedder.mlp.2"),
+        ("time_text_embed.text_embedder.linear_1", "y_embedder.mlp.0"),
+        ("time_text_embed.text_embedder.linear_2", "y_embedder.mlp.2"),
+        ("norm_out.linear", "final_layer.adaLN_modulation.1"),
+        ("proj_out", "final_layer.linear"),
+    ),
+    joined=attention_rows(
+        _BLOCK,
+        (
+            ("attn.to_*", "joint_blocks.#.x_block.attn.qkv"),
+            ("attn.add_*_proj", "joint_blocks.#.context_block.attn.qkv"),
+            ("attn2.to_*", "joint_blocks.#.x_block.attn2.qkv"),
+        ),
+    ),
+    swapped=("norm_out.linear", "transformer_blocks.#last.norm1_context.linear"),
+)
+"""Names in the code of Stable Diffusion 3; the last block reads the text alone, and its shift and scale are swapped."""
 
 
 class StableDiffusion3(Family):
@@ -35,6 +77,8 @@ class StableDiffusion3(Family):
     key = "sd3"
     denoiser = "SD3Transformer2DModel"
     pipelines = ("StableDiffusion3Pipeline",)
+    original_names = NAMES
+    kohya_text = ("lora_te1_", "lora_te2_", "lora_te3_")
     texts = (
         TextSlot("CLIPTextModelWithProjection"),
         TextSlot("CLIPTextModelWithProjection"),

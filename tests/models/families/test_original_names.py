@@ -1,0 +1,44 @@
+"""Published names of transformer denoisers, against diffusers' converters of single files."""
+
+import pytest
+import torch
+from diffusers.loaders.single_file_utils import (
+    convert_flux_transformer_checkpoint_to_diffusers,
+    convert_sd3_transformer_checkpoint_to_diffusers,
+)
+
+from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
+from intaglio.models.diffusion.families.sd3 import NAMES as SD3
+from intaglio.models.diffusion.skeletons import skeleton
+
+FLUX_1 = {"guidance_embeds": True, "num_layers": 19, "num_single_layers": 38, "attention_head_dim": 128}
+FLUX_1 |= {"num_attention_heads": 24, "joint_attention_dim": 4096, "pooled_projection_dim": 768, "in_channels": 64}
+SD_35 = {"sample_size": 128, "patch_size": 2, "in_channels": 16, "out_channels": 16, "num_layers": 24}
+SD_35 |= {"attention_head_dim": 64, "num_attention_heads": 24, "joint_attention_dim": 4096}
+SD_35 |= {"caption_projection_dim": 1536, "pooled_projection_dim": 2048, "pos_embed_max_size": 384}
+SD_35 |= {"qk_norm": "rms_norm", "dual_attention_layers": list(range(13))}
+REAL = {
+    "flux1-dev": ("FluxTransformer2DModel", FLUX_1, FLUX, convert_flux_transformer_checkpoint_to_diffusers, 1160),
+    "sd35-medium": ("SD3Transformer2DModel", SD_35, SD3, convert_sd3_transformer_checkpoint_to_diffusers, 909),
+}
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_every_weight_of_a_published_model_goes_where_diffusers_puts_it(kind):
+    """Every row of every weight has a number of its own, by which it is found again."""
+    network, config, names, convert, count = REAL[kind]
+    shapes = {name: weight.shape for name, weight in skeleton(network, config).state_dict().items()}
+    assert len(shapes) == count
+    rows = {name: torch.arange(shape[0]) + 10**6 * k for k, (name, shape) in enumerate(sorted(shapes.items()))}
+    published: dict[str, torch.Tensor] = {}
+    joined: dict[str, dict[int, torch.Tensor]] = {}
+    for name, place in names.places(shapes).items():
+        numbers = torch.cat(rows[name].chunk(2)[::-1]) if place.swapped else rows[name]
+        if place.place is None:
+            published[place.name] = numbers[:, None]
+        else:
+            joined.setdefault(place.name, {})[place.place] = numbers
+    published |= {key: torch.cat([parts[k] for k in sorted(parts)])[:, None] for key, parts in joined.items()}
+    found = convert(dict(published))
+    assert set(found) == set(rows)
+    assert all(torch.equal(found[name].flatten(), numbers) for name, numbers in rows.items())

@@ -1,0 +1,210 @@
+"""LoRA files of transformer denoisers: written for diffusers and kohya's trainers, read under published names."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
+from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
+from safetensors.torch import load_file, save_file
+
+import tiny
+import tiny_transformers
+from intaglio.errors import BadInput
+from intaglio.models.diffusion.families.flux1 import Flux1
+from intaglio.models.diffusion.loading import load_model
+from intaglio.models.diffusion.skeletons import skeleton
+from intaglio.models.lora.lora import Layer, LoRA
+from intaglio.models.lora.module_names import ModelNames
+
+CONVERTERS = {"sd3": convert_sd3_transformer_checkpoint_to_diffusers, "flux1-dev": None}
+"""diffusers' converters of published weights; that of FLUX.1 takes the published sizes alone."""
+LATENTS = torch.randn(2, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
+T = torch.tensor([200, 700])
+
+
+@pytest.fixture(scope="module", params=CONVERTERS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(kind, tmp_path_factory):
+    return tiny_transformers.folder_of(kind, tmp_path_factory.mktemp("models") / kind)
+
+
+@pytest.fixture
+def model(folder):
+    return load_model(folder)
+
+
+def everywhere(model, alpha: float = 2.0, rank: int = 3) -> LoRA:
+    """A random adapter on every linear layer of the denoiser that reads rows."""
+    targets = {path for path, one in model.denoiser.named_modules() if isinstance(one, torch.nn.Linear)}
+    adapter = LoRA.new(model, rank, alpha, sorted(targets), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for _, _, layer in adapter.pairs():
+            layer.up.normal_(0, 0.1, generator=torch.Generator().manual_seed(len(layer.up)))
+    return adapter
+
+
+def predicted(model) -> torch.Tensor:
+    with torch.no_grad():
+        return model.predict(LATENTS, T, model.embed(["red cat", "dog"]))
+
+
+def merged(model, adapter) -> dict[str, torch.Tensor]:
+    return {name: w.clone() for name, w in adapter.merged_into(model.copy()).denoiser.state_dict().items()}
+
+
+def close(one, two, atol=1e-6) -> bool:
+    return one.keys() == two.keys() and all(torch.allclose(one[key], two[key], rtol=0, atol=atol) for key in one)
+
+
+def test_an_adapter_acts_through_diffusers_as_it_does_here(kind, folder, model, tmp_path):
+    adapter = everywhere(model)
+    adapter.write(tmp_path / "lora.safetensors")
+    pipe = tiny_transformers.PIPELINES[kind](0)
+    pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    theirs = load_model(folder)
+    theirs.denoiser = pipe.transformer
+    with adapter.attached(model):
+        acting = predicted(model)
+    assert torch.allclose(predicted(theirs), acting, rtol=0, atol=1e-5)
+    assert not torch.allclose(predicted(model), acting, atol=1e-3)
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "kohya"])
+def test_a_written_adapter_is_read_again_exactly(model, tmp_path, layout):
+    adapter = everywhere(model)
+    adapter.write(tmp_path / "lora.safetensors", layout)
+    again = LoRA.read(tmp_path / "lora.safetensors")
+    assert again.unmatched(model) == []
+    assert close(merged(model, again), merged(model, adapter))
+    named = again.named_for(model)
+    assert {(part, path) for part, path, _ in named.items()} == {(part, path) for part, path, _ in adapter.items()}
+
+
+def test_a_part_of_a_joined_layer_changes_that_part_alone(model, tmp_path):
+    adapter = LoRA.new(model, 2, 4.0, ["to_k"], torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for _, _, layer in adapter.pairs():
+            layer.up.normal_(0, 0.1)
+    adapter.write(tmp_path / "lora.safetensors", "kohya")
+    again = LoRA.read(tmp_path / "lora.safetensors")
+    before, after = model.denoiser.state_dict(), merged(model, again)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {f"{path}.weight" for _, path, _ in adapter.items()}
+    assert close(after, merged(model, adapter))
+
+
+def test_published_names_change_the_published_weights(kind, model, tmp_path):
+    """The change is added to the published weights, which diffusers' converter then takes apart."""
+    published = published_weights(kind, model)
+    generator = torch.Generator().manual_seed(2)
+    file, changed = {}, dict(published)
+    for name, weight in published.items():
+        if weight.ndim != 2:
+            continue
+        down, up = (
+            torch.randn(*shape, generator=generator) * 0.1 for shape in ((2, weight.shape[1]), (len(weight), 2))
+        )
+        module = name.removesuffix(".weight")
+        file |= {f"diffusion_model.{module}.lora_A.weight": down, f"diffusion_model.{module}.lora_B.weight": up}
+        changed[name] = weight + up @ down
+    save_file(file, tmp_path / "lora.safetensors")
+    found = merged(model, LoRA.read(tmp_path / "lora.safetensors"))
+    wanted = taken_apart(kind, model, changed)
+    assert close(found, {name: wanted[name] for name in found})
+
+
+def published_weights(kind, model) -> dict[str, torch.Tensor]:
+    """The published form of a tiny denoiser, which the converter takes apart into the same weights."""
+    weights = model.denoiser.state_dict()
+    found, joined = {}, {}
+    for name, place in model.family.original_names.places(weights).items():
+        weight = torch.cat(weights[name].chunk(2)[::-1]) if place.swapped else weights[name]
+        if place.place is None:
+            found[place.name] = weight
+        else:
+            joined.setdefault(place.name, {})[place.place] = weight
+    found |= {name: torch.cat([parts[k] for k in sorted(parts)]) for name, parts in joined.items()}
+    back = taken_apart(kind, model, found)
+    assert all(torch.equal(back[name], weight) for name, weight in weights.items())
+    return found
+
+
+def taken_apart(kind, model, published) -> dict[str, torch.Tensor]:
+    if (convert := CONVERTERS[kind]) is not None:
+        return convert(dict(published))
+    weights, first = {}, {}
+    for name, place in sorted(model.family.original_names.places(model.denoiser.state_dict()).items(), key=_by_place):
+        count, begin = len(model.denoiser.state_dict()[name]), first.get(place.name, 0)
+        rows = published[place.name][begin : begin + count]
+        weights[name] = torch.cat(rows.chunk(2)[::-1]) if place.swapped else rows
+        first[place.name] = begin + count
+    return weights
+
+
+def _by_place(entry) -> int:
+    return entry[1].place or 0
+
+
+def test_kohyas_layout_of_flux_is_taken_apart_as_diffusers_does(tmp_path):
+    """At the published size, whose numbers that conversion has in its code; on the attention of every block."""
+    network = skeleton("FluxTransformer2DModel", {"guidance_embeds": True})
+    names = ModelNames.of(SimpleNamespace(parts={"denoiser": network}, family=Flux1()))
+    generator, layers = torch.Generator().manual_seed(0), {}
+    for path, one in network.named_modules():
+        if "transformer_blocks" in path and "attn" in path and isinstance(one, torch.nn.Linear):
+            shapes = ((1, one.in_features), (one.out_features, 1))
+            layers[path] = Layer(*(torch.randn(*shape, generator=generator) for shape in shapes), 0.5)
+    assert len(layers) == 19 * 8 + 38 * 3
+    LoRA({"denoiser": layers}, names=names).write(tmp_path / "lora.safetensors", "kohya")
+    theirs = _convert_kohya_flux_lora_to_diffusers(load_file(tmp_path / "lora.safetensors"))
+    for path, layer in layers.items():
+        down, up = (theirs[f"transformer.{path}.lora_{letter}.weight"] for letter in "AB")
+        ends = (up[:3] @ down, up[-3:] @ down)
+        wanted = (0.5 * part @ layer.down for part in (layer.up[:3], layer.up[-3:]))
+        assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(ends, wanted, strict=True))
+
+
+def test_t5_is_the_second_encoder_of_flux_and_the_third_of_sd3(kind, model, tmp_path):
+    width = 16  # two heads of 8
+    file = {
+        "lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight": torch.randn(2, tiny_transformers.JOINT),
+        "lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_up.weight": torch.randn(width, 2),
+        "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": torch.randn(2, 16),
+        "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight": torch.randn(16, 2),
+    }
+    save_file(file, tmp_path / "lora.safetensors")
+    adapter = LoRA.read(tmp_path / "lora.safetensors").named_for(model)
+    t5 = "text_encoder_2" if kind == "flux1-dev" else "text_encoder_3"
+    assert set(adapter.layers) == {"text_encoder", t5}
+    adapter.write(tmp_path / "again.safetensors", "kohya")
+    assert set(load_file(tmp_path / "again.safetensors")) == {
+        *file,
+        *(key.replace("lora_down.weight", "alpha") for key in file if "down" in key),
+    }
+
+
+def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
+    other = load_model(tiny.sd_folder(tmp_path / "sd"))
+    LoRA.new(other, 2, 2.0).write(tmp_path / "lora.safetensors")
+    with pytest.raises(BadInput, match="can be used on"):
+        LoRA.read(tmp_path / "lora.safetensors").attach(model)
+    everywhere(model).write(tmp_path / "own.safetensors", "kohya")
+    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3)"):
+        LoRA.read(tmp_path / "own.safetensors").attach(other)
+    read = load_model(tiny_transformers.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
+    assert not any("made for" in note for note in read.notes)
+
+
+def test_other_kinds_of_changes_of_joined_layers_are_refused_by_name(tmp_path):
+    model = load_model(tiny_transformers.folder_of("flux1-dev", tmp_path / "m"))
+    name = "lycoris_double_blocks_0_img_attn_qkv"
+    file = {f"{name}.hada_w1_a": torch.randn(96, 2), f"{name}.hada_w1_b": torch.randn(2, 32)}
+    file |= {f"{name}.hada_w2_a": torch.randn(96, 2), f"{name}.hada_w2_b": torch.randn(2, 32)}
+    save_file(file, tmp_path / "loha.safetensors")
+    with pytest.raises(BadInput, match="a LoHa of modules that the model has apart"):
+        LoRA.read(tmp_path / "loha.safetensors").attach(model)
