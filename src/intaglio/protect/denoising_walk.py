@@ -51,7 +51,7 @@ def walked(
         if place == len(times) - 1:
             return clean
         signal_after, noise_after = signals[place + 1], noises[place + 1]
-        fresh = eta * noise_after / noise * (1 - (signal / signal_after) ** 2) ** 0.5
+        fresh = eta * noise_after * (1 - (noise_after * signal / (signal_after * noise)) ** 2) ** 0.5
         z = signal_after * clean + (noise_after**2 - fresh**2) ** 0.5 * predicted
         if fresh:
             z = z + fresh * _noise(latents, sources)
