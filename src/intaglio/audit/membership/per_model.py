@@ -23,7 +23,11 @@ from intaglio.runs.run import Run
 
 @dataclass(frozen=True, eq=False)
 class PromptedModel:
-    """One model with the audit's prompt, and the way its network is called."""
+    """One model with the audit's prompt, and the way its network is called.
+
+    Timesteps are those of Stable Diffusion 1, which papers name; on a straight path those of the same signal-to-noise
+    ratio stand for them (`NoiseSchedule.places`).
+    """
 
     model: LatentDiffusion
     text: Conditioning
@@ -32,12 +36,16 @@ class PromptedModel:
 
     def noise(self, latents: Float[Tensor, "n c h w"], t: int) -> Float[Tensor, "n c h w"]:
         """The predicted noise of latents at timestep `t`, on the CPU."""
-        times = torch.full((len(latents), 1), t)
+        times = torch.full((len(latents), 1), self.at(t))
         return noise_predictions(self.model, self.text, latents[:, None], times, self.micro_batch, self.precision)[:, 0]
 
     def noised(self, latents: Float[Tensor, "n c h w"], noise: Float[Tensor, "n c h w"], t: int) -> Tensor:
         """Clean latents with this noise at timestep `t` [n, c, h, w]."""
-        return self.model.noised(latents, noise, torch.full((len(latents),), t))
+        return self.model.noised(latents, noise, torch.full((len(latents),), self.at(t)))
+
+    def at(self, t: int) -> int:
+        """The model's own timestep for one of Stable Diffusion 1."""
+        return self.model.schedule.places([t])[0]
 
 
 @dataclass(frozen=True, kw_only=True)

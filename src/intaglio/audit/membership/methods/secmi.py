@@ -59,7 +59,8 @@ class SecMI(PerModelScore):
 
         def step(x: Tensor, now: int, then: int) -> Tensor:
             schedule = model.model.schedule
-            return ddim_step(x, model.noise(x, now), level_at(schedule, now), level_at(schedule, then))
+            levels = (level_at(schedule, model.at(t)) for t in (now, then))
+            return ddim_step(x, model.noise(x, now), *levels)
 
         x = latents
         for t in range(0, self.timestep, self.stride):
