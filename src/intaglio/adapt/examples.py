@@ -9,7 +9,8 @@ from torch import Tensor
 
 from intaglio.adapt.data import TrainingSet, epoch_order
 from intaglio.adapt.settings import Training
-from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, timesteps_at
+from intaglio.denoising.training_times import training_times
+from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 
 CHUNK = 8
@@ -70,7 +71,7 @@ class Examples:
         weights = torch.ones(len(latents), device=latents.device) / settings.batch
         weights[settings.batch :] *= settings.prior_weight
         noise = noise_at(latents.shape, step, settings.seed).to(latents)
-        timesteps = timesteps_at(len(latents), self._model.schedule.count, step, settings.seed).to(latents.device)
+        timesteps = training_times(self._model.schedule, len(latents), step, settings.seed).to(latents.device)
         return StepBatch(latents, noise, timesteps, self._with_dropout(prompts, step), weights)
 
     def conditioning(self, prompts: Sequence[str]) -> Conditioning:
