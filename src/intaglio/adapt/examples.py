@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from intaglio.adapt.data import TrainingSet, epoch_order
@@ -23,7 +23,7 @@ class StepBatch:
 
     latents: Float[Tensor, "n c h w"]
     noise: Float[Tensor, "n c h w"]
-    timesteps: Int64[Tensor, " n"]
+    timesteps: Real[Tensor, " n"]
     prompts: tuple[str, ...]
     weights: Float[Tensor, " n"]
     """Weight of each picture's error in the loss: 1 / batch, for class pictures prior_weight / batch."""
