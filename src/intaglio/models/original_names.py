@@ -1,9 +1,11 @@
 """`OriginalNames`: names of a denoiser's modules in the code that it was published with, from those of diffusers."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from intaglio.errors import BadInput
 
 
 class Original(NamedTuple):
@@ -64,6 +66,19 @@ def attention_rows(block: str, streams: Sequence[tuple[str, str]]) -> list[tuple
         for name, original in streams
         for place, letter in enumerate("qkv")
     ]
+
+
+def blocks_in(names: Iterable[str], kind: str) -> int:
+    """Blocks of a kind, by the highest number after their name."""
+    return 1 + max((int(found[1]) for name in names if (found := re.match(rf"{kind}\.(\d+)\.", name))), default=-1)
+
+
+def first_of(shapes: Mapping[str, tuple[int, ...]], name: str, dimensions: int = 2) -> tuple[int, ...]:
+    """The shape of a weight that sizes are read from; raises `BadInput` where there is none of so many dimensions."""
+    shape = shapes.get(name, ())
+    if len(shape) != dimensions:
+        raise BadInput(f"the file's {name} is missing, or has {len(shape)} dimensions; export it again")
+    return shape
 
 
 def _fitted(name: str, original: str, path: str) -> str | None:

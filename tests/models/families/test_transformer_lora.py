@@ -16,6 +16,7 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.skeletons import skeleton
 from intaglio.models.lora.lora import Layer, LoRA
 from intaglio.models.lora.module_names import ModelNames
+from published_form import published_weights
 
 CONVERTERS = {"sd3": convert_sd3_transformer_checkpoint_to_diffusers, "flux1-dev": None}
 """diffusers' converters of published weights; that of FLUX.1 takes the published sizes alone."""
@@ -100,7 +101,9 @@ def test_a_part_of_a_joined_layer_changes_that_part_alone(model, tmp_path):
 
 def test_published_names_change_the_published_weights(kind, model, tmp_path):
     """The change is added to the published weights, which diffusers' converter then takes apart."""
-    published = published_weights(kind, model)
+    published = published_weights(model)
+    back = taken_apart(kind, model, published)
+    assert all(torch.equal(back[name], weight) for name, weight in model.denoiser.state_dict().items())
     generator = torch.Generator().manual_seed(2)
     file, changed = {}, dict(published)
     for name, weight in published.items():
@@ -116,22 +119,6 @@ def test_published_names_change_the_published_weights(kind, model, tmp_path):
     found = merged(model, LoRA.read(tmp_path / "lora.safetensors"))
     wanted = taken_apart(kind, model, changed)
     assert close(found, {name: wanted[name] for name in found})
-
-
-def published_weights(kind, model) -> dict[str, torch.Tensor]:
-    """The published form of a tiny denoiser, which the converter takes apart into the same weights."""
-    weights = model.denoiser.state_dict()
-    found, joined = {}, {}
-    for name, place in model.family.original_names.places(weights).items():
-        weight = torch.cat(weights[name].chunk(2)[::-1]) if place.swapped else weights[name]
-        if place.place is None:
-            found[place.name] = weight
-        else:
-            joined.setdefault(place.name, {})[place.place] = weight
-    found |= {name: torch.cat([parts[k] for k in sorted(parts)]) for name, parts in joined.items()}
-    back = taken_apart(kind, model, found)
-    assert all(torch.equal(back[name], weight) for name, weight in weights.items())
-    return found
 
 
 def taken_apart(kind, model, published) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.model_folder import read_folder
 from intaglio.models.diffusion.single_file import load_single_file
 from intaglio.models.diffusion.single_file_layout import FIRST_LAYERS
+from intaglio.models.diffusion.transformer_file import is_transformer_file, load_transformer_file
 from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.models.lora.adapter_files import is_adapter_folder
 from intaglio.models.lora.lora import LoRA
@@ -123,8 +124,15 @@ def _folder_or_file(path: Path, like: Like) -> LatentDiffusion:
     if path.is_dir():
         return read_folder(path, None if like is None else partial(_base, like))
     refuse_pickle(path, "model weights")
+    if path.suffix == ".gguf":
+        raise BadInput(
+            f"{path} is a GGUF file, whose block-quantised weights cannot be differentiated here; use the model's "
+            "safetensors file or folder"
+        )
     if path.suffix != ".safetensors":
         raise BadInput(f"{path} is no model; give a diffusers folder or a .safetensors file")
+    if is_transformer_file(path):
+        return load_transformer_file(path, like, load_model)
     return load_single_file(path, like=like, read_folder=load_model)
 
 

@@ -82,8 +82,6 @@ class Family(ABC):
     """Names of the denoiser's modules in the published code; None where U-Nets' own rule gives them."""
     kohya_text: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of the text encoders' modules in files of kohya's sd-scripts, in their order."""
-    single_prefixes: ClassVar[tuple[str, ...]] = ("model.diffusion_model.", "")
-    """Beginnings of the denoiser's keys in single files."""
     further_targets: ClassVar[tuple[str, ...]] = ("ff.net.0.proj", "ff.net.2")
     """Endings of the further modules that a LoRA of all layers changes."""
 
@@ -130,6 +128,13 @@ class Family(ABC):
     def tokens(self, parts: Parts) -> int:
         """Image tokens of a picture of the model's own resolution: two cells a side make one."""
         return (self.side(parts) // 2) ** 2
+
+    def config_of_file(self, shapes: Mapping[str, tuple[int, ...]], like: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of the denoiser in a single file, by the shapes of its weights under their published names.
+
+        What these do not say is as in the settings `like`.
+        """
+        return dict(like)
 
     def needs_text(self, denoiser: Any, end: str) -> bool:
         """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""

@@ -19,7 +19,7 @@ from intaglio.models.diffusion.families.family import (
 from intaglio.models.diffusion.families.packing import image_places, packed, unpacked
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
-from intaglio.models.original_names import OriginalNames, attention_rows
+from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
 
 PIXELS = 1024
 """Pixels along a side of the pictures, where the autoencoder says none."""
@@ -135,6 +135,22 @@ class Flux1(Family):
         clip, words = parts.text_encoders
         pooled = clip(tokens[0].to(clip.device)).pooler_output.float()
         return Conditioning(words(tokens[1].to(words.device))[0].float().to(pooled.device), pooled)
+
+    def config_of_file(self, shapes: Mapping[str, tuple[int, ...]], like: Mapping[str, Any]) -> dict[str, Any]:
+        """Depths, widths, and whether the guidance scale is taken."""
+        head = first_of(shapes, "double_blocks.0.img_attn.norm.query_norm.scale", 1)[0]
+        return {
+            **like,
+            "in_channels": first_of(shapes, "img_in.weight")[1],
+            "out_channels": None,
+            "num_layers": blocks_in(shapes, "double_blocks"),
+            "num_single_layers": blocks_in(shapes, "single_blocks"),
+            "attention_head_dim": head,
+            "num_attention_heads": first_of(shapes, "img_in.weight")[0] // max(1, head),
+            "joint_attention_dim": first_of(shapes, "txt_in.weight")[1],
+            "pooled_projection_dim": first_of(shapes, "vector_in.in_layer.weight")[1],
+            "guidance_embeds": "guidance_in.in_layer.weight" in shapes,
+        }
 
     def inputs(self, denoiser: Any, conditioning: Conditioning) -> dict[str, Any]:
         """Text embeddings with their places, the pooled embedding, and the guidance scale where it is taken."""

@@ -18,7 +18,7 @@ from intaglio.models.diffusion.families.family import (
 )
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
-from intaglio.models.original_names import OriginalNames, attention_rows
+from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
 
 WORDS = 256
 """Tokens of a prompt for T5, padding included, which is attended to."""
@@ -133,6 +133,26 @@ class StableDiffusion3(Family):
         elif clip.shape[-1] < width:
             hidden = torch.cat([hidden, hidden.new_zeros(len(hidden), WORDS, width)], 1)
         return Conditioning(hidden, torch.cat([output.text_embeds.float() for output in outputs], -1))
+
+    def config_of_file(self, shapes: Mapping[str, tuple[int, ...]], like: Mapping[str, Any]) -> dict[str, Any]:
+        """Depth, widths, the positions, and the blocks with a second attention."""
+        width, channels, patch, _ = first_of(shapes, "x_embedder.proj.weight", 4)
+        head, count = like["attention_head_dim"], blocks_in(shapes, "joint_blocks")
+        second = [k for k in range(count) if f"joint_blocks.{k}.x_block.attn2.qkv.weight" in shapes]
+        return {
+            **like,
+            "in_channels": channels,
+            "patch_size": patch,
+            "out_channels": first_of(shapes, "final_layer.linear.weight")[0] // max(1, patch**2),
+            "num_layers": count,
+            "num_attention_heads": width // head,
+            "caption_projection_dim": width,
+            "joint_attention_dim": first_of(shapes, "context_embedder.weight")[1],
+            "pooled_projection_dim": first_of(shapes, "y_embedder.mlp.0.weight")[1],
+            "pos_embed_max_size": round(first_of(shapes, "pos_embed", 3)[1] ** 0.5),
+            "qk_norm": "rms_norm" if "joint_blocks.0.x_block.attn.ln_q.weight" in shapes else None,
+            "dual_attention_layers": tuple(second),
+        }
 
     def inputs(self, denoiser: nn.Module, conditioning: Conditioning) -> dict[str, Any]:
         """Text embeddings, and the pooled ones."""
