@@ -10,6 +10,7 @@ import torch
 import tiny
 import tiny_transformers
 from families import FAMILIES
+from intaglio.adapt.probes import collapse, deviations, local_gain
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
@@ -113,3 +114,12 @@ def test_model_guidance_takes_the_correction_out_of_the_noise_no_further_than_sd
             plain = -2 * model.clean(x, at, blank) + 3 * model.clean(x, at, words) + k * model.clean(x, at, blank)
             moved = (x - s * eps) / a - plain
             assert torch.allclose(moved, -k * x * min(1 / a, 14.6 / s), rtol=1e-5, atol=1e-5)
+
+
+def test_a_training_on_stable_diffusion_3_is_probed(scene):
+    (model,) = scene.of("sd3", "finetune")
+    with torch.no_grad():
+        latents, given = model.encode(tiny.pixels(2)), model.embed(["red cat"])
+        found = [local_gain(model, latents, given, 0), collapse(model, latents, given)[None]]
+        found.append(deviations(model, latents, given, 0))
+    assert all(one.isfinite().all() for one in found)

@@ -118,7 +118,8 @@ def predicted_clean(
 ) -> Float[Tensor, "n c h w"]:
     """The model's prediction of the clean latents, x_0 = (x_t - b noise) / a."""
     noise = model.predict(noised, t, conditioning)
-    return (noised - _each(model.schedule.noise(t), noised) * noise) / _each(model.schedule.signal(t), noised)
+    a, b = (_each(part, noise) for part in (model.schedule.signal(t), model.schedule.noise(t)))
+    return ((noised - b * noise) / a).to(noised)
 
 
 def _step(model: LatentDiffusion, share: float) -> int:

@@ -95,13 +95,16 @@ def refuse_contradiction(
     if baked.scales is None:
         return
     low, high = baked.scales
-    if not plain and baked.guidance == "input" and baked == model.family.sampling(model.denoiser):
+    born = baked == model.family.sampling(model.denoiser)
+    if not plain and born and baked.guidance == "input":
         return  # asked at scale 1, as its family was trained, its predictions are those of a prompt alone
     if not plain:
         raise BadInput(
             f"{name} was distilled with its guidance, so that predictions under several prompts cannot be combined; "
             "draw with plain, and without --base"
         )
+    if negative and born:
+        raise BadInput(f"{name} has its guidance inside, and is led away from no prompt; leave --negative out")
     if negative:
         raise BadInput(f"{name} was distilled to lead away from the empty prompt; leave --negative out")
     if not low <= asked.scale <= high:
