@@ -6,6 +6,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from tyro.conf import OmitArgPrefixes
 
+from intaglio.commands.kit.cluster_inputs import spread_by
 from intaglio.commands.kit.console import command_line, note, say, say_json, shown
 
 B = TypeVar("B")
@@ -33,7 +34,8 @@ class Bench(Generic[B]):
 
     def __call__(self) -> None:
         bench = cast(Measured, self.method)
-        figures = bench(command=command_line(), progress=shown())
+        with spread_by(bench):
+            figures = bench(command=command_line(), progress=shown())
         if self.json:
             note(bench.summary(figures))
             say_json(figures)
