@@ -2,7 +2,7 @@
 
     RAY_DEDUP_LOGS_SKIP_REGEX=.* python two_nodes.py FOLDER [PORT]
 
-Prints one line of JSON: by name, what was seen. With a port the cluster is asked through the server of Ray's client,
+Writes one line of JSON: by name, what was seen. With a port the cluster is asked through the server of Ray's client,
 as from a machine that is no node of it.
 """
 
@@ -136,7 +136,7 @@ def main(folder: Path, port: str = "") -> None:
     made = Cluster(initialize_head=True, head_node_args={**NODE, **client, "include_dashboard": False})
     try:
         made.add_node(**NODE)
-        print(json.dumps(seen(folder, f"ray://127.0.0.1:{port}" if port else made.address)))
+        sys.stdout.write(json.dumps(seen(folder, f"ray://127.0.0.1:{port}" if port else made.address)))
     finally:
         made.shutdown()
 

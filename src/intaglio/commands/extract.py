@@ -85,11 +85,7 @@ class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
             return self._planned(inputs, training, held_out, warnings)
 
     def _planned(
-        self,
-        inputs: "ExtractionInputs",
-        training: "ImageSet | None",
-        held_out: "ImageSet | None",
-        warnings: list[str],
+        self, inputs: "ExtractionInputs", training: "ImageSet | None", held_out: "ImageSet | None", warnings: list[str]
     ) -> int:
         """The cost, then the work; returns the exit code."""
         from intaglio.extract.cost import make_plan

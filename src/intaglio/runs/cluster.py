@@ -59,8 +59,15 @@ class Cluster:
         return max(2, int(self._ray.cluster_resources().get("GPU" if self._gpus else "CPU", 0)))
 
     def send(self, value: object) -> Sent:
-        """Puts a value into the cluster's memory, for pieces that are to have it."""
-        return Sent(self._ray.put(value))
+        """Puts a value into the cluster's memory, for pieces that are to have it.
+
+        Raises:
+            IntaglioError: it holds what no other process can be given.
+        """
+        try:
+            return Sent(self._ray.put(value))
+        except TypeError as error:  # Ray's own sentence has the whole value in it
+            raise IntaglioError("this work cannot be sent to other machines; leave --cluster out") from error
 
     def results(self, work: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iterator[tuple[J, R]]:
         """(job, result) of every job, as they are done, in no fixed order, `workers` of them at once.
@@ -102,9 +109,7 @@ class Cluster:
 
     def check_nodes(self) -> None:
         """Raises `BadInput` for a node whose intaglio, torch or Python is another than here, or lacking."""
-        from ray.util.scheduling_strategies import (  # pyright: ignore[reportMissingImports]
-            NodeAffinitySchedulingStrategy,
-        )
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
 
         ray, own = self._ray, versions()
         for node in ray.nodes():
@@ -123,8 +128,8 @@ class Cluster:
             for package, mine in own.items():
                 if (other := found.get(package)) != mine:
                     raise BadInput(
-                        f"node {name} of the cluster has {package} {other or 'not installed'}, and this machine {mine}; "
-                        "install the same version on both, so that results are the same"
+                        f"node {name} of the cluster has {package} {other or 'not installed'}, and this machine "
+                        f"{mine}; install the same version on both, so that results are the same"
                     )
 
 
@@ -206,9 +211,7 @@ def _ray() -> Any:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise BadInput(
-            "--cluster needs Ray, which is not installed here: pip install 'intaglio[cluster]'"
-        ) from error
+        raise BadInput("--cluster needs Ray, which is not installed here: pip install 'intaglio[cluster]'") from error
     return ray
 
 

@@ -142,9 +142,7 @@ class _Groups:
     matches: list[dict[str, Any]]
 
     @classmethod
-    def of(
-        cls, run: Run, kind: str, key: str, images: ImageSet, work: GroupWork[Any, Any], batch: int
-    ) -> "_Groups":
+    def of(cls, run: Run, kind: str, key: str, images: ImageSet, work: GroupWork[Any, Any], batch: int) -> "_Groups":
         parts = parts_by_content(images, batch)
         return cls(
             run, kind, images, work, parts, [{"key": key, "hashes": [images.hashes[i] for i in part]} for part in parts]

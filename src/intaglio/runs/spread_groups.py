@@ -11,7 +11,7 @@ from intaglio.images.image_set import ImageSet
 
 @dataclass(frozen=True, eq=False)
 class GroupPiece:
-    """What a worker must know of one group, beside the work."""
+    """One group, as a worker must know it beside the work."""
 
     place: int
     """Among the groups."""
@@ -25,7 +25,7 @@ class GroupPiece:
 
 @dataclass(frozen=True, eq=False)
 class WorkedGroup:
-    """What a worker gives back."""
+    """A group as a worker gives it back."""
 
     step: int
     tensors: Mapping[str, Tensor]
