@@ -1,12 +1,12 @@
 """`intaglio bench NAME`: a bench's figures as a table or as one line of JSON."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from tyro.conf import OmitArgPrefixes
 
-from intaglio.commands.kit.cluster_inputs import spread_by
 from intaglio.commands.kit.console import command_line, note, say, say_json, shown
 
 B = TypeVar("B")
@@ -34,7 +34,7 @@ class Bench(Generic[B]):
 
     def __call__(self) -> None:
         bench = cast(Measured, self.method)
-        with spread_by(bench):
+        with getattr(bench, "spread", nullcontext)():
             figures = bench(command=command_line(), progress=shown())
         if self.json:
             note(bench.summary(figures))

@@ -41,7 +41,7 @@ class Sent:
         return _read(self.reference)
 
 
-class Cluster:
+class RayCluster:
     """Nodes that have been joined and looked at.
 
     Args:
@@ -134,10 +134,10 @@ class Cluster:
 
 
 _END: Any = object()
-_joined: ContextVar[Cluster | None] = ContextVar("joined", default=None)
+_joined: ContextVar[RayCluster | None] = ContextVar("joined", default=None)
 
 
-def joined() -> Cluster | None:
+def joined() -> RayCluster | None:
     """The cluster of the `on_cluster` block that this is called in; None outside one, and in a worker."""
     return _joined.get()
 
@@ -162,7 +162,7 @@ def on_cluster(address: str | None, device: str = "cpu") -> Iterator[None]:
     try:
         if own:
             _join(ray, address)
-        cluster = Cluster(ray, device)
+        cluster = RayCluster(ray, device)
         cluster.check_nodes()
         token = _joined.set(cluster)
         try:

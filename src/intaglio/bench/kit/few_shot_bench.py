@@ -1,5 +1,6 @@
 """Fields and base model that benches on few-shot sets share."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
-from intaglio.runs.cluster import check_address
+from intaglio.runs.cluster import check_address, on_cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,10 @@ class FewShotBench:
             raise ValueError(f"workers must be at least 1, not {self.workers}")
         if self.cluster is not None:
             check_address(self.cluster)
+
+    def spread(self) -> AbstractContextManager[None]:
+        """A block whose independent work is done by the cluster, where one is named."""
+        return on_cluster(self.cluster, self.device)
 
     @property
     def base(self) -> LatentDiffusion:

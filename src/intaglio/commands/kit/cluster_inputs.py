@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from intaglio.runs.run import Run
@@ -28,16 +28,11 @@ class OnCluster:
 
     def spread(self) -> AbstractContextManager[None]:
         """A block whose independent work is done by the cluster, where one is named."""
-        return spread_by(self)
+        from intaglio.runs.cluster import on_cluster
+
+        return on_cluster(self.cluster, getattr(self, "device", "cpu"))
 
     def say_spread(self, run: "Run") -> None:
         """Notes in the run what it cannot know of work that was done elsewhere."""
         if self.cluster is not None:
             run.warn(HERE_ALONE)
-
-
-def spread_by(command: Any) -> AbstractContextManager[None]:
-    """As `OnCluster.spread`, for a command or bench that may have a cluster and a device."""
-    from intaglio.runs.cluster import on_cluster
-
-    return on_cluster(getattr(command, "cluster", None), getattr(command, "device", "cpu"))
