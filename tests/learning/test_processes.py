@@ -1,6 +1,5 @@
 """Steps shared by two processes (gloo): the same update as one process with the whole batch."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import distributed
 
 from adapt_scenes import learned, model, training_set
@@ -25,29 +23,22 @@ from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.trainer import Trainer
 from intaglio.runs import rows
 from intaglio.runs.run import Run
-
+from two_processes import both
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked")
 
 
-def both(tmp_path: Path, work) -> list[dict[str, torch.Tensor]]:
-    """What `work(processes)` gives in each of two processes, as tensors by name."""
-    fork = multiprocessing.get_context("fork")
-    children = [fork.Process(target=child, args=(tmp_path, rank, work)) for rank in range(2)]
-    for one in children:
-        one.start()
-    for one in children:
-        one.join(120)
-    assert [one.exitcode for one in children] == [0, 0]
-    return [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+def joined(tmp_path: Path, work) -> list[dict[str, torch.Tensor]]:
+    """What `work(processes)` gives in each of two processes that have found each other."""
 
+    def found(rank: int) -> dict[str, torch.Tensor]:
+        distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=rank, world_size=2)
+        try:
+            return work(Processes(rank, 2))
+        finally:
+            distributed.destroy_process_group()
 
-def child(folder: Path, rank: int, work) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    found = work(Processes(rank, 2))
-    save_file({name: tensor.contiguous() for name, tensor in found.items()}, folder / f"{rank}.safetensors")
-    distributed.destroy_process_group()
+    return both(tmp_path, found)
 
 
 def opened(folder: Path, processes: Processes) -> Run:
@@ -75,7 +66,7 @@ WAYS = {
 def test_two_processes_make_the_updates_of_one(tmp_path, way):
     method, data = WAYS[way]
     alone = tuned(ALONE, method, data)
-    first, second = both(tmp_path, partial(tuned, method=method, data=data))
+    first, second = joined(tmp_path, partial(tuned, method=method, data=data))
     for name in alone:
         assert torch.equal(first[name], second[name]), name  # to the bit: else they would drift apart
     torch.testing.assert_close(first["losses"], alone["losses"], rtol=1e-6, atol=0)
@@ -105,7 +96,7 @@ def test_a_killed_training_goes_on_with_another_number_of_processes(tmp_path):
     whole, often = tuned(ALONE, method, data), replace(UNWATCHED, checkpoint_every=1)
     with pytest.raises(KeyboardInterrupt), opened(tmp_path / "run", ALONE) as run:
         method(model(), data, run=run, watch=often, stop=StopsAt(2))
-    first, second = both(tmp_path, partial(tuned, method=method, data=data, folder=tmp_path / "run"))
+    first, second = joined(tmp_path, partial(tuned, method=method, data=data, folder=tmp_path / "run"))
     (folder,) = (tmp_path / "run").iterdir()
     assert [row["step"] for row in rows.read(folder / "metrics" / "train.jsonl")] == [1, 2, 3, 4]
     for name, weight in whole.items():
@@ -132,9 +123,7 @@ class Problem:
         run, sentence = Run.none(), ""
         try:
             checkpoints = Checkpoints(run, every_s=1e9)
-            train(
-                self.trainer, objective or self.objective, run, checkpoints, processes=self.processes, **self.options
-            )
+            train(self.trainer, objective or self.objective, run, checkpoints, processes=self.processes, **self.options)
         except (IntaglioError, KeyboardInterrupt) as error:
             sentence = type(error).__name__
         return {
@@ -158,7 +147,7 @@ def poisoned(processes: Processes, may_skip: bool) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(("may_skip", "steps", "end"), [(False, 2, "IntaglioError"), (True, 6, "ended")])
 def test_what_is_not_finite_in_one_stops_or_skips_in_all(tmp_path, may_skip, steps, end):
-    for found in both(tmp_path, partial(poisoned, may_skip=may_skip)):
+    for found in joined(tmp_path, partial(poisoned, may_skip=may_skip)):
         assert (int(found["step"]), end in found) == (steps, True)
         assert found["weight"].isfinite().all()
 
@@ -178,7 +167,7 @@ def ended(processes: Processes, way: str) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(("way", "end"), [("stopped", "ended"), ("interrupted", "KeyboardInterrupt")])
 def test_one_process_that_ends_ends_all_at_the_same_step(tmp_path, way, end):
-    for found in both(tmp_path, partial(ended, way=way)):
+    for found in joined(tmp_path, partial(ended, way=way)):
         assert (int(found["step"]), end in found) == (4, True)
 
 
@@ -189,7 +178,7 @@ def test_a_gradient_of_one_process_is_given_to_all_and_of_none_to_none(tmp_path)
         processes.add_gradients([used, unused])
         return {"used": used.grad, "has": torch.tensor(unused.grad is not None)}
 
-    for found in both(tmp_path, work):
+    for found in joined(tmp_path, work):
         assert found["used"].tolist() == [1.0, 2.0]
         assert not found["has"]
 

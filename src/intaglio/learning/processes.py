@@ -1,8 +1,8 @@
 """Processes that share the steps of one training: each takes rows of the batch, and all make the same update.
 
 The batch of a step is a function of (seed, step), so that every process can draw it whole and take its own rows. A loss
-that is a sum over pictures has the sum of the processes' gradients as its own, which each then holds: the update is that
-of one process with the whole batch, up to the rounding of the sum.
+that is a sum over pictures has the sum of the processes' gradients as its own, which each then holds: the update is
+that of one process with the whole batch, up to the rounding of the sum.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +85,9 @@ class Processes:
         """The tensors of the main process, on the CPU, whatever is given in another."""
         if self.alone:
             return dict(tensors)
-        text = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}) if self.main else b""
+        text = (
+            save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}) if self.main else b""
+        )
         size = torch.tensor([len(text)], device=self.device)
         self._broadcast(size)
         sent = torch.empty(int(size), dtype=torch.uint8, device=self.device)
