@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,8 @@ def test_two_nodes_give_what_one_process_gives(tmp_path, port):
     assert seen["error"] == "ValueError: no root of -1"
     assert "has intaglio" in seen["other version"]
     assert "and this machine 0.0.0; install the same version" in seen["other version"]
+    assert seen["no GPU"].startswith("BadInput: no node of the cluster has declared a GPU to Ray")
+    assert re.fullmatch(r"BadInput: what answers at 127.0.0.1:\d+ is no Ray cluster; .*", seen["another server"])
     assert seen["no answer"].startswith("BadInput: nothing answers at 127.0.0.1:1 (")
 
 

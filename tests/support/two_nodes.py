@@ -9,6 +9,7 @@ as from a machine that is no node of it.
 import json
 import os
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +92,16 @@ def refusal(call) -> str:
     return "nothing was raised"
 
 
-def entered(address: str) -> None:
-    with on_cluster(address):
+def entered(address: str, device: str = "cpu") -> None:
+    with on_cluster(address, device):
         pass
+
+
+def other_server() -> None:
+    """A server that takes connections and never speaks."""
+    clusters.ANSWER_S = 0.5
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        entered(f"127.0.0.1:{server.getsockname()[1]}")
 
 
 def root(job: int) -> float:
@@ -128,6 +136,8 @@ def seen(folder: Path, address: str) -> dict:
     found["other version"] = refusal(lambda: entered(address))
     clusters.versions = versions
     found["no answer"] = refusal(lambda: entered("127.0.0.1:1"))
+    found["no GPU"] = refusal(lambda: entered(address, "cuda"))
+    found["another server"] = refusal(other_server)
     return found
 
 

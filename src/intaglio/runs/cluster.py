@@ -108,10 +108,14 @@ class RayCluster:
             ) from error
 
     def check_nodes(self) -> None:
-        """Raises `BadInput` for a node whose intaglio, torch or Python is another than here, or lacking."""
+        """Raises `BadInput` for a node whose intaglio, torch or Python is another than here, and for want of GPUs."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
 
         ray, own = self._ray, versions()
+        if self._gpus and not ray.cluster_resources().get("GPU"):
+            raise BadInput(
+                "no node of the cluster has declared a GPU to Ray; start them with one, or take --device cpu"
+            )
         for node in ray.nodes():
             if not node["Alive"]:
                 continue
@@ -228,6 +232,8 @@ def _join(ray: Any, address: str) -> None:
             f"nothing answers at {address} ({getattr(error, 'strerror', None) or error}); start Ray there with `ray "
             "start --head`, or correct --cluster"
         ) from error
+    if not _speaks_grpc(f"{host}:{port}"):
+        raise BadInput(f"what answers at {address} is no Ray cluster; correct --cluster")
     try:
         ray.init(address, **quiet)
     except Exception as error:  # it has an exception of another kind for each way to fail
@@ -235,6 +241,22 @@ def _join(ray: Any, address: str) -> None:
             f"this machine cannot join the cluster at {address}: {_first_line(error)}; from a machine that is no node "
             "of it, the address is ray://HOST:10001, and both need the same versions of Ray and Python"
         ) from error
+
+
+def _speaks_grpc(address: str) -> bool:
+    """Whether a server speaks Ray's protocol, asked since Ray itself would wait for minutes; true where unknown."""
+    try:
+        import grpc  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return True
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return True
+    with grpc.insecure_channel(address) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(ANSWER_S)
+        except grpc.FutureTimeoutError:
+            return False
+    return True
 
 
 def _first_line(error: Exception) -> str:
