@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import tiny
 from intaglio.errors import BadInput
+from intaglio.images.image_set import save_png
 from intaglio.runs.cluster import check_address, joined, on_cluster, versions
 from intaglio.runs.fan_out import workers_of_cluster
 
@@ -47,6 +49,35 @@ def test_two_nodes_give_what_one_process_gives(tmp_path, port):
     assert seen["no GPU"].startswith("BadInput: no node of the cluster has declared a GPU to Ray")
     assert re.fullmatch(r"BadInput: what answers at 127.0.0.1:\d+ is no Ray cluster; .*", seen["another server"])
     assert seen["no answer"].startswith("BadInput: nothing answers at 127.0.0.1:1 (")
+
+
+COMMANDS = {
+    "scores.csv": "authenticate loss-gap --levels 3 --fpr 0.3 --images dog --controls cat",
+    "verdict.json": "authenticate cgi-dm --steps 2 --batch 2 --gap-samples 1 --fpr 0.3 --images dog --controls cat",
+    "finds.csv": "extract direct --authority mine --prompt dog --generations 20 --steps 2 --batch 4 --workers 2",
+    "protected/0.png": "protect advdm --steps 2 --images dog",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAVE_RAY, reason="needs the group `cluster`")
+@pytest.mark.parametrize("file", COMMANDS)
+def test_commands_leave_the_same_files_with_a_cluster(tmp_path, file):
+    base, suspect = tiny.pair_folders(tmp_path)
+    for name, seed in (("dog", 0), ("cat", 1)):
+        for index, picture in enumerate(tiny.pixels(4, seed)):
+            save_png(picture, tmp_path / name / f"{index}.png")
+    words = COMMANDS[file].split()
+    models = ["--model", str(base)] if words[0] == "protect" else ["--suspect", str(suspect), "--base", str(base)]
+    for runs, further in (("here", []), ("there", ["--cluster", "ray"])):
+        command = [sys.executable, "-m", "intaglio", *words, *models, "--quiet", "--runs", runs, *further]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+    (here,), (there,) = (list((tmp_path / runs).iterdir()) for runs in ("here", "there"))
+    assert (here / file).read_bytes() == (there / file).read_bytes()
+    warnings = json.loads((there / "run.json").read_text())["warnings"]
+    assert any("joules and processor seconds of this run are those of this machine alone" in one for one in warnings)
 
 
 @pytest.mark.parametrize("address", ["", "head", "ray://", "ray://head", "head:port", "dask"])
