@@ -15,7 +15,7 @@ from intaglio.commands.finetune import FineTune
 from intaglio.commands.kit.shared_steps import joined_processes, launched
 from intaglio.errors import BadInput
 from intaglio.images.image_set import save_png
-from intaglio.learning.processes import Processes
+from intaglio.learning.sharing_processes import Processes
 from intaglio.runs import rows
 from two_processes import both
 

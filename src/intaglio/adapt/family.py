@@ -15,7 +15,7 @@ from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import fine_tune
 from intaglio.adapt.tuned import FineTuned
-from intaglio.learning.processes import ALONE, Processes
+from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion

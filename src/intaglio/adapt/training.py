@@ -23,7 +23,7 @@ from intaglio.adapt.watching import Judge
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
-from intaglio.learning.processes import ALONE, Processes
+from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.energy.energy_budget import EnergyBudget
     from intaglio.energy.jobs import JobWork
-    from intaglio.learning.processes import Processes
+    from intaglio.learning.sharing_processes import Processes
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from intaglio.errors import IntaglioError
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.interrupt import held_interrupt
-from intaglio.learning.processes import ALONE, Processes
+from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.trainer import Trainer
 from intaglio.runs.run import Run
 

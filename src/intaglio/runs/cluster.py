@@ -249,7 +249,7 @@ def _speaks_grpc(address: str) -> bool:
         import grpc  # pyright: ignore[reportMissingImports]
     except ImportError:
         return True
-    if os.environ.get("RAY_USE_TLS") == "1":
+    if "RAY_USE_TLS" in os.environ:
         return True
     with grpc.insecure_channel(address) as channel:
         try:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from intaglio.errors import BadInput, IntaglioError
 
 if TYPE_CHECKING:
-    from intaglio.learning.processes import Processes
+    from intaglio.learning.sharing_processes import Processes
 
 LONGEST_WAIT = timedelta(hours=6)
 """How long processes wait for the main one, which alone draws and judges pictures and writes files."""
 HERE_ALONE = "processor seconds of this run are those of the main process alone"
 
 
-def launched() -> int:
+def launched(told: Mapping[str, str] = os.environ) -> int:
     """The processes that a launcher started together, as it tells each of them; 1 without one."""
-    count = os.environ.get("WORLD_SIZE", "")
-    return int(count) if count.isdecimal() and "LOCAL_RANK" in os.environ else 1
+    count = told.get("WORLD_SIZE", "")
+    return int(count) if count.isdecimal() and "LOCAL_RANK" in told else 1
 
 
 def check_launched(command: Any, path: list[str]) -> None:
@@ -39,7 +39,7 @@ def joined_processes(device: str) -> "Iterator[Processes]":
     Raises:
         BadInput: accelerate is not installed, or one GPU is named for all of them.
     """
-    from intaglio.learning.processes import Processes
+    from intaglio.learning.sharing_processes import Processes
 
     if launched() == 1:
         yield Processes(device=device)

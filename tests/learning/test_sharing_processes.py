@@ -18,8 +18,8 @@ from intaglio.adapt.settings import UNWATCHED
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
-from intaglio.learning.processes import ALONE, Processes, _buckets
 from intaglio.learning.settings import OptimizerSettings
+from intaglio.learning.sharing_processes import ALONE, Processes, _buckets
 from intaglio.learning.trainer import Trainer
 from intaglio.runs import rows
 from intaglio.runs.run import Run
@@ -190,7 +190,7 @@ def test_every_row_is_taken_once():
 
 
 def test_buckets_keep_order_type_and_size(monkeypatch):
-    monkeypatch.setattr("intaglio.learning.processes.BUCKET", 5)
+    monkeypatch.setattr("intaglio.learning.sharing_processes.BUCKET", 5)
     tensors = [torch.zeros(2), torch.zeros(3), torch.zeros(1), torch.zeros(1, dtype=torch.bfloat16), torch.zeros(9)]
     assert [[len(one) for one in bucket] for bucket in _buckets(tensors)] == [[2, 3], [1], [1], [9]]
 
