@@ -238,8 +238,8 @@ def test_one_step_that_is_not_finite_is_left_out_and_a_second_one_ends_it_with_t
     bad: set[int] = set()
     whole = training.accumulate
 
-    def unlucky(own, examples, batch, settings, sampled):
-        loss, parts = whole(own, examples, batch, settings, sampled)
+    def unlucky(own, examples, batch, settings, sampled, processes):
+        loss, parts = whole(own, examples, batch, settings, sampled, processes)
         return (math.nan if sampled.args[0] in bad else loss), parts
 
     def opened(name):

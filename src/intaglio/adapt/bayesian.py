@@ -78,6 +78,8 @@ class Posterior:
             f"sigma/{name}": torch.full_like(mean.detach(), settings.sigma * scales[name])
             for name, mean in self._means.items()
         }
+        self.trained = (*weights.values(), *self.sigmas.values())
+        """All that gradients are collected of."""
         self._trained = sum(weight.numel() for weight in weights.values())
         self.draws: list[Tensor] = [torch.empty_like(mean.detach()) for mean in self._means.values()]
         self._starts = [mean.detach().clone() for mean in self._means.values()] if settings.kl_weight else []

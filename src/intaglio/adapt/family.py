@@ -15,6 +15,7 @@ from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import fine_tune
 from intaglio.adapt.tuned import FineTuned
+from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -63,6 +64,7 @@ class FineTuner(BayesianTraining, ABC):
         run: Run = Run.none(),
         watch: Watch = UNWATCHED,
         stop: StopRule = ALL_STEPS,
+        processes: Processes = ALONE,
     ) -> FineTuned:
         """Tune a copy of `model`.
 
@@ -72,6 +74,8 @@ class FineTuner(BayesianTraining, ABC):
             run: progress, states, logs and pictures go there; a killed call goes on where its last state was.
             watch: which pictures are drawn and judged meanwhile, and what follows from it.
             stop: may end the training before its last step, such as a budget of energy.
+            processes: that share each step and end with the same weights; only the main one is given a run, a watch
+                and a stop rule.
 
         Raises:
             BadInput: a model without what the method needs, or in float16.
@@ -82,7 +86,7 @@ class FineTuner(BayesianTraining, ABC):
             tuned = model.copy()
             trainable = self.trainable(tuned)
             with trainable.attached(tuned):
-                trained = fine_tune(tuned, trainable, data, self, run, watch, stop)
+                trained = fine_tune(tuned, trainable, data, self, run, watch, stop, processes)
                 samples = draw_samples(tuned, data, self.seed, watch)
         if trainable.adapter is not None:
             # Merged, since hooks are no weights: the fingerprint would be the base's, and an audit find nothing.

@@ -23,6 +23,7 @@ from intaglio.adapt.watching import Judge
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
@@ -61,6 +62,7 @@ def fine_tune(
     run: Run,
     watch: Watch,
     stop: StopRule = ALL_STEPS,
+    processes: Processes = ALONE,
 ) -> Trained:
     """Minimise the denoising error of `data` over the trainable weights, in place.
 
@@ -75,12 +77,14 @@ def fine_tune(
         run: takes logs, states and pictures.
         watch: which pictures are drawn and judged meanwhile, and what follows from it.
         stop: may end the training before its last step.
+        processes: that share each step; only the main one has a run, a watch and a stop rule.
 
     Raises:
-        BadInput: the model is in float16.
+        BadInput: the model is in float16, or there are more processes than pictures in a step.
         IntaglioError: the loss is not finite; the last good state is saved.
     """
     freeze(model)
+    check_share(processes, settings.step_size(data.class_images is not None))
     posterior = Posterior(trainable.weights, trainable.random_scales(settings), settings)
     if settings.bayesian:
         for warning in warnings_of(settings, posterior, data.distinct, adapter=trainable.adapter is not None):
@@ -91,11 +95,12 @@ def fine_tune(
     checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
     judge = Judge(model, data, settings, run, watch)
     checkpoints.restore(trainer)
+    processes.start_alike(trainer)
     with checkpointed(model, settings):
         judge.restore(trainer)
         train(
             trainer,
-            partial(_objective, model, examples, posterior, settings),
+            partial(_objective, model, examples, posterior, settings, processes),
             run,
             checkpoints,
             watchers=(
@@ -108,16 +113,33 @@ def fine_tune(
             may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
             advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
             label="fine-tune",
+            processes=processes,
         )
     trainer.export(judge.best_weights())
     return Trained(trainer.losses[: trainer.step], tuple(judge.curve), judge.kept, posterior.share)
 
 
+def check_share(processes: Processes, pictures: int) -> None:
+    """Raises `BadInput` where a process would have no picture of a step."""
+    if pictures < processes.count:
+        raise BadInput(
+            f"a step of {pictures} pictures cannot be shared by {processes.count} processes; give a larger --batch, or "
+            "start fewer"
+        )
+
+
 def _objective(
-    model: LatentDiffusion, examples: Examples, posterior: Posterior, settings: BayesianTraining, step: int
+    model: LatentDiffusion,
+    examples: Examples,
+    posterior: Posterior,
+    settings: BayesianTraining,
+    processes: Processes,
+    step: int,
 ) -> StepLoss:
     """The denoising error of a step; apart, the class pictures' part of it (`prior`) and the divergence."""
-    loss, parts = accumulate(model, examples, examples.at(step), settings, partial(posterior.sampled, step))
+    sampled = partial(posterior.sampled, step)
+    loss, parts = accumulate(model, examples, examples.at(step), settings, sampled, processes)
+    processes.add_gradients(posterior.trained)
     divergence = posterior.add_divergence()
     return StepLoss(loss, parts if divergence is None else {**parts, "divergence": divergence})
 
@@ -128,21 +150,26 @@ def accumulate(
     batch: StepBatch,
     settings: Training,
     sampled: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
+    processes: Processes = ALONE,
 ) -> tuple[float, dict[str, float]]:
     """Adds the gradients of a step's loss, by micro-batches; returns the loss and, apart, its class pictures' part.
 
     The loss is a weighted sum over pictures, so the sum over micro-batches is the step's own up to rounding. Forward
-    and backward pass of the k-th micro-batch run inside `sampled(k)`.
+    and backward pass of the k-th micro-batch run inside `sampled(k)`. Of each micro-batch `processes` share the
+    pictures, and the gradients added are those of this one's own.
     """
-    errors = []
+    shares = torch.zeros_like(batch.weights)
     size = settings.micro_batch or len(batch)
     for index, start in enumerate(range(0, len(batch), size)):
-        part = batch[start : start + size]
+        rows = processes.rows(start, min(start + size, len(batch)))
+        part = batch[rows]
+        if not len(part):
+            continue
         with sampled(index):
             error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
             (part.weights * error).sum().backward()
-        errors.append(error.detach())
-    shares = batch.weights * torch.cat(errors)
+        shares[rows] = part.weights * error.detach()
+    shares = processes.summed(shares)
     prior = {"prior": float(shares[settings.batch :].sum())} if len(batch) > settings.batch else {}
     return float(shares.sum()), prior
 

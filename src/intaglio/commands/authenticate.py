@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
+from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import note, say, table
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
@@ -31,7 +32,7 @@ SPARING = ("micro_batch",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
+class Authenticate(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
     """Tell which pictures were in a fine-tuning set, with a false-positive rate.
 
     The rate comes from the controls: pictures of the same kind that cannot have been in the set. The same command
@@ -66,6 +67,7 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
     a program, and is run only where all it can do is compute."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1, not {self.fpr}")
 
@@ -91,7 +93,9 @@ class Authenticate(SuspectAndBase, ReadsPictures, Generic[M]):
                 energy = self._energy(inputs, len(pictures.images))
                 if energy is not None:
                     note(energy.line)
-                self._audit(inputs, pictures, run, {} if energy is None else energy.summary)
+                self.say_spread(run)
+                with self.spread():
+                    self._audit(inputs, pictures, run, {} if energy is None else energy.summary)
             for method in (self._method, *self._companions.values()):
                 method.forget(run, len(pictures.images))
         folder = Path(run.folder or ".")

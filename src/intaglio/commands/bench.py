@@ -1,6 +1,7 @@
 """`intaglio bench NAME`: a bench's figures as a table or as one line of JSON."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
@@ -33,7 +34,8 @@ class Bench(Generic[B]):
 
     def __call__(self) -> None:
         bench = cast(Measured, self.method)
-        figures = bench(command=command_line(), progress=shown())
+        with getattr(bench, "spread", nullcontext)():
+            figures = bench(command=command_line(), progress=shown())
         if self.json:
             note(bench.summary(figures))
             say_json(figures)

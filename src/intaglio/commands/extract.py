@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import tyro
 
+from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import note, say, table
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
@@ -29,7 +30,7 @@ MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
+class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
     """Draw the pictures that a suspect was most probably fine-tuned on, each with a false-discovery rate.
 
     For models that you may examine: your own before you publish it, or one whose owner permits it. The same command
@@ -55,24 +56,24 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
     """Similarity of two pictures: embedded, or the path of a local encoder. A TorchScript file is a program, and is run
     only where all it can do is compute."""
     workers: int | None = None
-    """Processes that draw pictures; none takes one for each core on the CPU, else one."""
+    """Processes that draw pictures; none takes one for each core on the CPU, else one, and all of a --cluster."""
     dry_run: bool = False
     """Print the estimated cost and stop."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.fdr < 1:
             raise ValueError(f"fdr must lie between 0 and 1, not {self.fdr}")
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
             raise ValueError(f"workers must be at least 1 and at most {MOST_WORKERS}, not {self.workers}")
+        if self.workers == 1 and self.cluster is not None:
+            raise ValueError("workers 1 is this very process; leave it out, or leave out cluster")
         if not self.authority.strip():
             raise ValueError('authority must say why you may examine this model, such as "my own model"')
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.extract.audit import check_confidence
-        from intaglio.extract.cost import make_plan
-        from intaglio.extract.extraction import forget
-        from intaglio.extract.result import ExtractionResult
 
         if self.control:
             check_confidence(self._method, self.fdr)
@@ -80,6 +81,17 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
             raise BadInput("--held-out stands beside --training, to say what a match by chance is; give both")
         inputs, warnings = self._inputs()
         training, held_out = self._known_pictures(inputs.base)
+        with self.spread():
+            return self._planned(inputs, training, held_out, warnings)
+
+    def _planned(
+        self, inputs: "ExtractionInputs", training: "ImageSet | None", held_out: "ImageSet | None", warnings: list[str]
+    ) -> int:
+        """The cost, then the work; returns the exit code."""
+        from intaglio.extract.cost import make_plan
+        from intaglio.extract.extraction import forget
+        from intaglio.extract.result import ExtractionResult
+
         plan = make_plan(self._method, inputs, controlled=self.control, workers=self._workers())
         energy = self._energy(inputs)
         told = str(plan) if energy is None else f"{plan}\n{energy.line}"
@@ -93,6 +105,7 @@ class Extract(SuspectAndBase, ReadsPictures, Generic[M]):
                 idle = (*self._idle(), *said_idle_like(self.like, inputs.base))
                 for warning in (*idle, *warnings, *_about_pictures(training, held_out), *about):
                     run.warn(warning)
+                self.say_spread(run)
                 self._extract(inputs, training, held_out, run, {} if energy is None else energy.summary)
             forget(self._method, run)
         folder = Path(run.folder or ".")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import tyro
 
@@ -13,10 +13,13 @@ from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.energy_stop import EnergyStop
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
+from intaglio.commands.kit.shared_steps import HERE_ALONE, joined_processes, told_to_begin
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from intaglio.adapt.cost import Plan
     from intaglio.adapt.data import TrainingSet
     from intaglio.adapt.family import FineTuner
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.energy.energy_budget import EnergyBudget
     from intaglio.energy.jobs import JobWork
+    from intaglio.learning.sharing_processes import Processes
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
 
@@ -99,8 +103,12 @@ class TrainingInputs(ReadsPictures):
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
-    """Adapt a model from a few pictures. The same command again goes on where a killed one was."""
+    """Adapt a model from a few pictures. The same command again goes on where a killed one was.
 
+    Under `accelerate launch` the processes share each step's pictures.
+    """
+
+    shares_steps: ClassVar[bool] = True
     method: tyro.conf.OmitArgPrefixes[M]
     name: str | None = None
     """Name of the result on its card, and in kohya's layout of its file; none takes the folder's name."""
@@ -118,21 +126,34 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        self._check()
+        with joined_processes(self.device) as processes:
+            self._check_shared(processes)
+            return replace(self, device=processes.device)._run(processes)
+
+    def _run(self, processes: "Processes") -> int:
+        """The work of this process; returns the exit code."""
         from intaglio.adapt.watching import STATE as BEST
         from intaglio.learning.checkpoints import STATE
         from intaglio.models.diffusion.loading import load_model
 
-        self._check()
         base = load_model(self.model or embedded_model(), like=self.like, device=self.device)
         known = self.load_training_set(base.resolution)
+        if not processes.main:
+            if not self.dry_run and processes.any(False):
+                self._method(base, known, processes=processes)
+            return 0
         if self.dry_run:
             say(str(self._plan(base, known)))
             if (energy := self._energy(base)) is not None:
                 say(energy.line)
             return 0
-        with self._open(base, known) as run:
+        with told_to_begin(processes) as begin, self._open(base, known) as run:
             if run.status != "done":
-                self._tune(base, known, run)
+                if not processes.alone:
+                    run.warn(HERE_ALONE)
+                    note(f"{processes.count} processes share each step")
+                self._tune(base, known, run, processes, begin)
             for state in (STATE, BEST):
                 run.drop_state(state)
             say(str((run.folder or Path()) / _weights(run.summary)))
@@ -145,6 +166,17 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             raise BadInput(f"--format kohya is a layout of LoRA files; {self._method.name} writes a diffusers folder.")
         if self.name is not None and not re.fullmatch(r"[\w. -]*\w", self.name):
             raise BadInput(f"--name {self.name!r} does not serve as a file name; use letters, digits, '-', '_'.")
+
+    def _check_shared(self, processes: "Processes") -> None:
+        if processes.alone:
+            return
+        if self.class_count:
+            raise BadInput(
+                "--class-count draws pictures, which several processes do not share; have them drawn by `intaglio "
+                "sample`, and give --class-images"
+            )
+        if self.energy_budget is not None:
+            raise BadInput("--energy-budget counts one process; start the fine-tune in one, or leave the budget out")
 
     def _plan(self, base: "LatentDiffusion", known: "TrainingSet") -> "Plan":
         if not self.class_count:
@@ -169,7 +201,14 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         settings |= self.budget_settings()
         return self.open_run("finetune", self._method.name, settings, inputs, seed=self._method.seed)
 
-    def _tune(self, base: "LatentDiffusion", known: "TrainingSet", run: "Run") -> None:
+    def _tune(
+        self,
+        base: "LatentDiffusion",
+        known: "TrainingSet",
+        run: "Run",
+        processes: "Processes",
+        begin: "Callable[[], None]",
+    ) -> None:
         for warning in (*self._idle(known), *said_idle_like(self.like, base), *base.notes, *known.warnings):
             run.warn(warning)
         with self.energy_stop(run, self.device, lambda: self._step_work(base)) as budget:
@@ -180,7 +219,8 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             for name, picture in zip(known.images.names[:SHOWN_PICTURES], known.images.pixels, strict=False):
                 run.save_image(f"data/{name}", picture)
             data = self.with_class_pictures(base, known, self._method.seed, run)
-            tuned = self._tuned(base, data, run, budget)
+            begin()
+            tuned = self._tuned(base, data, run, budget, processes)
             folder = run.folder or Path()
             weights = tuned.save(folder, layout=self.format, name=self._name)
             place = weights.relative_to(folder).as_posix()
@@ -189,13 +229,18 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             run.finish({"weights": place, "name": self._name, **tuned.figures(), **spent}, (place,))
 
     def _tuned(
-        self, base: "LatentDiffusion", data: "TrainingSet", run: "Run", budget: "EnergyBudget | None"
+        self,
+        base: "LatentDiffusion",
+        data: "TrainingSet",
+        run: "Run",
+        budget: "EnergyBudget | None",
+        processes: "Processes",
     ) -> "FineTuned":
         from intaglio.adapt.closing_work import closing_steps
 
         watch = Watch(**{field.name: getattr(self, field.name) for field in fields(Watch)})
         if budget is None:
-            return self._method(base, data, run=run, watch=watch)
+            return self._method(base, data, run=run, watch=watch, processes=processes)
         budget.reserve_steps = closing_steps(self._method, watch, data)
         tuned = self._method(base, data, run=run, watch=watch, stop=budget)
         if budget.stopped and not len(tuned.losses):

@@ -26,6 +26,7 @@ from torch import Tensor
 from intaglio.errors import IntaglioError
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.interrupt import held_interrupt
+from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.trainer import Trainer
 from intaglio.runs.run import Run
 
@@ -66,6 +67,7 @@ def train(
     advice: str = "try a lower learning rate",
     label: str = "train",
     stream: str = "train",
+    processes: Processes = ALONE,
 ) -> None:
     """Make the updates that are left, from the trainer's step to its settings' last.
 
@@ -85,6 +87,8 @@ def train(
         advice: remedies for a loss that is not finite, which end the error's sentence.
         label: of the progress.
         stream: the log of the steps.
+        processes: that share the steps; the objective of each leaves the gradients of the whole batch, and all stop
+            together.
 
     Raises:
         IntaglioError: the loss or the gradient is not finite; the state before it is saved.
@@ -92,7 +96,7 @@ def train(
     """
     steps = trainer.settings.steps
     with run.progress(steps, label, trainer.step) as progress, held_interrupt() as interrupted:
-        while trainer.step < steps and not stopped():
+        while trainer.step < steps and not processes.any(stopped()):
             began = time.process_time()
             loss = objective(trainer.step)
             norm, rate = trainer.gradient_norm(), trainer.rate()
@@ -113,7 +117,7 @@ def train(
             for watcher in watchers:
                 watcher(trainer, loss)
             checkpoints.save_when_due(trainer)
-            if interrupted():
+            if processes.any(interrupted()):
                 checkpoints.save(trainer)
                 raise KeyboardInterrupt
             progress.advance(loss=loss.value)

@@ -12,6 +12,7 @@ import torch
 from intaglio.files import TEMPORARY
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.runs.cluster import Sent, joined
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,13 @@ class SharedModels:
     """Folders of their copies, where it is done in other processes."""
     dtypes: tuple[torch.dtype, ...] = ()
     """The precision of each copy."""
+    sent: Sent | None = None
+    """The models in a cluster's memory, where the work is done there."""
 
     def models(self) -> tuple[LatentDiffusion, ...]:
         """The models; a worker process reads its copies at the first call."""
+        if self.sent is not None:
+            return self.sent.value()
         return self.here or _read(self.paths, self.dtypes)
 
 
@@ -38,9 +43,13 @@ def shared_models(
 
     Pickling them with every job would copy gigabytes each time. Workers compute on the CPU. The copies lie in
     `folder`, that of a run, which removes those of a killed process; without one, in the system's temporary folder.
+    Inside `on_cluster` the models are sent once, and compute on the devices that they are on here.
     """
     if workers == 1:
         yield SharedModels(here=tuple(models))
+        return
+    if (cluster := joined()) is not None:
+        yield SharedModels(sent=cluster.send(tuple(models)))
         return
     with TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
         paths = tuple(Path(temporary) / str(index) for index in range(len(models)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -61,6 +62,10 @@ class ProtectionWork:
     """Takes each finished picture by name."""
     reached: Mapping[tuple[str, ...], "ChangeState"] = field(default_factory=dict)
     """The state of each group, by its pictures' names, at the end of the round before; empty in the first."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker finishes no picture: what keeps one writes into the run of the process that holds it.
+        return {**vars(self), "keep": None}
 
     def prepare(self, images: ImageSet) -> Group:
         """The pictures with the share of the budget that masks, transparency and flat areas leave."""

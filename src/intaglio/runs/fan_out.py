@@ -1,4 +1,4 @@
-"""Independent pieces of work, spread over processes."""
+"""Independent pieces of work, spread over processes, or over a cluster."""
 
 import os
 import threading
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import joblib
 
 from intaglio.errors import IntaglioError
+from intaglio.runs.cluster import joined
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -23,8 +24,9 @@ def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iter
     """(job, result) of every job, as they are done; with more than one worker in no fixed order.
 
     `work` and the jobs are pickled for the worker processes, which share the cores' threads evenly and end with this
-    one, however it ends. One worker is this very process. An error in one job ends the others and is raised here, with
-    what was done already given.
+    one, however it ends. One worker is this very process. Inside `on_cluster` they are the cluster's, where a piece
+    whose worker was killed is done again. An error in one job ends the others and is raised here, with what was done
+    already given.
 
     Raises:
         ValueError: fewer than one worker.
@@ -33,6 +35,9 @@ def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iter
         raise ValueError(f"workers must be at least 1, not {workers}")
     if workers == 1:
         yield from ((job, work(job)) for job in jobs)
+        return
+    if (cluster := joined()) is not None:
+        yield from cluster.results(work, jobs, workers)
         return
     # Any: joblib says that batch_size is a text, and nothing of what the generator gives.
     spread: Any = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)  # type: ignore[arg-type]
@@ -46,8 +51,19 @@ def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iter
 
 
 def workers_for(device: str) -> int:
-    """A worker a core on the CPU, where one thread each is the most that many small networks gain; else one."""
+    """A worker a core on the CPU, where one thread each is the most that many small networks gain; else one.
+
+    Inside `on_cluster`, those of the cluster.
+    """
+    if (cluster := joined()) is not None:
+        return cluster.workers
     return joblib.cpu_count(only_physical_cores=True) if device == "cpu" else 1
+
+
+def workers_of_cluster() -> int:
+    """Those of the cluster inside `on_cluster`, else 1: for work that one process does in order."""
+    cluster = joined()
+    return 1 if cluster is None else cluster.workers
 
 
 def _labelled(work: Callable[[J], R], job: J) -> tuple[J, R]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.images.image_set import ImageSet
+from intaglio.runs.fan_out import fan_out, workers_of_cluster
 from intaglio.runs.run import Run
 
 
@@ -30,15 +31,15 @@ def in_batches(
         kind: of the records, and the label of the progress.
         key: identity of the work; a record made with another one is made again.
         images: the pictures.
-        score: from a batch of pictures to numbers by name, [n] each, the same names for every batch.
+        score: from a batch of pictures to numbers by name, [n] each, the same names for every batch; inside
+            `on_cluster` it is pickled with all that it refers to, and batches are scored there.
         batch: pictures in a call of `score`.
     """
     batches = parts_by_content(images, batch)
     known = _recorded(run, kind, key, images)
     left = [part for part in batches if not all(i in known for i in part)]
     with run.progress(len(batches), kind, len(batches) - len(left)) as progress:
-        for part in left:
-            found = score(images[part])
+        for part, found in fan_out(lambda part: score(images[part]), left, workers_of_cluster()):
             for row, i in enumerate(part):
                 known[i] = {name: float(numbers[row]) for name, numbers in found.items()}
                 record = {"key": key, "hash": images.hashes[i], "values": known[i]}

@@ -9,10 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intaglio.images.image_set import ImageSet
+from intaglio.runs.cluster import joined
+from intaglio.runs.fan_out import fan_out, workers_of_cluster
 from intaglio.runs.picture_batches import parts_by_content
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
-from intaglio.runs.steps import StepState, in_steps, stored_steps
+from intaglio.runs.spread_groups import GroupPiece, GroupWorker, WorkedGroup, restored
+from intaglio.runs.steps import StepState, in_steps, store_steps, stored_state, stored_steps
 from intaglio.runs.tables import without_nan
 
 Group = TypeVar("Group")
@@ -74,6 +77,8 @@ def in_groups(
 ) -> list[PictureResult]:
     """One result a picture, in groups by `content_order`; states are stored between steps, results are recorded.
 
+    Inside `on_cluster` each group is a piece of work there, and its state is stored when it is done.
+
     Args:
         run: where the states of an earlier, killed call are found too; `drop_groups` deletes them.
         kind: of states, log and records.
@@ -85,8 +90,14 @@ def in_groups(
         label: of the progress, which counts the steps of all groups.
     """
     results = dict[int, PictureResult]()
-    for part, group, state in group_states(run, kind, key, images, work, steps=steps, batch=batch, label=label):
-        for i, result in zip(part, work.finish(group, state), strict=True):
+    groups = _Groups.of(run, kind, key, images, work, batch)
+    if joined() is not None:
+        found = ((part, worked.results or ()) for part, worked in groups.spread(steps, label, 0, finish=True))
+    else:
+        ordered = group_states(run, kind, key, images, work, steps=steps, batch=batch, label=label)
+        found = ((part, work.finish(group, state)) for part, group, state in ordered)
+    for part, finished in found:
+        for i, result in zip(part, finished, strict=True):
             run.record(kind, images.names[i], result.record())
             results[i] = result
     return [results[i] for i in range(len(images))]
@@ -110,31 +121,90 @@ def group_states(
     where the last call ended, at step `since`, and a stored state beyond it is taken up. Other arguments are those of
     `in_groups`.
     """
-    parts = parts_by_content(images, batch)
-    names = [_state_name(kind, place) for place in range(len(parts))]
-    matches = [{"key": key, "hashes": [images.hashes[i] for i in part]} for part in parts]
-    stored = [stored_steps(run, name, match) for name, match in zip(names, matches, strict=True)]
-    done = sum(min(max(one, since), steps) for one in stored)
-    # Groups are worked on one after the other and each row carries its step: those past the last stored one go.
-    run.rewind(kind, done)
-    with run.progress(len(parts) * steps, label, done) as progress:
-        for place, part in enumerate(parts):
-            group = work.prepare(images[part])
-            before = since * (len(parts) - 1 - place) + place * steps
-            state = in_steps(
-                run,
-                names[place],
-                matches[place],
-                work.start(group),
-                partial(work.step, group),
-                steps=steps,
-                noted=partial(_show_and_log, run, kind, progress, work, before),
-            )
-            yield part, group, state
+    groups = _Groups.of(run, kind, key, images, work, batch)
+    if joined() is None:
+        yield from groups.ordered(steps, label, since)
+        return
+    for part, worked in groups.spread(steps, label, since, finish=False):
+        group = work.prepare(images[part])
+        yield part, group, restored(work.start(group), worked.step, worked.tensors)
+
+
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """The groups of a call, and how each is found among the run's states."""
+
+    run: Run
+    kind: str
+    images: ImageSet
+    work: GroupWork[Any, Any]
+    parts: list[list[int]]
+    matches: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, run: Run, kind: str, key: str, images: ImageSet, work: GroupWork[Any, Any], batch: int) -> "_Groups":
+        parts = parts_by_content(images, batch)
+        return cls(
+            run, kind, images, work, parts, [{"key": key, "hashes": [images.hashes[i] for i in part]} for part in parts]
+        )
+
+    def ordered(self, steps: int, label: str, since: int) -> Iterator[tuple[Sequence[int], Any, Any]]:
+        """The pictures' places, the group and its state after `steps`, worked on here one after the other."""
+        done = self._begun(steps, since)
+        with self.run.progress(len(self.parts) * steps, label, done) as progress:
+            for place, part in enumerate(self.parts):
+                group = self.work.prepare(self.images[part])
+                before = self._before(place, steps, since)
+                state = in_steps(
+                    self.run,
+                    _state_name(self.kind, place),
+                    self.matches[place],
+                    self.work.start(group),
+                    partial(self.work.step, group),
+                    steps=steps,
+                    noted=partial(_show_and_log, self.run, self.kind, progress, self.work, before),
+                )
+                yield part, group, state
+
+    def spread(
+        self, steps: int, label: str, since: int, *, finish: bool
+    ) -> Iterator[tuple[Sequence[int], WorkedGroup]]:
+        """The pictures' places, and what a worker of the cluster gave back, in the order of the groups."""
+        done, known, rows = self._begun(steps, since), dict[int, WorkedGroup](), 0
+        pieces = [
+            GroupPiece(place, part, *stored_state(self.run, _state_name(self.kind, place), self.matches[place]))
+            for place, part in enumerate(self.parts)
+        ]
+        worker = GroupWorker(self.images, self.work, steps, finish)
+        with self.run.progress(len(self.parts) * steps, label, done) as progress:
+            for piece, worked in fan_out(worker, pieces, workers_of_cluster()):
+                name = _state_name(self.kind, piece.place)
+                store_steps(self.run, name, self.matches[piece.place], worked.step, worked.tensors)
+                progress.advance(steps - max(piece.step, since))
+                known[piece.place] = worked
+                while rows in known:  # logged in the order in which one process would
+                    for _, after, numbers in known[rows].shown:
+                        self.run.log(self.kind, self._before(rows, steps, since) + after, **numbers)
+                    yield self.parts[rows], known.pop(rows)
+                    rows += 1
+
+    def _begun(self, steps: int, since: int) -> int:
+        """Steps done already; the log is cut back to them."""
+        stored = [
+            stored_steps(self.run, _state_name(self.kind, place), match) for place, match in enumerate(self.matches)
+        ]
+        done = sum(min(max(one, since), steps) for one in stored)
+        # Groups are worked on one after the other and each row carries its step: those past the last stored one go.
+        self.run.rewind(self.kind, done)
+        return done
+
+    def _before(self, place: int, steps: int, since: int) -> int:
+        """The number of the step before the first of a group, in the log."""
+        return since * (len(self.parts) - 1 - place) + place * steps
 
 
 def _show_and_log(
-    run: Run, kind: str, progress: Progress, work: GroupWork[Any, State], first: int, before: State, after: State
+    run: Run, kind: str, progress: Progress, work: GroupWork[Any, Any], first: int, before: StepState, after: StepState
 ) -> None:
     """The numbers of a step, which is logged as the one after `first` steps of the groups before."""
     numbers = work.shown(after)

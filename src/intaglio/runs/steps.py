@@ -54,30 +54,33 @@ def in_steps(
         steps: in all.
         noted: is given the states before and after each step.
     """
-    done, tensors = _stored(run, name, match)
+    done, tensors = stored_state(run, name, match)
     places = {key: tensor.device for key, tensor in start.tensors().items()}
     state = start.restored(done, {key: tensor.to(places[key]) for key, tensor in tensors.items()}) if done else start
     try:
         while state.step < steps:
             before, state = state, step(state)
             noted(before, state)
-            _store(run, name, match, state, SAVE_EVERY_S)
+            store_steps(run, name, match, state.step, state.tensors(), SAVE_EVERY_S)
     finally:
         # Reached by Ctrl-C too; a state is only ever replaced whole, so it is sound at any moment.
-        _store(run, name, match, state, 0.0)
+        store_steps(run, name, match, state.step, state.tensors())
     return state
 
 
 def stored_steps(run: Run, name: str, match: Mapping[str, Any]) -> int:
     """The steps of `in_steps` that are stored, 0 where none are."""
-    return _stored(run, name, match)[0]
+    return stored_state(run, name, match)[0]
 
 
-def _store(run: Run, name: str, match: Mapping[str, Any], state: StepState, every_s: float) -> None:
-    run.save_state(name, state.tensors(), {**match, "step": state.step}, every_s)
+def store_steps(
+    run: Run, name: str, match: Mapping[str, Any], step: int, tensors: Mapping[str, Tensor], every_s: float = 0.0
+) -> None:
+    """Stores a state of so many steps as `in_steps` does, at most every `every_s` seconds."""
+    run.save_state(name, tensors, {**match, "step": step}, every_s)
 
 
-def _stored(run: Run, name: str, match: Mapping[str, Any]) -> tuple[int, dict[str, Tensor]]:
+def stored_state(run: Run, name: str, match: Mapping[str, Any]) -> tuple[int, dict[str, Tensor]]:
     """The steps and tensors stored for this very work; 0 and none where there are none."""
     found = run.load_state(name)
     if found is None or any(found[1].get(key) != value for key, value in match.items()):

@@ -1,5 +1,6 @@
 """Fields and base model that benches on few-shot sets share."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from intaglio.models import testbed
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.runs.cluster import check_address, on_cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,9 @@ class FewShotBench:
     """Few-shot sets to use."""
     workers: int | None = None
     """Processes that the work is spread over; none takes one a core on the CPU, else one."""
+    cluster: str | None = None
+    """Ray cluster that does the work: HOST:PORT from one of its nodes, ray://HOST:10001 from any other machine, or ray
+    for one that is started on this machine. A path given by --model must lead to the same model on every node."""
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
     runs: Path = Path("runs")
@@ -31,6 +36,12 @@ class FewShotBench:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, not {self.workers}")
+        if self.cluster is not None:
+            check_address(self.cluster)
+
+    def spread(self) -> AbstractContextManager[None]:
+        """A block whose independent work is done by the cluster, where one is named."""
+        return on_cluster(self.cluster, self.device)
 
     @property
     def base(self) -> LatentDiffusion:

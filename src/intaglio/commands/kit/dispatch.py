@@ -11,6 +11,7 @@ from intaglio.commands.kit.devices import check_devices
 from intaglio.commands.kit.given_words import repeated_flags
 from intaglio.commands.kit.plain_values import check_plain_values
 from intaglio.commands.kit.resumed import check_verb, confined
+from intaglio.commands.kit.shared_steps import check_launched
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.verbs import VERBS, Verb
 
@@ -71,6 +72,7 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         return end.code if isinstance(end.code, int) else 2
     except ValueError as error:
         raise BadInput(str(error)) from error
+    check_launched(command, path)
     check_plain_values(command)
     check_devices(command)
     if resumed is None:

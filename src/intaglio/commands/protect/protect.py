@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import tyro
 
+from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import note, say, table
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
 from intaglio.errors import BadInput
@@ -28,7 +29,7 @@ HONEST = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protect(InRun, Generic[M]):
+class Protect(OnCluster, InRun, Generic[M]):
     """Give pictures back with a small change, so that a model that learns or edits them does it badly.
 
     Every picture keeps its name, size, EXIF, transparency and colour profile; no number of it changes by more than the
@@ -80,16 +81,10 @@ class Protect(InRun, Generic[M]):
                 plan = planned(self._method, model, originals, prompt=self.prompt)
                 note(str(plan))
                 run.record("plan", "plan", asdict(plan))
-                found = protect(
-                    self._method,
-                    model,
-                    originals,
-                    folder / "protected",
-                    prompt=self.prompt,
-                    target=target,
-                    masks=masks,
-                    run=run,
-                )
+                self.say_spread(run)
+                about = {"prompt": self.prompt, "target": target, "masks": masks, "run": run}
+                with self.spread():
+                    found = protect(self._method, model, originals, folder / "protected", **about)
                 found.save(folder)
                 run.finish(found.figures(), ("protection.json", "pictures.csv", "protected"))
             forget(self._method, originals, run)

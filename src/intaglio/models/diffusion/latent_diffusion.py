@@ -22,13 +22,14 @@ from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.fingerprints import settings_digest, weights_digest
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.saving import save_folder
+from intaglio.models.diffusion.sendable import Sendable
 from intaglio.models.library_logging import quiet_libraries
 from intaglio.models.packing.packed_file import Packing
 
 __all__ = ["Conditioning", "LatentDiffusion"]
 
 
-class LatentDiffusion:
+class LatentDiffusion(Sendable):
     """A latent-diffusion model: denoiser, text encoders, autoencoder and noise schedule.
 
     Pixels are float32 [n, 3, h, w] in [0, 1]; latents are float32 [n, c, h / factor, w / factor], scaled as the
