@@ -2,6 +2,8 @@
 
 import re
 import tempfile
+from dataclasses import astuple
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 import tiny
 import tiny_transformers
 from families import FAMILIES
-from intaglio.adapt.probes import collapse, deviations, local_gain
+from intaglio.adapt.probes import probe
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
@@ -120,6 +122,5 @@ def test_a_training_on_stable_diffusion_3_is_probed(scene):
     (model,) = scene.of("sd3", "finetune")
     with torch.no_grad():
         latents, given = model.encode(tiny.pixels(2)), model.embed(["red cat"])
-        found = [local_gain(model, latents, given, 0), collapse(model, latents, given)[None]]
-        found.append(deviations(model, latents, given, 0))
-    assert all(one.isfinite().all() for one in found)
+        found = probe(model, latents, given, 0)
+    assert all(isfinite(one) for one in astuple(found))
