@@ -23,6 +23,7 @@ from intaglio.adapt.watching import Judge
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
@@ -86,12 +87,12 @@ def fine_tune(
         for warning in warnings_of(settings, posterior, data.distinct, adapter=trainable.adapter is not None):
             run.warn(warning)
     examples = Examples(model, data, settings)
-    trainer = Trainer(trainable.weights, settings, posterior.sigmas)
+    trainer = Trainer(trainable.weights, settings, posterior.sigmas, precision=settings.precision)
     every_s, every = watch.checkpoint_every_s, watch.checkpoint_every
     checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
     judge = Judge(model, data, settings, run, watch)
     checkpoints.restore(trainer)
-    with checkpointed(model, settings):
+    with checkpointed(model, settings), computing_in(settings.precision, learning_parts(model)):
         judge.restore(trainer)
         train(
             trainer,

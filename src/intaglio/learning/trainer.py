@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from intaglio.errors import IntaglioError
+from intaglio.learning.loss_scale import LossScale
+from intaglio.learning.precision import Precision
 from intaglio.learning.settings import OptimizerSettings
 
 Weights = Mapping[str, Tensor]
@@ -27,6 +29,7 @@ class Trainer:
         beside: trained along, but no part of the mean and never exported.
         shares: of the learning rate, by the names of weights that take another one than all of it.
         kept: tensors that the objective changes itself, in place: saved and restored along, and never updated.
+        precision: of the networks; float16 scales the losses, and the scale is saved along.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Trainer:
         beside: Weights = NOTHING,
         shares: Mapping[str, float] = MappingProxyType({}),
         kept: Weights = NOTHING,
+        precision: Precision = "float32",
     ):
         self.settings = settings
         self.step = 0
@@ -44,6 +48,8 @@ class Trainer:
         """[steps], NaN for a step that was left out."""
         self.halved = False
         """Whether a step was left out, from which on the learning rate is half of what was asked for."""
+        self.scale = LossScale() if precision == "float16" else None
+        """The scale of the losses; None where they are not scaled."""
         self._exported, self._kept = dict(weights), dict(kept)
         self._weights = {name: weight.requires_grad_(True) for name, weight in {**weights, **beside}.items()}
         self._mean = {name: weight.detach().clone() for name, weight in weights.items()} if settings.ema else {}
@@ -58,6 +64,15 @@ class Trainer:
             weight_decay=settings.weight_decay,
             fused=True,
         )
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """All trained tensors."""
+        return list(self._weights.values())
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients now held."""
+        self._optimiser.zero_grad(set_to_none=True)
 
     def gradient_norm(self) -> Float[Tensor, ""]:
         """The norm over all gradients now held."""
@@ -110,6 +125,7 @@ class Trainer:
             state |= {f"{key}/{name}": moments[key] for key in ("exp_avg", "exp_avg_sq") if key in moments}
             if "step" in moments and int(moments["step"]) != self.step - self.halved:  # those that began anew
                 state[f"updates/{name}"] = moments["step"]
+        state |= {} if self.scale is None else {"scale": self.scale.state()}
         return state | {"losses": self.losses, "halved": torch.tensor(self.halved)}
 
     @torch.no_grad()
@@ -134,6 +150,8 @@ class Trainer:
                 }
         for name, tensor in self._kept.items():
             tensor.copy_(state[f"kept/{name}"])
+        if self.scale is not None:
+            self.scale.restore(state["scale"])
         self.losses.copy_(state["losses"])
         self.step = step
 
