@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from intaglio.adapt.aside import NOTHING, Aside
 from intaglio.adapt.bayesian import Posterior, warnings_of
 from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
@@ -62,6 +63,7 @@ def fine_tune(
     run: Run,
     watch: Watch,
     stop: StopRule = ALL_STEPS,
+    aside: Aside = NOTHING,
 ) -> Trained:
     """Minimise the denoising error of `data` over the trainable weights, in place.
 
@@ -76,6 +78,7 @@ def fine_tune(
         run: takes logs, states and pictures.
         watch: which pictures are drawn and judged meanwhile, and what follows from it.
         stop: may end the training before its last step.
+        aside: networks that the training does not call; they are back while pictures are drawn.
 
     Raises:
         BadInput: the model is in float16.
@@ -94,22 +97,23 @@ def fine_tune(
     checkpoints.restore(trainer)
     with checkpointed(model, settings), computing_in(settings.precision, learning_parts(model)):
         judge.restore(trainer)
-        train(
-            trainer,
-            partial(_objective, model, examples, posterior, settings),
-            run,
-            checkpoints,
-            watchers=(
-                lambda trainer, _: stop.after_step(trainer.step),
-                lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
-                lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run),
-                lambda trainer, _: judge.judge_when_due(trainer),
-            ),
-            stopped=lambda: judge.stopped or stop.stops(),
-            may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
-            advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
-            label="fine-tune",
-        )
+        with aside.away():
+            train(
+                trainer,
+                partial(_objective, model, examples, posterior, settings),
+                run,
+                checkpoints,
+                watchers=(
+                    lambda trainer, _: stop.after_step(trainer.step),
+                    lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
+                    lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run, aside),
+                    lambda trainer, _: judge.judge_when_due(trainer, aside),
+                ),
+                stopped=lambda: judge.stopped or stop.stops(),
+                may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
+                advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
+                label="fine-tune",
+            )
     trainer.export(judge.best_weights())
     return Trained(trainer.losses[: trainer.step], tuple(judge.curve), judge.kept, posterior.share)
 
@@ -140,12 +144,17 @@ def accumulate(
     for index, start in enumerate(range(0, len(batch), size)):
         part = batch[start : start + size]
         with sampled(index):
-            error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
-            (part.weights * error).sum().backward()
-        errors.append(error.detach())
+            errors.append(descend(model, examples, part, settings))
     shares = batch.weights * torch.cat(errors)
     prior = {"prior": float(shares[settings.batch :].sum())} if len(batch) > settings.batch else {}
     return float(shares.sum()), prior
+
+
+def descend(model: LatentDiffusion, examples: Examples, part: StepBatch, settings: Training) -> Float[Tensor, " n"]:
+    """Adds the gradients of a micro-batch's share of the loss; returns each picture's error."""
+    error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
+    (part.weights * error).sum().backward()
+    return error.detach()
 
 
 def denoising_error(
@@ -220,9 +229,15 @@ def _watch_sigmas(posterior: Posterior, trainer: Trainer, loss: StepLoss, settin
 
 
 def _draw_when_due(
-    model: LatentDiffusion, data: TrainingSet, trainer: Trainer, settings: Training, watch: Watch, run: Run
+    model: LatentDiffusion,
+    data: TrainingSet,
+    trainer: Trainer,
+    settings: Training,
+    watch: Watch,
+    run: Run,
+    aside: Aside,
 ) -> None:
     """Draws sample pictures with the weights that would be exported now, every `sample_every` steps."""
     if watch.sample_every and trainer.step % watch.sample_every == 0:
-        with trainer.exported():
+        with aside.back(), trainer.exported():
             save_grid(draw_samples(model, data, settings.seed, watch), trainer.step, run, watch)

@@ -1,5 +1,6 @@
 """The optimisers of a training, and what is saved of each: AdamW, and AdamW whose moments are codes of 8 bits."""
 
+import importlib
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,8 +74,7 @@ def put_moments(optimiser: torch.optim.Optimizer, weight: Tensor, saved: Mapping
 
 def _eight_bit() -> Any:
     with _quiet_offline_import():
-        from bitsandbytes.optim import AdamW8bit
-    return AdamW8bit
+        return importlib.import_module("bitsandbytes.optim").AdamW8bit
 
 
 @contextmanager
