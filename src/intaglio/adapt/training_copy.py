@@ -74,5 +74,5 @@ def _shared(network: nn.Module) -> nn.Module:
 
 
 def _place(network: nn.Module) -> int:
-    """Where a network's weights are in memory, by the first of them."""
+    """The place in memory of the first of a network's weights."""
     return next(network.parameters()).data_ptr()

@@ -35,7 +35,7 @@ class LossScale:
         self.value, self._without = float(state[0]), int(state[1])
 
     def step(self, made: Callable[[], Any], leaves: Sequence[Tensor], drop: Callable[[], None]) -> Any:
-        """What a step gives, by as many tries as it takes.
+        """The result of a step, by as many tries as it takes.
 
         Args:
             made: the step, a pure function of the weights; it leaves gradients.

@@ -42,7 +42,7 @@ def moments_bytes(optimizer: Optimizer, numbers: int) -> int:
 
 
 def moments_of(optimiser: torch.optim.Optimizer, weight: Tensor) -> tuple[dict[str, Tensor], int | None]:
-    """What is to be saved of a weight's moments, and its updates; none before the first one."""
+    """A weight's moments, to be saved, and its updates; None before the first one."""
     held = optimiser.state.get(weight, {})
     updates = int(held["step"]) if "step" in held else None
     return {key: held[key] for key in MOMENTS if key in held}, updates
