@@ -47,11 +47,13 @@ def by_hand(network, x, dtype):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_networks_round_inside_and_give_float32(dtype):
     network, x = Two(), given()
-    plain = network(x)
+    plain, heard = network(x), []
+    network.second.register_forward_pre_hook(lambda module, given: heard.append(given[0].dtype))
     with computing_in(str(dtype).removeprefix("torch."), [network]):
         found, part = network(x), network.second(network.first(x).tanh())
         outside = x @ x.T
     assert found.dtype == part.dtype == torch.float32
+    assert heard[0] == dtype  # between its layers as well
     assert torch.equal(found, by_hand(network, x, dtype).float())
     assert not torch.equal(found, plain)
     assert torch.equal(outside, x @ x.T)  # sums and losses stay float32
@@ -183,6 +185,15 @@ def solved(run, precision, kill=None):
     with computing_in(precision, [network]):
         train(trainer, objective, run, checkpoints)
     return trainer, [weight.detach().clone() for weight in network.parameters()]
+
+
+def test_the_scale_is_part_of_the_state():
+    one, two = (Trainer({"weight": torch.zeros(2)}, PLAIN, precision="float16") for _ in range(2))
+    one.scale.value = 2.0**7
+    one.scale.step(lambda: None, [], one.drop_gradients)
+    two.restore(one.state(), 3)
+    assert two.scale.state().tolist() == [2.0**7, 1]
+    assert "scale" not in Trainer({"weight": torch.zeros(2)}, PLAIN).state()
 
 
 def test_a_killed_training_in_float16_ends_with_the_same_bits_and_scale(tmp_path):
