@@ -24,7 +24,11 @@ class TwoPlayers(Trainer):
     """
 
     def __init__(
-        self, weights: Weights, settings: OptimizerSettings, others: Mapping[str, Trainer], precision: Precision
+        self,
+        weights: Weights,
+        settings: OptimizerSettings,
+        others: Mapping[str, Trainer],
+        precision: Precision = "float32",
     ):
         super().__init__(weights, settings, precision=precision)
         self.others = dict(others)
