@@ -1,19 +1,26 @@
 """The cost of a fine-tune, estimated before its first step: counts, memory and time."""
 
 import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from intaglio.adapt.bayesian import Posterior
 from intaglio.adapt.data import TrainingSet, epoch_order
-from intaglio.adapt.examples import Examples
-from intaglio.adapt.memory_advice import counting
+from intaglio.adapt.examples import Examples, StepBatch
+from intaglio.adapt.live_bytes import LiveBytes
 from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.trainable import Trainable
-from intaglio.adapt.training import accumulate, checkpointed, freeze
+from intaglio.adapt.training import checkpointed, descend, freeze, learning_parts
+from intaglio.adapt.training_copy import TrainingCopy
 from intaglio.amounts import duration_words, size_words
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.optimizers import moments_bytes
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 TIMED_WEIGHTS = 1 << 22
@@ -35,19 +42,22 @@ class Plan:
     trainable: int
     """Numbers that are trained."""
     weights_bytes: int
-    """The whole model, and an adapter beside it."""
+    """All that is on the device in a step: the copy that is trained, and of its base what is not off the device."""
     gradients_bytes: int
     moments_bytes: int
     mean_bytes: int
     """The exponential mean of the weights; 0 where none is kept."""
     activations_bytes: int
-    """Saved for the backward pass of one micro-batch: measured; without what gradient checkpointing recomputes."""
+    """The most that a step holds beside all else, measured: what is saved for the backward pass, casts of weights in
+    half precision, and temporary tensors."""
     step_s: float
     """Seconds a step, from a timing of one micro-batch and of an update."""
     random: int = 0
     """Trained numbers that are random in training; each has a learned sigma beside it."""
     random_bytes: int = 0
     """Sigmas with their gradients and moments, the noise and the draw."""
+    closing_bytes: int = 0
+    """At the end, when all of a step is freed: the base, and the result, which shares no weights with it."""
 
     @property
     def epochs(self) -> float:
@@ -55,9 +65,9 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """The sum of the parts; the overhead of the libraries is not counted."""
+        """The most of a step, the sum of its parts, and of the end; the overhead of the libraries is not counted."""
         kept = self.weights_bytes + self.gradients_bytes + self.moments_bytes + self.mean_bytes + self.random_bytes
-        return kept + self.activations_bytes
+        return max(kept + self.activations_bytes, self.closing_bytes)
 
     @property
     def seconds(self) -> float:
@@ -75,6 +85,7 @@ class Plan:
             "random weights": self.random_bytes,
             "activations": self.activations_bytes,
         }
+        end = f"; at the end {size_words(self.closing_bytes)}" if self.closing_bytes == self.memory_bytes else ""
         share = f", {self.random:,} of them random ({self.random / self.trainable:.1%})" if self.random else ""
         memory = ", ".join(f"{name} {size_words(count)}" for name, count in parts.items() if count)
         return "\n".join(
@@ -83,33 +94,39 @@ class Plan:
                 f"steps      {self.steps} of batch {self.batch} ({self.micro_batch} in memory), "
                 f"{self.epochs:.1f} epochs",
                 f"trainable  {self.trainable:,} numbers{share}",
-                f"memory     about {size_words(self.memory_bytes)}: {memory}",
+                f"memory     about {size_words(self.memory_bytes)}: {memory}{end}",
                 f"time       about {duration_words(self.seconds)} ({self.step_s:.2g} s a step)",
             ]
         )
 
 
-def make_plan(model: LatentDiffusion, trainable: Trainable, data: TrainingSet, settings: BayesianTraining) -> Plan:
-    """Measure one step of the trainable weights in `model`, a throw-away copy, whose gradients change."""
+def make_plan(
+    copied: TrainingCopy, trainable: Trainable, data: TrainingSet, settings: BayesianTraining, *, dry: bool = False
+) -> Plan:
+    """Measure one step of the trainable weights in a throw-away copy, whose gradients change.
+
+    A `dry` plan runs on tensors without memory, so that it can be made of a step that does not fit; it has no time.
+    """
+    model = copied.model
     freeze(model)
     posterior = Posterior(trainable.weights, trainable.random_scales(settings), settings)
     trained, sigmas = list(trainable.weights.values()), list(posterior.sigmas.values())
     for weight in (*trained, *sigmas):
         weight.requires_grad_(True)
-    examples = Examples(model, data.head(settings.batch), settings)
+    examples = Examples(model, data.head(1 if dry else settings.batch), settings)
     batch = examples.at(0)
     at_once = min(settings.micro_batch or len(batch), len(batch))
-    part = batch[:at_once]
-    everything = {id(weight): weight for weight in [*_all_weights(model), *trained]}.values()
-    sampled = partial(posterior.sampled, 0)
-    with checkpointed(model, settings):
-        with counting([*everything, *posterior.draws]) as saved:
-            accumulate(model, examples, part, settings, sampled)
-        start = time.monotonic()
-        accumulate(model, examples, part, settings, sampled)
-        _finish(model)
-        spent = time.monotonic() - start
-    size = _bytes(trained)
+    parts = [batch[first : first + at_once] for first in range(0, len(batch), at_once)]
+    step = partial(_gradients, model, examples, settings, posterior)
+    spent = 0.0
+    with checkpointed(model, settings), computing_in(settings.precision, learning_parts(model)):
+        live = _live_bytes(step, parts[:2], trained, dry=dry)
+        if not dry:
+            start = time.monotonic()
+            step(parts[:1])
+            _finish(model)
+            spent = time.monotonic() - start
+    size, update = _bytes(trained), 0.0 if dry else _update_seconds(model, [*trained, *sigmas])
     prior = data.class_images if data.class_images is not None and settings.prior_weight else ()
     return Plan(
         pictures=len(data.images),
@@ -120,17 +137,65 @@ def make_plan(model: LatentDiffusion, trainable: Trainable, data: TrainingSet, s
         micro_batch=at_once,
         trainable=sum(weight.numel() for weight in trained),
         random=len(posterior),
-        random_bytes=4 * _bytes(sigmas) + posterior.buffers_bytes,
-        weights_bytes=_bytes(everything),
+        random_bytes=2 * _bytes(sigmas) + _moments(settings, sigmas) + posterior.buffers_bytes,
+        weights_bytes=_held_bytes(copied, trained),
         gradients_bytes=size,
-        moments_bytes=2 * size,
+        moments_bytes=_moments(settings, trained),
         mean_bytes=size if settings.ema else 0,
-        activations_bytes=saved.bytes,
-        step_s=spent * len(batch) / at_once + _update_seconds(model, [*trained, *sigmas]),
+        activations_bytes=max(0, live - size - _bytes(sigmas)),
+        closing_bytes=_closing_bytes(copied),
+        step_s=spent * len(batch) / at_once + update,
     )
 
 
-def _update_seconds(model: LatentDiffusion, trained: list[torch.Tensor]) -> float:
+def _gradients(
+    model: LatentDiffusion,
+    examples: Examples,
+    settings: BayesianTraining,
+    posterior: Posterior,
+    parts: Sequence[StepBatch],
+) -> None:
+    """Leaves the gradients of some micro-batches of a step."""
+    for index, part in enumerate(parts):
+        with posterior.sampled(0, index):
+            descend(model, examples, part, settings)
+
+
+def _live_bytes(
+    step: Callable[[Sequence[StepBatch]], None], parts: Sequence[StepBatch], trained: Sequence[Tensor], *, dry: bool
+) -> int:
+    """The most bytes that a step holds beside the weights, its gradients among them."""
+    without_memory = FakeTensorMode(allow_non_fake_inputs=True) if dry else nullcontext()
+    try:
+        with without_memory, LiveBytes() as live:
+            step(parts)
+    finally:
+        for weight in trained:
+            weight.grad = None
+    return live.peak
+
+
+def _held_bytes(copied: TrainingCopy, trained: Sequence[Tensor]) -> int:
+    """Bytes of the weights that are on the device while a step is made: each once, also where two models share it."""
+    waiting = {weight.untyped_storage().data_ptr() for weight in copied.aside.weights}
+    networks = [*copied.model.parts.values(), *copied.base.parts.values()]
+    held = [weight for network in networks for weight in (*network.parameters(), *network.buffers())]
+    sizes = {weight.untyped_storage().data_ptr(): weight.untyped_storage().nbytes() for weight in [*held, *trained]}
+    return sum(size for place, size in sizes.items() if place not in waiting)
+
+
+def _closing_bytes(copied: TrainingCopy) -> int:
+    """The base, the trained copy, and a copy of what the two share, when the result is made its own."""
+    networks = [*copied.base.parts.values(), *copied.lent]
+    networks += [one for one in copied.model.parts.values() if one not in copied.lent and one not in networks]
+    return sum(_bytes([*network.parameters(), *network.buffers()]) for network in networks)
+
+
+def _moments(settings: BayesianTraining, weights: Sequence[Tensor]) -> int:
+    return sum(moments_bytes(settings.optimizer, weight.numel()) for weight in weights)
+
+
+def _update_seconds(model: LatentDiffusion, trained: list[Tensor]) -> float:
     """Seconds of one update of so many numbers, scaled up from that of a part."""
     total = sum(weight.numel() for weight in trained)
     stand_in = torch.zeros(min(total, TIMED_WEIGHTS), device=model.device, requires_grad=True)
@@ -147,10 +212,6 @@ def _update_seconds(model: LatentDiffusion, trained: list[torch.Tensor]) -> floa
 def _finish(model: LatentDiffusion) -> None:
     if torch.device(model.device).type == "cuda":
         torch.cuda.synchronize(model.device)
-
-
-def _all_weights(model: LatentDiffusion) -> list[torch.Tensor]:
-    return [weight for part in model.parts.values() for weight in part.parameters()]
 
 
 def _bytes(weights) -> int:

@@ -9,11 +9,13 @@ from typing import Any, ClassVar, Literal
 
 from intaglio.adapt.cost import Plan, make_plan
 from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.fitting_settings import fitting_settings
 from intaglio.adapt.grids import draw_samples
 from intaglio.adapt.memory_advice import memory_advice
 from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import fine_tune
+from intaglio.adapt.training_copy import TrainingCopy, copied_for_training
 from intaglio.adapt.tuned import FineTuned
 from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
@@ -82,12 +84,12 @@ class FineTuner(BayesianTraining, ABC):
             IntaglioError: memory runs out, or the loss is not finite.
         """
         check_needs(self, model)
-        with self._memory_advice(data):
-            tuned = model.copy()
-            trainable = self.trainable(tuned)
-            with trainable.attached(tuned):
-                trained = fine_tune(tuned, trainable, data, self, run, watch, stop, processes)
-                samples = draw_samples(tuned, data, self.seed, watch)
+        with self._memory_advice(model, data), self._copied(model) as copied:
+            trainable = self.trainable(copied.model)
+            with trainable.attached(copied.model):
+                trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes, copied.aside)
+                samples = draw_samples(copied.model, data, self.seed, watch)
+            tuned = copied.own()
         if trainable.adapter is not None:
             # Merged, since hooks are no weights: the fingerprint would be the base's, and an audit find nothing.
             trainable.adapter.merged_into(tuned)
@@ -107,11 +109,22 @@ class FineTuner(BayesianTraining, ABC):
     def plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:
         """The cost of a call, measured on a throw-away copy of `model`."""
         check_needs(self, model)
-        with self._memory_advice(data):
-            probe = model.copy()
-            trainable = self.trainable(probe)
-            with trainable.attached(probe):
-                return make_plan(probe, trainable, data, self)
+        with self._memory_advice(model, data):
+            return self._planned(model, data)
 
-    def _memory_advice(self, data: TrainingSet) -> AbstractContextManager[None]:
-        return memory_advice(self, self.step_size(data.class_images is not None), *self.lighter)
+    def dry_plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:
+        """The plan of a call that may not fit: computed without the memory of a step, and without its time."""
+        return self._planned(model, data, dry=True)
+
+    def _planned(self, model: LatentDiffusion, data: TrainingSet, *, dry: bool = False) -> Plan:
+        with self._copied(model) as copied:
+            trainable = self.trainable(copied.model)
+            with trainable.attached(copied.model):
+                return make_plan(copied, trainable, data, self, dry=dry)
+
+    def _copied(self, model: LatentDiffusion) -> AbstractContextManager[TrainingCopy]:
+        return copied_for_training(model, self.gives, text_encoder=self.text_encoder)
+
+    def _memory_advice(self, model: LatentDiffusion, data: TrainingSet) -> AbstractContextManager[None]:
+        pictures = self.step_size(data.class_images is not None)
+        return memory_advice(self, pictures, *self.lighter, fitting=lambda: fitting_settings(self, model, data))

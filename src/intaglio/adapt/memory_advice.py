@@ -1,6 +1,6 @@
 """Memory of a training step: the bytes that autograd saves, and remedies where memory runs out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -38,24 +38,37 @@ def counting(model_tensors: list[Tensor]) -> Iterator[SavedTensors]:
 
 
 @contextmanager
-def memory_advice(settings: Training, pictures: int, *more: str) -> Iterator[None]:
-    """Turns running out of memory into an `IntaglioError` with remedies for a step of `pictures`, `more` at the end."""
+def memory_advice(
+    settings: Training, pictures: int, *more: str, fitting: Callable[[], list[str]] = list
+) -> Iterator[None]:
+    """Turns running out of memory into an `IntaglioError` with remedies for a step of `pictures`, `more` at the end.
+
+    The remedies are those that `fitting` finds to fit; where it finds none, those that need less at all.
+    """
     at_once = min(settings.micro_batch or pictures, pictures)
     advice = [f"--micro-batch {at_once // 2}"] if at_once > 1 else []
     advice += [] if settings.gradient_checkpointing else ["--gradient-checkpointing"]
-    with remedied_memory(f"{at_once} pictures at once", [*advice, *more]):
+    with remedied_memory(f"{at_once} pictures at once", lambda: [*(_found(fitting) or advice), *more]):
         yield
 
 
+def _found(fitting: Callable[[], list[str]]) -> list[str]:
+    try:
+        return fitting()
+    except Exception:  # advice is no reason for another error than that of the memory
+        return []
+
+
 @contextmanager
-def remedied_memory(what: str, remedies: Sequence[str]) -> Iterator[None]:
+def remedied_memory(what: str, remedies: Sequence[str] | Callable[[], Sequence[str]]) -> Iterator[None]:
     """Turns running out of memory with `what` into an `IntaglioError` with remedies, as parts of a sentence."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        remedy = ", or ".join([*remedies, "a machine with more memory"])
+        found = remedies() if callable(remedies) else remedies
+        remedy = ", or ".join([*found, "a machine with more memory"])
         raise IntaglioError(f"Out of memory with {what}; try {remedy}.") from error
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from intaglio.errors import require
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import OptimizerSettings
 
 MOST_PICTURES = 100_000
@@ -12,7 +13,7 @@ MOST_PICTURES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(OptimizerSettings):
+class Training(MixedPrecision, OptimizerSettings):
     """Settings of a training on the denoising error.
 
     Together with the model and the data they determine the tuned weights; a wrong value raises `ValueError`.
@@ -46,6 +47,7 @@ class Training(OptimizerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_precision(self.precision)
         require(
             1 <= self.batch <= MOST_PICTURES, f"batch must be at least 1 and at most {MOST_PICTURES}, not {self.batch}"
         )

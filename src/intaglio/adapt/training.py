@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from intaglio.adapt.aside import NOTHING, Aside
 from intaglio.adapt.bayesian import Posterior, warnings_of
 from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
@@ -23,6 +24,7 @@ from intaglio.adapt.watching import Judge
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.learning.trainer import Trainer
@@ -63,6 +65,7 @@ def fine_tune(
     watch: Watch,
     stop: StopRule = ALL_STEPS,
     processes: Processes = ALONE,
+    aside: Aside = NOTHING,
 ) -> Trained:
     """Minimise the denoising error of `data` over the trainable weights, in place.
 
@@ -78,6 +81,7 @@ def fine_tune(
         watch: which pictures are drawn and judged meanwhile, and what follows from it.
         stop: may end the training before its last step.
         processes: that share each step; only the main one has a run, a watch and a stop rule.
+        aside: networks that the training does not call; they are back while pictures are drawn.
 
     Raises:
         BadInput: the model is in float16, or there are more processes than pictures in a step.
@@ -90,31 +94,32 @@ def fine_tune(
         for warning in warnings_of(settings, posterior, data.distinct, adapter=trainable.adapter is not None):
             run.warn(warning)
     examples = Examples(model, data, settings)
-    trainer = Trainer(trainable.weights, settings, posterior.sigmas)
+    trainer = Trainer(trainable.weights, settings, posterior.sigmas, precision=settings.precision)
     every_s, every = watch.checkpoint_every_s, watch.checkpoint_every
     checkpoints = Checkpoints(run, every_s=every_s, every=every, streams=("train", "sigma"))
     judge = Judge(model, data, settings, run, watch)
     checkpoints.restore(trainer)
     processes.start_alike(trainer)
-    with checkpointed(model, settings):
+    with checkpointed(model, settings), computing_in(settings.precision, learning_parts(model)):
         judge.restore(trainer)
-        train(
-            trainer,
-            partial(_objective, model, examples, posterior, settings, processes),
-            run,
-            checkpoints,
-            watchers=(
-                lambda trainer, _: stop.after_step(trainer.step),
-                lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
-                lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run),
-                lambda trainer, _: judge.judge_when_due(trainer),
-            ),
-            stopped=lambda: judge.stopped or stop.stops(),
-            may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
-            advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
-            label="fine-tune",
-            processes=processes,
-        )
+        with aside.away():
+            train(
+                trainer,
+                partial(_objective, model, examples, posterior, settings, processes),
+                run,
+                checkpoints,
+                watchers=(
+                    lambda trainer, _: stop.after_step(trainer.step),
+                    lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
+                    lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run, aside),
+                    lambda trainer, _: judge.judge_when_due(trainer, aside),
+                ),
+                stopped=lambda: judge.stopped or stop.stops(),
+                may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
+                advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
+                label="fine-tune",
+                processes=processes,
+            )
     trainer.export(judge.best_weights())
     return Trained(trainer.losses[: trainer.step], tuple(judge.curve), judge.kept, posterior.share)
 
@@ -166,12 +171,17 @@ def accumulate(
         if not len(part):
             continue
         with sampled(index):
-            error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
-            (part.weights * error).sum().backward()
-        shares[rows] = part.weights * error.detach()
+            shares[rows] = part.weights * descend(model, examples, part, settings)
     shares = processes.summed(shares)
     prior = {"prior": float(shares[settings.batch :].sum())} if len(batch) > settings.batch else {}
     return float(shares.sum()), prior
+
+
+def descend(model: LatentDiffusion, examples: Examples, part: StepBatch, settings: Training) -> Float[Tensor, " n"]:
+    """Adds the gradients of a micro-batch's share of the loss; returns each picture's error."""
+    error = denoising_error(model, part, examples.conditioning(part.prompts), settings.snr_gamma)
+    (part.weights * error).sum().backward()
+    return error.detach()
 
 
 def denoising_error(
@@ -246,9 +256,15 @@ def _watch_sigmas(posterior: Posterior, trainer: Trainer, loss: StepLoss, settin
 
 
 def _draw_when_due(
-    model: LatentDiffusion, data: TrainingSet, trainer: Trainer, settings: Training, watch: Watch, run: Run
+    model: LatentDiffusion,
+    data: TrainingSet,
+    trainer: Trainer,
+    settings: Training,
+    watch: Watch,
+    run: Run,
+    aside: Aside,
 ) -> None:
     """Draws sample pictures with the weights that would be exported now, every `sample_every` steps."""
     if watch.sample_every and trainer.step % watch.sample_every == 0:
-        with trainer.exported():
+        with aside.back(), trainer.exported():
             save_grid(draw_samples(model, data, settings.seed, watch), trainer.step, run, watch)

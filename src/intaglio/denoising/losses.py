@@ -6,15 +6,13 @@ float32. Samples go through the network at most `micro_batch` at a time, so that
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from intaglio.learning.precision import Precision
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def losses(

@@ -11,6 +11,7 @@ import torch
 from intaglio.distill.distillation_set import DistillationSet
 from intaglio.distill.distilled import Distilled
 from intaglio.errors import BadInput, require
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import CosineSettings
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.baked_sampling import FREE
@@ -21,7 +22,7 @@ from intaglio.verbs import FileName
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distiller(CosineSettings, ABC):
+class Distiller(MixedPrecision, CosineSettings, ABC):
     """Settings of a distillation, and the student that it makes. The teacher is left as it was found."""
 
     name = FileName()
@@ -42,6 +43,7 @@ class Distiller(CosineSettings, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_precision(self.precision)
         require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
         part = self.micro_batch
         require(part is None or part >= 1, f"micro_batch must be at least 1, or None, not {part}")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from intaglio.errors import IntaglioError
 from intaglio.learning.loop import StepLoss
+from intaglio.learning.precision import Precision
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.trainer import Trainer, Weights
 
@@ -22,9 +23,25 @@ class TwoPlayers(Trainer):
     another learner is made by `play`, within the student's step.
     """
 
-    def __init__(self, weights: Weights, settings: OptimizerSettings, others: Mapping[str, Trainer]):
-        super().__init__(weights, settings)
+    def __init__(
+        self,
+        weights: Weights,
+        settings: OptimizerSettings,
+        others: Mapping[str, Trainer],
+        precision: Precision = "float32",
+    ):
+        super().__init__(weights, settings, precision=precision)
         self.others = dict(others)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """Those of all learners."""
+        return [*super().leaves, *(leaf for other in self.others.values() for leaf in other.leaves)]
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients of all learners."""
+        for one in (super(), *self.others.values()):
+            one.drop_gradients()
 
     def play(self, name: str, turn: int, loss: Callable[[], StepLoss]) -> float:
         """Update number `turn` of another learner, unless it was made before; returns the loss.

@@ -98,7 +98,7 @@ def train(
     with run.progress(steps, label, trainer.step) as progress, held_interrupt() as interrupted:
         while trainer.step < steps and not processes.any(stopped()):
             began = time.process_time()
-            loss = objective(trainer.step)
+            loss = _asked(objective, trainer)
             norm, rate = trainer.gradient_norm(), trainer.rate()
             if math.isfinite(sum(loss.parts.values(), loss.value) + float(norm)):
                 trainer.update(loss.value, norm)
@@ -122,3 +122,10 @@ def train(
                 raise KeyboardInterrupt
             progress.advance(loss=loss.value)
     checkpoints.save(trainer)
+
+
+def _asked(objective: Objective, trainer: Trainer) -> StepLoss:
+    """The loss of the trainer's next step, with its gradients; in float16 by scaled losses."""
+    if trainer.scale is None:
+        return objective(trainer.step)
+    return trainer.scale.step(lambda: objective(trainer.step), trainer.leaves, trainer.drop_gradients)

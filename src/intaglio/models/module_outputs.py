@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 @contextmanager
 def outputs_of(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """While the block runs, the list takes the outputs of these modules, in the order of calls; no hook is left."""
+    """While the block runs, the list takes the outputs of these modules, float32 and in the order of calls."""
     found = list[Tensor]()
 
     def keep(module: nn.Module, given: Any, output: Any) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
+        found.append((output[0] if isinstance(output, tuple) else output).float())
 
     handles = [module.register_forward_hook(keep) for module in modules]
     try:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer, Weights
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -77,13 +78,16 @@ class Healing:
         """
         settings = self.settings
         self.student.denoiser.requires_grad_(False)
-        trainer = Trainer(self.weights, settings.optimiser, shares=self.shares, kept=self.kept)
+        trainer = Trainer(
+            self.weights, settings.optimiser, shares=self.shares, kept=self.kept, precision=settings.precision
+        )
         checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
         checkpoints.restore(trainer)
         advice = f"try a learning rate below {settings.learning_rate:g}"
         about: dict[str, Any] = {"advice": advice, "label": STATE, "stream": STATE, "timed": True}
+        networks = [self.teacher.denoiser, self.student.denoiser]
         try:
-            with self.teacher.frozen():
+            with self.teacher.frozen(), computing_in(settings.precision, networks):
                 train(trainer, self._loss, run, checkpoints, **about)
             trainer.export()
         finally:

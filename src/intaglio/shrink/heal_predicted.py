@@ -58,6 +58,7 @@ class PredictedHealing(Healing):
         """That of the predictors, of each row."""
         each = []
         for units, logits in seen:
-            wanted = self.choice.labels(masses_of(units)).to(logits.dtype)
+            logits = logits.float()
+            wanted = self.choice.labels(masses_of(units.float())).float()
             each.append(functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(1))
         return torch.stack(each).mean(0)

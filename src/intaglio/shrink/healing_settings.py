@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from intaglio.errors import BadInput, require
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import CosineSettings, OptimizerSettings
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import BACKWARD
@@ -18,7 +19,7 @@ BENCH = MappingProxyType({"steps": 400, "batch": 4, "learning_rate": 5e-4})
 
 
 @dataclass(frozen=True, kw_only=True)
-class HealingSettings(Shrinker, ABC):
+class HealingSettings(MixedPrecision, Shrinker, ABC):
     """A method that trains what is left of the denoiser, on calibration rows, to answer as the full one.
 
     AdamW without weight decay; the learning rate falls along half a cosine to 0, after 100 steps of warm-up, or a tenth
@@ -54,6 +55,7 @@ class HealingSettings(Shrinker, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_precision(self.precision)
         require(self.parts == ("denoiser",), f"parts must be denoiser, which alone is trained, not {self.parts}")
         require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
         part = self.micro_batch

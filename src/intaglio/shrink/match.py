@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.precision import Precision
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer
@@ -44,6 +46,8 @@ class Matching:
     seed: int
     at_step: Callable[[int], object] = lambda step: None
     """Called before each step; what it sets must follow from the step and the weights."""
+    precision: Precision = "float32"
+    """Arithmetic of the full network and the modules."""
 
     def __call__(self, run: Run) -> dict[str, float]:
         """Trains; the mean losses of the first and of the last tenth of the steps.
@@ -55,10 +59,11 @@ class Matching:
             for scope, module in self.modules.items()
             for name, weight in module.named_parameters()
         }
-        trainer = Trainer(weights, self.settings)
+        trainer = Trainer(weights, self.settings, precision=self.precision)
         checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
         checkpoints.restore(trainer)
-        with self.teacher.frozen():
+        networks = [self.teacher.denoiser, *self.modules.values()]
+        with self.teacher.frozen(), computing_in(self.precision, networks):
             train(trainer, self._loss, run, checkpoints, label=STATE, stream=STATE)
         trainer.export()
         tenth = max(1, len(trainer.losses) // 10)
@@ -93,12 +98,12 @@ class Matching:
 
 @contextmanager
 def seen(denoiser: nn.Module, scopes: Mapping[str, Any]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """While the block runs, the mapping takes the first input and the output of each of these modules."""
+    """While the block runs, the mapping takes the first input and the output of each of these modules, as float32."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
 
     def noted(scope: str) -> Any:
         def note(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
-            found[scope] = (given[0] if given else named["hidden_states"], output)
+            found[scope] = ((given[0] if given else named["hidden_states"]).float(), output.float())
 
         return note
 

@@ -23,6 +23,7 @@ from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -103,12 +104,14 @@ class FDistillation(OneStepDistiller):
             "head": Trainer(dict(head.named_parameters()), replace(turns, learning_rate=self.head_rate)),
         }
         with teacher.frozen():
-            trainer = TwoPlayers(dict(student.denoiser.named_parameters()), self, others)
+            trainer = TwoPlayers(dict(student.denoiser.named_parameters()), self, others, self.precision)
             game = _Game(self, teacher, student, fake, data, head, trainer, t)
             checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
             checkpoints.restore(trainer)
             advice = f"try a learning rate below {self.learning_rate:g}"
-            train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
+            networks = [teacher.denoiser, student.denoiser, fake.denoiser, head]
+            with computing_in(self.precision, networks):
+                train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
             trainer.export()
         losses = {name: last_mean(other.losses) for name, other in others.items()}
         facts = {f"loss_of_the_{name}": loss for name, loss in losses.items()}

@@ -103,7 +103,9 @@ class GuidedDistillation(Distiller):
         scales = (self.lowest_scale, self.highest_scale)
         student = with_guidance_input(teacher, scales, f"{teacher.name}-guided")
         with teacher.frozen():
-            losses = train_stage(student, self, partial(self._input_loss, teacher, student, data), run, "guidance")
+            losses = train_stage(
+                student, self, partial(self._input_loss, teacher, student, data), run, "guidance", teacher
+            )
             facts: dict[str, Any] = {"guidance_loss": last_mean(losses)}
             for steps in self.halvings:
                 student, losses = self._halved(student, steps, data, run)
@@ -120,7 +122,9 @@ class GuidedDistillation(Distiller):
         """A student of `steps` steps, whose teacher draws in twice as many, and the losses of its training."""
         student = before.made_for(before.sampling, copy.deepcopy(before.denoiser), before.name)
         objective = partial(self._halving_loss, _Halving.of(before, steps), student, data)
-        return student, train_stage(student, replace(self, steps=self.halving_steps), objective, run, f"steps-{steps}")
+        return student, train_stage(
+            student, replace(self, steps=self.halving_steps), objective, run, f"steps-{steps}", before
+        )
 
     def _input_loss(
         self, teacher: LatentDiffusion, student: LatentDiffusion, data: DistillationSet, step: int

@@ -111,7 +111,7 @@ class MMDDistillation(Distiller):
         student = teacher.made_for(sampling, copy.deepcopy(teacher.denoiser), f"{teacher.name}-mmd")
         with teacher.frozen():
             real = SetFeatures.of(network_features(teacher, self.features, self.feature_timestep), data.latents)
-            losses = train_stage(student, self, partial(self._loss, student, real, data), run, STATE)
+            losses = train_stage(student, self, partial(self._loss, student, real, data), run, STATE, teacher)
         return distilled(student, self, teacher, data.source, {"discrepancy": last_mean(losses)})
 
     def _loss(self, student: LatentDiffusion, real: SetFeatures, data: DistillationSet, step: int) -> StepLoss:

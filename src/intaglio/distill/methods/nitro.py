@@ -21,6 +21,7 @@ from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -84,12 +85,13 @@ class NitroFusion(OneStepDistiller):
         pool = HeadPool(self.heads, block_channels(teacher), text, self.seed).to(teacher.device)
         of_heads = Trainer(dict(pool.named_parameters()), replace(self, learning_rate=self.head_rate, ema=None))
         with teacher.frozen():
-            trainer = TwoPlayers(dict(student.denoiser.named_parameters()), self, {"heads": of_heads})
+            trainer = TwoPlayers(dict(student.denoiser.named_parameters()), self, {"heads": of_heads}, self.precision)
             game = _Game(self, teacher, student, pool, data, trainer, t)
             checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
             checkpoints.restore(trainer)
             advice = f"try a learning rate below {self.learning_rate:g}"
-            train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
+            with computing_in(self.precision, [teacher.denoiser, student.denoiser, pool]):
+                train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
             trainer.export()
         facts = {"loss_of_the_student": last_mean(trainer.losses), "loss_of_the_heads": last_mean(of_heads.losses)}
         return distilled(student, self, teacher, data.source, facts)

@@ -21,6 +21,7 @@ from intaglio.distill.two_players import TwoPlayers
 from intaglio.errors import BadInput, require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -132,12 +133,14 @@ class TiUE(Distiller):
         turns = replace(self, steps=self.steps * self.turns, learning_rate=self.critic_rate, ema=None)
         with teacher.frozen():
             others = {"fake": Trainer(fake.weights, turns)}
-            trainer = TwoPlayers(dict(student.denoiser.named_parameters()), self, others)
+            trainer = TwoPlayers(dict(student.denoiser.named_parameters()), self, others, self.precision)
             game = _Game(self, teacher, student, fake.model, data, trainer, grid)
             checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
             checkpoints.restore(trainer)
             advice = f"try a learning rate below {self.learning_rate:g}"
-            train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
+            networks = [teacher.denoiser, student.denoiser, fake.model.denoiser]
+            with computing_in(self.precision, networks):
+                train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
             trainer.export()
         facts = {"loss": last_mean(trainer.losses), "loss_of_the_fake": last_mean(others["fake"].losses)}
         return distilled(student, self, teacher, data.source, facts)

@@ -117,7 +117,9 @@ class _PairHook:
         self.down, self.up, self.scale = down, up, scale
 
     def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        dtype = torch.promote_types(self.down.dtype, output.dtype)
+        # Under autocast the pair computes in the output's own precision, as the module does.
+        half = torch.is_autocast_enabled(output.device.type)
+        dtype = output.dtype if half else torch.promote_types(self.down.dtype, output.dtype)
         down, up = (tensor.to(output.device, dtype) for tensor in (self.down, self.up))
         x = inputs[0].to(dtype)
         if isinstance(module, nn.Conv2d):

@@ -100,7 +100,7 @@ class LongConv(HealingSettings):
                 kernel.drop(self.kernel_dropout, self.seed, phase, scope, step)
 
         settings = CosineSettings(steps=self.match_steps, learning_rate=self.match_rate, weight_decay=0.0)
-        about = (self.batch, self.micro_batch, self.seed, lambda step: dropping(MATCHING, step))
+        about = (self.batch, self.micro_batch, self.seed, lambda step: dropping(MATCHING, step), self.precision)
         matched = Matching(model, made, rows, settings, *about)(run)
         weights = dict(student.denoiser.named_parameters())
         healed = Healing(model, student, rows, self, weights, at_step=lambda step: dropping(STATE, step))(run)

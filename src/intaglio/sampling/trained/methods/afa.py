@@ -11,6 +11,8 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.learning.trainer import Trainer
@@ -43,7 +45,7 @@ class _Pictures(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AFARouters(SeveralNetworks, SamplingTrainer):
+class AFARouters(MixedPrecision, SeveralNetworks, SamplingTrainer):
     """AFA's routers: weights, at each pixel of each block, of the features of several fine-tunes.
 
     The model and the `others`, N U-Nets of one layout, run in lock-step. After conv_in, each resnet (with its
@@ -88,6 +90,7 @@ class AFARouters(SeveralNetworks, SamplingTrainer):
     def __post_init__(self) -> None:
         SeveralNetworks.__post_init__(self)
         SamplingTrainer.__post_init__(self)
+        check_precision(self.precision)
         for name, least in (("pictures", 4), ("updates", 1), ("rows", 1), ("at_once", 1), ("warmup", 0)):
             if (value := getattr(self, name)) is not None and value < least:
                 raise ValueError(f"{name} must be {least} or more, not {value}")
@@ -168,11 +171,12 @@ class AFARouters(SeveralNetworks, SamplingTrainer):
             return StepLoss(total)
 
         settings = OptimizerSettings(steps=self.updates, learning_rate=self.learning_rate, warmup=self.warmup)
-        trainer = Trainer(dict(routers.named_parameters()), settings)
+        trainer = Trainer(dict(routers.named_parameters()), settings, precision=self.precision)
         checkpoints = Checkpoints(run, every_s=60.0, streams=(TRAINED,), state=TRAINED)
         checkpoints.restore(trainer)
         advice = f"try a learning rate below {self.learning_rate:g}"
-        with lockstep.leading():
+        # The routers and the other networks are called by the first, inside its autocast.
+        with lockstep.leading(), computing_in(self.precision, [model.denoiser]):
             train(trainer, objective, run, checkpoints, advice=advice, label="routers", stream=TRAINED)
         trainer.export()
 

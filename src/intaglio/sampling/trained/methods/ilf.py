@@ -10,6 +10,8 @@ from torch import Tensor
 
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.trainer import Trainer
 from intaglio.models.capabilities import HasUNet
@@ -34,7 +36,7 @@ JUDGED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class InnerLoopTraining(SamplingTrainer):
+class InnerLoopTraining(MixedPrecision, SamplingTrainer):
     """ILF: a block that feeds a U-Net's features back, for cheaper steps between its own.
 
     For a pair (t, t - r) of neighbours on the grid of `steps`, clean latents of the model's own pictures are noised to
@@ -73,6 +75,7 @@ class InnerLoopTraining(SamplingTrainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_precision(self.precision)
         if self.steps < 2:
             raise ValueError(f"steps must be 2 or more, not {self.steps}: the second of a pair is an inner step")
         for name in ("pictures", "updates", "examples", "lowest"):
@@ -124,11 +127,12 @@ def _trained(settings: InnerLoopTraining, data: "_Pairs", run: Run) -> Float[Ten
     optimiser = OptimizerSettings(
         steps=settings.updates, learning_rate=settings.learning_rate, weight_decay=0.0, clip=1.0
     )
-    trainer = Trainer(data.loop.weights, optimiser)
+    trainer = Trainer(data.loop.weights, optimiser, precision=settings.precision)
     checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
     checkpoints.restore(trainer)
     advice = f"try a learning rate below {settings.learning_rate:g}"
-    train(trainer, data.loss, run, checkpoints, advice=advice, label=STATE, stream=STATE)
+    with computing_in(settings.precision, [data.loop.model.denoiser, data.loop.block]):
+        train(trainer, data.loss, run, checkpoints, advice=advice, label=STATE, stream=STATE)
     trainer.export()
     return trainer.losses
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from intaglio.errors import BadInput, require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at, timesteps_at
 from intaglio.learning.trainer import Trainer
@@ -40,7 +42,7 @@ class _Losses(StepState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvDiffTraining(PictureTrainer, OptimizerSettings):
+class InvDiffTraining(MixedPrecision, PictureTrainer, OptimizerSettings):
     """InvDiff: a second denoiser beside a biased one, of the same risk in groups found without labels.
 
     The pictures are those that the model was trained on, or such as them. Of each, lᵢ is the model's denoising loss,
@@ -94,6 +96,7 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
     def __post_init__(self) -> None:
         PictureTrainer.__post_init__(self)
         OptimizerSettings.__post_init__(self)
+        check_precision(self.precision)
         for name, least in (("batch", 2), ("groups", 2), ("samples", 1), ("epochs", 1)):
             require(getattr(self, name) >= least, f"{name} must be {least} or more, not {getattr(self, name)}")
         part = self.micro_batch
@@ -178,7 +181,7 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
         self, mixed: LatentDiffusion, pictures: CaptionedLatents, groups: Float[Tensor, "n g"], run: Run
     ) -> Float64[Tensor, " steps"]:
         """Trains δ in place, and returns the losses of the updates."""
-        trainer = Trainer(dict(mixed.denoiser.learnt.named_parameters()), self)
+        trainer = Trainer(dict(mixed.denoiser.learnt.named_parameters()), self, precision=self.precision)
         checkpoints = Checkpoints(run, every_s=60.0, streams=(TRAINED,), state=TRAINED)
         checkpoints.restore(trainer)
         advice = f"try a learning rate below {self.learning_rate:g}"
@@ -186,7 +189,8 @@ class InvDiffTraining(PictureTrainer, OptimizerSettings):
         def objective(step: int) -> StepLoss:
             return self._loss(mixed, pictures, groups, step)
 
-        train(trainer, objective, run, checkpoints, advice=advice, label=TRAINED, stream=TRAINED)
+        with computing_in(self.precision, [mixed.denoiser]):
+            train(trainer, objective, run, checkpoints, advice=advice, label=TRAINED, stream=TRAINED)
         trainer.export()
         return trainer.losses
 

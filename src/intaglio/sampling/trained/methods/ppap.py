@@ -11,6 +11,8 @@ from torch import Tensor
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, backward, train
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import CosineSettings
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer
@@ -32,7 +34,7 @@ TRAINED = "experts"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPAPExperts(SamplingTrainer):
+class PPAPExperts(MixedPrecision, SamplingTrainer):
     """PPAP's experts: classes of clean pictures, as small networks read them in noised latents.
 
     Frozen judges give each of the model's own pictures a score a class; its probabilities are the softmax of the scores
@@ -68,6 +70,7 @@ class PPAPExperts(SamplingTrainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_precision(self.precision)
         for name, least in (("pictures", 20), ("experts", 1), ("updates", 1), ("rows", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
@@ -152,11 +155,12 @@ class PPAPExperts(SamplingTrainer):
             return backward((wanted * (wanted.clamp(min=1e-12).log() - told)).sum(1).mean())
 
         settings = CosineSettings(steps=self.updates, learning_rate=self.learning_rate, warmup=0)
-        trainer = Trainer(dict(made.named_parameters()), settings)
+        trainer = Trainer(dict(made.named_parameters()), settings, precision=self.precision)
         checkpoints = Checkpoints(run, every_s=60.0, streams=(TRAINED,), state=TRAINED)
         checkpoints.restore(trainer)
         advice = f"try a learning rate below {self.learning_rate:g}"
-        train(trainer, objective, run, checkpoints, advice=advice, label="experts", stream=TRAINED)
+        with computing_in(self.precision, [made]):
+            train(trainer, objective, run, checkpoints, advice=advice, label="experts", stream=TRAINED)
         trainer.export()
 
     def _noised(

@@ -13,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from intaglio.errors import BadInput
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import CosineSettings
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -35,7 +37,7 @@ Energy = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptGen(SamplingTrainer):
+class PromptGen(MixedPrecision, SamplingTrainer):
     """PromptGen: the first noise by an invertible network, led to pictures that a verifier likes.
 
     The wanted law of the noise ζ is that of unit noise times exp(weight · score of the picture G(ζ)), where G are
@@ -80,6 +82,7 @@ class PromptGen(SamplingTrainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_precision(self.precision)
         for name in ("updates", "blocks", "width", "judged", "at_once"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
@@ -120,7 +123,8 @@ class PromptGen(SamplingTrainer):
         size = model.latent_channels * side**2
         flow = NoiseFlow(size, self.blocks, self.width, self.seed).to(model.device)
         with model.frozen():
-            self.fit(flow, energy, size, run)
+            with computing_in(self.precision, [model.denoiser]):  # not the flow, whose determinants need every digit
+                self.fit(flow, energy, size, run)
             facts = self._facts(flow, picture, verifier, size)
         facts |= {"size": size, "timesteps": [level.t for level in picture.grid[:-1]]}
         return self.part(model, prompts, {k: v.contiguous() for k, v in flow.state_dict().items()}, facts)
@@ -144,7 +148,7 @@ class PromptGen(SamplingTrainer):
         settings = CosineSettings(
             steps=self.updates, learning_rate=self.learning_rate, warmup=0, weight_decay=0.0, betas=(0.9, 0.99)
         )
-        trainer = Trainer(dict(flow.named_parameters()), settings)
+        trainer = Trainer(dict(flow.named_parameters()), settings, precision=self.precision)
         checkpoints = Checkpoints(run, every_s=60.0, streams=(TRAINED,), state=TRAINED)
         checkpoints.restore(trainer)
         advice = "try a lower --weight or --learning-rate"
