@@ -8,7 +8,7 @@ from typing import NamedTuple
 from intaglio.errors import BadInput
 
 
-class Original(NamedTuple):
+class PublishedPlace(NamedTuple):
     """The place of a module of diffusers in the published network."""
 
     name: str
@@ -30,7 +30,7 @@ class OriginalNames:
     swapped: Sequence[str] = ()
     """Names of diffusers whose halves stand the other way round."""
 
-    def of(self, path: str, last: int | None = None) -> Original | None:
+    def of(self, path: str, last: int | None = None) -> PublishedPlace | None:
         """The published place of a module or parameter; None for one that the table does not know.
 
         `last` is the number of the last block: `#last` in `swapped` stands for it.
@@ -39,10 +39,10 @@ class OriginalNames:
         rows = ((name, original, None) for name, original in self.rows)
         for name, original, place in (*self.joined, *rows):
             if (found := _fitted(name, original, path)) is not None:
-                return Original(found, place, swapped)
+                return PublishedPlace(found, place, swapped)
         return None
 
-    def places(self, paths: Iterable[str]) -> dict[str, Original]:
+    def places(self, paths: Iterable[str]) -> dict[str, PublishedPlace]:
         """The published places of those of the paths that the table knows."""
         known = list(paths)
         numbers = [int(found[1]) for path in known if (found := re.match(r"transformer_blocks\.(\d+)\.", path))]
@@ -50,7 +50,7 @@ class OriginalNames:
         return {path: place for path in known if (place := self.of(path, last)) is not None}
 
 
-def joined_by(places: dict[str, Original]) -> dict[str, tuple[str, ...]]:
+def joined_by(places: dict[str, PublishedPlace]) -> dict[str, tuple[str, ...]]:
     """The members of each published module that joins several, in the order of their rows."""
     found: dict[str, dict[int, str]] = {}
     for path, one in places.items():

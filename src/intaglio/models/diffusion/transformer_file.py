@@ -18,7 +18,7 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.skeletons import filled, shapes_of, skeleton
 from intaglio.models.diffusion.transformer_file_marks import SCALES, WITHOUT_EFFECT, Shapes, transformer_kind
 from intaglio.models.ldm_names import autoencoder_name
-from intaglio.models.original_names import Original
+from intaglio.models.original_names import PublishedPlace
 from intaglio.models.weights_file import checked, opened
 
 Like = LatentDiffusion | Path | str | None
@@ -134,7 +134,7 @@ def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusi
     return filled(module, weight_of, torch.float32)
 
 
-def _first_rows(wanted: Shapes, places: Mapping[str, Original]) -> dict[str, int]:
+def _first_rows(wanted: Shapes, places: Mapping[str, PublishedPlace]) -> dict[str, int]:
     """The first row of each weight in the published one that holds it."""
     first, ends = dict[str, int](), dict[str, int]()
     for name, place in sorted(places.items(), key=lambda entry: entry[1].place or 0):
@@ -143,7 +143,7 @@ def _first_rows(wanted: Shapes, places: Mapping[str, Original]) -> dict[str, int
     return first
 
 
-def _check(path: Path, family: Family, wanted: Shapes, places: Mapping[str, Original], own: Shapes) -> None:
+def _check(path: Path, family: Family, wanted: Shapes, places: Mapping[str, PublishedPlace], own: Shapes) -> None:
     """Raises `BadInput` where weights are missing, or of other shapes."""
     rows = dict[str, int]()
     for name, place in places.items():

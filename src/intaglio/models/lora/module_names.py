@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from intaglio.models.ldm_names import UNetLayout
 from intaglio.models.lora.adapter_layers import Hooked
 from intaglio.models.lora.keys import TEXT_PARTS
-from intaglio.models.original_names import Original, joined_by
+from intaglio.models.original_names import PublishedPlace, joined_by
 
 PARTS = ("denoiser", *TEXT_PARTS)
 _WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "Stable Diffusion XL"}
@@ -46,7 +46,7 @@ class ModelNames:
     """sd1, sd2, sdxl, sd3 or flux1; empty if unknown."""
     prediction: str = "epsilon"
     """diffusers' name of the quantity that the denoiser predicts."""
-    places: Mapping[str, Original] = field(default_factory=dict)
+    places: Mapping[str, PublishedPlace] = field(default_factory=dict)
     """Places of a transformer denoiser's modules in the published network."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Numbers of rows of the weights of those modules."""
