@@ -34,8 +34,8 @@ def denoiser_step(
         train: whether a backward pass follows.
         latents_grad: whether that pass gives a gradient of the latents.
     """
-    (latents, times), named = _denoiser_inputs(model, batch, size)
-    return parse(model.denoiser, latents.requires_grad_(latents_grad), times, train=train, named=named)
+    first, named = _denoiser_inputs(model, batch, size)
+    return parse(model.denoiser, first.requires_grad_(latents_grad), train=train, named=named)
 
 
 def denoiser_parts(
@@ -57,25 +57,16 @@ def denoiser_parts(
         size: height and width of the pictures in pixels; None takes the model's own.
         train: whether a backward pass follows.
     """
-    inputs, named = _denoiser_inputs(model, batch, size)
-    return parse_by_module(denoiser, scopes, *inputs, train=train, named=named)
+    first, named = _denoiser_inputs(model, batch, size)
+    return parse_by_module(denoiser, scopes, first, train=train, named=named)
 
 
-def _denoiser_inputs(
-    model: LatentDiffusion, batch: int, size: tuple[int, int] | None
-) -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
-    """Arguments and keyword arguments of one call of the denoiser."""
-    conditioning = model.embed([""]).detach()[[0] * batch]
-    added = None
-    if conditioning.pooled is not None and conditioning.size is not None:
-        added = {"text_embeds": conditioning.pooled.to(model.dtype), "time_ids": conditioning.size.to(model.dtype)}
-    named = {
-        "encoder_hidden_states": conditioning.hidden.to(model.dtype),
-        "added_cond_kwargs": added,
-        "return_dict": False,
-    }
+def _denoiser_inputs(model: LatentDiffusion, batch: int, size: tuple[int, int] | None) -> tuple[Tensor, dict[str, Any]]:
+    """The first argument of one call of the denoiser, and its others by name."""
+    given = model.denoiser_inputs(batch, model.embed([""]).detach())
     times = torch.zeros(batch, dtype=torch.long, device=model.device)
-    return (_latents(model, batch, size).to(model.dtype), times), named
+    first, named = model.family.arguments(_latents(model, batch, size).to(model.dtype), times, given)
+    return first, {**named, "return_dict": False}
 
 
 def latents_gradient_step(model: LatentDiffusion, batch: int) -> Step:
@@ -112,9 +103,8 @@ def encoder_step(model: LatentDiffusion, batch: int, *, size: tuple[int, int] | 
 def prompt_step(model: LatentDiffusion, batch: int) -> Step:
     """One reading of a batch of prompts by all text encoders."""
     steps = []
-    for tokenizer, encoder in zip(model.tokenizers, model.text_encoders, strict=True):
-        tokens = torch.zeros(batch, tokenizer.model_max_length, dtype=torch.long, device=model.device)
-        steps.append(parse(encoder, tokens))
+    for tokens, encoder in zip(model.tokens([""] * batch), model.text_encoders, strict=True):
+        steps.append(parse(encoder, torch.zeros_like(tokens, device=model.device)))
     return sum(steps[1:], steps[0])
 
 

@@ -8,6 +8,7 @@ import torch
 
 import tiny
 import tiny_transformers
+from intaglio.energy.workloads import denoiser_step, prompt_step
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.loop import latent_batches
@@ -212,3 +213,21 @@ def test_a_transformer_alone_takes_the_rest_from_a_base(tmp_path):
     other = load_model(tiny.sd_folder(tmp_path / "sd"))
     with pytest.raises(BadInput, match=r"sd is a model of Stable Diffusion 1, 2 or XL, and the parts given are of"):
         load_model(folder / "transformer", like=other)
+
+
+def test_the_layers_of_a_call_are_those_of_its_linear_maps(pair):
+    """As many as the denoiser has, each once, but those of a last block that reads the text alone."""
+    _, pipe, model = pair
+    found = denoiser_step(model, 2)
+    linear = sum(count for layer, count in found.layers.items() if layer.family.kind == "linear")
+    assert linear == sum(isinstance(one, torch.nn.Linear) for one in pipe.transformer.modules())
+    assert prompt_step(model, 1).layers
+
+
+def test_a_tokenizer_that_says_no_length_makes_no_prompt_endless(tmp_path):
+    folder = tiny_transformers.folder_of("flux1-dev", tmp_path / "m")
+    changed(folder, "tokenizer_2/tokenizer_config.json", model_max_length=int(1e30))
+    model = load_model(folder)
+    assert model.notes == ()
+    assert model.tokens(["dog"])[1].shape == (1, 512)
+    assert len(model.fingerprint) == 64

@@ -19,6 +19,9 @@ PROBE = "A photo of Zürich's 12 CATS: naïve  &  (don't)!"
 TEXT_SETTINGS = ("hidden_act", "num_attention_heads", "layer_norm_eps", "attention_dropout", "eos_token_id")
 _UNUSED_OPTIONS = frozenset({"requires_safety_checker"})
 
+LONGEST_PROBE = 512
+"""Most tokens that the probe is padded to: language models take prompts of any length."""
+
 
 def weights_digest(module: nn.Module) -> str:
     """SHA-256 over names, shapes, precision and bytes of a network's weights, 64 hex digits."""
@@ -83,7 +86,7 @@ def _tokenizer_facts(tokenizer: Any) -> Iterator[Any]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     merges = [] if backend is None else json.loads(backend.to_str())["model"].get("merges", [])
     yield [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
-    length = tokenizer.model_max_length
+    length = min(tokenizer.model_max_length, LONGEST_PROBE)
     yield length
     with quiet_libraries():
         yield tokenizer(["", PROBE], padding="max_length", max_length=length, truncation=True).input_ids

@@ -25,7 +25,8 @@ def fitted(tokenizers: Sequence[Any], encoders: Sequence[Any]) -> tuple[list[Any
         if tokenizer.model_max_length > most:
             said = tokenizer.model_max_length
             how = f"says {said} tokens a prompt" if said < 10**6 else "does not say how many tokens a prompt has"
-            notes.append(f"a tokenizer {how}; {most} are used, as many as the text encoder has positions")
+            if most < RELATIVE:
+                notes.append(f"a tokenizer {how}; {most} are used, as many as the text encoder has positions")
             tokenizer = copy.deepcopy(tokenizer)
             tokenizer.model_max_length = most
         made.append(tokenizer)

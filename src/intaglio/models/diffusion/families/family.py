@@ -108,10 +108,17 @@ class Family(ABC):
         """Inputs of the denoiser beside latents and time, by its names, in its own precision."""
 
     @abstractmethod
+    def arguments(
+        self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """The denoiser's first argument and its others by name, at timesteps; `inputs` are those of `inputs`."""
+
     def output(
         self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
     ) -> Float[Tensor, "n c h w"]:
         """The denoiser's output at timesteps, in the sign of the schedule's prediction."""
+        first, named = self.arguments(latents, t, inputs)
+        return denoiser(first, **named, return_dict=False)[0]
 
     @abstractmethod
     def side(self, parts: Parts) -> int:

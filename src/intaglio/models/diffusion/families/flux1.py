@@ -167,15 +167,20 @@ class Flux1(Family):
             "guidance": scales.float() if denoiser.config["guidance_embeds"] else None,
         }
 
+    def arguments(
+        self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Packed latents with their places; the denoiser is told s."""
+        places = image_places(*latents.shape[-2:], inputs["txt_ids"])
+        return packed(latents), {"timestep": share_of_noise(t), "img_ids": places, **inputs}
+
     def output(
         self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
     ) -> Float[Tensor, "n c h w"]:
-        """The velocity; the denoiser is told s."""
+        """Unpacked."""
+        first, named = self.arguments(latents, t, inputs)
         height, width = latents.shape[-2:]
-        places = image_places(height, width, inputs["txt_ids"])
-        told = share_of_noise(t)
-        found = denoiser(packed(latents), timestep=told, img_ids=places, **inputs, return_dict=False)[0]
-        return unpacked(found, height, width)
+        return unpacked(denoiser(first, **named, return_dict=False)[0], height, width)
 
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""

@@ -164,11 +164,11 @@ class StableDiffusion3(Family):
             "pooled_projections": conditioning.pooled.to(dtype),
         }
 
-    def output(
-        self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> Float[Tensor, "n c h w"]:
-        """The velocity; the denoiser is told 1000 s."""
-        return denoiser(latents, timestep=1000 * share_of_noise(t), **inputs, return_dict=False)[0]
+    def arguments(
+        self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """The denoiser is told 1000 s."""
+        return latents, {"timestep": 1000 * share_of_noise(t), **inputs}
 
     def side(self, parts: Parts) -> int:
         """The denoiser's `sample_size`."""

@@ -70,11 +70,17 @@ class UNets(Family):
             "added_cond_kwargs": added,
         }
 
+    def arguments(
+        self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Latents, timesteps and what it is conditioned on."""
+        return latents, {"timestep": t, **inputs}
+
     def output(
         self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
     ) -> Float[Tensor, "n c h w"]:
         """Without channels of a predicted variance."""
-        return denoiser(latents, t, **inputs, return_dict=False)[0][:, : latents.shape[1]]
+        return super().output(denoiser, latents, t, inputs)[:, : latents.shape[1]]
 
     def side(self, parts: Parts) -> int:
         """The U-Net's `sample_size`."""
