@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import tiny
+import tiny_transformers
 from intaglio.cli import main
 from intaglio.energy.devices.device import Measurement
 from intaglio.energy.devices.torch_device import TorchDevice
@@ -36,6 +37,7 @@ def scene(tmp_path_factory):
     """A folder with a tiny model, six pictures and a profile of its layers; calls cost what is planted."""
     folder = tmp_path_factory.mktemp("prune")
     tiny.sd_folder(folder / "full", unet_changes={"attention_head_dim": 4})
+    tiny_transformers.folder_of("sd3", folder / "sd3")
     for place, pixels in enumerate(tiny.pixels(6)):
         save_png(pixels, folder / "pictures" / f"{place}.png")
     with pytest.MonkeyPatch.context() as patch:
@@ -132,6 +134,7 @@ def test_a_training_call_and_no_recovery(scene):
         (["--budget", "50%", "--learning-rate", "-1"], "learning_rate"),
         (["--budget", "50%", "--profile", "missing.safetensors"], "missing.safetensors"),
         (["--budget", "50%", "--images", "pictures/0.png"], "two different ones"),
+        (["--budget", "50%", "--model", "sd3"], "sd3 has no U-Net, and only their layers are made narrower"),
     ],
 )
 def test_bad_input_is_told(scene, capsys, words, sentence):

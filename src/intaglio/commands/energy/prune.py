@@ -96,12 +96,15 @@ class PruneEnergy(InRun, ReadsPictures):
         from intaglio.energy.machine_profile import needed_profile
         from intaglio.energy.pruning.call_budget import CallBudget
         from intaglio.learning.checkpoints import STATE
+        from intaglio.models.capabilities import HasUNet
         from intaglio.models.diffusion.loading import load_model
 
         check_count("--samples", self.samples)
         budget, found = CallBudget.parse(self.budget), needed_profile(self.device, self.profile)
         budget.check_unit(found.profile.unit)
         model = load_model(self.model or embedded_model(), like=self.like, device=self.device)
+        if not isinstance(model, HasUNet):
+            raise BadInput(f"{model.name} has no U-Net, and only their layers are made narrower; give one that has")
         data = TrainingSet(self.load_pictures(self.images, model.resolution), self.prompt)
         learned, held = _split(data)
         with self._open(model, data, found) as run:
