@@ -10,6 +10,7 @@ import tiny
 import tiny_transformers
 from intaglio.energy.workloads import denoiser_step, prompt_step
 from intaglio.errors import BadInput
+from intaglio.models.diffusion import component_folders
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.loop import latent_batches
 from intaglio.sampling.start import GivenLatents
@@ -231,3 +232,20 @@ def test_a_tokenizer_that_says_no_length_makes_no_prompt_endless(tmp_path):
     assert model.notes == ()
     assert model.tokens(["dog"])[1].shape == (1, 512)
     assert len(model.fingerprint) == 64
+
+
+def test_weights_are_read_in_the_precision_that_is_asked_for(tmp_path, monkeypatch):
+    """Each one as it comes, so that a large model is never there in single precision."""
+    folder, asked = tiny_transformers.folder_of("flux1-dev", tmp_path / "m"), []
+    plain = component_folders.filled
+
+    def filled(module, weight_of, dtype):
+        asked.append((type(module).__name__, dtype))
+        return plain(module, weight_of, dtype)
+
+    monkeypatch.setattr(component_folders, "filled", filled)
+    model = load_model(folder, dtype=torch.bfloat16)
+    wide = {name for name, dtype in asked if dtype == torch.float32}
+    assert wide == {"AutoencoderKL"}
+    assert len(asked) == 4
+    assert model.same_weights(load_model(folder).to(dtype=torch.bfloat16))

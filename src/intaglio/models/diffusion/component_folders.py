@@ -64,8 +64,12 @@ class Remarks:
     """How the files of parts were packed, of those that were."""
 
 
-def read_network(part: str, kind: str, folder: Path, remarks: Remarks, base: Base | None = None) -> nn.Module:
-    """A part's network, of a class in `skeletons.CLASSES`, with the folder's safetensors weights, as float32.
+def read_network(
+    part: str, kind: str, folder: Path, remarks: Remarks, base: Base | None = None, dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """A part's network, of a class in `skeletons.CLASSES`, with the folder's safetensors weights, in a precision.
+
+    Each weight is brought to it as it is read, so that no more memory is taken than the network's own.
 
     Packed ones are unpacked. `base` gives the model that packed weights may be a change of; None: there is none. Layers
     that the files have an `input_grid` for round their inputs.
@@ -91,7 +95,7 @@ def read_network(part: str, kind: str, folder: Path, remarks: Remarks, base: Bas
             key = str(keys[name])
             return checked(file_of(key).get_tensor(key), weights.places[key], key).reshape(wanted[name])
 
-        network = filled(module, weight_of, torch.float32)
+        network = filled(module, weight_of, dtype)
     check_grids(network, str(folder))
     return network
 

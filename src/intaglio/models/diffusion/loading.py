@@ -61,7 +61,9 @@ def load_model(
         path, like = embedded.folder, like or embedded.lender
     path = _existing(path, "model")
     alone = is_lora(path)
-    model = _lora_model(path, like, allow_unmatched) if alone else _folder_or_file(path, like)
+    # The sum with a LoRA is rounded once, so what it is added to is not rounded before.
+    narrow = dtype if lora is None and dtype.is_floating_point else torch.float32
+    model = _lora_model(path, like, allow_unmatched) if alone else _folder_or_file(path, like, narrow)
     if lora is not None:
         _merge(LoRA.read(_existing(lora, "LoRA")), model, allow_unmatched)
         model.notes = (*model.notes, f"with the LoRA {lora}")
@@ -120,9 +122,9 @@ def _embedded_names(what: str) -> str:
     return ", ".join(one.name for one in EmbeddedModel.known()) if what == "model" else ""
 
 
-def _folder_or_file(path: Path, like: Like) -> LatentDiffusion:
+def _folder_or_file(path: Path, like: Like, dtype: torch.dtype) -> LatentDiffusion:
     if path.is_dir():
-        return read_folder(path, None if like is None else partial(_base, like))
+        return read_folder(path, None if like is None else partial(_base, like), dtype)
     refuse_pickle(path, "model weights")
     if path.suffix == ".gguf":
         raise BadInput(
@@ -132,7 +134,7 @@ def _folder_or_file(path: Path, like: Like) -> LatentDiffusion:
     if path.suffix != ".safetensors":
         raise BadInput(f"{path} is no model; give a diffusers folder or a .safetensors file")
     if is_transformer_file(path):
-        return load_transformer_file(path, like, load_model)
+        return load_transformer_file(path, like, load_model, dtype)
     return load_single_file(path, like=like, read_folder=load_model)
 
 

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from intaglio.data_files import EXPORT_AGAIN, Fields, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
@@ -33,12 +35,13 @@ class _Found:
     remarks: Remarks = field(default_factory=Remarks)
 
 
-def read_folder(folder: Path, base: Base | None) -> LatentDiffusion:
+def read_folder(folder: Path, base: Base | None, dtype: torch.dtype = torch.float32) -> LatentDiffusion:
     """The model in a folder. `base` gives the model that parts it lacks are taken from; None: there is no such model.
 
+    `dtype` is the precision of denoiser and text encoders; the autoencoder's is float32.
     Raises `BadInput` where a component is missing, damaged or of an unsupported kind.
     """
-    found = _read_parts(folder, base)
+    found = _read_parts(folder, base, dtype)
     if missing := _missing(found):
         if base is None:
             names = ", ".join(missing)
@@ -97,7 +100,7 @@ def _complete(found: _Found, base: LatentDiffusion) -> None:
     found.remarks.notes.insert(0, f"{', '.join(borrowed)} taken from {base.name}")
 
 
-def _read_parts(folder: Path, base: Base | None) -> _Found:
+def _read_parts(folder: Path, base: Base | None, dtype: torch.dtype) -> _Found:
     index = Fields.read(folder / INDEX).values if (folder / INDEX).exists() else {}
     kind = index.get("_class_name", "")
     if not isinstance(kind, str | list):  # a list names a pipeline of one's own, and its file
@@ -105,11 +108,11 @@ def _read_parts(folder: Path, base: Base | None) -> _Found:
     family = _family(folder, str(kind))
     remarks = Remarks()
     if not index and (folder / "config.json").exists():
-        alone = read_network("denoiser", family.denoiser, folder, remarks, base)
+        alone = read_network("denoiser", family.denoiser, folder, remarks, base, dtype)
         return _Found(family, {family.folder: alone}, remarks=remarks)
     options = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
     found = _Found(family, options=options, remarks=remarks)
-    readers = _readers(family, remarks, base)
+    readers = _readers(family, remarks, base, dtype)
     for name, read in readers.items():
         if (folder / name).is_dir() and not _declared_absent(folder, index, name):
             found.parts[name] = read(folder / name)
@@ -120,16 +123,19 @@ def _read_parts(folder: Path, base: Base | None) -> _Found:
     return found
 
 
-def _readers(family: Family, remarks: Remarks, base: Base | None) -> dict[str, Callable[[Path], Any]]:
+def _readers(
+    family: Family, remarks: Remarks, base: Base | None, dtype: torch.dtype
+) -> dict[str, Callable[[Path], Any]]:
     """Readers of the components' folders, by name."""
+    common = {"remarks": remarks, "base": base, "dtype": dtype}
     readers: dict[str, Callable[[Path], Any]] = {
-        family.folder: partial(read_network, "denoiser", family.denoiser, remarks=remarks, base=base),
+        family.folder: partial(read_network, "denoiser", family.denoiser, **common),
         "vae": partial(read_network, "autoencoder", family.autoencoder, remarks=remarks),
         "scheduler": partial(read_scheduler, remarks=remarks),
     }
     for end, slot in zip(_ends(family), family.texts, strict=True):
         part = f"text_encoder{end}"
-        readers[part] = partial(read_network, part, slot.network, remarks=remarks, base=base)
+        readers[part] = partial(read_network, part, slot.network, **common)
         readers[f"tokenizer{end}"] = partial(read_tokenizer, slot.tokenizer)
     return readers
 

@@ -33,9 +33,12 @@ def is_transformer_file(path: Path) -> bool:
         return transformer_kind(dict.fromkeys(file.keys(), ()), path) is not None
 
 
-def load_transformer_file(path: Path, like: Like, read_folder: Callable[[Path], LatentDiffusion]) -> LatentDiffusion:
+def load_transformer_file(
+    path: Path, like: Like, read_folder: Callable[[Path], LatentDiffusion], dtype: torch.dtype = torch.float32
+) -> LatentDiffusion:
     """The model of a file; the parts that the file lacks, and tokenizers, are those of `like`, of the same family.
 
+    `dtype` is the precision that the file's denoiser is read in.
     Raises `BadInput` for a file without `like`, one of another family, and weights that are missing, not finite, or of
     shapes that no denoiser of the family has.
     """
@@ -47,7 +50,7 @@ def load_transformer_file(path: Path, like: Like, read_folder: Callable[[Path], 
         family, prefix = found
         donor = _donor(path, family, like, read_folder)
         reader = _Reader(path, file, shapes)
-        denoiser = _denoiser(reader, family, prefix, donor)
+        denoiser = _denoiser(reader, family, prefix, donor, dtype)
         parts, notes = _others(reader, family, donor)
     model = LatentDiffusion(
         denoiser=denoiser,
@@ -113,7 +116,7 @@ class _Reader:
         return tensor.float()
 
 
-def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusion) -> nn.Module:
+def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusion, dtype: torch.dtype) -> nn.Module:
     """The denoiser, in the sizes that the file's shapes say."""
     own = {key.removeprefix(prefix): shape for key, shape in reader.shapes.items() if key.startswith(prefix)}
     config = family.config_of_file(own, donor.denoiser.config)
@@ -131,7 +134,7 @@ def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusi
         rows = whole if place.place is None else whole[first[name] : first[name] + wanted[name][0]].clone()
         return (torch.cat(rows.chunk(2)[::-1]) if place.swapped else rows).reshape(wanted[name])
 
-    return filled(module, weight_of, torch.float32)
+    return filled(module, weight_of, dtype)
 
 
 def _first_rows(wanted: Shapes, places: Mapping[str, PublishedPlace]) -> dict[str, int]:
