@@ -153,6 +153,7 @@ def test_a_stage_is_called_where_likeness_falls_while_noise_rises():
     assert (found["stage"], found["ended"]) == (1, 1)
     assert found["dip"] == pytest.approx(0.4)
     assert found["noise_most"] == pytest.approx(0.05)
+    assert (found["likeness_curve"], found["noise_curve"]) == (likeness, noisy)
     assert figures_of_course(_course(likeness, quiet))["guidance 1"]["stage"] == 0
     open_ended = figures_of_course(_course(likeness[:6], noisy[:6]))["guidance 5"]
     assert (open_ended["stage"], open_ended["ended"]) == (1, 0)

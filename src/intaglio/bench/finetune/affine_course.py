@@ -16,8 +16,8 @@ it never rises. Along x' it does where the point is far out: for m = 0 at first 
     s^2 <= (1 + a^2 |x'|^2) v + b^2 |x'|^2,
 
 since 1 - M >= (1 - M(0)) / (1 + a^2 |x'|^2) there. The point itself is learned in a time of 1 / (1 + a^2 |x'|^2), its
-width in one of about 1 / b^2, which is long where there is little noise. Random weights, W + sigma e for W, add
-sigma^2 E|x_t|^2 d to twice the expected loss, in which no mean stands: the Bayesian form has the same course. The
+width in one of about 1 / b^2, which is long where there is little noise. Random weights of deviation sigma add
+sigma^2 d (E|x_t|^2 + 1) / 2 to the expected loss, in which no mean stands: the Bayesian form has the same course. The
 derivations are ours.
 """
 

@@ -81,7 +81,14 @@ def figures_of_course(course: Course) -> dict[str, Any]:
     if not kept:
         return {"diverged": diverged}
     by_guidance = {f"guidance {guidance}": _at_guidance(course, guidance, kept) for guidance in GUIDANCES}
-    return {"diverged": diverged, **_widths(course, "along", kept), **_widths(course, "across", kept), **by_guidance}
+    steps = {"steps": list(course.steps)}
+    return {
+        "diverged": diverged,
+        **steps,
+        **_widths(course, "along", kept),
+        **_widths(course, "across", kept),
+        **by_guidance,
+    }
 
 
 def _widths(course: Course, side: str, kept: Sequence[int]) -> dict[str, float]:
@@ -90,12 +97,12 @@ def _widths(course: Course, side: str, kept: Sequence[int]) -> dict[str, float]:
     return {f"{side}_most": float(ratios.amax(0).median()), f"{side}_last": float(ratios[-1].median())}
 
 
-def _at_guidance(course: Course, guidance: int, kept: Sequence[int]) -> dict[str, float]:
+def _at_guidance(course: Course, guidance: int, kept: Sequence[int]) -> dict[str, Any]:
     curves = [course.judgements(guidance, world) for world in kept]
     falls = [dip(course.steps, [now.fidelity for now in curve]) for curve in curves]
     called = [stages(curve) for curve in curves]
     ended = [found[-1].last < course.steps[-1] for found in called if found]
-    noise = course.measures[f"noise {guidance}"][:, kept]
+    likeness, noise = (course.measures[f"{name} {guidance}"][:, kept] for name in ("likeness", "noise"))
     return {
         "stage": len(ended) / len(kept),
         "ended": sum(ended) / len(kept),
@@ -107,6 +114,8 @@ def _at_guidance(course: Course, guidance: int, kept: Sequence[int]) -> dict[str
         "noise_base": float(noise[0].median()),
         "noise_most": float(noise.amax(0).median()),
         "noise_last": float(noise[-1].median()),
+        "likeness_curve": [round(value, 3) for value in likeness.mean(1).tolist()],
+        "noise_curve": [round(value, 4) for value in noise.median(1).values.tolist()],
     }
 
 

@@ -2,8 +2,7 @@
 
 Several worlds stand side by side, each with centres m_k and a network of its own. Data of label k is N(m_k, v I) along
 the first `SIGNAL` of `SIZE` coordinates, and N(0, u) in the others, with u far below v: as in pictures, noise is what
-leaves the few directions that data has. With x_t = a x_0 + b noise the expected noise is (Tweedie's formula,
-arXiv 2105.05233, section 4.1)
+leaves the few directions that data has. With x_t = a x_0 + b noise the expected noise is, by Tweedie's formula,
 
     eps(x_t) = b sum_k r_k(x_t) (x_t - a m_k) / (a^2 v + b^2),    r_k = N(x_t; a m_k, a^2 v + b^2) / sum_j ...,
 
