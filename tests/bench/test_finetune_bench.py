@@ -13,8 +13,10 @@ from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch
 from intaglio.bench.finetune import bench as room
-from intaglio.bench.finetune import finetune_measures
+from intaglio.bench.finetune import exact_figures, exact_grid, finetune_measures
 from intaglio.bench.finetune.bench import FineTuneBench
+from intaglio.bench.finetune.exact_grid import ExactGrid
+from intaglio.bench.finetune.exact_stage import ExactRegime
 from intaglio.bench.finetune.regime import FORMS, USUAL, FewShotRegime
 from intaglio.bench.kit.suspects import PAPER
 from intaglio.errors import BadInput
@@ -152,6 +154,47 @@ def test_bad_input_is_named(bench):
         FineTuneBench(seeds=0)
     with pytest.raises(ValueError, match="tuners must name at least one method, and each of dreambooth, lora"):
         FineTuneBench(tuners=("lora", "nothing"))
+
+
+def test_points_are_a_ground_of_their_own_and_a_stopped_grid_goes_on(tmp_path, monkeypatch):
+    plain = ExactRegime(rate=3e-3, steps=2)
+    small = ExactGrid(1, 2, (plain, replace(plain, optimiser="sgd", rate=1e30, dropout=0.5)), (0.1,))
+    monkeypatch.setattr(room, "quick_grid", lambda: small)
+    monkeypatch.setattr(exact_figures, "TIMES", (0.0, 1.0))
+    made, original, stops = [], exact_grid.exact_course, [True]
+
+    def counted(base, regime):
+        if stops and len(made) == 4:
+            raise KeyboardInterrupt
+        made.append(regime)
+        return original(base, regime)
+
+    monkeypatch.setattr(exact_grid, "exact_course", counted)
+    bench = FineTuneBench(ground="points", quick=True, runs=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        bench(progress="none")
+    stops.clear()
+    figures = bench(progress="none")
+    assert made == [regime for _, _, regime in small.jobs()]
+    json.dumps(figures, allow_nan=False)
+    first, second = (figures["by_regime"][exact_grid.name_of(regime)] for regime in small.regimes)
+    assert list(first) == ["plain", "sigma 0.1", "ema"]
+    assert second["plain"] == {"diverged": 1.0}
+    ratio = first["ema"]["guidance 5"]["dip"] / max(first["plain"]["guidance 5"]["dip"], 1e-9)
+    assert figures["dip_reduction_ema_guidance_5"] == pytest.approx(1 - ratio, abs=1e-4)
+    assert "diverged in every world" in bench.summary(figures)
+
+
+def test_the_grid_of_points_is_the_published_one():
+    """The regimes of the docs: six rates by four counts, two too high, four with hidden labels, two long ones."""
+    full = exact_grid.full_grid()
+    assert len(full.regimes) == len({exact_grid.name_of(regime) for regime in full.regimes}) == 6 * 4 + 2 + 4 + 2
+    assert len(list(full.jobs())) == 32 * 5
+    assert all(regime.sigma == 0 and regime.ema is None for regime in full.regimes)
+    assert set(exact_grid.quick_grid().sigmas) <= set(full.sigmas)
+    for name, value in {"sets": ("one",), "rate": 1e-3, "pictures": 2, "seeds": 3}.items():
+        with pytest.raises(ValueError, match=f"{name} acts only with ground pictures"):
+            FineTuneBench(ground="points", **{name: value})
 
 
 def test_the_usual_settings_are_the_published_ones():

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any, Literal
 
 from intaglio.adapt.data import generate_class_images
+from intaglio.bench.finetune.exact_figures import exact_figures, exact_summary
+from intaglio.bench.finetune.exact_grid import full_grid, measure, quick_grid
 from intaglio.bench.finetune.figures import figures_of
 from intaglio.bench.finetune.finetune_measures import judged, timed, training_set
 from intaglio.bench.finetune.regime import AVERAGED, CHOSEN_ON, FORMS, PAIR, USUAL, FewShotRegime
@@ -38,10 +40,18 @@ class FineTuneBench(FewShotBench):
     An exponential mean of the plain form's weights runs beside them, as `ema`. Intervals of 95% are over resampled
     pairs of set and seed. Rates and sigmas were chosen on two sets that are left out here; `pictures`,
     `class_pictures`, `steps`, `rate`, `sigma` and `down` make another regime of it.
+
+    On `points` small networks that have learned mixtures of Gaussians, whose best denoiser is known, are fine-tuned on
+    one point or four in a fixed grid of regimes. `stage` is the share of worlds in which the rule for the corruption
+    stage calls one, `ended` of those in which it ends, `noise` the share of the starting noise that stays in samples,
+    and `across` the width that is learned where the data has nothing but noise, over the base's.
     """
 
     quick: bool = False
-    """One set, one seed and two fifths of the steps: two to four minutes on a core, in which hardly anything falls."""
+    """One set, one seed and two fifths of the steps: two to four minutes on a core, in which hardly anything falls; on
+    points three regimes, in seconds."""
+    ground: Literal["pictures", "points"] = "pictures"
+    """The embedded base and its few-shot sets, or small exact bases and points, which takes no further settings."""
     tuners: tuple[str, ...] | None = None
     """Methods to fine-tune by; none takes all."""
     sets: tuple[str, ...] = ()
@@ -64,6 +74,8 @@ class FineTuneBench(FewShotBench):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.ground == "points":
+            self._refuse_idle()
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {self.seeds}")
         known = tuple(VERBS["finetune"].methods)
@@ -82,6 +94,8 @@ class FineTuneBench(FewShotBench):
 
     def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
         """Measure; the figures by name, and beside them those of every pair under `by_pair`."""
+        if self.ground == "points":
+            return self._on_points(command, progress)
         regime = self._regime()
         described = regime.described(self._tuners())
         tuners = {name: {form: asdict(regime.tuner(name, 0, form)) for form in FORMS} for name in self._tuners()}
@@ -106,10 +120,27 @@ class FineTuneBench(FewShotBench):
 
     def summary(self, figures: Mapping[str, Any]) -> str:
         """The figures as a table."""
+        if "by_regime" in figures:
+            return exact_summary(figures)
         rows = [f"{name:>28}  {_shown(value)}" for name, value in figures.items() if not isinstance(value, dict)]
         for tuner, values in figures["by_tuner"].items():
             rows += [f"{f'{tuner} {name}':>28}  {_shown(value)}" for name, value in values.items()]
         return "\n".join(rows)
+
+    def _refuse_idle(self) -> None:
+        for field in fields(self):
+            if field.name not in ("quick", "ground", "runs") and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} acts only with ground pictures; leave it out")
+
+    def _on_points(self, command: Sequence[str], progress: Show) -> dict[str, Any]:
+        grid = quick_grid() if self.quick else full_grid()
+        settings = {"ground": self.ground, "grid": asdict(grid)}
+        about = {"seed": 0, "device": self.device, "command": command, "progress": progress}
+        with Run.open(self.runs, "bench", "finetune", settings, {}, **about) as run:
+            if run.status != "done":
+                measure(run, grid)
+                run.finish(exact_figures(run, grid))
+            return run.summary
 
     def _sets(self) -> tuple[str, ...]:
         known = testbed.sets()

@@ -75,8 +75,8 @@ def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def against_plain(form: str, ending: str) -> dict[str, float]:
         dips, finals = ((values[f"{name}_plain"], values[f"{name}_{form}"]) for name in ("dip", "final"))
         return {
-            **_estimate(f"dip_reduction{ending}", _reduction, dips),
-            **_estimate(f"fidelity_gain{ending}", _gain, finals),
+            **estimate(f"dip_reduction{ending}", reduction, dips),
+            **estimate(f"fidelity_gain{ending}", gain, finals),
         }
 
     means = {name: float(each.mean()) for name, each in values.items()}
@@ -89,17 +89,17 @@ def _compared(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _reduction(plain: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def reduction(plain: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share by which the other form's mean dip is below the plain one's: [b, pairs] each to [b]."""
     return 1 - other.mean(-1) / np.maximum(plain.mean(-1), 1e-9)
 
 
-def _gain(plain: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def gain(plain: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of the other form's values less the plain one's: [b, pairs] each to [b]."""
     return (other - plain).mean(-1)
 
 
-def _estimate(
+def estimate(
     name: str, statistic: Callable[..., NDArray[np.float64]], samples: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> dict[str, float]:
     """A statistic of pairs with its 95% interval from resampled pairs."""
