@@ -135,9 +135,10 @@ def export(network: SD3Transformer2DModel, base: LatentDiffusion, folder: Path) 
     from transformers import CLIPTextModelWithProjection
 
     encoder = CLIPTextModelWithProjection(base.text_encoders[0].config)
-    encoder.text_model.load_state_dict(base.text_encoders[0].text_model.state_dict())
-    with torch.no_grad():
-        encoder.text_projection.weight.copy_(torch.eye(encoder.config.projection_dim))
+    own = {name.removeprefix("text_model."): weight for name, weight in base.text_encoders[0].state_dict().items()}
+    projection = {"text_projection.weight": torch.eye(encoder.config.projection_dim)}
+    names = encoder.state_dict()
+    encoder.load_state_dict({name: {**own, **projection}[name.removeprefix("text_model.")] for name in names})
     base.autoencoder.register_to_config(shift_factor=0.0)
     pipeline = StableDiffusion3Pipeline(
         transformer=network,
