@@ -21,14 +21,20 @@ from intaglio.sampling.loop import sample
 from intaglio.verbs import VERBS
 from rows import matrix, rows_of, with_paths
 
-ROWS = {key: row for key, row in matrix().items() if row.verb not in ("discover", "flow sample")}
+ROWS = {
+    key: row
+    for key, row in matrix().items()
+    if row.verb not in ("discover", "flow sample") and key == f"{row.verb} {row.method}"
+}
+"""Every method once, without its variants."""
 FIRST = {next(key for key, row in ROWS.items() if row.verb == verb) for verb in {row.verb for row in ROWS.values()}}
 """One method a verb."""
 DRAWING = {
     key: row
     for name, entry in VERBS["sample"].methods.items()
     for key, row in rows_of("sample", name, entry).items()
-    if not any(str(value).endswith((".png", ".safetensors")) for value in row.small.values())
+    if key == f"sample {name}"
+    and not any(str(value).endswith((".png", ".safetensors")) for value in row.small.values())
 }
 FOR_UNETS = (
     r"denoises with a U-Net|of a U-Net|has no layer or module '(down|up)_blocks'|no unit that could be removed|"
