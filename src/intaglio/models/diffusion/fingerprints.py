@@ -85,5 +85,7 @@ def _tokenizer_facts(tokenizer: Any) -> Iterator[Any]:
     yield [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
     length = tokenizer.model_max_length
     yield length
+    if getattr(tokenizer, "chat_template", None):  # so that tokenizers without one keep their fingerprints
+        yield tokenizer.chat_template
     with quiet_libraries():
         yield tokenizer(["", PROBE], padding="max_length", max_length=length, truncation=True).input_ids

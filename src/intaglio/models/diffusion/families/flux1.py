@@ -116,9 +116,9 @@ class Flux1(Family):
         """Without an image encoder."""
         return Pipeline("FluxPipeline", ("feature_extractor", "image_encoder"))
 
-    def sampling(self, denoiser: Any) -> BakedSampling:
+    def sampling(self, parts: Parts) -> BakedSampling:
         """Guidance as an input, or none."""
-        return GUIDED if denoiser.config["guidance_embeds"] else UNGUIDED
+        return GUIDED if parts.denoiser.config["guidance_embeds"] else UNGUIDED
 
     def schedule(self, config: Mapping[str, Any], tokens: int, source: str = "the scheduler") -> NoiseSchedule:
         """A straight path, whose shift grows with the picture where the settings say so."""
