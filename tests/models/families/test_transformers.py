@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import tiny
 import tiny_chat
@@ -272,6 +273,23 @@ def test_parts_that_do_not_fit_a_language_model_are_named(kind, tmp_path):
     (folder / "tokenizer" / "chat_template.jinja").unlink()
     with pytest.raises(BadInput, match="its tokenizer has no chat_template, by which prompts are written"):
         load_model(folder)
+
+
+def test_a_language_model_is_read_in_the_spelling_of_earlier_versions(tmp_path):
+    """With its rotation's base by a name of its own, and all names as those of the model that writes text."""
+    folder = tiny_transformers.folder_of("zimage", tmp_path / "m")
+    before = load_model(folder)
+    changed(folder, "text_encoder/config.json", rope_parameters=None, rope_theta=1e6, rope_scaling=None)
+    weights = load_file(folder / "text_encoder" / "model.safetensors")
+    spelled = {f"model.{name}": weight for name, weight in weights.items()} | {"lm_head.weight": torch.zeros(2, 2)}
+    save_file(spelled, folder / "text_encoder" / "model.safetensors")
+    after = load_model(folder)
+    assert (after.notes, after.unused, after.fingerprint) == ((), (), before.fingerprint)
+    assert torch.equal(after.embed(PROMPTS).hidden, before.embed(PROMPTS).hidden)
+    changed(folder, "text_encoder/config.json", rope_theta=100.0)
+    other = load_model(folder)
+    assert not torch.equal(other.embed(PROMPTS).hidden, before.embed(PROMPTS).hidden)
+    assert other.fingerprint != before.fingerprint
 
 
 def test_kinds_with_further_inputs_are_refused(tmp_path):
