@@ -293,6 +293,8 @@ def test_the_prefix_of_lycoris_is_read(shipped, tmp_path, place) -> None:
         (["lora_unet_single_blocks_3_linear1"], {}, "Flux"),
         (["transformer.single_transformer_blocks.0.attn.to_q"], {}, "Flux"),
         (["diffusion_model.double_blocks.0.img_attn.proj"], {}, "Flux"),
+        (["lora_unet_layers_0_attention_qkv"], {}, "Z-Image"),
+        (["diffusion_model.noise_refiner.1.attention.to_q"], {}, "Z-Image"),
         (["lora_unet_joint_blocks_0_x_block_attn_qkv"], {}, "Stable Diffusion 3"),
         (["transformer.transformer_blocks.0.attn.add_q_proj"], {}, "Stable Diffusion 3"),
         (["transformer.transformer_blocks.0.attn.to_q"], {}, "a model whose denoiser is a transformer"),

@@ -38,7 +38,7 @@ DRAWING = {
 }
 FOR_UNETS = (
     r"denoises with a U-Net|of a U-Net|has no layer or module '(down|up)_blocks'|no unit that could be removed|"
-    r"can have a predictor|without group norms"
+    r"can have a predictor|without group norms|has no middle block|has no stages to compare"
 )
 """Sentences of methods that change or read a U-Net's modules, and of small settings that name some of them."""
 
@@ -69,9 +69,16 @@ def test_a_method_runs_on_stable_diffusion_3_or_is_for_unets(key, scene):
     assert finishes(ROWS[key], scene.of("sd3", ROWS[key].verb))
 
 
-@pytest.mark.parametrize("key", sorted(FIRST - {key for key in FIRST if key.startswith("distill")}))
-def test_a_method_of_each_verb_runs_on_flux(key, scene):
-    assert finishes(ROWS[key], scene.of("flux1-dev", ROWS[key].verb))
+ON_OTHERS = [("flux1-dev", key) for key in sorted(FIRST) if not key.startswith("distill")]
+ON_OTHERS += [
+    (kind, key) for kind in ("zimage", "klein") for key in sorted(FIRST) if key[:4] in ("auth", "fine", "dist")
+]
+"""One method a verb for FLUX.1, which is distilled already, and some for the others."""
+
+
+@pytest.mark.parametrize(("kind", "key"), ON_OTHERS)
+def test_a_method_runs_on_other_transformers(kind, key, scene):
+    assert finishes(ROWS[key], scene.of(kind, ROWS[key].verb))
 
 
 def finishes(row, models) -> bool:

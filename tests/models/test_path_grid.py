@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.families.flux2 import Flux2Klein
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import PathGrid, flow_grid
 from intaglio.sampling.grid import CLEAN, timestep_grid
@@ -32,6 +34,15 @@ def test_levels_of_a_shift_by_tokens_are_the_schedulers_own(terminal):
     scheduler.set_timesteps(sigmas=[1 - k / 7 for k in range(7)], mu=mu)
     found = flow_grid({**FLOW, **settings}, "even", 1024).levels(7)
     assert torch.allclose(torch.tensor(found), scheduler.sigmas[:-1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("tokens", "steps"), [(16, 4), (4096, 1), (4096, 50), (4096, 200), (5000, 20)])
+def test_levels_of_a_shift_by_tokens_and_steps_are_those_of_flux_2(tokens, steps):
+    mu = compute_empirical_mu(tokens, steps)
+    grid = Flux2Klein().schedule({**FLOW, "use_dynamic_shifting": True}, tokens).grid
+    places = [1 - k / steps for k in range(steps)]
+    assert grid.levels(steps) == pytest.approx([math.exp(mu) * u / (1 + (math.exp(mu) - 1) * u) for u in places])
+    assert Flux2Klein().schedule({**FLOW, "shift": 3.0}, tokens).grid.levels(2)[1] == pytest.approx(0.75)
 
 
 def test_a_shift_moves_the_middle_by_its_formula():

@@ -275,11 +275,16 @@ def _part_file(part: Any, folder: Path) -> tuple[Numbers, Numbers]:
 
 
 def _distil(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
-    latents = torch.randn(5, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(5, *_latent_shape(models[0]), generator=torch.Generator().manual_seed(0))
     captions = ("red cat", "dog", "red dog", "cat", "")
     # By the clock no state of so short a training is saved.
     with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
         return method(*models, DistillationSet(latents, captions, "planted latents"), run=run)
+
+
+def _latent_shape(model: LatentDiffusion) -> tuple[int, int, int]:
+    side = model.resolution // model.factor
+    return model.latent_channels, side, side
 
 
 def _student(found: Any) -> Numbers:
@@ -295,7 +300,7 @@ def _student_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
 
 def _shrink(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
     tuned, base = models
-    rows = planted_rows() if method.calibrated else None
+    rows = planted_rows(shape=_latent_shape(tuned)) if method.calibrated else None
     # By the clock no state of so short a training is saved.
     with mock.patch.object(Checkpoints, "save_when_due", Checkpoints.save):
         return method(tuned, rows, base=base if method.on_base else None, run=run)

@@ -6,10 +6,10 @@ import tiny
 from intaglio.shrink.calibration_states import CalibrationStates
 
 
-def planted_rows(count: int = 32, seed: int = 3) -> CalibrationStates:
+def planted_rows(count: int = 32, seed: int = 3, shape: tuple[int, ...] = (tiny.CHANNELS, 8, 8)) -> CalibrationStates:
     """Rows of unit noise for the tiny models under two prompts, of sixteen walks."""
     source = torch.Generator().manual_seed(seed)
-    latents = torch.randn(count, tiny.CHANNELS, 8, 8, generator=source)
+    latents = torch.randn(count, *shape, generator=source)
     t = torch.randint(1000, (count,), generator=source)
     places = torch.arange(count) % 2
     return CalibrationStates(latents, t, ("red cat", "dog"), places, torch.arange(count) % 16, "planted rows")

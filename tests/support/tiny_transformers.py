@@ -15,6 +15,8 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
 
 import tiny
+import tiny_chat
+from tiny_chat import shaken
 
 JOINT = 48
 """Width of the text embeddings that denoisers take."""
@@ -106,20 +108,13 @@ def flux_pipeline(seed: int = 0, *, guidance: bool = True, schedule=(), **change
         )
 
 
-def shaken(network):
-    """The network with every weight of zeros made random: those of fresh ones begin there and give zeros."""
-    with torch.no_grad():
-        for weight in network.parameters():
-            if not weight.any():
-                weight.normal_(0, 0.05)
-    return network.eval()
-
-
 PIPELINES: dict[str, Callable] = {
     "sd3": sd3_pipeline,
     "sd3-without-t5": lambda seed=0: sd3_pipeline(seed, with_t5=False),
     "flux1-dev": flux_pipeline,
     "flux1-schnell": lambda seed=0: flux_pipeline(seed, guidance=False),
+    "zimage": tiny_chat.zimage_pipeline,
+    "klein": tiny_chat.klein_pipeline,
 }
 """Makers of tiny pipelines, by kind; each takes a seed."""
 

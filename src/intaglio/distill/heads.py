@@ -46,7 +46,7 @@ def middle_blocks(model: LatentDiffusion, count: int) -> list[nn.Module]:
     blocks = getattr(model.denoiser, "transformer_blocks", None)
     if blocks is not None:
         return [block.ff for block in blocks[max(0, min(len(blocks) // 2, len(blocks) - count)) :][:count]]
-    middle = model.denoiser.mid_block
+    middle = getattr(model.denoiser, "mid_block", None)
     return [] if middle is None else [middle, *model.denoiser.up_blocks][:count]
 
 

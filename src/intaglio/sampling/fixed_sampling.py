@@ -95,7 +95,7 @@ def refuse_contradiction(
     if baked.scales is None:
         return
     low, high = baked.scales
-    born = baked == model.family.sampling(model.denoiser)
+    born = baked == model.family.sampling(model.components)
     if not plain and born and baked.guidance == "input":
         return  # asked at scale 1, as its family was trained, its predictions are those of a prompt alone
     if not plain:

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from intaglio.errors import BadInput
+
 SHARE = 4
 """Channels of a stage for each direction."""
 
@@ -14,10 +16,12 @@ SHARE = 4
 def stages(denoiser: Any) -> list[nn.Module]:
     """The down blocks, the middle and the up blocks of a U-Net, in the order of calls.
 
-    Of a transformer the feed-forward layers of its blocks, whose outputs are rows of tokens.
+    Of a transformer the feed-forward layers of its blocks, whose outputs are rows of tokens. Raises `BadInput` for one
+    whose blocks read picture and text as one.
     """
     if (blocks := getattr(denoiser, "transformer_blocks", None)) is not None:
         return [block.ff for block in blocks]
+    _refuse_one_stream(denoiser)
     middle = [] if denoiser.mid_block is None else [denoiser.mid_block]
     return [*denoiser.down_blocks, *middle, *denoiser.up_blocks]
 
@@ -32,6 +36,7 @@ def outward(path: str, denoiser: Any) -> int:
     if (blocks := getattr(denoiser, "transformer_blocks", None)) is not None:
         place = int(rest.partition(".")[0]) if kind == "transformer_blocks" else 0
         return min(place, len(blocks) - 1 - place)
+    _refuse_one_stream(denoiser)
     count = len(denoiser.down_blocks)
     if kind == "mid_block":
         return count
@@ -39,6 +44,12 @@ def outward(path: str, denoiser: Any) -> int:
         return 0
     place = int(rest.partition(".")[0])
     return place if kind == "down_blocks" else count - 1 - place
+
+
+def _refuse_one_stream(denoiser: Any) -> None:
+    if not hasattr(denoiser, "down_blocks"):
+        kind = type(denoiser).__name__
+        raise BadInput(f"the {kind} reads picture and text as one, and has no stages to compare; shrink it by rtn")
 
 
 def principal_directions(output: Float[Tensor, "n *shape"]) -> Float[Tensor, "c k"]:

@@ -3,12 +3,16 @@
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import (
+    convert_flux2_transformer_checkpoint_to_diffusers,
     convert_flux_transformer_checkpoint_to_diffusers,
     convert_sd3_transformer_checkpoint_to_diffusers,
+    convert_z_image_transformer_checkpoint_to_diffusers,
 )
 
 from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
+from intaglio.models.diffusion.families.flux2 import NAMES as FLUX_2
 from intaglio.models.diffusion.families.sd3 import NAMES as SD3
+from intaglio.models.diffusion.families.zimage import NAMES as Z_IMAGE
 from intaglio.models.diffusion.skeletons import skeleton
 
 FLUX_1 = {"guidance_embeds": True, "num_layers": 19, "num_single_layers": 38, "attention_head_dim": 128}
@@ -17,9 +21,13 @@ SD_35 = {"sample_size": 128, "patch_size": 2, "in_channels": 16, "out_channels":
 SD_35 |= {"attention_head_dim": 64, "num_attention_heads": 24, "joint_attention_dim": 4096}
 SD_35 |= {"caption_projection_dim": 1536, "pooled_projection_dim": 2048, "pos_embed_max_size": 384}
 SD_35 |= {"qk_norm": "rms_norm", "dual_attention_layers": list(range(13))}
+KLEIN_4B = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "joint_attention_dim": 7680}
+KLEIN_4B |= {"guidance_embeds": False}
 REAL = {
     "flux1-dev": ("FluxTransformer2DModel", FLUX_1, FLUX, convert_flux_transformer_checkpoint_to_diffusers, 1160),
     "sd35-medium": ("SD3Transformer2DModel", SD_35, SD3, convert_sd3_transformer_checkpoint_to_diffusers, 909),
+    "z-image": ("ZImageTransformer2DModel", {}, Z_IMAGE, convert_z_image_transformer_checkpoint_to_diffusers, 521),
+    "klein-4b": ("Flux2Transformer2DModel", KLEIN_4B, FLUX_2, convert_flux2_transformer_checkpoint_to_diffusers, 169),
 }
 
 

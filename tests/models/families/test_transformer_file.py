@@ -12,7 +12,7 @@ from intaglio.models.ldm_names import autoencoder_name
 from published_form import published_weights
 
 
-@pytest.fixture(scope="module", params=["sd3", "flux1-dev"])
+@pytest.fixture(scope="module", params=["sd3", "flux1-dev", "zimage", "klein"])
 def folder(request, tmp_path_factory):
     return tiny_transformers.folder_of(request.param, tmp_path_factory.mktemp("models") / request.param)
 
@@ -40,9 +40,9 @@ def test_a_transformer_alone_is_the_folders_own(folder, model, weights, tmp_path
 def test_sizes_are_those_of_the_file(folder, tmp_path):
     """One more block than the base has."""
     kind = folder.name
-    more = {"sd3": {"num_layers": 3, "dual_attention_layers": (0, 1)}, "flux1-dev": {"num_single_layers": 2}}[kind]
-    maker = {"sd3": tiny_transformers.sd3_pipeline, "flux1-dev": tiny_transformers.flux_pipeline}[kind]
-    maker(5, **more).save_pretrained(tmp_path / "deeper")
+    more = {"sd3": {"num_layers": 3, "dual_attention_layers": (0, 1)}, "flux1-dev": {"num_single_layers": 2}}
+    more |= {"zimage": {"n_layers": 2}, "klein": {"num_single_layers": 2, "mlp_ratio": 2.0}}
+    tiny_transformers.PIPELINES[kind](5, **more[kind]).save_pretrained(tmp_path / "deeper")
     deeper = load_model(tmp_path / "deeper")
     save_file(published_weights(deeper), tmp_path / "m.safetensors")
     assert load_model(tmp_path / "m.safetensors", like=folder).part_fingerprint("denoiser") == deeper.part_fingerprint(
@@ -55,10 +55,15 @@ def test_all_parts_of_one_file_are_taken(folder, model, weights, tmp_path):
     kind = folder.name
     other = load_model(tiny_transformers.folder_of(kind, tmp_path / "other", seed=9))
     file = {f"model.diffusion_model.{name}": weight for name, weight in weights.items()}
-    names = ("clip_l", "t5xxl") if kind == "flux1-dev" else ("clip_l", "clip_g", "t5xxl")
+    names = {"flux1-dev": ("clip_l", "t5xxl"), "zimage": ("qwen3_4b",), "klein": ("qwen3_8b",)}
+    names = names.get(kind, ("clip_l", "clip_g", "t5xxl"))
     for name, encoder in zip(names, other.text_encoders, strict=True):
         own = {f"text_encoders.{name}.transformer.{key}": w.clone() for key, w in encoder.state_dict().items()}
-        file |= {key: w for key, w in own.items() if not key.endswith("encoder.embed_tokens.weight")}
+        if kind == "zimage":
+            own = {key.replace("transformer.", "transformer.model."): w for key, w in own.items()}
+        file |= {
+            key: w for key, w in own.items() if not key.endswith(("encoder.embed_tokens.weight", "lm_head.weight"))
+        }
     file |= {f"first_stage_model.{autoencoder_name(key, 2)}": w for key, w in other.autoencoder.state_dict().items()}
     save_file(file, tmp_path / "all.safetensors")
     read = load_model(tmp_path / "all.safetensors", like=folder)
@@ -98,7 +103,8 @@ def test_a_file_that_cannot_be_read_says_why(folder, model, weights, tmp_path):
 
     first = next(iter(weights))
     refused("holds the transformer alone, or no tokenizers; name a .* folder with --like", like=None)
-    refused(r"does not fit .*: 1 weights of its denoiser are wrong", **{"final_layer.linear.bias": torch.zeros(7)})
+    last = "final_layer.linear.bias" if "final_layer.linear.bias" in weights else "single_blocks.0.linear2.weight"
+    refused(r"does not fit .*: 1 weights of its denoiser are wrong", **{last: torch.zeros(7)})
     refused("NaN or infinity", **{first: torch.full_like(weights[first], torch.nan)})
     refused("holds bitsandbytes weights, which cannot be read; use the bf16 or fp8", **{"x.absmax": torch.zeros(2)})
     refused("holds nvfp4 weights", **{"x.weight_scale_2": torch.zeros(2)})
@@ -108,7 +114,7 @@ def test_a_file_that_cannot_be_read_says_why(folder, model, weights, tmp_path):
 
 def test_kinds_that_are_not_read_are_named(folder, tmp_path):
     for key, kind in (
-        ("single_stream_modulation.lin.weight", r"FLUX\.2"),
+        ("early_stream_modulations.image.lin.weight", r"FLUX\.3"),
         ("distilled_guidance_layer.in_proj.bias", "Chroma"),
         ("txtfusion.projector.weight", "Krea 2"),
         ("transformer_blocks.0.img_mod.1.weight", "Qwen-Image"),

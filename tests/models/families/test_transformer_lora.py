@@ -5,7 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
-from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
+from diffusers.loaders.single_file_utils import (
+    convert_flux2_transformer_checkpoint_to_diffusers,
+    convert_sd3_transformer_checkpoint_to_diffusers,
+    convert_z_image_transformer_checkpoint_to_diffusers,
+)
 from safetensors.torch import load_file, save_file
 
 import tiny
@@ -18,7 +22,12 @@ from intaglio.models.lora.lora import Layer, LoRA
 from intaglio.models.lora.module_names import ModelNames
 from published_form import published_weights
 
-CONVERTERS = {"sd3": convert_sd3_transformer_checkpoint_to_diffusers, "flux1-dev": None}
+CONVERTERS = {
+    "sd3": convert_sd3_transformer_checkpoint_to_diffusers,
+    "flux1-dev": None,
+    "zimage": convert_z_image_transformer_checkpoint_to_diffusers,
+    "klein": convert_flux2_transformer_checkpoint_to_diffusers,
+}
 """diffusers' converters of published weights; that of FLUX.1 takes the published sizes alone."""
 LATENTS = torch.randn(2, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
 T = torch.tensor([200, 700])
@@ -51,7 +60,8 @@ def everywhere(model, alpha: float = 2.0, rank: int = 3) -> LoRA:
 
 def predicted(model) -> torch.Tensor:
     with torch.no_grad():
-        return model.predict(LATENTS, T, model.embed(["red cat", "dog"]))
+        latents = LATENTS.reshape(2, model.latent_channels, model.resolution // model.factor, -1)
+        return model.predict(latents, T, model.embed(["red cat", "dog"]))
 
 
 def merged(model, adapter) -> dict[str, torch.Tensor]:
@@ -107,7 +117,7 @@ def test_published_names_change_the_published_weights(kind, model, tmp_path):
     generator = torch.Generator().manual_seed(2)
     file, changed = {}, dict(published)
     for name, weight in published.items():
-        if weight.ndim != 2:
+        if weight.ndim != 2 or not name.endswith(".weight"):
             continue
         down, up = (
             torch.randn(*shape, generator=generator) * 0.1 for shape in ((2, weight.shape[1]), (len(weight), 2))
@@ -156,6 +166,7 @@ def test_kohyas_layout_of_flux_is_taken_apart_as_diffusers_does(tmp_path):
         assert all(torch.allclose(one, two, atol=1e-5) for one, two in zip(ends, wanted, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["sd3", "flux1-dev"], scope="module")
 def test_t5_is_the_second_encoder_of_flux_and_the_third_of_sd3(kind, model, tmp_path):
     width = 16  # two heads of 8
     file = {
@@ -181,7 +192,7 @@ def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
     with pytest.raises(BadInput, match="can be used on"):
         LoRA.read(tmp_path / "lora.safetensors").attach(model)
     everywhere(model).write(tmp_path / "own.safetensors", "kohya")
-    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3)"):
+    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image)"):
         LoRA.read(tmp_path / "own.safetensors").attach(other)
     read = load_model(tiny_transformers.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
     assert not any("made for" in note for note in read.notes)

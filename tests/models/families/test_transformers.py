@@ -5,8 +5,10 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import tiny
+import tiny_chat
 import tiny_transformers
 from intaglio.energy.workloads import denoiser_step, prompt_step
 from intaglio.errors import BadInput
@@ -17,8 +19,8 @@ from intaglio.sampling.start import GivenLatents
 
 PROMPTS = ["a red cat", "dog"]
 KINDS = list(tiny_transformers.PIPELINES)
-WORDS = {"flux1-schnell": 256}
-"""Tokens of a prompt for T5, where a pipeline has to be told."""
+WORDS = {"flux1-schnell": 256, "zimage": 48, "klein": 48}
+"""Tokens of a prompt for T5 or a language model, where a pipeline has to be told."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -31,8 +33,10 @@ def pair(request, tmp_path_factory):
     return request.param, pipe, model
 
 
-def noise(count: int = 2) -> torch.Tensor:
-    return torch.randn(count, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(3))
+def noise(kind: str = "", count: int = 2) -> torch.Tensor:
+    """Latents of 16 px; those of FLUX.2 have four times the channels on half the sides."""
+    shape = (4 * tiny.CHANNELS, 4, 4) if kind == "klein" else (tiny.CHANNELS, 8, 8)
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
 
 
 def drawn_by_pipeline(kind: str, pipe, steps: int, scale: float) -> torch.Tensor:
@@ -41,13 +45,26 @@ def drawn_by_pipeline(kind: str, pipe, steps: int, scale: float) -> torch.Tensor
         given["max_sequence_length"] = WORDS[kind]
     if kind.startswith("sd3"):
         return pipe(PROMPTS, negative_prompt="", latents=noise(), **given).images
+    if kind == "zimage":
+        given["guidance_scale"] = scale - 1
+        return pipe(list(PROMPTS), negative_prompt=["", ""], latents=noise(kind), **given).images
+    if kind == "klein":
+        return scaled_by_hand(pipe.vae, pipe(prompt=PROMPTS, latents=noise(kind), **given).images)
     packed = pipe._pack_latents(noise(), 2, tiny.CHANNELS, 8, 8)
     return pipe._unpack_latents(pipe(PROMPTS, latents=packed, **given).images, 16, 16, pipe.vae_scale_factor)
 
 
+def scaled_by_hand(vae, raw: torch.Tensor) -> torch.Tensor:
+    """Latents of FLUX.2 from those of its autoencoder, cell by cell: the batch norm takes the mean out."""
+    n, c, h, w = raw.shape
+    cells = torch.stack([raw[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], 2).reshape(n, 4 * c, h // 2, w // 2)
+    return vae.bn(cells)
+
+
 def drawn(model, steps: int, scale: float, sampler: str = "ddim") -> torch.Tensor:
     about = {"steps": steps, "sampler": sampler, "guidance_scale": scale, "negative": ""}
-    return torch.cat(list(latent_batches(model, PROMPTS, [0, 1], start=GivenLatents(noise()), **about)))
+    start = GivenLatents(noise(model.family.key.replace("flux2", "klein")))
+    return torch.cat(list(latent_batches(model, PROMPTS, [0, 1], start=start, **about)))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 6])
@@ -61,7 +78,7 @@ def test_latents_are_those_of_the_pipeline(pair, steps):
 
 def test_latents_that_are_not_square_are_predicted_as_the_network_does(pair):
     kind, pipe, model = pair
-    latents = noise()[:, :, :, :4]
+    latents = noise(kind)[:, :, :, : 2 if kind == "klein" else 4]
     t, given = torch.tensor([300, 800]), model.embed(PROMPTS)
     found = latents - (0.301 * (v := velocity(kind, pipe, latents, [0.301, 0.801], given)))
     assert torch.allclose(model.clean(latents, t, given)[0], found[0].double(), atol=1e-5)
@@ -74,7 +91,15 @@ def velocity(kind, pipe, latents, s, given) -> torch.Tensor:
     if kind.startswith("sd3"):
         words = {"encoder_hidden_states": given.hidden, "pooled_projections": given.pooled}
         return pipe.transformer(latents, timestep=1000 * shares, **words, return_dict=False)[0]
+    if kind == "zimage":
+        words = [rows[mask] for rows, mask in zip(given.hidden, given.mask, strict=True)]
+        return -torch.stack(pipe.transformer([one[:, None] for one in latents], 1 - shares, words).sample)[:, :, 0]
     n, c, h, w = latents.shape
+    if kind == "klein":
+        ids = {"txt_ids": pipe._prepare_text_ids(given.hidden), "img_ids": pipe._prepare_latent_ids(latents)}
+        rows = latents.flatten(2).transpose(1, 2)
+        found = pipe.transformer(rows, given.hidden, shares, **ids).sample
+        return found.transpose(1, 2).unflatten(2, (h, w))
     found = pipe.transformer(
         pipe._pack_latents(latents, n, c, h, w),
         timestep=shares,
@@ -91,16 +116,23 @@ def velocity(kind, pipe, latents, s, given) -> torch.Tensor:
 def test_prompts_are_embedded_as_the_pipeline_does(pair):
     kind, pipe, model = pair
     given = model.embed(PROMPTS)
-    if kind.startswith("sd3"):
+    if kind == "zimage":
+        rows, _ = pipe.encode_prompt(list(PROMPTS), do_classifier_free_guidance=False, max_sequence_length=48)
+        assert all(torch.equal(given.hidden[k][given.mask[k]], rows[k]) for k in (0, 1))
+        assert not given.hidden[~given.mask].any()
+        return
+    if kind == "klein":
+        hidden, pooled = pipe.encode_prompt(PROMPTS, max_sequence_length=48)[0], None
+    elif kind.startswith("sd3"):
         hidden, _, pooled, _ = pipe.encode_prompt(PROMPTS, None, None, do_classifier_free_guidance=False)
     else:
         hidden, pooled, _ = pipe.encode_prompt(PROMPTS, None, max_sequence_length=WORDS.get(kind, 512))
     assert torch.equal(given.hidden, hidden)
-    assert torch.equal(given.pooled, pooled)
+    assert given.pooled is pooled is None or torch.equal(given.pooled, pooled)
 
 
 def test_clean_and_noise_make_up_the_latents_at_both_ends(pair):
-    model, latents = pair[2], noise()
+    model, latents = pair[2], noise(pair[0])
     for at in (0, 1, 500, 998, 999):
         t, given = torch.tensor([at, at]), model.embed(PROMPTS)
         s = (at + 1) / 1000
@@ -111,8 +143,8 @@ def test_clean_and_noise_make_up_the_latents_at_both_ends(pair):
 
 
 def test_the_error_is_that_of_the_velocity_over_the_squares_of_both_levels(pair):
-    model, clean = pair[2], noise()
-    fresh, t = noise(4)[2:], torch.tensor([250, 700])
+    model, clean = pair[2], noise(pair[0])
+    fresh, t = noise(pair[0], 4)[2:], torch.tensor([250, 700])
     with torch.no_grad():
         given = model.embed(PROMPTS)
         s = ((t + 1) / 1000).view(-1, 1, 1, 1)
@@ -128,7 +160,7 @@ def test_gradients_to_latents_are_those_of_finite_differences(pair):
     model = pair[2]
     with torch.no_grad():
         given = model.embed(PROMPTS[:1])
-    latents, fresh, t = noise()[:1], noise(3)[2:], torch.tensor([400])
+    latents, fresh, t = noise(pair[0])[:1], noise(pair[0], 3)[2:], torch.tensor([400])
     latents.requires_grad_(True)
     (found,) = torch.autograd.grad(model.error(latents, fresh, t, given).sum(), latents)
     along = torch.randn(latents.shape, generator=torch.Generator().manual_seed(5))
@@ -138,7 +170,7 @@ def test_gradients_to_latents_are_those_of_finite_differences(pair):
 
 
 def test_a_row_alone_is_the_row_beside_others(pair):
-    model, latents = pair[2], noise()
+    model, latents = pair[2], noise(pair[0])
     given, t = model.embed(["a red cat dog", "dog"]), torch.tensor([100, 900])
     both = model.predict(latents, t, given)
     assert torch.allclose(model.predict(latents[1:], t[1:], model.embed(["dog"])), both[1:], rtol=0, atol=1e-6)
@@ -159,7 +191,7 @@ def test_a_saved_model_is_the_model_again_and_a_pipeline_of_diffusers(pair, tmp_
 
 def test_guidance_is_by_two_predictions_an_input_or_none(pair):
     kind, _, model = pair
-    if kind.startswith("sd3"):
+    if kind.startswith(("sd3", "zimage", "klein")):
         assert model.sampling.guidance == "outside"
     elif kind == "flux1-dev":
         assert (model.sampling.guidance, model.sampling.usual) == ("input", 3.5)
@@ -167,6 +199,26 @@ def test_guidance_is_by_two_predictions_an_input_or_none(pair):
     else:
         with pytest.raises(BadInput, match=r"was distilled for guidance 1, not 4"):
             drawn(model, 2, 4.0)
+
+
+def test_models_with_a_language_model_say_how_they_are_drawn(tmp_path):
+    """klein by a word of its index, which a saved copy keeps; Z-Image-Turbo by nothing but its shift."""
+    tiny_chat.klein_pipeline(distilled=True).save_pretrained(tmp_path / "klein")
+    load_model(tmp_path / "klein").save(tmp_path / "again")
+    with pytest.raises(BadInput, match=r"was distilled for guidance 1, not 4"):
+        drawn(load_model(tmp_path / "again"), 2, 4.0)
+    tiny_chat.zimage_pipeline(shift=3.0).save_pretrained(tmp_path / "turbo")
+    assert load_model(tmp_path / "turbo").sampling.usual == 1.0
+
+
+def test_latents_of_flux_2_are_the_autoencoders_without_its_running_mean(tmp_path):
+    model, pixels = load_model(tiny_transformers.folder_of("klein", tmp_path / "m")), tiny.pixels(2)
+    with torch.no_grad():
+        found = model.encode(pixels)
+        raw = model.autoencoder.encode(pixels * 2 - 1).latent_dist.mean
+        assert torch.allclose(found, scaled_by_hand(model.autoencoder, raw), atol=1e-5)
+        assert torch.allclose(model.decode(found, clamp=False) * 2 - 1, model.autoencoder.decode(raw).sample, atol=1e-5)
+    assert (model.factor, model.latent_channels, model.resolution) == (4, 16, 16)
 
 
 def changed(folder, name, **settings):
@@ -196,6 +248,59 @@ def test_parts_that_do_not_fit_are_named(tmp_path):
             changed(folder, name, **wrong)
             with pytest.raises(BadInput, match=words):
                 load_model(folder)
+
+
+@pytest.mark.parametrize("kind", ["zimage", "klein"])
+def test_parts_that_do_not_fit_a_language_model_are_named(kind, tmp_path):
+    folder = tiny_transformers.folder_of(kind, tmp_path / "m")
+    layers = {"zimage": "n_layers", "klein": "num_single_layers"}[kind]
+    for name, wrong, words in (
+        ("transformer/config.json", {layers: 900}, "describes 900 layers|describes 90[12] layers"),
+        (
+            "text_encoder/config.json",
+            {"model_type": "llama"},
+            "is of a text encoder of type llama, where Qwen 3 is due",
+        ),
+        ("text_encoder/config.json", {"num_hidden_layers": 900}, "describes 900 layers"),
+        ("text_encoder/config.json", {"head_dim": 0}, "head_dim"),
+        ("model_index.json", {"_class_name": "Flux2Pipeline"}, "is of 'Flux2Pipeline', which takes more than text"),
+    ):
+        with put_back(folder / name):
+            changed(folder, name, **wrong)
+            with pytest.raises(BadInput, match=words):
+                load_model(folder)
+    (folder / "tokenizer" / "chat_template.jinja").write_text("{{ nothing.at.all }}")
+    with pytest.raises(BadInput, match="its tokenizer's chat_template fails"):
+        load_model(folder)
+    (folder / "tokenizer" / "chat_template.jinja").unlink()
+    with pytest.raises(BadInput, match="its tokenizer has no chat_template, by which prompts are written"):
+        load_model(folder)
+
+
+def test_a_language_model_is_read_in_the_spelling_of_earlier_versions(tmp_path):
+    """With its rotation's base by a name of its own, and all names as those of the model that writes text."""
+    folder = tiny_transformers.folder_of("zimage", tmp_path / "m")
+    before = load_model(folder)
+    changed(folder, "text_encoder/config.json", rope_parameters=None, rope_theta=1e6, rope_scaling=None)
+    weights = load_file(folder / "text_encoder" / "model.safetensors")
+    spelled = {f"model.{name}": weight for name, weight in weights.items()} | {"lm_head.weight": torch.zeros(2, 2)}
+    save_file(spelled, folder / "text_encoder" / "model.safetensors")
+    after = load_model(folder)
+    assert (after.notes, after.unused, after.fingerprint) == ((), (), before.fingerprint)
+    assert torch.equal(after.embed(PROMPTS).hidden, before.embed(PROMPTS).hidden)
+    changed(folder, "text_encoder/config.json", rope_theta=100.0)
+    other = load_model(folder)
+    assert not torch.equal(other.embed(PROMPTS).hidden, before.embed(PROMPTS).hidden)
+    assert other.fingerprint != before.fingerprint
+
+
+def test_kinds_with_further_inputs_are_refused(tmp_path):
+    tiny_chat.klein_pipeline(guidance_embeds=True).save_pretrained(tmp_path / "dev")
+    with pytest.raises(BadInput, match=r"it takes the guidance scale as an input \(FLUX\.2 dev\)"):
+        load_model(tmp_path / "dev")
+    tiny_chat.zimage_pipeline(siglip_feat_dim=8).save_pretrained(tmp_path / "omni")
+    with pytest.raises(BadInput, match=r"it takes pictures besides text \(Z-Image-Omni\)"):
+        load_model(tmp_path / "omni")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 from intaglio.distill.distillation_set import DistillationSet, SetBatch
 from intaglio.distill.distilled import Distilled, distilled
 from intaglio.distill.head_pool import RANGES, HeadPool, block_channels, judged_blocks
-from intaglio.distill.heads import as_map
+from intaglio.distill.heads import as_map, refuse_no_middle
 from intaglio.distill.one_step import STATE, OneStepDistiller
 from intaglio.distill.stage import CHECKPOINT_EVERY_S, last_mean
 from intaglio.distill.two_players import TwoPlayers
@@ -78,6 +78,7 @@ class NitroFusion(OneStepDistiller):
     def __call__(self, teacher: LatentDiffusion, data: DistillationSet, *, run: Run = Run.none()) -> Distilled:
         """Trains the student and the pool by turns; see the family."""
         self.check(teacher)
+        refuse_no_middle(teacher, 2)
         t = self.first(teacher)
         sampling = BakedSampling((t,), "ddim", "baked", (1.0, 1.0))
         student = teacher.made_for(sampling, copy.deepcopy(teacher.denoiser), f"{teacher.name}-nitro")

@@ -28,11 +28,13 @@ from intaglio.models.weights_file import checked
 
 UNSTATED_LENGTH = 10**6
 """Tokens of a prompt from which on a tokenizer counts as saying nothing: a library writes 1e30 for that."""
-_UNUSED_BY_NATURE = re.compile(r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.")
-"""Keys in the files of a text encoder that belong to the whole of CLIP, or follow from the settings."""
+_UNUSED_BY_NATURE = re.compile(
+    r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.|^lm_head\."
+)
+"""Keys in the files of a text encoder that belong to all of CLIP or a language model, or follow from the settings."""
 _OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
-_TIED_T5 = "encoder.embed_tokens.weight"
-"""A second name of T5's `shared.weight`, which files leave out."""
+_TIED = {"encoder.embed_tokens.weight": ("shared.weight",), "lm_head.weight": ("model.embed_tokens.weight",)}
+"""Second names of embeddings, which files leave out: in T5, and in language models that write with what they read."""
 _ENGLISH = "a photo of a cat, the quick brown fox jumps over the lazy dog"
 """A text of which every tokenizer of CLIP knows tokens: it has all letters of the alphabet."""
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
@@ -41,6 +43,7 @@ _TOKENIZER_FILES = (
     *(name for names in _VOCABULARIES for name in names),
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "chat_template.jinja",
     "added_tokens.json",
 )
 _LONGEST_REASON = 200
@@ -136,7 +139,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     names = [name]
     if part.startswith("text"):
         bare = name.removeprefix("text_model.")
-        names = [name, bare, f"text_model.{bare}", *(["shared.weight"] if name == _TIED_T5 else [])]
+        names = [name, bare, f"text_model.{bare}", f"model.{name}", *_TIED.get(name, ())]
     elif part == "autoencoder":
         names += [name.replace(now, before) for now, before in _OLD_ATTENTION]
     return next((key for key in names if key in shapes), None)

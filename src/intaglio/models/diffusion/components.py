@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -50,7 +49,7 @@ class Components:
     def settled(self) -> "Components":
         """The same with the family's own schedule, and its sampling where nothing else is baked in."""
         family = self.family
-        sampling = family.sampling(self.denoiser) if self.sampling == FREE else self.sampling
+        sampling = family.sampling(self) if self.sampling == FREE else self.sampling
         return replace(self, schedule=family.schedule(self.scheduler, family.tokens(self)), sampling=sampling)
 
     @property
@@ -76,24 +75,12 @@ class Components:
     @property
     def scaling_factor(self) -> float:
         """Factor from the autoencoder's latents to those of the denoiser."""
-        return self.autoencoder.config["scaling_factor"]
+        return self.family.scaling_factor(self.autoencoder)
 
-    def scaled(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Latents of the denoiser from those of the autoencoder: `(raw - offset) * scaling_factor / deviation`."""
-        offset, deviation = (column.to(raw.device, raw.dtype) for column in self._statistics)
-        return (raw - offset) * self.scaling_factor / deviation
+    def scaled(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d hl wl"]:
+        """Latents of the denoiser from those of the autoencoder, as the family has them."""
+        return self.family.scaled(self.autoencoder, raw)
 
-    def unscaled(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def unscaled(self, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d hl wl"]:
         """Latents of the autoencoder from those of the denoiser: the inverse of `scaled`."""
-        offset, deviation = (column.to(latents.device, latents.dtype) for column in self._statistics)
-        return latents * deviation / self.scaling_factor + offset
-
-    @property
-    def _statistics(self) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
-        """Offset and deviation of the autoencoder's latents, one for all channels or one each; by default 0 and 1."""
-        config = self.autoencoder.config
-        mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
-        offset = [config.get("shift_factor") or 0.0] if mean is None else mean
-        columns = (torch.tensor(numbers, dtype=torch.float64) for numbers in (offset, deviation or [1.0]))
-        first, second = (column.view(1, -1, 1, 1) for column in columns)
-        return first, second
+        return self.family.unscaled(self.autoencoder, latents)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -23,6 +23,8 @@ class Conditioning:
     """Original height and width, top and left of the crop, target height and width, in pixels (SDXL); or None."""
     guidance: Float[Tensor, "n"] | None = None
     """Guidance scales for a denoiser that takes one as an input, where None is 1, no guidance; others take none."""
+    mask: Bool[Tensor, "n l"] | None = None
+    """The tokens that the denoiser sees; None: all of them."""
 
     def __len__(self) -> int:
         return len(self.hidden)
@@ -35,7 +37,7 @@ class Conditioning:
     @staticmethod
     def cat(parts: Sequence["Conditioning"]) -> "Conditioning":
         """The rows of all parts, in order. The parts must come from models of one kind."""
-        columns = {"pooled": [part.pooled for part in parts], "size": [part.size for part in parts]}
+        columns = {name: [getattr(part, name) for part in parts] for name in ("pooled", "size", "mask")}
         joined = {
             name: torch.cat(present) if (present := [rows for rows in column if rows is not None]) else None
             for name, column in columns.items()
@@ -61,6 +63,7 @@ class Conditioning:
             None if self.pooled is None else change(self.pooled),
             None if self.size is None else change(self.size),
             None if self.guidance is None else change(self.guidance),
+            None if self.mask is None else change(self.mask),
         )
 
 

@@ -17,6 +17,8 @@ from intaglio.models.library_logging import quiet_libraries
 PROBE = "A photo of Zürich's 12 CATS: naïve  &  (don't)!"
 """A text with capitals, accents, digits and signs: its tokens show how a tokenizer splits, pads and ends a prompt."""
 TEXT_SETTINGS = ("hidden_act", "num_attention_heads", "layer_norm_eps", "attention_dropout", "eos_token_id")
+LANGUAGE_SETTINGS = ("rope_parameters", "rms_norm_eps", "num_key_value_heads")
+"""Further settings of text encoders that are language models."""
 _UNUSED_OPTIONS = frozenset({"requires_safety_checker"})
 
 LONGEST_PROBE = 512
@@ -47,9 +49,7 @@ def settings_digest(model: Components) -> str:
         "resolution": model.resolution,
         "denoiser": _chosen(model.denoiser),
         "autoencoder": _chosen(model.autoencoder),
-        "text_encoders": [
-            {name: getattr(encoder.config, name, None) for name in TEXT_SETTINGS} for encoder in model.text_encoders
-        ],
+        "text_encoders": [_text_facts(encoder.config) for encoder in model.text_encoders],
         "tokenizers": [list(_tokenizer_facts(tokenizer)) for tokenizer in model.tokenizers],
         "scheduler": _public(model.scheduler),
         "options": {key: value for key, value in _public(model.options).items() if key not in _UNUSED_OPTIONS},
@@ -60,6 +60,11 @@ def settings_digest(model: Components) -> str:
         facts["text_cache"] = stairs
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode(errors="surrogatepass"))
     return digest.hexdigest()
+
+
+def _text_facts(config: Any) -> dict[str, Any]:
+    more = [name for name in LANGUAGE_SETTINGS if getattr(config, name, None) is not None]
+    return {name: getattr(config, name, None) for name in (*TEXT_SETTINGS, *more)}
 
 
 def _bytes(tensor: Tensor) -> Any:
@@ -88,5 +93,7 @@ def _tokenizer_facts(tokenizer: Any) -> Iterator[Any]:
     yield [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
     length = min(tokenizer.model_max_length, LONGEST_PROBE)
     yield length
+    if getattr(tokenizer, "chat_template", None):  # so that tokenizers without one keep their fingerprints
+        yield tokenizer.chat_template
     with quiet_libraries():
         yield tokenizer(["", PROBE], padding="max_length", max_length=length, truncation=True).input_ids

@@ -221,14 +221,15 @@ class LatentDiffusion(Sendable):
     def _tokens(self, index: int, prompts: list[str]) -> Tensor:
         tokenizer, parts = self.tokenizers[index], self.components
         most = [parts.family.prompt_length(place, parts) for place in range(len(self.tokenizers))]
+        texts = [parts.family.prompt_text(prompt, tokenizer) for prompt in prompts]
         with quiet_libraries():
-            lengths = [len(tokens) for tokens in tokenizer(prompts).input_ids]
+            lengths = [len(tokens) for tokens in tokenizer(texts).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > most[index] and index == most.index(max(most)):
                 words = f"only {most[index] - 2} of {length - 2} tokens of this prompt are read: {prompt}"
                 warnings.warn(words, stacklevel=4)
         return tokenizer(
-            prompts, padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
+            texts, padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
         ).input_ids
 
     def noised(

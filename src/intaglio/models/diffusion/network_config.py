@@ -17,7 +17,12 @@ from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCH
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 from intaglio.models.diffusion.skeletons import CLASSES
 from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
-from intaglio.models.diffusion.transformer_configs import refuse_more_layers, t5_config, transformer_config
+from intaglio.models.diffusion.transformer_configs import (
+    qwen3_config,
+    refuse_more_layers,
+    t5_config,
+    transformer_config,
+)
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
 from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
 
@@ -46,13 +51,15 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         raise BadInput(f"{folder} holds a {said}, not {article} {kind}; {_SUPPORTED}")
     if kind == "UNet2DConditionModel":
         config, notes = _denoiser(fields, weights)
-    elif kind == "AutoencoderKL":
+    elif kind in ("AutoencoderKL", "AutoencoderKLFlux2"):
         config, notes = _autoencoder(fields, weights), []
     elif kind.startswith("CLIP"):
         fields = _text_fields(folder, fields)
         config, notes = _text_encoder(fields, weights), []
     elif kind == "T5EncoderModel":
         config, notes = t5_config(fields, weights), []
+    elif kind.startswith("Qwen3"):
+        config, notes = qwen3_config(fields, weights), []
     else:
         config, notes = transformer_config(fields, weights), []
     return config, [*notes, *unknown_network_settings(kind, fields)]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from intaglio.data_files import Fields
@@ -11,6 +11,8 @@ from intaglio.errors import BadInput, require
 Ends = Literal["even", "smallest", "late"]
 MOST_SHIFT = 1000.0
 """Largest shift that is taken."""
+MANY_STEPS = 200
+"""Steps of the walk whose shift a grid names, where the shift depends on the number of steps."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class PathGrid:
     """Lowest place of `smallest`, in (0, 1)."""
     terminal: float | None = None
     """Noise level of the last step, to which levels are stretched; None leaves them."""
+    per_step: float = 0.0
+    """Change of log k for each step that a walk has more than 200 (FLUX.2); 0: k is that of any number of steps."""
 
     def __post_init__(self) -> None:
         require(0 < self.shift <= MOST_SHIFT, f"shift must lie in (0, {MOST_SHIFT:g}], not {self.shift}")
@@ -40,6 +44,9 @@ class PathGrid:
 
         A walk that begins or ends elsewhere than the whole one takes its places between the two, evenly.
         """
+        if self.per_step:
+            shift = self.shift * math.exp(self.per_step * (steps - MANY_STEPS))
+            return replace(self, shift=min(shift, MOST_SHIFT), per_step=0.0).levels(steps, first, until)
         start, end = self._place(first), self._place(until)
         if until == 0.0 and self.ends == "smallest":
             places = [start + (min(self.smallest, start) - start) * k / max(1, steps - 1) for k in range(steps)]

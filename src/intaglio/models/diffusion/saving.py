@@ -58,7 +58,7 @@ def _write(model: Components, folder: Path, packed: Mapping[str, PackedPart] | N
     scheduler = {"_class_name": "DDIMScheduler", **model.scheduler}
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    if model.sampling != model.family.sampling(model.denoiser):
+    if model.sampling != model.family.sampling(model):
         model.sampling.write(folder)
     _write_json(folder / "model_index.json", _index(model, components, scheduler["_class_name"]))
 

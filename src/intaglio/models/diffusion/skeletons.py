@@ -17,9 +17,14 @@ CLASSES = {
     "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
     "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
     "FluxTransformer2DModel": "diffusers.models.transformers.transformer_flux",
+    "ZImageTransformer2DModel": "diffusers.models.transformers.transformer_z_image",
+    "Flux2Transformer2DModel": "diffusers.models.transformers.transformer_flux2",
+    "AutoencoderKLFlux2": "diffusers.models.autoencoders.autoencoder_kl_flux2",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
+    "Qwen3Model": "transformers",
+    "Qwen3ForCausalLM": "transformers",
 }
 """Modules of the networks' classes, each imported when a model has one: all of them take seconds."""
 
@@ -52,9 +57,26 @@ def shapes_of(module: nn.Module) -> Shapes:
 
 def filled(module: nn.Module, weight_of: Callable[[str], Tensor], dtype: torch.dtype) -> nn.Module:
     """The network, in evaluation mode, with the weights that `weight_of` gives for its names, in their shapes."""
-    module.load_state_dict({name: weight_of(name).to(dtype) for name in module.state_dict()}, assign=True)
+    own = module.state_dict()
+    counts = {name: torch.zeros(one.shape, dtype=one.dtype) for name, one in own.items() if not one.is_floating_point()}
+    weights = {name: weight_of(name).to(dtype) for name in own if name not in counts}
+    module.load_state_dict({**weights, **counts}, assign=True)  # counts of training steps are without effect
     for name, buffer in list(module.named_buffers()):
-        if buffer.is_meta:  # CLIP counts its positions in a buffer that no file stores
+        if buffer.is_meta:
             owner, _, last = name.rpartition(".")
-            setattr(module.get_submodule(owner), last, torch.arange(buffer.shape[-1]).expand(buffer.shape))
+            setattr(module.get_submodule(owner), last, _computed(module.get_submodule(owner), last, buffer))
+    _tie(module)
     return module.eval()
+
+
+def _tie(module: Any) -> None:
+    """Lets a language model that writes with the embeddings it reads with hold them once."""
+    if hasattr(module, "lm_head") and module.config.tie_word_embeddings:
+        module.lm_head.weight = module.get_input_embeddings().weight
+
+
+def _computed(owner: Any, name: str, buffer: Tensor) -> Tensor:
+    """A buffer that no file stores: CLIP's count of positions, or the frequencies of rotations by position."""
+    if name.endswith("inv_freq"):
+        return getattr(type(owner)(owner.config), name)
+    return torch.arange(buffer.shape[-1]).expand(buffer.shape)

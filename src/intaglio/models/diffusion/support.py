@@ -40,9 +40,9 @@ def refuse_unsupported(name: str, model: Components) -> None:
 
 
 def _scaling_reasons(config: Mapping[str, Any]) -> Iterator[str]:
-    channels = config["latent_channels"]
-    if not _is_number(config["scaling_factor"]) or config["scaling_factor"] <= 0:
-        yield f"its autoencoder's scaling_factor is {config['scaling_factor']!r}, where a number above 0 is due"
+    channels, factor = config["latent_channels"], config.get("scaling_factor", 1.0)
+    if not _is_number(factor) or factor <= 0:
+        yield f"its autoencoder's scaling_factor is {factor!r}, where a number above 0 is due"
     if not _is_number(config.get("shift_factor") or 0):
         yield f"its autoencoder's shift_factor is {config['shift_factor']!r}, where a number is due"
     mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))

@@ -1,9 +1,9 @@
-"""Settings of transformer denoisers and of T5, checked by type, range and size before any network is built."""
+"""Settings of transformer denoisers, T5 and Qwen 3, checked by type, range and size before a network is built."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import T5Config
+from transformers import Qwen3Config, T5Config
 
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
@@ -11,6 +11,8 @@ from intaglio.errors import BadInput
 WIDEST, LARGEST_SIDE, MOST_WORDS, DEEPEST = 2**16, 4096, 2**24, 2**10
 """Largest width of a layer, side of latents in cells, vocabulary, and number of layers that are taken."""
 _LAYERS = ("num_layers", "num_single_layers", "num_refiner_layers", "n_layers", "n_refiner_layers")
+_WIDTHS = ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim")
+_WIDTHS = (*_WIDTHS, "dim", "n_heads", "n_kv_heads", "cap_feat_dim", "timestep_guidance_channels")
 _LAYERS_OF_AURAFLOW = ("num_mmdit_layers", "num_single_dit_layers")
 
 
@@ -26,7 +28,7 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
             raise BadInput(f"{fields.source} has {key} {shown(value)}, which is no setting; {fields.remedy}")
     fields.whole("sample_size", None, 1, LARGEST_SIDE)
     fields.whole("patch_size", None, 1, 64)
-    for key in ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads"):
+    for key in _WIDTHS:
         if not isinstance(fields.values.get(key), list):
             fields.whole(key, None, 1, WIDEST)
     return dict(fields.values)
@@ -49,6 +51,26 @@ def t5_config(fields: Fields, weights: int) -> T5Config:
     fields.number("dropout_rate", None, 0.0, 1.0)
     fields.text("feed_forward_proj", None)
     return T5Config.from_dict({**fields.values, "return_dict": True})
+
+
+def qwen3_config(fields: Fields, weights: int) -> Qwen3Config:
+    """The settings of a text encoder that is the language model Qwen 3.
+
+    Raises `BadInput` for values of a wrong type or out of their range, and for more layers than weights.
+    """
+    if (kind := fields.text("model_type", "qwen3")) != "qwen3":
+        raise BadInput(f"{fields.source} is of a text encoder of type {kind}, where Qwen 3 is due; {fields.remedy}")
+    refuse_more_layers(fields, fields.whole("num_hidden_layers", 32, 1), weights)
+    for key in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim"):
+        fields.whole(key, None, 1, WIDEST)
+    fields.whole("vocab_size", None, 1, MOST_WORDS)
+    fields.whole("max_position_embeddings", None, 1, MOST_WORDS)
+    fields.number("rms_norm_eps", None, 0.0, 1.0)
+    fields.number("attention_dropout", None, 0.0, 1.0)
+    fields.text("hidden_act", None)
+    for key in ("tie_word_embeddings", "attention_bias", "use_sliding_window"):
+        fields.flag(key, None)
+    return Qwen3Config.from_dict({**fields.values, "return_dict": True})
 
 
 def refuse_more_layers(fields: Fields, layers: int, weights: int) -> None:

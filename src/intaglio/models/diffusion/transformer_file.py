@@ -24,7 +24,8 @@ from intaglio.models.weights_file import checked, opened
 Like = LatentDiffusion | Path | str | None
 _TEXT_NAMES = ("clip_l", "clip_g", "t5xxl")
 _AUTOENCODERS = ("first_stage_model.", "vae.")
-_TIED = {"encoder.embed_tokens.weight": "shared.weight"}
+_QWEN_NAMES = ("qwen3_4b", "qwen3_8b")
+_TIED = {"encoder.embed_tokens.weight": "shared.weight", "lm_head.weight": "model.embed_tokens.weight"}
 
 
 def is_transformer_file(path: Path) -> bool:
@@ -201,20 +202,23 @@ def _keys_of(part: str, given: nn.Module, family: Family, shapes: Shapes) -> dic
         levels = len({name.split(".")[2] for name in given.state_dict() if name.startswith("decoder.up_blocks.")})
         named = {name: autoencoder_name(name, levels) for name in given.state_dict()}
     else:
-        prefix = f"text_encoders.{_text_name(part, family)}.transformer."
-        prefix = prefix if any(key.startswith(prefix) for key in shapes) else None
+        prefixes = [f"text_encoders.{name}.transformer." for name in _text_names(part, family)]
+        prefix = next((one for one in prefixes if any(key.startswith(one) for key in shapes)), None)
         named = {name: _text_key(name, prefix or "", shapes) for name in given.state_dict()}
     return None if prefix is None else {name: prefix + key for name, key in named.items()}
 
 
-def _text_name(part: str, family: Family) -> str:
-    """The name of a text encoder in files: by its kind, and of two of CLIP by its place."""
+def _text_names(part: str, family: Family) -> tuple[str, ...]:
+    """The names that a text encoder may have in files: by its kind, and of two of CLIP by its place."""
     place = int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1
-    return "t5xxl" if family.texts[place].network == "T5EncoderModel" else _TEXT_NAMES[place]
+    network = family.texts[place].network
+    if network.startswith("Qwen3"):
+        return _QWEN_NAMES
+    return ("t5xxl",) if network == "T5EncoderModel" else (_TEXT_NAMES[place],)
 
 
 def _text_key(name: str, prefix: str, shapes: Shapes) -> str:
-    """A text encoder's weight as the file spells it: with `text_model.` or without, and T5's embeddings once."""
+    """A text encoder's weight as the file spells it: with `text_model.` or without, and tied embeddings once."""
     bare = name.removeprefix("text_model.")
-    spellings = (name, bare, f"text_model.{bare}", _TIED.get(name, name))
+    spellings = (name, bare, f"text_model.{bare}", f"model.{name}", _TIED.get(name, name))
     return next((one for one in spellings if prefix + one in shapes), name)

@@ -14,11 +14,11 @@ PREFIXES = ("model.diffusion_model.", "")
 _MARKS = (
     ("early_stream_modulations.image.lin.weight", "FLUX.3"),
     ("txtfusion.projector.weight", "Krea 2"),
-    ("single_stream_modulation.lin.weight", "FLUX.2"),
+    ("single_stream_modulation.lin.weight", "flux2"),
     ("distilled_guidance_layer.in_proj.bias", "Chroma"),
     ("double_blocks.0.img_attn.norm.key_norm.scale", "flux1"),
     ("joint_blocks.0.context_block.adaLN_modulation.1.bias", "sd3"),
-    ("layers.0.adaLN_modulation.0.weight", "Z-Image"),
+    ("layers.0.adaLN_modulation.0.weight", "zimage"),
     ("cap_embedder.0.weight", "Lumina-Image 2"),
     ("blocks.0.cross_attn.q_linear.weight", "SANA"),
     ("double_layers.0.attn.w2q.weight", "AuraFlow"),
@@ -34,8 +34,8 @@ _QUANTIZED = (
 )
 SCALES = (".scale_weight", ".weight_scale")
 """Ends of the keys of the scales of weights in eight-bit floats."""
-WITHOUT_EFFECT = re.compile(r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant)$")
-"""Keys beside such weights that are for inputs, or say how they were made."""
+WITHOUT_EFFECT = re.compile(r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant|\.num_batches_tracked)$")
+"""Keys beside such weights that are for inputs, or say how they were made; and a count of training steps."""
 
 
 def transformer_kind(shapes: Shapes, path: Path) -> tuple[Family, str] | None:

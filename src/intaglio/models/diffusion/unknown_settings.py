@@ -148,6 +148,7 @@ def unknown_network_settings(kind: str, fields: Fields) -> list[str]:
     made = network_class(kind)
     if CLASSES[kind] == "transformers":
         known = {*made.config_class().to_dict(), *_OF_EARLIER_TRANSFORMERS}
+        known |= {"rope_theta", "rope_scaling"} if kind.startswith("Qwen3") else set()  # read by both spellings
         return _note(fields, known, "a text encoder of CLIP" if kind.startswith("CLIP") else kind)
     own = set(EDITS) if kind == "UNet2DConditionModel" else set[str]()
     return _note(fields, {*class_defaults(made), *_OF_AVERAGING, *own}, kind)

@@ -149,7 +149,7 @@ def _part_and_name(name: str, of_part: str | None = None) -> tuple[str, str]:
     if not _BARE_TEXT.match(name):
         name = name.removeprefix(prefix)
     name = name.removeprefix("base_model.model.").replace(".processor.", ".")
-    return part, _text_name(name) if part in TEXT_PARTS else re.sub(r"\.to_out$", ".to_out.0", name)
+    return part, _text_name(name) if part in TEXT_PARTS else name
 
 
 def _text_name(name: str) -> str:

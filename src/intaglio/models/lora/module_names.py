@@ -43,7 +43,7 @@ class ModelNames:
     layout: UNetLayout | None
     """The original numbering of the denoiser's blocks; None if it is no U-Net."""
     family: str
-    """sd1, sd2, sdxl, sd3 or flux1; empty if unknown."""
+    """sd1, sd2, sdxl, or the key of another family; empty if unknown."""
     prediction: str = "epsilon"
     """diffusers' name of the quantity that the denoiser predicts."""
     places: Mapping[str, PublishedPlace] = field(default_factory=dict)
@@ -76,7 +76,10 @@ class ModelNames:
 
         A name of diffusers is that of one module; a published one may be that of several, whose rows it joins.
         """
-        if (path := self.paths.get(part, {}).get(_flat(name))) is not None:
+        own = self.paths.get(part, {})
+        if (
+            path := own.get(_flat(name), own.get(f"{_flat(name)}_0") if name.endswith(".to_out") else None)
+        ) is not None:
             return [Member(path)]
         found = self._published.get(_flat(name), ()) if part == "denoiser" else ()
         if len(found) == 1 and self.places[found[0]].place is None:
@@ -100,7 +103,7 @@ class ModelNames:
         return "text_encoder_2" if self.family == "flux1" and said == "text_encoder_3" else said
 
     def kohya(self, part: str, path: str) -> str:
-        """The name sd-scripts gives to a module: the published one for SDXL, SD 3 and FLUX.1, else diffusers'."""
+        """The name sd-scripts gives to a module: the published one for SDXL and transformers, else diffusers'."""
         if part == "denoiser":
             original = self.family == "sdxl" and self.layout is not None
             path = self.places[path].name if path in self.places else path

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 _KEYS = (
     (r"double_blocks|single_blocks|single_transformer_blocks", "Flux"),
+    (r"(?:^|[._])(?:layers|noise_refiner|context_refiner)[._]\d+[._]attention[._]", "Z-Image"),
     (r"joint_blocks|attn[._]add_[qkv]_proj", "Stable Diffusion 3"),
     (r"(?:img|txt)_mlp", "Qwen-Image"),
     (r"\bblocks[._]\d+[._](?:self|cross)_attn|unet_blocks_\d+_(?:self|cross)_attn", "Wan, a video model"),
@@ -32,6 +33,8 @@ FAMILY_NAMES = {
     "sdxl": "Stable Diffusion XL",
     "sd3": "Stable Diffusion 3",
     "flux1": "FLUX.1",
+    "zimage": "Z-Image",
+    "flux2": "FLUX.2 klein",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -40,12 +43,15 @@ _FAMILIES = (
     ("stable-diffusion-xl", "sdxl"),
     ("stable-diffusion-3", "sd3"),
     ("flux-1", "flux1"),
+    ("z-image", "zimage"),
+    ("flux-2", "flux2"),
 )
 _OWN = {
-    "Flux": ("flux1",),
-    "Stable Diffusion 3": ("sd3", "flux1"),  # names of modules alone do not tell them apart
+    "Flux": ("flux1", "flux2"),
+    "Z-Image": ("zimage",),
+    "Stable Diffusion 3": ("sd3", "flux1", "flux2"),  # names of modules alone do not tell them apart
     "a model with three text encoders, such as Stable Diffusion 3": ("sd3", "flux1"),
-    "a model whose denoiser is a transformer": ("sd3", "flux1"),
+    "a model whose denoiser is a transformer": ("sd3", "flux1", "flux2"),
 }
 """Families that a base in words may be."""
 

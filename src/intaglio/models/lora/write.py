@@ -20,12 +20,15 @@ Layers = Mapping[str, Mapping[str, Layer]]
 
 _PREFIX = {"denoiser": "unet"}
 _KOHYA_BASE = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0", "sd3": "sd3", "flux1": "flux1"}
+_KOHYA_BASE |= {"zimage": "zimage", "flux2": "flux2"}
 _ARCHITECTURE = {
     "sd1": ("stable-diffusion-v1/lora", "diffusers"),
     "sd2": ("stable-diffusion-v2-512/lora", "diffusers"),
     "sdxl": ("stable-diffusion-xl-v1-base/lora", "https://github.com/Stability-AI/generative-models"),
     "sd3": ("stable-diffusion-3/lora", "https://github.com/Stability-AI/generative-models"),
     "flux1": ("flux-1/lora", "https://github.com/black-forest-labs/flux"),
+    "zimage": ("z-image/lora", "https://github.com/Tongyi-MAI/Z-Image"),
+    "flux2": ("flux-2/lora", "https://github.com/black-forest-labs/flux2"),
 }
 
 

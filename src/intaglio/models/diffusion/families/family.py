@@ -29,6 +29,8 @@ class Parts(Protocol):
     @property
     def tokenizers(self) -> tuple[Any, ...]: ...
     @property
+    def scheduler(self) -> Mapping[str, Any]: ...
+    @property
     def schedule(self) -> NoiseSchedule: ...
     @property
     def sampling(self) -> BakedSampling: ...
@@ -110,7 +112,7 @@ class Family(ABC):
     @abstractmethod
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> tuple[Tensor, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """The denoiser's first argument and its others by name, at timesteps; `inputs` are those of `inputs`."""
 
     def output(
@@ -124,7 +126,7 @@ class Family(ABC):
     def side(self, parts: Parts) -> int:
         """Cells along a side of the latents of the pictures that the denoiser was trained on."""
 
-    def sampling(self, denoiser: Any) -> BakedSampling:
+    def sampling(self, parts: Parts) -> BakedSampling:
         """The sampling that models of the family were made for, such as guidance that is an input of the denoiser."""
         return FREE
 
@@ -147,6 +149,10 @@ class Family(ABC):
         """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""
         return False
 
+    def prompt_text(self, prompt: str, tokenizer: Any) -> str:
+        """The text that is made into tokens for a prompt, such as a message of a chat."""
+        return prompt
+
     def prompt_length(self, index: int, parts: Parts) -> int:
         """Tokens of a prompt for text encoder `index`, padding included."""
         return parts.tokenizers[index].model_max_length
@@ -158,6 +164,29 @@ class Family(ABC):
     def factor(self, autoencoder: Any) -> int:
         """Pixels along a side of one latent cell."""
         return 2 ** (len(autoencoder.config["block_out_channels"]) - 1)
+
+    def scaling_factor(self, autoencoder: Any) -> float:
+        """Factor from the autoencoder's latents to those of the denoiser."""
+        return autoencoder.config["scaling_factor"]
+
+    def scaled(self, autoencoder: Any, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Latents of the denoiser from those of the autoencoder: `(raw - offset) * scaling_factor / deviation`."""
+        offset, deviation = (column.to(raw.device, raw.dtype) for column in _statistics(autoencoder.config))
+        return (raw - offset) * self.scaling_factor(autoencoder) / deviation
+
+    def unscaled(self, autoencoder: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Latents of the autoencoder from those of the denoiser: the inverse of `scaled`."""
+        offset, deviation = (column.to(latents.device, latents.dtype) for column in _statistics(autoencoder.config))
+        return latents * deviation / self.scaling_factor(autoencoder) + offset
+
+
+def _statistics(config: Mapping[str, Any]) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
+    """Offset and deviation of an autoencoder's latents, one for all channels or one each; by default 0 and 1."""
+    mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
+    offset = [config.get("shift_factor") or 0.0] if mean is None else mean
+    columns = (torch.tensor(numbers, dtype=torch.float64) for numbers in (offset, deviation or [1.0]))
+    first, second = (column.view(1, -1, 1, 1) for column in columns)
+    return first, second
 
 
 def straight_schedule(config: Mapping[str, Any], grid: Any, source: str) -> NoiseSchedule:

@@ -116,9 +116,9 @@ class Flux1(Family):
         """Without an image encoder."""
         return Pipeline("FluxPipeline", ("feature_extractor", "image_encoder"))
 
-    def sampling(self, denoiser: Any) -> BakedSampling:
+    def sampling(self, parts: Parts) -> BakedSampling:
         """Guidance as an input, or none."""
-        return GUIDED if denoiser.config["guidance_embeds"] else UNGUIDED
+        return GUIDED if parts.denoiser.config["guidance_embeds"] else UNGUIDED
 
     def schedule(self, config: Mapping[str, Any], tokens: int, source: str = "the scheduler") -> NoiseSchedule:
         """A straight path, whose shift grows with the picture where the settings say so."""
@@ -169,7 +169,7 @@ class Flux1(Family):
 
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> tuple[Tensor, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Packed latents with their places; the denoiser is told s."""
         places = image_places(latents.shape[-2], latents.shape[-1], inputs["txt_ids"])
         return packed(latents), {"timestep": share_of_noise(t), "img_ids": places, **inputs}

@@ -4,10 +4,12 @@ from typing import Any
 
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.flux1 import Flux1
+from intaglio.models.diffusion.families.flux2 import Flux2Klein
 from intaglio.models.diffusion.families.sd3 import StableDiffusion3
 from intaglio.models.diffusion.families.unets import UNets
+from intaglio.models.diffusion.families.zimage import ZImage
 
-FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1())
+FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1(), ZImage(), Flux2Klein())
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
 
