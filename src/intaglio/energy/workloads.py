@@ -34,8 +34,8 @@ def denoiser_step(
         train: whether a backward pass follows.
         latents_grad: whether that pass gives a gradient of the latents.
     """
-    first, named = _denoiser_inputs(model, batch, size)
-    return parse(model.denoiser, first.requires_grad_(latents_grad), train=train, named=named)
+    first, named = _denoiser_inputs(model, batch, size, latents_grad)
+    return parse(model.denoiser, first, train=train, named=named)
 
 
 def denoiser_parts(
@@ -61,11 +61,14 @@ def denoiser_parts(
     return parse_by_module(denoiser, scopes, first, train=train, named=named)
 
 
-def _denoiser_inputs(model: LatentDiffusion, batch: int, size: tuple[int, int] | None) -> tuple[Tensor, dict[str, Any]]:
+def _denoiser_inputs(
+    model: LatentDiffusion, batch: int, size: tuple[int, int] | None, latents_grad: bool = False
+) -> tuple[Any, dict[str, Any]]:
     """The first argument of one call of the denoiser, and its others by name."""
     given = model.denoiser_inputs(batch, model.embed([""]).detach())
     times = torch.zeros(batch, dtype=torch.long, device=model.device)
-    first, named = model.family.arguments(_latents(model, batch, size).to(model.dtype), times, given)
+    latents = _latents(model, batch, size).to(model.dtype).requires_grad_(latents_grad)
+    first, named = model.family.arguments(latents, times, given)
     return first, {**named, "return_dict": False}
 
 
