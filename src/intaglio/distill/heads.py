@@ -35,7 +35,8 @@ class MiddleHead(nn.Module):
 def refuse_no_middle(model: LatentDiffusion, count: int = 1) -> None:
     """Raises `BadInput` for a model whose denoiser has too few middle blocks, of which features are taken."""
     if len(middle_blocks(model, count)) < count:
-        raise BadInput(f"the denoiser of {model.name} has no middle block to take features of; distil it by guided")
+        remedy = "distil it by guided" if hasattr(model.denoiser, "mid_block") else "give a model of another family"
+        raise BadInput(f"the denoiser of {model.name} has no middle block to take features of; {remedy}")
 
 
 def middle_blocks(model: LatentDiffusion, count: int) -> list[nn.Module]:

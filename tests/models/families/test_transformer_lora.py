@@ -16,6 +16,7 @@ import tiny
 import tiny_transformers
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.families.flux1 import Flux1
+from intaglio.models.diffusion.families.flux2 import Flux2Klein
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.skeletons import skeleton
 from intaglio.models.lora.lora import Layer, LoRA
@@ -83,6 +84,28 @@ def test_an_adapter_acts_through_diffusers_as_it_does_here(kind, folder, model, 
         acting = predicted(model)
     assert torch.allclose(predicted(theirs), acting, rtol=0, atol=1e-5)
     assert not torch.allclose(predicted(model), acting, atol=1e-3)
+
+
+def test_kohyas_layout_of_flux_2_acts_through_diffusers(tmp_path):
+    """On the default modules, of which the first layer of single blocks is joined in both namings."""
+    model = load_model(tiny_transformers.folder_of("klein", tmp_path / "m"))
+    adapter = LoRA.new(model, 2, 3.0, Flux2Klein.targets, torch.Generator().manual_seed(0))
+    assert {path.rsplit(".attn.")[1] for _, path, _ in adapter.items()} >= {
+        "to_q",
+        "add_k_proj",
+        "to_qkv_mlp_proj",
+        "to_out",
+    }
+    with torch.no_grad():
+        for _, _, layer in adapter.pairs():
+            layer.up.normal_(0, 0.1, generator=torch.Generator().manual_seed(len(layer.up)))
+    adapter.write(tmp_path / "lora.safetensors", "kohya")
+    pipe = tiny_transformers.PIPELINES["klein"](0)
+    pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    with adapter.attached(model):
+        acting = predicted(model)
+    model.denoiser = pipe.transformer
+    assert torch.allclose(predicted(model), acting, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", ["diffusers", "kohya"])

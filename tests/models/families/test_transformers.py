@@ -294,6 +294,15 @@ def test_a_language_model_is_read_in_the_spelling_of_earlier_versions(tmp_path):
     assert other.fingerprint != before.fingerprint
 
 
+def test_a_language_model_turns_by_exact_angles_in_half_precision(tmp_path):
+    folder = tiny_transformers.folder_of("zimage", tmp_path / "m")
+    wanted = 1e6 ** (-torch.arange(0, 8, 2) / 8)
+    model = load_model(folder, dtype=torch.bfloat16)
+    assert torch.allclose(model.text_encoders[0].rotary_emb.inv_freq, wanted, rtol=1e-6)
+    assert model.embed(PROMPTS).hidden.isfinite().all()
+    assert model.predict(noise(), torch.tensor([5, 900]), model.embed(PROMPTS)).isfinite().all()
+
+
 def test_kinds_with_further_inputs_are_refused(tmp_path):
     tiny_chat.klein_pipeline(guidance_embeds=True).save_pretrained(tmp_path / "dev")
     with pytest.raises(BadInput, match=r"it takes the guidance scale as an input \(FLUX\.2 dev\)"):

@@ -23,6 +23,7 @@ from intaglio.models.diffusion.fingerprints import settings_digest, weights_dige
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.saving import save_folder
 from intaglio.models.diffusion.sendable import Sendable
+from intaglio.models.diffusion.skeletons import restore_frequencies
 from intaglio.models.library_logging import quiet_libraries
 from intaglio.models.packing.packed_file import Packing
 
@@ -357,6 +358,7 @@ class LatentDiffusion(Sendable):
         with quiet_libraries():
             for name, part in self.parts.items():
                 part.to(device=device, dtype=torch.float32 if name == "autoencoder" else dtype)
+                restore_frequencies(part)
         return self
 
     def save(self, folder: Path) -> None:

@@ -75,6 +75,17 @@ def _tie(module: Any) -> None:
         module.lm_head.weight = module.get_input_embeddings().weight
 
 
+def restore_frequencies(module: nn.Module) -> None:
+    """Computes the frequencies of rotations again, in float32, where a change of precision has rounded them.
+
+    At a place of some hundreds, rounded ones would be turned by another angle.
+    """
+    for owner in module.modules():
+        for name, buffer in list(owner.named_buffers(recurse=False)):
+            if name.endswith("inv_freq") and buffer.dtype != torch.float32:
+                setattr(owner, name, _computed(owner, name, buffer).to(buffer.device))
+
+
 def _computed(owner: Any, name: str, buffer: Tensor) -> Tensor:
     """A buffer that no file stores: CLIP's count of positions, or the frequencies of rotations by position."""
     if name.endswith("inv_freq"):

@@ -113,7 +113,10 @@ class Family(ABC):
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
     ) -> tuple[Any, dict[str, Any]]:
-        """The denoiser's first argument and its others by name, at timesteps; `inputs` are those of `inputs`."""
+        """The denoiser's first argument, latents in its own form, and its others by name, at timesteps.
+
+        `inputs` are those of `inputs`.
+        """
 
     def output(
         self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]

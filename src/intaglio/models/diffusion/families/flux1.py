@@ -169,7 +169,7 @@ class Flux1(Family):
 
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Packed latents with their places; the denoiser is told s."""
         places = image_places(latents.shape[-2], latents.shape[-1], inputs["txt_ids"])
         return packed(latents), {"timestep": share_of_noise(t), "img_ids": places, **inputs}

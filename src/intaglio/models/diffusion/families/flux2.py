@@ -186,19 +186,18 @@ class Flux2Klein(Family):
 
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+    ) -> tuple[Tensor, dict[str, Any]]:
         """A token a cell, with its place; the denoiser is told s."""
         height, width = latents.shape[-2:]
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         zeros = torch.zeros_like(rows)
         places = torch.stack([zeros, rows, columns, zeros], -1).flatten(0, 1).to(inputs["txt_ids"])
-        named = {"timestep": share_of_noise(t), "guidance": None, "img_ids": places, **inputs}
-        return latents.flatten(2).mT, named
+        return latents.flatten(2).mT, {"timestep": share_of_noise(t), "img_ids": places, **inputs}
 
     def output(
         self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
     ) -> Float[Tensor, "n c h w"]:
-        """Cells from tokens."""
+        """The velocity."""
         first, named = self.arguments(latents, t, inputs)
         return denoiser(first, **named, return_dict=False)[0].mT.reshape(latents.shape)
 

@@ -166,7 +166,7 @@ class StableDiffusion3(Family):
 
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+    ) -> tuple[Tensor, dict[str, Any]]:
         """The denoiser is told 1000 s."""
         return latents, {"timestep": 1000 * share_of_noise(t), **inputs}
 

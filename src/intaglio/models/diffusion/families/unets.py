@@ -72,7 +72,7 @@ class UNets(Family):
 
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Latents, timesteps and what it is conditioned on."""
         return latents, {"timestep": t, **inputs}
 

@@ -144,8 +144,8 @@ class ZImage(Family):
 
     def arguments(
         self, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
-        """Latents as a list; the denoiser is told 1 - s."""
+    ) -> tuple[list[Tensor], dict[str, Any]]:
+        """A list of pictures of one frame; the denoiser is told 1 - s."""
         return list(latents[:, :, None].unbind()), {"t": 1 - share_of_noise(t), **inputs}
 
     def output(
