@@ -146,6 +146,11 @@ def _family(folder: Path, pipeline: str) -> Family:
     Raises `BadInput` for a transformer of a class, or a pipeline around one, that is not known.
     """
     if (found := family_of_class(pipeline)) is not None:
+        if found.folder == "transformer" and (folder / "unet").is_dir() and not (folder / found.folder).is_dir():
+            raise BadInput(
+                f"{folder / INDEX} says {pipeline}, which has a transformer denoiser, and the folder has a unet in its "
+                f"place; {EXPORT_AGAIN}"
+            )
         return found
     place = next((path for path in (folder / "transformer", folder) if (path / "config.json").exists()), None)
     said = "" if place is None else str(Fields.read(place / "config.json", constants=True).values.get("_class_name"))

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import Calls, Predict
@@ -50,7 +49,6 @@ class InvDiff(PartSampling, GuidedSampling):
     Source: arXiv 2412.08480.
     """
 
-    needs: ClassVar[tuple[type, ...]] = (*GuidedSampling.needs, HasUNet)
     kappa: float | None = None
     """Share of δ, in [0, 1]: None is that of the training, 0 the model itself, between them a part of the change, and
     above it more than was trained, up to δ alone. One network is asked at 0, and at 1."""

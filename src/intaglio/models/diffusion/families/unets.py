@@ -27,6 +27,8 @@ class UNets(Family):
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Further inputs, such as those of inpainting models, and parts that do not fit each other."""
         config, channels = one_spelling(parts.denoiser.config), self.latent_channels(parts.autoencoder)
+        if parts.schedule.straight:
+            yield "its scheduler_config.json is of flow matching, where a U-Net is of a discrete schedule"
         yield from _sampling_reasons(config, parts)
         yield from _reasons(config, channels, parts.text_encoders)
 
