@@ -37,8 +37,8 @@ DRAWING = {
     and not any(str(value).endswith((".png", ".safetensors")) for value in row.small.values())
 }
 FOR_UNETS = (
-    r"denoises with a U-Net|of a U-Net|has no layer or module '(down|up)_blocks'|no unit that could be removed|"
-    r"can have a predictor|without group norms|has no middle block|has no stages to compare"
+    r"denoises with a U-Net|of a U-Net|is no U-Net|has no layer or module '(down|up)_blocks'|"
+    r"no unit that could be removed|can have a predictor|without group norms|has no middle block|has no stages to compare"
 )
 """Sentences of methods that change or read a U-Net's modules, and of small settings that name some of them."""
 

@@ -82,7 +82,7 @@ class UNets(Family):
         self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
     ) -> Float[Tensor, "n c h w"]:
         """Without channels of a predicted variance."""
-        return super().output(denoiser, latents, t, inputs)[:, : latents.shape[1]]
+        return denoiser(latents, t, **inputs, return_dict=False)[0][:, : latents.shape[1]]
 
     def side(self, parts: Parts) -> int:
         """The U-Net's `sample_size`."""

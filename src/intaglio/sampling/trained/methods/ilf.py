@@ -14,7 +14,6 @@ from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import OptimizerSettings
 from intaglio.learning.trainer import Trainer
-from intaglio.models.capabilities import HasUNet
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.unet_inner import InnerUNet
@@ -54,7 +53,6 @@ class InnerLoopTraining(MixedPrecision, SamplingTrainer):
     Source: arXiv 2501.13107, for transformers, with no code; on a U-Net it is our own design.
     """
 
-    needs: ClassVar[tuple[type, ...]] = (*SamplingTrainer.needs, HasUNet)
     states_kept: ClassVar[tuple[str, ...]] = (DRAWN, STATE)
 
     pictures: int = 64
