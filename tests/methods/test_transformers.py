@@ -38,7 +38,8 @@ DRAWING = {
 }
 FOR_UNETS = (
     r"denoises with a U-Net|of a U-Net|is no U-Net|has no layer or module '(down|up)_blocks'|"
-    r"no unit that could be removed|can have a predictor|without group norms|has no middle block|has no stages to compare"
+    r"no unit that could be removed|can have a predictor|without group norms|"
+    r"has no middle block|has no stages to compare"
 )
 """Sentences of methods that change or read a U-Net's modules, and of small settings that name some of them."""
 
