@@ -10,7 +10,7 @@ from torch import Tensor
 from intaglio.models.diffusion.conditioning import Conditioning
 
 Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
-"""(latents [n, ...], t [n], conditioning of n rows) to the noise [n, ...], float32; `LatentDiffusion.predict`."""
+"""(latents [n, ...], t [n], conditioning of n rows) to the noise [n, ...]; `LatentDiffusion.predict`."""
 
 
 BACKWARD = 2

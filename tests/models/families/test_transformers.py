@@ -243,6 +243,7 @@ def test_parts_that_do_not_fit_are_named(tmp_path):
         ("text_encoder_3/config.json", {"model_type": "umt5"}, "is of a text encoder of type umt5, where T5 is due"),
         ("scheduler/scheduler_config.json", {"use_karras_sigmas": True}, "use_karras_sigmas, which is not supported"),
         ("scheduler/scheduler_config.json", {"shift": -1.0}, "shift"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 500}, "500, where denoisers of this family count"),
     ):
         with put_back(folder / name):
             changed(folder, name, **wrong)

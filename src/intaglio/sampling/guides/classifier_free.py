@@ -15,7 +15,7 @@ class ClassifierFree:
     """Classifier-free guidance, arXiv 2207.12598: `negative + scale * (positive - negative)`, in noise.
 
     In this formulation a scale of 1 is the model's own prediction, without guidance; 3 to 10 is usual. Both branches
-    go through the network in one batch and are combined in float32.
+    go through the network in one batch and are combined in the precision of `predict`.
     """
 
     scale: float = 5.0

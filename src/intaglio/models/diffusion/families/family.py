@@ -9,10 +9,18 @@ import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
+from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.original_names import OriginalNames
+
+PIXELS = 1024
+"""Pixels along a side of the pictures, where the autoencoder says none."""
+UNSAID_SIDE = 32
+"""The autoencoder's side in pixels where its file says none: a default of diffusers."""
+TIMESTEPS = 1000
+"""Timesteps of every straight path: denoisers are told s or 1000 s."""
 
 
 @runtime_checkable
@@ -194,10 +202,19 @@ def _statistics(config: Mapping[str, Any]) -> tuple[Float[Tensor, "1 _ 1 1"], Fl
 
 def straight_schedule(config: Mapping[str, Any], grid: Any, source: str) -> NoiseSchedule:
     """The schedule of flow matching with the count of a scheduler's settings, and a grid."""
-    found = NoiseSchedule.from_config(config, source)
-    return NoiseSchedule.straight_path(found.count, grid)
+    count = NoiseSchedule.from_config(config, source).count
+    if count != TIMESTEPS:
+        raise BadInput(f"{source} has num_train_timesteps {count}, where denoisers of this family count {TIMESTEPS}")
+    return NoiseSchedule.straight_path(count, grid)
 
 
-def share_of_noise(t: Real[Tensor, "n"], count: int = 1000) -> Float[Tensor, "n"]:
-    """The noise level s of timesteps on a straight path of `count`, float32: half precision would round it."""
-    return ((t.double() + 1) / count).to(torch.float32)
+def stated_side(family: Family, autoencoder: Any) -> int:
+    """Cells along a side by the pixels that the autoencoder's `sample_size` says, 1024 where it says none."""
+    said = autoencoder.config.get("sample_size")
+    pixels = PIXELS if said in (None, UNSAID_SIDE) else said
+    return pixels // family.factor(autoencoder)
+
+
+def share_of_noise(t: Real[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """The noise level s of timesteps on a straight path, float32: half precision would round it."""
+    return ((t.double() + 1) / TIMESTEPS).to(torch.float32)

@@ -14,6 +14,7 @@ from intaglio.models.diffusion.families.family import (
     Pipeline,
     TextSlot,
     share_of_noise,
+    stated_side,
     straight_schedule,
 )
 from intaglio.models.diffusion.families.packing import image_places, packed, unpacked
@@ -21,10 +22,6 @@ from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
 from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
 
-PIXELS = 1024
-"""Pixels along a side of the pictures, where the autoencoder says none."""
-UNSAID_SIDE = 32
-"""The autoencoder's side in pixels where its file says none: a default of diffusers."""
 WORDS, WORDS_SCHNELL = 512, 256
 """Tokens of a prompt for T5, padding included, which is attended to."""
 
@@ -184,6 +181,4 @@ class Flux1(Family):
 
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""
-        said = parts.autoencoder.config.get("sample_size")
-        pixels = PIXELS if said in (None, UNSAID_SIDE) else said
-        return pixels // self.factor(parts.autoencoder)
+        return stated_side(self, parts.autoencoder)
