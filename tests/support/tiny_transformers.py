@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from diffusers.models.transformers.pixart_transformer_2d import PixArtTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+from diffusers.pipelines.pixart_alpha.pipeline_pixart_sigma import PixArtSigmaPipeline
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
 
@@ -106,6 +109,33 @@ def flux_pipeline(seed: int = 0, *, guidance: bool = True, schedule=(), **change
         )
 
 
+def pixart_pipeline(seed: int = 0, **changes):
+    """The layout of PixArt-Sigma; its solver is of first order, which is DDIM, at the timesteps that are taken here."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        words = t5_tokenizer()
+        config = {
+            "sample_size": 8,
+            "in_channels": 4,
+            "out_channels": 8,
+            "num_layers": 1,
+            "num_attention_heads": 2,
+            "attention_head_dim": 8,
+            "cross_attention_dim": 16,
+            "caption_channels": JOINT,
+            "use_additional_conditions": False,
+        }
+        return PixArtSigmaPipeline(
+            transformer=shaken(PixArtTransformer2DModel(**{**config, **changes})),
+            scheduler=DPMSolverMultistepScheduler(
+                beta_start=1e-4, beta_end=0.02, solver_order=1, timestep_spacing="trailing", final_sigmas_type="zero"
+            ),
+            vae=tiny.autoencoder(),
+            text_encoder=t5(words),
+            tokenizer=words,
+        )
+
+
 def shaken(network):
     """The network with every weight of zeros made random: those of fresh ones begin there and give zeros."""
     with torch.no_grad():
@@ -120,6 +150,7 @@ PIPELINES: dict[str, Callable] = {
     "sd3-without-t5": lambda seed=0: sd3_pipeline(seed, with_t5=False),
     "flux1-dev": flux_pipeline,
     "flux1-schnell": lambda seed=0: flux_pipeline(seed, guidance=False),
+    "pixart-sigma": pixart_pipeline,
 }
 """Makers of tiny pipelines, by kind; each takes a seed."""
 

@@ -221,14 +221,15 @@ class LatentDiffusion(Sendable):
     def _tokens(self, index: int, prompts: list[str]) -> Tensor:
         tokenizer, parts = self.tokenizers[index], self.components
         most = [parts.family.prompt_length(place, parts) for place in range(len(self.tokenizers))]
+        written = parts.family.written(["", *prompts], index, parts)
         with quiet_libraries():
-            lengths = [len(tokens) for tokens in tokenizer(prompts).input_ids]
+            frame, *lengths = [len(tokens) for tokens in tokenizer(written).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > most[index] and index == most.index(max(most)):
-                words = f"only {most[index] - 2} of {length - 2} tokens of this prompt are read: {prompt}"
+                words = f"only {most[index] - frame} of {length - frame} tokens of this prompt are read: {prompt}"
                 warnings.warn(words, stacklevel=4)
         return tokenizer(
-            prompts, padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
+            written[1:], padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
         ).input_ids
 
     def noised(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from intaglio.models.diffusion.unet_edits import edit
 from intaglio.models.library_logging import quiet_libraries
@@ -17,11 +18,23 @@ CLASSES = {
     "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
     "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
     "FluxTransformer2DModel": "diffusers.models.transformers.transformer_flux",
+    "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
 }
 """Modules of the networks' classes, each imported when a model has one: all of them take seconds."""
+
+COMPUTED = frozenset({"PixArtTransformer2DModel"})
+"""Classes with tensors that no file stores, as they follow from the settings; these have values in a skeleton."""
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """Puts the uninitialised tensors that layers make their weights of on the meta device, and nothing else."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        return func(*args, **(given | {"device": "meta"} if func is torch.empty else given))
 
 
 def network_class(kind: str) -> Any:
@@ -35,7 +48,7 @@ def skeleton(kind: str, config: Any) -> nn.Module:
     Settings are a mapping, or a config of transformers. Raises `ValueError` for edits of a U-Net's modules that it
     cannot have (`unet_edits`).
     """
-    with torch.device("meta"), quiet_libraries():
+    with _WeightsOnMeta() if kind in COMPUTED else torch.device("meta"), quiet_libraries():
         made = network_class(kind)
         if CLASSES[kind] == "transformers":
             return made(config if isinstance(config, made.config_class) else made.config_class(**config))

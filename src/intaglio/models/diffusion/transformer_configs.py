@@ -24,6 +24,7 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
     for key, value in fields.values.items():
         if not key.startswith("_") and not _is_setting(value):
             raise BadInput(f"{fields.source} has {key} {shown(value)}, which is no setting; {fields.remedy}")
+    fields.whole("caption_channels", None, 1, WIDEST)
     fields.whole("sample_size", None, 1, LARGEST_SIDE)
     fields.whole("patch_size", None, 1, 64)
     for key in ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads"):

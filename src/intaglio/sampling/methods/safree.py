@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -84,7 +84,7 @@ class Safree(GuidedSampling):
                 hidden[row, places, columns] = rows
             nodes.append(self._nodes(distance, len(context.timesteps)))
         guide = ClassifierFree(context.scale)
-        positive = Conditioning(hidden, context.positive.pooled, context.positive.size)
+        positive = replace(context.positive, hidden=hidden)
         filtered = positive if context.scale == 1 else Conditioning.cat([context.negative, positive])
         return FilteredPrompts(guide.init(context), filtered, torch.tensor(nodes), context.timesteps, guide)
 
@@ -96,7 +96,7 @@ class Safree(GuidedSampling):
         early = (state.nodes > place).to(state.plain.hidden.device)
         rows = early.repeat(len(state.plain) // len(early))
         hidden = torch.where(rows.view(-1, 1, 1), state.filtered.hidden, state.plain.hidden)
-        given = Conditioning(hidden, state.plain.pooled, state.plain.size)
+        given = replace(state.plain, hidden=hidden)
         return state, state.guide.step(given, latents, t, predict)[1]
 
     def planned(self, request: SamplingRequest) -> Calls:

@@ -68,6 +68,8 @@ class Family(ABC):
     """One word, for files: `sd3`."""
     denoiser: ClassVar[str]
     """Class of diffusers of the denoiser."""
+    earlier_denoisers: ClassVar[tuple[str, ...]] = ()
+    """Names that the class has in older files."""
     autoencoder: ClassVar[str] = "AutoencoderKL"
     """Class of diffusers of the autoencoder."""
     folder: ClassVar[str] = "transformer"
@@ -139,6 +141,10 @@ class Family(ABC):
     def needs_text(self, denoiser: Any, end: str) -> bool:
         """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""
         return False
+
+    def written(self, prompts: Sequence[str], index: int, parts: Parts) -> list[str]:
+        """The prompts as the tokenizer of text encoder `index` is given them, such as in a template."""
+        return list(prompts)
 
     def prompt_length(self, index: int, parts: Parts) -> int:
         """Tokens of a prompt for text encoder `index`, padding included."""
