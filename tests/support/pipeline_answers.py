@@ -45,5 +45,32 @@ class PixArtAnswers:
         return found[:, : latents.shape[1]]
 
 
-ANSWERS: dict[str, Answers] = {"pixart-sigma": PixArtAnswers()}
+class ChromaAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        n, c, h, w = latents.shape
+        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
+        packed = pipe._pack_latents(latents, n, c, h, w)
+        found = pipe(prompts, latents=packed, num_inference_steps=steps, guidance_scale=scale, **side).images
+        return pipe._unpack_latents(found, tiny.RESOLUTION, tiny.RESOLUTION, pipe.vae_scale_factor)
+
+    def embedded(self, pipe, prompts):
+        hidden, _, mask, *_ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        n, c, h, w = latents.shape
+        mask = pipe._prepare_attention_mask(n, h * w // 4, torch.float32, given.mask.float())
+        found = pipe.transformer(
+            pipe._pack_latents(latents, n, c, h, w),
+            given.hidden,
+            (t + 1) / 1000,
+            pipe._prepare_latent_image_ids(n, h // 2, w // 2, "cpu", torch.float32),
+            torch.zeros(given.hidden.shape[1], 3),
+            mask,
+            return_dict=False,
+        )[0]
+        return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)
+
+
+ANSWERS: dict[str, Answers] = {"chroma": ChromaAnswers(), "pixart-sigma": PixArtAnswers()}
 """By kind of `tiny_transformers`."""

@@ -3,13 +3,16 @@
 Pictures are 16 px, latents 4x8x8, as those of `tiny`.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diffusers.models.transformers.pixart_transformer_2d import PixArtTransformer2DModel
+from diffusers.models.transformers.transformer_chroma import ChromaTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+from diffusers.pipelines.chroma.pipeline_chroma import ChromaPipeline
 from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 from diffusers.pipelines.pixart_alpha.pipeline_pixart_sigma import PixArtSigmaPipeline
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
@@ -109,6 +112,33 @@ def flux_pipeline(seed: int = 0, *, guidance: bool = True, schedule=(), **change
         )
 
 
+def chroma_pipeline(seed: int = 0, schedule=(), **changes):
+    """The layout of Chroma."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # on an import of diffusers' own
+        torch.manual_seed(seed)
+        words = t5_tokenizer()
+        config = {
+            "in_channels": 16,
+            "num_layers": 1,
+            "num_single_layers": 1,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
+            "joint_attention_dim": JOINT,
+            "axes_dims_rope": (4, 4, 8),
+            "approximator_num_channels": 8,
+            "approximator_hidden_dim": 16,
+            "approximator_layers": 1,
+        }
+        return ChromaPipeline(
+            transformer=shaken(ChromaTransformer2DModel(**{**config, **changes})),
+            scheduler=FlowMatchEulerDiscreteScheduler(**{"use_dynamic_shifting": True, **dict(schedule)}),
+            vae=tiny.autoencoder(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
+            text_encoder=t5(words),
+            tokenizer=words,
+        )
+
+
 def pixart_pipeline(seed: int = 0, **changes):
     """The layout of PixArt-Sigma; its solver is of first order, which is DDIM, at the timesteps that are taken here."""
     with torch.random.fork_rng(devices=[]):
@@ -150,6 +180,7 @@ PIPELINES: dict[str, Callable] = {
     "sd3-without-t5": lambda seed=0: sd3_pipeline(seed, with_t5=False),
     "flux1-dev": flux_pipeline,
     "flux1-schnell": lambda seed=0: flux_pipeline(seed, guidance=False),
+    "chroma": chroma_pipeline,
     "pixart-sigma": pixart_pipeline,
 }
 """Makers of tiny pipelines, by kind; each takes a seed."""

@@ -12,7 +12,7 @@ from intaglio.models.ldm_names import autoencoder_name
 from published_form import published_weights
 
 
-@pytest.fixture(scope="module", params=["sd3", "flux1-dev"])
+@pytest.fixture(scope="module", params=["sd3", "flux1-dev", "chroma"])
 def folder(request, tmp_path_factory):
     return tiny_transformers.folder_of(request.param, tmp_path_factory.mktemp("models") / request.param)
 
@@ -40,9 +40,10 @@ def test_a_transformer_alone_is_the_folders_own(folder, model, weights, tmp_path
 def test_sizes_are_those_of_the_file(folder, tmp_path):
     """One more block than the base has."""
     kind = folder.name
-    more = {"sd3": {"num_layers": 3, "dual_attention_layers": (0, 1)}, "flux1-dev": {"num_single_layers": 2}}[kind]
-    maker = {"sd3": tiny_transformers.sd3_pipeline, "flux1-dev": tiny_transformers.flux_pipeline}[kind]
-    maker(5, **more).save_pretrained(tmp_path / "deeper")
+    more = {"sd3": {"num_layers": 3, "dual_attention_layers": (0, 1)}, "flux1-dev": {"num_single_layers": 2}}
+    more = more.get(kind, {"num_layers": 2, "approximator_layers": 3, "approximator_hidden_dim": 24})
+    makers = {"sd3": tiny_transformers.sd3_pipeline, "flux1-dev": tiny_transformers.flux_pipeline}
+    makers.get(kind, tiny_transformers.PIPELINES[kind])(5, **more).save_pretrained(tmp_path / "deeper")
     deeper = load_model(tmp_path / "deeper")
     save_file(published_weights(deeper), tmp_path / "m.safetensors")
     assert load_model(tmp_path / "m.safetensors", like=folder).part_fingerprint("denoiser") == deeper.part_fingerprint(
@@ -55,7 +56,7 @@ def test_all_parts_of_one_file_are_taken(folder, model, weights, tmp_path):
     kind = folder.name
     other = load_model(tiny_transformers.folder_of(kind, tmp_path / "other", seed=9))
     file = {f"model.diffusion_model.{name}": weight for name, weight in weights.items()}
-    names = ("clip_l", "t5xxl") if kind == "flux1-dev" else ("clip_l", "clip_g", "t5xxl")
+    names = {"flux1-dev": ("clip_l", "t5xxl"), "chroma": ("t5xxl",)}.get(kind, ("clip_l", "clip_g", "t5xxl"))
     for name, encoder in zip(names, other.text_encoders, strict=True):
         own = {f"text_encoders.{name}.transformer.{key}": w.clone() for key, w in encoder.state_dict().items()}
         file |= {key: w for key, w in own.items() if not key.endswith("encoder.embed_tokens.weight")}
@@ -109,7 +110,7 @@ def test_a_file_that_cannot_be_read_says_why(folder, model, weights, tmp_path):
 def test_kinds_that_are_not_read_are_named(folder, tmp_path):
     for key, kind in (
         ("single_stream_modulation.lin.weight", r"FLUX\.2"),
-        ("distilled_guidance_layer.in_proj.bias", "Chroma"),
+        ("double_layers.0.attn.w2q.weight", "AuraFlow"),
         ("txtfusion.projector.weight", "Krea 2"),
         ("transformer_blocks.0.img_mod.1.weight", "Qwen-Image"),
     ):

@@ -166,6 +166,7 @@ def test_a_row_alone_is_the_row_beside_others(pair):
     assert torch.allclose(model.predict(latents[1:], t[1:], model.embed(["dog"])), both[1:], rtol=0, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:`FluxPosEmbed`:FutureWarning")  # of an import of diffusers' own
 def test_a_saved_model_is_the_model_again_and_a_pipeline_of_diffusers(pair, tmp_path):
     kind, pipe, model = pair
     model.save(tmp_path / "saved")

@@ -1,5 +1,6 @@
 """Networks without memory for their weights, and the filling of them, tensor by checked tensor."""
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -18,6 +19,7 @@ CLASSES = {
     "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
     "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
     "FluxTransformer2DModel": "diffusers.models.transformers.transformer_flux",
+    "ChromaTransformer2DModel": "diffusers.models.transformers.transformer_chroma",
     "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
@@ -25,7 +27,7 @@ CLASSES = {
 }
 """Modules of the networks' classes, each imported when a model has one: all of them take seconds."""
 
-COMPUTED = frozenset({"PixArtTransformer2DModel"})
+COMPUTED = frozenset({"ChromaTransformer2DModel", "PixArtTransformer2DModel"})
 """Classes with tensors that no file stores, as they follow from the settings; these have values in a skeleton."""
 
 
@@ -48,7 +50,9 @@ def skeleton(kind: str, config: Any) -> nn.Module:
     Settings are a mapping, or a config of transformers. Raises `ValueError` for edits of a U-Net's modules that it
     cannot have (`unet_edits`).
     """
-    with _WeightsOnMeta() if kind in COMPUTED else torch.device("meta"), quiet_libraries():
+    place = _WeightsOnMeta() if kind in COMPUTED else torch.device("meta")
+    with place, quiet_libraries(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # on what diffusers imports for itself, as for Chroma
         made = network_class(kind)
         if CLASSES[kind] == "transformers":
             return made(config if isinstance(config, made.config_class) else made.config_class(**config))

@@ -10,7 +10,14 @@ from intaglio.errors import BadInput
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, DEEPEST = 2**16, 4096, 2**24, 2**10
 """Largest width of a layer, side of latents in cells, vocabulary, and number of layers that are taken."""
-_LAYERS = ("num_layers", "num_single_layers", "num_refiner_layers", "n_layers", "n_refiner_layers")
+_LAYERS = (
+    "num_layers",
+    "num_single_layers",
+    "num_refiner_layers",
+    "n_layers",
+    "n_refiner_layers",
+    "approximator_layers",
+)
 _LAYERS_OF_AURAFLOW = ("num_mmdit_layers", "num_single_dit_layers")
 
 
@@ -19,7 +26,7 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
 
     Raises `BadInput` for other values, for numbers below -1e6 or above 65,536, and for more layers than weights.
     """
-    layers = sum(fields.whole(key, 0, 0, DEEPEST) or 0 for key in (*_LAYERS, *_LAYERS_OF_AURAFLOW))
+    layers = sum(fields.whole(key, 0, 0, DEEPEST) or 0 for key in (*_LAYERS, *_LAYERS_OF_CHROMA, *_LAYERS_OF_AURAFLOW))
     refuse_more_layers(fields, layers, weights)
     for key, value in fields.values.items():
         if not key.startswith("_") and not _is_setting(value):
@@ -27,6 +34,8 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
     fields.whole("caption_channels", None, 1, WIDEST)
     fields.whole("sample_size", None, 1, LARGEST_SIDE)
     fields.whole("patch_size", None, 1, 64)
+    for key in ("approximator_num_channels", "approximator_hidden_dim", "joint_attention_dim"):
+        fields.whole(key, None, 1, WIDEST)
     for key in ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads"):
         if not isinstance(fields.values.get(key), list):
             fields.whole(key, None, 1, WIDEST)

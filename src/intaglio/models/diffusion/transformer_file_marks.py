@@ -15,7 +15,7 @@ _MARKS = (
     ("early_stream_modulations.image.lin.weight", "FLUX.3"),
     ("txtfusion.projector.weight", "Krea 2"),
     ("single_stream_modulation.lin.weight", "FLUX.2"),
-    ("distilled_guidance_layer.in_proj.bias", "Chroma"),
+    ("distilled_guidance_layer.in_proj.bias", "chroma"),
     ("double_blocks.0.img_attn.norm.key_norm.scale", "flux1"),
     ("joint_blocks.0.context_block.adaLN_modulation.1.bias", "sd3"),
     ("layers.0.adaLN_modulation.0.weight", "Z-Image"),

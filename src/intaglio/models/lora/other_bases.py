@@ -32,6 +32,8 @@ FAMILY_NAMES = {
     "sdxl": "Stable Diffusion XL",
     "sd3": "Stable Diffusion 3",
     "flux1": "FLUX.1",
+    "chroma": "Chroma",
+    "pixart-sigma": "PixArt-Sigma",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -40,12 +42,16 @@ _FAMILIES = (
     ("stable-diffusion-xl", "sdxl"),
     ("stable-diffusion-3", "sd3"),
     ("flux-1", "flux1"),
+    ("chroma", "chroma"),
+    ("pixart-sigma", "pixart-sigma"),
 )
+_TRANSFORMERS = ("sd3", "flux1", "chroma", "pixart-sigma")
 _OWN = {
-    "Flux": ("flux1",),
-    "Stable Diffusion 3": ("sd3", "flux1"),  # names of modules alone do not tell them apart
-    "a model with three text encoders, such as Stable Diffusion 3": ("sd3", "flux1"),
-    "a model whose denoiser is a transformer": ("sd3", "flux1"),
+    "Flux": ("flux1", "chroma"),  # names of modules alone do not tell them apart
+    "PixArt": ("pixart-sigma",),
+    "Stable Diffusion 3": ("sd3", "flux1", "chroma"),
+    "a model with three text encoders, such as Stable Diffusion 3": _TRANSFORMERS,
+    "a model whose denoiser is a transformer": _TRANSFORMERS,
 }
 """Families that a base in words may be."""
 

@@ -179,6 +179,11 @@ class Flux1(Family):
 
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""
-        said = parts.autoencoder.config.get("sample_size")
-        pixels = PIXELS if said in (None, UNSAID_SIDE) else said
-        return pixels // self.factor(parts.autoencoder)
+        return side_of_pictures(self, parts)
+
+
+def side_of_pictures(family: Family, parts: Parts) -> int:
+    """Cells along a side by the pixels that the autoencoder's `sample_size` says, 1024 where it says none."""
+    said = parts.autoencoder.config.get("sample_size")
+    pixels = PIXELS if said in (None, UNSAID_SIDE) else said
+    return pixels // family.factor(parts.autoencoder)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from intaglio.models.diffusion.families.chroma import Chroma
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.pixart_sigma import PixArtSigma
 from intaglio.models.diffusion.families.sd3 import StableDiffusion3
 from intaglio.models.diffusion.families.unets import UNets
 
-FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1(), PixArtSigma())
+FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1(), Chroma(), PixArtSigma())
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
 

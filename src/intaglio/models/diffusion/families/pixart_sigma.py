@@ -25,6 +25,7 @@ class PixArtSigma(Family):
     denoiser = "PixArtTransformer2DModel"
     earlier_denoisers = ("Transformer2DModel",)
     pipelines = ("PixArtSigmaPipeline",)
+    kohya_text = ("lora_te1_",)
     texts = (TextSlot("T5EncoderModel", "T5Tokenizer"),)
 
     def reasons(self, parts: Parts) -> Iterator[str]:
