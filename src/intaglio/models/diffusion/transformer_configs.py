@@ -26,7 +26,7 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
 
     Raises `BadInput` for other values, for numbers below -1e6 or above 65,536, and for more layers than weights.
     """
-    layers = sum(fields.whole(key, 0, 0, DEEPEST) or 0 for key in (*_LAYERS, *_LAYERS_OF_CHROMA, *_LAYERS_OF_AURAFLOW))
+    layers = sum(fields.whole(key, 0, 0, DEEPEST) or 0 for key in (*_LAYERS, *_LAYERS_OF_AURAFLOW))
     refuse_more_layers(fields, layers, weights)
     for key, value in fields.values.items():
         if not key.startswith("_") and not _is_setting(value):
