@@ -63,7 +63,7 @@ def test_a_method_runs_on_stable_diffusion_3_or_is_for_unets(key, scene):
     finishes(ROWS[key], scene.of("sd3", ROWS[key].verb))
 
 
-@pytest.mark.parametrize("kind", ["flux1-dev", "pixart-sigma", "chroma"])
+@pytest.mark.parametrize("kind", ["flux1-dev", "pixart-sigma", "chroma", "qwen-image"])
 @pytest.mark.parametrize("key", sorted(FIRST - {key for key in FIRST if key.startswith("distill")}))
 def test_a_method_of_each_verb_runs_on_other_transformers(key, kind, scene):
     finishes(ROWS[key], scene.of(kind, ROWS[key].verb))

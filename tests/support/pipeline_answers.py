@@ -72,5 +72,31 @@ class ChromaAnswers:
         return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)
 
 
-ANSWERS: dict[str, Answers] = {"chroma": ChromaAnswers(), "pixart-sigma": PixArtAnswers()}
+class QwenAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        n, c, h, w = latents.shape
+        given = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent", "true_cfg_scale": scale}
+        given |= {"negative_prompt": [""] * n} if scale > 1 else {}
+        packed = pipe._pack_latents(latents, n, c, h, w)
+        found = pipe(prompts, latents=packed, num_inference_steps=steps, **given).images
+        return pipe._unpack_latents(found, tiny.RESOLUTION, tiny.RESOLUTION, pipe.vae_scale_factor)[:, :, 0]
+
+    def embedded(self, pipe, prompts):
+        hidden, mask = pipe.encode_prompt(prompts)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        n, c, h, w = latents.shape
+        found = pipe.transformer(
+            pipe._pack_latents(latents, n, c, h, w),
+            given.hidden,
+            given.mask,
+            (t + 1) / 1000,
+            [[(1, h // 2, w // 2)]] * n,
+            return_dict=False,
+        )[0]
+        return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)[:, :, 0]
+
+
+ANSWERS: dict[str, Answers] = {"chroma": ChromaAnswers(), "qwen-image": QwenAnswers(), "pixart-sigma": PixArtAnswers()}
 """By kind of `tiny_transformers`."""

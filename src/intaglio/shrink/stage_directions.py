@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from intaglio.models.diffusion.transformer_blocks import feed_forwards
+
 SHARE = 4
 """Channels of a stage for each direction."""
 
@@ -17,7 +19,7 @@ def stages(denoiser: Any) -> list[nn.Module]:
     Of a transformer the feed-forward layers of its blocks, whose outputs are rows of tokens.
     """
     if (blocks := getattr(denoiser, "transformer_blocks", None)) is not None:
-        return [block.ff for block in blocks]
+        return feed_forwards(blocks)
     middle = [] if denoiser.mid_block is None else [denoiser.mid_block]
     return [*denoiser.down_blocks, *middle, *denoiser.up_blocks]
 

@@ -10,6 +10,7 @@ from diffusers.loaders.single_file_utils import (
 
 from intaglio.models.diffusion.families.chroma import NAMES as CHROMA
 from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
+from intaglio.models.diffusion.families.qwen_image import NAMES as QWEN
 from intaglio.models.diffusion.families.sd3 import NAMES as SD3
 from intaglio.models.diffusion.skeletons import skeleton
 
@@ -20,6 +21,7 @@ SD_35 |= {"attention_head_dim": 64, "num_attention_heads": 24, "joint_attention_
 SD_35 |= {"caption_projection_dim": 1536, "pooled_projection_dim": 2048, "pos_embed_max_size": 384}
 SD_35 |= {"qk_norm": "rms_norm", "dual_attention_layers": list(range(13))}
 REAL = {
+    "qwen-image": ("QwenImageTransformer2DModel", {}, QWEN, dict, 1933),  # both have one set of names
     "chroma": ("ChromaTransformer2DModel", {}, CHROMA, convert_chroma_transformer_checkpoint_to_diffusers, 1023),
     "flux1-dev": ("FluxTransformer2DModel", FLUX_1, FLUX, convert_flux_transformer_checkpoint_to_diffusers, 1160),
     "sd35-medium": ("SD3Transformer2DModel", SD_35, SD3, convert_sd3_transformer_checkpoint_to_diffusers, 909),

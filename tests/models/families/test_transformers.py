@@ -55,6 +55,9 @@ def drawn(model, steps: int, scale: float, sampler: str = "ddim") -> torch.Tenso
 @pytest.mark.parametrize("steps", [1, 4, 6])
 def test_latents_are_those_of_the_pipeline(pair, steps):
     kind, pipe, model = pair
+    if kind == "qwen-image" and steps == 1:  # diffusers stretches a single level of 1 to NaN
+        assert drawn(model, steps, 4.0).isfinite().all()
+        return
     for scale in (1.0,) if kind == "flux1-schnell" else (1.0, 4.0):
         theirs = drawn_by_pipeline(kind, pipe, steps, scale)
         most = max(1.0, float(theirs.abs().max())) if kind == "pixart-sigma" else 1.0  # its signal begins at 0.0064

@@ -31,6 +31,7 @@ UNSTATED_LENGTH = 10**6
 _UNUSED_BY_NATURE = re.compile(r"position_ids$|logit_scale$|^vision_model\.|^visual_projection\.|^text_projection\.")
 """Keys in the files of a text encoder that belong to the whole of CLIP, or follow from the settings."""
 _OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
+_OLD_QWEN = (("model.language_model.", "model."), ("model.visual.", "visual."))
 _TIED_T5 = "encoder.embed_tokens.weight"
 """A second name of T5's `shared.weight`, which files leave out."""
 _ENGLISH = "a photo of a cat, the quick brown fox jumps over the lazy dog"
@@ -133,6 +134,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     if part.startswith("text"):
         bare = name.removeprefix("text_model.")
         names = [name, bare, f"text_model.{bare}", *(["shared.weight"] if name == _TIED_T5 else [])]
+        names += [name.replace(now, before) for now, before in _OLD_QWEN if name.startswith(now)]
     elif part == "autoencoder":
         names += [name.replace(now, before) for now, before in _OLD_ATTENTION]
     return next((key for key in names if key in shapes), None)
@@ -188,7 +190,7 @@ def read_tokenizer(kind: str, folder: Path) -> Any:
         length = Fields.read(settings).values.get("model_max_length", UNSTATED_LENGTH)
         given = Fields({"model_max_length": length}, str(settings))
         if given.number("model_max_length", UNSTATED_LENGTH) < UNSTATED_LENGTH:
-            given.whole("model_max_length", low=3, high=LONGEST)
+            given.whole("model_max_length", low=3, high=LONGEST if kind == "CLIPTokenizer" else UNSTATED_LENGTH)
     with quiet_libraries(), library_errors_as_bad_input(folder):
         tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
         tokens = tokenizer(_ENGLISH, add_special_tokens=False).input_ids

@@ -75,8 +75,8 @@ class Components:
 
     @property
     def scaling_factor(self) -> float:
-        """Factor from the autoencoder's latents to those of the denoiser."""
-        return self.autoencoder.config["scaling_factor"]
+        """Factor from the autoencoder's latents to those of the denoiser; 1 where it has none."""
+        return self.autoencoder.config.get("scaling_factor", 1.0)
 
     def scaled(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Latents of the denoiser from those of the autoencoder: `(raw - offset) * scaling_factor / deviation`."""

@@ -2,10 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from torch import Tensor, nn
+
+
+@runtime_checkable
+class GuidanceRule(Protocol):
+    """How a family combines the noise of two prompts, where it is otherwise than along a line."""
+
+    def __call__(
+        self,
+        latents: Float[Tensor, "n c h w"],
+        t: Real[Tensor, "n"],
+        negative: Float[Tensor, "n c h w"],
+        positive: Float[Tensor, "n c h w"],
+        scale: float,
+    ) -> Float[Tensor, "n c h w"]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +40,8 @@ class Conditioning:
     """Guidance scales for a denoiser that takes one as an input, where None is 1, no guidance; others take none."""
     mask: Bool[Tensor, "n l"] | None = None
     """Tokens that the denoiser attends to, for those that leave padding out; None: all."""
+    rule: GuidanceRule | None = None
+    """The rule of classifier-free guidance; None: `negative + scale * (positive - negative)`."""
 
     def __len__(self) -> int:
         return len(self.hidden)
@@ -47,7 +64,9 @@ class Conditioning:
         }
         most = max(part.hidden.shape[1] for part in parts)
         hidden = [nn.functional.pad(part.hidden, (0, 0, 0, most - part.hidden.shape[1])) for part in parts]
-        return Conditioning(torch.cat(hidden), **joined, guidance=_scales(parts), mask=_mask(parts, most))
+        return Conditioning(
+            torch.cat(hidden), **joined, guidance=_scales(parts), mask=_mask(parts, most), rule=parts[0].rule
+        )
 
     def under(self, scale: float | Float[Tensor, "n"]) -> "Conditioning":
         """The same rows with guidance scales, one for all or one a row, for a denoiser that takes them."""
@@ -64,7 +83,7 @@ class Conditioning:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
         columns = {one.name: getattr(self, one.name) for one in fields(self)}
-        return replace(self, **{name: change(rows) for name, rows in columns.items() if rows is not None})
+        return replace(self, **{name: change(rows) for name, rows in columns.items() if isinstance(rows, Tensor)})
 
 
 def _scales(parts: Sequence[Conditioning]) -> Float[Tensor, "n"] | None:

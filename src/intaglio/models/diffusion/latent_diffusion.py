@@ -167,10 +167,9 @@ class LatentDiffusion(Sendable):
             )
         if not bool(torch.isfinite(pixels).all()):
             raise BadInput(f"pictures to encode with {self.name} hold NaN or infinity; check where they come from")
-        posterior = self.autoencoder.encode(pixels.float().to(self.device) * 2 - 1).latent_dist
-        latents = posterior.mean
+        latents, deviation = self.family.encoded(self.autoencoder, pixels.float().to(self.device) * 2 - 1)
         if generators is not None:
-            latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
+            latents = latents + deviation * unit_noise(latents.shape[1:], generators).to(self.device)
         return self._finite(self.components.scaled(latents), "the encoder", "latents")
 
     def decode(
@@ -184,7 +183,7 @@ class LatentDiffusion(Sendable):
         given = latents.float().to(self.device)
         if not spare_failed:
             self._finite(given, "the denoiser, or what followed it,", "latents")
-        pixels = self.autoencoder.decode(self.components.unscaled(given), return_dict=False)[0]
+        pixels = self.family.decoded(self.autoencoder, self.components.unscaled(given))
         if not spare_failed:
             self._finite(pixels, "the decoder", "pixels")
         failed = ~pixels.isfinite().flatten(1).all(1)

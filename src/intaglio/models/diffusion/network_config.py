@@ -13,6 +13,7 @@ from intaglio.models.diffusion.families.known import FAMILIES, NAMES
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
+from intaglio.models.diffusion.qwen_configs import qwen_autoencoder_config, qwen_text_config
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 from intaglio.models.diffusion.skeletons import CLASSES
@@ -53,6 +54,10 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         config, notes = _text_encoder(fields, weights), []
     elif kind == "T5EncoderModel":
         config, notes = t5_config(fields, weights), []
+    elif kind == "AutoencoderKLQwenImage":
+        config, notes = qwen_autoencoder_config(fields, weights), []
+    elif kind == "Qwen2_5_VLForConditionalGeneration":
+        config, notes = qwen_text_config(fields, weights), []
     else:
         config, notes = transformer_config(fields, weights), []
     return config, [*notes, *unknown_network_settings(kind, fields)]

@@ -15,19 +15,29 @@ from intaglio.models.library_logging import quiet_libraries
 Shapes = dict[str, tuple[int, ...]]
 
 CLASSES = {
+    "AutoencoderKLQwenImage": "diffusers.models.autoencoders.autoencoder_kl_qwenimage",
     "AutoencoderKL": "diffusers.models.autoencoders.autoencoder_kl",
     "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
     "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
     "FluxTransformer2DModel": "diffusers.models.transformers.transformer_flux",
     "ChromaTransformer2DModel": "diffusers.models.transformers.transformer_chroma",
     "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
+    "QwenImageTransformer2DModel": "diffusers.models.transformers.transformer_qwenimage",
+    "Qwen2_5_VLForConditionalGeneration": "transformers",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
 }
 """Modules of the networks' classes, each imported when a model has one: all of them take seconds."""
 
-COMPUTED = frozenset({"ChromaTransformer2DModel", "PixArtTransformer2DModel"})
+COMPUTED = frozenset(
+    {
+        "ChromaTransformer2DModel",
+        "PixArtTransformer2DModel",
+        "QwenImageTransformer2DModel",
+        "Qwen2_5_VLForConditionalGeneration",
+    }
+)
 """Classes with tensors that no file stores, as they follow from the settings; these have values in a skeleton."""
 
 

@@ -23,6 +23,7 @@ from intaglio.models.weights_file import checked, opened
 
 Like = LatentDiffusion | Path | str | None
 _TEXT_NAMES = ("clip_l", "clip_g", "t5xxl")
+_KINDS_OF_TEXT = {"T5EncoderModel": "t5xxl", "Qwen2_5_VLForConditionalGeneration": "qwen25_7b"}
 _AUTOENCODERS = ("first_stage_model.", "vae.")
 _TIED = {"encoder.embed_tokens.weight": "shared.weight"}
 
@@ -194,7 +195,8 @@ def _filled_as(part: str, given: Any, keys: Mapping[str, str], family: Family, r
 def _keys_of(part: str, given: nn.Module, family: Family, shapes: Shapes) -> dict[str, str] | None:
     """The file's key of each weight of a part; None where the file has none of the part."""
     if part == "autoencoder":
-        prefix = next((one for one in _AUTOENCODERS if any(key.startswith(one) for key in shapes)), None)
+        known = _AUTOENCODERS if family.autoencoder == "AutoencoderKL" else ()  # others have names of their own
+        prefix = next((one for one in known if any(key.startswith(one) for key in shapes)), None)
         levels = len({name.split(".")[2] for name in given.state_dict() if name.startswith("decoder.up_blocks.")})
         named = {name: autoencoder_name(name, levels) for name in given.state_dict()}
     else:
@@ -207,7 +209,7 @@ def _keys_of(part: str, given: nn.Module, family: Family, shapes: Shapes) -> dic
 def _text_name(part: str, family: Family) -> str:
     """The name of a text encoder in files: by its kind, and of two of CLIP by its place."""
     place = int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1
-    return "t5xxl" if family.texts[place].network == "T5EncoderModel" else _TEXT_NAMES[place]
+    return _KINDS_OF_TEXT.get(family.texts[place].network, _TEXT_NAMES[place])
 
 
 def _text_key(name: str, prefix: str, shapes: Shapes) -> str:

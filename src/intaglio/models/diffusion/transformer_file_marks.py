@@ -23,7 +23,7 @@ _MARKS = (
     ("blocks.0.cross_attn.q_linear.weight", "SANA"),
     ("double_layers.0.attn.w2q.weight", "AuraFlow"),
     ("double_stream_blocks.0.block.adaLN_modulation.1.bias", "HiDream"),
-    ("transformer_blocks.0.img_mod.1.weight", "Qwen-Image"),
+    ("transformer_blocks.0.img_mod.1.weight", "qwen-image"),
 )
 """A key of each kind, and the key of its family, or the name of a kind that is not read. The first that fits counts."""
 _QUANTIZED = (

@@ -33,6 +33,7 @@ FAMILY_NAMES = {
     "sd3": "Stable Diffusion 3",
     "flux1": "FLUX.1",
     "chroma": "Chroma",
+    "qwen-image": "Qwen-Image",
     "pixart-sigma": "PixArt-Sigma",
 }
 """Families of bases used here, in words."""
@@ -43,13 +44,15 @@ _FAMILIES = (
     ("stable-diffusion-3", "sd3"),
     ("flux-1", "flux1"),
     ("chroma", "chroma"),
+    ("qwen-image", "qwen-image"),
     ("pixart-sigma", "pixart-sigma"),
 )
-_TRANSFORMERS = ("sd3", "flux1", "chroma", "pixart-sigma")
+_TRANSFORMERS = ("sd3", "flux1", "chroma", "qwen-image", "pixart-sigma")
 _OWN = {
     "Flux": ("flux1", "chroma"),  # names of modules alone do not tell them apart
     "PixArt": ("pixart-sigma",),
-    "Stable Diffusion 3": ("sd3", "flux1", "chroma"),
+    "Stable Diffusion 3": ("sd3", "flux1", "chroma", "qwen-image"),
+    "Qwen-Image": ("qwen-image",),
     "a model with three text encoders, such as Stable Diffusion 3": _TRANSFORMERS,
     "a model whose denoiser is a transformer": _TRANSFORMERS,
 }

@@ -27,6 +27,7 @@ _ARCHITECTURE = {
     "sd3": ("stable-diffusion-3/lora", "https://github.com/Stability-AI/generative-models"),
     "flux1": ("flux-1/lora", "https://github.com/black-forest-labs/flux"),
     "chroma": ("chroma/lora", "https://github.com/black-forest-labs/flux"),
+    "qwen-image": ("qwen-image/lora", "https://github.com/QwenLM/Qwen-Image"),
     "pixart-sigma": ("pixart-sigma/lora", "https://github.com/PixArt-alpha/PixArt-sigma"),
 }
 

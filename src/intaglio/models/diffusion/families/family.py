@@ -138,6 +138,17 @@ class Family(ABC):
         """
         return dict(like)
 
+    def encoded(
+        self, autoencoder: Any, pictures: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n c hl wl"], Float[Tensor, "n c hl wl"]]:
+        """Mean and deviation of the autoencoder's posterior for pictures in [-1, 1], in its own scale."""
+        posterior = autoencoder.encode(pictures).latent_dist
+        return posterior.mean, posterior.std
+
+    def decoded(self, autoencoder: Any, raw: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
+        """Pictures, about [-1, 1], of latents in the autoencoder's own scale."""
+        return autoencoder.decode(raw, return_dict=False)[0]
+
     def needs_text(self, denoiser: Any, end: str) -> bool:
         """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""
         return False

@@ -6,10 +6,11 @@ from intaglio.models.diffusion.families.chroma import Chroma
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.pixart_sigma import PixArtSigma
+from intaglio.models.diffusion.families.qwen_image import QwenImage
 from intaglio.models.diffusion.families.sd3 import StableDiffusion3
 from intaglio.models.diffusion.families.unets import UNets
 
-FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1(), Chroma(), PixArtSigma())
+FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1(), Chroma(), QwenImage(), PixArtSigma())
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
 
