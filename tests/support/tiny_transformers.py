@@ -198,6 +198,8 @@ def qwen_vl(words: Qwen2Tokenizer, width: int = 32) -> Qwen2_5_VLForConditionalG
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "max_position_embeddings": 128000,
+        "bos_token_id": None,
+        "eos_token_id": words.pad_token_id,
         "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e6},
     }
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": width}

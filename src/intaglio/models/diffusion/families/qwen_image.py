@@ -127,7 +127,7 @@ class QwenImage(Family):
         read = _between(given != parts.tokenizers[0].pad_token_id)
         longest = read.any(0)
         given, read = given[:, longest].to(encoder.device), read[:, longest].to(encoder.device)
-        hidden = encoder.model(input_ids=given, attention_mask=read.long()).last_hidden_state.float()
+        hidden = encoder.model(input_ids=given, attention_mask=read.long(), use_cache=False).last_hidden_state.float()
         rows = [states[valid][DROPPED:] for states, valid in zip(hidden, read, strict=True)]
         padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         counts = torch.tensor([len(row) for row in rows], device=hidden.device)
