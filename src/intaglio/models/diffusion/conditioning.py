@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class GuidanceRule(Protocol):
-    """How a family combines the noise of two prompts, where it is otherwise than along a line."""
+    """A family's combination of the noise of two prompts, where it is otherwise than along a line."""
 
     def __call__(
         self,
