@@ -7,6 +7,7 @@ from intaglio.errors import BadInput
 from intaglio.learning.drawn_layer import drawn_layer
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.transformer_blocks import feed_forwards
 from intaglio.models.module_outputs import outputs_of
 
 WIDTH = 64
@@ -46,7 +47,7 @@ def middle_blocks(model: LatentDiffusion, count: int) -> list[nn.Module]:
     """
     blocks = getattr(model.denoiser, "transformer_blocks", None)
     if blocks is not None:
-        return [block.ff for block in blocks[max(0, min(len(blocks) // 2, len(blocks) - count)) :][:count]]
+        return feed_forwards(blocks[max(0, min(len(blocks) // 2, len(blocks) - count)) :][:count])
     middle = getattr(model.denoiser, "mid_block", None)
     return [] if middle is None else [middle, *model.denoiser.up_blocks][:count]
 

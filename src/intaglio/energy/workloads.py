@@ -94,13 +94,13 @@ def guided_step(model: LatentDiffusion, guide: Guide, batch: int) -> Step:
 
 def decoder_step(model: LatentDiffusion, batch: int, *, size: tuple[int, int] | None = None) -> Step:
     """One decoding of a batch of latents."""
-    return parse(_Decoding(model.autoencoder), _latents(model, batch, size))
+    return parse(_Decoding(model), _latents(model, batch, size))
 
 
 def encoder_step(model: LatentDiffusion, batch: int, *, size: tuple[int, int] | None = None) -> Step:
     """One encoding of a batch of pictures."""
     height, width = size or (model.resolution, model.resolution)
-    return parse(_Encoding(model.autoencoder), torch.zeros(batch, 3, height, width, device=model.device))
+    return parse(_Encoding(model), torch.zeros(batch, 3, height, width, device=model.device))
 
 
 def prompt_step(model: LatentDiffusion, batch: int) -> Step:
@@ -161,21 +161,21 @@ def all_trained(module: nn.Module) -> Iterator[None]:
 
 
 class _Decoding(nn.Module):
-    def __init__(self, autoencoder: Any):
+    def __init__(self, model: LatentDiffusion):
         super().__init__()
-        self.autoencoder = autoencoder
+        self.family, self.autoencoder = model.family, model.autoencoder
 
     def forward(self, latents: Tensor) -> Tensor:
-        return self.autoencoder.decode(latents, return_dict=False)[0]
+        return self.family.decoded(self.autoencoder, self.family.unscaled(self.autoencoder, latents))
 
 
 class _Encoding(nn.Module):
-    def __init__(self, autoencoder: Any):
+    def __init__(self, model: LatentDiffusion):
         super().__init__()
-        self.autoencoder = autoencoder
+        self.family, self.autoencoder = model.family, model.autoencoder
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.autoencoder.encode(pixels, return_dict=False)[0].mean
+        return self.family.scaled(self.autoencoder, self.family.encoded(self.autoencoder, pixels)[0])
 
 
 def _latents(model: LatentDiffusion, batch: int, size: tuple[int, int] | None) -> Tensor:

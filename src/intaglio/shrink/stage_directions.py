@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.transformer_blocks import feed_forwards
 
 SHARE = 4
 """Channels of a stage for each direction."""
@@ -20,7 +21,7 @@ def stages(denoiser: Any) -> list[nn.Module]:
     whose blocks read picture and text as one.
     """
     if (blocks := getattr(denoiser, "transformer_blocks", None)) is not None:
-        return [block.ff for block in blocks]
+        return feed_forwards(blocks)
     _refuse_one_stream(denoiser)
     middle = [] if denoiser.mid_block is None else [denoiser.mid_block]
     return [*denoiser.down_blocks, *middle, *denoiser.up_blocks]

@@ -3,14 +3,17 @@
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import (
+    convert_chroma_transformer_checkpoint_to_diffusers,
     convert_flux2_transformer_checkpoint_to_diffusers,
     convert_flux_transformer_checkpoint_to_diffusers,
     convert_sd3_transformer_checkpoint_to_diffusers,
     convert_z_image_transformer_checkpoint_to_diffusers,
 )
 
+from intaglio.models.diffusion.families.chroma import NAMES as CHROMA
 from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
 from intaglio.models.diffusion.families.flux2 import NAMES as FLUX_2
+from intaglio.models.diffusion.families.qwen_image import NAMES as QWEN
 from intaglio.models.diffusion.families.sd3 import NAMES as SD3
 from intaglio.models.diffusion.families.zimage import NAMES as Z_IMAGE
 from intaglio.models.diffusion.skeletons import skeleton
@@ -24,6 +27,8 @@ SD_35 |= {"qk_norm": "rms_norm", "dual_attention_layers": list(range(13))}
 KLEIN_4B = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "joint_attention_dim": 7680}
 KLEIN_4B |= {"guidance_embeds": False}
 REAL = {
+    "qwen-image": ("QwenImageTransformer2DModel", {}, QWEN, dict, 1933),  # both have one set of names
+    "chroma": ("ChromaTransformer2DModel", {}, CHROMA, convert_chroma_transformer_checkpoint_to_diffusers, 1023),
     "flux1-dev": ("FluxTransformer2DModel", FLUX_1, FLUX, convert_flux_transformer_checkpoint_to_diffusers, 1160),
     "sd35-medium": ("SD3Transformer2DModel", SD_35, SD3, convert_sd3_transformer_checkpoint_to_diffusers, 909),
     "z-image": ("ZImageTransformer2DModel", {}, Z_IMAGE, convert_z_image_transformer_checkpoint_to_diffusers, 521),

@@ -35,6 +35,8 @@ _UNUSED_BY_NATURE = re.compile(
 _OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
 _TIED = {"encoder.embed_tokens.weight": ("shared.weight",), "lm_head.weight": ("model.embed_tokens.weight",)}
 """Second names of embeddings, which files leave out: in T5, and in language models that write with what they read."""
+_OLD_QWEN = (("model.language_model.", "model."), ("model.visual.", "visual."))
+"""Beginnings of the names of Qwen 2.5 VL's modules, now and in earlier files."""
 _ENGLISH = "a photo of a cat, the quick brown fox jumps over the lazy dog"
 """A text of which every tokenizer of CLIP knows tokens: it has all letters of the alphabet."""
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
@@ -140,6 +142,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     if part.startswith("text"):
         bare = name.removeprefix("text_model.")
         names = [name, bare, f"text_model.{bare}", f"model.{name}", *_TIED.get(name, ())]
+        names += [name.replace(now, before) for now, before in _OLD_QWEN if name.startswith(now)]
     elif part == "autoencoder":
         names += [name.replace(now, before) for now, before in _OLD_ATTENTION]
     return next((key for key in names if key in shapes), None)
@@ -195,7 +198,7 @@ def read_tokenizer(kind: str, folder: Path) -> Any:
         length = Fields.read(settings).values.get("model_max_length", UNSTATED_LENGTH)
         given = Fields({"model_max_length": length}, str(settings))
         if given.number("model_max_length", UNSTATED_LENGTH) < UNSTATED_LENGTH:
-            given.whole("model_max_length", low=3, high=LONGEST)
+            given.whole("model_max_length", low=3, high=LONGEST if kind == "CLIPTokenizer" else UNSTATED_LENGTH)
     with quiet_libraries(), library_errors_as_bad_input(folder):
         tokenizer = getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
         tokens = tokenizer(_ENGLISH, add_special_tokens=False).input_ids

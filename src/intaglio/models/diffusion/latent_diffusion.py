@@ -168,10 +168,9 @@ class LatentDiffusion(Sendable):
             )
         if not bool(torch.isfinite(pixels).all()):
             raise BadInput(f"pictures to encode with {self.name} hold NaN or infinity; check where they come from")
-        posterior = self.autoencoder.encode(pixels.float().to(self.device) * 2 - 1).latent_dist
-        latents = posterior.mean
+        latents, deviation = self.family.encoded(self.autoencoder, pixels.float().to(self.device) * 2 - 1)
         if generators is not None:
-            latents = latents + posterior.std * unit_noise(latents.shape[1:], generators).to(self.device)
+            latents = latents + deviation * unit_noise(latents.shape[1:], generators).to(self.device)
         return self._finite(self.components.scaled(latents), "the encoder", "latents")
 
     def decode(
@@ -185,7 +184,7 @@ class LatentDiffusion(Sendable):
         given = latents.float().to(self.device)
         if not spare_failed:
             self._finite(given, "the denoiser, or what followed it,", "latents")
-        pixels = self.autoencoder.decode(self.components.unscaled(given), return_dict=False)[0]
+        pixels = self.family.decoded(self.autoencoder, self.components.unscaled(given))
         if not spare_failed:
             self._finite(pixels, "the decoder", "pixels")
         failed = ~pixels.isfinite().flatten(1).all(1)
@@ -222,15 +221,15 @@ class LatentDiffusion(Sendable):
     def _tokens(self, index: int, prompts: list[str]) -> Tensor:
         tokenizer, parts = self.tokenizers[index], self.components
         most = [parts.family.prompt_length(place, parts) for place in range(len(self.tokenizers))]
-        texts = [parts.family.prompt_text(prompt, tokenizer) for prompt in prompts]
+        texts = [parts.family.prompt_text(prompt, tokenizer) for prompt in ("", *prompts)]
         with quiet_libraries():
-            lengths = [len(tokens) for tokens in tokenizer(texts).input_ids]
+            frame, *lengths = [len(tokens) for tokens in tokenizer(texts).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > most[index] and index == most.index(max(most)):
-                words = f"only {most[index] - 2} of {length - 2} tokens of this prompt are read: {prompt}"
+                words = f"only {most[index] - frame} of {length - frame} tokens of this prompt are read: {prompt}"
                 warnings.warn(words, stacklevel=4)
         return tokenizer(
-            texts, padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
+            texts[1:], padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
         ).input_ids
 
     def noised(

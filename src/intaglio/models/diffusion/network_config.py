@@ -9,10 +9,11 @@ from transformers import CLIPTextConfig
 
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
-from intaglio.models.diffusion.families.known import NAMES
+from intaglio.models.diffusion.families.known import FAMILIES, NAMES
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
+from intaglio.models.diffusion.qwen_configs import qwen_autoencoder_config, qwen_text_config
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
 from intaglio.models.diffusion.setting_ranges import LARGEST_SCALE, check_ranges
 from intaglio.models.diffusion.skeletons import CLASSES
@@ -45,7 +46,7 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         method = quantized.get("quant_method") if isinstance(quantized, Mapping) else None
         said = method or "of an unknown kind"
         raise BadInput(f"{folder} holds quantized weights ({said}); give the model unquantized")
-    if CLASSES[kind] != "transformers" and (found := fields.values.get("_class_name")) != kind:
+    if CLASSES[kind] != "transformers" and (found := fields.values.get("_class_name")) not in _names_of(kind):
         said = found if isinstance(found, str) else shown(found)
         article = "an" if kind[0] in "AS" else "a"
         raise BadInput(f"{folder} holds a {said}, not {article} {kind}; {_SUPPORTED}")
@@ -60,9 +61,18 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         config, notes = t5_config(fields, weights), []
     elif kind.startswith("Qwen3"):
         config, notes = qwen3_config(fields, weights), []
+    elif kind == "AutoencoderKLQwenImage":
+        config, notes = qwen_autoencoder_config(fields, weights), []
+    elif kind == "Qwen2_5_VLForConditionalGeneration":
+        config, notes = qwen_text_config(fields, weights), []
     else:
         config, notes = transformer_config(fields, weights), []
     return config, [*notes, *unknown_network_settings(kind, fields)]
+
+
+def _names_of(kind: str) -> tuple[str, ...]:
+    """The name of a class, and those that it has in older files."""
+    return (kind, *(name for family in FAMILIES if family.denoiser == kind for name in family.earlier_denoisers))
 
 
 def settings_in(folder: Path, name: str) -> Fields:

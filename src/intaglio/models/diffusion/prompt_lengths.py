@@ -35,7 +35,8 @@ def fitted(tokenizers: Sequence[Any], encoders: Sequence[Any]) -> tuple[list[Any
 
 def positions_of(encoder: Any) -> int:
     """Tokens of the longest prompt that a text encoder takes; 65,536 for one whose positions are relative."""
-    return getattr(encoder.config, "max_position_embeddings", RELATIVE)
+    config = getattr(encoder.config, "text_config", encoder.config)
+    return getattr(config, "max_position_embeddings", RELATIVE)
 
 
 def _highest_token(tokenizer: Any) -> int:
@@ -51,7 +52,7 @@ def check_prompts(name: str, tokenizers: Sequence[Any], encoders: Sequence[Any])
     for place, (tokenizer, encoder) in enumerate(zip(tokenizers, encoders, strict=True), 1):
         which = f" {place}" if len(encoders) > 1 else ""
         rows, highest = encoder.get_input_embeddings().num_embeddings, _highest_token(tokenizer)
-        end = encoder.config.eos_token_id
+        end = getattr(encoder.config, "eos_token_id", None)
         if highest >= rows:
             reason = f"has tokens up to number {highest}, its text encoder embeddings for {rows}"
         elif tokenizer.model_max_length > positions_of(encoder):

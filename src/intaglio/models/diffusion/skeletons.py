@@ -1,11 +1,13 @@
 """Networks without memory for their weights, and the filling of them, tensor by checked tensor."""
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from intaglio.models.diffusion.unet_edits import edit
 from intaglio.models.library_logging import quiet_libraries
@@ -13,6 +15,7 @@ from intaglio.models.library_logging import quiet_libraries
 Shapes = dict[str, tuple[int, ...]]
 
 CLASSES = {
+    "AutoencoderKLQwenImage": "diffusers.models.autoencoders.autoencoder_kl_qwenimage",
     "AutoencoderKL": "diffusers.models.autoencoders.autoencoder_kl",
     "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
     "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
@@ -20,6 +23,10 @@ CLASSES = {
     "ZImageTransformer2DModel": "diffusers.models.transformers.transformer_z_image",
     "Flux2Transformer2DModel": "diffusers.models.transformers.transformer_flux2",
     "AutoencoderKLFlux2": "diffusers.models.autoencoders.autoencoder_kl_flux2",
+    "ChromaTransformer2DModel": "diffusers.models.transformers.transformer_chroma",
+    "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
+    "QwenImageTransformer2DModel": "diffusers.models.transformers.transformer_qwenimage",
+    "Qwen2_5_VLForConditionalGeneration": "transformers",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
@@ -27,6 +34,24 @@ CLASSES = {
     "Qwen3ForCausalLM": "transformers",
 }
 """Modules of the networks' classes, each imported when a model has one: all of them take seconds."""
+
+COMPUTED = frozenset(
+    {
+        "ChromaTransformer2DModel",
+        "PixArtTransformer2DModel",
+        "QwenImageTransformer2DModel",
+        "Qwen2_5_VLForConditionalGeneration",
+    }
+)
+"""Classes with tensors that no file stores, as they follow from the settings; these have values in a skeleton."""
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """Puts the uninitialised tensors that layers make their weights of on the meta device, and nothing else."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        return func(*args, **(given | {"device": "meta"} if func is torch.empty else given))
 
 
 def network_class(kind: str) -> Any:
@@ -40,7 +65,9 @@ def skeleton(kind: str, config: Any) -> nn.Module:
     Settings are a mapping, or a config of transformers. Raises `ValueError` for edits of a U-Net's modules that it
     cannot have (`unet_edits`).
     """
-    with torch.device("meta"), quiet_libraries():
+    place = _WeightsOnMeta() if kind in COMPUTED else torch.device("meta")
+    with place, quiet_libraries(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # on what diffusers imports for itself, as for Chroma
         made = network_class(kind)
         if CLASSES[kind] == "transformers":
             return made(config if isinstance(config, made.config_class) else made.config_class(**config))

@@ -34,13 +34,13 @@ def refuse_unsupported(name: str, model: Components) -> None:
     """
     if reason := next(model.family.reasons(model), None):
         raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
-    if reason := next(_scaling_reasons(_config(model.autoencoder)), None):
+    if reason := next(_scaling_reasons(_config(model.autoencoder), model.latent_channels), None):
         raise BadInput(f"{name} cannot be used: {reason}; give the config.json that belongs to the autoencoder")
     check_prompts(name, model.tokenizers, model.text_encoders)
 
 
-def _scaling_reasons(config: Mapping[str, Any]) -> Iterator[str]:
-    channels, factor = config["latent_channels"], config.get("scaling_factor", 1.0)
+def _scaling_reasons(config: Mapping[str, Any], channels: int) -> Iterator[str]:
+    factor = config.get("scaling_factor", 1.0)
     if not _is_number(factor) or factor <= 0:
         yield f"its autoencoder's scaling_factor is {factor!r}, where a number above 0 is due"
     if not _is_number(config.get("shift_factor") or 0):
@@ -86,7 +86,7 @@ def _facts(model: Components) -> dict[str, Any]:
         "autoencoder latents_mean": _plain(autoencoder.get("latents_mean")),
         "autoencoder latents_std": _plain(autoencoder.get("latents_std")),
         "prediction type": model.schedule.prediction,
-        "text hidden size": tuple(encoder.config.hidden_size for encoder in model.text_encoders),
+        "text hidden size": tuple(encoder.get_input_embeddings().embedding_dim for encoder in model.text_encoders),
     }
 
 

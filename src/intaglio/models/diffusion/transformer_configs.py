@@ -10,9 +10,17 @@ from intaglio.errors import BadInput
 
 WIDEST, LARGEST_SIDE, MOST_WORDS, DEEPEST = 2**16, 4096, 2**24, 2**10
 """Largest width of a layer, side of latents in cells, vocabulary, and number of layers that are taken."""
-_LAYERS = ("num_layers", "num_single_layers", "num_refiner_layers", "n_layers", "n_refiner_layers")
+_LAYERS = (
+    "num_layers",
+    "num_single_layers",
+    "num_refiner_layers",
+    "n_layers",
+    "n_refiner_layers",
+    "approximator_layers",
+)
 _WIDTHS = ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim")
 _WIDTHS = (*_WIDTHS, "dim", "n_heads", "n_kv_heads", "cap_feat_dim", "timestep_guidance_channels")
+_WIDTHS = (*_WIDTHS, "approximator_num_channels", "approximator_hidden_dim", "caption_channels")
 _LAYERS_OF_AURAFLOW = ("num_mmdit_layers", "num_single_dit_layers")
 
 
@@ -26,6 +34,7 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
     for key, value in fields.values.items():
         if not key.startswith("_") and not _is_setting(value):
             raise BadInput(f"{fields.source} has {key} {shown(value)}, which is no setting; {fields.remedy}")
+    fields.whole("caption_channels", None, 1, WIDEST)
     fields.whole("sample_size", None, 1, LARGEST_SIDE)
     fields.whole("patch_size", None, 1, 64)
     for key in _WIDTHS:

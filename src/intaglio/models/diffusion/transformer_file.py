@@ -23,8 +23,15 @@ from intaglio.models.weights_file import checked, opened
 
 Like = LatentDiffusion | Path | str | None
 _TEXT_NAMES = ("clip_l", "clip_g", "t5xxl")
+_NAMES_OF_TEXT = {
+    "T5EncoderModel": ("t5xxl",),
+    "Qwen3Model": ("qwen3_4b",),
+    "Qwen3ForCausalLM": ("qwen3_4b", "qwen3_8b"),
+    "Qwen2_5_VLForConditionalGeneration": ("qwen25_7b",),
+}
 _AUTOENCODERS = ("first_stage_model.", "vae.")
-_QWEN_NAMES = ("qwen3_4b", "qwen3_8b")
+_OF_LATENT_DIFFUSION = ("AutoencoderKL", "AutoencoderKLFlux2")
+"""Autoencoders whose published weights have the names of latent diffusion's code."""
 _TIED = {"encoder.embed_tokens.weight": "shared.weight", "lm_head.weight": "model.embed_tokens.weight"}
 
 
@@ -198,7 +205,8 @@ def _filled_as(part: str, given: Any, keys: Mapping[str, str], family: Family, r
 def _keys_of(part: str, given: nn.Module, family: Family, shapes: Shapes) -> dict[str, str] | None:
     """The file's key of each weight of a part; None where the file has none of the part."""
     if part == "autoencoder":
-        prefix = next((one for one in _AUTOENCODERS if any(key.startswith(one) for key in shapes)), None)
+        known = _AUTOENCODERS if family.autoencoder in _OF_LATENT_DIFFUSION else ()
+        prefix = next((one for one in known if any(key.startswith(one) for key in shapes)), None)
         levels = len({name.split(".")[2] for name in given.state_dict() if name.startswith("decoder.up_blocks.")})
         named = {name: autoencoder_name(name, levels) for name in given.state_dict()}
     else:
@@ -212,9 +220,7 @@ def _text_names(part: str, family: Family) -> tuple[str, ...]:
     """The names that a text encoder may have in files: by its kind, and of two of CLIP by its place."""
     place = int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1
     network = family.texts[place].network
-    if network.startswith("Qwen3"):
-        return _QWEN_NAMES
-    return ("t5xxl",) if network == "T5EncoderModel" else (_TEXT_NAMES[place],)
+    return _NAMES_OF_TEXT.get(network, (_TEXT_NAMES[place],))
 
 
 def _text_key(name: str, prefix: str, shapes: Shapes) -> str:

@@ -15,7 +15,7 @@ _MARKS = (
     ("early_stream_modulations.image.lin.weight", "FLUX.3"),
     ("txtfusion.projector.weight", "Krea 2"),
     ("single_stream_modulation.lin.weight", "flux2"),
-    ("distilled_guidance_layer.in_proj.bias", "Chroma"),
+    ("distilled_guidance_layer.in_proj.bias", "chroma"),
     ("double_blocks.0.img_attn.norm.key_norm.scale", "flux1"),
     ("joint_blocks.0.context_block.adaLN_modulation.1.bias", "sd3"),
     ("layers.0.adaLN_modulation.0.weight", "zimage"),
@@ -23,7 +23,7 @@ _MARKS = (
     ("blocks.0.cross_attn.q_linear.weight", "SANA"),
     ("double_layers.0.attn.w2q.weight", "AuraFlow"),
     ("double_stream_blocks.0.block.adaLN_modulation.1.bias", "HiDream"),
-    ("transformer_blocks.0.img_mod.1.weight", "Qwen-Image"),
+    ("transformer_blocks.0.img_mod.1.weight", "qwen-image"),
 )
 """A key of each kind, and the key of its family, or the name of a kind that is not read. The first that fits counts."""
 _QUANTIZED = (

@@ -147,8 +147,9 @@ def unknown_network_settings(kind: str, fields: Fields) -> list[str]:
     """A note on the settings of a `config.json` that the network's class does not have; none where it has them all."""
     made = network_class(kind)
     if CLASSES[kind] == "transformers":
-        known = {*made.config_class().to_dict(), *_OF_EARLIER_TRANSFORMERS}
-        known |= {"rope_theta", "rope_scaling"} if kind.startswith("Qwen3") else set()  # read by both spellings
+        usual = made.config_class().to_dict()
+        known = {*usual, *(usual.get("text_config") or ()), *_OF_EARLIER_TRANSFORMERS}
+        known |= {"rope_theta", "rope_scaling"} if kind.startswith("Qwen") else set()  # read by both spellings
         return _note(fields, known, "a text encoder of CLIP" if kind.startswith("CLIP") else kind)
     own = set(EDITS) if kind == "UNet2DConditionModel" else set[str]()
     return _note(fields, {*class_defaults(made), *_OF_AVERAGING, *own}, kind)

@@ -43,7 +43,7 @@ class ModelNames:
     layout: UNetLayout | None
     """The original numbering of the denoiser's blocks; None if it is no U-Net."""
     family: str
-    """sd1, sd2, sdxl, or the key of another family; empty if unknown."""
+    """sd1, sd2, sdxl or the `key` of a family of transformers, such as sd3; empty if unknown."""
     prediction: str = "epsilon"
     """diffusers' name of the quantity that the denoiser predicts."""
     places: Mapping[str, PublishedPlace] = field(default_factory=dict)
@@ -65,9 +65,9 @@ class ModelNames:
         schedule = getattr(model, "schedule", None)
         prediction = getattr(schedule, "prediction", "epsilon")
         family = getattr(model, "family", None)
-        if family is None or (names := family.original_names) is None:
+        if family is None or not (family.original_names or family.kohya_text):
             return cls(paths, layout, _family(model), prediction)
-        places = names.places(found["denoiser"])
+        places = {} if family.original_names is None else family.original_names.places(found["denoiser"])
         rows = {path: inside["denoiser"][path].weight.shape[0] for path in places}
         return cls(paths, None, family.key, prediction, places, rows, family.kohya_text)
 
@@ -99,8 +99,9 @@ class ModelNames:
         return joined_by(dict(self.places))
 
     def part(self, said: str) -> str:
-        """The part that a file's layer belongs to: in FLUX.1 files number T5, its second text encoder, 2 or 3."""
-        return "text_encoder_2" if self.family == "flux1" and said == "text_encoder_3" else said
+        """The part that a file's layer belongs to: files number T5 3 where it is a model's last text encoder too."""
+        texts = [part for part in TEXT_PARTS if part in self.paths]
+        return texts[-1] if self.kohya_text and said == "text_encoder_3" and said not in texts else said
 
     def kohya(self, part: str, path: str) -> str:
         """The name sd-scripts gives to a module: the published one for SDXL and transformers, else diffusers'."""

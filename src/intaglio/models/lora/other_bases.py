@@ -35,6 +35,9 @@ FAMILY_NAMES = {
     "flux1": "FLUX.1",
     "zimage": "Z-Image",
     "flux2": "FLUX.2 klein",
+    "chroma": "Chroma",
+    "qwen-image": "Qwen-Image",
+    "pixart-sigma": "PixArt-Sigma",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -45,13 +48,19 @@ _FAMILIES = (
     ("flux-1", "flux1"),
     ("z-image", "zimage"),
     ("flux-2", "flux2"),
+    ("chroma", "chroma"),
+    ("qwen-image", "qwen-image"),
+    ("pixart-sigma", "pixart-sigma"),
 )
+_TRANSFORMERS = ("sd3", "flux1", "flux2", "chroma", "qwen-image", "pixart-sigma")
 _OWN = {
-    "Flux": ("flux1", "flux2"),
+    "Flux": ("flux1", "flux2", "chroma"),  # names of modules alone do not tell them apart
     "Z-Image": ("zimage",),
-    "Stable Diffusion 3": ("sd3", "flux1", "flux2"),  # names of modules alone do not tell them apart
-    "a model with three text encoders, such as Stable Diffusion 3": ("sd3", "flux1"),
-    "a model whose denoiser is a transformer": ("sd3", "flux1", "flux2"),
+    "PixArt": ("pixart-sigma",),
+    "Stable Diffusion 3": ("sd3", "flux1", "flux2", "chroma", "qwen-image"),
+    "Qwen-Image": ("qwen-image",),
+    "a model with three text encoders, such as Stable Diffusion 3": _TRANSFORMERS,
+    "a model whose denoiser is a transformer": _TRANSFORMERS,
 }
 """Families that a base in words may be."""
 

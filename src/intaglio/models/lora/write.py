@@ -19,8 +19,7 @@ from intaglio.models.lora.peft_config import ADAPTER_METADATA
 Layers = Mapping[str, Mapping[str, Layer]]
 
 _PREFIX = {"denoiser": "unet"}
-_KOHYA_BASE = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0", "sd3": "sd3", "flux1": "flux1"}
-_KOHYA_BASE |= {"zimage": "zimage", "flux2": "flux2"}
+_KOHYA_BASE = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
 _ARCHITECTURE = {
     "sd1": ("stable-diffusion-v1/lora", "diffusers"),
     "sd2": ("stable-diffusion-v2-512/lora", "diffusers"),
@@ -29,6 +28,9 @@ _ARCHITECTURE = {
     "flux1": ("flux-1/lora", "https://github.com/black-forest-labs/flux"),
     "zimage": ("z-image/lora", "https://github.com/Tongyi-MAI/Z-Image"),
     "flux2": ("flux-2/lora", "https://github.com/black-forest-labs/flux2"),
+    "chroma": ("chroma/lora", "https://github.com/black-forest-labs/flux"),
+    "qwen-image": ("qwen-image/lora", "https://github.com/QwenLM/Qwen-Image"),
+    "pixart-sigma": ("pixart-sigma/lora", "https://github.com/PixArt-alpha/PixArt-sigma"),
 }
 
 
@@ -142,7 +144,7 @@ def _kohya_metadata(layers: Layers, names: ModelNames, title: str) -> dict[str, 
         architecture, implementation = _ARCHITECTURE[names.family]
         velocity = names.family == "sd2" and names.prediction == "v_prediction"
         metadata |= {
-            "ss_base_model_version": _KOHYA_BASE[names.family],
+            "ss_base_model_version": _KOHYA_BASE.get(names.family, names.family),
             "ss_v2": str(names.family == "sd2"),
             "modelspec.architecture": architecture.replace("v2-512", "v2-768-v") if velocity else architecture,
             "modelspec.implementation": implementation,

@@ -15,7 +15,8 @@ class ClassifierFree:
     """Classifier-free guidance, arXiv 2207.12598: `negative + scale * (positive - negative)`, in noise.
 
     In this formulation a scale of 1 is the model's own prediction, without guidance; 3 to 10 is usual. Both branches
-    go through the network in one batch and are combined in the precision of `predict`.
+    go through the network in one batch and are combined in the precision of `predict`. A rule of the model's own, such
+    as one that keeps the norm of the prompt's prediction, takes the line's place.
     """
 
     scale: float = 5.0
@@ -43,4 +44,6 @@ class ClassifierFree:
         if len(state) == len(latents):
             return state, predict(latents, t, state)
         negative, positive = predict(torch.cat([latents, latents]), torch.cat([t, t]), state).chunk(2)
+        if state.rule is not None:
+            return state, state.rule(latents, t, negative, positive, self.scale)
         return state, negative + self.scale * (positive - negative)

@@ -3,10 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
-
 
 def as_message(prompt: str, tokenizer: Any, *, thinking: bool) -> str:
     """The text of a chat in which the prompt is the user's only message, up to where the answer begins.
@@ -30,9 +26,3 @@ def template_reasons(tokenizer: Any) -> Iterator[str]:
         return
     if "a cat" not in found:
         yield "its tokenizer's chat_template leaves the prompt out"
-
-
-def tokens_shown(tokens: Int[Tensor, "n l"], padding: int | None) -> Bool[Tensor, "n l"]:
-    """The tokens from the first to the last that are no padding, as a tokenizer's attention mask has them."""
-    own = (tokens != padding).int()
-    return (own.cummax(1).values * own.flip(1).cummax(1).values.flip(1)).to(torch.bool)

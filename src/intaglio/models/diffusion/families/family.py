@@ -78,6 +78,8 @@ class Family(ABC):
     """One word, for files: `sd3`."""
     denoiser: ClassVar[str]
     """Class of diffusers of the denoiser."""
+    earlier_denoisers: ClassVar[tuple[str, ...]] = ()
+    """Names that the class has in older files."""
     autoencoder: ClassVar[str] = "AutoencoderKL"
     """Class of diffusers of the autoencoder."""
     folder: ClassVar[str] = "transformer"
@@ -131,7 +133,11 @@ class Family(ABC):
     ) -> Float[Tensor, "n c h w"]:
         """The denoiser's output at timesteps, in the sign of the schedule's prediction."""
         first, named = self.arguments(latents, t, inputs)
-        return denoiser(first, **named, return_dict=False)[0]
+        return self.answer(denoiser(first, **named, return_dict=False)[0], latents)
+
+    def answer(self, found: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """What the denoiser gives, in the form of the latents and in the sign of the schedule's prediction."""
+        return found
 
     @abstractmethod
     def side(self, parts: Parts) -> int:
@@ -156,6 +162,17 @@ class Family(ABC):
         """
         return dict(like)
 
+    def encoded(
+        self, autoencoder: Any, pictures: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n c hl wl"], Float[Tensor, "n c hl wl"]]:
+        """Mean and deviation of the autoencoder's posterior for pictures in [-1, 1], in its own scale."""
+        posterior = autoencoder.encode(pictures).latent_dist
+        return posterior.mean, posterior.std
+
+    def decoded(self, autoencoder: Any, raw: Float[Tensor, "n c hl wl"]) -> Float[Tensor, "n 3 h w"]:
+        """Pictures, about [-1, 1], of latents in the autoencoder's own scale."""
+        return autoencoder.decode(raw, return_dict=False)[0]
+
     def needs_text(self, denoiser: Any, end: str) -> bool:
         """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""
         return False
@@ -177,8 +194,8 @@ class Family(ABC):
         return 2 ** (len(autoencoder.config["block_out_channels"]) - 1)
 
     def scaling_factor(self, autoencoder: Any) -> float:
-        """Factor from the autoencoder's latents to those of the denoiser."""
-        return autoencoder.config["scaling_factor"]
+        """Factor from the autoencoder's latents to those of the denoiser; 1 where it has none."""
+        return autoencoder.config.get("scaling_factor", 1.0)
 
     def scaled(self, autoencoder: Any, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Latents of the denoiser from those of the autoencoder: `(raw - offset) * scaling_factor / deviation`."""

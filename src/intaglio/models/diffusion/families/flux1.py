@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float, Int, Real
-from torch import Tensor, nn
+from torch import Tensor
 
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -171,13 +171,9 @@ class Flux1(Family):
         places = image_places(latents.shape[-2], latents.shape[-1], inputs["txt_ids"])
         return packed(latents), {"timestep": share_of_noise(t), "img_ids": places, **inputs}
 
-    def output(
-        self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> Float[Tensor, "n c h w"]:
+    def answer(self, found: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Unpacked."""
-        first, named = self.arguments(latents, t, inputs)
-        height, width = latents.shape[-2:]
-        return unpacked(denoiser(first, **named, return_dict=False)[0], height, width)
+        return unpacked(found, latents.shape[-2], latents.shape[-1])
 
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""

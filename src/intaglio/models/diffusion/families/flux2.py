@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
-from intaglio.models.diffusion.families.chat import as_message, template_reasons, tokens_shown
+from intaglio.models.diffusion.families.chat import as_message, template_reasons
 from intaglio.models.diffusion.families.family import (
     Family,
     Parts,
@@ -20,6 +20,7 @@ from intaglio.models.diffusion.families.family import (
     share_of_noise,
     straight_schedule,
 )
+from intaglio.models.diffusion.families.shown_tokens import tokens_shown
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import MANY_STEPS, MOST_SHIFT, flow_grid
 from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
@@ -194,12 +195,9 @@ class Flux2Klein(Family):
         places = torch.stack([zeros, rows, columns, zeros], -1).flatten(0, 1).to(inputs["txt_ids"])
         return latents.flatten(2).mT, {"timestep": share_of_noise(t), "img_ids": places, **inputs}
 
-    def output(
-        self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> Float[Tensor, "n c h w"]:
-        """The velocity."""
-        first, named = self.arguments(latents, t, inputs)
-        return denoiser(first, **named, return_dict=False)[0].mT.reshape(latents.shape)
+    def answer(self, found: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """A cell a token."""
+        return found.mT.reshape(latents.shape)
 
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""

@@ -2,14 +2,26 @@
 
 from typing import Any
 
+from intaglio.models.diffusion.families.chroma import Chroma
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.flux2 import Flux2Klein
+from intaglio.models.diffusion.families.pixart_sigma import PixArtSigma
+from intaglio.models.diffusion.families.qwen_image import QwenImage
 from intaglio.models.diffusion.families.sd3 import StableDiffusion3
 from intaglio.models.diffusion.families.unets import UNets
 from intaglio.models.diffusion.families.zimage import ZImage
 
-FAMILIES: tuple[Family, ...] = (UNets(), StableDiffusion3(), Flux1(), ZImage(), Flux2Klein())
+FAMILIES: tuple[Family, ...] = (
+    UNets(),
+    StableDiffusion3(),
+    Flux1(),
+    ZImage(),
+    Flux2Klein(),
+    QwenImage(),
+    Chroma(),
+    PixArtSigma(),
+)
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
 
@@ -22,4 +34,4 @@ def family_of(denoiser: Any) -> Family:
 
 def family_of_class(name: str | None) -> Family | None:
     """The family whose denoiser or pipeline is of a class of diffusers; None for a class that is not known."""
-    return next((family for family in FAMILIES if name == family.denoiser or name in family.pipelines), None)
+    return next((one for one in FAMILIES if name in (one.denoiser, *one.earlier_denoisers, *one.pipelines)), None)

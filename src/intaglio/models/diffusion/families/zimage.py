@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
-from intaglio.models.diffusion.families.chat import as_message, template_reasons, tokens_shown
+from intaglio.models.diffusion.families.chat import as_message, template_reasons
 from intaglio.models.diffusion.families.family import (
     Family,
     Parts,
@@ -19,6 +19,7 @@ from intaglio.models.diffusion.families.family import (
     stated_side,
     straight_schedule,
 )
+from intaglio.models.diffusion.families.shown_tokens import tokens_shown
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
 from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
@@ -145,12 +146,9 @@ class ZImage(Family):
         """A list of pictures of one frame; the denoiser is told 1 - s."""
         return list(latents[:, :, None].unbind()), {"t": 1 - share_of_noise(t), **inputs}
 
-    def output(
-        self, denoiser: nn.Module, latents: Float[Tensor, "n c h w"], t: Real[Tensor, "n"], inputs: Mapping[str, Any]
-    ) -> Float[Tensor, "n c h w"]:
+    def answer(self, found: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """The velocity: what the denoiser gives, with the other sign."""
-        first, named = self.arguments(latents, t, inputs)
-        return -torch.stack(denoiser(first, **named, return_dict=False)[0])[:, :, 0]
+        return -torch.stack(found)[:, :, 0]
 
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""

@@ -1,0 +1,102 @@
+"""What pipelines of diffusers draw, embed and predict, each asked in its own way, for tests of families."""
+
+from typing import Any, Protocol
+
+import torch
+
+import tiny
+
+
+class Answers(Protocol):
+    """The ways to ask a kind of pipeline. Latents are [n, c, h, w] in and out."""
+
+    def drawn(self, pipe: Any, prompts: list[str], latents: torch.Tensor, steps: int, scale: float) -> torch.Tensor:
+        """Clean latents of pictures of the pipeline's own size; the negative prompt is empty."""
+        ...
+
+    def embedded(self, pipe: Any, prompts: list[str]) -> dict[str, torch.Tensor]:
+        """Columns of the conditioning."""
+        ...
+
+    def output(self, pipe: Any, latents: torch.Tensor, t: torch.Tensor, given: Any) -> torch.Tensor:
+        """The network's output at timesteps."""
+        ...
+
+
+class PixArtAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "use_resolution_binning": False}
+        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
+        return pipe(prompts, latents=latents, clean_caption=False, **side, **given).images
+
+    def embedded(self, pipe, prompts):
+        hidden, mask, _, _ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        found = pipe.transformer(
+            latents,
+            given.hidden,
+            t,
+            {"resolution": None, "aspect_ratio": None},
+            encoder_attention_mask=given.mask.float(),
+            return_dict=False,
+        )[0]
+        return found[:, : latents.shape[1]]
+
+
+class ChromaAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        n, c, h, w = latents.shape
+        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
+        packed = pipe._pack_latents(latents, n, c, h, w)
+        found = pipe(prompts, latents=packed, num_inference_steps=steps, guidance_scale=scale, **side).images
+        return pipe._unpack_latents(found, tiny.RESOLUTION, tiny.RESOLUTION, pipe.vae_scale_factor)
+
+    def embedded(self, pipe, prompts):
+        hidden, _, mask, *_ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        n, c, h, w = latents.shape
+        mask = pipe._prepare_attention_mask(n, h * w // 4, torch.float32, given.mask.float())
+        found = pipe.transformer(
+            pipe._pack_latents(latents, n, c, h, w),
+            given.hidden,
+            (t + 1) / 1000,
+            pipe._prepare_latent_image_ids(n, h // 2, w // 2, "cpu", torch.float32),
+            torch.zeros(given.hidden.shape[1], 3),
+            mask,
+            return_dict=False,
+        )[0]
+        return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)
+
+
+class QwenAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        n, c, h, w = latents.shape
+        given = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent", "true_cfg_scale": scale}
+        given |= {"negative_prompt": [""] * n} if scale > 1 else {}
+        packed = pipe._pack_latents(latents, n, c, h, w)
+        found = pipe(prompts, latents=packed, num_inference_steps=steps, **given).images
+        return pipe._unpack_latents(found, tiny.RESOLUTION, tiny.RESOLUTION, pipe.vae_scale_factor)[:, :, 0]
+
+    def embedded(self, pipe, prompts):
+        hidden, mask = pipe.encode_prompt(prompts)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        n, c, h, w = latents.shape
+        found = pipe.transformer(
+            pipe._pack_latents(latents, n, c, h, w),
+            given.hidden,
+            given.mask,
+            (t + 1) / 1000,
+            [[(1, h // 2, w // 2)]] * n,
+            return_dict=False,
+        )[0]
+        return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)[:, :, 0]
+
+
+ANSWERS: dict[str, Answers] = {"chroma": ChromaAnswers(), "qwen-image": QwenAnswers(), "pixart-sigma": PixArtAnswers()}
+"""By kind of `tiny_transformers`."""
