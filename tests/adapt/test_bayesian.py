@@ -165,6 +165,7 @@ def test_without_a_weight_the_divergence_is_not_computed(monkeypatch):
 
 def test_a_target_is_a_whole_part_of_a_path():
     assert chosen(["a.attn10.w"], ("attn10",)) == ["a.attn10.w"]
+    assert chosen(["a.img_mlp.w", "a.attn.w", "a.norm.w"], ("attn1", "ff")) == ["a.img_mlp.w", "a.attn.w"]
     with pytest.raises(BadInput):
         chosen(["a.attn10.w"], ("attn1",))
 

@@ -34,7 +34,7 @@ QUANTILE_SAMPLES = 1 << 16
 Direction = Literal["prior-to-posterior", "posterior-to-prior"]
 
 
-ALSO_CALLED = {"attn1": "attn"}
+ALSO_CALLED = {"attn1": ("attn", "attention"), "ff": ("img_mlp", "feed_forward")}
 """Names of a U-Net's layers, and those of the same layers in transformer denoisers."""
 
 
@@ -44,7 +44,12 @@ def chosen(names: Sequence[str], targets: Sequence[str]) -> list[str]:
     Raises `BadInput` for a target that none holds.
     """
     absent = {target for target in targets if not any(_holds(name, target) for name in names)}
-    targets = [ALSO_CALLED.get(target, target) if target in absent else target for target in targets]
+    targets = [
+        next((other for other in ALSO_CALLED.get(target, ()) if any(_holds(name, other) for name in names)), target)
+        if target in absent
+        else target
+        for target in targets
+    ]
     for target in targets:
         if not any(_holds(name, target) for name in names):
             raise BadInput(f"no trained weight has {target!r} in its path, so none of them can be random; name others")

@@ -81,7 +81,7 @@ def prompt_tokens(model: LatentDiffusion, prompt: str) -> list[PromptTokens]:
     hidden = model.embed_tokens(filled).hidden
     found, first = [], 0
     for index, end in enumerate(ends):
-        columns = slice(first, first := first + model.text_encoders[index].config.hidden_size)
+        columns = slice(first, first := first + model.text_encoders[index].get_input_embeddings().embedding_dim)
         own = hidden[: len(copies[index]), :, columns]
         found.append(PromptTokens(own[0, 1:end], own[1:, end], slice(1, end), columns))
     return found
@@ -92,7 +92,7 @@ def pooled(model: LatentDiffusion, texts: list[str]) -> list[Float[Tensor, "m d"
     tokens = model.tokens(texts)
     hidden, found, first = model.embed_tokens(tokens).hidden, [], 0
     for index, given in enumerate(tokens):
-        columns = slice(first, first := first + model.text_encoders[index].config.hidden_size)
+        columns = slice(first, first := first + model.text_encoders[index].get_input_embeddings().embedding_dim)
         found.append(hidden[torch.arange(len(texts)), end_of(model, index, given)][:, columns])
     return found
 

@@ -81,6 +81,6 @@ def _refuse_unlike(model: LatentDiffusion, other: LatentDiffusion, path: Path) -
 def routers_of(networks: Loaded, width: int, seed: int) -> FeatureRouters:
     """Routers for networks in lock-step, with their first weights, on the networks' device."""
     denoiser = networks[0].denoiser
-    text = sum(encoder.config.hidden_size for encoder in networks[0].text_encoders)
+    text = sum(encoder.get_input_embeddings().embedding_dim for encoder in networks[0].text_encoders)
     made = FeatureRouters(len(networks), place_channels(denoiser), text, width, seed)
     return made.to(networks[0].device)

@@ -26,7 +26,7 @@ def narrower_config(denoiser: Any, width: float) -> dict[str, Any]:
             "the model that it was made from"
         )
     groups = config.get("norm_num_groups")
-    if not groups:
+    if not groups or "block_out_channels" not in config:
         raise BadInput("a denoiser without group norms cannot be made narrower; use another method")
     left = max(1, round(width * groups))
     widths = [channels // groups * left for channels in config["block_out_channels"]]

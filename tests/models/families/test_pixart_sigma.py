@@ -110,3 +110,19 @@ def test_an_adapter_is_written_under_names_of_diffusers_and_read_again(folder, t
     adapter.write(tmp_path / "lora.safetensors")
     path = "transformer.transformer_blocks.0.attn2.to_out.0.lora_A.weight"
     assert path in load_file(tmp_path / "lora.safetensors")
+
+
+@pytest.mark.parametrize("form", ["diffusers", "kohya"])
+def test_an_adapter_in_either_layout_is_the_same_again(form, folder, tmp_path):
+    model = load_model(folder)
+    paths = {path for path, one in model.denoiser.named_modules() if isinstance(one, torch.nn.Linear)}
+    adapter = LoRA.new(model, 2, 1.0, sorted(paths), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for _, _, layer in adapter.pairs():
+            layer.up.normal_(0, 0.1)
+    adapter.write(tmp_path / "lora.safetensors", form)
+    read = LoRA.read(tmp_path / "lora.safetensors").merged_into(model.copy())
+    changed = adapter.merged_into(model.copy())
+    assert (
+        read.part_fingerprint("denoiser") == changed.part_fingerprint("denoiser") != model.part_fingerprint("denoiser")
+    )

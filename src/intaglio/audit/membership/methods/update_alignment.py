@@ -188,7 +188,8 @@ class _PictureGradients:
             with torch.enable_grad(), arithmetic(model, method.precision):
                 # Summed over entries, since the gradient of a mean underflows in half precision.
                 loss = model.error(z, eps, times, self.text).sum() * z[0].numel() / t.numel()
-                pieces = torch.autograd.grad(loss, [named[path] for path in self.bases])
+                # A last block may have weights of the text's stream that no output depends on: zeros.
+                pieces = torch.autograd.grad(loss, [named[path] for path in self.bases], materialize_grads=True)
             for (path, basis), piece in zip(self.bases.items(), pieces, strict=True):
                 part = basis.project(piece.float())
                 total[path] = total[path] + part if path in total else part
