@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import tiny
-import tiny_transformers
+from intaglio.bench.models.random_models import random_pipelines
 from intaglio.cli import main
 from intaglio.energy.devices.device import Measurement
 from intaglio.energy.devices.torch_device import TorchDevice
@@ -37,7 +37,7 @@ def scene(tmp_path_factory):
     """A folder with a tiny model, six pictures and a profile of its layers; calls cost what is planted."""
     folder = tmp_path_factory.mktemp("prune")
     tiny.sd_folder(folder / "full", unet_changes={"attention_head_dim": 4})
-    tiny_transformers.folder_of("sd3", folder / "sd3")
+    random_pipelines.folder_of("sd3", folder / "sd3")
     for place, pixels in enumerate(tiny.pixels(6)):
         save_png(pixels, folder / "pictures" / f"{place}.png")
     with pytest.MonkeyPatch.context() as patch:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import tiny
-import tiny_transformers
 from families import FAMILIES
 from intaglio.adapt.probes import probe
+from intaglio.bench.models.random_models import random_pipelines
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
@@ -53,7 +53,7 @@ class Scene:
     def of(self, kind: str, verb: str):
         if (kind, verb) not in self._made:
             with pytest.MonkeyPatch.context() as patched:
-                folder_of = tiny_transformers.folder_of
+                folder_of = random_pipelines.folder_of
                 patched.setattr(tiny, "sd_folder", lambda folder, seed=0: folder_of(kind, folder, seed))
                 patched.setattr(tiny, "fine_tune_folder", lambda base, folder: folder_of(kind, folder, 1))
                 self._made[kind, verb] = FAMILIES[verb].models(Path(tempfile.mkdtemp()))
@@ -120,7 +120,7 @@ def test_model_guidance_takes_the_correction_out_of_the_noise_no_further_than_sd
     """Where the noise is 14.6 times the signal and more, the clean latents move by 14.6 k x / b."""
     from intaglio.sampling.guides.model_guidance import ModelGuidance
 
-    pipe_folder = tiny_transformers.folder_of("sd3", Path(tempfile.mkdtemp()) / "m")
+    pipe_folder = random_pipelines.folder_of("sd3", Path(tempfile.mkdtemp()) / "m")
     model = load_model(pipe_folder)
     x, k = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).double(), -0.02
     words, blank = model.embed(["red cat"]), model.embed([""])

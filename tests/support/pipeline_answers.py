@@ -99,4 +99,4 @@ class QwenAnswers:
 
 
 ANSWERS: dict[str, Answers] = {"chroma": ChromaAnswers(), "qwen-image": QwenAnswers(), "pixart-sigma": PixArtAnswers()}
-"""By kind of `tiny_transformers`."""
+"""By kind of `random_pipelines`."""

@@ -8,134 +8,17 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from intaglio.bench.models.random_models import clip_parts
+from intaglio.bench.models.random_models.unet_pipelines import sd_pipeline, sdxl_pipeline
 from intaglio.images.image_set import ImageSet
 from intaglio.models.flow.config import TarFlowConfig
 from intaglio.models.flow.tarflow import TarFlow
 
-RESOLUTION, FACTOR, CHANNELS, LENGTH = 16, 2, 4, 12
-"""Pixels a side, pixels a latent cell, latent channels, tokens a prompt."""
-
-MERGES = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>")]
-
-
-def tokenizer() -> CLIPTokenizer:
-    """CLIP's byte-pair encoding over printable ASCII, with three words of its own: cat, dog, red."""
-    symbols = [chr(c) for c in range(33, 127)]
-    words = [*symbols, *(s + "</w>" for s in symbols), *("".join(pair) for pair in MERGES)]
-    vocab = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocab, merges=MERGES, model_max_length=LENGTH)
-
-
-def text_encoder(words: CLIPTokenizer, hidden: int = 16, kind: type = CLIPTextModel) -> torch.nn.Module:
-    config = CLIPTextConfig(
-        vocab_size=len(words),
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=LENGTH,
-        projection_dim=hidden,
-        hidden_act="quick_gelu",
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=words.pad_token_id,
-    )
-    return kind(config)
-
-
-def autoencoder(**changes) -> AutoencoderKL:
-    config = {
-        "block_out_channels": (4, 8),
-        "layers_per_block": 1,
-        "latent_channels": CHANNELS,
-        "norm_num_groups": 2,
-        "down_block_types": ("DownEncoderBlock2D",) * 2,
-        "up_block_types": ("UpDecoderBlock2D",) * 2,
-        "sample_size": RESOLUTION,
-        "scaling_factor": 0.5,
-        "mid_block_add_attention": False,
-    }
-    return AutoencoderKL(**{**config, **changes})
-
-
-def unet(cross: int = 16, **changes) -> UNet2DConditionModel:
-    config = {
-        "sample_size": RESOLUTION // FACTOR,
-        "in_channels": CHANNELS,
-        "out_channels": CHANNELS,
-        "block_out_channels": (8, 16),
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-        "attention_head_dim": 2,
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "cross_attention_dim": cross,
-    }
-    return UNet2DConditionModel(**{**config, **changes})
-
-
-def scheduler(prediction: str = "epsilon", **changes) -> DDIMScheduler:
-    config = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.00085,
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-        "prediction_type": prediction,
-    }
-    return DDIMScheduler(**{**config, **changes})
-
-
-def sd_pipeline(seed: int = 0, prediction: str = "epsilon", *, unet_changes=(), schedule=()) -> StableDiffusionPipeline:
-    """The layout of Stable Diffusion 1/2, with random weights that depend on `seed` only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        words = tokenizer()
-        return StableDiffusionPipeline(
-            vae=autoencoder(),
-            text_encoder=text_encoder(words),
-            tokenizer=words,
-            unet=unet(**dict(unet_changes)),
-            scheduler=scheduler(prediction, **dict(schedule)),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-
-
-def sdxl_pipeline(
-    seed: int = 0, prediction: str = "epsilon", *, unet_changes=(), schedule=()
-) -> StableDiffusionXLPipeline:
-    """The layout of Stable Diffusion XL: two text encoders, a pooled embedding, the picture's size as condition."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        words, more_words = tokenizer(), tokenizer()
-        added = {
-            "addition_embed_type": "text_time",
-            "addition_time_embed_dim": 8,
-            "projection_class_embeddings_input_dim": 6 * 8 + 24,
-        }
-        return StableDiffusionXLPipeline(
-            vae=autoencoder(),
-            text_encoder=text_encoder(words),
-            tokenizer=words,
-            text_encoder_2=text_encoder(more_words, 24, CLIPTextModelWithProjection),
-            tokenizer_2=more_words,
-            unet=unet(16 + 24, **{**added, **dict(unet_changes)}),
-            scheduler=scheduler(prediction, **dict(schedule)),
-        )
+RESOLUTION, FACTOR, CHANNELS, LENGTH = clip_parts.RESOLUTION, clip_parts.FACTOR, clip_parts.CHANNELS, clip_parts.LENGTH
+MERGES, tokenizer, text_encoder = clip_parts.MERGES, clip_parts.tokenizer, clip_parts.text_encoder
+autoencoder, unet, scheduler = clip_parts.autoencoder, clip_parts.unet, clip_parts.scheduler
 
 
 def sd_folder(folder: Path, seed: int = 0, prediction: str = "epsilon", **changes) -> Path:

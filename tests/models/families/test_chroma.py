@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import tiny_transformers
+from intaglio.bench.models.random_models import random_pipelines, t5_pipelines
 from intaglio.denoising.losses import checkpointed
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
@@ -15,7 +15,7 @@ from intaglio.models.lora.lora import LoRA
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tiny_transformers.folder_of("chroma", tmp_path_factory.mktemp("models") / "m")
+    return random_pipelines.folder_of("chroma", tmp_path_factory.mktemp("models") / "m")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_recomputed_activations_give_the_same_gradients(model):
 
 def test_t5_is_the_first_encoder_whatever_number_a_file_gives_it(model, tmp_path):
     name = "encoder_block_0_layer_0_SelfAttention_q"
-    pair = (torch.randn(2, tiny_transformers.JOINT), torch.randn(16, 2))
+    pair = (torch.randn(2, t5_pipelines.JOINT), torch.randn(16, 2))
     for number in (1, 3):
         keys = [f"lora_te{number}_{name}.lora_{end}.weight" for end in ("down", "up")]
         save_file(dict(zip(keys, pair, strict=True)), tmp_path / "lora.safetensors")
@@ -93,6 +93,6 @@ def test_parts_of_other_widths_are_named(tmp_path):
             ({"joint_attention_dim": 32}, "its T5 gives 48 numbers a token where the denoiser takes 32"),
         )
     ):
-        tiny_transformers.chroma_pipeline(**changes).save_pretrained(tmp_path / str(place))
+        t5_pipelines.chroma_pipeline(**changes).save_pretrained(tmp_path / str(place))
         with pytest.raises(BadInput, match=words):
             load_model(tmp_path / str(place))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import tiny_transformers
+from intaglio.bench.models.random_models import random_pipelines, t5_pipelines
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -16,7 +16,7 @@ from intaglio.models.lora.lora import LoRA
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tiny_transformers.folder_of("pixart-sigma", tmp_path_factory.mktemp("models") / "m")
+    return random_pipelines.folder_of("pixart-sigma", tmp_path_factory.mktemp("models") / "m")
 
 
 def test_a_folder_with_the_published_class_name_is_the_same_model(folder, tmp_path):
@@ -57,7 +57,7 @@ def test_parts_of_other_widths_are_named():
         ({"use_additional_conditions": True}, "which is PixArt-alpha"),
     ):
         with pytest.raises(BadInput, match=words):
-            in_memory(tiny_transformers.pixart_pipeline(**changes))
+            in_memory(t5_pipelines.pixart_pipeline(**changes))
 
 
 def in_memory(pipe):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import tiny_transformers
+from intaglio.bench.models.random_models import qwen_pipelines, random_pipelines
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.families.qwen_image import AFTER, BEFORE, DROPPED
@@ -16,7 +16,7 @@ from intaglio.sampling.guides.classifier_free import ClassifierFree
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tiny_transformers.folder_of("qwen-image", tmp_path_factory.mktemp("models") / "m")
+    return random_pipelines.folder_of("qwen-image", tmp_path_factory.mktemp("models") / "m")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_template_and_the_tokens_that_are_dropped_are_the_pipelines(model):
-    pipe = tiny_transformers.qwen_pipeline(0)
+    pipe = qwen_pipelines.qwen_pipeline(0)
     assert f"{BEFORE}{{}}{AFTER}" == pipe.prompt_template_encode
     assert pipe.prompt_template_encode_start_idx == DROPPED
     ids = pipe.tokenizer(BEFORE + "cat" + AFTER).input_ids
@@ -38,7 +38,7 @@ def test_the_template_and_the_tokens_that_are_dropped_are_the_pipelines(model):
 
 
 def test_a_long_prompt_is_cut_where_the_pipeline_cuts_it(model):
-    pipe = tiny_transformers.qwen_pipeline(0)
+    pipe = qwen_pipelines.qwen_pipeline(0)
     with pytest.warns(UserWarning, match="tokens of this prompt are read"):
         given = model.embed(["cat " * 200])
     hidden, _ = pipe.encode_prompt(["cat " * 200], max_sequence_length=512)
@@ -47,7 +47,7 @@ def test_a_long_prompt_is_cut_where_the_pipeline_cuts_it(model):
 
 
 def test_pictures_are_videos_of_one_frame_for_the_autoencoder(model):
-    vae = tiny_transformers.qwen_pipeline(0).vae
+    vae = qwen_pipelines.qwen_pipeline(0).vae
     pixels = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     mean, deviation = (torch.tensor(vae.config[name]).view(1, 4, 1, 1) for name in ("latents_mean", "latents_std"))
     with torch.no_grad():

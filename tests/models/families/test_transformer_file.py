@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
-import tiny_transformers
+from intaglio.bench.models.random_models import random_pipelines
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.ldm_names import autoencoder_name
@@ -14,7 +14,7 @@ from published_form import published_weights
 
 @pytest.fixture(scope="module", params=["sd3", "flux1-dev", "zimage", "klein", "chroma", "qwen-image"])
 def folder(request, tmp_path_factory):
-    return tiny_transformers.folder_of(request.param, tmp_path_factory.mktemp("models") / request.param)
+    return random_pipelines.folder_of(request.param, tmp_path_factory.mktemp("models") / request.param)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_sizes_are_those_of_the_file(folder, tmp_path):
     more |= {"zimage": {"n_layers": 2}, "klein": {"num_single_layers": 2, "mlp_ratio": 2.0}}
     more |= {"chroma": {"num_layers": 2, "approximator_layers": 3, "approximator_hidden_dim": 24}}
     more |= {"qwen-image": {"num_layers": 3}}
-    tiny_transformers.PIPELINES[kind](5, **more[kind]).save_pretrained(tmp_path / "deeper")
+    random_pipelines.PIPELINES[kind](5, **more[kind]).save_pretrained(tmp_path / "deeper")
     deeper = load_model(tmp_path / "deeper")
     save_file(published_weights(deeper), tmp_path / "m.safetensors")
     assert load_model(tmp_path / "m.safetensors", like=folder).part_fingerprint("denoiser") == deeper.part_fingerprint(
@@ -57,7 +57,7 @@ def test_all_parts_of_one_file_are_taken(folder, model, weights, tmp_path):
     kind = folder.name
     if kind == "qwen-image":  # of which there are no such files
         return
-    other = load_model(tiny_transformers.folder_of(kind, tmp_path / "other", seed=9))
+    other = load_model(random_pipelines.folder_of(kind, tmp_path / "other", seed=9))
     file = {f"model.diffusion_model.{name}": weight for name, weight in weights.items()}
     names = {"flux1-dev": ("clip_l", "t5xxl"), "zimage": ("qwen3_4b",), "klein": ("qwen3_8b",), "chroma": ("t5xxl",)}
     names = names.get(kind, ("clip_l", "clip_g", "t5xxl"))
@@ -133,8 +133,8 @@ def test_kinds_that_are_not_read_are_named(folder, tmp_path):
 
 
 def test_a_file_without_guidance_is_not_put_beside_one_with(tmp_path):
-    dev = tiny_transformers.folder_of("flux1-dev", tmp_path / "dev")
-    schnell = load_model(tiny_transformers.folder_of("flux1-schnell", tmp_path / "schnell"))
+    dev = random_pipelines.folder_of("flux1-dev", tmp_path / "dev")
+    schnell = load_model(random_pipelines.folder_of("flux1-schnell", tmp_path / "schnell"))
     save_file(published_weights(schnell), tmp_path / "m.safetensors")
     with pytest.raises(BadInput, match="takes the guidance scale otherwise than dev does"):
         load_model(tmp_path / "m.safetensors", like=dev)

@@ -13,7 +13,7 @@ from diffusers.loaders.single_file_utils import (
 from safetensors.torch import load_file, save_file
 
 import tiny
-import tiny_transformers
+from intaglio.bench.models.random_models import random_pipelines, t5_pipelines
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.flux2 import Flux2Klein
@@ -43,7 +43,7 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def folder(kind, tmp_path_factory):
-    return tiny_transformers.folder_of(kind, tmp_path_factory.mktemp("models") / kind)
+    return random_pipelines.folder_of(kind, tmp_path_factory.mktemp("models") / kind)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def close(one, two, atol=1e-6) -> bool:
 def test_an_adapter_acts_through_diffusers_as_it_does_here(kind, folder, model, tmp_path):
     adapter = everywhere(model)
     adapter.write(tmp_path / "lora.safetensors")
-    pipe = tiny_transformers.PIPELINES[kind](0)
+    pipe = random_pipelines.PIPELINES[kind](0)
     pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
     theirs = load_model(folder)
     theirs.denoiser = pipe.transformer
@@ -90,7 +90,7 @@ def test_an_adapter_acts_through_diffusers_as_it_does_here(kind, folder, model, 
 
 def test_kohyas_layout_of_flux_2_acts_through_diffusers(tmp_path):
     """On the default modules, of which the first layer of single blocks is joined in both namings."""
-    model = load_model(tiny_transformers.folder_of("klein", tmp_path / "m"))
+    model = load_model(random_pipelines.folder_of("klein", tmp_path / "m"))
     adapter = LoRA.new(model, 2, 3.0, Flux2Klein.targets, torch.Generator().manual_seed(0))
     assert {path.rsplit(".attn.")[1] for _, path, _ in adapter.items()} >= {
         "to_q",
@@ -102,7 +102,7 @@ def test_kohyas_layout_of_flux_2_acts_through_diffusers(tmp_path):
         for _, _, layer in adapter.pairs():
             layer.up.normal_(0, 0.1, generator=torch.Generator().manual_seed(len(layer.up)))
     adapter.write(tmp_path / "lora.safetensors", "kohya")
-    pipe = tiny_transformers.PIPELINES["klein"](0)
+    pipe = random_pipelines.PIPELINES["klein"](0)
     pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
     with adapter.attached(model):
         acting = predicted(model)
@@ -197,7 +197,7 @@ def test_t5_is_the_second_encoder_of_flux_and_the_third_of_sd3(kind, model, tmp_
         return
     width = 16  # two heads of 8
     file = {
-        "lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight": torch.randn(2, tiny_transformers.JOINT),
+        "lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_down.weight": torch.randn(2, t5_pipelines.JOINT),
         "lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_up.weight": torch.randn(width, 2),
         "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": torch.randn(2, 16),
         "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight": torch.randn(16, 2),
@@ -221,12 +221,12 @@ def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
     everywhere(model).write(tmp_path / "own.safetensors", "kohya")
     with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image)"):
         LoRA.read(tmp_path / "own.safetensors").attach(other)
-    read = load_model(tiny_transformers.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
+    read = load_model(random_pipelines.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
     assert not any("made for" in note for note in read.notes)
 
 
 def test_other_kinds_of_changes_of_joined_layers_are_refused_by_name(tmp_path):
-    model = load_model(tiny_transformers.folder_of("flux1-dev", tmp_path / "m"))
+    model = load_model(random_pipelines.folder_of("flux1-dev", tmp_path / "m"))
     name = "lycoris_double_blocks_0_img_attn_qkv"
     file = {f"{name}.hada_w1_a": torch.randn(96, 2), f"{name}.hada_w1_b": torch.randn(2, 32)}
     file |= {f"{name}.hada_w2_a": torch.randn(96, 2), f"{name}.hada_w2_b": torch.randn(2, 32)}

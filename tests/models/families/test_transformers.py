@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
-import tiny_chat
-import tiny_transformers
+from intaglio.bench.models.random_models import chat_pipelines, random_pipelines
 from intaglio.energy.workloads import denoiser_step, prompt_step
 from intaglio.errors import BadInput
 from intaglio.models.diffusion import component_folders
@@ -19,7 +18,7 @@ from intaglio.sampling.start import GivenLatents
 from pipeline_answers import ANSWERS
 
 PROMPTS = ["a red cat", "dog"]
-KINDS = list(tiny_transformers.PIPELINES)
+KINDS = list(random_pipelines.PIPELINES)
 WORDS = {"flux1-schnell": 256, "zimage": 48, "klein": 48}
 """Tokens of a prompt for T5 or a language model, where a pipeline has to be told."""
 
@@ -28,8 +27,8 @@ WORDS = {"flux1-schnell": 256, "zimage": 48, "klein": 48}
 def pair(request, tmp_path_factory):
     """A kind, a pipeline of it, and the model that was read from its folder."""
     folder = tmp_path_factory.mktemp("models") / request.param
-    model = load_model(tiny_transformers.folder_of(request.param, folder))
-    pipe = tiny_transformers.PIPELINES[request.param](0)
+    model = load_model(random_pipelines.folder_of(request.param, folder))
+    pipe = random_pipelines.PIPELINES[request.param](0)
     pipe.set_progress_bar_config(disable=True)
     return request.param, pipe, model
 
@@ -231,16 +230,16 @@ def test_guidance_is_by_two_predictions_an_input_or_none(pair):
 
 def test_models_with_a_language_model_say_how_they_are_drawn(tmp_path):
     """klein by a word of its index, which a saved copy keeps; Z-Image-Turbo by nothing but its shift."""
-    tiny_chat.klein_pipeline(distilled=True).save_pretrained(tmp_path / "klein")
+    chat_pipelines.klein_pipeline(distilled=True).save_pretrained(tmp_path / "klein")
     load_model(tmp_path / "klein").save(tmp_path / "again")
     with pytest.raises(BadInput, match=r"was distilled for guidance 1, not 4"):
         drawn(load_model(tmp_path / "again"), 2, 4.0)
-    tiny_chat.zimage_pipeline(shift=3.0).save_pretrained(tmp_path / "turbo")
+    chat_pipelines.zimage_pipeline(shift=3.0).save_pretrained(tmp_path / "turbo")
     assert load_model(tmp_path / "turbo").sampling.usual == 1.0
 
 
 def test_latents_of_flux_2_are_the_autoencoders_without_its_running_mean(tmp_path):
-    model, pixels = load_model(tiny_transformers.folder_of("klein", tmp_path / "m")), tiny.pixels(2)
+    model, pixels = load_model(random_pipelines.folder_of("klein", tmp_path / "m")), tiny.pixels(2)
     with torch.no_grad():
         found = model.encode(pixels)
         raw = model.autoencoder.encode(pixels * 2 - 1).latent_dist.mean
@@ -255,14 +254,14 @@ def changed(folder, name, **settings):
 
 
 def test_models_that_take_pictures_are_refused_by_name(tmp_path):
-    tiny_transformers.folder_of("flux1-dev", tmp_path / "m")
+    random_pipelines.folder_of("flux1-dev", tmp_path / "m")
     changed(tmp_path / "m", "model_index.json", _class_name="FluxFillPipeline")
     with pytest.raises(BadInput, match=r"is of 'FluxFillPipeline', which takes more than text"):
         load_model(tmp_path / "m")
 
 
 def test_parts_that_do_not_fit_are_named(tmp_path):
-    folder = tiny_transformers.folder_of("sd3", tmp_path / "m")
+    folder = random_pipelines.folder_of("sd3", tmp_path / "m")
     for name, wrong, words in (
         ("transformer/config.json", {"num_layers": 10**6}, "num_layers"),
         ("transformer/config.json", {"qk_norm": {"a": 1}}, "qk_norm"),
@@ -281,7 +280,7 @@ def test_parts_that_do_not_fit_are_named(tmp_path):
 
 @pytest.mark.parametrize("kind", ["zimage", "klein"])
 def test_parts_that_do_not_fit_a_language_model_are_named(kind, tmp_path):
-    folder = tiny_transformers.folder_of(kind, tmp_path / "m")
+    folder = random_pipelines.folder_of(kind, tmp_path / "m")
     layers = {"zimage": "n_layers", "klein": "num_single_layers"}[kind]
     for name, wrong, words in (
         ("transformer/config.json", {layers: 900}, "describes 900 layers|describes 90[12] layers"),
@@ -308,7 +307,7 @@ def test_parts_that_do_not_fit_a_language_model_are_named(kind, tmp_path):
 
 def test_a_language_model_is_read_in_the_spelling_of_earlier_versions(tmp_path):
     """With its rotation's base by a name of its own, and all names as those of the model that writes text."""
-    folder = tiny_transformers.folder_of("zimage", tmp_path / "m")
+    folder = random_pipelines.folder_of("zimage", tmp_path / "m")
     before = load_model(folder)
     changed(folder, "text_encoder/config.json", rope_parameters=None, rope_theta=1e6, rope_scaling=None)
     weights = load_file(folder / "text_encoder" / "model.safetensors")
@@ -324,7 +323,7 @@ def test_a_language_model_is_read_in_the_spelling_of_earlier_versions(tmp_path):
 
 
 def test_a_language_model_turns_by_exact_angles_in_half_precision(tmp_path):
-    folder = tiny_transformers.folder_of("zimage", tmp_path / "m")
+    folder = random_pipelines.folder_of("zimage", tmp_path / "m")
     wanted = 1e6 ** (-torch.arange(0, 8, 2) / 8)
     model = load_model(folder, dtype=torch.bfloat16)
     assert torch.allclose(model.text_encoders[0].rotary_emb.inv_freq, wanted, rtol=1e-6)
@@ -333,10 +332,10 @@ def test_a_language_model_turns_by_exact_angles_in_half_precision(tmp_path):
 
 
 def test_kinds_with_further_inputs_are_refused(tmp_path):
-    tiny_chat.klein_pipeline(guidance_embeds=True).save_pretrained(tmp_path / "dev")
+    chat_pipelines.klein_pipeline(guidance_embeds=True).save_pretrained(tmp_path / "dev")
     with pytest.raises(BadInput, match=r"it takes the guidance scale as an input \(FLUX\.2 dev\)"):
         load_model(tmp_path / "dev")
-    tiny_chat.zimage_pipeline(siglip_feat_dim=8).save_pretrained(tmp_path / "omni")
+    chat_pipelines.zimage_pipeline(siglip_feat_dim=8).save_pretrained(tmp_path / "omni")
     with pytest.raises(BadInput, match=r"it takes pictures besides text \(Z-Image-Omni\)"):
         load_model(tmp_path / "omni")
 
@@ -349,7 +348,7 @@ def put_back(path):
 
 
 def test_a_transformer_alone_takes_the_rest_from_a_base(tmp_path):
-    folder = tiny_transformers.folder_of("sd3", tmp_path / "m")
+    folder = random_pipelines.folder_of("sd3", tmp_path / "m")
     with pytest.raises(BadInput, match="has no vae, scheduler, text_encoder"):
         load_model(folder / "transformer")
     whole = load_model(folder)
@@ -369,7 +368,7 @@ def test_the_layers_of_a_call_are_those_of_its_linear_maps(pair):
 
 
 def test_a_tokenizer_that_says_no_length_makes_no_prompt_endless(tmp_path):
-    folder = tiny_transformers.folder_of("flux1-dev", tmp_path / "m")
+    folder = random_pipelines.folder_of("flux1-dev", tmp_path / "m")
     changed(folder, "tokenizer_2/tokenizer_config.json", model_max_length=int(1e30))
     model = load_model(folder)
     assert model.notes == ()
@@ -379,7 +378,7 @@ def test_a_tokenizer_that_says_no_length_makes_no_prompt_endless(tmp_path):
 
 def test_weights_are_read_in_the_precision_that_is_asked_for(tmp_path, monkeypatch):
     """Each one as it comes, so that a large model is never there in single precision."""
-    folder, asked = tiny_transformers.folder_of("flux1-dev", tmp_path / "m"), []
+    folder, asked = random_pipelines.folder_of("flux1-dev", tmp_path / "m"), []
     plain = component_folders.filled
 
     def filled(module, weight_of, dtype):

@@ -136,7 +136,7 @@ class Family(ABC):
         return self.answer(denoiser(first, **named, return_dict=False)[0], latents)
 
     def answer(self, found: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """What the denoiser gives, in the form of the latents and in the sign of the schedule's prediction."""
+        """The denoiser's answer in the form of the latents, and with the sign of the schedule's prediction."""
         return found
 
     @abstractmethod

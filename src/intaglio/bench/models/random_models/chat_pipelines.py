@@ -1,6 +1,7 @@
-"""Tiny random pipelines whose text encoder is the language model Qwen 3: Z-Image and FLUX.2 klein."""
+"""Random pipelines whose text encoder is the language model Qwen 3: Z-Image and FLUX.2 klein."""
 
-import torch
+from typing import Any
+
 from diffusers.models.autoencoders.autoencoder_kl_flux2 import AutoencoderKLFlux2
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
 from diffusers.models.transformers.transformer_z_image import ZImageTransformer2DModel
@@ -9,7 +10,7 @@ from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
-import tiny
+from intaglio.bench.models.random_models.clip_parts import CHANNELS, RESOLUTION, autoencoder, drawn_by, shaken
 
 WIDTH = 16
 """Width of the text encoders."""
@@ -19,7 +20,7 @@ TEMPLATE = (
 )
 
 
-def tokenizer() -> Qwen2Tokenizer:
+def chat_tokenizer() -> Any:
     """A token a printable letter, and those of chats; prompts of 48 tokens at most."""
     letters = [*map(chr, range(33, 127)), "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"]
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -29,8 +30,8 @@ def tokenizer() -> Qwen2Tokenizer:
     )
 
 
-def language_model(words: Qwen2Tokenizer, kind: type, layers: int, **changes) -> torch.nn.Module:
-    config = {
+def language_model(words: Qwen2Tokenizer, kind: Any, layers: int, **changes) -> Any:
+    config: dict[str, Any] = {
         "vocab_size": len(words),
         "hidden_size": WIDTH,
         "intermediate_size": 2 * WIDTH,
@@ -47,11 +48,10 @@ def language_model(words: Qwen2Tokenizer, kind: type, layers: int, **changes) ->
 
 def zimage_pipeline(seed: int = 0, *, shift: float = 6.0, **changes):
     """The layout of Z-Image; of Z-Image-Turbo with a shift of 3."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        words = tokenizer()
-        config = {
-            "in_channels": tiny.CHANNELS,
+    with drawn_by(seed):
+        words = chat_tokenizer()
+        config: dict[str, Any] = {
+            "in_channels": CHANNELS,
             "dim": 32,
             "n_layers": 1,
             "n_refiner_layers": 1,
@@ -64,7 +64,7 @@ def zimage_pipeline(seed: int = 0, *, shift: float = 6.0, **changes):
         return ZImagePipeline(
             transformer=shaken(ZImageTransformer2DModel(**{**config, **changes})),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
-            vae=tiny.autoencoder(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
+            vae=autoencoder(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
             text_encoder=language_model(words, Qwen3Model, 2),
             tokenizer=words,
         )
@@ -72,11 +72,10 @@ def zimage_pipeline(seed: int = 0, *, shift: float = 6.0, **changes):
 
 def klein_pipeline(seed: int = 0, *, distilled: bool = False, **changes):
     """The layout of FLUX.2 klein; its text encoder is as deep as the third layer that is read."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        words = tokenizer()
-        config = {
-            "in_channels": 4 * tiny.CHANNELS,
+    with drawn_by(seed):
+        words = chat_tokenizer()
+        config: dict[str, Any] = {
+            "in_channels": 4 * CHANNELS,
             "num_layers": 1,
             "num_single_layers": 1,
             "attention_head_dim": 16,
@@ -100,24 +99,16 @@ def klein_autoencoder() -> AutoencoderKLFlux2:
     made = AutoencoderKLFlux2(
         block_out_channels=(4, 8),
         layers_per_block=1,
-        latent_channels=tiny.CHANNELS,
+        latent_channels=CHANNELS,
         norm_num_groups=2,
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
-        sample_size=tiny.RESOLUTION,
+        sample_size=RESOLUTION,
         mid_block_add_attention=False,
         use_quant_conv=False,
         use_post_quant_conv=False,
     )
-    made.bn.running_mean.normal_(0, 0.1)
-    made.bn.running_var.uniform_(0.5, 2.0)
+    norm: Any = made.bn
+    norm.running_mean.normal_(0, 0.1)
+    norm.running_var.uniform_(0.5, 2.0)
     return made.eval()
-
-
-def shaken(network):
-    """The network with every weight of zeros made random: those of fresh ones begin there and give zeros."""
-    with torch.no_grad():
-        for weight in network.parameters():
-            if not weight.any():
-                weight.normal_(0, 0.05)
-    return network.eval()

@@ -1,0 +1,1 @@
+"""Bench of model families: speed, memory, and the distance to diffusers."""

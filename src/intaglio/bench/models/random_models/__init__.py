@@ -1,0 +1,1 @@
+"""Random models in the layouts of the families: built in a blink, for benches and tests."""

@@ -1,0 +1,36 @@
+"""Random pipelines by the kinds of the families, and folders of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from intaglio.bench.models.random_models.chat_pipelines import klein_pipeline, zimage_pipeline
+from intaglio.bench.models.random_models.qwen_pipelines import qwen_pipeline
+from intaglio.bench.models.random_models.t5_pipelines import (
+    chroma_pipeline,
+    flux_pipeline,
+    pixart_pipeline,
+    sd3_pipeline,
+)
+
+PIPELINES: dict[str, Callable] = {
+    "sd3": sd3_pipeline,
+    "sd3-without-t5": lambda seed=0: sd3_pipeline(seed, with_t5=False),
+    "flux1-dev": flux_pipeline,
+    "flux1-schnell": lambda seed=0: flux_pipeline(seed, guidance=False),
+    "zimage": zimage_pipeline,
+    "klein": klein_pipeline,
+    "chroma": chroma_pipeline,
+    "qwen-image": qwen_pipeline,
+    "pixart-sigma": pixart_pipeline,
+}
+"""Makers of tiny pipelines, by kind; each takes a seed."""
+
+
+def folder_of(kind: str, folder: Path, seed: int = 0) -> Path:
+    """Saves a pipeline of a kind in `PIPELINES`; returns `folder`."""
+    PIPELINES[kind](seed).save_pretrained(folder, safe_serialization=True)
+    if kind == "qwen-image":  # whose pipeline knows the published side alone
+        index = Path(folder) / "model_index.json"
+        index.write_text(json.dumps({**json.loads(index.read_text()), "sample_size": 8}))
+    return Path(folder)
