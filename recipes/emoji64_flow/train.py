@@ -26,6 +26,7 @@ from intaglio.learning.settings import CosineSettings
 from intaglio.learning.step_randomness import batch_at, dropped_at, noise_at
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.lent_parts import projected
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.testbed import base_path
 from intaglio.randomness import generator_32bit
@@ -132,13 +133,8 @@ def export(network: SD3Transformer2DModel, base: LatentDiffusion, folder: Path) 
     """Writes the pipeline in float16: the text encoder twice, as one that projects by the identity."""
     from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
     from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-    from transformers import CLIPTextModelWithProjection
 
-    encoder = CLIPTextModelWithProjection(base.text_encoders[0].config)
-    own = {name.removeprefix("text_model."): weight for name, weight in base.text_encoders[0].state_dict().items()}
-    projection = {"text_projection.weight": torch.eye(encoder.config.projection_dim)}
-    names = encoder.state_dict()
-    encoder.load_state_dict({name: {**own, **projection}[name.removeprefix("text_model.")] for name in names})
+    encoder = projected(base.text_encoders[0])
     base.autoencoder.register_to_config(shift_factor=0.0)
     pipeline = StableDiffusion3Pipeline(
         transformer=network,

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from adapt_scenes import model, training_set
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.fitting_settings import device_bytes
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
+from intaglio.bench.models.measured_peak import peak_bytes
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.loading import load_model
@@ -23,15 +23,7 @@ HALF = {"precision": "bfloat16", "gradient_checkpointing": True}
 
 def measured(method, base, data):
     """The base, and the most that was allocated at once in two steps on top of it."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
-        method(base, data)
-    events = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
-    now = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    held = {w.data_ptr(): w.nbytes for part in base.parts.values() for w in (*part.parameters(), *part.buffers())}
-    return sum(held.values()) + most
+    return peak_bytes(lambda: method(base, data), base)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import torch
 
 import tiny
 from embedded_pair import embedded_pair
+from intaglio.bench.models.random_models import random_pipelines
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.embedded_models import EmbeddedModel
@@ -59,3 +60,25 @@ def test_other_names_are_refused_with_those_there_are():
     assert EmbeddedModel.named("encoder") is None
     with pytest.raises(BadInput, match=r"no model at emoji65; .* the name of an embedded one \(.*emoji64"):
         load_model("emoji65")
+
+
+def test_the_flow_model_stands_between_the_parts_of_the_lender(tmp_path):
+    """Its two text encoders are the lender's, with the identity as projection; its latents are the lender's own."""
+    model, lender = load_model("emoji64-flow"), load_model("emoji64")
+    words = lender.tokenizers[0](["a cat"], padding="max_length", return_tensors="pt").input_ids
+    own = lender.text_encoders[0](words, output_hidden_states=True).hidden_states[-2]
+    assert torch.equal(model.embed(["a cat"]).hidden[:, : own.shape[1]], torch.cat([own, own], -1))
+    assert model.schedule.straight
+    latents = torch.randn(1, 4, 16, 16)
+    assert torch.equal(model.components.unscaled(latents), lender.components.unscaled(latents))
+    pixels = sample(model, ["red heart, fluent style"], [1], steps=8, guidance_scale=4.0).pixels[0]
+    red, green, _ = pixels[:, 24:40, 24:40].mean((1, 2))
+    assert red - green > 0.3
+    saved = model.save(tmp_path / "m") or tmp_path / "m"
+    assert load_model(saved).fingerprint == model.fingerprint
+
+
+def test_parts_are_lent_to_no_other_family(tmp_path):
+    whole = random_pipelines.folder_of("zimage", tmp_path / "zimage")
+    with pytest.raises(BadInput, match="emoji64 is a model of .*, and the parts given are of Z-Image"):
+        load_model(whole / "transformer", like="emoji64")

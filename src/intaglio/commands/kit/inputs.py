@@ -54,7 +54,8 @@ class ModelAndLoRA:
     """A command that reads one model, with a LoRA on top where one is given."""
 
     model: Path | None = None
-    """A diffusers folder, a single .safetensors file, or an embedded model, emoji64 or scenes64; none takes emoji64."""
+    """A diffusers folder, a single .safetensors file, or an embedded model, emoji64, emoji64-flow or scenes64;
+    none takes emoji64."""
     lora: Path | None = None
     """A LoRA file, or a folder with one, whose change is added to the model."""
     skip_unmatched: bool = False

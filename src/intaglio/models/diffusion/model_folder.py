@@ -17,6 +17,7 @@ from intaglio.models.diffusion.components import suffix
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.known import FAMILIES, NAMES, family_of_class
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.lent_parts import lent_parts
 from intaglio.models.diffusion.prompt_lengths import fitted
 from intaglio.models.diffusion.weight_sets import SAFE_EXPORT
 from intaglio.models.weights_file import PICKLE_SUFFIXES
@@ -84,12 +85,7 @@ def _missing(found: _Found) -> list[str]:
 
 def _complete(found: _Found, base: LatentDiffusion) -> None:
     """Adds the missing components from `base`, with copies of its weights, and a note that lists them."""
-    folder = found.family.folder
-    if base.family is not found.family:
-        raise BadInput(f"{base.name} is a model of {base.family.name}, and the parts given are of {found.family.name}")
-    given = {folder: base.denoiser, "vae": base.autoencoder, "scheduler": base.scheduler}
-    for place, (encoder, tokenizer) in enumerate(zip(base.text_encoders, base.tokenizers, strict=True)):
-        given |= {f"text_encoder{suffix(place)}": encoder, f"tokenizer{suffix(place)}": tokenizer}
+    given, folder = lent_parts(base, found.family), found.family.folder
     borrowed = [name for name in given if name not in found.parts]
     for name in borrowed:
         found.parts[name] = copy.deepcopy(given[name]) if name.startswith((folder, "text")) else given[name]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from intaglio.bench.models.random_models.chat_pipelines import klein_pipeline, zimage_pipeline
 from intaglio.bench.models.random_models.qwen_pipelines import qwen_pipeline
@@ -12,8 +13,11 @@ from intaglio.bench.models.random_models.t5_pipelines import (
     pixart_pipeline,
     sd3_pipeline,
 )
+from intaglio.bench.models.random_models.unet_pipelines import sd_pipeline, sdxl_pipeline
 
 PIPELINES: dict[str, Callable] = {
+    "sd1": sd_pipeline,
+    "sdxl": sdxl_pipeline,
     "sd3": sd3_pipeline,
     "sd3-without-t5": lambda seed=0: sd3_pipeline(seed, with_t5=False),
     "flux1-dev": flux_pipeline,
@@ -27,9 +31,9 @@ PIPELINES: dict[str, Callable] = {
 """Makers of tiny pipelines, by kind; each takes a seed."""
 
 
-def folder_of(kind: str, folder: Path, seed: int = 0) -> Path:
-    """Saves a pipeline of a kind in `PIPELINES`; returns `folder`."""
-    PIPELINES[kind](seed).save_pretrained(folder, safe_serialization=True)
+def folder_of(kind: str, folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """Saves a pipeline of a kind in `PIPELINES`, made with further arguments; returns `folder`."""
+    PIPELINES[kind](seed, **changes).save_pretrained(folder, safe_serialization=True)
     if kind == "qwen-image":  # whose pipeline knows the published side alone
         index = Path(folder) / "model_index.json"
         index.write_text(json.dumps({**json.loads(index.read_text()), "sample_size": 8}))
