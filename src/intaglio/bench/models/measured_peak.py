@@ -18,7 +18,8 @@ def peak_bytes(call: Callable[[], Any], model: LatentDiffusion) -> int:
         return torch.cuda.max_memory_allocated()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         call()
-    events = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
+    profiler: Any = found.profiler
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     now = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         now += event.nbytes()
