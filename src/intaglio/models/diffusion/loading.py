@@ -129,7 +129,7 @@ def _folder_or_file(path: Path, like: Like, dtype: torch.dtype) -> LatentDiffusi
     if path.suffix == ".gguf":
         raise BadInput(
             f"{path} is a GGUF file, whose block-quantised weights cannot be differentiated here; use the model's "
-            "safetensors file or folder"
+            "safetensors file or folder, in a fine-tune with --base-precision nf4 where memory is short"
         )
     if path.suffix != ".safetensors":
         raise BadInput(f"{path} is no model; give a diffusers folder or a .safetensors file")

@@ -1,0 +1,62 @@
+"""`Adapted`: a base and a LoRA beside it as one model, which shares the base's weights."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.shared_networks import with_same_weights
+from intaglio.models.lora.lora import LoRA
+
+
+class Adapted(LatentDiffusion):
+    """A model that computes as its base with a LoRA, and whose weights are the base's own.
+
+    Only modules are made anew, and they hold the LoRA's hooks; so both models can be called in turn, and a block that
+    gradient checkpointing runs again in the backward pass is still that of the model that was called. What the weights
+    say of the change is in `merged` alone.
+    """
+
+    base: LatentDiffusion
+    adapter: LoRA
+    strength: float
+
+    def __init__(self, base: LatentDiffusion, lora: LoRA, weight: float = 1.0, *, allow_unmatched: bool = False):
+        """The LoRA acts with `weight`; errors, and the warning, are those of `LoRA.attach`."""
+        vars(self).update(vars(base))
+        self._digests = {}
+        self.base, self.adapter, self.strength = base, lora, weight
+        self.denoiser = with_same_weights(base.denoiser)
+        self.text_encoders = tuple(with_same_weights(encoder) for encoder in base.text_encoders)
+        lora.attach(self, weight, allow_unmatched=allow_unmatched)
+
+    def part_fingerprint(self, name: str) -> str:
+        """SHA-256 of one part's weights and of the adapter beside them."""
+        own = super().part_fingerprint(name)
+        layers = [(path, layer) for part, path, layer in self.adapter.named_for(self.base).items() if part == name]
+        if not layers:
+            return own
+        digest = hashlib.sha256(f"{own} {self.strength!r}".encode())
+        for path, layer in sorted(layers, key=lambda found: found[0]):
+            digest.update(f"{path} {layer.kind} {getattr(layer, 'scale', 1.0)!r}\n".encode())
+            for tensor in layer.tensors():
+                digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
+                digest.update(_bytes(tensor))
+        return digest.hexdigest()
+
+    def merged(self) -> LatentDiffusion:
+        """The same model with weights of its own, to which the change is added.
+
+        Raises `BadInput` where the base is packed.
+        """
+        return self.adapter.merged_into(self.base.copy(), self.strength, allow_unmatched=True)
+
+    def save(self, folder: Path) -> None:
+        """Writes the merged model; see `LatentDiffusion.save`."""
+        self.merged().save(folder)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data
