@@ -100,8 +100,8 @@ class FineTuner(BayesianTraining, ABC):
         with self._memory_advice(model, data), self._copied(model) as copied:
             base = copied.base
             trainable = self.trainable(copied.model)
-            with trainable.attached(copied.model):
-                trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes, copied.aside)
+            with copied.aside.away(), trainable.attached(copied.model):
+                trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes)
                 samples = draw_samples(copied.model, data, self.seed, watch)
             # A packed base takes no merged change.
             tuned = base if isinstance(base, PackedBase) else copied.own()
@@ -134,7 +134,7 @@ class FineTuner(BayesianTraining, ABC):
     def _planned(self, model: LatentDiffusion, data: TrainingSet, *, dry: bool = False) -> Plan:
         with self._copied(model) as copied:
             trainable = self.trainable(copied.model)
-            with trainable.attached(copied.model):
+            with copied.aside.away(), trainable.attached(copied.model):
                 return make_plan(copied, trainable, data, self, dry=dry)
 
     def _copied(self, model: LatentDiffusion) -> AbstractContextManager[TrainingCopy]:

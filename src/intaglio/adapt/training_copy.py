@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import nn
 
-from intaglio.adapt.aside import Aside
+from intaglio.models.diffusion.aside import Aside
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.shared_networks import with_frozen_weights
 
@@ -61,12 +61,14 @@ def copied_for_training(
     waiting = [base.autoencoder, *([base.denoiser] if gives == "model" else [])]
     waiting += [] if stored is None else [stored]
     if text_encoder:
-        model.text_encoders = tuple(copied(encoder) for encoder in base.text_encoders)
+        model.text_encoders = tuple(copied(encoder).to(base.device) for encoder in base.text_encoders)
     else:
         waiting += base.text_encoders
+    aside = Aside(waiting, base.device, found=base.aside.gone)
+    model.aside = aside
     flags = [(weight, weight.requires_grad) for part in base.parts.values() for weight in part.parameters()]
     try:
-        yield TrainingCopy(model, base, Aside(waiting, base.device), stored)
+        yield TrainingCopy(model, base, aside, stored)
     finally:
         for weight, learns in flags:
             weight.requires_grad_(learns)

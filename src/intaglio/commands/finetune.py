@@ -137,11 +137,9 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         from intaglio.learning.checkpoints import STATE
         from intaglio.models.diffusion.loading import load_model
 
-        # A base that is packed need not fit the device as it is stored.
-        packs = getattr(self._method, "base_precision", "stored") != "stored"
-        place = "cpu" if packs else self.device
-        base = load_model(self.model or embedded_model(), like=self.like, device=place)
-        base = self._method.base_of(base).to(self.device)
+        # Neither the base as it is stored nor all of its parts together need fit the device.
+        base = self._method.base_of(load_model(self.model or embedded_model(), like=self.like))
+        base = base.to(self.device) if self._method.text_encoder else base.with_aside(self.device)
         known = self.load_training_set(base.resolution)
         if not processes.main:
             if not self.dry_run and processes.any(False):

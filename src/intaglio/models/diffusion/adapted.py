@@ -16,9 +16,9 @@ from intaglio.models.lora.lora import LoRA
 class Adapted(LatentDiffusion):
     """A model that computes as its base with a LoRA, and whose weights are the base's own.
 
-    Only modules are made anew, and they hold the LoRA's hooks; so both models can be called in turn, and a block that
-    gradient checkpointing runs again in the backward pass is still that of the model that was called. A move or another
-    precision is that of both. What the change does to the weights is in `merged` alone.
+    Only modules of the parts that it changes are made anew, and they hold the LoRA's hooks; so both models can be
+    called in turn, and a block that gradient checkpointing runs again in the backward pass is still that of the model
+    that was called. A move or another precision is that of both. What the weights become is in `merged` alone.
     """
 
     base: LatentDiffusion
@@ -30,8 +30,12 @@ class Adapted(LatentDiffusion):
         vars(self).update(vars(base))
         self._digests = {}
         self.base, self.adapter, self.strength = base, lora, weight
-        self.denoiser = with_same_weights(base.denoiser)
-        self.text_encoders = tuple(with_same_weights(encoder) for encoder in base.text_encoders)
+        changed = [base.parts[part] for part in lora.named_for(base).layers]
+        self.denoiser, *encoders = (
+            with_same_weights(network) if network in changed else network
+            for network in (base.denoiser, *base.text_encoders)
+        )
+        self.text_encoders = tuple(encoders)
         lora.attach(self, weight, allow_unmatched=allow_unmatched)
 
     def part_fingerprint(self, name: str) -> str:
