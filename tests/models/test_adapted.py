@@ -11,6 +11,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.adapted import Adapted, with_own_weights
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model, load_suspect
+from intaglio.models.diffusion.shared_networks import with_same_weights
 from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
 from intaglio.models.worker_copies import shared_models
 
@@ -51,6 +52,14 @@ def test_it_predicts_as_the_merged_copy_and_its_base_as_before(kind):
     base.to(dtype=torch.float64)  # of both
     assert adapted.dtype == torch.float64
     assert places(adapted) == places(base)
+
+
+def test_buffers_too_are_those_of_the_other_after_it_changed():
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
+    twin = with_same_weights(network)
+    network.to(torch.float64)
+    assert twin[0].running_mean is network[0].running_mean
+    assert twin[0].weight is network[0].weight
 
 
 def test_fingerprints_tell_it_from_its_base_by_what_the_lora_changes():
