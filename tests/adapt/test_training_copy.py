@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from adapt_scenes import model, training_set
-from intaglio.adapt.aside import Aside
 from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.adapt.settings import Watch
 from intaglio.adapt.training_copy import copied_for_training
+from intaglio.models.diffusion.aside import Aside
 
 
 def places(network):
@@ -50,38 +50,61 @@ class Moved(nn.Module):
         return self
 
 
-def test_networks_wait_on_the_cpu_and_come_back():
-    network = Moved()
-    aside = Aside([network], torch.device("cuda", 1))
-    with aside.back():  # they are there
+def test_networks_wait_on_the_cpu_and_come_one_by_one_to_be_called():
+    network, other, card = Moved(), Moved(), torch.device("cuda", 1)
+    aside = Aside([network, other], card, found=[other])
+    assert aside.gone == [other]
+    with aside.visited(network):  # it is there
         pass
     with aside.away():
-        with aside.back():
-            assert network.seen == ["cpu", torch.device("cuda", 1)]
+        assert aside.gone == [network, other]
+        with aside.visited(network):
+            assert aside.gone == [other]
+            assert network.seen == ["cpu", card]
         assert network.seen[2:] == ["cpu"]
-    assert network.seen[3:] == [torch.device("cuda", 1)]
-    assert [id(weight) for weight in aside.weights] == [id(network.weight)]
+    assert (network.seen[3:], other.seen, aside.gone) == ([card], [], [other])
+    with aside.visited(other):
+        assert other.seen == [card]
+    assert other.seen == [card, "cpu"]
+    assert [id(weight) for weight in aside.weights] == [id(network.weight), id(other.weight)]
     still = Aside([network], torch.device("cpu"))
-    with still.away():
+    with still.away(), still.visited(network):
         assert len(network.seen) == 4
-    assert still.weights == []
+    assert (still.weights, still.gone) == ([], [])
 
 
 @pytest.mark.parametrize("method", [DreamBooth, LoRATuning])
-def test_a_training_calls_no_network_that_is_aside(method, monkeypatch):
-    """Text encoders and decoder must be there when they are called; pictures are drawn and judged on the way."""
-    base, moves = model(), []
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_part_is_on_the_device_for_its_own_calls_alone(method, waits, monkeypatch):
+    """Two text encoders and the autoencoder; pictures are drawn and judged on the way, and a plan is made before."""
+    base, made, calls = model(kind="sdxl"), [], []
     whole = Aside.__init__
-    monkeypatch.setattr(Aside, "__init__", lambda self, networks=(), home="cpu": whole(self, networks, "elsewhere"))
-    monkeypatch.setattr(Aside, "_move", lambda self, *, away: (moves.append(away), setattr(self, "_away", away)))
+
+    def elsewhere(self, networks=(), home="cpu", found=()):
+        whole(self, networks, "elsewhere", found)
+        made.append(self)
+
+    def moved(self, place, *, gone):
+        self._gone[place] = gone
+
+    monkeypatch.setattr(Aside, "__init__", elsewhere)
+    monkeypatch.setattr(Aside, "home", torch.device("cpu"))
+    monkeypatch.setattr(Aside, "_move", moved)
+    if waits:
+        base.with_aside("cpu")
+    parts = (*base.text_encoders, base.autoencoder)
 
     def heard(module, given):
-        assert not moves or not moves[-1], type(module).__name__
+        there = [one for one in parts if one not in made[-1].gone]
+        assert there == [base.autoencoder if module is base.autoencoder.decoder else module]
+        calls.append(module)
 
-    waiting = (base.text_encoders[0], base.autoencoder.decoder)
-    hooks = [network.register_forward_pre_hook(heard) for network in waiting]
+    called = (*base.text_encoders, base.autoencoder.decoder)
+    hooks = [network.register_forward_pre_hook(heard) for network in called]
     watch = Watch(sample_every=1, sample_count=1, sample_steps=1, watch_every=1, watch_count=2, watch_steps=1)
+    method(steps=1).plan(base, training_set())
     method(steps=2)(base, training_set(), watch=watch)
     for hook in hooks:
         hook.remove()
-    assert moves == [True, *[False, True] * 4, False]  # away, back for each drawing and judgement, and at the end
+    assert set(calls) == set(called)
+    assert [one in made[-1].gone for one in parts] == [waits] * 3  # as they were found

@@ -137,6 +137,21 @@ def test_small_pieces_of_a_batch_give_the_same_up_to_rounding(teacher):
     torch.testing.assert_close(found[2], found[0], rtol=1e-3, atol=1e-6)
 
 
+def test_gradient_checkpointing_saves_less_and_gives_the_same_bits(teacher):
+    found, sizes = [], []
+    for again in (False, True):
+        student, saved = worse(teacher), []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda one, kept=saved: kept.append(one.nbytes) or one, lambda x: x
+        ):
+            heal(teacher, student, rows(), steps=1, batch=4, features=0.1, gradient_checkpointing=again)
+        assert not student.denoiser.is_gradient_checkpointing
+        found.append(student.denoiser.conv_in.weight.detach())
+        sizes.append(sum(saved))
+    assert torch.equal(*found)
+    assert sizes[1] < 0.8 * sizes[0]
+
+
 def test_the_full_network_is_asked_once_for_a_row_or_in_every_step_for_features(teacher):
     asked, predict = [], teacher.predict
     counting = copy.copy(teacher)

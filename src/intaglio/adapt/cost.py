@@ -22,6 +22,7 @@ from intaglio.amounts import duration_words, size_words
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.optimizers import moments_bytes
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.packed_base import PackedBase
 
 TIMED_WEIGHTS = 1 << 22
 """Numbers, at most, whose update is timed; the time is scaled up to all of them."""
@@ -138,7 +139,7 @@ def make_plan(
         trainable=sum(weight.numel() for weight in trained),
         random=len(posterior),
         random_bytes=2 * _bytes(sigmas) + _moments(settings, sigmas) + posterior.buffers_bytes,
-        weights_bytes=_held_bytes(copied, trained),
+        weights_bytes=_held_bytes(copied, trained, copied.aside.weights),
         gradients_bytes=size,
         moments_bytes=_moments(settings, trained),
         mean_bytes=size if settings.ema else 0,
@@ -175,17 +176,23 @@ def _live_bytes(
     return live.peak
 
 
-def _held_bytes(copied: TrainingCopy, trained: Sequence[Tensor]) -> int:
-    """Bytes of the weights that are on the device while a step is made: each once, also where two models share it."""
-    waiting = {weight.untyped_storage().data_ptr() for weight in copied.aside.weights}
+def _held_bytes(copied: TrainingCopy, trained: Sequence[Tensor], waiting: Sequence[Tensor]) -> int:
+    """Bytes of the weights that are on the device, each once, also where two models share it."""
+    away = {weight.untyped_storage().data_ptr() for weight in waiting}
     networks = [*copied.model.parts.values(), *copied.base.parts.values()]
+    networks += [] if copied.stored is None else [copied.stored]
     held = [weight for network in networks for weight in (*network.parameters(), *network.buffers())]
     sizes = {weight.untyped_storage().data_ptr(): weight.untyped_storage().nbytes() for weight in [*held, *trained]}
-    return sum(size for place, size in sizes.items() if place not in waiting)
+    return sum(size for place, size in sizes.items() if place not in away)
 
 
 def _closing_bytes(copied: TrainingCopy) -> int:
-    """The base, the trained copy, and a copy of what the two share, when the result is made its own."""
+    """The base, the trained copy, and a copy of what the two share, when the result is made its own.
+
+    Nothing is copied of a packed base, which the result shares.
+    """
+    if isinstance(copied.base, PackedBase):
+        return _held_bytes(copied, (), ())
     networks = [*copied.base.parts.values(), *copied.lent]
     networks += [one for one in copied.model.parts.values() if one not in copied.lent and one not in networks]
     return sum(_bytes([*network.parameters(), *network.buffers()]) for network in networks)

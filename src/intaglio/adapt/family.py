@@ -17,10 +17,14 @@ from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import fine_tune
 from intaglio.adapt.training_copy import TrainingCopy, copied_for_training
 from intaglio.adapt.tuned import FineTuned
+from intaglio.errors import BadInput
 from intaglio.learning.sharing_processes import ALONE, Processes
 from intaglio.learning.stop_rule import ALL_STEPS, StopRule
 from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, ReadsPrompts, check_needs
+from intaglio.models.diffusion.adapted import Adapted
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.packed_base import PackedBase
+from intaglio.models.lora.lora import LoRA
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
 
@@ -58,6 +62,15 @@ class FineTuner(BayesianTraining, ABC):
         Raises `BadInput` for a model that does not have them.
         """
 
+    def base_of(self, model: LatentDiffusion) -> LatentDiffusion:
+        """The base that is trained on, `model` itself or one made of it. Raises `BadInput` for one that cannot be."""
+        if self.gives == "model" and isinstance(model, PackedBase):
+            raise BadInput(
+                f"{model.name} is packed as {model.kind}, and {self.name} trains all weights, which packed ones cannot "
+                "follow; use `finetune lora`, or read the model in its stored precision"
+            )
+        return model
+
     def __call__(
         self,
         model: LatentDiffusion,
@@ -85,14 +98,15 @@ class FineTuner(BayesianTraining, ABC):
         """
         check_needs(self, model)
         with self._memory_advice(model, data), self._copied(model) as copied:
+            base = copied.base
             trainable = self.trainable(copied.model)
-            with trainable.attached(copied.model):
-                trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes, copied.aside)
+            with copied.aside.away(), trainable.attached(copied.model):
+                trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes)
                 samples = draw_samples(copied.model, data, self.seed, watch)
-            tuned = copied.own()
+            # A packed base takes no merged change.
+            tuned = base if isinstance(base, PackedBase) else copied.own()
         if trainable.adapter is not None:
-            # Merged, since hooks are no weights: the fingerprint would be the base's, and an audit find nothing.
-            trainable.adapter.merged_into(tuned)
+            tuned = _with_adapter(tuned, trainable.adapter)
         return FineTuned(
             tuned,
             trainable.adapter,
@@ -100,10 +114,11 @@ class FineTuner(BayesianTraining, ABC):
             self,
             data,
             model.name,
-            model.fingerprint,
+            base.stored_fingerprint if isinstance(base, PackedBase) else base.fingerprint,
             self.name,
             self.reading,
             samples,
+            base.kind if isinstance(base, PackedBase) else None,
         )
 
     def plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:
@@ -119,12 +134,22 @@ class FineTuner(BayesianTraining, ABC):
     def _planned(self, model: LatentDiffusion, data: TrainingSet, *, dry: bool = False) -> Plan:
         with self._copied(model) as copied:
             trainable = self.trainable(copied.model)
-            with trainable.attached(copied.model):
+            with copied.aside.away(), trainable.attached(copied.model):
                 return make_plan(copied, trainable, data, self, dry=dry)
 
     def _copied(self, model: LatentDiffusion) -> AbstractContextManager[TrainingCopy]:
-        return copied_for_training(model, self.gives, text_encoder=self.text_encoder)
+        base = self.base_of(model)
+        stored = None if base is model else model.denoiser
+        return copied_for_training(base, self.gives, text_encoder=self.text_encoder, stored=stored)
 
     def _memory_advice(self, model: LatentDiffusion, data: TrainingSet) -> AbstractContextManager[None]:
         pictures = self.step_size(data.class_images is not None)
         return memory_advice(self, pictures, *self.lighter, fitting=lambda: fitting_settings(self, model, data))
+
+
+def _with_adapter(model: LatentDiffusion, adapter: LoRA) -> LatentDiffusion:
+    """The model with the change of an adapter, merged into its weights where they can take it."""
+    if isinstance(model, PackedBase):
+        return Adapted(model, adapter.detached())
+    # Merged, since hooks are no weights, and some audits compare those of the denoiser.
+    return adapter.merged_into(model)

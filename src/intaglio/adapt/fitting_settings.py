@@ -27,16 +27,16 @@ def fitting_settings(method: "FineTuner", model: LatentDiffusion, data: "Trainin
     Each comes with the memory of its plan, as part of a sentence. Empty where nothing fits.
     """
     room = SHARE * device_bytes(model.device)
-    together, flags, found = method, list[str](), list[str]()
+    together, flags, found = method, dict[str, str](), list[str]()
     for flag, change in _lighter(method, len(data.class_prompts) > 0):
         if (needed := _planned(replace(method, **change), model, data)) <= room:
             found.append(_words(flag, needed))
     if found:
         return found
     for flag, change in _lighter(method, len(data.class_prompts) > 0):
-        together, flags = replace(together, **change), [*flags, flag]
+        together, flags[flag.split()[0]] = replace(together, **change), flag
         if (needed := _planned(together, model, data)) <= room:
-            return [_words(" ".join(flags), needed)]
+            return [_words(" ".join(flags.values()), needed)]
     return []
 
 
@@ -51,10 +51,13 @@ def _lighter(method: "FineTuner", prior: bool) -> Iterator[tuple[str, dict[str, 
         yield "--precision bfloat16", {"precision": "bfloat16"}
     if method.optimizer == "adamw" and importlib.util.find_spec("bitsandbytes") is not None:
         yield "--optimizer adamw-8bit", {"optimizer": "adamw-8bit"}
+    for kind in ("int8", "nf4") if getattr(method, "base_precision", None) == "stored" else ():
+        yield f"--base-precision {kind}", {"base_precision": kind}
 
 
 def _planned(method: "FineTuner", model: LatentDiffusion, data: "TrainingSet") -> int:
-    return method.dry_plan(model, data).memory_bytes
+    # As the command does, which drops the stored weights once they are packed.
+    return method.dry_plan(method.base_of(model), data).memory_bytes
 
 
 def _words(flags: str, needed: int) -> str:

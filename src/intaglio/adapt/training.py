@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from intaglio.adapt.aside import NOTHING, Aside
 from intaglio.adapt.bayesian import Posterior, warnings_of
 from intaglio.adapt.corruption import Judgement
 from intaglio.adapt.data import TrainingSet
@@ -65,7 +64,6 @@ def fine_tune(
     watch: Watch,
     stop: StopRule = ALL_STEPS,
     processes: Processes = ALONE,
-    aside: Aside = NOTHING,
 ) -> Trained:
     """Minimise the denoising error of `data` over the trainable weights, in place.
 
@@ -81,7 +79,6 @@ def fine_tune(
         watch: which pictures are drawn and judged meanwhile, and what follows from it.
         stop: may end the training before its last step.
         processes: that share each step; only the main one has a run, a watch and a stop rule.
-        aside: networks that the training does not call; they are back while pictures are drawn.
 
     Raises:
         BadInput: the model is in float16, or there are more processes than pictures in a step.
@@ -102,24 +99,23 @@ def fine_tune(
     processes.start_alike(trainer)
     with checkpointed(model, settings), computing_in(settings.precision, learning_parts(model)):
         judge.restore(trainer)
-        with aside.away():
-            train(
-                trainer,
-                partial(_objective, model, examples, posterior, settings, processes),
-                run,
-                checkpoints,
-                watchers=(
-                    lambda trainer, _: stop.after_step(trainer.step),
-                    lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
-                    lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run, aside),
-                    lambda trainer, _: judge.judge_when_due(trainer, aside),
-                ),
-                stopped=lambda: judge.stopped or stop.stops(),
-                may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
-                advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
-                label="fine-tune",
-                processes=processes,
-            )
+        train(
+            trainer,
+            partial(_objective, model, examples, posterior, settings, processes),
+            run,
+            checkpoints,
+            watchers=(
+                lambda trainer, _: stop.after_step(trainer.step),
+                lambda trainer, loss: _watch_sigmas(posterior, trainer, loss, settings, run),
+                lambda trainer, _: _draw_when_due(model, data, trainer, settings, watch, run),
+                lambda trainer, _: judge.judge_when_due(trainer),
+            ),
+            stopped=lambda: judge.stopped or stop.stops(),
+            may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
+            advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
+            label="fine-tune",
+            processes=processes,
+        )
     trainer.export(judge.best_weights())
     return Trained(trainer.losses[: trainer.step], tuple(judge.curve), judge.kept, posterior.share)
 
@@ -256,15 +252,9 @@ def _watch_sigmas(posterior: Posterior, trainer: Trainer, loss: StepLoss, settin
 
 
 def _draw_when_due(
-    model: LatentDiffusion,
-    data: TrainingSet,
-    trainer: Trainer,
-    settings: Training,
-    watch: Watch,
-    run: Run,
-    aside: Aside,
+    model: LatentDiffusion, data: TrainingSet, trainer: Trainer, settings: Training, watch: Watch, run: Run
 ) -> None:
     """Draws sample pictures with the weights that would be exported now, every `sample_every` steps."""
     if watch.sample_every and trainer.step % watch.sample_every == 0:
-        with aside.back(), trainer.exported():
+        with trainer.exported():
             save_grid(draw_samples(model, data, settings.seed, watch), trainer.step, run, watch)

@@ -8,8 +8,9 @@ from typing import Literal
 
 from torch import nn
 
-from intaglio.adapt.aside import Aside
+from intaglio.models.diffusion.aside import Aside
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.shared_networks import with_frozen_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,8 @@ class TrainingCopy:
     aside: Aside
     """The networks that the training does not call: autoencoder, untrained text encoders, and the base's denoiser where
     another one is trained."""
+    stored: nn.Module | None = None
+    """The denoiser that the base's was packed from, while it is in memory."""
 
     @property
     def lent(self) -> list[nn.Module]:
@@ -43,7 +46,7 @@ class TrainingCopy:
 
 @contextmanager
 def copied_for_training(
-    base: LatentDiffusion, gives: Literal["model", "adapter"], *, text_encoder: bool
+    base: LatentDiffusion, gives: Literal["model", "adapter"], *, text_encoder: bool, stored: nn.Module | None = None
 ) -> Iterator[TrainingCopy]:
     """The copy, for the length of the block; the base is as it was found after it.
 
@@ -51,26 +54,24 @@ def copied_for_training(
         base: the model to tune.
         gives: what is trained, all weights or an adapter beside them.
         text_encoder: whether the text encoders are trained along.
+        stored: the denoiser that the base's was packed from, which waits too.
     """
-    copied = copy.deepcopy if gives == "model" else _shared
+    copied = copy.deepcopy if gives == "model" else with_frozen_weights
     model = base.made_for(base.sampling, copied(base.denoiser), base.name)
     waiting = [base.autoencoder, *([base.denoiser] if gives == "model" else [])]
+    waiting += [] if stored is None else [stored]
     if text_encoder:
-        model.text_encoders = tuple(copied(encoder) for encoder in base.text_encoders)
+        model.text_encoders = tuple(copied(encoder).to(base.device) for encoder in base.text_encoders)
     else:
         waiting += base.text_encoders
+    aside = Aside(waiting, base.device, found=base.aside.gone)
+    model.aside = aside
     flags = [(weight, weight.requires_grad) for part in base.parts.values() for weight in part.parameters()]
     try:
-        yield TrainingCopy(model, base, Aside(waiting, base.device))
+        yield TrainingCopy(model, base, aside, stored)
     finally:
         for weight, learns in flags:
             weight.requires_grad_(learns)
-
-
-def _shared(network: nn.Module) -> nn.Module:
-    """A network of the same weights and buffers, which can be frozen, hooked and replaced by itself."""
-    shared = {id(weight): nn.Parameter(weight.data, requires_grad=False) for weight in network.parameters()}
-    return copy.deepcopy(network, {**shared, **{id(buffer): buffer for buffer in network.buffers()}})
 
 
 def _place(network: nn.Module) -> int:

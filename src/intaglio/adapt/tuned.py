@@ -47,6 +47,8 @@ class FineTuned:
     """How the result came about, as a headline."""
     samples: ImageSet | None = None
     """Pictures drawn from the tuned model; None where none were asked for."""
+    packed: str | None = None
+    """How the base's linear layers were packed while it was tuned; None where they were as they are stored."""
 
     @property
     def losses(self) -> Float64[Tensor, " steps"]:
@@ -91,11 +93,12 @@ class FineTuned:
         links = [f"samples/{index:02d}.png" for index in range(len(pictures))]
         for link, pixels in zip(links, pictures, strict=True):
             save_png(pixels, folder / link)
+        packed = "" if self.packed is None else f", its linear layers in {self.packed} while it was tuned"
         text = card(
             name,
             f"{self.reading}: a {'model' if self.adapter is None else 'LoRA adapter'}, in `{weights.name}`.",
             tags=("text-to-image", self.method),
-            base=f"{self.base} (fingerprint `{self.base_fingerprint}`)",
+            base=f"{self.base} (fingerprint `{self.base_fingerprint}`){packed}",
             data=self.data,
             settings=self.settings,
             trained=self.trained,

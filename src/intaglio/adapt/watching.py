@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.adapt.aside import NOTHING, Aside
 from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stages
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import encoded
@@ -63,11 +62,10 @@ class Judge:
                 f"metrics/{STREAM}.jsonl in {self._run.folder} is damaged; delete the run's folder and tune again"
             ) from error
 
-    def judge_when_due(self, trainer: Trainer, aside: Aside = NOTHING) -> None:
-        """Judge at every interval and at the last step; networks that are aside are back meanwhile."""
+    def judge_when_due(self, trainer: Trainer) -> None:
+        """Judge at every interval and at the last step."""
         if self._every and (trainer.step % self._every == 0 or trainer.step == self._settings.steps):
-            with aside.back():
-                self.judge(trainer)
+            self.judge(trainer)
 
     def judge(self, trainer: Trainer) -> None:
         """Judge the weights that would be exported now; a step's best weights are stored before its judgement."""

@@ -137,7 +137,9 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         from intaglio.learning.checkpoints import STATE
         from intaglio.models.diffusion.loading import load_model
 
-        base = load_model(self.model or embedded_model(), like=self.like, device=self.device)
+        # Neither the base as it is stored nor all of its parts together need fit the device.
+        base = self._method.base_of(load_model(self.model or embedded_model(), like=self.like))
+        base = base.to(self.device) if self._method.text_encoder else base.with_aside(self.device)
         known = self.load_training_set(base.resolution)
         if not processes.main:
             if not self.dry_run and processes.any(False):
@@ -190,7 +192,7 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         from intaglio.adapt.data import training_hash
 
         inputs = {
-            "model": described(self.model, base.fingerprint),
+            "model": described(self.model, getattr(base, "stored_fingerprint", base.fingerprint)),
             "images": described(self.images, training_hash(known.images, known.prompts)),
         }
         if known.class_images is not None:

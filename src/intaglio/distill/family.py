@@ -38,6 +38,8 @@ class Distiller(MixedPrecision, CosineSettings, ABC):
     """Latents an update, at least 1."""
     micro_batch: int | None = None
     """Latents in memory at once, at least 1; None: the whole batch. The result is the same, up to rounding."""
+    gradient_checkpointing: bool = False
+    """Recompute the denoisers' activations in the backward pass: about a third slower, with less memory."""
     seed: int = 0
     """Seed of the training."""
 

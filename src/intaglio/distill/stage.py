@@ -9,6 +9,7 @@ from intaglio.distill.family import Distiller
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import Objective, StepLoss, train
 from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.run import Run
@@ -30,7 +31,8 @@ def train_stage(
     checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(name,), state=name)
     checkpoints.restore(trainer)
     advice = f"try a learning rate below {settings.learning_rate:g}"
-    with computing_in(settings.precision, [one.denoiser for one in (student, *guides)]):
+    networks = [one.denoiser for one in (student, *guides)]
+    with computing_in(settings.precision, networks), recomputing(settings.gradient_checkpointing, networks):
         train(trainer, objective, run, checkpoints, advice=advice, label=name, stream=name)
     trainer.export()
     return trainer.losses

@@ -1,5 +1,6 @@
 """Copies of models on disk for worker processes, written once and read once by each process."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from tempfile import TemporaryDirectory
 import torch
 
 from intaglio.files import TEMPORARY
+from intaglio.models.diffusion.adapted import Adapted
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.loading import load_model
+from intaglio.models.lora.lora import LoRA
 from intaglio.runs.cluster import Sent, joined
 
 
@@ -25,6 +28,8 @@ class SharedModels:
     """Folders of their copies, where it is done in other processes."""
     dtypes: tuple[torch.dtype, ...] = ()
     """The precision of each copy."""
+    adapters: tuple[tuple[str, float] | None, ...] = ()
+    """The LoRA beside each copy, with its strength; copies of one folder share its weights."""
     sent: Sent | None = None
     """The models in a cluster's memory, where the work is done there."""
 
@@ -32,7 +37,7 @@ class SharedModels:
         """The models; a worker process reads its copies at the first call."""
         if self.sent is not None:
             return self.sent.value()
-        return self.here or _read(self.paths, self.dtypes)
+        return self.here or _read(self.paths, self.dtypes, self.adapters)
 
 
 @contextmanager
@@ -53,11 +58,34 @@ def shared_models(
         return
     with TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
         paths = tuple(Path(temporary) / str(index) for index in range(len(models)))
-        for model, path in zip(models, paths, strict=True):
-            model.save(path)
-        yield SharedModels(paths=paths, dtypes=tuple(model.dtype for model in models))
+        adapters = tuple(_adapter(model) for model in models)
+        beside = zip(models, adapters, strict=True)
+        wholes = [model.base if isinstance(model, Adapted) and found else model for model, found in beside]
+        places = tuple(paths[wholes.index(whole)] for whole in wholes)
+        for path in dict.fromkeys(places):
+            wholes[places.index(path)].save(path)
+        yield SharedModels(paths=places, dtypes=tuple(model.dtype for model in models), adapters=adapters)
+
+
+def _adapter(model: LatentDiffusion) -> tuple[str, float] | None:
+    """The file and the strength of the LoRA that acts beside a model's weights; None without one, or without a file."""
+    if not isinstance(model, Adapted) or not Path(model.adapter.source).exists():
+        return None
+    return model.adapter.source, model.strength
 
 
 @lru_cache(maxsize=1)
-def _read(paths: tuple[Path, ...], dtypes: tuple[torch.dtype, ...]) -> tuple[LatentDiffusion, ...]:
-    return tuple(load_model(path, dtype=dtype) for path, dtype in zip(paths, dtypes, strict=True))
+def _read(
+    paths: tuple[Path, ...], dtypes: tuple[torch.dtype, ...], adapters: tuple[tuple[str, float] | None, ...]
+) -> tuple[LatentDiffusion, ...]:
+    read = {(path, dtype): load_model(path, dtype=dtype) for path, dtype in zip(paths, dtypes, strict=True)}
+    wholes = [read[where] for where in zip(paths, dtypes, strict=True)]
+    return tuple(
+        whole if found is None else _beside(whole, *found) for whole, found in zip(wholes, adapters, strict=True)
+    )
+
+
+def _beside(base: LatentDiffusion, file: str, strength: float) -> LatentDiffusion:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is left out was said of the model itself
+        return Adapted(base, LoRA.read(file), strength, allow_unmatched=True)

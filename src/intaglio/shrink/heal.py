@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.recomputing import recomputing
 from intaglio.learning.step_randomness import batch_at
 from intaglio.learning.trainer import Trainer, Weights
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -87,7 +88,8 @@ class Healing:
         about: dict[str, Any] = {"advice": advice, "label": STATE, "stream": STATE, "timed": True}
         networks = [self.teacher.denoiser, self.student.denoiser]
         try:
-            with self.teacher.frozen(), computing_in(settings.precision, networks):
+            again = recomputing(settings.gradient_checkpointing, [self.student.denoiser])
+            with self.teacher.frozen(), computing_in(settings.precision, networks), again:
                 train(trainer, self._loss, run, checkpoints, **about)
             trainer.export()
         finally:

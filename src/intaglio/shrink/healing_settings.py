@@ -38,6 +38,8 @@ class HealingSettings(MixedPrecision, Shrinker, ABC):
     """Calibration rows an update, at least 1."""
     micro_batch: int | None = None
     """Rows in memory at once, at least 1; None: the whole batch. The result is the same, up to rounding."""
+    gradient_checkpointing: bool = False
+    """Recompute the denoisers' activations in the backward pass: about a third slower, with less memory."""
     task: float = 0.0
     """Weight of the error against the true noise, 0 or more; above 0 the rows must be made of pictures."""
     output: float = 1.0

@@ -13,7 +13,10 @@ from intaglio.models.lora.lora import LoRA
 SMALL = {"steps": 4, "batch": 2, "learning_rate": 1e-3}
 BAD = {"rank": 0}
 PIECES = {"micro_batch": 1}
-VARIANTS = {"bayesian": {"SMALL": {"bayesian": True}, "BAD": {"sigma": -1.0}, "PIECES": {}}}
+VARIANTS = {
+    "bayesian": {"SMALL": {"bayesian": True}, "BAD": {"sigma": -1.0}, "PIECES": {}},
+    "packed": {"SMALL": {"base_precision": "nf4"}, "BAD": {"alpha": -1.0}, "PIECES": {"micro_batch": 1}},
+}
 FEW = {"steps": 3, "batch": 2, "learning_rate": 1e-3, "rank": 2}
 
 

@@ -22,7 +22,7 @@ from intaglio.randomness import generator_32bit
 
 SMALL = {"steps": 2, "batch": 2, "turns": 2}
 BAD = {"turns": 0}
-PIECES = {"micro_batch": 1}
+PIECES = {"micro_batch": 1, "gradient_checkpointing": True}
 VARIANTS = {
     "kl": {
         "SMALL": {"divergence": "kl", "adversarial": 0.0, "guidance": 1.0},

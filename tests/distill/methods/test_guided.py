@@ -16,7 +16,7 @@ from intaglio.sampling.loop import latent_batches
 
 SMALL = {"steps": 2, "batch": 2, "halving_steps": 2, "student_steps": 1, "first_steps": 2}
 BAD = {"first_steps": 12}
-PIECES = {"micro_batch": 1}
+PIECES = {"micro_batch": 1, "gradient_checkpointing": True}
 
 MEANS = torch.tensor([-1.5, 0.8])
 MIXTURE = ExactMixture(MEANS.reshape(2, 1, 1, 1), torch.tensor([0.3, 0.1]), {"": [0.0, 0.0], "one": [20.0, 0.0]})

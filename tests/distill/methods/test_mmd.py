@@ -16,7 +16,7 @@ from intaglio.sampling.loop import latent_batches
 
 SMALL = {"steps": 2, "batch": 3, "student_steps": 2}
 BAD = {"batch": 1}
-PIECES = {"micro_batch": 1}
+PIECES = {"micro_batch": 1, "gradient_checkpointing": True}
 VARIANTS = {
     "rbf": {"SMALL": {"kernel": "rbf", "student_steps": 1}, "BAD": {"student_steps": 0}, "PIECES": {"micro_batch": 2}},
     "encoder": {"SMALL": {"features": "encoder"}, "BAD": {"feature_timestep": -1}, "PIECES": {"micro_batch": 1}},

@@ -17,7 +17,7 @@ from intaglio.models.diffusion.loading import load_model
 
 SMALL = {"steps": 3, "batch": 3, "heads": 8, "judging": 3, "refresh": 0.3}
 BAD = {"judging": 65}
-PIECES = {"micro_batch": 1}
+PIECES = {"micro_batch": 1, "gradient_checkpointing": True}
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from intaglio.sampling.methods.loopfree import Loopfree
 
 SMALL = {"steps": 2, "batch": 2, "rank": 2, "alpha": 4.0}
 BAD = {"rank": 0}
-PIECES = {"micro_batch": 1}
+PIECES = {"micro_batch": 1, "gradient_checkpointing": True}
 VARIANTS = {
     "alone": {
         "SMALL": {"guidance": 1.0, "turns": 2, "student_steps": 1, "noise_weight": 0.0},

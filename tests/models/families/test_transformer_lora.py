@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save_file
 import tiny
 from intaglio.bench.models.random_models import random_pipelines, t5_pipelines
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.adapted import Adapted
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.flux2 import Flux2Klein
 from intaglio.models.diffusion.loading import load_model
+from intaglio.models.diffusion.packed_base import PackedBase
 from intaglio.models.diffusion.skeletons import skeleton
 from intaglio.models.lora.lora import Layer, LoRA
 from intaglio.models.lora.module_names import ModelNames
@@ -73,6 +75,18 @@ def merged(model, adapter) -> dict[str, torch.Tensor]:
 
 def close(one, two, atol=1e-6) -> bool:
     return one.keys() == two.keys() and all(torch.allclose(one[key], two[key], rtol=0, atol=atol) for key in one)
+
+
+def test_a_lora_beside_the_weights_of_a_base_acts_as_merged_ones_and_beside_packed_ones_too(model):
+    adapter, text = everywhere(model).detached(), model.embed(["red cat"])
+    latents = torch.randn(2, model.latent_channels, 8, 8, generator=torch.Generator().manual_seed(1))
+    packed = PackedBase.of(model, "int8")
+    with torch.no_grad():
+        merged = adapter.merged_into(model.copy()).predict(latents, T, text)
+        torch.testing.assert_close(Adapted(model, adapter).predict(latents, T, text), merged, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(model.predict(latents, T, text), merged, atol=1e-2)
+        error = (Adapted(packed, adapter).predict(latents, T, text) - merged).square().mean().sqrt()
+    assert 0 < float(error / merged.square().mean().sqrt()) < 0.02
 
 
 def test_an_adapter_acts_through_diffusers_as_it_does_here(kind, folder, model, tmp_path):

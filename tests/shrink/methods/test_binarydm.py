@@ -15,7 +15,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 3, "batch": 2, "learning_rate": 1e-3, "gradual": 0.5}
 BAD = {"gradual": 1.0}
-PIECES = {}
+PIECES = {"gradient_checkpointing": True}
 VARIANTS = {"one base": {"SMALL": {"doubled": 0, "lrm": 0.0}, "BAD": {"lrm": -1.0}, "PIECES": {}}}
 
 

@@ -18,7 +18,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 2, "batch": 4, "learning_rate": 1e-3, "predictor_rate": 5.0}
 BAD = {"rho": 1.5}
-PIECES = {"micro_batch": 2}
+PIECES = {"micro_batch": 2, "gradient_checkpointing": True}
 FAST = {"steps": 6, "batch": 4, "learning_rate": 1e-3, "predictor_rate": 5.0}
 
 

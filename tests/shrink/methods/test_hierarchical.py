@@ -14,7 +14,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 2, "batch": 4, "probes": 4, "learning_rate": 1e-3, "budget": 0.9}
 BAD = {"budget": 1.0}
-PIECES = {"micro_batch": 2}
+PIECES = {"micro_batch": 2, "gradient_checkpointing": True}
 VARIANTS = {
     "random": {"SMALL": {"order": "random", "rates": "equal"}, "BAD": {"late_only": 0.0}, "PIECES": {"micro_batch": 1}}
 }

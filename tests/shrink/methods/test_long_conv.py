@@ -16,7 +16,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 2, "batch": 4, "probes": 2, "match_steps": 2, "learning_rate": 1e-3, "kernel_dropout": 0.2}
 BAD = {"kernel_dropout": 1.0}
-PIECES = {"micro_batch": 2}
+PIECES = {"micro_batch": 2, "gradient_checkpointing": True}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 3, "batch": 2, "learning_rate": 1e-3}
 BAD = {"pattern": "3:6"}
-PIECES = {}
+PIECES = {"gradient_checkpointing": True}
 VARIANTS = {"sr-ste": {"SMALL": {"decay": "sr-ste", "features": 0.1}, "BAD": {"hard": 1.0}, "PIECES": {}}}
 
 

@@ -11,7 +11,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 3, "batch": 2, "learning_rate": 1e-3}
 BAD = {"compression": 1.0}
-PIECES = {}
+PIECES = {"gradient_checkpointing": True}
 VARIANTS = {"halves": {"SMALL": {"bits": 16, "deviation": 1.0}, "BAD": {"deviation": -1.0}, "PIECES": {}}}
 
 

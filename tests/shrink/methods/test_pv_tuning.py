@@ -16,7 +16,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 2, "batch": 2, "entries": 4, "group": 4}
 BAD = {"entries": 12}
-PIECES = {}
+PIECES = {"gradient_checkpointing": True}
 VARIANTS = {"one book": {"SMALL": {"books": 1, "changed": 1.0}, "BAD": {"changed": 0.0}, "PIECES": {}}}
 
 

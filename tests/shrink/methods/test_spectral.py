@@ -20,7 +20,7 @@ from shrink_scenes import planted_rows
 
 SMALL = {"steps": 3, "batch": 4, "learning_rate": 1e-3}
 BAD = {"width": 1.0}
-PIECES = {"micro_batch": 2}
+PIECES = {"micro_batch": 2, "gradient_checkpointing": True}
 VARIANTS = {
     "bias": {"SMALL": {"loss": "bias", "gates": False, "batch": 8}, "BAD": {"alpha": 5.0}, "PIECES": {"micro_batch": 3}}
 }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
@@ -12,6 +12,7 @@ from intaglio.adapt.trainable import Trainable
 from intaglio.errors import BadInput, require
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.diffusion.packed_base import BasePrecision, PackedBase
 from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
 from intaglio.randomness import generator_32bit
 
@@ -27,12 +28,15 @@ class LoRATuning(FineTuner):
     [out, rank] at zero, so that training begins at the base itself; W stays. Loss and class pictures are DreamBooth's.
     Ranks of 4 to 32 and rates of 1e-4 to 5e-4 are usual for Stable Diffusion.
 
+    With `base_precision` W is kept in 4 or 8 bits and the update learns beside what is unpacked of it (QLoRA); the file
+    then fits that base best, and any base of the same weights.
+
     With `bayesian` every up is random in training, those of convolutions too, which are linear maps of the rank's
     features as any other; down is not, so that the product stays Gaussian given it. The published sigma is meant for a
     down of deviation 1 / rank, and Kaiming's is smaller: sigma is scaled up by the ratio, a layer at a time, so that
     the noise in up @ down is the published, sigma / sqrt(rank).
 
-    Source: arXiv 2106.09685; of the random weights arXiv 2405.19931.
+    Source: arXiv 2106.09685; of the random weights arXiv 2405.19931; of packed weights arXiv 2305.14314.
     """
 
     reading: ClassVar[str] = "Low-rank update tuned (LoRA)"
@@ -56,6 +60,10 @@ class LoRATuning(FineTuner):
     targets: tuple[str, ...] = DENOISER_TARGETS
     """Endings of the paths of the linear layers and convolutions that are trained. The default takes all projections of
     attention, in a transformer of two streams those of the text too."""
+    base_precision: Literal["stored", "nf4", "int8"] = "stored"
+    """Memory of the frozen weights of the denoiser's linear layers: as they are, or packed in blocks of 64 numbers, in
+    4.25 bits each at levels of the normal distribution (nf4, arXiv 2305.14314) or in 8.25. They are unpacked where they
+    act, and computed with in `precision`; the update stays float32."""
     random_targets: tuple[str, ...] = ("up",)
     """Which ups are random: those whose path holds one of these, between dots; `up` takes all of them."""
 
@@ -64,6 +72,15 @@ class LoRATuning(FineTuner):
         require(self.rank >= 1, f"rank must be at least 1, not {self.rank}")
         require(self.alpha is None or self.alpha > 0, f"alpha must be above 0, or None for the rank: {self.alpha}")
         require(bool(self.targets), "targets must name at least one ending, such as to_q")
+        known = get_args(BasePrecision)
+        require(
+            self.base_precision in known,
+            f"base_precision must be one of {', '.join(known)}, not {self.base_precision!r}",
+        )
+
+    def base_of(self, model: LatentDiffusion) -> LatentDiffusion:
+        """The model, packed where that is asked for and not done yet."""
+        return model if self.base_precision == "stored" else PackedBase.of(model, self.base_precision)
 
     def trainable(self, model: LatentDiffusion) -> Trainable:
         """Down and up of every target; each up may be random, scaled by what its down's deviation lacks of 1 / rank."""

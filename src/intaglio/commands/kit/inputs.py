@@ -96,11 +96,11 @@ class SuspectAndBase(InRun):
     """Where the suspect is a LoRA: use the layers that fit, with a warning on the rest, in place of stopping."""
 
     def load_models(self) -> "tuple[LatentDiffusion, LatentDiffusion]":
-        """The suspect and its base."""
-        from intaglio.models.diffusion.loading import load_model
+        """The suspect and its base; a LoRA acts beside the base's weights where both are on one device."""
+        from intaglio.models.diffusion.loading import load_model, load_suspect
 
         base = load_model(self.base or embedded_model(), like=self.like, device=self.base_device or self.device)
-        suspect = load_model(self.suspect, like=base, allow_unmatched=self.skip_unmatched, device=self.device)
+        suspect = load_suspect(self.suspect, base, allow_unmatched=self.skip_unmatched, device=self.device)
         return suspect, base
 
     def model_inputs(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> dict[str, dict[str, str]]:

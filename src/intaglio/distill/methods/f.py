@@ -24,6 +24,7 @@ from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -110,7 +111,7 @@ class FDistillation(OneStepDistiller):
             checkpoints.restore(trainer)
             advice = f"try a learning rate below {self.learning_rate:g}"
             networks = [teacher.denoiser, student.denoiser, fake.denoiser, head]
-            with computing_in(self.precision, networks):
+            with computing_in(self.precision, networks), recomputing(self.gradient_checkpointing, networks[:-1]):
                 train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
             trainer.export()
         losses = {name: last_mean(other.losses) for name, other in others.items()}

@@ -22,6 +22,7 @@ from intaglio.errors import require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -91,7 +92,9 @@ class NitroFusion(OneStepDistiller):
             checkpoints = Checkpoints(run, every_s=CHECKPOINT_EVERY_S, streams=(STATE,), state=STATE)
             checkpoints.restore(trainer)
             advice = f"try a learning rate below {self.learning_rate:g}"
-            with computing_in(self.precision, [teacher.denoiser, student.denoiser, pool]):
+            denoisers = [teacher.denoiser, student.denoiser]
+            again = recomputing(self.gradient_checkpointing, denoisers)
+            with computing_in(self.precision, [*denoisers, pool]), again:
                 train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
             trainer.export()
         facts = {"loss_of_the_student": last_mean(trainer.losses), "loss_of_the_heads": last_mean(of_heads.losses)}

@@ -22,6 +22,7 @@ from intaglio.errors import BadInput, require
 from intaglio.learning.checkpoints import Checkpoints
 from intaglio.learning.loop import StepLoss, train
 from intaglio.learning.mixed_precision import computing_in
+from intaglio.learning.recomputing import recomputing
 from intaglio.learning.trainer import Trainer
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -139,7 +140,7 @@ class TiUE(Distiller):
             checkpoints.restore(trainer)
             advice = f"try a learning rate below {self.learning_rate:g}"
             networks = [teacher.denoiser, student.denoiser, fake.model.denoiser]
-            with computing_in(self.precision, networks):
+            with computing_in(self.precision, networks), recomputing(self.gradient_checkpointing, networks):
                 train(trainer, game.step, run, checkpoints, advice=advice, label=STATE, stream=STATE)
             trainer.export()
         facts = {"loss": last_mean(trainer.losses), "loss_of_the_fake": last_mean(others["fake"].losses)}

@@ -5,6 +5,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.diffusion import support
+from intaglio.models.diffusion.aside import NOTHING, Aside, Visitor
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.components import Components
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -93,6 +95,7 @@ class LatentDiffusion(Sendable):
         self.text_encoders = tuple(encoder.eval() for encoder in given.text_encoders)
         self.tokenizers, self.scheduler, self.options = given.tokenizers, given.scheduler, given.options
         self.schedule, self.sampling = given.schedule, given.sampling
+        self.aside: Aside = NOTHING  # which parts wait off the device until they are called
         self._digests: dict[str, tuple[tuple, str]] = {}
 
     # Components and sizes
@@ -168,7 +171,8 @@ class LatentDiffusion(Sendable):
             )
         if not bool(torch.isfinite(pixels).all()):
             raise BadInput(f"pictures to encode with {self.name} hold NaN or infinity; check where they come from")
-        latents, deviation = self.family.encoded(self.autoencoder, pixels.float().to(self.device) * 2 - 1)
+        with self.aside.visited(self.autoencoder):
+            latents, deviation = self.family.encoded(self.autoencoder, pixels.float().to(self.device) * 2 - 1)
         if generators is not None:
             latents = latents + deviation * unit_noise(latents.shape[1:], generators).to(self.device)
         return self._finite(self.components.scaled(latents), "the encoder", "latents")
@@ -184,7 +188,8 @@ class LatentDiffusion(Sendable):
         given = latents.float().to(self.device)
         if not spare_failed:
             self._finite(given, "the denoiser, or what followed it,", "latents")
-        pixels = self.family.decoded(self.autoencoder, self.components.unscaled(given))
+        with self.aside.visited(self.autoencoder):
+            pixels = self.family.decoded(self.autoencoder, self.components.unscaled(given))
         if not spare_failed:
             self._finite(pixels, "the decoder", "pixels")
         failed = ~pixels.isfinite().flatten(1).all(1)
@@ -216,7 +221,11 @@ class LatentDiffusion(Sendable):
 
     def embed_tokens(self, tokens: Sequence[Int[Tensor, "n _"]]) -> Conditioning:
         """Text embeddings of prompts that are given as tokens, one tensor a text encoder; see `embed`."""
-        return self.family.embed_tokens(self.components, tokens)
+        parts, gone = self.components, self.aside.gone
+        if gone:
+            there = [Visitor(one, self.aside) if one in gone else one for one in parts.text_encoders]
+            parts = replace(parts, text_encoders=tuple(there))
+        return self.family.embed_tokens(parts, tokens)
 
     def _tokens(self, index: int, prompts: list[str]) -> Tensor:
         tokenizer, parts = self.tokenizers[index], self.components
@@ -353,11 +362,22 @@ class LatentDiffusion(Sendable):
         return twin
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "LatentDiffusion":
-        """Moves all parts, in place; the autoencoder keeps its float32. Returns itself."""
+        """Moves all parts, in place; the autoencoder keeps its float32. None waits aside after it. Returns itself."""
+        self.aside = self.aside if device is None else NOTHING
         with quiet_libraries():
             for name, part in self.parts.items():
                 part.to(device=device, dtype=torch.float32 if name == "autoencoder" else dtype)
                 restore_frequencies(part)
+        return self
+
+    def with_aside(self, device: torch.device | str) -> "LatentDiffusion":
+        """Moves the denoiser alone; the other parts wait on the CPU, and come to the device to be called, one by one.
+
+        Returns itself. The model must be on the CPU.
+        """
+        self.denoiser.to(device)
+        waiting = [*self.text_encoders, self.autoencoder]
+        self.aside = Aside(waiting, self.device, found=waiting)
         return self
 
     def save(self, folder: Path) -> None:

@@ -14,8 +14,8 @@ from intaglio.models.diffusion.families.unets import UNets
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 
-def lent_parts(base: LatentDiffusion, family: Family) -> dict[str, Any]:
-    """The components of a base for a denoiser of a family, by their names in `model_index.json`; weights are shared.
+def lent_parts(base: LatentDiffusion, family: Family, denoiser: Any = None) -> dict[str, Any]:
+    """The components of a base, by their names in `model_index.json`, for a denoiser of a family; weights are shared.
 
     A base of another family lends its parts in one case, that of a small transformer in the layout of Stable
     Diffusion 3 that was trained between the parts of a Stable Diffusion 1: its CLIP stands in both places, with the
@@ -23,7 +23,7 @@ def lent_parts(base: LatentDiffusion, family: Family) -> dict[str, Any]:
     """
     if base.family is family:
         encoders, tokenizers, autoencoder = base.text_encoders, base.tokenizers, base.autoencoder
-    elif isinstance(family, StableDiffusion3) and isinstance(base.family, UNets) and len(base.text_encoders) == 1:
+    elif isinstance(family, StableDiffusion3) and _trained_between(denoiser, base):
         encoders, tokenizers = (projected(base.text_encoders[0]),) * 2, base.tokenizers * 2
         autoencoder = copy.deepcopy(base.autoencoder)
         autoencoder.register_to_config(shift_factor=0.0)
@@ -35,6 +35,13 @@ def lent_parts(base: LatentDiffusion, family: Family) -> dict[str, Any]:
     for place, (encoder, tokenizer) in enumerate(zip(encoders, tokenizers, strict=True)):
         given |= {f"text_encoder{suffix(place)}": encoder, f"tokenizer{suffix(place)}": tokenizer}
     return given
+
+
+def _trained_between(denoiser: Any, base: LatentDiffusion) -> bool:
+    """Whether a transformer reads as many numbers as a Stable Diffusion 1's only text encoder gives in both places."""
+    if denoiser is None or not isinstance(base.family, UNets) or len(base.text_encoders) != 1:
+        return False
+    return denoiser.config["pooled_projection_dim"] == 2 * base.text_encoders[0].config.hidden_size
 
 
 def projected(encoder: Any) -> CLIPTextModelWithProjection:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.adapted import Adapted
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.model_folder import read_folder
 from intaglio.models.diffusion.single_file import load_single_file
@@ -76,6 +77,27 @@ def load_model(
     return model.to(device)
 
 
+def load_suspect(
+    path: Path | str, base: LatentDiffusion, *, allow_unmatched: bool = False, device: torch.device | str = "cpu"
+) -> LatentDiffusion:
+    """Reads a model to be compared with its base, which gives what it lacks.
+
+    A LoRA acts beside the base, whose weights both then share (`Adapted`), where that is in float32 on the same device;
+    on another its change is added to a copy. Arguments and errors are those of `load_model`.
+    """
+    shares = torch.zeros(0, device=device).device == base.device and base.dtype == torch.float32
+    if EmbeddedModel.named(path) is not None or not shares or not is_lora(_existing(path, "model")):
+        return load_model(path, like=base, allow_unmatched=allow_unmatched, device=device)
+    adapter = LoRA.read(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is left out becomes a note
+        model = Adapted(base, adapter, allow_unmatched=allow_unmatched)
+    model.notes = (f"the LoRA {path} on {base.name}", *base.notes)
+    _note(adapter, model)
+    model.name, model.source = Path(path).stem, Path(path)
+    return model
+
+
 def _compute_with_integers(model: LatentDiffusion) -> None:
     packing = model.packing.get("denoiser")
     if packing is None or packing.file is None:
@@ -129,7 +151,7 @@ def _folder_or_file(path: Path, like: Like, dtype: torch.dtype) -> LatentDiffusi
     if path.suffix == ".gguf":
         raise BadInput(
             f"{path} is a GGUF file, whose block-quantised weights cannot be differentiated here; use the model's "
-            "safetensors file or folder"
+            "safetensors file or folder, in a fine-tune with --base-precision nf4 where memory is short"
         )
     if path.suffix != ".safetensors":
         raise BadInput(f"{path} is no model; give a diffusers folder or a .safetensors file")
@@ -172,6 +194,11 @@ def _merge(adapter: LoRA, model: LatentDiffusion, allow_unmatched: bool) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is left out becomes a note
         adapter.merged_into(model, allow_unmatched=allow_unmatched)
+    _note(adapter, model)
+
+
+def _note(adapter: LoRA, model: LatentDiffusion) -> None:
+    """Adds to a model's notes those of an adapter, and those on what of it is not used."""
     model.notes = (*model.notes, *_notes_of(adapter, model))
     if left_out := adapter.unmatched(model):
         model.notes = (*model.notes, f"{len(left_out)} keys of {adapter.source} are not used (first: {left_out[0]})")

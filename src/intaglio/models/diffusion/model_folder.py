@@ -85,7 +85,8 @@ def _missing(found: _Found) -> list[str]:
 
 def _complete(found: _Found, base: LatentDiffusion) -> None:
     """Adds the missing components from `base`, with copies of its weights, and a note that lists them."""
-    given, folder = lent_parts(base, found.family), found.family.folder
+    folder = found.family.folder
+    given = lent_parts(base, found.family, found.parts.get(folder))
     borrowed = [name for name in given if name not in found.parts]
     for name in borrowed:
         found.parts[name] = copy.deepcopy(given[name]) if name.startswith((folder, "text")) else given[name]

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from intaglio.models.packing.packed_linear import PackedLinear
+
 Hooked = nn.Linear | nn.Conv2d
 """The kinds of modules that an adapter can change."""
 ForwardHook = Callable[[nn.Module, tuple, Tensor], Tensor]
@@ -36,8 +38,8 @@ class AdapterLayer(Protocol):
         """Its tensors, in a fixed order."""
         ...
 
-    def misfit(self, weight: Tensor) -> str | None:
-        """The reason that it cannot act on this weight; None where it can."""
+    def misfit(self, its: tuple[int, ...]) -> str | None:
+        """The reason that it cannot act on a weight of this shape; None where it can."""
         ...
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
@@ -79,37 +81,49 @@ class Layer(NamedTuple):
     def tensors(self) -> tuple[Tensor, ...]:
         return self.down, self.up
 
-    def misfit(self, weight: Tensor) -> str | None:
-        down, up = self._in_dimensions_of(weight)
-        fits = down.shape[1:] == weight.shape[1:] and up.shape[0] == weight.shape[0]
-        return None if fits else not_its_shape(self.shape, weight)
+    def misfit(self, its: tuple[int, ...]) -> str | None:
+        down, up = self._in_dimensions(len(its))
+        fits = tuple(down.shape[1:]) == its[1:] and up.shape[0] == its[0]
+        return None if fits else not_its_shape(self.shape, its)
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
         change = (self.up.float().flatten(1) @ self.down.float().flatten(1)).reshape(weight.shape)
         return self.scale * strength * change.to(weight.device)
 
     def hook(self, module: Hooked, strength: float) -> ForwardHook:
-        down, up = (_placed(tensor, module) for tensor in self._in_dimensions_of(module.weight))
+        down, up = (_placed(tensor, module) for tensor in self._in_dimensions(len(weight_shape(module))))
         return _PairHook(down, up, self.scale * strength)
 
-    def _in_dimensions_of(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _in_dimensions(self, count: int) -> tuple[Tensor, Tensor]:
         """(down, up) for a weight of 2 or 4 dimensions: a linear layer and a 1x1 convolution stand for each other."""
         down, up = self.down, self.up
-        if weight.ndim == 2 and down.ndim == 4 and down.shape[2:] == (1, 1):
+        if count == 2 and down.ndim == 4 and down.shape[2:] == (1, 1):
             return down.flatten(1), up.flatten(1)
-        if weight.ndim == 4 and down.ndim == 2:
+        if count == 4 and down.ndim == 2:
             return down[:, :, None, None], up[:, :, None, None]
         return down, up
 
 
-def not_its_shape(shape: tuple[int, ...], weight: Tensor) -> str:
+def weight_shape(module: Hooked) -> tuple[int, ...]:
+    """The shape of a module's weight, also of one that is packed."""
+    return module.shape if isinstance(module, PackedLinear) else tuple(module.weight.shape)
+
+
+def weight_place(module: Hooked) -> tuple[torch.device, torch.dtype]:
+    """Device and precision of a module's weight, the precision that it was packed from for one that is packed."""
+    if isinstance(module, PackedLinear):
+        return module.codes.device, module.dtype
+    return module.weight.device, module.weight.dtype
+
+
+def not_its_shape(shape: tuple[int, ...], its: tuple[int, ...]) -> str:
     """The words of a misfit between the shape of a change and that of a weight."""
-    return f"changes a weight of shape {tuple(shape)}, the model's is {tuple(weight.shape)}"
+    return f"changes a weight of shape {tuple(shape)}, the model's is {its}"
 
 
 def _placed(tensor: Tensor, module: Hooked) -> Tensor:
     """Frozen weights go to the module's device and type once; trained ones keep their own, and are cast in use."""
-    return tensor if tensor.requires_grad else tensor.to(module.weight.device, module.weight.dtype)
+    return tensor if tensor.requires_grad else tensor.to(*weight_place(module))
 
 
 class _PairHook:

@@ -4,6 +4,7 @@ LoHa is FedPara's Hadamard product of two low-rank matrices (Hyeon-Woo et al. 20
 product, both as LyCORIS names them (Yeh et al. 2023, arXiv:2309.14859); DoRA is Liu et al. 2024 (arXiv:2402.09353).
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -82,11 +83,11 @@ class DenseLayer(ABC):
     def product(self) -> Tensor:
         """The change at strength 1, in float32 and its own shape."""
 
-    def misfit(self, weight: Tensor) -> str | None:
-        shape, its = tuple(self.shape), tuple(weight.shape)
-        flat = (its[0], weight[0].numel())
+    def misfit(self, its: tuple[int, ...]) -> str | None:
+        shape = tuple(self.shape)
+        flat = (its[0], math.prod(its[1:]))
         fits = shape == its or (shape == flat if len(shape) == 2 else shape == (*its, 1, 1))
-        return None if fits else not_its_shape(shape, weight)
+        return None if fits else not_its_shape(shape, its)
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
         return strength * self.product().reshape(weight.shape).to(weight.device)
@@ -191,9 +192,9 @@ class MagnitudeLayer:
     def tensors(self) -> tuple[Tensor, ...]:
         return *self.inner.tensors(), self.magnitude
 
-    def misfit(self, weight: Tensor) -> str | None:
-        wanted = weight.shape[0 if self.of_rows else 1]
-        if (why := self.inner.misfit(weight)) is not None or self.magnitude.numel() == wanted:
+    def misfit(self, its: tuple[int, ...]) -> str | None:
+        wanted = its[0 if self.of_rows else 1]
+        if (why := self.inner.misfit(its)) is not None or self.magnitude.numel() == wanted:
             return why
         what = "outputs" if self.of_rows else "inputs"
         return f"its DoRA magnitude has {self.magnitude.numel()} values, the model's weight {wanted} {what}"
@@ -214,7 +215,8 @@ class MagnitudeLayer:
 @torch.no_grad()
 def dense_hook(layer: AdapterLayer, module: Hooked, strength: float) -> ForwardHook:
     """The hook of a change that is computed once, from the weight that the module has when it is attached."""
-    return _DenseHook(layer.change(module.weight, strength).to(module.weight.dtype))
+    weight = module.weight
+    return _DenseHook(layer.change(weight, strength).to(weight.dtype))
 
 
 class _DenseHook:

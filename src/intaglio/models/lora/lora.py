@@ -17,13 +17,14 @@ from torch.utils.hooks import RemovableHandle
 
 from intaglio.errors import BadInput
 from intaglio.models.lora.adapter_files import FILE_NAME, AdapterFile, adapter_files
-from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer
+from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer, weight_place, weight_shape
 from intaglio.models.lora.joined_layers import members, swapped
 from intaglio.models.lora.keys import Parsed, Strengths, parse
 from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
 from intaglio.models.lora.other_bases import made_for_own, other_base
 from intaglio.models.lora.peft_config import read_config
 from intaglio.models.lora.write import only_pairs, written
+from intaglio.models.packing.packed_linear import PackedLinear
 from intaglio.models.weights_file import read_weights
 
 __all__ = ["FILE_NAME", "LoRA"]
@@ -150,6 +151,13 @@ class LoRA:
         """
         written(only_pairs(self.layers, self.source), self.names, Path(path), layout, dict(metadata or {}), dtype)
 
+    def detached(self) -> "LoRA":
+        """The same trained pairs (shared tensors), which collect no gradient any more."""
+        layers = {}
+        for part, path, layer in self.pairs():
+            layers.setdefault(part, {})[path] = Layer(layer.down.detach(), layer.up.detach(), layer.alpha)
+        return LoRA(layers, source=self.source, metadata=self.metadata, names=self.names)
+
     def named_for(self, model: Any) -> "LoRA":
         """The same layers (shared tensors) under the diffusers paths of `model`; unmatched ones are left out."""
         names = ModelNames.of(model)
@@ -191,9 +199,15 @@ class LoRA:
     def merged_into(self, model: Any, weight: float = 1.0, *, allow_unmatched: bool = False) -> Any:
         """Add the change to the model's own weights, for good, and return the model; `model.copy()` first to keep it.
 
-        The sum is taken in float32 and rounded once to the weight's own type.
+        The sum is taken in float32 and rounded once to the weight's own type. Raises `BadInput` for a packed weight.
         """
-        for module, layer in self._checked(model, allow_unmatched)[0]:
+        plan = self._checked(model, allow_unmatched)[0]
+        if packed := next((module for module, _ in plan if isinstance(module, PackedLinear)), None):
+            raise BadInput(
+                f"{getattr(model, 'name', 'this model')} keeps weights as {packed.kind}, to which no LoRA is added; "
+                "attach it, or read the model in its stored precision"
+            )
+        for module, layer in plan:
             module.weight.copy_(module.weight.float() + layer.change(module.weight, weight))
         return model
 
@@ -257,9 +271,7 @@ class LoRA:
         if self.made_for is not None and not made_for_own(self.made_for, ModelNames.of(model).family):
             return f"it was made for {self.made_for}"
         mine = _text_width((name, layer.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
-        its = _text_width(
-            (path, module.weight.shape[1]) for path, module in modules(model, "denoiser") if module.weight.ndim == 2
-        )
+        its = _text_width((path, shape[1]) for path, shape in _shapes(model, "denoiser") if len(shape) == 2)
         if mine and its and mine != its:
             made = base_of_width(mine) or f"a base with text embeddings of width {mine}"
             return f"it was made for {made}, this model's text embeddings have width {its}"
@@ -332,7 +344,7 @@ def _changes(layer: AdapterLayer, found: Sequence[Member]) -> list[AdapterLayer]
 
 def _misfit(layer: AdapterLayer, module: Hooked) -> str | None:
     """The reason that a layer cannot act on a module; None where it can."""
-    return _why_not_hooked(module) or layer.misfit(module.weight)
+    return _why_not_hooked(module) or layer.misfit(weight_shape(module))
 
 
 def _why_not_hooked(module: Hooked) -> str | None:
@@ -346,13 +358,17 @@ def _why_no_module(model: Any, part: str) -> str:
 
 
 def _fresh(module: Hooked, rank: int, alpha: float, generator: torch.Generator | None) -> Layer:
-    out, *inner = module.weight.shape
+    (out, *inner), (device, _) = weight_shape(module), weight_place(module)
     made_on = generator.device if generator is not None else "cpu"
     down = torch.empty(rank, *inner, device=made_on)
     nn.init.kaiming_uniform_(down, a=5**0.5, generator=generator)
-    down = down.to(module.weight.device).requires_grad_()
-    up = torch.zeros(out, rank, *(1 for _ in inner[1:]), device=module.weight.device, requires_grad=True)
+    down = down.to(device).requires_grad_()
+    up = torch.zeros(out, rank, *(1 for _ in inner[1:]), device=device, requires_grad=True)
     return Layer(down, up, float(alpha))
+
+
+def _shapes(model: Any, part: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    return ((path, weight_shape(module)) for path, module in modules(model, part))
 
 
 def _text_width(inputs: Iterator[tuple[str, int]]) -> int | None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from intaglio.models.ldm_names import UNetLayout
-from intaglio.models.lora.adapter_layers import Hooked
+from intaglio.models.lora.adapter_layers import Hooked, weight_shape
 from intaglio.models.lora.keys import TEXT_PARTS
 from intaglio.models.original_names import PublishedPlace, joined_by
 
@@ -68,7 +68,7 @@ class ModelNames:
         if family is None or not (family.original_names or family.kohya_text):
             return cls(paths, layout, _family(model), prediction)
         places = {} if family.original_names is None else family.original_names.places(found["denoiser"])
-        rows = {path: inside["denoiser"][path].weight.shape[0] for path in places}
+        rows = {path: weight_shape(inside["denoiser"][path])[0] for path in places}
         return cls(paths, None, family.key, prediction, places, rows, family.kohya_text)
 
     def members(self, part: str, name: str) -> list[Member]:

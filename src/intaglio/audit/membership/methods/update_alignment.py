@@ -17,6 +17,7 @@ from intaglio.denoising.samples import fixed_samples
 from intaglio.denoising.weight_update import UpdateBasis, half_way, update_bases
 from intaglio.errors import IntaglioError
 from intaglio.images.image_set import ImageSet
+from intaglio.models.diffusion.adapted import with_own_weights
 from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffusion
 from intaglio.runs.picture_batches import content_order, in_batches
 from intaglio.runs.run import Run
@@ -92,7 +93,7 @@ class UpdateAlignment(Authenticator):
         """Signals: `product`, < -D, g >_W, and `coefficient`, that over < g, g >_W: the number of steps along -g that
         explains the update best. Raises `BadInput` too where no matrix of the denoiser differs.
         """
-        suspect, base = inputs.pair
+        suspect, base = with_own_weights(inputs.pair[0]), inputs.pair[1]
         bases = update_bases(suspect, base)
         pilot = images[content_order(images)[: self.pilot or None]]
         key = "\n".join((work_key(self, inputs, without=("micro_batch",)), *pilot.hashes))
