@@ -26,6 +26,7 @@ def test_the_card_says_what_it_is_made_of(tmp_path):
         "Pictures: 3, 6 an epoch with repeats",
         "Class pictures: 2 ",
         "prompt `cat`",
+        "paths that end in `attn1.to_k`, `attn1.to_out.0`, `attn1.to_q`, `attn1.to_v`, `attn2.to_k`",
         "`LoRATuning` of intaglio",
         "| rank | 3 |",
         "| seed | 7 |",

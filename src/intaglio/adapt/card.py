@@ -1,5 +1,6 @@
 """The model card of tuned weights: base, prompt, pictures by their hashes, settings and licence."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -9,6 +10,9 @@ from intaglio.adapt.data import TrainingSet, epoch_order, training_hash
 from intaglio.adapt.settings import Training
 from intaglio.adapt.training import Trained
 from intaglio.images.image_set import ImageSet
+
+_BLOCK = re.compile(r"^(?:.*\.)?(?:\w*blocks|layers|attentions|resnets)\.\d+\.")
+"""The path of the innermost block around a layer."""
 
 
 def card(
@@ -21,6 +25,7 @@ def card(
     settings: Training,
     trained: Trained,
     pictures: Sequence[str],
+    layers: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Markdown with the front matter that model hubs read.
 
@@ -33,12 +38,14 @@ def card(
         settings: those of the fine-tune, listed as a table.
         trained: the course of the fine-tune.
         pictures: links to sample pictures, relative to the card.
+        layers: part and path of each layer that an adapter changes.
     """
     head = ["---", "tags:", *(f"- {tag}" for tag in tags), "---", "", f"# {name}", "", description, ""]
     facts = [
         f"- Base: {base}",
         "- Licence: inherits the base's; the pictures' own rights are not affected.",
         *_of_data(data),
+        *_of_layers(layers),
         *_of_training(trained),
     ]
     table = ["", "## Settings", "", f"`{type(settings).__name__}` of intaglio {intaglio.__version__}", ""]
@@ -52,6 +59,16 @@ def _of_data(data: TrainingSet) -> list[str]:
     if data.class_images is not None:
         classes = _described(data.class_images, data.class_prompts)
         lines.append(f"- Class pictures: {classes}, prompt `{data.class_prompts[0]}`")
+    return lines
+
+
+def _of_layers(layers: Sequence[tuple[str, str]]) -> list[str]:
+    """A line a part: how many layers, and the ends of their paths after the number of their block."""
+    lines = []
+    for part in dict.fromkeys(part for part, _ in layers):
+        paths = [path for one, path in layers if one == part]
+        ends = ", ".join(f"`{end}`" for end in sorted({_BLOCK.sub("", path) for path in paths}))
+        lines.append(f"- Layers changed in the {part}: {len(paths)}, paths that end in {ends}")
     return lines
 
 

@@ -103,6 +103,7 @@ class FineTuned:
             settings=self.settings,
             trained=self.trained,
             pictures=links,
+            layers=[] if self.adapter is None else [(part, path) for part, path, _ in self.adapter.pairs()],
         )
         atomic_write(folder / CARD, text)
         return weights
