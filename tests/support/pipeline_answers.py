@@ -98,5 +98,24 @@ class QwenAnswers:
         return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)[:, :, 0]
 
 
-ANSWERS: dict[str, Answers] = {"chroma": ChromaAnswers(), "qwen-image": QwenAnswers(), "pixart-sigma": PixArtAnswers()}
+class LuminaAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": 64, "width": 64}  # as of an autoencoder of eight pixels a cell, whatever this one has
+        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
+        return pipe(prompts, latents=latents, **side, **given).images
+
+    def embedded(self, pipe, prompts):
+        hidden, mask, _, _ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        return -pipe.transformer(latents, 1 - (t + 1) / 1000, given.hidden, given.mask, return_dict=False)[0]
+
+
+ANSWERS: dict[str, Answers] = {
+    "chroma": ChromaAnswers(),
+    "qwen-image": QwenAnswers(),
+    "pixart-sigma": PixArtAnswers(),
+    "lumina2": LuminaAnswers(),
+}
 """By kind of `random_pipelines`."""

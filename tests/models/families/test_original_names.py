@@ -6,6 +6,7 @@ from diffusers.loaders.single_file_utils import (
     convert_chroma_transformer_checkpoint_to_diffusers,
     convert_flux2_transformer_checkpoint_to_diffusers,
     convert_flux_transformer_checkpoint_to_diffusers,
+    convert_lumina2_to_diffusers,
     convert_sd3_transformer_checkpoint_to_diffusers,
     convert_z_image_transformer_checkpoint_to_diffusers,
 )
@@ -13,6 +14,7 @@ from diffusers.loaders.single_file_utils import (
 from intaglio.models.diffusion.families.chroma import NAMES as CHROMA
 from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
 from intaglio.models.diffusion.families.flux2 import NAMES as FLUX_2
+from intaglio.models.diffusion.families.lumina2 import NAMES as LUMINA_2
 from intaglio.models.diffusion.families.qwen_image import NAMES as QWEN
 from intaglio.models.diffusion.families.sd3 import NAMES as SD3
 from intaglio.models.diffusion.families.zimage import NAMES as Z_IMAGE
@@ -28,6 +30,7 @@ KLEIN_4B = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24,
 KLEIN_4B |= {"guidance_embeds": False}
 REAL = {
     "qwen-image": ("QwenImageTransformer2DModel", {}, QWEN, dict, 1933),  # both have one set of names
+    "lumina2": ("Lumina2Transformer2DModel", {"cap_feat_dim": 2304}, LUMINA_2, convert_lumina2_to_diffusers, 459),
     "chroma": ("ChromaTransformer2DModel", {}, CHROMA, convert_chroma_transformer_checkpoint_to_diffusers, 1023),
     "flux1-dev": ("FluxTransformer2DModel", FLUX_1, FLUX, convert_flux_transformer_checkpoint_to_diffusers, 1160),
     "sd35-medium": ("SD3Transformer2DModel", SD_35, SD3, convert_sd3_transformer_checkpoint_to_diffusers, 909),

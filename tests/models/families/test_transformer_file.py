@@ -12,7 +12,7 @@ from intaglio.models.ldm_names import autoencoder_name
 from published_form import published_weights
 
 
-@pytest.fixture(scope="module", params=["sd3", "flux1-dev", "zimage", "klein", "chroma", "qwen-image"])
+@pytest.fixture(scope="module", params=["sd3", "flux1-dev", "zimage", "klein", "chroma", "qwen-image", "lumina2"])
 def folder(request, tmp_path_factory):
     return random_pipelines.folder_of(request.param, tmp_path_factory.mktemp("models") / request.param)
 
@@ -43,7 +43,7 @@ def test_sizes_are_those_of_the_file(folder, tmp_path):
     more = {"sd3": {"num_layers": 3, "dual_attention_layers": (0, 1)}, "flux1-dev": {"num_single_layers": 2}}
     more |= {"zimage": {"n_layers": 2}, "klein": {"num_single_layers": 2, "mlp_ratio": 2.0}}
     more |= {"chroma": {"num_layers": 2, "approximator_layers": 3, "approximator_hidden_dim": 24}}
-    more |= {"qwen-image": {"num_layers": 3}}
+    more |= {"qwen-image": {"num_layers": 3}, "lumina2": {"num_layers": 2, "num_attention_heads": 4}}
     random_pipelines.PIPELINES[kind](5, **more[kind]).save_pretrained(tmp_path / "deeper")
     deeper = load_model(tmp_path / "deeper")
     save_file(published_weights(deeper), tmp_path / "m.safetensors")
@@ -60,6 +60,7 @@ def test_all_parts_of_one_file_are_taken(folder, model, weights, tmp_path):
     other = load_model(random_pipelines.folder_of(kind, tmp_path / "other", seed=9))
     file = {f"model.diffusion_model.{name}": weight for name, weight in weights.items()}
     names = {"flux1-dev": ("clip_l", "t5xxl"), "zimage": ("qwen3_4b",), "klein": ("qwen3_8b",), "chroma": ("t5xxl",)}
+    names |= {"lumina2": ("gemma2_2b",)}
     names = names.get(kind, ("clip_l", "clip_g", "t5xxl"))
     for name, encoder in zip(names, other.text_encoders, strict=True):
         own = {f"text_encoders.{name}.transformer.{key}": w.clone() for key, w in encoder.state_dict().items()}

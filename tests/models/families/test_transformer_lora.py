@@ -30,8 +30,9 @@ CONVERTERS = {
     "klein": convert_flux2_transformer_checkpoint_to_diffusers,
     "chroma": None,
     "qwen-image": lambda weights: weights,
+    "lumina2": None,
 }
-"""diffusers' converters of published weights; those of FLUX.1 and Chroma take the published sizes alone."""
+"""diffusers' converters of published weights; those of FLUX.1, Chroma and Lumina take the published sizes alone."""
 LATENTS = torch.randn(2, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
 T = torch.tensor([200, 700])
 
@@ -219,7 +220,7 @@ def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
     with pytest.raises(BadInput, match="can be used on"):
         LoRA.read(tmp_path / "lora.safetensors").attach(model)
     everywhere(model).write(tmp_path / "own.safetensors", "kohya")
-    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image)"):
+    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image|Lumina)"):
         LoRA.read(tmp_path / "own.safetensors").attach(other)
     read = load_model(random_pipelines.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
     assert not any("made for" in note for note in read.notes)

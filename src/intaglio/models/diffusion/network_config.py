@@ -10,6 +10,7 @@ from transformers import CLIPTextConfig
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.families.known import FAMILIES, NAMES
+from intaglio.models.diffusion.gemma_configs import gemma2_config
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
@@ -61,6 +62,8 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         config, notes = t5_config(fields, weights), []
     elif kind.startswith("Qwen3"):
         config, notes = qwen3_config(fields, weights), []
+    elif kind == "Gemma2Model":
+        config, notes = gemma2_config(fields, weights), []
     elif kind == "AutoencoderKLQwenImage":
         config, notes = qwen_autoencoder_config(fields, weights), []
     elif kind == "Qwen2_5_VLForConditionalGeneration":

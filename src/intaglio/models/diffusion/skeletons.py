@@ -26,7 +26,9 @@ CLASSES = {
     "ChromaTransformer2DModel": "diffusers.models.transformers.transformer_chroma",
     "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
     "QwenImageTransformer2DModel": "diffusers.models.transformers.transformer_qwenimage",
+    "Lumina2Transformer2DModel": "diffusers.models.transformers.transformer_lumina2",
     "Qwen2_5_VLForConditionalGeneration": "transformers",
+    "Gemma2Model": "transformers",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
@@ -38,6 +40,8 @@ CLASSES = {
 COMPUTED = frozenset(
     {
         "ChromaTransformer2DModel",
+        "Gemma2Model",
+        "Lumina2Transformer2DModel",
         "PixArtTransformer2DModel",
         "QwenImageTransformer2DModel",
         "Qwen2_5_VLForConditionalGeneration",

@@ -20,6 +20,7 @@ _LAYERS = (
 )
 _WIDTHS = ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim")
 _WIDTHS = (*_WIDTHS, "dim", "n_heads", "n_kv_heads", "cap_feat_dim", "timestep_guidance_channels")
+_WIDTHS = (*_WIDTHS, "hidden_size", "num_kv_heads", "multiple_of", "caption_projection_dim")
 _WIDTHS = (*_WIDTHS, "approximator_num_channels", "approximator_hidden_dim", "caption_channels")
 _LAYERS_OF_AURAFLOW = ("num_mmdit_layers", "num_single_dit_layers")
 

@@ -19,7 +19,7 @@ _MARKS = (
     ("double_blocks.0.img_attn.norm.key_norm.scale", "flux1"),
     ("joint_blocks.0.context_block.adaLN_modulation.1.bias", "sd3"),
     ("layers.0.adaLN_modulation.0.weight", "zimage"),
-    ("cap_embedder.0.weight", "Lumina-Image 2"),
+    ("cap_embedder.0.weight", "lumina2"),
     ("blocks.0.cross_attn.q_linear.weight", "SANA"),
     ("double_layers.0.attn.w2q.weight", "AuraFlow"),
     ("double_stream_blocks.0.block.adaLN_modulation.1.bias", "HiDream"),
@@ -34,8 +34,11 @@ _QUANTIZED = (
 )
 SCALES = (".scale_weight", ".weight_scale")
 """Ends of the keys of the scales of weights in eight-bit floats."""
-WITHOUT_EFFECT = re.compile(r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant|\.num_batches_tracked)$")
-"""Keys beside such weights that are for inputs, or say how they were made; and a count of training steps."""
+WITHOUT_EFFECT = re.compile(
+    r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant|\.num_batches_tracked|norm_final\.weight)$"
+)
+"""Keys beside such weights that are for inputs, or say how they were made; a count of training steps; a norm that is
+never called (Lumina-Image 2)."""
 
 
 def transformer_kind(shapes: Shapes, path: Path) -> tuple[Family, str] | None:

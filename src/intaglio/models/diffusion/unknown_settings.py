@@ -149,7 +149,8 @@ def unknown_network_settings(kind: str, fields: Fields) -> list[str]:
     if CLASSES[kind] == "transformers":
         usual = made.config_class().to_dict()
         known = {*usual, *(usual.get("text_config") or ()), *_OF_EARLIER_TRANSFORMERS}
-        known |= {"rope_theta", "rope_scaling"} if kind.startswith("Qwen") else set()  # read by both spellings
+        if kind.startswith(("Qwen", "Gemma")):
+            known |= {"rope_theta", "rope_scaling"}  # read by both spellings
         return _note(fields, known, "a text encoder of CLIP" if kind.startswith("CLIP") else kind)
     own = set(EDITS) if kind == "UNet2DConditionModel" else set[str]()
     return _note(fields, {*class_defaults(made), *_OF_AVERAGING, *own}, kind)

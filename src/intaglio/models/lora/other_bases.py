@@ -38,6 +38,7 @@ FAMILY_NAMES = {
     "chroma": "Chroma",
     "qwen-image": "Qwen-Image",
     "pixart-sigma": "PixArt-Sigma",
+    "lumina2": "Lumina-Image 2",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -51,11 +52,13 @@ _FAMILIES = (
     ("chroma", "chroma"),
     ("qwen-image", "qwen-image"),
     ("pixart-sigma", "pixart-sigma"),
+    ("lumina-2", "lumina2"),
 )
 _TRANSFORMERS = ("sd3", "flux1", "flux2", "chroma", "qwen-image", "pixart-sigma")
 _OWN = {
     "Flux": ("flux1", "flux2", "chroma"),  # names of modules alone do not tell them apart
-    "Z-Image": ("zimage",),
+    "Z-Image": ("zimage", "lumina2"),
+    "Lumina": ("lumina2",),
     "PixArt": ("pixart-sigma",),
     "Stable Diffusion 3": ("sd3", "flux1", "flux2", "chroma", "qwen-image"),
     "Qwen-Image": ("qwen-image",),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from intaglio.bench.models.random_models.chat_pipelines import klein_pipeline, zimage_pipeline
+from intaglio.bench.models.random_models.gemma_pipelines import lumina_pipeline
 from intaglio.bench.models.random_models.qwen_pipelines import qwen_pipeline
 from intaglio.bench.models.random_models.t5_pipelines import (
     chroma_pipeline,
@@ -23,6 +24,7 @@ PIPELINES: dict[str, Callable] = {
     "chroma": chroma_pipeline,
     "qwen-image": qwen_pipeline,
     "pixart-sigma": pixart_pipeline,
+    "lumina2": lumina_pipeline,
 }
 """Makers of tiny pipelines, by kind; each takes a seed."""
 

@@ -6,6 +6,7 @@ from intaglio.models.diffusion.families.chroma import Chroma
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.flux2 import Flux2Klein
+from intaglio.models.diffusion.families.lumina2 import Lumina2
 from intaglio.models.diffusion.families.pixart_sigma import PixArtSigma
 from intaglio.models.diffusion.families.qwen_image import QwenImage
 from intaglio.models.diffusion.families.sd3 import StableDiffusion3
@@ -21,6 +22,7 @@ FAMILIES: tuple[Family, ...] = (
     QwenImage(),
     Chroma(),
     PixArtSigma(),
+    Lumina2(),
 )
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
