@@ -112,10 +112,23 @@ class LuminaAnswers:
         return -pipe.transformer(latents, 1 - (t + 1) / 1000, given.hidden, given.mask, return_dict=False)[0]
 
 
+class AuraFlowAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
+        return pipe(prompts, latents=latents, num_inference_steps=steps, guidance_scale=scale, **side).images
+
+    def embedded(self, pipe, prompts):
+        return {"hidden": pipe.encode_prompt(prompts, do_classifier_free_guidance=False)[0]}
+
+    def output(self, pipe, latents, t, given):
+        return pipe.transformer(latents, given.hidden, (t + 1) / 1000, return_dict=False)[0]
+
+
 ANSWERS: dict[str, Answers] = {
     "chroma": ChromaAnswers(),
     "qwen-image": QwenAnswers(),
     "pixart-sigma": PixArtAnswers(),
     "lumina2": LuminaAnswers(),
+    "auraflow": AuraFlowAnswers(),
 }
 """By kind of `random_pipelines`."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import (
+    convert_auraflow_transformer_checkpoint_to_diffusers,
     convert_chroma_transformer_checkpoint_to_diffusers,
     convert_flux2_transformer_checkpoint_to_diffusers,
     convert_flux_transformer_checkpoint_to_diffusers,
@@ -11,6 +12,7 @@ from diffusers.loaders.single_file_utils import (
     convert_z_image_transformer_checkpoint_to_diffusers,
 )
 
+from intaglio.models.diffusion.families.auraflow import NAMES as AURA_FLOW
 from intaglio.models.diffusion.families.chroma import NAMES as CHROMA
 from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
 from intaglio.models.diffusion.families.flux2 import NAMES as FLUX_2
@@ -30,6 +32,13 @@ KLEIN_4B = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24,
 KLEIN_4B |= {"guidance_embeds": False}
 REAL = {
     "qwen-image": ("QwenImageTransformer2DModel", {}, QWEN, dict, 1933),  # both have one set of names
+    "auraflow": (
+        "AuraFlowTransformer2DModel",
+        {"pos_embed_max_size": 9216},
+        AURA_FLOW,
+        convert_auraflow_transformer_checkpoint_to_diffusers,
+        331,
+    ),
     "lumina2": ("Lumina2Transformer2DModel", {"cap_feat_dim": 2304}, LUMINA_2, convert_lumina2_to_diffusers, 459),
     "chroma": ("ChromaTransformer2DModel", {}, CHROMA, convert_chroma_transformer_checkpoint_to_diffusers, 1023),
     "flux1-dev": ("FluxTransformer2DModel", FLUX_1, FLUX, convert_flux_transformer_checkpoint_to_diffusers, 1160),

@@ -24,6 +24,7 @@ from intaglio.models.diffusion.transformer_configs import (
     refuse_more_layers,
     t5_config,
     transformer_config,
+    umt5_config,
 )
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
 from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
@@ -62,6 +63,8 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         config, notes = t5_config(fields, weights), []
     elif kind.startswith("Qwen3"):
         config, notes = qwen3_config(fields, weights), []
+    elif kind == "UMT5EncoderModel":
+        config, notes = umt5_config(fields, weights), []
     elif kind == "Gemma2Model":
         config, notes = gemma2_config(fields, weights), []
     elif kind == "AutoencoderKLQwenImage":

@@ -27,6 +27,8 @@ CLASSES = {
     "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
     "QwenImageTransformer2DModel": "diffusers.models.transformers.transformer_qwenimage",
     "Lumina2Transformer2DModel": "diffusers.models.transformers.transformer_lumina2",
+    "AuraFlowTransformer2DModel": "diffusers.models.transformers.auraflow_transformer_2d",
+    "UMT5EncoderModel": "transformers",
     "Qwen2_5_VLForConditionalGeneration": "transformers",
     "Gemma2Model": "transformers",
     "CLIPTextModel": "transformers",

@@ -21,7 +21,7 @@ _MARKS = (
     ("layers.0.adaLN_modulation.0.weight", "zimage"),
     ("cap_embedder.0.weight", "lumina2"),
     ("blocks.0.cross_attn.q_linear.weight", "SANA"),
-    ("double_layers.0.attn.w2q.weight", "AuraFlow"),
+    ("double_layers.0.attn.w2q.weight", "auraflow"),
     ("double_stream_blocks.0.block.adaLN_modulation.1.bias", "HiDream"),
     ("transformer_blocks.0.img_mod.1.weight", "qwen-image"),
 )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 _KEYS = (
+    (r"double_layers|single_layers|joint_transformer_blocks", "AuraFlow"),
     (r"double_blocks|single_blocks|single_transformer_blocks", "Flux"),
     (r"(?:^|[._])(?:layers|noise_refiner|context_refiner)[._]\d+[._]attention[._]", "Z-Image"),
     (r"joint_blocks|attn[._]add_[qkv]_proj", "Stable Diffusion 3"),
@@ -39,6 +40,7 @@ FAMILY_NAMES = {
     "qwen-image": "Qwen-Image",
     "pixart-sigma": "PixArt-Sigma",
     "lumina2": "Lumina-Image 2",
+    "auraflow": "AuraFlow",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -53,14 +55,16 @@ _FAMILIES = (
     ("qwen-image", "qwen-image"),
     ("pixart-sigma", "pixart-sigma"),
     ("lumina-2", "lumina2"),
+    ("auraflow", "auraflow"),
 )
 _TRANSFORMERS = ("sd3", "flux1", "flux2", "chroma", "qwen-image", "pixart-sigma")
 _OWN = {
-    "Flux": ("flux1", "flux2", "chroma"),  # names of modules alone do not tell them apart
+    "AuraFlow": ("auraflow",),
+    "Flux": ("flux1", "flux2", "chroma", "auraflow"),  # names of modules alone do not tell them apart
     "Z-Image": ("zimage", "lumina2"),
     "Lumina": ("lumina2",),
     "PixArt": ("pixart-sigma",),
-    "Stable Diffusion 3": ("sd3", "flux1", "flux2", "chroma", "qwen-image"),
+    "Stable Diffusion 3": ("sd3", "flux1", "flux2", "chroma", "qwen-image", "auraflow"),
     "Qwen-Image": ("qwen-image",),
     "a model with three text encoders, such as Stable Diffusion 3": _TRANSFORMERS,
     "a model whose denoiser is a transformer": _TRANSFORMERS,

@@ -8,6 +8,7 @@ from intaglio.bench.models.random_models.chat_pipelines import klein_pipeline, z
 from intaglio.bench.models.random_models.gemma_pipelines import lumina_pipeline
 from intaglio.bench.models.random_models.qwen_pipelines import qwen_pipeline
 from intaglio.bench.models.random_models.t5_pipelines import (
+    auraflow_pipeline,
     chroma_pipeline,
     flux_pipeline,
     pixart_pipeline,
@@ -25,6 +26,7 @@ PIPELINES: dict[str, Callable] = {
     "qwen-image": qwen_pipeline,
     "pixart-sigma": pixart_pipeline,
     "lumina2": lumina_pipeline,
+    "auraflow": auraflow_pipeline,
 }
 """Makers of tiny pipelines, by kind; each takes a seed."""
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from intaglio.models.diffusion.families.auraflow import AuraFlow
 from intaglio.models.diffusion.families.chroma import Chroma
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.flux1 import Flux1
@@ -23,6 +24,7 @@ FAMILIES: tuple[Family, ...] = (
     Chroma(),
     PixArtSigma(),
     Lumina2(),
+    AuraFlow(),
 )
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
