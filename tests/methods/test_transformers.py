@@ -73,7 +73,7 @@ def test_a_method_runs_on_stable_diffusion_3_or_is_for_unets(key, scene):
 ON_OTHERS = [("flux1-dev", key) for key in sorted(FIRST) if not key.startswith("distill")]
 ON_OTHERS += [
     (kind, key)
-    for kind in ("zimage", "klein", "pixart-sigma", "chroma", "qwen-image", "lumina2", "auraflow")
+    for kind in ("zimage", "klein", "pixart-sigma", "chroma", "qwen-image", "lumina2", "auraflow", "sana")
     for key in sorted(FIRST)
     if key[:4] in ("auth", "fine", "dist")
 ]

@@ -1,5 +1,6 @@
 """What pipelines of diffusers draw, embed and predict, each asked in its own way, for tests of families."""
 
+import inspect
 from typing import Any, Protocol
 
 import torch
@@ -124,11 +125,30 @@ class AuraFlowAnswers:
         return pipe.transformer(latents, given.hidden, (t + 1) / 1000, return_dict=False)[0]
 
 
+class SanaAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": 32, "width": 32, "use_resolution_binning": False}
+        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
+        return pipe(prompts, latents=latents, **side, **given).images
+
+    def embedded(self, pipe, prompts):
+        instruction = inspect.signature(pipe.__call__).parameters["complex_human_instruction"].default
+        about = {"do_classifier_free_guidance": False, "complex_human_instruction": instruction}
+        hidden, mask, _, _ = pipe.encode_prompt(prompts, **about)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        told = (t + 1).round()
+        mask = given.mask.float()
+        return pipe.transformer(latents, given.hidden, told, encoder_attention_mask=mask, return_dict=False)[0]
+
+
 ANSWERS: dict[str, Answers] = {
     "chroma": ChromaAnswers(),
     "qwen-image": QwenAnswers(),
     "pixart-sigma": PixArtAnswers(),
     "lumina2": LuminaAnswers(),
     "auraflow": AuraFlowAnswers(),
+    "sana": SanaAnswers(),
 }
 """By kind of `random_pipelines`."""

@@ -32,6 +32,7 @@ CONVERTERS = {
     "chroma": None,
     "qwen-image": lambda weights: weights,
     "lumina2": None,
+    "sana": None,
     "auraflow": convert_auraflow_transformer_checkpoint_to_diffusers,
 }
 """diffusers' converters of published weights; those of FLUX.1, Chroma and Lumina take the published sizes alone."""
@@ -222,7 +223,7 @@ def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
     with pytest.raises(BadInput, match="can be used on"):
         LoRA.read(tmp_path / "lora.safetensors").attach(model)
     everywhere(model).write(tmp_path / "own.safetensors", "kohya")
-    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image|Lumina|AuraFlow)"):
+    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image|Lumina|AuraFlow|SANA)"):
         LoRA.read(tmp_path / "own.safetensors").attach(other)
     read = load_model(random_pipelines.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
     assert not any("made for" in note for note in read.notes)

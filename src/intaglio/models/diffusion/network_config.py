@@ -9,6 +9,7 @@ from transformers import CLIPTextConfig
 
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.dc_configs import dc_autoencoder_config
 from intaglio.models.diffusion.families.known import FAMILIES, NAMES
 from intaglio.models.diffusion.gemma_configs import gemma2_config
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
@@ -63,6 +64,8 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         config, notes = t5_config(fields, weights), []
     elif kind.startswith("Qwen3"):
         config, notes = qwen3_config(fields, weights), []
+    elif kind == "AutoencoderDC":
+        config, notes = dc_autoencoder_config(fields, weights), []
     elif kind == "UMT5EncoderModel":
         config, notes = umt5_config(fields, weights), []
     elif kind == "Gemma2Model":

@@ -28,6 +28,8 @@ CLASSES = {
     "QwenImageTransformer2DModel": "diffusers.models.transformers.transformer_qwenimage",
     "Lumina2Transformer2DModel": "diffusers.models.transformers.transformer_lumina2",
     "AuraFlowTransformer2DModel": "diffusers.models.transformers.auraflow_transformer_2d",
+    "SanaTransformer2DModel": "diffusers.models.transformers.sana_transformer",
+    "AutoencoderDC": "diffusers.models.autoencoders.autoencoder_dc",
     "UMT5EncoderModel": "transformers",
     "Qwen2_5_VLForConditionalGeneration": "transformers",
     "Gemma2Model": "transformers",
@@ -47,6 +49,7 @@ COMPUTED = frozenset(
         "PixArtTransformer2DModel",
         "QwenImageTransformer2DModel",
         "Qwen2_5_VLForConditionalGeneration",
+        "SanaTransformer2DModel",
     }
 )
 """Classes with tensors that no file stores, as they follow from the settings; these have values in a skeleton."""

@@ -21,6 +21,7 @@ _LAYERS = (
 _WIDTHS = ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim")
 _WIDTHS = (*_WIDTHS, "dim", "n_heads", "n_kv_heads", "cap_feat_dim", "timestep_guidance_channels")
 _WIDTHS = (*_WIDTHS, "hidden_size", "num_kv_heads", "multiple_of", "caption_projection_dim")
+_WIDTHS = (*_WIDTHS, "num_cross_attention_heads", "cross_attention_head_dim", "cross_attention_dim")
 _WIDTHS = (*_WIDTHS, "approximator_num_channels", "approximator_hidden_dim", "caption_channels")
 _LAYERS_OF_AURAFLOW = ("num_mmdit_layers", "num_single_dit_layers")
 
@@ -39,6 +40,7 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
     fields.whole("sample_size", None, 1, LARGEST_SIDE)
     fields.whole("patch_size", None, 1, 64)
     fields.whole("pos_embed_max_size", None, 1, LARGEST_SIDE**2)
+    fields.number("timestep_scale", None, 1e-6, float(WIDEST))
     for key in _WIDTHS:
         if not isinstance(fields.values.get(key), list):
             fields.whole(key, None, 1, WIDEST)

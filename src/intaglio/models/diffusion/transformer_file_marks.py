@@ -20,7 +20,7 @@ _MARKS = (
     ("joint_blocks.0.context_block.adaLN_modulation.1.bias", "sd3"),
     ("layers.0.adaLN_modulation.0.weight", "zimage"),
     ("cap_embedder.0.weight", "lumina2"),
-    ("blocks.0.cross_attn.q_linear.weight", "SANA"),
+    ("blocks.0.cross_attn.q_linear.weight", "sana"),
     ("double_layers.0.attn.w2q.weight", "auraflow"),
     ("double_stream_blocks.0.block.adaLN_modulation.1.bias", "HiDream"),
     ("transformer_blocks.0.img_mod.1.weight", "qwen-image"),
@@ -35,10 +35,11 @@ _QUANTIZED = (
 SCALES = (".scale_weight", ".weight_scale")
 """Ends of the keys of the scales of weights in eight-bit floats."""
 WITHOUT_EFFECT = re.compile(
-    r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant|\.num_batches_tracked|norm_final\.weight)$"
+    r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant|\.num_batches_tracked|norm_final\.weight|"
+    r"^(model\.diffusion_model\.)?(pos_embed|y_embedder\.y_embedding))$"
 )
 """Keys beside such weights that are for inputs, or say how they were made; a count of training steps; a norm that is
-never called (Lumina-Image 2)."""
+never called (Lumina-Image 2), and what follows from the settings or serves training alone (SANA)."""
 
 
 def transformer_kind(shapes: Shapes, path: Path) -> tuple[Family, str] | None:

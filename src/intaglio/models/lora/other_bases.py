@@ -9,6 +9,7 @@ _KEYS = (
     (r"(?:^|[._])(?:layers|noise_refiner|context_refiner)[._]\d+[._]attention[._]", "Z-Image"),
     (r"joint_blocks|attn[._]add_[qkv]_proj", "Stable Diffusion 3"),
     (r"(?:img|txt)_mlp", "Qwen-Image"),
+    (r"blocks[._]\d+[._]cross_attn[._](?:q_linear|kv_linear|proj)|[._]mlp[._](?:inverted|point)_conv", "SANA"),
     (r"\bblocks[._]\d+[._](?:self|cross)_attn|unet_blocks_\d+_(?:self|cross)_attn", "Wan, a video model"),
     (r"adaln_single|caption_projection", "PixArt"),
     (r"prior_unet|lora_prior", "Stable Cascade"),
@@ -41,6 +42,7 @@ FAMILY_NAMES = {
     "pixart-sigma": "PixArt-Sigma",
     "lumina2": "Lumina-Image 2",
     "auraflow": "AuraFlow",
+    "sana": "SANA",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -56,14 +58,16 @@ _FAMILIES = (
     ("pixart-sigma", "pixart-sigma"),
     ("lumina-2", "lumina2"),
     ("auraflow", "auraflow"),
+    ("sana", "sana"),
 )
-_TRANSFORMERS = ("sd3", "flux1", "flux2", "chroma", "qwen-image", "pixart-sigma")
+_TRANSFORMERS = ("sd3", "flux1", "flux2", "chroma", "qwen-image", "pixart-sigma", "sana")
 _OWN = {
     "AuraFlow": ("auraflow",),
+    "SANA": ("sana",),
     "Flux": ("flux1", "flux2", "chroma", "auraflow"),  # names of modules alone do not tell them apart
     "Z-Image": ("zimage", "lumina2"),
     "Lumina": ("lumina2",),
-    "PixArt": ("pixart-sigma",),
+    "PixArt": ("pixart-sigma", "sana"),
     "Stable Diffusion 3": ("sd3", "flux1", "flux2", "chroma", "qwen-image", "auraflow"),
     "Qwen-Image": ("qwen-image",),
     "a model with three text encoders, such as Stable Diffusion 3": _TRANSFORMERS,

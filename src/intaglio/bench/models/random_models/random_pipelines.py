@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from intaglio.bench.models.random_models.chat_pipelines import klein_pipeline, zimage_pipeline
-from intaglio.bench.models.random_models.gemma_pipelines import lumina_pipeline
+from intaglio.bench.models.random_models.gemma_pipelines import lumina_pipeline, sana_pipeline
 from intaglio.bench.models.random_models.qwen_pipelines import qwen_pipeline
 from intaglio.bench.models.random_models.t5_pipelines import (
     auraflow_pipeline,
@@ -27,6 +27,7 @@ PIPELINES: dict[str, Callable] = {
     "pixart-sigma": pixart_pipeline,
     "lumina2": lumina_pipeline,
     "auraflow": auraflow_pipeline,
+    "sana": sana_pipeline,
 }
 """Makers of tiny pipelines, by kind; each takes a seed."""
 

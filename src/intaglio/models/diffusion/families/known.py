@@ -10,6 +10,7 @@ from intaglio.models.diffusion.families.flux2 import Flux2Klein
 from intaglio.models.diffusion.families.lumina2 import Lumina2
 from intaglio.models.diffusion.families.pixart_sigma import PixArtSigma
 from intaglio.models.diffusion.families.qwen_image import QwenImage
+from intaglio.models.diffusion.families.sana import Sana
 from intaglio.models.diffusion.families.sd3 import StableDiffusion3
 from intaglio.models.diffusion.families.unets import UNets
 from intaglio.models.diffusion.families.zimage import ZImage
@@ -25,6 +26,7 @@ FAMILIES: tuple[Family, ...] = (
     PixArtSigma(),
     Lumina2(),
     AuraFlow(),
+    Sana(),
 )
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
