@@ -77,6 +77,7 @@ ON_OTHERS += [
     for key in sorted(FIRST)
     if key[:4] in ("auth", "fine", "dist")
 ]
+ON_OTHERS += [("flux2-dev", key) for key in sorted(FIRST) if key[:4] in ("auth", "fine")]
 ON_OTHERS += [("qwen-image", "authenticate update-alignment")]  # its last block has weights that nothing reads
 """One method a verb for FLUX.1, which is distilled already, and some for the others."""
 

@@ -143,6 +143,22 @@ class SanaAnswers:
         return pipe.transformer(latents, given.hidden, told, encoder_attention_mask=mask, return_dict=False)[0]
 
 
+class Flux2DevAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
+        found = pipe(prompt=prompts, latents=latents, num_inference_steps=steps, guidance_scale=scale, **side).images
+        return found.mT.reshape(latents.shape)
+
+    def embedded(self, pipe, prompts):
+        return {"hidden": pipe.encode_prompt(prompts)[0]}
+
+    def output(self, pipe, latents, t, given):
+        ids = {"txt_ids": pipe._prepare_text_ids(given.hidden), "img_ids": pipe._prepare_latent_ids(latents)}
+        rows, scales = latents.flatten(2).mT, torch.ones(len(latents))
+        found = pipe.transformer(rows, given.hidden, (t + 1) / 1000, guidance=scales, **ids).sample
+        return found.mT.reshape(latents.shape)
+
+
 ANSWERS: dict[str, Answers] = {
     "chroma": ChromaAnswers(),
     "qwen-image": QwenAnswers(),
@@ -150,5 +166,6 @@ ANSWERS: dict[str, Answers] = {
     "lumina2": LuminaAnswers(),
     "auraflow": AuraFlowAnswers(),
     "sana": SanaAnswers(),
+    "flux2-dev": Flux2DevAnswers(),
 }
 """By kind of `random_pipelines`."""

@@ -55,6 +55,7 @@ REAL = {
     "flux1-dev": ("FluxTransformer2DModel", FLUX_1, FLUX, convert_flux_transformer_checkpoint_to_diffusers, 1160),
     "sd35-medium": ("SD3Transformer2DModel", SD_35, SD3, convert_sd3_transformer_checkpoint_to_diffusers, 909),
     "z-image": ("ZImageTransformer2DModel", {}, Z_IMAGE, convert_z_image_transformer_checkpoint_to_diffusers, 521),
+    "flux2-dev": ("Flux2Transformer2DModel", {}, FLUX_2, convert_flux2_transformer_checkpoint_to_diffusers, 331),
     "klein-4b": ("Flux2Transformer2DModel", KLEIN_4B, FLUX_2, convert_flux2_transformer_checkpoint_to_diffusers, 169),
 }
 

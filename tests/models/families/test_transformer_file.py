@@ -14,7 +14,7 @@ from published_form import published_weights
 
 @pytest.fixture(
     scope="module",
-    params=["sd3", "flux1-dev", "zimage", "klein", "chroma", "qwen-image", "lumina2", "auraflow", "sana"],
+    params=["sd3", "flux1-dev", "zimage", "klein", "chroma", "qwen-image", "lumina2", "auraflow", "sana", "flux2-dev"],
 )
 def folder(request, tmp_path_factory):
     return random_pipelines.folder_of(request.param, tmp_path_factory.mktemp("models") / request.param)
@@ -46,6 +46,7 @@ def test_sizes_are_those_of_the_file(folder, tmp_path):
     more = {"sd3": {"num_layers": 3, "dual_attention_layers": (0, 1)}, "flux1-dev": {"num_single_layers": 2}}
     more |= {"zimage": {"n_layers": 2}, "klein": {"num_single_layers": 2, "mlp_ratio": 2.0}}
     more |= {"chroma": {"num_layers": 2, "approximator_layers": 3, "approximator_hidden_dim": 24}}
+    more |= {"flux2-dev": {"num_single_layers": 2, "mlp_ratio": 2.0}}
     more |= {"sana": {"num_layers": 2, "mlp_ratio": 1.5}}
     more |= {"auraflow": {"num_single_dit_layers": 2, "pos_embed_max_size": 144}}
     more |= {"qwen-image": {"num_layers": 3}, "lumina2": {"num_layers": 2, "num_attention_heads": 4}}
@@ -60,7 +61,7 @@ def test_sizes_are_those_of_the_file(folder, tmp_path):
 def test_all_parts_of_one_file_are_taken(folder, model, weights, tmp_path):
     """Text encoders and autoencoder of other numbers than the base's."""
     kind = folder.name
-    if kind in ("qwen-image", "sana"):  # of which there are no such files
+    if kind in ("qwen-image", "sana", "flux2-dev"):  # of which there are no such files
         return
     other = load_model(random_pipelines.folder_of(kind, tmp_path / "other", seed=9))
     file = {f"model.diffusion_model.{name}": weight for name, weight in weights.items()}

@@ -33,6 +33,7 @@ CONVERTERS = {
     "qwen-image": lambda weights: weights,
     "lumina2": None,
     "sana": None,
+    "flux2-dev": convert_flux2_transformer_checkpoint_to_diffusers,
     "auraflow": convert_auraflow_transformer_checkpoint_to_diffusers,
 }
 """diffusers' converters of published weights; those of FLUX.1, Chroma and Lumina take the published sizes alone."""

@@ -225,13 +225,14 @@ class LatentDiffusion(Sendable):
         texts = [(written if prompt else family.negative_text)(prompt, tokenizer) for prompt in prompts]
         texts = [written("", tokenizer), *texts]
         with quiet_libraries():
-            frame, *lengths = [len(tokens) for tokens in tokenizer(texts).input_ids]
+            special = {"add_special_tokens": family.special_tokens}
+            frame, *lengths = [len(tokens) for tokens in tokenizer(texts, **special).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > most[index] and index == most.index(max(most)):
                 words = f"only {most[index] - frame} of {length - frame} tokens of this prompt are read: {prompt}"
                 warnings.warn(words, stacklevel=4)
         return tokenizer(
-            texts[1:], padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
+            texts[1:], padding="max_length", max_length=most[index], truncation=True, return_tensors="pt", **special
         ).input_ids
 
     def noised(

@@ -14,6 +14,7 @@ from intaglio.models.diffusion.families.known import FAMILIES, NAMES
 from intaglio.models.diffusion.gemma_configs import gemma2_config
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
+from intaglio.models.diffusion.mistral_configs import mistral3_config
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.qwen_configs import qwen_autoencoder_config, qwen_text_config
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
@@ -64,6 +65,8 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         config, notes = t5_config(fields, weights), []
     elif kind.startswith("Qwen3"):
         config, notes = qwen3_config(fields, weights), []
+    elif kind == "Mistral3ForConditionalGeneration":
+        config, notes = mistral3_config(fields, weights), []
     elif kind == "AutoencoderDC":
         config, notes = dc_autoencoder_config(fields, weights), []
     elif kind == "UMT5EncoderModel":

@@ -26,6 +26,8 @@ _MARKS = (
     ("transformer_blocks.0.img_mod.1.weight", "qwen-image"),
 )
 """A key of each kind, and the key of its family, or the name of a kind that is not read. The first that fits counts."""
+_GUIDED, _GUIDANCE = {"flux2": "flux2-dev"}, "guidance_in.in_layer.weight"
+"""The family of a file that has the guidance input besides."""
 _QUANTIZED = (
     (r"\.quant_state\.|\.absmax$", "bitsandbytes"),
     (r"\.weight_scale_2$", "nvfp4"),
@@ -51,6 +53,7 @@ def transformer_kind(shapes: Shapes, path: Path) -> tuple[Family, str] | None:
         for mark, kind in _MARKS:
             if f"{prefix}{mark}" in shapes:
                 _refuse_quantized(shapes, path)
+                kind = _GUIDED.get(kind, kind) if f"{prefix}{_GUIDANCE}" in shapes else kind
                 family = next((family for family in FAMILIES if family.key == kind), None)
                 if family is None:
                     raise BadInput(f"{path} is a file of {kind}, which is not read; give a model of {NAMES}")

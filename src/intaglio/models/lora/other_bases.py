@@ -43,6 +43,7 @@ FAMILY_NAMES = {
     "lumina2": "Lumina-Image 2",
     "auraflow": "AuraFlow",
     "sana": "SANA",
+    "flux2-dev": "FLUX.2 dev",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -52,6 +53,7 @@ _FAMILIES = (
     ("stable-diffusion-3", "sd3"),
     ("flux-1", "flux1"),
     ("z-image", "zimage"),
+    ("flux-2-dev", "flux2-dev"),
     ("flux-2", "flux2"),
     ("chroma", "chroma"),
     ("qwen-image", "qwen-image"),
@@ -60,15 +62,15 @@ _FAMILIES = (
     ("auraflow", "auraflow"),
     ("sana", "sana"),
 )
-_TRANSFORMERS = ("sd3", "flux1", "flux2", "chroma", "qwen-image", "pixart-sigma", "sana")
+_TRANSFORMERS = ("sd3", "flux1", "flux2", "flux2-dev", "chroma", "qwen-image", "pixart-sigma", "sana")
 _OWN = {
     "AuraFlow": ("auraflow",),
     "SANA": ("sana",),
-    "Flux": ("flux1", "flux2", "chroma", "auraflow"),  # names of modules alone do not tell them apart
+    "Flux": ("flux1", "flux2", "flux2-dev", "chroma", "auraflow"),  # names of modules alone do not tell them apart
     "Z-Image": ("zimage", "lumina2"),
     "Lumina": ("lumina2",),
     "PixArt": ("pixart-sigma", "sana"),
-    "Stable Diffusion 3": ("sd3", "flux1", "flux2", "chroma", "qwen-image", "auraflow"),
+    "Stable Diffusion 3": ("sd3", "flux1", "flux2", "flux2-dev", "chroma", "qwen-image", "auraflow"),
     "Qwen-Image": ("qwen-image",),
     "a model with three text encoders, such as Stable Diffusion 3": _TRANSFORMERS,
     "a model whose denoiser is a transformer": _TRANSFORMERS,

@@ -96,6 +96,8 @@ class Family(ABC):
     """Beginnings of the names of the text encoders' modules in files of kohya's sd-scripts, in their order."""
     padding_side: ClassVar[str | None] = None
     """`right` or `left`, where the pipeline sets the side that prompts are padded on; None: the tokenizer's own."""
+    special_tokens: ClassVar[bool] = True
+    """Whether tokenizers add the tokens that begin and end a text; False where the family's text has them."""
     further_targets: ClassVar[tuple[str, ...]] = ("ff.net.0.proj", "ff.net.2")
     """Endings of the further modules that a LoRA of all layers changes."""
 
@@ -104,6 +106,10 @@ class Family(ABC):
         if part in ("denoiser", "autoencoder"):
             return self.denoiser if part == "denoiser" else self.autoencoder
         return self.texts[int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1].network
+
+    def takes(self, config: Mapping[str, Any]) -> bool:
+        """Whether a denoiser of the family's class is the family's own, by its settings: some share a class."""
+        return True
 
     @abstractmethod
     def reasons(self, parts: Parts) -> Iterator[str]:
