@@ -52,7 +52,7 @@ def mistral(words: PreTrainedTokenizerFast, layers: int = 30) -> Any:
 def flux2_dev_pipeline(seed: int = 0, **changes):
     """The layout of FLUX.2 dev."""
     with drawn_by(seed):
-        words = mistral_tokenizer()
+        words: Any = mistral_tokenizer()
         config: dict[str, Any] = {
             "in_channels": 4 * CHANNELS,
             "num_layers": 1,
