@@ -5,6 +5,7 @@ from typing import Any
 from diffusers.models.transformers.transformer_flux2 import Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2 import Flux2Pipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from tokenizers.processors import TemplateProcessing
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration, PreTrainedTokenizerFast
 
 from intaglio.bench.models.random_models.chat_pipelines import WIDTH, chat_tokenizer, klein_autoencoder
@@ -19,8 +20,10 @@ TEMPLATE = (
 
 
 def mistral_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokens of `chat_tokenizer` under a template of its own."""
+    """The tokens of `chat_tokenizer` under a template that writes the first token, which other texts are given."""
     backend: Any = chat_tokenizer().backend_tokenizer
+    first = ("<|im_start|>", backend.token_to_id("<|im_start|>"))
+    backend.post_processor = TemplateProcessing(single="<|im_start|> $A", special_tokens=[first])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token="<|endoftext|>",
