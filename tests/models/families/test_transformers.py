@@ -19,8 +19,6 @@ from pipeline_answers import ANSWERS
 
 PROMPTS = ["a red cat", "dog"]
 KINDS = list(random_pipelines.PIPELINES)
-FLUX_2 = ("klein", "flux2")
-"""Beginnings of the kinds, and of the family's keys, whose latents are those of FLUX.2."""
 WORDS = {"flux1-schnell": 256, "zimage": 48, "klein": 48}
 """Tokens of a prompt for T5 or a language model, where a pipeline has to be told."""
 
@@ -37,7 +35,7 @@ def pair(request, tmp_path_factory):
 
 def noise(kind: str = "", count: int = 2) -> torch.Tensor:
     """Latents of 16 px; those of FLUX.2 have four times the channels on half the sides."""
-    shape = (4 * tiny.CHANNELS, 4, 4) if kind.startswith(FLUX_2) else (tiny.CHANNELS, 8, 8)
+    shape = (4 * tiny.CHANNELS, 4, 4) if kind.startswith(("klein", "flux2")) else (tiny.CHANNELS, 8, 8)
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
 
 
@@ -86,7 +84,7 @@ def test_latents_are_those_of_the_pipeline(pair, steps):
 
 def test_latents_that_are_not_square_are_predicted_as_the_network_does(pair):
     kind, pipe, model = pair
-    latents = noise(kind)[:, :, :, : 2 if kind.startswith(FLUX_2) else 4]
+    latents = noise(kind)[:, :, :, : 2 if kind.startswith(("klein", "flux2")) else 4]
     t, given = torch.tensor([300, 800]), model.embed(PROMPTS)
     clean, eps = model.clean(latents, t, given), model.predict(latents, t, given)
     if model.schedule.straight:
