@@ -25,14 +25,23 @@ def test_padding_is_zeros_that_the_denoiser_sees(folder):
     assert not torch.allclose(model.predict(x, t, short), model.predict(x, t, given), atol=1e-4)
 
 
+def test_pictures_are_as_large_as_the_autoencoders_and_no_larger_than_the_places(folder):
+    model = load_model(folder)
+    assert model.resolution == 16
+    of = model.family
+    model.autoencoder.register_to_config(sample_size=1024)
+    assert of.side(model.components) == 2 * 8  # of 64 places, where 512 cells would be due
+    model.denoiser.register_to_config(sample_size=3)
+    assert of.side(model.components) == 2 * 8
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
         ("text_encoder/config.json", {"model_type": "t5"}, "type t5, where UMT5 is due"),
         ("text_encoder/config.json", {"num_layers": 900}, "describes 900 layers"),
         ("transformer/config.json", {"num_single_dit_layers": 900}, "describes 901 layers"),
-        ("transformer/config.json", {"sample_size": 64}, "has places for 64 tokens"),
-        ("transformer/config.json", {"sample_size": 7}, "do not divide its side of 7"),
+        ("vae/config.json", {"sample_size": 14}, "do not divide its side of 7"),
         ("transformer/config.json", {"pos_embed_max_size": 0}, "pos_embed_max_size"),
         ("scheduler/scheduler_config.json", {"shift": -1.0}, "shift"),
         ("model_index.json", {"_class_name": "AuraFlowControlPipeline"}, "AuraFlowControlPipeline"),

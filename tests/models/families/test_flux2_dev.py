@@ -56,6 +56,22 @@ def test_the_text_encoder_is_read_under_its_earlier_names(folder, model, tmp_pat
         file.write_bytes(kept)
 
 
+def test_a_tokenizer_that_cannot_write_prompts_is_named(folder):
+    config, template = (folder / "tokenizer" / name for name in ("tokenizer_config.json", "chat_template.jinja"))
+    for path, changed, words in (
+        (config, json.dumps({**json.loads(config.read_text()), "pad_token": None}), "no token for padding"),
+        (template, "{{ nothing.at.all }}", "chat_template fails"),
+        (template, "a message", "chat_template leaves the prompt out"),
+    ):
+        kept = path.read_bytes()
+        try:
+            path.write_text(changed)
+            with pytest.raises(BadInput, match=words):
+                load_model(folder)
+        finally:
+            path.write_bytes(kept)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [

@@ -1,5 +1,6 @@
 """`AuraFlow`: AuraFlow, a transformer of two streams and then one, which reads Pile-T5."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from intaglio.models.diffusion.families.family import (
     Pipeline,
     TextSlot,
     share_of_noise,
+    stated_side,
     straight_schedule,
 )
 from intaglio.models.diffusion.families.flux1 import Flux1
@@ -88,11 +90,8 @@ class AuraFlow(Family):
         made, width = config["caption_projection_dim"], config["num_attention_heads"] * config["attention_head_dim"]
         if made != width:
             yield f"its denoiser makes {made} numbers of a token of text, {width} of one of the picture"
-        side, patch = config["sample_size"], config["patch_size"]
-        if side % patch:
+        if (side := self.side(parts)) % (patch := config["patch_size"]):
             yield f"its patches of {patch} cells do not divide its side of {side}"
-        if (side // patch) ** 2 > (places := config["pos_embed_max_size"]):
-            yield f"its denoiser has places for {places} tokens, fewer than its side of {side} has"
         if parts.tokenizers[0].pad_token_id is None:
             yield "its tokenizer has no token for padding"
 
@@ -140,5 +139,10 @@ class AuraFlow(Family):
         return latents, {"timestep": share_of_noise(t), **inputs}
 
     def side(self, parts: Parts) -> int:
-        """The denoiser's `sample_size`."""
-        return parts.denoiser.config["sample_size"]
+        """By the pixels that the autoencoder's `sample_size` says, and no more than the denoiser has places for.
+
+        The denoiser's `sample_size` is that of an earlier stage of its training: its pipeline draws 1024 pixels.
+        """
+        config = parts.denoiser.config
+        places = config["patch_size"] * math.isqrt(config["pos_embed_max_size"])
+        return min(stated_side(self, parts.autoencoder), places)

@@ -55,6 +55,8 @@ class Flux2Dev(Flux2Klein):
             yield f"three layers of its text encoder give {given} numbers a token where the denoiser takes {taken}"
         if words.num_hidden_layers < LAYERS[-1]:
             yield f"its text encoder has {words.num_hidden_layers} layers where {LAYERS[-1]} are due"
+        if parts.tokenizers[0].pad_token_id is None:
+            yield "its tokenizer has no token for padding"
         yield from template_reasons(parts.tokenizers[0], self.prompt_text)
 
     def pipeline(self, parts: Parts) -> Pipeline:
