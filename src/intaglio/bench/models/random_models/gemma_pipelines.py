@@ -28,13 +28,13 @@ def gemma_tokenizer() -> Any:
     return made
 
 
-def gemma(words: Any, layers: int = 2) -> Any:
+def gemma(words: Any, layers: int = 2, heads: int = 2) -> Any:
     config: dict[str, Any] = {
         "vocab_size": len(words),
         "hidden_size": WIDTH,
         "intermediate_size": 2 * WIDTH,
         "num_hidden_layers": layers,
-        "num_attention_heads": 2,
+        "num_attention_heads": heads,
         "num_key_value_heads": 1,
         "head_dim": 8,
         "query_pre_attn_scalar": 8,
@@ -104,6 +104,6 @@ def sana_pipeline(seed: int = 0, schedule=(), **changes):
             transformer=shaken(SanaTransformer2DModel(**{**config, **changes})),
             scheduler=DPMSolverMultistepScheduler(**{**solver, **dict(schedule)}),
             vae=dc_autoencoder(),
-            text_encoder=gemma(words),
+            text_encoder=gemma(words, layers=1, heads=1),  # its prompts are of 1500 tokens
             tokenizer=words,
         )
