@@ -73,10 +73,11 @@ def test_a_method_runs_on_stable_diffusion_3_or_is_for_unets(key, scene):
 ON_OTHERS = [("flux1-dev", key) for key in sorted(FIRST) if not key.startswith("distill")]
 ON_OTHERS += [
     (kind, key)
-    for kind in ("zimage", "klein", "pixart-sigma", "chroma", "qwen-image")
+    for kind in ("zimage", "klein", "pixart-sigma", "chroma", "qwen-image", "lumina2", "auraflow", "sana")
     for key in sorted(FIRST)
     if key[:4] in ("auth", "fine", "dist")
 ]
+ON_OTHERS += [("flux2-dev", key) for key in sorted(FIRST) if key[:4] in ("auth", "fine")]
 ON_OTHERS += [("qwen-image", "authenticate update-alignment")]  # its last block has weights that nothing reads
 """One method a verb for FLUX.1, which is distilled already, and some for the others."""
 

@@ -1,5 +1,6 @@
 """What pipelines of diffusers draw, embed and predict, each asked in its own way, for tests of families."""
 
+import inspect
 from typing import Any, Protocol
 
 import torch
@@ -98,5 +99,73 @@ class QwenAnswers:
         return pipe._unpack_latents(found, 2 * h, 2 * w, pipe.vae_scale_factor)[:, :, 0]
 
 
-ANSWERS: dict[str, Answers] = {"chroma": ChromaAnswers(), "qwen-image": QwenAnswers(), "pixart-sigma": PixArtAnswers()}
+class LuminaAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": 64, "width": 64}  # as of an autoencoder of eight pixels a cell, whatever this one has
+        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
+        return pipe(prompts, latents=latents, **side, **given).images
+
+    def embedded(self, pipe, prompts):
+        hidden, mask, _, _ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        return -pipe.transformer(latents, 1 - (t + 1) / 1000, given.hidden, given.mask, return_dict=False)[0]
+
+
+class AuraFlowAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
+        return pipe(prompts, latents=latents, num_inference_steps=steps, guidance_scale=scale, **side).images
+
+    def embedded(self, pipe, prompts):
+        return {"hidden": pipe.encode_prompt(prompts, do_classifier_free_guidance=False)[0]}
+
+    def output(self, pipe, latents, t, given):
+        return pipe.transformer(latents, given.hidden, (t + 1) / 1000, return_dict=False)[0]
+
+
+class SanaAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": 32, "width": 32, "use_resolution_binning": False}
+        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
+        return pipe(prompts, latents=latents, **side, **given).images
+
+    def embedded(self, pipe, prompts):
+        instruction = inspect.signature(pipe.__call__).parameters["complex_human_instruction"].default
+        about = {"do_classifier_free_guidance": False, "complex_human_instruction": instruction}
+        hidden, mask, _, _ = pipe.encode_prompt(prompts, **about)
+        return {"hidden": hidden, "mask": mask.bool()}
+
+    def output(self, pipe, latents, t, given):
+        told = (t + 1).round()
+        mask = given.mask.float()
+        return pipe.transformer(latents, given.hidden, told, encoder_attention_mask=mask, return_dict=False)[0]
+
+
+class Flux2DevAnswers:
+    def drawn(self, pipe, prompts, latents, steps, scale):
+        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
+        found = pipe(prompt=prompts, latents=latents, num_inference_steps=steps, guidance_scale=scale, **side).images
+        return found.mT.reshape(latents.shape)
+
+    def embedded(self, pipe, prompts):
+        return {"hidden": pipe.encode_prompt(prompts)[0]}
+
+    def output(self, pipe, latents, t, given):
+        ids = {"txt_ids": pipe._prepare_text_ids(given.hidden), "img_ids": pipe._prepare_latent_ids(latents)}
+        rows, scales = latents.flatten(2).mT, torch.ones(len(latents))
+        found = pipe.transformer(rows, given.hidden, (t + 1) / 1000, guidance=scales, **ids).sample
+        return found.mT.reshape(latents.shape)
+
+
+ANSWERS: dict[str, Answers] = {
+    "chroma": ChromaAnswers(),
+    "qwen-image": QwenAnswers(),
+    "pixart-sigma": PixArtAnswers(),
+    "lumina2": LuminaAnswers(),
+    "auraflow": AuraFlowAnswers(),
+    "sana": SanaAnswers(),
+    "flux2-dev": Flux2DevAnswers(),
+}
 """By kind of `random_pipelines`."""

@@ -56,7 +56,7 @@ def middle_channels(model: LatentDiffusion) -> int:
     """Channels of the middle block's output."""
     blocks = getattr(model.denoiser, "transformer_blocks", None)
     if blocks is not None:
-        return model.denoiser.inner_dim
+        return model.denoiser.config["num_attention_heads"] * model.denoiser.config["attention_head_dim"]
     return int(model.denoiser.config.block_out_channels[-1])
 
 

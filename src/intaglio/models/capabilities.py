@@ -33,8 +33,8 @@ class Encodes(Protocol):
 class ReadsPrompts(Protocol):
     """Embeds prompts as the conditioning of its denoiser."""
 
-    def embed(self, prompts: Sequence[str]) -> Conditioning:
-        """Conditioning of the prompts, a row each."""
+    def embed(self, prompts: Sequence[str], *, negative: bool = False) -> Conditioning:
+        """Conditioning of the prompts, a row each; of prompts that are led away from, with `negative`."""
         ...
 
 

@@ -35,11 +35,11 @@ class GuideContext:
     calls: Calls = field(default_factory=Calls)
     """rows that went through networks so far; whoever asks a network counts them here"""
 
-    def embed(self, text: str | Sequence[str]) -> Conditioning:
-        """Conditioning of n rows: of one text for all, or of n texts."""
+    def embed(self, text: str | Sequence[str], *, negative: bool = False) -> Conditioning:
+        """Conditioning of n rows: of one text for all, or of n texts; with `negative` to be led away from."""
         if isinstance(text, str):
-            return self.model.embed([text])[[0] * len(self.prompts)]
-        return self.model.embed(list(text))
+            return self.model.embed([text], negative=negative)[[0] * len(self.prompts)]
+        return self.model.embed(list(text), negative=negative)
 
     def level(self, t: Real[Tensor, "n"]) -> NoiseLevel:
         """The noise level of a batch's timestep."""

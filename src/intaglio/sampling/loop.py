@@ -257,7 +257,7 @@ class _Way:
         self, prompts: Sequence[str], seeds: Sequence[int], rows: Sequence[int], progress: Progress
     ) -> SamplingBatch:
         """A batch of n pictures at these places among all."""
-        model, blank = self.model, self.model.embed([self.negative])[[0] * len(prompts)]
+        model, blank = self.model, self.model.embed([self.negative], negative=True)[[0] * len(prompts)]
         timesteps = tuple(level.t for level in self.grid[:-1])
         about = (model.embed(prompts), blank, timesteps, self.scale, self.negative, self.calls)
         context = GuideContext(model, tuple(prompts), *about)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers.loaders.lora_conversion_utils import _convert_kohya_flux_lora_to_diffusers
 from diffusers.loaders.single_file_utils import (
+    convert_auraflow_transformer_checkpoint_to_diffusers,
     convert_flux2_transformer_checkpoint_to_diffusers,
     convert_sd3_transformer_checkpoint_to_diffusers,
     convert_z_image_transformer_checkpoint_to_diffusers,
@@ -32,8 +33,12 @@ CONVERTERS = {
     "klein": convert_flux2_transformer_checkpoint_to_diffusers,
     "chroma": None,
     "qwen-image": lambda weights: weights,
+    "lumina2": None,
+    "sana": None,
+    "flux2-dev": convert_flux2_transformer_checkpoint_to_diffusers,
+    "auraflow": convert_auraflow_transformer_checkpoint_to_diffusers,
 }
-"""diffusers' converters of published weights; those of FLUX.1 and Chroma take the published sizes alone."""
+"""diffusers' converters of published weights; those of FLUX.1, Chroma and Lumina take the published sizes alone."""
 LATENTS = torch.randn(2, tiny.CHANNELS, 8, 8, generator=torch.Generator().manual_seed(1))
 T = torch.tensor([200, 700])
 
@@ -233,7 +238,7 @@ def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
     with pytest.raises(BadInput, match="can be used on"):
         LoRA.read(tmp_path / "lora.safetensors").attach(model)
     everywhere(model).write(tmp_path / "own.safetensors", "kohya")
-    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image)"):
+    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image|Lumina|AuraFlow|SANA)"):
         LoRA.read(tmp_path / "own.safetensors").attach(other)
     read = load_model(random_pipelines.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
     assert not any("made for" in note for note in read.notes)

@@ -35,13 +35,13 @@ def pair(request, tmp_path_factory):
 
 def noise(kind: str = "", count: int = 2) -> torch.Tensor:
     """Latents of 16 px; those of FLUX.2 have four times the channels on half the sides."""
-    shape = (4 * tiny.CHANNELS, 4, 4) if kind == "klein" else (tiny.CHANNELS, 8, 8)
+    shape = (4 * tiny.CHANNELS, 4, 4) if kind.startswith(("klein", "flux2")) else (tiny.CHANNELS, 8, 8)
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
 
 
 def drawn_by_pipeline(kind: str, pipe, steps: int, scale: float) -> torch.Tensor:
     if kind in ANSWERS:
-        return ANSWERS[kind].drawn(pipe, PROMPTS, noise(), steps, scale)
+        return ANSWERS[kind].drawn(pipe, PROMPTS, noise(kind), steps, scale)
     given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent", "height": 16, "width": 16}
     if kind in WORDS:
         given["max_sequence_length"] = WORDS[kind]
@@ -65,7 +65,7 @@ def scaled_by_hand(vae, raw: torch.Tensor) -> torch.Tensor:
 
 def drawn(model, steps: int, scale: float, sampler: str = "ddim") -> torch.Tensor:
     about = {"steps": steps, "sampler": sampler, "guidance_scale": scale, "negative": ""}
-    start = GivenLatents(noise(model.family.key.replace("flux2", "klein")))
+    start = GivenLatents(noise(model.family.key))
     return torch.cat(list(latent_batches(model, PROMPTS, [0, 1], start=start, **about)))
 
 
@@ -84,7 +84,7 @@ def test_latents_are_those_of_the_pipeline(pair, steps):
 
 def test_latents_that_are_not_square_are_predicted_as_the_network_does(pair):
     kind, pipe, model = pair
-    latents = noise(kind)[:, :, :, : 2 if kind == "klein" else 4]
+    latents = noise(kind)[:, :, :, : 2 if kind.startswith(("klein", "flux2")) else 4]
     t, given = torch.tensor([300, 800]), model.embed(PROMPTS)
     clean, eps = model.clean(latents, t, given), model.predict(latents, t, given)
     if model.schedule.straight:
@@ -218,7 +218,10 @@ def test_a_saved_model_is_the_model_again_and_a_pipeline_of_diffusers(pair, tmp_
 
 def test_guidance_is_by_two_predictions_an_input_or_none(pair):
     kind, _, model = pair
-    if not kind.startswith("flux1"):
+    if kind == "flux2-dev":
+        assert (model.sampling.guidance, model.sampling.usual) == ("input", 4.0)
+        assert not torch.allclose(drawn(model, 2, 1.0), drawn(model, 2, 4.0), atol=1e-4)
+    elif not kind.startswith("flux1"):
         assert model.sampling.guidance == "outside"
     elif kind == "flux1-dev":
         assert (model.sampling.guidance, model.sampling.usual) == ("input", 3.5)
@@ -291,7 +294,11 @@ def test_parts_that_do_not_fit_a_language_model_are_named(kind, tmp_path):
         ),
         ("text_encoder/config.json", {"num_hidden_layers": 900}, "describes 900 layers"),
         ("text_encoder/config.json", {"head_dim": 0}, "head_dim"),
-        ("model_index.json", {"_class_name": "Flux2Pipeline"}, "is of 'Flux2Pipeline', which takes more than text"),
+        (
+            "model_index.json",
+            {"_class_name": "Flux2InpaintPipeline"},
+            "is of 'Flux2InpaintPipeline', which takes more than text",
+        ),
     ):
         with put_back(folder / name):
             changed(folder, name, **wrong)

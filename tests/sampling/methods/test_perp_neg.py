@@ -78,9 +78,9 @@ def test_the_neutral_branch_is_the_empty_prompt_and_negatives_stand_apart():
     heard = []
 
     class Told(ExactMixture):
-        def embed(self, prompts):
+        def embed(self, prompts, *, negative=False):
             heard.extend(prompts)
-            return super().embed(prompts)
+            return super().embed(prompts, negative=negative)
 
     prompts = {**{text: row.tolist() for text, row in MODEL.prompts.items()}, "middle | same": [0.0, 0.0, 0.0]}
     told = Told(MODEL.means, MODEL.variances, prompts)

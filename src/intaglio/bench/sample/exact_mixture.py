@@ -69,7 +69,7 @@ class ExactMixture(LatentDiffusion):
         """Nothing to freeze."""
         yield
 
-    def embed(self, prompts: Sequence[str]) -> Conditioning:
+    def embed(self, prompts: Sequence[str], *, negative: bool = False) -> Conditioning:
         """The log weights of the prompts' components, as texts of one token."""
         return Conditioning(torch.stack([self.prompts[text] for text in prompts])[:, None])
 

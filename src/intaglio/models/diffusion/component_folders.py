@@ -35,6 +35,15 @@ _UNUSED_BY_NATURE = re.compile(
 _OLD_ATTENTION = ((".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn."))
 _TIED = {"encoder.embed_tokens.weight": ("shared.weight",), "lm_head.weight": ("model.embed_tokens.weight",)}
 """Second names of embeddings, which files leave out: in T5, and in language models that write with what they read."""
+_OLD_MISTRAL = (
+    ("model.language_model.", "language_model.model."),
+    ("model.vision_tower.", "vision_tower."),
+    ("model.multi_modal_projector.", "multi_modal_projector."),
+    ("lm_head.", "language_model.lm_head."),
+    ("lm_head.weight", "language_model.model.embed_tokens.weight"),
+    ("lm_head.weight", "model.language_model.embed_tokens.weight"),
+)
+"""The same of Mistral 3, of which some write with the embeddings that they read."""
 _OLD_QWEN = (("model.language_model.", "model."), ("model.visual.", "visual."))
 """Beginnings of the names of Qwen 2.5 VL's modules, now and in earlier files."""
 _ENGLISH = "a photo of a cat, the quick brown fox jumps over the lazy dog"
@@ -142,7 +151,7 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     if part.startswith("text"):
         bare = name.removeprefix("text_model.")
         names = [name, bare, f"text_model.{bare}", f"model.{name}", *_TIED.get(name, ())]
-        names += [name.replace(now, before) for now, before in _OLD_QWEN if name.startswith(now)]
+        names += [name.replace(now, before) for now, before in (*_OLD_QWEN, *_OLD_MISTRAL) if name.startswith(now)]
     elif part == "autoencoder":
         names += [name.replace(now, before) for now, before in _OLD_ATTENTION]
     return next((key for key in names if key in shapes), None)

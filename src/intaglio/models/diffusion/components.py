@@ -11,6 +11,7 @@ from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.known import family_of
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from intaglio.models.diffusion.prompt_lengths import padded_on
 
 
 def suffix(place: int) -> str:
@@ -47,10 +48,12 @@ class Components:
         return {"denoiser": self.denoiser, **encoders, "autoencoder": self.autoencoder}
 
     def settled(self) -> "Components":
-        """The same with the family's own schedule, and its sampling where nothing else is baked in."""
+        """The same with the family's own schedule, padding, and its sampling where nothing else is baked in."""
         family = self.family
         sampling = family.sampling(self) if self.sampling == FREE else self.sampling
-        return replace(self, schedule=family.schedule(self.scheduler, family.tokens(self)), sampling=sampling)
+        tokenizers = tuple(padded_on(tokenizer, family.padding_side) for tokenizer in self.tokenizers)
+        schedule = family.schedule(self.scheduler, family.tokens(self))
+        return replace(self, schedule=schedule, tokenizers=tokenizers, sampling=sampling)
 
     @property
     def family(self) -> Family:

@@ -207,17 +207,17 @@ class LatentDiffusion(Sendable):
             f"{part} of {self.name} gave {what} that are not finite (row {rows[0]} of {len(tensor)}); {remedy}"
         )
 
-    def embed(self, prompts: Sequence[str]) -> Conditioning:
+    def embed(self, prompts: Sequence[str], *, negative: bool = False) -> Conditioning:
         """Text embeddings of the prompts, a row each, differentiable in the text encoders' weights.
 
-        What they are made of is the family's. A prompt of more tokens than the text encoders take is cut, with a
-        warning.
+        What they are made of is the family's; some write an instruction before a prompt, which neither negative prompts
+        nor the empty one have. A prompt of more tokens than the text encoders take is cut, with a warning.
         """
-        return self.embed_tokens(self.tokens(prompts))
+        return self.embed_tokens(self.tokens(prompts, negative=negative))
 
-    def tokens(self, prompts: Sequence[str]) -> list[Int[Tensor, "n _"]]:
+    def tokens(self, prompts: Sequence[str], *, negative: bool = False) -> list[Int[Tensor, "n _"]]:
         """Tokens of the prompts for each text encoder, padded; one of too many tokens is cut, with a warning."""
-        return [self._tokens(index, list(prompts)) for index in range(len(self.text_encoders))]
+        return [self._tokens(index, list(prompts), negative) for index in range(len(self.text_encoders))]
 
     def embed_tokens(self, tokens: Sequence[Int[Tensor, "n _"]]) -> Conditioning:
         """Text embeddings of prompts that are given as tokens, one tensor a text encoder; see `embed`."""
@@ -227,18 +227,21 @@ class LatentDiffusion(Sendable):
             parts = replace(parts, text_encoders=tuple(there))
         return self.family.embed_tokens(parts, tokens)
 
-    def _tokens(self, index: int, prompts: list[str]) -> Tensor:
-        tokenizer, parts = self.tokenizers[index], self.components
-        most = [parts.family.prompt_length(place, parts) for place in range(len(self.tokenizers))]
-        texts = [parts.family.prompt_text(prompt, tokenizer) for prompt in ("", *prompts)]
+    def _tokens(self, index: int, prompts: list[str], negative: bool) -> Tensor:
+        tokenizer, parts, family = self.tokenizers[index], self.components, self.family
+        most = [family.prompt_length(place, parts) for place in range(len(self.tokenizers))]
+        written = family.negative_text if negative else family.prompt_text
+        texts = [(written if prompt else family.negative_text)(prompt, tokenizer) for prompt in prompts]
+        texts = [written("", tokenizer), *texts]
         with quiet_libraries():
-            frame, *lengths = [len(tokens) for tokens in tokenizer(texts).input_ids]
+            special = {"add_special_tokens": family.special_tokens}
+            frame, *lengths = [len(tokens) for tokens in tokenizer(texts, **special).input_ids]
         for prompt, length in zip(prompts, lengths, strict=True):
             if length > most[index] and index == most.index(max(most)):
                 words = f"only {most[index] - frame} of {length - frame} tokens of this prompt are read: {prompt}"
                 warnings.warn(words, stacklevel=4)
         return tokenizer(
-            texts[1:], padding="max_length", max_length=most[index], truncation=True, return_tensors="pt"
+            texts[1:], padding="max_length", max_length=most[index], truncation=True, return_tensors="pt", **special
         ).input_ids
 
     def noised(

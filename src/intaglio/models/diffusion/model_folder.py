@@ -150,8 +150,9 @@ def _family(folder: Path, pipeline: str) -> Family:
             )
         return found
     place = next((path for path in (folder / "transformer", folder) if (path / "config.json").exists()), None)
-    said = "" if place is None else str(Fields.read(place / "config.json", constants=True).values.get("_class_name"))
-    family = family_of_class(said)
+    config = {} if place is None else Fields.read(place / "config.json", constants=True).values
+    said = str(config.get("_class_name", "")) if config else ""
+    family = family_of_class(said, config)
     if family is not None and family.folder == "transformer" and pipeline:
         raise BadInput(
             f"{folder} is of {shown(pipeline)}, which takes more than text, or another network; give a model of {NAMES}"

@@ -9,9 +9,12 @@ from transformers import CLIPTextConfig
 
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.dc_configs import dc_autoencoder_config
 from intaglio.models.diffusion.families.known import FAMILIES, NAMES
+from intaglio.models.diffusion.gemma_configs import gemma2_config
 from intaglio.models.diffusion.hidden_widths import SETTING as HIDDEN_WIDTHS
 from intaglio.models.diffusion.long_convolutions import SETTING as LONG_CONVOLUTIONS
+from intaglio.models.diffusion.mistral_configs import mistral3_config
 from intaglio.models.diffusion.predicted_units import SETTING as PREDICTED_UNITS
 from intaglio.models.diffusion.qwen_configs import qwen_autoencoder_config, qwen_text_config
 from intaglio.models.diffusion.removed_branches import SETTING as REMOVED_BRANCHES
@@ -23,6 +26,7 @@ from intaglio.models.diffusion.transformer_configs import (
     refuse_more_layers,
     t5_config,
     transformer_config,
+    umt5_config,
 )
 from intaglio.models.diffusion.unknown_settings import unknown_network_settings
 from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
@@ -61,6 +65,14 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         config, notes = t5_config(fields, weights), []
     elif kind.startswith("Qwen3"):
         config, notes = qwen3_config(fields, weights), []
+    elif kind == "Mistral3ForConditionalGeneration":
+        config, notes = mistral3_config(fields, weights), []
+    elif kind == "AutoencoderDC":
+        config, notes = dc_autoencoder_config(fields, weights), []
+    elif kind == "UMT5EncoderModel":
+        config, notes = umt5_config(fields, weights), []
+    elif kind == "Gemma2Model":
+        config, notes = gemma2_config(fields, weights), []
     elif kind == "AutoencoderKLQwenImage":
         config, notes = qwen_autoencoder_config(fields, weights), []
     elif kind == "Qwen2_5_VLForConditionalGeneration":

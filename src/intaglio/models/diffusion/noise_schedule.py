@@ -99,7 +99,9 @@ class NoiseSchedule:
         a prediction type that is not supported, and for values out of their range.
         """
         fields = Fields(config, source, SCHEDULER_REMEDY)
-        if fields.text("_class_name", None) in FLOW_CLASSES:
+        kind, says = fields.text("_class_name", None), fields.text("prediction_type", None)
+        of_flow = kind in DISCRETE_CLASSES and says == "flow_prediction" and fields.flag("use_flow_sigmas", False)
+        if kind in FLOW_CLASSES or of_flow:
             return cls.straight_path(fields.whole("num_train_timesteps", 1000, 2, MOST_TIMESTEPS))
         _refuse_other_kinds(fields)
         prediction = fields.text("prediction_type", "epsilon")

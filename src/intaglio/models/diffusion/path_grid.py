@@ -95,7 +95,7 @@ class TokenShift:
 
 
 def flow_grid(config: Mapping[str, Any], ends: Ends, tokens: int, source: str = "the scheduler") -> PathGrid:
-    """The grid of a `FlowMatchEulerDiscreteScheduler`, at a number of image tokens.
+    """The grid of a `FlowMatchEulerDiscreteScheduler`, at a number of image tokens, or of a solver with flow sigmas.
 
     Raises `BadInput` for settings that choose other levels (`use_karras_sigmas` and its like), and for values out of
     their range.
@@ -105,6 +105,8 @@ def flow_grid(config: Mapping[str, Any], ends: Ends, tokens: int, source: str = 
         if fields.flag(name, False):
             raise BadInput(f"{source} says {name}, which is not supported; {fields.remedy}")
     count = fields.whole("num_train_timesteps", 1000, 2)
+    if fields.flag("use_flow_sigmas", False):
+        return PathGrid(fields.number("flow_shift", 1.0, 1e-3, MOST_SHIFT), "late")
     terminal = fields.number("shift_terminal", None, 1e-6, 0.999) if fields.values.get("shift_terminal") else None
     if fields.flag("use_dynamic_shifting", False):
         if fields.text("time_shift_type", "exponential") != "exponential":

@@ -33,6 +33,15 @@ def fitted(tokenizers: Sequence[Any], encoders: Sequence[Any]) -> tuple[list[Any
     return made, notes
 
 
+def padded_on(tokenizer: Any, side: str | None) -> Any:
+    """The tokenizer, or a copy of one that pads on another side; None: on whichever it does."""
+    if side in (None, tokenizer.padding_side):
+        return tokenizer
+    made = copy.deepcopy(tokenizer)
+    made.padding_side = side
+    return made
+
+
 def positions_of(encoder: Any) -> int:
     """Tokens of the longest prompt that a text encoder takes; 65,536 for one whose positions are relative."""
     config = getattr(encoder.config, "text_config", encoder.config)

@@ -26,7 +26,14 @@ CLASSES = {
     "ChromaTransformer2DModel": "diffusers.models.transformers.transformer_chroma",
     "PixArtTransformer2DModel": "diffusers.models.transformers.pixart_transformer_2d",
     "QwenImageTransformer2DModel": "diffusers.models.transformers.transformer_qwenimage",
+    "Lumina2Transformer2DModel": "diffusers.models.transformers.transformer_lumina2",
+    "AuraFlowTransformer2DModel": "diffusers.models.transformers.auraflow_transformer_2d",
+    "SanaTransformer2DModel": "diffusers.models.transformers.sana_transformer",
+    "AutoencoderDC": "diffusers.models.autoencoders.autoencoder_dc",
+    "UMT5EncoderModel": "transformers",
+    "Mistral3ForConditionalGeneration": "transformers",
     "Qwen2_5_VLForConditionalGeneration": "transformers",
+    "Gemma2Model": "transformers",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
@@ -38,9 +45,13 @@ CLASSES = {
 COMPUTED = frozenset(
     {
         "ChromaTransformer2DModel",
+        "Gemma2Model",
+        "Lumina2Transformer2DModel",
+        "Mistral3ForConditionalGeneration",
         "PixArtTransformer2DModel",
         "QwenImageTransformer2DModel",
         "Qwen2_5_VLForConditionalGeneration",
+        "SanaTransformer2DModel",
     }
 )
 """Classes with tensors that no file stores, as they follow from the settings; these have values in a skeleton."""

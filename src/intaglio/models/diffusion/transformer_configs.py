@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import Qwen3Config, T5Config
+from transformers import Qwen3Config, T5Config, UMT5Config
 
 from intaglio.data_files import Fields, is_number, shown
 from intaglio.errors import BadInput
@@ -20,6 +20,8 @@ _LAYERS = (
 )
 _WIDTHS = ("in_channels", "out_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim")
 _WIDTHS = (*_WIDTHS, "dim", "n_heads", "n_kv_heads", "cap_feat_dim", "timestep_guidance_channels")
+_WIDTHS = (*_WIDTHS, "hidden_size", "num_kv_heads", "multiple_of", "caption_projection_dim")
+_WIDTHS = (*_WIDTHS, "num_cross_attention_heads", "cross_attention_head_dim", "cross_attention_dim")
 _WIDTHS = (*_WIDTHS, "approximator_num_channels", "approximator_hidden_dim", "caption_channels")
 _LAYERS_OF_AURAFLOW = ("num_mmdit_layers", "num_single_dit_layers")
 
@@ -37,6 +39,8 @@ def transformer_config(fields: Fields, weights: int) -> dict[str, Any]:
     fields.whole("caption_channels", None, 1, WIDEST)
     fields.whole("sample_size", None, 1, LARGEST_SIDE)
     fields.whole("patch_size", None, 1, 64)
+    fields.whole("pos_embed_max_size", None, 1, LARGEST_SIDE**2)
+    fields.number("timestep_scale", None, 1e-6, float(WIDEST))
     for key in _WIDTHS:
         if not isinstance(fields.values.get(key), list):
             fields.whole(key, None, 1, WIDEST)
@@ -48,8 +52,19 @@ def t5_config(fields: Fields, weights: int) -> T5Config:
 
     Raises `BadInput` for values of a wrong type or out of their range, and for more layers than weights.
     """
-    if (kind := fields.text("model_type", "t5")) != "t5":
-        raise BadInput(f"{fields.source} is of a text encoder of type {kind}, where T5 is due; {fields.remedy}")
+    _check_t5(fields, weights, "T5")
+    return T5Config.from_dict({**fields.values, "return_dict": True})
+
+
+def umt5_config(fields: Fields, weights: int) -> UMT5Config:
+    """The settings of a UMT5 text encoder, which are those of T5; errors as of `t5_config`."""
+    _check_t5(fields, weights, "UMT5")
+    return UMT5Config.from_dict({**fields.values, "return_dict": True})
+
+
+def _check_t5(fields: Fields, weights: int, name: str) -> None:
+    if (kind := fields.text("model_type", name.lower())) != name.lower():
+        raise BadInput(f"{fields.source} is of a text encoder of type {kind}, where {name} is due; {fields.remedy}")
     refuse_more_layers(fields, fields.whole("num_layers", 6, 1), weights)
     for key, most in (("d_model", WIDEST), ("d_kv", WIDEST), ("d_ff", WIDEST), ("num_heads", WIDEST)):
         fields.whole(key, None, 1, most)
@@ -59,7 +74,6 @@ def t5_config(fields: Fields, weights: int) -> T5Config:
     fields.number("layer_norm_epsilon", None, 0.0, 1.0)
     fields.number("dropout_rate", None, 0.0, 1.0)
     fields.text("feed_forward_proj", None)
-    return T5Config.from_dict({**fields.values, "return_dict": True})
 
 
 def qwen3_config(fields: Fields, weights: int) -> Qwen3Config:

@@ -27,6 +27,8 @@ _NAMES_OF_TEXT = {
     "T5EncoderModel": ("t5xxl",),
     "Qwen3Model": ("qwen3_4b",),
     "Qwen3ForCausalLM": ("qwen3_4b", "qwen3_8b"),
+    "UMT5EncoderModel": ("pile_t5xl",),
+    "Gemma2Model": ("gemma2_2b",),
     "Qwen2_5_VLForConditionalGeneration": ("qwen25_7b",),
 }
 _AUTOENCODERS = ("first_stage_model.", "vae.")

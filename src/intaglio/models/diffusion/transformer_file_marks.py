@@ -19,13 +19,15 @@ _MARKS = (
     ("double_blocks.0.img_attn.norm.key_norm.scale", "flux1"),
     ("joint_blocks.0.context_block.adaLN_modulation.1.bias", "sd3"),
     ("layers.0.adaLN_modulation.0.weight", "zimage"),
-    ("cap_embedder.0.weight", "Lumina-Image 2"),
-    ("blocks.0.cross_attn.q_linear.weight", "SANA"),
-    ("double_layers.0.attn.w2q.weight", "AuraFlow"),
+    ("cap_embedder.0.weight", "lumina2"),
+    ("blocks.0.cross_attn.q_linear.weight", "sana"),
+    ("double_layers.0.attn.w2q.weight", "auraflow"),
     ("double_stream_blocks.0.block.adaLN_modulation.1.bias", "HiDream"),
     ("transformer_blocks.0.img_mod.1.weight", "qwen-image"),
 )
 """A key of each kind, and the key of its family, or the name of a kind that is not read. The first that fits counts."""
+_GUIDED, _GUIDANCE = {"flux2": "flux2-dev"}, "guidance_in.in_layer.weight"
+"""The family of a file that has the guidance input besides."""
 _QUANTIZED = (
     (r"\.quant_state\.|\.absmax$", "bitsandbytes"),
     (r"\.weight_scale_2$", "nvfp4"),
@@ -34,8 +36,12 @@ _QUANTIZED = (
 )
 SCALES = (".scale_weight", ".weight_scale")
 """Ends of the keys of the scales of weights in eight-bit floats."""
-WITHOUT_EFFECT = re.compile(r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant|\.num_batches_tracked)$")
-"""Keys beside such weights that are for inputs, or say how they were made; and a count of training steps."""
+WITHOUT_EFFECT = re.compile(
+    r"(\.scale_input|\.input_scale|scaled_fp8|\.comfy_quant|\.num_batches_tracked|norm_final\.weight|"
+    r"^(model\.diffusion_model\.)?(pos_embed|y_embedder\.y_embedding))$"
+)
+"""Keys beside such weights that are for inputs, or say how they were made; a count of training steps; a norm that is
+never called (Lumina-Image 2), and what follows from the settings or serves training alone (SANA)."""
 
 
 def transformer_kind(shapes: Shapes, path: Path) -> tuple[Family, str] | None:
@@ -47,6 +53,7 @@ def transformer_kind(shapes: Shapes, path: Path) -> tuple[Family, str] | None:
         for mark, kind in _MARKS:
             if f"{prefix}{mark}" in shapes:
                 _refuse_quantized(shapes, path)
+                kind = _GUIDED.get(kind, kind) if f"{prefix}{_GUIDANCE}" in shapes else kind
                 family = next((family for family in FAMILIES if family.key == kind), None)
                 if family is None:
                     raise BadInput(f"{path} is a file of {kind}, which is not read; give a model of {NAMES}")

@@ -21,6 +21,7 @@ _OF_EARLIER_TRANSFORMERS = frozenset(
         "add_cross_attention",
         "bad_words_ids",
         "begin_suppress_tokens",
+        "cache_implementation",
         "chunk_size_feed_forward",
         "cross_attention_hidden_size",
         "decoder_start_token_id",
@@ -39,18 +40,21 @@ _OF_EARLIER_TRANSFORMERS = frozenset(
         "logit_scale_init_value",
         "max_length",
         "min_length",
+        "n_positions",
         "no_repeat_ngram_size",
         "num_beam_groups",
         "num_beams",
         "num_labels",
         "num_return_sequences",
         "output_attentions",
+        "output_past",
         "output_scores",
         "prefix",
         "pruned_heads",
         "remove_invalid_values",
         "repetition_penalty",
         "return_dict_in_generate",
+        "scalable_attention",
         "sep_token_id",
         "suppress_tokens",
         "task_specific_params",
@@ -149,7 +153,8 @@ def unknown_network_settings(kind: str, fields: Fields) -> list[str]:
     if CLASSES[kind] == "transformers":
         usual = made.config_class().to_dict()
         known = {*usual, *(usual.get("text_config") or ()), *_OF_EARLIER_TRANSFORMERS}
-        known |= {"rope_theta", "rope_scaling"} if kind.startswith("Qwen") else set()  # read by both spellings
+        if kind.startswith(("Qwen", "Gemma")):
+            known |= {"rope_theta", "rope_scaling", "hidden_act"}  # read by both spellings; Gemma's activation has two
         return _note(fields, known, "a text encoder of CLIP" if kind.startswith("CLIP") else kind)
     own = set(EDITS) if kind == "UNet2DConditionModel" else set[str]()
     return _note(fields, {*class_defaults(made), *_OF_AVERAGING, *own}, kind)

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 _KEYS = (
+    (r"double_layers|single_layers|joint_transformer_blocks", "AuraFlow"),
     (r"double_blocks|single_blocks|single_transformer_blocks", "Flux"),
     (r"(?:^|[._])(?:layers|noise_refiner|context_refiner)[._]\d+[._]attention[._]", "Z-Image"),
     (r"joint_blocks|attn[._]add_[qkv]_proj", "Stable Diffusion 3"),
     (r"(?:img|txt)_mlp", "Qwen-Image"),
+    (r"blocks[._]\d+[._]cross_attn[._](?:q_linear|kv_linear|proj)|[._]mlp[._](?:inverted|point)_conv", "SANA"),
     (r"\bblocks[._]\d+[._](?:self|cross)_attn|unet_blocks_\d+_(?:self|cross)_attn", "Wan, a video model"),
     (r"adaln_single|caption_projection", "PixArt"),
     (r"prior_unet|lora_prior", "Stable Cascade"),
@@ -38,6 +40,10 @@ FAMILY_NAMES = {
     "chroma": "Chroma",
     "qwen-image": "Qwen-Image",
     "pixart-sigma": "PixArt-Sigma",
+    "lumina2": "Lumina-Image 2",
+    "auraflow": "AuraFlow",
+    "sana": "SANA",
+    "flux2-dev": "FLUX.2 dev",
 }
 """Families of bases used here, in words."""
 _FAMILIES = (
@@ -47,17 +53,24 @@ _FAMILIES = (
     ("stable-diffusion-3", "sd3"),
     ("flux-1", "flux1"),
     ("z-image", "zimage"),
+    ("flux-2-dev", "flux2-dev"),
     ("flux-2", "flux2"),
     ("chroma", "chroma"),
     ("qwen-image", "qwen-image"),
     ("pixart-sigma", "pixart-sigma"),
+    ("lumina-2", "lumina2"),
+    ("auraflow", "auraflow"),
+    ("sana", "sana"),
 )
-_TRANSFORMERS = ("sd3", "flux1", "flux2", "chroma", "qwen-image", "pixart-sigma")
+_TRANSFORMERS = ("sd3", "flux1", "flux2", "flux2-dev", "chroma", "qwen-image", "pixart-sigma", "sana")
 _OWN = {
-    "Flux": ("flux1", "flux2", "chroma"),  # names of modules alone do not tell them apart
-    "Z-Image": ("zimage",),
-    "PixArt": ("pixart-sigma",),
-    "Stable Diffusion 3": ("sd3", "flux1", "flux2", "chroma", "qwen-image"),
+    "AuraFlow": ("auraflow",),
+    "SANA": ("sana",),
+    "Flux": ("flux1", "flux2", "flux2-dev", "chroma", "auraflow"),  # names of modules alone do not tell them apart
+    "Z-Image": ("zimage", "lumina2"),
+    "Lumina": ("lumina2",),
+    "PixArt": ("pixart-sigma", "sana"),
+    "Stable Diffusion 3": ("sd3", "flux1", "flux2", "flux2-dev", "chroma", "qwen-image", "auraflow"),
     "Qwen-Image": ("qwen-image",),
     "a model with three text encoders, such as Stable Diffusion 3": _TRANSFORMERS,
     "a model whose denoiser is a transformer": _TRANSFORMERS,

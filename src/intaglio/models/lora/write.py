@@ -30,6 +30,10 @@ _ARCHITECTURE = {
     "flux2": ("flux-2/lora", "https://github.com/black-forest-labs/flux2"),
     "chroma": ("chroma/lora", "https://github.com/black-forest-labs/flux"),
     "qwen-image": ("qwen-image/lora", "https://github.com/QwenLM/Qwen-Image"),
+    "flux2-dev": ("flux-2-dev/lora", "https://github.com/black-forest-labs/flux2"),
+    "sana": ("sana/lora", "https://github.com/NVlabs/Sana"),
+    "auraflow": ("auraflow/lora", "https://github.com/cloneofsimo/minRF"),
+    "lumina2": ("lumina-2/lora", "https://github.com/Alpha-VLLM/Lumina-Image-2.0"),
     "pixart-sigma": ("pixart-sigma/lora", "https://github.com/PixArt-alpha/PixArt-sigma"),
 }
 

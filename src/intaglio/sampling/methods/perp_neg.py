@@ -57,7 +57,7 @@ class PerpNeg(GuidedSampling):
 
     def init(self, context: GuideContext) -> Conditioning:
         """The state is the conditioning of one pass: n rows each of the empty prompt, the prompts, each negative."""
-        negatives = [context.embed(text) for text in negatives_of(context.negative_text)]
+        negatives = [context.embed(text, negative=True) for text in negatives_of(context.negative_text)]
         return Conditioning.cat([context.embed(""), context.positive, *negatives])
 
     def step(

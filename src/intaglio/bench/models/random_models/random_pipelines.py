@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.bench.models.random_models.chat_pipelines import klein_pipeline, zimage_pipeline
+from intaglio.bench.models.random_models.gemma_pipelines import lumina_pipeline, sana_pipeline
+from intaglio.bench.models.random_models.mistral_pipelines import flux2_dev_pipeline
 from intaglio.bench.models.random_models.qwen_pipelines import qwen_pipeline
 from intaglio.bench.models.random_models.t5_pipelines import (
+    auraflow_pipeline,
     chroma_pipeline,
     flux_pipeline,
     pixart_pipeline,
@@ -27,6 +30,10 @@ PIPELINES: dict[str, Callable] = {
     "chroma": chroma_pipeline,
     "qwen-image": qwen_pipeline,
     "pixart-sigma": pixart_pipeline,
+    "lumina2": lumina_pipeline,
+    "auraflow": auraflow_pipeline,
+    "sana": sana_pipeline,
+    "flux2-dev": flux2_dev_pipeline,
 }
 """Makers of tiny pipelines, by kind; each takes a seed."""
 

@@ -1,19 +1,32 @@
-"""Random pipelines of transformers that read T5: Stable Diffusion 3, FLUX.1, Chroma, PixArt-Sigma."""
+"""Random pipelines of transformers that read T5: Stable Diffusion 3, FLUX.1, Chroma, PixArt-Sigma, AuraFlow."""
 
 import warnings
 from typing import Any
 
+import torch
+from diffusers.models.transformers.auraflow_transformer_2d import AuraFlowTransformer2DModel
 from diffusers.models.transformers.pixart_transformer_2d import PixArtTransformer2DModel
 from diffusers.models.transformers.transformer_chroma import ChromaTransformer2DModel
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+from diffusers.pipelines.aura_flow.pipeline_aura_flow import AuraFlowPipeline
 from diffusers.pipelines.chroma.pipeline_chroma import ChromaPipeline
 from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 from diffusers.pipelines.pixart_alpha.pipeline_pixart_sigma import PixArtSigmaPipeline
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    LlamaTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 from intaglio.bench.models.random_models.clip_parts import autoencoder, drawn_by, shaken, text_encoder, tokenizer
 
@@ -155,5 +168,45 @@ def pixart_pipeline(seed: int = 0, **changes):
             scheduler=solver,
             vae=autoencoder(),
             text_encoder=t5(words),
+            tokenizer=words,
+        )
+
+
+def pile_tokenizer() -> Any:
+    """A token a printable letter, and one that ends a prompt."""
+    letters = ["\N{LOWER ONE EIGHTH BLOCK}", *map(chr, range(33, 127))]
+    vocabulary = {piece: place for place, piece in enumerate(["<unk>", "<pad>", "</s>", *letters])}
+    made: Any = LlamaTokenizer(
+        vocab=vocabulary, merges=[], bos_token="</s>", pad_token="<pad>", padding_side="right", model_max_length=512
+    )
+    made.backend_tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+    return made
+
+
+def auraflow_pipeline(seed: int = 0, schedule=(), **changes):
+    """The layout of AuraFlow."""
+    with drawn_by(seed):
+        words = pile_tokenizer()
+        config: dict[str, Any] = {
+            "sample_size": 8,
+            "num_mmdit_layers": 1,
+            "num_single_dit_layers": 1,
+            "attention_head_dim": 8,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 32,
+            "caption_projection_dim": 16,
+            "pos_embed_max_size": 64,
+        }
+        text = UMT5Config(vocab_size=len(words), d_model=32, d_kv=16, d_ff=32, num_layers=2, num_heads=2)
+        made = shaken(AuraFlowTransformer2DModel(**{**config, **changes}))
+        with torch.no_grad():  # gates of fresh blocks are near 0, so that they would not tell prompts apart
+            for name, weight in made.named_parameters():
+                if ".norm1" in name:
+                    weight.normal_(0, 0.5)
+        return AuraFlowPipeline(
+            transformer=made,
+            scheduler=FlowMatchEulerDiscreteScheduler(**{"shift": 1.73, **dict(schedule)}),
+            vae=autoencoder(),
+            text_encoder=UMT5EncoderModel(text).eval(),
             tokenizer=words,
         )

@@ -94,6 +94,10 @@ class Family(ABC):
     """Names of the denoiser's modules in the published code; None where U-Nets' own rule gives them."""
     kohya_text: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of the text encoders' modules in files of kohya's sd-scripts, in their order."""
+    padding_side: ClassVar[str | None] = None
+    """`right` or `left`, where the pipeline sets the side that prompts are padded on; None: the tokenizer's own."""
+    special_tokens: ClassVar[bool] = True
+    """Whether tokenizers add the tokens that begin and end a text; False where the family's text has them."""
     further_targets: ClassVar[tuple[str, ...]] = ("ff.net.0.proj", "ff.net.2")
     """Endings of the further modules that a LoRA of all layers changes."""
 
@@ -102,6 +106,10 @@ class Family(ABC):
         if part in ("denoiser", "autoencoder"):
             return self.denoiser if part == "denoiser" else self.autoencoder
         return self.texts[int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1].network
+
+    def takes(self, config: Mapping[str, Any]) -> bool:
+        """Whether a denoiser of the family's class is the family's own, by its settings: some share a class."""
+        return True
 
     @abstractmethod
     def reasons(self, parts: Parts) -> Iterator[str]:
@@ -180,6 +188,10 @@ class Family(ABC):
     def prompt_text(self, prompt: str, tokenizer: Any) -> str:
         """The text that is made into tokens for a prompt, such as a message of a chat."""
         return prompt
+
+    def negative_text(self, prompt: str, tokenizer: Any) -> str:
+        """The text of a prompt that is led away from, or of the empty one."""
+        return self.prompt_text(prompt, tokenizer)
 
     def prompt_length(self, index: int, parts: Parts) -> int:
         """Tokens of a prompt for text encoder `index`, padding included."""

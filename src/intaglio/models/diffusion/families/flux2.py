@@ -65,6 +65,8 @@ NAMES = OriginalNames(
         ("context_embedder", "txt_in"),
         (f"{_TIME}.timestep_embedder.linear_1", "time_in.in_layer"),
         (f"{_TIME}.timestep_embedder.linear_2", "time_in.out_layer"),
+        (f"{_TIME}.guidance_embedder.linear_1", "guidance_in.in_layer"),
+        (f"{_TIME}.guidance_embedder.linear_2", "guidance_in.out_layer"),
         ("norm_out.linear", "final_layer.adaLN_modulation.1"),
         ("proj_out", "final_layer.linear"),
     ),
@@ -101,19 +103,14 @@ class Flux2Klein(Family):
     )
     further_targets = ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out")
 
+    def takes(self, config: Mapping[str, Any]) -> bool:
+        """Without a guidance input."""
+        return config.get("guidance_embeds", True) is False
+
     def reasons(self, parts: Parts) -> Iterator[str]:
-        """Kinds with a guidance input, and widths that do not fit each other."""
+        """Parts that do not fit each other."""
         config, encoders = parts.denoiser.config, parts.text_encoders
-        if config["guidance_embeds"]:
-            yield "it takes the guidance scale as an input (FLUX.2 dev), whose text encoder is not read"
-        channels = self.latent_channels(parts.autoencoder)
-        if (config["in_channels"], config["out_channels"] or config["in_channels"]) != (channels, channels):
-            taken = config["in_channels"]
-            yield f"its denoiser takes {taken} numbers a token where four cells of the latents have {channels}"
-        if list(parts.autoencoder.config["patch_size"]) != [2, 2] or config["patch_size"] != 1:
-            yield "its tokens are not of 2x2 cells of the autoencoder's latents"
-        elif not bool((parts.autoencoder.bn.running_var >= 0).all()):
-            yield "its autoencoder has variances below 0"
+        yield from self.latent_reasons(parts)
         if len(encoders) != 1:
             yield f"it has {len(encoders)} text encoders where Qwen 3 alone is due"
             return
@@ -123,6 +120,18 @@ class Flux2Klein(Family):
         if encoders[0].config.num_hidden_layers < LAYERS[-1]:
             yield f"its text encoder has {encoders[0].config.num_hidden_layers} layers where {LAYERS[-1]} are due"
         yield from template_reasons(parts.tokenizers[0])
+
+    def latent_reasons(self, parts: Parts) -> Iterator[str]:
+        """Latents that are not those of the denoiser."""
+        config = parts.denoiser.config
+        channels = self.latent_channels(parts.autoencoder)
+        if (config["in_channels"], config["out_channels"] or config["in_channels"]) != (channels, channels):
+            taken = config["in_channels"]
+            yield f"its denoiser takes {taken} numbers a token where four cells of the latents have {channels}"
+        if list(parts.autoencoder.config["patch_size"]) != [2, 2] or config["patch_size"] != 1:
+            yield "its tokens are not of 2x2 cells of the autoencoder's latents"
+        elif not bool((parts.autoencoder.bn.running_var >= 0).all()):
+            yield "its autoencoder has variances below 0"
 
     def pipeline(self, parts: Parts) -> Pipeline:
         """Undistilled, where the model does not say."""

@@ -1,7 +1,6 @@
 """`QwenImage`: Qwen-Image, a transformer of two streams that reads the hidden states of a language model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from intaglio.models.diffusion.families.family import (
     straight_schedule,
 )
 from intaglio.models.diffusion.families.flux1 import Flux1
+from intaglio.models.diffusion.families.kept_norms import KeptNorms
 from intaglio.models.diffusion.families.packing import packed, unpacked
 from intaglio.models.diffusion.families.shown_tokens import tokens_shown
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
@@ -37,34 +37,6 @@ DROPPED, WORDS = 34, 512
 _MODULES = ("img_in", "txt_in", "txt_norm", "time_text_embed", "transformer_blocks", "norm_out", "proj_out")
 NAMES = OriginalNames(rows=tuple((name, name) for name in _MODULES))
 """Names in the code of Qwen-Image, which are those of diffusers."""
-
-
-@dataclass(frozen=True)
-class KeptNorms:
-    """Classifier-free guidance that keeps, in each token of 2x2 cells, the norm of the prompt's own velocity.
-
-    v = negative + scale * (positive - negative), times |positive| / |v|, in velocities.
-    """
-
-    schedule: NoiseSchedule
-    """A straight path, on which the noise is (latents + signal * velocity) / (signal + noise level)."""
-
-    def __call__(
-        self,
-        latents: Float[Tensor, "n c h w"],
-        t: Real[Tensor, "n"],
-        negative: Float[Tensor, "n c h w"],
-        positive: Float[Tensor, "n c h w"],
-        scale: float,
-    ) -> Float[Tensor, "n c h w"]:
-        """The combined noise, float64: velocities are a small part of it where the signal is."""
-        signal, level = self.schedule.levels(t)
-        whole = (signal + level).to(latents.device).view(-1, 1, 1, 1)
-        x = latents.double()
-        against, along = (packed(eps.double() * whole - x) for eps in (negative, positive))
-        found = against + scale * (along - against)
-        found = found * along.norm(dim=-1, keepdim=True) / found.norm(dim=-1, keepdim=True).clamp(min=1e-300)
-        return (unpacked(found, *latents.shape[-2:]) + x) / whole
 
 
 class QwenImage(Family):
