@@ -398,3 +398,14 @@ def test_weights_are_read_in_the_precision_that_is_asked_for(tmp_path, monkeypat
     assert wide == {"AutoencoderKL"}
     assert len(asked) == 4
     assert model.same_weights(load_model(folder).to(dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize(("kind", "setting"), [("qwen-image", "rms_norm_eps"), ("lumina2", "query_pre_attn_scalar")])
+def test_the_settings_of_a_language_model_are_part_of_the_fingerprint(kind, setting, tmp_path):
+    folder = random_pipelines.folder_of(kind, tmp_path / "m")
+    before, path = load_model(folder).fingerprint, folder / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    words = config.get("text_config", config)
+    words[setting] = 2 * words[setting]
+    path.write_text(json.dumps(config))
+    assert load_model(folder).fingerprint != before

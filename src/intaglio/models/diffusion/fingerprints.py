@@ -17,7 +17,8 @@ from intaglio.models.library_logging import quiet_libraries
 PROBE = "A photo of Zürich's 12 CATS: naïve  &  (don't)!"
 """A text with capitals, accents, digits and signs: its tokens show how a tokenizer splits, pads and ends a prompt."""
 TEXT_SETTINGS = ("hidden_act", "num_attention_heads", "layer_norm_eps", "attention_dropout", "eos_token_id")
-LANGUAGE_SETTINGS = ("rope_parameters", "rms_norm_eps", "num_key_value_heads")
+LANGUAGE_SETTINGS = ("rope_parameters", "rms_norm_eps", "num_key_value_heads", "query_pre_attn_scalar")
+LANGUAGE_SETTINGS = (*LANGUAGE_SETTINGS, "attn_logit_softcapping")
 """Further settings of text encoders that are language models."""
 _UNUSED_OPTIONS = frozenset({"requires_safety_checker"})
 
@@ -63,8 +64,10 @@ def settings_digest(model: Components) -> str:
 
 
 def _text_facts(config: Any) -> dict[str, Any]:
-    more = [name for name in LANGUAGE_SETTINGS if getattr(config, name, None) is not None]
-    return {name: getattr(config, name, None) for name in (*TEXT_SETTINGS, *more)}
+    """Settings of a text encoder; of one that sees pictures too, those of its language model, which a table holds."""
+    words = getattr(config, "text_config", config)
+    more = [name for name in LANGUAGE_SETTINGS if getattr(words, name, None) is not None]
+    return {name: getattr(words, name, None) for name in (*TEXT_SETTINGS, *more)}
 
 
 def _bytes(tensor: Tensor) -> Any:

@@ -1,7 +1,7 @@
 """Random pipelines of transformers that read T5: Stable Diffusion 3, FLUX.1, Chroma, PixArt-Sigma, AuraFlow."""
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.models.transformers.auraflow_transformer_2d import AuraFlowTransformer2DModel
@@ -63,7 +63,6 @@ def sd3_pipeline(seed: int = 0, *, with_t5: bool = True, joint: int = JOINT, sch
     """The layout of Stable Diffusion 3, with a second attention in its first block as 3.5 medium has."""
     with drawn_by(seed):
         words, more, third = tokenizer(), tokenizer(), t5_tokenizer()
-        last: Any = t5(third, joint) if with_t5 else None
         config: dict[str, Any] = {
             "sample_size": 8,
             "patch_size": 2,
@@ -87,7 +86,7 @@ def sd3_pipeline(seed: int = 0, *, with_t5: bool = True, joint: int = JOINT, sch
             tokenizer=words,
             text_encoder_2=text_encoder(more, CLIP_G, CLIPTextModelWithProjection),
             tokenizer_2=more,
-            text_encoder_3=last,
+            text_encoder_3=cast(Any, t5(third, joint) if with_t5 else None),
             tokenizer_3=third if with_t5 else None,
         )
 
