@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.components import suffix
+from intaglio.models.diffusion.eight_bit_weights import is_narrow, multiplied, note_of, scale_keys
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.skeletons import filled, shapes_of, skeleton
-from intaglio.models.diffusion.transformer_file_marks import SCALES, WITHOUT_EFFECT, Shapes, transformer_kind
+from intaglio.models.diffusion.transformer_file_marks import WITHOUT_EFFECT, Shapes, transformer_kind
 from intaglio.models.ldm_names import autoencoder_name
 from intaglio.models.original_names import PublishedPlace
 from intaglio.models.weights_file import checked, opened
@@ -99,13 +100,20 @@ class _Reader:
 
     def __init__(self, path: Path, file: Any, shapes: Shapes):
         self.path, self._file, self.shapes, self._left = path, file, shapes, set(shapes)
-        self.notes: list[str] = []
-        self._narrow = 0
+        narrow = {key for key in shapes if is_narrow(file.get_slice(key).get_dtype())}
+        self._scales, self._narrow, self._scaled = scale_keys(path, shapes, narrow), 0, 0
 
     @property
     def unused(self) -> list[str]:
         """Keys of no weight of the model, in order."""
         return sorted(key for key in self._left if not WITHOUT_EFFECT.search(key))
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes on the precision of what was read, and on what was not."""
+        left = self.unused
+        unread = [f"{len(left)} weights in {self.path} are not used ({left[0]})"] if left else []
+        return [*note_of(self.path, self._narrow, self._scaled), *unread]
 
     def tensor(self, key: str) -> Tensor:
         """A whole tensor, times its scale where it has one. Raises `BadInput` for numbers that are not finite."""
@@ -113,15 +121,12 @@ class _Reader:
         tensor = checked(self._file.get_tensor(key), self.path, key)
         if tensor.dtype.itemsize > 1:
             return tensor
-        if not self._narrow:
-            self.notes.append(f"{self.path} holds weights in eight-bit floats, which are computed with in more bits")
         self._narrow += 1
-        for end in SCALES:
-            scale = key.removesuffix(".weight") + end
-            if scale in self.shapes:
-                self._left.discard(scale)
-                return tensor.float() * checked(self._file.get_tensor(scale), self.path, scale).float()
-        return tensor.float()
+        if (scale := self._scales.get(key)) is None:
+            return tensor.float()
+        self._scaled += 1
+        self._left.discard(scale)
+        return multiplied(tensor, checked(self._file.get_tensor(scale), self.path, scale))
 
 
 def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusion, dtype: torch.dtype) -> nn.Module:

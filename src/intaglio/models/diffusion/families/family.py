@@ -199,20 +199,24 @@ class Family(ABC):
 
     def scaled(self, autoencoder: Any, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Latents of the denoiser from those of the autoencoder: `(raw - offset) * scaling_factor / deviation`."""
-        offset, deviation = (column.to(raw.device, raw.dtype) for column in _statistics(autoencoder.config))
+        offset, deviation = _statistics(autoencoder.config, raw)
         return (raw - offset) * self.scaling_factor(autoencoder) / deviation
 
     def unscaled(self, autoencoder: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Latents of the autoencoder from those of the denoiser: the inverse of `scaled`."""
-        offset, deviation = (column.to(latents.device, latents.dtype) for column in _statistics(autoencoder.config))
+        offset, deviation = _statistics(autoencoder.config, latents)
         return latents * deviation / self.scaling_factor(autoencoder) + offset
 
 
-def _statistics(config: Mapping[str, Any]) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
+def _statistics(
+    config: Mapping[str, Any], like: Float[Tensor, "n c h w"]
+) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
     """Offset and deviation of an autoencoder's latents, one for all channels or one each; by default 0 and 1."""
     mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
     offset = [config.get("shift_factor") or 0.0] if mean is None else mean
-    columns = (torch.tensor(numbers, dtype=torch.float64) for numbers in (offset, deviation or [1.0]))
+    columns = (
+        torch.tensor(list(numbers), dtype=like.dtype, device=like.device) for numbers in (offset, deviation or [1])
+    )
     first, second = (column.view(1, -1, 1, 1) for column in columns)
     return first, second
 
