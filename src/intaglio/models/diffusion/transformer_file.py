@@ -5,18 +5,22 @@ Eight-bit floats with a scale each are multiplied out; without the scales such w
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.baked_sampling import FREE
 from intaglio.models.diffusion.components import suffix
+from intaglio.models.diffusion.denoiser_settings import UNUSED_OF_DENOISERS, check_settings, left_over
 from intaglio.models.diffusion.eight_bit_weights import is_narrow, multiplied, note_of, scale_keys
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.skeletons import filled, shapes_of, skeleton
+from intaglio.models.diffusion.support import refuse_misfits
 from intaglio.models.diffusion.transformer_file_marks import WITHOUT_EFFECT, Shapes, transformer_kind
 from intaglio.models.ldm_names import autoencoder_name
 from intaglio.models.original_names import PublishedPlace
@@ -31,6 +35,8 @@ _NAMES_OF_TEXT = {
     "Qwen2_5_VLForConditionalGeneration": ("qwen25_7b",),
 }
 _AUTOENCODERS = ("first_stage_model.", "vae.")
+OTHER_PARTS = (*_AUTOENCODERS, "text_encoders.", "cond_stage_model.", "conditioner.", "model_ema.", "model.")
+"""Beginnings of keys that are no denoiser's."""
 _OF_LATENT_DIFFUSION = ("AutoencoderKL", "AutoencoderKLFlux2")
 """Autoencoders whose published weights have the names of latent diffusion's code."""
 _TIED = {"encoder.embed_tokens.weight": "shared.weight", "lm_head.weight": "model.embed_tokens.weight"}
@@ -59,9 +65,11 @@ def load_transformer_file(
         family, prefix = found
         donor = _donor(path, family, like, read_folder)
         reader = _Reader(path, file, shapes)
-        denoiser = _denoiser(reader, family, prefix, donor, dtype)
+        plan = _planned(reader, family, prefix, donor)
+        _check_fit(path, plan.network, donor)
         parts, notes = _others(reader, family, donor)
-    model = LatentDiffusion(
+        denoiser = filled(plan.network, plan.weight_of, dtype)
+    return LatentDiffusion(
         denoiser=denoiser,
         autoencoder=parts["autoencoder"],
         text_encoders=[parts[f"text_encoder{suffix(place)}"] for place in range(len(donor.text_encoders))],
@@ -73,12 +81,20 @@ def load_transformer_file(
         notes=[*notes, *reader.notes],
         unused=[f"{path}: {key}" for key in reader.unused],
     )
-    if model.sampling != donor.sampling:
+
+
+def _check_fit(path: Path, network: nn.Module, donor: LatentDiffusion) -> None:
+    """Raises `BadInput`, before weights are read, for a denoiser that does not fit the donor's parts, or its guidance.
+
+    The file's own parts have the donor's settings too.
+    """
+    fitted = replace(donor.components, denoiser=network, sampling=FREE)
+    refuse_misfits(path.stem, fitted)
+    if fitted.settled().sampling != donor.sampling:
         raise BadInput(
             f"{path} takes the guidance scale otherwise than {donor.name} does (one is distilled further); "
             "give a folder of its own kind"
         )
-    return model
 
 
 def _donor(path: Path, family: Family, like: Like, read_folder: Callable[[Path], LatentDiffusion]) -> LatentDiffusion:
@@ -108,6 +124,19 @@ class _Reader:
         """Keys of no weight of the model, in order."""
         return sorted(key for key in self._left if not WITHOUT_EFFECT.search(key))
 
+    def denoisers_left(self, prefix: str, taken: set[str]) -> list[str]:
+        """Keys of the denoiser's beginning that belong to no weight of it, in order."""
+        known = {*taken, *self._scales.values()}
+        passed = [WITHOUT_EFFECT.search, UNUSED_OF_DENOISERS.search]
+        return sorted(
+            key
+            for key in self.shapes
+            if key.startswith(prefix)
+            and key not in known
+            and not any(test(key) for test in passed)
+            and (prefix or not key.startswith(OTHER_PARTS))
+        )
+
     @property
     def notes(self) -> list[str]:
         """Notes on the precision of what was read, and on what was not."""
@@ -129,16 +158,27 @@ class _Reader:
         return multiplied(tensor, checked(self._file.get_tensor(scale), self.path, scale))
 
 
-def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusion, dtype: torch.dtype) -> nn.Module:
-    """The denoiser, in the sizes that the file's shapes say."""
+class _Plan(NamedTuple):
+    """A network in the sizes that a file's shapes say, and what gives its weights."""
+
+    network: nn.Module
+    weight_of: Callable[[str], Tensor]
+
+
+def _planned(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusion) -> _Plan:
+    """The denoiser; no weight of it is read yet."""
     own = {key.removeprefix(prefix): shape for key, shape in reader.shapes.items() if key.startswith(prefix)}
     config = family.config_of_file(own, donor.denoiser.config)
+    check_settings(family.denoiser, reader.path, config)
     module = skeleton(family.denoiser, config)
     wanted = shapes_of(module)
     if family.original_names is None:
         raise BadInput(f"{reader.path} is of {family.name}, whose single files are not read; give a diffusers folder")
     places = family.original_names.places(wanted)
     _check(reader.path, family, wanted, places, own)
+    taken = {prefix + place.name for place in places.values()}
+    if unread := reader.denoisers_left(prefix, taken):
+        raise left_over(str(reader.path), unread)
     first = _first_rows(wanted, places)
 
     def weight_of(name: str) -> Tensor:
@@ -147,7 +187,7 @@ def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusi
         rows = whole if place.place is None else whole[first[name] : first[name] + wanted[name][0]].clone()
         return (torch.cat(rows.chunk(2)[::-1]) if place.swapped else rows).reshape(wanted[name])
 
-    return filled(module, weight_of, dtype)
+    return _Plan(module, weight_of)
 
 
 def _first_rows(wanted: Shapes, places: Mapping[str, PublishedPlace]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
-from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from intaglio.models.diffusion.noise_schedule import FLOW_CLASSES, SCHEDULER_REMEDY, NoiseSchedule
 from intaglio.models.original_names import OriginalNames
 
 PIXELS = 1024
@@ -102,6 +102,13 @@ class Family(ABC):
         if part in ("denoiser", "autoencoder"):
             return self.denoiser if part == "denoiser" else self.autoencoder
         return self.texts[int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1].network
+
+    shifts: ClassVar[bool] = False
+    """Whether latents of its autoencoders have an offset, which their config.json says as `shift_factor`."""
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Reasons, each half a sentence, that no denoiser can be built of settings, or that it cannot be asked."""
+        yield from ()
 
     @abstractmethod
     def reasons(self, parts: Parts) -> Iterator[str]:
@@ -214,18 +221,22 @@ def _statistics(
     """Offset and deviation of an autoencoder's latents, one for all channels or one each; by default 0 and 1."""
     mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
     offset = [config.get("shift_factor") or 0.0] if mean is None else mean
-    columns = (
-        torch.tensor(list(numbers), dtype=like.dtype, device=like.device) for numbers in (offset, deviation or [1])
-    )
+    columns = (like.new_tensor(list(numbers)) for numbers in (offset, deviation or [1.0]))
     first, second = (column.view(1, -1, 1, 1) for column in columns)
     return first, second
 
 
 def straight_schedule(config: Mapping[str, Any], grid: Any, source: str) -> NoiseSchedule:
     """The schedule of flow matching with the count of a scheduler's settings, and a grid."""
+    kind = config.get("_class_name")
+    if kind is not None and kind not in FLOW_CLASSES:
+        raise BadInput(f"{source} is of a {kind}, where a FlowMatchEulerDiscreteScheduler is due; {SCHEDULER_REMEDY}")
     count = NoiseSchedule.from_config(config, source).count
     if count != TIMESTEPS:
-        raise BadInput(f"{source} has num_train_timesteps {count}, where denoisers of this family count {TIMESTEPS}")
+        raise BadInput(
+            f"{source} has num_train_timesteps {count}, where denoisers of this family count {TIMESTEPS}; "
+            f"{SCHEDULER_REMEDY}"
+        )
     return NoiseSchedule.straight_path(count, grid)
 
 

@@ -20,6 +20,7 @@ from intaglio.models.diffusion.families.family import (
     share_of_noise,
     straight_schedule,
 )
+from intaglio.models.diffusion.families.rotations import rotation_reasons
 from intaglio.models.diffusion.families.shown_tokens import tokens_shown
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import MANY_STEPS, MOST_SHIFT, flow_grid
@@ -100,6 +101,10 @@ class Flux2Klein(Family):
         "attn.to_out",
     )
     further_targets = ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out")
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Rotations that do not fit the heads."""
+        yield from rotation_reasons(config, "axes_dims_rope", 4, config["attention_head_dim"])
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Kinds with a guidance input, and widths that do not fit each other."""
