@@ -106,7 +106,8 @@ class LoRA:
                     unused -= ends
                     layers.setdefault(part, {})[path] = _fresh(module, rank, alpha, generator)
         if unused or not targets:
-            raise ValueError(f"no linear layer or convolution of the model ends in {sorted(unused) or 'no target'}")
+            missing = ", ".join(sorted(unused)) or "no target"
+            raise ValueError(f"no linear layer or convolution of the model ends in {missing}")
         return cls(layers, names=ModelNames.of(model))
 
     @classmethod

@@ -57,6 +57,13 @@ class TextSlot:
     optional: bool = False
     """Whether a model may lack it, and the ones after it."""
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Endings of the names of the modules that a LoRA changes by default: the projections of attention."""
+        if self.network.startswith("T5"):
+            return ("q", "k", "v", "o")
+        return ("q_proj", "k_proj", "v_proj", "out_proj" if self.network.startswith("CLIP") else "o_proj")
+
 
 class Pipeline(NamedTuple):
     """Entries of a model's `model_index.json`."""
