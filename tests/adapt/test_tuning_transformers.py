@@ -1,4 +1,4 @@
-"""Fine-tunes of transformers: pictures drawn at the scale that a model was made for, and LoRA of their text encoders."""
+"""Fine-tunes of transformers: pictures at the scale that a model was made for, and LoRA of their text encoders."""
 
 import dataclasses
 

@@ -82,7 +82,7 @@ class SuspectAndBase(InRun):
     """A command that compares a fine-tuned model with the one it came from."""
 
     suspect: Path
-    """The fine-tuned model: a diffusers folder, a folder with its U-Net, a .safetensors file, or a LoRA."""
+    """The fine-tuned model: a diffusers folder, a folder with its denoiser, a .safetensors file, or a LoRA."""
     base: Path | None = None
     """The model that the suspect was fine-tuned from: a diffusers folder or a single .safetensors file. Without it the
     suspect is compared with the embedded testbed, which few suspects come from."""

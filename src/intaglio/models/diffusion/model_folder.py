@@ -186,7 +186,8 @@ def _family(folder: Path, pipeline: str) -> Family:
             f"{folder} is of {shown(pipeline)}, which takes more than text, or another network; give a model of {NAMES}"
         )
     if family is None and (folder / "transformer").is_dir():
-        raise BadInput(f"{folder} holds a {shown(said)} as denoiser, which is not supported; give a model of {NAMES}")
+        what = "a denoiser of no class" if said in ("", "None") else f"a {shown(said)} as denoiser"
+        raise BadInput(f"{folder} holds {what}, which is not supported; give a model of {NAMES}")
     return family or FAMILIES[0]
 
 

@@ -205,12 +205,11 @@ def _check(path: Path, family: Family, wanted: Shapes, places: Mapping[str, Publ
     for name, place in places.items():
         rows[place.name] = rows.get(place.name, 0) + (wanted[name][0] if wanted[name] else 0)
     faults = [f"{name} has no published name" for name in wanted if name not in places]
-    faults += [f"{place.name} is missing" for place in places.values() if place.name not in own]
-    for name, place in places.items():
-        shape = own.get(place.name)
-        fits = shape is None or (shape[:1] == (rows[place.name],) and shape[1:] == wanted[name][1:])
-        if not fits:
-            faults.append(f"{place.name} has shape {shape}, where ({rows[place.name]}, ...) is due")
+    for published, name in {place.name: name for name, place in places.items()}.items():
+        if (shape := own.get(published)) is None:
+            faults.append(f"{published} is missing")
+        elif shape[:1] != (rows[published],) or shape[1:] != wanted[name][1:]:
+            faults.append(f"{published} has shape {shape}, where {(rows[published], *wanted[name][1:])} is due")
     if faults:
         raise BadInput(
             f"{path} does not fit {family.name}: {len(faults)} weights of its denoiser are wrong (first: "
@@ -239,10 +238,11 @@ def _filled_as(part: str, given: Any, keys: Mapping[str, str], family: Family, r
     module = skeleton(family.network(part), given.config)
     wanted = shapes_of(module)
     for name, key in keys.items():
-        if reader.shapes.get(key, ()) not in (wanted[name], (*wanted[name], 1, 1)):
+        if (shape := reader.shapes.get(key)) not in (wanted[name], (*wanted[name], 1, 1)):
+            held = f"lacks {key}" if shape is None else f"holds {key} in shape {shape}"
             raise BadInput(
-                f"{reader.path} holds {key} in shape {reader.shapes.get(key)}, where the {part} of its base has "
-                f"{wanted[name]}; give a folder of its own kind with --like"
+                f"{reader.path} {held}, where the {part} of its base has {wanted[name]}; give a folder of its own kind "
+                "with --like"
             )
     return filled(module, lambda name: reader.tensor(keys[name]).reshape(wanted[name]), torch.float32)
 

@@ -21,7 +21,7 @@ from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer
 from intaglio.models.lora.joined_layers import members, swapped
 from intaglio.models.lora.keys import Parsed, Strengths, parse
 from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
-from intaglio.models.lora.other_bases import made_for_own, other_base
+from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, other_base, stated_family
 from intaglio.models.lora.peft_config import read_config
 from intaglio.models.lora.write import only_pairs, written
 from intaglio.models.weights_file import read_weights
@@ -248,6 +248,9 @@ class LoRA:
 
     def _cause(self, model: Any, plan: list[_Step], problems: list[str]) -> str:
         cause = self._other_base(model)
+        other = self.made_for == FAMILY_NAMES["sd3"] and ModelNames.of(model).family != "sd3"
+        if cause is None and not plan and other:
+            cause = f"it was made for {self.made_for}"  # of whose modules FLUX.1 has the names, in other sizes
         if cause is None and plan and all(line in self.unsupported for line in problems):
             cause = "these are of kinds that are not supported"
         cause = cause or "it was most likely made for another base, or with layers that are not supported"
@@ -257,6 +260,9 @@ class LoRA:
     def _other_base(self, model: Any) -> str | None:
         if self.made_for is not None and not made_for_own(self.made_for, ModelNames.of(model).family):
             return f"it was made for {self.made_for}"
+        family, stated = ModelNames.of(model).family, stated_family(self.metadata)
+        if stated is not None and family and stated != family:
+            return f"it was made for {FAMILY_NAMES[stated]}"
         mine = _text_width((name, layer.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
         its = _text_width(
             (path, module.weight.shape[1]) for path, module in modules(model, "denoiser") if module.weight.ndim == 2
