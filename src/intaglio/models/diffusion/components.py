@@ -50,7 +50,7 @@ class Components:
         """The same with the family's own schedule, and its sampling where nothing else is baked in."""
         family = self.family
         sampling = family.sampling(self) if self.sampling == FREE else self.sampling
-        return replace(self, schedule=family.schedule(self.scheduler, family.tokens(self)), sampling=sampling)
+        return replace(self, schedule=family.schedule(self.scheduler, family.image_tokens(self)), sampling=sampling)
 
     @property
     def family(self) -> Family:

@@ -27,7 +27,7 @@ from intaglio.models.original_names import PublishedPlace
 from intaglio.models.weights_file import checked, opened
 
 Like = LatentDiffusion | Path | str | None
-_TEXT_NAMES = ("clip_l", "clip_g", "t5xxl")
+_NAMES_OF_CLIP = ("clip_l", "clip_g")
 _NAMES_OF_TEXT = {
     "T5EncoderModel": ("t5xxl",),
     "Qwen3Model": ("qwen3_4b",),
@@ -265,7 +265,7 @@ def _text_names(part: str, family: Family) -> tuple[str, ...]:
     """The names that a text encoder may have in files: by its kind, and of two of CLIP by its place."""
     place = int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1
     network = family.texts[place].network
-    return _NAMES_OF_TEXT.get(network, (_TEXT_NAMES[place],))
+    return _NAMES_OF_TEXT.get(network) or (_NAMES_OF_CLIP[place],)
 
 
 def _text_key(name: str, prefix: str, shapes: Shapes) -> str:

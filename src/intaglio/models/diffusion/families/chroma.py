@@ -60,6 +60,7 @@ class Chroma(Family):
     original_names = NAMES
     kohya_text = ("lora_te1_",)
     shifts = True
+    side_of_autoencoder = True
     texts = (TextSlot("T5EncoderModel", "T5Tokenizer"),)
     targets = Flux1.targets
     further_targets = Flux1.further_targets

@@ -17,8 +17,9 @@ from intaglio.models.original_names import OriginalNames
 
 PIXELS = 1024
 """Pixels along a side of the pictures, where the autoencoder says none."""
-UNSAID_SIDE = 32
-"""The autoencoder's side in pixels where its file says none: a default of diffusers."""
+UNSAID_SIDES = {"AutoencoderKL": 32}
+"""Pixels along a side, by class of autoencoder, that diffusers writes where nobody said any: a default of the class,
+and no autoencoder of these families was trained on pictures so small."""
 TIMESTEPS = 1000
 """Timesteps of every straight path: denoisers are told s or 1000 s."""
 
@@ -153,6 +154,16 @@ class Family(ABC):
         """The denoiser's answer in the form of the latents, and with the sign of the schedule's prediction."""
         return found
 
+    side_of_autoencoder: ClassVar[bool] = False
+    """Whether the side is that of the autoencoder's `sample_size`, as nothing of the denoiser says it."""
+
+    def side_notes(self, autoencoder: Any) -> list[str]:
+        """A note where the side is taken for the usual one, as the autoencoder says none."""
+        said = autoencoder.config.get("sample_size")
+        if not self.side_of_autoencoder or said not in (None, UNSAID_SIDES.get(self.autoencoder)):
+            return []
+        return [f"its autoencoder says no sample_size; its pictures are taken to be of {PIXELS} px"]
+
     @abstractmethod
     def side(self, parts: Parts) -> int:
         """Cells along a side of the latents of the pictures that the denoiser was trained on."""
@@ -165,7 +176,7 @@ class Family(ABC):
         """The schedule of a `scheduler_config.json`, for pictures of so many image tokens; errors call it `source`."""
         return NoiseSchedule.from_config(config, source)
 
-    def tokens(self, parts: Parts) -> int:
+    def image_tokens(self, parts: Parts) -> int:
         """Image tokens of a picture of the model's own resolution: two cells a side make one."""
         return (self.side(parts) // 2) ** 2
 
@@ -188,7 +199,10 @@ class Family(ABC):
         return autoencoder.decode(raw, return_dict=False)[0]
 
     def needs_text(self, denoiser: Any, end: str) -> bool:
-        """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""
+        """Whether the denoiser takes what an optional text encoder gives, which the model must then have.
+
+        `end` is that of the encoder's name: `_2` of `text_encoder_2`. `denoiser` is None where the model has none yet.
+        """
         return False
 
     def prompt_text(self, prompt: str, tokenizer: Any) -> str:
@@ -250,7 +264,7 @@ def straight_schedule(config: Mapping[str, Any], grid: Any, source: str) -> Nois
 def stated_side(family: Family, autoencoder: Any) -> int:
     """Cells along a side by the pixels that the autoencoder's `sample_size` says, 1024 where it says none."""
     said = autoencoder.config.get("sample_size")
-    pixels = PIXELS if said in (None, UNSAID_SIDE) else said
+    pixels = PIXELS if said in (None, UNSAID_SIDES.get(family.autoencoder)) else said
     return pixels // family.factor(autoencoder)
 
 

@@ -88,6 +88,7 @@ class Flux1(Family):
     original_names = NAMES
     kohya_text = ("lora_te1_", "lora_te3_")
     shifts = True
+    side_of_autoencoder = True
     texts = (TextSlot("CLIPTextModel"), TextSlot("T5EncoderModel", "T5Tokenizer"))
     targets = (*Family.targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     further_targets = (*Family.further_targets, "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")

@@ -71,6 +71,7 @@ class ZImage(Family):
     pipelines = ("ZImagePipeline",)
     original_names = NAMES
     shifts = True
+    side_of_autoencoder = True
     texts = (TextSlot("Qwen3Model", "Qwen2Tokenizer"),)
     further_targets = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 
