@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import tiny
 from intaglio.cli import main
@@ -46,8 +47,12 @@ def test_a_busy_machine_is_profiled_only_on_request(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("intaglio.meters.foreign_load.foreign_load", lambda device: "others keep 2.00 cores busy")
-    assert main(["energy", "profile", "--model", str(tiny.sd_folder(tmp_path / "model"))]) == 2
-    assert "others keep 2.00 cores busy, and would be measured too" in capsys.readouterr().err
+    file = tiny.sd_folder(tmp_path / "model") / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({**load_file(file), "unread": torch.zeros(2)}, file)
+    assert main(["energy", "profile", "--model", str(tmp_path / "model")]) == 2
+    said = capsys.readouterr().err
+    assert "others keep 2.00 cores busy, and would be measured too" in said
+    assert "unet are not used (unread)" in said
     assert not (tmp_path / "runs").exists()
 
 

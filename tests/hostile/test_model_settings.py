@@ -219,7 +219,7 @@ def test_a_text_encoder_that_says_how_it_returns_is_used_all_the_same(shipped, f
         (UNET, {"cross_attention_dim": {}}, "cross_attention_dim"),
         (UNET, {"in_channels": 0}, "in_channels 0"),
         (UNET, {"_class_name": ["x"]}, "not a UNet2DConditionModel"),
-        (UNET, {"_class_name": None}, "not a UNet2DConditionModel"),
+        (UNET, {"_class_name": None}, "says no _class_name, where a UNet2DConditionModel is due"),
         (UNET, {"quantization_config": {}}, ""),
         (UNET, {"quantization_config": "x"}, "quantized"),
         (UNET, {"center_input_sample": "no"}, "center_input_sample 'no', where true or false is due"),

@@ -114,3 +114,16 @@ def test_same_as():
 def test_unknown_kinds_are_named(config, word):
     with pytest.raises(BadInput, match=word):
         NoiseSchedule.from_config(config)
+
+
+@pytest.mark.parametrize("t", [0, 1, 499, 998, 999])
+def test_a_straight_path_is_taken_apart_in_double_precision(t):
+    """To 1e-9 of the closed form of the float32 numbers that are given, at the noisy end too."""
+    noised, output = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(t))
+    s = (t + 1) / 1000
+    a = max(1 - s, 2.0**-24)
+    x, v = noised.numpy().astype(np.float64), output.numpy().astype(np.float64)
+    schedule, when = NoiseSchedule.straight_path(1000), torch.tensor([t])
+    clean, noise = schedule.clean_of(output, noised, when), schedule.noise_of(output, noised, when)
+    assert np.abs(clean.numpy() - (x - s * v) / (a + s)).max() < 1e-9
+    assert np.abs(noise.numpy() - (x + a * v) / (a + s)).max() < 1e-9

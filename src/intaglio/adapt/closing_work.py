@@ -15,8 +15,8 @@ SAVING_STEPS = 1.0
 def closing_steps(settings: Training, watch: Watch, data: TrainingSet) -> float:
     """Work after the last step over that of a step.
 
-    A picture is sampler steps, twice with guidance, and a decoding; a step of training is its pictures, forward and
-    backward. Rough, and meant as a reserve.
+    A picture is sampler steps, twice with guidance or where no scale is named, and a decoding; a step of training is
+    its pictures, forward and backward. Rough, and meant as a reserve.
     """
     drawn = watch.sample_count * max(1, len(watch.sample_prompt))
     calls = drawn * _calls(watch.sample_steps, watch.sample_guidance)
@@ -26,5 +26,5 @@ def closing_steps(settings: Training, watch: Watch, data: TrainingSet) -> float:
     return SAVING_STEPS + FORWARD_SHARE * calls / pictures
 
 
-def _calls(steps: int, guidance: float) -> float:
+def _calls(steps: int, guidance: float | None) -> float:
     return steps * (1 if guidance == 1 else 2) + DECODER_CALLS

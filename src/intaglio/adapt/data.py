@@ -13,6 +13,7 @@ from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
+from intaglio.sampling.fixed_sampling import settled
 from intaglio.sampling.loop import sample
 
 KOHYA_FOLDER = re.compile(r"\d+_([^/]+)/")
@@ -96,7 +97,9 @@ def training_hash(images: ImageSet, prompts: Sequence[str]) -> str:
 def generate_class_images(
     model: LatentDiffusion, prompt: str, count: int, seed: int, *, run: Run | None = None, batch: int = 8
 ) -> ImageSet:
-    """`count` class pictures drawn from the base; those already in the run's folder are read in place of being drawn.
+    """`count` class pictures drawn from the base, with the steps and guidance that are its own.
+
+    Those already in the run's folder are read in place of being drawn.
 
     Each has its own seed and is rounded to 8 bits as its file is, so that a resumed run trains on the same numbers.
     """
@@ -105,11 +108,12 @@ def generate_class_images(
     seeds = [seed_32bit(seed, "class", index) for index in range(count)]
     pictures = {index: path for index, name in enumerate(names) if (path := _stored(run, name)) is not None}
     pixels = dict(zip(pictures, _read(list(pictures.values()), model.resolution), strict=True))
+    own = settled(model, None, None, None)
     missing = [index for index in range(count) if index not in pixels]
     with run.progress(count, "class pictures", len(pixels)) as progress:
         for start in range(0, len(missing), batch):
             part = missing[start : start + batch]
-            drawn = sample(model, [prompt] * len(part), [seeds[i] for i in part], batch=batch).pixels
+            drawn = sample(model, [prompt] * len(part), [seeds[i] for i in part], batch=batch, **own.options).pixels
             for index, picture in zip(part, drawn, strict=True):
                 run.save_image(names[index], picture, {"prompt": prompt, "seed": str(seeds[index])})
                 pixels[index] = to_uint8(picture).float() / 255

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from intaglio.adapt.cost import Plan, make_plan
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.fitting_settings import fitting_settings
-from intaglio.adapt.grids import draw_samples
+from intaglio.adapt.grids import draw_samples, sample_scale
 from intaglio.adapt.memory_advice import memory_advice
 from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
 from intaglio.adapt.trainable import Trainable
@@ -97,6 +97,7 @@ class FineTuner(BayesianTraining, ABC):
             IntaglioError: memory runs out, or the loss is not finite.
         """
         check_needs(self, model)
+        sample_scale(model, watch)
         with self._memory_advice(model, data), self._copied(model) as copied:
             base = copied.base
             trainable = self.trainable(copied.model)

@@ -8,7 +8,15 @@ from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
+from intaglio.sampling.fixed_sampling import refuse_scale, settled
 from intaglio.sampling.loop import sample
+
+
+def sample_scale(model: LatentDiffusion, watch: Watch) -> float:
+    """The guidance scale of sample pictures and judged ones. Raises `BadInput` for one that the model cannot take."""
+    scale = settled(model, None, None, watch.sample_guidance).scale
+    refuse_scale(model, scale, "--sample-guidance")
+    return scale
 
 
 def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Watch) -> ImageSet | None:
@@ -22,7 +30,7 @@ def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Wa
         [prompt for prompt in prompts for _ in seeds],
         seeds * len(prompts),
         steps=watch.sample_steps,
-        guidance_scale=watch.sample_guidance,
+        guidance_scale=sample_scale(model, watch),
     )
 
 

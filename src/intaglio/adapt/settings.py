@@ -133,8 +133,9 @@ class Watch:
     """Sample pictures a prompt, each with its own fixed seed; 0 draws none."""
     sample_steps: int = 30
     """Sampler steps of each sample picture."""
-    sample_guidance: float = 5.0
-    """Guidance scale of the sample pictures; 1 draws without guidance."""
+    sample_guidance: float | None = None
+    """Guidance scale of the sample pictures, 0 or more; 1 draws without guidance. None takes the usual one of the
+    model: 5, or that which it was made for."""
     watch_every: int | None = 0
     """Judge pictures of fixed seeds every so many steps, for likeness to the training pictures and for noise; 0 never.
     None takes 100 steps or 40 for each picture, if that is more, and at most a tenth of all steps."""
@@ -156,6 +157,8 @@ class Watch:
             require(getattr(self, name) >= 0, f"{name} must not be negative: {getattr(self, name)}")
         for name in ("sample_steps", "watch_steps"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        scale = self.sample_guidance
+        require(scale is None or 0 <= scale < float("inf"), f"sample_guidance must be 0 or more, not {scale}")
         require(
             self.watch_every is None or self.watch_every >= 0, f"watch_every must not be negative: {self.watch_every}"
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 from intaglio.adapt.corruption import Judgement, best, copies, mean_error, stages
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.examples import encoded
+from intaglio.adapt.grids import sample_scale
 from intaglio.adapt.probes import Probes, probe
 from intaglio.adapt.settings import BayesianTraining, Watch
 from intaglio.errors import IntaglioError
@@ -78,7 +79,7 @@ class Judge:
                 self._seeds,
                 sampler=SAMPLER,
                 steps=self._watch.watch_steps,
-                guidance_scale=self._watch.sample_guidance,
+                guidance_scale=sample_scale(self._model, self._watch),
             ).pixels
             probes = self._probed()
         self.curve.append(replace(self._judged(trainer.step, pictures), **asdict(probes)))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from intaglio.runs.run import Run
 
 M = TypeVar("M")
+USUAL_PICTURES = 10
+"""Training pictures that are sought where nobody says how many there were."""
 MOST_WORKERS = 1024
 """Largest number of processes."""
 
@@ -125,6 +127,8 @@ class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
         suspect, base = self.load_models()
         check_pair(suspect, base)
         prompts, warnings = self._prompts(suspect, base)
+        if (sought := getattr(self._method, "pictures", None)) == USUAL_PICTURES:
+            warnings = [*warnings, f"{sought} training pictures are sought; --pictures says how many there were"]
         return ExtractionInputs(suspect, base, prompts, similarity), warnings
 
     def _encoder(self) -> "Embedding":

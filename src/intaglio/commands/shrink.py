@@ -8,7 +8,7 @@ import tyro
 
 from intaglio.amounts import duration_words, size_words
 from intaglio.commands.kit.console import note, say
-from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
+from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, noted
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
 
@@ -75,7 +75,7 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             check_there(self.model)
         texts = self._texts()
         model = self.noted_model(self.device)
-        base = None if self.base is None else load_model(self.base, like=self.like, device=self.device)
+        base = None if self.base is None else noted(load_model(self.base, like=self.like, device=self.device))
         shrinker.check(model, base)
         request = self._request(model, base, texts)
         hashes = {"model": model.fingerprint, **request.hashes}

@@ -8,6 +8,11 @@ from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 def check_pair(suspect: LatentDiffusion, base: LatentDiffusion) -> None:
     """Raises `BadInput` for models that differ in more than weights, and for models of the same weights."""
+    if suspect.family is not base.family:
+        raise BadInput(
+            f"{suspect.name} is of {suspect.family.name}, and {base.name} of {base.family.name}; "
+            "pass as --base the very model that the suspect was fine-tuned from"
+        )
     if unlike := suspect.differences(base):
         raise BadInput(
             f"{suspect.name} and {base.name} cannot be compared: {'; '.join(unlike)}; "

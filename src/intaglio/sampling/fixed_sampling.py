@@ -94,7 +94,6 @@ def refuse_contradiction(
         raise BadInput(f"{name} was distilled for the sampler {baked.sampler}; leave --sampler out")
     if baked.scales is None:
         return
-    low, high = baked.scales
     born = baked == model.family.sampling(model.components)
     if not plain and born and baked.guidance == "input":
         return  # asked at scale 1, as its family was trained, its predictions are those of a prompt alone
@@ -107,9 +106,17 @@ def refuse_contradiction(
         raise BadInput(f"{name} has its guidance inside, and is led away from no prompt; leave --negative out")
     if negative:
         raise BadInput(f"{name} was distilled to lead away from the empty prompt; leave --negative out")
-    if not low <= asked.scale <= high:
+    refuse_scale(model, asked.scale)
+
+
+def refuse_scale(model: LatentDiffusion, scale: float, flag: str = "--guidance") -> None:
+    """Raises `BadInput`, naming the flag, for a guidance scale that a distilled model was not made for."""
+    if model.sampling.scales is None:
+        return
+    low, high = model.sampling.scales
+    if not low <= scale <= high:
         known = f"guidance {low:g}" if low == high else f"guidance from {low:g} to {high:g}"
-        raise BadInput(f"{name} was distilled for {known}, not {asked.scale:g}; leave --guidance out, or change it")
+        raise BadInput(f"{model.name} was distilled for {known}, not {scale:g}; leave {flag} out, or change it")
 
 
 def _remedy(method: str) -> str:

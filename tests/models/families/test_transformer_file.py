@@ -104,6 +104,42 @@ def test_eight_bit_floats_are_multiplied_by_their_scales(folder, weights, tmp_pa
     assert any("eight-bit floats" in note for note in read.notes)
 
 
+@pytest.mark.parametrize("folder", ["sd3"], indirect=True)
+def test_a_scale_for_each_row_is_multiplied_along_rows(folder, model, weights, tmp_path):
+    """Of a matrix that is not square, as (n,) and as (n, 1); other shapes, and scales of other names, are refused."""
+    name = next(name for name, weight in weights.items() if weight.ndim == 2 and weight.shape[0] != weight.shape[1])
+    scales = weights[name].abs().amax(1) / 448
+    narrow = (weights[name] / scales[:, None]).to(torch.float8_e4m3fn)
+    save_file({**weights, name: narrow.float() * scales[:, None]}, tmp_path / "whole.safetensors")
+    wanted, file = load_model(tmp_path / "whole.safetensors", like=folder), tmp_path / "m.safetensors"
+    key = name.removesuffix(".weight") + ".scale_weight"
+    for given in (scales, scales[:, None]):
+        save_file({**weights, name: narrow, key: given.contiguous()}, file)
+        read = load_model(file, like=folder)
+        assert read.same_weights(wanted)
+        assert any("1 weights in eight-bit floats, which" in note for note in read.notes)
+    for other, given, match in (
+        (key, torch.ones(1, weights[name].shape[1]), r"in shape \(1, \d+\), where one number or one for each of the"),
+        (f"{name}.scale", scales, r"holds .*weight\.scale, a scale of a kind that is not known"),
+        (f"{name}_scale_inv", scales, r"holds .*weight_scale_inv, a scale of a kind that is not known"),
+    ):
+        save_file({**weights, name: narrow, other: given}, file)
+        with pytest.raises(BadInput, match=match):
+            load_model(file, like=folder)
+
+
+@pytest.mark.parametrize("folder", ["sd3"], indirect=True)
+def test_plain_eight_bit_floats_and_keys_of_nothing_are_said(folder, weights, tmp_path):
+    name = next(name for name, weight in weights.items() if weight.ndim == 2)
+    file = {f"model.diffusion_model.{key}": weight for key, weight in weights.items()}
+    file[f"model.diffusion_model.{name}"] = weights[name].to(torch.float8_e4m3fn)
+    save_file({**file, "model.unused": torch.zeros(2)}, tmp_path / "m.safetensors")
+    read = load_model(tmp_path / "m.safetensors", like=folder)
+    assert any("1 weights in eight-bit floats, 1 of them without scales" in note for note in read.notes)
+    assert any(note.endswith("m.safetensors are not used (model.unused)") for note in read.notes)
+    assert len(read.unused) == 1
+
+
 def test_a_file_that_cannot_be_read_says_why(folder, model, weights, tmp_path):
     file = tmp_path / "m.safetensors"
 

@@ -13,7 +13,7 @@ from intaglio.errors import BadInput, require
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.packed_base import BasePrecision, PackedBase
-from intaglio.models.lora.lora import DENOISER_TARGETS, TEXT_TARGETS, LoRA
+from intaglio.models.lora.lora import DENOISER_TARGETS, LoRA
 from intaglio.randomness import generator_32bit
 
 FURTHER_TARGETS = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2")
@@ -93,16 +93,18 @@ class LoRATuning(FineTuner):
 
     def _adapter(self, model: LatentDiffusion) -> LoRA:
         """A fresh adapter that changes nothing yet."""
-        targets = (*of_family(self.targets, model.family), *(TEXT_TARGETS if self.text_encoder else ()))
+        slots = model.family.texts[: len(model.text_encoders)] if self.text_encoder else ()
+        inside = dict.fromkeys(target for slot in slots for target in slot.targets)
+        targets = (*of_family(self.targets, model.family), *inside)
         alpha = float(self.rank if self.alpha is None else self.alpha)
         try:
             adapter = LoRA.new(model, self.rank, alpha, targets, generator_32bit(self.seed, "adapter"))
         except ValueError as error:
-            raise BadInput(f"{model.name} does not have the targets {', '.join(targets)}: {error}.") from error
+            raise BadInput(f"{model.name} does not have all targets: {error}; name others with --targets") from error
         if self.down == "gaussian":
             _redraw(adapter, self.rank, self.seed)
-        if not self.text_encoder and (inside := [part for part, *_ in adapter.items() if part != "denoiser"]):
-            raise BadInput(f"Some targets lie in the {inside[0]}; add --text-encoder, or name others.")
+        if not self.text_encoder and (outside := [part for part, *_ in adapter.items() if part != "denoiser"]):
+            raise BadInput(f"Some targets lie in the {outside[0]}; add --text-encoder, or name others.")
         return adapter
 
 

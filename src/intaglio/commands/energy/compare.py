@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from intaglio.amounts import duration_words, energy_words
 from intaglio.commands.kit.console import note, say, say_json, table
-from intaglio.commands.kit.inputs import embedded_model
+from intaglio.commands.kit.inputs import embedded_model, noted
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class CompareEnergy:
             precision: load_model(where, like=self.like, device=self.device, dtype=getattr(torch, precision))
             for precision in dict.fromkeys(one.precision for one in self._alternatives())
         }
+        noted(next(iter(models.values())))
         predict = predictor_of(found)
         told = {
             one: estimate(predict, self._work(models[one.precision], one), allow_low_coverage=True)

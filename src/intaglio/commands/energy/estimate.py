@@ -8,7 +8,7 @@ from tyro.conf import OmitArgPrefixes
 
 from intaglio.commands.kit.console import say, say_json
 from intaglio.commands.kit.energy_inputs import EnergyRates
-from intaglio.commands.kit.inputs import embedded_model
+from intaglio.commands.kit.inputs import embedded_model, noted
 from intaglio.commands.kit.user_module import shape_of, split_name
 from intaglio.errors import require
 
@@ -136,7 +136,7 @@ class EstimateEnergy(EnergyRates, Generic[M]):
             return flow_work(self.flow, self.steps, self.batch)
         if self.job == "flow-sample":
             return planned_work(self.flow, self.pictures, self.batch, self.device)
-        return self._work(load_model(self.model or embedded_model(), like=self.like, device=self.device))
+        return self._work(noted(load_model(self.model or embedded_model(), like=self.like, device=self.device)))
 
     def _work(self, model: "LatentDiffusion") -> "JobWork":
         from intaglio.commands.kit.energy_lines import sample_work, training_work

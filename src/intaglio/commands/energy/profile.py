@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from intaglio.commands.kit.console import note, say, say_json
-from intaglio.commands.kit.inputs import InRun, described, embedded_model
+from intaglio.commands.kit.inputs import InRun, described, embedded_model, noted
 from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ProfileEnergy(InRun):
         out = self.out or own_profile_path(self.device)
         if out.suffix not in (".safetensors", ".json"):
             raise BadInput(f"--out {out} must end in .safetensors or .json")
-        model = load_model(self.model or embedded_model(), device=self.device)
+        model = noted(load_model(self.model or embedded_model(), device=self.device))
         load = self._foreign_load()
         meter, unit = self._meter()
         device = self._device(meter, unit)

@@ -41,7 +41,7 @@ def said_idle_like(like: Path | None, *models: "LatentDiffusion") -> list[str]:
 def _is_whole(model: "LatentDiffusion") -> bool:
     """Whether a model is a folder of parts, none of which was taken from another."""
     borrowed = any(" taken from " in note for note in model.notes)
-    return model.source is not None and (model.source / "unet").is_dir() and not borrowed
+    return model.source is not None and (model.source / model.family.folder).is_dir() and not borrowed
 
 
 def _it(given: list[str]) -> str:

@@ -67,16 +67,15 @@ class ModelAndLoRA:
         """The model on a device, in float32; what there is to say of it is noted."""
         from intaglio.models.diffusion.loading import load_model
 
-        model = load_model(
-            self.model or embedded_model(),
-            lora=self.lora,
-            like=self.like,
-            allow_unmatched=self.skip_unmatched,
-            device=device,
+        return noted(
+            load_model(
+                self.model or embedded_model(),
+                lora=self.lora,
+                like=self.like,
+                allow_unmatched=self.skip_unmatched,
+                device=device,
+            )
         )
-        for line in model.notes:
-            note(line)
-        return model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ class SuspectAndBase(InRun):
     """A command that compares a fine-tuned model with the one it came from."""
 
     suspect: Path
-    """The fine-tuned model: a diffusers folder, a folder with its U-Net, a .safetensors file, or a LoRA."""
+    """The fine-tuned model: a diffusers folder, a folder with its denoiser, a .safetensors file, or a LoRA."""
     base: Path | None = None
     """The model that the suspect was fine-tuned from: a diffusers folder or a single .safetensors file. Without it the
     suspect is compared with the embedded testbed, which few suspects come from."""
@@ -106,6 +105,13 @@ class SuspectAndBase(InRun):
     def model_inputs(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> dict[str, dict[str, str]]:
         """The two models as inputs of a run: path and fingerprint."""
         return {"suspect": described(self.suspect, suspect.fingerprint), "base": described(self.base, base.fingerprint)}
+
+
+def noted(model: "LatentDiffusion") -> "LatentDiffusion":
+    """The model itself; what there is to say of it is noted."""
+    for line in model.notes:
+        note(line)
+    return model
 
 
 def described(path: object, sha256: str) -> dict[str, str]:

@@ -95,7 +95,7 @@ class ProtectEvaluate(InRun):
         with self.open_run("protect", f"evaluate-{self.tuner}", self._settings(), inputs, seed=0) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
-                for warning in (*imitator.model.notes, *originals.warnings):
+                for warning in (*imitator.model.notes, *(other.notes if other else ()), *originals.warnings):
                     run.warn(warning)
                 found = evaluate(
                     imitator,

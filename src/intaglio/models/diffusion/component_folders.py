@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import open_regular
+from intaglio.models.diffusion.denoiser_settings import UNUSED_OF_DENOISERS, check_settings, left_over
+from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.network_config import LONGEST, network_config, settings_in
-from intaglio.models.diffusion.noise_schedule import SCHEDULER_REMEDY, NoiseSchedule
+from intaglio.models.diffusion.noise_schedule import SCHEDULER_REMEDY
 from intaglio.models.diffusion.skeletons import Shapes, filled, shapes_of, skeleton
 from intaglio.models.diffusion.unknown_settings import unknown_scheduler_settings
 from intaglio.models.diffusion.weight_sets import WeightSet, weight_sets
@@ -59,6 +61,8 @@ _TOKENIZER_FILES = (
 )
 _LONGEST_REASON = 200
 """Letters of a library's error that are repeated to the user."""
+TOKENS = 4096
+"""Image tokens that a scheduler's settings are tried with."""
 _BETAS = ("beta_start", "beta_end", "beta_schedule", "trained_betas")
 
 
@@ -79,11 +83,19 @@ class Remarks:
 
 
 def read_network(
-    part: str, kind: str, folder: Path, remarks: Remarks, base: Base | None = None, dtype: torch.dtype = torch.float32
+    part: str,
+    kind: str,
+    folder: Path,
+    remarks: Remarks,
+    base: Base | None = None,
+    dtype: torch.dtype = torch.float32,
+    check: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
     """A part's network, of a class in `skeletons.CLASSES`, with the folder's safetensors weights, in a precision.
 
     Each weight is brought to it as it is read, so that no more memory is taken than the network's own.
+
+    `check` is given the network before its weights are read.
 
     Packed ones are unpacked. `base` gives the model that packed weights may be a change of; None: there is none. Layers
     that the files have an `input_grid` for round their inputs.
@@ -95,13 +107,17 @@ def read_network(
     with library_errors_as_bad_input(folder):
         config, notes = network_config(kind, folder, len(weights.places))
     remarks.notes += notes
+    if part == "denoiser":
+        check_settings(kind, folder, config)
     with library_errors_as_bad_input(folder):
         module = skeleton(kind, config)
     round_inputs(module, dict.fromkeys(rounding_layers(module, weights.shapes), torch.empty(2)))
     wanted = shapes_of(module)
     keys = {name: _key_of(part, name, weights.shapes) for name in wanted}
-    _check_unused(part, folder, weights, [key for key in weights.places if key not in keys.values()], remarks)
+    _check_unused(kind, part, folder, weights, [key for key in weights.places if key not in keys.values()], remarks)
     _check_shapes(folder, wanted, keys, weights)
+    if check is not None:
+        check(module)
     opened_with = (_base_weights(part, weights, base),) if isinstance(weights, PackedFile) else ()
     with weights.reading(*opened_with) as file_of:
 
@@ -157,7 +173,9 @@ def _key_of(part: str, name: str, shapes: Shapes) -> str | None:
     return next((key for key in names if key in shapes), None)
 
 
-def _check_unused(part: str, folder: Path, weights: WeightSet | PackedFile, keys: list[str], remarks: Remarks) -> None:
+def _check_unused(
+    kind: str, part: str, folder: Path, weights: WeightSet | PackedFile, keys: list[str], remarks: Remarks
+) -> None:
     if (key := adapter_key(keys)) is not None:
         raise BadInput(
             f"{weights.places[key]} holds {adapter_in([key])} beside the weights ({key}), which is not applied here; "
@@ -165,6 +183,10 @@ def _check_unused(part: str, folder: Path, weights: WeightSet | PackedFile, keys
         )
     if (key := quantized_key(keys)) is not None:
         raise BadInput(f"{weights.places[key]} holds quantized weights ({key}); give the model unquantized")
+    if part == "denoiser" and kind != "UNet2DConditionModel":
+        if unread := [key for key in keys if not UNUSED_OF_DENOISERS.search(key)]:
+            raise left_over(str(folder), unread)
+        return
     if unused := [key for key in keys if not (part.startswith("text") and _UNUSED_BY_NATURE.search(key))]:
         remarks.notes.append(f"{len(unused)} weights in {folder} are not used ({unused[0]})")
         remarks.unused += [f"{weights.places[key]}: {key}" for key in unused]
@@ -234,14 +256,14 @@ def _refuse_without_vocabulary(folder: Path) -> None:
 # The scheduler
 
 
-def read_scheduler(folder: Path, remarks: Remarks) -> dict[str, Any]:
-    """The settings of a scheduler's folder.
+def read_scheduler(folder: Path, family: Family, remarks: Remarks) -> dict[str, Any]:
+    """The settings of a scheduler's folder, of a model of a family.
 
     Raises `BadInput` where these say no betas, or are no schedule that is supported.
     """
     fields = settings_in(folder, "scheduler_config.json")
     schedule = dict(fields.values)
-    made = NoiseSchedule.from_config(schedule, fields.source)
+    made = family.schedule(schedule, TOKENS, fields.source)
     if made.straight:
         remarks.notes += unknown_scheduler_settings(fields)
         return schedule

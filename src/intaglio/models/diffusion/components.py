@@ -52,7 +52,7 @@ class Components:
         family = self.family
         sampling = family.sampling(self) if self.sampling == FREE else self.sampling
         tokenizers = tuple(padded_on(tokenizer, family.padding_side) for tokenizer in self.tokenizers)
-        schedule = family.schedule(self.scheduler, family.tokens(self))
+        schedule = family.schedule(self.scheduler, family.image_tokens(self))
         return replace(self, schedule=schedule, tokenizers=tokenizers, sampling=sampling)
 
     @property

@@ -180,7 +180,10 @@ def is_lora(path: Path) -> bool:
 
 def _lora_model(path: Path, like: Like, allow_unmatched: bool) -> LatentDiffusion:
     if like is None:
-        raise BadInput(f"{path} is a LoRA and no model; give its base as the model, and this file as the LoRA")
+        raise BadInput(
+            f"{path} is a LoRA and no model; give its base too, with --like BASE (`like` in Python), or the base as "
+            "the model and this file with --lora, where there is such a flag"
+        )
     base = _base(like)
     adapter, model = LoRA.read(path), base.copy().to(dtype=torch.float32)
     model.notes = (f"the LoRA {path} on {base.name}", *base.notes)

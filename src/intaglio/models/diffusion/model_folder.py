@@ -2,23 +2,32 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from intaglio.data_files import EXPORT_AGAIN, Fields, shown
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
-from intaglio.models.diffusion.component_folders import Base, Remarks, read_network, read_scheduler, read_tokenizer
-from intaglio.models.diffusion.components import suffix
+from intaglio.models.diffusion.component_folders import (
+    TOKENS,
+    Base,
+    Remarks,
+    read_network,
+    read_scheduler,
+    read_tokenizer,
+)
+from intaglio.models.diffusion.components import Components, suffix
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.known import FAMILIES, NAMES, family_of_class
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.lent_parts import lent_parts
 from intaglio.models.diffusion.prompt_lengths import fitted
+from intaglio.models.diffusion.support import refuse_misfits
 from intaglio.models.diffusion.weight_sets import SAFE_EXPORT
 from intaglio.models.weights_file import PICKLE_SUFFIXES
 
@@ -60,7 +69,7 @@ def read_folder(folder: Path, base: Base | None, dtype: torch.dtype = torch.floa
         name=folder.resolve().name,
         source=folder,
         options=found.options,
-        notes=[*found.remarks.notes, *notes],
+        notes=[*found.remarks.notes, *notes, *family.side_notes(found.parts["vae"])],
         unused=found.remarks.unused,
         sampling=BakedSampling.read(folder),
         packing=found.remarks.packing,
@@ -109,7 +118,7 @@ def _read_parts(folder: Path, base: Base | None, dtype: torch.dtype) -> _Found:
         return _Found(family, {family.folder: alone}, remarks=remarks)
     options = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
     found = _Found(family, options=options, remarks=remarks)
-    readers = _readers(family, remarks, base, dtype)
+    readers = _readers(family, remarks, base, dtype, lambda network: _check_reasons(folder, found, network))
     for name, read in readers.items():
         if (folder / name).is_dir() and not _declared_absent(folder, index, name):
             found.parts[name] = read(folder / name)
@@ -121,20 +130,37 @@ def _read_parts(folder: Path, base: Base | None, dtype: torch.dtype) -> _Found:
 
 
 def _readers(
-    family: Family, remarks: Remarks, base: Base | None, dtype: torch.dtype
+    family: Family, remarks: Remarks, base: Base | None, dtype: torch.dtype, check: Callable[[nn.Module], None]
 ) -> dict[str, Callable[[Path], Any]]:
-    """Readers of the components' folders, by name."""
+    """Readers of the components' folders, by name; the denoiser, the largest, is the last to be read."""
     common = {"remarks": remarks, "base": base, "dtype": dtype}
     readers: dict[str, Callable[[Path], Any]] = {
-        family.folder: partial(read_network, "denoiser", family.denoiser, **common),
         "vae": partial(read_network, "autoencoder", family.autoencoder, remarks=remarks),
-        "scheduler": partial(read_scheduler, remarks=remarks),
+        "scheduler": partial(read_scheduler, family=family, remarks=remarks),
     }
     for end, slot in zip(_ends(family), family.texts, strict=True):
         part = f"text_encoder{end}"
         readers[part] = partial(read_network, part, slot.network, **common)
         readers[f"tokenizer{end}"] = partial(read_tokenizer, slot.tokenizer)
+    readers[family.folder] = partial(read_network, "denoiser", family.denoiser, check=check, **common)
     return readers
+
+
+def _check_reasons(folder: Path, found: _Found, network: nn.Module) -> None:
+    """Raises `BadInput`, before the denoiser's weights are read, where its settings do not fit the other parts."""
+    family, ends = found.family, [end for end in _ends(found.family) if f"text_encoder{end}" in found.parts]
+    if family.folder != "transformer" or _missing(replace(found, parts={**found.parts, family.folder: network})):
+        return
+    parts = Components(
+        denoiser=network,
+        autoencoder=found.parts["vae"],
+        text_encoders=tuple(found.parts[f"text_encoder{end}"] for end in ends),
+        tokenizers=tuple(found.parts[f"tokenizer{end}"] for end in ends),
+        scheduler=found.parts["scheduler"],
+        schedule=family.schedule(found.parts["scheduler"], TOKENS),
+        options=found.options,
+    )
+    refuse_misfits(folder.resolve().name, parts)
 
 
 def _family(folder: Path, pipeline: str) -> Family:
@@ -158,7 +184,8 @@ def _family(folder: Path, pipeline: str) -> Family:
             f"{folder} is of {shown(pipeline)}, which takes more than text, or another network; give a model of {NAMES}"
         )
     if family is None and (folder / "transformer").is_dir():
-        raise BadInput(f"{folder} holds a {shown(said)} as denoiser, which is not supported; give a model of {NAMES}")
+        what = "a denoiser of no class" if said in ("", "None") else f"a {shown(said)} as denoiser"
+        raise BadInput(f"{folder} holds {what}, which is not supported; give a model of {NAMES}")
     return family or FAMILIES[0]
 
 

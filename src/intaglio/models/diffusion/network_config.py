@@ -51,8 +51,10 @@ def network_config(kind: str, folder: Path, weights: int) -> tuple[Any, list[str
         said = method or "of an unknown kind"
         raise BadInput(f"{folder} holds quantized weights ({said}); give the model unquantized")
     if CLASSES[kind] != "transformers" and (found := fields.values.get("_class_name")) not in _names_of(kind):
-        said = found if isinstance(found, str) else shown(found)
         article = "an" if kind[0] in "AS" else "a"
+        if found is None:
+            raise BadInput(f"{folder} says no _class_name, where {article} {kind} is due; {_SUPPORTED}")
+        said = found if isinstance(found, str) else shown(found)
         raise BadInput(f"{folder} holds a {said}, not {article} {kind}; {_SUPPORTED}")
     if kind == "UNet2DConditionModel":
         config, notes = _denoiser(fields, weights)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.families.known import FILE_NAMES
 from intaglio.models.diffusion.single_file_configs import FAMILIES, WIDTHS, TextEncoder
 from intaglio.models.ldm_names import UNetLayout, autoencoder_name, open_clip_name
 
@@ -67,7 +68,7 @@ def recognised(shapes: Shapes, name: str) -> Layout:
         if first in shapes and any(key.startswith((f"{start}time_embed", f"{start}time_embedding")) for key in shapes):
             break
     else:
-        raise BadInput(f"{name} is {_what(shapes)}; give a Stable Diffusion 1, 2 or XL checkpoint.")
+        raise BadInput(f"{name} is {_what(shapes)}; give a file of {FILE_NAMES}.")
     if any("control_model." in key or "controlnet_" in key for key in shapes):
         raise BadInput(f"{name} is a ControlNet; give a plain text-to-image checkpoint.")
     if other := _OTHER_CHANNELS.get(shapes[first][1]):

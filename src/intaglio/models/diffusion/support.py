@@ -18,6 +18,7 @@ from intaglio.models.diffusion.text_cache import SETTING as TEXT_CACHE
 from intaglio.models.diffusion.unet_edits import SETTINGS as EDITS
 from intaglio.models.diffusion.wavelet_gates import SETTING as WAVELET_GATES
 
+CONFIG_REMEDY = "give the config.json that belongs to the weights"
 COMPARABLE_SETTINGS = frozenset({"sample_size", "upcast_attention", "dropout", "attention_type", TEXT_CACHE})
 """Settings of a denoiser's config in which two models may differ and still be compared."""
 BLOCK_NAMES = {REMOVED_BRANCHES: "removed branches", PREDICTED_UNITS: "predicted units"}
@@ -32,17 +33,27 @@ def refuse_unsupported(name: str, model: Components) -> None:
     Such are inpainting, image-conditioned and class-conditioned models, and the refiner of SDXL; the guidance scale is
     an input that a model's `sampling.json` must tell of. `name` is the model's name in the error.
     """
-    if reason := next(model.family.reasons(model), None):
-        raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
-    if reason := next(_scaling_reasons(_config(model.autoencoder), model.latent_channels), None):
-        raise BadInput(f"{name} cannot be used: {reason}; give the config.json that belongs to the autoencoder")
+    refuse_misfits(name, model)
     check_prompts(name, model.tokenizers, model.text_encoders)
 
 
-def _scaling_reasons(config: Mapping[str, Any], channels: int) -> Iterator[str]:
+def refuse_misfits(name: str, model: Components) -> None:
+    """Raises `BadInput` for parts whose settings do not fit each other; no weight of the denoiser is looked at."""
+    if reason := next(model.family.setting_reasons(_config(model.denoiser)), None):
+        raise BadInput(f"{name} cannot be used: {reason}; {CONFIG_REMEDY}")
+    if reason := next(model.family.reasons(model), None):
+        raise BadInput(f"{name} cannot be used: {reason}; give a plain text-to-image model")
+    scaling = _scaling_reasons(_config(model.autoencoder), model.latent_channels, model.family.shifts)
+    if reason := next(scaling, None):
+        raise BadInput(f"{name} cannot be used: {reason}; give the config.json that belongs to the autoencoder")
+
+
+def _scaling_reasons(config: Mapping[str, Any], channels: int, shifts: bool) -> Iterator[str]:
     factor = config.get("scaling_factor", 1.0)
     if not _is_number(factor) or factor <= 0:
         yield f"its autoencoder's scaling_factor is {factor!r}, where a number above 0 is due"
+    if shifts and config.get("shift_factor") is None:
+        yield "its autoencoder says no shift_factor, which those of its family have"
     if not _is_number(config.get("shift_factor") or 0):
         yield f"its autoencoder's shift_factor is {config['shift_factor']!r}, where a number is due"
     mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))

@@ -5,24 +5,29 @@ Eight-bit floats with a scale each are multiplied out; without the scales such w
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.baked_sampling import FREE
 from intaglio.models.diffusion.components import suffix
+from intaglio.models.diffusion.denoiser_settings import UNUSED_OF_DENOISERS, check_settings, left_over
+from intaglio.models.diffusion.eight_bit_weights import is_narrow, multiplied, note_of, scale_keys
 from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.skeletons import filled, shapes_of, skeleton
-from intaglio.models.diffusion.transformer_file_marks import SCALES, WITHOUT_EFFECT, Shapes, transformer_kind
+from intaglio.models.diffusion.support import refuse_misfits
+from intaglio.models.diffusion.transformer_file_marks import WITHOUT_EFFECT, Shapes, transformer_kind
 from intaglio.models.ldm_names import autoencoder_name
 from intaglio.models.original_names import PublishedPlace
 from intaglio.models.weights_file import checked, opened
 
 Like = LatentDiffusion | Path | str | None
-_TEXT_NAMES = ("clip_l", "clip_g", "t5xxl")
+_NAMES_OF_CLIP = ("clip_l", "clip_g")
 _NAMES_OF_TEXT = {
     "T5EncoderModel": ("t5xxl",),
     "Qwen3Model": ("qwen3_4b",),
@@ -32,6 +37,8 @@ _NAMES_OF_TEXT = {
     "Qwen2_5_VLForConditionalGeneration": ("qwen25_7b",),
 }
 _AUTOENCODERS = ("first_stage_model.", "vae.")
+OTHER_PARTS = (*_AUTOENCODERS, "text_encoders.", "cond_stage_model.", "conditioner.", "model_ema.", "model.")
+"""Beginnings of keys that are no denoiser's."""
 _OF_LATENT_DIFFUSION = ("AutoencoderKL", "AutoencoderKLFlux2")
 """Autoencoders whose published weights have the names of latent diffusion's code."""
 _TIED = {"encoder.embed_tokens.weight": "shared.weight", "lm_head.weight": "model.embed_tokens.weight"}
@@ -60,9 +67,11 @@ def load_transformer_file(
         family, prefix = found
         donor = _donor(path, family, like, read_folder)
         reader = _Reader(path, file, shapes)
-        denoiser = _denoiser(reader, family, prefix, donor, dtype)
+        plan = _planned(reader, family, prefix, donor)
+        _check_fit(path, plan.network, donor)
         parts, notes = _others(reader, family, donor)
-    model = LatentDiffusion(
+        denoiser = filled(plan.network, plan.weight_of, dtype)
+    return LatentDiffusion(
         denoiser=denoiser,
         autoencoder=parts["autoencoder"],
         text_encoders=[parts[f"text_encoder{suffix(place)}"] for place in range(len(donor.text_encoders))],
@@ -74,12 +83,20 @@ def load_transformer_file(
         notes=[*notes, *reader.notes],
         unused=[f"{path}: {key}" for key in reader.unused],
     )
-    if model.sampling != donor.sampling:
+
+
+def _check_fit(path: Path, network: nn.Module, donor: LatentDiffusion) -> None:
+    """Raises `BadInput`, before weights are read, for a denoiser that does not fit the donor's parts, or its guidance.
+
+    The file's own parts have the donor's settings too.
+    """
+    fitted = replace(donor.components, denoiser=network, sampling=FREE)
+    refuse_misfits(path.stem, fitted)
+    if fitted.settled().sampling != donor.sampling:
         raise BadInput(
             f"{path} takes the guidance scale otherwise than {donor.name} does (one is distilled further); "
             "give a folder of its own kind"
         )
-    return model
 
 
 def _donor(path: Path, family: Family, like: Like, read_folder: Callable[[Path], LatentDiffusion]) -> LatentDiffusion:
@@ -101,13 +118,33 @@ class _Reader:
 
     def __init__(self, path: Path, file: Any, shapes: Shapes):
         self.path, self._file, self.shapes, self._left = path, file, shapes, set(shapes)
-        self.notes: list[str] = []
-        self._narrow = 0
+        narrow = {key for key in shapes if is_narrow(file.get_slice(key).get_dtype())}
+        self._scales, self._narrow, self._scaled = scale_keys(path, shapes, narrow), 0, 0
 
     @property
     def unused(self) -> list[str]:
         """Keys of no weight of the model, in order."""
         return sorted(key for key in self._left if not WITHOUT_EFFECT.search(key))
+
+    def denoisers_left(self, prefix: str, taken: set[str]) -> list[str]:
+        """Keys of the denoiser's beginning that belong to no weight of it, in order."""
+        known = {*taken, *self._scales.values()}
+        passed = [WITHOUT_EFFECT.search, UNUSED_OF_DENOISERS.search]
+        return sorted(
+            key
+            for key in self.shapes
+            if key.startswith(prefix)
+            and key not in known
+            and not any(test(key) for test in passed)
+            and (prefix or not key.startswith(OTHER_PARTS))
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes on the precision of what was read, and on what was not."""
+        left = self.unused
+        unread = [f"{len(left)} weights in {self.path} are not used ({left[0]})"] if left else []
+        return [*note_of(self.path, self._narrow, self._scaled), *unread]
 
     def tensor(self, key: str) -> Tensor:
         """A whole tensor, times its scale where it has one. Raises `BadInput` for numbers that are not finite."""
@@ -115,27 +152,35 @@ class _Reader:
         tensor = checked(self._file.get_tensor(key), self.path, key)
         if tensor.dtype.itemsize > 1:
             return tensor
-        if not self._narrow:
-            self.notes.append(f"{self.path} holds weights in eight-bit floats, which are computed with in more bits")
         self._narrow += 1
-        for end in SCALES:
-            scale = key.removesuffix(".weight") + end
-            if scale in self.shapes:
-                self._left.discard(scale)
-                return tensor.float() * checked(self._file.get_tensor(scale), self.path, scale).float()
-        return tensor.float()
+        if (scale := self._scales.get(key)) is None:
+            return tensor.float()
+        self._scaled += 1
+        self._left.discard(scale)
+        return multiplied(tensor, checked(self._file.get_tensor(scale), self.path, scale))
 
 
-def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusion, dtype: torch.dtype) -> nn.Module:
-    """The denoiser, in the sizes that the file's shapes say."""
+class _Plan(NamedTuple):
+    """A network in the sizes that a file's shapes say, and what gives its weights."""
+
+    network: nn.Module
+    weight_of: Callable[[str], Tensor]
+
+
+def _planned(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusion) -> _Plan:
+    """The denoiser; no weight of it is read yet."""
     own = {key.removeprefix(prefix): shape for key, shape in reader.shapes.items() if key.startswith(prefix)}
     config = family.config_of_file(own, donor.denoiser.config)
+    check_settings(family.denoiser, reader.path, config)
     module = skeleton(family.denoiser, config)
     wanted = shapes_of(module)
     if family.original_names is None:
         raise BadInput(f"{reader.path} is of {family.name}, whose single files are not read; give a diffusers folder")
     places = family.original_names.places(wanted)
     _check(reader.path, family, wanted, places, own)
+    taken = {prefix + place.name for place in places.values()}
+    if unread := reader.denoisers_left(prefix, taken):
+        raise left_over(str(reader.path), unread)
     first = _first_rows(wanted, places)
 
     def weight_of(name: str) -> Tensor:
@@ -144,7 +189,7 @@ def _denoiser(reader: _Reader, family: Family, prefix: str, donor: LatentDiffusi
         rows = whole if place.place is None else whole[first[name] : first[name] + wanted[name][0]].clone()
         return (torch.cat(rows.chunk(2)[::-1]) if place.swapped else rows).reshape(wanted[name])
 
-    return filled(module, weight_of, dtype)
+    return _Plan(module, weight_of)
 
 
 def _first_rows(wanted: Shapes, places: Mapping[str, PublishedPlace]) -> dict[str, int]:
@@ -162,12 +207,11 @@ def _check(path: Path, family: Family, wanted: Shapes, places: Mapping[str, Publ
     for name, place in places.items():
         rows[place.name] = rows.get(place.name, 0) + (wanted[name][0] if wanted[name] else 0)
     faults = [f"{name} has no published name" for name in wanted if name not in places]
-    faults += [f"{place.name} is missing" for place in places.values() if place.name not in own]
-    for name, place in places.items():
-        shape = own.get(place.name)
-        fits = shape is None or (shape[:1] == (rows[place.name],) and shape[1:] == wanted[name][1:])
-        if not fits:
-            faults.append(f"{place.name} has shape {shape}, where ({rows[place.name]}, ...) is due")
+    for published, name in {place.name: name for name, place in places.items()}.items():
+        if (shape := own.get(published)) is None:
+            faults.append(f"{published} is missing")
+        elif shape[:1] != (rows[published],) or shape[1:] != wanted[name][1:]:
+            faults.append(f"{published} has shape {shape}, where {(rows[published], *wanted[name][1:])} is due")
     if faults:
         raise BadInput(
             f"{path} does not fit {family.name}: {len(faults)} weights of its denoiser are wrong (first: "
@@ -196,10 +240,11 @@ def _filled_as(part: str, given: Any, keys: Mapping[str, str], family: Family, r
     module = skeleton(family.network(part), given.config)
     wanted = shapes_of(module)
     for name, key in keys.items():
-        if reader.shapes.get(key, ()) not in (wanted[name], (*wanted[name], 1, 1)):
+        if (shape := reader.shapes.get(key)) not in (wanted[name], (*wanted[name], 1, 1)):
+            held = f"lacks {key}" if shape is None else f"holds {key} in shape {shape}"
             raise BadInput(
-                f"{reader.path} holds {key} in shape {reader.shapes.get(key)}, where the {part} of its base has "
-                f"{wanted[name]}; give a folder of its own kind with --like"
+                f"{reader.path} {held}, where the {part} of its base has {wanted[name]}; give a folder of its own kind "
+                "with --like"
             )
     return filled(module, lambda name: reader.tensor(keys[name]).reshape(wanted[name]), torch.float32)
 
@@ -222,7 +267,7 @@ def _text_names(part: str, family: Family) -> tuple[str, ...]:
     """The names that a text encoder may have in files: by its kind, and of two of CLIP by its place."""
     place = int(part.removeprefix("text_encoder").removeprefix("_") or 1) - 1
     network = family.texts[place].network
-    return _NAMES_OF_TEXT.get(network, (_TEXT_NAMES[place],))
+    return _NAMES_OF_TEXT.get(network) or (_NAMES_OF_CLIP[place],)
 
 
 def _text_key(name: str, prefix: str, shapes: Shapes) -> str:

@@ -9,7 +9,7 @@ from intaglio.models.diffusion.families.family import Family
 from intaglio.models.diffusion.families.known import FAMILIES, NAMES
 
 Shapes = Mapping[str, tuple[int, ...]]
-PREFIXES = ("model.diffusion_model.", "")
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 """Beginnings of the denoiser's keys."""
 _MARKS = (
     ("early_stream_modulations.image.lin.weight", "FLUX.3"),
@@ -28,6 +28,13 @@ _MARKS = (
 """A key of each kind, and the key of its family, or the name of a kind that is not read. The first that fits counts."""
 _GUIDED, _GUIDANCE = {"flux2": "flux2-dev"}, "guidance_in.in_layer.weight"
 """The family of a file that has the guidance input besides."""
+_NAMES_OF_DIFFUSERS = (
+    "transformer_blocks.0.attn.to_q.weight",
+    "transformer_blocks.0.attn1.to_q.weight",
+    "layers.0.attention.to_q.weight",
+)
+_OF_BOTH = "transformer_blocks.0.img_mod.1.weight"
+"""A key of a family whose published names are those of diffusers."""
 _QUANTIZED = (
     (r"\.quant_state\.|\.absmax$", "bitsandbytes"),
     (r"\.weight_scale_2$", "nvfp4"),
@@ -47,8 +54,14 @@ never called (Lumina-Image 2), and what follows from the settings or serves trai
 def transformer_kind(shapes: Shapes, path: Path) -> tuple[Family, str] | None:
     """The family of a file with a transformer denoiser, and the beginning of its keys; None for other files.
 
-    Raises `BadInput` for kinds that are not read, and for weights in few bits other than eight-bit floats with scales.
+    Raises `BadInput` for kinds that are not read, for the names of diffusers, and for weights in few bits other than
+    eight-bit floats with scales.
     """
+    if _OF_BOTH not in shapes and any(key in shapes for key in _NAMES_OF_DIFFUSERS):
+        raise BadInput(
+            f"{path} has the names of diffusers, whose settings lie beside it; give the folder that holds it with its "
+            "config.json"
+        )
     for prefix in PREFIXES:
         for mark, kind in _MARKS:
             if f"{prefix}{mark}" in shapes:

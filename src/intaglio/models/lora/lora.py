@@ -21,7 +21,7 @@ from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer, wei
 from intaglio.models.lora.joined_layers import members, swapped
 from intaglio.models.lora.keys import Parsed, Strengths, parse
 from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
-from intaglio.models.lora.other_bases import made_for_own, other_base
+from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, other_base, stated_family
 from intaglio.models.lora.peft_config import read_config
 from intaglio.models.lora.write import only_pairs, written
 from intaglio.models.packing.packed_linear import PackedLinear
@@ -107,7 +107,8 @@ class LoRA:
                     unused -= ends
                     layers.setdefault(part, {})[path] = _fresh(module, rank, alpha, generator)
         if unused or not targets:
-            raise ValueError(f"no linear layer or convolution of the model ends in {sorted(unused) or 'no target'}")
+            missing = ", ".join(sorted(unused)) or "no target"
+            raise ValueError(f"no linear layer or convolution of the model ends in {missing}")
         return cls(layers, names=ModelNames.of(model))
 
     @classmethod
@@ -261,6 +262,9 @@ class LoRA:
 
     def _cause(self, model: Any, plan: list[_Step], problems: list[str]) -> str:
         cause = self._other_base(model)
+        other = self.made_for == FAMILY_NAMES["sd3"] and ModelNames.of(model).family != "sd3"
+        if cause is None and not plan and other:
+            cause = f"it was made for {self.made_for}"  # of whose modules FLUX.1 has the names, in other sizes
         if cause is None and plan and all(line in self.unsupported for line in problems):
             cause = "these are of kinds that are not supported"
         cause = cause or "it was most likely made for another base, or with layers that are not supported"
@@ -270,6 +274,9 @@ class LoRA:
     def _other_base(self, model: Any) -> str | None:
         if self.made_for is not None and not made_for_own(self.made_for, ModelNames.of(model).family):
             return f"it was made for {self.made_for}"
+        family, stated = ModelNames.of(model).family, stated_family(self.metadata)
+        if stated is not None and family and stated != family:
+            return f"it was made for {FAMILY_NAMES[stated]}"
         mine = _text_width((name, layer.shape[1]) for name, layer in self.layers.get("denoiser", {}).items())
         its = _text_width((path, shape[1]) for path, shape in _shapes(model, "denoiser") if len(shape) == 2)
         if mine and its and mine != its:

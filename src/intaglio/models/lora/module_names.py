@@ -117,7 +117,8 @@ class ModelNames:
 
 def text_path(path: str) -> str:
     """The path of a text encoder's module as files spell it, whatever the version of transformers."""
-    return path if path.startswith(("text_projection", "encoder.block.")) else f"text_model.{path}"
+    of_clip = path.startswith(("encoder.layers.", "embeddings.", "final_layer_norm"))
+    return f"text_model.{path}" if of_clip else path
 
 
 def base_of_width(width: int) -> str | None:

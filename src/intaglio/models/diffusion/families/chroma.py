@@ -22,6 +22,7 @@ from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.masked_t5 import masked_t5
 from intaglio.models.diffusion.families.packing import image_places, packed, unpacked
+from intaglio.models.diffusion.families.rotations import rotation_reasons
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
 from intaglio.models.original_names import OriginalNames, blocks_in, first_of
@@ -58,9 +59,15 @@ class Chroma(Family):
     pipelines = ("ChromaPipeline",)
     original_names = NAMES
     kohya_text = ("lora_te1_",)
+    shifts = True
+    side_of_autoencoder = True
     texts = (TextSlot("T5EncoderModel", "T5Tokenizer"),)
     targets = Flux1.targets
     further_targets = Flux1.further_targets
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Rotations that do not fit the heads."""
+        yield from rotation_reasons(config, "axes_dims_rope", 3, config["attention_head_dim"])
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Channels and widths that do not fit each other."""

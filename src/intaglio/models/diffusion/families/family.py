@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import FREE, BakedSampling
 from intaglio.models.diffusion.conditioning import Conditioning
-from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from intaglio.models.diffusion.noise_schedule import FLOW_CLASSES, SCHEDULER_REMEDY, NoiseSchedule
 from intaglio.models.original_names import OriginalNames
 
 PIXELS = 1024
 """Pixels along a side of the pictures, where the autoencoder says none."""
-UNSAID_SIDE = 32
-"""The autoencoder's side in pixels where its file says none: a default of diffusers."""
+UNSAID_SIDES = {"AutoencoderKL": 32}
+"""Pixels along a side, by class of autoencoder, that diffusers writes where nobody said any: a default of the class,
+and no autoencoder of these families was trained on pictures so small."""
 TIMESTEPS = 1000
 """Timesteps of every straight path: denoisers are told s or 1000 s."""
 
@@ -56,6 +57,13 @@ class TextSlot:
     """Class of transformers."""
     optional: bool = False
     """Whether a model may lack it, and the ones after it."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Endings of the names of the modules that a LoRA changes by default: the projections of attention."""
+        if self.network.startswith("T5"):
+            return ("q", "k", "v", "o")
+        return ("q_proj", "k_proj", "v_proj", "out_proj" if self.network.startswith("CLIP") else "o_proj")
 
 
 class Pipeline(NamedTuple):
@@ -101,6 +109,9 @@ class Family(ABC):
     further_targets: ClassVar[tuple[str, ...]] = ("ff.net.0.proj", "ff.net.2")
     """Endings of the further modules that a LoRA of all layers changes."""
 
+    shifts: ClassVar[bool] = False
+    """Whether latents of its autoencoders have an offset, which their config.json says as `shift_factor`."""
+
     def network(self, part: str) -> str:
         """Class of a network by its part: denoiser, autoencoder, text_encoder, text_encoder_2, ..."""
         if part in ("denoiser", "autoencoder"):
@@ -110,6 +121,10 @@ class Family(ABC):
     def takes(self, config: Mapping[str, Any]) -> bool:
         """Whether a denoiser of the family's class is the family's own, by its settings: some share a class."""
         return True
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Reasons, each half a sentence, that no denoiser can be built of settings, or that it cannot be asked."""
+        yield from ()
 
     @abstractmethod
     def reasons(self, parts: Parts) -> Iterator[str]:
@@ -147,6 +162,16 @@ class Family(ABC):
         """The denoiser's answer in the form of the latents, and with the sign of the schedule's prediction."""
         return found
 
+    side_of_autoencoder: ClassVar[bool] = False
+    """Whether the side is that of the autoencoder's `sample_size`, as nothing of the denoiser says it."""
+
+    def side_notes(self, autoencoder: Any) -> list[str]:
+        """A note where the side is taken for the usual one, as the autoencoder says none."""
+        said = autoencoder.config.get("sample_size")
+        if not self.side_of_autoencoder or said not in (None, UNSAID_SIDES.get(self.autoencoder)):
+            return []
+        return [f"its autoencoder says no sample_size; its pictures are taken to be of {PIXELS} px"]
+
     @abstractmethod
     def side(self, parts: Parts) -> int:
         """Cells along a side of the latents of the pictures that the denoiser was trained on."""
@@ -159,7 +184,7 @@ class Family(ABC):
         """The schedule of a `scheduler_config.json`, for pictures of so many image tokens; errors call it `source`."""
         return NoiseSchedule.from_config(config, source)
 
-    def tokens(self, parts: Parts) -> int:
+    def image_tokens(self, parts: Parts) -> int:
         """Image tokens of a picture of the model's own resolution: two cells a side make one."""
         return (self.side(parts) // 2) ** 2
 
@@ -182,7 +207,10 @@ class Family(ABC):
         return autoencoder.decode(raw, return_dict=False)[0]
 
     def needs_text(self, denoiser: Any, end: str) -> bool:
-        """Whether a denoiser, or None, cannot do without the optional text encoder of this end of a name (`_2`)."""
+        """Whether the denoiser takes what an optional text encoder gives, which the model must then have.
+
+        `end` is that of the encoder's name: `_2` of `text_encoder_2`. `denoiser` is None where the model has none yet.
+        """
         return False
 
     def prompt_text(self, prompt: str, tokenizer: Any) -> str:
@@ -211,36 +239,44 @@ class Family(ABC):
 
     def scaled(self, autoencoder: Any, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Latents of the denoiser from those of the autoencoder: `(raw - offset) * scaling_factor / deviation`."""
-        offset, deviation = (column.to(raw.device, raw.dtype) for column in _statistics(autoencoder.config))
+        offset, deviation = _statistics(autoencoder.config, raw)
         return (raw - offset) * self.scaling_factor(autoencoder) / deviation
 
     def unscaled(self, autoencoder: Any, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Latents of the autoencoder from those of the denoiser: the inverse of `scaled`."""
-        offset, deviation = (column.to(latents.device, latents.dtype) for column in _statistics(autoencoder.config))
+        offset, deviation = _statistics(autoencoder.config, latents)
         return latents * deviation / self.scaling_factor(autoencoder) + offset
 
 
-def _statistics(config: Mapping[str, Any]) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
+def _statistics(
+    config: Mapping[str, Any], like: Float[Tensor, "n c h w"]
+) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
     """Offset and deviation of an autoencoder's latents, one for all channels or one each; by default 0 and 1."""
     mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
     offset = [config.get("shift_factor") or 0.0] if mean is None else mean
-    columns = (torch.tensor(numbers, dtype=torch.float64) for numbers in (offset, deviation or [1.0]))
+    columns = (like.new_tensor(list(numbers)) for numbers in (offset, deviation or [1.0]))
     first, second = (column.view(1, -1, 1, 1) for column in columns)
     return first, second
 
 
 def straight_schedule(config: Mapping[str, Any], grid: Any, source: str) -> NoiseSchedule:
     """The schedule of flow matching with the count of a scheduler's settings, and a grid."""
+    kind = config.get("_class_name")
+    if kind is not None and kind not in FLOW_CLASSES and not config.get("use_flow_sigmas"):
+        raise BadInput(f"{source} is of a {kind}, where a FlowMatchEulerDiscreteScheduler is due; {SCHEDULER_REMEDY}")
     count = NoiseSchedule.from_config(config, source).count
     if count != TIMESTEPS:
-        raise BadInput(f"{source} has num_train_timesteps {count}, where denoisers of this family count {TIMESTEPS}")
+        raise BadInput(
+            f"{source} has num_train_timesteps {count}, where denoisers of this family count {TIMESTEPS}; "
+            f"{SCHEDULER_REMEDY}"
+        )
     return NoiseSchedule.straight_path(count, grid)
 
 
 def stated_side(family: Family, autoencoder: Any) -> int:
     """Cells along a side by the pixels that the autoencoder's `sample_size` says, 1024 where it says none."""
     said = autoencoder.config.get("sample_size")
-    pixels = PIXELS if said in (None, UNSAID_SIDE) else said
+    pixels = PIXELS if said in (None, UNSAID_SIDES.get(family.autoencoder)) else said
     return pixels // family.factor(autoencoder)
 
 

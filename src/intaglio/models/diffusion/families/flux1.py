@@ -18,6 +18,7 @@ from intaglio.models.diffusion.families.family import (
     straight_schedule,
 )
 from intaglio.models.diffusion.families.packing import image_places, packed, unpacked
+from intaglio.models.diffusion.families.rotations import rotation_reasons
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
 from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
@@ -86,9 +87,15 @@ class Flux1(Family):
     pipelines = ("FluxPipeline",)
     original_names = NAMES
     kohya_text = ("lora_te1_", "lora_te3_")
+    shifts = True
+    side_of_autoencoder = True
     texts = (TextSlot("CLIPTextModel"), TextSlot("T5EncoderModel", "T5Tokenizer"))
     targets = (*Family.targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     further_targets = (*Family.further_targets, "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Rotations that do not fit the heads."""
+        yield from rotation_reasons(config, "axes_dims_rope", 3, config["attention_head_dim"])
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Kinds that take pictures besides text, and widths that do not fit each other."""

@@ -18,15 +18,15 @@ from intaglio.models.diffusion.families.family import (
     Pipeline,
     TextSlot,
     share_of_noise,
+    stated_side,
     straight_schedule,
 )
+from intaglio.models.diffusion.families.rotations import rotation_reasons
 from intaglio.models.diffusion.families.shown_tokens import tokens_shown
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import MANY_STEPS, MOST_SHIFT, flow_grid
 from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
 
-PIXELS = 1024
-"""Pixels along a side of the pictures, where the autoencoder says none."""
 WORDS = 512
 """Tokens of a prompt, padding included, which is attended to."""
 LAYERS = (9, 18, 27)
@@ -91,6 +91,7 @@ class Flux2Klein(Family):
     autoencoder = "AutoencoderKLFlux2"
     pipelines = ("Flux2KleinPipeline",)
     original_names = NAMES
+    side_of_autoencoder = True
     texts = (TextSlot("Qwen3ForCausalLM", "Qwen2Tokenizer"),)
     targets = (
         *Family.targets,
@@ -106,6 +107,10 @@ class Flux2Klein(Family):
     def takes(self, config: Mapping[str, Any]) -> bool:
         """Without a guidance input."""
         return config.get("guidance_embeds", True) is False
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Rotations that do not fit the heads."""
+        yield from rotation_reasons(config, "axes_dims_rope", 4, config["attention_head_dim"])
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Parts that do not fit each other."""
@@ -150,7 +155,7 @@ class Flux2Klein(Family):
             grid = replace(grid, shift=min(math.exp(many), MOST_SHIFT), per_step=per_step)
         return straight_schedule(config, grid, source)
 
-    def tokens(self, parts: Parts) -> int:
+    def image_tokens(self, parts: Parts) -> int:
         """A token a cell."""
         return self.side(parts) ** 2
 
@@ -210,7 +215,7 @@ class Flux2Klein(Family):
 
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""
-        return (parts.autoencoder.config.get("sample_size") or PIXELS) // self.factor(parts.autoencoder)
+        return stated_side(self, parts.autoencoder)
 
     def latent_channels(self, autoencoder: Any) -> int:
         """Four times those of the autoencoder."""

@@ -34,6 +34,9 @@ FAMILIES: tuple[Family, ...] = (
 NAMES = ", ".join(family.name for family in FAMILIES)
 """In words, for errors."""
 
+FILE_NAMES = ", ".join(one.name for one in FAMILIES if one.folder == "unet" or one.original_names is not None)
+"""In words, the families whose single files are read."""
+
 
 def family_of(denoiser: Any) -> Family:
     """The family of a denoiser in memory, by its class; a network of another one stands in for a U-Net."""

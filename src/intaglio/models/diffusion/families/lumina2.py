@@ -102,7 +102,7 @@ class Lumina2(Family):
         """A straight path."""
         return straight_schedule(config, flow_grid(config, "even", tokens, source), source)
 
-    def tokens(self, parts: Parts) -> int:
+    def image_tokens(self, parts: Parts) -> int:
         """The channels of the latents, which its pipeline counts as tokens where the shift grows with the picture."""
         return self.latent_channels(parts.autoencoder)
 

@@ -87,6 +87,6 @@ class PixArtSigma(Family):
         """The denoiser's `sample_size`."""
         return parts.denoiser.config["sample_size"]
 
-    def tokens(self, parts: Parts) -> int:
+    def image_tokens(self, parts: Parts) -> int:
         """A token a patch."""
         return (self.side(parts) // parts.denoiser.config["patch_size"]) ** 2

@@ -19,6 +19,7 @@ from intaglio.models.diffusion.families.family import (
 from intaglio.models.diffusion.families.flux1 import Flux1
 from intaglio.models.diffusion.families.kept_norms import KeptNorms
 from intaglio.models.diffusion.families.packing import packed, unpacked
+from intaglio.models.diffusion.families.rotations import rotation_reasons
 from intaglio.models.diffusion.families.shown_tokens import tokens_shown
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
@@ -55,6 +56,10 @@ class QwenImage(Family):
     texts = (TextSlot("Qwen2_5_VLForConditionalGeneration", "Qwen2Tokenizer"),)
     targets = Flux1.targets
     further_targets = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Rotations that do not fit the heads."""
+        yield from rotation_reasons(config, "axes_dims_rope", 3, config["attention_head_dim"])
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Kinds that take pictures or a guidance scale, and widths that do not fit each other."""

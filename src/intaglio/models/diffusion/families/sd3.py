@@ -79,6 +79,7 @@ class StableDiffusion3(Family):
     pipelines = ("StableDiffusion3Pipeline",)
     original_names = NAMES
     kohya_text = ("lora_te1_", "lora_te2_", "lora_te3_")
+    shifts = True
     texts = (
         TextSlot("CLIPTextModelWithProjection"),
         TextSlot("CLIPTextModelWithProjection"),
@@ -86,6 +87,14 @@ class StableDiffusion3(Family):
     )
     targets = (*Family.targets, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     further_targets = (*Family.further_targets, "ff_context.net.0.proj", "ff_context.net.2")
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Patches that do not fill the side, and fewer places than it has."""
+        side, patch, places = config["sample_size"], config["patch_size"], config["pos_embed_max_size"]
+        if side % patch:
+            yield f"its patches of {patch} cells do not divide its side of {side}"
+        elif side // patch > places:
+            yield f"its side of {side // patch} patches has more than the {places} places of pos_embed_max_size"
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Channels and widths that do not fit each other."""
@@ -104,8 +113,6 @@ class StableDiffusion3(Family):
         pooled = sum(one.config.projection_dim for one in encoders[:2])
         if pooled != config["pooled_projection_dim"]:
             yield f"its text encoders pool to {pooled} numbers where {config['pooled_projection_dim']} are taken"
-        if config["sample_size"] % config["patch_size"]:
-            yield f"its patches of {config['patch_size']} cells do not divide its side of {config['sample_size']}"
 
     def pipeline(self, parts: Parts) -> Pipeline:
         """Without an image encoder, and without T5 where there is none."""
@@ -174,6 +181,6 @@ class StableDiffusion3(Family):
         """The denoiser's `sample_size`."""
         return parts.denoiser.config["sample_size"]
 
-    def tokens(self, parts: Parts) -> int:
+    def image_tokens(self, parts: Parts) -> int:
         """A token a patch."""
         return (self.side(parts) // parts.denoiser.config["patch_size"]) ** 2

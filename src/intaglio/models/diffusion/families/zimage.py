@@ -19,6 +19,7 @@ from intaglio.models.diffusion.families.family import (
     stated_side,
     straight_schedule,
 )
+from intaglio.models.diffusion.families.rotations import rotation_reasons
 from intaglio.models.diffusion.families.shown_tokens import tokens_shown
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
@@ -69,8 +70,18 @@ class ZImage(Family):
     denoiser = "ZImageTransformer2DModel"
     pipelines = ("ZImagePipeline",)
     original_names = NAMES
+    shifts = True
+    side_of_autoencoder = True
     texts = (TextSlot("Qwen3Model", "Qwen2Tokenizer"),)
     further_targets = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
+
+    def setting_reasons(self, config: Mapping[str, Any]) -> Iterator[str]:
+        """Heads and rotations that do not fit the width."""
+        width, heads = config["dim"], config["n_heads"]
+        if width % heads:
+            yield f"its n_heads {heads} do not divide its dim {width}"
+        else:
+            yield from rotation_reasons(config, "axes_dims", 3, width // heads)
 
     def reasons(self, parts: Parts) -> Iterator[str]:
         """Kinds that take pictures besides text, and widths that do not fit each other."""
@@ -79,6 +90,10 @@ class ZImage(Family):
             yield "it takes pictures besides text (Z-Image-Omni)"
         if (list(config["all_patch_size"]), list(config["all_f_patch_size"])) != ([PATCH], [1]):
             yield f"its denoiser has other patches than of {PATCH}x{PATCH} cells"
+        needed = _places(self.prompt_length(0, parts), self.side(parts) // PATCH)
+        given = list(config["axes_lens"])
+        if len(given) != 3 or any(have < need for have, need in zip(given, needed, strict=True)):
+            yield f"its axes_lens are {given}, where prompts and pictures of its size need {needed}"
         channels = self.latent_channels(parts.autoencoder)
         if config["in_channels"] != channels:
             yield f"its denoiser takes {config['in_channels']} channels where the autoencoder's latents have {channels}"
@@ -153,3 +168,8 @@ class ZImage(Family):
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""
         return stated_side(self, parts.autoencoder)
+
+
+def _places(words: int, side: int) -> list[int]:
+    """Places along the three axes: words, padded to 32 and counted from 1, then the picture; its rows; its columns."""
+    return [-(-words // 32) * 32 + 2, side, side]
