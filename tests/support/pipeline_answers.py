@@ -5,15 +5,9 @@ from typing import Any, Protocol
 
 import torch
 
-import tiny
-
 
 class Answers(Protocol):
     """The ways to ask a kind of pipeline. Latents are [n, c, h, w] in and out."""
-
-    def drawn(self, pipe: Any, prompts: list[str], latents: torch.Tensor, steps: int, scale: float) -> torch.Tensor:
-        """Clean latents of pictures of the pipeline's own size; the negative prompt is empty."""
-        ...
 
     def embedded(self, pipe: Any, prompts: list[str]) -> dict[str, torch.Tensor]:
         """Columns of the conditioning."""
@@ -25,11 +19,6 @@ class Answers(Protocol):
 
 
 class PixArtAnswers:
-    def drawn(self, pipe, prompts, latents, steps, scale):
-        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "use_resolution_binning": False}
-        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
-        return pipe(prompts, latents=latents, clean_caption=False, **side, **given).images
-
     def embedded(self, pipe, prompts):
         hidden, mask, _, _ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
         return {"hidden": hidden, "mask": mask.bool()}
@@ -47,13 +36,6 @@ class PixArtAnswers:
 
 
 class ChromaAnswers:
-    def drawn(self, pipe, prompts, latents, steps, scale):
-        n, c, h, w = latents.shape
-        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
-        packed = pipe._pack_latents(latents, n, c, h, w)
-        found = pipe(prompts, latents=packed, num_inference_steps=steps, guidance_scale=scale, **side).images
-        return pipe._unpack_latents(found, tiny.RESOLUTION, tiny.RESOLUTION, pipe.vae_scale_factor)
-
     def embedded(self, pipe, prompts):
         hidden, _, mask, *_ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
         return {"hidden": hidden, "mask": mask.bool()}
@@ -74,14 +56,6 @@ class ChromaAnswers:
 
 
 class QwenAnswers:
-    def drawn(self, pipe, prompts, latents, steps, scale):
-        n, c, h, w = latents.shape
-        given = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent", "true_cfg_scale": scale}
-        given |= {"negative_prompt": [""] * n} if scale > 1 else {}
-        packed = pipe._pack_latents(latents, n, c, h, w)
-        found = pipe(prompts, latents=packed, num_inference_steps=steps, **given).images
-        return pipe._unpack_latents(found, tiny.RESOLUTION, tiny.RESOLUTION, pipe.vae_scale_factor)[:, :, 0]
-
     def embedded(self, pipe, prompts):
         hidden, mask = pipe.encode_prompt(prompts)
         return {"hidden": hidden, "mask": mask.bool()}
@@ -100,11 +74,6 @@ class QwenAnswers:
 
 
 class LuminaAnswers:
-    def drawn(self, pipe, prompts, latents, steps, scale):
-        side = {"height": 64, "width": 64}  # as of an autoencoder of eight pixels a cell, whatever this one has
-        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
-        return pipe(prompts, latents=latents, **side, **given).images
-
     def embedded(self, pipe, prompts):
         hidden, mask, _, _ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False)
         return {"hidden": hidden, "mask": mask.bool()}
@@ -114,10 +83,6 @@ class LuminaAnswers:
 
 
 class AuraFlowAnswers:
-    def drawn(self, pipe, prompts, latents, steps, scale):
-        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
-        return pipe(prompts, latents=latents, num_inference_steps=steps, guidance_scale=scale, **side).images
-
     def embedded(self, pipe, prompts):
         return {"hidden": pipe.encode_prompt(prompts, do_classifier_free_guidance=False)[0]}
 
@@ -126,11 +91,6 @@ class AuraFlowAnswers:
 
 
 class SanaAnswers:
-    def drawn(self, pipe, prompts, latents, steps, scale):
-        side = {"height": 32, "width": 32, "use_resolution_binning": False}
-        given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent"}
-        return pipe(prompts, latents=latents, **side, **given).images
-
     def embedded(self, pipe, prompts):
         instruction = inspect.signature(pipe.__call__).parameters["complex_human_instruction"].default
         about = {"do_classifier_free_guidance": False, "complex_human_instruction": instruction}
@@ -144,11 +104,6 @@ class SanaAnswers:
 
 
 class Flux2DevAnswers:
-    def drawn(self, pipe, prompts, latents, steps, scale):
-        side = {"height": tiny.RESOLUTION, "width": tiny.RESOLUTION, "output_type": "latent"}
-        found = pipe(prompt=prompts, latents=latents, num_inference_steps=steps, guidance_scale=scale, **side).images
-        return found.mT.reshape(latents.shape)
-
     def embedded(self, pipe, prompts):
         return {"hidden": pipe.encode_prompt(prompts)[0]}
 

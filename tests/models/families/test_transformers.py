@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
+from intaglio.bench.models.pipeline_draws import pipeline_latents
 from intaglio.bench.models.random_models import chat_pipelines, random_pipelines
 from intaglio.energy.workloads import denoiser_step, prompt_step
 from intaglio.errors import BadInput
@@ -39,23 +40,6 @@ def noise(kind: str = "", count: int = 2) -> torch.Tensor:
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(3))
 
 
-def drawn_by_pipeline(kind: str, pipe, steps: int, scale: float) -> torch.Tensor:
-    if kind in ANSWERS:
-        return ANSWERS[kind].drawn(pipe, PROMPTS, noise(kind), steps, scale)
-    given = {"num_inference_steps": steps, "guidance_scale": scale, "output_type": "latent", "height": 16, "width": 16}
-    if kind in WORDS:
-        given["max_sequence_length"] = WORDS[kind]
-    if kind.startswith("sd3"):
-        return pipe(PROMPTS, negative_prompt="", latents=noise(), **given).images
-    if kind == "zimage":
-        given["guidance_scale"] = scale - 1
-        return pipe(list(PROMPTS), negative_prompt=["", ""], latents=noise(kind), **given).images
-    if kind == "klein":
-        return scaled_by_hand(pipe.vae, pipe(prompt=PROMPTS, latents=noise(kind), **given).images)
-    packed = pipe._pack_latents(noise(), 2, tiny.CHANNELS, 8, 8)
-    return pipe._unpack_latents(pipe(PROMPTS, latents=packed, **given).images, 16, 16, pipe.vae_scale_factor)
-
-
 def scaled_by_hand(vae, raw: torch.Tensor) -> torch.Tensor:
     """Latents of FLUX.2 from those of its autoencoder, cell by cell: the batch norm takes the mean out."""
     n, c, h, w = raw.shape
@@ -77,7 +61,7 @@ def test_latents_are_those_of_the_pipeline(pair, steps):
         assert drawn(model, steps, 4.0).isfinite().all()
         return
     for scale in (1.0,) if kind == "flux1-schnell" else (1.0, 4.0):
-        theirs = drawn_by_pipeline(kind, pipe, steps, scale)
+        theirs = pipeline_latents(kind, pipe, PROMPTS, noise(kind), steps, scale)
         most = max(1.0, float(theirs.abs().max())) if kind == "pixart-sigma" else 1.0  # its signal begins at 0.0064
         assert torch.allclose(drawn(model, steps, scale), theirs, rtol=0, atol=2e-5 * most)
 

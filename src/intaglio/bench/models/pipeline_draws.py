@@ -45,6 +45,22 @@ def _zimage(pipe: Any, prompts: list[str], latents: Tensor, steps: int, scale: f
     return pipe(list(prompts), negative_prompt=[""] * len(prompts), latents=latents, **given).images
 
 
+def _sana(pipe: Any, prompts: list[str], latents: Tensor, steps: int, scale: float) -> Tensor:
+    # The pipeline counts 32 pixels a cell in its own checks, whatever its autoencoder has.
+    given = {**_asked(steps, scale), "height": 32, "width": 32, "use_resolution_binning": False}
+    return pipe(prompts, latents=latents, **given).images
+
+
+def _lumina(pipe: Any, prompts: list[str], latents: Tensor, steps: int, scale: float) -> Tensor:
+    # As of an autoencoder of eight pixels a cell, whatever this one has.
+    given = {**_asked(steps, scale), "height": 8 * latents.shape[-2], "width": 8 * latents.shape[-1]}
+    return pipe(prompts, latents=latents, **given).images
+
+
+def _flux2_dev(pipe: Any, prompts: list[str], latents: Tensor, steps: int, scale: float) -> Tensor:
+    return pipe(prompt=prompts, latents=latents, **_asked(steps, scale)).images.mT.reshape(latents.shape)
+
+
 def _klein(pipe: Any, prompts: list[str], latents: Tensor, steps: int, scale: float) -> Tensor:
     given = {**_asked(steps, scale), "max_sequence_length": CHAT_WORDS}
     raw = pipe(prompt=prompts, latents=latents, **given).images
@@ -83,5 +99,9 @@ _DRAWS: dict[str, Draw] = {
     "chroma": _packed(),
     "qwen-image": _qwen,
     "pixart-sigma": _pixart,
+    "lumina2": _lumina,
+    "auraflow": _plain,
+    "sana": _sana,
+    "flux2-dev": _flux2_dev,
 }
 """By kind of `random_pipelines`."""

@@ -18,5 +18,21 @@ WIDER: dict[str, dict[str, Any]] = {
     "chroma": {**_TURNED, "num_layers": 2, "num_single_layers": 2},
     "qwen-image": {**_TURNED, "num_layers": 3},
     "pixart-sigma": {**_HEADS, "cross_attention_dim": 256, "num_layers": 4},
+    "lumina2": {
+        "hidden_size": 256,
+        "num_layers": 3,
+        "num_attention_heads": 4,
+        "num_kv_heads": 2,
+        "axes_dim_rope": (16, 24, 24),
+    },
+    "auraflow": {**_HEADS, "caption_projection_dim": 256, "num_mmdit_layers": 2, "num_single_dit_layers": 2},
+    "sana": {
+        **_HEADS,
+        "num_cross_attention_heads": 4,
+        "cross_attention_head_dim": 64,
+        "cross_attention_dim": 256,
+        "num_layers": 3,
+    },
+    "flux2-dev": {**_HEADS, "axes_dims_rope": (16, 16, 16, 16), "num_layers": 2, "num_single_layers": 2},
 }
 """By kind of `PIPELINES`, one kind a family."""
