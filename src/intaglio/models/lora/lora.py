@@ -2,7 +2,7 @@
 
 An attached adapter adds `weight * alpha / rank * up(down(x))` to the output of a linear layer or convolution by a
 forward hook, so that no module is replaced and no name in a state dict changes. Files of LoHa, LoKr, LoCon with a
-Tucker core and DoRA are read and act too; they are not trained, nor written.
+Tucker core, DoRA and OFT are read and act too; they are not trained. All but OFT are written again.
 """
 
 import warnings
@@ -23,7 +23,7 @@ from intaglio.models.lora.keys import Parsed, Strengths, parse
 from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
 from intaglio.models.lora.other_bases import made_for_own, other_base
 from intaglio.models.lora.peft_config import read_config
-from intaglio.models.lora.write import only_pairs, written
+from intaglio.models.lora.write import written
 from intaglio.models.packing.packed_linear import PackedLinear
 from intaglio.models.weights_file import read_weights
 
@@ -147,9 +147,10 @@ class LoRA:
         """Write a `.safetensors` file, atomically, with `metadata` (texts) beside what the layout itself records.
 
         An adapter read from a file must be `named_for` a model first (`ValueError`): names differ between layouts.
-        Raises `BadInput` for layers that are no low-rank pairs (LoHa, LoKr, Tucker, DoRA), which are only read.
+        The layout of diffusers has one kind a part, LoRA, DoRA, LoHa or LoKr, in PEFT's names; LyCORIS' names in
+        kohya's take every kind but OFT. Raises `BadInput` for layers that a layout cannot say.
         """
-        written(only_pairs(self.layers, self.source), self.names, Path(path), layout, dict(metadata or {}), dtype)
+        written(self.layers, self.source, self.names, Path(path), layout, dict(metadata or {}), dtype)
 
     def detached(self) -> "LoRA":
         """The same trained pairs (shared tensors), which collect no gradient any more."""
@@ -183,7 +184,8 @@ class LoRA:
         Raises `BadInput` if any key matches nothing; with `allow_unmatched` that is a warning, unless nothing matches.
         """
         plan, problems = self._checked(model, allow_unmatched)
-        handles = [module.register_forward_hook(layer.hook(module, weight)) for module, layer in plan]
+        hooks = [layer.hook(module, weight) for module, layer in plan]
+        handles = [module.register_forward_hook(hook) for (module, _), hook in zip(plan, hooks, strict=True)]
         return Attachment(handles, problems)
 
     @contextmanager
@@ -332,12 +334,8 @@ def _changes(layer: AdapterLayer, found: Sequence[Member]) -> list[AdapterLayer]
     """The layer's change of each module that it is found to change, or the reason that it has none."""
     if not any(member.rows or member.swapped for member in found):
         return [layer] * len(found)
-    if not isinstance(layer, Layer):
-        return f"a {layer.kind} of modules that the model has apart, or in another order, is not supported"
-    if found[0].swapped:
-        return [swapped(layer)]
     try:
-        return list(members(layer, found[0].rows))
+        return [swapped(layer)] if found[0].swapped else members(layer, found[0].rows)
     except ValueError as error:
         return str(error)
 

@@ -44,7 +44,7 @@ def _with_magnitude(layer: AdapterLayer, slot: str, magnitude: Tensor) -> Adapte
     of_rows = slot == "lora_magnitude_vector" or len(shape) < 2 or shape[0] > 1 or magnitude.numel() == 1
     if not shape or magnitude.numel() != max(shape):
         return f"its DoRA magnitude {shape} is no vector"
-    return MagnitudeLayer(layer, magnitude.flatten(), of_rows)
+    return MagnitudeLayer(layer, magnitude.flatten(), of_rows, 4 if len(shape) == 4 else 2)
 
 
 def _low_rank(slots: Slots, alpha_of: AlphaOf) -> AdapterLayer | str:
@@ -89,8 +89,7 @@ def _kronecker(slots: Slots, alpha_of: AlphaOf) -> AdapterLayer | str:
     ranks = [one.rank for one in (first, second) if isinstance(one, Factors)]
     if len(set(ranks)) > 1:
         return f"its two factors have ranks {ranks[0]} and {ranks[1]} (a LoKr)"
-    first, second = (one.product() if isinstance(one, Factors) else one for one in (first, second))
-    if first.ndim != 2 or second.ndim not in (2, 4) or 0 in (*first.shape, *second.shape):
+    if len(first.shape) != 2 or len(second.shape) not in (2, 4) or 0 in (*first.shape, *second.shape):
         return f"its factors {tuple(first.shape)} and {tuple(second.shape)} make no weight (a LoKr)"
     return KroneckerLayer(first, second, alpha_of(ranks[0]) / ranks[0] if ranks else alpha_of(None))
 
