@@ -1,7 +1,7 @@
 """Changes of modules that a published network has joined into one, or whose rows it has in another order.
 
 A change is taken apart by rows, exactly: a low-rank pair by those of its up, a LoHa by those of its two left factors,
-a DoRA by those of its change and by its magnitudes. Of other kinds the whole is computed and cut.
+a DoRA by those of its change and by its magnitudes, an OFT by its blocks. Of others the whole is computed and cut.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from intaglio.models.lora.adapter_layers import AdapterLayer, Layer
 from intaglio.models.lora.dense_layers import DenseLayer, Factors, HadamardLayer, MagnitudeLayer
+from intaglio.models.lora.rotation_layers import RotationLayer
 
 Spans = Sequence[tuple[int, int]]
 """Stretches of rows, each from its first to behind its last, in the order in which they stand."""
@@ -57,7 +58,7 @@ def members(layer: AdapterLayer, rows: Sequence[int]) -> list[AdapterLayer]:
 
     Raises `ValueError` where the rows do not add up to those of the change, and for a kind that cannot be taken apart.
     """
-    if sum(rows) != layer.shape[0]:
+    if layer.shape[0] not in (0, sum(rows)):
         raise ValueError(f"it changes {layer.shape[0]} rows where the model's modules have {sum(rows)} together")
     ends = [sum(rows[: place + 1]) for place in range(len(rows))]
     return [cut(layer, [(last - count, last)]) for last, count in zip(ends, rows, strict=True)]
@@ -80,6 +81,8 @@ def cut(layer: AdapterLayer, spans: Spans) -> AdapterLayer:
     if isinstance(layer, HadamardLayer) and layer.first.core is None and layer.second.core is None:
         first, second = (Factors(_rows(one.a, spans), one.b) for one in (layer.first, layer.second))
         return HadamardLayer(first, second, layer.scale)
+    if isinstance(layer, RotationLayer):
+        return layer.rows(spans)
     if isinstance(layer, DenseLayer):
         return RowsLayer.of(layer, spans)
     raise ValueError(f"a {layer.kind} of modules that the model has apart, or in another order, is not supported")

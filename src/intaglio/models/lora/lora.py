@@ -2,7 +2,7 @@
 
 An attached adapter adds `weight * alpha / rank * up(down(x))` to the output of a linear layer or convolution by a
 forward hook, so that no module is replaced and no name in a state dict changes. Files of LoHa, LoKr, LoCon with a
-Tucker core, DoRA and OFT are read and act too; they are not trained. All but OFT are written again.
+Tucker core, DoRA and OFT are read and act too, and are written again; they are not trained.
 """
 
 import warnings
@@ -23,6 +23,7 @@ from intaglio.models.lora.keys import Parsed, Strengths, parse
 from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
 from intaglio.models.lora.other_bases import made_for_own, other_base
 from intaglio.models.lora.peft_config import read_config
+from intaglio.models.lora.rotation_layers import RotationLayer
 from intaglio.models.lora.write import written
 from intaglio.models.packing.packed_linear import PackedLinear
 from intaglio.models.weights_file import read_weights
@@ -147,8 +148,8 @@ class LoRA:
         """Write a `.safetensors` file, atomically, with `metadata` (texts) beside what the layout itself records.
 
         An adapter read from a file must be `named_for` a model first (`ValueError`): names differ between layouts.
-        The layout of diffusers has one kind a part, LoRA, DoRA, LoHa or LoKr, in PEFT's names; LyCORIS' names in
-        kohya's take every kind but OFT. Raises `BadInput` for layers that a layout cannot say.
+        The layout of diffusers has one kind a part, LoRA, DoRA, LoHa, LoKr or PEFT's OFT, in PEFT's names; LyCORIS'
+        names in kohya's take every kind but PEFT's OFT. Raises `BadInput` for layers that a layout cannot say.
         """
         written(self.layers, self.source, self.names, Path(path), layout, dict(metadata or {}), dtype)
 
@@ -184,6 +185,7 @@ class LoRA:
         Raises `BadInput` if any key matches nothing; with `allow_unmatched` that is a warning, unless nothing matches.
         """
         plan, problems = self._checked(model, allow_unmatched)
+        self._refuse_strength(plan, weight)
         hooks = [layer.hook(module, weight) for module, layer in plan]
         handles = [module.register_forward_hook(hook) for (module, _), hook in zip(plan, hooks, strict=True)]
         return Attachment(handles, problems)
@@ -209,6 +211,7 @@ class LoRA:
                 f"{getattr(model, 'name', 'this model')} keeps weights as {packed.kind}, to which no LoRA is added; "
                 "attach it, or read the model in its stored precision"
             )
+        self._refuse_strength(plan, weight)
         for module, layer in plan:
             module.weight.copy_(module.weight.float() + layer.change(module.weight, weight))
         return model
@@ -248,6 +251,11 @@ class LoRA:
             else:
                 plan += steps
         return plan, problems
+
+    def _refuse_strength(self, plan: list[_Step], weight: float) -> None:
+        refusals = (layer.refusal(weight) for _, layer in plan if isinstance(layer, RotationLayer))
+        if why := next((it for it in refusals if it), None):
+            raise BadInput(f"{self.source}: {why}")
 
     def _refuse_two_names(self, names: ModelNames) -> None:
         """Raises `BadInput` where the file changes one module under two names: which of them holds is not said."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.models.lora.adapter_layers import AdapterLayer, Layer
 from intaglio.models.lora.dense_layers import Factors, HadamardLayer, KroneckerLayer, MagnitudeLayer, TuckerLayer
+from intaglio.models.lora.rotation_layers import RotationLayer
 
 Found = Mapping[str, AdapterLayer]
 """The layers of a part by path."""
@@ -37,7 +38,9 @@ def lycoris_tensors(layer: AdapterLayer) -> dict[str, Tensor]:
         ones = [1] * (layer.dimensions - 2)
         shape = [layer.magnitude.numel(), 1] if layer.of_rows else [1, layer.magnitude.numel()]
         return lycoris_tensors(layer.inner) | {"dora_scale": layer.magnitude.reshape(*shape, *ones)}
-    raise ValueError(f"no file holds a {layer.kind}")
+    if isinstance(layer, RotationLayer) and "oft_blocks" in layer.stored:
+        return dict(layer.stored)
+    raise ValueError(f"kohya's layout has no {layer.kind} of this form")
 
 
 def rank_and_alpha(layer: AdapterLayer) -> tuple[int, float] | None:
@@ -70,6 +73,8 @@ def peft_tensors(found: Found, source: str) -> tuple[dict[str, dict[str, Tensor]
         return _loha(found)
     if kind == "LoKr":
         return _lokr(found, source)
+    if kind == "OFT":
+        return _oft(found, source)
     tensors, pairs = {}, {}
     for path, layer in found.items():
         pair = layer.inner if isinstance(layer, MagnitudeLayer) else layer
@@ -88,6 +93,8 @@ def peft_tensors(found: Found, source: str) -> tuple[dict[str, dict[str, Tensor]
 def _peft_kind(layer: AdapterLayer) -> str | None:
     if isinstance(layer, MagnitudeLayer):
         return "DoRA" if layer.of_rows and isinstance(layer.inner, Layer) else None
+    if isinstance(layer, RotationLayer):
+        return "OFT" if "oft_R" in layer.stored else None
     return layer.kind if isinstance(layer, Layer | HadamardLayer | KroneckerLayer) else None
 
 
@@ -125,6 +132,27 @@ def _lokr(found: Found, source: str) -> tuple[dict[str, dict[str, Tensor]], dict
         raise _refused(source, path, layers[path], "whose sizes PEFT makes by no one decompose_factor")
     config = _numbers(numbers, "alpha") | {"peft_type": "LOKR", "decompose_both": False, "decompose_factor": factor}
     return tensors, config
+
+
+def _oft(found: Found, source: str) -> tuple[dict[str, dict[str, Tensor]], dict]:
+    layers = {path: layer for path, layer in found.items() if isinstance(layer, RotationLayer)}
+    settings, size = next((one.settings, one.size) for one in layers.values())
+    other = next((path for path, one in layers.items() if (one.settings, one.size) != (settings, size)), None)
+    if settings is None or other is not None:
+        path = other or next(iter(layers))
+        raise _refused(source, path, layers[path], "with blocks of another size or making, of which PEFT has one")
+    config = {
+        "peft_type": "OFT",
+        "peft_version": settings.version,
+        "r": 0,
+        "oft_block_size": size,
+        "use_cayley_neumann": settings.series,
+        "num_cayley_neumann_terms": settings.terms,
+        "coft": settings.bound is not None,
+        "block_share": settings.shared,
+        "target_modules": sorted(layers),
+    } | ({} if settings.bound is None else {"eps": settings.bound})
+    return {path: {"oft_R.weight": layer.stored["oft_R"]} for path, layer in layers.items()}, config
 
 
 def _all_split(sizes: Iterable[tuple[int, int]], factor: int) -> bool:
@@ -184,7 +212,8 @@ def _given(name: str, tensor: Tensor | None) -> dict[str, Tensor]:
 
 
 def _refused(source: str, path: str, layer: AdapterLayer, why: str) -> BadInput:
-    return BadInput(f"{source} changes {path} by a {layer.kind}, {why}; write it in kohya's layout")
+    remedy = "merge it into the model" if "oft_R" in getattr(layer, "stored", {}) else "write it in kohya's layout"
+    return BadInput(f"{source} changes {path} by a {layer.kind}, {why}; {remedy}")
 
 
 def _commonest(values: Iterable) -> int | float:
