@@ -1,5 +1,6 @@
 """LoRA files of transformer denoisers: written for diffusers and kohya's trainers, read under published names."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -279,7 +280,8 @@ def test_every_kind_of_a_joined_layer_is_taken_apart_and_joined_again_exactly(fl
     found = published_weights(adapter.merged_into(flux.copy()))[f"{QKV}.weight"]
     assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5)
     assert {path.rsplit(".", 1)[1] for _, path, _ in adapter.items()} == {"to_q", "to_k", "to_v"}
-    adapter.write(tmp_path / "again.safetensors", "kohya")
+    with nullcontext() if form != "dora" else pytest.warns(UserWarning, match="diffusers leaves its dora_scale out"):
+        adapter.write(tmp_path / "again.safetensors", "kohya")
     again = LoRA.read(tmp_path / "again.safetensors")
     assert len(again) == 1
     assert close(merged(flux, again), merged(flux, adapter), atol=1e-5)
@@ -316,3 +318,54 @@ def test_halves_that_stand_the_other_way_round_are_exchanged_in_every_kind(flux,
     assert torch.allclose(found, weight + torch.kron(first, second).roll(len(weight) // 2, 0), atol=1e-6)
     adapter.write(tmp_path / "b.safetensors", "kohya")
     assert torch.equal(load_file(tmp_path / "b.safetensors")[f"lora_unet_{name.replace('.', '_')}.lokr_w1"], first)
+
+
+def test_xlabs_names_of_flux_change_what_diffusers_changes(flux, tmp_path):
+    generator, file = torch.Generator().manual_seed(0), {}
+    width, inner = 32, flux.denoiser.get_submodule("single_transformer_blocks.0.proj_out").in_features
+    shapes = {"qkv_lora": (width, 3 * width), "proj_lora": (width, width)}
+    for end, (read, out) in shapes.items():
+        for stream in "12":
+            name = f"double_blocks.0.processor.{end}{stream}"
+            file |= {f"{name}.down.weight": (2, read), f"{name}.up.weight": (out, 2)}
+    file |= {"single_blocks.0.processor.qkv_lora.down.weight": (2, width)}
+    file |= {"single_blocks.0.processor.qkv_lora.up.weight": (3 * width, 2)}
+    file |= {"single_blocks.0.processor.proj_lora.down.weight": (2, inner)}
+    file |= {"single_blocks.0.processor.proj_lora.up.weight": (width, 2)}
+    file = {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in file.items()}
+    save_file(file, tmp_path / "lora.safetensors")
+    adapter = LoRA.read(tmp_path / "lora.safetensors")
+    paths = {path for _, path, _ in adapter.named_for(flux).items()}
+    assert adapter.unmatched(flux) == []
+    assert len(paths) == 12
+    pipe = random_pipelines.PIPELINES["flux1-dev"](0)
+    pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    assert close(merged(flux, adapter), pipe.transformer.state_dict(), atol=1e-5)
+    changed = merged(flux, adapter)
+    assert {f"{path}.weight" for path in paths} == {
+        name for name, weight in flux.denoiser.state_dict().items() if not torch.equal(weight, changed[name])
+    }
+
+
+@pytest.mark.parametrize("kind", ["zimage", "klein"], scope="module")
+@pytest.mark.parametrize("form", ["dora", "lokr"])
+def test_other_kinds_act_through_the_pipelines_of_diffusers_that_load_them(kind, model, tmp_path, form):
+    generator, file = torch.Generator().manual_seed(0), {}
+    for path, one in model.denoiser.named_modules():
+        if isinstance(one, torch.nn.Linear) and path.endswith(("to_q", "to_k", "to_v")):
+            out, read = one.weight.shape
+            pair = {"lora_A.weight": (2, read), "lora_B.weight": (out, 2), "lora_magnitude_vector": (out,)}
+            shapes = pair if form == "dora" else {"lokr_w1": (4, 4), "lokr_w2": (out // 4, read // 4)}
+            file |= {
+                f"transformer.{path}.{end}": torch.rand(shape, generator=generator) for end, shape in shapes.items()
+            }
+    save_file(file, tmp_path / "a.safetensors")
+    adapter = LoRA.read(tmp_path / "a.safetensors").named_for(model)
+    adapter.write(tmp_path / "lora.safetensors")
+    pipe = random_pipelines.PIPELINES[kind](0)
+    pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    assert close(merged(model, adapter), pipe.transformer.state_dict(), atol=1e-5)

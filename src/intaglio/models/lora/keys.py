@@ -1,4 +1,4 @@
-"""Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya, LyCORIS and ComfyUI."""
+"""Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya, LyCORIS, ComfyUI and XLabs."""
 
 import re
 from collections import defaultdict
@@ -71,6 +71,9 @@ _LORA = re.compile(
 )
 _LETTERS = {"A": "down", "B": "up"}
 
+_XLABS = re.compile(r"(double|single)(_blocks\.\d+\.)processor\.(qkv|proj)_lora([12]?)\.(?=(?:down|up)\.weight$)")
+"""XLabs' names of FLUX.1's layers: by the processor of a block, 1 for the picture's stream and 2 for the text's."""
+
 _OTHER = re.compile(
     r"(?P<name>.+?)\.(?P<kind>oft_(?!R\b|blocks\b)|on_input|lora_B(?:\.\w+)?\.bias|scalar$|diff(?:_b)?$|[wb]_norm$).*"
 )
@@ -92,7 +95,7 @@ def parse(tensors: Mapping[str, torch.Tensor], strengths: "Strengths", of_part: 
     spoilt: dict[tuple[str, str], str] = {}
     parsed = Parsed()
     for key, tensor in tensors.items():
-        bare = key.replace("_orig_mod.", "")
+        bare = _XLABS.sub(_published_name, key.replace("_orig_mod.", ""))
         if other := _OTHER.fullmatch(bare):
             why = _KINDS.get(other["kind"], "a full change of a bias, norm or weight is not supported")
             spoilt[_part_and_name(other["name"], of_part)] = why
@@ -109,6 +112,15 @@ def parse(tensors: Mapping[str, torch.Tensor], strengths: "Strengths", of_part: 
     for where, slots in found.items():
         _add(parsed, where, slots, spoilt.get(where) or strengths.refusal(where[0]), strengths)
     return parsed
+
+
+def _published_name(found: re.Match[str]) -> str:
+    kind, block, layer, stream = found.groups()
+    if kind == "double":
+        name = f"{'txt' if stream == '2' else 'img'}_attn.{layer}"
+    else:
+        name = "linear1.qkv" if layer == "qkv" else "linear2"
+    return f"{kind}{block}{name}.lora."
 
 
 def _what(key: str) -> str:
@@ -182,7 +194,7 @@ class Strengths:
         return self.config or next((self._stored[prefix] for prefix in prefixes if prefix in self._stored), None)
 
     def rotation(self, part: str) -> RotationSettings | None:
-        """What a part's configuration says of its rotations; None where it says nothing of them."""
+        """The settings of a part's rotations by its configuration; None where it says nothing of them."""
         config = self._of_part(part)
         return None if config is None else config.rotation
 

@@ -149,7 +149,8 @@ class LoRA:
 
         An adapter read from a file must be `named_for` a model first (`ValueError`): names differ between layouts.
         The layout of diffusers has one kind a part, LoRA, DoRA, LoHa, LoKr or PEFT's OFT, in PEFT's names; LyCORIS'
-        names in kohya's take every kind but PEFT's OFT. Raises `BadInput` for layers that a layout cannot say.
+        names in kohya's take every kind but PEFT's OFT. Raises `BadInput` for layers that a layout cannot say, and
+        warns of a DoRA in kohya's, which diffusers reads as the plain LoRA.
         """
         written(self.layers, self.source, self.names, Path(path), layout, dict(metadata or {}), dtype)
 

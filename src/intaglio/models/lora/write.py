@@ -1,6 +1,7 @@
 """Writing LoRA files: the layout of diffusers (with PEFT's configuration) and that of kohya's sd-scripts."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def written(
         tensors, own = _diffusers(layers, source, names)
     elif layout == "kohya":
         tensors = _kohya(layers, source, names)
+        _warn_of_magnitudes(tensors)
         own = _kohya_metadata(layers, names, metadata.get("modelspec.title", path.stem))
     else:
         raise ValueError(f"layout must be 'diffusers' or 'kohya', not {layout!r}")
@@ -83,6 +85,16 @@ def _kohya(layers: Layers, source: str, names: ModelNames) -> dict[str, torch.Te
             except ValueError as error:
                 raise BadInput(f"{source} cannot be written: {error} ({key}); merge it into the model") from None
     return tensors
+
+
+def _warn_of_magnitudes(tensors: Mapping[str, torch.Tensor]) -> None:
+    names = {key.removesuffix(".dora_scale") for key in tensors if key.endswith(".dora_scale")}
+    if any(f"{name}.lora_up.weight" in tensors for name in names):
+        warnings.warn(
+            "the DoRA is written for kohya's tools, LyCORIS and ComfyUI; diffusers leaves its dora_scale out, "
+            "and needs the layout 'diffusers'",
+            stacklevel=4,
+        )
 
 
 def _named(part: str, layers: Found, names: ModelNames) -> dict[str, AdapterLayer]:

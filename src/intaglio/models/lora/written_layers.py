@@ -82,7 +82,7 @@ def peft_tensors(found: Found, source: str) -> tuple[dict[str, dict[str, Tensor]
             pairs[path] = (pair.rank, pair.alpha)
             magnitude = _magnitude(layer, pair.down.ndim)
             # In one precision: diffusers tells the naming by the first key, and files have the wide ones first.
-            dtype = magnitude.get("lora_magnitude_vector", pair.down).dtype
+            dtype = magnitude.get("lora_magnitude_vector.weight", pair.down).dtype
             dtype = torch.promote_types(dtype, torch.promote_types(pair.down.dtype, pair.up.dtype))
             of_path = {"lora_A.weight": pair.down, "lora_B.weight": pair.up} | magnitude
             tensors[path] = {name: tensor.to(dtype) if magnitude else tensor for name, tensor in of_path.items()}
@@ -101,7 +101,7 @@ def _peft_kind(layer: AdapterLayer) -> str | None:
 def _magnitude(layer: AdapterLayer, dimensions: int) -> dict[str, Tensor]:
     shape = (1, -1, 1, 1) if dimensions == 4 else (-1,)
     dora = isinstance(layer, MagnitudeLayer)
-    return {"lora_magnitude_vector": layer.magnitude.reshape(shape)} if dora else {}
+    return {"lora_magnitude_vector.weight": layer.magnitude.reshape(shape)} if dora else {}
 
 
 def _loha(found: Found) -> tuple[dict[str, dict[str, Tensor]], dict]:
