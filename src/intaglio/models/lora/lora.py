@@ -40,7 +40,7 @@ _Step = tuple[Hooked, AdapterLayer]
 class LoRA:
     """`layers[part][module path] = (down, up, alpha)`; parts are "denoiser", "text_encoder" and "text_encoder_2".
 
-    A layer of a file may be another `AdapterLayer` (LoHa, LoKr, Tucker, DoRA).
+    A layer of a file may be another `AdapterLayer` (LoHa, LoKr, Tucker, DoRA, OFT).
     Paths are those of diffusers, without `text_model.` in text encoders. A kohya file's layers keep their
     underscored names until `named_for` a model; attaching works either way.
     """
