@@ -1,12 +1,15 @@
 """LoHa, LoKr, LoCon with a Tucker core and DoRA: closed forms, PEFT's own layers, every naming, refusals by name."""
 
+import json
 import warnings
 
 import numpy as np
 import peft
 import pytest
 import torch
-from safetensors.torch import save_file
+from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import tiny
 from intaglio.errors import BadInput
@@ -96,7 +99,7 @@ def keys(path, tensors, prefix="lora_unet_", alpha=ALPHA) -> dict[str, torch.Ten
 
 
 def saved(folder, tensors, name="a.safetensors"):
-    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
+    save_file({key: tensor.clone() for key, tensor in tensors.items()}, folder / name)
     return folder / name
 
 
@@ -261,13 +264,123 @@ def test_a_change_of_another_shape_is_refused(base, tmp_path, path, tensors, wor
     assert len(lora.unmatched(base)) == len(tensors) + 1  # with its alpha
 
 
-@pytest.mark.parametrize("tensors", [LOHA, LOKR, PAIR | drawn(dora_scale=(8, 1))])
-def test_only_plain_pairs_are_written(base, tmp_path, tensors) -> None:
-    lora = LoRA.read(saved(tmp_path, keys(TO_Q, tensors))).named_for(base)
-    with pytest.raises(BadInput, match=r"by a (LoHa|LoKr|DoRA on a LoRA), and only plain LoRAs can be written"):
-        lora.write(tmp_path / "b.safetensors")
-    assert not (tmp_path / "b.safetensors").exists()
-    assert len(lora.parameters()) == len(tensors) - ("lokr_w2_a" in tensors)
+ROWS = np.linspace(0.5, 2, 8, dtype=np.float32).reshape(8, 1)
+PAIR_3X3 = {f"{name}.weight": one for name, one in drawn(lora_down=(2, 8, 3, 3), lora_up=(8, 2, 1, 1)).items()}
+DORAS = {
+    "dora": (TO_Q, PAIR | {"dora_scale": ROWS}),
+    "dora_kernel": (CONV, PAIR_3X3 | {"dora_scale": ROWS[:, :, None, None]}),
+    "dora_columns": (TO_Q, PAIR | {"dora_scale": ROWS.T}),
+    "dora_loha": (TO_Q, LOHA | {"dora_scale": ROWS}),
+}
+EVEN = {
+    "lokr_even": (TO_Q, drawn(lokr_w1=(2, 2), lokr_w2_a=(4, 2), lokr_w2_b=(2, 4))),
+    "lokr_four": (TO_Q, drawn(lokr_w1=(4, 4), lokr_w2=(2, 2))),
+    "lokr_kernel_two": (CONV, drawn(lokr_w1=(2, 2), lokr_w2=(4, 4, 3, 3))),
+}
+"""LoKr whose sizes PEFT makes by one factor."""
+WRITTEN = {name: case[:2] for name, case in CASES.items()} | DORAS | EVEN
+
+
+def rewritten(base, tmp_path, path, tensors, layout) -> tuple[LoRA, LoRA]:
+    """(as read, as read again after it was written)"""
+    lora = LoRA.read(saved(tmp_path, keys(path, tensors))).named_for(base)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        lora.write(tmp_path / "again.safetensors", layout)
+    misread = layout == "kohya" and "dora_scale" in tensors and "lora_up.weight" in tensors
+    assert misread == any("diffusers leaves its dora_scale out" in str(one.message) for one in told)
+    return lora, LoRA.read(tmp_path / "again.safetensors")
+
+
+def merged(lora, base) -> dict[str, torch.Tensor]:
+    return lora.merged_into(base.copy()).denoiser.state_dict()
+
+
+@pytest.mark.parametrize("case", list(WRITTEN))
+def test_every_kind_written_in_kohyas_layout_is_the_same_change(base, tmp_path, case) -> None:
+    path, tensors = WRITTEN[case]
+    lora, again = rewritten(base, tmp_path, path, tensors, "kohya")
+    before, after = merged(lora, base), merged(again, base)
+    assert all(torch.equal(it, after[name]) for name, it in before.items())
+    assert not torch.allclose(before[f"{path}.weight"], base.denoiser.get_submodule(path).weight, atol=1e-2)
+    assert set(load_file(tmp_path / "again.safetensors")) == set(keys(path, tensors))
+    assert not again.unmatched(base)
+    assert not again.notes
+
+
+@pytest.mark.parametrize("case", ["loha", "loha_flat", "loha_tucker", *EVEN, "dora", "dora_kernel"])
+def test_kinds_written_for_diffusers_act_through_it_or_peft(base, tmp_path, case) -> None:
+    path, tensors = WRITTEN[case]
+    lora, again = rewritten(base, tmp_path, path, tensors, "diffusers")
+    before, after = merged(lora, base), merged(again, base)
+    assert all(torch.equal(it, after[name]) for name, it in before.items())
+    theirs, ours = base.copy().denoiser, base.copy().denoiser
+    ours.load_state_dict(before)
+    if case.startswith("loha"):  # diffusers has no loader for it, and refuses the file
+        through_peft(theirs, tmp_path / "again.safetensors")
+    else:
+        theirs.load_lora_adapter(tmp_path, weight_name="again.safetensors", prefix="unet")
+    text = torch.randn(1, 4, ours.config.cross_attention_dim, generator=torch.Generator().manual_seed(0))
+    x, found = torch.randn(1, ours.config.in_channels, 8, 8, generator=torch.Generator().manual_seed(1)), []
+    with torch.no_grad():
+        for network in (theirs, ours, base.denoiser):
+            found.append(network(x, 500, text).sample)
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+    assert not torch.allclose(found[0], found[2], atol=1e-3)
+
+
+def test_a_dora_of_denoiser_and_text_encoder_acts_through_a_pipeline_of_diffusers(shipped, base, tmp_path) -> None:
+    text = "text_model_encoder_layers_0_self_attn_q_proj"
+    wide = drawn(lora_down=(2, 16), lora_up=(16, 2), dora_scale=(16, 1))
+    file = keys(TO_Q, PAIR | {"dora_scale": ROWS})
+    file |= keys(text, {it if "dora" in it else f"{it}.weight": one for it, one in wide.items()}, "lora_te_")
+    lora = LoRA.read(saved(tmp_path, file)).named_for(base)
+    lora.write(tmp_path / "again.safetensors")
+    pipe = StableDiffusionPipeline.from_pretrained(shipped["sd"], safety_checker=None)
+    pipe.load_lora_weights(tmp_path, weight_name="again.safetensors")
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    model = lora.merged_into(base.copy())
+    for theirs, part in ((pipe.unet, "denoiser"), (pipe.text_encoder, "text_encoder")):
+        ours, own = theirs.state_dict(), base.parts[part].state_dict()
+        assert all(torch.allclose(it, ours[key], atol=1e-5) for key, it in model.parts[part].state_dict().items())
+        assert sum(not torch.equal(it, own[key]) for key, it in ours.items()) == 1
+
+
+def through_peft(network, file) -> None:
+    with safe_open(file, "pt") as opened:
+        stated = json.loads(opened.metadata()["lora_adapter_metadata"])
+    config = peft.LoHaConfig(**{name.removeprefix("unet."): it for name, it in stated.items()})
+    peft.inject_adapter_in_model(config, network)
+    tensors = {name.removeprefix("unet."): it for name, it in load_file(file).items()}
+    assert not peft.set_peft_model_state_dict(network, tensors).unexpected_keys
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("locon", "LoCon with a Tucker core, which neither diffusers nor PEFT loads; write it in kohya's layout"),
+        ("dora_columns", "DoRA on a LoRA, which neither"),
+        ("dora_loha", "DoRA on a LoHa, which neither"),
+    ],
+)
+def test_kinds_that_diffusers_cannot_load_are_refused_by_name(base, tmp_path, case, words) -> None:
+    with pytest.raises(BadInput, match=words):
+        rewritten(base, tmp_path, *WRITTEN[case], "diffusers")
+    assert not (tmp_path / "again.safetensors").exists()
+
+
+def test_two_kinds_in_one_part_and_a_split_that_peft_does_not_make_are_refused(base, tmp_path) -> None:
+    mixed = keys(TO_Q, PAIR | {"dora_scale": ROWS}) | keys(TO_Q.replace("to_q", "to_k"), PAIR)
+    odd = keys(TO_Q, drawn(lokr_w1=(8, 4), lokr_w2=(1, 2)))
+    for tensors, words in ((mixed, "diffusers loads one kind"), (odd, "no one decompose_factor")):
+        lora = LoRA.read(saved(tmp_path, tensors)).named_for(base)
+        with pytest.raises(BadInput, match=words):
+            lora.write(tmp_path / "b.safetensors")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            lora.write(tmp_path / "b.safetensors", "kohya")
+        assert len(LoRA.read(tmp_path / "b.safetensors")) == len(lora)
 
 
 def test_an_unstated_alpha_is_told_of(tmp_path) -> None:

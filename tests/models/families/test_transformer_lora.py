@@ -1,5 +1,6 @@
 """LoRA files of transformer denoisers: written for diffusers and kohya's trainers, read under published names."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -244,11 +245,132 @@ def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
     assert not any("made for" in note for note in read.notes)
 
 
-def test_other_kinds_of_changes_of_joined_layers_are_refused_by_name(tmp_path):
-    model = load_model(random_pipelines.folder_of("flux1-dev", tmp_path / "m"))
-    name = "lycoris_double_blocks_0_img_attn_qkv"
-    file = {f"{name}.hada_w1_a": torch.randn(96, 2), f"{name}.hada_w1_b": torch.randn(2, 32)}
-    file |= {f"{name}.hada_w2_a": torch.randn(96, 2), f"{name}.hada_w2_b": torch.randn(2, 32)}
-    save_file(file, tmp_path / "loha.safetensors")
-    with pytest.raises(BadInput, match="a LoHa of modules that the model has apart"):
-        LoRA.read(tmp_path / "loha.safetensors").attach(model)
+QKV = "double_blocks.0.img_attn.qkv"
+FORMS = {
+    "lora": {"lora_down.weight": (2, 32), "lora_up.weight": (96, 2)},
+    "loha": {"hada_w1_a": (96, 2), "hada_w1_b": (2, 32), "hada_w2_a": (96, 2), "hada_w2_b": (2, 32)},
+    "lokr": {"lokr_w1": (4, 4), "lokr_w2": (24, 8)},
+    "dora": {"lora_down.weight": (2, 32), "lora_up.weight": (96, 2), "dora_scale": (96, 1)},
+    "dora of a lokr": {"lokr_w1": (8, 4), "lokr_w2": (12, 8), "dora_scale": (96, 1)},
+}
+"""Changes of one layer that FLUX.1 has as query, key and value, each of 32 rows."""
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory):
+    return load_model(random_pipelines.folder_of("flux1-dev", tmp_path_factory.mktemp("flux") / "m"))
+
+
+def form_of(tmp_path, form, name) -> LoRA:
+    generator = torch.Generator().manual_seed(0)
+    drawn = {end: 0.5 + torch.rand(shape, generator=generator) for end, shape in FORMS[form].items()}
+    save_file({f"{name}.{end}": tensor for end, tensor in drawn.items()}, tmp_path / "form.safetensors")
+    return LoRA.read(tmp_path / "form.safetensors")
+
+
+def by_hand(tmp_path, weight) -> torch.Tensor:
+    """The joined weight with the change of the file."""
+    t = {key.split("qkv.")[1]: it for key, it in load_file(tmp_path / "form.safetensors").items()}
+    if "hada_w1_a" in t:
+        return weight + (t["hada_w1_a"] @ t["hada_w1_b"]) * (t["hada_w2_a"] @ t["hada_w2_b"])
+    whole = torch.kron(t["lokr_w1"], t["lokr_w2"]) if "lokr_w1" in t else t["lora_up.weight"] @ t["lora_down.weight"]
+    full = weight + whole
+    return full if "dora_scale" not in t else t["dora_scale"] * full / full.norm(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_every_kind_of_a_joined_layer_is_taken_apart_and_joined_again_exactly(flux, tmp_path, form):
+    adapter = form_of(tmp_path, form, f"lycoris_{QKV.replace('.', '_')}").named_for(flux)
+    wanted = by_hand(tmp_path, published_weights(flux)[f"{QKV}.weight"])
+    found = published_weights(adapter.merged_into(flux.copy()))[f"{QKV}.weight"]
+    assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    assert {path.rsplit(".", 1)[1] for _, path, _ in adapter.items()} == {"to_q", "to_k", "to_v"}
+    with nullcontext() if form != "dora" else pytest.warns(UserWarning, match="diffusers leaves its dora_scale out"):
+        adapter.write(tmp_path / "again.safetensors", "kohya")
+    again = LoRA.read(tmp_path / "again.safetensors")
+    assert len(again) == 1
+    assert close(merged(flux, again), merged(flux, adapter), atol=1e-5)
+    if "lokr" in form:
+        with pytest.raises(BadInput, match="part of a joined LoKr, which neither diffusers nor PEFT loads"):
+            adapter.write(tmp_path / "third.safetensors")
+        return
+    adapter.write(tmp_path / "third.safetensors")
+    assert close(merged(flux, LoRA.read(tmp_path / "third.safetensors")), merged(flux, adapter), atol=1e-5)
+
+
+def test_what_cannot_be_taken_apart_or_joined_is_refused_by_name(flux, tmp_path):
+    name = f"lycoris_{QKV.replace('.', '_')}"
+    columns = {"lora_down.weight": (2, 32), "lora_up.weight": (96, 2), "dora_scale": (1, 32)}
+    save_file({f"{name}.{end}": torch.rand(shape) for end, shape in columns.items()}, tmp_path / "a.safetensors")
+    with pytest.raises(BadInput, match="the norms of inputs needs the weight of all that the file has joined"):
+        LoRA.read(tmp_path / "a.safetensors").attach(flux)
+    for ends in (("lokr_w1", "lokr_w2"), ("lora_down.weight", "lora_up.weight", "dora_scale")):
+        shapes = {"lokr_w1": (4, 4), "lokr_w2": (8, 8), "lora_down.weight": (2, 32), "lora_up.weight": (32, 2)}
+        shapes["dora_scale"] = (32, 1)
+        alone = {f"transformer.transformer_blocks.0.attn.to_q.{end}": torch.rand(shapes[end]) for end in ends}
+        save_file(alone, tmp_path / "b.safetensors")
+        with pytest.raises(BadInput, match=r"has lora_unet_\w+_qkv as one layer: .* of 1 of its 3 parts"):
+            LoRA.read(tmp_path / "b.safetensors").named_for(flux).write(tmp_path / "c.safetensors", "kohya")
+
+
+def test_halves_that_stand_the_other_way_round_are_exchanged_in_every_kind(flux, tmp_path):
+    path = next(path for path, place in ModelNames.of(flux).places.items() if place.swapped)
+    name, weight = ModelNames.of(flux).places[path].name, flux.denoiser.get_submodule(path).weight.detach()
+    first, second = torch.rand(len(weight) // 8, 4), torch.rand(8, weight.shape[1] // 4)
+    save_file({f"{name}.lokr_w1": first, f"{name}.lokr_w2": second}, tmp_path / "a.safetensors")
+    adapter = LoRA.read(tmp_path / "a.safetensors").named_for(flux)
+    found = merged(flux, adapter)[f"{path}.weight"]
+    assert torch.allclose(found, weight + torch.kron(first, second).roll(len(weight) // 2, 0), atol=1e-6)
+    adapter.write(tmp_path / "b.safetensors", "kohya")
+    assert torch.equal(load_file(tmp_path / "b.safetensors")[f"lora_unet_{name.replace('.', '_')}.lokr_w1"], first)
+
+
+def test_xlabs_names_of_flux_change_what_diffusers_changes(flux, tmp_path):
+    generator, file = torch.Generator().manual_seed(0), {}
+    width, inner = 32, flux.denoiser.get_submodule("single_transformer_blocks.0.proj_out").in_features
+    shapes = {"qkv_lora": (width, 3 * width), "proj_lora": (width, width)}
+    for end, (read, out) in shapes.items():
+        for stream in "12":
+            name = f"double_blocks.0.processor.{end}{stream}"
+            file |= {f"{name}.down.weight": (2, read), f"{name}.up.weight": (out, 2)}
+    file |= {"single_blocks.0.processor.qkv_lora.down.weight": (2, width)}
+    file |= {"single_blocks.0.processor.qkv_lora.up.weight": (3 * width, 2)}
+    file |= {"single_blocks.0.processor.proj_lora.down.weight": (2, inner)}
+    file |= {"single_blocks.0.processor.proj_lora.up.weight": (width, 2)}
+    file = {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in file.items()}
+    save_file(file, tmp_path / "lora.safetensors")
+    adapter = LoRA.read(tmp_path / "lora.safetensors")
+    paths = {path for _, path, _ in adapter.named_for(flux).items()}
+    assert adapter.unmatched(flux) == []
+    assert len(paths) == 12
+    pipe = random_pipelines.PIPELINES["flux1-dev"](0)
+    pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    assert close(merged(flux, adapter), pipe.transformer.state_dict(), atol=1e-5)
+    changed = merged(flux, adapter)
+    assert {f"{path}.weight" for path in paths} == {
+        name for name, weight in flux.denoiser.state_dict().items() if not torch.equal(weight, changed[name])
+    }
+
+
+@pytest.mark.parametrize("kind", ["zimage", "klein"], scope="module")
+@pytest.mark.parametrize("form", ["dora", "lokr"])
+def test_other_kinds_act_through_the_pipelines_of_diffusers_that_load_them(kind, model, tmp_path, form):
+    generator, file = torch.Generator().manual_seed(0), {}
+    for path, one in model.denoiser.named_modules():
+        if isinstance(one, torch.nn.Linear) and path.endswith(("to_q", "to_k", "to_v")):
+            out, read = one.weight.shape
+            pair = {"lora_A.weight": (2, read), "lora_B.weight": (out, 2), "lora_magnitude_vector": (out,)}
+            shapes = pair if form == "dora" else {"lokr_w1": (4, 4), "lokr_w2": (out // 4, read // 4)}
+            file |= {
+                f"transformer.{path}.{end}": torch.rand(shape, generator=generator) for end, shape in shapes.items()
+            }
+    save_file(file, tmp_path / "a.safetensors")
+    adapter = LoRA.read(tmp_path / "a.safetensors").named_for(model)
+    adapter.write(tmp_path / "lora.safetensors")
+    pipe = random_pipelines.PIPELINES[kind](0)
+    pipe.load_lora_weights(tmp_path, weight_name="lora.safetensors")
+    pipe.fuse_lora()
+    pipe.unload_lora_weights()
+    assert close(merged(model, adapter), pipe.transformer.state_dict(), atol=1e-5)

@@ -26,12 +26,12 @@ class AdapterLayer(Protocol):
 
     @property
     def peft_type(self) -> str:
-        """The name of its kind in PEFT's configuration: LORA, LOHA, LOKR."""
+        """The name of its kind in PEFT's configuration: LORA, LOHA, LOKR, OFT."""
         ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of its change; a convolution's may be flat, [out, in * kernel * kernel]."""
+        """The shape of its change; a convolution's may be flat, [out, in * kernel * kernel]; 0 for any number."""
         ...
 
     def tensors(self) -> tuple[Tensor, ...]:

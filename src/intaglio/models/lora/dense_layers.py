@@ -143,10 +143,10 @@ class KroneckerLayer(DenseLayer):
 
     _KIND: ClassVar[str] = "LoKr"
     _PEFT_TYPE: ClassVar[str] = "LOKR"
-    first: Tensor
-    """[out_1, in_1]"""
-    second: Tensor
-    """[out_2, in_2] or [out_2, in_2, kernel, kernel]; in_2 may hold a flat kernel."""
+    first: Tensor | Factors
+    """[out_1, in_1], whole or as a product."""
+    second: Tensor | Factors
+    """[out_2, in_2] or [out_2, in_2, kernel, kernel], whole or as a product; in_2 may hold a flat kernel."""
     scale: float
 
     @property
@@ -155,11 +155,19 @@ class KroneckerLayer(DenseLayer):
         return self.first.shape[0] * out, self.first.shape[1] * inner, *kernel
 
     def tensors(self) -> tuple[Tensor, ...]:
-        return self.first, self.second
+        both = (self.first, self.second)
+        return tuple(it for one in both for it in (one.tensors() if isinstance(one, Factors) else (one,)))
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Both factors in float32, whole."""
+        first, second = (
+            one.product() if isinstance(one, Factors) else one.float() for one in (self.first, self.second)
+        )
+        return first, second
 
     def product(self) -> Tensor:
-        second = self.second.float()
-        first = self.first.float().reshape(*self.first.shape, *(1 for _ in second.shape[2:]))
+        first, second = self.whole()
+        first = first.reshape(*first.shape, *(1 for _ in second.shape[2:]))
         return self.scale * torch.kron(first, second.contiguous())
 
 
@@ -176,6 +184,8 @@ class MagnitudeLayer:
     magnitude: Tensor
     """[out], or [in] where the norms are those of columns."""
     of_rows: bool
+    dimensions: int = 2
+    """Dimensions of the weight by the shape in which the magnitude was stored: 4 for a convolution."""
 
     @property
     def kind(self) -> str:

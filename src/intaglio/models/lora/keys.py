@@ -1,4 +1,4 @@
-"""Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya, LyCORIS and ComfyUI."""
+"""Parsing of LoRA files' keys in the layouts of diffusers, PEFT, kohya, LyCORIS, ComfyUI and XLabs."""
 
 import re
 from collections import defaultdict
@@ -12,6 +12,7 @@ from intaglio.errors import BadInput
 from intaglio.models.lora.adapter_layers import AdapterLayer
 from intaglio.models.lora.peft_config import CONFIG_NAME, PeftConfig, configs_in_metadata
 from intaglio.models.lora.read_layer import MAGNITUDES, read_layer
+from intaglio.models.lora.rotation_layers import RotationSettings
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -64,14 +65,20 @@ _LORA = re.compile(
     r"\.lora_(?P<letter>[AB])(?:\.\w+)?\.weight|"
     r"[._]lora(?:_linear_layer)?[._](?P<side>down|up|mid)\.weight|"
     r"\.(?P<factor>hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2))(?:\.\w+)?|"
+    r"\.(?P<rotation>oft_R|oft_blocks|rescale)(?:\.\w+){0,2}|"
     rf"\.(?P<magnitude>{'|'.join(MAGNITUDES)})(?:\.\w+){{0,2}}|"
     r"\.(?P<alpha>alpha))"
 )
 _LETTERS = {"A": "down", "B": "up"}
 
-_OTHER = re.compile(r"(?P<name>.+?)\.(?P<kind>oft_|on_input|lora_B(?:\.\w+)?\.bias|scalar$|diff(?:_b)?$|[wb]_norm$).*")
+_XLABS = re.compile(r"(double|single)(_blocks\.\d+\.)processor\.(qkv|proj)_lora([12]?)\.(?=(?:down|up)\.weight$)")
+"""XLabs' names of FLUX.1's layers: by the processor of a block, 1 for the picture's stream and 2 for the text's."""
+
+_OTHER = re.compile(
+    r"(?P<name>.+?)\.(?P<kind>oft_(?!R\b|blocks\b)|on_input|lora_B(?:\.\w+)?\.bias|scalar$|diff(?:_b)?$|[wb]_norm$).*"
+)
 _KINDS = {
-    "oft_": "OFT (an orthogonal rotation) is not supported",
+    "oft_": "OFT (an orthogonal rotation) of versions of PEFT or LyCORIS before oft_R and oft_blocks is not supported",
     "on_input": "IA3 is not supported",
     "scalar": "a learnt scalar of older versions of LyCORIS is not supported; save the file again with a later one",
 }
@@ -88,13 +95,13 @@ def parse(tensors: Mapping[str, torch.Tensor], strengths: "Strengths", of_part: 
     spoilt: dict[tuple[str, str], str] = {}
     parsed = Parsed()
     for key, tensor in tensors.items():
-        bare = key.replace("_orig_mod.", "")
+        bare = _XLABS.sub(_published_name, key.replace("_orig_mod.", ""))
         if other := _OTHER.fullmatch(bare):
             why = _KINDS.get(other["kind"], "a full change of a bias, norm or weight is not supported")
             spoilt[_part_and_name(other["name"], of_part)] = why
             parsed.unsupported.append(f"{key}: {why}")
         elif lora := _LORA.fullmatch(bare):
-            found_slot = (lora[group] for group in ("side", "factor", "magnitude", "alpha"))
+            found_slot = (lora[group] for group in ("side", "factor", "rotation", "magnitude", "alpha"))
             slot = next((it for it in found_slot if it), None) or _LETTERS[lora["letter"]]
             where = _part_and_name(lora["name"], of_part)
             if slot in found[where]:
@@ -105,6 +112,15 @@ def parse(tensors: Mapping[str, torch.Tensor], strengths: "Strengths", of_part: 
     for where, slots in found.items():
         _add(parsed, where, slots, spoilt.get(where) or strengths.refusal(where[0]), strengths)
     return parsed
+
+
+def _published_name(found: re.Match[str]) -> str:
+    kind, block, layer, stream = found.groups()
+    if kind == "double":
+        name = f"{'txt' if stream == '2' else 'img'}_attn.{layer}"
+    else:
+        name = "linear1.qkv" if layer == "qkv" else "linear2"
+    return f"{kind}{block}{name}.lora."
 
 
 def _what(key: str) -> str:
@@ -130,7 +146,7 @@ def _add(parsed: Parsed, where: tuple[str, str], slots: dict, why: str | None, s
         unsaid = alpha is None
         return float(rank or 1) if alpha is None else alpha
 
-    layer = why or read_layer(tensors, alpha_of)
+    layer = why or read_layer(tensors, alpha_of, strengths.rotation(part))
     if not isinstance(layer, str):
         layer = strengths.contradiction(part, layer.peft_type, set(tensors)) or layer
     if isinstance(layer, str):
@@ -176,6 +192,11 @@ class Strengths:
     def _of_part(self, part: str) -> PeftConfig | None:
         prefixes = ("unet", "transformer", "") if part == "denoiser" else (part, "")
         return self.config or next((self._stored[prefix] for prefix in prefixes if prefix in self._stored), None)
+
+    def rotation(self, part: str) -> RotationSettings | None:
+        """The settings of a part's rotations by its configuration; None where it says nothing of them."""
+        config = self._of_part(part)
+        return None if config is None else config.rotation
 
     def refusal(self, part: str) -> str | None:
         """The reason that a part's adapter cannot be used, by its configuration; None where it can."""

@@ -2,7 +2,7 @@
 
 An attached adapter adds `weight * alpha / rank * up(down(x))` to the output of a linear layer or convolution by a
 forward hook, so that no module is replaced and no name in a state dict changes. Files of LoHa, LoKr, LoCon with a
-Tucker core and DoRA are read and act too; they are not trained, nor written.
+Tucker core, DoRA and OFT are read and act too, and are written again; they are not trained.
 """
 
 import warnings
@@ -23,7 +23,8 @@ from intaglio.models.lora.keys import Parsed, Strengths, parse
 from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
 from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, other_base, stated_family
 from intaglio.models.lora.peft_config import read_config
-from intaglio.models.lora.write import only_pairs, written
+from intaglio.models.lora.rotation_layers import RotationLayer
+from intaglio.models.lora.write import written
 from intaglio.models.packing.packed_linear import PackedLinear
 from intaglio.models.weights_file import read_weights
 
@@ -39,7 +40,7 @@ _Step = tuple[Hooked, AdapterLayer]
 class LoRA:
     """`layers[part][module path] = (down, up, alpha)`; parts are "denoiser", "text_encoder" and "text_encoder_2".
 
-    A layer of a file may be another `AdapterLayer` (LoHa, LoKr, Tucker, DoRA).
+    A layer of a file may be another `AdapterLayer` (LoHa, LoKr, Tucker, DoRA, OFT).
     Paths are those of diffusers, without `text_model.` in text encoders. A kohya file's layers keep their
     underscored names until `named_for` a model; attaching works either way.
     """
@@ -148,9 +149,11 @@ class LoRA:
         """Write a `.safetensors` file, atomically, with `metadata` (texts) beside what the layout itself records.
 
         An adapter read from a file must be `named_for` a model first (`ValueError`): names differ between layouts.
-        Raises `BadInput` for layers that are no low-rank pairs (LoHa, LoKr, Tucker, DoRA), which are only read.
+        The layout of diffusers has one kind a part, LoRA, DoRA, LoHa, LoKr or PEFT's OFT, in PEFT's names; LyCORIS'
+        names in kohya's take every kind but PEFT's OFT. Raises `BadInput` for layers that a layout cannot say, and
+        warns of a DoRA in kohya's, which diffusers reads as the plain LoRA.
         """
-        written(only_pairs(self.layers, self.source), self.names, Path(path), layout, dict(metadata or {}), dtype)
+        written(self.layers, self.source, self.names, Path(path), layout, dict(metadata or {}), dtype)
 
     def detached(self) -> "LoRA":
         """The same trained pairs (shared tensors), which collect no gradient any more."""
@@ -184,7 +187,9 @@ class LoRA:
         Raises `BadInput` if any key matches nothing; with `allow_unmatched` that is a warning, unless nothing matches.
         """
         plan, problems = self._checked(model, allow_unmatched)
-        handles = [module.register_forward_hook(layer.hook(module, weight)) for module, layer in plan]
+        self._refuse_strength(plan, weight)
+        hooks = [layer.hook(module, weight) for module, layer in plan]
+        handles = [module.register_forward_hook(hook) for (module, _), hook in zip(plan, hooks, strict=True)]
         return Attachment(handles, problems)
 
     @contextmanager
@@ -208,6 +213,7 @@ class LoRA:
                 f"{getattr(model, 'name', 'this model')} keeps weights as {packed.kind}, to which no LoRA is added; "
                 "attach it, or read the model in its stored precision"
             )
+        self._refuse_strength(plan, weight)
         for module, layer in plan:
             module.weight.copy_(module.weight.float() + layer.change(module.weight, weight))
         return model
@@ -247,6 +253,11 @@ class LoRA:
             else:
                 plan += steps
         return plan, problems
+
+    def _refuse_strength(self, plan: list[_Step], weight: float) -> None:
+        refusals = (layer.refusal(weight) for _, layer in plan if isinstance(layer, RotationLayer))
+        if why := next((it for it in refusals if it), None):
+            raise BadInput(f"{self.source}: {why}")
 
     def _refuse_two_names(self, names: ModelNames) -> None:
         """Raises `BadInput` where the file changes one module under two names: which of them holds is not said."""
@@ -339,12 +350,8 @@ def _changes(layer: AdapterLayer, found: Sequence[Member]) -> list[AdapterLayer]
     """The layer's change of each module that it is found to change, or the reason that it has none."""
     if not any(member.rows or member.swapped for member in found):
         return [layer] * len(found)
-    if not isinstance(layer, Layer):
-        return f"a {layer.kind} of modules that the model has apart, or in another order, is not supported"
-    if found[0].swapped:
-        return [swapped(layer)]
     try:
-        return list(members(layer, found[0].rows))
+        return [swapped(layer)] if found[0].swapped else members(layer, found[0].rows)
     except ValueError as error:
         return str(error)
 

@@ -74,7 +74,8 @@ class ModelNames:
     def members(self, part: str, name: str) -> list[Member]:
         """The modules that a file's layer changes, by its name there, dotted or underscored; none where there are none.
 
-        A name of diffusers is that of one module; a published one may be that of several, whose rows it joins.
+        A name of diffusers is that of one module; a published one may be that of several, whose rows it joins. Before
+        a last `qkv`, as XLabs changes a part of a layer, it is that of the first three.
         """
         own = self.paths.get(part, {})
         if (
@@ -82,6 +83,8 @@ class ModelNames:
         ) is not None:
             return [Member(path)]
         found = self._published.get(_flat(name), ()) if part == "denoiser" else ()
+        if not found and part == "denoiser" and name.endswith(".linear1.qkv"):
+            found = self._published.get(_flat(name.removesuffix(".qkv")), ())[:3]
         if len(found) == 1 and self.places[found[0]].place is None:
             return [Member(found[0], swapped=self.places[found[0]].swapped)]
         rows = tuple(self.rows[path] for path in found)

@@ -11,12 +11,15 @@ from pathlib import Path
 
 from intaglio.data_files import Fields, is_number, parse_json
 from intaglio.errors import BadInput
+from intaglio.models.lora.rotation_layers import RotationSettings
 
 ADAPTER_METADATA = "lora_adapter_metadata"
 """Key of diffusers' metadata that holds the configurations as JSON."""
 CONFIG_NAME = "adapter_config.json"
-_ALPHAS = {"LORA": "lora_alpha", "LOHA": "alpha", "LOKR": "alpha"}
-"""The types of adapters that are read, by PEFT's names, with the field of their alpha."""
+_ALPHAS = {"LORA": "lora_alpha", "LOHA": "alpha", "LOKR": "alpha", "OFT": "alpha"}
+"""The types of adapters that are read, by PEFT's names, with the field of their alpha; an OFT has none."""
+_ROTATIONS_SINCE = (0, 18)
+"""The version of PEFT since which the series of its rotations is this one."""
 _CLASSES = {
     "UNet2DConditionModel": "denoiser",
     "CLIPTextModel": "text_encoder",
@@ -43,20 +46,22 @@ class PeftConfig:
     part: str | None
     """The part of a model that it says it is for; None where it does not."""
     peft_type: str = "LORA"
-    """PEFT's name of the kind of adapter: LORA, LOHA, LOKR."""
+    """PEFT's name of the kind of adapter: LORA, LOHA, LOKR, OFT."""
     dora: bool = False
     """Whether every layer has a magnitude too."""
+    rotation: RotationSettings | None = None
+    """Of an OFT."""
 
     @classmethod
     def of(cls, fields: Fields) -> "PeftConfig":
-        """From the fields of a `LoraConfig`, `LoHaConfig` or `LoKrConfig`.
+        """From the fields of a `LoraConfig`, `LoHaConfig`, `LoKrConfig` or `OFTConfig`.
 
         Raises `BadInput`, naming their source, for wrong types and ranges.
         """
         kind = fields.text("peft_type", "LORA")
         base = fields.table("auto_mapping", None)
         return cls(
-            rank=fields.whole("r", None, 1),
+            rank=None if kind == "OFT" else fields.whole("r", None, 1),
             alpha=fields.number(_ALPHAS.get(kind, "lora_alpha"), None),
             ranks=_patterns(fields, "rank_pattern"),
             alphas=_patterns(fields, "alpha_pattern"),
@@ -65,6 +70,7 @@ class PeftConfig:
             part=None if base is None else _CLASSES.get(base.text("base_model_class", "")),
             peft_type=kind,
             dora=fields.flag("use_dora", False),
+            rotation=_rotation(fields) if kind == "OFT" else None,
         )
 
     def alpha_of(self, name: str, rank: int) -> float | None:
@@ -102,11 +108,35 @@ def _refusal(fields: Fields) -> str | None:
     kind = fields.text("peft_type", "LORA")
     if kind not in _ALPHAS:
         return f"an adapter of PEFT's type {kind} is not supported"
+    if kind == "OFT" and (why := _why_no_rotation(fields)) is not None:
+        return why
     if named := next((key for key in _OTHER_KINDS if fields.values.get(key)), None):
         return f"{named} in its configuration is not supported"
     start = str(fields.values.get("init_lora_weights")).lower()
     if start.startswith(_CHANGED_BASES):
         return f"init_lora_weights {start} changed the base's own weights; convert it to a plain LoRA with PEFT"
+    return None
+
+
+def _rotation(fields: Fields) -> RotationSettings:
+    return RotationSettings(
+        series=fields.flag("use_cayley_neumann", True),
+        terms=fields.whole("num_cayley_neumann_terms", 5, 1, 1000),
+        bound=fields.number("eps", 6e-5) if fields.flag("coft", False) else None,
+        shared=fields.flag("block_share", False),
+        version=str(fields.values.get("peft_version") or ""),
+    )
+
+
+def _why_no_rotation(fields: Fields) -> str | None:
+    if "oft_block_size" not in fields.values:
+        return "an OFT of PEFT before 0.14 is made otherwise, and is not supported; train it again"
+    if "use_cayley_neumann" not in fields.values:
+        return "its configuration does not say how the rotation is made (use_cayley_neumann); save it with PEFT 0.18"
+    found = re.match(r"(\d+)\.(\d+)", str(fields.values.get("peft_version")))
+    made = (int(found[1]), int(found[2])) if found else (0, 0)
+    if fields.flag("use_cayley_neumann", True) and made < _ROTATIONS_SINCE:
+        return "an OFT of PEFT before 0.18 has another series of Cayley's transform, and is not supported"
     return None
 
 

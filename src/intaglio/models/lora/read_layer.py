@@ -1,7 +1,8 @@
 """From the tensors that a file gives for one module to its layer, or to the reason that they make none.
 
 A tensor's slot is what its key says of it: `down`, `up` and `mid` of a LoRA; `hada_w1_a` and the like of a LoHa;
-`lokr_w1` and the like of a LoKr; `alpha`; `dora_scale` or `lora_magnitude_vector` of a DoRA.
+`lokr_w1` and the like of a LoKr; `oft_R`, or `oft_blocks` and `rescale` of an OFT; `alpha`; `dora_scale` or
+`lora_magnitude_vector` of a DoRA.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from intaglio.models.lora.adapter_layers import AdapterLayer, Layer
 from intaglio.models.lora.dense_layers import Factors, HadamardLayer, KroneckerLayer, MagnitudeLayer, TuckerLayer
+from intaglio.models.lora.rotation_layers import RotationSettings, read_rotation
 
 Slots = Mapping[str, Tensor]
 AlphaOf = Callable[[int | None], float]
@@ -18,9 +20,11 @@ MAGNITUDES = ("dora_scale", "lora_magnitude_vector")
 """The slots of a DoRA's magnitudes, by the names of kohya and LyCORIS, and of PEFT."""
 
 
-def read_layer(slots: Slots, alpha_of: AlphaOf) -> AdapterLayer | str:
-    """The layer that these tensors make together, or why they make none."""
-    kinds = {slot.split("_")[0] for slot in slots if slot.startswith(("hada_", "lokr_"))}
+def read_layer(slots: Slots, alpha_of: AlphaOf, rotation: RotationSettings | None = None) -> AdapterLayer | str:
+    """The layer that these tensors make together, or why they make none; `rotation` is what PEFT says of an OFT."""
+    kinds = {slot.split("_")[0] for slot in slots if slot.startswith(("hada_", "lokr_", "oft_"))}
+    if "rescale" in slots:
+        kinds |= {"oft"}
     if not kinds or slots.keys() & {"down", "up", "mid"}:
         kinds |= {""}
     if len(kinds) > 1:
@@ -30,7 +34,9 @@ def read_layer(slots: Slots, alpha_of: AlphaOf) -> AdapterLayer | str:
     found = [slot for slot in MAGNITUDES if slot in slots]
     if len(found) > 1:
         return "its DoRA magnitude is there twice"
-    layer = _READERS[kinds.pop()](slots, alpha_of)
+    if (kind := kinds.pop()) == "oft":
+        return "DoRA of an OFT is not supported" if found else read_rotation(slots, rotation)
+    layer = _READERS[kind](slots, alpha_of)
     if not found:
         return layer
     if isinstance(layer, str):
@@ -44,7 +50,7 @@ def _with_magnitude(layer: AdapterLayer, slot: str, magnitude: Tensor) -> Adapte
     of_rows = slot == "lora_magnitude_vector" or len(shape) < 2 or shape[0] > 1 or magnitude.numel() == 1
     if not shape or magnitude.numel() != max(shape):
         return f"its DoRA magnitude {shape} is no vector"
-    return MagnitudeLayer(layer, magnitude.flatten(), of_rows)
+    return MagnitudeLayer(layer, magnitude.flatten(), of_rows, 4 if len(shape) == 4 else 2)
 
 
 def _low_rank(slots: Slots, alpha_of: AlphaOf) -> AdapterLayer | str:
@@ -89,8 +95,7 @@ def _kronecker(slots: Slots, alpha_of: AlphaOf) -> AdapterLayer | str:
     ranks = [one.rank for one in (first, second) if isinstance(one, Factors)]
     if len(set(ranks)) > 1:
         return f"its two factors have ranks {ranks[0]} and {ranks[1]} (a LoKr)"
-    first, second = (one.product() if isinstance(one, Factors) else one for one in (first, second))
-    if first.ndim != 2 or second.ndim not in (2, 4) or 0 in (*first.shape, *second.shape):
+    if len(first.shape) != 2 or len(second.shape) not in (2, 4) or 0 in (*first.shape, *second.shape):
         return f"its factors {tuple(first.shape)} and {tuple(second.shape)} make no weight (a LoKr)"
     return KroneckerLayer(first, second, alpha_of(ranks[0]) / ranks[0] if ranks else alpha_of(None))
 
@@ -115,4 +120,4 @@ def _factors(slots: Slots, name: str, core: str, kind: str) -> Factors | str:
 
 
 _READERS = {"": _low_rank, "hada": _hadamard, "lokr": _kronecker}
-_NAMES = {"": "LoRA", "hada": "LoHa", "lokr": "LoKr"}
+_NAMES = {"": "LoRA", "hada": "LoHa", "lokr": "LoKr", "oft": "OFT"}

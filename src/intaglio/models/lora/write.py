@@ -1,8 +1,8 @@
 """Writing LoRA files: the layout of diffusers (with PEFT's configuration) and that of kohya's sd-scripts."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,8 +15,9 @@ from intaglio.models.lora.joined_layers import joined, swapped
 from intaglio.models.lora.keys import TEXT_PARTS
 from intaglio.models.lora.module_names import ModelNames, text_path
 from intaglio.models.lora.peft_config import ADAPTER_METADATA
+from intaglio.models.lora.written_layers import Found, lycoris_tensors, peft_tensors, rank_and_alpha
 
-Layers = Mapping[str, Mapping[str, Layer]]
+Layers = Mapping[str, Found]
 
 _PREFIX = {"denoiser": "unet"}
 _KOHYA_BASE = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
@@ -38,106 +39,98 @@ _ARCHITECTURE = {
 }
 
 
-def only_pairs(layers: Mapping[str, Mapping[str, AdapterLayer]], source: str) -> Layers:
-    """The same layers, all of them low-rank pairs. Raises `BadInput`, naming `source`, for a layer of another kind."""
-    pairs: dict[str, dict[str, Layer]] = {}
-    for part, found in layers.items():
-        for path, layer in found.items():
-            if not isinstance(layer, Layer):
-                raise BadInput(
-                    f"{source} changes {path} by a {layer.kind}, and only plain LoRAs can be written; "
-                    "keep its own file, or merge it into the model"
-                )
-            pairs.setdefault(part, {})[path] = layer
-    return pairs
-
-
 def written(
     layers: Layers,
+    source: str,
     names: ModelNames | None,
     path: Path,
     layout: str,
     metadata: dict[str, str],
     dtype: torch.dtype | None,
 ) -> None:
-    """Write `layers` to `path`; see `LoRA.write`."""
+    """Write `layers` to `path`; see `LoRA.write`. Errors name `source`."""
     if names is None:
         raise ValueError("a LoRA that was read from a file needs `named_for(model)` before it is written")
     if layout == "diffusers":
-        tensors, own = _diffusers(layers, names)
+        tensors, own = _diffusers(layers, source, names)
     elif layout == "kohya":
-        tensors = _kohya(layers, names)
+        tensors = _kohya(layers, source, names)
+        _warn_of_magnitudes(tensors)
         own = _kohya_metadata(layers, names, metadata.get("modelspec.title", path.stem))
     else:
         raise ValueError(f"layout must be 'diffusers' or 'kohya', not {layout!r}")
+    # Copied, since the format takes no tensors that share memory, as those of a layer that was taken apart do.
     tensors = {
-        key: tensor.detach().to("cpu", dtype if dtype and tensor.ndim else tensor.dtype).contiguous()
+        key: tensor.detach().to("cpu", dtype if dtype and tensor.ndim else tensor.dtype).contiguous().clone()
         for key, tensor in tensors.items()
     }
     atomic_write(path, save(tensors, metadata={"format": "pt", **own, **metadata}))
 
 
-def _diffusers(layers: Layers, names: ModelNames) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _diffusers(layers: Layers, source: str, names: ModelNames) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     tensors, config = {}, {}
     for part, found in layers.items():
         prefix = _PREFIX.get(part, part) if names.layout or part in TEXT_PARTS else "transformer"
-        for path, layer in found.items():
+        of_paths, fields = peft_tensors(found, source)
+        for path, slots in of_paths.items():
             key = f"{prefix}.{text_path(path) if part in TEXT_PARTS else path}"
-            tensors |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
-        config |= {f"{prefix}.{key}": value for key, value in _peft_config(found).items()}
+            tensors |= {f"{key}.{slot}": tensor for slot, tensor in slots.items()}
+        config |= {f"{prefix}.{key}": value for key, value in fields.items()}
     return tensors, {ADAPTER_METADATA: json.dumps(config, indent=2, sort_keys=True)}
 
 
-def _peft_config(layers: Mapping[str, Layer]) -> dict:
-    """The fields of PEFT's `LoraConfig` that give every layer its rank and alpha."""
-    rank = _commonest(layer.rank for layer in layers.values())
-    alpha = _commonest(layer.alpha for layer in layers.values())
-    return {
-        "r": rank,
-        "lora_alpha": alpha,
-        "rank_pattern": {path: layer.rank for path, layer in layers.items() if layer.rank != rank},
-        "alpha_pattern": {path: layer.alpha for path, layer in layers.items() if layer.alpha != alpha},
-        "target_modules": sorted(layers),
-        "use_rslora": False,
-        "use_dora": False,
-    }
-
-
-def _kohya(layers: Layers, names: ModelNames) -> dict[str, torch.Tensor]:
+def _kohya(layers: Layers, source: str, names: ModelNames) -> dict[str, torch.Tensor]:
     tensors = {}
     for part, found in layers.items():
-        for key, layer in (_published(found, names) if part == "denoiser" else _named(part, found, names)).items():
-            tensors |= {
-                f"{key}.lora_down.weight": layer.down,
-                f"{key}.lora_up.weight": layer.up,
-                f"{key}.alpha": torch.tensor(layer.alpha),
-            }
+        named = _published(found, source, names) if part == "denoiser" else _named(part, found, names)
+        for key, layer in named.items():
+            try:
+                tensors |= {f"{key}.{slot}": tensor for slot, tensor in lycoris_tensors(layer).items()}
+            except ValueError as error:
+                raise BadInput(f"{source} cannot be written: {error} ({key}); merge it into the model") from None
     return tensors
 
 
-def _named(part: str, layers: Mapping[str, Layer], names: ModelNames) -> dict[str, Layer]:
+def _warn_of_magnitudes(tensors: Mapping[str, torch.Tensor]) -> None:
+    names = {key.removesuffix(".dora_scale") for key in tensors if key.endswith(".dora_scale")}
+    if any(f"{name}.lora_up.weight" in tensors for name in names):
+        warnings.warn(
+            "the DoRA is written for kohya's tools, LyCORIS and ComfyUI; diffusers leaves its dora_scale out, "
+            "and needs the layout 'diffusers'",
+            stacklevel=4,
+        )
+
+
+def _named(part: str, layers: Found, names: ModelNames) -> dict[str, AdapterLayer]:
     return {names.kohya(part, path): layer for path, layer in layers.items()}
 
 
-def _published(layers: Mapping[str, Layer], names: ModelNames) -> dict[str, Layer]:
+def _published(layers: Found, source: str, names: ModelNames) -> dict[str, AdapterLayer]:
     """The changes of a denoiser's modules as those of the published network, where this has joined some."""
-    found: dict[str, Layer] = {}
+    found: dict[str, AdapterLayer] = {}
     for path, layer in layers.items():
-        place = names.places.get(path)
-        if place is None or place.place is None:
-            found[names.kohya("denoiser", path)] = layer if place is None or not place.swapped else swapped(layer)
-            continue
-        paths = names.joined[place.name]
-        change = joined([layers.get(member) for member in paths], [names.rows[member] for member in paths])
-        found[names.kohya("denoiser", path)] = change
+        key, place = names.kohya("denoiser", path), names.places.get(path)
+        try:
+            if place is None or place.place is None:
+                found[key] = layer if place is None or not place.swapped else swapped(layer)
+            elif key not in found:
+                paths = names.joined[place.name]
+                found[key] = joined([layers.get(one) for one in paths], [names.rows[one] for one in paths])
+        except ValueError as error:
+            raise BadInput(
+                f"{source} cannot be written in kohya's layout, which has {key} as one layer: {error}; "
+                "write it in diffusers' layout, or merge it into the model"
+            ) from None
     return found
 
 
 def _kohya_metadata(layers: Layers, names: ModelNames, title: str) -> dict[str, str]:
     every = [layer for found in layers.values() for layer in found.values()]
-    ranks, alphas = {layer.rank for layer in every}, {layer.alpha for layer in every}
+    numbers = [it for it in map(rank_and_alpha, every) if it is not None]
+    ranks, alphas = {rank for rank, _ in numbers}, {alpha for _, alpha in numbers}
+    plain = all(isinstance(layer, Layer) for layer in every)
     metadata = {
-        "ss_network_module": "networks.lora",
+        "ss_network_module": "networks.lora" if plain else "lycoris.kohya",
         "ss_network_dim": str(ranks.pop()) if len(ranks) == 1 else "Dynamic",
         "ss_network_alpha": f"{alphas.pop():g}" if len(alphas) == 1 else "Dynamic",
         "modelspec.sai_model_spec": "1.0.0",
@@ -154,7 +147,3 @@ def _kohya_metadata(layers: Layers, names: ModelNames, title: str) -> dict[str, 
             "modelspec.implementation": implementation,
         }
     return metadata
-
-
-def _commonest(values: Iterable) -> int | float:
-    return Counter(values).most_common(1)[0][0]
