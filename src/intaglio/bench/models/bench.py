@@ -27,7 +27,7 @@ LEFT_OUT = ("hands", "mammals")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsBench:
-    """Each family of text-to-image models beside diffusers, and what audits find on a U-Net and on a transformer.
+    """Each family of models beside diffusers, and what audits find on a U-Net and a transformer.
 
     Families are random models of a few million weights on pictures of 16 pixels, one a family: largest difference of
     clean latents from diffusers' own pipeline after five steps, with guidance 4 and without, over the largest entry

@@ -254,7 +254,8 @@ def _statistics(
     """Offset and deviation of an autoencoder's latents, one for all channels or one each; by default 0 and 1."""
     mean, deviation = (config.get(name) for name in ("latents_mean", "latents_std"))
     offset = [config.get("shift_factor") or 0.0] if mean is None else mean
-    columns = (like.new_tensor(list(numbers)) for numbers in (offset, deviation or [1.0]))
+    rows = (offset, deviation or [1.0])
+    columns = (torch.tensor(list(numbers), dtype=like.dtype, device=like.device) for numbers in rows)
     first, second = (column.view(1, -1, 1, 1) for column in columns)
     return first, second
 
