@@ -10,6 +10,7 @@ from intaglio.bench.models.measured_peak import peak_bytes, weight_bytes
 from intaglio.bench.models.random_models.random_pipelines import PIPELINES
 from intaglio.bench.models.random_models.wider import WIDER
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.families.known import FAMILIES
 from intaglio.models.diffusion.loading import load_model
 
 
@@ -53,8 +54,10 @@ def test_a_family_is_measured_and_the_audits_are_set_side_by_side(tmp_path, monk
 
 
 def test_every_family_is_there_once():
-    families = {type(PIPELINES[kind]()).__name__ for kind in WIDER}
-    assert len(families) == len(WIDER)
+    pipes = [PIPELINES[kind]() for kind in WIDER]
+    assert len({type(pipe).__name__ for pipe in pipes}) == len(WIDER)
+    denoisers = {type(getattr(pipe, "transformer", None) or pipe.unet).__name__ for pipe in pipes}
+    assert denoisers == {family.denoiser for family in FAMILIES}
 
 
 @pytest.mark.parametrize(("setting", "value"), [("families", ("sd4",)), ("sets", ("nobody",))])

@@ -19,7 +19,7 @@ from intaglio.models.diffusion.families.family import (
     straight_schedule,
 )
 from intaglio.models.diffusion.families.flux1 import NAMES as FLUX
-from intaglio.models.diffusion.families.flux1 import Flux1
+from intaglio.models.diffusion.families.flux1 import Flux1, stream_sizes
 from intaglio.models.diffusion.families.masked_t5 import masked_t5
 from intaglio.models.diffusion.families.packing import image_places, packed, unpacked
 from intaglio.models.diffusion.families.rotations import rotation_reasons
@@ -98,17 +98,10 @@ class Chroma(Family):
 
     def config_of_file(self, shapes: Mapping[str, tuple[int, ...]], like: Mapping[str, Any]) -> dict[str, Any]:
         """Depths and widths."""
-        head = first_of(shapes, "double_blocks.0.img_attn.norm.query_norm.scale", 1)[0]
         hidden, told = first_of(shapes, f"{_GUIDANCE}.in_proj.weight")
         return {
             **like,
-            "in_channels": first_of(shapes, "img_in.weight")[1],
-            "out_channels": None,
-            "num_layers": blocks_in(shapes, "double_blocks"),
-            "num_single_layers": blocks_in(shapes, "single_blocks"),
-            "attention_head_dim": head,
-            "num_attention_heads": first_of(shapes, "img_in.weight")[0] // max(1, head),
-            "joint_attention_dim": first_of(shapes, "txt_in.weight")[1],
+            **stream_sizes(shapes),
             "approximator_num_channels": told,
             "approximator_hidden_dim": hidden,
             "approximator_layers": blocks_in(shapes, rf"{_GUIDANCE}\.layers"),

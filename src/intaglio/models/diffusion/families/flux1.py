@@ -142,16 +142,9 @@ class Flux1(Family):
 
     def config_of_file(self, shapes: Mapping[str, tuple[int, ...]], like: Mapping[str, Any]) -> dict[str, Any]:
         """Depths, widths, and whether the guidance scale is taken."""
-        head = first_of(shapes, "double_blocks.0.img_attn.norm.query_norm.scale", 1)[0]
         return {
             **like,
-            "in_channels": first_of(shapes, "img_in.weight")[1],
-            "out_channels": None,
-            "num_layers": blocks_in(shapes, "double_blocks"),
-            "num_single_layers": blocks_in(shapes, "single_blocks"),
-            "attention_head_dim": head,
-            "num_attention_heads": first_of(shapes, "img_in.weight")[0] // max(1, head),
-            "joint_attention_dim": first_of(shapes, "txt_in.weight")[1],
+            **stream_sizes(shapes),
             "pooled_projection_dim": first_of(shapes, "vector_in.in_layer.weight")[1],
             "guidance_embeds": "guidance_in.in_layer.weight" in shapes,
         }
@@ -185,3 +178,17 @@ class Flux1(Family):
     def side(self, parts: Parts) -> int:
         """By the pixels that the autoencoder's `sample_size` says."""
         return stated_side(self, parts.autoencoder)
+
+
+def stream_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Depths and widths of both streams in a single file, by the shapes of its weights under their published names."""
+    head = first_of(shapes, "double_blocks.0.img_attn.norm.query_norm.scale", 1)[0]
+    return {
+        "in_channels": first_of(shapes, "img_in.weight")[1],
+        "out_channels": None,
+        "num_layers": blocks_in(shapes, "double_blocks"),
+        "num_single_layers": blocks_in(shapes, "single_blocks"),
+        "attention_head_dim": head,
+        "num_attention_heads": first_of(shapes, "img_in.weight")[0] // max(1, head),
+        "joint_attention_dim": first_of(shapes, "txt_in.weight")[1],
+    }
