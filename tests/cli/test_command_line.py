@@ -3,6 +3,7 @@
 import errno
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ from intaglio.verbs import VERBS
 
 
 @pytest.fixture(autouse=True)
-def toy_verbs(monkeypatch):
+def toy_verbs(monkeypatch, tmp_path):
     monkeypatch.setattr(dispatch, "VERBS", toy.VERBS)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+    for name in ("x", "p"):
+        (tmp_path / name).mkdir()
     toy.CALLS.clear()
     toy.RAISES.clear()
 
@@ -231,9 +235,11 @@ def test_preset_reference_is_the_published_procedure_and_flags_win():
     verb = VERBS["authenticate"]
     needed = ["--suspect", "s", "--images", "i", "--controls", "c"]
     preset = parsing.preset_file(path, "reference")
-    made = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--seed", "3"], path, preset)
+    target = verb.methods["cgi-dm"].target
+    read = partial(parsing.read_command, verb.command, target)
+    made = parsing.with_method(read([*needed, "--seed", "3"], path, preset), target)
     assert made.method == CGIDM.reference(seed=3)
-    fewer = parsing.read_command(verb.command, verb.methods["cgi-dm"].target, [*needed, "--steps", "5"], path, preset)
+    fewer = parsing.with_method(read([*needed, "--steps", "5"], path, preset), target)
     assert fewer.method == CGIDM.reference(steps=5)
 
 

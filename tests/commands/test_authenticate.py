@@ -31,7 +31,7 @@ def scene(tmp_path, models, capsys):
     def run(method, *words, suspect=models[1], base=models[0]):
         inputs = ["--suspect", str(suspect), "--base", str(base), "--images", str(tmp_path / "images")]
         places = ["--controls", str(tmp_path / "controls"), "--runs", str(tmp_path / "runs")]
-        code = cli.main(["authenticate", method, *inputs, *places, *FAST[method], "--quiet", *words])
+        code = cli.main(["authenticate", method, *inputs, *places, *FAST[method], "--quiet", "--fpr", "0.2", *words])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -145,10 +145,12 @@ def test_a_suspect_alone_is_judged_by_its_own_score(scene, tmp_path):
     assert "the weights of the suspect" in page
 
 
-def test_too_few_controls_is_said(scene):
-    code, out, _ = scene("loss-gap", "--fpr", "0.01")
-    assert code == 0
-    assert "too few controls for the asked rate: 1.00% needs at least 99 controls, there are 4" in out
+def test_too_few_controls_are_refused_before_a_model_is_read(scene, monkeypatch):
+    monkeypatch.setattr("intaglio.models.diffusion.loading.load_model", None)
+    code, out, err = scene("loss-gap", "--fpr", "0.01")
+    assert (code, out) == (2, "")
+    assert "4 different controls cannot show a false-positive rate of 0.01, for which 99 are needed" in err
+    assert "or ask for --fpr 0.2" in err
 
 
 def test_known_holdouts_measure_the_audit(scene, tmp_path):
@@ -173,7 +175,7 @@ def test_known_holdouts_measure_the_audit(scene, tmp_path):
     [
         (["--fpr", "0"], "fpr must lie between 0 and 1"),
         (["--signals", "nonsense"], "gives no signal nonsense"),
-        (["--controls", "{images}"], "the same pictures stand among the questioned and the controls"),
+        (["--controls", "{images}", "--fpr", "0.5"], "the same pictures stand among the questioned and the controls"),
         (["--suspect", "{base}"], "the models are identical"),
         (["--images", "{nowhere}"], "nowhere"),
         (["--levels", "0"], "levels must be at least 1"),

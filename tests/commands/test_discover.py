@@ -298,7 +298,7 @@ def test_two_sorts_of_tiers_are_refused(discover, tmp_path):
         (("--require", "rain"), '--require takes arrows such as "rain->wet"'),
         (("--forbid", "rian->wet"), "there is no column 'rian'; did you mean rain?"),
         (("--rows", "0"), "rows must be at least 1"),
-        (("--truth", "nowhere.gml"), "nowhere.gml cannot be read"),
+        (("--truth", "nowhere.gml"), "nowhere.gml does not exist"),
     ],
 )
 def test_a_wrong_word_is_one_sentence(discover, words, sentence, tmp_path):

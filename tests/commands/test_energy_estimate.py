@@ -17,7 +17,7 @@ from intaglio.energy.processes.matern_process import Hyper, MaternProcess
 from intaglio.energy.profile.profile_file import load_profile, save_profile
 from intaglio.energy.workloads import diffusion_steps, drawing_steps
 from intaglio.models.diffusion.loading import load_model
-from intaglio.models.flow.shipped import flow_names
+from intaglio.models.flow.flow_folders import flow_names
 from planted_profiles import plant, planted_profile
 
 ONE_BLOCK = {

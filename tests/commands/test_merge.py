@@ -232,7 +232,7 @@ def test_models_of_one_name_are_told_apart(scene):
         (["dare", "base"], "1 models or more beside the base, not 0"),
         (["slerp", "tune0", "tune1", "tune2"], "merges 2 models, not 3"),
         (["soup", "tune0", "tune1", "--greedy"], "give --images"),
-        (["soup", "tune0", "nowhere"], "there is no model at nowhere"),
+        (["soup", "tune0", "nowhere"], "nowhere does not exist"),
         (["soup", "tune0", ""], "a word before the flags is empty"),
         (["dare", "base", "tune0", "--drop", "1"], "drop must be at least 0 and below 1"),
         (["slerp", "tune0", "tune1", "--t", "1.2"], "t must be 0 to 1"),

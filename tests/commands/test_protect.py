@@ -145,7 +145,7 @@ def test_a_killed_run_keeps_what_is_done_and_does_the_rest(command, tmp_path, mo
         (["--budget", "65"], "budget must lie in 0..64 grey levels"),
         (["--budget", "-1"], "budget must lie in 0..64 grey levels"),
         (["--masks", "masks"], "the mask of 0.png has another size"),
-        (["--target", "nowhere.png"], "leads towards no target; leave --target out"),
+        (["--target", "masks/0.png"], "leads towards no target; leave --target out"),
     ],
 )
 def test_bad_input_is_named_before_any_work(command, tmp_path, monkeypatch, words, says):

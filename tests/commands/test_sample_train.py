@@ -95,7 +95,7 @@ def test_another_file_and_another_model_are_refused(folder, file, tmp_path, caps
     changed.save(bad)
     for model, given, said in (
         (another, file, "was trained for another model"),
-        (folder, tmp_path / "none", "there is no file"),
+        (folder, tmp_path / "none", "does not exist"),
         (folder, bad, "was changed since it was trained"),
         (folder, folder / "unet" / "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors"),
     ):
@@ -190,8 +190,10 @@ def test_a_part_is_learnt_from_a_folder_of_pictures_and_draws(folder, pictures, 
     ],
 )
 def test_pictures_are_asked_for_where_they_are_learnt_from_and_refused_elsewhere(
-    folder, tmp_path, capsys, method, more, said
+    folder, tmp_path, capsys, monkeypatch, method, more, said
 ):
+    monkeypatch.chdir(tmp_path)
+    save_png(tiny.pixels(1)[0], tmp_path / "x" / "a.png")
     assert main(["sample", "train", method, "--model", str(folder), "--runs", str(tmp_path / "runs"), *more]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "runs").exists()

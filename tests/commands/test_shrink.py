@@ -109,7 +109,7 @@ def test_the_dense_layout_is_read_by_other_tools_and_is_the_same_model(folder, t
 
 def test_a_gguf_file_is_written_where_codes_fit_the_format_and_refused_before_a_model_is_read(folder, tmp_path, capsys):
     words = ["--model", str(folder), "--rows", "0", "--samples", "0", "--layout", "gguf", "--runs", str(tmp_path)]
-    assert main(["shrink", "rtn", "--bits", "4", "--group", "16", *words, "--model", "nowhere"]) == 2
+    assert main(["shrink", "rtn", "--bits", "4", "--group", "16", *words, "--model", str(tmp_path)]) == 2
     assert "groups of 32" in capsys.readouterr().err
     assert main(["shrink", "rtn", "--bits", "4", "--group", "32", *words]) == 0
     (found,) = tmp_path.glob("shrink-rtn-*")
@@ -169,7 +169,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys, words, told):
 
 def test_a_model_that_is_not_there_is_told_of_first(tmp_path, capsys):
     assert main(["shrink", "rtn", "--model", str(tmp_path / "nowhere"), "--runs", str(tmp_path)]) == 2
-    assert "there is no model at" in capsys.readouterr().err
+    assert "nowhere does not exist" in capsys.readouterr().err
 
 
 def test_a_damaged_packing_is_refused_by_whatever_reads_it(folder, tmp_path, capsys):

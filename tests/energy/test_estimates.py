@@ -21,7 +21,8 @@ from intaglio.energy.step_estimate import StepEstimate
 from intaglio.energy.workloads import decoder_step, denoiser_step, flow_step, prompt_step, update_step
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
-from intaglio.models.flow.shipped import flow_names, open_flow
+from intaglio.models.flow.flow_folders import flow_names
+from intaglio.models.flow.shipped import open_flow
 from intaglio.models.testbed import base_path
 
 WORK = JobWork({"a": step_of([head(8)]), "b": step_of([head(16), head(16)])}, {"a": 1, "b": 2})

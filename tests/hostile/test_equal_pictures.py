@@ -27,10 +27,12 @@ def scene(tmp_path_factory):
 def test_copies_of_one_control_support_no_rate(scene, tmp_path, capsys):
     words = ["authenticate", "loss-gap", "--suspect", scene / "suspect", "--base", scene / "base", "--levels", "1"]
     words += ["--images", scene / "questioned", "--controls", scene / "controls", "--runs", tmp_path]
-    assert cli.main([str(word) for word in words]) == 0
-    out = capsys.readouterr().out
-    assert "in the set (p" not in out
-    assert "too few controls: 1 cannot support 0.05" in out
+    assert cli.main([str(word) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert "1 different control cannot show a false-positive rate of 0.05, for which 19 are needed" in said
+    assert "or ask for --fpr 0.5" in said
+    assert not list(tmp_path.glob("*/run.json"))
+    assert cli.main([str(word) for word in (*words, "--fpr", "0.5")]) == 0
     (run,) = tmp_path.glob("*/run.json")
     warnings = json.loads(Path(run).read_text())["warnings"]
     assert "20 controls, of which 1 is different: equal pictures count once" in warnings

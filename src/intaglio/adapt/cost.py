@@ -1,9 +1,9 @@
 """The cost of a fine-tune, estimated before its first step: counts, memory and time."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -18,11 +18,12 @@ from intaglio.adapt.settings import BayesianTraining
 from intaglio.adapt.trainable import Trainable
 from intaglio.adapt.training import checkpointed, descend, freeze, learning_parts
 from intaglio.adapt.training_copy import TrainingCopy
-from intaglio.amounts import duration_words, size_words
+from intaglio.amounts import size_words
 from intaglio.learning.mixed_precision import computing_in
 from intaglio.learning.optimizers import moments_bytes
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.packed_base import PackedBase
+from intaglio.runs.time_plan import TimePlan
 
 TIMED_WEIGHTS = 1 << 22
 """Numbers, at most, whose update is timed; the time is scaled up to all of them."""
@@ -57,6 +58,8 @@ class Plan:
     """Trained numbers that are random in training; each has a learned sigma beside it."""
     random_bytes: int = 0
     """Sigmas with their gradients and moments, the noise and the draw."""
+    beside: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of what is done beside the steps, by its name, such as `judged pictures`."""
     closing_bytes: int = 0
     """At the end, when all of a step is freed: the base, and the result, which shares no weights with it."""
 
@@ -72,8 +75,13 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Seconds of all steps together, without sample and judged pictures."""
-        return self.steps * self.step_s
+        """Seconds of all steps together, and of what is done beside them."""
+        return self.time.seconds
+
+    @property
+    def time(self) -> TimePlan:
+        """The seconds by what is done in them."""
+        return TimePlan({f"{self.steps} steps of {self.step_s:.2g} s": self.steps * self.step_s, **self.beside})
 
     def __str__(self) -> str:
         repeats = "" if self.shown == self.pictures else f", {self.shown} an epoch with repeats"
@@ -96,7 +104,7 @@ class Plan:
                 f"{self.epochs:.1f} epochs",
                 f"trainable  {self.trainable:,} numbers{share}",
                 f"memory     about {size_words(self.memory_bytes)}: {memory}{end}",
-                f"time       about {duration_words(self.seconds)} ({self.step_s:.2g} s a step)",
+                str(self.time),
             ]
         )
 

@@ -1,13 +1,13 @@
 """Training sets: pictures with their prompts, and class pictures for prior preservation."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet, to_uint8
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
@@ -15,8 +15,6 @@ from intaglio.randomness import seed_32bit
 from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import settled
 from intaglio.sampling.loop import sample
-
-KOHYA_FOLDER = re.compile(r"\d+_([^/]+)/")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,17 +130,4 @@ def _read(paths: Sequence[Path], resolution: int) -> list[torch.Tensor]:
 
 
 def _prompts(images: ImageSet, fallback: str | None, flag: str) -> tuple[str, ...]:
-    prompts, without = [], []
-    for name, caption in zip(images.names, images.captions, strict=True):
-        known = [text for text in (caption, fallback, _kohya_name(name)) if text is not None]
-        prompts += known[:1]
-        without += [] if known else [name]
-    if without:
-        more = f" and {len(without) - 1} more" if len(without) > 1 else ""
-        raise BadInput(f"{without[0]}{more} has no caption; give --{flag}, or a .txt file of the same name beside it.")
-    return tuple(prompts)
-
-
-def _kohya_name(name: str) -> str | None:
-    match = KOHYA_FOLDER.match(name)
-    return match[1] if match else None
+    return picture_prompts(images.names, images.captions, fallback, flag)

@@ -5,26 +5,30 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
-from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
+from intaglio.metrics.statistics.enough_controls import check_controls
 from intaglio.verbs import VERBS
 
 if TYPE_CHECKING:
     from intaglio.audit.membership.family import AuditInputs, Authenticator
+    from intaglio.audit.membership.pictures import AuditPictures
     from intaglio.audit.membership.result import AuditResult
     from intaglio.commands.kit.energy_lines import EnergyLine
+    from intaglio.images.folder import Listing
     from intaglio.images.image_set import ImageSet
     from intaglio.metrics.similarity.measures import Similarity
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
+    from intaglio.runs.time_plan import TimePlan
 
 M = TypeVar("M")
 SPARING = ("micro_batch",)
@@ -39,6 +43,7 @@ class Authenticate(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
     again resumes one that was killed.
     """
 
+    picture_folders: ClassVar[tuple[str, ...]] = ("images", "controls", "known_holdouts")
     method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """The questioned pictures: a folder or a file."""
@@ -71,6 +76,10 @@ class Authenticate(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1, not {self.fpr}")
 
+    def check_listed(self, listed: "Mapping[str, Listing]") -> None:
+        """Raises `BadInput` for too few controls for the rate that is asked for."""
+        check_controls(len(listed["controls"].entries), self.fpr)
+
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.audit.membership.family import AuditInputs
@@ -82,7 +91,10 @@ class Authenticate(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
         suspect, base = self.load_models()
         questioned, controls, holdouts = sets = self._pictures(base)
         pictures = AuditPictures.of(questioned, controls, holdouts)
+        check_controls(len(pictures.of_role("controls")), self.fpr)  # equal ones count once
         inputs = AuditInputs(suspect, None if self.alone else base, self.prompt, similarity)
+        if self.dry_run and self.ends_with(self._plan(inputs, pictures), self._energy(inputs, len(pictures.images))):
+            return 0
         with self._open(inputs, sets, base) as run:
             if run.status != "done":
                 read = [warning for part in sets if part is not None for warning in part.warnings]
@@ -91,8 +103,7 @@ class Authenticate(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
                 for warning in (*idle, *read, *about, *likenesses(questioned, controls, holdouts)):
                     run.warn(warning)
                 energy = self._energy(inputs, len(pictures.images))
-                if energy is not None:
-                    note(energy.line)
+                self.begin(run, self._plan(inputs, pictures), energy)
                 self.say_spread(run)
                 with self.spread():
                     self._audit(inputs, pictures, run, {} if energy is None else energy.summary)
@@ -109,6 +120,12 @@ class Authenticate(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
             raise BadInput(
                 f"{comparing[0]} compares the suspect with its base; leave --alone out, or take another method"
             )
+
+    def _plan(self, inputs: "AuditInputs", pictures: "AuditPictures") -> "TimePlan":
+        from intaglio.audit.membership.audit_plan import audit_plan
+
+        methods = (self._method, *self._companions.values())
+        return audit_plan(methods, inputs, len(pictures.images), len({self.prompt, *self.other_prompts}))
 
     def _energy(self, inputs: "AuditInputs", pictures: int) -> "EnergyLine | None":
         """The estimate of all that the methods may ask of the models; None too where one does not say what it asks."""

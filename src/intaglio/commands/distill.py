@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from intaglio.distill.family import Distiller
     from intaglio.distill.student_run import OwnPictures
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+    from intaglio.runs.time_plan import TimePlan
 
 M = TypeVar("M")
 
@@ -59,9 +60,11 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         paths = {"model": self.model, "images": self.images, "prompts": self.prompts or "prompts"}
         inputs = {name: described(paths[name], sha256) for name, sha256 in run_hashes(teacher, source).items()}
         settings = run_settings(distiller, source)
+        if self.dry_run and self.ends_with(self._plan(teacher, source)):
+            return 0
         with self.open_run("distill", distiller.name, settings, inputs, seed=distiller.seed) as run:
             if run.status != "done":
-                self._tell_cost(teacher)
+                self.begin(run, self._plan(teacher, source))
                 distil(distiller, teacher, source, run)
             for name, value in run.summary["facts"].items():
                 note(f"{name.replace('_', ' '):<18} {value:.4g}")
@@ -71,13 +74,16 @@ class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             note(f"it draws in {run.summary['sampling']}: intaglio sample{method} --model {folder} --prompt ...")
         return 0
 
-    def _tell_cost(self, teacher: "LatentDiffusion") -> None:
-        from intaglio.amounts import duration_words
+    def _plan(self, teacher: "LatentDiffusion", source: "OwnPictures | DistillationSet") -> "TimePlan":
+        from intaglio.distill.student_run import drawing_calls
+        from intaglio.runs.time_plan import TimePlan
         from intaglio.sampling.plan import planned_seconds
 
-        planned = self._distiller.planned(teacher)
-        seconds = planned_seconds(planned, teacher, self._distiller.batch)
-        note(f"{planned}; about {duration_words(seconds)} of training")
+        planned, rows = self._distiller.planned(teacher), self._distiller.batch
+        parts = {"training": planned_seconds(planned, teacher, rows)}
+        if (drawn := drawing_calls(teacher, source)).forward:
+            parts = {"pictures to train on": planned_seconds(drawn, teacher, rows), **parts}
+        return TimePlan(parts, f"work       {planned}")
 
     @property
     def _distiller(self) -> "Distiller":

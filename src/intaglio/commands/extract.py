@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
-from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.errors import BadInput
+from intaglio.extract.confidence import check_confidence
 
 if TYPE_CHECKING:
     from intaglio.commands.kit.energy_lines import EnergyLine
@@ -39,6 +40,7 @@ class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
     again resumes one that was killed.
     """
 
+    picture_folders: ClassVar[tuple[str, ...]] = ("training", "held_out")
     method: tyro.conf.OmitArgPrefixes[M]
     authority: str
     """Why you may examine this model, such as "my own model" or "engaged by its owner"; kept in the report."""
@@ -59,8 +61,6 @@ class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
     only where all it can do is compute."""
     workers: int | None = None
     """Processes that draw pictures; none takes one for each core on the CPU, else one, and all of a --cluster."""
-    dry_run: bool = False
-    """Print the estimated cost and stop."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,14 +73,15 @@ class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
         if not self.authority.strip():
             raise ValueError('authority must say why you may examine this model, such as "my own model"')
 
-    def __call__(self) -> int:
-        """Run the command; returns the exit code."""
-        from intaglio.extract.audit import check_confidence
-
-        if self.control:
-            check_confidence(self._method, self.fdr)
+    def check_early(self) -> None:
+        """Raises `BadInput` for a rate that so many generations cannot show, and for held-out pictures on their own."""
+        if self.control and (generations := getattr(self.method, "generations", None)) is not None:
+            check_confidence(generations, self.fdr)
         if self.held_out is not None and self.training is None:
             raise BadInput("--held-out stands beside --training, to say what a match by chance is; give both")
+
+    def __call__(self) -> int:
+        """Run the command; returns the exit code."""
         inputs, warnings = self._inputs()
         training, held_out = self._known_pictures(inputs.base)
         with self.spread():
@@ -96,13 +97,11 @@ class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
 
         plan = make_plan(self._method, inputs, controlled=self.control, workers=self._workers())
         energy = self._energy(inputs)
-        told = str(plan) if energy is None else f"{plan}\n{energy.line}"
-        if self.dry_run:
-            say(told)
+        if self.ends_with(plan, energy):
             return 0
         with self._open(inputs, training, held_out) as run:
             if run.status != "done":
-                note(told)
+                self.begin(run, plan, energy)
                 about = dict.fromkeys((*inputs.suspect.notes, *inputs.base.notes))
                 idle = (*self._idle(), *said_idle_like(self.like, inputs.base))
                 for warning in (*idle, *warnings, *_about_pictures(training, held_out), *about):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import tyro
 
+from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.adapt.settings import Watch
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
@@ -18,7 +19,7 @@ from intaglio.data_files import Fields
 from intaglio.errors import BadInput, IntaglioError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from intaglio.adapt.cost import Plan
     from intaglio.adapt.data import TrainingSet
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.energy.energy_budget import EnergyBudget
     from intaglio.energy.jobs import JobWork
+    from intaglio.images.folder import Listing
     from intaglio.learning.sharing_processes import Processes
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
@@ -52,6 +54,8 @@ IN_RESULT = (
 @dataclass(frozen=True, kw_only=True)
 class TrainingInputs(ReadsPictures):
     """A command that reads a model and the pictures to train it on."""
+
+    picture_folders: ClassVar[tuple[str, ...]] = ("images", "class_images")
 
     model: Path | None = None
     """A diffusers folder or a single .safetensors file; none takes the embedded testbed."""
@@ -90,8 +94,16 @@ class TrainingInputs(ReadsPictures):
         drawn = generate_class_images(base, self.class_prompt or "", self.class_count, seed, run=run)
         return replace(known, class_images=drawn, class_prompt=self.class_prompt)
 
-    def check_class_pictures(self) -> None:
-        """Raises `BadInput` for flags of class pictures that do not go together."""
+    def check_listed(self, listed: "Mapping[str, Listing]") -> None:
+        """Raises `BadInput` for a picture without a prompt, and for flags of class pictures that do not go together."""
+        self._check_class_pictures()
+        for flag, known in (("images", "prompt"), ("class_images", "class_prompt")):
+            if flag in listed:
+                entries = listed[flag].entries
+                names, captions = [entry.name for entry in entries], [entry.caption for entry in entries]
+                picture_prompts(names, captions, getattr(self, known), known.replace("_", "-"))
+
+    def _check_class_pictures(self) -> None:
         if self.class_count < 0:
             raise BadInput(f"--class-count must not be negative: {self.class_count}")
         check_count("--class-count", self.class_count)
@@ -114,8 +126,6 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
     """Name of the result on its card, and in kohya's layout of its file; none takes the folder's name."""
     format: Literal["diffusers", "kohya"] = "diffusers"
     """Layout of a LoRA file."""
-    dry_run: bool = False
-    """Print the plan and stop."""
     watch_every: int | None = None
     """Judge pictures of fixed seeds every so many steps, for likeness to the training pictures and for noise; 0 never.
     None takes 100 steps or 40 for each picture, if that is more, and at most a tenth of all steps."""
@@ -145,10 +155,7 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             if not self.dry_run and processes.any(False):
                 self._method(base, known, processes=processes)
             return 0
-        if self.dry_run:
-            say(str(self._plan(base, known)))
-            if (energy := self._energy(base)) is not None:
-                say(energy.line)
+        if self.dry_run and self.ends_with(self._plan(base, known), self._energy(base)):
             return 0
         with told_to_begin(processes) as begin, self._open(base, known) as run:
             if run.status != "done":
@@ -162,7 +169,6 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         return 0
 
     def _check(self) -> None:
-        self.check_class_pictures()
         self.check_energy(self.device)
         if self.format == "kohya" and self._method.gives != "adapter":
             raise BadInput(f"--format kohya is a layout of LoRA files; {self._method.name} writes a diffusers folder.")
@@ -181,6 +187,14 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
             raise BadInput("--energy-budget counts one process; start the fine-tune in one, or leave the budget out")
 
     def _plan(self, base: "LatentDiffusion", known: "TrainingSet") -> "Plan":
+        from intaglio.adapt.pictures_beside import seconds_beside
+
+        plan = self._step_plan(base, known)
+        beside = seconds_beside(base, known, self._method, self._watch, class_pictures=self.class_count)
+        return replace(plan, beside=beside)
+
+    def _step_plan(self, base: "LatentDiffusion", known: "TrainingSet") -> "Plan":
+        """The plan of the steps alone."""
         if not self.class_count:
             return self._method.plan(base, known)
         # Class pictures still to be drawn take a step as long as any others do.
@@ -216,7 +230,7 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         with self.energy_stop(run, self.device, lambda: self._step_work(base)) as budget:
             plan = self._plan(base, known)
             energy = self._energy(base)
-            note(str(plan) if energy is None else f"{plan}\n{energy.line}")
+            self.begin(run, plan, energy)
             run.record("plan", "plan", asdict(plan))
             for name, picture in zip(known.images.names[:SHOWN_PICTURES], known.images.pixels, strict=False):
                 run.save_image(f"data/{name}", picture)
@@ -240,7 +254,7 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
     ) -> "FineTuned":
         from intaglio.adapt.closing_work import closing_steps
 
-        watch = Watch(**{field.name: getattr(self, field.name) for field in fields(Watch)})
+        watch = self._watch
         if budget is None:
             return self._method(base, data, run=run, watch=watch, processes=processes)
         budget.reserve_steps = closing_steps(self._method, watch, data)
@@ -279,6 +293,11 @@ class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
         if known.class_images is None and not self.class_count:
             found += said_idle(self.method, ("prior_weight",), "there are no class pictures")
         return found
+
+    @property
+    def _watch(self) -> Watch:
+        """The settings of judged and sampled pictures, apart from the command."""
+        return Watch(**{field.name: getattr(self, field.name) for field in fields(Watch)})
 
     @property
     def _method(self) -> "FineTuner":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from intaglio.images.image_set import ImageSet
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
+    from intaglio.runs.time_plan import TimePlan
     from intaglio.shrink.merging.family import Merger
     from intaglio.shrink.merging.merge_run import MergeJob
 
@@ -75,12 +76,15 @@ class Merge(InRun, ReadsPictures, Generic[M]):
         models, base = self._models()
         self._merger.check(models, base)
         pictures = None if self.images is None else self.load_pictures(self.images, models[0].resolution)
+        if self.dry_run and self.ends_with(_plan(self._job(models, base, pictures))):
+            return 0
         with self._open(models, base, pictures) as run:
             if run.status != "done":
                 for warning in (*_notes(models, base), *(() if pictures is None else pictures.warnings)):
                     run.warn(warning)
                 job = self._job(models, base, pictures)
-                _tell(job, run)
+                self.begin(run, _plan(job))
+                run.record("plan", "plan", job.plan())
                 merge(job, run)
             drop_states(models[0], run)
             for line in _lines(run.summary):
@@ -173,22 +177,21 @@ def _notes(models: "list[LatentDiffusion]", base: "LatentDiffusion | None") -> l
     return list(dict.fromkeys(line for model in given for line in model.notes))
 
 
-def _tell(job: "MergeJob", run: "Run") -> None:
-    """Prints and keeps the plan."""
-    from intaglio.amounts import duration_words, size_words
+def _plan(job: "MergeJob") -> "TimePlan":
+    from intaglio.amounts import size_words
+    from intaglio.runs.time_plan import TimePlan
 
     plan = job.plan()
     base = "" if job.base is None else f" and the base {job.base.name}"
-    note(
-        f"models   {', '.join(model.name for model in job.models)}{base}\n"
-        f"weights  {size_words(plan['bytes_before'])} before, {size_words(plan['bytes_after'])} after\n"
-        f"work     {job.planned}, beside the merging\n"
-        f"time     about {duration_words(plan['seconds'])}"
-    )
+    lines = [
+        f"models     {', '.join(model.name for model in job.models)}{base}",
+        f"weights    {size_words(plan['bytes_before'])} before, {size_words(plan['bytes_after'])} after",
+        f"work       {job.planned}, beside the merging",
+    ]
     if job.choosing is not None and job.judging is not None:
         chosen, judged = len(job.choosing.latents), len(job.judging.latents)
-        note(f"images   {chosen} choose the models, {judged} others judge the result")
-    run.record("plan", "plan", plan)
+        lines.append(f"images     {chosen} choose the models, {judged} others judge the result")
+    return TimePlan({"work": plan["seconds"]}, "\n".join(lines))
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:

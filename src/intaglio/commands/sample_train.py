@@ -14,6 +14,7 @@ from intaglio.errors import BadInput
 if TYPE_CHECKING:
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
+    from intaglio.runs.time_plan import TimePlan
     from intaglio.sampling.trained.captioned_latents import CaptionedLatents
     from intaglio.sampling.trained.family import PictureTrainer, SamplingTrainer
 
@@ -49,6 +50,8 @@ class SampleTrain(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         trainer.check(model, learnt)
         settings = asdict(trainer) | {f"{name} sha256": found for name, found in trainer.hashes(model).items()}
         inputs = {"model": described(self.model, model.fingerprint), **self._named(learnt)}
+        if self.dry_run and self.ends_with(self._plan(trainer, model, learnt)):
+            return 0
         with self.open_run("sample", f"train-{trainer.name}", settings, inputs, seed=trainer.seed) as run:
             file = f"{trainer.name}.safetensors"
             if run.status != "done":
@@ -60,16 +63,20 @@ class SampleTrain(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
     def _train(self, trainer: Any, model: "LatentDiffusion", learnt: Any, run: "Run", file: str) -> None:
         """Trains, and stores the part in the run's folder."""
-        from intaglio.amounts import duration_words
-        from intaglio.sampling.plan import planned_seconds
-
         planned = trainer.planned(model, learnt)
-        note(f"{planned}; about {duration_words(planned_seconds(planned, model, trainer.batch))} for these calls")
+        self.begin(run, self._plan(trainer, model, learnt))
         part = trainer(model, learnt, run=run)
         part.save((run.folder or Path()) / file)
         run.finish({"part": file, "hash": part.hash, "calls": asdict(planned), "facts": dict(part.facts)}, (file,))
         for state in trainer.states_kept:
             run.drop_state(state)
+
+    def _plan(self, trainer: Any, model: "LatentDiffusion", learnt: Any) -> "TimePlan":
+        from intaglio.runs.time_plan import TimePlan
+        from intaglio.sampling.plan import planned_seconds
+
+        planned = trainer.planned(model, learnt)
+        return TimePlan({"calls": planned_seconds(planned, model, trainer.batch)}, f"work       {planned}")
 
     def _refuse_other_inputs(self, trainer: "SamplingTrainer | PictureTrainer") -> None:
         """Raises `BadInput` for prompts where pictures are learnt from, and the other way round."""

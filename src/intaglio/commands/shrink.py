@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import tyro
 
-from intaglio.amounts import duration_words, size_words
+from intaglio.amounts import size_words
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, noted
 from intaglio.commands.kit.prompt_lines import read_prompts
@@ -14,6 +14,7 @@ from intaglio.errors import BadInput
 
 if TYPE_CHECKING:
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+    from intaglio.runs.time_plan import TimePlan
     from intaglio.shrink.family import Shrinker
     from intaglio.shrink.shrink_run import ShrinkRequest
 
@@ -31,6 +32,7 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     are loaded. The same command again goes on where a killed one was.
     """
 
+    picture_folders: ClassVar[tuple[str, ...]] = ("calibration",)
     method: tyro.conf.OmitArgPrefixes[M]
     base: Path | None = None
     """The model that --model was fine-tuned from, for a method that stores the change alone: a diffusers folder, a
@@ -83,9 +85,11 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         paths["prompts"] = self.prompts or "prompts"
         inputs = {name: described(paths[name], sha256) for name, sha256 in hashes.items()}
         settings = {**shrinker.settings, **request.settings}
+        if self.dry_run and self.ends_with(self._plan(model)):
+            return 0
         with self.open_run("shrink", shrinker.name, settings, inputs, seed=shrinker.seed) as run:
             if run.status != "done":
-                self._tell_plan(model)
+                self.begin(run, self._plan(model))
                 shrink(shrinker, model, request, run)
             for line in _lines(run.summary):
                 note(line)
@@ -119,17 +123,19 @@ class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         images = None if self.calibration is None else self.load_pictures(self.calibration, model.resolution)
         return ShrinkRequest(texts, self.rows, self.samples, self.layout, images, base)
 
-    def _tell_plan(self, model: "LatentDiffusion") -> None:
+    def _plan(self, model: "LatentDiffusion") -> "TimePlan":
+        from intaglio.runs.time_plan import TimePlan
         from intaglio.sampling.calls import Calls
-        from intaglio.sampling.plan import planned_seconds
+        from intaglio.sampling.plan import picture_calls, planned_seconds
 
         plan = self._shrinker.planned(model, self.rows)
-        seconds = planned_seconds(Calls(forward=plan.rows + 3 * self.rows), model, 4)
-        note(
-            f"size     {size_words(plan.before)} at 16 bits a weight, {size_words(plan.after)} after\n"
-            f"time     about {duration_words(seconds)} of calls of the network, beside the work on the weights and the "
-            "pictures"
-        )
+        drawn = picture_calls(model).times(2 * self.samples)
+        parts = {
+            "calls of the network": planned_seconds(Calls(forward=plan.rows + 3 * self.rows), model, 4),
+            "pictures": planned_seconds(drawn, model, max(1, self.samples)),
+        }
+        head = f"size       {size_words(plan.before)} at 16 bits a weight, {size_words(plan.after)} after"
+        return TimePlan(parts, head)
 
 
 def _lines(summary: dict[str, Any]) -> list[str]:

@@ -5,14 +5,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from intaglio.distill.distillation_set import OWN_STATE, DistillationSet
+from intaglio.distill.distillation_set import OWN_STATE, OWN_STEPS, DistillationSet
 from intaglio.distill.distilled import CARD, MODEL
 from intaglio.distill.family import Distiller
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
+from intaglio.sampling.calls import Calls
 from intaglio.sampling.fixed_sampling import own_method, settled
 from intaglio.sampling.loop import sample
+from intaglio.sampling.plan import picture_calls
 
 SHOWN, TEACHER_STEPS = 4, 20
 """Captions of which pictures are drawn, and the teacher's steps for them."""
@@ -32,6 +34,13 @@ class OwnPictures:
     def drawn(self, teacher: LatentDiffusion, seed: int, run: Run) -> DistillationSet:
         """The latents of the pictures, which the run keeps as they come."""
         return DistillationSet.of_teacher(teacher, self.prompts, self.count, scale=self.scale, seed=seed, run=run)
+
+
+def drawing_calls(teacher: LatentDiffusion, source: OwnPictures | DistillationSet) -> Calls:
+    """Calls that draw the teacher's own pictures, which are not decoded; none where pictures are given."""
+    if not isinstance(source, OwnPictures):
+        return Calls()
+    return Calls(forward=picture_calls(teacher, OWN_STEPS, source.scale).forward * source.count)
 
 
 def run_settings(distiller: Distiller, source: OwnPictures | DistillationSet) -> dict[str, Any]:

@@ -1,17 +1,14 @@
 """A whole extraction: the finds, the null from the base, and the evaluation where the training set is known."""
 
-import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from intaglio.errors import BadInput
 from intaglio.extract.evaluation import Evaluation, evaluate
 from intaglio.extract.extracted import Extraction
 from intaglio.extract.family import Extractor
 from intaglio.extract.inputs import ExtractionInputs
 from intaglio.extract.null import BaseNull, search_base
 from intaglio.extract.result import ExtractionResult, NullGroups, ReturnedPicture, TrainingCoverage, TrainingMatch
-from intaglio.extract.settings import GenerationSettings
 from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import check_descriptors
 from intaglio.runs.run import Run
@@ -66,17 +63,6 @@ def run_extraction(
         coverage=None if evaluation is None else _coverage(evaluation),
         warnings=found.warnings,
     )
-
-
-def check_confidence(settings: GenerationSettings, fdr: float) -> None:
-    """Raises `BadInput` for a rate that cannot be reached: no q-value lies below one in the base's groups and one,
-    and there are at most as many groups as pictures.
-    """
-    if fdr * (settings.generations + 1) < 1:
-        raise BadInput(
-            f"a false-discovery rate of {fdr:g} cannot be shown with {settings.generations} generations; draw "
-            f"{int(np.ceil(1 / fdr)) - 1} or more (--generations), or ask for a higher rate (--fdr)"
-        )
 
 
 def _returned(

@@ -62,6 +62,7 @@ def new_header(
         "started": now(),
         "finished": None,
         "seconds": 0.0,
+        "planned_seconds": None,
         "resumed": 0,
         "joules": None,
         "joules_of": {},
@@ -104,6 +105,7 @@ def checked_header(folder: Path) -> dict[str, Any]:
     for key in ("command", "warnings", "results"):
         _texts(header, key)
     header.number("seconds", 0.0, low=0.0)
+    header.number("planned_seconds", None, low=0.0)
     header.whole("resumed", 0)
     _check_verb(header)
     return dict(header.values)

@@ -202,6 +202,11 @@ class Run:
         write_tensors(self._folder / relative, tensors, words)
         return relative
 
+    def planned(self, seconds: float) -> None:
+        """Stores how long the work was planned to take, beside how long it takes."""
+        self._about["planned_seconds"] = round(seconds, 3)
+        self._store_header()
+
     def warn(self, message: str) -> None:
         """Stores and shows a sentence that the user should know, once."""
         if message not in self.warnings:
@@ -295,6 +300,9 @@ class _NullRun(Run):
 
     def save_tensors(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
         return f"tensors/{safe_path(name)}.safetensors"
+
+    def planned(self, seconds: float) -> None:
+        pass
 
     def warn(self, message: str) -> None:
         logging.getLogger("intaglio").warning(message)

@@ -1,14 +1,15 @@
 """The plan of a sampling: calls of networks, and how long they take here."""
 
-import time
 from dataclasses import dataclass
 
 import torch
 
 from intaglio.amounts import duration_words
+from intaglio.denoising.timed import seconds_of
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingRequest
+from intaglio.sampling.fixed_sampling import settled
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ def sampling_plan(planned: Calls, request: SamplingRequest, batch: int) -> Sampl
     return SamplingPlan(pictures, calls, planned_seconds(finished, request.model, min(batch, pictures)))
 
 
+def picture_calls(model: LatentDiffusion, steps: int | None = None, scale: float | None = None) -> Calls:
+    """Calls of one picture and its decoding, by steps and a guidance scale, or by those that are the model's own."""
+    way = settled(model, steps, None, scale)
+    rows = 2 if model.sampling.guidance == "outside" and way.scale != 1 else 1
+    return Calls(forward=rows * way.steps, decodes=1)
+
+
 def planned_seconds(calls: Calls, model: LatentDiffusion, rows: int) -> float:
     """Time of calls and decodings, by one call of the denoiser for twice as many rows and one decoding of them."""
     side = model.resolution // model.factor
@@ -41,21 +49,6 @@ def planned_seconds(calls: Calls, model: LatentDiffusion, rows: int) -> float:
         given = model.embed([""])[[0] * 2 * rows]
         latents = torch.zeros(2 * rows, model.latent_channels, side, side, device=model.device)
         t = torch.zeros(len(latents), dtype=torch.long, device=model.device)
-        a_call = _seconds(lambda: model.predict(latents, t, given), model.device) / len(latents)
-        a_decoding = _seconds(lambda: model.decode(latents[:rows]), model.device) / rows
+        a_call = seconds_of(lambda: model.predict(latents, t, given), model.device) / len(latents)
+        a_decoding = seconds_of(lambda: model.decode(latents[:rows]), model.device) / rows
     return calls.cost * a_call + calls.decodes * a_decoding
-
-
-def _seconds(call, device: torch.device) -> float:
-    """Time of the second of two calls; the first fills caches."""
-    call()
-    _wait(device)
-    began = time.perf_counter()
-    call()
-    _wait(device)
-    return time.perf_counter() - began
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.errors import BadInput
 from intaglio.flow.block.guidance import Guidance, GuidanceRule, GuidedBlocks, GuidedParts
+from intaglio.models.flow.flow_folders import flow_path
 
 if TYPE_CHECKING:
     from intaglio.models.flow.tarflow_files import LoadedFlow
@@ -21,6 +22,10 @@ class FlowModel:
     """Where to compute, such as cpu, cuda or cuda:1."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights; patches and exponentials are float32 always."""
+
+    def check_early(self) -> None:
+        """Raises `BadInput` for neither a folder nor a name."""
+        flow_path(self.model)
 
     def loaded(self) -> "LoadedFlow":
         """The model, read from its folder."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import intaglio
 from intaglio.commands.kit.console import invoked, note, say, table
 from intaglio.commands.kit.devices import check_devices
+from intaglio.commands.kit.early_checks import check_early
 from intaglio.commands.kit.given_words import repeated_flags
 from intaglio.commands.kit.plain_values import check_plain_values
 from intaglio.commands.kit.resumed import check_verb, confined
@@ -68,12 +69,14 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
     try:
         files = (parsing.preset_file(path, preset) if preset else None, Path(config) if config else None)
         command = parsing.read_command(verb.command, method, rest, path, *files, operands=operands)
+        check_plain_values(command)
+        check_early(command)
+        command = parsing.with_method(command, method)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     except ValueError as error:
         raise BadInput(str(error)) from error
     check_launched(command, path)
-    check_plain_values(command)
     check_devices(command)
     if resumed is None:
         parts = [type(part) for part in (command, getattr(command, "method", None)) if is_dataclass(part)]

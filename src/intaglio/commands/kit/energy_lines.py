@@ -113,7 +113,8 @@ def flow_work(name: str, updates: int, batch: int) -> "JobWork":
     """The work of a training of a flow, by its name or folder; an empty name is the first of the package."""
     from intaglio.energy import workloads
     from intaglio.energy.jobs import TrainJob
-    from intaglio.models.flow.shipped import flow_names, open_flow
+    from intaglio.models.flow.flow_folders import flow_names
+    from intaglio.models.flow.shipped import open_flow
 
     flow = open_flow(name or flow_names()[0]).model.requires_grad_(True)
     job = TrainJob(micro_batch=batch, updates=updates)

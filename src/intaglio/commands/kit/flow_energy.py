@@ -65,7 +65,8 @@ def planned_work(name: str, pictures: int, batch: int, device: str) -> "JobWork"
     from intaglio.errors import BadInput
     from intaglio.flow.block.guidance import UNGUIDED
     from intaglio.flow.methods.auto import AutoDecoder
-    from intaglio.models.flow.shipped import flow_names, open_flow
+    from intaglio.models.flow.flow_folders import flow_names
+    from intaglio.models.flow.shipped import open_flow
 
     model = open_flow(name or flow_names()[0], device=device).model
     decoder = AutoDecoder(batch=batch).prepared(model, pictures, UNGUIDED, note)

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from intaglio.commands.kit.console import command_line, note, shown
+from intaglio.commands.kit.dry_run import DryRun
 
 if TYPE_CHECKING:
+    from intaglio.images.folder import Listing
     from intaglio.images.image_set import ImageSet
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
@@ -17,7 +19,7 @@ TESTBED_NAME = "testbed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class InRun:
+class InRun(DryRun):
     """A command whose work is kept in a run folder."""
 
     runs: Path = Path("runs")
@@ -39,8 +41,14 @@ class InRun:
 class ReadsPictures:
     """A command that reads folders of pictures."""
 
+    picture_folders: ClassVar[tuple[str, ...]] = ("images",)
+    """Flags that are folders of pictures."""
+
     skip_bad: bool = False
     """Leave out pictures that cannot be read, with a warning, in place of stopping."""
+
+    def check_listed(self, listed: "Mapping[str, Listing]") -> None:
+        """Raises `BadInput` for pictures, listed by flag and not yet opened, that this command cannot use."""
 
     def load_pictures(self, path: Path, resolution: int, **further: Any) -> "ImageSet":
         """The pictures of a folder, or one file, at a resolution."""

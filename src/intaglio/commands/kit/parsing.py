@@ -88,6 +88,8 @@ def read_command(
 ) -> Any:
     """The command's dataclass, filled from the words; `--help` and usage errors end in SystemExit, as tyro does.
 
+    In place of the method stands its twin, which has the same settings and nothing else (`with_method`).
+
     Args:
         target: `module:Class` of the command.
         method: `module:Class` of the method, for a command that is generic over one.
@@ -106,10 +108,12 @@ def read_command(
     common = [COMMON_FLAGS, *([f"Settings that go by a name: {', '.join(named)}."] if named else [])]
     description = f"{inspect.getdoc(command)}\n\n{' '.join(common)}"
     given = [*leading, *words, *(["--", *operands] if operands else [])]
-    parsed = tyro.cli(kind, prog=" ".join(["intaglio", *path]), description=description, args=given)
-    if method is None:
-        return parsed
-    return dataclasses.replace(parsed, method=load(method)(**_values(parsed.method)))
+    return tyro.cli(kind, prog=" ".join(["intaglio", *path]), description=description, args=given)
+
+
+def with_method(parsed: Any, method: str | None) -> Any:
+    """A command as `read_command` gives it, with the method itself, whose import may take seconds, for its twin."""
+    return parsed if method is None else dataclasses.replace(parsed, method=load(method)(**_values(parsed.method)))
 
 
 def flags_turned_on(config: str | None) -> list[str]:

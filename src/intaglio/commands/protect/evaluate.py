@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.inputs import InRun, described, embedded_model
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from intaglio.metrics.similarity.measures import Embedding
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.protect.imitation import Imitator
+    from intaglio.protect.purifiers import Purifier
     from intaglio.protect.robustness import Robustness
+    from intaglio.runs.time_plan import TimePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class ProtectEvaluate(InRun):
     pictures of the fine-tune on protected ones are. The same command again goes on after the last fine-tune.
     """
 
+    picture_folders: ClassVar[tuple[str, ...]] = ("images", "protected", "controls")
     images: Path
     """Folder of the original pictures."""
     protected: Path
@@ -92,16 +95,19 @@ class ProtectEvaluate(InRun):
             raise BadInput(f"{len(same)} of --controls are among --images; give pictures that no fine-tune has seen")
         other = None if self.purifying_model is None else load_model(self.purifying_model, device=self.device)
         inputs = self._inputs(imitator, originals, protected, other)
+        if self.dry_run and self.ends_with(self._plan(imitator, originals, other)):
+            return 0
         with self.open_run("protect", f"evaluate-{self.tuner}", self._settings(), inputs, seed=0) as run:
             folder = Path(run.folder or ".")
             if run.status != "done":
                 for warning in (*imitator.model.notes, *(other.notes if other else ()), *originals.warnings):
                     run.warn(warning)
+                self.begin(run, self._plan(imitator, originals, other))
                 found = evaluate(
                     imitator,
                     originals,
                     protected.pixels,
-                    [PURIFIERS[name] for name in dict.fromkeys(self.purifiers)],
+                    self._purifiers,
                     purifying_model=other,
                     shares=tuple(dict.fromkeys(sorted(self.shares, reverse=True))),
                     seeds=range(self.seeds),
@@ -112,6 +118,18 @@ class ProtectEvaluate(InRun):
                 run.finish(found.figures(), ("robustness.json", "purifiers.csv"))
         _report(cast("Robustness", Robustness.load(folder)), folder)
         return 0
+
+    @property
+    def _purifiers(self) -> "list[Purifier]":
+        from intaglio.protect.purifiers import PURIFIERS
+
+        return [PURIFIERS[name] for name in dict.fromkeys(self.purifiers)]
+
+    def _plan(self, imitator: "Imitator", originals: "ImageSet", other: "LatentDiffusion | None") -> "TimePlan":
+        from intaglio.protect.evaluation_plan import evaluation_plan
+
+        counts = {"shares": len(set(self.shares)), "seeds": self.seeds}
+        return evaluation_plan(imitator, originals, self._purifiers, purifying_model=other, **counts)
 
     def _imitator(self) -> "Imitator":
         from intaglio.images.image_set import ImageSet

@@ -2,14 +2,15 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
 import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
-from intaglio.commands.kit.console import note, say, table
+from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
 from intaglio.errors import BadInput
+from intaglio.files import check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ class Protect(OnCluster, InRun, Generic[M]):
     budget. The same command again goes on where a killed one was: pictures that are done stay.
     """
 
+    picture_folders: ClassVar[tuple[str, ...]] = ("images",)
     method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """Folder of pictures to protect, or one file."""
@@ -54,8 +56,6 @@ class Protect(OnCluster, InRun, Generic[M]):
     masks: Path | None = None
     """Folder of masks, each of its picture's name and size: white may change, black must stay. A picture without one
     may change everywhere."""
-    dry_run: bool = False
-    """Print the plan and stop."""
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -70,8 +70,7 @@ class Protect(OnCluster, InRun, Generic[M]):
         originals, warnings = read_originals(self.images, model.resolution)
         masks, about_masks = read_masks(self.masks, originals)
         target = self._target(model)
-        if self.dry_run:
-            say(str(planned(self._method, model, originals, prompt=self.prompt)))
+        if self.dry_run and self.ends_with(planned(self._method, model, originals, prompt=self.prompt)):
             return 0
         with self._open(model, originals) as run:
             folder = Path(run.folder or ".")
@@ -79,7 +78,7 @@ class Protect(OnCluster, InRun, Generic[M]):
                 for warning in (*model.notes, *warnings, *about_masks, *_about(originals)):
                     run.warn(warning)
                 plan = planned(self._method, model, originals, prompt=self.prompt)
-                note(str(plan))
+                self.begin(run, plan)
                 run.record("plan", "plan", asdict(plan))
                 self.say_spread(run)
                 about = {"prompt": self.prompt, "target": target, "masks": masks, "run": run}
@@ -96,11 +95,8 @@ class Protect(OnCluster, InRun, Generic[M]):
     def _method(self) -> "Protector":
         return cast("Protector", self.method)
 
-    def _check(self) -> None:
-        from intaglio.files import check_writable
-
-        if self.target is not None and not self._method.uses_target:
-            raise BadInput(f"{self._method.name} leads towards no target; leave --target out, or take another method")
+    def check_early(self) -> None:
+        """Raises `BadInput` for a target that is a folder, and for a place of results that is not to be written."""
         if self.target is not None and self.target.is_dir():
             raise BadInput(f"--target {self.target} is a folder; name one picture")
         if self.out is not None:
@@ -111,6 +107,10 @@ class Protect(OnCluster, InRun, Generic[M]):
                     f"--out {self.out} lies in --images, whose pictures stay as they are; name another folder"
                 )
             check_writable(self.out)
+
+    def _check(self) -> None:
+        if self.target is not None and not self._method.uses_target:
+            raise BadInput(f"{self._method.name} leads towards no target; leave --target out, or take another method")
 
     def _copied(self, found: "ProtectionResult", folder: Path) -> Path:
         """The folder that the pictures are given back in: that of the run, or --out, which is given copies of them."""

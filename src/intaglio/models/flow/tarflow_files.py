@@ -15,10 +15,11 @@ from torch import Tensor
 from intaglio.errors import BadInput
 from intaglio.files import atomic_folder
 from intaglio.models.flow.config import TarFlowConfig
+from intaglio.models.flow.flow_folders import CONFIG
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.models.weights_file import checked, opened, read_weights, refuse_pickle
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+WEIGHTS, CARD = "model.safetensors", "README.md"
 SAVED_WITH = "give both as they were saved"
 PUBLISHED = (
     (r"blocks\.(\d+)\.pos_embed", r"blocks.\1.positions"),

@@ -17,7 +17,7 @@ from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.fixed_sampling import own_method, settled
 from intaglio.sampling.loop import sample
-from intaglio.sampling.plan import planned_seconds
+from intaglio.sampling.plan import picture_calls, planned_seconds
 from intaglio.shrink.merging.family import Merger
 from intaglio.shrink.merging.loss_rows import gain, loss_rows, mean_with_interval
 from intaglio.shrink.merging.merged import CARD, MODEL, Merged
@@ -60,9 +60,7 @@ class MergeJob:
         """Calls of networks of the whole work, beside the merging itself."""
         models, calls = len(self.shown) + 1, Calls()
         if self.samples:
-            way = settled(self.models[0], None, None, None)
-            guided = 2 if self.models[0].sampling.guidance == "outside" and way.scale != 1 else 1
-            calls += Calls(forward=guided * way.steps, decodes=1).times(self.samples * models)
+            calls += picture_calls(self.models[0]).times(self.samples * models)
         if self.judging is not None:
             calls += Calls(forward=len(self.judging)).times(models)
         if self.choosing is not None and self.merger.needs_pictures:
