@@ -11,6 +11,7 @@ import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.commands.kit.source_settings import load
@@ -36,7 +37,7 @@ SPARING = ("micro_batch",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Authenticate(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
+class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
     """Tell which pictures were in a fine-tuning set, with a false-positive rate.
 
     The rate comes from the controls: pictures of the same kind that cannot have been in the set. The same command

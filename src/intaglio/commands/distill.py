@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 import tyro
 
 from intaglio.commands.kit.console import note, say
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
@@ -22,7 +23,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
+class Distill(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     """Train a student of a model, which draws in fewer calls of the network.
 
     It is trained on pictures with captions, or on pictures that the model draws for prompts. The same command again

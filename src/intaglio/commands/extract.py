@@ -10,6 +10,7 @@ import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import ReadsPictures, SuspectAndBase, described, short_number
 from intaglio.errors import BadInput
@@ -33,7 +34,7 @@ MOST_WORKERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extract(OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
+class Extract(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M]):
     """Draw the pictures that a suspect was most probably fine-tuned on, each with a false-discovery rate.
 
     For models that you may examine: your own before you publish it, or one whose owner permits it. The same command

@@ -11,6 +11,7 @@ from intaglio.adapt.picture_prompts import picture_prompts
 from intaglio.adapt.settings import Watch
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.energy_stop import EnergyStop
 from intaglio.commands.kit.idle_flags import said_idle, said_idle_like
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
@@ -114,7 +115,7 @@ class TrainingInputs(ReadsPictures):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune(Watch, InRun, TrainingInputs, EnergyStop, Generic[M]):
+class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
     """Adapt a model from a few pictures. The same command again goes on where a killed one was.
 
     Under `accelerate launch` the processes share each step's pictures.

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described
 from intaglio.errors import BadInput
 
@@ -27,7 +28,7 @@ DRAWS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merge(InRun, ReadsPictures, Generic[M]):
+class Merge(DryRun, InRun, ReadsPictures, Generic[M]):
     """Make one model of several that come from one base.
 
     A method that merges what models learned since their base takes it from --base, or else from the first word. The

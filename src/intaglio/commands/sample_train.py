@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import tyro
 
 from intaglio.commands.kit.console import note, say
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
@@ -22,7 +23,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleTrain(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
+class SampleTrain(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     """Train a small part of the sampling of one model, such as a start.
 
     Most parts are learnt from the model's own pictures of prompts, some from a folder of pictures with captions. The

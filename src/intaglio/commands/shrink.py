@@ -8,6 +8,7 @@ import tyro
 
 from intaglio.amounts import size_words
 from intaglio.commands.kit.console import note, say
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, ReadsPictures, described, noted
 from intaglio.commands.kit.prompt_lines import read_prompts
 from intaglio.errors import BadInput
@@ -24,7 +25,7 @@ MOST = 10**5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shrink(ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
+class Shrink(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
     """Make a model smaller, and tell what it costs in quality.
 
     The model is stored in as few bits as are told, and loaded as any other: give its folder to --model, --base or

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from intaglio.adapt.data import TrainingSet
-from intaglio.denoising.timed import seconds_of
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.imitation import Imitator
 from intaglio.protect.purifiers import Purifier
 from intaglio.runs.time_plan import TimePlan
+from intaglio.runs.timed import seconds_of
 from intaglio.sampling.plan import picture_calls, planned_seconds
 
 DRAWN_AT_ONCE = 8

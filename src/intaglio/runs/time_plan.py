@@ -31,6 +31,9 @@ class TimePlan:
     def __str__(self) -> str:
         most = " at most" if self.at_most else ""
         named = {name: spent for name, spent in self.parts.items() if spent >= NAMED_SHARE * self.seconds}
-        apart = ", ".join(f"{name} {duration_words(spent)}" for name, spent in named.items())
-        time = f"time       about {duration_words(self.seconds)}{most}{f' ({apart})' if len(named) > 1 else ''}"
+        if len(named) > 1:
+            told = f": {', '.join(f'{duration_words(spent)} for {name}' for name, spent in named.items())}"
+        else:
+            told = "".join(f" for {name}" for name in named)
+        time = f"time       about {duration_words(self.seconds)}{most}{told}"
         return f"{self.head}\n{time}" if self.head else time

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from intaglio.amounts import duration_words
-from intaglio.denoising.timed import seconds_of
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.timed import seconds_of
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingRequest
 from intaglio.sampling.fixed_sampling import settled

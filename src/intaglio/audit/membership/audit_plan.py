@@ -7,9 +7,9 @@ from torch import Tensor
 
 from intaglio.audit.membership.cost import DenoiserCalls, Gradient
 from intaglio.audit.membership.family import AuditInputs, Authenticator
-from intaglio.denoising.timed import seconds_of
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.time_plan import TimePlan
+from intaglio.runs.timed import seconds_of
 
 PROBED_ROWS = 8
 """Rows, at most, of a call that is timed; one of more rows takes as long a row."""

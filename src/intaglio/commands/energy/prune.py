@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from intaglio.amounts import duration_words
 from intaglio.commands.kit.console import note, say
 from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle_like
 from intaglio.commands.kit.inputs import InRun, ReadsPictures, described, embedded_model
 from intaglio.errors import BadInput
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from intaglio.energy.step_estimate import StepEstimate
     from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
     from intaglio.runs.run import Run
+    from intaglio.runs.time_plan import TimePlan
 
 MODEL = "model"
 """Folder of the pruned model in the run."""
@@ -36,7 +37,7 @@ RATE, TESTBED_RATE = 1e-5, 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneEnergy(InRun, ReadsPictures):
+class PruneEnergy(DryRun, InRun, ReadsPictures):
     """Prune a model's U-Net to a budget of energy, and train what is left on pictures.
 
     Channels between two layers of one block go first where they say least for what they cost, by this machine's
@@ -107,10 +108,13 @@ class PruneEnergy(InRun, ReadsPictures):
             raise BadInput(f"{model.name} has no U-Net, and only their layers are made narrower; give one that has")
         data = TrainingSet(self.load_pictures(self.images, model.resolution), self.prompt)
         learned, held = _split(data)
+        if self.dry_run and self.ends_with(self._time(model, learned, held)):
+            return 0
         with self._open(model, data, found) as run:
             if run.status != "done":
                 for warning in (*said_idle_like(self.like, model), *model.notes, *data.warnings):
                     run.warn(warning)
+                run.planned(self._time(model, learned, held).seconds)
                 self._prune(model, learned, held, found, budget, run)
             run.drop_state(STATE)
             for line in _lines(run.summary):
@@ -177,7 +181,7 @@ class PruneEnergy(InRun, ReadsPictures):
         _check_coverage(before)
         check_reachable(steps, predict, budget)
         samples = picture_samples(model, learned.images.pixels, learned.prompts, self.draws, self.seed)
-        self._plan(model, steps, samples, before, budget.limit(before), predict, run)
+        self._plan(model, steps, samples, before, budget.limit(before), run)
         importances = unit_importances(model, samples, self.batch, run=run)
         found = chosen_widths(steps, importances, predict, budget, self.by)
         for warning in dict.fromkeys((*before.warnings, *_narrow_warnings(found.after, self.least))):
@@ -192,25 +196,37 @@ class PruneEnergy(InRun, ReadsPictures):
         samples: "PictureSamples",
         before: "StepEstimate",
         most: float,
-        predict: "Predictor",
         run: "Run",
     ) -> None:
-        """Prints and keeps what a call costs, what it is to cost, and how long the work takes."""
-        from intaglio.commands.kit.energy_lines import tuning_work
-
-        training = predict(tuning_work(model, self._recovery(), 1, self.batch).whole).seconds
-        seconds = training * (len(samples) / self.batch + self.recover)
+        """Prints and keeps what a call costs, and what it is to cost."""
         (low, high), unit = before.interval, before.unit
         units = sum(counts[0] for counts in steps.units.values())
         note(
             f"a call   of {self.batch}: about {before.amount:.3g} {unit} now ({low:.3g} to {high:.3g} with 95%)\n"
             f"budget   at most {most:.3g} {unit} with 95%\n"
             f"work     importance of {units} units in {len(steps.units)} blocks from {len(samples)} samples, "
-            f"{self.recover} updates\n"
-            f"time     about {duration_words(seconds)}, by the profile, beside the pictures"
+            f"{self.recover} updates"
         )
         plan = {"amount": before.amount, "interval_95": [low, high], "unit": before.unit, "budget": most}
-        run.record("plan", "plan", {**plan, "seconds": seconds, "units": units, "samples": len(samples)})
+        run.record("plan", "plan", {**plan, "units": units, "samples": len(samples)})
+
+    def _time(self, model: "LatentDiffusion", learned: "TrainingSet", held: "TrainingSet") -> "TimePlan":
+        """Seconds by what is done, from a step of training and a call that are timed here."""
+        from intaglio.runs.time_plan import TimePlan
+        from intaglio.sampling.calls import Calls
+        from intaglio.sampling.plan import picture_calls, planned_seconds
+
+        step_s = self._recovery().plan(model, learned).step_s
+        judged = Calls(forward=(3 if self.recover else 2) * HELD_OUT_DRAWS * len(held.images))
+        drawn = picture_calls(model).times(2 * self.samples)
+        return TimePlan(
+            {
+                "importance": step_s * len(learned.images) * self.draws / self.batch,
+                f"{self.recover} updates of {step_s:.2g} s": step_s * self.recover,
+                "errors on held-out pictures": planned_seconds(judged, model, self.batch),
+                "pictures": planned_seconds(drawn, model, max(1, self.samples)),
+            }
+        )
 
     def _recovery(self) -> "DreamBooth":
         """The training of what is left; with the defaults of the full fine-tune but for what the command says."""

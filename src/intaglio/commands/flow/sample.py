@@ -14,6 +14,7 @@ import intaglio
 from intaglio.commands.flow.inputs import FlowGuidance, FlowModel, label_index
 from intaglio.commands.kit.console import command_line, note, say, shown
 from intaglio.commands.kit.counts import check_count
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 from intaglio.runs.machine import memory_bytes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from intaglio.flow.results import DecodedPictures, PassCallback
     from intaglio.models.flow.tarflow_files import LoadedFlow
     from intaglio.runs.run import Run
+    from intaglio.runs.time_plan import TimePlan
 
 M = TypeVar("M")
 CHUNK = "intaglio"
@@ -34,7 +36,7 @@ RESULT = "result"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowSample(FlowGuidance, FlowModel, Generic[M]):
+class FlowSample(DryRun, FlowGuidance, FlowModel, Generic[M]):
     """Draw pictures from a normalising flow. A picture belongs to its seed, whatever the batch; the same command again
     goes on where a killed one was.
     """
@@ -71,14 +73,15 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         self._check_memory(flow)
         labels = self._labels(flow)
         seeds = range(self.seed, self.seed + self.count)
+        if self.dry_run and self.ends_with(self._plan(flow), self._energy(flow)):
+            return 0
         with self._open(flow) as run:
             folder = (run.folder or Path()) / RESULT
             if run.status != "done":
                 for warning in self.idle():
                     run.warn(warning)
                 energy = self._energy(flow)
-                if energy is not None:
-                    note(energy.line)
+                self.begin(run, self._plan(flow), energy)
                 decoded = self._decoded(flow, seeds, labels, run)
                 texts = [{CHUNK: json.dumps(self._text(flow, seed))} for seed in seeds]
                 decoded.save(folder, texts)
@@ -89,6 +92,16 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
             say(str(folder / "pictures"))
         return 0
 
+    def _plan(self, flow: "LoadedFlow") -> "TimePlan":
+        from intaglio.flow.decoding_plan import decoding_plan
+
+        guidance, denoise = self.as_guidance(), self._denoises(flow)
+        decoder = self.decoder.prepared(flow.model, self.count, guidance, lambda said: None)
+        return decoding_plan(flow.model, decoder, self.count, guidance, denoise=denoise)
+
+    def _denoises(self, flow: "LoadedFlow") -> bool:
+        return bool(flow.model.config.noise_std) if self.denoise is None else self.denoise
+
     def _energy(self, flow: "LoadedFlow") -> "EnergyLine | None":
         """The estimate of all pictures; None too for a decoder that does not say its passes before it makes them."""
         from intaglio.commands.kit.energy_lines import energy_line
@@ -98,8 +111,7 @@ class FlowSample(FlowGuidance, FlowModel, Generic[M]):
         decoder = self.decoder.prepared(model, self.count, guidance, lambda said: None)
         if not is_told(decoder, model):
             return None
-        denoise = bool(model.config.noise_std) if self.denoise is None else self.denoise
-        work = partial(drawing_work, model, decoder, self.count, guidance, denoise)
+        work = partial(drawing_work, model, decoder, self.count, guidance, self._denoises(flow))
         return energy_line(self.device, work, at_most=not is_exact(decoder, model))
 
     def _decoded(

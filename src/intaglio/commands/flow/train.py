@@ -6,6 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.data_files import is_number
 from intaglio.flow.training.settings import FlowTraining
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from intaglio.flow.training.data import FlowPictures
     from intaglio.flow.training.training import TrainedFlow
     from intaglio.runs.run import Run
+    from intaglio.runs.time_plan import TimePlan
 
 MODEL = "model"
 KEPT = 64
@@ -21,7 +23,7 @@ KEPT = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowTrain(FlowTraining):
+class FlowTrain(DryRun, FlowTraining):
     """Train a TarFlow (arXiv 2412.06329) on a folder of pictures. The same command again goes on where a killed one
     was.
     """
@@ -44,11 +46,14 @@ class FlowTrain(FlowTraining):
         from intaglio.learning.checkpoints import STATE
 
         data = load_pictures(self.images, self.resolution, classes=self.classes, skip_bad=self.skip_bad)
+        if self.dry_run and self.ends_with(self._plan(data)):
+            return 0
         with self._open(data) as run:
             folder = run.folder or Path()
             if run.status != "done":
                 for warning in (*self._idle(), *data.images.warnings):
                     run.warn(warning)
+                self.begin(run, self._plan(data))
                 for name, picture in zip(data.images.names[:KEPT], data.images.pixels, strict=False):
                     run.save_image(f"data/{name}", picture)
                 trained = train_flow(data, self.training, run=run, device=self.device)
@@ -70,6 +75,11 @@ class FlowTrain(FlowTraining):
                 note(f"held-out loss {loss:.4f} nats a dimension, less ln(2 pi) / 2")
             say(str(folder / MODEL))
         return 0
+
+    def _plan(self, data: "FlowPictures") -> "TimePlan":
+        from intaglio.flow.training.training_plan import training_plan
+
+        return training_plan(data, self.training, device=self.device)
 
     def _idle(self) -> list[str]:
         """Warnings of flags that this training does not use."""

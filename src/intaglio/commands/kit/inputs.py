@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from intaglio.commands.kit.console import command_line, note, shown
-from intaglio.commands.kit.dry_run import DryRun
 
 if TYPE_CHECKING:
     from intaglio.images.folder import Listing
@@ -19,7 +18,7 @@ TESTBED_NAME = "testbed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class InRun(DryRun):
+class InRun:
     """A command whose work is kept in a run folder."""
 
     runs: Path = Path("runs")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, described, embedded_model
 from intaglio.errors import BadInput
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtectEvaluate(InRun):
+class ProtectEvaluate(DryRun, InRun):
     """Measure what is left of a protection: fine-tunes on clean and on protected pictures, after each purifier.
 
     Both kinds are cleaned alike and tuned with equal seeds; net protection is how much less like the originals the

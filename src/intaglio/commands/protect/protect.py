@@ -8,6 +8,7 @@ import tyro
 
 from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import say, table
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
 from intaglio.errors import BadInput
 from intaglio.files import check_writable
@@ -30,7 +31,7 @@ HONEST = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protect(OnCluster, InRun, Generic[M]):
+class Protect(DryRun, OnCluster, InRun, Generic[M]):
     """Give pictures back with a small change, so that a model that learns or edits them does it badly.
 
     Every picture keeps its name, size, EXIF, transparency and colour profile; no number of it changes by more than the

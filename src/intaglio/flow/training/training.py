@@ -77,7 +77,7 @@ def train_flow(
     model = fresh_flow(config_of(settings, data), torch.Generator().manual_seed(settings.seed)).to(device)
     kept, aside = data.split(settings.held_out, settings.seed)
     batches = Batches(data, kept, settings, device)
-    objective = partial(_objective, model, batches, settings)
+    objective = partial(step_loss, model, batches, settings)
     settings = _with_horizon(model, objective, settings, run)
     trainer = Trainer(dict(model.named_parameters()), settings)
     checkpoints = Checkpoints(run, every_s=CHECKPOINT_S, every=checkpoint_every, streams=("train", "held-out"))
@@ -150,7 +150,8 @@ def judge(
     return loss
 
 
-def _objective(model: TarFlow, batches: Batches, settings: FlowTraining, step: int) -> StepLoss:
+def step_loss(model: TarFlow, batches: Batches, settings: FlowTraining, step: int) -> StepLoss:
+    """The loss of one step, with its gradients added to the weights' own."""
     pictures, labels = batches(step)
     with _autocast(model, settings):
         loss = model.loss(model(pictures, labels)).mean()

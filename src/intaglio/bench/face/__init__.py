@@ -1,0 +1,1 @@
+"""The bench of what a person meets: first sentences, plans, the viewer."""

@@ -1,0 +1,58 @@
+"""Command lines of this program in processes of their own: seconds to the first sentence, plan over measured time."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from intaglio.errors import IntaglioError
+
+PROGRAM = (sys.executable, "-m", "intaglio")
+BARE = (sys.executable, "-c", "pass")
+
+
+def first_sentence(words: Sequence[str], folder: Path, repeats: int) -> dict[str, Any]:
+    """The shortest of some runs of a wrong command: seconds until its sentence, and the sentence.
+
+    Raises `IntaglioError` where the command does not end as bad usage does.
+    """
+    spent, said = [], ""
+    for _ in range(repeats):
+        seconds, done = _timed((*PROGRAM, *words), folder)
+        if done.returncode != 2:
+            raise IntaglioError(f"`intaglio {' '.join(words)}` ended with {done.returncode} where 2 is due")
+        spent.append(seconds)
+        said = " ".join(done.stderr.split())
+    return {"seconds": min(spent), "sentence": said}
+
+
+def bare_python(folder: Path, repeats: int) -> float:
+    """The shortest of some starts of Python that do nothing, in seconds."""
+    return min(_timed(BARE, folder)[0] for _ in range(repeats))
+
+
+def plan_and_time(words: Sequence[str], folder: Path) -> dict[str, Any]:
+    """A command's planned seconds and those of its run, which the new run folder below `folder` tells.
+
+    Raises `IntaglioError` where the command fails, or keeps no plan.
+    """
+    before = set(folder.rglob("run.json"))
+    seconds, done = _timed((*PROGRAM, *words, "--quiet"), folder)
+    if done.returncode:
+        raise IntaglioError(f"`intaglio {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    made = [path for path in folder.rglob("run.json") if path not in before]
+    header: Mapping[str, Any] = json.loads(made[0].read_text(encoding="utf-8")) if len(made) == 1 else {}
+    planned, measured = header.get("planned_seconds"), header.get("seconds")
+    if not planned or not measured:
+        raise IntaglioError(f"`intaglio {' '.join(words)}` kept no plan beside its time")
+    return {"planned_s": planned, "measured_s": measured, "ratio": planned / measured, "command_s": seconds}
+
+
+def _timed(words: Sequence[str], folder: Path) -> tuple[float, subprocess.CompletedProcess[str]]:
+    began = time.perf_counter()
+    done = subprocess.run(words, cwd=folder, env=os.environ, capture_output=True, text=True, check=False)
+    return time.perf_counter() - began, done
