@@ -131,8 +131,11 @@ class Shrink(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
 
         plan = self._shrinker.planned(model, self.rows)
         drawn = picture_calls(model).times(2 * self.samples)
+        walked = 0 if self.calibration is not None else self.rows
         parts = {
-            "calls of the network": planned_seconds(Calls(forward=plan.rows + 3 * self.rows), model, 4),
+            "calibration rows": planned_seconds(Calls(forward=walked), model, 4),
+            "shrinking": self._shrinker.seconds(model, self.rows),
+            "judging": planned_seconds(Calls(forward=self.rows // 2), model, 4),
             "pictures": planned_seconds(drawn, model, max(1, self.samples)),
         }
         head = f"size       {size_words(plan.before)} at 16 bits a weight, {size_words(plan.after)} after"

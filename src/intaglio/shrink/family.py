@@ -14,11 +14,16 @@ from intaglio.models.capabilities import HasWeights, PredictsNoise, ReadsPrompts
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.packing.packed_file import Packing
 from intaglio.runs.run import Run
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.plan import planned_seconds
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.layers import SHRINKABLE, weight_layers
 from intaglio.shrink.shrunk import Shrunk
 from intaglio.shrink.time_spread import NormalTimes
 from intaglio.verbs import FileName
+
+TIMED_ROWS = 4
+"""Half of the rows of the call that is timed for a plan."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,10 @@ class Shrinker(ABC):
     @abstractmethod
     def planned(self, model: LatentDiffusion, rows: int) -> ShrinkPlan:
         """Bytes before and after, and the calibration rows that go through the network, of `rows` that are given."""
+
+    def seconds(self, model: LatentDiffusion, rows: int) -> float:
+        """Seconds of the shrinking itself on so many calibration rows: here those of the calls of the network alone."""
+        return planned_seconds(Calls(forward=self.planned(model, rows).rows), model, TIMED_ROWS)
 
     @abstractmethod
     def __call__(

@@ -19,6 +19,7 @@ from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import Shrinker, ShrinkPlan
 from intaglio.shrink.layer_statistics import Gathered, InputStatistics, in_chunks, input_statistics, stored_batches
+from intaglio.shrink.layer_timing import packing_seconds, statistics_seconds
 from intaglio.shrink.layers import KEPT_BITS, WeightLayer, kept_apart, weight_layers
 from intaglio.shrink.quantiser import kept_finer
 from intaglio.shrink.shrunk import Shrunk, shrunk
@@ -65,6 +66,16 @@ class LayerShrinker(Shrinker):
         layers = weight_layers(model, self.parts)
         passes = len(in_chunks(layers, self.gathered)) if self.gathered != "nothing" else 0
         return ShrinkPlan(before, after, passes * rows)
+
+    def seconds(self, model: LatentDiffusion, rows: int) -> float:
+        """Seconds of all passes and of packing every layer, from one batch and a few layers that are timed."""
+        layers = weight_layers(model, self.parts)
+        packed = [layer for layer in layers if not kept_apart(layer, self.keep)]
+        spent = packing_seconds(packed, self.gathered, self.pack)
+        if self.gathered == "nothing":
+            return spent
+        chunks = in_chunks(layers, self.gathered)
+        return spent + rows * sum(statistics_seconds(model, chunk, self.gathered, self.batch) for chunk in chunks)
 
     def __call__(
         self,
