@@ -26,7 +26,7 @@ class TimePlan:
     @property
     def seconds(self) -> float:
         """All parts together."""
-        return sum(self.parts.values())
+        return sum(self.parts.values(), 0.0)
 
     def __str__(self) -> str:
         most = " at most" if self.at_most else ""

@@ -1,0 +1,67 @@
+"""`--dry-run` of every verb that works for long: the plan with its time, and nothing else."""
+
+import dataclasses
+import shlex
+
+import pytest
+
+import tiny
+from intaglio.cli import main
+from intaglio.commands.kit.source_settings import load
+from intaglio.images.image_set import save_png
+from intaglio.runs.time_plan import TimePlan
+from intaglio.verbs import VERBS
+
+LINES = {
+    "finetune": "finetune lora --model {base} --images {pictures} --prompt x --steps 4 --watch-every 2",
+    "protect": "protect advdm --model {base} --images {pictures} --steps 2",
+    "protect evaluate": "protect evaluate --model {base} --images {pictures} --protected {pictures} --seeds 1 "
+    "--purifiers none jpeg-75 --tuning-steps 2 --drawn 2",
+    "authenticate": "authenticate cgi-dm --base {base} --suspect {suspect} --images {pictures} --controls {controls} "
+    "--fpr 0.2 --steps 2",
+    "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",
+    "sample train": "sample train ot --model {base} --prompt x",
+    "distill": "distill guided --model {base} --prompt x --own 4 --steps 4",
+    "shrink": "shrink gptq --model {base} --prompt x --rows 32",
+    "merge": "merge soup {suspect} {base} --images {pictures}",
+    "energy prune": None,  # needs a profile of this machine; see test_energy_prune
+    "flow train": "flow train --images {pictures} --resolution 8 --patch-size 2 --hidden-size 16 --head-dim 8 --steps 9",
+    "flow sample": "flow sample sequential --model cpu-tiny --count 3",
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    root = tmp_path_factory.mktemp("planned")
+    base, suspect = tiny.pair_folders(root)
+    for name, count, seed in (("pictures", 4, 1), ("controls", 4, 2)):
+        images = tiny.some_pictures(seed, count)
+        for picture, pixels in zip(images.names, images.pixels, strict=True):
+            save_png(pixels, root / name / f"{picture}.png")
+    return {"base": base, "suspect": suspect, "pictures": root / "pictures", "controls": root / "controls"}
+
+
+def test_every_command_that_takes_the_flag_is_asked_here():
+    with_flag = {
+        name
+        for name, verb in VERBS.items()
+        if "dry_run" in {field.name for field in dataclasses.fields(load(verb.command))}
+    }
+    assert with_flag == set(LINES)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES.values() if line], ids=[k for k, v in LINES.items() if v])
+def test_the_plan_has_a_time_and_nothing_is_made(line, places, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    assert main([*shlex.split(line.format(**places)), "--runs", str(runs), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "\ntime       about" in f"\n{said}"
+    assert not runs.exists()
+
+
+def test_a_plan_is_the_sum_of_its_parts_and_names_those_that_matter():
+    plan = TimePlan({"steps": 60.0, "pictures": 30.0, "crumbs": 0.5}, "pictures   4")
+    assert plan.seconds == 90.5
+    assert str(plan) == "pictures   4\ntime       about 2 min: 60 s for steps, 30 s for pictures"
+    assert str(TimePlan({"steps": 3.0}, at_most=True)) == "time       about 3 s at most for steps"
+    assert TimePlan().seconds == 0
