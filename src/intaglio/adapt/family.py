@@ -3,14 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from intaglio.adapt.cost import Plan, make_plan
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.fitting_settings import fitting_settings
-from intaglio.adapt.grids import draw_samples, sample_scale
+from intaglio.adapt.grids import draw_base_samples, draw_samples, sample_scale
 from intaglio.adapt.memory_advice import memory_advice
 from intaglio.adapt.settings import UNWATCHED, BayesianTraining, Watch
 from intaglio.adapt.trainable import Trainable
@@ -24,6 +24,7 @@ from intaglio.models.capabilities import Encodes, HasWeights, PredictsNoise, Rea
 from intaglio.models.diffusion.adapted import Adapted
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.packed_base import PackedBase
+from intaglio.models.embedded_models import EmbeddedModel
 from intaglio.models.lora.lora import LoRA
 from intaglio.runs.run import Run
 from intaglio.verbs import FileName
@@ -49,8 +50,8 @@ class FineTuner(BayesianTraining, ABC):
     """What a model must be able to do (`intaglio.models.capabilities`)."""
     lighter: ClassVar[tuple[str, ...]] = ()
     """Remedies of its own where memory runs out, as parts of a sentence."""
-    testbed: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Settings that suit the embedded model, where the defaults do not; `intaglio demo` tunes with them."""
+    embedded_rate: ClassVar[float]
+    """The learning rate of an embedded model, which is small, where none is given."""
     bench: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Settings of `intaglio bench finetune`: those at which the plain form, on one picture of the embedded sets, falls
     into the corruption stage, and the sigma of the Bayesian form beside it."""
@@ -61,6 +62,13 @@ class FineTuner(BayesianTraining, ABC):
 
         Raises `BadInput` for a model that does not have them.
         """
+
+    def suited(self, model: LatentDiffusion) -> Self:
+        """These settings, with a learning rate for this model where none is given: an embedded one has its own."""
+        if self.learning_rate is not None:
+            return self
+        own = self.usual_rate if EmbeddedModel.at(model.source) is None else self.embedded_rate
+        return replace(self, learning_rate=own)
 
     def base_of(self, model: LatentDiffusion) -> LatentDiffusion:
         """The base that is trained on, `model` itself or one made of it. Raises `BadInput` for one that cannot be."""
@@ -96,12 +104,15 @@ class FineTuner(BayesianTraining, ABC):
             BadInput: a model without what the method needs, or in float16.
             IntaglioError: memory runs out, or the loss is not finite.
         """
+        if (own := self.suited(model)) != self:
+            return own(model, data, run=run, watch=watch, stop=stop, processes=processes)
         check_needs(self, model)
         sample_scale(model, watch)
         with self._memory_advice(model, data), self._copied(model) as copied:
             base = copied.base
             trainable = self.trainable(copied.model)
             with copied.aside.away(), trainable.attached(copied.model):
+                before = draw_base_samples(copied.model, data, self.seed, watch, run)
                 trained = fine_tune(copied.model, trainable, data, self, run, watch, stop, processes)
                 samples = draw_samples(copied.model, data, self.seed, watch)
             # A packed base takes no merged change.
@@ -120,6 +131,7 @@ class FineTuner(BayesianTraining, ABC):
             self.reading,
             samples,
             base.kind if isinstance(base, PackedBase) else None,
+            before,
         )
 
     def plan(self, model: LatentDiffusion, data: TrainingSet) -> Plan:

@@ -11,6 +11,9 @@ from intaglio.runs.run import Run
 from intaglio.sampling.fixed_sampling import refuse_scale, settled
 from intaglio.sampling.loop import sample
 
+BEFORE = "before"
+"""Folder, among a run's pictures, of those that the base draws."""
+
 
 def sample_scale(model: LatentDiffusion, watch: Watch) -> float:
     """The guidance scale of sample pictures and judged ones. Raises `BadInput` for one that the model cannot take."""
@@ -32,6 +35,17 @@ def draw_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Wa
         steps=watch.sample_steps,
         guidance_scale=sample_scale(model, watch),
     )
+
+
+def draw_base_samples(model: LatentDiffusion, data: TrainingSet, seed: int, watch: Watch, run: Run) -> ImageSet | None:
+    """The same pictures by the base, `model` before its first step; those already in the run's folder are read."""
+    stored = [] if run.folder is None else sorted((run.folder / "images" / BEFORE).glob("*.png"))
+    if watch.sample_count and len(stored) == watch.sample_count * max(1, len(watch.sample_prompt)):
+        return ImageSet.load(stored, model.resolution)
+    found = draw_samples(model, data, seed, watch)
+    for place, pixels in enumerate(() if found is None else found.pixels):
+        run.save_image(f"{BEFORE}/{place:02d}", pixels)
+    return found
 
 
 def save_grid(pictures: ImageSet | None, step: int, run: Run, watch: Watch) -> None:

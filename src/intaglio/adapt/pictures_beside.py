@@ -27,7 +27,7 @@ def seconds_beside(
     scale = sample_scale(model, watch)
     judgements = judgement_count(watch.interval(data.distinct, settings.steps), settings.steps)
     sampled = watch.sample_count * max(1, len(watch.sample_prompt))
-    grids = 1 + settings.steps // watch.sample_every if watch.sample_every else 1
+    grids = 2 + settings.steps // watch.sample_every if watch.sample_every else 2
     judged = picture_calls(model, watch.watch_steps, scale).times(watch.watch_count) + Calls(forward=PROBE_ROWS)
     work = {
         "judged pictures": (judged.times(judgements), watch.watch_count),

@@ -2,27 +2,30 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import ClassVar, Literal
 
 from intaglio.errors import require
 from intaglio.learning.precision import MixedPrecision, check_precision
-from intaglio.learning.settings import OptimizerSettings
+from intaglio.learning.settings import AdamWSettings
 
 MOST_PICTURES = 100_000
 """Most pictures of a step, or drawn at once: more than any machine holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(MixedPrecision, OptimizerSettings):
+class Training(MixedPrecision, AdamWSettings):
     """Settings of a training on the denoising error.
 
     Together with the model and the data they determine the tuned weights; a wrong value raises `ValueError`.
     """
 
+    usual_rate: ClassVar[float] = 1e-5
+    """The learning rate where none is given."""
+
     steps: int = 800
     """Updates of the weights."""
-    learning_rate: float = 1e-5
-    """Highest learning rate of AdamW, above 0."""
+    learning_rate: float | None = None
+    """Highest learning rate of AdamW, above 0; None takes the usual one of the method."""
     batch: int = 1
     """Pictures a step; with class pictures, as many of those again."""
     micro_batch: int | None = None
@@ -58,15 +61,22 @@ class Training(MixedPrecision, OptimizerSettings):
         require(self.snr_gamma is None or self.snr_gamma > 0, f"snr_gamma must be above 0, or None: {self.snr_gamma}")
         require(0 <= self.prior_weight < math.inf, f"prior_weight must not be negative: {self.prior_weight}")
         require(0 <= self.caption_dropout <= 1, f"caption_dropout must lie in [0, 1], not {self.caption_dropout}")
+        given = self.highest_rate
+        require(0 < given < math.inf, f"learning_rate must be above 0, not {given}")
         require(self.seed >= 0, f"seed must not be negative: {self.seed}")
+
+    @property
+    def highest_rate(self) -> float:
+        """The learning rate that is given, or else the usual one."""
+        return self.usual_rate if self.learning_rate is None else self.learning_rate
 
     def rate(self, step: int) -> float:
         """The learning rate of update `step`, counted from 0."""
         if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
+            return self.highest_rate * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         share = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}
-        return self.learning_rate * share[self.schedule]
+        return self.highest_rate * share[self.schedule]
 
     def step_size(self, prior: bool) -> int:
         """Pictures of a step: class pictures (`prior`) come on top of the batch, unless they weigh nothing."""

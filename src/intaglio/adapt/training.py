@@ -112,7 +112,7 @@ def fine_tune(
             ),
             stopped=lambda: judge.stopped or stop.stops(),
             may_skip=settings.bayesian,  # one unlucky draw of the weights is no fault of their means
-            advice=f"try a learning rate below {settings.learning_rate:g}, a warm-up, or clipping the gradient",
+            advice=f"try a learning rate below {settings.highest_rate:g}, a warm-up, or clipping the gradient",
             label="fine-tune",
             processes=processes,
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from intaglio.adapt.card import card
 from intaglio.adapt.corruption import stages
 from intaglio.adapt.data import TrainingSet
+from intaglio.adapt.outcome import finding
 from intaglio.adapt.settings import Training
 from intaglio.adapt.training import Trained
 from intaglio.files import atomic_write
@@ -50,6 +51,16 @@ class FineTuned:
     packed: str | None = None
     """How the base's linear layers were packed while it was tuned; None where they were as they are stored."""
 
+    before: ImageSet | None = None
+    """The base's pictures from the same noise as `samples`; None where none were drawn."""
+
+    @property
+    def change(self) -> float | None:
+        """Root mean square difference of samples and the base's own, in [0, 1]; None where none were drawn."""
+        if self.samples is None or self.before is None:
+            return None
+        return float((self.samples.pixels.cpu() - self.before.pixels.cpu()).square().mean().sqrt())
+
     @property
     def losses(self) -> Float64[Tensor, " steps"]:
         """The loss of every step, weighted class pictures included; NaN for a step that was left out."""
@@ -63,6 +74,8 @@ class FineTuned:
             "pictures": len(self.data.images),
             "steps": len(self.losses),
             "loss_last_tenth": float(self.trained.last_losses.nanmean()),
+            "finding": finding(self.settings, self.trained.curve, self.change, self.trained.kept),
+            "sample_change": self.change,
         }
         curve = self.trained.curve
         if not curve:
@@ -72,6 +85,7 @@ class FineTuned:
         return found | {
             "kept_step": kept,
             "fidelity": exported.fidelity,
+            "base_fidelity": curve[0].fidelity,
             "quality": exported.quality,
             "corruption": [asdict(stage) for stage in stages(curve)],
         }

@@ -114,7 +114,7 @@ class Demo(InRun):
 
     def _suited(self) -> dict[str, Any]:
         """The settings of the method that suit the embedded model."""
-        return dict(load(VERBS["finetune"].methods[self.method].target).testbed)
+        return {"learning_rate": load(VERBS["finetune"].methods[self.method].target).embedded_rate}
 
     def _work(self) -> dict[str, Any]:
         """Pictures, fine-tune and audit; returns the names of the two runs, and how often the verdict was right."""

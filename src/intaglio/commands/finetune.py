@@ -144,12 +144,18 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
 
     def _run(self, processes: "Processes") -> int:
         """The work of this process; returns the exit code."""
-        from intaglio.adapt.watching import STATE as BEST
-        from intaglio.learning.checkpoints import STATE
         from intaglio.models.diffusion.loading import load_model
 
         # Neither the base as it is stored nor all of its parts together need fit the device.
-        base = self._method.base_of(load_model(self.model or embedded_model(), like=self.like))
+        loaded = load_model(self.model or embedded_model(), like=self.like)
+        return replace(self, method=cast("M", self._method.suited(loaded)))._on(loaded, processes)
+
+    def _on(self, loaded: "LatentDiffusion", processes: "Processes") -> int:
+        """The work of this process on the base as it is stored; returns the exit code."""
+        from intaglio.adapt.watching import STATE as BEST
+        from intaglio.learning.checkpoints import STATE
+
+        base = self._method.base_of(loaded)
         base = base.to(self.device) if self._method.text_encoder else base.with_aside(self.device)
         known = self.load_training_set(base.resolution)
         if not processes.main:
@@ -166,8 +172,18 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
                 self._tune(base, known, run, processes, begin)
             for state in (STATE, BEST):
                 run.drop_state(state)
-            say(str((run.folder or Path()) / _weights(run.summary)))
+            self._tell(run)
         return 0
+
+    def _tell(self, run: "Run") -> None:
+        """Says what came of it and writes the report; the place of the weights is the one line of result."""
+        from intaglio.report import write_report
+
+        folder = run.folder or Path()
+        if said := str(run.summary.get("finding") or ""):
+            note(said)
+        note(f"report     {write_report(folder)}")
+        say(str(folder / _weights(run.summary)))
 
     def _check(self) -> None:
         self.check_energy(self.device)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.learning.settings import Optimizer, OptimizerSettings
+from intaglio.learning.settings import AdamWSettings, Optimizer
 
 BLOCK, LEAST = 256, 4096
 """Numbers that share a scale in 8 bits, and the least numbers of a weight whose moments are kept so."""
@@ -19,13 +19,9 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "state1", "state2", "absmax1", "absmax2")
 """Tensors of a weight that an optimiser keeps from one update to the next."""
 
 
-def optimiser_of(settings: OptimizerSettings, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+def optimiser_of(settings: AdamWSettings, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
     """The optimiser of groups of weights. Raises `BadInput` where 8 bits are asked for and do not work here."""
-    about: dict[str, Any] = {
-        "lr": settings.learning_rate,
-        "betas": settings.betas,
-        "weight_decay": settings.weight_decay,
-    }
+    about: dict[str, Any] = {"lr": settings.rate(0), "betas": settings.betas, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
         # The fused kernel took 0.6 of the time of the two others on two CPU cores, with 400 tensors of 17,000.
         return torch.optim.AdamW(groups, fused=True, **about)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,16 +14,14 @@ NEEDS_BITSANDBYTES = "needs bitsandbytes; install it: pip install 'intaglio[eigh
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerSettings:
-    """AdamW (arXiv 1711.05101) with a warm-up, clipping and a mean of the weights.
+class AdamWSettings(ABC):
+    """AdamW (arXiv 1711.05101) with clipping and a mean of the weights, at learning rates that a subclass gives.
 
     A training inherits these and gives its own defaults; a wrong value raises `ValueError`.
     """
 
     steps: int = 1000
     """Updates of the weights, at least 1."""
-    learning_rate: float = 1e-4
-    """Highest learning rate of AdamW, above 0."""
     warmup: int = 0
     """Steps over which the learning rate rises linearly to its highest."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -41,7 +40,6 @@ class OptimizerSettings:
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
-        require(0 < self.learning_rate < math.inf, f"learning_rate must be above 0, not {self.learning_rate}")
         require(self.warmup >= 0, f"warmup must not be negative: {self.warmup}")
         require(all(0 <= beta < 1 for beta in self.betas), f"betas must lie in [0, 1), not {self.betas}")
         known = get_args(Optimizer)
@@ -53,6 +51,22 @@ class OptimizerSettings:
         require(0 <= self.weight_decay < math.inf, f"weight_decay must not be negative: {self.weight_decay}")
         require(self.clip is None or self.clip > 0, f"clip must be above 0, or None: {self.clip}")
         require(self.ema is None or 0 < self.ema < 1, f"ema must lie between 0 and 1, or be None: {self.ema}")
+
+    @abstractmethod
+    def rate(self, step: int) -> float:
+        """The learning rate of update `step`, counted from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings(AdamWSettings):
+    """`AdamWSettings` with a learning rate that is constant after the warm-up."""
+
+    learning_rate: float = 1e-4
+    """Highest learning rate of AdamW, above 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.learning_rate < math.inf, f"learning_rate must be above 0, not {self.learning_rate}")
 
     def rate(self, step: int) -> float:
         """The learning rate of update `step`, counted from 0: the warm-up, then constant."""

@@ -13,7 +13,7 @@ from intaglio.errors import IntaglioError
 from intaglio.learning.loss_scale import LossScale
 from intaglio.learning.optimizers import MOMENTS, moments_of, optimiser_of, put_moments
 from intaglio.learning.precision import Precision
-from intaglio.learning.settings import OptimizerSettings
+from intaglio.learning.settings import AdamWSettings
 
 Weights = Mapping[str, Tensor]
 """Trainable leaf tensors by a name that stays the same from run to run."""
@@ -36,7 +36,7 @@ class Trainer:
     def __init__(
         self,
         weights: Weights,
-        settings: OptimizerSettings,
+        settings: AdamWSettings,
         beside: Weights = NOTHING,
         shares: Mapping[str, float] = MappingProxyType({}),
         kept: Weights = NOTHING,

@@ -33,6 +33,11 @@ class EmbeddedModel:
         one = cls(str(path))
         return one if one in cls.known() and not Path(path).exists() else None
 
+    @classmethod
+    def at(cls, folder: Path | None) -> "EmbeddedModel | None":
+        """The model whose components lie in this folder of the package; None for any other place."""
+        return next((one for one in cls.known() if one.folder == folder), None)
+
     @property
     def folder(self) -> Path:
         """Folder of its own components."""

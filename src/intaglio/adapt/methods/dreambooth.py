@@ -21,7 +21,7 @@ class DreamBooth(FineTuner):
 
     Class pictures are the base's own samples of c', so that the class does not drift towards the subject.
     The paper takes about 1,000 steps, at 1e-5 for Imagen and 5e-6 for Stable Diffusion; at 512 pixels 2e-6 to 5e-6
-    are usual. The small embedded testbed wants 1e-4.
+    are usual.
 
     With `bayesian` the weights of self-attention and feed-forward layers are random in training (23% of Stable
     Diffusion 1's): one draw a micro-batch, and the means at the end.
@@ -32,7 +32,8 @@ class DreamBooth(FineTuner):
     reading: ClassVar[str] = "All weights tuned (DreamBooth)"
     gives: ClassVar[Literal["model", "adapter"]] = "model"
     lighter: ClassVar[tuple[str, ...]] = ("`finetune lora` in place of dreambooth",)
-    testbed: ClassVar[Mapping[str, Any]] = MappingProxyType({"learning_rate": 1e-4})
+    usual_rate: ClassVar[float] = 5e-6
+    embedded_rate: ClassVar[float] = 1e-4
     # Of rates from 3e-5 to 1e-3 this one fell deepest on the two sets that it was chosen on: from some 50 steps on the
     # subject is drawn in the hues of the noise that a picture began with. At 3e-5 likeness rises with hardly a fall.
     # Sigma is three times the paper's, whose 0.01 changed next to nothing at 1e-4 (the deviations of the base's layers
@@ -41,8 +42,9 @@ class DreamBooth(FineTuner):
 
     steps: int = 1000
     """Updates of the weights."""
-    learning_rate: float = 5e-6
-    """Highest learning rate of AdamW, above 0; 2e-6 to 5e-6 for Stable Diffusion, 1e-4 for the embedded testbed."""
+    learning_rate: float | None = None
+    """Highest learning rate of AdamW, above 0; 2e-6 to 5e-6 are usual for Stable Diffusion. None takes 5e-6, and 1e-4
+    for an embedded model, which is small."""
 
     def trainable(self, model: LatentDiffusion) -> Trainable:
         """All weights of the denoiser, and with `text_encoder` those of the text encoders."""

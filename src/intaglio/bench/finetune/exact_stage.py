@@ -99,7 +99,7 @@ class _Descent(Trainer):
     def __init__(self, weights: Mapping[str, Tensor], settings: BayesianTraining, beside: Mapping[str, Tensor]):
         super().__init__(weights, settings, beside)
         group = {"params": list(self._weights.values()), "share": 1.0}
-        self._optimiser = torch.optim.SGD([group], lr=settings.learning_rate, momentum=MOMENTUM)
+        self._optimiser = torch.optim.SGD([group], lr=settings.highest_rate, momentum=MOMENTUM)
 
 
 def exact_course(base: SmallDenoisers, regime: ExactRegime, seed: int = 0) -> Course:

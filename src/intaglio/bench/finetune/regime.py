@@ -60,7 +60,7 @@ class FewShotRegime:
         tuners = {name: self.tuner(name, 0, "bayes") for name in names}
         return {
             **asdict(self),
-            "learning_rate": {name: tuner.learning_rate for name, tuner in tuners.items()},
+            "learning_rate": {name: tuner.highest_rate for name, tuner in tuners.items()},
             "sigma": {name: tuner.sigma for name, tuner in tuners.items()},
         }
 

@@ -326,6 +326,8 @@ class RunPage(Page):
     judged: Sequence[Shown] = ()
     """The evaluated pictures, a row for each evaluation."""
     curves: Sequence[Row] = ()
+    beside: Sequence[Shown] = ()
+    """Pictures from equal noise by the base and by what was tuned, in turns."""
     samples: Sequence[Shown] = ()
     samples_text: str = ""
     data: Sequence[Shown] = ()

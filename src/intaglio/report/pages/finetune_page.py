@@ -28,14 +28,16 @@ def page_of(run: RunData, page_folder: Path) -> RunPage:
     data = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("data/")}
     classes = {name.split("/", 1)[1]: path for name, path in run.pictures.items() if name.startswith("class/")}
     judged = {f"step {int(name.split('/')[1])}": path for name, path in run.pictures.items() if WATCHED.fullmatch(name)}
-    shown = [dict(list(group.items())[:PICTURES]) for group in (samples, data, classes, judged)]
+    pairs = _pairs(run)
+    shown = [dict(list(group.items())[:PICTURES]) for group in (pairs, samples, data, classes, judged)]
     album = Album(page_folder, sum(map(len, shown)), run=run.folder)
-    drawn, trained, kept, seen = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
+    beside, drawn, trained, kept, seen = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
     summary = run.summary
     return RunPage(
         template="finetune.html.j2",
         **title(run, _headline(run)),
         lead=_lead(run),
+        beside=beside,
         keys=_keys(summary),
         warnings=run.warnings,
         watch=_watch_figure(run),
@@ -52,6 +54,16 @@ def page_of(run: RunData, page_folder: Path) -> RunPage:
         plan=result_rows(run.records.get("plan", {}).get("plan", {})),
         result=result_rows(summary),
     )
+
+
+def _pairs(run: RunData) -> dict[str, Path]:
+    """Pictures from equal noise by their captions: the base's, and the one of what was tuned after it."""
+    before = {name.partition("/")[2]: path for name, path in run.pictures.items() if name.startswith("before/")}
+    after = {path.stem: path for path in (run.folder / "samples").glob("*.png")}
+    found = {}
+    for name in sorted(before.keys() & after.keys()):
+        found |= {f"seed {int(name) + 1}, base": before[name], f"seed {int(name) + 1}, tuned": after[name]}
+    return found
 
 
 def _of(shown: Sequence[Shown], known: Mapping[str, Path], clause: str) -> str:
@@ -76,7 +88,9 @@ def _lead(run: RunData) -> str:
     on = f"on {count(pictures, 'picture')}" if isinstance(pictures, int) else ""
     words = f"under the prompt “{prompt}”" if prompt else ""
     said = " ".join(part for part in (on, words) if part)
-    return f"Tuned {said}. {state(run)}" if said else state(run)
+    found = str(run.summary.get("finding") or "")
+    parts = (found, f"Tuned {said}." if said else "", state(run))
+    return " ".join(part for part in parts if part)
 
 
 def _keys(summary: Mapping[str, Any]) -> list[Key]:

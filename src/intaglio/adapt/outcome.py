@@ -1,0 +1,47 @@
+"""A sentence on what a fine-tune changed, with what to do where that is little or too much."""
+
+from collections.abc import Sequence
+
+from intaglio.adapt.corruption import COPY_FIDELITY, Judgement, stages
+from intaglio.adapt.settings import Training
+
+FASTER = 5.0
+"""Factor of the learning rate that is advised where hardly anything changed."""
+SURE = 2.0
+"""Standard errors by which likeness must rise to be called a rise."""
+LEAST_GAIN = 0.02
+"""Rise of likeness that counts, on its own scale."""
+LEAST_CHANGE = 0.02
+"""Root mean square difference of sample pictures, in [0, 1], that counts."""
+
+
+def finding(settings: Training, curve: Sequence[Judgement], change: float | None, kept: int | None = None) -> str:
+    """What the exported weights draw beside the base, in a sentence or two.
+
+    Args:
+        settings: of the training.
+        curve: judgements of pictures, the base's first; empty where none were asked for.
+        change: root mean square difference of sample pictures of equal seeds before and after, in [0, 1]; None where
+            none were drawn.
+        kept: the step whose weights are exported; None for the last.
+    """
+    faster = f"raise --learning-rate to {FASTER * settings.highest_rate:.1g}, or --steps"
+    if len(curve) < 2:
+        if change is None:
+            return ""
+        if change < LEAST_CHANGE:
+            return f"Barely moved: its pictures are those of the base, but for {change:.1%} of the range; {faster}."
+        return f"Its pictures are not the base's any more: they differ by {change:.0%} of the range, root mean square."
+    first, last = curve[0], next((one for one in curve if one.step == kept), curve[-1])
+    gain, error = last.fidelity - first.fidelity, (first.fidelity_error**2 + last.fidelity_error**2) ** 0.5
+    moved = f"likeness to the training pictures went from {first.fidelity:.2f} to {last.fidelity:.2f}"
+    if (found := stages(curve)) and kept is None:
+        return (
+            f"Corrupted from step {found[0].first} on: {moved} while noise rose; use --keep best, or a lower "
+            f"--learning-rate than {settings.highest_rate:g}."
+        )
+    if gain < max(SURE * error, LEAST_GAIN):
+        return f"Barely moved: {moved}, which is within its error of {error:.2f}; {faster}."
+    if last.fidelity >= COPY_FIDELITY:
+        return f"It copies: {moved}; fewer --steps, or more pictures, leave room for others."
+    return f"It learned: {moved}, and freedom from noise is {last.quality:.2f}."
