@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
 OF_SAMPLING += ("search", "budget", "search_verifier", "search_neighbours", "search_cosine")
-OF_SAMPLING += ("start", "from_step")
-"""Flags that a replay takes from the picture."""
+OF_SAMPLING += ("start", "from_step", "cluster")
+"""Flags that a replay takes from the picture, or has no use for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Sample(DrawingInputs[M], Generic[M]):
             tools.best.check(self.request(tools, prompts), self._method, tools.settled.sampler)
         elif tools.guide is None:
             self._method.check(self.request(tools, prompts))
-        with PictureSeries(self.out, self.series_key(prompts, tools), names) as series:
+        with PictureSeries(self.out, self.series_key(prompts, tools), names) as series, self.spread():
             keep_start(tools.start, self.out)
             if len(series):
                 note(f"{len(series)} of {len(prompts)} pictures were drawn before")
@@ -78,34 +78,32 @@ class Sample(DrawingInputs[M], Generic[M]):
         return 0
 
     def _draw(self, tools: DrawingTools, prompts: list[str], seeds: list[int], series: "PictureSeries") -> None:
-        """Draws the batches of which a picture is still missing, each as in the whole: its size counts for its bits."""
+        """Draws the pieces of which a picture is still missing, each as in the whole: its size counts for its bits."""
         from intaglio.images.image_set import png_bytes
         from intaglio.runs.run import Run
-        from intaglio.sampling.loop import sample_batches
+        from intaglio.sampling.picture_pieces import drawn_pieces, picture_pieces
 
         traces = list[Any]()
-        cuts = [range(first, min(first + self.batch, len(prompts))) for first in range(0, len(prompts), self.batch)]
-        left = [batch for batch in cuts if any(k not in series for k in batch)]
+        cut = picture_pieces(prompts, seeds, self.batch)
+        left = [piece for piece in cut if any(k not in series for k in piece.places)]
         if not left:
             return
         if tools.guide is None:
-            request = self.request(tools, [prompts[k] for batch in left for k in batch])
+            request = self.request(tools, [prompt for piece in left for prompt in piece.prompts])
             self._tell_cost(request, self._method.planned(request))
-        drawn = sample_batches(
+        drawn = drawn_pieces(
             tools.model,
-            [prompts[k] for batch in left for k in batch],
-            [seeds[k] for batch in left for k in batch],
+            left,
             **tools.settled.options,
             negative=self.negative,
             **_way(self._method, tools.guide),
             fit=kept_fit(self._method, self.request(tools, []), tools.start, self.out),
             start=tools.start,
-            batch=self.batch,
             run=Run.none(progress=shown()),
             told=traces.append,
         )
-        for batch, pixels in zip(left, drawn, strict=True):
-            for k, picture in zip(batch, pixels, strict=True):
+        for piece, pixels in drawn:
+            for k, picture in zip(piece.places, pixels, strict=True):
                 if k not in series:
                     text = self.png_text(tools, prompts[k], seeds[k], rows=len(pixels))
                     series.save(k, png_bytes(picture, text))
@@ -118,31 +116,34 @@ class Sample(DrawingInputs[M], Generic[M]):
         """Draws each picture that is missing from the best noise of its own search."""
         from intaglio.images.image_set import png_bytes
         from intaglio.runs.run import Run
+        from intaglio.sampling.picture_pieces import picture_pieces, searched_pictures
 
-        if not (left := [k for k in range(len(prompts)) if k not in series]):
+        left = [piece for piece in picture_pieces(prompts, seeds, 1) if piece.places[0] not in series]
+        if not left:
             return
-        request = self.request(tools, [prompts[k] for k in left])
+        request = self.request(tools, [piece.prompts[0] for piece in left])
         self._tell_cost(request, best.planned(request, self._method))
         options: dict[str, Any] = {**tools.settled.options, "negative": self.negative, "method": self._method}
         options |= {"batch": self.batch, "start": tools.start}
-        count, scores = best.candidates(request, self._method), list[tuple[float, float]]()
+        count, scores = best.candidates(request, self._method), dict[int, tuple[float, float]]()
         if count == 1:
             note("the budget is that of one candidate, so that nothing is searched")
-        with Run.none(progress=shown()).progress(count * len(left), "candidates") as progress:
-            for k in left:
-                found = best(tools.model, prompts[k], seeds[k], count=count, advance=progress.advance, **options)
-                record = self.search_record(best, found)
-                text = self.png_text(tools, prompts[k], seeds[k], rows=found.rows, search=record)
-                series.save(k, png_bytes(found.pixels, text))
-                scores.append((found.scores[0], found.score))
-        note(told_scores(scores, self.search_verifier, count))
+        run = Run.none(progress=shown())
+        for piece, found in searched_pictures(tools.model, best, left, count=count, run=run, **options):
+            (k,) = piece.places
+            record = self.search_record(best, found)
+            text = self.png_text(tools, prompts[k], seeds[k], rows=found.rows, search=record)
+            series.save(k, png_bytes(found.pixels, text))
+            scores[k] = found.scores[0], found.score
+        note(told_scores([scores[k] for k in sorted(scores)], self.search_verifier, count))
 
     def _tell_cost(self, request: "SamplingRequest", planned: "Calls") -> None:
         """Says what the pictures will cost: calls of networks and time, and joules where there is a profile."""
         from intaglio.commands.kit.energy_lines import energy_line, sample_work
         from intaglio.sampling.plan import sampling_plan
 
-        note(str(sampling_plan(planned, request, self.batch)))
+        plan = sampling_plan(planned, request, self.batch)
+        note(str(plan) if self.cluster is None else f"{plan} on this machine alone")
         if self._method.name != "plain" or self.search is not None:
             return  # the estimate knows no other work
         model, count, steps = request.model, len(request.prompts), request.steps

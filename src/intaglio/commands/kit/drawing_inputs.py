@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import tyro
 
 import intaglio
+from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import note
 from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
 from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
@@ -43,7 +44,7 @@ class DrawingTools:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawingInputs(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Generic[M]):
+class DrawingInputs(OnCluster, ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Generic[M]):
     """A command that draws pictures from prompts by a method."""
 
     method: tyro.conf.OmitArgPrefixes[M]
@@ -73,7 +74,8 @@ class DrawingInputs(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs
     dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
     """Precision of the weights; int8, of a model of `shrink ptq4dm` on a CPU, without gradients."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if (sources := bool(self.prompt) + bool(self.prompts) + bool(self.replay)) != 1:
             raise ValueError(f"give one of --prompt, --prompts and --replay, not {sources or 'none'} of them")
         if self.count < 1 or self.batch < 1:
