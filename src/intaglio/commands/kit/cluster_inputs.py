@@ -30,7 +30,8 @@ class OnCluster:
         """A block whose independent work is done by the cluster, where one is named."""
         from intaglio.runs.cluster import on_cluster
 
-        return on_cluster(self.cluster, getattr(self, "device", "cpu"))
+        method = getattr(self, "method", None)
+        return on_cluster(self.cluster, getattr(self, "device", getattr(method, "device", "cpu")))
 
     def say_spread(self, run: "Run") -> None:
         """Notes in the run what it cannot know of work that was done elsewhere."""

@@ -1,0 +1,20 @@
+"""`Deadline`: a moment that pieces of work on other machines end at, by their own clocks."""
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """True until a moment has come; the clocks of all machines are taken to agree."""
+
+    at: float
+    """Seconds since 1970."""
+
+    @classmethod
+    def after(cls, seconds: float | int) -> "Deadline":
+        """The moment in so many seconds from now."""
+        return cls(time.time() + seconds)
+
+    def __call__(self) -> bool:
+        return time.time() <= self.at
