@@ -57,7 +57,7 @@ class Discoverer(ABC):
         return {}
 
     def undivided(self) -> str:
-        """Why a search has no independent pieces that a cluster could do; empty where it has."""
+        """Reason that a search has no independent pieces for a cluster to do; empty where it has some."""
         return "each of its tests follows from those before"
 
     def forget(self, run: Run) -> None:  # noqa: B027 - a method without states forgets nothing

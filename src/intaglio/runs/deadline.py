@@ -1,7 +1,7 @@
 """`Deadline`: a moment that pieces of work on other machines end at, by their own clocks."""
 
-import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,11 @@ class Deadline:
     @classmethod
     def after(cls, seconds: float | int) -> "Deadline":
         """The moment in so many seconds from now."""
-        return cls(time.time() + seconds)
+        return cls(_now() + seconds)
 
     def __call__(self) -> bool:
-        return time.time() <= self.at
+        return _now() <= self.at
+
+
+def _now() -> float:
+    return datetime.now(UTC).timestamp()
