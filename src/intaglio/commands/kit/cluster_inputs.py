@@ -18,7 +18,8 @@ class OnCluster:
 
     cluster: str | None = None
     """Ray cluster that does the work: HOST:PORT from one of its nodes, ray://HOST:10001 from any other machine, or ray
-    for one that is started on this machine. Results stay the same; needs `pip install 'intaglio[cluster]'`."""
+    for one that is started on this machine. Results are those of one thread (OMP_NUM_THREADS=1) without it; needs
+    `pip install 'intaglio[cluster]'`."""
 
     def __post_init__(self) -> None:
         if self.cluster is not None:
