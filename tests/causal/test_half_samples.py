@@ -11,8 +11,10 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.methods.spot import half_samples
 from intaglio.causal.methods.spot.half_samples import half_sample_graphs
 from intaglio.randomness import numpy_generator
+from intaglio.runs.deadline import Deadline
 from intaglio.runs.run import Run
 from linear_admgs import VERMA, rows_of
+from loopback_cluster import Loopback
 
 NAMES = tuple("abcd")
 PAIRS = [(i, j) for i in range(4) for j in range(i + 1, 4)]
@@ -29,11 +31,9 @@ def start() -> Edges:
     return Edges(np.array(mag.directed), np.array(mag.bidirected))
 
 
-def graphs(count: int = 4, in_time=lambda: True, run=None, seed: int = 0) -> list[Edges]:
-    costs = np.zeros((4, 4))
-    return half_sample_graphs(
-        standardised(), start(), ALLOWED, PAIRS, costs, count, seed, in_time, Run.none() if run is None else run
-    )
+def graphs(count: int = 4, in_time=lambda: True, run=None, seed: int = 0, deadline=None) -> list[Edges]:
+    given = (standardised(), start(), ALLOWED, PAIRS, np.zeros((4, 4)), count, seed, in_time)
+    return half_sample_graphs(*given, Run.none() if run is None else run, deadline=deadline)
 
 
 def opened(folder) -> Run:
@@ -108,3 +108,9 @@ def test_it_ends_in_time_with_whole_halves_alone():
 
 def test_no_halves_are_asked_for():
     assert graphs(0) == []
+
+
+def test_on_a_cluster_halves_end_at_their_deadline():
+    with Loopback().block():
+        assert alike(graphs(2, deadline=Deadline.after(60)), graphs(2))
+        assert graphs(2, deadline=Deadline.after(-1)) == []

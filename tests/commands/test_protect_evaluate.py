@@ -8,9 +8,11 @@ from PIL import Image
 
 import tiny
 from intaglio import cli
+from intaglio.commands.kit.cluster_inputs import HERE_ALONE
 from intaglio.protect.imitation import Imitator
 from intaglio.protect.result import ProtectionResult
 from intaglio.protect.robustness import Robustness
+from loopback_cluster import in_place_of_ray
 from protect_scenes import originals
 
 
@@ -105,6 +107,24 @@ def test_a_killed_evaluation_goes_on(command, tmp_path, monkeypatch):
     monkeypatch.setattr(Imitator, "imitations", lambda *a: again.append(1) or original(*a))
     assert command()[0] == 0
     assert len(again) == 8 - 3
+
+
+def test_a_cluster_makes_the_same_fine_tunes(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("intaglio.protect.imitation.Imitator", Imitator)  # a class is sent by its name
+    words = ("--purifiers", "diffuse", "--seeds", "1", "--drawn", "2", "--runs")
+    assert command(*words, str(tmp_path / "here"))[0] == 0
+    cluster = in_place_of_ray(monkeypatch)
+    code, _, err = command(*words, str(tmp_path / "there"), "--cluster", "ray")
+    assert code == 0, err
+    assert cluster.pieces == 2
+    (here,), (there,) = (list((tmp_path / name).iterdir()) for name in ("here", "there"))
+    for file in ("robustness.json", "purifiers.csv", "images/diffuse-100-protected-0.png"):
+        assert (here / file).read_bytes() == (there / file).read_bytes()
+    assert HERE_ALONE in warnings_of(there)
+
+
+def warnings_of(folder):
+    return json.loads((folder / "run.json").read_text())["warnings"]
 
 
 @pytest.mark.parametrize(

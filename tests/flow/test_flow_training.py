@@ -15,6 +15,7 @@ from intaglio.flow.training.training import Batches, train_flow
 from intaglio.images.image_set import ImageSet, save_png
 from intaglio.learning.trainer import Trainer
 from intaglio.runs.run import Run
+from loopback_cluster import Loopback
 
 TINY = {
     "resolution": 8,
@@ -200,6 +201,8 @@ def test_a_likelihood_is_the_mean_over_draws_whatever_the_batch():
     whole = likelihood(model, data, draws=2, batch=20)
     parts = likelihood(model, data, draws=2, batch=7)
     torch.testing.assert_close(whole.bits, parts.bits, atol=1e-5, rtol=0)
+    with Loopback().block():
+        assert torch.equal(likelihood(model, data, draws=2, batch=7).bits, parts.bits)
     assert whole.spread.min() > 0
     assert not whole.noisy
     shown = torch.stack([2 * data.images.pixels[3] - 1])

@@ -169,8 +169,8 @@ def test_a_finished_command_draws_again_and_another_is_not_mistaken_for_it(folde
 
 def test_two_equal_commands_at_once_are_one_too_many(folder, tmp_path):
     work = command(folder, tmp_path / "out")
-    tools = work._tools(["cat", "dog"])
-    key = work._key(["cat"] * 3 + ["dog"] * 3, tools)
+    tools = work.tools(["cat", "dog"])
+    key = work.series_key(["cat"] * 3 + ["dog"] * 3, tools)
     with PictureSeries(tmp_path / "out", key, ["x"]), pytest.raises(IntaglioError, match="another process is drawing"):
         work()
     assert tools.model.name == "base"

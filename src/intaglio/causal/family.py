@@ -56,6 +56,10 @@ class Discoverer(ABC):
         """Files of learned weights, as inputs of a run: `path` and `sha256` by role; empty where there are none."""
         return {}
 
+    def undivided(self) -> str:
+        """Reason that a search has no independent pieces for a cluster to do; empty where it has some."""
+        return "each of its tests follows from those before"
+
     def forget(self, run: Run) -> None:  # noqa: B027 - a method without states forgets nothing
         """Drops the checkpoints that a search stored in a run; to be called once its result is saved."""
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from intaglio.flow.training.data import FlowPictures, dequantised
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.randomness import generator_32bit
+from intaglio.runs.fan_out import fan_out_in_order, workers_of_cluster
 from intaglio.runs.run import Run
 
 
@@ -31,28 +32,43 @@ class Likelihood:
         return float(self.bits.mean())
 
 
-@torch.no_grad()
 def likelihood(
     model: TarFlow, data: FlowPictures, *, draws: int = 1, batch: int = 64, seed: int = 0, run: Run = Run.none()
 ) -> Likelihood:
     """Bits a dimension of pictures under a flow, each with `draws` draws of noise that depend on (seed, its content).
 
     A model trained by uniform dequantisation gives an upper bound on the bits of the 8-bit pictures. One trained with
-    Gaussian noise is given pictures with that noise, and its bits are not comparable with another model's. Raises
-    `ValueError` for fewer than one draw or picture.
+    Gaussian noise is given pictures with that noise, and its bits are not comparable with another model's. Inside
+    `on_cluster` batches are weighed there. Raises `ValueError` for fewer than one draw or picture.
     """
     if draws < 1 or not len(data):
         raise ValueError(f"a likelihood needs at least one picture and one draw, not {len(data)} and {draws}")
-    noise, bits = model.config.noise_std, []
+    work, bits = _Weighing(model, data, draws, seed), []
     with run.progress(len(data), "weigh") as progress:
-        for rows in torch.arange(len(data)).split(batch):
-            labels = None if data.labels is None else data.labels[rows].to(model.device)
-            of_draws = (_with_noise(data, rows, noise, seed, draw).to(model.device) for draw in range(draws))
-            bits.append(torch.stack([model.bits_per_dimension(noisy, labels).double().cpu() for noisy in of_draws]))
+        for rows, found in fan_out_in_order(work, torch.arange(len(data)).split(batch), workers_of_cluster()):
+            bits.append(found)
             progress.advance(len(rows))
     every = torch.cat(bits, 1)
     spread = every.std(0) if draws > 1 else torch.zeros(every.shape[1], dtype=every.dtype)
-    return Likelihood(data.images.names, every.mean(0), spread, noise > 0)
+    return Likelihood(data.images.names, every.mean(0), spread, model.config.noise_std > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighing:
+    """Bits a dimension [draws, m] of some of the pictures, in whatever process."""
+
+    model: TarFlow
+    data: FlowPictures
+    draws: int
+    seed: int
+
+    @torch.no_grad()
+    def __call__(self, rows: Int64[Tensor, "m"]) -> Float[Tensor, "d m"]:
+        model, data = self.model, self.data
+        labels = None if data.labels is None else data.labels[rows].to(model.device)
+        noise = model.config.noise_std
+        of_draws = (_with_noise(data, rows, noise, self.seed, draw).to(model.device) for draw in range(self.draws))
+        return torch.stack([model.bits_per_dimension(noisy, labels).double().cpu() for noisy in of_draws])
 
 
 def _with_noise(

@@ -6,7 +6,7 @@ that of the fine-tune of clean ones, both cleaned by the purifier: purifiers the
 """
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -21,6 +21,7 @@ from intaglio.metrics.similarity.measures import Embedding
 from intaglio.metrics.statistics.roc import auc
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.purifiers import Purifier
+from intaglio.runs.fan_out import fan_out, workers_of_cluster
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
 
@@ -30,6 +31,14 @@ PAIR = ("original", "protected", "difference")
 """Kinds of pictures beside the drawn ones."""
 SHOWN = 4
 """Pictures that are kept for the report: of each fine-tune with the first seed, and of each of `PAIR`."""
+
+
+def _stays(pixels: Tensor) -> Tensor:
+    raise RuntimeError("likeness is measured by the first process")
+
+
+NOT_SENT = Embedding("not sent", "", _stays, torch.device("cpu"))
+"""Stands where imitations are made: the measure may be a program, which cannot be sent, and is asked here alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +147,8 @@ def net_protection(
 ) -> tuple[NetProtection, ...]:
     """The net protection after each purifier, for each share of protected pictures.
 
-    Every fine-tune is recorded when it is done, so that a killed call goes on after the last.
+    Every fine-tune is recorded when it is done, so that a killed call goes on with those that are missing. Inside
+    `on_cluster` each is a piece of work there.
 
     Args:
         imitator: who imitates.
@@ -150,10 +160,9 @@ def net_protection(
         seeds: of fine-tunes and drawings.
         run: progress and records.
     """
-    model = purifying_model or imitator.model
     _show_pairs(run, originals.pixels, protected)
     jobs = [
-        (purifier, share, seed, arm)
+        _Job(purifier, share, seed, arm)
         for purifier in purifiers
         for share in shares
         for seed in seeds
@@ -161,21 +170,18 @@ def net_protection(
         if arm == "protected" or share == shares[0]
     ]
     known = run.recorded(KIND)
-    found: dict[str, _Found] = {}
-    with run.progress(len(jobs), KIND, sum(_key(*job) in known for job in jobs)) as progress:
-        for purifier, share, seed, arm in jobs:
-            key = _key(purifier, share, seed, arm)
-            if key in known:
-                found[key] = _Found(float(known[key]["unlikeness"]), known[key].get("membership"))
-                continue
-            pixels = _mixed(originals.pixels, protected, share) if arm == "protected" else originals.pixels
-            cleaned = purifier.clean(pixels, model, seed)
-            taught = ImageSet.from_pixels(cleaned, originals.names, originals.captions)
-            made = imitator.imitations(taught, originals, seed)
-            if seed == seeds[0]:
-                _show(run, purifier, share, arm, made.pixels)
-            found[key] = _Found(imitator.unlikeness(made.pixels, originals), made.membership)
-            run.record(KIND, key, asdict(found[key]))
+    done = {job.key: known[job.key] for job in jobs if job.key in known}
+    found = {key: _Found(float(one["unlikeness"]), one.get("membership")) for key, one in done.items()}
+    left = [job for job in jobs if job.key not in found]
+    workers = workers_of_cluster()
+    sent = imitator if workers == 1 else replace(imitator, similarity=NOT_SENT)
+    work = _Imitating(sent.imitations, originals, protected, purifying_model or imitator.model)
+    with run.progress(len(jobs), KIND, len(found)) as progress:
+        for job, made in fan_out(work, left, workers):
+            if job.seed == seeds[0]:
+                _show(run, job, made.pixels)
+            found[job.key] = _Found(imitator.unlikeness(made.pixels, originals), made.membership)
+            run.record(KIND, job.key, asdict(found[job.key]))
             progress.advance()
     return tuple(_net(found, purifier, share, shares[0], seeds) for purifier in purifiers for share in shares)
 
@@ -201,13 +207,46 @@ def _show_pairs(run: Run, originals: Float[Tensor, "n 3 h w"], protected: Float[
             run.save_image(pair_name(kind, place), pixels)
 
 
-def _show(run: Run, purifier: Purifier, share: float, arm: str, drawn: Float[Tensor, "n 3 h w"]) -> None:
+def _show(run: Run, job: "_Job", drawn: Float[Tensor, "n 3 h w"]) -> None:
     for place, pixels in enumerate(drawn[:SHOWN]):
-        run.save_image(shown_name(purifier.name, share, arm, place), pixels)
+        run.save_image(shown_name(job.purifier.name, job.share, job.arm, place), pixels)
 
 
-def _key(purifier: Purifier, share: float, seed: int, arm: str) -> str:
-    return f"{purifier.name}, {share:g}, seed {seed}, {arm}"
+@dataclass(frozen=True)
+class _Job:
+    """One fine-tune: on clean or on protected pictures, cleaned by a purifier."""
+
+    purifier: Purifier
+    share: float
+    seed: int
+    arm: str
+
+    @property
+    def key(self) -> str:
+        return _key(self.purifier.name, self.share, self.seed, self.arm)
+
+
+@dataclass(frozen=True, eq=False)
+class _Imitating:
+    """Does a job, in whatever process."""
+
+    imitations: Callable[[ImageSet, ImageSet, int], Imitations]
+    """Those of the imitator."""
+    originals: ImageSet
+    protected: Float[Tensor, "n 3 h w"]
+    purifying_model: LatentDiffusion | None
+    """For purifiers that use one."""
+
+    def __call__(self, job: _Job) -> Imitations:
+        clean = self.originals.pixels
+        pixels = _mixed(clean, self.protected, job.share) if job.arm == "protected" else clean
+        cleaned = job.purifier.clean(pixels, self.purifying_model, job.seed)
+        taught = ImageSet.from_pixels(cleaned, self.originals.names, self.originals.captions)
+        return self.imitations(taught, self.originals, job.seed)
+
+
+def _key(purifier: str, share: float, seed: int, arm: str) -> str:
+    return f"{purifier}, {share:g}, seed {seed}, {arm}"
 
 
 def _mixed(clean: Tensor, protected: Tensor, share: float) -> Tensor:
@@ -227,8 +266,8 @@ class _Found:
 def _net(
     found: Mapping[str, _Found], purifier: Purifier, share: float, first: float, seeds: Sequence[int]
 ) -> NetProtection:
-    clean = [found[_key(purifier, first, seed, "clean")] for seed in seeds]
-    protected = [found[_key(purifier, share, seed, "protected")] for seed in seeds]
+    clean = [found[_key(purifier.name, first, seed, "clean")] for seed in seeds]
+    protected = [found[_key(purifier.name, share, seed, "protected")] for seed in seeds]
     pairs = tuple(
         (one.membership, other.membership)
         for one, other in zip(clean, protected, strict=True)

@@ -222,7 +222,7 @@ def _ray() -> Any:
 def _join(ray: Any, address: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
-        ray.init(include_dashboard=False, **quiet)
+        ray.init("local", include_dashboard=False, **quiet)  # without it a Ray that is there already would be joined
         return
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     try:

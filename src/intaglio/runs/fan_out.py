@@ -5,8 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import joblib
 
@@ -48,6 +49,26 @@ def fan_out(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iter
             "a worker process was killed, by the system for want of memory or by someone; fewer workers need less "
             "memory, and the same command goes on from where it was"
         ) from error
+
+
+def fan_out_in_order(work: Callable[[J], R], jobs: Sequence[J], workers: int = 1) -> Iterator[tuple[J, R]]:
+    """(job, result) as of `fan_out`, in the order of the jobs: a result waits for those before it."""
+    waiting, given = dict[int, R](), 0
+    for (place, _), result in fan_out(_Numbered(work), list(enumerate(jobs)), workers):
+        waiting[place] = result
+        while given in waiting:
+            yield jobs[given], waiting.pop(given)
+            given += 1
+
+
+@dataclass(frozen=True)
+class _Numbered(Generic[J, R]):
+    """Does a job that comes with its place."""
+
+    work: Callable[[J], R]
+
+    def __call__(self, numbered: tuple[int, J]) -> R:
+        return self.work(numbered[1])
 
 
 def workers_for(device: str) -> int:

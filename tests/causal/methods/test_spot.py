@@ -269,7 +269,7 @@ def test_a_search_that_takes_all_of_its_time_leaves_a_fifth_for_the_halves(monke
             pass
         return edges, 0.0
 
-    def halves(*given):
+    def halves(*given, **named):
         in_time = given[7]
         while in_time():
             left.append(1)
@@ -292,7 +292,7 @@ def test_half_samples_have_half_of_the_weight_of_the_marks(monkeypatch):
     halves = [Edges(np.array(other.directed), np.array(other.bidirected))] * 2
     whole = found(COLLIDER, "xyab", seed=1, hidden_causes=False, half_samples=0)
     assert whole.marks[0, 2, 0] > 0.5
-    monkeypatch.setattr(method, "half_sample_graphs", lambda *given: halves)
+    monkeypatch.setattr(method, "half_sample_graphs", lambda *given, **named: halves)
     made = found(COLLIDER, "xyab", seed=1, hidden_causes=False)
     assert made.graph == whole.graph
     assert made.marks[0, 2, 0] == pytest.approx(whole.marks[0, 2, 0] / 2)

@@ -1,7 +1,7 @@
 """Search from many starts: gradients for all restarts at once, then a search by BIC over single edges of the best."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from intaglio.causal.confounding.ricf import DistrictScores
 from intaglio.causal.graphs.knowledge import Constraints
 from intaglio.errors import IntaglioError
 from intaglio.randomness import numpy_generator
+from intaglio.runs.deadline import Deadline
+from intaglio.runs.fan_out import fan_out, workers_of_cluster
 from intaglio.runs.run import Run
 
 STATE = "restarts"
@@ -89,6 +91,11 @@ class RestartSearch:
         """Whether less than the time limit has passed, which says nothing of the search itself."""
         return self._passed() <= self.budget.time_limit
 
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the time limit, below 0 after it."""
+        return self.budget.time_limit - self._passed()
+
     def _passed(self) -> float:
         return self.before + time.monotonic() - self.began
 
@@ -97,8 +104,7 @@ class RestartSearch:
 
         The graphs come by their scores, so that where time is short the first ones have more of it.
         """
-        limit = (1 - self.budget.reserved) * self.budget.time_limit
-        end = time.monotonic() + (limit - self._passed()) / min(graphs, MOST_SHARES)
+        end = time.monotonic() + self._seconds_to_search() / min(graphs, MOST_SHARES)
 
         def in_time() -> bool:
             over = time.monotonic() > end
@@ -106,6 +112,9 @@ class RestartSearch:
             return not over
 
         return in_time
+
+    def _seconds_to_search(self) -> float:
+        return (1 - self.budget.reserved) * self.budget.time_limit - self._passed()
 
     def found(self) -> list[tuple[float, Edges]]:
         """Score and edges of the graphs that the search over edges ended at, one at least.
@@ -142,13 +151,37 @@ class RestartSearch:
             starts.append(self._start(*pair))
         order = sorted(range(len(starts)), key=lambda k: starts[k][0])
         chosen = [k for k in order if starts[k][0] < np.inf][: self.budget.searched]
+        left, workers = [k for k in chosen if k not in self.finished], workers_of_cluster()
+        found = self._here if workers == 1 else self._elsewhere
         with self.run.progress(len(chosen), "graphs", len(self.finished)) as progress:
-            for number, k in enumerate(chosen):
-                if k not in self.finished:
-                    self.finished[k] = self._improved(k, starts[k][1], len(chosen) - number)
-                    self._save(state)
-                    progress.advance()
+            for k, improvement in found([(k, starts[k][1]) for k in left], workers):
+                self.finished[k] = improvement
+                self._save(state)
+                progress.advance()
         return [self.finished[k] for k in chosen]
+
+    def _here(self, starts: Sequence[tuple[int, Edges]], workers: int) -> Iterator[tuple[int, tuple[float, Edges]]]:
+        """Number, score and edges of each graph that is improved, one after the other."""
+        for number, (k, edges) in enumerate(starts):
+            in_time = self._share_of_time(len(starts) - number)
+            yield k, self._edge_search()(_EdgeStart(k, edges, list(self.pairs(edges)), in_time))
+
+    def _elsewhere(
+        self, starts: Sequence[tuple[int, Edges]], workers: int
+    ) -> Iterator[tuple[int, tuple[float, Edges]]]:
+        """The same on a cluster, where `workers` of them go on at once, and have as long as the rounds leave them."""
+        seconds, rounds = self._seconds_to_search(), -(-len(starts) // workers)
+        jobs = [
+            _EdgeStart(k, edges, list(self.pairs(edges)), Deadline.after(seconds * (1 + place // workers) / rounds))
+            for place, (k, edges) in enumerate(starts)
+        ]
+        for job, found in fan_out(self._edge_search(), jobs, workers):
+            self.late = self.late or not job.in_time()
+            yield job.number, found
+
+    def _edge_search(self) -> "_EdgeSearch":
+        budget = self.budget
+        return _EdgeSearch(self.covariance, self.learner.rows, self.allowed, budget.sweeps, budget.seed, self.costs)
 
     def _start(self, arrows: Float64[ndarray, "d d"], doubles: Float64[ndarray, "d d"]) -> tuple[float, Edges]:
         """Score and edges of one restart's graph; an infinite score where none agrees with what is known."""
@@ -158,14 +191,6 @@ class RestartSearch:
             return np.inf, within
         score = DistrictScores(self.covariance, self.learner.rows).quick_bic(edges.directed, edges.bidirected)
         return score + prior_of(edges, self.costs), edges
-
-    def _improved(self, k: int, edges: Edges, left: int) -> tuple[float, Edges]:
-        # Scores of its own for each restart: fits begin at earlier ones, and a resumed search must begin them alike.
-        scores = DistrictScores(self.covariance, self.learner.rows)
-        random, in_time = numpy_generator(self.budget.seed, k), self._share_of_time(left)
-        pairs = list(self.pairs(edges))
-        edges, score = improved(edges, scores, self.allowed, pairs, self.budget.sweeps, random, in_time, self.costs)
-        return score, edges
 
     def warnings(self) -> list[str]:
         """Sentences on an end that its user should know of: too early, or without a graph of some restart."""
@@ -196,6 +221,37 @@ class RestartSearch:
         self.before, self.late = float(meta["seconds"]), bool(meta["late"])
         device = self.learner.covariance.device
         return Restarts(**{name: value.to(device) for name, value in tensors.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class _EdgeStart:
+    """A graph that a search over edges begins at."""
+
+    number: int
+    """Of its restart."""
+    edges: Edges
+    pairs: list[tuple[int, int]]
+    """Pairs that the search looks at."""
+    in_time: Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class _EdgeSearch:
+    """The search over edges from one graph, in whatever process."""
+
+    covariance: Float64[ndarray, "d d"]
+    rows: int
+    allowed: AllowedGraphs
+    sweeps: int
+    seed: int
+    costs: Float64[ndarray, "d d"]
+
+    def __call__(self, start: _EdgeStart) -> tuple[float, Edges]:
+        # Scores of its own for each restart: fits begin at earlier ones, and a resumed search must begin them alike.
+        scores, random = DistrictScores(self.covariance, self.rows), numpy_generator(self.seed, start.number)
+        given = (start.edges, scores, self.allowed, start.pairs, self.sweeps, random, start.in_time, self.costs)
+        edges, score = improved(*given)
+        return score, edges
 
 
 def space_of(known: Constraints, device: str, doubles: bool = True) -> SearchSpace:

@@ -8,6 +8,7 @@ import tyro
 from tyro.conf import Positional
 
 from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
+from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
 from intaglio.errors import BadInput
 from intaglio.verbs import VERBS
@@ -30,7 +31,7 @@ SCORES = "scores.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discover(Generic[M]):
+class Discover(OnCluster, Generic[M]):
     """Find the causal graph of a table: what causes what, and where the data cannot tell.
 
     The methods assume no cycles, no effects that cancel each other exactly, and independent rows; without --latent also
@@ -72,6 +73,7 @@ class Discover(Generic[M]):
     """Print the graph with all its numbers as JSON instead of text."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, not {self.rows}")
 
@@ -81,6 +83,8 @@ class Discover(Generic[M]):
         from intaglio.causal.tables.table import Table
 
         self._check_latent()
+        if self.cluster is not None and (why := self._method.undivided()):
+            raise BadInput(f"a cluster has nothing to do for {self._method.name}: {why}; leave --cluster out")
         kinds = kinds_from(self.kinds)
         table = Table.load(
             self.data,
@@ -111,7 +115,9 @@ class Discover(Generic[M]):
         from intaglio.runs.plain_json import to_json
 
         folder = run.folder or Path()
-        found = self._method(table, knowledge=knowledge, run=run)
+        self.say_spread(run)
+        with self.spread():
+            found = self._method(table, knowledge=knowledge, run=run)
         for warning in found.warnings:
             run.warn(warning)
         scores = None if truth is None else found.score(truth).figures()

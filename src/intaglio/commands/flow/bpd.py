@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from intaglio.commands.flow.inputs import FlowModel
+from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import note, say, say_json, shown
 from intaglio.errors import BadInput
 
@@ -18,7 +19,7 @@ MOST = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowBpd(FlowModel):
+class FlowBpd(OnCluster, FlowModel):
     """Weigh pictures: bits a dimension under a flow, and their standard error over pictures."""
 
     images: Path
@@ -39,6 +40,7 @@ class FlowBpd(FlowModel):
     """End with one line of JSON."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("draws", "batch"):
             if not 1 <= getattr(self, name) <= MOST:
                 raise ValueError(f"{name} must be at least 1 and at most {MOST}, not {getattr(self, name)}")
@@ -52,9 +54,9 @@ class FlowBpd(FlowModel):
 
         flow = self.loaded()
         data = self._pictures(flow)
-        found = likelihood(
-            flow.model, data, draws=self.draws, batch=self.batch, seed=self.seed, run=Run.none(progress=shown())
-        )
+        about = {"draws": self.draws, "batch": self.batch, "seed": self.seed, "run": Run.none(progress=shown())}
+        with self.spread():
+            found = likelihood(flow.model, data, **about)
         if found.noisy:
             note(
                 f"{flow.name} was trained with Gaussian noise of {flow.model.config.noise_std:g}: these are bits of "

@@ -18,7 +18,8 @@ class OnCluster:
 
     cluster: str | None = None
     """Ray cluster that does the work: HOST:PORT from one of its nodes, ray://HOST:10001 from any other machine, or ray
-    for one that is started on this machine. Results stay the same; needs `pip install 'intaglio[cluster]'`."""
+    for one that is started on this machine. Results are those of one thread (OMP_NUM_THREADS=1) without it; needs
+    `pip install 'intaglio[cluster]'`."""
 
     def __post_init__(self) -> None:
         if self.cluster is not None:
@@ -30,7 +31,8 @@ class OnCluster:
         """A block whose independent work is done by the cluster, where one is named."""
         from intaglio.runs.cluster import on_cluster
 
-        return on_cluster(self.cluster, getattr(self, "device", "cpu"))
+        method = getattr(self, "method", None)
+        return on_cluster(self.cluster, getattr(self, "device", getattr(method, "device", "cpu")))
 
     def say_spread(self, run: "Run") -> None:
         """Notes in the run what it cannot know of work that was done elsewhere."""

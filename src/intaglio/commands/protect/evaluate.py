@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, described, embedded_model
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from intaglio.protect.imitation import Imitator
     from intaglio.protect.purifiers import Purifier
     from intaglio.protect.robustness import Robustness
+    from intaglio.runs.run import Run
     from intaglio.runs.time_plan import TimePlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtectEvaluate(DryRun, InRun):
+class ProtectEvaluate(OnCluster, DryRun, InRun):
     """Measure what is left of a protection: fine-tunes on clean and on protected pictures, after each purifier.
 
     Both kinds are cleaned alike and tuned with equal seeds; net protection is how much less like the originals the
@@ -69,6 +71,7 @@ class ProtectEvaluate(DryRun, InRun):
     is run only where all it can do is compute."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("tuning_steps", "seeds", "drawn"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -83,7 +86,7 @@ class ProtectEvaluate(DryRun, InRun):
         """Run the command; returns the exit code."""
         from intaglio.models.diffusion.loading import load_model
         from intaglio.protect.purifiers import PURIFIERS
-        from intaglio.protect.robustness import Robustness, evaluate
+        from intaglio.protect.robustness import Robustness
         from intaglio.protect.transformations import TRANSFORMATIONS
 
         if unknown := [name for name in self.transformations if name not in TRANSFORMATIONS]:
@@ -104,17 +107,9 @@ class ProtectEvaluate(DryRun, InRun):
                 for warning in (*imitator.model.notes, *(other.notes if other else ()), *originals.warnings):
                     run.warn(warning)
                 self.begin(run, self._plan(imitator, originals, other))
-                found = evaluate(
-                    imitator,
-                    originals,
-                    protected.pixels,
-                    self._purifiers,
-                    purifying_model=other,
-                    shares=tuple(dict.fromkeys(sorted(self.shares, reverse=True))),
-                    seeds=range(self.seeds),
-                    seen=self._seen(),
-                    run=run,
-                )
+                self.say_spread(run)
+                with self.spread():
+                    found = self._evaluated(imitator, originals, protected, other, run)
                 found.save(folder)
                 run.finish(found.figures(), ("robustness.json", "purifiers.csv"))
         _report(cast("Robustness", Robustness.load(folder)), folder)
@@ -131,6 +126,28 @@ class ProtectEvaluate(DryRun, InRun):
 
         counts = {"shares": len(set(self.shares)), "seeds": self.seeds}
         return evaluation_plan(imitator, originals, self._purifiers, purifying_model=other, **counts)
+
+    def _evaluated(
+        self,
+        imitator: "Imitator",
+        originals: "ImageSet",
+        protected: "ImageSet",
+        other: "LatentDiffusion | None",
+        run: "Run",
+    ) -> "Robustness":
+        from intaglio.protect.robustness import evaluate
+
+        return evaluate(
+            imitator,
+            originals,
+            protected.pixels,
+            self._purifiers,
+            purifying_model=other,
+            shares=tuple(dict.fromkeys(sorted(self.shares, reverse=True))),
+            seeds=range(self.seeds),
+            seen=self._seen(),
+            run=run,
+        )
 
     def _imitator(self) -> "Imitator":
         from intaglio.images.image_set import ImageSet

@@ -31,7 +31,9 @@ def page_of(run: RunData, page_folder: Path) -> RunPage:
     pairs = _pairs(run)
     shown = [dict(list(group.items())[:PICTURES]) for group in (pairs, samples, data, classes, judged)]
     album = Album(page_folder, sum(map(len, shown)), run=run.folder)
-    beside, drawn, trained, kept, seen = [[Shown(album.thumb(path), name) for name, path in group.items()] for group in shown]
+    beside, drawn, trained, kept, seen = [
+        [Shown(album.thumb(path), name) for name, path in group.items()] for group in shown
+    ]
     summary = run.summary
     return RunPage(
         template="finetune.html.j2",

@@ -130,6 +130,10 @@ class ABIC(Discoverer):
         made = discovery_of(self.name, whole, found, known, warnings)
         return replace(made, seconds=time.monotonic() - began)
 
+    def undivided(self) -> str:
+        """See `Discoverer.undivided`."""
+        return ""
+
     def forget(self, run: Run) -> None:
         """See `Discoverer.forget`."""
         run.drop_state(STATE)

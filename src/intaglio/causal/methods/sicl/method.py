@@ -1,7 +1,6 @@
 """SiCL: supervised causal discovery by a network trained on simulated tables; nothing is fitted to the data."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from intaglio.causal.methods.sicl.unlikeness import unlikeness, warnings
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Kinds, Table
+from intaglio.runs.fan_out import fan_out_in_order, workers_of_cluster
 from intaglio.runs.run import Run
 
 MIN_SUBSAMPLE_ROWS = 50
@@ -96,7 +96,7 @@ class SiCL(Discoverer):
         network = load_network(self.model, device=self.device)
         known = knowledge.restricted_to(whole.names)
         examined = examine(whole)
-        found = self._predict(network, examined, known)
+        found = self.predicted(network, examined, known)
         unlike = unlikeness(found)
         spread = frequencies = None
         if self.subsamples:
@@ -121,6 +121,10 @@ class SiCL(Discoverer):
             seconds=time.monotonic() - began,
         )
 
+    def undivided(self) -> str:
+        """See `Discoverer.undivided`."""
+        return "" if self.subsamples else "it is one pass of a network without --subsamples"
+
     def forget(self, run: Run) -> None:
         """See `Discoverer.forget`."""
         run.drop_state(STATE)
@@ -130,9 +134,10 @@ class SiCL(Discoverer):
         folder = network_path(self.model)
         return {"network": {"path": str(folder), "sha256": fingerprint(folder)}}
 
-    def _predict(
+    def predicted(
         self, network: TrainedNetwork, examined: ExaminedTable, knowledge: Knowledge
     ) -> predict.PredictedGraph:
+        """The graph of one table by the network and what follows it."""
         return predict.predict_graph(
             network,
             examined,
@@ -147,24 +152,36 @@ class SiCL(Discoverer):
     ) -> tuple[ndarray, ndarray]:
         """Standard deviation [d, d] of adjacency and frequencies [d, d, 4] of marks, over subsamples of the rows."""
         done = _stored_subsamples(run)
+        work = _Subsample(self, network, examined, knowledge)
         with run.progress(self.subsamples, "subsamples", len(done)) as progress:
-            for part in self._subsamples(examined, len(done)):
-                found = self._predict(network, part, knowledge).over_all_columns(examined.table)
-                graph = found["graph"]
-                marks = np.stack([~graph.skeleton, graph.directed, graph.directed.T, graph.undirected], -1)
-                done.append((found["adjacent"], marks.astype(np.float64)))
+            left = range(len(done), self.subsamples)
+            for _, found in fan_out_in_order(work, left, workers_of_cluster()):
+                done.append(found)
                 tensors = {f"{k:04d}/{i}": torch.from_numpy(x) for k, one in enumerate(done) for i, x in enumerate(one)}
                 run.save_state(STATE, tensors, {"done": len(done)}, every_s=5.0)
                 progress.advance()
         return np.std([p for p, _ in done], axis=0), np.mean([marks for _, marks in done], axis=0)
 
-    def _subsamples(self, examined: ExaminedTable, done: int) -> Iterator[ExaminedTable]:
-        n = len(examined.table)
+
+@dataclass(frozen=True, eq=False)
+class _Subsample:
+    """Probabilities [d, d] and marks [d, d, 4] of a subsample of the rows by its number, in whatever process."""
+
+    method: SiCL
+    network: TrainedNetwork
+    examined: ExaminedTable
+    knowledge: Knowledge
+
+    def __call__(self, number: int) -> tuple[ndarray, ndarray]:
+        n = len(self.examined.table)
         size = min(n, max(MIN_SUBSAMPLE_ROWS, n // 2))
-        for k in range(done, self.subsamples):
-            # One generator per subsample, so that a resumed search draws the same ones.
-            rows = np.sort(np.random.default_rng([self.seed, k]).permutation(n)[:size])
-            yield examined.part(rows)
+        # One generator per subsample, so that a resumed search draws the same ones.
+        rows = np.sort(np.random.default_rng([self.method.seed, number]).permutation(n)[:size])
+        predicted = self.method.predicted(self.network, self.examined.part(rows), self.knowledge)
+        found = predicted.over_all_columns(self.examined.table)
+        graph = found["graph"]
+        marks = np.stack([~graph.skeleton, graph.directed, graph.directed.T, graph.undirected], -1)
+        return found["adjacent"], marks.astype(np.float64)
 
 
 def _stored_subsamples(run: Run) -> list[tuple[ndarray, ndarray]]:

@@ -1,6 +1,7 @@
 """Graphs of random halves of the rows, each searched from the graph of all rows."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from intaglio.causal.confounding.edge_search import improved
 from intaglio.causal.confounding.ricf import DistrictScores
 from intaglio.causal.methods.spot.shrinkage import shrinkage, shrunk
 from intaglio.randomness import numpy_generator
+from intaglio.runs.deadline import Deadline
+from intaglio.runs.fan_out import fan_out_in_order, workers_of_cluster
 from intaglio.runs.run import Run
 
 STATE = "half samples"
@@ -36,8 +39,11 @@ def half_sample_graphs(
     state: str = STATE,
     stream: int = STREAM,
     sweeps: int = SWEEPS,
+    deadline: Deadline | None = None,
 ) -> list[Edges]:
     """The edges of the graphs of `count` random halves of the rows, or of as many as there is time for.
+
+    Inside `on_cluster` each half is a piece of work there.
 
     Args:
         standard: rows of standardised columns.
@@ -52,21 +58,42 @@ def half_sample_graphs(
         state: name of the checkpoint.
         stream: index of the random streams.
         sweeps: most sweeps of each search.
+        deadline: of pieces on a cluster, which cannot ask `in_time`; None for none.
     """
-    done = _stored(run, state)
+    done, workers = _stored(run, state), workers_of_cluster()
+    within = in_time if workers == 1 else deadline
+    search = _HalfSearch(standard, edges, allowed, pairs, costs, (seed, stream), sweeps, within)
     with run.progress(count, state, len(done)) as progress:
-        for number in range(len(done), count):
-            random = numpy_generator(seed, stream, number)
-            half = standard[random.permutation(len(standard))[: len(standard) // 2]]
-            correlation = np.corrcoef(half.T)
-            scores = DistrictScores(shrunk(correlation, shrinkage(correlation, len(half))), len(half))
-            found, _ = improved(edges, scores, allowed, pairs, sweeps, random, in_time, costs)
-            if not in_time():
+        for _, found in fan_out_in_order(search, range(len(done), count), workers):
+            if found is None or not in_time():
                 break
             done.append(found)
             run.save_state(state, _tensors(done), {"done": len(done)}, every_s=5.0)
             progress.advance()
     return done
+
+
+@dataclass(frozen=True, eq=False)
+class _HalfSearch:
+    """The graph of a half by its number, in whatever process; None where its time was over."""
+
+    standard: Float64[ndarray, "n d"]
+    edges: Edges
+    allowed: AllowedGraphs
+    pairs: list[tuple[int, int]]
+    costs: Float64[ndarray, "d d"]
+    source: tuple[int, int]
+    """Seed, and index of the random stream."""
+    sweeps: int
+    in_time: Callable[[], bool] | None
+
+    def __call__(self, number: int) -> Edges | None:
+        in_time, random = self.in_time or (lambda: True), numpy_generator(*self.source, number)
+        half = self.standard[random.permutation(len(self.standard))[: len(self.standard) // 2]]
+        correlation = np.corrcoef(half.T)
+        scores = DistrictScores(shrunk(correlation, shrinkage(correlation, len(half))), len(half))
+        found, _ = improved(self.edges, scores, self.allowed, self.pairs, self.sweeps, random, in_time, self.costs)
+        return found if in_time() else None
 
 
 def _tensors(done: list[Edges]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from intaglio.causal.tables.assumptions import DEPENDENT_ROWS, REPEATED_ROWS, TR
 from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_columns
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.errors import BadInput
+from intaglio.runs.deadline import Deadline
 from intaglio.runs.run import Run
 
 FIRST_WEIGHT = 1e-3
@@ -176,6 +177,10 @@ class SPOT(Discoverer):
         )
         return replace(made, seconds=time.monotonic() - began)
 
+    def undivided(self) -> str:
+        """See `Discoverer.undivided`."""
+        return ""
+
     def forget(self, run: Run) -> None:
         """See `Discoverer.forget`."""
         for state in (STATE, half_samples.STATE, vicinal.STATE):
@@ -196,7 +201,8 @@ class SPOT(Discoverer):
             raise BadInput(f"{self.posterior} is no cascade, which vicinal data sets tune; leave --vicinal out")
         end = time.monotonic() + self.time_limit
         tuning = vicinal.VicinalTuning(self.vicinal, self.seed, self.least_probability)
-        return tuning(estimator, correlations, table.values, lambda: time.monotonic() < end, run)
+        deadline = Deadline.after(self.time_limit)
+        return tuning(estimator, correlations, table.values, lambda: time.monotonic() < end, run, deadline)
 
     def _search(
         self, columns: GaussianColumns, skeleton: SkeletonProbabilities, known: Constraints, run: Run
@@ -244,9 +250,8 @@ class SPOT(Discoverer):
             return []
         standard = (table.values - table.values.mean(0)) / table.values.std(0)
         pairs, count = list(search.pairs(best)), self.half_samples
-        return half_sample_graphs(
-            standard, best, search.allowed, pairs, search.costs, count, self.seed, search.within_limit, run
-        )
+        given = (standard, best, search.allowed, pairs, search.costs, count, self.seed, search.within_limit, run)
+        return half_sample_graphs(*given, deadline=Deadline.after(search.seconds_left))
 
 
 def _told(posterior: np.ndarray, known: Constraints) -> np.ndarray:

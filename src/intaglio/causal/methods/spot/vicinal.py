@@ -18,6 +18,7 @@ from intaglio.causal.methods.spot.posterior import SkeletonProbabilities, inclus
 from intaglio.errors import BadInput
 from intaglio.learning.boosted_trees import fit_boosted_trees
 from intaglio.randomness import numpy_generator
+from intaglio.runs.deadline import Deadline
 from intaglio.runs.run import Run
 
 STATE = "vicinal graphs"
@@ -59,6 +60,7 @@ class VicinalTuning:
         values: Float64[ndarray, "n d"],
         in_time: Callable[[], bool],
         run: Run,
+        deadline: Deadline | None = None,
     ) -> SkeletonProbabilities:
         """The probabilities after fine-tuning; those of the cascade, with a flag, where it cannot be.
 
@@ -68,12 +70,13 @@ class VicinalTuning:
             values: rows of the table.
             in_time: whether there is time left for another vicinal data set.
             run: takes progress and a checkpoint after each graph.
+            deadline: of graphs that are searched on a cluster, which cannot ask `in_time`; None for none.
         """
         before = cascade(correlations, self.seed)
         n, d = values.shape
         if n // 2 <= d + 1:
             return _untuned(before, f"half of the {n} rows are too few for a graph of {d} variables")
-        graphs = self._graphs(cascade, before, values, in_time, run)
+        graphs = self._graphs(cascade, before, values, in_time, run, deadline)
         if len(graphs) < FEWEST:
             return _untuned(before, f"the time was over after {len(graphs)} of {self.count} vicinal data sets")
         sets = [self._data_set(cascade, correlations, edges, number) for number, edges in enumerate(graphs)]
@@ -92,6 +95,7 @@ class VicinalTuning:
         values: Float64[ndarray, "n d"],
         in_time: Callable[[], bool],
         run: Run,
+        deadline: Deadline | None,
     ) -> list[Edges]:
         """The graph of each half of the rows, searched from the probable pairs."""
         hidden, d = cascade.hidden_causes, len(before.names)
@@ -115,6 +119,7 @@ class VicinalTuning:
             state=STATE,
             stream=HALVES,
             sweeps=SWEEPS,
+            deadline=deadline,
         )
 
     def _data_set(
