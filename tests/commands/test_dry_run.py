@@ -25,7 +25,7 @@ LINES = {
     "shrink": "shrink gptq --model {base} --prompt x --rows 32",
     "merge": "merge soup {suspect} {base} --images {pictures}",
     "energy prune": None,  # needs a profile of this machine; see test_energy_prune
-    "flow train": "flow train --images {pictures} --resolution 8 --patch-size 2 --hidden-size 16 --head-dim 8 --steps 9",
+    "flow train": "flow train --images {pictures} --resolution 8 --patch-size 2 --hidden-size 16 --head-dim 8",
     "flow sample": "flow sample sequential --model cpu-tiny --count 3",
 }
 
