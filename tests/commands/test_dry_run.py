@@ -20,6 +20,7 @@ LINES = {
     "authenticate": "authenticate cgi-dm --base {base} --suspect {suspect} --images {pictures} --controls {controls} "
     "--fpr 0.2 --steps 2",
     "extract": "extract cfg --base {base} --suspect {suspect} --authority mine --prompt x --generations 9 --pictures 2",
+    "sample": "sample --model {base} --prompt x --count 3 --steps 2",
     "sample train": "sample train ot --model {base} --prompt x",
     "distill": "distill guided --model {base} --prompt x --own 4 --steps 4",
     "shrink": "shrink gptq --model {base} --prompt x --rows 32",
@@ -53,7 +54,8 @@ def test_every_command_that_takes_the_flag_is_asked_here():
 @pytest.mark.parametrize("line", [line for line in LINES.values() if line], ids=[k for k, v in LINES.items() if v])
 def test_the_plan_has_a_time_and_nothing_is_made(line, places, tmp_path, capsys):
     runs = tmp_path / "runs"
-    assert main([*shlex.split(line.format(**places)), "--runs", str(runs), "--dry-run"]) == 0
+    into = ["--out" if line.startswith("sample --") else "--runs", str(runs)]
+    assert main([*shlex.split(line.format(**places)), *into, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "\ntime       about" in f"\n{said}"
     assert not runs.exists()

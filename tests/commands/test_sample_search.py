@@ -41,7 +41,7 @@ def test_the_best_of_the_budget_is_kept_with_its_noise_and_replays_without_a_sea
     out = tmp_path / "out"
     assert main(words(folder, out)) == 0
     told = capsys.readouterr().err
-    assert "2 pictures: 40 calls of the denoiser, 8 decodings, 10 judged pictures" in told  # 5 of 4 calls each
+    assert "pictures   2: 40 calls of the denoiser, 8 decodings, 10 judged pictures" in told  # 5 of 4 calls each
     assert "ink scores the best of 5 candidates" in told
     model, search = load_model(folder), SEARCHES["random"]()
     for name, prompt, seed in (("a-red-cat-3", "a red cat", 3), ("dog-4", "dog", 4)):

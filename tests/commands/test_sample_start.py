@@ -67,7 +67,7 @@ def test_a_fit_that_is_there_is_not_made_again(folder, pictures, tmp_path, monke
 def test_a_search_begins_there_too_and_replays(folder, pictures, tmp_path, capsys):
     more = ("--search", "random", "--budget", "12", "--search-verifier", "ink")
     assert main(analytic(folder, pictures, tmp_path, *more)) == 0
-    assert "2 pictures: 24 calls of the denoiser" in capsys.readouterr().err
+    assert "pictures   2: 24 calls of the denoiser" in capsys.readouterr().err
     assert main(["sample", "--replay", str(tmp_path / "dog-3.png"), "--out", str(tmp_path / "again")]) == 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from intaglio.adapt.cost import Plan, make_plan
 from intaglio.adapt.data import TrainingSet
@@ -63,7 +63,7 @@ class FineTuner(BayesianTraining, ABC):
         Raises `BadInput` for a model that does not have them.
         """
 
-    def suited(self, model: LatentDiffusion) -> Self:
+    def suited(self, model: LatentDiffusion) -> "FineTuner":
         """These settings, with a learning rate for this model where none is given: an embedded one has its own."""
         if self.learning_rate is not None:
             return self

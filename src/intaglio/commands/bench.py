@@ -15,7 +15,7 @@ B = TypeVar("B")
 class Measured(Protocol):
     """A bench: callable, with a summary of its figures."""
 
-    def __call__(self, *, command: Sequence[str], progress: Literal["auto", "none"]) -> dict[str, Any]:
+    def __call__(self, *, command: Sequence[str], progress: Literal["auto", "json", "none"]) -> dict[str, Any]:
         """Figures by name. `command` and `progress` are those of the `Run` that keeps the work."""
         ...
 

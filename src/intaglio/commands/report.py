@@ -8,21 +8,21 @@ import tyro
 from tyro.conf import Positional
 
 from intaglio.commands.kit.console import say
-from intaglio.errors import BadInput
 
 
 @dataclass(frozen=True)
 class Report:
     """Write a run's report: one HTML file that needs no network."""
 
-    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run's folder."""
+    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
+    """The run's folder or name, or the beginning of its name or of its ten hex digits."""
+    runs: Path = Path("runs")
+    """The folder of runs, for a name."""
     out: Path | None = None
     """Path of the file; none takes `report.html` in the run's folder."""
 
     def __call__(self) -> None:
-        if not (self.run / "run.json").is_file():
-            raise BadInput(f"{self.run} is not a run: it has no run.json; `intaglio runs` lists those there are")
         from intaglio.report import write_report
+        from intaglio.runs.store import find_run
 
-        say(str(write_report(self.run, self.out)))
+        say(str(write_report(find_run(self.runs, self.run).folder, self.out)))

@@ -1,6 +1,7 @@
 """`intaglio runs`: list runs, show one, resume one."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -62,7 +63,7 @@ class Runs:
         rows = [("run", run.name), ("folder", str(run.folder)), ("status", run.status), ("started", run.started)]
         rows += [("finished", run.finished or "not yet"), ("took", _duration(run.seconds))]
         rows += [("device", header.get("device")), ("seed", header.get("seed"))]
-        rows += [("command", " ".join(["intaglio", *header["command"]]) if header.get("command") else "from Python")]
+        rows += [("command", shlex.join(["intaglio", *header["command"]]) if header.get("command") else "from Python")]
         rows += [(f"input {role}", about.get("path")) for role, about in (header.get("inputs") or {}).items()]
         rows += [(f"setting {name}", value) for name, value in (header.get("settings") or {}).items()]
         rows += [("warning", warning) for warning in header.get("warnings") or []]
@@ -80,7 +81,7 @@ class Runs:
             return 0
         if not command:
             raise BadInput(f"{found.name} was started from Python, not from the command line; call it again there")
-        note(f"intaglio {' '.join(command)}")
+        note(f"intaglio {shlex.join(command)}")
         return run(list(command), resumed=found)
 
     def _reindex(self) -> None:

@@ -9,6 +9,7 @@ from intaglio.commands.kit.console import note, say, shown
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.drawing_inputs import DrawingInputs, DrawingTools
 from intaglio.commands.kit.drawn_again import drawn_again, refuse_another
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.fit_files import kept_fit
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
 from intaglio.commands.kit.png_settings import PictureSettings
@@ -21,7 +22,9 @@ from intaglio.errors import BadInput
 from intaglio.files import free_path
 
 if TYPE_CHECKING:
+    from intaglio.commands.kit.energy_lines import EnergyLine
     from intaglio.runs.picture_series import PictureSeries
+    from intaglio.runs.time_plan import TimePlan
     from intaglio.sampling.calls import Calls
     from intaglio.sampling.family import SamplingMethod, SamplingRequest
     from intaglio.sampling.guides.model_guidance import ModelGuidance
@@ -30,12 +33,12 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 OF_SAMPLING = ("count", "seed", "sampler", "steps", "guidance", "negative", "batch", "dtype", "correction", "reference")
 OF_SAMPLING += ("search", "budget", "search_verifier", "search_neighbours", "search_cosine")
-OF_SAMPLING += ("start", "from_step", "cluster")
+OF_SAMPLING += ("start", "from_step", "cluster", "dry_run")
 """Flags that a replay takes from the picture, or has no use for."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(DrawingInputs[M], Generic[M]):
+class Sample(DryRun, DrawingInputs[M], Generic[M]):
     """Draw pictures from prompts, or draw a picture again from the settings it carries.
 
     The same command again goes on where a killed one was.
@@ -66,6 +69,8 @@ class Sample(DrawingInputs[M], Generic[M]):
             tools.best.check(self.request(tools, prompts), self._method, tools.settled.sampler)
         elif tools.guide is None:
             self._method.check(self.request(tools, prompts))
+        if self.dry_run:
+            return self._planned(tools, prompts)
         with PictureSeries(self.out, self.series_key(prompts, tools), names) as series, self.spread():
             keep_start(tools.start, self.out)
             if len(series):
@@ -75,6 +80,15 @@ class Sample(DrawingInputs[M], Generic[M]):
             else:
                 self._search(tools, tools.best, prompts, seeds, series)
         say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {tools.model.name} in {self.out}")
+        return 0
+
+    def _planned(self, tools: DrawingTools, prompts: list[str]) -> int:
+        """Prints what all of the pictures cost; returns the exit code."""
+        request = self.request(tools, prompts)
+        if tools.guide is not None:
+            raise BadInput("--base guides by another model, whose calls no plan counts; leave --dry-run or --base out")
+        of_all = tools.best.planned(request, self._method) if tools.best else self._method.planned(request)
+        self.ends_with(*self._cost(request, of_all))
         return 0
 
     def _draw(self, tools: DrawingTools, prompts: list[str], seeds: list[int], series: "PictureSeries") -> None:
@@ -138,19 +152,23 @@ class Sample(DrawingInputs[M], Generic[M]):
         note(told_scores([scores[k] for k in sorted(scores)], self.search_verifier, count))
 
     def _tell_cost(self, request: "SamplingRequest", planned: "Calls") -> None:
-        """Says what the pictures will cost: calls of networks and time, and joules where there is a profile."""
+        """Says what pictures cost before they are drawn."""
+        plan, energy = self._cost(request, planned)
+        note(str(plan) if self.cluster is None else f"{plan} on this machine alone")
+        if energy is not None:
+            note(energy.line)
+
+    def _cost(self, request: "SamplingRequest", planned: "Calls") -> "tuple[TimePlan, EnergyLine | None]":
+        """Calls of networks and time of pictures, and joules where there is a profile and nothing is searched."""
         from intaglio.commands.kit.energy_lines import energy_line, sample_work
         from intaglio.sampling.plan import sampling_plan
 
         plan = sampling_plan(planned, request, self.batch)
-        note(str(plan) if self.cluster is None else f"{plan} on this machine alone")
         if self._method.name != "plain" or self.search is not None:
-            return  # the estimate knows no other work
+            return plan, None  # the estimate knows no other work
         model, count, steps = request.model, len(request.prompts), request.steps
         guided = planned.forward > count * request.nodes
-        told = energy_line(self.device, lambda: sample_work(model, count, steps, self.batch, guided=guided))
-        if told is not None:
-            note(told.line)
+        return plan, energy_line(self.device, lambda: sample_work(model, count, steps, self.batch, guided=guided))
 
     # Replay
 

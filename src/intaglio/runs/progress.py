@@ -1,4 +1,4 @@
-"""Progress of the work: a bar with the time left on a terminal, JSON lines elsewhere, or nothing."""
+"""Progress of the work: a bar with the time left on a terminal, lines of text elsewhere, JSON lines, or nothing."""
 
 import json
 import sys
@@ -9,11 +9,12 @@ from typing import Literal, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
+from intaglio.amounts import duration_words
 from intaglio.printable import printable
 from intaglio.runs.tables import without_nan
 
-Show = Literal["auto", "none"]
-"""auto: a bar where standard error is a terminal, JSON lines on standard error where it is not."""
+Show = Literal["auto", "json", "none"]
+"""auto: a bar where standard error is a terminal, lines of text on it where it is not. json: a line of JSON each."""
 
 LINE_EVERY_S = 10.0
 """Seconds between two lines at least."""
@@ -33,13 +34,13 @@ def showing(total: int, label: str, done: int, show: Show) -> Iterator[Progress]
     """The progress of one piece of work of `total` steps, of which `done` were done before."""
     if show == "none":
         yield _Silent()
-    elif sys.stderr.isatty():
+    elif show == "auto" and sys.stderr.isatty():
         with tqdm(
             total=total, initial=done, desc=printable(label), file=sys.stderr, dynamic_ncols=True, leave=None
         ) as bar:
             yield _Bar(bar)
     else:
-        lines = _Lines(total, label, done)
+        lines = _Lines(total, label, done, show)
         try:
             yield lines
         finally:
@@ -50,14 +51,20 @@ def tell(event: str, message: str, show: Show) -> None:
     """A sentence to standard error, in the manner of the progress."""
     if show == "none":
         return
-    if sys.stderr.isatty():
+    if show == "json":
+        _line(_as_json({"event": event, "message": message}))
+    elif sys.stderr.isatty():
         tqdm.write(printable(f"{event}: {message}"), file=sys.stderr)
     else:
-        _line({"event": event, "message": message})
+        _line(printable(f"{event}: {message}"))
 
 
-def _line(values: dict) -> None:
-    sys.stderr.write(json.dumps(without_nan(values), allow_nan=False) + "\n")
+def _as_json(values: dict) -> str:
+    return json.dumps(without_nan(values), allow_nan=False)
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
@@ -79,8 +86,8 @@ class _Bar:
 class _Lines:
     """A line at the start, then at most one every ten seconds, and one at the end."""
 
-    def __init__(self, total: int, label: str, done: int):
-        self._total, self._label, self._done, self._before = total, label, done, done
+    def __init__(self, total: int, label: str, done: int, show: Show):
+        self._total, self._label, self._done, self._before, self._show = total, label, done, done, show
         self._numbers: dict[str, float | int] = {}
         self._began = time.monotonic()
         self._write()
@@ -101,5 +108,11 @@ class _Lines:
         fresh = self._done - self._before
         left = round(spent / fresh * (self._total - self._done), 1) if fresh else None
         numbers = {name: float(number) for name, number in self._numbers.items()}
-        state = {"event": "progress", "label": self._label, "done": self._done, "total": self._total}
-        _line({**state, "seconds": round(spent, 1), "seconds_left": left, **numbers})
+        if self._show == "json":
+            state = {"event": "progress", "label": self._label, "done": self._done, "total": self._total}
+            _line(_as_json({**state, "seconds": round(spent, 1), "seconds_left": left, **numbers}))
+            return
+        words = [f"{self._label} {self._done} of {self._total}", duration_words(spent)]
+        words += [f"{duration_words(left)} left"] if left else []
+        words += [f"{name.replace('_', ' ')} {number:.4g}" for name, number in numbers.items()]
+        _line(printable(", ".join(words)))

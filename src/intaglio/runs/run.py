@@ -87,6 +87,8 @@ class Run:
         with writing_into(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
+        if (opened := _opened.get()) is not None:
+            opened.append(folder)
         found, lost = _header_of(folder, lock, {"name": name, "verb": verb, "method": method}), None
         _sweep(folder)
         if found is not None and found.get("status") == "done":
@@ -309,6 +311,20 @@ class _NullRun(Run):
 
     def finish(self, summary: Mapping, results: Sequence[str] = ()) -> None:
         pass
+
+
+_opened: ContextVar[list[Path] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def listing_opened() -> Iterator[list[Path]]:
+    """A list that, within the block, takes the folder of every run that is opened, in their order."""
+    folders: list[Path] = []
+    token = _opened.set(folders)
+    try:
+        yield folders
+    finally:
+        _opened.reset(token)
 
 
 _resumed: ContextVar[Path | None] = ContextVar("resumed", default=None)

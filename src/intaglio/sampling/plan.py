@@ -1,38 +1,26 @@
 """The plan of a sampling: calls of networks, and how long they take here."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 
-from intaglio.amounts import duration_words
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.time_plan import TimePlan
 from intaglio.runs.timed import seconds_of
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.family import SamplingRequest
 from intaglio.sampling.fixed_sampling import settled
 
 
-@dataclass(frozen=True)
-class SamplingPlan:
-    """Cost of pictures, before any is drawn."""
-
-    pictures: int
-    calls: Calls
-    """Of all pictures."""
-    seconds: float
-    """Of the denoiser and the decoders, from one call of each that was timed here."""
-
-    def __str__(self) -> str:
-        many = "s" if self.pictures > 1 else ""
-        return f"{self.pictures} picture{many}: {self.calls}; about {duration_words(self.seconds)}"
-
-
-def sampling_plan(planned: Calls, request: SamplingRequest, batch: int) -> SamplingPlan:
-    """Calls of all pictures by those of one, and their time by one call of the denoiser and one decoding of a batch."""
+def sampling_plan(planned: Calls, request: SamplingRequest, batch: int) -> TimePlan:
+    """The plan of all pictures by the calls of one, from one call of the denoiser and one decoding that are timed."""
     pictures = len(request.prompts)
-    calls = planned.times(pictures)
-    finished = calls + Calls(decodes=pictures)
-    return SamplingPlan(pictures, calls, planned_seconds(finished, request.model, min(batch, pictures)))
+    calls, rows = planned.times(pictures), min(batch, pictures)
+    parts = {
+        "calls": planned_seconds(replace(calls, decodes=0), request.model, rows),
+        "decodings": planned_seconds(Calls(decodes=calls.decodes + pictures), request.model, rows),
+    }
+    return TimePlan(parts, f"pictures   {pictures}: {calls}")
 
 
 def picture_calls(model: LatentDiffusion, steps: int | None = None, scale: float | None = None) -> Calls:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 from intaglio.errors import IntaglioError
 
 PROGRAM = (sys.executable, "-m", "intaglio")
+UNITS = {"s": 1, "min": 60, "h": 3600}
 BARE = (sys.executable, "-c", "pass")
 
 
@@ -38,13 +40,21 @@ def bare_python(folder: Path, repeats: int) -> float:
 def plan_and_time(words: Sequence[str], folder: Path) -> dict[str, Any]:
     """A command's planned seconds and those of its run, which the new run folder below `folder` tells.
 
-    Raises `IntaglioError` where the command fails, or keeps no plan.
+    Of a command without a run folder the plan is that of --dry-run, and its time that of the command less that of the
+    dry run, in which programs are started and models read. Raises `IntaglioError` where it fails, or keeps no plan.
     """
     before = set(folder.rglob("run.json"))
     seconds, done = _timed((*PROGRAM, *words, "--quiet"), folder)
     if done.returncode:
         raise IntaglioError(f"`intaglio {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()[-300:]}")
     made = [path for path in folder.rglob("run.json") if path not in before]
+    if not made:
+        dry_s, told = _timed((*PROGRAM, *words, "--dry-run"), folder)
+        found = re.search(r"time +about ([0-9.]+) (s|min|h)", told.stdout)
+        if found is None or seconds <= dry_s:
+            raise IntaglioError(f"`intaglio {' '.join(words)}` tells no plan by --dry-run, or is over before it")
+        planned_s, measured_s = float(found[1]) * UNITS[found[2]], seconds - dry_s
+        return {"planned_s": planned_s, "measured_s": measured_s, "ratio": planned_s / measured_s, "command_s": seconds}
     header: Mapping[str, Any] = json.loads(made[0].read_text(encoding="utf-8")) if len(made) == 1 else {}
     planned, measured = header.get("planned_seconds"), header.get("seconds")
     if not planned or not measured:

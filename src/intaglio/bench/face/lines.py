@@ -42,7 +42,7 @@ PLANNED = _words(
         "protect": "protect advdm --images pictures/members",
         "protect evaluate": "protect evaluate --images pictures/members --protected pictures/members --seeds 1 "
         "--purifiers none jpeg-75 blur --tuning-steps 60",
-        "sample": "sample --prompt cat dog --count 8 --out drawn --runs runs",
+        "sample": "sample --prompt cat dog --count 40 --out drawn",
         "sample train": "sample train ot --prompt cat",
         "distill": "distill guided --steps 100 --own 64",
         "shrink": "shrink gptq --bits 4",

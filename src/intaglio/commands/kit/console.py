@@ -20,6 +20,10 @@ class Invocation:
     """The words after `intaglio`."""
     quiet: bool = False
     """No progress and no comments; results and errors only."""
+    progress: Literal["auto", "json"] = "auto"
+    """How progress is shown where it is."""
+    json: bool = False
+    """The result is one line of JSON; what is said otherwise is comment."""
 
 
 NO_INVOCATION = Invocation()
@@ -27,9 +31,9 @@ _current: ContextVar[Invocation] = ContextVar("invocation", default=NO_INVOCATIO
 
 
 @contextmanager
-def invoked(words: Sequence[str], quiet: bool) -> Iterator[None]:
-    """Makes this the command line that `command_line` and `quiet` return while the block runs."""
-    token = _current.set(Invocation(tuple(words), quiet))
+def invoked(invocation: Invocation) -> Iterator[None]:
+    """Makes this the command line that `command_line`, `quiet` and `shown` tell of while the block runs."""
+    token = _current.set(invocation)
     try:
         yield
     finally:
@@ -46,19 +50,27 @@ def quiet() -> bool:
     return _current.get().quiet
 
 
-def shown() -> Literal["auto", "none"]:
-    """The argument `progress` of `Run.open`: none under `--quiet`."""
-    return "none" if quiet() else "auto"
+def writes_json() -> bool:
+    """Whether `--json` was given to a command that has no such flag of its own."""
+    return _current.get().json
+
+
+def shown() -> Literal["auto", "json", "none"]:
+    """The argument `progress` of `Run.open`: none under `--quiet`, else that of `--progress`."""
+    return "none" if quiet() else _current.get().progress
 
 
 def say(text: str = "") -> None:
-    """Write a line of result to standard output; what a terminal would obey is spelt out."""
-    _write(sys.stdout, text)
+    """Write a line of result to standard output; what a terminal would obey is spelt out. Under --json: a comment."""
+    if _current.get().json:
+        note(text)
+    else:
+        _write(sys.stdout, text)
 
 
 def say_json(value: Any) -> None:
     """Write a value as one line of JSON to standard output; NaN and infinities, which JSON lacks, are null."""
-    say(json.dumps(without_nan(value), allow_nan=False))
+    _write(sys.stdout, json.dumps(without_nan(value), allow_nan=False))
 
 
 def note(text: str) -> None:

@@ -1,17 +1,20 @@
 """Dispatch of a command line: the verb and the method from one table, then the command from the other words."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import intaglio
-from intaglio.commands.kit.console import invoked, note, say, table
+from intaglio.commands.kit.console import Invocation, invoked, note, say, table
 from intaglio.commands.kit.devices import check_devices
 from intaglio.commands.kit.early_checks import check_early
 from intaglio.commands.kit.given_words import repeated_flags
+from intaglio.commands.kit.json_result import reporting_run
 from intaglio.commands.kit.plain_values import check_plain_values
 from intaglio.commands.kit.resumed import check_verb, confined
+from intaglio.commands.kit.run_results import with_results
 from intaglio.commands.kit.shared_steps import check_launched
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.verbs import VERBS, Verb
@@ -38,6 +41,7 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
 
     words, operands = parsing.split_at_dashes(words)
     quiet = parsing.take_flag(words, "--quiet")
+    progress = _progress(parsing.take_option(words, "--progress"))
     config, preset = None, None
     if resumed is None:
         config, preset = parsing.take_option(words, "--config"), parsing.take_option(words, "--preset")
@@ -66,11 +70,13 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         if fault := verb.methods[rest[0]].fault:
             raise IntaglioError(fault)
         method, path, rest = verb.methods[rest[0]].target, [*path, rest[0]], rest[1:]
+    as_json = parsing.takes_json(verb.command, rest)
     try:
         files = (parsing.preset_file(path, preset) if preset else None, Path(config) if config else None)
         command = parsing.read_command(verb.command, method, rest, path, *files, operands=operands)
         check_plain_values(command)
         check_early(command)
+        command = with_results(command)
         command = parsing.with_method(command, method)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
@@ -80,21 +86,42 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
     check_devices(command)
     if resumed is None:
         parts = [type(part) for part in (command, getattr(command, "method", None)) if is_dataclass(part)]
-        return _called(command, path, quiet, repeated_flags(rest, parts))
+        return _called(command, path, quiet, progress, repeated_flags(rest, parts), as_json=as_json)
     from intaglio.runs.run import resuming
 
     check_verb(path, resumed.folder, resumed.header)
     with resuming(resumed.folder):
-        return _called(confined(command, resumed.folder), path, quiet)
+        return _called(confined(command, resumed.folder), path, quiet, progress)
 
 
-def _called(command: Any, path: list[str], quiet: bool, notes: Sequence[str] = ()) -> int:
+def _progress(given: str | None) -> Literal["auto", "json"]:
+    """The value of --progress. Raises `BadInput` for another."""
+    if given not in (None, "auto", "json"):
+        raise BadInput(f"--progress is auto (a bar on a terminal, else lines of text) or json, not {given!r}")
+    return "json" if given == "json" else "auto"
+
+
+def _called(
+    command: Any,
+    path: list[str],
+    quiet: bool,
+    progress: Literal["auto", "json"],
+    notes: Sequence[str] = (),
+    *,
+    as_json: bool = False,
+) -> int:
     from intaglio.commands.kit.parsing import to_words
 
-    with invoked([*path, *to_words(command)], quiet):
+    about = Invocation((*path, *to_words(command)), quiet, progress, as_json)
+    with invoked(about), _reporting(command, path) if as_json else nullcontext():
         for line in notes:
             note(line)
         return command() or 0
+
+
+def _reporting(command: Any, path: list[str]) -> AbstractContextManager[None]:
+    """The block whose run is written as JSON; that of a dry run, which writes its plan itself."""
+    return nullcontext() if getattr(command, "dry_run", False) else reporting_run(path)
 
 
 def _is_operand(verb: Verb, words: list[str]) -> bool:

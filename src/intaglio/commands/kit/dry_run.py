@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from intaglio.commands.kit.console import note, say
+from intaglio.commands.kit.console import note, say, say_json, writes_json
 
 if TYPE_CHECKING:
     from intaglio.commands.kit.energy_lines import EnergyLine
@@ -29,7 +29,9 @@ class DryRun:
 
     def ends_with(self, plan: Planned, energy: "EnergyLine | None" = None) -> bool:
         """Prints the plan where it is all that was asked for; returns whether it is."""
-        if self.dry_run:
+        if self.dry_run and writes_json():
+            say_json({"planned_seconds": plan.seconds, "plan": _text(plan, energy).splitlines()})
+        elif self.dry_run:
             say(_text(plan, energy))
         return self.dry_run
 

@@ -21,7 +21,10 @@ PRESETS = PACKAGE / "presets"
 """TOML files of named settings, VERB-METHOD-PRESET.toml, such as those published with a paper."""
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that a terminal obeys, which no setting holds; newlines and tabs may stand in a prompt."""
-COMMON_FLAGS = "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --debug."
+COMMON_FLAGS = (
+    "Also: --config FILE.toml (defaults that flags override), --quiet (no progress, no comments), --progress json (a "
+    "line of JSON each), --json (the run and its figures as one line of JSON in place of text), --debug."
+)
 
 
 def split_at_dashes(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -35,6 +38,11 @@ def take_flag(words: list[str], flag: str) -> bool:
     found = flag in words
     words[:] = [word for word in words if word != flag]
     return found
+
+
+def takes_json(target: str, words: list[str]) -> bool:
+    """Removes `--json` of a command that has no such flag of its own; returns whether it was there."""
+    return not any(field.name == "json" for field in dataclasses.fields(load(target))) and take_flag(words, "--json")
 
 
 def take_option(words: list[str], option: str) -> str | None:
