@@ -34,7 +34,7 @@ def test_it_says_of_itself_what_reports_and_benches_need(row):
     assert kind.gives in ("model", "adapter")
     assert kind.role in ("method", "baseline")
     names = {field.name for field in dataclasses.fields(kind)}
-    for suited in (kind.testbed, kind.bench):
+    for suited in ({"learning_rate": kind.embedded_rate}, kind.bench):
         assert set(suited) <= names
         kind(**{"bayesian": True, **suited})
 

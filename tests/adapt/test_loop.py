@@ -151,9 +151,11 @@ def test_pictures_are_drawn_while_it_trains(tmp_path):
     base, data = model(), training_set()
     with Run.open(tmp_path, "f", "x", {}, {}, seed=0, device="cpu", command=["x"], progress="none") as run:
         watched = method(base, data, run=run, watch=watch)
-    found = sorted(path.name for path in (run.folder / "images").iterdir())
+    found = sorted(path.name for path in (run.folder / "images").glob("*.png"))
     assert found == ["samples-000002.png", "samples-000004.png"]
-    assert len(watched.samples) == 6
+    assert len(watched.samples) == len(watched.before) == 6
+    assert len(list((run.folder / "images" / "before").iterdir())) == 6
+    assert watched.change > 0
     from intaglio.images.image_set import ImageSet
 
     grid = ImageSet.load(run.folder / "images" / found[1], 16)

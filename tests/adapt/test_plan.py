@@ -59,7 +59,7 @@ def test_a_plan_reads_as_five_lines():
         "steps      800 of batch 2 (4 in memory), 53.3 epochs\n"
         "trainable  859,520,964 numbers\n"
         "memory     about 15.5 GB: weights 4.26 GB, gradients 3.44 GB, moments 6.88 GB, activations 912 MB\n"
-        "time       about 7 min (0.53 s a step)"
+        "time       about 7 min for 800 steps of 0.53 s"
     )
     bayesian = dataclasses.replace(plan, random=198_371_200, random_bytes=4_760_000_000)
     assert "trainable  859,520,964 numbers, 198,371,200 of them random (23.1%)\n" in str(bayesian)

@@ -63,7 +63,7 @@ def test_quiet_leaves_the_json_alone(run_bench):
 def test_a_report_is_written_where_asked(tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     run.mkdir()
-    (run / "run.json").write_text("{}")
+    (run / "run.json").write_text('{"format": 1, "name": "run"}')
 
     def write_report(folder, out=None):
         place = out or folder / "report.html"

@@ -57,7 +57,7 @@ def test_the_plan_has_a_time_and_nothing_is_made(line, places, tmp_path, capsys)
     into = ["--out" if line.startswith("sample --") else "--runs", str(runs)]
     assert main([*shlex.split(line.format(**places)), *into, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "\ntime       about" in f"\n{said}"
+    assert "\ntime       " in f"\n{said}"
     assert not runs.exists()
 
 
@@ -66,4 +66,4 @@ def test_a_plan_is_the_sum_of_its_parts_and_names_those_that_matter():
     assert plan.seconds == 90.5
     assert str(plan) == "pictures   4\ntime       about 2 min: 60 s for steps, 30 s for pictures"
     assert str(TimePlan({"steps": 3.0}, at_most=True)) == "time       about 3 s at most for steps"
-    assert TimePlan().seconds == 0
+    assert (TimePlan().seconds, str(TimePlan({"steps": 0.4}))) == (0, "time       under 1 s")

@@ -127,7 +127,10 @@ def test_profiles_are_merged_into_a_file(command, profiles, tmp_path):
         (["merge", "one.json", "two.json", "--out", "c.txt"], "c.txt is no profile of energy by its name"),
     ],
 )
-def test_bad_input_is_named(command, words, said):
+def test_bad_input_is_named(command, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.pkl", "one.json", "two.json"):
+        (tmp_path / name).touch()
     code, _, err = command(*words)
     assert code == 2
     assert said in err

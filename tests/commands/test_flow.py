@@ -13,7 +13,7 @@ from intaglio.cli import main
 from intaglio.flow import decoding
 from intaglio.flow.calibrate import calibration
 from intaglio.images.image_set import ImageSet, read_png_text, save_png
-from intaglio.models.flow import shipped
+from intaglio.models.flow import flow_folders, shipped
 from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.report import write_report
 
@@ -227,8 +227,8 @@ def test_the_words_of_the_group_and_its_default(outcome):
 
 
 def test_the_flows_of_the_package_are_sound(outcome):
-    assert "cpu-tiny" in shipped.flow_names()
-    for name in shipped.flow_names():
+    assert "cpu-tiny" in flow_folders.flow_names()
+    for name in flow_folders.flow_names():
         flow = shipped.open_flow(name)
         assert flow.labels == ("fluent", "openmoji", "twemoji")
         code, out, _ = outcome("--quiet", "flow", "sample", "sejd", "--model", name, "--count", 1)

@@ -15,12 +15,31 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_lines_are_throttled_and_the_last_is_told(monkeypatch):
+def test_elsewhere_lines_are_text(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     with showing(40, "train", 10, "auto") as bar:
+        for _ in range(30):
+            clock[0] += 1
+            bar.advance(1, gradient_norm=0.5)
+    progress.tell("warning", "mind the \x1b gap", "auto")
+    assert stream.getvalue().splitlines() == [
+        "train 10 of 40, 0 s",
+        "train 20 of 40, 10 s, 20 s left, gradient norm 0.5",
+        "train 30 of 40, 20 s, 10 s left, gradient norm 0.5",
+        "train 40 of 40, 30 s, gradient norm 0.5",
+        "warning: mind the \\x1b gap",
+    ]
+
+
+def test_lines_are_throttled_and_the_last_is_told(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with showing(40, "train", 10, "json") as bar:
         for _ in range(30):
             clock[0] += 1
             bar.advance(1, loss=0.5)

@@ -58,7 +58,7 @@ class Plan:
     """Trained numbers that are random in training; each has a learned sigma beside it."""
     random_bytes: int = 0
     """Sigmas with their gradients and moments, the noise and the draw."""
-    beside: Mapping[str, float] = field(default_factory=dict)
+    beside_seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds of what is done beside the steps, by its name, such as `judged pictures`."""
     closing_bytes: int = 0
     """At the end, when all of a step is freed: the base, and the result, which shares no weights with it."""
@@ -81,7 +81,7 @@ class Plan:
     @property
     def time(self) -> TimePlan:
         """The seconds by what is done in them."""
-        return TimePlan({f"{self.steps} steps of {self.step_s:.2g} s": self.steps * self.step_s, **self.beside})
+        return TimePlan({f"{self.steps} steps of {self.step_s:.2g} s": self.steps * self.step_s, **self.beside_seconds})
 
     def __str__(self) -> str:
         repeats = "" if self.shown == self.pictures else f", {self.shown} an epoch with repeats"

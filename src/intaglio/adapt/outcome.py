@@ -16,7 +16,7 @@ LEAST_CHANGE = 0.02
 
 
 def finding(settings: Training, curve: Sequence[Judgement], change: float | None, kept: int | None = None) -> str:
-    """What the exported weights draw beside the base, in a sentence or two.
+    """A sentence or two on the exported weights beside the base.
 
     Args:
         settings: of the training.

@@ -14,7 +14,7 @@ from intaglio.adapt.outcome import finding
 from intaglio.adapt.settings import Training
 from intaglio.adapt.training import Trained
 from intaglio.files import atomic_write
-from intaglio.images.image_set import ImageSet, save_png
+from intaglio.images.image_set import ImageSet, save_png, to_uint8
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import FILE_NAME, LoRA
 
@@ -56,10 +56,11 @@ class FineTuned:
 
     @property
     def change(self) -> float | None:
-        """Root mean square difference of samples and the base's own, in [0, 1]; None where none were drawn."""
+        """Root mean square difference of samples and the base's own, in 8 bits; None where none were drawn."""
         if self.samples is None or self.before is None:
             return None
-        return float((self.samples.pixels.cpu() - self.before.pixels.cpu()).square().mean().sqrt())
+        apart = to_uint8(self.samples.pixels.cpu()).float() - to_uint8(self.before.pixels.cpu()).float()
+        return float(apart.square().mean().sqrt()) / 255
 
     @property
     def losses(self) -> Float64[Tensor, " steps"]:

@@ -208,7 +208,7 @@ class FineTune(Watch, DryRun, InRun, TrainingInputs, EnergyStop, Generic[M]):
 
         plan = self._step_plan(base, known)
         beside = seconds_beside(base, known, self._method, self._watch, class_pictures=self.class_count)
-        return replace(plan, beside=beside)
+        return replace(plan, beside_seconds=beside)
 
     def _step_plan(self, base: "LatentDiffusion", known: "TrainingSet") -> "Plan":
         """The plan of the steps alone."""

@@ -1,22 +1,25 @@
 """The time of measuring what is left of a protection: fine-tunes, what they draw, and the cleaning of pictures."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from intaglio.adapt.data import TrainingSet
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.imitation import Imitator
 from intaglio.protect.purifiers import Purifier
 from intaglio.runs.time_plan import TimePlan
 from intaglio.runs.timed import seconds_of
 from intaglio.sampling.plan import picture_calls, planned_seconds
+
+if TYPE_CHECKING:
+    from intaglio.protect.imitation import Imitator
 
 DRAWN_AT_ONCE = 8
 """Pictures of the batch whose calls are timed."""
 
 
 def evaluation_plan(
-    imitator: Imitator,
+    imitator: "Imitator",
     originals: ImageSet,
     purifiers: Sequence[Purifier],
     *,

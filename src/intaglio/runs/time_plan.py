@@ -29,6 +29,9 @@ class TimePlan:
         return sum(self.parts.values(), 0.0)
 
     def __str__(self) -> str:
+        if self.seconds < 1:
+            time = "time       under 1 s"
+            return f"{self.head}\n{time}" if self.head else time
         most = " at most" if self.at_most else ""
         named = {name: spent for name, spent in self.parts.items() if spent >= NAMED_SHARE * self.seconds}
         if len(named) > 1:

@@ -21,7 +21,7 @@ from intaglio.runs.tables import without_nan
 
 @dataclass(frozen=True, kw_only=True)
 class FaceBench:
-    """How soon wrong commands answer, and how long work takes beside its plan.
+    """Seconds until wrong commands answer, and those of work beside its plan.
 
     Ten wrong commands, each in a process of its own: the shortest of some runs until its sentence, in seconds and over
     a start of Python that does nothing. One command of each verb on the embedded models and a few-shot set, as a user

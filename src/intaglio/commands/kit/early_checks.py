@@ -1,4 +1,4 @@
-"""What a command line names outside of itself, checked before torch is imported: paths, pictures, devices.
+"""Checks before torch is imported: of paths, pictures and devices that a command line names.
 
 An import of torch and diffusers takes seconds, a model's load up to a minute; a misspelt path is to answer at once.
 """

@@ -36,7 +36,7 @@ def _resolved(value: Any, flag: str) -> Any:
 
 
 def _result(folder: Path, flag: str) -> Path:
-    """What the run in a folder made."""
+    """The model or file that the run in a folder made."""
     header = checked_header(folder)
     entry = FURTHER.get(flag, GIVE_MODELS).get(header.get("verb") or "")
     summary = Fields.of(header.get("summary") or {}, f"the summary of {folder / FILE}", "run its command again")
