@@ -73,7 +73,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         large=len(found.names) > LARGE_GRAPH_COLUMNS,
         graph=Markup(found.to_svg()),
         graph_text=_graph_text(found, given),
-        edges=[_edge(edge) for edge in edges[:SHOWN_EDGES]],
+        edges=[edge_view(edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
         near=PageTable("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
@@ -148,7 +148,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
             Key(
                 "Least sure edge",
                 probability_text(weakest.confidence),
-                f"{weakest.source} {_sign(weakest)} {weakest.target}",
+                f"{weakest.source} {edge_sign(weakest)} {weakest.target}",
             )
         )
     if not math.isnan(found.ood_score) and found.changes is None:
@@ -162,7 +162,8 @@ SIGNS = {"-->": "→", "---": "—", "<->": "↔", "o->": "○→", "o-o": "○�
 """Edges as the page writes them."""
 
 
-def _sign(edge: EdgeRecord) -> str:
+def edge_sign(edge: EdgeRecord) -> str:
+    """The edge as the page writes it, such as →."""
     return SIGNS.get(edge.mark, edge.mark)
 
 
@@ -187,13 +188,14 @@ def _pairs(value: Any) -> str:
     return ", ".join((" → " if len(entry) == 2 else " ").join(entry) for entry in words)
 
 
-def _edge(edge: EdgeRecord) -> EdgeView:
+def edge_view(edge: EdgeRecord) -> EdgeView:
+    """An edge as a row of the table of edges."""
     p, half = edge.p_adjacent, 0.0 if edge.spread is None else 1.96 * edge.spread
     low, high = max(0.0, p - half), min(1.0, p + half)
     interval = "" if edge.spread is None else f"{low:.2f} to {high:.2f}"
     return EdgeView(
         source=edge.source,
-        sign=_sign(edge),
+        sign=edge_sign(edge),
         target=edge.target,
         visible=isinstance(edge, FoundPagEdge) and edge.visible,
         adjacent=probability_text(p),
