@@ -36,6 +36,7 @@ def make_app(root: Path, token: str) -> Guard:
         Route("/compare", compare.page),
         Route("/lineage", lineage.page),
         Route("/static/{name}", static),
+        Route("/favicon.ico", static),
         Route("/run/{key}", runs.page),
         Route("/run/{key}/graph", runs.graph),
         Route("/run/{key}/report", runs.report),

@@ -8,7 +8,7 @@ from intaglio.view.index import RunIndex
 from intaglio.view.live import Tails
 from intaglio.view.query import PICKED
 from intaglio.view.rendering import answered, rendered
-from intaglio.view.run_files import file_within, is_pixel_art, thumbnail
+from intaglio.view.run_files import is_pixel_art
 
 
 class ComparePage:
@@ -31,19 +31,14 @@ class ComparePage:
         if len(entries) < 2:
             return answered(request, rendered("compare_none.html.j2", **values))
         headers = read_headers(entries)
-        pictures, left = picture_rows(entries)
+        pictures, same, left = picture_rows(entries)
         values |= {
             "settings": settings_rows(headers),
             "figures": figures_rows(headers),
             "overlays": overlays([self.tails.series(entry.folder) for entry in entries]),
             "pictures": pictures,
+            "same": same,
             "left": left,
-            "sizes": {(entry.key, name): _size(entry.folder, name) for name, _ in pictures for entry in entries},
+            "is_pixel_art": is_pixel_art,
         }
         return answered(request, rendered("compare.html.j2", **values))
-
-
-def _size(folder, name: str) -> tuple[int, int, bool] | None:
-    path = file_within(folder, name)
-    small = None if path is None else thumbnail(path)
-    return None if small is None else (*small.size, is_pixel_art(small.size))

@@ -16,10 +16,10 @@ from intaglio.report.pages.run_pages import WINDOW, readable
 from intaglio.runs.header import checked_header
 from intaglio.view.index import RunEntry
 from intaglio.view.live import Points
-from intaglio.view.run_files import in_order, picture_groups
+from intaglio.view.run_files import Thumbnail, file_within, group_order, picture_groups, thumbnail
 
 ROWS = 400
-"""Rows of a table, and pictures in rows, at most."""
+"""Rows of a table, at most."""
 PICTURE_ROWS = 60
 """Rows of pictures, at most."""
 ABSENT = "–"
@@ -140,18 +140,42 @@ def overlay_plot(lines: Sequence[Points], name: str) -> Markup:
     everything = [point for line in means for point in line]
     low, high = min(step for step, _ in everything), max(step for step, _ in everything)
     x, y = box(low, high if high > low else low + 1, *padded([value for _, value in everything]))
-    parts = [frame(x, y, "step", name)]
+    parts = [frame(x, y, "step", "")]
     parts += [path([(x(a), y(b)) for a, b in line], f"curve run{k}") for k, line in enumerate(means) if line]
     count = sum(bool(line) for line in means)
     return svg(Markup("").join(parts), name, f"{name} over the steps, of {count} runs", height=y.start + TOP + 30)
 
 
-def picture_rows(entries: Sequence[RunEntry]) -> tuple[list[tuple[str, list[bool]]], int]:
-    """The pictures that two runs or more have under one path, each with which run has it; and how many are left out."""
-    had: dict[str, list[bool]] = {}
+@dataclass(frozen=True)
+class PictureRow:
+    """The pictures that several runs have under one path."""
+
+    name: str
+    """The path below each run's folder."""
+    cells: Sequence[Thumbnail | None]
+    """A run each; None where the run has none that can be read."""
+
+
+def picture_rows(entries: Sequence[RunEntry]) -> tuple[list[PictureRow], int, int]:
+    """The pictures that two runs or more have under one path, those drawn as samples first.
+
+    Also how many are left out because they are the same in all runs, and how many because they are too many.
+    """
+    had: dict[str, set[int]] = {}
     for k, entry in enumerate(entries):
         for group in picture_groups(entry.folder):
             for name in group.pictures:
-                had.setdefault(name, [False] * len(entries))[k] = True
-    shared = sorted((name for name, runs in had.items() if sum(runs) > 1), key=in_order)
-    return [(name, had[name]) for name in shared[:PICTURE_ROWS]], max(0, len(shared) - PICTURE_ROWS)
+                had.setdefault(name, set()).add(k)
+    shared = sorted((name for name, runs in had.items() if len(runs) > 1), key=group_order)
+    rows, same, left = [], 0, 0
+    for name in shared:
+        if len(rows) == PICTURE_ROWS:
+            left += 1
+            continue
+        files = [file_within(entry.folder, name) for entry in entries]
+        cells = [None if file is None else thumbnail(file) for file in files]
+        if len({None if cell is None else cell.data for cell in cells}) == 1:
+            same += 1
+        else:
+            rows.append(PictureRow(name, cells))
+    return rows, same, left

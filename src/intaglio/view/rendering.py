@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from intaglio.amounts import size_words
 from intaglio.printable import printable
 from intaglio.report.kit.format import count, duration
 from intaglio.view.run_files import in_address
@@ -35,7 +36,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["duration"] = duration
+    made.filters |= {"duration": duration, "size_words": size_words}
     made.globals |= {"run_address": run_address, "static_address": static_address, "count": count}
     return made
 
@@ -69,8 +70,8 @@ def static_address(name: str) -> str:
 
 
 def static(request: Request) -> Response:
-    """A file that pages load."""
-    name = request.path_params["name"]
+    """A file that pages load; the mark is also what browsers ask for of themselves, as `/favicon.ico`."""
+    name = request.path_params.get("name", "mark.svg")
     content = static_content(name)
     if content is None:
         return Response("There is no such file.\n", 404, media_type="text/plain")

@@ -14,6 +14,8 @@ from intaglio.report.kit.thumbnails import PIXEL_ART_SIDE, shrunk
 
 NO_PICTURES = ("states", "records", "tensors", "metrics", "model")
 """Folders of a run that hold no pictures to show."""
+GIVEN = {"data", "controls"}
+"""Folders with pictures that a run was given."""
 SEEN, SHOWN, COVER_STEPS = 5_000, 48, 60
 """Pictures that are looked for in a run and shown of a group, and folders opened for the one in the list, at most."""
 THUMBNAIL_BYTES = 24_000
@@ -68,17 +70,23 @@ def in_address(relative: str) -> str:
 
 
 def picture_groups(folder: Path) -> list[PictureGroup]:
-    """The pictures of a run by folder, in the order of their numbers; those of the folder itself first."""
+    """The pictures of a run by folder, in the order of their numbers."""
     groups: dict[str, list[str]] = {}
     for count, (group, name) in enumerate(_pictures(folder)):
         if count == SEEN:
             break
         groups.setdefault(group, []).append(f"{group}/{name}" if group else name)
     found = []
-    for group in sorted(groups, key=in_order):
+    for group in sorted(groups, key=group_order):
         names = sorted(groups[group], key=in_order)
         found.append(PictureGroup(group, names[:SHOWN], len(names) - SHOWN if len(names) > SHOWN else 0))
     return found
+
+
+def group_order(path: str) -> tuple[int, list[tuple[int, int, str]]]:
+    """A key to sort pictures and their folders by: samples first, pictures that were given last, else by name."""
+    parts = path.split("/")
+    return (0 if any("sample" in part for part in parts) else 2 if set(parts) & GIVEN else 1, in_order(path))
 
 
 def in_order(name: str) -> list[tuple[int, int, str]]:
@@ -155,8 +163,12 @@ def is_pixel_art(size: tuple[int, int]) -> bool:
 
 
 def downloads(folder: Path, results: object) -> Mapping[str, int]:
-    """Bytes of the files that a run's `run.json` lists as its results, by path below the folder; at most a hundred."""
-    names = [name for name in results if isinstance(name, str)] if isinstance(results, list) else []
+    """Bytes of the files that a run's `run.json` lists as its results, by path below the folder; at most a hundred.
+
+    Pictures are left out: the page shows them.
+    """
+    listed = results if isinstance(results, list) else []
+    names = [name for name in listed if isinstance(name, str) and not is_png(Path(name))]
     found = {}
     for name in names[:100]:
         if is_text(name) and (path := file_within(folder, name)) is not None:

@@ -84,7 +84,7 @@ class RunPages:
         """The run that an address names."""
         key = request.path_params["key"]
         found = self.index.find(key)
-        if found is None and self.index.known().unread:
+        if found is None:  # it may be new, or not yet read
             self.index.refresh()
             found = self.index.find(key)
         if found is None:
