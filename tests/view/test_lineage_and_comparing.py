@@ -75,7 +75,7 @@ def test_settings_that_differ_stand_apart_from_those_that_do_not():
     assert differing["steps"] == ["100", "500"]
     assert differing["seed"] == ["0", "1"]
     assert differing["prompt"] == [header["settings"]["prompt"] for header in (first, second)]
-    assert ("learning_rate", "0.0001") in rows.equal
+    assert ("learning rate", "0.0001") in rows.equal
     assert not {row.name for row in rows.differing} & {name for name, _ in rows.equal}
 
 

@@ -76,7 +76,7 @@ def settings_rows(headers: Sequence[Mapping[str, Any]]) -> ComparedRows:
         table |= {"device": header.get("device")}
         table |= {f"version of {name}": value for name, value in (header.get("versions") or {}).items()}
         tables.append(table)
-    return _rows(tables, lambda name, value: (name, plain(value)))
+    return _rows(tables, lambda name, value: (name.replace("_", " "), plain(value)))
 
 
 def figures_rows(headers: Sequence[Mapping[str, Any]]) -> ComparedRows:

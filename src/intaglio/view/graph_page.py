@@ -21,7 +21,7 @@ SHOWN = 300
 
 
 @dataclass(frozen=True)
-class Evidence:
+class EdgeEvidence:
     """An edge with all that is known of it."""
 
     mark: str
@@ -44,7 +44,7 @@ class GraphView:
     """The content of the page."""
 
     drawing: Markup
-    edges: Sequence[Evidence]
+    edges: Sequence[EdgeEvidence]
     left: int
     """Edges beyond those that are listed."""
     names: int
@@ -65,10 +65,10 @@ def graph_view(folder: Path) -> GraphView:
     return GraphView(drawing, listed, max(0, len(edges) - SHOWN), len(found.names), found.graph.kind, words)
 
 
-def _evidence(mark: str, edge: EdgeRecord, triples: Sequence[FoundTriple], tested: bool) -> Evidence:
+def _evidence(mark: str, edge: EdgeRecord, triples: Sequence[FoundTriple], tested: bool) -> EdgeEvidence:
     shown = edge_view(edge)
     facts = [] if tested else _facts(edge, shown.interval)
-    return Evidence(
+    return EdgeEvidence(
         mark=mark,
         source=edge.source,
         sign=edge_sign(edge),

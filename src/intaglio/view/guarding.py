@@ -1,4 +1,4 @@
-"""Who may ask: this machine, with the token, to read; and the headers that keep a page to itself."""
+"""Admission to the page: this machine, with the token, to read; and the headers that keep a page to itself."""
 
 import secrets
 from collections.abc import Callable

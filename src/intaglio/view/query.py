@@ -1,4 +1,4 @@
-"""What a list of runs is asked for: words, filters, an order and a page, as an address says them."""
+"""A question to a list of runs: words, filters, an order and a page, as an address says them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
