@@ -125,3 +125,9 @@ def test_an_address_says_the_question_and_is_read_back():
     assert query.address(page=2).endswith("page=2&pick=x&pick=y")
     assert RunQuery().address() == "/"
     assert RunQuery.of({"order": "evil", "page": "-3"}) == RunQuery()
+
+
+def test_the_list_shows_the_first_numbers_with_short_names(tmp_path):
+    summary = {"word": "x", "flag": True, "auc": 0.51234, "seconds": 3.0, "deep": {"a": {"b": 1}, "half_way": 2_000}}
+    make_run(tmp_path, 0, status="done", summary=summary | {"a_name_that_is_much_too_long_here": 1, "last": 7})
+    assert read(tmp_path).find(name_of(0)).figures == (("auc", "0.512"), ("deep half way", "2,000"), ("last", "7"))

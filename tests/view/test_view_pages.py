@@ -5,10 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import webbrowser
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from intaglio.view import server
 from intaglio.view.app import make_app
 from intaglio.view.guarding import HEADERS
 from synthetic_runs import append_rows, header_of, make_run, name_of, picture
@@ -240,3 +243,38 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, monkeypatch, words, sentenc
     assert sentence in said.err
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+class Browser(webbrowser.BaseBrowser):
+    """One that keeps what it is told to open, while it is there."""
+
+    def __init__(self):
+        self.opened = []
+
+    def open(self, url, new=0, autoraise=True):
+        path = Path(url.removeprefix("file://"))
+        self.opened.append((url, path.stat().st_mode & 0o777, path.read_text()))
+        return True
+
+
+def test_a_browser_is_given_the_token_in_a_file_that_its_user_alone_reads(monkeypatch):
+    browser = Browser()
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    with server._opened("http://127.0.0.1:1/?token=abc", True):
+        ((url, mode, text),) = browser.opened
+    assert "abc" not in url
+    assert (mode, "?token=abc" in text) == (0o600, True)
+    assert not Path(url.removeprefix("file://")).exists()
+
+
+@pytest.mark.parametrize("found", [webbrowser.GenericBrowser("lynx"), None])
+def test_a_browser_of_the_terminal_is_not_opened(monkeypatch, found):
+    def get():
+        if found is None:
+            raise webbrowser.Error
+        monkeypatch.setattr(found, "open", lambda url: pytest.fail("it would take the terminal"))
+        return found
+
+    monkeypatch.setattr(webbrowser, "get", get)
+    with server._opened("http://127.0.0.1:1/?token=abc", True) as nothing:
+        assert nothing is None

@@ -21,6 +21,8 @@ SHOW_EVERY = 500
 """Runs read between two moments at which the list shows them."""
 FIGURES = 4
 """Figures of a run's summary that the list shows, at most."""
+LONGEST_NAME = 24
+"""Letters of a figure's name in the list, at most."""
 RUNNING = "running"
 """Status of an unfinished run that a process works on."""
 LONGEST = 2_000
@@ -176,7 +178,7 @@ def entry_of(run: StoredRun) -> RunEntry:
     prompt = settings.get("prompt") if isinstance(settings, Mapping) else None
     prompt = prompt if isinstance(prompt, str) else ""
     pairs = [f"{name}={_short(value)}" for name, value in flattened(settings or {})]
-    words = [run.name, run.verb, run.method, run.started, error, f"seed={header.get('seed')}", *pairs]
+    words = [run.name, run.verb, run.method, run.status, run.started, error, f"seed={header.get('seed')}", *pairs]
     words += [f"{one.role} {one.path} {one.sha256[:16]}" for one in inputs]
     return RunEntry(
         folder=run.folder,
@@ -213,15 +215,16 @@ def _short(value: Any) -> str:
 
 
 def _figures(summary: Any) -> list[tuple[str, str]]:
-    """The first numbers of a summary; times and sizes are left to the run's page."""
+    """The first numbers of a summary with short names; times, sizes and long tables are left to the run's page."""
     if not isinstance(summary, Mapping):
         return []
     found = []
     for name, value in flattened(summary):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and not any(word in name for word in ("second", "_s", "bytes", "joules")):
+        short = len(name) <= LONGEST_NAME and name.count(".") < 2
+        if number and short and not any(word in name for word in ("second", "_s", "bytes", "joules")):
             shown = f"{value:,}" if isinstance(value, int) else decimal(value, 3)
-            found.append((one_line(name.replace("_", " ")), shown))
+            found.append((one_line(name.replace("_", " ").replace(".", " ")), shown))
         if len(found) == FIGURES:
             break
     return found
