@@ -23,10 +23,13 @@ from browsers import launched  # noqa: E402
 from intaglio.models.testbed import materialise  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-DESKTOP, PHONE = (1180, 720), (390, 720)
-COLOURS = 48
-"""Colours of a stored picture; the pages have few."""
+DESKTOP, PHONE = (1120, 600), (390, 600)
+COMMON, COLOURS = 12, 20
+"""Colours of a stored picture: the most common ones as they are, and others that cover the rest."""
+SCALE = 0.56
+"""Size of a stored picture, as a share of the page's."""
 STEPS = "160"
+"""Of the fine-tunes."""
 
 
 def make_runs(root: Path) -> dict[str, str]:
@@ -82,7 +85,7 @@ def served(root: Path) -> Iterator[str]:
 def shoot(address: str, names: dict[str, str]) -> None:
     """Writes every picture."""
     both = f"/compare?run={names['full']}&run={names['lora']}"
-    run_page, graph = f"/run/{names['full']}", f"/run/{names['graph']}/graph#edge-4"
+    tuned, graph = f"/run/{names['full']}", f"/run/{names['graph']}/graph"
     with launched() as browser:
 
         def shot(path: str, size: tuple[int, int], scheme: str) -> Image.Image:
@@ -91,30 +94,49 @@ def shoot(address: str, names: dict[str, str]) -> None:
             page.goto(address)
             page.wait_for_selector("h1")
             page.goto(f"{address.partition('/?')[0]}{path}", wait_until="networkidle")
+            # The folder's own place is of this machine alone.
+            page.evaluate("document.querySelectorAll('.root').forEach(place => place.textContent = 'runs')")
+            if path == graph:
+                page.locator(".canvas a").nth(3).focus()
+                page.keyboard.press("Enter")
+                page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
             made = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             window.close()
             return made
 
-        beside("view-list", shot("/", DESKTOP, "light"), shot("/", PHONE, "light"))
-        beside("view-list-dark", shot("/", DESKTOP, "dark"), shot("/", PHONE, "dark"))
-        beside("view-run", shot(run_page, DESKTOP, "light"), shot(run_page, PHONE, "dark"))
-        beside("view-compare", shot(both, DESKTOP, "light"), shot(both, PHONE, "dark"))
-        beside("view-graph", shot(graph, DESKTOP, "light"), shot(graph, PHONE, "dark"))
-        tree, report = shot("/lineage", (580, 620), "light"), shot(f"/run/{names['audit']}/report", (980, 620), "light")
-        beside("view-lineage-report", tree, report)
+        def both_sizes(name: str, path: str, desktop: str, phone: str) -> None:
+            beside(name, shot(path, DESKTOP, desktop), shot(path, PHONE, phone))
+
+        both_sizes("view-list", "/", "light", "light")
+        both_sizes("view-list-dark", "/", "dark", "dark")
+        both_sizes("view-run", tuned, "light", "dark")
+        both_sizes("view-compare", both, "light", "dark")
+        both_sizes("view-graph", graph, "light", "dark")
+        audit = f"/run/{names['audit']}/report"
+        beside("view-lineage-report", shot("/lineage", (540, 560), "light"), shot(audit, (970, 560), "light"))
 
 
 def beside(name: str, *pictures: Image.Image) -> None:
-    """Stores pictures side by side as one, half as large, in few colours."""
+    """Stores pictures side by side as one, smaller and in few colours."""
     gap = 24
     sheet = Image.new("RGB", (sum(p.width + gap for p in pictures) - gap, max(p.height for p in pictures)), "#8b8f86")
     place = 0
     for picture in pictures:
         sheet.paste(picture, (place, 0))
         place += picture.width + gap
-    small = sheet.resize((sheet.width * 5 // 8, sheet.height * 5 // 8), Image.Resampling.LANCZOS)
-    few = small.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(IMAGES / f"{name}.png", optimize=True)
+    few(sheet.resize((round(sheet.width * SCALE), round(sheet.height * SCALE)), Image.Resampling.LANCZOS)).save(
+        IMAGES / f"{name}.png", optimize=True
+    )
+
+
+def few(picture: Image.Image) -> Image.Image:
+    """The picture in few colours, its grounds untinted."""
+    counts = sorted(picture.getcolors(picture.width * picture.height) or [], reverse=True)
+    common = [channel for _, colour in counts[:COMMON] for channel in colour]
+    covering = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*common, *covering[: 3 * COLOURS]])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def main() -> None:

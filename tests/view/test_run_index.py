@@ -131,3 +131,24 @@ def test_the_list_shows_the_first_numbers_with_short_names(tmp_path):
     summary = {"word": "x", "flag": True, "auc": 0.51234, "seconds": 3.0, "deep": {"a": {"b": 1}, "half_way": 2_000}}
     make_run(tmp_path, 0, status="done", summary=summary | {"a_name_that_is_much_too_long_here": 1, "last": 7})
     assert read(tmp_path).find(name_of(0)).figures == (("auc", "0.512"), ("deep half way", "2,000"), ("last", "7"))
+
+
+def test_while_many_are_read_the_last_written_are_there_and_the_rest_is_counted(runs, monkeypatch):
+    from intaglio.view import index as module
+
+    monkeypatch.setattr(module, "SHOW_EVERY", 10)
+    for age in range(PAGE + 7):  # the run with the highest number was written last
+        os.utime(runs / name_of(age) / "run.json", (1e9 + age, 1e9 + age))
+    index = RunIndex(runs)
+    assert (index._known.begun, index._known.entries) == (False, ())
+    seen, show = [], index._show
+    monkeypatch.setattr(index, "_show", lambda unread: (show(unread), seen.append(index._known)))
+    index.refresh()
+    assert [known.unread for known in seen] == [*range(PAGE + 5, 0, -10), 0]
+    assert [entry.key for entry in seen[0].entries] == [name_of(PAGE + 6), name_of(PAGE + 5)]
+    assert all(len(known.entries) + known.unread == PAGE + 7 for known in seen)
+
+
+def test_an_empty_folder_is_known_to_be_empty(tmp_path):
+    index = read(tmp_path)
+    assert (index.known().begun, index.known().unread, len(index.known().entries)) == (True, 0, 0)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from intaglio.errors import BadInput
@@ -17,6 +17,8 @@ from intaglio.view.activity import is_running, locked_files
 
 FRESH_S = 1.0
 """Seconds for which the folder is not looked at again."""
+FIRST_S = 0.5
+"""Seconds that the first page waits for the first runs."""
 SHOW_EVERY = 500
 """Runs read between two moments at which the list shows them."""
 FIGURES = 4
@@ -75,6 +77,8 @@ class Known:
     """the newest start first"""
     unread: int = 0
     """Folders that were found and are yet to be read."""
+    begun: bool = True
+    """Whether the folder was looked at; False before the first look has shown anything."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +99,20 @@ class RunIndex:
             what = "is a file" if self.root.exists() else "is not there"
             raise BadInput(f"{self.root} {what}; give the folder that holds the runs' folders")
         self._stored: dict[str, _Stored] = {}
-        self._known = Known()
+        self._known = Known(begun=False)
+        self._begun = Event()
         self._by_key: dict[str, RunEntry] = {}
         self._looked = float("-inf")
         self._lock = Lock()
 
     def known(self) -> Known:
-        """The runs as the folder holds them now, within a second; while they are first read, those read so far."""
+        """The runs as the folder holds them now, within a second; while they are first read, those read so far.
+
+        Waits for the first of them, at most `FIRST_S` seconds.
+        """
         if time.monotonic() - self._looked > FRESH_S:
             self.refresh(wait=False)
+        self._begun.wait(FIRST_S)
         return self._known
 
     def find(self, key: str) -> RunEntry | None:
@@ -133,7 +142,7 @@ class RunIndex:
             if count % SHOW_EVERY == SHOW_EVERY // 10:
                 self._show(len(changed) - count - 1)
         locked, now = locked_files(), time.time_ns() / 1e9
-        moved = bool(changed) or len(self._stored) != before
+        moved = bool(changed) or len(self._stored) != before or not self._known.begun
         for name, stored in self._stored.items():
             if stored.entry.status in ("unfinished", RUNNING):
                 status = RUNNING if is_running(stored.entry.folder, locked, now) else "unfinished"
@@ -151,6 +160,7 @@ class RunIndex:
         entries = sorted((s.entry for s in self._stored.values()), key=lambda e: (e.started, e.key), reverse=True)
         self._by_key = {entry.key: entry for entry in entries}
         self._known = Known(entries, unread)
+        self._begun.set()
 
 
 def _headers(root: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
