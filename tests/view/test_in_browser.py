@@ -138,7 +138,8 @@ def test_runs_are_picked_and_set_side_by_side_by_keys_alone(opened):
         page.keyboard.press("Space")
         expect(page.locator(f"#pick-{key}")).to_be_focused()
         page.wait_for_url(f"**pick={key}**")
-    page.wait_for_selector("text=Compare 2 side by side")
+    page.wait_for_selector("text=Compare 2 side by side")  # the rows were put in anew
+    expect(page.locator(f"#pick-{name_of(4)}")).to_be_focused()
     page.reload()
     assert page.locator("input[name=run]:checked").count() == 2
     page.locator("#side").focus()
@@ -152,7 +153,7 @@ def test_runs_are_picked_and_set_side_by_side_by_keys_alone(opened):
 
 
 def test_a_run_is_followed_while_it_works(opened, root):
-    folder = make_run(root, 60, steps=20, status="unfinished", finished=None)
+    folder = make_run(root, 60, steps=20, status="unfinished", finished=None, summary={})
     page = opened(f"/run/{name_of(60)}")
     assert page.locator("span.status").first.inner_text() == "running"
     page.evaluate("window.still = true")
