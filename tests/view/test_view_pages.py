@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import webbrowser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -278,3 +280,46 @@ def test_a_browser_of_the_terminal_is_not_opened(monkeypatch, found):
     monkeypatch.setattr(webbrowser, "get", get)
     with server._opened("http://127.0.0.1:1/?token=abc", True) as nothing:
         assert nothing is None
+
+
+def odd_value(chance: random.Random, depth: int = 0):
+    """A value that no version writes where it stands."""
+    plain = [
+        None,
+        True,
+        -1,
+        10**300,
+        1e308,
+        float("nan"),
+        float("-inf"),
+        "",
+        "x" * 5000,
+        "\ud800",
+        EVIL,
+        "../..",
+        "a\nb",
+    ]
+    if depth > 2 or chance.random() < 0.6:
+        return chance.choice(plain)
+    inner = [odd_value(chance, depth + 1) for _ in range(chance.randrange(4))]
+    return inner if chance.random() < 0.4 else dict(zip(["", "path", "sha256", "prompt.x"], inner, strict=False))
+
+
+def test_whatever_stands_in_a_run_s_files_its_pages_are_answered(tmp_path):
+    chance = random.Random(5)
+    for number in range(40):
+        folder, header = make_run(tmp_path, number), header_of(number)
+        keys = [*header, "joules", "joules_by", "results", "resumed"]
+        header |= {chance.choice(keys): odd_value(chance) for _ in range(3)}
+        (folder / "run.json").write_text(json.dumps(header))
+        rows = [{"step": odd_value(chance), "loss": odd_value(chance), "odd": odd_value(chance)} for _ in range(6)]
+        (folder / "metrics").mkdir()
+        (folder / "metrics" / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    client = TestClient(make_app(tmp_path, TOKEN), base_url="http://127.0.0.1:8471")
+    client.cookies.set("intaglio_8471", TOKEN)
+    names = [name_of(number) for number in range(40)]
+    for path in ("/", "/?order=took", "/?order=run&q=seed", "/lineage", *(f"/run/{name}" for name in names)):
+        assert client.get(path).status_code == 200, path
+    for first, second in pairwise(names):
+        assert client.get(f"/compare?run={first}&run={second}").status_code == 200
+    assert {client.get(f"/run/{name}/report").status_code for name in names} <= {200, 422}
