@@ -11,11 +11,13 @@ from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.results.records import EdgeRecord, FoundEdge, FoundPagEdge, FoundTriple
 from intaglio.causal.results.text import most_probable_first
 from intaglio.report.kit.format import rate_text
-from intaglio.report.pages.discover_page import RESULT, edge_sign, edge_view
+from intaglio.report.pages.changes_page import tested_edge
+from intaglio.report.pages.discover_page import RESULT, edge_view
 from intaglio.report.pages.discover_words import words_of
 
 STYLE_SHEET = STYLE
 """The style sheet within the drawing, of which the page's policy wants the hash."""
+TESTED = "Tests decided on these edges, each with the largest p-value among its own; they have no probabilities."
 SHOWN = 300
 """Edges that are listed, at most."""
 
@@ -29,6 +31,8 @@ class EdgeEvidence:
     source: str
     sign: str
     target: str
+    value: str
+    """Its probability, or the largest p-value of its tests."""
     weak: bool
     """Whether its confidence is below 0.5."""
     bar: Markup | None
@@ -58,25 +62,29 @@ def graph_view(folder: Path) -> GraphView:
     found = Discovery.load(folder / RESULT)
     edges = list(most_probable_first(found.edges))
     links = {(edge.source, edge.target): f"#edge-{k}" for k, edge in enumerate(edges[:SHOWN])}
-    tested = found.changes is not None
-    listed = [_evidence(f"edge-{k}", edge, found.triple_records, tested) for k, edge in enumerate(edges[:SHOWN])]
-    words = "Tests decided on these edges; they have no probabilities." if tested else words_of(found.graph.kind).edges
+    listed = [_evidence(f"edge-{k}", edge, found) for k, edge in enumerate(edges[:SHOWN])]
+    words = words_of(found.graph.kind).edges if found.changes is None else TESTED
     drawing = Markup(found.to_svg(links))
     return GraphView(drawing, listed, max(0, len(edges) - SHOWN), len(found.names), found.graph.kind, words)
 
 
-def _evidence(mark: str, edge: EdgeRecord, triples: Sequence[FoundTriple], tested: bool) -> EdgeEvidence:
-    shown = edge_view(edge)
-    facts = [] if tested else _facts(edge, shown.interval)
+def _evidence(mark: str, edge: EdgeRecord, found: Discovery) -> EdgeEvidence:
+    shown, tested = edge_view(edge), found.changes is not None
+    if found.changes is not None:
+        _, p, why = tested_edge(edge, found.changes)
+        facts = [("largest p", p), ("why it points so", why)]
+    else:
+        facts = _facts(edge, shown.interval)
     return EdgeEvidence(
         mark=mark,
         source=edge.source,
-        sign=edge_sign(edge),
+        sign=shown.sign,
         target=edge.target,
+        value=facts[0][1].partition(" ")[0],
         weak=not tested and edge.confidence < 0.5,
         bar=None if tested else shown.adjacent_bar,
         facts=facts,
-        triples=[_triple(one, tested) for one in triples if _has(one, edge)],
+        triples=[_triple(one, tested) for one in found.triple_records if _has(one, edge)],
     )
 
 

@@ -148,7 +148,7 @@ def _keys(found: Discovery, scores: Mapping[str, Any]) -> list[Key]:
             Key(
                 "Least sure edge",
                 probability_text(weakest.confidence),
-                f"{weakest.source} {edge_sign(weakest)} {weakest.target}",
+                f"{weakest.source} {_sign(weakest)} {weakest.target}",
             )
         )
     if not math.isnan(found.ood_score) and found.changes is None:
@@ -162,8 +162,7 @@ SIGNS = {"-->": "→", "---": "—", "<->": "↔", "o->": "○→", "o-o": "○�
 """Edges as the page writes them."""
 
 
-def edge_sign(edge: EdgeRecord) -> str:
-    """The edge as the page writes it, such as →."""
+def _sign(edge: EdgeRecord) -> str:
     return SIGNS.get(edge.mark, edge.mark)
 
 
@@ -195,7 +194,7 @@ def edge_view(edge: EdgeRecord) -> EdgeView:
     interval = "" if edge.spread is None else f"{low:.2f} to {high:.2f}"
     return EdgeView(
         source=edge.source,
-        sign=edge_sign(edge),
+        sign=_sign(edge),
         target=edge.target,
         visible=isinstance(edge, FoundPagEdge) and edge.visible,
         adjacent=probability_text(p),
