@@ -225,6 +225,18 @@ def test_a_page_that_is_not_there_is_one_sentence(client):
     assert client.get(f"/run/{name_of(0)}/graph").status_code == 404
 
 
+def test_a_fault_of_its_own_is_one_sentence_behind_the_same_headers(root, monkeypatch):
+    from intaglio.view import list_page
+
+    client = TestClient(make_app(root, TOKEN), base_url="http://127.0.0.1:8471", raise_server_exceptions=False)
+    client.cookies.set("intaglio_8471", TOKEN)
+    monkeypatch.setattr(list_page, "choices", lambda *given: 1 / 0)
+    answer = client.get("/")
+    assert answer.status_code == 500
+    assert "ZeroDivisionError: division by zero" in answer.text
+    assert answer.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]
+
+
 def test_the_server_and_its_pages_import_no_torch():
     code = "import sys, intaglio.view.server, intaglio.view.graph_page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

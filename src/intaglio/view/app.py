@@ -43,7 +43,7 @@ def make_app(root: Path, token: str) -> Guard:
         Route("/run/{key}/thumb/{path:path}", runs.thumb),
         Route("/run/{key}/{path:path}", runs.file),
     ]
-    faults: Any = {HTTPException: _missing, IntaglioError: _failed}
+    faults: Any = {HTTPException: _missing, IntaglioError: _failed, Exception: _broken}
     return Guard(Starlette(routes=routes, exception_handlers=faults), token)
 
 
@@ -54,3 +54,11 @@ def _missing(request: Request, error: HTTPException) -> Response:
 
 def _failed(request: Request, error: IntaglioError) -> Response:
     return answered(request, rendered("fault.html.j2", sentence=str(error)), 422)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    what = f"{type(error).__name__}: {error}"
+    sentence = (
+        f"This is a fault of intaglio itself ({what}); the runs are as they were. Report it with `intaglio doctor`."
+    )
+    return answered(request, rendered("fault.html.j2", sentence=sentence), 500)
