@@ -13,11 +13,14 @@ from intaglio.causal.results.text import most_probable_first
 from intaglio.report.kit.format import rate_text
 from intaglio.report.pages.changes_page import tested_edge
 from intaglio.report.pages.discover_page import RESULT, edge_view
-from intaglio.report.pages.discover_words import words_of
 
 STYLE_SHEET = STYLE
 """The style sheet within the drawing, of which the page's policy wants the hash."""
 TESTED = "Tests decided on these edges, each with the largest p-value among its own; they have no probabilities."
+PROBABLE = (
+    "The most probable first. Adjacent: the probability that there is an edge at all; then, given that there is one, of "
+    "{}. Confidence is the least of those that the graph shows."
+)
 SHOWN = 300
 """Edges that are listed, at most."""
 
@@ -63,7 +66,11 @@ def graph_view(folder: Path) -> GraphView:
     edges = list(most_probable_first(found.edges))
     links = {(edge.source, edge.target): f"#edge-{k}" for k, edge in enumerate(edges[:SHOWN])}
     listed = [_evidence(f"edge-{k}", edge, found) for k, edge in enumerate(edges[:SHOWN])]
-    words = words_of(found.graph.kind).edges if found.changes is None else TESTED
+    words = (
+        TESTED
+        if found.changes is not None
+        else PROBABLE.format("the mark at each end" if found.graph.kind == "PAG" else "which way it points")
+    )
     drawing = Markup(found.to_svg(links))
     return GraphView(drawing, listed, max(0, len(edges) - SHOWN), len(found.names), found.graph.kind, words)
 

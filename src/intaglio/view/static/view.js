@@ -183,7 +183,8 @@ if (drawing) {
     details.open = true;
     say(details.textContent.replace(/\s+/g, " ").trim());
     const list = row.parentElement;
-    if (list.scrollHeight > list.clientHeight) list.scrollTop = row.offsetTop - list.offsetTop;
+    const [place, frame] = [row.getBoundingClientRect(), list.getBoundingClientRect()];
+    if (place.top < frame.top || place.bottom > frame.bottom) list.scrollTop += place.top - frame.top - 8;
   };
   drawing.addEventListener("click", event => {
     const link = event.target.closest("a");
