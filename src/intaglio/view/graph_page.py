@@ -18,8 +18,8 @@ STYLE_SHEET = STYLE
 """The style sheet within the drawing, of which the page's policy wants the hash."""
 TESTED = "Tests decided on these edges, each with the largest p-value among its own; they have no probabilities."
 PROBABLE = (
-    "The most probable first. Adjacent: the probability that there is an edge at all; then, given that there is one, of "
-    "{}. Confidence is the least of those that the graph shows."
+    "The most probable first. Adjacent: the probability that there is an edge at all; then, given that there is one, "
+    "of {}. Confidence is the least of those that the graph shows."
 )
 SHOWN = 300
 """Edges that are listed, at most."""
