@@ -85,3 +85,13 @@ def test_a_probability_without_an_edge_or_out_of_range_is_refused():
         to_svg(graph, {("A", "C"): 0.5})
     with pytest.raises(BadInput, match=r"the probability of A and B is 1.5; it lies in 0 to 1"):
         to_svg(graph, {("A", "B"): 1.5})
+
+
+def test_edges_lead_to_the_addresses_that_they_are_given():
+    graph = Graph.of("DAG", "abc", [("a", "-->", "b"), ("b", "-->", "c")])
+    plain, led = to_svg(graph), to_svg(graph, links={("b", "a"): "#one", ("b", "c"): "#<two>"})
+    assert ("<a " in plain, plain.count('role="img"')) == (False, 1)
+    assert led.count("<a href=") == 2
+    assert '<a href="#one" aria-label="a --&gt; b">' in led
+    assert '<a href="#&lt;two&gt;"' in led
+    assert 'role="group"' in led  # an image would hide its links from a screen reader

@@ -36,9 +36,18 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """
     folder = Path(folder)
     out = folder / "report.html" if out is None else Path(out)
-    page = _page(read_run(folder), out.parent)
-    atomic_write(out, printable(_templates().get_template(page.template).render(page=page)))
+    atomic_write(out, report_text(folder, out.parent))
     return out
+
+
+def report_text(folder: Path, page_folder: Path, back: str = "") -> str:
+    """The report of the run in `folder` as HTML; nothing is written.
+
+    `page_folder` is where the page's links start from, and `back` the address of a link at its top; empty: none.
+    Raises `BadInput` as `write_report` does.
+    """
+    page = _page(read_run(folder), page_folder)
+    return printable(_templates().get_template(page.template).render(page=page, back=back))
 
 
 def _page(run: RunData, page_folder: Path) -> Page:

@@ -61,7 +61,7 @@ def _runs(root: Path) -> list[StoredRun]:
         raise BadInput(f"{root} is a file; give the folder that holds the runs' folders") from None
     except OSError as error:
         raise BadInput(f"{root} cannot be listed ({error.strerror}); change its permissions") from None
-    return [_read(folder) for folder in folders if _has_header(folder)]
+    return [read_folder(folder) for folder in folders if _has_header(folder)]
 
 
 def remove_old_index(root: Path) -> None:
@@ -112,8 +112,8 @@ def _has_header(folder: Path) -> bool:
     return os.path.lexists(folder / FILE)
 
 
-def _read(folder: Path) -> StoredRun:
-    """The run of a folder; one that cannot be read hides no other."""
+def read_folder(folder: Path) -> StoredRun:
+    """The run of a folder; where its `run.json` cannot be read it is `DAMAGED`, so that it hides no other."""
     try:
         return _stored(folder, checked_header(folder))
     except BadInput as error:

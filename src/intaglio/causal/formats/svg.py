@@ -38,7 +38,9 @@ STYLE = """
 EdgeProbabilities = Mapping[tuple[str, str], float]
 
 
-def to_svg(graph: Graph, probabilities: EdgeProbabilities | None = None) -> str:
+def to_svg(
+    graph: Graph, probabilities: EdgeProbabilities | None = None, links: Mapping[tuple[str, str], str] | None = None
+) -> str:
     """The SVG of a graph.
 
     An arrowhead, a ring (a circle mark) or nothing (a tail) stands at each end; edges with arrows at both ends are
@@ -47,6 +49,7 @@ def to_svg(graph: Graph, probabilities: EdgeProbabilities | None = None) -> str:
     Args:
         graph: a graph of any kind; readable up to about 60 variables.
         probabilities: probabilities in [0, 1] to write beside edges, by their two names in either order.
+        links: addresses that edges lead to, by their two names in either order, for a drawing within a page.
 
     Raises:
         BadInput: a probability of a pair that has no edge, or outside [0, 1].
@@ -55,10 +58,11 @@ def to_svg(graph: Graph, probabilities: EdgeProbabilities | None = None) -> str:
     widths = [max(34.0, _width(_short(name)) + 18) for name in graph.names]
     layout = layered_layout(graph, widths, BOX_HEIGHT)
     curves = {ends: _curve(route) for ends, route in layout.routes.items()}
-    parts = [_edge(graph, ends, curve, known) for ends, curve in curves.items()]
+    led = {frozenset(pair): address for pair, address in (links or {}).items()}
+    parts = [_edge(graph, ends, curve, known, led) for ends, curve in curves.items()]
     parts += [_box(name, x, y, w) for name, (x, y), w in zip(graph.names, layout.centres, layout.widths, strict=True)]
     parts += _labels(graph, layout, curves, known)
-    return _page(graph, layout, Markup("\n").join(parts))
+    return _page(graph, layout, Markup("\n").join(parts), "group" if led else "img")
 
 
 def _checked(graph: Graph, probabilities: EdgeProbabilities) -> dict[frozenset[str], float]:
@@ -106,7 +110,13 @@ def _n(value: float) -> str:
     )
 
 
-def _edge(graph: Graph, ends: tuple[int, int], curve: Curve, known: dict[frozenset[str], float]) -> Markup:
+def _edge(
+    graph: Graph,
+    ends: tuple[int, int],
+    curve: Curve,
+    known: dict[frozenset[str], float],
+    led: Mapping[frozenset[str], str],
+) -> Markup:
     a, b = ends
     at_a, at_b = Mark(graph.marks[b, a]), Mark(graph.marks[a, b])
     pair = frozenset({graph.names[a], graph.names[b]})
@@ -124,7 +134,12 @@ def _edge(graph: Graph, ends: tuple[int, int], curve: Curve, known: dict[frozens
     )
     marks = _end(at_a, x1, curve[0][0][1], 1.0) + _end(at_b, x2, curve[-1][3][1], -1.0)
     css = "both" if at_a == at_b == Mark.ARROW else "one"
-    return Markup('<g class="{}"><title>{}</title>{}{}</g>').format(css, title, run, marks)
+    drawn = Markup('<g class="{}"><title>{}</title>{}{}</g>').format(css, title, run, marks)
+    if pair not in led:
+        return drawn
+    # A line is too thin to hit: a wide one that is not seen lies over it.
+    wide = Markup('<path class="hit" d="{}"/>').format(" ".join(steps))
+    return Markup('<a href="{}" aria-label="{}">{}{}</a>').format(led[pair], title, drawn, wide)
 
 
 def _room(mark: Mark) -> float:
@@ -213,12 +228,14 @@ def _covered(
     return hidden + float(np.count_nonzero(near))
 
 
-def _page(graph: Graph, layout: GraphLayout, body: Markup) -> str:
+def _page(graph: Graph, layout: GraphLayout, body: Markup, role: str) -> str:
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" class="causal" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
-        'role="img" aria-label="{label}"><style>{style}</style>\n{body}\n</svg>\n'
+        'role="{role}" aria-label="{label}"><style>{style}</style>\n{body}\n</svg>\n'
     )
     label = f"{graph.kind} of {len(graph)} variables with {len(graph.edges)} edges"
     return str(
-        Markup(head).format(w=_n(layout.width), h=_n(layout.height), label=label, style=Markup(STYLE), body=body)
+        Markup(head).format(
+            w=_n(layout.width), h=_n(layout.height), label=label, style=Markup(STYLE), body=body, role=role
+        )
     )

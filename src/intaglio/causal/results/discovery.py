@@ -291,11 +291,14 @@ class Discovery:
             return compare(Graph("MPDAG", truth.names, truth.marks), self.graph)
         return compare_pags(truth, self.graph) if self.graph.kind == "PAG" else compare(truth, self.graph)
 
-    def to_svg(self) -> str:
-        """The drawing of the graph as SVG, with the probability of adjacency on each edge, where it is one."""
+    def to_svg(self, links: Mapping[tuple[str, str], str] | None = None) -> str:
+        """The drawing of the graph as SVG, with the probability of adjacency on each edge, where it is one.
+
+        `links` are addresses that edges lead to, by their two names, for a drawing within a page.
+        """
         if self.changes is not None:
-            return to_svg(self.graph)
-        return to_svg(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges})
+            return to_svg(self.graph, links=links)
+        return to_svg(self.graph, {(edge.source, edge.target): edge.p_adjacent for edge in self.edges}, links)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, every number exact; NaN becomes None."""

@@ -41,7 +41,9 @@ def with_changes(page: DiscoverPage, found: Discovery, changes: Changes) -> Chan
 def _view(found: Discovery, changes: Changes) -> ChangesView:
     return ChangesView(
         text=changes_text.changing_text(changes),
-        edges=PageTable("", ["edge", "largest p", "why it points so"], [_edge(edge, changes) for edge in found.edges]),
+        edges=PageTable(
+            "", ["edge", "largest p", "why it points so"], [tested_edge(edge, changes) for edge in found.edges]
+        ),
         edges_text=changes_text.decision_text(changes),
         forces=[Row(_force_words(one), curve_of(one, changes)) for one in changes.forces if not _named(one)],
         domains=domain_table(changes.forces),
@@ -50,7 +52,8 @@ def _view(found: Discovery, changes: Changes) -> ChangesView:
     )
 
 
-def _edge(edge: EdgeRecord, changes: Changes) -> list[str]:
+def tested_edge(edge: EdgeRecord, changes: Changes) -> list[str]:
+    """An edge that tests decided on: its words, the largest p-value of its tests, and why it points as it does."""
     words = f"{edge.source} {'→' if edge.mark == '-->' else '—'} {edge.target}"
     return [words, p_text(changes.p_of(edge.source, edge.target)), changes_text.reason_text(edge, changes)]
 

@@ -73,7 +73,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         large=len(found.names) > LARGE_GRAPH_COLUMNS,
         graph=Markup(found.to_svg()),
         graph_text=_graph_text(found, given),
-        edges=[_edge(edge) for edge in edges[:SHOWN_EDGES]],
+        edges=[edge_view(edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
         near=PageTable("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
@@ -187,7 +187,8 @@ def _pairs(value: Any) -> str:
     return ", ".join((" → " if len(entry) == 2 else " ").join(entry) for entry in words)
 
 
-def _edge(edge: EdgeRecord) -> EdgeView:
+def edge_view(edge: EdgeRecord) -> EdgeView:
+    """An edge as a row of the table of edges."""
     p, half = edge.p_adjacent, 0.0 if edge.spread is None else 1.96 * edge.spread
     low, high = max(0.0, p - half), min(1.0, p + half)
     interval = "" if edge.spread is None else f"{low:.2f} to {high:.2f}"
