@@ -37,6 +37,12 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         case ["--version", *_]:
             say(f"intaglio {intaglio.__version__}")
             return 0
+        case ["--complete", *begun]:
+            from intaglio.commands.kit.completing import candidates
+
+            for word in candidates(begun):
+                say(word)
+            return 0
     from intaglio.commands.kit import parsing
 
     words, operands = parsing.split_at_dashes(words)
