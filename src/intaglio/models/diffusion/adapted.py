@@ -9,7 +9,6 @@ from torch import Tensor
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.packed_base import PackedBase
 from intaglio.models.diffusion.shared_networks import with_same_weights
-from intaglio.models.lora.adapter_layers import AdapterLayer, Layer
 from intaglio.models.lora.lora import LoRA
 
 
@@ -42,15 +41,18 @@ class Adapted(LatentDiffusion):
         """SHA-256 of one part's weights and of the adapter beside them; of the weights where that changes nothing."""
         own = super().part_fingerprint(name)
         named = self.adapter.named_for(self.base).items() if self.strength else ()
-        layers = {path: layer for part, path, layer in named if part == name and not _changes_nothing(layer)}
+        layers = {path: layer for part, path, layer in named if part == name and not layer.changes_nothing()}
         if not layers:
             return own
         digest = hashlib.sha256(f"{own} {self.strength!r}".encode())
         for path, layer in sorted(layers.items()):
-            digest.update(f"{path} {layer.kind} {getattr(layer, 'scale', 1.0)!r}\n".encode())
-            for tensor in layer.tensors():
-                digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
-                digest.update(_bytes(tensor))
+            digest.update(f"{path} ".encode())
+            for one in layer.content():
+                if isinstance(one, str):
+                    digest.update(f"{one}\n".encode())
+                else:
+                    digest.update(f"{tuple(one.shape)} {one.dtype}\n".encode())
+                    digest.update(_bytes(one))
         return digest.hexdigest()
 
     def merged(self) -> LatentDiffusion:
@@ -74,10 +76,6 @@ class Adapted(LatentDiffusion):
 def with_own_weights(model: LatentDiffusion) -> LatentDiffusion:
     """The model, merged where a LoRA acts beside it, for whoever reads what it changed in the weights."""
     return model.merged() if isinstance(model, Adapted) else model
-
-
-def _changes_nothing(layer: AdapterLayer) -> bool:
-    return isinstance(layer, Layer) and not any(bool(tensor.any()) for tensor in layer.tensors()[1:])
 
 
 def _bytes(tensor: Tensor) -> memoryview:

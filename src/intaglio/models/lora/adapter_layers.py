@@ -1,6 +1,6 @@
 """The change of one module's weight by an adapter: the contract, and the low-rank pair that is trained and written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -36,6 +36,14 @@ class AdapterLayer(Protocol):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Its tensors, in a fixed order."""
+        ...
+
+    def content(self) -> Iterator[str | Tensor]:
+        """All that decides its change, in a fixed order: words and numbers as text, and tensors."""
+        ...
+
+    def changes_nothing(self) -> bool:
+        """Whether its change is known to be zero, whatever the weight."""
         ...
 
     def misfit(self, its: tuple[int, ...]) -> str | None:
@@ -81,6 +89,13 @@ class Layer(NamedTuple):
     def tensors(self) -> tuple[Tensor, ...]:
         return self.down, self.up
 
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} {self.scale!r}"
+        yield from self.tensors()
+
+    def changes_nothing(self) -> bool:
+        return has_zeros_alone(self.tensors())
+
     def misfit(self, its: tuple[int, ...]) -> str | None:
         down, up = self._in_dimensions(len(its))
         fits = tuple(down.shape[1:]) == its[1:] and up.shape[0] == its[0]
@@ -114,6 +129,11 @@ def weight_place(module: Hooked) -> tuple[torch.device, torch.dtype]:
     if isinstance(module, PackedLinear):
         return module.codes.device, module.dtype
     return module.weight.device, module.weight.dtype
+
+
+def has_zeros_alone(factors: Iterable[Tensor]) -> bool:
+    """Whether one of the factors of a product is zero."""
+    return any(not bool(factor.any()) for factor in factors)
 
 
 def not_its_shape(shape: tuple[int, ...], its: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ common norm is at most alpha times the number of outputs where alpha is above ze
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -72,6 +72,16 @@ class RotationLayer:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (*self.stored.values(), self.blocks)
+
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} of {'inputs' if self.of_inputs else 'outputs'}"
+        yield self.blocks
+        if self.rescale is not None:
+            yield self.rescale
+
+    def changes_nothing(self) -> bool:
+        unscaled = self.rescale is None or bool((self.rescale == 1).all())
+        return unscaled and bool((self.blocks == torch.eye(self.size).to(self.blocks)).all())
 
     def misfit(self, its: tuple[int, ...]) -> str | None:
         if self.of_inputs and math.prod(its[2:]) != 1:
