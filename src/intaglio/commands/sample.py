@@ -14,7 +14,7 @@ from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.drawn_again import drawn_again, refuse_another
 from intaglio.commands.kit.fit_files import kept_fit
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
-from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
+from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model, telling_of_default
 from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
 from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings, SearchRecord, place
 from intaglio.commands.kit.prompt_lines import file_stem, read_prompts
@@ -263,7 +263,8 @@ class Sample(ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Gener
         return list(self.prompt) if self.prompts is None else read_prompts(self.prompts)
 
     def _model(self) -> "LatentDiffusion":
-        model = self._read(self.model or embedded_model(), self.lora)
+        with telling_of_default("--model", self.model):
+            model = self._read(self.model or embedded_model(), self.lora)
         for line in model.notes:
             note(line)
         return model

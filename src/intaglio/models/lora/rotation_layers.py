@@ -153,7 +153,7 @@ def _of_inputs(slots: Mapping[str, Tensor], settings: RotationSettings | None) -
     if extra := sorted(slots.keys() - {"oft_R"}):
         return f"its {extra[0]} beside oft_R is not supported (an OFT)"
     if settings is None:
-        return "PEFT's configuration, which says how the rotation is made, is missing (an OFT)"
+        return "the configuration of its OFT is missing; put adapter_config.json beside the file, or give the folder"
     raw = slots["oft_R"]
     size = (1 + math.isqrt(1 + 8 * raw.shape[-1])) // 2
     if raw.ndim != 2 or 0 in raw.shape or size * (size - 1) // 2 != raw.shape[1]:
