@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 
 import pytest
 import torch
@@ -86,6 +87,20 @@ def test_an_adapter_acts_in_the_model_it_comes_with():
             again = base.predict(latents, t, condition)
     assert not torch.allclose(plain, tuned)
     torch.testing.assert_close(tuned, again, rtol=1e-4, atol=1e-5)
+
+
+def test_a_rank_that_layers_have_not_is_told_once():
+    base = model()
+    paths = [path for _, path, _ in LoRATuning().trainable(base).adapter.items()]
+    shapes = [base.denoiser.get_submodule(path).weight.shape for path in paths]
+    widest, least = max(min(one) for one in shapes), min(min(one) for one in shapes)
+    with pytest.warns(UserWarning, match=f"rank {least + 1} is above .* of {len(shapes)} layers") as caught:
+        LoRATuning(rank=least + 1).trainable(base)
+    assert len(caught) == 1
+    assert f"a --rank of {widest} is enough for all" in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LoRATuning(rank=least).trainable(base)
 
 
 def test_targets_outside_the_denoiser_are_refused_while_text_encoders_rest():

@@ -1,5 +1,6 @@
 """LoRA: fine-tuning of low-rank updates beside frozen weights; the result is a file of megabytes."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -101,6 +102,7 @@ class LoRATuning(FineTuner):
             adapter = LoRA.new(model, self.rank, alpha, targets, generator_32bit(self.seed, "adapter"))
         except ValueError as error:
             raise BadInput(f"{model.name} does not have all targets: {error}; name others with --targets") from error
+        _warn_of_rank(adapter, self.rank)
         if self.down == "gaussian":
             _redraw(adapter, self.rank, self.seed)
         if not self.text_encoder and (outside := [part for part, *_ in adapter.items() if part != "denoiser"]):
@@ -115,6 +117,17 @@ def of_family(targets: Sequence[str], family: Family) -> tuple[str, ...]:
         if set(usual) <= set(found):
             found = (*own, *(target for target in found if target not in (*usual, *own)))
     return found
+
+
+def _warn_of_rank(adapter: LoRA, rank: int) -> None:
+    """Warns of layers whose change has fewer dimensions than the rank."""
+    least = {path: min(layer.up.shape[0], layer.down[0].numel()) for _, path, layer in adapter.pairs()}
+    if narrow := [path for path, count in least.items() if count < rank]:
+        warnings.warn(
+            f"rank {rank} is above the smaller side of {len(narrow)} of {len(least)} layers (first: {narrow[0]}, "
+            f"{least[narrow[0]]}), which learn no more by it; a --rank of {max(least.values())} is enough for all",
+            stacklevel=4,
+        )
 
 
 def _redraw(adapter: LoRA, rank: int, seed: int) -> None:
