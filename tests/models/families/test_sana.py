@@ -70,6 +70,10 @@ def test_the_denoiser_is_told_whole_timesteps(model):
         "timestep"
     ]
     assert told.tolist() == [602.0, 602.0, 2000.0]
+    # A timestep that was made of its noise level may lie a rounding error of float64 below a whole one.
+    below = torch.nextafter(torch.tensor(300.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64))
+    told = model.family.arguments(start(), below[None], inputs)[1]["timestep"]
+    assert told.tolist() == [602.0]
 
 
 def test_latents_are_those_of_the_autoencoder_times_its_factor(model):

@@ -24,18 +24,18 @@ class Adapted(LatentDiffusion):
     adapter: LoRA
     strength: float
 
-    def __init__(self, base: LatentDiffusion, lora: LoRA, weight: float = 1.0, *, allow_unmatched: bool = False):
-        """The LoRA acts with `weight`; errors, and the warning, are those of `LoRA.attach`."""
+    def __init__(self, base: LatentDiffusion, lora: LoRA, strength: float = 1.0, *, allow_unmatched: bool = False):
+        """The LoRA acts with `strength * alpha / rank`; errors, and the warning, are those of `LoRA.attach`."""
         vars(self).update(vars(base))
         self._digests = {}
-        self.base, self.adapter, self.strength = base, lora, weight
+        self.base, self.adapter, self.strength = base, lora, strength
         changed = [base.parts[part] for part in lora.named_for(base).layers]
         self.denoiser, *encoders = (
             with_same_weights(network) if network in changed else network
             for network in (base.denoiser, *base.text_encoders)
         )
         self.text_encoders = tuple(encoders)
-        lora.attach(self, weight, allow_unmatched=allow_unmatched)
+        lora.attach(self, strength, allow_unmatched=allow_unmatched)
 
     def part_fingerprint(self, name: str) -> str:
         """SHA-256 of one part's weights and of the adapter beside them; of the weights where that changes nothing."""
@@ -62,6 +62,7 @@ class Adapted(LatentDiffusion):
         """
         model = self.base.copy().to(dtype=torch.float32)
         model.name, model.source, model.notes, model.unused = self.name, self.source, self.notes, self.unused
+        # What is unmatched was refused, or allowed and warned of, when the adapter was attached.
         return self.adapter.merged_into(model, self.strength, allow_unmatched=True)
 
     def copy(self) -> LatentDiffusion:
@@ -69,7 +70,7 @@ class Adapted(LatentDiffusion):
         return super().copy() if isinstance(self.base, PackedBase) else self.merged()
 
     def save(self, folder: Path) -> None:
-        """Writes the merged model; see `LatentDiffusion.save`."""
+        """Writes the merged model, as `LatentDiffusion.save` does; raises `BadInput` where the base is packed too."""
         self.merged().save(folder)
 
 

@@ -46,7 +46,7 @@ class AdapterLayer(Protocol):
         """Whether its change is known to be zero, whatever the weight."""
         ...
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
         """The reason that it cannot act on a weight of this shape; None where it can."""
         ...
 
@@ -96,10 +96,10 @@ class Layer(NamedTuple):
     def changes_nothing(self) -> bool:
         return has_zeros_alone(self.tensors())
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
-        down, up = self._in_dimensions(len(its))
-        fits = tuple(down.shape[1:]) == its[1:] and up.shape[0] == its[0]
-        return None if fits else not_its_shape(self.shape, its)
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
+        down, up = self._in_dimensions(len(model_shape))
+        fits = tuple(down.shape[1:]) == model_shape[1:] and up.shape[0] == model_shape[0]
+        return None if fits else not_its_shape(self.shape, model_shape)
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
         change = (self.up.float().flatten(1) @ self.down.float().flatten(1)).reshape(weight.shape)
@@ -136,9 +136,9 @@ def has_zeros_alone(factors: Iterable[Tensor]) -> bool:
     return any(not bool(factor.any()) for factor in factors)
 
 
-def not_its_shape(shape: tuple[int, ...], its: tuple[int, ...]) -> str:
+def not_its_shape(shape: tuple[int, ...], model_shape: tuple[int, ...]) -> str:
     """The words of a misfit between the shape of a change and that of a weight."""
-    return f"changes a weight of shape {tuple(shape)}, the model's is {its}"
+    return f"changes a weight of shape {tuple(shape)}, the model's is {model_shape}"
 
 
 def _placed(tensor: Tensor, module: Hooked) -> Tensor:

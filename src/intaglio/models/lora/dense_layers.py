@@ -96,11 +96,11 @@ class DenseLayer(ABC):
     def product(self) -> Tensor:
         """The change at strength 1, in float32 and its own shape."""
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
         shape = tuple(self.shape)
-        flat = (its[0], math.prod(its[1:]))
-        fits = shape == its or (shape == flat if len(shape) == 2 else shape == (*its, 1, 1))
-        return None if fits else not_its_shape(shape, its)
+        flat = (model_shape[0], math.prod(model_shape[1:]))
+        fits = shape == model_shape or (shape == flat if len(shape) == 2 else shape == (*model_shape, 1, 1))
+        return None if fits else not_its_shape(shape, model_shape)
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
         return strength * self.product().reshape(weight.shape).to(weight.device)
@@ -237,9 +237,9 @@ class MagnitudeLayer:
     def changes_nothing(self) -> bool:
         return False  # the weight is rescaled, whatever the inner change
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
-        wanted = its[0 if self.of_rows else 1]
-        if (why := self.inner.misfit(its)) is not None or self.magnitude.numel() == wanted:
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
+        wanted = model_shape[0 if self.of_rows else 1]
+        if (why := self.inner.misfit(model_shape)) is not None or self.magnitude.numel() == wanted:
             return why
         what = "outputs" if self.of_rows else "inputs"
         return f"its DoRA magnitude has {self.magnitude.numel()} values, the model's weight {wanted} {what}"
