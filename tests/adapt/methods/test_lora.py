@@ -1,5 +1,4 @@
 import dataclasses
-import warnings
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.errors import BadInput
 from intaglio.models.lora.lora import LoRA
+from intaglio.runs.run import Run
 
 SMALL = {"steps": 4, "batch": 2, "learning_rate": 1e-3}
 BAD = {"rank": 0}
@@ -94,13 +94,18 @@ def test_a_rank_that_layers_have_not_is_told_once():
     paths = [path for _, path, _ in LoRATuning().trainable(base).adapter.items()]
     shapes = [base.denoiser.get_submodule(path).weight.shape for path in paths]
     widest, least = max(min(one) for one in shapes), min(min(one) for one in shapes)
-    with pytest.warns(UserWarning, match=f"rank {least + 1} is above .* of {len(shapes)} layers") as caught:
-        LoRATuning(rank=least + 1).trainable(base)
-    assert len(caught) == 1
-    assert f"a --rank of {widest} is enough for all" in str(caught[0].message)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        LoRATuning(rank=least).trainable(base)
+    (said,) = LoRATuning(rank=least + 1).trainable(base).warnings
+    assert f"rank {least + 1} is above the smaller side of " in said
+    assert f" of {len(shapes)} layers" in said
+    assert f"a --rank of {widest} is enough for all" in said
+    assert LoRATuning(rank=least).trainable(base).warnings == ()
+
+
+def test_a_run_warns_of_its_rank(tmp_path):
+    about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    with Run.open(tmp_path / "runs", "finetune", "lora", {}, {}, **about) as run:
+        LoRATuning(**{**FEW, "rank": 99})(model(), training_set(), run=run)
+    assert any("rank 99 is above" in line for line in run.warnings)
 
 
 def test_targets_outside_the_denoiser_are_refused_while_text_encoders_rest():

@@ -1,6 +1,5 @@
 """LoRA: fine-tuning of low-rank updates beside frozen weights; the result is a file of megabytes."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -90,7 +89,7 @@ class LoRATuning(FineTuner):
         for part, path, layer in adapter.pairs():
             weights |= {f"{part}.{path}.down": layer.down, f"{part}.{path}.up": layer.up}
             scales[f"{part}.{path}.up"] = 1 / (self.rank * float(layer.down.detach().square().mean().sqrt()))
-        return Trainable(weights, scales, adapter)
+        return Trainable(weights, scales, adapter, _on_rank(adapter, self.rank))
 
     def _adapter(self, model: LatentDiffusion) -> LoRA:
         """A fresh adapter that changes nothing yet."""
@@ -102,7 +101,6 @@ class LoRATuning(FineTuner):
             adapter = LoRA.new(model, self.rank, alpha, targets, generator_32bit(self.seed, "adapter"))
         except ValueError as error:
             raise BadInput(f"{model.name} does not have all targets: {error}; name others with --targets") from error
-        _warn_of_rank(adapter, self.rank)
         if self.down == "gaussian":
             _redraw(adapter, self.rank, self.seed)
         if not self.text_encoder and (outside := [part for part, *_ in adapter.items() if part != "denoiser"]):
@@ -119,15 +117,16 @@ def of_family(targets: Sequence[str], family: Family) -> tuple[str, ...]:
     return found
 
 
-def _warn_of_rank(adapter: LoRA, rank: int) -> None:
-    """Warns of layers whose change has fewer dimensions than the rank."""
+def _on_rank(adapter: LoRA, rank: int) -> tuple[str, ...]:
+    """A warning of layers whose change has fewer dimensions than the rank."""
     least = {path: min(layer.up.shape[0], layer.down[0].numel()) for _, path, layer in adapter.pairs()}
-    if narrow := [path for path, count in least.items() if count < rank]:
-        warnings.warn(
-            f"rank {rank} is above the smaller side of {len(narrow)} of {len(least)} layers (first: {narrow[0]}, "
-            f"{least[narrow[0]]}), which learn no more by it; a --rank of {max(least.values())} is enough for all",
-            stacklevel=4,
-        )
+    narrow = [path for path, count in least.items() if count < rank]
+    if not narrow:
+        return ()
+    return (
+        f"rank {rank} is above the smaller side of {len(narrow)} of {len(least)} layers (first: {narrow[0]}, "
+        f"{least[narrow[0]]}), which learn no more by it; a --rank of {max(least.values())} is enough for all",
+    )
 
 
 def _redraw(adapter: LoRA, rank: int, seed: int) -> None:
