@@ -12,17 +12,9 @@ from intaglio.commands.kit.drawn_again import drawn_again, refuse_another
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.fit_files import kept_fit
 from intaglio.commands.kit.idle_flags import refuse_idle, said_idle, said_idle_like
-<<<<<<< HEAD
 from intaglio.commands.kit.png_settings import PictureSettings
 from intaglio.commands.kit.prompt_lines import file_stem
 from intaglio.commands.kit.recorded_method import recorded_method
-=======
-from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model, telling_of_default
-from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
-from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings, SearchRecord, place
-from intaglio.commands.kit.prompt_lines import file_stem, read_prompts
-from intaglio.commands.kit.recorded_method import hashed_settings, recorded_method, stored_settings
->>>>>>> mend19
 from intaglio.commands.kit.recorded_search import recorded_start_flags, refuse_another_start
 from intaglio.commands.kit.search_inputs import told_scores
 from intaglio.commands.kit.start_inputs import keep_start
@@ -176,110 +168,7 @@ class Sample(DryRun, DrawingInputs[M], Generic[M]):
             return plan, None  # the estimate knows no other work
         model, count, steps = request.model, len(request.prompts), request.steps
         guided = planned.forward > count * request.nodes
-<<<<<<< HEAD
         return plan, energy_line(self.device, lambda: sample_work(model, count, steps, self.batch, guided=guided))
-=======
-        told = energy_line(self.device, lambda: sample_work(model, count, steps, self.batch, guided=guided))
-        if told is not None:
-            note(told.line)
-
-    def _request(self, tools: "_Tools", prompts: list[str]) -> "SamplingRequest":
-        from intaglio.sampling.family import SamplingRequest
-        from intaglio.sampling.loop import nodes_of
-
-        (steps, sampler, scale), start = tools.settled, tools.start
-        about = {"first": start.first, "sampler": sampler, "start": start.hash}
-        return SamplingRequest(tools.model, prompts, self.negative, scale, steps, nodes_of(sampler, steps), **about)
-
-    def _key(self, prompts: list[str], tools: "_Tools") -> str:
-        """sha256 of all that the pictures' files depend on."""
-        from intaglio.runs.plain_json import digest
-
-        names = ("seed", "negative", "correction", "reference", "batch", "dtype", "metadata")
-        about: dict[str, Any] = {name: getattr(self, name) for name in names}
-        steps, sampler, scale = tools.settled
-        about |= {"steps": steps, "sampler": sampler, "guidance": scale, "method": hashed_settings(self.method)}
-        about["method"]["name"] = self._method.name
-        # Without a search and with the usual start the key is that of before there were others.
-        if tools.best is not None:
-            about["search"] = self.search_key(tools.best)
-        if (start := start_record(tools.start)) is not None:
-            about["start"] = asdict(start)
-        base = None if tools.guide is None else tools.guide.base.fingerprint
-        return digest({**about, "prompts": prompts, "model": tools.model.fingerprint, "base": base})
-
-    def _prompts(self) -> list[str]:
-        return list(self.prompt) if self.prompts is None else read_prompts(self.prompts)
-
-    def _model(self) -> "LatentDiffusion":
-        with telling_of_default("--model", self.model):
-            model = self._read(self.model or embedded_model(), self.lora)
-        for line in model.notes:
-            note(line)
-        return model
-
-    def _guide(self, model: "LatentDiffusion", scale: float) -> "ModelGuidance | None":
-        """Model guidance, where a base was given."""
-        from intaglio.denoising.model_pair import check_pair
-        from intaglio.sampling.guides.model_guidance import ModelGuidance
-
-        if self.base is None:
-            return None
-        base = self._read(self.base)
-        check_pair(model, base)
-        return ModelGuidance(base, scale, self.correction, self.reference)
-
-    def _read(self, path: Path, lora: Path | None = None) -> "LatentDiffusion":
-        import torch
-
-        from intaglio.models.diffusion.loading import load_model
-
-        return load_model(
-            path,
-            lora=lora,
-            like=self.like,
-            allow_unmatched=self.skip_unmatched,
-            device=self.device,
-            dtype=getattr(torch, self.dtype),
-        )
-
-    def _png_text(
-        self, tools: "_Tools", prompt: str, seed: int, rows: int, search: SearchRecord | None = None
-    ) -> dict[str, str]:
-        """The PNG's text chunks; none without --metadata."""
-        import diffusers
-        import torch
-
-        if not self.metadata:
-            return {}
-        versions = {"intaglio": intaglio.__version__, "torch": torch.__version__, "diffusers": diffusers.__version__}
-        model, guide, (steps, sampler, scale) = tools.model, tools.guide, tools.settled
-        settings = PictureSettings(
-            prompt=prompt,
-            negative=self.negative,
-            seed=seed,
-            sampler=sampler,
-            steps=steps,
-            guidance=scale,
-            size=(self._method.side(model), self._method.side(model)),
-            rows=rows,
-            dtype=self.dtype,
-            device=self.device,
-            model=ModelRecord(model.name, model.fingerprint, place(self.model, self.out)),
-            lora=place(self.lora, self.out),
-            like=place(self.like, self.out),
-            base=None
-            if guide is None
-            else ModelRecord(guide.base.name, guide.base.fingerprint, place(self.base, self.out)),
-            correction=self.correction,
-            reference=self.reference,
-            method=self._method.name,
-            method_settings=stored_settings(self.method),
-            start=start_record(tools.start, search),
-            versions=versions,
-        )
-        return settings.png_text()
->>>>>>> mend19
 
     # Replay
 
