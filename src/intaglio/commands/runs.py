@@ -81,7 +81,7 @@ class Runs:
         found = self._found()
         command = found.header.get("command")
         if found.status == "done":
-            note(f"{found.name} is done already; its report: intaglio report {found.folder}")
+            note(f"{found.name} is done already; its report: intaglio report {shlex.quote(str(found.folder))}")
             return 0
         if not command:
             raise BadInput(f"{found.name} was started from Python, not from the command line; call it again there")
