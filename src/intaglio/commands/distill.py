@@ -73,7 +73,8 @@ class Distill(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             folder = (run.folder or Path()) / run.summary["model"]
             say(str(folder))
             method = f" {name}" if (name := run.summary.get("method")) else ""
-            note(f"it draws in {run.summary['sampling']}: intaglio sample{method} --model {shlex.quote(str(folder))} --prompt ...")
+            place = shlex.quote(str(folder))
+            note(f"it draws in {run.summary['sampling']}: intaglio sample{method} --model {place} --prompt ...")
         return 0
 
     def _plan(self, teacher: "LatentDiffusion", source: "OwnPictures | DistillationSet") -> "TimePlan":
