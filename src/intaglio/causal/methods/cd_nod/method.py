@@ -140,7 +140,7 @@ class CDNOD(Discoverer):
         if name in ("kci", "rcit") and rows < LEAST_ROWS:
             raise BadInput(
                 f"{rows} rows are too few for the test {name}, which needs {LEAST_ROWS}; give more rows, or ask for "
-                "partial-correlation (option `test`)"
+                "partial-correlation (--test)"
             )
         return name
 
