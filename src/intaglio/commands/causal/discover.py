@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from intaglio.commands.causal.words import kinds_from, missing_from, pairs_from, tiers_from
 from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.errors import BadInput
 from intaglio.verbs import VERBS
 
@@ -32,7 +33,7 @@ SCORES = "scores.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discover(OnCluster, Generic[M]):
+class Discover(DryRun, OnCluster, Generic[M]):
     """Find the causal graph of a table: what causes what, and where the data cannot tell.
 
     The methods assume no cycles, no effects that cancel each other exactly, and independent rows; without --latent also
@@ -129,6 +130,9 @@ class Discover(OnCluster, Generic[M]):
             reading=self._reading(),
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
+        # A plan costs as much as a quick search, so that it is only made where it is asked for.
+        if self.dry_run and self.ends_with(self._method.planned(table, knowledge=knowledge)):
+            return 0
         with self._open(table, kinds, knowledge, truth) as run:
             folder, warned = run.folder or Path(), run.status != "done" and not quiet()
             if run.status != "done":

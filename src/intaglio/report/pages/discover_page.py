@@ -81,9 +81,7 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         edges=[_edge(edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
-        near=PageTable(
-            _pairs_title(found), ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]
-        ),
+        near=PageTable(_pairs_title(found), ["adjacent", "first", "second"], close),
         near_text=_near_text(len(near)),
         pairs=pair_plot(found),
         pairs_legend=legend_squares(),
