@@ -27,6 +27,9 @@ LINES = {
     "merge": "merge soup {suspect} {base} --images {pictures}",
     "energy prune": None,  # needs a profile of this machine; see test_energy_prune
     "discover": "discover sicl {table}",
+    "causal train": "causal train --preset trial --steps 6 --calibrated-on 8 --proved-on 8",
+    "causal train-skeleton": "causal train-skeleton --models 40 --variables 4 --rows 50 100 --trees 5",
+    "causal recalibrate": "causal recalibrate --tables 100",
     "flow train": "flow train --images {pictures} --resolution 8 --patch-size 2 --hidden-size 16 --head-dim 8",
     "flow sample": "flow sample sequential --model cpu-tiny --count 3",
 }
