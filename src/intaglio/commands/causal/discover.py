@@ -76,7 +76,7 @@ class Discover(DryRun, OnCluster, Generic[M]):
     truth: Path | None = None
     """The true graph to compare with: .gml, .dot, .txt (DAGitty), .csv (matrix or list of edges) or .json. For a method
     that gives a PAG, variables that are no columns are hidden ones."""
-    output: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=("--output",))] = None
     """A further folder for the graph in every format; the run's own folder has it in any case."""
     runs: Path = Path("runs")
     """Folder that the run's own folder is made in."""
@@ -141,8 +141,8 @@ class Discover(DryRun, OnCluster, Generic[M]):
                 self._discover(table, knowledge, truth, run)
             self._method.forget(run)
             found = Discovery.load(folder / RESULT)
-        if self.output is not None:
-            found.save(self.output)
+        if self.out is not None:
+            found.save(self.out)
         self._print_result(found, None if truth is None else found.score(truth), folder, warn=not warned)
         return 0
 
@@ -287,7 +287,7 @@ class Discover(DryRun, OnCluster, Generic[M]):
         if scores is not None:
             say(f"\n{score_words(scores)}")
         say()
-        note(f"graph as JSON, CSV, GML, DOT, DAGitty and SVG: {self.output or folder / RESULT}")
+        note(f"graph as JSON, CSV, GML, DOT, DAGitty and SVG: {self.out or folder / RESULT}")
         say(str(report))
 
 
