@@ -75,6 +75,15 @@ def test_train_then_sample_weigh_and_report(outcome, folder):
     assert "6 steps of 4" in card
     assert "11 pictures, in 2 classes (cat, dog)" in card
     assert outcome(*train)[1] == out  # found again, not trained again
+    trained = (folder / out).parent
+    _, again, _ = outcome(
+        "--quiet", "flow", "sample", "sequential", "--model", out, "--count", 4, "--label", "cat", "dog"
+    )
+    drawn = ImageSet.load(trained / "images" / "samples", 8)
+    assert torch.equal(drawn.pixels, ImageSet.load(folder / again, 8).pixels)
+    page = write_report(trained).read_text()
+    assert "A flow trained on 12 pictures over 6 steps" in page
+    assert page.index("seed 3") < page.index('id="loss"')
     code, shown, err = outcome(
         "--quiet", "flow", "sample", "sequential", "--model", out, "--count", 3, "--label", "dog"
     )

@@ -103,6 +103,13 @@ def test_training_pictures_are_shown_where_they_were_given(folder):
     assert "too few held-out pictures to fit a threshold" in words
 
 
+def test_pictures_come_before_charts_and_a_threshold_near_zero_is_said_to_be_one(folder):
+    page = report_with(folder)
+    assert page.index('id="finds"') < page.index('id="groups"') < page.index('id="control"')
+    assert "near zero" not in text_of(page)
+    assert "That threshold is near zero" in text_of(report_with(folder, threshold=0.05))
+
+
 def test_without_a_control_and_without_finds(folder):
     words = text_of(report_with(folder, control=None, told=None, finds=[find_record(folder, 1, 7, q_value=None)]))
     assert "1 picture returned, without a control" in words

@@ -123,8 +123,9 @@ def test_log_roc_shades_what_the_pictures_cannot_tell():
     curve = [(0.0, 0.0), (0.0, 0.5), (0.2, 1.0), (1.0, 1.0)]
     shade = [e for e in svg_of(roc_plot(curve, 5, log=True)).iter() if e.get("class") == "blind"]
     assert len(shade) == 1
-    x = Scale(0.01, 1, 46, 366, log=True)
-    assert float(shade[0].get("width")) == pytest.approx(x(1 / 5) - 46, abs=0.1)
+    left = 25 + 3 * 6.3 + 3.2  # the upright label, a gap, and the widest tick: three digits and a point
+    x = Scale(0.01, 1, left, 362, log=True)
+    assert float(shade[0].get("width")) == pytest.approx(x(1 / 5) - left, abs=0.1)
     assert "finer than 5" in str(roc_plot(curve, 5, log=True))
     assert "blind" not in str(roc_plot(curve, 5))
 
@@ -164,7 +165,7 @@ def test_curves_draw_a_line_a_series_and_survive_one_point():
 def test_a_watched_curve_shades_the_stage_and_marks_the_step_that_was_kept():
     likeness, quality = [(0, 0.1), (50, 0.9), (100, -0.2)], [(0, 1.0), (50, 0.9), (100, 0.3)]
     figure = watch_plot(likeness, quality, [(50, 100)], 50)
-    x = Scale(0, 100, 46, 366)
+    x = Scale(0, 100, 25 + 3 * 6.3 + 3.2, 362)  # a tick of a sign, two digits and a point
     (shade,) = [e for e in svg_of(figure).iter() if e.get("class") == "blind"]
     assert float(shade.get("x")) == pytest.approx(x(50), abs=0.1)
     assert float(shade.get("width")) == pytest.approx(x(100) - x(50), abs=0.1)
@@ -176,3 +177,12 @@ def test_a_watched_curve_shades_the_stage_and_marks_the_step_that_was_kept():
     calm = watch_plot(likeness[:1], quality[:1], [], None)
     assert "no corruption" in str(calm)
     assert not [e for e in svg_of(calm).iter() if e.get("class") in ("cut", "blind")]
+
+
+def test_wide_numbers_of_an_axis_stand_beside_its_label():
+    figure = svg_of(curve_plot({"loss": [(1, 0.00142), (2, 0.00144)]}, "step", "loss"))
+    labels = [e for e in figure.iter() if e.get("text-anchor") == "end" and float(e.get("x")) < 100]
+    assert any(len(e.text) == 7 for e in labels), "0.00142"
+    upright = 11 + 11 / 2  # its middle, and half a line of 11 units
+    for label in labels:
+        assert float(label.get("x")) - 6 * len(label.text) >= upright - 3

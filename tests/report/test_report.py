@@ -109,6 +109,25 @@ def test_a_combined_score_says_of_what(audited):
     assert "combined: cgi-dm score 60%, loss-gap 40%" in words_of(page_of(audited))
 
 
+def test_cards_lead_with_what_the_verdict_rests_on(audited):
+    verdict = json.loads((audited / "verdict.json").read_text())
+    for rank, picture in enumerate(sorted(verdict["questioned"] + verdict["controls"], key=lambda p: p["score"])):
+        picture["signals"] |= {"cgi-dm": picture["score"], "loss-gap": 100 - rank}
+    best = max(verdict["questioned"], key=lambda p: p["score"])
+    several = {"weights": {"score": 0.6, "loss-gap": 0.4}}
+    (audited / "verdict.json").write_text(json.dumps(verdict | several))
+    card = page_of(audited).split("<article")[1]
+    assert card.index("combined score") < card.index("<img") < card.index("It is not the score of the verdict")
+    above = sum(c["signals"]["loss-gap"] >= best["signals"]["loss-gap"] for c in verdict["controls"])
+    assert f"loss-gap {best['signals']['loss-gap']} (p {(1 + above) / 26:.2g} alone)" in re.sub("<[^>]+>", "", card)
+    alone = {"score": "update-alignment", "weights": {"score": 1.0}, "readings": {"update-alignment": "how far"}}
+    (audited / "verdict.json").write_text(json.dumps(verdict | alone))
+    card = page_of(audited).split("<article")[1]
+    assert card.index("update-alignment") < card.index("p-value") < card.index("<img")
+    assert card.index("<img") < card.index("The verdict does not rest on it")
+    assert "alone)" not in card
+
+
 def test_a_score_of_another_method_is_named_and_put_in_words(audited):
     verdict = json.loads((audited / "verdict.json").read_text())
     (audited / "verdict.json").write_text(

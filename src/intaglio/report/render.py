@@ -21,6 +21,7 @@ PAGE_MODULES = {
     "energy": "intaglio.report.pages.prune_page",
     "extract": "intaglio.report.pages.extract_page",
     "finetune": "intaglio.report.pages.finetune_page",
+    "flow train": "intaglio.report.pages.flow_train_page",
     "merge": "intaglio.report.pages.merge_page",
     "protect": "intaglio.report.pages.protect_page",
     "shrink": "intaglio.report.pages.shrink_page",

@@ -6,9 +6,11 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import said_idle
 from intaglio.data_files import is_number
+from intaglio.errors import IntaglioError
 from intaglio.flow.training.settings import FlowTraining
 
 if TYPE_CHECKING:
@@ -38,9 +40,17 @@ class FlowTrain(DryRun, FlowTraining):
     """Where to compute, such as cpu, cuda or cuda:1."""
     skip_bad: bool = False
     """Leave out pictures that cannot be read, with a warning, in place of stopping."""
+    sample_count: int = 4
+    """Sample pictures drawn at the end, each with its own fixed seed, of the classes in turns; 0 draws none."""
+
+    def __post_init__(self) -> None:
+        FlowTraining.__post_init__(self)
+        if self.sample_count < 0:
+            raise ValueError(f"sample_count must not be negative: {self.sample_count}")
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        check_count("--sample-count", self.sample_count)
         from intaglio.flow.training.data import load_pictures
         from intaglio.flow.training.training import train_flow
         from intaglio.learning.checkpoints import STATE
@@ -58,6 +68,7 @@ class FlowTrain(DryRun, FlowTraining):
                     run.save_image(f"data/{name}", picture)
                 trained = train_flow(data, self.training, run=run, device=self.device)
                 trained.save(folder / MODEL, card(trained, data))
+                self._draw(trained, run)
                 run.finish(
                     {
                         "model": MODEL,
@@ -79,7 +90,21 @@ class FlowTrain(DryRun, FlowTraining):
     def _plan(self, data: "FlowPictures") -> "TimePlan":
         from intaglio.flow.training.training_plan import training_plan
 
-        return training_plan(data, self.training, device=self.device)
+        return training_plan(data, self.training, samples=self.sample_count, device=self.device)
+
+    def _draw(self, trained: "TrainedFlow", run: "Run") -> None:
+        """Keeps the sample pictures; a flow that cannot draw them is told in a warning, as its training stands."""
+        from intaglio.flow.training.samples import drawn_samples
+
+        if not self.sample_count:
+            return
+        try:
+            drawn = drawn_samples(trained.model, self.sample_count)
+        except IntaglioError as error:
+            run.warn(f"no sample pictures were drawn: {error}")
+            return
+        for name, picture in zip(drawn.names, drawn.pixels, strict=True):
+            run.save_image(f"samples/{Path(name).stem}", picture)
 
     def _idle(self) -> list[str]:
         """Warnings of flags that this training does not use."""
@@ -97,7 +122,7 @@ class FlowTrain(DryRun, FlowTraining):
         from intaglio.runs.run import Run
 
         inputs = {"images": {"path": str(self.images), "sha256": data.fingerprint}}
-        settings = {**asdict(self.training), "classes": self.classes}
+        settings = {**asdict(self.training), "classes": self.classes, "sample_count": self.sample_count}
         return Run.open(
             self.runs,
             "flow",

@@ -13,7 +13,9 @@ from markupsafe import Markup
 Real = float | int
 """A number as a drawing takes it."""
 WIDTH, HEIGHT = 380.0, 280.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 12.0, 42.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 18.0, 12.0, 42.0
+UPRIGHT = 19.0
+"""Units at the left of a figure that the upright label of its axis takes, with the room beside it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,16 @@ def at(value: Real) -> str:
 
 def line(x1: Real, y1: Real, x2: Real, y2: Real, css: str) -> Markup:
     return Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>').format(at(x1), at(y1), at(x2), at(y2), css)
+
+
+def text_width(content: str) -> float:
+    """About the width of a label, in drawing units: digits are wider than points."""
+    return sum(3.2 if letter in ".,:il " else 6.3 for letter in content)
+
+
+def left_margin(labels: Sequence[str]) -> float:
+    """Units that a vertical axis needs at its left for the labels of its ticks beside its own."""
+    return max([LEFT, *(UPRIGHT + 6 + text_width(label) for label in labels)])
 
 
 def text(x: Real, y: Real, content: str, anchor: str = "middle", css: str = "lbl", extra: str = "") -> Markup:

@@ -9,7 +9,6 @@ from markupsafe import Markup
 from intaglio.report.kit.axes import (
     BOTTOM,
     HEIGHT,
-    LEFT,
     RIGHT,
     TOP,
     WIDTH,
@@ -17,6 +16,7 @@ from intaglio.report.kit.axes import (
     Scale,
     at,
     frame,
+    left_margin,
     line,
     number,
     padded,
@@ -130,8 +130,9 @@ def box(
     x_low: Real, x_high: Real, y_low: Real, y_high: Real, log_x: bool = False, log_y: bool = False
 ) -> tuple[Scale, Scale]:
     """The two scales of a figure of the usual size."""
-    x = Scale(x_low, x_high, LEFT, WIDTH - RIGHT, log_x)
-    return x, Scale(y_low, y_high, HEIGHT - BOTTOM, TOP, log_y)
+    y = Scale(y_low, y_high, HEIGHT - BOTTOM, TOP, log_y)
+    left = left_margin([number(tick) for tick in y.ticks()])
+    return Scale(x_low, x_high, left, WIDTH - RIGHT, log_x), y
 
 
 def stairs(points: Sequence[tuple[Real, Real]]) -> list[tuple[Real, Real]]:

@@ -54,6 +54,8 @@ class Card:
     p_value: str
     place: str | Markup = ""
     """Figure of the score among those of the controls."""
+    aside: str = ""
+    """A further measure of the pictures, with what part it has in the verdict."""
     truth: str = ""
     wrong: bool = False
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from intaglio.audit.membership.result import ORIGINAL, AuditResult, JudgedPicture
+from intaglio.metrics.statistics.conformal import p_values
 from intaglio.report.kit.axes import padded
 from intaglio.report.kit.charts import Dot, Strip, p_value_plot, place_in_nulls, roc_plot, strip_plot
 from intaglio.report.kit.format import area_interval, area_text, count, decimal, interval_text, rate_text, title
@@ -95,6 +96,7 @@ class _CardMaker:
             score=listed.score,
             p_value=listed.p_value,
             place=self._score_among_controls(judged),
+            aside=words.similarity(self.audit, judged),
             truth=truth,
             wrong=wrong,
         )
@@ -103,12 +105,21 @@ class _CardMaker:
         return self.folder / judged.images[kind] if kind in judged.images else None
 
     def _facts(self, judged: JudgedPicture) -> list[Row]:
-        rows = [Row("score", decimal(judged.score, 3))]
+        """What the verdict rests on: the score with its p-value, and where it is a combined one, each signal."""
+        rows = [Row(words.score_label(self.audit), decimal(judged.score, 3))]
         if not judged.control:
-            rows.append(Row("p", decimal(judged.p_value, 2)))
-        if judged.similarity is not None:
-            rows.insert(0, Row("similarity", decimal(judged.similarity, 2)))
+            rows.append(Row("p-value", decimal(judged.p_value, 2)))
+        if len(behind := words.behind(self.audit)) > 1:
+            rows += [self._signal(name, key, judged) for name, key in behind.items()]
         return rows
+
+    def _signal(self, name: str, key: str, judged: JudgedPicture) -> Row:
+        """One of several signals, with its p-value as if the verdict rested on it alone."""
+        value = judged.signals.get(key, math.nan)
+        if judged.control:
+            return Row(name, decimal(value, 3))
+        nulls = [control.signals.get(key, math.nan) for control in self.audit.controls]
+        return Row(name, f"{decimal(value, 3)} (p {decimal(float(p_values([value], nulls)[0]), 2)} alone)")
 
     def _score_among_controls(self, judged: JudgedPicture) -> Markup:
         if not math.isfinite(judged.score):

@@ -87,6 +87,29 @@ def how_to_read(audit: AuditResult) -> str:
     )
 
 
+def behind(audit: AuditResult) -> dict[str, str]:
+    """The signals that the verdict rests on: their shown names, each with its name among a picture's signals."""
+    own = f"{audit.method} score"
+    if len(audit.weights) < 2:
+        return {audit.score_name: audit.method if audit.score_name == own else audit.score_name}
+    return {own if name == "score" else name: audit.method if name == "score" else name for name in audit.weights}
+
+
+def score_label(audit: AuditResult) -> str:
+    """The name of the verdict's score on a card."""
+    return "combined score" if len(audit.weights) > 1 else audit.score_name
+
+
+def similarity(audit: AuditResult, judged: JudgedPicture) -> str:
+    """The similarity of a picture and its recovery, and its part in the verdict; empty where it was not measured."""
+    names = behind(audit)
+    if judged.similarity is None or "similarity" in names:
+        return ""
+    others = all(name in audit.readings and key != audit.method for name, key in names.items())
+    part = "The verdict does not rest on it" if others else "It is not the score of the verdict"
+    return f"Similarity of the picture and its recovery: {decimal(judged.similarity, 2)}. {part}."
+
+
 def badge(judged: JudgedPicture, above: bool) -> str:
     if math.isnan(judged.score):
         return "no score"

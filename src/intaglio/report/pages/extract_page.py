@@ -15,6 +15,8 @@ from intaglio.runs.read import RunData
 
 MAX_CARDS = 60
 """Most finds shown with their pictures."""
+NEAR_ZERO = 0.1
+"""Thresholds below this are said to be near zero: unrelated pictures may reach them."""
 FURTHER_MEMBERS = 2
 """Further members of a group that are shown beside its picture."""
 
@@ -126,7 +128,22 @@ def _finds_text(result: ExtractionResult, shown: int) -> str:
     more = f" {left} more are in extraction.json." if left else ""
     return (
         f"Each stands for a group of pictures of which every two have a similarity of at least "
-        f"{decimal(result.threshold, 2)}; the larger a group, the surer the find.{more}"
+        f"{decimal(result.threshold, 2)}; the larger a group, the surer the find.{_near_zero(result)}{more}"
+    )
+
+
+def _near_zero(result: ExtractionResult) -> str:
+    """That the threshold is near zero and what this means; empty where it is not.
+
+    The threshold is the lowest that gives the number of groups sought (`threshold_for`): it falls towards zero where
+    the pictures fall into so many groups whatever is asked of them.
+    """
+    if result.threshold >= NEAR_ZERO:
+        return ""
+    return (
+        " That threshold is near zero: these pictures fall into as many groups as were sought even where hardly any "
+        "likeness is asked for, so a group may hold pictures with nothing in common. Look at the similarity within "
+        "each, and at the pictures themselves."
     )
 
 
