@@ -7,8 +7,8 @@ from intaglio.causal.confounding.search_plan import within_limit
 from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.independence.variables import Variables
 from intaglio.causal.methods.abic.method import ABIC
+from intaglio.causal.methods.cd_nod.independence_plan import questions, seconds_of_tests
 from intaglio.causal.methods.cd_nod.method import CDNOD
-from intaglio.causal.methods.cd_nod.search_plan import questions, seconds_of_tests
 from intaglio.causal.methods.sicl.method import SiCL
 from intaglio.causal.methods.spot.method import SPOT
 from intaglio.causal.tables.table import Table
@@ -64,7 +64,7 @@ class _Slow:
 
 def test_every_level_counts_by_its_own_pace(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("intaglio.causal.methods.cd_nod.search_plan.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("intaglio.causal.methods.cd_nod.independence_plan.time.perf_counter", lambda: clock[0])
     asked = {0: [([(0, 1), (0, 2), (1, 2), (0, 3), (1, 3)], ())], 1: [([(0, 1)], (2,)), ([(0, 2)], (1,))] * 10}
     assert seconds_of_tests(_Slow(clock), asked) == 5 * 1.0 + 20 * 2.0
     assert seconds_of_tests(_Slow(clock), {}) == 0.0

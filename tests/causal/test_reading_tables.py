@@ -9,8 +9,8 @@ import pytest
 
 from intaglio import cli
 from intaglio.causal.tables.csv_reader import header_names, read_table_file
-from intaglio.causal.tables.reading import Reading
 from intaglio.causal.tables.table import Table
+from intaglio.causal.tables.table_reading import TableReading
 from intaglio.causal.tables.written_numbers import read_written
 from intaglio.commands.causal.words import kinds_from, missing_from
 from intaglio.errors import BadInput
@@ -58,16 +58,16 @@ def test_codes_far_from_a_scale_are_asked_about_and_stay_numbers(column, codes):
 def test_what_the_user_says_is_missing_is(tmp_path):
     column = [k % 5 + 1 if k % 10 else 99 for k in range(N)]
     for asked in (("x", "99"), ("", "99.0"), ("x", "099")):
-        found = load(tmp_path, column, reading=Reading(missing=(asked,)))
+        found = load(tmp_path, column, reading=TableReading(missing=(asked,)))
         assert np.flatnonzero(np.isnan(values(found))).tolist() == list(range(0, N, 10))
         assert found.warnings == (f"{asked[1]} is read as missing: 'x' (6 cells)",)
         assert found.levels[1] == ("1", "2", "3", "4", "5")
-    unused = load(tmp_path, column, reading=Reading(missing=(("dose", "99"),)))
+    unused = load(tmp_path, column, reading=TableReading(missing=(("dose", "99"),)))
     assert "99 (--missing) is not in column 'dose'" in unused.warnings
-    words = load(tmp_path, ["a", "b", "gone"] * 20, reading=Reading(missing=(("", "gone"),)))
+    words = load(tmp_path, ["a", "b", "gone"] * 20, reading=TableReading(missing=(("", "gone"),)))
     assert int(np.isnan(words.values).sum()) == 20
     with pytest.raises(BadInput, match=r"'y' \(--missing\) is no column"):
-        load(tmp_path, column, reading=Reading(missing=(("y", "1"),)))
+        load(tmp_path, column, reading=TableReading(missing=(("y", "1"),)))
     assert missing_from(["a=b=-9", "-999"]) == (("a=b", "-9"), ("", "-999"))
     with pytest.raises(BadInput, match="--missing takes a code"):
         missing_from(["age="])
@@ -113,11 +113,11 @@ def test_thousands_are_read_where_they_are_named(tmp_path):
     column = [f"{1000 + k:,}" for k in range(N)]
     with pytest.raises(BadInput, match="--thousands ,"):
         load(tmp_path, column)
-    assert values(load(tmp_path, column, reading=Reading(thousands=","))) == [1000 + k for k in range(N)]
+    assert values(load(tmp_path, column, reading=TableReading(thousands=","))) == [1000 + k for k in range(N)]
     dots = [word.replace(",", ".") for word in column]
     with pytest.raises(BadInput, match="column 'dose' holds .* no number with '.' between thousands"):
-        load(tmp_path, dots, reading=Reading(thousands="."))
-    found = load(tmp_path, dots, reading=Reading(thousands="."), without=["dose"])
+        load(tmp_path, dots, reading=TableReading(thousands="."))
+    found = load(tmp_path, dots, reading=TableReading(thousands="."), without=["dose"])
     assert values(found) == [1000 + k for k in range(N)]
 
 
@@ -126,13 +126,13 @@ def test_encodings_are_named(tmp_path):
     with pytest.raises(BadInput, match="--encoding latin-1"):
         load(tmp_path, column, encoding="latin-1")
     expected = set(column)
-    assert set(load(tmp_path, column, encoding="latin-1", reading=Reading("latin-1")).levels[1]) == expected
-    assert set(load(tmp_path, column, encoding="utf-16-le", reading=Reading("utf-16-le")).levels[1]) == expected
+    assert set(load(tmp_path, column, encoding="latin-1", reading=TableReading("latin-1")).levels[1]) == expected
+    assert set(load(tmp_path, column, encoding="utf-16-le", reading=TableReading("utf-16-le")).levels[1]) == expected
     for wrong in ("zip", "klingon"):
         with pytest.raises(BadInput, match="--encoding"):
-            Reading(wrong)
+            TableReading(wrong)
     with pytest.raises(BadInput, match="is not text in ascii"):
-        load(tmp_path, column, reading=Reading("ascii"))
+        load(tmp_path, column, reading=TableReading("ascii"))
 
 
 def test_levels_in_the_order_of_the_user():
@@ -214,16 +214,16 @@ def test_sheets_of_workbooks_are_read_as_the_text_would_be(tmp_path):
     assert found.content_hash == load(tmp_path, places).content_hash
     assert found.warnings == ()
     path.write_bytes(workbook(("notes", [["nothing"]]), ("data", rows)))
-    assert Table.load(path, reading=Reading(sheet="data")).content_hash == found.content_hash
+    assert Table.load(path, reading=TableReading(sheet="data")).content_hash == found.content_hash
     with pytest.raises(BadInput, match=r"no sheet 'date' \(--sheet\); its sheets are 'notes', 'data'"):
-        Table.load(path, reading=Reading(sheet="date"))
+        Table.load(path, reading=TableReading(sheet="date"))
     path.write_bytes(workbook(("data", rows), ("notes", [["nothing"]])))
     assert "has 2 sheets, and the first, 'data', is read (others: 'notes'; --sheet)" in Table.load(path).warnings[0]
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(BadInput, match="no whole workbook"):
         Table.load(path)
     with pytest.raises(BadInput, match="leave --sheet out"):
-        Table.load(tmp_path / "t.csv", reading=Reading(sheet="data"))
+        Table.load(tmp_path / "t.csv", reading=TableReading(sheet="data"))
 
 
 def test_names_are_checked_by_the_first_line_alone(tmp_path, capsys):

@@ -18,9 +18,9 @@ from pandas.api import types
 from intaglio.causal.tables.column import shown_row
 from intaglio.causal.tables.csv_format import WHOLE_COMMA, CsvFormat, not_text, sniff_format
 from intaglio.causal.tables.from_objects import check_names
-from intaglio.causal.tables.reading import AS_IT_IS, Reading
 from intaglio.causal.tables.row_sample import RowSample
 from intaglio.causal.tables.table_file import TableFile, table_file
+from intaglio.causal.tables.table_reading import AS_IT_IS, TableReading
 from intaglio.causal.tables.text_columns import MISSING_TEXTS, plain_minus
 from intaglio.causal.tables.workbook import is_workbook, sheet_as_text
 from intaglio.errors import BadInput
@@ -61,7 +61,7 @@ def read_table_file(
     *,
     piece: int = CELLS_PER_PIECE,
     literal: Collection[str] = (),
-    reading: Reading = AS_IT_IS,
+    reading: TableReading = AS_IT_IS,
 ) -> RawTable:
     """The rows of a CSV, TSV, semicolon or gzipped file, of a Parquet file, or of a sheet of a workbook.
 
@@ -86,7 +86,7 @@ def read_table_file(
 
 @dataclass(frozen=True)
 class _Draw:
-    """What is read of a file."""
+    """The part of a file that is read."""
 
     most_rows: int
     seed: int
@@ -94,7 +94,7 @@ class _Draw:
     literal: Collection[str]
 
 
-def _read_file(file: TableFile, reading: Reading, draw: _Draw) -> RawTable:
+def _read_file(file: TableFile, reading: TableReading, draw: _Draw) -> RawTable:
     if reading.encoding and reading.thousands == reading.sheet == "" and _is_parquet(file):
         raise BadInput(f"{file.path} is no text file and has no encoding; leave --encoding out")
     if is_workbook(file):
@@ -108,7 +108,7 @@ def _read_file(file: TableFile, reading: Reading, draw: _Draw) -> RawTable:
     return _csv(file, reading, draw)
 
 
-def header_names(path: Path, reading: Reading = AS_IT_IS) -> tuple[str, ...] | None:
+def header_names(path: Path, reading: TableReading = AS_IT_IS) -> tuple[str, ...] | None:
     """The names of a text file's columns, from its beginning alone; None for a pipe and for files of other formats.
 
     Raises `BadInput` as `read_table_file` does for what is no table.
@@ -123,7 +123,7 @@ def header_names(path: Path, reading: Reading = AS_IT_IS) -> tuple[str, ...] | N
         return names[1:] if layout.row_names else names
 
 
-def _csv(file: TableFile, reading: Reading, wanted: _Draw, separator: str = "") -> RawTable:
+def _csv(file: TableFile, reading: TableReading, wanted: _Draw, separator: str = "") -> RawTable:
     path, layout = file.path, sniff_format(file, reading.encoding, separator)
     most_rows, seed, piece = wanted.most_rows, wanted.seed, wanted.piece
     names = _named(layout)
@@ -250,7 +250,7 @@ def _blank_note(blank: int) -> list[str]:
 
 @dataclass
 class _Passed:
-    """What is known of the rows after a pass."""
+    """Facts of the rows after a pass."""
 
     gaps: bool = False
     """Whether the last field is missing somewhere, as in a line that is too short."""

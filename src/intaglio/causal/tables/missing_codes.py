@@ -71,7 +71,7 @@ def without_codes(
     Args:
         frame: columns in the order of `names`.
         names: their names.
-        missing: (column, code) pairs, as `Reading` has them.
+        missing: (column, code) pairs, as `TableReading` has them.
     """
     columns = [frame.iloc[:, k] for k in range(frame.shape[1])]
     counts: dict[tuple[str, str], dict[str, int]] = {}

@@ -19,7 +19,7 @@ from intaglio.causal.tables.column import (
     number_column,
     ordinal_column,
 )
-from intaglio.causal.tables.reading import Thousands
+from intaglio.causal.tables.table_reading import Thousands
 from intaglio.causal.tables.text_columns import DATES_REMEDY, category_column, text_column
 
 _TIMES = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period")

@@ -20,8 +20,8 @@ from intaglio.causal.tables.from_objects import column_name, names_of, to_frame
 from intaglio.causal.tables.missing_codes import without_codes
 from intaglio.causal.tables.ordered_levels import levels_of, ordered_column
 from intaglio.causal.tables.pandas_columns import read_column
-from intaglio.causal.tables.reading import AS_IT_IS, Reading
 from intaglio.causal.tables.redundancy import copy_groups, determined_columns
+from intaglio.causal.tables.table_reading import AS_IT_IS, TableReading
 from intaglio.errors import BadInput
 
 FEW_ROWS = 50
@@ -122,7 +122,7 @@ class Table:
         texts: Collection[Any] | str = (),
         context: str = "",
         allow_wide: bool = False,
-        reading: Reading = AS_IT_IS,
+        reading: TableReading = AS_IT_IS,
     ) -> "Table":
         """From a CSV, TSV or semicolon-separated file, also gzipped, a Parquet file, or a sheet of a workbook.
 
@@ -166,7 +166,7 @@ def _table(
     literal: Collection[str],
     allow_wide: bool,
     context: Collection[str],
-    reading: Reading = AS_IT_IS,
+    reading: TableReading = AS_IT_IS,
 ) -> Table:
     check_known(source.names, without, "without")
     check_known(source.names, literal, "texts")
@@ -245,7 +245,7 @@ def _columns(
     kinds: Mapping[str, "ColumnKind | tuple[str, ...]"],
     literal: Collection[str],
     context: Collection[str],
-    reading: Reading,
+    reading: TableReading,
 ) -> dict[str, Column]:
     indices = {name: index for index, name in enumerate(source.names)}
     read: dict[str, Column] = {}

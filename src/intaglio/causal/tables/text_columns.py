@@ -21,7 +21,7 @@ from intaglio.causal.tables.column import (
     number_column,
     shown_row,
 )
-from intaglio.causal.tables.reading import Thousands
+from intaglio.causal.tables.table_reading import Thousands
 from intaglio.causal.tables.written_numbers import read_written
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>"})

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from intaglio.causal.tables.reading import Thousands
+from intaglio.causal.tables.table_reading import Thousands
 
 CURRENCIES = "$€£¥₹"
 COMMA_GROUPS = frozenset("$£¥₹")

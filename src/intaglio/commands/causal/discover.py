@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from intaglio.causal.graphs.graph import Graph
     from intaglio.causal.graphs.knowledge import Knowledge
     from intaglio.causal.results.discovery import Discovery
-    from intaglio.causal.tables.reading import Reading
     from intaglio.causal.tables.table import Table
+    from intaglio.causal.tables.table_reading import TableReading
     from intaglio.runs.run import Run
 
     AnyComparison = Comparison | PagComparison
@@ -178,10 +178,10 @@ class Discover(DryRun, OnCluster, Generic[M]):
             (RESULT, COLUMNS),
         )
 
-    def _reading(self) -> "Reading":
-        from intaglio.causal.tables.reading import Reading
+    def _reading(self) -> "TableReading":
+        from intaglio.causal.tables.table_reading import TableReading
 
-        return Reading(self.encoding, self.thousands, self.sheet, missing_from(self.missing))
+        return TableReading(self.encoding, self.thousands, self.sheet, missing_from(self.missing))
 
     def _check_latent(self) -> None:
         method = self._method

@@ -48,7 +48,7 @@ class CausalRecalibrate(DryRun):
         from intaglio.causal.methods.sicl.networks.weights import CARD, load_network, network_path, save_network
         from intaglio.causal.methods.sicl.training.curriculum import Curriculum
         from intaglio.causal.methods.sicl.training.fit_recalibration import STATE, fit_recalibration
-        from intaglio.causal.methods.sicl.training.training_plan import recalibration_plan
+        from intaglio.causal.methods.sicl.training.network_plan import recalibration_plan
         from intaglio.errors import BadInput
 
         trained = load_network(self.model)

@@ -32,8 +32,8 @@ class CausalTrain(DryRun, SiCLTraining):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.causal.methods.sicl.networks.weights import save_network
+        from intaglio.causal.methods.sicl.training.network_plan import training_plan
         from intaglio.causal.methods.sicl.training.training import train_network
-        from intaglio.causal.methods.sicl.training.training_plan import training_plan
         from intaglio.learning.checkpoints import STATE
 
         if self.dry_run and self.ends_with(training_plan(self.settings)):

@@ -133,7 +133,7 @@ class ABIC(Discoverer):
         return within_limit(parts, self.time_limit, f"columns    {len(table.names)}, restarts {self.restarts}")
 
     def _known(self, table: Table, knowledge: Knowledge) -> Constraints:
-        """What is known of the columns that are searched; raises `BadInput` where these cannot be searched."""
+        """Knowledge of the columns that are searched; raises `BadInput` where these cannot be searched."""
         knowledge.check(table.all_names, hidden_causes=True)
         if self.admg_class == "arid" and len(table.names) > ARID_COLUMNS:
             raise BadInput(

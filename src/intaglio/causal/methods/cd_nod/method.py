@@ -14,10 +14,10 @@ from intaglio.causal.methods.cd_nod.answers import STATE, Answers
 from intaglio.causal.methods.cd_nod.canonical import CanonicalTable
 from intaglio.causal.methods.cd_nod.context import Context, complete_rows, split
 from intaglio.causal.methods.cd_nod.found import FoundChanges, discovery_of
+from intaglio.causal.methods.cd_nod.independence_plan import questions, seconds_of_tests
 from intaglio.causal.methods.cd_nod.independent_changes import IndependentChanges
 from intaglio.causal.methods.cd_nod.modules import Modules
 from intaglio.causal.methods.cd_nod.orientation import orient
-from intaglio.causal.methods.cd_nod.search_plan import questions, seconds_of_tests
 from intaglio.causal.methods.cd_nod.serial_dependence import serial_dependence
 from intaglio.causal.methods.cd_nod.skeleton import SkeletonSearch
 from intaglio.causal.results.changes import DrivingForce

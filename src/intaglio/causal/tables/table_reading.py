@@ -1,4 +1,4 @@
-"""`Reading`: what a user says of how a file writes its table, where that cannot be told from the file."""
+"""`TableReading`: what a user says of how a file writes its table, where that cannot be told from the file."""
 
 import codecs
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ Thousands = Literal["", ",", "."]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a file writes its table."""
+class TableReading:
+    """The way in which a file writes its table."""
 
     encoding: str = ""
     """Encoding of a text file, by Python's name; empty for UTF-8, or UTF-16 with a byte-order mark."""
@@ -43,5 +43,5 @@ class Reading:
         return "," if self.thousands == "." else "."
 
 
-AS_IT_IS = Reading()
+AS_IT_IS = TableReading()
 """What is told from the file alone."""
