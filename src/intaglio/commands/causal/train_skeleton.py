@@ -42,7 +42,7 @@ class CausalTrainSkeleton(DryRun, CascadeTraining):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.causal.methods.spot.training_plan import skeleton_plan
+        from intaglio.causal.methods.spot.cascade_plan import skeleton_plan
 
         if self.dry_run and self.ends_with(skeleton_plan(self.settings, self.network_models)):
             return 0

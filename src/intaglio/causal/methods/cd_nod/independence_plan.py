@@ -38,7 +38,7 @@ class _Counting:
 def questions(
     variables: Variables, constraints: Constraints, *, alpha: float, depth: int, test: IndependenceTest | None = None
 ) -> Questions:
-    """The questions that a search would ask if its test said what a fast one says, by default that of partial correlations."""
+    """The questions of a search whose test says what a fast one does, by default that of partial correlations."""
     counting, end = _Counting(test or PartialCorrelation(variables)), time.monotonic() + COUNTED_S
     search = SkeletonSearch(counting, Answers(Run.none()), alpha=alpha, depth=depth)
     search(constraints.adjacent, constraints.apart, late=lambda: time.monotonic() > end, finished=lambda level: None)
