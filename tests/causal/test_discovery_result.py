@@ -340,3 +340,11 @@ def test_the_scenes_of_these_tests_are_discoveries():
         map(tuple, unshielded(found.graph.skeleton).tolist())
     )
     assert found.graph.kind == "CPDAG"
+
+
+def test_a_notebook_shows_the_drawing_and_the_edges():
+    found = found_graph()
+    shown = found._repr_html_()
+    assert "<svg" in shown
+    assert "http" not in shown.replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert shown.count("<tr>") == 1 + min(12, len(found.edges))

@@ -15,6 +15,7 @@ from intaglio.adapt.settings import Training
 from intaglio.adapt.training import Trained
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet, save_png, to_uint8
+from intaglio.images.notebook import result_html
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.lora.lora import FILE_NAME, LoRA
 
@@ -90,6 +91,15 @@ class FineTuned:
             "quality": exported.quality,
             "corruption": [asdict(stage) for stage in stages(curve)],
         }
+
+    def _repr_html_(self) -> str:
+        """Figures and the samples, each after the base's from the same noise, for notebooks."""
+        pairs = []
+        for index, drawn in enumerate(() if self.samples is None else self.samples.pixels):
+            if self.before is not None:
+                pairs.append((f"seed {index}, base", self.before.pixels[index]))
+            pairs.append((f"seed {index}, tuned", drawn))
+        return result_html(f"{self.reading} ({self.method})", self.figures(), pictures=pairs)
 
     def save(self, folder: Path, *, layout: Literal["diffusers", "kohya"] = "diffusers", name: str = "lora") -> Path:
         """Write weights and card into `folder`, each atomically; returns the path of the weights.

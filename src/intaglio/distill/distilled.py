@@ -7,6 +7,7 @@ from typing import Any
 
 import intaglio
 from intaglio.files import atomic_write
+from intaglio.images.notebook import result_html
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
 MODEL, CARD = "model", "README.md"
@@ -36,6 +37,11 @@ class Distilled:
         self.model.save(folder / MODEL)
         atomic_write(folder / CARD, self.card())
         return folder / MODEL
+
+    def _repr_html_(self) -> str:
+        """Figures of the training, for notebooks."""
+        figures = {"teacher": self.teacher, "trained on": self.data, **self.facts}
+        return result_html(f"A student by {self.method}", figures)
 
     def card(self) -> str:
         """Markdown with the front matter that model hubs read."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet, save_png
+from intaglio.images.notebook import result_html
 from intaglio.runs.tables import rows_csv, without_nan
 
 
@@ -87,6 +88,11 @@ class Extraction:
             "exact": self.exact,
             "captioned": self.prompted,
         }
+
+    def _repr_html_(self) -> str:
+        """Counts, finds and the returned pictures, for notebooks."""
+        pairs = list(zip(self.pictures.names, self.pictures.pixels, strict=True))
+        return result_html(f"Extraction by {self.method}", self.figures(), self.rows(), pairs)
 
     def to_frame(self) -> Any:
         """A pandas DataFrame of `rows`, indexed by name."""

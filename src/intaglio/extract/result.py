@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
+from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
 from intaglio.runs.tables import rows_csv, without_nan
@@ -247,6 +248,10 @@ class ExtractionResult:
             "excluded": sum(self.excluded.values()),
             "average_similarity": None if self.coverage is None else self.coverage.average_similarity,
         }
+
+    def _repr_html_(self) -> str:
+        """Counts and finds, for notebooks."""
+        return result_html(f"Extraction by {self.method}", self.figures(), self.rows())
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `extraction.json`."""

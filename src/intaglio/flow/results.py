@@ -11,6 +11,7 @@ from torch import Tensor
 
 from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet, save_png
+from intaglio.images.notebook import result_html
 from intaglio.runs.tables import rows_csv, without_nan
 
 COLUMNS = ["block", "method", "passes", "token_passes", "seconds", "clamped", "residual"]
@@ -142,6 +143,11 @@ class DecodedPictures:
             "residual": report.residual,
             "redrawn": len(report.redrawn),
         }
+
+    def _repr_html_(self) -> str:
+        """Counts, blocks and pictures, for notebooks."""
+        pairs = list(zip(self.pictures.names, self.pictures.pixels, strict=True))
+        return result_html(f"Pictures decoded by {self.report.decoder}", self.figures(), self.rows(), pairs)
 
     def to_frame(self) -> Any:
         """A pandas DataFrame of `rows`."""

@@ -18,6 +18,7 @@ from intaglio.files import atomic_write
 from intaglio.images.captions import ByName
 from intaglio.images.decode import CROP_RATIO, Box, Decoded, UnusableError, decode
 from intaglio.images.folder import ListedPicture, Listing, list_pictures
+from intaglio.images.notebook import result_html
 from intaglio.images.picture_file import TooLargeError, open_picture
 
 MAX_SHAPE_DIFFERENCE = 0.075
@@ -61,6 +62,12 @@ class ImageSet:
             tuple(self.repeats[i] for i in pick),
             tuple(self.hashes[i] for i in pick),
         )
+
+    def _repr_html_(self) -> str:
+        """Thumbnails with their names, for notebooks."""
+        size = " x ".join(map(str, self.pixels.shape[2:]))
+        pairs = list(zip(self.names, self.pixels, strict=True))
+        return result_html(f"{len(self)} pictures of {size} pixels", {}, pictures=pairs)
 
     @classmethod
     def from_pixels(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.files import atomic_write
+from intaglio.images.notebook import result_html
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
 from intaglio.runs.tables import rows_csv, without_nan
@@ -88,6 +89,11 @@ class ProtectionResult:
             "gain": sum(one.objective_after - one.objective_before for one in self.pictures) / count,
             "folder": str(self.folder),
         }
+
+    def _repr_html_(self) -> str:
+        """Means and the pictures as they were given back, for notebooks."""
+        files = [(one.saved, file) for one in self.pictures if (file := self.folder / one.saved).is_file()]
+        return result_html(f"Protection by {self.method}", self.figures(), self.rows(), files)
 
     def save(self, folder: Path) -> None:
         """Writes `pictures.csv` and `protection.json`, each atomically."""

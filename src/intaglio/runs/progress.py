@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Literal, Protocol, runtime_checkable
 
 from tqdm import tqdm
@@ -14,7 +15,8 @@ from intaglio.printable import printable
 from intaglio.runs.tables import without_nan
 
 Show = Literal["auto", "json", "none"]
-"""auto: a bar where standard error is a terminal, lines of text on it where it is not. json: a line of JSON each."""
+"""auto: a bar where standard error is a terminal or in a notebook, lines of text on it elsewhere. json: a line of JSON
+each."""
 
 LINE_EVERY_S = 10.0
 """Seconds between two lines at least."""
@@ -34,8 +36,8 @@ def showing(total: int, label: str, done: int, show: Show) -> Iterator[Progress]
     """The progress of one piece of work of `total` steps, of which `done` were done before."""
     if show == "none":
         yield _Silent()
-    elif show == "auto" and sys.stderr.isatty():
-        with tqdm(
+    elif show == "auto" and (sys.stderr.isatty() or in_notebook()):
+        with _bar_kind()(
             total=total, initial=done, desc=printable(label), file=sys.stderr, dynamic_ncols=True, leave=None
         ) as bar:
             yield _Bar(bar)
@@ -45,6 +47,22 @@ def showing(total: int, label: str, done: int, show: Show) -> Iterator[Progress]
             yield lines
         finally:
             lines.close()
+
+
+def in_notebook() -> bool:
+    """Whether IPython's kernel runs this, as in Jupyter; its shell on a terminal has none."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+def _bar_kind() -> type[tqdm]:
+    """A bar of widgets in a notebook where `ipywidgets` is installed; a bar of text elsewhere."""
+    if not in_notebook() or find_spec("ipywidgets") is None:
+        return tqdm
+    from tqdm.auto import tqdm as automatic  # it looks for widgets when it is imported
+
+    return automatic
 
 
 def tell(event: str, message: str, show: Show) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import intaglio
 from intaglio.amounts import size_words
 from intaglio.files import atomic_write
+from intaglio.images.notebook import result_html
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.saving import PackedPart, narrowest, save_folder
 from intaglio.models.packing.gguf_file import NAME as GGUF
@@ -78,6 +79,10 @@ class Shrunk:
         worst = max(self.layers, key=lambda one: one.error).name if self.layers else None
         figures = {"bytes": self.bytes, "bits": self.bits, "layers": len(self.layers), "worst_layer": worst}
         return {**figures, **self.facts}
+
+    def _repr_html_(self) -> str:
+        """Bytes, bits and the layers, for notebooks."""
+        return result_html(f"{self.base}, made smaller", self.figures(), [vars(one) for one in self.layers])
 
     def to_frame(self) -> pd.DataFrame:
         """A row a packed weight."""

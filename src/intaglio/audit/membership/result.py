@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from intaglio.audit.membership.verdict import OtherPrompt
 from intaglio.files import atomic_write
+from intaglio.images.notebook import result_html
 from intaglio.metrics.statistics.conformal import RankTest, Threshold
 from intaglio.metrics.statistics.roc import Separation
 from intaglio.runs.plain_json import to_json
@@ -179,6 +180,12 @@ class AuditResult:
             "auc": None if self.separation is None else self.separation.auc,
             "set_p_value": self.set_test.p_value,
         }
+
+    def _repr_html_(self) -> str:
+        """Counts and the pictures' verdicts, for notebooks."""
+        columns = ("name", "role", "score", "p_value", "called", "truth")
+        rows = [{name: row[name] for name in columns} for row in self.rows()]
+        return result_html(f"Audit by {self.method}", self.figures(), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `verdict.json`."""

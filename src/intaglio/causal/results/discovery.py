@@ -27,6 +27,7 @@ from intaglio.causal.results.changes import Changes
 from intaglio.causal.results.graph_json import ARRAYS, field_values, plain_values
 from intaglio.causal.results.records import END_COLUMNS, EdgeRecord, FoundEdge, FoundPagEdge, FoundPair, FoundTriple
 from intaglio.errors import BadInput
+from intaglio.images.notebook import result_html
 
 FORWARD, BACKWARD, REVERSIBLE = range(3)
 """Indices on the last axis of `Discovery.marks`; that of `frequencies` has "no edge" before them."""
@@ -196,6 +197,11 @@ class Discovery:
 
     def __str__(self) -> str:
         return self.summary()
+
+    def _repr_html_(self) -> str:
+        """The drawing and the edges, for notebooks."""
+        heading = text.headline(self.graph, self.edges, self.method, self.rows, self.seconds)
+        return result_html(heading, {}, self.to_frame().to_dict("records"), drawing=self.to_svg())
 
     def to_frame(self) -> pd.DataFrame:
         """A row per edge, with the fields of `FoundEdge`, or of `FoundPagEdge` for a PAG."""

@@ -23,7 +23,12 @@ from intaglio.models.lora.module_names import ModelNames
 from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, stated_family
 from intaglio.models.packing.int8_kernels import use_int8
 from intaglio.models.packing.packed_file import PackedFile
+<<<<<<< HEAD
 from intaglio.models.weights_file import is_finite, opened, refuse_gguf, refuse_pickle
+=======
+from intaglio.models.testbed import base_path
+from intaglio.models.weights_file import is_finite, opened, refuse_pickle
+>>>>>>> reports
 
 Like = LatentDiffusion | Path | str | None
 LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_", ".oft_R", ".oft_blocks")
@@ -31,7 +36,7 @@ LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_", ".oft_R", ".oft_blocks")
 
 
 def load_model(
-    path: Path | str,
+    path: Path | str | None = None,
     *,
     lora: Path | str | None = None,
     like: Like = None,
@@ -44,7 +49,7 @@ def load_model(
     Args:
         path: a diffusers folder; a folder with some of its parts (`unet/`, or the U-Net's own folder); a single-file
             `.safetensors` checkpoint; a LoRA, which then acts on a copy of `like`; or the name of an embedded model
-            (`EmbeddedModel`), where there is no such file.
+            (`EmbeddedModel`), where there is no such file. None: the embedded base.
         lora: a LoRA file or folder whose change is added to the weights, computed in float32.
         like: the base, loaded or a path. It gives the components that `path` lacks (a U-Net folder has no text encoder,
             a single file no tokenizer); `notes` of the result list them.
@@ -58,7 +63,9 @@ def load_model(
         BadInput: for a model that is missing, pickled, truncated, incomplete or of an unsupported kind, and for one
             that cannot have the precision.
     """
-    if (embedded := EmbeddedModel.named(path)) is not None:
+    if path is None:
+        path = base_path()
+    elif (embedded := EmbeddedModel.named(path)) is not None:
         path, like = embedded.folder, like or embedded.lender
     path = _existing(path, "model")
     alone = is_lora(path)

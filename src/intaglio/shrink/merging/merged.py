@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import intaglio
 from intaglio.files import atomic_write
+from intaglio.images.notebook import result_html
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.shrink.merging.one_base import notes_of
 from intaglio.shrink.merging.weight_places import relative_distance
@@ -46,6 +47,10 @@ class Merged:
         import pandas as pd
 
         return pd.DataFrame(list(self.rows))
+
+    def _repr_html_(self) -> str:
+        """The models that went in, for notebooks."""
+        return result_html(f"A model merged by {self.method}", {"notes": " ".join(self.notes) or None}, self.rows)
 
     def card(self) -> str:
         """Markdown with the front matter that model hubs read."""
