@@ -23,12 +23,8 @@ from intaglio.models.lora.module_names import ModelNames
 from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, stated_family
 from intaglio.models.packing.int8_kernels import use_int8
 from intaglio.models.packing.packed_file import PackedFile
-<<<<<<< HEAD
-from intaglio.models.weights_file import is_finite, opened, refuse_gguf, refuse_pickle
-=======
 from intaglio.models.testbed import base_path
-from intaglio.models.weights_file import is_finite, opened, refuse_pickle
->>>>>>> reports
+from intaglio.models.weights_file import is_finite, opened, refuse_gguf, refuse_pickle
 
 Like = LatentDiffusion | Path | str | None
 LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_", ".oft_R", ".oft_blocks")
