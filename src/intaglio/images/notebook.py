@@ -1,4 +1,4 @@
-"""How pictures and results show themselves in a notebook: small self-contained HTML, all text of others escaped."""
+"""Pictures and results as a notebook shows them: small self-contained HTML, all text of others escaped."""
 
 import base64
 import html
