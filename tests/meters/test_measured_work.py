@@ -124,12 +124,12 @@ def test_a_bad_trace_is_refused_before_the_command_runs(capfd, tmp_path):
     ran = tmp_path / "ran"
     command = ["--", sys.executable, "-c", f"open({str(ran)!r}, 'w')"]
     (tmp_path / "bad.csv").write_text("time,amperes\n1,2\n")
-    for trace, says in (("none.csv", "cannot be read"), ("bad.csv", "no column watts or joules")):
+    for trace, says in (("none.csv", "none.csv does not exist"), ("bad.csv", "no column watts or joules")):
         assert main(["energy", "measure", "--trace", str(tmp_path / trace), *command]) == 2
         assert says in capfd.readouterr().err
     assert main(["energy", "measure", "--trace-offset", "3", *command]) == 2
     assert "trace_offset is about a trace" in capfd.readouterr().err
-    assert main(["energy", "measure", "--trace", "x", "--trace-zone", "Atlantis", *command]) == 2
+    assert main(["energy", "measure", "--trace", str(tmp_path / "bad.csv"), "--trace-zone", "Atlantis", *command]) == 2
     assert "time zone" in capfd.readouterr().err
     assert not ran.exists()
 
