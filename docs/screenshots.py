@@ -19,7 +19,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from browsers import launched  # noqa: E402
+from intaglio.bench.face.browsers import launched  # noqa: E402
 from intaglio.models.testbed import materialise  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

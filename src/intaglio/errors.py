@@ -13,6 +13,10 @@ class BadInput(IntaglioError):
     exit_code = 2
 
 
+class UnfitAdapter(BadInput):
+    """An adapter of which nothing fits the model."""
+
+
 def require(holds: bool, sentence: str) -> None:
     """Raises `ValueError` with the sentence, which names the setting and its range, unless the condition holds."""
     if not holds:

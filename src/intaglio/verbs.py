@@ -236,5 +236,6 @@ VERBS: dict[str, Verb] = {
     "runs": Verb("intaglio.commands.runs:Runs", "list, show, resume and export runs"),
     "report": Verb("intaglio.commands.report:Report", "write a run's report, one HTML file"),
     "view": Verb("intaglio.commands.view:View", "show a folder of runs as a web page on this machine"),
+    "completion": Verb("intaglio.commands.completion:Completion", "print what a shell reads to complete commands"),
     "doctor": Verb("intaglio.commands.doctor:Doctor", "print what a bug report needs"),
 }

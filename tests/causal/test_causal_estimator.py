@@ -22,6 +22,7 @@ from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
+from intaglio.runs.time_plan import TimePlan
 
 CALLS: list[dict[str, Any]] = []
 
@@ -36,6 +37,9 @@ class Chain(Discoverer):
     def __post_init__(self) -> None:
         if not 0 <= self.sure <= 1:
             raise ValueError(f"sure must lie between 0 and 1, not {self.sure}")
+
+    def planned(self, table: Any, *, knowledge: Any = None) -> TimePlan:
+        return TimePlan()
 
     def __call__(self, table: Any, *, kinds: Any = None, knowledge: Any = None, run: Run = Run.none()) -> Discovery:
         read = as_table(table, kinds)

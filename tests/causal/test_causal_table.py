@@ -225,7 +225,7 @@ def test_columns_can_be_left_out():
         ([1.0, 2.5, np.inf, 3.5, -np.inf, 0.5] * 20, ("40 infinite values", "row 3", "empty")),
         ([1.0, 2.5, 3.5, np.inf] + [0.5] * 116, ("an infinite value", "row 4", "empty")),
         ([10**400, 1, 2, -(10**400)] * 30, ("60 infinite values", "row 1")),
-        (range(N), ("numbers the rows (0, 1, 2, …)", "leave it out", "`kinds`")),
+        (range(N), ("numbers the rows (0, 1, 2, …)", "leave it out", "--kinds")),
         (range(1, N + 1), ("numbers the rows (1, 2, 3, …)", "leave it out")),
         ([float(k) for k in range(N)], ("numbers the rows (0, 1, 2, …)", "leave it out")),
         ([str(k) for k in range(N)], ("numbers the rows (0, 1, 2, …)", "leave it out")),
@@ -250,8 +250,6 @@ def test_columns_can_be_left_out():
         ([f"{k * 1000:,}" for k in range(N)], ("numbers written as text", "'1,000'", "plain numbers", "nominal")),
         ([f"{k} kg" for k in range(N)], ("numbers written as text", "'0 kg'", "without unit")),
         ([f"{k},5" for k in range(N)], ("numbers written as text", "'0,5'", "decimal point")),
-        ([f"${k}.50" for k in range(N)], ("numbers written as text", "'$0.50'")),
-        ([f"{k} %" for k in range(N)], ("numbers written as text", "'0 %'")),
         ([f"{k}.5" if k % 9 else "bad" for k in range(N)], ("numbers, but in 14 cells", "'bad' (data row 1)", "empty")),
     ],
 )
@@ -321,7 +319,7 @@ def test_what_is_no_table_is_said(given, words):
 
 def test_too_many_columns_must_be_meant():
     values = rng().standard_normal((20, 151))
-    assert all(word in refusal(values) for word in ("151 columns", "150", "allow_wide"))
+    assert all(word in refusal(values) for word in ("151 columns", "150", "--allow-wide"))
     assert len(Table.from_frame(values, allow_wide=True).names) == 151
     values[:, 0] = 1
     assert Table.from_frame(values).isolated == ("x0",)

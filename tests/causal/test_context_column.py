@@ -74,7 +74,7 @@ def test_levels_are_never_merged_and_many_in_order_are_times():
 
 def test_a_context_that_is_not_there_or_left_out_is_refused_by_name():
     frame = pd.DataFrame({"x": np.random.default_rng(0).standard_normal(60), "site": np.arange(60) % 3})
-    with pytest.raises(BadInput, match="'sight' .option `context`. is no column; near are 'site'"):
+    with pytest.raises(BadInput, match="'sight' .--context. is no column; near are 'site'"):
         Table.from_frame(frame, context="sight")
     with pytest.raises(BadInput, match="both the context and left out"):
         Table.from_frame(frame, context="site", without=["site"])

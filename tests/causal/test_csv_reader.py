@@ -219,11 +219,11 @@ def archive(*names: str) -> bytes:
         (f"A study of 2020\n{TEXT}", "t.csv", ("'A study of 2020'", "4 columns", "delete")),
         (f"A study of 2020,,,\n,,,\n{TEXT}", "t.csv", ("'A study of 2020'", "4 columns", "delete")),
         (TEXT.replace('"Aix, Provence"', "Aix").replace(",", " "), "t.txt", ("spaces", "commas or tabs")),
-        (archive("xl/workbook.xml"), "t.csv", ("an Excel workbook", "CSV (UTF-8)")),
+        (archive("xl/workbook.xml"), "t.csv", ("t.csv is no whole workbook", "save it again")),
         (archive("t.csv"), "t.csv", ("a zip archive", "unpack")),
         (b"PK\x03\x04 and then nothing", "t.csv", ("a broken archive",)),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "t.csv", ("an Excel workbook",)),
-        (b"anything", "t.xlsx", ("an Excel workbook", "CSV (UTF-8)")),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "t.csv", ("no whole workbook",)),
+        (b"anything", "t.xlsx", ("no whole workbook", "the sheet as CSV")),
         ('[{"a": 1}]', "t.json", ("JSON", "CSV")),
         (b"\x80\x04\x95", "t.pkl", ("a pickle", "CSV")),
         (bytes(range(256)) * 30, "t.csv", ("does not hold text",)),
@@ -302,7 +302,7 @@ def test_files_that_are_not_there(tmp_path):
 
 
 def test_too_few_rows_to_draw(refusal):
-    assert "most_rows" in refusal(TEXT, most_rows=9)
+    assert "--rows" in refusal(TEXT, most_rows=9)
 
 
 def test_errors_far_into_a_file_are_found(refusal, monkeypatch):

@@ -79,6 +79,7 @@ def test_the_command_asks_the_cluster_and_says_what_it_cannot_know(tmp_path, mon
 
 @pytest.mark.parametrize(("method", "why"), [("sicl", "it is one pass of a network"), ("cd-nod", "each of its tests")])
 def test_a_search_of_one_piece_has_no_use_for_a_cluster(tmp_path, capsys, method, why):
-    words = ["discover", method, str(tmp_path / "none.csv"), "--runs", str(tmp_path), "--cluster", "ray"]
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    words = ["discover", method, str(tmp_path / "t.csv"), "--runs", str(tmp_path), "--cluster", "ray"]
     assert cli.main(words) == 2
     assert f"a cluster has nothing to do for {method}: {why}" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_the_drawing_has_rings_and_both_arrowheads():
     drawn = found_pag(graph=EVERY_SIGN).to_svg()
     assert drawn.count('class="ring"') == 3  # one at a of a o-> b, two of e o-o a
     assert drawn.count('class="tip"') == 4
-    assert drawn.count('class="both"') == 1
+    assert drawn.count('class="both') == 1
 
 
 def test_the_summary_explains_the_signs_that_stand_in_it():

@@ -28,7 +28,7 @@ def test_the_picture_parses_and_holds_every_name_mark_and_probability():
         assert f"{edge}, p = {0.25 + k / 100:.3g}" in titles
     assert len([t for t in root.iter(f"{SVG}text") if t.get("class") == "p"]) == len(graph.edges)
     assert len(list(root.iter(f"{SVG}polygon"))) == int(graph.directed.sum())
-    dashed = [p for p in root.iter(f"{SVG}path") if "unsure" in (p.get("class") or "")]
+    dashed = [g for g in root.iter(f"{SVG}g") if {"unsure", "faint"} & set((g.get("class") or "").split())]
     assert len(dashed) == sum(p < 0.5 for p in probabilities.values())
 
 
@@ -95,3 +95,12 @@ def test_edges_lead_to_the_addresses_that_they_are_given():
     assert '<a href="#one" aria-label="a --&gt; b">' in led
     assert '<a href="#&lt;two&gt;"' in led
     assert 'role="group"' in led  # an image would hide its links from a screen reader
+
+
+def test_the_less_probable_an_edge_the_fainter_its_line():
+    names = ("a", "b", "c", "d", "e")
+    graph = Graph.of("CPDAG", names, [(names[k], "---", names[k + 1]) for k in range(4)])
+    drawn = to_svg(graph, {(names[k], names[k + 1]): p for k, p in enumerate((0.995, 0.9 - 1e-9, 0.3, 0.03))})
+    for name, probability in (("sure", 0.995), ("likely", 0.9), ("unsure", 0.3), ("faint", 0.03)):
+        assert f'<g class="one {name}">' in drawn, probability
+    assert '<g class="one">' in to_svg(graph), "without probabilities all lines are alike"

@@ -1,6 +1,7 @@
 """`intaglio runs` over folders of runs as `Run` leaves them."""
 
 import json
+import os
 
 import pytest
 
@@ -39,9 +40,12 @@ def test_an_empty_folder_lists_nothing(runs):
 def test_a_listing_has_a_line_a_run(start_run, runs):
     with start_run(1) as done, start_run(2) as other:
         done.finish({"score": 0.5})
-    code, out, _ = runs("list")
-    head, *lines = out.splitlines()
-    assert (code, head.split()) == (0, ["run", "status", "started", "took"])
+        code, out, _ = runs("list")
+        head, *lines = out.splitlines()
+        assert (code, head.split()) == (0, ["run", "status", "started", "took", "of", "result"])
+        assert {line.split()[0]: line.split()[1] for line in lines} == {done.name: "done", other.name: "running"}
+    os.utime(other.folder / "run.json", (0, 0))
+    lines = runs("list")[1].splitlines()[1:]
     assert {line.split()[0]: line.split()[1] for line in lines} == {done.name: "done", other.name: "unfinished"}
     names = {about["name"] for about in json.loads(runs("list", "--json")[1])}
     assert names == {done.name, other.name}

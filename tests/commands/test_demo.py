@@ -91,7 +91,7 @@ def test_done_it_says_so_and_works_no_more(small, whole, capsys, monkeypatch):
 
 
 def test_the_report_may_go_elsewhere(small, whole, tmp_path, capsys):
-    small(whole.folder, report=tmp_path / "verdict.html")
+    small(whole.folder, out=tmp_path / "verdict.html")
     assert (tmp_path / "verdict.html").is_file()
     assert capsys.readouterr().out.splitlines()[-1].split()[-1] == str(tmp_path / "verdict.html")
 

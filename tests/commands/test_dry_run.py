@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 
+import numpy as np
 import pytest
 
 import tiny
@@ -26,6 +27,10 @@ LINES = {
     "shrink": "shrink gptq --model {base} --prompt x --rows 32",
     "merge": "merge soup {suspect} {base} --images {pictures}",
     "energy prune": None,  # needs a profile of this machine; see test_energy_prune
+    "discover": "discover sicl {table}",
+    "causal train": "causal train --preset trial --steps 6 --calibrated-on 8 --proved-on 8",
+    "causal train-skeleton": "causal train-skeleton --models 40 --variables 4 --rows 50 100 --trees 5",
+    "causal recalibrate": "causal recalibrate --tables 100",
     "flow train": "flow train --images {pictures} --resolution 8 --patch-size 2 --hidden-size 16 --head-dim 8",
     "flow sample": "flow sample sequential --model cpu-tiny --count 3",
 }
@@ -39,7 +44,16 @@ def places(tmp_path_factory):
         images = tiny.some_pictures(seed, count)
         for picture, pixels in zip(images.names, images.pixels, strict=True):
             save_png(pixels, root / name / f"{picture}.png")
-    return {"base": base, "suspect": suspect, "pictures": root / "pictures", "controls": root / "controls"}
+    random = np.random.default_rng(0)
+    lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
+    (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
+    return {
+        "table": root / "t.csv",
+        "base": base,
+        "suspect": suspect,
+        "pictures": root / "pictures",
+        "controls": root / "controls",
+    }
 
 
 def test_every_command_that_takes_the_flag_is_asked_here():

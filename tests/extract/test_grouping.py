@@ -77,3 +77,8 @@ def test_settled_wants_the_same_pictures_in_so_many_rounds_after_the_first():
 def test_settled_waits_for_enough_pictures():
     enough = stopping_rule(Direct(pictures=9, generations=20, patience=1))
     assert not enough(planted([5, 3]))
+
+
+def test_pictures_by_default_are_named_where_fewer_are_generated():
+    with pytest.raises(ValueError, match=r"generations \(4\), .* not 10, the default; name fewer with --pictures"):
+        Direct(generations=4)

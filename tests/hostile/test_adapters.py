@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from intaglio import cli
+from intaglio.commands.kit.inputs import SuspectAndBase
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.loading import load_model
 from intaglio.models.lora.lora import LoRA
@@ -327,27 +328,85 @@ def test_a_lora_for_the_u_net_here_is_never_taken_for_another() -> None:
         assert other_base(names, {"ss_base_model_version": words, "modelspec.architecture": words}) is None
 
 
+KINDS = "these are of kinds that are not supported"
+INCOMPLETE = "their tensors are incomplete or do not fit together; save the file again"
+
+
 @pytest.mark.parametrize(
-    ("ending", "shape", "words"),
+    ("ending", "shape", "words", "cause"),
     [
-        (".hada_w1_a", (2, 2), "LoHa"),
-        (".lokr_w1", (2, 2), "LoKr"),
-        (".dora_scale", (8, 1), "DoRA"),
-        (".lora_magnitude_vector", (8,), "DoRA"),
-        (".oft_blocks", (2, 2), "OFT"),
-        (".on_input", (2,), "IA3"),
-        (".diff", (8, 8), "full change"),
+        (".hada_w1_a", (2, 2), "LoHa", INCOMPLETE),
+        (".lokr_w1", (2, 2), "LoKr", INCOMPLETE),
+        (".dora_scale", (8, 1), "DoRA", INCOMPLETE),
+        (".lora_magnitude_vector", (8,), "DoRA", INCOMPLETE),
+        (".oft_blocks", (2, 2), "OFT", INCOMPLETE),
+        (".oft_R", (1, 6), "put adapter_config.json beside the file", "what they need beside them is missing"),
+        (".on_input", (2,), "IA3", KINDS),
+        (".diff", (8, 8), "full change", KINDS),
     ],
 )
-def test_other_kinds_of_adapters_are_named(shipped, tmp_path, ending, shape, words) -> None:
+def test_other_kinds_of_adapters_and_incomplete_ones_are_named(shipped, tmp_path, ending, shape, words, cause) -> None:
     path = tmp_path / "a.safetensors"
     save_file(pair(f"lora_unet_{FLAT}"[:-1] + "k", alpha=1) | {f"lora_unet_{FLAT}{ending}": torch.ones(shape)}, path)
-    with pytest.raises(BadInput, match=f"{words}.*of kinds that are not supported; the rest .*--skip-unmatched"):
+    with pytest.raises(BadInput, match=f"{words}.*; {cause}.*; the rest .*--skip-unmatched"):
         load_model(shipped["sd"], lora=path)
     assert load_model(shipped["sd"], lora=path, allow_unmatched=True).unused
     save_file({f"lora_unet_{FLAT}{ending}": torch.ones(shape)}, path)
     with pytest.raises(BadInput, match=words):
         load_model(shipped["sd"], lora=path)
+
+
+def test_an_oft_without_its_configuration_is_an_adapter_whose_remedy_is_said_once(shipped, tmp_path) -> None:
+    path, names = tmp_path / "a.safetensors", (TO_Q, TO_Q.replace("to_q", "to_k"), TO_Q.replace("to_q", "to_v"))
+    save_file({f"base_model.model.{name}.oft_R.weight": torch.ones(1, 6) for name in names}, path)
+    with pytest.raises(BadInput, match=r"holds no LoRA layer .*put adapter_config\.json beside") as caught:
+        load_model(path, like=shipped["sd"])
+    assert str(caught.value).count("put adapter_config.json") == 1
+    assert "made for" not in str(caught.value)
+
+
+def test_of_keys_that_fail_for_one_reason_one_is_shown(shipped, tmp_path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(pair("unet.elsewhere", alpha=1) | pair("unet.nowhere", alpha=1), path)
+    with pytest.raises(BadInput, match="None of the keys") as caught:
+        load_model(shipped["sd"], lora=path)
+    assert str(caught.value).count("the model has no module of that name") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("ChromaTransformer2DModel", "Chroma"), ("Flux2Transformer2DModel", r"FLUX\.2"), ("Unknown", "Flux or a model")],
+)
+def test_the_class_of_the_base_in_pefts_configuration_says_what_it_was_made_for(shipped, tmp_path, kind, words) -> None:
+    layer = "base_model.model.single_transformer_blocks.0.attn.to_q"
+    tensors = {f"{layer}.lora_A.weight": torch.ones(2, 8), f"{layer}.lora_B.weight": torch.ones(8, 2)}
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "auto_mapping": {"base_model_class": kind}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=rf"it was made for {words}"):
+        load_model(shipped["sd"], lora=tmp_path)
+
+
+def test_an_adapter_that_fits_nothing_tells_of_a_base_that_was_not_given(shipped, tmp_path, capsys) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(pair("lora_unet_double_blocks_0_img_attn_proj", alpha=1), path)
+    given = ["sample", "--lora", str(path), "--prompt", "cat", "--out", str(tmp_path / "out"), "--quiet"]
+    assert cli.main(given) == 2
+    assert "without --model the embedded emoji64 is taken: give its own base with --model" in capsys.readouterr().err
+    assert cli.main([*given, "--model", str(shipped["sd"])]) == 2
+    assert "without --model" not in capsys.readouterr().err
+    with pytest.raises(BadInput, match="without --base the embedded emoji64 is taken"):
+        SuspectAndBase(suspect=path).load_models()
+
+
+def test_every_family_of_transformers_may_be_what_a_transformer_was_made_for() -> None:
+    from intaglio.models.diffusion.families.known import FAMILIES
+    from intaglio.models.lora.other_bases import base_of_class, made_for_own
+
+    for family in FAMILIES:
+        if family.folder == "transformer":
+            assert made_for_own("a model whose denoiser is a transformer", family.key)
+            assert made_for_own(base_of_class(family.denoiser) or "", family.key)
 
 
 def test_an_embedding_is_no_lora(shipped, tmp_path) -> None:

@@ -68,7 +68,7 @@ def test_in_a_file_it_is_a_gap_with_a_note_and_can_be_kept(tmp_path, quoted, kin
     table = load(tmp_path, text, kinds=kinds)
     (note,) = table.warnings
     assert "'NA' are read as missing in columns of texts: 'country' (15 cells)" in note
-    assert "option `texts`" in note
+    assert "--texts" in note
     assert gaps(table) == 15
     kept = load(tmp_path, text, kinds=kinds, texts=["country"])
     assert (gaps(kept), sorted(kept.levels[0]), kept.warnings) == (0, ["DE", "FR", "NA", "US"], ())
@@ -86,7 +86,7 @@ def test_columns_share_one_note_and_empty_cells_need_none(tmp_path):
     assert gaps(load(tmp_path, land(late).to_csv(index=False))) == 1
     far = ["1", "2"] * 70_000 + ["NA", "a"] * 1000
     assert "'NA' are read as missing" in load(tmp_path, land(far).to_csv(index=False), most_rows=10**6).warnings[-1]
-    with pytest.raises(BadInput, match="'contry' \\(option `texts`\\) is no column; near are 'country'"):
+    with pytest.raises(BadInput, match="'contry' \\(--texts\\) is no column; near are 'country'"):
         load(tmp_path, land().to_csv(index=False), texts="contry")
 
 
@@ -178,7 +178,7 @@ def test_labels_are_taken_by_their_text(tmp_path):
     assert (known.forbidden, known.tiers) == ((("3", "5"),), (("3",), ("5", "8")))
     found = SiCL()(numbered, kinds={5: "continuous"}, knowledge=known)
     assert found.names == ("3", "5", "8")
-    with pytest.raises(BadInput, match="4 \\(option `kinds`\\)|'4' \\(option `kinds`\\)"):
+    with pytest.raises(BadInput, match="4 \\(--kinds\\)|'4' \\(--kinds\\)"):
         Table.from_frame(numbered, kinds={4: "nominal"})
 
 

@@ -403,7 +403,7 @@ def test_every_verb_refuses_such_a_model_before_any_work(tmp_path, capsys, verb)
     for number, picture in enumerate(tiny.pixels(2)):
         save_png(picture, tmp_path / "pictures" / f"{number}.png")
     pictures, runs = str(tmp_path / "pictures"), str(tmp_path / "runs")
-    audited = ["--suspect", str(suspect), "--base", str(base), "--controls", pictures]
+    audited = ["--suspect", str(suspect), "--base", str(base), "--controls", pictures, "--fpr", "0.5"]
     words = {
         "authenticate": ["pia", *audited, "--images", pictures, "--runs", runs],
         "finetune": ["lora", "--model", str(suspect), "--images", pictures, "--runs", runs],

@@ -1,6 +1,7 @@
 """Mixed precision: what is computed in half precision, what is not, and the scale of losses in float16."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -209,3 +210,16 @@ def test_a_killed_training_in_float16_ends_with_the_same_bits_and_scale(tmp_path
         again, found = solved(run, "float16")
     assert all(torch.equal(one, two) for one, two in zip(found, weights, strict=True))
     assert torch.equal(again.scale.state(), whole.scale.state())
+
+
+def test_norms_by_weights_of_float32_are_not_warned_of():
+    network, always = nn.Sequential(nn.Linear(4, 4), nn.RMSNorm(4)), torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            with computing_in("bfloat16", [network]):
+                network(torch.ones(2, 4))
+    finally:
+        torch.set_warn_always(always)
+    assert found == []

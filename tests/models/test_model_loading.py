@@ -226,6 +226,25 @@ def test_a_truncated_file_is_named(sd, name):
         load_model(sd)
 
 
+def test_a_gguf_is_told_by_its_first_bytes_and_in_the_folder_of_a_part(sd, tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(b"GGUF" + bytes(60))
+    with pytest.raises(BadInput, match=r"m\.safetensors is a GGUF file"):
+        load_model(tmp_path / "m.safetensors")
+    with pytest.raises(BadInput, match=r"m\.safetensors is a GGUF file"):
+        load_model(sd, lora=tmp_path / "m.safetensors")
+    shutil.copytree(sd, tmp_path / "kept")
+    for file in (tmp_path / "kept" / "unet").glob("*.safetensors"):
+        file.rename(file.with_suffix(".gguf"))
+    with pytest.raises(BadInput, match=r"unet/.*\.gguf is a GGUF file"):
+        load_model(tmp_path / "kept")
+
+
+def test_a_refused_file_names_every_family_that_is_read(tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "m.safetensors")
+    with pytest.raises(BadInput, match=r"Stable Diffusion 1, 2 or XL, .*SANA or FLUX\.2 dev"):
+        load_model(tmp_path / "m.safetensors")
+
+
 @pytest.mark.parametrize("suffix", [".bin", ".ckpt", ".pt"])
 def test_pickled_weights_are_refused_with_the_way_out(sd, suffix, tmp_path):
     (sd / UNET).unlink()

@@ -163,7 +163,7 @@ def test_blocks_of_a_joined_layer_are_taken_apart_where_none_turns_two_parts(tmp
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        ({"oft_R.weight": (2, 6)}, "configuration, which says how the rotation is made, is missing"),
+        ({"oft_R.weight": (2, 6)}, "the configuration of its OFT is missing; put adapter_config.json beside"),
         ({"oft_blocks": (2, 4, 3)}, "no square blocks"),
         ({"oft_blocks": (2, 2, 4, 4)}, "BOFT"),
         ({"rescale": (8, 1)}, "its oft_blocks are missing"),

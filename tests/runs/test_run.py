@@ -335,7 +335,7 @@ def test_a_device_that_is_full(tmp_path):
 
 
 def test_warnings_are_kept_once(tmp_path, capfd):
-    with begin(tmp_path, progress="auto") as run:
+    with begin(tmp_path, progress="json") as run:
         run.warn("a is blurred")
         run.warn("b is blurred")
         run.warn("a is blurred")

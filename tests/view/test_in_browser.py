@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from browsers import NO_BROWSER, browser_path, launched
 from found_graphs import found_graph
-from synthetic_runs import append_rows, header_of, make_run, name_of, picture
+from intaglio.bench.face.browsers import NO_BROWSER, browser_path, launched
+from intaglio.bench.face.synthetic_runs import append_rows, header_of, make_run, name_of, picture
 
 if browser_path() is None:
     pytest.skip(NO_BROWSER, allow_module_level=True)

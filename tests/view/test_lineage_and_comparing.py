@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from intaglio.bench.face.synthetic_runs import append_rows, header_of, make_run, name_of, picture
 from intaglio.view.comparing import figures_rows, overlays, picture_rows, settings_rows
 from intaglio.view.index import RunEntry, RunIndex, RunInput
 from intaglio.view.lineage import Lineage
 from intaglio.view.live import StreamTail, Tails, curves
-from synthetic_runs import append_rows, header_of, make_run, name_of, picture
 
 
 def entry(name: str, **inputs: tuple[str, str]) -> RunEntry:

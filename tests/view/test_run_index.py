@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from intaglio.bench.face.synthetic_runs import header_of, make_run, name_of
 from intaglio.errors import BadInput
 from intaglio.view.index import RunIndex
 from intaglio.view.query import PAGE, RunQuery, answer, choices
-from synthetic_runs import header_of, make_run, name_of
 
 
 @pytest.fixture(scope="module")

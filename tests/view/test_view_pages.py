@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from intaglio.bench.face.synthetic_runs import append_rows, header_of, make_run, name_of, picture
 from intaglio.view import server
 from intaglio.view.app import make_app
 from intaglio.view.guarding import HEADERS
-from synthetic_runs import append_rows, header_of, make_run, name_of, picture
 
 TOKEN = "a-token-of-the-test"
 EVIL = "<script>alert(1)</script>"

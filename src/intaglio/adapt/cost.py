@@ -60,6 +60,8 @@ class Plan:
     """Sigmas with their gradients and moments, the noise and the draw."""
     beside_seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds of what is done beside the steps, by its name, such as `judged pictures`."""
+    opening_bytes: int = 0
+    """Before the first step, when prompts are read and pictures encoded: what is on the device, and the most beside."""
     closing_bytes: int = 0
     """At the end, when all of a step is freed: the base, and the result, which shares no weights with it."""
 
@@ -69,9 +71,9 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """The most of a step, the sum of its parts, and of the end; the overhead of the libraries is not counted."""
+        """The most of a step, the sum of its parts, of the beginning and of the end; libraries' own is not counted."""
         kept = self.weights_bytes + self.gradients_bytes + self.moments_bytes + self.mean_bytes + self.random_bytes
-        return max(kept + self.activations_bytes, self.closing_bytes)
+        return max(kept + self.activations_bytes, self.opening_bytes, self.closing_bytes)
 
     @property
     def seconds(self) -> float:
@@ -95,6 +97,8 @@ class Plan:
             "activations": self.activations_bytes,
         }
         end = f"; at the end {size_words(self.closing_bytes)}" if self.closing_bytes == self.memory_bytes else ""
+        if self.opening_bytes == self.memory_bytes:
+            end = f"; before the first step {size_words(self.opening_bytes)}"
         share = f", {self.random:,} of them random ({self.random / self.trainable:.1%})" if self.random else ""
         memory = ", ".join(f"{name} {size_words(count)}" for name, count in parts.items() if count)
         return "\n".join(
@@ -122,7 +126,8 @@ def make_plan(
     trained, sigmas = list(trainable.weights.values()), list(posterior.sigmas.values())
     for weight in (*trained, *sigmas):
         weight.requires_grad_(True)
-    examples = Examples(model, data.head(1 if dry else settings.batch), settings)
+    with LiveBytes() as opening:
+        examples = Examples(model, data.head(1 if dry else settings.batch), settings)
     batch = examples.at(0)
     at_once = min(settings.micro_batch or len(batch), len(batch))
     parts = [batch[first : first + at_once] for first in range(0, len(batch), at_once)]
@@ -152,6 +157,7 @@ def make_plan(
         moments_bytes=_moments(settings, trained),
         mean_bytes=size if settings.ema else 0,
         activations_bytes=max(0, live - size - _bytes(sigmas)),
+        opening_bytes=_held_bytes(copied, trained, copied.aside.weights) + opening.peak,
         closing_bytes=_closing_bytes(copied),
         step_s=spent * len(batch) / at_once + update,
     )

@@ -21,6 +21,8 @@ class Trainable:
     """Those weights that the Bayesian form may make random, each with the factor of its sigma and prior_sigma."""
     adapter: LoRA | None = None
     """Acts beside the model's own weights; None where these are trained."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for the user on the weights."""
 
     def random_scales(self, settings: BayesianTraining) -> dict[str, float]:
         """The weights that `settings` make random, each with its scale; empty for the plain form.

@@ -86,6 +86,8 @@ def fine_tune(
     """
     freeze(model)
     check_share(processes, settings.step_size(data.class_images is not None))
+    for warning in trainable.warnings:
+        run.warn(warning)
     posterior = Posterior(trainable.weights, trainable.random_scales(settings), settings)
     if settings.bayesian:
         for warning in warnings_of(settings, posterior, data.distinct, adapter=trainable.adapter is not None):

@@ -8,6 +8,7 @@ from intaglio.causal.graphs.knowledge import Knowledge
 from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.runs.run import Run
+from intaglio.runs.time_plan import TimePlan
 from intaglio.verbs import FileName
 
 NO_KNOWLEDGE = Knowledge()
@@ -46,6 +47,13 @@ class Discoverer(ABC):
 
         Raises:
             BadInput: a table that cannot be searched, with the column's name, or knowledge that contradicts itself.
+        """
+
+    @abstractmethod
+    def planned(self, table: Table, *, knowledge: Knowledge = NO_KNOWLEDGE) -> TimePlan:
+        """Seconds of a search of this table, from pieces of it that are done and timed here.
+
+        Raises `BadInput` as the search does.
         """
 
     def variables(self, table: Table) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """`intaglio distill NAME`: a student of a model, which draws in fewer calls of the network."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
@@ -72,7 +73,8 @@ class Distill(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
             folder = (run.folder or Path()) / run.summary["model"]
             say(str(folder))
             method = f" {name}" if (name := run.summary.get("method")) else ""
-            note(f"it draws in {run.summary['sampling']}: intaglio sample{method} --model {folder} --prompt ...")
+            place = shlex.quote(str(folder))
+            note(f"it draws in {run.summary['sampling']}: intaglio sample{method} --model {place} --prompt ...")
         return 0
 
     def _plan(self, teacher: "LatentDiffusion", source: "OwnPictures | DistillationSet") -> "TimePlan":

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +12,7 @@ from tyro.conf import Positional
 
 from intaglio.commands.kit.console import note, say, say_json, table
 from intaglio.errors import BadInput
+from intaglio.printable import one_line
 
 if TYPE_CHECKING:
     from intaglio.runs.store import StoredRun
@@ -54,15 +56,17 @@ class Runs:
         return getattr(self, f"_{self.action}")()
 
     def _list(self) -> None:
+        from intaglio.runs.activity import is_running, locked_files
         from intaglio.runs.store import damaged_runs, list_runs
 
         sound, damaged = list_runs(self.runs), damaged_runs(self.runs)
         if self.json:
             say_json([_as_json(run) for run in (*sound, *damaged)])
         elif sound or damaged:
-            rows = [(run.name, run.status, run.started, _duration(run.seconds)) for run in sound]
-            rows += [(run.name, run.status, "", "") for run in damaged]
-            say(table([("run", "status", "started", "took"), *rows]))
+            at_work, now = locked_files(), time.time_ns() / 1e9
+            rows = [_row(run, is_running(run, at_work, now)) for run in sound]
+            rows += [(run.name, run.status, "", "", "", "") for run in damaged]
+            say(table([("run", "status", "started", "took", "of", "result"), *rows]))
             for run in damaged:
                 note(str(run.header["error"]))
         else:
@@ -91,7 +95,7 @@ class Runs:
         found = self._found()
         command = found.header.get("command")
         if found.status == "done":
-            note(f"{found.name} is done already; its report: intaglio report {found.folder}")
+            note(f"{found.name} is done already; its report: intaglio report {shlex.quote(str(found.folder))}")
             return 0
         if not command:
             raise BadInput(f"{found.name} was started from Python, not from the command line; call it again there")
@@ -118,6 +122,23 @@ class Runs:
         from intaglio.runs.store import find_run
 
         return find_run(self.runs, self.run[0])
+
+
+def _row(run: "StoredRun", running: bool) -> tuple[str, ...]:
+    """A run's line in the list: what it was made of, and what it gave."""
+    status = "running" if running else run.status
+    inputs = [f"{role} {Path(str(about.get('path'))).name}" for role, about in (run.header.get("inputs") or {}).items()]
+    if run.header.get("error"):
+        given = one_line(str(run.header["error"]))
+    else:
+        results = run.header.get("results") or []
+        given = results[0].split("/")[0] if results else ""
+    took = _duration(run.seconds)
+    return (run.name, status, run.started[:16].replace("T", " "), took, _cut(", ".join(inputs)), _cut(given))
+
+
+def _cut(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _as_json(run: "StoredRun") -> dict[str, Any]:

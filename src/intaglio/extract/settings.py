@@ -43,7 +43,7 @@ class GenerationSettings:
         )
         require(
             self.pictures is None or 1 <= self.pictures <= self.generations,
-            f"pictures must lie in 1..generations ({self.generations}), or be None: {self.pictures}",
+            f"pictures must lie in 1..generations ({self.generations}), or be None, not {self._stated()}",
         )
         require(0 < self.threshold < 1, f"threshold must lie between 0 and 1, not {self.threshold}")
         require(
@@ -54,3 +54,9 @@ class GenerationSettings:
         require(self.patience >= 0, f"patience must not be negative: {self.patience}")
         require(1 <= self.batch <= MOST, f"batch must be at least 1 and at most {MOST}, not {self.batch}")
         require(0 <= self.seed < 2**62, f"seed must be 0 to 2**62 - 1, not {self.seed}")
+
+    def _stated(self) -> str:
+        """The pictures sought, with a remedy where they are as many as by default."""
+        usual = self.pictures == type(self).__dataclass_fields__["pictures"].default
+        remedy = ", the default; name fewer with --pictures, or draw more with --generations"
+        return f"{self.pictures}{remedy if usual else ''}"

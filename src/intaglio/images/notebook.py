@@ -1,4 +1,4 @@
-"""HTML of pictures and results for notebooks: small, self-contained, all text of others escaped."""
+"""Pictures and results as a notebook shows them: small self-contained HTML, all text of others escaped."""
 
 import base64
 import html

@@ -1,5 +1,6 @@
 """Networks that compute in half precision while they are trained, by an autocast around each of them."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -25,7 +26,10 @@ def computing_in(precision: Precision, networks: Iterable[nn.Module]) -> Iterato
             hook = _Autocast(dtype)
             handles.append(module.register_forward_pre_hook(hook.enter))
             handles.append(module.register_forward_hook(hook.leave, always_call=True))
-        yield
+        with warnings.catch_warnings():
+            # Norms of half precision by weights of float32 are meant here, and computed in float32.
+            warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")
+            yield
     finally:
         for handle in handles:
             handle.remove()

@@ -13,6 +13,8 @@ from intaglio.files import open_regular
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 """Suffixes of files that hold pickles, which are refused unread."""
+GGUF_SUFFIX = ".gguf"
+"""Suffix of files of llama.cpp's format, which are not read."""
 
 
 def read_weights(path: Path, what: str = "weights") -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -31,6 +33,7 @@ def opened(path: Path, what: str = "weights") -> Iterator[Any]:
     refuse_pickle(path, what)
     if path.exists():
         open_regular(path).close()  # a pipe without a writer would be waited for without end
+        refuse_gguf(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
@@ -87,11 +90,24 @@ def refuse_pickle(path: Path, what: str = "weights") -> None:
         )
 
 
-def _looks_pickled(path: Path) -> bool:
+def refuse_gguf(path: Path) -> None:
+    """Raises `BadInput` for a GGUF file, by its suffix or its first bytes."""
+    if path.suffix.lower() == GGUF_SUFFIX or _start(path) == b"GGUF":
+        raise BadInput(
+            f"{path} is a GGUF file, whose block-quantised weights cannot be differentiated here; use the model's "
+            "safetensors file or folder, in a fine-tune with --base-precision nf4 where memory is short"
+        )
+
+
+def _start(path: Path) -> bytes:
     if not path.is_file():
-        return False
+        return b""
     with path.open("rb") as file:
-        start = file.read(4)
+        return file.read(4)
+
+
+def _looks_pickled(path: Path) -> bool:
+    start = _start(path)
     if start == b"PK\x03\x04":
         return True
     # A safetensors file begins with the length of its header, which may well look like a pickle's first two bytes.

@@ -79,7 +79,7 @@ def find_run(root: Path, wanted: str | Path) -> StoredRun:
     given = Path(wanted)
     if str(wanted) and _has_header(given):
         return _stored(given, checked_header(given))
-    if given.is_dir() and (given.name != str(given) or given == Path()):
+    if given.name != str(given) and given.name and given.is_dir():
         raise BadInput(f"{given} is not a run: it has no {FILE}; `intaglio runs` lists those there are")
     runs, word = [*list_runs(root), *damaged_runs(root)], str(wanted)
     matches = _called(runs, word) if word else []

@@ -17,6 +17,9 @@ from intaglio.sampling.guide import Guide, GuideContext, MovingGuide
 from intaglio.sampling.samplers import Sampler
 from intaglio.sampling.start import Start, latent_shape
 
+NOT_FINITE = "compute in float32 (--dtype float32, in trainings --precision float32), or lower the guidance scale"
+"""Remedy for pictures that turn into NaN or infinity."""
+
 
 @dataclass(frozen=True, eq=False)
 class SamplingBatch:
@@ -109,5 +112,5 @@ def refuse_non_finite(index: int, batch: SamplingBatch, level: NoiseLevel) -> No
     """Raises `IntaglioError` for the picture of that index."""
     raise IntaglioError(
         f"the picture of seed {batch.seeds[index]} ({batch.context.prompts[index]!r}) turned into NaN or infinity at "
-        f"timestep {level.t}; load the model in float32, or lower the guidance scale"
+        f"timestep {level.t:.0f}; {NOT_FINITE}"
     )

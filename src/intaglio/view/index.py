@@ -11,9 +11,9 @@ from typing import Any
 from intaglio.errors import BadInput
 from intaglio.printable import one_line
 from intaglio.report.kit.format import decimal, flattened
+from intaglio.runs.activity import locked_files, works_on
 from intaglio.runs.header import FILE
 from intaglio.runs.store import StoredRun, read_folder
-from intaglio.view.activity import is_running, locked_files
 
 FRESH_S = 1.0
 """Seconds for which the folder is not looked at again."""
@@ -145,7 +145,7 @@ class RunIndex:
         moved = bool(changed) or len(self._stored) != before or not self._known.begun
         for name, stored in self._stored.items():
             if stored.entry.status in ("unfinished", RUNNING):
-                status = RUNNING if is_running(stored.entry.folder, locked, now) else "unfinished"
+                status = RUNNING if works_on(stored.entry.folder, locked, now) else "unfinished"
                 if status != stored.entry.status:
                     self._stored[name] = replace(stored, entry=replace(stored.entry, status=status))
                     moved = True

@@ -9,6 +9,7 @@ from intaglio.adapt.methods.dreambooth import DreamBooth
 from intaglio.adapt.methods.lora import LoRATuning
 from intaglio.errors import BadInput
 from intaglio.models.lora.lora import LoRA
+from intaglio.runs.run import Run
 
 SMALL = {"steps": 4, "batch": 2, "learning_rate": 1e-3}
 BAD = {"rank": 0}
@@ -86,6 +87,25 @@ def test_an_adapter_acts_in_the_model_it_comes_with():
             again = base.predict(latents, t, condition)
     assert not torch.allclose(plain, tuned)
     torch.testing.assert_close(tuned, again, rtol=1e-4, atol=1e-5)
+
+
+def test_a_rank_that_layers_have_not_is_told_once():
+    base = model()
+    paths = [path for _, path, _ in LoRATuning().trainable(base).adapter.items()]
+    shapes = [base.denoiser.get_submodule(path).weight.shape for path in paths]
+    widest, least = max(min(one) for one in shapes), min(min(one) for one in shapes)
+    (said,) = LoRATuning(rank=least + 1).trainable(base).warnings
+    assert f"rank {least + 1} is above the smaller side of " in said
+    assert f" of {len(shapes)} layers" in said
+    assert f"a --rank of {widest} is enough for all" in said
+    assert LoRATuning(rank=least).trainable(base).warnings == ()
+
+
+def test_a_run_warns_of_its_rank(tmp_path):
+    about = {"seed": 0, "device": "cpu", "command": (), "progress": "none"}
+    with Run.open(tmp_path / "runs", "finetune", "lora", {}, {}, **about) as run:
+        LoRATuning(**{**FEW, "rank": 99})(model(), training_set(), run=run)
+    assert any("rank 99 is above" in line for line in run.warnings)
 
 
 def test_targets_outside_the_denoiser_are_refused_while_text_encoders_rest():

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from intaglio.bench.models.random_models import random_pipelines
+from intaglio.bench.models.random_models import mistral_pipelines, random_pipelines
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.families.flux2_dev import LAYERS
 from intaglio.models.diffusion.loading import load_model
 
 
@@ -41,6 +42,15 @@ def test_a_word_for_a_picture_says_nothing(model):
     text = model.family.prompt_text("a cat", model.tokenizers[0])
     assert "without speculation" in text
     assert model.tokenizers[0].decode(model.tokens(["cat"])[0][0]).count("<|im_start|>") == 1
+
+
+def test_prompts_of_two_lengths_are_embedded_as_the_pipeline_does_with_their_padding_hidden(model):
+    pipe, prompts = mistral_pipelines.flux2_dev_pipeline(), ["a cat", "a red cat on a mat"]
+    length = model.tokens(prompts)[0].shape[1]
+    with torch.no_grad():
+        own = model.embed(prompts).hidden
+        theirs = pipe.encode_prompt(prompts, max_sequence_length=length, text_encoder_out_layers=LAYERS)[0]
+    assert torch.allclose(own, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_the_text_encoder_is_read_under_its_earlier_names(folder, model, tmp_path):

@@ -4,10 +4,13 @@ import json
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import tiny
 from intaglio.bench.models.random_models import gemma_pipelines, random_pipelines
 from intaglio.errors import BadInput
+from intaglio.learning.mixed_precision import computing_in
+from intaglio.models.diffusion.families.linear_attention import linear_attention
 from intaglio.models.diffusion.loading import load_model
 from intaglio.sampling.loop import latent_batches
 from intaglio.sampling.start import GivenLatents
@@ -67,6 +70,10 @@ def test_the_denoiser_is_told_whole_timesteps(model):
         "timestep"
     ]
     assert told.tolist() == [602.0, 602.0, 2000.0]
+    # A timestep that was made of its noise level may lie a rounding error of float64 below a whole one.
+    below = torch.nextafter(torch.tensor(300.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64))
+    told = model.family.arguments(start(), below[None], inputs)[1]["timestep"]
+    assert told.tolist() == [602.0]
 
 
 def test_latents_are_those_of_the_autoencoder_times_its_factor(model):
@@ -78,6 +85,33 @@ def test_latents_are_those_of_the_autoencoder_times_its_factor(model):
         assert torch.equal(model.encode(pixels, sources), model.encode(pixels))
         pictures = model.autoencoder.decode(wanted / 0.5).sample
         assert torch.allclose(model.decode(wanted, clamp=False) * 2 - 1, pictures, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_precision_divides_by_no_zero(folder, precision):
+    """Sums of weights of about 1e-9, which are 0 in half precision; also where checkpointing computes again."""
+    model, found = load_model(folder), []
+    for block in model.denoiser.transformer_blocks:
+        block.attn1.to_q.weight.data *= 1e-4
+        block.attn1.to_k.weight.data *= 1e-4
+    latents = start().requires_grad_(True)
+    text, t = model.embed(["red cat"]), torch.tensor([500.0])
+    for chosen in ("float32", precision):
+        with computing_in(chosen, [model.denoiser]):
+            output = checkpoint(model.predict, latents, t, text, use_reentrant=False)
+            found.append((output, *torch.autograd.grad(output.square().sum(), latents)))
+    for one, half in zip(*found, strict=True):
+        assert (one - half).norm() < 0.05 * one.norm()
+
+
+def test_linear_attention_is_the_mean_of_values_by_their_weights():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, 1, 5, 3, generator=generator) for _ in range(3))
+    query[0, 0, 0] = -1.0
+    weights = query[0, 0].clamp(min=0) @ key[0, 0].clamp(min=0).T
+    wanted = torch.stack([row @ value[0, 0] / row.sum() if row.any() else torch.zeros(3) for row in weights])
+    assert torch.allclose(linear_attention(query, key, value)[0, 0], wanted, atol=1e-6)
+    assert not wanted[0].any()
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,9 @@ def test_an_adapter_of_another_base_says_so(model, kind, tmp_path):
     with pytest.raises(BadInput, match="can be used on"):
         LoRA.read(tmp_path / "lora.safetensors").attach(model)
     everywhere(model).write(tmp_path / "own.safetensors", "kohya")
-    with pytest.raises(BadInput, match=r"made for (Flux|Stable Diffusion 3|Z-Image|Qwen-Image|Lumina|AuraFlow|SANA)"):
+    with pytest.raises(
+        BadInput, match=r"made for (Flux|Chroma|Stable Diffusion 3|Z-Image|Qwen-Image|Lumina|AuraFlow|SANA)"
+    ):
         LoRA.read(tmp_path / "own.safetensors").attach(other)
     read = load_model(random_pipelines.folder_of(kind, tmp_path / "base"), lora=tmp_path / "own.safetensors")
     assert not any("made for" in note for note in read.notes)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from intaglio.models.packing import block_codes as coding
 from intaglio.models.packing.block_codes import block_codes, level_pairs, unpacked
 from intaglio.models.packing.packed_linear import PackedLinear
 
@@ -41,6 +42,20 @@ def test_each_number_becomes_the_nearest_level_of_its_block(kind):
 
 
 @pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_a_weight_that_is_coded_in_pieces_has_the_codes_of_the_whole(kind, monkeypatch):
+    weight = torch.randn(7, 91, generator=torch.Generator().manual_seed(0))
+    whole = block_codes(weight, kind)
+    assert coding.AT_ONCE % 64 == 0
+    monkeypatch.setattr(coding, "AT_ONCE", 128)
+    pieces = block_codes(weight, kind)
+    for one, other in zip(whole, pieces, strict=True):
+        assert torch.equal(one, other)
+    pairs = level_pairs() if kind == "nf4" else None
+    found = unpacked(*pieces, pairs, weight.shape, torch.float32)
+    torch.testing.assert_close(found, expected(weight, kind), rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
 @pytest.mark.parametrize("half", [False, True])
 def test_outputs_and_gradients_are_those_of_the_unpacked_layer(kind, half):
     torch.manual_seed(0)
@@ -58,6 +73,16 @@ def test_outputs_and_gradients_are_those_of_the_unpacked_layer(kind, half):
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {"rtol": 1e-6, "atol": 1e-6}
     torch.testing.assert_close(x.grad, y.grad, **tolerance)
     torch.testing.assert_close(packed.bias.grad, twin.grad, **tolerance)
+
+
+def test_one_row_alone_has_the_gradients_of_a_batch_of_one():
+    torch.manual_seed(0)
+    packed = PackedLinear(nn.Linear(40, 24), "int8")
+    packed.bias.requires_grad_(True)
+    x = torch.randn(40, requires_grad=True)
+    found = torch.autograd.grad(packed(x).square().sum(), (x, packed.bias))
+    wanted = torch.autograd.grad(packed(x[None]).square().sum(), (x, packed.bias))
+    assert all(map(torch.equal, found, wanted))
 
 
 def test_nothing_is_saved_for_the_backward_pass_and_a_change_of_precision_keeps_the_codes():

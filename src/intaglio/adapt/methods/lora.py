@@ -90,7 +90,7 @@ class LoRATuning(FineTuner):
         for part, path, layer in adapter.pairs():
             weights |= {f"{part}.{path}.down": layer.down, f"{part}.{path}.up": layer.up}
             scales[f"{part}.{path}.up"] = 1 / (self.rank * float(layer.down.detach().square().mean().sqrt()))
-        return Trainable(weights, scales, adapter)
+        return Trainable(weights, scales, adapter, _on_rank(adapter, self.rank))
 
     def _adapter(self, model: LatentDiffusion) -> LoRA:
         """A fresh adapter that changes nothing yet."""
@@ -116,6 +116,18 @@ def of_family(targets: Sequence[str], family: Family) -> tuple[str, ...]:
         if set(usual) <= set(found):
             found = (*own, *(target for target in found if target not in (*usual, *own)))
     return found
+
+
+def _on_rank(adapter: LoRA, rank: int) -> tuple[str, ...]:
+    """A warning of layers whose change has fewer dimensions than the rank."""
+    least = {path: min(layer.up.shape[0], layer.down[0].numel()) for _, path, layer in adapter.pairs()}
+    narrow = [path for path, count in least.items() if count < rank]
+    if not narrow:
+        return ()
+    return (
+        f"rank {rank} is above the smaller side of {len(narrow)} of {len(least)} layers (first: {narrow[0]}, "
+        f"{least[narrow[0]]}), which learn no more by it; a --rank of {max(least.values())} is enough for all",
+    )
 
 
 def _redraw(adapter: LoRA, rank: int, seed: int) -> None:

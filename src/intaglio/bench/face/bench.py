@@ -1,4 +1,4 @@
-"""`intaglio bench face`: how soon a wrong command answers, and how long work takes beside its plan."""
+"""`intaglio bench face`: how soon a wrong command answers, work beside its plan, the page over runs."""
 
 import shutil
 import tempfile
@@ -10,6 +10,7 @@ from typing import Any
 
 from intaglio.bench.face.commands_timed import bare_python, first_sentence, plan_and_time
 from intaglio.bench.face.lines import PLANNED, QUICK, WRONG, prepared
+from intaglio.bench.face.page_times import page_figures
 from intaglio.errors import BadInput
 from intaglio.files import folder_hash
 from intaglio.models import testbed
@@ -18,15 +19,20 @@ from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 from intaglio.runs.tables import without_nan
 
+PAGES = (10, 10_000)
+"""Runs that the page is opened over."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaceBench:
-    """Seconds until wrong commands answer, and those of work beside its plan.
+    """Seconds until wrong commands answer, those of work beside its plan, and of the page over runs.
 
     Ten wrong commands, each in a process of its own: the shortest of some runs until its sentence, in seconds and over
     a start of Python that does nothing. One command of each verb on the embedded models and a few-shot set, as a user
-    types it: the seconds that it planned over those that it took; below 1 the plan promised too little. On a busy
-    machine both figures are those of the load.
+    types it: the seconds that it planned over those that it took; below 1 the plan promised too little.
+    `intaglio view` over 10 and 10,000 made-up runs: until its address is printed, of answers and first paints of the
+    list, and axe's serious findings on the list and a run's page, where Chromium, playwright and axe are installed. On
+    a busy machine all figures are those of the load.
     """
 
     quick: bool = False
@@ -63,6 +69,12 @@ class FaceBench:
         lines += ["", f"{'planned':>8} {'took':>8} {'ratio':>6}  work"]
         for line, one in figures["plans"].items():
             lines.append(f"{one['planned_s']:8.1f} {one['measured_s']:8.1f} {one['ratio']:6.2f}  {line}")
+        lines += ["", f"{'up':>8} {'answer':>8} {'all read':>8} {'later':>8} {'paint':>8} {'axe':>4}  page"]
+        for name, one in figures["pages"].items():
+            cells = [one[f"{key}_s"] for key in ("up", "first_answer", "all_read", "later_answer", "first_paint")]
+            told = " ".join(f"{'-' if cell is None else f'{cell:.2f}':>8}" for cell in cells)
+            axe = "-" if one["axe_serious"] is None else one["axe_serious"]
+            lines.append(f"{told} {axe:>4}  {name}")
         return "\n".join(lines)
 
     def _verbs(self) -> tuple[str, ...]:
@@ -73,6 +85,7 @@ class FaceBench:
 
     def _measure(self, run: Run) -> None:
         jobs = [("wrong", name) for name in WRONG] + [("plans", name) for name in self._verbs()]
+        jobs += [("pages", f"{count} runs") for count in PAGES]
         left = [(part, name) for part, name in jobs if name not in run.recorded(part)]
         with _scratch() as folder, run.progress(len(jobs), "commands", len(jobs) - len(left)) as progress:
             if left:
@@ -81,6 +94,8 @@ class FaceBench:
             for part, name in left:
                 if part == "wrong":
                     found = first_sentence(WRONG[name], folder, self._repeats())
+                elif part == "pages":
+                    found = page_figures(int(name.split()[0]))
                 else:
                     found = plan_and_time(PLANNED[name], folder)
                 run.record(part, name, found)
@@ -108,6 +123,7 @@ def _figures(run: Run) -> dict[str, Any]:
         "plan_ratio_lowest": min(ratios),
         "plan_ratio_highest": max(ratios),
         "plans_outside": sorted(name for name, one in plans.items() if not 0.7 <= one["ratio"] <= 1.5),
+        "pages": run.recorded("pages"),
         "wrong": wrong,
         "plans": plans,
         "seconds": run.seconds,

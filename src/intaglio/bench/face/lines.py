@@ -47,6 +47,8 @@ PLANNED = _words(
         "distill": "distill guided --steps 100 --own 64",
         "shrink": "shrink gptq --bits 4",
         "merge": f"merge soup {SUSPECT} {SUSPECT} --base emoji64 --images pictures/holdouts",
+        "discover": "discover sicl table.csv --subsamples 30",
+        "discover spot": "discover spot table.csv",
         "flow train": "flow train --images pictures/controls --steps 100",
         "flow sample": "flow sample sequential --count 64",
     }
@@ -56,12 +58,24 @@ QUICK = ("finetune", "authenticate", "extract", "shrink", "flow train")
 """Verbs of the quick bench."""
 
 
+def _write_table(path: Path) -> None:
+    """Writes 1000 rows of ten numbers, of a linear model over a random graph."""
+    import numpy as np
+
+    random = np.random.default_rng(3)
+    effects = np.triu((random.random((10, 10)) < 0.25) * random.uniform(0.3, 1.0, (10, 10)), 1)
+    rows = random.standard_normal((1000, 10)) @ np.linalg.inv(np.eye(10) - effects)
+    lines = [",".join(f"{value:.6f}" for value in row) for row in rows]
+    path.write_text("\n".join([",".join(f"x{k}" for k in range(10)), *lines]) + "\n", encoding="utf-8")
+
+
 def prepared(folder: Path) -> None:
     """Writes the pictures that command lines name, and tunes the suspect. Raises `IntaglioError` where that fails."""
     import subprocess
 
     from intaglio.models.testbed import materialise
 
+    _write_table(folder / "table.csv")
     pictures = folder / "pictures"
     materialise(SET, pictures, captions=False)
     (pictures / "few").mkdir()

@@ -27,6 +27,8 @@ STATE_EVERY_S = 5.0
 """Least seconds between two checkpoints."""
 LEARNING_SHARE = 0.5
 """Share of the time limit after which gradients end, so that there is time for the search over edges."""
+TIMED_S = 30.0
+"""Most seconds of one search over edges in a plan."""
 MOST_SHARES = 4
 """Most parts that the time that is left is divided into, one of which the next graph has."""
 
@@ -128,6 +130,33 @@ class RestartSearch:
                 "--restarts"
             )
         return found
+
+    def timed(self) -> tuple[dict[str, float], Edges]:
+        """Seconds of the rounds and of the searches over edges, from some rounds and one search; and its graph.
+
+        Rounds end earlier where graphs come into the class; a graph after few rounds has more edges than after all, and
+        its search takes longer.
+        """
+        state, rounds = self.learner.begin(self.budget.restarts, self.budget.seed, self.initial), 0
+        most, began = self.learner.stages * self.learner.rounds_each, time.perf_counter()
+        for _ in self.learner.search(state):
+            rounds += 1
+            if 2 * rounds >= most:
+                break
+        learning = (time.perf_counter() - began) * (1.0 if state.ended.all() else most / rounds)
+        began = time.perf_counter()
+        arrows, doubles = (part.cpu().numpy() for part in self.learner.standardised(state.arrows, state.doubles))
+        starts = [self._start(*pair) for pair in zip(arrows, doubles, strict=True)]
+        beginning = time.perf_counter() - began
+        possible = sorted((k for k in range(len(starts)) if starts[k][0] < np.inf), key=lambda k: starts[k][0])
+        if not possible:
+            return {"rounds": learning, "graphs": beginning}, starts[0][1]
+        began, first = time.perf_counter(), starts[possible[0]][1]
+        deadline = Deadline.after(TIMED_S)
+        _, best = self._edge_search()(_EdgeStart(possible[0], first, list(self.pairs(first)), deadline))
+        one = time.perf_counter() - began
+        searched = min(self.budget.searched, self.budget.restarts)
+        return {"rounds": learning, "graphs": beginning + searched * one}, best
 
     def _learnt(self) -> Restarts:
         """The restarts at their ends, or where they were when their time was over."""

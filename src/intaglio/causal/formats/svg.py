@@ -30,11 +30,15 @@ STYLE = """
 .causal{--ink:#eceae4;--soft:#a3a9b0;--sheet:#1a1d21;--box:#262d35;--edge:#aab4bf;--both:#ff8b6e}}
 .causal text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;fill:var(--ink)}
 .causal .box{fill:var(--box);stroke:var(--soft);stroke-width:1}
-.causal .run{fill:none;stroke:var(--edge);stroke-width:1.4}.causal .unsure{stroke-dasharray:5 4}
+.causal .run{fill:none;stroke:var(--edge);stroke-width:1.4}
+.causal .sure .run{stroke-width:2.2}.causal .likely{opacity:.85}.causal .unsure{opacity:.7}.causal .faint{opacity:.5}
+.causal .unsure .run{stroke-dasharray:5 4}.causal .faint .run{stroke-width:1;stroke-dasharray:1.5 4}
 .causal .tip{fill:var(--edge)}.causal .ring{fill:var(--sheet);stroke:var(--edge);stroke-width:1.4}
 .causal .both .run{stroke:var(--both)}.causal .both .tip{fill:var(--both)}
 .causal .p{font-size:10px;fill:var(--soft)}.causal .under{fill:var(--sheet);opacity:.88}
 """
+LINES = {"sure": 0.9, "likely": 0.5, "unsure": 0.1, "faint": 0.0}
+"""Least probability of an edge by the class of its line: thick, thin, dashed, dotted and pale."""
 EdgeProbabilities = Mapping[tuple[str, str], float]
 
 
@@ -44,7 +48,7 @@ def to_svg(
     """The SVG of a graph.
 
     An arrowhead, a ring (a circle mark) or nothing (a tail) stands at each end; edges with arrows at both ends are
-    red, edges with a probability below 0.5 are dashed.
+    red; the less probable an edge, the fainter it is (`LINES`).
 
     Args:
         graph: a graph of any kind; readable up to about 60 variables.
@@ -126,20 +130,24 @@ def _edge(
     for k, (_, one, two, end) in enumerate(curve):
         x, y = (x2, y2) if k == len(curve) - 1 else end
         steps.append(f"C{_n(one[0])} {_n(one[1])} {_n(two[0])} {_n(two[1])} {_n(x)} {_n(y)}")
-    run = Markup('<path class="{}" d="{}"/>').format(
-        "run unsure" if known.get(pair, 1) < 0.5 else "run", " ".join(steps)
-    )
+    run = Markup('<path class="run" d="{}"/>').format(" ".join(steps))
     title = one_line(str(next(edge for edge in graph.edges if {edge.first, edge.second} == pair))) + (
         f", p = {known[pair]:.3g}" if pair in known else ""
     )
     marks = _end(at_a, x1, curve[0][0][1], 1.0) + _end(at_b, x2, curve[-1][3][1], -1.0)
     css = "both" if at_a == at_b == Mark.ARROW else "one"
+    css += f" {line_class(known[pair])}" if pair in known else ""
     drawn = Markup('<g class="{}"><title>{}</title>{}{}</g>').format(css, title, run, marks)
     if pair not in led:
         return drawn
     # A line is too thin to hit: a wide one that is not seen lies over it.
     wide = Markup('<path class="hit" d="{}"/>').format(" ".join(steps))
     return Markup('<a href="{}" aria-label="{}">{}{}</a>').format(led[pair], title, drawn, wide)
+
+
+def line_class(probability: float) -> str:
+    """The class of the line of an edge of this probability, in [0, 1]."""
+    return next(name for name, least in LINES.items() if probability >= least)
 
 
 def _room(mark: Mark) -> float:

@@ -157,7 +157,7 @@ def _dependent_gaps(table: Table, found: Sequence[GapDependence]) -> Iterator[Br
             "cells are missing depending on other columns",
             f"whether a cell is missing depends on another column ({some(told, '; ')}): edges among these columns "
             "cannot be trusted, since the rows that are left were chosen by it; fill the gaps by a model of why they "
-            "are there, or leave the columns out (option `without`)",
+            "are there, or leave the columns out (--without)",
             remedy="the answer fills them by draws from regressions on the other columns",
         )
 

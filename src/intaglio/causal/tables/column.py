@@ -10,6 +10,8 @@ import pandas as pd
 from jaxtyping import Float64, Int
 from numpy import ndarray
 
+from intaglio.causal.tables.missing_codes import code_notes
+
 ColumnKind = Literal["continuous", "ordinal", "binary", "nominal"]
 COLUMN_KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
 
@@ -24,14 +26,8 @@ NEARLY_ALL_SHARE = 0.9
 INDEX_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|key|uuid|row|rows|rownum|rownames?|no|nr)$|^unnamed: \d+$", re.I)
 """Names that columns of identifiers have."""
 
-FAR_CODE = 3.0
-"""Distance of a number of nines from all others, in ranges of these, from which it may stand for a gap."""
-FAR_REPEATED = 0.5
-"""The same distance for a number that many cells hold."""
-MANY_CELLS, MANY_SHARE = 5, 0.02
-"""Cells, and share of the known ones, from which many hold one number."""
-LEAVE_OUT = "leave it out (option `without`)"
-OR_NAME = f"{LEAVE_OUT}, or name it continuous where it is a measurement (option `kinds`)"
+LEAVE_OUT = "leave it out (--without)"
+OR_NAME = f"{LEAVE_OUT}, or name it continuous where it is a measurement (--kinds)"
 
 
 class UnusableColumn(Exception):
@@ -101,7 +97,8 @@ def number_column(
     if kind is None:
         kind = "continuous" if few is None else _kind_of_few(few)
         notes = [*notes, *_row_numbers(values, name, rows)] if few is None else notes
-        notes = [*notes, *_gap_codes(known)] if kind == "continuous" else notes
+        scale = kind == "ordinal"
+        notes = [*notes, *code_notes(known, name, scale=scale)]
     if kind == "continuous":
         return Column(kind, values, (), tuple(notes))
     distinct = np.unique(known) if few is None else few
@@ -131,9 +128,7 @@ def level_column(
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     order = [k for k in sorted(range(len(texts)), key=lambda k: (-counts[k], texts[k])) if counts[k]]
     if kind == "binary" and len(order) > 2:
-        raise UnusableColumn(
-            f"has {len(order)} levels, and a binary column has two", "name it nominal (option `kinds`)"
-        )
+        raise UnusableColumn(f"has {len(order)} levels, and a binary column has two", "name it nominal (--kinds)")
     groups = [[k] for k in order]
     if (rare := len(order) - MAX_LEVELS) > 1:
         groups = [*groups[:MAX_LEVELS], order[MAX_LEVELS:]]
@@ -198,24 +193,6 @@ def _kind_of_few(distinct: Float64[ndarray, "m"]) -> ColumnKind:
 
 def _whole(values: Float64[ndarray, "k"]) -> bool:
     return bool((values[:100] == np.floor(values[:100])).all() and (values == np.floor(values)).all())
-
-
-def _gap_codes(known: Float64[ndarray, "k"]) -> list[str]:
-    """A note on a number of nines, such as -999, far from all others: many files write gaps so."""
-    for code in (float(known.min()), float(known.max())):
-        if not re.fullmatch("9{2,9}", number_text(abs(code))):
-            continue
-        others = known[known != code]
-        low, high = (float(others.min()) / 2, float(others.max()) / 2) if others.size else (0.0, 0.0)
-        nearest = low - code / 2 if code < 0 else code / 2 - high
-        cells = len(known) - len(others)
-        far = FAR_REPEATED if cells >= max(MANY_CELLS, MANY_SHARE * len(known)) else FAR_CODE
-        if cells > 1 and others.size and nearest > far * (high - low):
-            return [
-                f"holds {number_text(code)} in {cells} cells, far from all its other numbers: leave "
-                "these cells empty where it means missing"
-            ]
-    return []
 
 
 def _row_numbers(values: Float64[ndarray, "n"], name: str, rows: Int[ndarray, "n"]) -> list[str]:

@@ -26,11 +26,6 @@ SEPARATORS = "\t;|,"
 """Candidates in order of preference: a comma may also stand inside numbers."""
 
 OTHER_FORMATS = {
-    ".xlsx": "an Excel workbook",
-    ".xlsm": "an Excel workbook",
-    ".xlsb": "an Excel workbook",
-    ".xls": "an Excel workbook",
-    ".ods": "a spreadsheet",
     ".numbers": "a spreadsheet",
     ".json": "JSON",
     ".jsonl": "JSON",
@@ -117,30 +112,43 @@ def _opened(file: TableFile, gzipped: bool) -> Iterator[Any]:
             yield unpacked
 
 
-def sniff_format(source: TableFile) -> CsvFormat:
-    """The format of a text file, from its beginning. Raises `BadInput` where it is no text or holds no table."""
+def sniff_format(source: TableFile, encoding: str = "", separator: str = "") -> CsvFormat:
+    """The format of a text file, from its beginning.
+
+    Args:
+        source: the file.
+        encoding: its encoding; empty for UTF-8, or UTF-16 with a byte-order mark.
+        separator: what stands between fields; empty to find it out.
+
+    Raises:
+        BadInput: it is no text, is encoded otherwise, or holds no table.
+    """
     path = source.path
     with source.open() as raw:
         start = raw.read(4096)
     gzipped = start.startswith(b"\x1f\x8b")
     _refuse_others(source, start)
-    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    if b"\0" in start and not gzipped and encoding != "utf-16":
+    marked = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if b"\0" in start and not gzipped and not encoding and marked != "utf-16":
         raise BadInput(f"{path} does not hold text; save the table as CSV (UTF-8) or Parquet")
+    encoding = encoding or marked
     try:
         with open_text(source, gzipped, encoding) as file:
             text, whole = _head(file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{path} is packed but broken ({error}); pack it again") from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise not_text(source, gzipped, encoding) from error
     if "\0" in text:
         raise BadInput(f"{path} does not hold text; save the table as CSV (UTF-8) or Parquet")
     if not text.strip():
         raise BadInput(f"{path} is empty; give a table with a line of names and one line for each row")
-    told = SEPARATOR_LINE.match(text)
+    told = None if separator else SEPARATOR_LINE.match(text)
     text = text[told.end() :] if told else text
-    separator, records = _told(path, text, told[1], whole) if told else _separated(path, text, whole)
+    if separator or told:
+        separator, records = _told(path, text, separator or (told[1] if told else ""), whole)
+    else:
+        separator, records = _separated(path, text, whole)
     found = _format(source, gzipped, encoding, separator, text, records)
     return replace(found, before=found.before + 1) if told else found
 
@@ -168,6 +176,8 @@ def _head(file: io.TextIOWrapper) -> tuple[str, bool]:
 def not_text(file: TableFile, gzipped: bool, encoding: str) -> BadInput:
     """The error for a file that cannot be decoded, with the line where decoding fails."""
     path = file.path
+    if not encoding.startswith("utf"):
+        return BadInput(f"{path} is not text in {encoding} (--encoding); name the encoding that it has")
     with _opened(file, gzipped) as raw:
         for number, line in enumerate(iter(raw.readline, b""), start=1):
             try:
@@ -176,9 +186,11 @@ def not_text(file: TableFile, gzipped: bool, encoding: str) -> BadInput:
                 shown = line[max(0, error.start - 10) : error.start + 10].decode("latin-1").strip()
                 return BadInput(
                     f"line {number} of {path} is not UTF-8 (byte 0x{line[error.start]:02x} in {shown!r}, perhaps "
-                    "Latin-1 from Excel); save the file as UTF-8"
+                    "Latin-1 from Excel); name its encoding (--encoding latin-1), or save the file as UTF-8"
                 )
-    return BadInput(f"{path} cannot be decoded as {encoding}; save the file as UTF-8")
+    return BadInput(
+        f"{path} cannot be decoded as {encoding}; name its encoding (--encoding), or save the file as UTF-8"
+    )
 
 
 def _refuse_others(file: TableFile, start: bytes) -> None:
@@ -186,8 +198,6 @@ def _refuse_others(file: TableFile, start: bytes) -> None:
     kind = OTHER_FORMATS.get(path.suffix.lower())
     if start.startswith(b"PK\x03\x04"):
         kind = kind or _archive(file)
-    elif start.startswith(b"\xd0\xcf\x11\xe0"):
-        kind = kind or "an Excel workbook"
     elif start.startswith((b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd")):
         kind = "packed in a way that is not read"
     if kind == "a zip archive":
@@ -198,11 +208,10 @@ def _refuse_others(file: TableFile, start: bytes) -> None:
 
 def _archive(file: TableFile) -> str:
     try:
-        with file.open() as raw, zipfile.ZipFile(raw) as archive:
-            inside = archive.namelist()
+        with file.open() as raw, zipfile.ZipFile(raw):
+            return "a zip archive"
     except zipfile.BadZipFile:
         return "a broken archive"
-    return "an Excel workbook" if any(name.startswith("xl/") for name in inside) else "a zip archive"
 
 
 def _separated(path: Path, text: str, whole: bool) -> tuple[str, list[list[str]]]:

@@ -1,11 +1,11 @@
-"""Reading of table files (CSV, TSV, gzipped, Parquet) in pieces: all rows, or a uniform sample of a long file."""
+"""Reading of table files (CSV, TSV, gzipped, Parquet, Excel) in pieces: all rows, or a uniform sample."""
 
 import csv
 import gzip
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from intaglio.causal.tables.csv_format import WHOLE_COMMA, CsvFormat, not_text, 
 from intaglio.causal.tables.from_objects import check_names
 from intaglio.causal.tables.row_sample import RowSample
 from intaglio.causal.tables.table_file import TableFile, table_file
+from intaglio.causal.tables.table_reading import AS_IT_IS, TableReading
 from intaglio.causal.tables.text_columns import MISSING_TEXTS, plain_minus
+from intaglio.causal.tables.workbook import is_workbook, sheet_as_text
 from intaglio.errors import BadInput
 
 MIN_ROWS = 10
@@ -53,37 +55,84 @@ class RawTable:
 
 
 def read_table_file(
-    path: Path, most_rows: int = MAX_ROWS, seed: int = 0, *, piece: int = CELLS_PER_PIECE, literal: Collection[str] = ()
+    path: Path,
+    most_rows: int = MAX_ROWS,
+    seed: int = 0,
+    *,
+    piece: int = CELLS_PER_PIECE,
+    literal: Collection[str] = (),
+    reading: TableReading = AS_IT_IS,
 ) -> RawTable:
-    """The rows of a CSV, TSV, semicolon or gzipped file, or of a Parquet file.
+    """The rows of a CSV, TSV, semicolon or gzipped file, of a Parquet file, or of a sheet of a workbook.
 
     Args:
         path: the file, which may be a pipe. Separator, decimal comma and encoding (UTF-8, or UTF-16 with a byte-order
-            mark) are detected.
+            mark) are detected where `reading` does not say.
         most_rows: rows that are sampled uniformly from a longer file, in the file's order.
         seed: seed of the sample.
         piece: cells that are held in memory at a time, beside the sample.
         literal: names of columns whose texts are all kept, those that else mean a gap too.
+        reading: how the file writes its table, as far as the user says.
 
     Raises:
         BadInput: the file is missing, empty, of another format or encoding, has uneven lines or no line of names.
     """
     if most_rows < MIN_ROWS:
-        raise BadInput(f"{most_rows} rows are too few to draw; draw {MIN_ROWS} at least (option `most_rows`)")
+        raise BadInput(f"{most_rows} rows are too few to draw; draw {MIN_ROWS} at least (--rows)")
     with table_file(path) as file:
-        found = (
-            _parquet(file, most_rows, seed, piece) if _is_parquet(file) else _csv(file, most_rows, seed, piece, literal)
-        )
+        found = _read_file(file, reading, _Draw(most_rows, seed, piece, literal))
         return replace(found, sha256=file.sha256)
 
 
-def _csv(file: TableFile, most_rows: int, seed: int, piece: int, literal: Collection[str]) -> RawTable:
-    path, layout = file.path, sniff_format(file)
+@dataclass(frozen=True)
+class _Draw:
+    """The part of a file that is read."""
+
+    most_rows: int
+    seed: int
+    piece: int
+    literal: Collection[str]
+
+
+def _read_file(file: TableFile, reading: TableReading, draw: _Draw) -> RawTable:
+    if reading.encoding and reading.thousands == reading.sheet == "" and _is_parquet(file):
+        raise BadInput(f"{file.path} is no text file and has no encoding; leave --encoding out")
+    if is_workbook(file):
+        with sheet_as_text(file, reading.sheet) as (sheet, notes):
+            found = _csv(sheet, replace(reading, encoding=""), draw, separator=",")
+            return replace(found, warnings=(*notes, *found.warnings))
+    if reading.sheet:
+        raise BadInput(f"{file.path} is no workbook and has no sheets; leave --sheet out")
+    if _is_parquet(file):
+        return _parquet(file, draw.most_rows, draw.seed, draw.piece)
+    return _csv(file, reading, draw)
+
+
+def header_names(path: Path, reading: TableReading = AS_IT_IS) -> tuple[str, ...] | None:
+    """The names of a text file's columns, from its beginning alone; None for a pipe and for files of other formats.
+
+    Raises `BadInput` as `read_table_file` does for what is no table.
+    """
+    if path.is_fifo():
+        return None
+    with table_file(path) as file:
+        if is_workbook(file) or _is_parquet(file):
+            return None
+        layout = sniff_format(file, reading.encoding)
+        names = _named(layout)
+        return names[1:] if layout.row_names else names
+
+
+def _csv(file: TableFile, reading: TableReading, wanted: _Draw, separator: str = "") -> RawTable:
+    path, layout = file.path, sniff_format(file, reading.encoding, separator)
+    most_rows, seed, piece = wanted.most_rows, wanted.seed, wanted.piece
     names = _named(layout)
-    texts = {*layout.padded, *layout.texts, *(k for k, name in enumerate(names) if name in literal)}
+    texts = {*layout.padded, *layout.texts, *(k for k, name in enumerate(names) if name in wanted.literal)}
+    if reading.thousands:  # pandas would take 1.200 for little more than one
+        texts = set(range(len(names)))
     while True:
         draw = RowSample(most_rows, seed)
-        gaps = _read(layout, len(names), texts, draw, piece)
+        passed = _read(layout, len(names), texts, draw, piece)
         pieces, rows = draw.pieces()
         again = _mixed(pieces) | _texts_with_gaps(pieces)
         if not again - texts:
@@ -91,16 +140,16 @@ def _csv(file: TableFile, most_rows: int, seed: int, piece: int, literal: Collec
         # Pieces disagree on whether a column holds numbers, or a text may have been taken for a gap, so the file is
         # read again with that column as text.
         texts |= again
-    if gaps and (uneven := _uneven_line(layout)):
+    if passed.gaps and (uneven := _uneven_line(layout)):
         raise uneven
     frame = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=range(len(names)))
-    if layout.decimal == ",":
+    if layout.decimal == "," and not reading.thousands:
         frame = frame.apply(_with_decimal_points)
     kept = [index for index, name in enumerate(names) if not (index == 0 and layout.row_names)]
     unnamed = [index for index in kept if not layout.names[index]]
     empty = [index for index in unnamed if not frame.iloc[:, index].notna().any()]
     kept = [index for index in kept if index not in empty]
-    notes = [*layout.notes, *_sample_note(path, draw, len(rows), seed), *_empty_note(empty)]
+    notes = [*layout.notes, *_sample_note(path, draw, len(rows), seed), *_empty_note(empty), *_blank_note(passed.blank)]
     frame, names = frame.iloc[:, kept], tuple(names[index] for index in kept)
     _refuse_second_names(path, names, frame, rows)
     notes += _check_names_line(path, names, frame)
@@ -194,9 +243,42 @@ def _empty_note(empty: Sequence[int]) -> list[str]:
     return [f"field {fields} of each line has neither name nor value and is left out"] if empty else []
 
 
-def _read(layout: CsvFormat, width: int, texts: set[int], draw: RowSample, piece: int) -> bool:
-    """Passes all rows to the sample; True where the last field is missing somewhere, as in a line that is too short."""
-    gaps = False
+def _blank_note(blank: int) -> list[str]:
+    rows = "one row without a value stands" if blank == 1 else f"{blank} rows without a value stand"
+    return [f"{rows} at the end and {'is' if blank == 1 else 'are'} left out"] if blank else []
+
+
+@dataclass
+class _Passed:
+    """Facts of the rows after a pass."""
+
+    gaps: bool = False
+    """Whether the last field is missing somewhere, as in a line that is too short."""
+    held: list[pd.DataFrame] = field(default_factory=list)
+    """Rows without a value, which are left out where nothing comes after them."""
+
+    @property
+    def blank(self) -> int:
+        """Rows without a value at the end."""
+        return sum(map(len, self.held))
+
+    def add(self, frame: pd.DataFrame, draw: RowSample) -> None:
+        """Passes rows to the sample, but for those at the end that hold no value."""
+        filled = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
+        if not len(filled):
+            self.held.append(frame)
+            return
+        for held in self.held:
+            draw.add(held)
+        end = int(filled[-1]) + 1
+        self.held = [frame.iloc[end:]] if end < len(frame) else []
+        self.gaps |= bool(frame.iloc[:, -1].isna().any())
+        draw.add(frame.iloc[:end])
+
+
+def _read(layout: CsvFormat, width: int, texts: set[int], draw: RowSample, piece: int) -> _Passed:
+    """Passes all rows to the sample."""
+    passed = _Passed()
     with _errors_explained(layout), layout.rows() as file:
         pieces = pd.read_csv(
             file,
@@ -216,16 +298,15 @@ def _read(layout: CsvFormat, width: int, texts: set[int], draw: RowSample, piece
             **_EXACTLY,
         )
         for frame in pieces:
-            gaps |= bool(frame.iloc[:, -1].isna().any())
-            draw.add(frame)
-    return gaps
+            passed.add(frame, draw)
+    return passed
 
 
 @contextmanager
 def _errors_explained(layout: CsvFormat) -> Iterator[None]:
     try:
         yield
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise not_text(layout.file, layout.gzipped, layout.encoding) from error
     except pd.errors.EmptyDataError:
         return

@@ -66,14 +66,14 @@ def _check_numbers(table: Table) -> None:
     if nominal := [name for name, kind in zip(table.names, table.kinds, strict=True) if kind == "nominal"]:
         raise BadInput(
             f"{_listed(nominal)}: levels without an order, of which a linear model makes nothing; leave such columns "
-            "out (option `without`), put numbers in their place where they have an order, or take sicl, which allows "
+            "out (--without), put numbers in their place where they have an order, or take sicl, which allows "
             "for no hidden causes"
         )
     gaps = np.isnan(table.values).sum(0)
     if gaps.any():
         missing = [f"{table.names[k]} ({gaps[k]:,})" for k in np.flatnonzero(gaps)]
         raise BadInput(
-            f"missing cells in {_listed(missing)}; fill them, leave these rows or columns out (option `without`), or "
+            f"missing cells in {_listed(missing)}; fill them, leave these rows or columns out (--without), or "
             "take sicl, which allows for no hidden causes"
         )
 
@@ -86,7 +86,7 @@ def _check_independent(correlation: Float64[ndarray, "d d"], names: tuple[str, .
     inside = [names[k] for k in np.argsort(-weights, kind="stable") if weights[k] > 0.05 * weights.max()]
     raise BadInput(
         f"{_listed(sorted(inside, key=names.index))} are linearly dependent, so that no one can say which acts on "
-        "which; leave one of them out (option `without`)"
+        "which; leave one of them out (--without)"
     )
 
 

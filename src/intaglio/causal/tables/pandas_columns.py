@@ -19,6 +19,7 @@ from intaglio.causal.tables.column import (
     number_column,
     ordinal_column,
 )
+from intaglio.causal.tables.table_reading import Thousands
 from intaglio.causal.tables.text_columns import DATES_REMEDY, category_column, text_column
 
 _TIMES = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period")
@@ -33,6 +34,7 @@ def read_column(
     *,
     typed: bool = True,
     literal: bool = False,
+    thousands: Thousands = "",
 ) -> Column:
     """A `Column` from a pandas column.
 
@@ -43,6 +45,7 @@ def read_column(
         rows: each row's index in its source, from 0.
         typed: the source has typed columns; a text file has none.
         literal: all texts are texts, those that else mean a gap too.
+        thousands: the sign between groups of three digits in texts.
 
     Raises:
         UnusableColumn: no known value, infinite or complex values, dates, identifiers, texts that should be numbers,
@@ -62,7 +65,7 @@ def read_column(
         return _booleans(series, name, kind, rows)
     if types.is_numeric_dtype(dtype):
         return number_column(series.to_numpy(np.float64, na_value=np.nan), name, kind, rows)
-    return _objects(series, name, kind, rows, typed, literal)
+    return _objects(series, name, kind, rows, typed, literal, thousands)
 
 
 def _complex() -> UnusableColumn:
@@ -113,11 +116,17 @@ def _categories(series: pd.Series, name: str, kind: ColumnKind | None, rows: Int
 
 
 def _objects(
-    series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool, literal: bool
+    series: pd.Series,
+    name: str,
+    kind: ColumnKind | None,
+    rows: Int[ndarray, "n"],
+    typed: bool,
+    literal: bool,
+    thousands: Thousands,
 ) -> Column:
     what = types.infer_dtype(series, skipna=True)
     if what in ("string", "empty"):
-        return text_column(series, name, kind, rows, typed, literal)
+        return text_column(series, name, kind, rows, typed, literal, thousands)
     if what == "boolean":
         return _booleans(series, name, kind, rows)
     if what == "complex":
@@ -134,7 +143,7 @@ def _objects(
                 f"spread it over columns with one number or text a cell, or {LEAVE_OUT}",
             )
     texts = pd.Series([str(value) if there else None for value, there in zip(series, known, strict=True)], dtype=object)
-    return text_column(texts, name, kind, rows, typed, literal)
+    return text_column(texts, name, kind, rows, typed, literal, thousands)
 
 
 def _floats(series: pd.Series) -> Float64[ndarray, "n"]:

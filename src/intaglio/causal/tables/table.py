@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,11 @@ from intaglio.causal.tables.column import COLUMN_KINDS, Column, ColumnKind, Unus
 from intaglio.causal.tables.context_column import read_context
 from intaglio.causal.tables.csv_reader import MAX_ROWS, MIN_ROWS, RawTable, read_table_file
 from intaglio.causal.tables.from_objects import column_name, names_of, to_frame
+from intaglio.causal.tables.missing_codes import without_codes
+from intaglio.causal.tables.ordered_levels import levels_of, ordered_column
 from intaglio.causal.tables.pandas_columns import read_column
 from intaglio.causal.tables.redundancy import copy_groups, determined_columns
+from intaglio.causal.tables.table_reading import AS_IT_IS, TableReading
 from intaglio.errors import BadInput
 
 FEW_ROWS = 50
@@ -29,7 +32,8 @@ MAX_COLUMNS = 150
 """Columns up to which the methods have been measured."""
 
 Kinds = Mapping[Any, str]
-"""Kind of a column (one of `COLUMN_KINDS`, not yet checked) by its name, or by its label in a frame."""
+"""Kind of a column by its name, or by its label in a frame: one of `COLUMN_KINDS`, or all its levels in order, such as
+`bad<ok<good`; not yet checked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,18 +122,19 @@ class Table:
         texts: Collection[Any] | str = (),
         context: str = "",
         allow_wide: bool = False,
+        reading: TableReading = AS_IT_IS,
     ) -> "Table":
-        """From a CSV, TSV or semicolon-separated file, also gzipped, or a Parquet file.
+        """From a CSV, TSV or semicolon-separated file, also gzipped, a Parquet file, or a sheet of a workbook.
 
         Of a file with more than `most_rows` rows, that many are sampled uniformly: the same ones for the same seed, in
         the file's order. A pipe is read once. `texts` are columns in which NA and the like are levels and no missing
-        cells, as they are in any other column of a text file. For other arguments and errors see `read_table_file` and
-        `from_frame`.
+        cells, as they are in any other column of a text file. `reading` says how the file writes its table. For other
+        arguments and errors see `read_table_file` and `from_frame`.
         """
         named = {column_name(label): kind for label, kind in (kinds or {}).items()}
         left_out, literal = ([column_name(label) for label in _listed(given)] for given in (without, texts))
-        source = read_table_file(Path(path), most_rows, seed, literal=literal)
-        return _table(source, named, left_out, literal, allow_wide, [context] if context else [])
+        source = read_table_file(Path(path), most_rows, seed, literal=literal, reading=reading)
+        return _table(source, named, left_out, literal, allow_wide, [context] if context else [], reading)
 
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
@@ -161,15 +166,19 @@ def _table(
     literal: Collection[str],
     allow_wide: bool,
     context: Collection[str],
+    reading: TableReading = AS_IT_IS,
 ) -> Table:
-    _check_known(source.names, without, "without")
-    _check_known(source.names, literal, "texts")
-    _check_known(source.names, context, "context")
+    check_known(source.names, without, "without")
+    check_known(source.names, literal, "texts")
+    check_known(source.names, context, "context")
+    check_known(source.names, [name for name, _ in reading.missing if name], "missing")
     if both := [name for name in context if name in without]:
-        raise BadInput(f"{both[0]!r} is both the context and left out (option `without`); keep one of the two")
+        raise BadInput(f"{both[0]!r} is both the context and left out (--without); keep one of the two")
     names = tuple(name for name in source.names if name not in without)
     _check_shape(source, names)
-    columns = _columns(source, names, _checked(source.names, kinds), literal, context)
+    frame, coded = without_codes(source.frame, source.names, reading.missing)
+    source = replace(source, frame=frame, warnings=(*source.warnings, *coded))
+    columns = _columns(source, names, _checked(source.names, kinds), literal, context, reading)
     alone = tuple(name for name, column in columns.items() if column.constant)
     varying = {name: column for name, column in columns.items() if not column.constant}
     _check_width(varying, allow_wide)
@@ -199,24 +208,25 @@ def _table(
     )
 
 
-def _check_known(names: Sequence[str], asked: Collection[str], option: str) -> None:
+def check_known(names: Sequence[str], asked: Collection[str], option: str) -> None:
+    """Raises `BadInput` for a name that is no column; `option` is the flag that gives it, without its dashes."""
     for name in asked:
         if name not in names:
             near = get_close_matches(str(name), names, 3, 0.5)
             there = f"near are {_quoted(near)}" if near else f"the columns are {_quoted(names[:10])}"
             tail = ", …" if not near and len(names) > 10 else ""
-            raise BadInput(f"{name!r} (option `{option}`) is no column; {there}{tail}")
+            raise BadInput(f"{name!r} (--{option}) is no column; {there}{tail}")
 
 
-def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, ColumnKind]:
-    _check_known(names, kinds, "kinds")
+def _checked(names: Sequence[str], kinds: Kinds) -> dict[str, "ColumnKind | tuple[str, ...]"]:
+    check_known(names, kinds, "kinds")
     known: dict[str, ColumnKind] = {kind: kind for kind in COLUMN_KINDS}
-    if wrong := next((name for name, kind in kinds.items() if kind not in known), None):
+    if wrong := next((name for name, kind in kinds.items() if kind not in known and not levels_of(kind)), None):
         raise BadInput(
-            f"column {wrong!r} is to be {kinds[wrong]!r} (option `kinds`), which is no kind; "
-            f"one of {', '.join(COLUMN_KINDS)}"
+            f"column {wrong!r} is to be {kinds[wrong]!r} (--kinds), which is no kind; "
+            f"one of {', '.join(COLUMN_KINDS)}, or all its levels in their order, such as bad<ok<good"
         )
-    return {name: known[kind] for name, kind in kinds.items()}
+    return {name: known[kind] if kind in known else levels_of(kind) for name, kind in kinds.items()}
 
 
 def _check_shape(source: RawTable, names: Sequence[str]) -> None:
@@ -232,21 +242,31 @@ def _check_shape(source: RawTable, names: Sequence[str]) -> None:
 def _columns(
     source: RawTable,
     names: Sequence[str],
-    kinds: Mapping[str, ColumnKind],
+    kinds: Mapping[str, "ColumnKind | tuple[str, ...]"],
     literal: Collection[str],
     context: Collection[str],
+    reading: TableReading,
 ) -> dict[str, Column]:
     indices = {name: index for index, name in enumerate(source.names)}
     read: dict[str, Column] = {}
     faults: dict[str, UnusableColumn] = {}
     for name in names:
-        series = source.frame.iloc[:, indices[name]]
+        series, kind = source.frame.iloc[:, indices[name]], kinds.get(name)
         try:
+            if isinstance(kind, tuple):
+                read[name] = ordered_column(series, kind)
+                continue
             if name in context:
-                read[name] = read_context(series, name, kinds.get(name), source.rows, typed=source.typed)
+                read[name] = read_context(series, name, kind, source.rows, typed=source.typed)
                 continue
             read[name] = read_column(
-                series, name, kinds.get(name), source.rows, typed=source.typed, literal=name in literal
+                series,
+                name,
+                kind,
+                source.rows,
+                typed=source.typed,
+                literal=name in literal,
+                thousands=reading.thousands,
             )
         except UnusableColumn as error:
             faults[name] = error
@@ -274,7 +294,7 @@ def _check_width(varying: Mapping[str, Column], allow_wide: bool) -> None:
     if len(varying) > MAX_COLUMNS and not allow_wide:
         raise BadInput(
             f"{len(varying)} columns vary, and how right the result is has been measured for {MAX_COLUMNS} at most; "
-            "choose the columns that matter, or allow more (option `allow_wide`)"
+            "choose the columns that matter, or allow more (--allow-wide)"
         )
 
 
@@ -299,7 +319,7 @@ def _gap_word_notes(columns: Mapping[str, Column]) -> list[str]:
     some = f"{', '.join(told[:5])}{f' and {len(told) - 5} more' if len(told) > 5 else ''}"
     return [
         f"cells that say {words} are read as missing in columns of texts: {some}; where they are names, list the "
-        "columns as texts (option `texts`)"
+        "columns as texts (--texts)"
     ]
 
 
@@ -317,7 +337,7 @@ def _table_notes(kept: Mapping[str, Column]) -> list[str]:
     if found := [list(kept)[k] for k in determined_columns(list(kept.values()))]:
         notes.append(
             f"{_columns_are(found)} all but determined (over 99.9%) by other columns, so the arrows there cannot be "
-            "trusted: leave out what is computed from the rest (option `without`)"
+            "trusted: leave out what is computed from the rest (--without)"
         )
     if rows < FEW_ROWS:
         notes.append(f"{rows} rows are few: what is found may be chance, and much that is there is missed")

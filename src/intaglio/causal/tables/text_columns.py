@@ -21,6 +21,8 @@ from intaglio.causal.tables.column import (
     number_column,
     shown_row,
 )
+from intaglio.causal.tables.table_reading import Thousands
+from intaglio.causal.tables.written_numbers import read_written
 
 MISSING_TEXTS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>"})
 """Texts of missing cells in any column. `None` is not one of them: in questionnaires it is a level."""
@@ -31,8 +33,8 @@ SNIFFED_WORDS = 1000
 """Distinct texts that are inspected to tell what a column holds."""
 
 PLAIN_NUMBERS_REMEDY = (
-    "write plain numbers, with a decimal point and without unit or thousands separator, or name it nominal where they "
-    "are levels (option `kinds`)"
+    "write plain numbers, with a decimal point and without unit or thousands separator, say which sign stands between "
+    "thousands (--thousands , or --thousands .), or name it nominal where they are levels (--kinds)"
 )
 DATES_REMEDY = f"turn it into numbers (days since the first, year, month), or {LEAVE_OUT}"
 
@@ -98,7 +100,13 @@ class DistinctTexts:
 
 
 def text_column(
-    series: pd.Series, name: str, kind: ColumnKind | None, rows: Int[ndarray, "n"], typed: bool, literal: bool = False
+    series: pd.Series,
+    name: str,
+    kind: ColumnKind | None,
+    rows: Int[ndarray, "n"],
+    typed: bool,
+    literal: bool = False,
+    thousands: Thousands = "",
 ) -> Column:
     """A `Column` from texts.
 
@@ -112,6 +120,7 @@ def text_column(
         rows: each row's index in its source, from 0.
         typed: the source has typed columns, so that few distinct numbers kept as text are levels; a text file has none.
         literal: all texts are texts, NA too.
+        thousands: the sign between groups of three digits.
 
     Raises:
         UnusableColumn: numbers with units or separators, or with words among them; dates; all texts different.
@@ -124,8 +133,38 @@ def text_column(
         gaps = {}
     if not texts.words:
         raise empty_column()
+    texts, notes = (texts, []) if literal else _written(texts, thousands, rows)
     column = _typed_texts(texts, name, kind, rows, typed, literal)
-    return replace(column, gap_words=gaps if column.levels and not texts.only_numbers_beside(GAP_MARKS) else {})
+    if column.levels:
+        notes = []
+    return replace(
+        column,
+        notes=(*notes, *column.notes),
+        gap_words=gaps if column.levels and not texts.only_numbers_beside(GAP_MARKS) else {},
+    )
+
+
+def _written(texts: DistinctTexts, thousands: Thousands, rows: Int[ndarray, "n"]) -> tuple[DistinctTexts, list[str]]:
+    """The texts with numbers for what people write, such as $1,200 and 12 %, where all that is no gap is so written."""
+    own = [k for k, word in enumerate(texts.words) if not _is_gap(word)]
+    if not thousands and not any(DECORATED.fullmatch(texts.words[k]) for k in own[:SNIFFED_WORDS]):
+        return texts, []
+    found = read_written([plain_minus(texts.words[k]) for k in own], thousands)
+    if found is None:
+        return texts, []
+    numbers = np.full(len(texts.words), np.nan)
+    numbers[own] = [np.nan if number is None else number for number in found.numbers]
+    unread = np.isin(np.arange(len(numbers)), own) & np.isnan(numbers)
+    if unread.any():
+        if thousands and (unread & ~np.isnan(texts.numbers)).any():
+            raise UnusableColumn(
+                f"holds {texts.example(unread, rows)}, which is no number with {thousands!r} between thousands",
+                "leave --thousands out, or write the column like the others",
+            )
+        return texts, []
+    example = texts.example(np.isin(np.arange(len(numbers)), own), rows)
+    note = f"holds {example}, and is read as numbers without the {found.sign}" if found.sign else ""
+    return replace(texts, numbers=numbers), [note] if note else []
 
 
 def _typed_texts(
@@ -169,7 +208,7 @@ def category_column(
         raise UnusableColumn(
             f"looks like an identifier, with {len(used)} different texts in {known} cells, such as "
             f"{_short(words[used[0]])}",
-            f"{LEAVE_OUT}, or name it nominal where its texts are levels (option `kinds`)",
+            f"{LEAVE_OUT}, or name it nominal where its texts are levels (--kinds)",
         )
     suspicious = [] if literal else _suspicious_levels([words[k] for k in used])
     return level_column(codes, words, None, [*notes, *suspicious])

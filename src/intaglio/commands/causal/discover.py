@@ -2,14 +2,15 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 from tyro.conf import Positional
 
-from intaglio.commands.causal.words import kinds_from, pairs_from, tiers_from
+from intaglio.commands.causal.words import kinds_from, missing_from, pairs_from, tiers_from
 from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import command_line, note, quiet, say, say_json, shown
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.errors import BadInput
 from intaglio.verbs import VERBS
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from intaglio.causal.graphs.knowledge import Knowledge
     from intaglio.causal.results.discovery import Discovery
     from intaglio.causal.tables.table import Table
+    from intaglio.causal.tables.table_reading import TableReading
     from intaglio.runs.run import Run
 
     AnyComparison = Comparison | PagComparison
@@ -31,7 +33,7 @@ SCORES = "scores.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discover(OnCluster, Generic[M]):
+class Discover(DryRun, OnCluster, Generic[M]):
     """Find the causal graph of a table: what causes what, and where the data cannot tell.
 
     The methods assume no cycles, no effects that cancel each other exactly, and independent rows; without --latent also
@@ -39,13 +41,22 @@ class Discover(OnCluster, Generic[M]):
     """
 
     data: Annotated[Positional[Path], tyro.conf.arg(metavar="TABLE")]
-    """The table: CSV with a line of names (also tabs or semicolons, also gzipped), or Parquet; it may be a pipe."""
+    """The table: CSV with a line of names (also tabs or semicolons, also gzipped), Parquet, or a workbook (.xlsx,
+    .xls, .ods); it may be a pipe."""
     method: tyro.conf.OmitArgPrefixes[M]
     latent: bool = False
     """Allow for hidden common causes: the graph is a PAG. Where no method is named, this takes one that gives a PAG."""
     kinds: tuple[str, ...] = ()
-    """Kinds of columns where the values suggest a wrong one, such as month=nominal: continuous, ordinal, binary or
-    nominal."""
+    """Kinds of columns where the values suggest a wrong one, such as month=nominal: continuous, ordinal, binary,
+    nominal, or all the levels of the column in their order, such as "mood=bad<ok<good"."""
+    missing: tuple[str, ...] = ()
+    """Codes that mean a missing cell, in a column such as age=-999, or in every column such as -999."""
+    encoding: str = ""
+    """Encoding of a text file, such as latin-1 or cp1252; else UTF-8, or UTF-16 with its mark."""
+    thousands: Literal["", ",", "."] = ""
+    """Sign between thousands: a comma as in 1,200.5, or a point as in 1.200,5, where the comma is the decimal sign."""
+    sheet: str = ""
+    """Sheet of a workbook; else its first."""
     without: tuple[str, ...] = ()
     """Columns to leave out, such as identifiers and dates."""
     texts: tuple[str, ...] = ()
@@ -65,7 +76,7 @@ class Discover(OnCluster, Generic[M]):
     truth: Path | None = None
     """The true graph to compare with: .gml, .dot, .txt (DAGitty), .csv (matrix or list of edges) or .json. For a method
     that gives a PAG, variables that are no columns are hidden ones."""
-    output: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=("--output",))] = None
     """A further folder for the graph in every format; the run's own folder has it in any case."""
     runs: Path = Path("runs")
     """Folder that the run's own folder is made in."""
@@ -76,6 +87,27 @@ class Discover(OnCluster, Generic[M]):
         super().__post_init__()
         if self.rows < 1:
             raise ValueError(f"rows must be at least 1, not {self.rows}")
+
+    def check_early(self) -> None:
+        """Raises `BadInput` for a file that is no table, and for a column that it does not name."""
+        from intaglio.causal.tables.csv_reader import header_names
+        from intaglio.causal.tables.table import check_known
+
+        reading, kinds = self._reading(), kinds_from(self.kinds)
+        names = header_names(self.data, reading)
+        if names is None:
+            return
+        asked = {
+            "kinds": kinds,
+            "without": self.without,
+            "texts": self.texts,
+            "missing": [name for name, _ in reading.missing if name],
+            "tiers": [name for group in tiers_from(self.tiers) for name in group],
+        }
+        for flag, columns in asked.items():
+            check_known(names, columns, flag)
+        for flag, pairs in (("--require", self.require), ("--forbid", self.forbid)):
+            pairs_from(pairs, names, flag)
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
@@ -95,8 +127,12 @@ class Discover(OnCluster, Generic[M]):
             texts=self.texts,
             context=getattr(self.method, "context", ""),
             allow_wide=self.allow_wide,
+            reading=self._reading(),
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
+        # A plan costs as much as a quick search, so that it is only made where it is asked for.
+        if self.dry_run and self.ends_with(self._method.planned(table, knowledge=knowledge)):
+            return 0
         with self._open(table, kinds, knowledge, truth) as run:
             folder, warned = run.folder or Path(), run.status != "done" and not quiet()
             if run.status != "done":
@@ -105,8 +141,8 @@ class Discover(OnCluster, Generic[M]):
                 self._discover(table, knowledge, truth, run)
             self._method.forget(run)
             found = Discovery.load(folder / RESULT)
-        if self.output is not None:
-            found.save(self.output)
+        if self.out is not None:
+            found.save(self.out)
         self._print_result(found, None if truth is None else found.score(truth), folder, warn=not warned)
         return 0
 
@@ -141,6 +177,11 @@ class Discover(OnCluster, Generic[M]):
             },
             (RESULT, COLUMNS),
         )
+
+    def _reading(self) -> "TableReading":
+        from intaglio.causal.tables.table_reading import TableReading
+
+        return TableReading(self.encoding, self.thousands, self.sheet, missing_from(self.missing))
 
     def _check_latent(self) -> None:
         method = self._method
@@ -208,8 +249,14 @@ class Discover(OnCluster, Generic[M]):
             inputs["truth"] = {"path": str(self.truth), "sha256": file_hash(self.truth)}
         known = {name: value for name, value in asdict(knowledge).items() if value}
         own = {"rows": self.rows, "kinds": kinds, "without": list(self.without), "knowledge": known}
-        if self.texts:
-            own["texts"] = list(self.texts)
+        given = {
+            "texts": list(self.texts),
+            "missing": list(self.missing),
+            "encoding": self.encoding,
+            "thousands": self.thousands,
+            "sheet": self.sheet,
+        }
+        own |= {name: value for name, value in given.items() if value}
         return Run.open(
             self.runs,
             "discover",
@@ -240,7 +287,7 @@ class Discover(OnCluster, Generic[M]):
         if scores is not None:
             say(f"\n{score_words(scores)}")
         say()
-        note(f"graph as JSON, CSV, GML, DOT, DAGitty and SVG: {self.output or folder / RESULT}")
+        note(f"graph as JSON, CSV, GML, DOT, DAGitty and SVG: {self.out or folder / RESULT}")
         say(str(report))
 
 

@@ -1,11 +1,13 @@
 """`intaglio causal recalibrate`: learns on broken simulated tables how far a network of `discover` can be trusted."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.data_files import Fields
 from intaglio.errors import require
 
@@ -20,7 +22,7 @@ AGAIN = "delete the run's folder, and the same command learns again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalRecalibrate:
+class CausalRecalibrate(DryRun):
     """Learn how far a network of `intaglio discover sicl` can be trusted, on simulated tables that break assumptions.
 
     Boosted trees learn from features of a table how probable it is that the network's graph is worse than the empty
@@ -46,14 +48,19 @@ class CausalRecalibrate:
         from intaglio.causal.methods.sicl.networks.weights import CARD, load_network, network_path, save_network
         from intaglio.causal.methods.sicl.training.curriculum import Curriculum
         from intaglio.causal.methods.sicl.training.fit_recalibration import STATE, fit_recalibration
+        from intaglio.causal.methods.sicl.training.network_plan import recalibration_plan
         from intaglio.errors import BadInput
 
         trained = load_network(self.model)
         if trained.kind == "node-edge":
             raise BadInput(f"{self.model} predicts arrows, and its graph is not recalibrated; take light or axial")
+        plan = partial(recalibration_plan, trained, Curriculum(), self.tables, self.test_tables)
+        if self.dry_run and self.ends_with(plan()):
+            return 0
         with self._open(trained.fingerprint) as run:
             folder = run.folder or Path()
             if run.status != "done":
+                self.begin(run, plan())
                 found, figures = fit_recalibration(trained, Curriculum(), self.tables, self.test_tables, run)
                 facts = {**trained.facts, "recalibration": {"learnt_from": self.tables, **figures}}
                 text = (network_path(self.model) / CARD).read_text(encoding="utf-8").partition(TITLE)[0].rstrip()

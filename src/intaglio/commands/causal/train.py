@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from intaglio.causal.methods.sicl.training.settings import SiCLTraining
 from intaglio.commands.kit.console import command_line, note, say, shown
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.data_files import Fields
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ AGAIN = "delete the run's folder, and the same command trains again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalTrain(SiCLTraining):
+class CausalTrain(DryRun, SiCLTraining):
     """Train a network for `intaglio discover` (SiCL, arXiv 2502.10883) on simulated tables, and calibrate it.
 
     The same command again resumes a killed one.
@@ -31,12 +32,16 @@ class CausalTrain(SiCLTraining):
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.causal.methods.sicl.networks.weights import save_network
+        from intaglio.causal.methods.sicl.training.network_plan import training_plan
         from intaglio.causal.methods.sicl.training.training import train_network
         from intaglio.learning.checkpoints import STATE
 
+        if self.dry_run and self.ends_with(training_plan(self.settings)):
+            return 0
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":
+                self.begin(run, training_plan(self.settings))
                 result = train_network(self.settings, run=run)
                 note("calibrating")
                 trained = calibrated(result)

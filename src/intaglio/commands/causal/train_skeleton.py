@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from intaglio.causal.methods.spot.cascade_settings import FEWEST_MODELS, NETWORK_VARIABLES, CascadeTraining
 from intaglio.commands.kit.console import command_line, note, say, say_json, shown
+from intaglio.commands.kit.dry_run import DryRun
 
 if TYPE_CHECKING:
     from intaglio.causal.methods.spot.cascade import SkeletonCascade
@@ -17,7 +18,7 @@ FIGURES = {"log_loss": "log-loss", "brier": "Brier", "auroc": "AUROC", "ece": "e
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalTrainSkeleton(CascadeTraining):
+class CausalTrainSkeleton(DryRun, CascadeTraining):
     """Train a skeleton posterior for `intaglio discover spot --posterior` on simulated tables, and calibrate it.
 
     It writes boosted trees on partial correlations (arXiv 2406.10537; `cascade.safetensors`), and with
@@ -41,6 +42,10 @@ class CausalTrainSkeleton(CascadeTraining):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
+        from intaglio.causal.methods.spot.cascade_plan import skeleton_plan
+
+        if self.dry_run and self.ends_with(skeleton_plan(self.settings, self.network_models)):
+            return 0
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":

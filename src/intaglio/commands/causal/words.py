@@ -9,15 +9,27 @@ ARROW = "->"
 
 
 def kinds_from(words: Sequence[str]) -> dict[str, str]:
-    """Kinds by column from words such as `month=nominal`; names and kinds are checked by `Table`."""
+    """Kinds by column from words such as `month=nominal` or `mood=bad<ok<good`; `Table` checks names and kinds."""
     found = {}
     for word in words:
-        name, sign, kind = word.rpartition("=")
+        # Levels may hold a =, such as >=30; otherwise a name may.
+        name, sign, kind = word.partition("=") if "<" in word else word.rpartition("=")
         if not sign or not name:
-            raise BadInput(f"--kinds takes COLUMN=KIND, such as month=nominal, not {word!r}")
+            raise BadInput(f"--kinds takes COLUMN=KIND, such as month=nominal or mood=bad<ok<good, not {word!r}")
         if found.setdefault(name, kind) != kind:
             raise BadInput(f"--kinds names {name!r} twice, as {found[name]} and as {kind}; keep one of them")
     return found
+
+
+def missing_from(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """(column, code) pairs from words such as `age=-999`; the column is empty for a code of every column."""
+    pairs = []
+    for word in words:
+        name, sign, code = word.rpartition("=")
+        if not code.strip() or (sign and not name.strip()):
+            raise BadInput(f"--missing takes a code such as -999, or COLUMN=CODE such as age=-999, not {word!r}")
+        pairs.append((name.strip(), code.strip()))
+    return tuple(pairs)
 
 
 def pairs_from(words: Sequence[str], names: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:

@@ -94,7 +94,7 @@ class FlowTrain(DryRun, FlowTraining):
 
     def _draw(self, trained: "TrainedFlow", run: "Run") -> None:
         """Keeps the sample pictures; a flow that cannot draw them is told in a warning, as its training stands."""
-        from intaglio.flow.training.flow_samples import drawn_samples
+        from intaglio.flow.training.drawn_samples import drawn_samples
 
         if not self.sample_count:
             return

@@ -37,6 +37,12 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         case ["--version", *_]:
             say(f"intaglio {intaglio.__version__}")
             return 0
+        case ["--complete", *begun]:
+            from intaglio.commands.kit.completing import candidates
+
+            for word in candidates(begun):
+                say(word)
+            return 0
     from intaglio.commands.kit import parsing
 
     words, operands = parsing.split_at_dashes(words)
@@ -70,6 +76,8 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         if fault := verb.methods[rest[0]].fault:
             raise IntaglioError(fault)
         method, path, rest = verb.methods[rest[0]].target, [*path, rest[0]], rest[1:]
+    if resumed is not None:
+        check_verb(path, resumed.folder, resumed.header)
     as_json = parsing.takes_json(verb.command, rest)
     try:
         files = (parsing.preset_file(path, preset) if preset else None, Path(config) if config else None)
@@ -89,7 +97,6 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
         return _called(command, path, quiet, progress, repeated_flags(rest, parts), as_json=as_json)
     from intaglio.runs.run import resuming
 
-    check_verb(path, resumed.folder, resumed.header)
     with resuming(resumed.folder):
         return _called(confined(command, resumed.folder), path, quiet, progress)
 

@@ -10,7 +10,7 @@ import tyro
 import intaglio
 from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import note
-from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model
+from intaglio.commands.kit.inputs import ModelAndLoRA, embedded_model, telling_of_default
 from intaglio.commands.kit.model_guidance_inputs import ModelGuidanceInputs
 from intaglio.commands.kit.png_settings import ModelRecord, PictureSettings, SearchRecord, place
 from intaglio.commands.kit.prompt_lines import read_prompts
@@ -151,7 +151,8 @@ class DrawingInputs(OnCluster, ModelAndLoRA, ModelGuidanceInputs, SearchInputs, 
         return list(self.prompt) if self.prompts is None else read_prompts(self.prompts)
 
     def _model(self) -> "LatentDiffusion":
-        model = self._read(self.model or embedded_model(), self.lora)
+        with telling_of_default("--model", self.model):
+            model = self._read(self.model or embedded_model(), self.lora)
         for line in model.notes:
             note(line)
         return model

@@ -1,11 +1,13 @@
 """Inputs that several verbs share, as dataclasses that a command derives from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from intaglio.commands.kit.console import command_line, note, shown
+from intaglio.errors import UnfitAdapter
 
 if TYPE_CHECKING:
     from intaglio.images.folder import Listing
@@ -74,15 +76,15 @@ class ModelAndLoRA:
         """The model on a device, in float32; what there is to say of it is noted."""
         from intaglio.models.diffusion.loading import load_model
 
-        return noted(
-            load_model(
+        with telling_of_default("--model", self.model):
+            model = load_model(
                 self.model or embedded_model(),
                 lora=self.lora,
                 like=self.like,
                 allow_unmatched=self.skip_unmatched,
                 device=device,
             )
-        )
+        return noted(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +108,25 @@ class SuspectAndBase(InRun):
         from intaglio.models.diffusion.loading import load_model, load_suspect
 
         base = load_model(self.base or embedded_model(), like=self.like, device=self.base_device or self.device)
-        suspect = load_suspect(self.suspect, base, allow_unmatched=self.skip_unmatched, device=self.device)
+        with telling_of_default("--base", self.base):
+            suspect = load_suspect(self.suspect, base, allow_unmatched=self.skip_unmatched, device=self.device)
         return suspect, base
 
     def model_inputs(self, suspect: "LatentDiffusion", base: "LatentDiffusion") -> dict[str, dict[str, str]]:
         """The two models as inputs of a run: path and fingerprint."""
         return {"suspect": described(self.suspect, suspect.fingerprint), "base": described(self.base, base.fingerprint)}
+
+
+@contextmanager
+def telling_of_default(flag: str, given: Path | None) -> Iterator[None]:
+    """Adds to the error on an adapter that does not fit that its model was not given, where it was not."""
+    try:
+        yield
+    except UnfitAdapter as error:
+        if given is not None:
+            raise
+        default = f"without {flag} the embedded {embedded_model().name} is taken"
+        raise UnfitAdapter(f"{str(error).removesuffix('.')}; {default}: give its own base with {flag}") from None
 
 
 def noted(model: "LatentDiffusion") -> "LatentDiffusion":

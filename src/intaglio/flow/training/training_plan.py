@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from intaglio.flow.training.data import FlowPictures
-from intaglio.flow.training.flow_samples import samples_plan
+from intaglio.flow.training.drawn_samples import samples_plan
 from intaglio.flow.training.settings import FlowTraining
 from intaglio.flow.training.training import Batches, config_of, fresh_flow, judge, step_loss
 from intaglio.learning.trainer import Trainer

@@ -48,8 +48,9 @@ class Components:
         return {"denoiser": self.denoiser, **encoders, "autoencoder": self.autoencoder}
 
     def settled(self) -> "Components":
-        """The same with the family's own schedule, padding, and its sampling where nothing else is baked in."""
+        """The same with the family's own arithmetic, schedule, padding, and its sampling where no other is baked in."""
         family = self.family
+        family.prepare(self.denoiser)
         sampling = family.sampling(self) if self.sampling == FREE else self.sampling
         tokenizers = tuple(padded_on(tokenizer, family.padding_side) for tokenizer in self.tokenizers)
         schedule = family.schedule(self.scheduler, family.image_tokens(self))

@@ -24,10 +24,10 @@ from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, stated_
 from intaglio.models.packing.int8_kernels import use_int8
 from intaglio.models.packing.packed_file import PackedFile
 from intaglio.models.testbed import base_path
-from intaglio.models.weights_file import is_finite, opened, refuse_pickle
+from intaglio.models.weights_file import is_finite, opened, refuse_gguf, refuse_pickle
 
 Like = LatentDiffusion | Path | str | None
-LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_")
+LORA_MARKS = ("lora_", ".lora.", "hada_", "lokr_", ".oft_R", ".oft_blocks")
 """Parts of keys that only adapters have."""
 
 
@@ -151,11 +151,7 @@ def _folder_or_file(path: Path, like: Like, dtype: torch.dtype) -> LatentDiffusi
     if path.is_dir():
         return read_folder(path, None if like is None else partial(_base, like), dtype)
     refuse_pickle(path, "model weights")
-    if path.suffix == ".gguf":
-        raise BadInput(
-            f"{path} is a GGUF file, whose block-quantised weights cannot be differentiated here; use the model's "
-            "safetensors file or folder, in a fine-tune with --base-precision nf4 where memory is short"
-        )
+    refuse_gguf(path)
     if path.suffix != ".safetensors":
         raise BadInput(f"{path} is no model; give a diffusers folder or a .safetensors file")
     if is_transformer_file(path):

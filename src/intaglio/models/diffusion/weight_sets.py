@@ -13,7 +13,7 @@ from torch import Tensor
 from intaglio.data_files import Fields
 from intaglio.errors import BadInput
 from intaglio.models.foreign_keys import adapter_in
-from intaglio.models.weights_file import PICKLE_SUFFIXES, opened
+from intaglio.models.weights_file import GGUF_SUFFIX, PICKLE_SUFFIXES, opened, refuse_gguf
 
 SAFE_EXPORT = "convert it with diffusers' save_pretrained(safe_serialization=True) on a machine you can afford to lose"
 COPY_AGAIN = "copy the folder again, or export it again"
@@ -92,6 +92,8 @@ def _no_weights(folder: Path) -> BadInput:
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
     if pickles:
         return BadInput(f"{folder} holds only pickled weights ({pickles[0]}), which are never opened; {SAFE_EXPORT}")
+    for path in sorted(folder.glob(f"*{GGUF_SUFFIX}")):
+        refuse_gguf(path)
     return BadInput(f"{folder} holds no .safetensors weights; {COPY_AGAIN}")
 
 

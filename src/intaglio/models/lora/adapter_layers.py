@@ -1,6 +1,6 @@
 """The change of one module's weight by an adapter: the contract, and the low-rank pair that is trained and written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -38,7 +38,15 @@ class AdapterLayer(Protocol):
         """Its tensors, in a fixed order."""
         ...
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
+    def content(self) -> Iterator[str | Tensor]:
+        """All that decides its change, in a fixed order: words and numbers as text, and tensors."""
+        ...
+
+    def changes_nothing(self) -> bool:
+        """Whether its change is known to be zero, whatever the weight."""
+        ...
+
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
         """The reason that it cannot act on a weight of this shape; None where it can."""
         ...
 
@@ -81,10 +89,17 @@ class Layer(NamedTuple):
     def tensors(self) -> tuple[Tensor, ...]:
         return self.down, self.up
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
-        down, up = self._in_dimensions(len(its))
-        fits = tuple(down.shape[1:]) == its[1:] and up.shape[0] == its[0]
-        return None if fits else not_its_shape(self.shape, its)
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} {self.scale!r}"
+        yield from self.tensors()
+
+    def changes_nothing(self) -> bool:
+        return has_zeros_alone(self.tensors())
+
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
+        down, up = self._in_dimensions(len(model_shape))
+        fits = tuple(down.shape[1:]) == model_shape[1:] and up.shape[0] == model_shape[0]
+        return None if fits else not_its_shape(self.shape, model_shape)
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
         change = (self.up.float().flatten(1) @ self.down.float().flatten(1)).reshape(weight.shape)
@@ -116,9 +131,14 @@ def weight_place(module: Hooked) -> tuple[torch.device, torch.dtype]:
     return module.weight.device, module.weight.dtype
 
 
-def not_its_shape(shape: tuple[int, ...], its: tuple[int, ...]) -> str:
+def has_zeros_alone(factors: Iterable[Tensor]) -> bool:
+    """Whether one of the factors of a product is zero."""
+    return any(not bool(factor.any()) for factor in factors)
+
+
+def not_its_shape(shape: tuple[int, ...], model_shape: tuple[int, ...]) -> str:
     """The words of a misfit between the shape of a change and that of a weight."""
-    return f"changes a weight of shape {tuple(shape)}, the model's is {its}"
+    return f"changes a weight of shape {tuple(shape)}, the model's is {model_shape}"
 
 
 def _placed(tensor: Tensor, module: Hooked) -> Tensor:

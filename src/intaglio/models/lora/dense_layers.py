@@ -6,6 +6,7 @@ product, both as LyCORIS names them (Yeh et al. 2023, arXiv:2309.14859); DoRA is
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intaglio.models.lora.adapter_layers import AdapterLayer, ForwardHook, Hooked, not_its_shape
+from intaglio.models.lora.adapter_layers import AdapterLayer, ForwardHook, Hooked, has_zeros_alone, not_its_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,11 @@ class Factors:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.a, self.b) if self.core is None else (self.a, self.b, self.core)
+
+    def content(self) -> Iterator[str | Tensor]:
+        """All that decides the product, in a fixed order."""
+        yield f"factors {len(self.tensors())}"
+        yield from self.tensors()
 
     def fit(self) -> bool:
         """Whether the shapes go together."""
@@ -80,14 +86,21 @@ class DenseLayer(ABC):
         """Its tensors, in a fixed order."""
 
     @abstractmethod
+    def content(self) -> Iterator[str | Tensor]:
+        """All that decides its change, in a fixed order: words and numbers as text, and tensors."""
+
+    def changes_nothing(self) -> bool:
+        return has_zeros_alone(self.tensors())
+
+    @abstractmethod
     def product(self) -> Tensor:
         """The change at strength 1, in float32 and its own shape."""
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
         shape = tuple(self.shape)
-        flat = (its[0], math.prod(its[1:]))
-        fits = shape == its or (shape == flat if len(shape) == 2 else shape == (*its, 1, 1))
-        return None if fits else not_its_shape(shape, its)
+        flat = (model_shape[0], math.prod(model_shape[1:]))
+        fits = shape == model_shape or (shape == flat if len(shape) == 2 else shape == (*model_shape, 1, 1))
+        return None if fits else not_its_shape(shape, model_shape)
 
     def change(self, weight: Tensor, strength: float) -> Tensor:
         return strength * self.product().reshape(weight.shape).to(weight.device)
@@ -112,6 +125,10 @@ class TuckerLayer(DenseLayer):
     def tensors(self) -> tuple[Tensor, ...]:
         return self.factors.tensors()
 
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} {self.scale!r}"
+        yield from self.factors.content()
+
     def product(self) -> Tensor:
         return self.scale * self.factors.product()
 
@@ -132,6 +149,11 @@ class HadamardLayer(DenseLayer):
 
     def tensors(self) -> tuple[Tensor, ...]:
         return *self.first.tensors(), *self.second.tensors()
+
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} {self.scale!r}"
+        yield from self.first.content()
+        yield from self.second.content()
 
     def product(self) -> Tensor:
         return self.scale * self.first.product() * self.second.product()
@@ -157,6 +179,11 @@ class KroneckerLayer(DenseLayer):
     def tensors(self) -> tuple[Tensor, ...]:
         both = (self.first, self.second)
         return tuple(it for one in both for it in (one.tensors() if isinstance(one, Factors) else (one,)))
+
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} {self.scale!r}"
+        for one in (self.first, self.second):
+            yield from one.content() if isinstance(one, Factors) else ("whole", one)
 
     def whole(self) -> tuple[Tensor, Tensor]:
         """Both factors in float32, whole."""
@@ -202,9 +229,17 @@ class MagnitudeLayer:
     def tensors(self) -> tuple[Tensor, ...]:
         return *self.inner.tensors(), self.magnitude
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
-        wanted = its[0 if self.of_rows else 1]
-        if (why := self.inner.misfit(its)) is not None or self.magnitude.numel() == wanted:
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} of {'rows' if self.of_rows else 'columns'}"
+        yield from self.inner.content()
+        yield self.magnitude
+
+    def changes_nothing(self) -> bool:
+        return False  # the weight is rescaled, whatever the inner change
+
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
+        wanted = model_shape[0 if self.of_rows else 1]
+        if (why := self.inner.misfit(model_shape)) is not None or self.magnitude.numel() == wanted:
             return why
         what = "outputs" if self.of_rows else "inputs"
         return f"its DoRA magnitude has {self.magnitude.numel()} values, the model's weight {wanted} {what}"

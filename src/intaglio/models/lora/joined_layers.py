@@ -4,7 +4,7 @@ A change is taken apart by rows, exactly: a low-rank pair by those of its up, a 
 a DoRA by those of its change and by its magnitudes, an OFT by its blocks. Of others the whole is computed and cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,6 +48,10 @@ class RowsLayer(DenseLayer):
 
     def tensors(self) -> tuple[Tensor, ...]:
         return self.inner.tensors()
+
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} {[tuple(span) for span in self.spans]}"
+        yield from self.inner.content()
 
     def product(self) -> Tensor:
         return _rows(self.inner.product(), self.spans)

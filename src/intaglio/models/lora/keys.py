@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,6 +27,8 @@ class Parsed:
     assumed: list[str] = field(default_factory=list)  # a key of each layer whose alpha nothing says: the rank is taken
 
 
+NO_KEY = "not a key of a LoRA"
+"""The reason that a key is left out whose ending no layout has."""
 _BARE_TEXT = re.compile(r"(?:base_model\.model\.)?encoder\.layers\.\d")
 """A module of a text encoder on its own, as transformers of version 5 names it."""
 _PREFIXES = (
@@ -128,7 +130,18 @@ def _what(key: str) -> str:
         return f"an embedding of the new word {word[1]!r} that was trained with the LoRA; words are not added"
     if key in ("clip_l", "clip_g", "emb_params"):
         return "an embedding of new words (textual inversion), not a LoRA"
-    return "not a key of a LoRA"
+    return NO_KEY
+
+
+def cause_in_file(problems: Sequence[str]) -> str:
+    """Half a sentence on what is wrong with keys of a file that all make no layer, by their reasons."""
+    kinds = [line for line in problems if "supported" in line or "embedding" in line]
+    if len(kinds) == len(problems):
+        return "these are of kinds that are not supported"
+    if any(CONFIG_NAME in line for line in problems):
+        return "what they need beside them is missing"
+    damage = "their tensors are incomplete or do not fit together; save the file again from training"
+    return f"some are of kinds that are not supported, of others {damage}" if kinds else damage
 
 
 def _add(parsed: Parsed, where: tuple[str, str], slots: dict, why: str | None, strengths: "Strengths") -> None:

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, UnfitAdapter
 from intaglio.models.lora.adapter_files import FILE_NAME, AdapterFile, adapter_files
 from intaglio.models.lora.adapter_layers import AdapterLayer, Hooked, Layer, weight_place, weight_shape
 from intaglio.models.lora.joined_layers import members, swapped
-from intaglio.models.lora.keys import Parsed, Strengths, parse
+from intaglio.models.lora.keys import NO_KEY, Parsed, Strengths, cause_in_file, parse
 from intaglio.models.lora.module_names import PARTS, Member, ModelNames, base_of_width, modules
-from intaglio.models.lora.other_bases import FAMILY_NAMES, made_for_own, other_base, stated_family
+from intaglio.models.lora.other_bases import FAMILY_NAMES, base_of_class, made_for_own, other_base, stated_family
 from intaglio.models.lora.peft_config import read_config
 from intaglio.models.lora.rotation_layers import RotationLayer
 from intaglio.models.lora.write import written
@@ -222,7 +222,7 @@ class LoRA:
         plan, problems = self._planned(model)
         if problems and (not plan or not allow_unmatched):
             what = "None" if not plan else f"{len(problems)}"
-            raise BadInput(
+            raise (BadInput if plan else UnfitAdapter)(
                 f"{what} of the keys of {self.source} can{'' if not plan else 'not'} be used on "
                 f"{getattr(model, 'name', 'this model')}{_first(problems)}; {self._cause(model, plan, problems)}."
             )
@@ -277,7 +277,7 @@ class LoRA:
         if cause is None and not plan and other:
             cause = f"it was made for {self.made_for}"  # of whose modules FLUX.1 has the names, in other sizes
         if cause is None and plan and all(line in self.unsupported for line in problems):
-            cause = "these are of kinds that are not supported"
+            cause = cause_in_file(problems)
         cause = cause or "it was most likely made for another base, or with layers that are not supported"
         rest = "; the rest can be used alone: --skip-unmatched, or allow_unmatched=True in Python"
         return cause + (rest if plan else "")
@@ -310,9 +310,10 @@ def _read_file(file: AdapterFile) -> LoRA:
     config = None if file.config is None else read_config(file.config)
     part = file.part or (None if config is None else config.part)
     parsed = parse(tensors, Strengths(metadata, str(file.path), config), part)
-    made_for = other_base(tensors, metadata)
+    made_for = (config and base_of_class(config.base_class)) or other_base(tensors, metadata)
     if not parsed.layers:
-        cause = f"; it was made for {made_for}" if made_for else ""
+        elsewhere = made_for if all(line.endswith(NO_KEY) for line in parsed.unsupported) else None
+        cause = f"; it was made for {elsewhere}" if elsewhere else ""
         raise BadInput(f"{file.path} holds no LoRA layer that can be used{_first(parsed.unsupported)}{cause}.")
     return LoRA(
         parsed.layers,
@@ -391,5 +392,9 @@ def _text_width(inputs: Iterator[tuple[str, int]]) -> int | None:
 
 
 def _first(problems: Sequence[str], count: int = 3) -> str:
-    shown = "; ".join(problems[:count])
+    """The first problems, one of each reason: all keys of a module have the same one."""
+    by_reason: dict[str, str] = {}
+    for line in problems:
+        by_reason.setdefault(line.partition(": ")[2], line)
+    shown = "; ".join([*by_reason.values()][:count])
     return f" (first: {shown})" if shown else ""

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 
 _KEYS = (
     (r"double_layers|single_layers|joint_transformer_blocks", "AuraFlow"),
-    (r"double_blocks|single_blocks|single_transformer_blocks", "Flux"),
+    (r"distilled_guidance_layer", "Chroma"),
+    (r"double_blocks|single_blocks|single_transformer_blocks", "Flux or a model of its blocks, such as Chroma"),
     (r"(?:^|[._])(?:layers|noise_refiner|context_refiner)[._]\d+[._]attention[._]", "Z-Image"),
     (r"joint_blocks|attn[._]add_[qkv]_proj", "Stable Diffusion 3"),
     (r"(?:img|txt)_mlp", "Qwen-Image"),
@@ -62,11 +63,30 @@ _FAMILIES = (
     ("auraflow", "auraflow"),
     ("sana", "sana"),
 )
-_TRANSFORMERS = ("sd3", "flux1", "flux2", "flux2-dev", "chroma", "qwen-image", "pixart-sigma", "sana")
+_TRANSFORMERS = tuple(family for family in FAMILY_NAMES if family not in ("sd1", "sd2", "sdxl"))
+_OF_FLUX = ("flux1", "flux2", "flux2-dev", "chroma", "auraflow")
+_CLASSES = {
+    "FluxTransformer2DModel": "FLUX.1",
+    "Flux2Transformer2DModel": "FLUX.2",
+    "ChromaTransformer2DModel": "Chroma",
+    "SD3Transformer2DModel": "Stable Diffusion 3",
+    "QwenImageTransformer2DModel": "Qwen-Image",
+    "PixArtTransformer2DModel": "PixArt",
+    "Lumina2Transformer2DModel": "Lumina-Image 2",
+    "ZImageTransformer2DModel": "Z-Image",
+    "AuraFlowTransformer2DModel": "AuraFlow",
+    "SanaTransformer2DModel": "SANA",
+}
+"""Bases in words by the class of their denoiser."""
 _OWN = {
     "AuraFlow": ("auraflow",),
     "SANA": ("sana",),
-    "Flux": ("flux1", "flux2", "flux2-dev", "chroma", "auraflow"),  # names of modules alone do not tell them apart
+    "FLUX.1": ("flux1",),
+    "FLUX.2": ("flux2", "flux2-dev"),
+    "Chroma": ("chroma",),
+    "Lumina-Image 2": ("lumina2",),
+    "Flux": _OF_FLUX,
+    "Flux or a model of its blocks, such as Chroma": _OF_FLUX,  # names of modules alone do not tell them apart
     "Z-Image": ("zimage", "lumina2"),
     "Lumina": ("lumina2",),
     "PixArt": ("pixart-sigma", "sana"),
@@ -81,6 +101,11 @@ _OWN = {
 def made_for_own(base: str, family: str) -> bool:
     """Whether a base that `other_base` names may be of this family."""
     return family in _OWN.get(base, ())
+
+
+def base_of_class(name: str) -> str | None:
+    """The base, in words, whose denoiser is of a class of diffusers; None for classes that are not known."""
+    return _CLASSES.get(name)
 
 
 def stated_family(metadata: Mapping[str, str]) -> str | None:

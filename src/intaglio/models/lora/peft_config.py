@@ -45,6 +45,8 @@ class PeftConfig:
     """Why such an adapter cannot be used; None where it can."""
     part: str | None
     """The part of a model that it says it is for; None where it does not."""
+    base_class: str = ""
+    """The class of the network that it changes; empty where it says none."""
     peft_type: str = "LORA"
     """PEFT's name of the kind of adapter: LORA, LOHA, LOKR, OFT."""
     dora: bool = False
@@ -60,6 +62,7 @@ class PeftConfig:
         """
         kind = fields.text("peft_type", "LORA")
         base = fields.table("auto_mapping", None)
+        base_class = "" if base is None else base.text("base_model_class", "")
         return cls(
             rank=None if kind == "OFT" else fields.whole("r", None, 1),
             alpha=fields.number(_ALPHAS.get(kind, "lora_alpha"), None),
@@ -67,7 +70,8 @@ class PeftConfig:
             alphas=_patterns(fields, "alpha_pattern"),
             rslora=fields.flag("use_rslora", False),
             refusal=_refusal(fields),
-            part=None if base is None else _CLASSES.get(base.text("base_model_class", "")),
+            part=_CLASSES.get(base_class),
+            base_class=base_class,
             peft_type=kind,
             dora=fields.flag("use_dora", False),
             rotation=_rotation(fields) if kind == "OFT" else None,

@@ -1,19 +1,20 @@
 """OFT: a weight is rotated in blocks instead of added to (Qiu et al. 2023, arXiv:2306.07280).
 
-PEFT rotates the inputs: `W' = W R^T`, from the upper triangles `oft_R` of skew matrices Q. `R = (I - Q)(I + Q)^-1`, or
-the first terms of the series of `(I + Q)(I - Q)^-1`, as its configuration says; COFT first bounds the norm of each Q.
+PEFT rotates the inputs: `W' = W R^T`, from the upper triangles `oft_R` of skew matrices Q. As its configuration says,
+R is `(I - Q)(I + Q)^-1`, or the first terms of the series of `(I + Q)(I - Q)^-1`, the transpose of the other: in PEFT
+the two turn in opposite directions. COFT first bounds the norm of each Q.
 LyCORIS (diag-oft) rotates the outputs: `W' = R^T W`, `R = (I + Q)(I - Q)^-1`, `Q = B - B^T` of its `oft_blocks`, whose
 common norm is at most alpha times the number of outputs where alpha is above zero; `rescale` then scales each output.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from intaglio.errors import BadInput
+from intaglio.errors import BadInput, require
 from intaglio.models.lora.adapter_layers import ForwardHook, Hooked
 from intaglio.models.lora.dense_layers import dense_hook
 
@@ -42,10 +43,11 @@ class RotationLayer:
     """The rotations R, [blocks, size, size]."""
     of_inputs: bool
     stored: Mapping[str, Tensor] = field(default_factory=dict)
-    """The tensors that say it in files, by their slots; empty for a part of another."""
+    """The tensors of the file that the rotation was made of, by their slots, such as `oft_R`; empty for some rows of
+    another layer, which no file gives."""
     settings: RotationSettings | None = None
     rescale: Tensor | None = None
-    """[out]"""
+    """Factors of the outputs after the rotation, [out]."""
 
     @property
     def kind(self) -> str:
@@ -62,7 +64,7 @@ class RotationLayer:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(out, in) of the weights it fits; 0 where any number does."""
+        """(outputs, inputs) of the weights that it fits; 0 where any number does."""
         turned = 0 if self._shared else self.blocks.shape[0] * self.size
         return (0, turned) if self.of_inputs else (turned, 0)
 
@@ -73,15 +75,25 @@ class RotationLayer:
     def tensors(self) -> tuple[Tensor, ...]:
         return (*self.stored.values(), self.blocks)
 
-    def misfit(self, its: tuple[int, ...]) -> str | None:
-        if self.of_inputs and math.prod(its[2:]) != 1:
+    def content(self) -> Iterator[str | Tensor]:
+        yield f"{self.kind} of {'inputs' if self.of_inputs else 'outputs'}"
+        yield self.blocks
+        if self.rescale is not None:
+            yield self.rescale
+
+    def changes_nothing(self) -> bool:
+        unscaled = self.rescale is None or bool((self.rescale == 1).all())
+        return unscaled and bool((self.blocks == torch.eye(self.size).to(self.blocks)).all())
+
+    def misfit(self, model_shape: tuple[int, ...]) -> str | None:
+        if self.of_inputs and math.prod(model_shape[2:]) != 1:
             return "PEFT's OFT of a kernel acts otherwise than its merged weight, and is not supported"
-        turned, words = its[1 if self.of_inputs else 0], "inputs" if self.of_inputs else "outputs"
+        turned, words = model_shape[1 if self.of_inputs else 0], "inputs" if self.of_inputs else "outputs"
         fits = turned % self.size == 0 if self._shared else turned == self.blocks.shape[0] * self.size
         if not fits:
             return f"turns {self.blocks.shape[0]} x {self.size} {words}, the model's weight has {turned}"
-        if self.rescale is not None and self.rescale.numel() != its[0]:
-            return f"its rescale has {self.rescale.numel()} values, the model's weight {its[0]} outputs"
+        if self.rescale is not None and self.rescale.numel() != model_shape[0]:
+            return f"its rescale has {self.rescale.numel()} values, the model's weight {model_shape[0]} outputs"
         return None
 
     def refusal(self, strength: float) -> str | None:
@@ -143,7 +155,7 @@ def _of_inputs(slots: Mapping[str, Tensor], settings: RotationSettings | None) -
     if extra := sorted(slots.keys() - {"oft_R"}):
         return f"its {extra[0]} beside oft_R is not supported (an OFT)"
     if settings is None:
-        return "PEFT's configuration, which says how the rotation is made, is missing (an OFT)"
+        return "the configuration of its OFT is missing; put adapter_config.json beside the file, or give the folder"
     raw = slots["oft_R"]
     size = (1 + math.isqrt(1 + 8 * raw.shape[-1])) // 2
     if raw.ndim != 2 or 0 in raw.shape or size * (size - 1) // 2 != raw.shape[1]:
@@ -168,7 +180,12 @@ def _cayley(skew: Tensor) -> Tensor:
 
 
 def _series(skew: Tensor, terms: int) -> Tensor:
-    """`I + 2 Q + 2 Q^2 + ...` with the last power once: of 2 terms `I + 2 Q`, and of 3 as of 4, as PEFT has it."""
+    """`I + 2 Q + 2 Q^2 + ... + 2 Q^(n - 2) + Q^(n - 1)` of n terms, from 4 on, as PEFT has it.
+
+    There the last power stands once, where Cayley's series has it twice. One term is I, two are `I + 2 Q`, and three
+    are taken as four. Raises `ValueError` for fewer than one.
+    """
+    require(terms >= 1, f"the series of a rotation has at least 1 term, not {terms}")
     one = torch.eye(skew.shape[-1]).expand_as(skew)
     if terms < 3:
         return one + 2 * skew if terms == 2 else one.clone()

@@ -10,25 +10,30 @@ from intaglio.models.packing.block_codes import BlockKind, block_codes, level_pa
 
 
 class PackedLinear(nn.Linear):
-    """A linear layer whose weight is unpacked where it acts, again in the backward pass, and kept nowhere.
+    """A linear layer whose weight is unpacked where it acts, again in the backward pass, and the unpacked weight is
+    kept nowhere.
 
     The weight collects no gradient; inputs and the bias do. Under autocast it computes in the precision of that.
     """
 
     codes: Tensor
     scales: Tensor
-    pairs: Tensor | None
+    level_pairs: Tensor | None
 
     def __init__(self, layer: nn.Linear, kind: BlockKind, pairs: Tensor | None = None):
-        """Packs a layer's weight; the memory of the bias is the layer's own. `pairs` is a table that layers share."""
+        """Packs a layer's weight; the memory of the bias is the layer's own.
+
+        `pairs` is the table `level_pairs()` of NF4, for layers to share; without it the layer makes its own.
+        """
         nn.Module.__init__(self)  # a linear layer's would make a weight
         self.in_features, self.out_features, self.kind = layer.in_features, layer.out_features, kind
         self.dtype = layer.weight.dtype
         codes, scales = block_codes(layer.weight, kind)
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
-        made = level_pairs().to(codes.device) if kind == "nf4" and pairs is None else pairs
-        self.register_buffer("pairs", made, persistent=False)
+        if kind == "nf4" and pairs is None:
+            pairs = level_pairs().to(codes.device)
+        self.register_buffer("level_pairs", pairs, persistent=False)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.data, requires_grad=False)
         self.train(layer.training)
 
@@ -44,7 +49,7 @@ class PackedLinear(nn.Linear):
 
     def unpacked(self, dtype: torch.dtype) -> Tensor:
         """The weight, [out, in], in a precision."""
-        return unpacked(self.codes, self.scales, self.pairs, self.shape, dtype)
+        return unpacked(self.codes, self.scales, self.level_pairs, self.shape, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Product with the unpacked weight, plus the bias."""
@@ -71,5 +76,5 @@ class _Product(torch.autograd.Function):
         (gradient,) = gradients
         wanted_x, wanted_bias, _ = ctx.needs_input_grad
         x = gradient @ ctx.layer.unpacked(gradient.dtype) if wanted_x else None
-        bias = gradient.flatten(0, -2).sum(0) if wanted_bias else None
+        bias = gradient.reshape(-1, gradient.shape[-1]).sum(0) if wanted_bias else None
         return x, bias, None

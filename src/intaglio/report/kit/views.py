@@ -281,8 +281,10 @@ class DiscoverPage(Page):
     """None where there are too many pairs to be seen."""
     pairs_legend: Markup
     near: PageTable
+    """Pairs close to an edge; its name is a sentence about all pairs."""
     near_text: str
-    triples: PageTable
+    triples: Sequence[PageTable]
+    """Colliders, and the other triples."""
     triples_text: str
     columns: PageTable
     columns_text: str

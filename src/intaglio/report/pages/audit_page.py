@@ -105,7 +105,7 @@ class _CardMaker:
         return self.folder / judged.images[kind] if kind in judged.images else None
 
     def _facts(self, judged: JudgedPicture) -> list[Row]:
-        """The ground of the verdict: the score with its p-value, and where it is a combined one, each signal."""
+        """The grounds of the verdict: the score with its p-value, and where it is a combined one, each signal."""
         rows = [Row(words.score_label(self.audit), decimal(judged.score, 3))]
         if not judged.control:
             rows.append(Row("p-value", decimal(judged.p_value, 2)))

@@ -19,7 +19,7 @@ from intaglio.report.kit.thumbnails import relative_link
 from intaglio.report.kit.views import DiscoverPage, EdgeView, Key, PageTable, Row
 from intaglio.report.pages.causal_figures import legend_squares, mark_bars, pair_plot, range_bar
 from intaglio.report.pages.changes_page import with_changes
-from intaglio.report.pages.discover_words import UNSURE, contradictions_row, words_of
+from intaglio.report.pages.discover_words import LINES, contradictions_row, words_of
 from intaglio.runs.read import RunData, read_table
 
 RESULT = "result"
@@ -61,7 +61,12 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
     read, scores = (
         read_table(path) if (path := run.folder / name).exists() else {} for name in ("columns.json", "scores.json")
     )
-    edges, near, triples = text.most_probable_first(found.edges), found.near_misses(), found.triple_records
+    edges, near, triples = (
+        text.most_probable_first(found.edges),
+        found.near_misses(),
+        found.triple_records[:SHOWN_TRIPLES],
+    )
+    close = [_near(pair) for pair in near[:SHOWN_PAIRS]]
     given, words = (run.run.get("settings") or {}).get("knowledge") or {}, words_of(found.graph.kind)
     probable = found.changes is None  # where mechanisms change, tests decide
     page = DiscoverPage(
@@ -76,18 +81,21 @@ def discover_page(run: RunData, found: Discovery, page_folder: Path) -> Discover
         edges=[edge_view(edge) for edge in edges[:SHOWN_EDGES]],
         edges_text=_edges_text(found, len(edges)),
         often=found.frequencies is not None,
-        near=PageTable("", ["adjacent", "first", "second"], [_near(pair) for pair in near[:SHOWN_PAIRS]]),
+        near=PageTable(_pairs_title(found), ["adjacent", "first", "second"], close),
         near_text=_near_text(len(near)),
         pairs=pair_plot(found),
         pairs_legend=legend_squares(),
-        triples=PageTable("", _triple_heads(found), [_triple(t, probable) for t in triples[:SHOWN_TRIPLES]]),
+        triples=[
+            PageTable("", _triple_heads(found), [_triple(t, probable) for t in triples if t.collider == meets])
+            for meets in (True, False)
+        ],
         triples_text=_triples_text(found),
         columns=_columns(found, read),
         columns_text=_columns_text(read),
         trust=_trust(found),
         scores=_scores(scores),
         files=_files(run, page_folder),
-        marks=[*words.marks, *([UNSURE] if probable else [])],
+        marks=[*words.marks, *(LINES if probable else [])],
         shares=words.shares,
         limits=words.limits,
     )
@@ -171,7 +179,7 @@ def _graph_text(found: Discovery, given: Mapping[str, Any]) -> str:
     if found.changes is None:
         parts.append(
             "The number beside an edge is the probability that the two are adjacent, in the sense told under “How far "
-            "to trust the numbers”; below 0.5 the edge is dashed."
+            "to trust the numbers”; the less probable, the fainter the line."
         )
     if len(found.names) > LARGE_GRAPH_COLUMNS:
         parts.append("Where the picture is wider than the page, scroll it, or open graph.svg on its own.")
@@ -228,6 +236,12 @@ def _near(pair: FoundPair) -> list[str]:
 def _near_text(near: int) -> str:
     more = f" The {SHOWN_PAIRS} most probable of {near}; graph.json has all." if near > SHOWN_PAIRS else ""
     return f"No edge was drawn between these, but its probability is at least 0.05.{more}"
+
+
+def _pairs_title(found: Discovery) -> str:
+    pairs, edges = len(found.names) * (len(found.names) - 1) // 2, len(found.edges)
+    absent = pairs - edges - len(found.near_misses())
+    return f"Every pair: {edges} with an edge, {pairs - edges} without, {absent} of them below 0.05"
 
 
 def _triple_heads(found: Discovery) -> list[str]:

@@ -17,7 +17,7 @@ class GraphWords:
     lead: str
     """Follows the sentence that names the graph."""
     marks: Sequence[Row]
-    """The lines of the drawing and their meanings; `UNSURE` is a further one where it has probabilities."""
+    """The lines of the drawing and their meanings; `LINES` follow where it has probabilities."""
     shares: Sequence[Row]
     """CSS classes of the pieces of a bar of marks, and their meanings."""
     edges: str
@@ -30,17 +30,23 @@ HEADS = {"<": '<path d="M9 1L1 5L9 9z" class="tip"/>', ">": '<path d="M25 1L33 5
 RING = '<circle cx="{}" cy="5" r="3.4" class="ring"/>'
 
 
-def _drawn(sign: str, dashes: str = "") -> Markup:
-    """The line of an edge's sign, such as `o->`, as a small picture; `dashes` is an attribute of the line."""
+def _drawn(sign: str, line: str = "") -> Markup:
+    """The line of an edge's sign, such as `o->`, as a small picture; `line` is attributes of the line."""
     left, right = (1 if sign[0] == "-" else 6), (33 if sign[-1] == "-" else 28)
-    parts = [f'<path d="M{left} 5H{right}" class="stroke"{dashes}/>']
+    parts = [f'<path d="M{left} 5H{right}" class="stroke"{line}/>']
     parts += [HEADS[mark] for mark in sign if mark in HEADS]
     parts += [RING.format(x) for x, mark in ((4.5, sign[0]), (29.5, sign[-1])) if mark == "o"]
     css = Markup(' class="both"') if sign == "<->" else ""
     return Markup('<svg viewBox="0 0 34 10"{}>{}</svg>').format(css, Markup("".join(parts)))
 
 
-UNSURE = Row("an edge with a probability below 0.5", _drawn("---", ' stroke-dasharray="5 4"'))
+LINES = (
+    Row("probability 0.9 or more", _drawn("---", ' style="stroke-width:2.4"')),
+    Row("0.5 to 0.9", _drawn("---", ' opacity=".85"')),
+    Row("0.1 to 0.5", _drawn("---", ' stroke-dasharray="5 4" opacity=".7"')),
+    Row("below 0.1", _drawn("---", ' stroke-dasharray="1.5 4" opacity=".5"')),
+)
+"""Lines of edges by their probability, as `causal/formats/svg.py` draws them."""
 NO_CYCLES = Row(
     "No cycles",
     "Feedback within the time between two rows has no place in these graphs; it shows as some edge or other.",

@@ -14,6 +14,7 @@ from intaglio.sampling.family import SamplingMethod, SamplingRequest
 from intaglio.sampling.grid import level_at
 from intaglio.sampling.loop import sample_batches
 from intaglio.sampling.sampler_names import STOCHASTIC
+from intaglio.sampling.sampling_batch import NOT_FINITE
 from intaglio.sampling.search.noise_search import Candidates, FoundNoise, NoisePath, NoiseSearch
 from intaglio.sampling.start import GivenLatents, NoiseStart, UnitNoise
 from intaglio.sampling.verifier import Verifier
@@ -109,8 +110,7 @@ class BestNoise:
         counted.decodes -= 1  # that of the finished picture is not counted
         if not (found := candidates.found).pixels.isfinite().all():
             raise IntaglioError(
-                f"every candidate of the picture of seed {seed} ({prompt!r}) turned into NaN or infinity; load the "
-                "model in float32, or lower the guidance scale"
+                f"every candidate of the picture of seed {seed} ({prompt!r}) turned into NaN or infinity; {NOT_FINITE}"
             )
         return found
 

@@ -12,6 +12,7 @@ from intaglio.causal.confounding.edge_search import candidate_pairs
 from intaglio.causal.confounding.mixed_graph_learner import MixedGraphLearner
 from intaglio.causal.confounding.penalties import ARID_COLUMNS
 from intaglio.causal.confounding.restart_search import STATE, RestartSearch, SearchBudget, space_of
+from intaglio.causal.confounding.search_plan import within_limit
 from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table, unusable_knowledge
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
 from intaglio.causal.results.discovery import Discovery
@@ -21,6 +22,7 @@ from intaglio.causal.tables.gaussian_columns import GaussianColumns, gaussian_co
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
+from intaglio.runs.time_plan import TimePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +111,7 @@ class ABIC(Discoverer):
         """See `Discoverer.__call__`; a killed search resumes at the round that it was at."""
         began = time.monotonic()
         whole = as_table(table, kinds)
-        knowledge.check(whole.all_names, hidden_causes=True)
-        known = knowledge.restricted_to(whole.names).constraints(whole.names, hidden_causes=True)
-        if self.admg_class == "arid" and len(whole.names) > ARID_COLUMNS:
-            raise BadInput(
-                f"arid graphs are searched over {ARID_COLUMNS} columns at most, and there are {len(whole.names)}; take "
-                "--admg-class bow-free or ancestral, or leave columns out"
-            )
+        known = self._known(whole, knowledge)
         columns = gaussian_columns(whole, self.standardise)
         search = self._search(whole.names, columns, known, run)
         found = search.found()
@@ -129,6 +125,22 @@ class ABIC(Discoverer):
         )
         made = discovery_of(self.name, whole, found, known, warnings)
         return replace(made, seconds=time.monotonic() - began)
+
+    def planned(self, table: Table, *, knowledge: Knowledge = NO_KNOWLEDGE) -> TimePlan:
+        """See `Discoverer.planned`."""
+        known, columns = self._known(table, knowledge), gaussian_columns(table, self.standardise)
+        parts, _ = self._search(table.names, columns, known, Run.none()).timed()
+        return within_limit(parts, self.time_limit, f"columns    {len(table.names)}, restarts {self.restarts}")
+
+    def _known(self, table: Table, knowledge: Knowledge) -> Constraints:
+        """Knowledge of the columns that are searched; raises `BadInput` where these cannot be searched."""
+        knowledge.check(table.all_names, hidden_causes=True)
+        if self.admg_class == "arid" and len(table.names) > ARID_COLUMNS:
+            raise BadInput(
+                f"arid graphs are searched over {ARID_COLUMNS} columns at most, and there are {len(table.names)}; take "
+                "--admg-class bow-free or ancestral, or leave columns out"
+            )
+        return knowledge.restricted_to(table.names).constraints(table.names, hidden_causes=True)
 
     def undivided(self) -> str:
         """See `Discoverer.undivided`."""

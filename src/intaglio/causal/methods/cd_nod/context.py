@@ -57,7 +57,7 @@ def split(table: Table, name: str, kind: Literal["auto", "time", "domain"]) -> t
     """
     if not name:
         if kind == "domain":
-            raise BadInput("domains need a column that names them; give it as the context (option `context`)")
+            raise BadInput("domains need a column that names them; give it as the context (--context)")
         return table, Context("", "time", np.arange(len(table), dtype=np.float64))
     _check_name(table, name)
     rest = _without(table, name)
@@ -74,13 +74,13 @@ def split(table: Table, name: str, kind: Literal["auto", "time", "domain"]) -> t
         if column_kind in ("nominal", "binary"):
             raise BadInput(
                 f"the context {name!r} holds levels without an order, such as {table.levels[k][0]!r}, and no times; "
-                f"{WRITTEN_TIMES}, or take it for a domain (option `context_kind`)"
+                f"{WRITTEN_TIMES}, or take it for a domain (--context-kind)"
             )
         return rest, _times(rest, name, values, given=kind != "auto")
     if merged := merged_level(table.levels[k]):
         raise BadInput(
             f"the context {name!r} was read as any column, with its rarer levels merged into {merged!r}; read the "
-            "table with it as the context (option `context`)"
+            "table with it as the context (--context)"
         )
     return rest, _domains(rest, name, values, table.levels[k])
 
@@ -94,7 +94,7 @@ def _check_name(table: Table, name: str) -> None:
         other = next(one for one in group if one != name)
         raise BadInput(
             f"column {other!r} is the same as the context {name!r}, and a variable must not be a function of it; "
-            f"leave {other!r} out (option `without`)"
+            f"leave {other!r} out (--without)"
         )
     if not set(table.names) - {name}:
         raise BadInput(f"the table has no column that varies beside the context {name!r}; give one variable or more")
@@ -127,7 +127,7 @@ def _times(rest: Table, name: str, values: Float64[ndarray, "n"], *, given: bool
     if not given and distinct <= len(values) // ROWS_A_DOMAIN and (values == np.floor(values)).all():
         notes.append(
             f"the context {name!r} holds {distinct} whole numbers and is taken as time; where they name domains, say "
-            "so (option `context_kind`)"
+            "so (--context-kind)"
         )
     return Context(name, "time", values, (), tuple(notes))
 
@@ -135,7 +135,7 @@ def _times(rest: Table, name: str, values: Float64[ndarray, "n"], *, given: bool
 def _domains(rest: Table, name: str, values: Float64[ndarray, "n"], levels: tuple[str, ...]) -> Context:
     distinct, firsts, codes, sizes = np.unique(values, return_index=True, return_inverse=True, return_counts=True)
     count, rows = len(distinct), len(values)
-    as_time = WRITTEN_TIMES if levels else "take it for a time (option `context_kind`)"
+    as_time = WRITTEN_TIMES if levels else "take it for a time (--context-kind)"
     if count == rows:
         raise BadInput(f"the context {name!r} has another value in every row, so it names no domains; {as_time}")
     if count > rows // ROWS_A_DOMAIN:
@@ -177,7 +177,7 @@ def _constant_within(column: Float64[ndarray, "n"], codes: ndarray, count: int) 
 def _function_of(other: str, name: str) -> str:
     return (
         f"column {other!r} is a function of the context {name!r}, and a variable must not be one; leave it out "
-        "(option `without`), or make it the context"
+        "(--without), or make it the context"
     )
 
 

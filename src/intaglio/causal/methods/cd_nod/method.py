@@ -14,6 +14,7 @@ from intaglio.causal.methods.cd_nod.answers import STATE, Answers
 from intaglio.causal.methods.cd_nod.canonical import CanonicalTable
 from intaglio.causal.methods.cd_nod.context import Context, complete_rows, split
 from intaglio.causal.methods.cd_nod.found import FoundChanges, discovery_of
+from intaglio.causal.methods.cd_nod.independence_plan import questions, seconds_of_tests
 from intaglio.causal.methods.cd_nod.independent_changes import IndependentChanges
 from intaglio.causal.methods.cd_nod.modules import Modules
 from intaglio.causal.methods.cd_nod.orientation import orient
@@ -24,6 +25,7 @@ from intaglio.causal.results.discovery import Discovery
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.errors import BadInput
 from intaglio.runs.run import Run
+from intaglio.runs.time_plan import TimePlan
 
 MOST_DEPTH = 8
 """Largest conditioning set that may be asked for; the number of tests grows with its power."""
@@ -123,6 +125,28 @@ class CDNOD(Discoverer):
         made = discovery_of(found, forces, rest, left, method=self.name, alpha=self.alpha, test=test)
         return replace(made, warnings=tuple(dict.fromkeys(notes)), seconds=time.monotonic() - began)
 
+    def planned(self, table: Table, *, knowledge: Knowledge = NO_KNOWLEDGE) -> TimePlan:
+        """See `Discoverer.planned`: tests are counted by partial correlations, and some of them timed."""
+        knowledge.check(table.all_names)
+        rest, context = split(table, self.context, self.context_kind)
+        used, left, _ = complete_rows(rest, context)
+        ordered = canonical.ordered(used, left, width=self.context_width)
+        name = self._test_name(ordered)
+        tester = independence_test(name, ordered.variables, alpha=self.alpha, seed=self.seed)
+        given = canonical.constraints(knowledge, ordered)
+        asked = questions(
+            ordered.variables, given, alpha=self.alpha, depth=self.depth, test=tester if name == "g" else None
+        )
+        seconds = seconds_of_tests(tester, asked)
+        if self.time_limit is not None:
+            seconds = min(seconds, self.time_limit)
+        count = sum(len(pairs) for sets in asked.values() for pairs, _ in sets)
+        head = (
+            f"tests      about {count:,} ({name}), if dependence is linear; a rough count, without the time of the "
+            "directions by changes"
+        )
+        return TimePlan({"tests": seconds}, head)
+
     def variables(self, table: Table) -> tuple[str, ...]:
         """All columns but the context."""
         return tuple(name for name in table.all_names if name != self.context)
@@ -140,7 +164,7 @@ class CDNOD(Discoverer):
         if name in ("kci", "rcit") and rows < LEAST_ROWS:
             raise BadInput(
                 f"{rows} rows are too few for the test {name}, which needs {LEAST_ROWS}; give more rows, or ask for "
-                "partial-correlation (option `test`)"
+                "partial-correlation (--test)"
             )
         return name
 

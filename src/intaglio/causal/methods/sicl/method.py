@@ -18,6 +18,8 @@ from intaglio.causal.tables.assumptions import ExaminedTable, examine
 from intaglio.causal.tables.table import Kinds, Table
 from intaglio.runs.fan_out import fan_out_in_order, workers_of_cluster
 from intaglio.runs.run import Run
+from intaglio.runs.time_plan import TimePlan
+from intaglio.runs.timed import seconds_of
 
 MIN_SUBSAMPLE_ROWS = 50
 """Least rows of a subsample."""
@@ -120,6 +122,19 @@ class SiCL(Discoverer):
             rows=len(examined.table),
             seconds=time.monotonic() - began,
         )
+
+    def planned(self, table: Table, *, knowledge: Knowledge = NO_KNOWLEDGE) -> TimePlan:
+        """See `Discoverer.planned`: the graph itself is found once, and one subsample is searched."""
+        knowledge.check(table.all_names)
+        began = time.perf_counter()
+        network, known = load_network(self.model, device=self.device), knowledge.restricted_to(table.names)
+        examined = examine(table)
+        unlikeness(self.predicted(network, examined, known))
+        parts = {"the graph": time.perf_counter() - began}
+        if self.subsamples:
+            one = _Subsample(self, network, examined, known)
+            parts["subsamples"] = self.subsamples * seconds_of(lambda: one(0), self.device)
+        return TimePlan(parts, f"columns    {len(table.names)}, rows {len(table):,}")
 
     def undivided(self) -> str:
         """See `Discoverer.undivided`."""

@@ -10,6 +10,7 @@ import torch
 from intaglio.causal.confounding.class_repair import AllowedGraphs, Edges
 from intaglio.causal.confounding.likelihood_learner import LikelihoodLearner
 from intaglio.causal.confounding.restart_search import STATE, RestartSearch, SearchBudget, space_of
+from intaglio.causal.confounding.search_plan import within_limit
 from intaglio.causal.family import NO_KNOWLEDGE, Discoverer, as_table, unusable_knowledge
 from intaglio.causal.graphs.knowledge import Constraints, Knowledge
 from intaglio.causal.methods.spot import half_samples, vicinal
@@ -29,6 +30,7 @@ from intaglio.causal.tables.table import Kinds, Table
 from intaglio.errors import BadInput
 from intaglio.runs.deadline import Deadline
 from intaglio.runs.run import Run
+from intaglio.runs.time_plan import TimePlan
 
 FIRST_WEIGHT = 1e-3
 """Weight α of the class in the first stage: small beside a likelihood of about 1 a variable."""
@@ -176,6 +178,25 @@ class SPOT(Discoverer):
             least_share=self.least_share,
         )
         return replace(made, seconds=time.monotonic() - began)
+
+    def planned(self, table: Table, *, knowledge: Knowledge = NO_KNOWLEDGE) -> TimePlan:
+        """See `Discoverer.planned`; vicinal data sets are taken to use up their limit."""
+        knowledge.check(table.all_names, hidden_causes=self.hidden_causes)
+        known = knowledge.restricted_to(table.names).constraints(table.names, hidden_causes=self.hidden_causes)
+        examined, began = examine(table), time.perf_counter()
+        once, rows = examined.table, max(LEAST_ROWS, examined.rows_that_count)
+        columns = with_few_rows(replace(gaussian_columns(once, standardise=True), rows=rows))
+        plain = replace(self, vicinal=0, half_samples=min(1, self.half_samples))
+        skeleton = plain._skeleton(once, rows, Run.none())
+        posterior = time.perf_counter() - began
+        search = plain._search(columns, skeleton, known, Run.none())
+        parts, best = search.timed()
+        began = time.perf_counter()
+        plain._halves(once, best, search, Run.none())
+        parts["halves"] = self.half_samples * (time.perf_counter() - began)
+        plan = within_limit(parts, self.time_limit, f"columns    {len(table.names)}, restarts {self.restarts}")
+        vicinal_s = {"vicinal data sets": self.time_limit} if self.vicinal else {}
+        return replace(plan, parts={"posterior": posterior, **vicinal_s, **plan.parts})
 
     def undivided(self) -> str:
         """See `Discoverer.undivided`."""

@@ -138,6 +138,10 @@ class Family(ABC):
     def embed_tokens(self, parts: Parts, tokens: Sequence[Int[Tensor, "n _"]]) -> Conditioning:
         """Conditioning of prompts that are given as tokens, one tensor a text encoder."""
 
+    def prepare(self, denoiser: Any) -> None:
+        """Sets how the denoiser computes, where the library's own way fails in half precision."""
+        return
+
     @abstractmethod
     def inputs(self, denoiser: nn.Module, conditioning: Conditioning) -> dict[str, Any]:
         """Inputs of the denoiser beside latents and time, by its names, in its own precision."""

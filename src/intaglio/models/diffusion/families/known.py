@@ -1,6 +1,6 @@
 """The families that are known, and the one that a denoiser belongs to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from intaglio.models.diffusion.families.auraflow import AuraFlow
@@ -31,10 +31,17 @@ FAMILIES: tuple[Family, ...] = (
     Sana(),
     Flux2Dev(),
 )
-NAMES = ", ".join(family.name for family in FAMILIES)
+
+
+def _listed(families: Iterable[Family]) -> str:
+    *others, last = [family.name for family in families]
+    return f"{', '.join(others)} or {last}"
+
+
+NAMES = _listed(FAMILIES)
 """In words, for errors."""
 
-FILE_NAMES = ", ".join(one.name for one in FAMILIES if one.folder == "unet" or one.original_names is not None)
+FILE_NAMES = _listed(one for one in FAMILIES if one.folder == "unet" or one.original_names is not None)
 """In words, the families whose single files are read."""
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.families.family import Family, Parts, Pipeline, TextSlot, straight_schedule
 from intaglio.models.diffusion.families.gemma import gemma_states
+from intaglio.models.diffusion.families.linear_attention import LinearAttention
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.models.diffusion.path_grid import flow_grid
 from intaglio.models.original_names import OriginalNames, attention_rows, blocks_in, first_of
@@ -158,6 +159,11 @@ class Sana(Family):
             "caption_channels": first_of(shapes, "y_embedder.y_proj.fc1.weight")[1],
             "mlp_ratio": first_of(shapes, "blocks.0.mlp.point_conv.conv.weight", 4)[1] / max(1, width),
         }
+
+    def prepare(self, denoiser: Any) -> None:
+        """Linear attention in float32: outside of it a sum of weights may round to 0, by which is divided."""
+        for block in denoiser.transformer_blocks:
+            block.attn1.set_processor(LinearAttention())
 
     def inputs(self, denoiser: Any, conditioning: Conditioning) -> dict[str, Any]:
         """Text embeddings and their mask."""

@@ -61,7 +61,7 @@ def train_network(settings: SiCLTraining, *, run: Run = Run.none(), checkpoint_e
 
     train(
         trainer,
-        partial(_objective, network, TrainingBatches(settings, settings.seed, settings.steps)),
+        partial(step_objective, network, TrainingBatches(settings, settings.seed, settings.steps)),
         run,
         checkpoints,
         watchers=(judge_when_due,),
@@ -74,7 +74,7 @@ def train_network(settings: SiCLTraining, *, run: Run = Run.none(), checkpoint_e
     return TrainingResult(network.eval().requires_grad_(False), trainer.losses, settings, int(tables), float(cpu_s))
 
 
-def _objective(network: Network, batches: TrainingBatches, step: int) -> StepLoss:
+def step_objective(network: Network, batches: TrainingBatches, step: int) -> StepLoss:
     """The sum of the heads' losses; each is logged beside it, and the number of tables."""
     tables, truth = batches(step)
     losses = network.losses(tables, truth)

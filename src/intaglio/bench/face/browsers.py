@@ -1,6 +1,5 @@
 """The browser that pages are tested in: Chromium, where one is installed."""
 
-import os
 import shutil
 from contextlib import contextmanager
 
@@ -14,13 +13,12 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-NO_BROWSER = "no Chromium is installed; install one, or name it in INTAGLIO_BROWSER"
+NO_BROWSER = "no Chromium is installed"
 
 
 def browser_path() -> str | None:
-    """The path of Chromium; `INTAGLIO_BROWSER` names another."""
-    named = os.environ.get("INTAGLIO_BROWSER")
-    return shutil.which(named) if named else next((found for name in NAMES if (found := shutil.which(name))), None)
+    """The path of Chromium; None where none is installed."""
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 @contextmanager

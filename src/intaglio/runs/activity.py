@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from intaglio.runs.header import FILE
+from intaglio.runs.store import StoredRun
 
 LOCK = ".lock"
 """The file in a run's folder that `Run.open` locks while it works."""
@@ -25,14 +26,19 @@ def locked_files() -> frozenset[int]:
     return frozenset(int(inode) for inode in inodes if inode.isdecimal())
 
 
-def is_running(folder: Path, locked: frozenset[int], now: float) -> bool:
-    """Whether a process works on the run in `folder`: it holds the lock, or wrote within the last `RECENT_S` seconds.
+def is_running(run: StoredRun, locked: frozenset[int], now: float) -> bool:
+    """Whether a process works on a run: it holds the lock, or wrote within the last `RECENT_S` seconds.
 
     Args:
-        folder: of a run that is not finished.
+        run: one that is done or failed is not running.
         locked: of `locked_files`.
         now: seconds since the epoch, as of files.
     """
+    return run.status in ("unfinished", "") and works_on(run.folder, locked, now)
+
+
+def works_on(folder: Path, locked: frozenset[int], now: float) -> bool:
+    """Whether a process works on the unfinished run in this folder."""
     with suppress(OSError):
         if (folder / LOCK).stat().st_ino in locked:
             return True
