@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from tensorboard.summary.writer import event_file_writer  # noqa: F401, so that its absence is noticed here
+import tensorboard  # noqa: F401  # pyright: ignore[reportMissingImports] - its absence is noticed here
 from torch.utils.tensorboard import SummaryWriter
 
 from intaglio.errors import BadInput
