@@ -233,7 +233,7 @@ VERBS: dict[str, Verb] = {
     ),
     "demo": Verb("intaglio.commands.demo:Demo", "fine-tune and audit the embedded model, end to end"),
     "bench": Verb("intaglio.commands.bench:Bench", "set methods side by side on one bench", Methods("bench")),
-    "runs": Verb("intaglio.commands.runs:Runs", "list, show and resume runs"),
+    "runs": Verb("intaglio.commands.runs:Runs", "list, show, resume and export runs"),
     "report": Verb("intaglio.commands.report:Report", "write a run's report, one HTML file"),
     "view": Verb("intaglio.commands.view:View", "show a folder of runs as a web page on this machine"),
     "completion": Verb("intaglio.commands.completion:Completion", "print what a shell reads to complete commands"),

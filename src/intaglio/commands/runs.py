@@ -1,4 +1,4 @@
-"""`intaglio runs`: list runs, show one, resume one."""
+"""`intaglio runs`: list runs, show one, resume one, export some."""
 
 import json
 import shlex
@@ -20,23 +20,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Runs:
-    """List runs, show one, resume an unfinished one, or count them and remove the index of earlier versions."""
+    """List runs, show one, resume an unfinished one, export some to another program's store, or count them and remove
+    the index of earlier versions.
+    """
 
-    action: Positional[Literal["list", "show", "resume", "reindex"]] = "list"
+    action: Positional[Literal["list", "show", "resume", "export", "reindex"]] = "list"
     """The action."""
-    run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")] = ""
-    """For show and resume: the run's folder or name, or the beginning of its name or of its ten hex digits."""
+    run: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN")] = ()
+    """For show and resume one run, for export any number: its folder or name, or the beginning of its name or of its
+    ten hex digits."""
+    to: Annotated[tuple[Literal["mlflow", "tensorboard"], Path] | None, tyro.conf.arg(metavar="STORE DIR")] = None
+    """For export: the program, mlflow or tensorboard, and the folder of its local store."""
+    all: bool = False
+    """For export: every run of the folder of runs."""
     runs: Path = Path("runs")
     """The folder of runs."""
     json: bool = False
     """Write JSON instead of text (list and show)."""
 
     def __call__(self) -> int | None:
-        needs_run = self.action in ("show", "resume")
+        needs_run = self.action in ("show", "resume") or (self.action == "export" and not self.all)
         if needs_run and not self.run:
             raise BadInput(f"runs {self.action} wants the name of a run; `intaglio runs` lists those there are")
         if self.run and not needs_run:
-            raise BadInput(f"runs {self.action} takes no run, and was given {self.run!r}; did you mean runs show?")
+            remedy = "leave it or --all out" if self.action == "export" else "did you mean runs show?"
+            raise BadInput(f"runs {self.action} takes no run, and was given {' '.join(self.run)!r}; {remedy}")
+        if len(self.run) > 1 and self.action != "export":
+            raise BadInput(f"runs {self.action} takes one run, and was given {len(self.run)}: {' '.join(self.run)}")
+        if (self.to is None) is (self.action == "export") or (self.all and self.action != "export"):
+            raise BadInput(
+                "runs export wants --to mlflow DIR or --to tensorboard DIR; no other action takes --to or --all"
+            )
         if self.json and self.action not in ("list", "show"):
             raise BadInput(f"--json belongs to list and show; runs {self.action} has nothing to write as JSON")
         return getattr(self, f"_{self.action}")()
@@ -94,10 +108,20 @@ class Runs:
         remove_old_index(self.runs)
         say(f"{len(list_runs(self.runs))} runs in {self.runs}")
 
+    def _export(self) -> None:
+        from intaglio.report.export.exported_run import export_run
+        from intaglio.runs.store import damaged_runs, find_run, list_runs
+
+        store, place = self.to or ("mlflow", Path())  # given, as the call has checked
+        for run in damaged_runs(self.runs) if self.all else ():
+            note(f"{run.name} is left out: {run.header['error']}")
+        for run in list_runs(self.runs) if self.all else [find_run(self.runs, wanted) for wanted in self.run]:
+            say(f"{run.name}: {export_run(run.folder, store, place)}")
+
     def _found(self) -> "StoredRun":
         from intaglio.runs.store import find_run
 
-        return find_run(self.runs, self.run)
+        return find_run(self.runs, self.run[0])
 
 
 def _row(run: "StoredRun", running: bool) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from intaglio.images.picture_file import open_picture
+from intaglio.images.picture_file import readable
 from intaglio.printable import printable
 
 if TYPE_CHECKING:  # results are read without torch
@@ -63,7 +63,7 @@ def grid_html(pictures: "Sequence[tuple[str, Picture]]") -> str:
 
 def thumbnail(picture: "Picture") -> str:
     """A picture as a data URI of at most `SIDE` pixels a side; empty where its file is gone or cannot be read."""
-    image = _read(picture) if isinstance(picture, Path) else _from_pixels(picture)
+    image = readable(picture) if isinstance(picture, Path) else _from_pixels(picture)
     if image is None:
         return ""
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
@@ -75,14 +75,6 @@ def thumbnail(picture: "Picture") -> str:
 def _from_pixels(pixels: "Float[Tensor, '3 h w']") -> Image.Image:
     levels = (pixels.detach().float().clamp(0, 1) * 255).round().byte()
     return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
-
-
-def _read(file: Path) -> Image.Image | None:
-    try:
-        with open_picture(file) as opened:
-            return opened.convert("RGB")
-    except Exception:  # parsers of damaged files fail in every way there is
-        return None
 
 
 def _figures_table(figures: Mapping[str, Any]) -> str:

@@ -117,3 +117,12 @@ def _packed(kind: bytes, content: bytes) -> bytes | None:
             return None
         return b"\0".join(rest[2:].split(b"\0")[2:])
     return rest[1:]
+
+
+def readable(file: Path) -> Image.Image | None:
+    """A picture file as RGB; None where it is missing, damaged or too large."""
+    try:
+        with open_picture(file) as opened:
+            return opened.convert("RGB")
+    except Exception:  # parsers of damaged files fail in every way there is
+        return None

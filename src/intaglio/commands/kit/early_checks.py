@@ -16,7 +16,7 @@ from intaglio.models.embedded_models import EmbeddedModel
 if TYPE_CHECKING:
     from intaglio.images.folder import Listing
 
-WRITTEN = frozenset({"out", "plans", "runs"})
+WRITTEN = frozenset({"out", "plans", "runs", "to"})
 """Flags whose path the command writes; every other path is read."""
 MODELS = frozenset({"base", "like", "model", "models", "purifying_model", "suspect"})
 """Flags of text-to-image models, which may be the name of an embedded one."""

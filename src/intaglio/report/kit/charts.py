@@ -215,7 +215,10 @@ def thinned(points: Sequence[tuple[Real, Real]], most: int = 400) -> list[tuple[
 def curve_plot(
     series: Mapping[str, Sequence[tuple[Real, Real]]], x_label: str, y_label: str, window: int = 1
 ) -> Markup:
-    """One or two curves over steps; with `window` above 1 the raw values are drawn faintly under a running mean."""
+    """One or two curves over steps; with `window` above 1 the raw values are drawn faintly under a running mean.
+
+    Curves are named in the figure, but for a single one that has the axis's own name.
+    """
     everything = [p for points in series.values() for p in points]
     low, high = (min(p[0] for p in everything), max(p[0] for p in everything)) if everything else (0, 1)
     y_low, y_high = padded([p[1] for p in everything])
@@ -228,7 +231,8 @@ def curve_plot(
         means = smoothed([b for _, b in points], window)
         drawn = thinned([(a, b) for (a, _), b in zip(points, means, strict=True)])
         parts.append(path([(x(a), y(b)) for a, b in drawn], f"curve {css}"))
-        parts.append(text(x.end, TOP + 12 + 15 * k, name, "end", f"key {css}"))
+        if list(series) != [y_label]:
+            parts.append(text(x.end, TOP + 12 + 15 * k, name, "end", f"key {css}"))
     return svg(Markup("").join(parts), y_label, f"{', '.join(series)} over {x_label}")
 
 
