@@ -35,13 +35,17 @@ def finding(settings: Training, curve: Sequence[Judgement], change: float | None
     first, last = curve[0], next((one for one in curve if one.step == kept), curve[-1])
     gain, error = last.fidelity - first.fidelity, (first.fidelity_error**2 + last.fidelity_error**2) ** 0.5
     moved = f"likeness to the training pictures went from {first.fidelity:.2f} to {last.fidelity:.2f}"
-    if (found := stages(curve)) and kept is None:
+    if (found := stages(curve)) and last.step >= found[0].first:
         return (
             f"Corrupted from step {found[0].first} on: {moved} while noise rose; use --keep best, or a lower "
             f"--learning-rate than {settings.highest_rate:g}."
         )
+    if gain < -max(SURE * error, LEAST_GAIN):
+        return f"It went away from the training pictures: {moved}; lower --learning-rate, or take fewer --steps."
     if gain < max(SURE * error, LEAST_GAIN):
-        return f"Barely moved: {moved}, which is within its error of {error:.2f}; {faster}."
+        if change is not None and change >= LEAST_CHANGE:
+            return f"Its pictures changed by {change:.0%} of the range, but came no nearer: {moved}; take more --steps."
+        return f"Barely moved: {moved}; {faster}."
     if last.fidelity >= COPY_FIDELITY:
         return f"It copies: {moved}; fewer --steps, or more pictures, leave room for others."
     return f"It learned: {moved}, and freedom from noise is {last.quality:.2f}."

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 from tyro.conf import Positional
@@ -14,6 +14,7 @@ from intaglio.commands.kit.console import say
 class Report:
     """Write a run's report: one HTML file that needs no network."""
 
+    keeps_run: ClassVar[bool] = False
     run: Annotated[Positional[str], tyro.conf.arg(metavar="RUN")]
     """The run's folder or name, or the beginning of its name or of its ten hex digits."""
     runs: Path = Path("runs")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 from tyro.conf import Positional
@@ -17,6 +17,7 @@ class View:
     The page answers on this machine alone, to who has the printed address, and changes nothing. Ctrl-C ends it.
     """
 
+    keeps_run: ClassVar[bool] = False
     runs: Annotated[Positional[Path], tyro.conf.arg(metavar="RUNS")] = Path("runs")
     """The folder of runs."""
     port: int = 0

@@ -39,7 +39,7 @@ def check_early(command: Any) -> None:
         spelt = "" if flag in words else f" of --{flag.replace('_', '-')}"
         match value:
             case Path() if flag in WRITTEN:
-                _check_written(spelt, value)
+                _check_written(spelt, value, folder=flag == "runs")
             case Path():
                 _check_read(value, spelt, model=flag in MODELS)
             case str() if flag in SIMILARITIES and Path(value).suffix:
@@ -70,8 +70,10 @@ def _check_read(path: Path, spelt: str, *, model: bool = False) -> None:
     raise BadInput(f"{path} does not exist{neither}; check the path{spelt}")
 
 
-def _check_written(spelt: str, path: Path) -> None:
-    """A folder or file that is to be written lies below a folder, and not below a file."""
+def _check_written(spelt: str, path: Path, *, folder: bool) -> None:
+    """A folder or file that is to be written lies below a folder, and not below a file; a folder is no file."""
+    if folder and path.exists() and not path.is_dir():
+        raise BadInput(f"the path{spelt}, {path}, is a file; name a folder")
     for above in path.parents:
         if above.exists():
             if not above.is_dir():

@@ -41,8 +41,17 @@ def take_flag(words: list[str], flag: str) -> bool:
 
 
 def takes_json(target: str, words: list[str]) -> bool:
-    """Removes `--json` of a command that has no such flag of its own; returns whether it was there."""
-    return not any(field.name == "json" for field in dataclasses.fields(load(target))) and take_flag(words, "--json")
+    """Removes `--json` of a command that has no such flag of its own; returns whether it was there.
+
+    Raises `BadInput` where the command keeps no run whose figures could be written.
+    """
+    command = load(target)
+    known = {field.name for field in dataclasses.fields(command)}
+    if "json" in known or not take_flag(words, "--json"):
+        return False
+    if not getattr(command, "keeps_run", "runs" in known):
+        raise BadInput("this command keeps no run whose figures could be written; leave --json out")
+    return True
 
 
 def take_option(words: list[str], option: str) -> str | None:

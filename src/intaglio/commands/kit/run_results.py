@@ -38,12 +38,16 @@ def _resolved(value: Any, flag: str) -> Any:
 def _result(folder: Path, flag: str) -> Path:
     """The model or file that the run in a folder made."""
     header = checked_header(folder)
+    spelt = f"--{flag.replace('_', '-')}"
+    if (status := header.get("status")) != "done":
+        raise BadInput(
+            f"{folder} is a run that is {status}, so its result is not whole; finish it, then give {spelt}"
+        )
     entry = FURTHER.get(flag, GIVE_MODELS).get(header.get("verb") or "")
     summary = Fields.of(header.get("summary") or {}, f"the summary of {folder / FILE}", "run its command again")
     name = None if entry is None else summary.text(entry, None)
     if name is None:
-        state = "made none" if header.get("status") == "done" else f"is {header.get('status')}"
-        raise BadInput(f"{folder} is a run that {state} for --{flag.replace('_', '-')}; give a path of its own")
+        raise BadInput(f"{folder} is a run of {header.get('verb')}, which makes nothing for {spelt}; give another path")
     if not (folder / name).resolve().is_relative_to(folder.resolve()):
         raise BadInput(f"{folder / FILE} leads out of its folder ({name}); give the path itself")
     return folder / name
