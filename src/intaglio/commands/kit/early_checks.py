@@ -73,7 +73,7 @@ def _check_read(path: Path, spelt: str, *, model: bool = False) -> None:
 def _check_written(spelt: str, path: Path, *, folder: bool) -> None:
     """A folder or file that is to be written lies below a folder, and not below a file; a folder is no file."""
     if folder and path.exists() and not path.is_dir():
-        raise BadInput(f"the path{spelt}, {path}, is a file; name a folder")
+        raise BadInput(f"the path{spelt}, {path}, is a file; give the folder that runs lie in")
     for above in path.parents:
         if above.exists():
             if not above.is_dir():

@@ -40,9 +40,7 @@ def _result(folder: Path, flag: str) -> Path:
     header = checked_header(folder)
     spelt = f"--{flag.replace('_', '-')}"
     if (status := header.get("status")) != "done":
-        raise BadInput(
-            f"{folder} is a run that is {status}, so its result is not whole; finish it, then give {spelt}"
-        )
+        raise BadInput(f"{folder} is a run that is {status}, so its result is not whole; finish it, then give {spelt}")
     entry = FURTHER.get(flag, GIVE_MODELS).get(header.get("verb") or "")
     summary = Fields.of(header.get("summary") or {}, f"the summary of {folder / FILE}", "run its command again")
     name = None if entry is None else summary.text(entry, None)
