@@ -1,9 +1,10 @@
 # intaglio in a container, without root and without a network at run time.
 #
 #   docker build -t intaglio .
-#   docker run --rm -v "$PWD:/data" intaglio demo --quick
-#   docker run --rm -v "$PWD:/data" --gpus all intaglio finetune lora --images pictures --device cuda
+#   docker run --rm -v "$PWD:/data" --user "$(id -u)" intaglio demo --quick
+#   docker run --rm -v "$PWD:/data" --user "$(id -u)" --gpus all intaglio finetune lora --images pictures --device cuda
 #
+# The user's number makes what is written the user's own; without --user it is that of user 1000.
 # EXTRAS names optional groups of pyproject.toml, such as "[cluster,parquet]".
 
 FROM python:3.11-slim AS wheel
@@ -18,7 +19,11 @@ COPY constraints.txt /wheels/constraints.txt
 COPY --from=wheel /wheels /wheels
 RUN pip install --no-cache-dir --constraint /wheels/constraints.txt "$(ls /wheels/intaglio-*.whl)${EXTRAS}" \
     && rm -r /wheels \
-    && useradd --create-home --uid 1000 intaglio
+    && useradd --create-home --uid 1000 intaglio \
+    && mkdir /data \
+    && chown intaglio /data
+# A home that any user may write to.
+ENV HOME=/tmp
 USER 1000
 WORKDIR /data
 ENTRYPOINT ["intaglio"]

@@ -6,7 +6,7 @@ with the class in `method.py`. Sources are read, not imported, so that `intaglio
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +79,11 @@ class FileName:
         folder, _, stem = f"..{owner.__module__}".rpartition(".")
         folder = folder.rpartition(".")[2]
         return (folder if stem in MAIN else stem).replace("_", "-")
+
+
+def parts_of(word: str, verbs: Iterable[str]) -> dict[str, str]:
+    """Those of `verbs` that are of two words and begin with `word`, by their second word."""
+    return {verb.partition(" ")[2]: verb for verb in verbs if verb.startswith(f"{word} ")}
 
 
 def public_methods() -> dict[str, str]:

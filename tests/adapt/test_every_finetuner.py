@@ -14,6 +14,7 @@ from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.models.capabilities import check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.models.embedded_models import EmbeddedModel
 from rows import matrix
 
 ROWS = {row.method: row for key, row in matrix().items() if key == f"finetune {row.method}"}
@@ -37,6 +38,15 @@ def test_it_says_of_itself_what_reports_and_benches_need(row):
     for suited in ({"learning_rate": kind.embedded_rate}, kind.bench):
         assert set(suited) <= names
         kind(**{"bayesian": True, **suited})
+
+
+@every_method
+def test_an_embedded_model_is_tuned_at_a_rate_of_its_own(row):
+    kind, other, embedded = load(row.target), model(), model()
+    embedded.source = EmbeddedModel("emoji64").folder
+    rates = [kind(**row.small | {"learning_rate": None}).suited(one).learning_rate for one in (other, embedded)]
+    assert rates == [kind.usual_rate, kind.embedded_rate]
+    assert made(row, learning_rate=3e-3).suited(embedded).learning_rate == 3e-3
 
 
 @every_method

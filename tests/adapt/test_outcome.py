@@ -1,5 +1,7 @@
 """The sentence on what a fine-tune changed, and what is counted beside its steps."""
 
+from dataclasses import replace
+
 import pytest
 
 from intaglio.adapt.corruption import Judgement
@@ -8,8 +10,10 @@ from intaglio.adapt.outcome import finding
 from intaglio.adapt.pictures_beside import judgement_count
 
 
-def course(*fidelities, error=0.03, quality=0.9):
-    return [Judgement(10 * k, value, error, quality, 0.01, 0.5) for k, value in enumerate(fidelities)]
+def course(*fidelities, error=0.03, quality=0.9, diversity=0.5):
+    """A curve of these likenesses, whose last pictures differ from each other by `diversity`, the base's by 0.5."""
+    found = [Judgement(10 * k, value, error, quality, 0.01, 0.5) for k, value in enumerate(fidelities)]
+    return [*found[:-1], replace(found[-1], diversity=diversity)]
 
 
 @pytest.mark.parametrize(
@@ -21,7 +25,9 @@ def course(*fidelities, error=0.03, quality=0.9):
         (course(0.5, 0.51), None, "Barely moved"),
         (course(0.5, 0.51), 0.19, "Its pictures changed by 19% of the range, but came no nearer"),
         (course(0.5, 0.51, error=0.0), 0.01, "Barely moved"),
-        (course(0.5, 0.96), 0.2, "It copies"),
+        (course(0.5, 0.96, diversity=0.2), 0.2, "It copies"),
+        (course(0.5, 0.96), 0.2, "It learned"),
+        (course(0.5, 0.9, diversity=0.2), 0.2, "It learned"),
         ([], 0.01, "Barely moved"),
         ([], 0.2, "differ by 20% of the range"),
         ([], None, ""),

@@ -1,6 +1,7 @@
 """A wrong path, picture, count or device is told before torch is imported."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from intaglio.metrics.statistics.conformal import threshold
 from intaglio.metrics.statistics.enough_controls import fewest_controls
 from intaglio.verbs import VERBS
 
-AUDIT = "authenticate loss-gap --suspect {f} --images {f} --controls {f}"
+AUDIT = "authenticate loss-gap --suspect {m} --images {f} --controls {f}"
 WRONG = {
     "finetune lora --images none": "none does not exist; check the path of --images",
     "finetune lora --images {f}": "a.png has no caption; give --prompt",
@@ -23,10 +24,15 @@ WRONG = {
     AUDIT: "1 different control cannot show a false-positive rate of 0.05, for which 19 are needed",
     f"{AUDIT} --fpr 0.5 --boxes none": "none does not exist; check the path of --boxes",
     f"{AUDIT} --fpr 0.5 --similarity none.pt": "none.pt does not exist; check the path of --similarity",
-    "extract cfg --suspect {f} --authority mine --generations 8": "cannot be shown with 8 generations; draw 9",
-    "extract cfg --suspect {f} --authority mine --held-out {f}": "--held-out stands beside --training",
+    "extract cfg --suspect {m} --authority mine --generations 8": "cannot be shown with 8 generations; draw 9",
+    "extract cfg --suspect {m} --authority mine --held-out {f}": "--held-out stands beside --training",
     "sample --prompt x --device gpu": "--device 'gpu' cannot compute here",
     "sample --prompt x --out {f}/a.png/in": "lies below",
+    "sample --prompt x --out {f}/a.png": "is a file; give a folder",
+    "sample --prompt x --model {f}": "is no model; give a diffusers folder or a .safetensors file",
+    "authenticate loss-gap --suspect {f}/a.png --images {f} --controls {f} --fpr 0.5": "a.png is no model",
+    "finetune lora --images {notes} --prompt x": "notes.txt cannot be used: it is not a PNG, JPEG",
+    "finetune lora --images {pipe} --prompt x": "pipe.png cannot be used: it is a pipe",
     "sample --prompts none": "none does not exist; check the path of --prompts",
     "protect advdm --images none": "none does not exist; check the path of --images",
     "protect advdm --images {f} --out {f}": "lies in --images",
@@ -44,8 +50,12 @@ WRONG = {
 
 def test_what_is_wrong_with_paths_pictures_and_devices_is_told_without_torch(tmp_path):
     places = {"f": tmp_path / "pictures", "empty": tmp_path / "empty", "link": tmp_path / "link"}
-    for name in ("f", "empty"):
+    places |= {"m": tmp_path / "model", "notes": tmp_path / "notes.txt", "pipe": tmp_path / "pipe.png"}
+    for name in ("f", "empty", "m"):
         places[name].mkdir()
+    (places["m"] / "model_index.json").touch()
+    places["notes"].write_text("no picture")
+    os.mkfifo(places["pipe"])
     Image.new("RGB", (8, 8)).save(places["f"] / "a.png")
     places["link"].symlink_to(tmp_path / "gone")
     lines = [line.format(**places) for line in WRONG]

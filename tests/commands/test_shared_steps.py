@@ -83,8 +83,9 @@ def test_two_launched_processes_leave_the_run_of_one(tmp_path, words, capsys):
 
 
 @forked
-def test_bad_input_of_the_main_process_ends_both(tmp_path, words):
-    """The last of the checks is made when the others have long joined."""
+def test_bad_input_of_the_main_process_ends_both(tmp_path, words, monkeypatch):
+    """The last of the checks is made when the others have long joined: that of the folder, were it not made before."""
+    monkeypatch.setattr("intaglio.commands.kit.dispatch.check_early", lambda command: None)
     (tmp_path / "file").touch()
     assert [code for code, _ in launch(tmp_path, words("file"))] == [1, 0]
 

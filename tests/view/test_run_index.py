@@ -71,12 +71,16 @@ def test_a_pipe_in_place_of_a_run_json_is_not_waited_for(tmp_path):
 def test_an_unfinished_run_is_running_while_its_lock_is_held(tmp_path):
     folder = make_run(tmp_path, 1, status="unfinished", finished=None)
     os.utime(folder / "run.json", (1, 1))
+    beside = make_run(tmp_path, 2, status="unfinished", finished=None)
+    (beside / ".lock").touch()
+    os.utime(beside / "run.json", (1, 1))
     index = read(tmp_path)
     assert index.find(name_of(1)).status == "unfinished"
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         index.refresh()
         assert index.find(name_of(1)).status == "running"
+        assert index.find(name_of(2)).status == "unfinished"  # another's lock is none of its own
     index.refresh()
     assert index.find(name_of(1)).status == "unfinished"
     os.utime(folder / "run.json")

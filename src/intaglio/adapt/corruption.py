@@ -18,7 +18,7 @@ STANDARD_ERRORS = 3.0
 """Standard errors of the judgement that a fall must exceed too."""
 CONSECUTIVE = 2
 """Judgements in a row that a fall must hold."""
-LEAST_GAIN = 0.02
+LEAST_IMPROVEMENT = 0.02
 """Score by which a later step must be better to be kept in place of an earlier one."""
 COPY_FIDELITY = 0.95
 """Fidelity from which on pictures are called copies."""
@@ -102,7 +102,7 @@ def best(curve: Sequence[Judgement]) -> Judgement | None:
     """
     kept = None
     for now in curve:
-        if now.step and (kept is None or now.score > kept.score + LEAST_GAIN):
+        if now.step and (kept is None or now.score > kept.score + LEAST_IMPROVEMENT):
             kept = now
     return kept
 

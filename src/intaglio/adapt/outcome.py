@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from intaglio.adapt.corruption import COPY_FIDELITY, Judgement, stages
+from intaglio.adapt.corruption import Judgement, copies, stages
 from intaglio.adapt.settings import Training
 
 FASTER = 5.0
@@ -16,7 +16,7 @@ LEAST_CHANGE = 0.02
 
 
 def finding(settings: Training, curve: Sequence[Judgement], change: float | None, kept: int | None = None) -> str:
-    """A sentence or two on the exported weights beside the base.
+    """A sentence or two on the exported weights beside the base; empty where nothing was drawn or judged.
 
     Args:
         settings: of the training.
@@ -27,25 +27,36 @@ def finding(settings: Training, curve: Sequence[Judgement], change: float | None
     """
     faster = f"raise --learning-rate to {FASTER * settings.highest_rate:.1g}, or --steps"
     if len(curve) < 2:
-        if change is None:
-            return ""
-        if change < LEAST_CHANGE:
-            return f"Barely moved: its pictures are those of the base, but for {change:.1%} of the range; {faster}."
-        return f"Its pictures are not the base's any more: they differ by {change:.0%} of the range, root mean square."
-    first, last = curve[0], next((one for one in curve if one.step == kept), curve[-1])
-    gain, error = last.fidelity - first.fidelity, (first.fidelity_error**2 + last.fidelity_error**2) ** 0.5
-    moved = f"likeness to the training pictures went from {first.fidelity:.2f} to {last.fidelity:.2f}"
+        return "" if change is None else _of_samples(change, faster)
+    last = next((one for one in curve if one.step == kept), curve[-1])
     if (found := stages(curve)) and last.step >= found[0].first:
         return (
-            f"Corrupted from step {found[0].first} on: {moved} while noise rose; use --keep best, or a lower "
-            f"--learning-rate than {settings.highest_rate:g}."
+            f"Corrupted from step {found[0].first} on: {_moved(curve[0], last)} while noise rose; use --keep best, or "
+            f"a lower --learning-rate than {settings.highest_rate:g}."
         )
-    if gain < -max(SURE * error, LEAST_GAIN):
+    return _of_likeness(curve[0], last, change, faster)
+
+
+def _of_samples(change: float, faster: str) -> str:
+    if change < LEAST_CHANGE:
+        return f"Barely moved: its pictures are those of the base, but for {change:.1%} of the range; {faster}."
+    return f"Its pictures are not the base's any more: they differ by {change:.0%} of the range, root mean square."
+
+
+def _of_likeness(first: Judgement, last: Judgement, change: float | None, faster: str) -> str:
+    """The sentence on likeness to the training pictures, between two judgements."""
+    gain, moved = last.fidelity - first.fidelity, _moved(first, last)
+    counts = max(SURE * (first.fidelity_error**2 + last.fidelity_error**2) ** 0.5, LEAST_GAIN)
+    if gain < -counts:
         return f"It went away from the training pictures: {moved}; lower --learning-rate, or take fewer --steps."
-    if gain < max(SURE * error, LEAST_GAIN):
-        if change is not None and change >= LEAST_CHANGE:
-            return f"Its pictures changed by {change:.0%} of the range, but came no nearer: {moved}; take more --steps."
+    if gain < counts and change is not None and change >= LEAST_CHANGE:
+        return f"Its pictures changed by {change:.0%} of the range, but came no nearer: {moved}; take more --steps."
+    if gain < counts:
         return f"Barely moved: {moved}; {faster}."
-    if last.fidelity >= COPY_FIDELITY:
-        return f"It copies: {moved}; fewer --steps, or more pictures, leave room for others."
+    if copies((first, last)):
+        return f"It copies: {moved}, and its pictures are alike; fewer --steps, or more pictures, leave room."
     return f"It learned: {moved}, and freedom from noise is {last.quality:.2f}."
+
+
+def _moved(first: Judgement, last: Judgement) -> str:
+    return f"likeness to the training pictures went from {first.fidelity:.2f} to {last.fidelity:.2f}"

@@ -51,7 +51,6 @@ class FineTuned:
     """Pictures drawn from the tuned model; None where none were asked for."""
     packed: str | None = None
     """How the base's linear layers were packed while it was tuned; None where they were as they are stored."""
-
     before: ImageSet | None = None
     """The base's pictures from the same noise as `samples`; None where none were drawn."""
 
@@ -73,6 +72,7 @@ class FineTuned:
         found = {
             "reading": self.reading,
             "prompt": self.data.trigger,
+            "prompts": len(set(self.data.prompts)),
             "pictures": len(self.data.images),
             "steps": len(self.losses),
             "loss_last_tenth": float(self.trained.last_losses.nanmean()),

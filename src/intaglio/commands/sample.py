@@ -3,9 +3,9 @@
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from intaglio.commands.kit.console import note, say, shown
+from intaglio.commands.kit.console import note, say, say_json, shown, writes_json
 from intaglio.commands.kit.counts import check_count
 from intaglio.commands.kit.drawing_inputs import DrawingInputs, DrawingTools
 from intaglio.commands.kit.drawn_again import drawn_again, refuse_another
@@ -44,6 +44,8 @@ class Sample(DryRun, DrawingInputs[M], Generic[M]):
     The same command again goes on where a killed one was.
     """
 
+    writes_json: ClassVar[bool] = True
+
     def __call__(self) -> int:
         """Run the command; returns the exit code: 1 for a replay that differs."""
         with warnings.catch_warnings():
@@ -80,6 +82,8 @@ class Sample(DryRun, DrawingInputs[M], Generic[M]):
             else:
                 self._search(tools, tools.best, prompts, seeds, series)
         say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {tools.model.name} in {self.out}")
+        if writes_json():
+            say_json({"folder": str(self.out), "pictures": names, "prompts": prompts, "seeds": seeds})
         return 0
 
     def _planned(self, tools: DrawingTools, prompts: list[str]) -> int:
@@ -193,6 +197,9 @@ class Sample(DryRun, DrawingInputs[M], Generic[M]):
         search = recorded.start and recorded.start.search
         save_png(drawn, target, command.png_text(tools, recorded.prompt, recorded.seed, rows, search))
         keep_start(tools.start, self.out)
+        if writes_json():
+            about = {"values_that_differ": int(differences.count_nonzero()), "values": differences.numel()}
+            say_json({"folder": str(self.out), "pictures": [target.name], **about})
         if differences.any():
             count, largest = int(differences.count_nonzero()), int(differences.max())
             say(f"{path}: {count} of {differences.numel()} values differ, by at most {largest} of 255; see {target}")

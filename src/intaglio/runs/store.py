@@ -81,14 +81,20 @@ def find_run(root: Path, wanted: str | Path) -> StoredRun:
         return _stored(given, checked_header(given))
     if given.name != str(given) and given.name and given.is_dir():
         raise BadInput(f"{given} is not a run: it has no {FILE}; `intaglio runs` lists those there are")
-    runs, word = [*list_runs(root), *damaged_runs(root)], str(wanted)
-    matches = _called(runs, word) if word else []
+    word = str(wanted)
+    matches = runs_called(root, word)
     if len(matches) == 1:
         return _stored(matches[0].folder, checked_header(matches[0].folder))
     if matches:
         raise BadInput(f"{word!r} fits {len(matches)} runs ({_names(matches)}); give more of the name")
+    runs = _runs(root)
     known = f"known are {_names(runs)}" if runs else "there are no runs yet"
     raise BadInput(f"no run in {root} is called {word!r}; {known}")
+
+
+def runs_called(root: Path, word: str) -> list[StoredRun]:
+    """The runs right below a folder, damaged ones last, that have this name, else of which it is a beginning."""
+    return _called([*list_runs(root), *damaged_runs(root)], word) if word else []
 
 
 def _called(runs: list[StoredRun], word: str) -> list[StoredRun]:

@@ -102,12 +102,14 @@ class RunPages:
         except BadInput as error:
             return {"damage": str(error)}
         command = header.get("command") or []
+        summary = header.get("summary") or {}
         makers = self.lineage.lineage().makers.get(entry.key, {})
         return {
             "damage": "",
             "graph": has_graph(entry.folder),
             "made_by": {one.role: makers.get(one.role) for one in entry.inputs},
-            "result": result_rows(header.get("summary") or {}),
+            "finding": str(summary.get("finding") or summary.get("reading") or ""),
+            "result": result_rows(summary),
             "settings": settings_rows(header.get("settings") or {}),
             "moment": [*moment_rows(header), *version_rows(header)],
             "files": downloads(entry.folder, header.get("results")),

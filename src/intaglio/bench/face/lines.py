@@ -43,8 +43,8 @@ PLANNED = _words(
         "protect evaluate": "protect evaluate --images pictures/members --protected pictures/members --seeds 1 "
         "--purifiers none jpeg-75 blur --tuning-steps 60",
         "sample": "sample --prompt cat dog --count 40 --out drawn",
-        "sample train": "sample train ot --prompt cat",
-        "distill": "distill guided --steps 100 --own 64",
+        "sample train": "sample train ot --prompt cat --states 200",
+        "distill": "distill guided --prompt cat --steps 30 --halving-steps 10 --own 32",
         "shrink": "shrink gptq --bits 4",
         "merge": f"merge soup {SUSPECT} {SUSPECT} --base emoji64 --images pictures/holdouts",
         "discover": "discover sicl table.csv --subsamples 30",

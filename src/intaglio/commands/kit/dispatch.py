@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import intaglio
+from intaglio.commands.kit import parsing
 from intaglio.commands.kit.console import Invocation, invoked, note, say, table
 from intaglio.commands.kit.devices import check_devices
 from intaglio.commands.kit.early_checks import check_early
@@ -17,12 +18,44 @@ from intaglio.commands.kit.resumed import check_verb, confined
 from intaglio.commands.kit.run_results import with_results
 from intaglio.commands.kit.shared_steps import check_launched
 from intaglio.errors import BadInput, IntaglioError
-from intaglio.verbs import VERBS, Verb
+from intaglio.verbs import VERBS, Verb, parts_of
 
 if TYPE_CHECKING:
     from intaglio.runs.store import StoredRun
 
 HELP_FLAGS = ("-h", "--help")
+
+
+@dataclass(frozen=True)
+class _Common:
+    """The flags that every command takes."""
+
+    quiet: bool
+    progress: Literal["auto", "json"]
+    preset: str | None = None
+    config: str | None = None
+
+    @classmethod
+    def taken(cls, words: list[str], *, files: bool) -> "_Common":
+        """Those of `words`, which are removed there; with `files`, names of files of settings too."""
+        quiet = parsing.take_flag(words, "--quiet")
+        progress = _progress(parsing.take_option(words, "--progress"))
+        if not files:
+            return cls(quiet, progress)
+        config = parsing.take_option(words, "--config")
+        return cls(quiet, progress, parsing.take_option(words, "--preset"), config)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A command of the table, its method, and the words that are its flags."""
+
+    verb: Verb
+    path: list[str]
+    """Verb and method as they are spelt."""
+    method: str | None
+    """`module:Class` of the method, for a verb that has methods."""
+    flags: list[str]
 
 
 def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
@@ -31,9 +64,6 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
     With `resumed` the words are those that a run was started with, and may do no more than go on with it.
     """
     match words:
-        case [] | ["-h" | "--help", *_]:
-            say(overview())
-            return 0
         case ["--version", *_]:
             say(f"intaglio {intaglio.__version__}")
             return 0
@@ -43,62 +73,90 @@ def run(words: list[str], resumed: "StoredRun | None" = None) -> int:
             for word in candidates(begun):
                 say(word)
             return 0
-    from intaglio.commands.kit import parsing
-
     words, operands = parsing.split_at_dashes(words)
-    quiet = parsing.take_flag(words, "--quiet")
-    progress = _progress(parsing.take_option(words, "--progress"))
-    config, preset = None, None
-    if resumed is None:
-        config, preset = parsing.take_option(words, "--config"), parsing.take_option(words, "--preset")
-    if not words:
-        return run(["--help"])
-    name, *rest = words
-    parts = {verb.partition(" ")[2]: verb for verb in VERBS if verb.startswith(f"{name} ")}
-    if rest and rest[0] in parts:
-        name, rest = parts[rest[0]], rest[1:]
-    elif parts and name not in VERBS:
-        if not rest or rest[0] in HELP_FLAGS:
-            say(parts_of(name))
-            return 0
-        raise BadInput(f"{name} has no part {rest[0]!r}; {parsing.nearest(rest[0], parts)}")
-    if name not in VERBS:
-        raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, sorted({v.split()[0] for v in VERBS}))}")
-    verb, method, path = VERBS[name], None, name.split()
-    if verb.methods:
-        if (rest[:1] and rest[0] in HELP_FLAGS) or not (rest or verb.default):
-            say(methods_of(name))
-            return 0
-        if verb.default and (not rest or rest[0].startswith("-") or _is_operand(verb, rest)):
-            rest = [_default(verb, [*parsing.flags_turned_on(config), *rest]), *rest]
-        if rest[0] not in verb.methods:
-            raise BadInput(f"{name} has no method {rest[0]!r}; {parsing.nearest(rest[0], verb.methods)}")
-        if fault := verb.methods[rest[0]].fault:
-            raise IntaglioError(fault)
-        method, path, rest = verb.methods[rest[0]].target, [*path, rest[0]], rest[1:]
+    common = _Common.taken(words, files=resumed is None)
+    name, rest = _verb(words)
+    if help_text := _table_asked_for(name, rest):
+        say(help_text)
+        return 0
+    place = _place(name, rest, common.config)
     if resumed is not None:
-        check_verb(path, resumed.folder, resumed.header)
-    as_json = parsing.takes_json(verb.command, rest)
+        check_verb(place.path, resumed.folder, resumed.header)
+    as_json = parsing.takes_json(place.verb.command, place.flags)
     try:
-        files = (parsing.preset_file(path, preset) if preset else None, Path(config) if config else None)
-        command = parsing.read_command(verb.command, method, rest, path, *files, operands=operands)
-        check_plain_values(command)
-        check_early(command)
-        command = with_results(command)
-        command = parsing.with_method(command, method)
+        command = _command(place, common, operands)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-    check_launched(command, path)
+    check_launched(command, place.path)
     check_devices(command)
     if resumed is None:
         parts = [type(part) for part in (command, getattr(command, "method", None)) if is_dataclass(part)]
-        return _called(command, path, quiet, progress, repeated_flags(rest, parts), as_json=as_json)
+        return _called(command, place.path, common, repeated_flags(place.flags, parts), as_json=as_json)
     from intaglio.runs.run import resuming
 
     with resuming(resumed.folder):
-        return _called(confined(command, resumed.folder), path, quiet, progress)
+        return _called(confined(command, resumed.folder), place.path, common)
+
+
+def _verb(words: list[str]) -> tuple[str, list[str]]:
+    """The verb that words begin with, of one word or two, as it is spelt, and the words after it."""
+    if not words:
+        return "", []
+    name, *rest = words
+    parts = parts_of(name, VERBS)
+    return (parts[rest[0]], rest[1:]) if rest and rest[0] in parts else (name, rest)
+
+
+def _table_asked_for(name: str, rest: list[str]) -> str:
+    """The table of verbs, parts or methods, where words end, or ask for help, before they name a command; else ""."""
+    if not name or name in HELP_FLAGS:
+        return overview()
+    asked = bool(rest) and rest[0] in HELP_FLAGS
+    if name not in VERBS:
+        return parts_table(name) if (asked or not rest) and parts_of(name, VERBS) else ""
+    verb = VERBS[name]
+    return methods_table(name) if verb.methods and (asked or not (rest or verb.default)) else ""
+
+
+def _place(name: str, rest: list[str], config: str | None) -> _Place:
+    """The command that words name. Raises `BadInput` for a verb, part or method that is not there."""
+    if name not in VERBS:
+        if parts := parts_of(name, VERBS):
+            raise BadInput(f"{name} has no part {rest[0]!r}; {parsing.nearest(rest[0], parts)}")
+        raise BadInput(f"there is no verb {name!r}; {parsing.nearest(name, sorted({v.split()[0] for v in VERBS}))}")
+    verb = VERBS[name]
+    if not verb.methods:
+        return _Place(verb, name.split(), None, rest)
+    if verb.default and (not rest or rest[0].startswith("-") or _is_operand(verb, rest)):
+        rest = [_default(verb, [*parsing.flags_turned_on(config), *rest]), *rest]
+    word, *flags = rest
+    if word not in verb.methods:
+        raise BadInput(f"{name} has no method {word!r}; {parsing.nearest(word, verb.methods)}")
+    method = verb.methods[word]
+    if method.fault:
+        raise IntaglioError(method.fault)
+    return _Place(verb, [*name.split(), word], method.target, flags)
+
+
+def _command(place: _Place, common: _Common, operands: list[str]) -> Any:
+    """The command with its inputs and its method, checked as far as it can be without torch.
+
+    Raises:
+        BadInput: a file of settings, a value or a path cannot be used.
+        SystemExit: as tyro ends help and usage errors.
+    """
+    preset = parsing.preset_file(place.path, common.preset) if common.preset else None
+    files = (preset, Path(common.config) if common.config else None)
+    try:
+        command = parsing.read_command(
+            place.verb.command, place.method, place.flags, place.path, *files, operands=operands
+        )
+        check_plain_values(command)
+        command = with_results(command)
+        check_early(command)
+        return parsing.with_method(command, place.method)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
 
 
 def _progress(given: str | None) -> Literal["auto", "json"]:
@@ -108,18 +166,8 @@ def _progress(given: str | None) -> Literal["auto", "json"]:
     return "json" if given == "json" else "auto"
 
 
-def _called(
-    command: Any,
-    path: list[str],
-    quiet: bool,
-    progress: Literal["auto", "json"],
-    notes: Sequence[str] = (),
-    *,
-    as_json: bool = False,
-) -> int:
-    from intaglio.commands.kit.parsing import to_words
-
-    about = Invocation((*path, *to_words(command)), quiet, progress, as_json)
+def _called(command: Any, path: list[str], common: _Common, notes: Sequence[str] = (), *, as_json: bool = False) -> int:
+    about = Invocation((*path, *parsing.to_words(command)), common.quiet, common.progress, as_json)
     with invoked(about), _reporting(command, path) if as_json else nullcontext():
         for line in notes:
             note(line)
@@ -127,8 +175,9 @@ def _called(
 
 
 def _reporting(command: Any, path: list[str]) -> AbstractContextManager[None]:
-    """The block whose run is written as JSON; that of a dry run, which writes its plan itself."""
-    return nullcontext() if getattr(command, "dry_run", False) else reporting_run(path)
+    """The block whose run is written as JSON; a plain one where the command writes its result, or plan, itself."""
+    itself = getattr(command, "dry_run", False) or getattr(command, "writes_json", False)
+    return nullcontext() if itself else reporting_run(path)
 
 
 def _is_operand(verb: Verb, words: list[str]) -> bool:
@@ -153,14 +202,14 @@ def overview() -> str:
     return f"{intaglio.__doc__}\n\n{usage}\n\n{table(rows, indent='  ')}"
 
 
-def parts_of(name: str) -> str:
+def parts_table(name: str) -> str:
     """The table of the verbs that begin with one word."""
-    rows = [(verb, entry.summary) for verb, entry in VERBS.items() if verb.startswith(f"{name} ")]
+    rows = [(verb, VERBS[verb].summary) for verb in parts_of(name, VERBS).values()]
     usage = f"usage: intaglio {name} PART [flags]     intaglio {name} PART --help"
     return f"{usage}\n\n{table(rows, indent='  ')}"
 
 
-def methods_of(name: str) -> str:
+def methods_table(name: str) -> str:
     """The table of a verb's methods."""
     verb = VERBS[name]
     rows = [(method, entry.summary) for method, entry in verb.methods.items()]
@@ -170,7 +219,7 @@ def methods_of(name: str) -> str:
         word, default = "[METHOD]", f"\n\nWithout a method: {verb.default}{flagged}."
     operand = f" {verb.operand}" if verb.operand else ""
     usage = f"usage: intaglio {name} {word}{operand} [flags]     intaglio {name} METHOD --help"
-    parts = [(part, entry.summary) for part, entry in VERBS.items() if part.startswith(f"{name} ")]
+    parts = [(part, VERBS[part].summary) for part in parts_of(name, VERBS).values()]
     further = f"\n\nBeside the methods:\n\n{table(parts, indent='  ')}" if parts else ""
     head = f"{verb.summary[0].upper()}{verb.summary[1:]}."
     return f"{head}\n\n{usage}\n\n{table(rows, indent='  ')}{default}{further}"

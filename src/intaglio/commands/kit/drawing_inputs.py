@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import tyro
 
@@ -47,6 +47,7 @@ class DrawingTools:
 class DrawingInputs(OnCluster, ModelAndLoRA, ModelGuidanceInputs, SearchInputs, StartInputs, Generic[M]):
     """A command that draws pictures from prompts by a method."""
 
+    folder_flag: ClassVar[str] = "out"
     method: tyro.conf.OmitArgPrefixes[M]
     prompt: tuple[str, ...] = ()
     """Prompts, one or more."""

@@ -43,13 +43,14 @@ def take_flag(words: list[str], flag: str) -> bool:
 def takes_json(target: str, words: list[str]) -> bool:
     """Removes `--json` of a command that has no such flag of its own; returns whether it was there.
 
-    Raises `BadInput` where the command keeps no run whose figures could be written.
+    Raises `BadInput` where the command keeps no run whose figures could be written (`keeps_run`), and writes no other
+    result as JSON (`writes_json`).
     """
     command = load(target)
     known = {field.name for field in dataclasses.fields(command)}
     if "json" in known or not take_flag(words, "--json"):
         return False
-    if not getattr(command, "keeps_run", "runs" in known):
+    if not getattr(command, "writes_json", False) and not getattr(command, "keeps_run", "runs" in known):
         raise BadInput("this command keeps no run whose figures could be written; leave --json out")
     return True
 

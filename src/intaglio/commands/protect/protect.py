@@ -39,6 +39,7 @@ class Protect(DryRun, OnCluster, InRun, Generic[M]):
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
+    folder_flag: ClassVar[str] = "out"
     method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """Folder of pictures to protect, or one file."""

@@ -95,7 +95,7 @@ def load_suspect(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is left out becomes a note
         model = Adapted(base, adapter, allow_unmatched=allow_unmatched)
-    model.notes = (f"the LoRA {path} on {base.name}", *base.notes)
+    model.notes = base.notes
     _note(adapter, model)
     model.name, model.source = Path(path).stem, Path(path)
     return model
@@ -185,7 +185,7 @@ def _lora_model(path: Path, like: Like, allow_unmatched: bool) -> LatentDiffusio
         )
     base = _base(like)
     adapter, model = LoRA.read(path), base.copy().to(dtype=torch.float32)
-    model.notes = (f"the LoRA {path} on {base.name}", *base.notes)
+    model.notes = base.notes
     _merge(adapter, model, allow_unmatched)  # whose errors and notes name the base
     model.name, model.source = path.stem, path
     return model

@@ -89,6 +89,8 @@ def _lead(run: RunData) -> str:
     pictures, prompt = run.summary.get("pictures"), run.summary.get("prompt")
     on = f"on {count(pictures, 'picture')}" if isinstance(pictures, int) else ""
     words = f"under the prompt “{prompt}”" if prompt else ""
+    if isinstance(prompts := run.summary.get("prompts"), int) and prompts > 1:
+        words = f"under {prompts} captions, such as “{prompt}”"
     said = " ".join(part for part in (on, words) if part)
     found = str(run.summary.get("finding") or "")
     parts = (found, f"Tuned {said}." if said else "", state(run))
