@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import tiny
+from intaglio.cli import main
 from intaglio.commands.kit.png_settings import DTYPES, REFERENCES, WEBUI_SAMPLERS, PictureSettings
 from intaglio.commands.sample import Sample
 from intaglio.errors import BadInput
@@ -137,6 +138,17 @@ def test_a_picture_is_drawn_again_from_itself_alone(drawn, out, capsys):
 def test_each_picture_of_a_batch_is_drawn_again(folder, out):
     Sample(method=Plain(), model=folder, prompt=("dog",), count=3, steps=2, sampler="heun", out=out)()
     assert [Sample(method=Plain(), replay=out / f"dog-{k}.png", out=out)() for k in range(3)] == [0, 0, 0]
+
+
+def test_folder_and_pictures_as_json(folder, out, capsys):
+    words = ["sample", "--model", str(folder), "--prompt", "a red cat", "--steps", "2", "--out", str(out), "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"folder": str(out), "pictures": ["a-red-cat-0.png"], "prompts": ["a red cat"], "seeds": [0]}
+    assert main(["sample", "--replay", str(out / "a-red-cat-0.png"), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pictures"] == ["a-red-cat-0-replay.png"]
+    assert (told["values_that_differ"], told["values"]) == (0, 768)
 
 
 def test_a_picture_that_differs_is_told_by_how_much(drawn, out, capsys):

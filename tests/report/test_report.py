@@ -245,6 +245,12 @@ def test_a_finetune_shows_curve_samples_data_and_plan(tmp_path):
     assert text.count("<img") == 5 + 2 + 1
 
 
+def test_a_finetune_on_captions_names_them_all(tmp_path):
+    of = {"prompt": "a red cat", "pictures": 5, "prompts": 3}
+    words = words_of(page_of(finetune_run(tmp_path / "run", pictures(5, 0), summary=of)))
+    assert "Tuned on 5 pictures under 3 captions, such as “a red cat”." in words
+
+
 def test_a_finetune_is_headed_by_how_it_came_about(tmp_path):
     named = finetune_run(tmp_path / "named", pictures(2, 0), summary={"reading": "All weights tuned (DreamBooth)"})
     assert "All weights tuned (DreamBooth) over 60 steps" in words_of(page_of(named))

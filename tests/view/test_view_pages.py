@@ -38,7 +38,12 @@ def root(tmp_path_factory):
     (folder / "images" / "bad.png").write_bytes(b"\x89PNG and no more")
     os.mkfifo(folder / "pipe.png")
     evil = header_of(8, status="done", error=EVIL, settings={"prompt": EVIL, EVIL: "\x1b[2J\u202e"}, warnings=[EVIL])
-    evil |= {"name": "evil-run-0123456789", "verb": "evil", "method": EVIL, "summary": {EVIL: EVIL}}
+    evil |= {
+        "name": "evil-run-0123456789",
+        "verb": "evil",
+        "method": EVIL,
+        "summary": {EVIL: EVIL, "finding": f"It learned {EVIL}"},
+    }
     (root / 'a "quoted" <b>').mkdir()
     (root / 'a "quoted" <b>' / "run.json").write_text(json.dumps(evil))
     return root
@@ -186,6 +191,7 @@ def test_text_of_others_is_shown_and_not_obeyed(client):
         assert own == answer.text.count('<script src="/static/'), path
         assert "\x1b" not in answer.text
         assert "\u202e" not in answer.text
+    assert '<p class="lead">It learned &lt;script&gt;' in client.get(f"/run/{key}").text
 
 
 def test_the_list_says_what_it_shows(client):
