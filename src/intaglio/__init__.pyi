@@ -11,6 +11,7 @@ from intaglio.errors import BadInput as BadInput
 from intaglio.shrink.methods.binarydm import BinaryDM as BinaryDM
 from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
+from intaglio.audit.membership.methods.clid import CLiD as CLiD
 from intaglio.sampling.methods.c_upscale import CUpscale as CUpscale
 from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFreeExtract
 from intaglio.sampling.methods.compose import Compose as Compose
@@ -74,6 +75,7 @@ from intaglio.sampling.methods.ppap import Ppap as Ppap
 from intaglio.sampling.methods.ppgn import Ppgn as Ppgn
 from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
+from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
 from intaglio.runs.run import Run as Run

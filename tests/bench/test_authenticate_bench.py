@@ -9,7 +9,7 @@ import pytest
 import tiny
 from intaglio.bench.authenticate import bench as authenticate
 from intaglio.bench.authenticate.bench import AuthenticateBench
-from intaglio.bench.kit import suspects
+from intaglio.bench.kit import methods, suspects
 from intaglio.bench.kit.methods import default_method
 from intaglio.errors import BadInput
 from intaglio.metrics.similarity.measures import load_similarity
@@ -42,10 +42,9 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(authenticate, "HARD", replace(suspects.HARD, fillers=2, **brief))
     short = authenticate.CGIDM(steps=2, gap_samples=2)
     monkeypatch.setattr(authenticate.CGIDM, "reference", classmethod(lambda cls, **changes: replace(short, **changes)))
-    few = {row.method: row.small for row in matrix().values() if row.verb == "authenticate"}
-    monkeypatch.setattr(
-        authenticate, "default_methods", lambda verb, seed: {n: default_method(verb, n, **few[n]) for n in few}
-    )
+    small = {row.method: row.small for row in matrix().values() if row.verb == "authenticate"}
+    few = {name: default_method("authenticate", name, **small[name]) for name in small}
+    monkeypatch.setattr(methods, "default_methods", lambda verb, seed: few)
     encoder = load_similarity("ssim")
     monkeypatch.setattr(authenticate, "load_similarity", lambda *_: encoder)
     return AuthenticateBench(model=tiny.sd_folder(tmp_path / "base"), runs=tmp_path / "runs", workers=1)

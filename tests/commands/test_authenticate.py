@@ -9,7 +9,9 @@ import torch
 import tiny
 from intaglio import cli
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
+from intaglio.commands.kit.source_settings import load
 from intaglio.images.image_set import save_png
+from intaglio.verbs import VERBS
 from rows import flags, matrix
 
 FAST = {row.method: flags(row.small) for row in matrix().values() if row.verb == "authenticate"}
@@ -27,6 +29,7 @@ def scene(tmp_path, models, capsys):
         pixels = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
         for i, picture in enumerate(pixels):
             save_png(picture, tmp_path / folder / f"{i}.png")
+            (tmp_path / folder / f"{i}.txt").write_text(f"{folder[0]}{i}")
 
     def run(method, *words, suspect=models[1], base=models[0]):
         inputs = ["--suspect", str(suspect), "--base", str(base), "--images", str(tmp_path / "images")]
@@ -57,12 +60,31 @@ def only_run(tmp_path):
     return folder
 
 
+def test_captions_are_asked_for_before_any_work(scene, tmp_path):
+    (tmp_path / "controls" / "3.txt").unlink()
+    code, _, said = scene("pia", "--own-captions")
+    assert code == 2
+    assert "--own-captions needs a caption for every picture, and 3.png of --controls has none" in said
+    (tmp_path / "controls" / "3.txt").write_text("dog")
+    assert "takes the place of --prompt" in scene("pia", "--own-captions", "--prompt", "cat")[2]
+    assert "update-alignment takes one prompt for all" in scene("update-alignment", "--own-captions")[2]
+
+
+def test_other_captions_are_another_run(scene, tmp_path):
+    assert scene("loss-gap", "--own-captions")[0] == 0
+    (tmp_path / "images" / "1.txt").write_text("dog")
+    assert scene("loss-gap", "--own-captions")[0] == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
 @pytest.mark.parametrize("method", list(FAST))
 def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     words = ["--signals", "score", "loss-gap"] if method == "cgi-dm" else []
-    code, out, _ = scene(method, "--fpr", "0.2", "--prompt", "cat", *words)
+    own = load(VERBS["authenticate"].methods[method].target).own_captions == "needed"
+    code, out, said = scene(method, "--fpr", "0.2", *(["--own-captions"] if own else ["--prompt", "cat"]), *words)
     folder = only_run(tmp_path)
-    assert code == 0
+    assert code == 0, said
+    assert ("each picture’s own caption" in (folder / "report.html").read_text()) is own
     assert out.splitlines()[-1] == str(folder / "report.html")
     assert "0.png" in out
     verdict = json.loads((folder / "verdict.json").read_text())
@@ -80,7 +102,7 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     assert float(rows[0]["score"]) == verdict["questioned"][0]["score"]
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "done"
-    assert record["settings"]["prompt"] == "cat"
+    assert record["settings"]["prompt"] == ("" if own else "cat")
     assert set(record["inputs"]) >= {"suspect", "base", "images", "controls"}
     assert len(list((folder / "records" / "picture").iterdir())) == 6
     assert not list((folder / "states").glob("*")) if (folder / "states").exists() else True

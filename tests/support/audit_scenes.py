@@ -1,10 +1,12 @@
 """Tiny models, pictures and suspects for the audit's tests."""
 
+from dataclasses import replace
 from functools import cache
 
 import torch
 
 import tiny
+from intaglio.audit.membership.family import Authenticator
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 
@@ -67,6 +69,18 @@ def planted() -> tuple[LatentDiffusion, LatentDiffusion, ImageSet, int]:
 def pictures(count: int = 3, seed: int = 0) -> ImageSet:
     """Pictures of noise, so that a network can tell them apart."""
     return ImageSet.from_pixels(torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed)))
+
+
+def captioned(images: ImageSet, *texts: str) -> ImageSet:
+    """The pictures with these captions; without any, each with one of its own."""
+    return replace(images, captions=texts or tuple(f"{content[:6]} cat" for content in images.hashes))
+
+
+def audited(method: Authenticator, suspect, base, images: ImageSet, *, prompt: str = "cat", **further):
+    """A method's call, with captions for one that needs them."""
+    if method.own_captions == "needed":
+        return method(suspect, base, captioned(images), own_captions=True, **further)
+    return method(suspect, base, images, prompt=prompt, **further)
 
 
 class Closeness:

@@ -14,6 +14,7 @@ import torch
 
 import merge_scenes
 import tiny
+from audit_scenes import audited
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.causal.results.discovery import ARRAYS, Discovery
@@ -132,7 +133,7 @@ def _reloaded(tuned: Any, folder: Path) -> tuple[Numbers, Numbers]:
 
 def _audit(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
     further = {"similarity": load_similarity("ssim")} if method.uses_similarity else {}
-    return method(*models, PICTURES, prompt="red cat", run=run, **further)
+    return audited(method, *models, PICTURES, prompt="red cat", run=run, **further)
 
 
 def _found(result: Any) -> Numbers:

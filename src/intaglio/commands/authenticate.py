@@ -56,6 +56,9 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
     """To measure the audit itself: pictures that were not in the set, where all of --images were."""
     prompt: str = ""
     """Assumed prompt of the fine-tune, such as "a photo of sks dog"; both models are given it."""
+    own_captions: bool = False
+    """Ask about each picture, controls too, under its own caption, as of the .txt file beside it; every picture needs
+    one then."""
     other_prompts: tuple[str, ...] = ()
     """Further prompts, "" among them, under which the verdict is computed again: the report shows how far it depends
     on the prompt. The verdict itself stays that of --prompt."""
@@ -78,12 +81,18 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
             raise ValueError(f"fpr must lie between 0 and 1, not {self.fpr}")
 
     def check_listed(self, listed: "Mapping[str, Listing]") -> None:
-        """Raises `BadInput` for too few controls for the rate that is asked for."""
+        """Raises `BadInput` for too few controls for the rate that is asked for, and for captions that are missing."""
         check_controls(len(listed["controls"].entries), self.fpr)
+        for flag, listing in listed.items() if self.own_captions else ():
+            if without := [entry.name for entry in listing.entries if entry.caption is None]:
+                raise BadInput(
+                    f"--own-captions needs a caption for every picture, and {without[0]} of --{flag.replace('_', '-')} "
+                    "has none; put a text file of its name beside it, or give one --prompt for all"
+                )
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.audit.membership.family import AuditInputs
+        from intaglio.audit.membership.family import AuditInputs, check_captions
         from intaglio.audit.membership.pictures import AuditPictures, likenesses
         from intaglio.audit.membership.result import AuditResult
 
@@ -92,8 +101,10 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
         suspect, base = self.load_models()
         questioned, controls, holdouts = sets = self._pictures(base)
         pictures = AuditPictures.of(questioned, controls, holdouts)
+        for method in (self._method, *self._companions.values()):
+            check_captions(method, self.prompt, pictures.images if self.own_captions else None)
         check_controls(len(pictures.of_role("controls")), self.fpr)  # equal ones count once
-        inputs = AuditInputs(suspect, None if self.alone else base, self.prompt, similarity)
+        inputs = AuditInputs(suspect, None if self.alone else base, self.prompt, similarity, self.own_captions)
         if self.dry_run and self.ends_with(self._plan(inputs, pictures), self._energy(inputs, len(pictures.images))):
             return 0
         with self._open(inputs, sets, base) as run:
@@ -199,6 +210,8 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
             "boxes": self._boxes(),
             **({"alone": True} if self.alone else {}),
         }
+        if self.own_captions:
+            own["own_captions"] = [part.captions_hash for part in sets if part is not None]
         settings = {**asdict(cast(Any, self.method)), **own}
         return self.open_run("authenticate", self._method.name, settings, known, seed=settings.get("seed"))
 

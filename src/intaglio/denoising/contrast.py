@@ -8,7 +8,7 @@ through a network at most `micro_batch` at a time, one network after the other, 
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -21,14 +21,14 @@ from intaglio.models.diffusion.latent_diffusion import Conditioning, LatentDiffu
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Two comparable models, frozen, with one prompt encoded by each."""
+    """Two comparable models, frozen, with one prompt encoded by each, or a prompt a picture."""
 
     suspect: LatentDiffusion
     base: LatentDiffusion
     suspect_text: Conditioning
-    """one row"""
+    """One row, or a row a picture."""
     base_text: Conditioning
-    """one row"""
+    """As many rows."""
     micro_batch: int = 64
     """Pictures times samples in one call of a network, at most."""
     precision: Precision = "float32"
@@ -58,6 +58,12 @@ class Contrast:
             with torch.no_grad():
                 texts = [model.embed([prompt]).detach() for model in (suspect, base)]
             yield cls(suspect, base, texts[0], texts[1], micro_batch, precision)
+
+    def under(self, prompts: Sequence[str]) -> "Contrast":
+        """The same models under a prompt of its own for each picture that they are asked about."""
+        with torch.no_grad():
+            texts = [model.embed(list(prompts)).detach() for model in (self.suspect, self.base)]
+        return replace(self, suspect_text=texts[0], base_text=texts[1])
 
     def encode(
         self, pixels: Float[Tensor, "n 3 H W"], sources: Sequence[torch.Generator] | None = None

@@ -1,7 +1,8 @@
 """Denoising losses, noise predictions and gradients of one model, a few samples at a time.
 
 Clean latents are [n, c, h, w], noise [n, k, c, h, w] and timesteps [n, k]: k samples a picture, all on the CPU and
-float32. Samples go through the network at most `micro_batch` at a time, so that only one graph is ever held.
+float32. A text has a row for each picture, or one for all of them. Samples go through the network at most `micro_batch`
+at a time, so that only one graph is ever held.
 """
 
 from collections.abc import Iterator
@@ -25,8 +26,9 @@ def losses(
     precision: Precision = "float32",
 ) -> Float[Tensor, "n k"]:
     """Mean squared error in what the network predicts, for each sample."""
+    each = zip(micro_batches(model, latents, noise, t, micro_batch), texts(text, t, micro_batch), strict=True)
     with torch.no_grad(), arithmetic(model, precision):
-        losses = [model.error(*piece, text).cpu() for piece in micro_batches(model, latents, noise, t, micro_batch)]
+        losses = [model.error(*piece, own).cpu() for piece, own in each]
     return torch.cat(losses).float().view(t.shape)
 
 
@@ -41,8 +43,8 @@ def noise_predictions(
     """The model's prediction of the unit noise in noised latents, for each sample."""
     every, times, predicted = noised.flatten(0, 1), t.flatten(), []
     with torch.no_grad(), arithmetic(model, precision):
-        for piece in pieces(len(every), micro_batch):
-            predicted.append(model.predict(every[piece].to(model.device), times[piece].to(model.device), text).cpu())
+        for piece, own in zip(pieces(len(every), micro_batch), texts(text, t, micro_batch), strict=True):
+            predicted.append(model.predict(every[piece].to(model.device), times[piece].to(model.device), own).cpu())
     return torch.cat(predicted).float().view(noised.shape)
 
 
@@ -57,10 +59,11 @@ def loss_and_gradient(
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n c h w"]]:
     """The mean loss over the samples, and the gradient of the mean over the samples of summed squared errors."""
     losses, gradients = [], []
-    for z, eps, times in micro_batches(model, latents, noise, t, micro_batch):
+    each = zip(micro_batches(model, latents, noise, t, micro_batch), texts(text, t, micro_batch), strict=True)
+    for (z, eps, times), own in each:
         with torch.enable_grad(), arithmetic(model, precision):
             z.requires_grad_(True)
-            loss = model.error(z, eps, times, text)
+            loss = model.error(z, eps, times, own)
             (gradient,) = torch.autograd.grad(loss.sum() * z[0].numel(), z)
         losses.append(loss.detach().cpu())
         gradients.append(gradient.cpu())
@@ -79,6 +82,14 @@ def micro_batches(
         rows = torch.arange(len(times))[piece]
         # Indexing copies, so that no piece holds on to another's graph.
         yield latents[rows // samples].to(model.device), eps[rows].to(model.device), times[rows].to(model.device)
+
+
+def texts(text: Conditioning, t: Real[Tensor, "n k"], micro_batch: int) -> list[Conditioning]:
+    """The conditioning of each piece that `micro_batches` gives: the row of each sample's picture, or the one row."""
+    if len(text) == 1:
+        return [text] * len(pieces(t.numel(), micro_batch))
+    pictures = torch.arange(len(t)).repeat_interleave(t.shape[1])
+    return [text[pictures[piece]] for piece in pieces(t.numel(), micro_batch)]
 
 
 def pieces(count: int, size: int) -> list[slice]:

@@ -139,6 +139,11 @@ class ImageSet:
         lines = (f"{content} {name}" for name, content in zip(self.names, self.hashes, strict=True))
         return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
+    @property
+    def captions_hash(self) -> str:
+        """SHA-256 over contents and captions."""
+        return hashlib.sha256(repr(list(zip(self.hashes, self.captions, strict=True))).encode()).hexdigest()
+
     def duplicates(self, other: "ImageSet | None" = None) -> list[tuple[str, str]]:
         """Pairs of names that show one picture: within the set, or (mine, theirs) against `other`.
 

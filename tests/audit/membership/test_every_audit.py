@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tiny
-from audit_scenes import model, nudged, pictures
+from audit_scenes import audited, captioned, model, nudged, pictures
 from intaglio.audit.membership.family import OWN_SCORE
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
@@ -43,7 +43,7 @@ def test_it_says_of_itself_what_reports_and_benches_need(row):
 @every_audit
 def test_it_gives_the_signals_and_pictures_that_it_names(row, base, suspect):
     method = made(row)
-    found = method(suspect, base, pictures(2), prompt="cat")
+    found = audited(method, suspect, base, pictures(2))
     assert found.method == method.name
     assert set(found.signals) == set(method.signals)
     assert set(found.pictures) == set(method.captions)
@@ -53,8 +53,8 @@ def test_it_gives_the_signals_and_pictures_that_it_names(row, base, suspect):
 @every_audit
 def test_the_order_of_the_pictures_does_not_matter(row, base, suspect):
     images, method = pictures(3), made(row)
-    found = method(suspect, base, images, prompt="cat")
-    turned = method(suspect, base, images[[2, 0, 1]], prompt="cat")
+    found = audited(method, suspect, base, images)
+    turned = audited(method, suspect, base, images[[2, 0, 1]])
     assert torch.equal(found.scores[[2, 0, 1]], turned.scores)
 
 
@@ -63,7 +63,7 @@ def test_sdxl_in_half_precision_leaves_no_trace(row):
     base = model(0, build=tiny.sdxl_pipeline)
     suspect = nudged(base)
     before = suspect.fingerprint, base.fingerprint
-    found = made(row, precision="bfloat16")(suspect, base, pictures(1), prompt="")
+    found = audited(made(row, precision="bfloat16"), suspect, base, pictures(1), prompt="")
     assert found.scores.isfinite().all()
     assert (suspect.fingerprint, base.fingerprint) == before
     assert all(w.requires_grad and w.grad is None for w in suspect.parts["denoiser"].parameters())
@@ -77,7 +77,7 @@ def test_a_timestep_that_the_model_lacks_is_refused_before_any_work(row, base, s
         monkeypatch.setattr(one, "schedule", short)
         monkeypatch.setattr(one, "embed", lambda prompts: pytest.fail("worked"))
     with pytest.raises(BadInput, match=f"timestep {method.last_timestep} is asked for"):
-        method(suspect, base, pictures(1), prompt="")
+        audited(method, suspect, base, pictures(1), prompt="")
 
 
 @every_audit
@@ -85,12 +85,27 @@ def test_without_a_base_it_looks_at_the_suspect_alone_or_asks_for_one(row, base,
     method = made(row)
     if method.needs_base:
         with pytest.raises(BadInput, match="pass --base"):
-            method(suspect, None, pictures(1), prompt="cat")
+            audited(method, suspect, None, pictures(1))
         return
-    alone = method(suspect, None, pictures(2), prompt="cat")
-    beside = method(suspect, base, pictures(2), prompt="cat")
+    alone = audited(method, suspect, None, pictures(2))
+    beside = audited(method, suspect, base, pictures(2))
     assert set(alone.signals) == {"suspect"}
     torch.testing.assert_close(alone.scores, beside.signals["suspect"])
+
+
+@every_audit
+def test_captions_are_the_prompts_of_their_pictures_or_are_refused(row, base, suspect):
+    method, images = made(row), pictures(2)
+    if method.own_captions == "refused":
+        with pytest.raises(BadInput, match=f"{row.method} takes one prompt for all pictures"):
+            method(suspect, base, captioned(images), own_captions=True)
+    elif method.own_captions == "taken":
+        one = [method(suspect, base, images, prompt=words).scores for words in ("cat", "a red dog")]
+        own = method(suspect, base, captioned(images, "cat", "a red dog"), own_captions=True).scores
+        torch.testing.assert_close(own, torch.stack([one[0][0], one[1][1]]), rtol=1e-3, atol=1e-6)
+    else:
+        with pytest.raises(BadInput, match="give --own-captions"):
+            method(suspect, base, images, prompt="cat")
 
 
 @every_audit

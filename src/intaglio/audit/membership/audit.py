@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def run_audit(
     if inputs.similarity is not None and any(one.uses_similarity for one in (method, *companions.values())):
         check_descriptors(inputs.similarity, pictures.images.pixels, _shown_names(pictures))
     calls = _Calls(method, companions, tuple(dict.fromkeys(signals)), inputs, pictures)
-    results = calls.results(inputs.prompt, run)
+    results = calls.results(None, run)
     values = calls.values(results)
     verdict = _with_loss_differences(_judged(pictures, values, "questioned", fpr), calls, results)
     holdouts = _judged(pictures, values, "holdouts", fpr).rows
@@ -82,7 +83,7 @@ def run_audit(
     others = [
         _under_prompt(prompt, calls, verdict, fpr, run)
         for prompt in dict.fromkeys(other_prompts)
-        if prompt != inputs.prompt
+        if inputs.own_captions or prompt != inputs.prompt
     ]
     main = results[method.name]
     further = {name: numbers for name, numbers in values.items() if name != OWN_SCORE}
@@ -92,6 +93,7 @@ def run_audit(
         method=method.name,
         score_name=_score_name(calls),
         prompt=inputs.prompt,
+        own_captions=inputs.own_captions,
         questioned=questioned,
         controls=stored.write_role("controls", verdict.controls),
         threshold=verdict.threshold,
@@ -120,20 +122,23 @@ class _Calls:
     inputs: AuditInputs
     pictures: AuditPictures
 
-    def results(self, prompt: str, run: Run, *, only_needed: bool = False) -> dict[str, Authentication]:
+    def results(self, prompt: str | None, run: Run, *, only_needed: bool = False) -> dict[str, Authentication]:
         """By name, the results of the method and of those companions that are among the signals.
 
-        With `only_needed` the method itself is left out where the signals are all of companions.
+        None for `prompt` takes the audit's own prompt, or the pictures' captions. With `only_needed` the method itself
+        is left out where the signals are all of companions.
         """
         wanted = {name: one for name, one in self.companions.items() if name in self.signals}
         if not only_needed or len(wanted) < len(self.signals):
             wanted = {self.method.name: self.method} | wanted
         return {name: self._called(one, prompt, run) for name, one in wanted.items()}
 
-    def _called(self, method: Authenticator, prompt: str, run: Run) -> Authentication:
+    def _called(self, method: Authenticator, prompt: str | None, run: Run) -> Authentication:
         inputs, images = self.inputs, self.pictures.images
         similarity = inputs.similarity if method.uses_similarity else None
-        return method(inputs.suspect, inputs.base, images, prompt=prompt, similarity=similarity, run=run)
+        own = inputs.own_captions and prompt is None
+        about: dict[str, Any] = {"prompt": inputs.prompt if prompt is None else prompt, "own_captions": own}
+        return method(inputs.suspect, inputs.base, images, **about, similarity=similarity, run=run)
 
     def values(self, results: Mapping[str, Authentication]) -> dict[str, NDArray[np.float64]]:
         """The signals that the verdict rests on, by name: a number for each picture [n]."""

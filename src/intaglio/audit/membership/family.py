@@ -91,6 +91,12 @@ class AuditInputs:
     """The prompt that the fine-tune is thought to have used; both models get the same words."""
     similarity: Similarity | None = None
     """A measure of how alike two pictures are, for methods with `uses_similarity`."""
+    own_captions: bool = False
+    """Whether each picture's own caption is its prompt, in place of `prompt`."""
+
+    def prompts_of(self, images: ImageSet) -> list[str]:
+        """The prompt of each picture, or one for all of them."""
+        return [str(caption) for caption in images.captions] if self.own_captions else [self.prompt]
 
     @property
     def models(self) -> dict[str, LatentDiffusion]:
@@ -145,6 +151,8 @@ class Authenticator(ABC):
     """Whether it compares the suspect with its base; False: it can look at the suspect alone."""
     uses_similarity: ClassVar[bool] = False
     """Whether it measures how alike two pictures are."""
+    own_captions: ClassVar[Literal["refused", "taken", "needed"]] = "refused"
+    """Whether pictures may, or must, have their own captions for prompts in place of one prompt for all."""
 
     @property
     def cells(self) -> int:
@@ -164,6 +172,7 @@ class Authenticator(ABC):
         *,
         prompt: str = "",
         similarity: Similarity | None = None,
+        own_captions: bool = False,
         run: Run = Run.none(),
     ) -> Authentication:
         """Scores every picture.
@@ -174,14 +183,16 @@ class Authenticator(ABC):
             images: pictures at the models' resolution.
             prompt: the prompt that the fine-tune is thought to have used; both models get the same words.
             similarity: for methods with `uses_similarity`; None takes the method's own measure.
+            own_captions: each picture's own caption is its prompt, in place of `prompt`; every picture needs one.
             run: progress, states and records go there; a killed call goes on where it was.
 
         Raises:
-            BadInput: models that cannot be compared, are identical or lack what the method needs, or pictures that do
-                not fit them.
+            BadInput: models that cannot be compared, are identical or lack what the method needs, pictures that do
+                not fit them, or captions that the method has no use for, or lacks.
         """
+        check_captions(self, prompt, images if own_captions else None)
         warnings = check_inputs(self, suspect, base, images)
-        found = self.audit(AuditInputs(suspect, base, prompt, similarity), images, run)
+        found = self.audit(AuditInputs(suspect, base, prompt, similarity, own_captions), images, run)
         return replace(found, warnings=(*warnings, *found.warnings))
 
     @abstractmethod
@@ -229,6 +240,29 @@ def check_inputs(
             "they see the same latents",
         )
     return ()
+
+
+def check_captions(method: Authenticator, prompt: str, captioned: ImageSet | None) -> None:
+    """Raises `BadInput` for prompts of a kind that the method cannot use.
+
+    Args:
+        method: whose prompts they are.
+        prompt: of all pictures; "" beside captions.
+        captioned: the pictures, where their own captions are their prompts.
+    """
+    if captioned is not None:
+        if method.own_captions == "refused":
+            raise BadInput(f"{method.name} takes one prompt for all pictures; leave --own-captions out")
+        if prompt:
+            raise BadInput("--own-captions takes the place of --prompt; leave one of the two out")
+        if without := [name for name, text in zip(captioned.names, captioned.captions, strict=True) if text is None]:
+            more = f", and {len(without) - 1} more" if len(without) > 1 else ""
+            raise BadInput(f"{without[0]} has no caption{more}; put a text file of its name beside each picture")
+    elif method.own_captions == "needed":
+        raise BadInput(
+            f"{method.name} asks about each picture under its own caption and under other words; give --own-captions, "
+            "and a text file of its name beside each picture"
+        )
 
 
 def check_pictures(model: LatentDiffusion, images: ImageSet, cells: int) -> None:

@@ -2,7 +2,7 @@
 
 `verdict.json` in the run's folder:
 
-    {"method", "score", "prompt", "statement", "no_signal", "weights": {signal: share},
+    {"method", "score", "prompt", "own_captions", "statement", "no_signal", "weights": {signal: share},
      "readings": {signal: words}, "captions": {kind: words}, "story", "limits": {heading: words},
      "questioned": [picture, ...], "controls": [picture, ...], "threshold": Threshold, "set_test": RankTest,
      "separation": Separation or null, "other_prompts": [OtherPrompt, ...], "diagnostics": {...}}
@@ -135,6 +135,8 @@ class AuditResult:
     limits: Mapping[str, str] = field(default_factory=dict)
     """What those pictures do not prove: sentences by heading."""
     other_prompts: tuple[OtherPrompt, ...] = ()
+    own_captions: bool = False
+    """Whether each picture was asked about under its own caption, in place of `prompt`."""
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """Kept in `run.json`, not in `verdict.json`."""
@@ -193,6 +195,7 @@ class AuditResult:
             "method": self.method,
             "score": self.score_name,
             "prompt": self.prompt,
+            "own_captions": self.own_captions,
             "other_prompts": [asdict(one) for one in self.other_prompts],
             "statement": self.statement,
             "no_signal": self.no_signal,
@@ -230,6 +233,7 @@ class AuditResult:
             method=str(stored["method"]),
             score_name=str(stored.get("score") or "score"),
             prompt=str(stored.get("prompt") or ""),
+            own_captions=bool(stored.get("own_captions")),
             questioned=tuple(_judged(one, "questioned") for one in stored["questioned"]),
             controls=tuple(_judged(one, "controls") for one in stored["controls"]),
             threshold=_threshold(stored["threshold"]),

@@ -11,7 +11,7 @@ from intaglio.audit.membership.family import Authentication, Authenticator
 from intaglio.audit.membership.methods.cgi_dm import CGIDM
 from intaglio.bench.authenticate.figures import figures_of
 from intaglio.bench.kit.few_shot_bench import FewShotBench
-from intaglio.bench.kit.methods import default_methods
+from intaglio.bench.kit.methods import one_prompt_audits
 from intaglio.bench.kit.suspects import HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
 from intaglio.errors import BadInput
 from intaglio.images.image_set import ImageSet
@@ -95,7 +95,7 @@ class AuthenticateBench(FewShotBench):
         return self.sets or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
 
     def _methods(self) -> dict[str, Authenticator]:
-        return default_methods("authenticate", seed=self.seed)
+        return one_prompt_audits(seed=self.seed)
 
     def _reference_pictures(self) -> int:
         return self.reference_pictures or (1 if self.quick else REFERENCE_PICTURES)

@@ -12,6 +12,12 @@ def default_methods(verb: str, *, seed: int, **changes: Any) -> dict[str, Any]:
     return {name: default_method(verb, name, seed=seed, **changes) for name in VERBS[verb].methods}
 
 
+def one_prompt_audits(*, seed: int) -> dict[str, Any]:
+    """The membership audits that take one prompt for all pictures, by name, as `default_methods`."""
+    found = default_methods("authenticate", seed=seed)
+    return {name: method for name, method in found.items() if method.own_captions != "needed"}
+
+
 def default_method(verb: str, name: str, **changes: Any) -> Any:
     """One method with its default settings, but for those `changes` that it has."""
     module, _, kind = VERBS[verb].methods[name].target.partition(":")

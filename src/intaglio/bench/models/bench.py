@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from intaglio.audit.membership.family import Authenticator
-from intaglio.bench.kit.methods import default_methods
+from intaglio.bench.kit.methods import one_prompt_audits
 from intaglio.bench.models.random_models.wider import WIDER
 from intaglio.bench.models.testbed_audits import TESTBEDS, audited
 from intaglio.errors import BadInput
@@ -103,7 +103,7 @@ class ModelsBench:
         return self.repeats or (1 if self.quick else 5)
 
     def _methods(self) -> dict[str, Authenticator]:
-        found = default_methods("authenticate", seed=self.seed)
+        found = one_prompt_audits(seed=self.seed)
         return {name: found[name] for name in QUICK_METHODS} if self.quick else found
 
     def _measure(self, run: Run) -> None:

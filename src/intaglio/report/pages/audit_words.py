@@ -214,7 +214,7 @@ def threat(run: RunData, audit: AuditResult) -> list[Row]:
             "access",
             f"the weights of {'the suspect' if alone else 'both'}; an interface that gives only pictures is not enough",
         ),
-        Row("prompt", f"“{audit.prompt}”" if audit.prompt else "the empty prompt"),
+        Row("prompt", _prompt_words(audit)),
         Row("questioned pictures", _questioned(audit)),
         Row(
             "controls",
@@ -225,6 +225,12 @@ def threat(run: RunData, audit: AuditResult) -> list[Row]:
         Row("asked false-positive rate", rate_text(audit.threshold.asked_rate)),
         Row("needed of the fine-tuning set itself", "nothing; neither its pictures nor its size"),
     ]
+
+
+def _prompt_words(audit: AuditResult) -> str:
+    if audit.own_captions:
+        return "each picture’s own caption"
+    return f"“{audit.prompt}”" if audit.prompt else "the empty prompt"
 
 
 def other_prompts(audit: AuditResult) -> list[Row]:

@@ -41,6 +41,7 @@ class LossGap(Authenticator):
     reading: ClassVar[str] = "by how much better the suspect denoises the picture than the base does"
     signals: ClassVar[tuple[str, ...]] = ("suspect", "base", "relative")
     loss_difference: ClassVar[str | None] = OWN_SCORE
+    own_captions: ClassVar[Literal["refused", "taken", "needed"]] = "taken"
 
     levels: int = 20
     """Timesteps, one from each of as many equal bins; from 1."""
@@ -76,11 +77,16 @@ class LossGap(Authenticator):
 
         One picture at a time: its samples alone fill the networks' batches.
         """
-        key = work_key(self, inputs)
+        key = work_key(self, inputs, images=images)
         suspect, base = inputs.pair
         how = {"micro_batch": self.micro_batch, "precision": self.precision}
         with Contrast.of(suspect, base, inputs.prompt, **how) as contrast:
-            found = in_batches(run, self.name, key, images, lambda part: self._losses(contrast, part))
+
+            def losses(part: ImageSet) -> dict[str, Tensor]:
+                own = contrast.under(inputs.prompts_of(part)) if inputs.own_captions else contrast
+                return self._losses(own, part)
+
+            found = in_batches(run, self.name, key, images, losses)
         mine, theirs = found["suspect"], found["base"]
         relative = (theirs - mine) / theirs
         return Authentication(
