@@ -1,6 +1,6 @@
-"""The suspects of the audit bench: the embedded base, fine-tuned on known pictures in two regimes."""
+"""The suspects of audit benches: the embedded base, fine-tuned on known pictures in three regimes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -33,6 +33,8 @@ class Regime:
     """Further pictures that the suspect is trained on, members of the sets that follow; nobody asks about them."""
     negatives: Literal["holdouts", "near"]
     """The pictures to tell members from: the other half of the draw, or their nearest relatives."""
+    captioned: bool = False
+    """Whether pictures are trained on under captions of their own, in place of one prompt for all."""
 
     def tuner(self, kind: Tuner, seed: int) -> DreamBooth | LoRATuning:
         """The settings of one fine-tune."""
@@ -44,7 +46,7 @@ class Regime:
         )
 
     def training_set(self, name: str) -> TrainingSet:
-        """The members of a set and the fillers, all under one prompt."""
+        """The members of a set and the fillers, under one prompt or each under its own."""
         names = testbed.sets()
         place = names.index(name)
         pool = [testbed.few_shot(name).members]
@@ -55,7 +57,7 @@ class Regime:
             missing -= len(pool[-1])
             if missing <= 0:
                 break
-        return TrainingSet(joined(pool, captions=False), prompt=PROMPT)
+        return TrainingSet(joined(pool, captions=self.captioned), prompt=None if self.captioned else PROMPT)
 
     def questioned(self, name: str) -> tuple[ImageSet, ImageSet]:
         """(members, pictures that were not trained on) of a set."""
@@ -79,6 +81,9 @@ The LoRA reaches the feed-forward layers and convolutions too. The base has atte
 only: by attention alone the suspect hardly learns its pictures (on `hands` their denoising error fell by 8%, with
 these layers by 27%, by DreamBooth by 48%), which is no fine-tune that anybody would publish.
 """
+
+CAPTIONED = replace(PAPER, name="captioned", captioned=True)
+"""The published dose, each picture under its own caption, as larger fine-tunes have it."""
 
 HARD = Regime(
     name="hard",

@@ -1,0 +1,155 @@
+"""`intaglio bench membership`: every audit's separation, error rate and cost, with the base and without it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from intaglio.audit.membership.family import Authenticator
+from intaglio.bench.kit.few_shot_bench import FewShotBench
+from intaglio.bench.kit.methods import default_methods
+from intaglio.bench.kit.suspects import CAPTIONED, HARD, PAPER, PROMPT, TUNERS, Regime, Tuner, fine_tuned, joined
+from intaglio.bench.membership.figures import ALONE, NULL, figures_of, table_of
+from intaglio.errors import BadInput
+from intaglio.images.image_set import ImageSet
+from intaglio.models import testbed
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.runs.fan_out import fan_out, workers_for
+from intaglio.runs.progress import Show
+from intaglio.runs.run import Run
+
+QUICK_SETS, QUICK_CONTROLS = 2, 20
+REGIMES = (PAPER, HARD, CAPTIONED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MembershipBench(FewShotBench):
+    """Every membership audit in three regimes, with the base and without, and on suspects that never saw the pictures.
+
+    Regime `paper` has the published dose of training under one prompt, `hard` a weak fine-tune and the members'
+    nearest relatives to tell them from, `captioned` the published dose with a caption for each picture. A method that
+    shows pictures and leaves the verdict to another is left out (see `bench authenticate`). Each row has the mean over
+    suspects of the area under the ROC, with a 95% interval from resampled pictures; the true-positive rates at 1% and
+    5%, pooled; the share of suspects with an area above one half, since a sign that turns makes a threshold worthless;
+    the share of pictures outside the set that a verdict at 5% calls, calibrated on the set's controls; rows asked of a
+    denoiser and seconds a picture. `null` asks each suspect of `paper` about another set: all calls are wrong there.
+    """
+
+    quick: bool = False
+    """Two sets and 20 controls each; minutes in place of hours."""
+    sets: tuple[str, ...] = ()
+    """Few-shot sets to use, two or more; none takes all (or two with --quick)."""
+    seed: int = 0
+    """Of the fine-tunes and the audits."""
+
+    def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
+        """Measure; the figures by name, and beside them the table of every row and regime under `rows`."""
+        settings = {
+            "sets": self._sets(),
+            "quick": self.quick,
+            "regimes": {regime.name: asdict(regime) for regime in REGIMES},
+            "methods": {name: asdict(method) for name, method in self._methods().items()},
+        }
+        about: dict[str, Any] = {"seed": self.seed, "device": self.device, "command": command, "progress": progress}
+        run = Run.open(self.runs, "bench", "membership", settings, self.inputs(), **about)
+        with run:
+            if run.status != "done":
+                self._measure(run)
+                run.finish(figures_of(run))
+            return run.summary
+
+    def summary(self, figures: Mapping[str, Any]) -> str:
+        """The rows as a table."""
+        return table_of(figures)
+
+    def _sets(self) -> tuple[str, ...]:
+        known = testbed.sets()
+        if unknown := [name for name in self.sets if name not in known]:
+            raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
+        if len(self.sets) == 1:
+            raise BadInput("suspects that never saw the pictures are those of another set; name two sets or more")
+        return self.sets or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
+
+    def _methods(self) -> dict[str, Authenticator]:
+        return {name: one for name, one in default_methods("authenticate", seed=self.seed).items() if one.judges}
+
+    def _jobs(self) -> list["_Suspect"]:
+        """A suspect for each set and regime, by DreamBooth and by LoRA in turns."""
+        sets = self._sets()
+        return [
+            _Suspect(regime, TUNERS[(place + turn) % len(TUNERS)], name, sets[(place + 1) % len(sets)])
+            for place, name in enumerate(sets)
+            for turn, regime in enumerate(REGIMES)
+        ]
+
+    def _measure(self, run: Run) -> None:
+        jobs = self._jobs()
+        left = [job for job in jobs if job.key not in run.recorded("suspect")]
+        workers = self.workers or workers_for(self.device)
+        with run.progress(len(jobs), "suspects", len(jobs) - len(left)) as progress:
+            for job, found in fan_out(self._audited, left, workers):
+                run.record("suspect", job.key, {"audits": found})
+                progress.advance()
+
+    def _audited(self, job: "_Suspect") -> list[dict[str, Any]]:
+        """Every method's scores of the suspect's own set, and in `paper` of another, with what they cost."""
+        base = self.base
+        suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
+        asked = [(job.regime.name, job.subject)]
+        asked += [(NULL, job.other)] if job.regime is PAPER else []
+        return [
+            found
+            for condition, subject in asked
+            for name, method in self._methods().items()
+            if (found := self._scored(name, method, suspect, base, job, condition, subject)) is not None
+        ]
+
+    def _scored(
+        self,
+        name: str,
+        method: Authenticator,
+        suspect: LatentDiffusion,
+        base: LatentDiffusion,
+        job: "_Suspect",
+        condition: str,
+        subject: str,
+    ) -> dict[str, Any] | None:
+        """One method's scores; None where it cannot take, or lacks, the regime's prompts."""
+        if method.own_captions == ("refused" if job.regime.captioned else "needed"):
+            return None
+        everyone, counts = self._pictures(job.regime, subject)
+        about: dict[str, Any] = {"own_captions": True} if job.regime.captioned else {"prompt": PROMPT}
+        began = time.monotonic()
+        result = method(suspect, base, everyone, **about)
+        seconds = (time.monotonic() - began) / len(everyone)
+        signals = {"": result.scores, **({ALONE: result.signals["suspect"]} if "suspect" in result.signals else {})}
+        rows = sum(calls.rows for calls in method.calls(len(everyone), 2)) / len(everyone)
+        return {
+            "condition": condition,
+            "method": name,
+            "role": method.role,
+            "set": subject,
+            "seconds": seconds,
+            "calls": rows,
+            "scores": {row: [part.tolist() for part in scores.split(counts)] for row, scores in signals.items()},
+        }
+
+    def _pictures(self, regime: Regime, subject: str) -> tuple[ImageSet, list[int]]:
+        """Members, pictures to tell them from and controls of a set, and the counts of the three."""
+        controls = testbed.few_shot(subject).controls
+        parts = [*regime.questioned(subject), controls[:QUICK_CONTROLS] if self.quick else controls]
+        return joined(parts), [len(part) for part in parts]
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    """One fine-tune, and another set that it never saw."""
+
+    regime: Regime
+    kind: Tuner
+    subject: str
+    other: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.regime.name}/{self.kind}/{self.subject}"
