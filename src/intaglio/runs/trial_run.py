@@ -34,7 +34,7 @@ class TrialRun(NullRun):
         """
         times = self._times.get(label, [])
         pieces = [times[first : first + steps] for first in range(0, len(times), steps)]
-        return sum((piece[-1] - piece[0]) / (len(piece) - 1) for piece in pieces if len(piece) > 1)
+        return sum(((piece[-1] - piece[0]) / (len(piece) - 1) for piece in pieces if len(piece) > 1), 0.0)
 
 
 class _Noting:
