@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.runs.trial_run import TrialRun
@@ -13,15 +13,15 @@ from intaglio.shrink.family import Shrinker
 TRIED_STEPS = 4
 """Steps of each phase that are made, of which the first is not timed."""
 
-S = TypeVar("S", bound=Shrinker)
-
 
 def trial_rows(batch: int) -> int:
     """Calibration rows of a trial: of two whole turns of walks at least, so that a batch is learned from."""
     return HELD * max(2, -(-batch // (HELD - 1)))
 
 
-def trial_seconds(shrinker: S, model: LatentDiffusion, batch: int, phases: Mapping[str, str], **cheaper: Any) -> float:
+def trial_seconds(
+    shrinker: Shrinker, model: LatentDiffusion, batch: int, phases: Mapping[str, str], **cheaper: Any
+) -> float:
     """Seconds of all phases, and of whatever is done once.
 
     Args:
