@@ -1,12 +1,15 @@
 """`--dry-run` of every verb that works for long: the plan with its time, and nothing else."""
 
 import dataclasses
+import json
 import shlex
 
 import numpy as np
 import pytest
 
 import tiny
+from intaglio.causal.methods.sicl.method import SiCL
+from intaglio.causal.tables.table import Table
 from intaglio.cli import main
 from intaglio.commands.kit.source_settings import load
 from intaglio.images.image_set import save_png
@@ -26,12 +29,14 @@ LINES = {
     "distill": "distill guided --model {base} --prompt x --own 4 --steps 4",
     "shrink": "shrink gptq --model {base} --prompt x --rows 32",
     "merge": "merge soup {suspect} {base} --images {pictures}",
+    "energy profile": "energy profile --model {base} --batches 1",
     "energy prune": None,  # needs a profile of this machine; see test_energy_prune
     "discover": "discover sicl {table}",
     "causal train": "causal train --preset trial --steps 6 --calibrated-on 8 --proved-on 8",
     "causal train-skeleton": "causal train-skeleton --models 40 --variables 4 --rows 50 100 --trees 5",
     "causal recalibrate": "causal recalibrate --tables 100",
     "flow train": "flow train --images {pictures} --resolution 8 --patch-size 2 --hidden-size 16 --head-dim 8",
+    "flow calibrate": "flow calibrate --model cpu-tiny --batch 2",
     "flow sample": "flow sample sequential --model cpu-tiny --count 3",
 }
 
@@ -68,7 +73,8 @@ def test_every_command_that_takes_the_flag_is_asked_here():
 @pytest.mark.parametrize("line", [line for line in LINES.values() if line], ids=[k for k, v in LINES.items() if v])
 def test_the_plan_has_a_time_and_nothing_is_made(line, places, tmp_path, capsys):
     runs = tmp_path / "runs"
-    into = ["--out" if line.startswith("sample --") else "--runs", str(runs)]
+    flag = "--out" if line.startswith("sample --") else "--plans" if line.startswith("flow calibrate") else "--runs"
+    into = [flag, str(runs)]
     assert main([*shlex.split(line.format(**places)), *into, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "\ntime       " in f"\n{said}"
@@ -79,5 +85,17 @@ def test_a_plan_is_the_sum_of_its_parts_and_names_those_that_matter():
     plan = TimePlan({"steps": 60.0, "pictures": 30.0, "crumbs": 0.5}, "pictures   4")
     assert plan.seconds == 90.5
     assert str(plan) == "pictures   4\ntime       about 2 min: 60 s for steps, 30 s for pictures"
+    assert "judging" not in str(TimePlan({"steps": 1.5, "pictures": 0.7, "judging": 0.4}))
     assert str(TimePlan({"steps": 3.0}, at_most=True)) == "time       about 3 s at most for steps"
     assert (TimePlan().seconds, str(TimePlan({"steps": 0.4}))) == (0, "time       under 1 s")
+
+
+def test_a_search_keeps_its_plan_where_making_one_is_quick(places, tmp_path):
+    assert main(shlex.split(f"discover sicl {places['table']} --subsamples 1 --runs {tmp_path} --quiet")) == 0
+    (header,) = (json.loads(path.read_text()) for path in tmp_path.rglob("run.json"))
+    assert header["planned_seconds"] > 0
+    few, many = (Table.from_frame(np.random.default_rng(0).standard_normal((60, count))) for count in (15, 16))
+    quick = [
+        (SiCL(subsamples=count).plans_quickly(few), SiCL(subsamples=count).plans_quickly(many)) for count in (0, 1, 150)
+    ]
+    assert quick == [(False, False), (True, False), (True, True)]

@@ -56,6 +56,13 @@ class Discoverer(ABC):
         Raises `BadInput` as the search does.
         """
 
+    def plans_quickly(self, table: Table) -> bool:
+        """Whether a plan takes little of a search's time, or under a second; else it is made with --dry-run alone.
+
+        Here it is not: what is timed is a large part of one search.
+        """
+        return False
+
     def variables(self, table: Table) -> tuple[str, ...]:
         """Columns of a table that the found graph is over, in its order: all but those that only describe the rows."""
         return table.all_names

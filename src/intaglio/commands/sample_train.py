@@ -77,7 +77,8 @@ class SampleTrain(DryRun, ModelAndLoRA, InRun, ReadsPictures, Generic[M]):
         from intaglio.sampling.plan import planned_seconds
 
         planned = trainer.planned(model, learnt)
-        return TimePlan({"calls": planned_seconds(planned, model, trainer.batch)}, f"work       {planned}")
+        parts = {"calls": planned_seconds(planned, model, trainer.batch), **trainer.seconds_beside(model)}
+        return TimePlan(parts, f"work       {planned}", at_most=len(parts) > 1)
 
     def _refuse_other_inputs(self, trainer: "SamplingTrainer | PictureTrainer") -> None:
         """Raises `BadInput` for prompts where pictures are learnt from, and the other way round."""

@@ -181,7 +181,7 @@ def generate(
             if all(reason == FAILED or pictures.has(seed) for seed, reason in drawn):
                 known[batch] = found
     done = sum(len(batch.seeds) for batch in known)
-    a_round, models = -(-ROUND_PICTURES // settings.batch), (inputs.suspect, inputs.base)
+    a_round, models = batches_a_round(settings.batch), (inputs.suspect, inputs.base)
     with shared_models(models, workers, run.folder) as shared, run.progress(count, label, done) as progress:
         draw = GenerateBatch(shared, settings, guide, inputs.prompted)
         for first in range(0, len(batches), a_round):
@@ -195,6 +195,11 @@ def generate(
             if enough is not None and enough(generated):
                 break
     return generated
+
+
+def batches_a_round(batch: int) -> int:
+    """Batches of so many pictures that are drawn between two looks at whether there are enough."""
+    return -(-ROUND_PICTURES // batch)
 
 
 def forget(run: Run, settings: GenerationSettings, label: str) -> None:

@@ -59,7 +59,7 @@ class Run:
     @classmethod
     def none(cls, *, progress: Show = "none") -> "Run":
         """The null run, for the result alone: states and records are dropped, warnings are logged."""
-        return _NullRun(None, {}, "new", None, progress)
+        return NullRun(None, {}, "new", None, progress)
 
     @classmethod
     def open(
@@ -270,7 +270,7 @@ class Run:
         self._written = time.monotonic()
 
 
-class _NullRun(Run):
+class NullRun(Run):
     """Accepts every call and keeps nothing: a default argument is one object for all calls."""
 
     def save_state(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping, every_s: float | int = 0) -> None:

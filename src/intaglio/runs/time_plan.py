@@ -8,6 +8,9 @@ from intaglio.amounts import duration_words
 NAMED_SHARE = 0.02
 """Share of the whole below which a part is not named in the text."""
 
+LEAST_NAMED_S = 0.5
+"""Seconds, in words 0 s, up to which a part is not named either."""
+
 
 @dataclass(frozen=True)
 class TimePlan:
@@ -33,7 +36,8 @@ class TimePlan:
             time = "time       under 1 s"
             return f"{self.head}\n{time}" if self.head else time
         most = " at most" if self.at_most else ""
-        named = {name: spent for name, spent in self.parts.items() if spent >= NAMED_SHARE * self.seconds}
+        least = max(LEAST_NAMED_S, NAMED_SHARE * self.seconds)
+        named = {name: spent for name, spent in self.parts.items() if spent > least}
         if len(named) > 1:
             told = f": {', '.join(f'{duration_words(spent)} for {name}' for name, spent in named.items())}"
         else:

@@ -117,6 +117,14 @@ class CalibrationStates:
             yield CalibrationBatch(self.latents[rows].to(model.device), self.t[rows].to(model.device), given)
 
 
+def made_up_rows(model: LatentDiffusion, count: int) -> CalibrationStates:
+    """Rows of noise at timesteps spread over all, with as much of everything as rows have, to time work on."""
+    side = model.resolution // model.factor
+    noise = torch.randn(count, model.latent_channels, side, side, generator=generator(0, "made-up rows", count))
+    t = torch.arange(count) * model.schedule.count // count
+    return CalibrationStates(noise, t, ("",), torch.zeros_like(t), torch.arange(count), "noise", noise=noise)
+
+
 def drawn_states(
     model: LatentDiffusion,
     prompts: Sequence[str],

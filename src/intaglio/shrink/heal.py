@@ -26,11 +26,11 @@ from intaglio.randomness import generator
 from intaglio.runs.run import Run
 from intaglio.shrink.calibration_states import CalibrationBatch, CalibrationStates
 from intaglio.shrink.embedded_rows import EmbeddedRows
-from intaglio.shrink.healing_settings import HealingSettings
+from intaglio.shrink.healing_settings import HEALING, HealingSettings
 from intaglio.shrink.row_weights import bias_weights, last_features, variances
 from intaglio.shrink.stage_directions import directed_errors, principal_directions, stages
 
-STATE = "healing"
+STATE = HEALING
 """Name of the run's state, of its log and of its progress."""
 CHECKPOINT_EVERY_S = 60.0
 """Seconds between two saved states."""

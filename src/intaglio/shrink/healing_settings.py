@@ -10,10 +10,14 @@ from intaglio.errors import BadInput, require
 from intaglio.learning.precision import MixedPrecision, check_precision
 from intaglio.learning.settings import CosineSettings, OptimizerSettings
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.sampling.calls import BACKWARD
+from intaglio.sampling.calls import BACKWARD, Calls
+from intaglio.sampling.plan import planned_seconds
 from intaglio.shrink.calibration_states import CalibrationStates
-from intaglio.shrink.family import Shrinker
+from intaglio.shrink.family import TIMED_ROWS, Shrinker
+from intaglio.shrink.trial import trial_seconds
 
+HEALING = "healing"
+"""Name of the training: of a run's state, of its log and of its progress."""
 BENCH = MappingProxyType({"steps": 400, "batch": 4, "learning_rate": 5e-4})
 """The training of rows of the bench: the same for all."""
 
@@ -29,6 +33,10 @@ class HealingSettings(MixedPrecision, Shrinker, ABC):
     calibrated: ClassVar[bool] = True
     trained: ClassVar[bool] = True
     bench: ClassVar[Sequence[Mapping[str, Any]]] = (BENCH,)
+    phases: ClassVar[Mapping[str, str]] = MappingProxyType({HEALING: "steps"})
+    """Names of the settings that count steps, by the labels of their progress."""
+    cheaper: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Further settings of the trial by which its time is planned, of work that `scored_rows` counts."""
 
     steps: int = 2000
     """Updates of the training, at least 1."""
@@ -98,3 +106,13 @@ class HealingSettings(MixedPrecision, Shrinker, ABC):
         asked = self.steps * self.batch if self.asks_each_step else rows
         passes = 1 + BACKWARD + (self.loss != "plain")
         return asked + passes * self.steps * self.batch
+
+    def scored_rows(self, model: LatentDiffusion) -> int:
+        """Rows through the network by which it is chosen what to train, before the training; 0 where none are."""
+        return 0
+
+    def seconds(self, model: LatentDiffusion, rows: int) -> float:
+        """Seconds of all phases, from a few steps of each, and of the calls of the network before them."""
+        asked = self.scored_rows(model) + (0 if self.asks_each_step else rows)
+        tried = trial_seconds(self, model, self.batch, self.phases, **self.cheaper)
+        return tried + planned_seconds(Calls(forward=asked), model, TIMED_ROWS)

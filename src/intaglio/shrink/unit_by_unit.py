@@ -13,9 +13,11 @@ from intaglio.models.packing.packed_weight import PackedWeight
 from intaglio.runs.progress import Progress
 from intaglio.runs.run import Run
 from intaglio.runs.steps import stored_steps
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.plan import planned_seconds
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.code_grid import CodeGrid, grid_of
-from intaglio.shrink.family import Shrinker, ShrinkPlan
+from intaglio.shrink.family import TIMED_ROWS, Shrinker, ShrinkPlan
 from intaglio.shrink.layers import KEPT_BITS, WeightLayer, kept_apart, weight_layers
 from intaglio.shrink.quantiser import group_of, kept_finer
 from intaglio.shrink.reconstruct import STATE, Reconstruction, reconstruct
@@ -23,6 +25,7 @@ from intaglio.shrink.rounding import SoftRounding
 from intaglio.shrink.shrunk import Shrunk, shrunk
 from intaglio.shrink.skip_halves import skip_groups
 from intaglio.shrink.stored_sizes import sizes
+from intaglio.shrink.trial import trial_rows, trial_seconds
 from intaglio.shrink.unit_codes import UnitCodes, remarks, state_of, store_codes, stored_codes
 from intaglio.shrink.unit_rows import UnitRows, unit_rows
 from intaglio.shrink.units import DenoiserUnit, denoiser_units
@@ -100,6 +103,13 @@ class UnitShrinker(Shrinker):
         before, after = sizes(model, self.parts, bits)
         passes = sum(len(self._learned(unit)) > 0 for unit in self.units(model))
         return ShrinkPlan(before, after, passes * rows + 3 * self.iterations * self.batch)
+
+    def seconds(self, model: LatentDiffusion, rows: int) -> float:
+        """Seconds of the passes up to each unit, and of its learning, from a few steps of all units."""
+        passes = sum(len(self._learned(unit)) > 0 for unit in self.units(model))
+        more = Calls(forward=passes * max(0, rows - trial_rows(self.batch)))
+        tried = trial_seconds(self, model, self.batch, {self.name: "iterations"})
+        return tried + planned_seconds(more, model, TIMED_ROWS)
 
     def __call__(
         self,

@@ -40,26 +40,32 @@ def bare_python(folder: Path, repeats: int) -> float:
 def plan_and_time(words: Sequence[str], folder: Path) -> dict[str, Any]:
     """A command's planned seconds and those of its run, which the new run folder below `folder` tells.
 
-    Of a command without a run folder the plan is that of --dry-run, and its time that of the command less that of the
-    dry run, in which programs are started and models read. Raises `IntaglioError` where it fails, or keeps no plan.
+    Of a command whose run keeps no plan, since making one costs too much, it is that of --dry-run. So it is of one
+    without a run folder, and its time that of the command less that of the dry run, in which programs are started and
+    models read. Raises `IntaglioError` where it fails, or tells no plan.
     """
     before = set(folder.rglob("run.json"))
     seconds, done = _timed((*PROGRAM, *words, "--quiet"), folder)
     if done.returncode:
         raise IntaglioError(f"`intaglio {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()[-300:]}")
     made = [path for path in folder.rglob("run.json") if path not in before]
-    if not made:
-        dry_s, told = _timed((*PROGRAM, *words, "--dry-run"), folder)
-        found = re.search(r"time +about ([0-9.]+) (s|min|h)", told.stdout)
-        if found is None or seconds <= dry_s:
-            raise IntaglioError(f"`intaglio {' '.join(words)}` tells no plan by --dry-run, or is over before it")
-        planned_s, measured_s = float(found[1]) * UNITS[found[2]], seconds - dry_s
-        return {"planned_s": planned_s, "measured_s": measured_s, "ratio": planned_s / measured_s, "command_s": seconds}
     header: Mapping[str, Any] = json.loads(made[0].read_text(encoding="utf-8")) if len(made) == 1 else {}
     planned, measured = header.get("planned_seconds"), header.get("seconds")
-    if not planned or not measured:
-        raise IntaglioError(f"`intaglio {' '.join(words)}` kept no plan beside its time")
+    if not planned:
+        planned, dry_s = _dry_run(words, folder)
+        measured = measured or seconds - dry_s
+    if not measured or measured <= 0:
+        raise IntaglioError(f"`intaglio {' '.join(words)}` is over before its plan is made")
     return {"planned_s": planned, "measured_s": measured, "ratio": planned / measured, "command_s": seconds}
+
+
+def _dry_run(words: Sequence[str], folder: Path) -> tuple[float, float]:
+    """The seconds that --dry-run tells, and those that it takes. Raises `IntaglioError` where it tells none."""
+    spent, told = _timed((*PROGRAM, *words, "--dry-run"), folder)
+    found = re.search(r"time +about ([0-9.]+) (s|min|h)", told.stdout)
+    if found is None:
+        raise IntaglioError(f"`intaglio {' '.join(words)}` keeps no plan beside its time, and tells none by --dry-run")
+    return float(found[1]) * UNITS[found[2]], spent
 
 
 def _timed(words: Sequence[str], folder: Path) -> tuple[float, subprocess.CompletedProcess[str]]:

@@ -130,7 +130,6 @@ class Discover(DryRun, OnCluster, Generic[M]):
             reading=self._reading(),
         )
         knowledge, truth = self._knowledge(table), self._truth(table)
-        # A plan costs as much as a quick search, so that it is only made where it is asked for.
         if self.dry_run and self.ends_with(self._method.planned(table, knowledge=knowledge)):
             return 0
         with self._open(table, kinds, knowledge, truth) as run:
@@ -138,6 +137,8 @@ class Discover(DryRun, OnCluster, Generic[M]):
             if run.status != "done":
                 for warning in table.warnings:
                     run.warn(warning)
+                if self._method.plans_quickly(table):
+                    self.begin(run, self._method.planned(table, knowledge=knowledge))
                 self._discover(table, knowledge, truth, run)
             self._method.forget(run)
             found = Discovery.load(folder / RESULT)

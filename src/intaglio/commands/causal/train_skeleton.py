@@ -42,13 +42,15 @@ class CausalTrainSkeleton(DryRun, CascadeTraining):
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
-        from intaglio.causal.methods.spot.cascade_plan import skeleton_plan
+        from intaglio.causal.methods.spot.cascade_plan import plans_quickly, skeleton_plan
 
         if self.dry_run and self.ends_with(skeleton_plan(self.settings, self.network_models)):
             return 0
         with self._open() as run:
             folder = run.folder or Path()
             if run.status != "done":
+                if plans_quickly(self.settings):
+                    self.begin(run, skeleton_plan(self.settings, self.network_models))
                 self._trained(run, folder)
             summary = dict(run.summary)
             files = [str(folder / name) for name in (CASCADE, NETWORK) if (folder / name).is_file()]

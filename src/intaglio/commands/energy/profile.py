@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from intaglio.commands.kit.console import note, say, say_json
+from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, noted
 from intaglio.errors import BadInput
 
@@ -25,7 +26,7 @@ RANDOM_WIDTHS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileEnergy(InRun):
+class ProfileEnergy(DryRun, InRun):
     """Profile this machine: measure the layers of a model, from which any job's energy is then estimated.
 
     By the meter of energy that is there; without one in processor seconds, which are no energy. Leave the machine to
@@ -74,6 +75,7 @@ class ProfileEnergy(InRun):
         from intaglio.energy.profile.active import ActiveRules
         from intaglio.energy.profile.fingerprint import fingerprint
         from intaglio.energy.profile.profile_file import save_profile
+        from intaglio.energy.profile.profile_time import profile_time
         from intaglio.energy.profile.profiling import ProfilePlan, make_profile
         from intaglio.models.diffusion.loading import load_model
         from intaglio.runs.header import now
@@ -82,9 +84,13 @@ class ProfileEnergy(InRun):
         if out.suffix not in (".safetensors", ".json"):
             raise BadInput(f"--out {out} must end in .safetensors or .json")
         model = noted(load_model(self.model or embedded_model(), device=self.device))
-        load = self._foreign_load()
+        load = "" if self.dry_run else self._foreign_load()
         meter, unit = self._meter()
-        device = self._device(meter, unit)
+        device, rules = self._device(meter, unit), ProfilePlan(ActiveRules(points=self.points), self.isolation)
+        steps, networks = self._steps(model), [*self._networks(device, model), *self._narrow_networks(device, model)]
+        plan = profile_time(device, steps, networks, rules, self._operations_a_second(model))
+        if self.ends_with(plan):
+            return 0
         here = fingerprint(self.device)
         settings = {"batches": list(self.batches), "window": self.window, "points": self.points, "meter": meter.name}
         settings |= {} if self.flow is None else {"flow": self.flow}
@@ -95,8 +101,8 @@ class ProfileEnergy(InRun):
         inputs = {"model": described(self.model, model.fingerprint)}
         with self.open_run("energy", "profile", settings, inputs, seed=None) as run:
             note(f"measuring by {meter.name}, in {unit}; leave the machine to it")
+            self.begin(run, plan)
             began = time.monotonic()
-            steps = self._steps(model)
             about = {
                 "provenance": str(next(iter(meter.domains().values())).provenance),
                 "device": dict(here.device),
@@ -104,9 +110,7 @@ class ProfileEnergy(InRun):
                 "meter": {"name": meter.name, "tick_s": meter.tick_s, "relative_sd": 0.05 if unit == "J" else 0.01},
                 "made": now(),
             }
-            plan = ProfilePlan(ActiveRules(points=self.points), self.isolation)
-            networks = [*self._networks(device, model), *self._narrow_networks(device, model)]
-            profile = make_profile(device, steps, networks, about, plan, run)
+            profile = make_profile(device, steps, networks, about, rules, run)
             if load:
                 profile = replace(profile, notes=(*profile.notes, f"measured although {load} when it began"))
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -136,6 +140,15 @@ class ProfileEnergy(InRun):
         if self.flow is not None:
             steps += [flow_work(self.flow, 1, batch).whole for batch in self.batches]
         return steps
+
+    def _operations_a_second(self, model: "LatentDiffusion") -> float:
+        """Operations a second of a call of the denoiser, which is timed here."""
+        from intaglio.energy.workloads import denoiser_step
+        from intaglio.sampling.calls import Calls
+        from intaglio.sampling.plan import planned_seconds
+
+        rows = max(self.batches)
+        return denoiser_step(model, rows).flops / planned_seconds(Calls(forward=rows), model, max(1, rows // 2))
 
     def _coarse(self) -> list[str]:
         """The precisions beside float32."""

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from intaglio.commands.flow.inputs import FlowGuidance, FlowModel
 from intaglio.commands.kit.console import note, say, shown
+from intaglio.commands.kit.dry_run import DryRun
+
+if TYPE_CHECKING:
+    from intaglio.models.flow.tarflow_files import LoadedFlow
+    from intaglio.runs.time_plan import TimePlan
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowCalibrate(FlowGuidance, FlowModel):
+class FlowCalibrate(DryRun, FlowGuidance, FlowModel):
     """Time every way of decoding each block on this machine and choose the fastest within an error; `flow sample auto`
     then decodes by it. Best done on an idle machine: what is measured beside other work is chosen for it.
     """
@@ -37,6 +42,10 @@ class FlowCalibrate(FlowGuidance, FlowModel):
         for warning in self.idle():
             note(warning)
         flow, guidance = self.loaded(), self.as_guidance()
+        plan_of_all = self._time(flow)
+        if self.ends_with(plan_of_all):
+            return 0
+        note(str(plan_of_all))
         for batch in self.batch:
             for tier in self.tier:
                 run = Run.none(progress=shown())
@@ -44,3 +53,14 @@ class FlowCalibrate(FlowGuidance, FlowModel):
                 note(f"{flow.name}, batches of {batch}, {tier}:\n{plan}")
                 say(str(plan.save(self.plans)))
         return 0
+
+    def _time(self, flow: "LoadedFlow") -> "TimePlan":
+        """Seconds of all plans."""
+        from intaglio.flow.calibrate.calibration_time import calibration_time
+        from intaglio.runs.time_plan import TimePlan
+
+        tiers, guidance = len(self.tier), self.as_guidance()
+        plans = {batch: calibration_time(flow.model, batch, guidance) for batch in self.batch}
+        head = f"plans      {tiers * len(plans)}; {flow.name} of {flow.model.config.num_blocks} blocks"
+        parts = {f"batches of {batch}": tiers * plan.seconds for batch, plan in plans.items()}
+        return TimePlan(parts, head, at_most=True)

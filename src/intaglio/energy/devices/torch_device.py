@@ -79,6 +79,11 @@ class TorchDevice:
         amounts, seconds = ([row[k] for row in found] for k in (0, 1))
         return Measurement(*_mean(amounts), *_mean(seconds))
 
+    def measurement_seconds(self, step_s: float) -> float:
+        """Seconds of measuring a step that takes so many, where its windows agree."""
+        before = self.warm_up * step_s + 2 * max(LOOK_S, step_s)
+        return before + self.repeats * (self._window_s() + step_s)
+
     def _window(self, step: Callable[[], object], steps: int) -> tuple[float, float]:
         monitor = self._monitor = self._monitor or EnergyMonitor([self.meter])
         with monitor.window("measurement") as window:

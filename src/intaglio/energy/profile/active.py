@@ -66,7 +66,7 @@ def profile_family(
     """
     began, low, high = time.monotonic(), tuple(map(int, low)), tuple(map(int, high))
     differing = sum(a < b for a, b in zip(low, high, strict=True))
-    most = rules.points or MOST_POINTS[min(differing, len(MOST_POINTS) - 1)]
+    most = most_points(rules, differing)
     first = [*corners(low, high), *edge_pairs(family, low, high, rules.edges)]
     queue = list(dict.fromkeys(first))[:most] if differing else [low]
     found: dict[tuple[int, ...], Measurement] = {}
@@ -115,6 +115,11 @@ def profile_family(
             break
         queue = [tuple(map(int, candidates[_best(process, candidates, target)]))]
     return _profiled(family, low, high, found, stopped)
+
+
+def most_points(rules: ActiveRules, differing: int) -> int:
+    """Most points of a family, of which so many sizes differ."""
+    return rules.points or MOST_POINTS[min(differing, len(MOST_POINTS) - 1)]
 
 
 def measured_again(device: Device, isolate: Isolation, known: ProfiledFamily) -> ProfiledFamily:

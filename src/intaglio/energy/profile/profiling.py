@@ -130,6 +130,14 @@ def _families(
     return families, notes
 
 
+def rules_of(bounds: Bounds, rules: ActiveRules) -> ActiveRules:
+    """The rules for one family: fewer points where it is little of all work, and nobody says how many."""
+    if bounds.share >= SMALL_SHARE or rules.points is not None:
+        return rules
+    differing = sum(a < b for a, b in zip(bounds.low, bounds.high, strict=True))
+    return replace(rules, points=max(1, FEW_POINTS * differing), edges=min(rules.edges, 1))
+
+
 def _family(
     device: StoredDevice,
     isolate: Isolation,
@@ -139,10 +147,7 @@ def _family(
     plan: ProfilePlan,
     chosen: ProfiledFamily | None,
 ) -> ProfiledFamily:
-    rules = plan.rules
-    if bounds.share < SMALL_SHARE and rules.points is None:
-        differing = sum(a < b for a, b in zip(bounds.low, bounds.high, strict=True))
-        rules = replace(rules, points=max(1, FEW_POINTS * differing), edges=min(rules.edges, 1))
+    rules = rules_of(bounds, plan.rules)
     if chosen is None:
         found = profile_family(device, isolate, family, bounds.low, bounds.high, rules, target)
     else:

@@ -32,6 +32,10 @@ class PartTrainer:
         """Hashes of contents outside the settings that the part depends on, by names; a verifier's for one."""
         return {}
 
+    def seconds_beside(self, model: LatentDiffusion) -> dict[str, float]:
+        """Seconds of what a training does beside the calls of networks, by its name; empty where that is little."""
+        return {}
+
     def _part(
         self, model: LatentDiffusion, learnt: Mapping[str, Any], tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
     ) -> TrainedPart:

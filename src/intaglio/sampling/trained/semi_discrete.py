@@ -121,6 +121,15 @@ def shares(
     return torch.bincount(cells.cpu(), minlength=len(points)).double() / samples
 
 
+def most_points(rounds: int, samples: int) -> int:
+    """Points of the source in all rounds, where the samples double as soon as they can."""
+    found = 0
+    for doublings in range(DOUBLINGS):
+        found += min(rounds, PATIENCE) * samples * 2**doublings
+        rounds -= min(rounds, PATIENCE)
+    return found + rounds * samples * 2**DOUBLINGS
+
+
 def _paced(state: _Heights, fit: HeightFit) -> _Heights:
     """The state with its rate lowered, and its samples doubled, where the gradient has not shrunk for long."""
     if bool(state.norm < state.least):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from intaglio.errors import BadInput, require
@@ -38,6 +39,7 @@ class HierarchicalPrune(HealingSettings):
 
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
     structural: ClassVar[bool] = True
+    cheaper: ClassVar[Mapping[str, Any]] = MappingProxyType({"probes": 1})
     bench: ClassVar[Sequence[Mapping[str, Any]]] = ({**BENCH}, {**BENCH, "order": "random"})
 
     keep: tuple[str, ...] = ()
@@ -71,12 +73,16 @@ class HierarchicalPrune(HealingSettings):
     def planned(self, model: LatentDiffusion, rows: int) -> ShrinkPlan:
         """Bytes before and at most after, and about as many rows through the network as it will take."""
         numbers = sum(weight.numel() for weight in model.denoiser.state_dict().values())
+        asked = self.scored_rows(model) + self.training_rows(rows)
+        return ShrinkPlan(2 * numbers, round(2 * self.budget * numbers), asked)
+
+    def scored_rows(self, model: LatentDiffusion) -> int:
+        """Rows by which the contributions of units are told."""
+        if self.order != "contribution":
+            return 0
         units = len(removable(model.denoiser))
-        late, scored = round(self.late_only * units), 0
-        if self.order == "contribution":
-            cuts = round((1 - self.budget) * units)
-            scored = self.probes * (units + sum(max(0, late - k) for k in range(1, cuts)))
-        return ShrinkPlan(2 * numbers, round(2 * self.budget * numbers), scored + self.training_rows(rows))
+        late, cuts = round(self.late_only * units), round((1 - self.budget) * units)
+        return self.probes * (units + sum(max(0, late - k) for k in range(1, cuts)))
 
     def __call__(
         self,

@@ -1,6 +1,8 @@
 """Long convolutions: each self-attention becomes a convolution over its grid, is matched to it, and all is trained."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from intaglio.errors import BadInput, require
@@ -39,6 +41,7 @@ class LongConv(HealingSettings):
     needs: ClassVar[tuple[type, ...]] = (*HealingSettings.needs, HasUNet)
     kind: ClassVar[Literal["quantise", "prune"]] = "prune"
     structural: ClassVar[bool] = True
+    phases: ClassVar[Mapping[str, str]] = MappingProxyType({STATE: "steps", MATCHING: "match_steps"})
 
     keep: tuple[str, ...] = ()
     """Self-attentions that stay, by the names of their modules, or of those around them."""

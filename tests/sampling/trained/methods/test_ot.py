@@ -5,16 +5,19 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch.distributions import Normal
 
+import tiny
 from exact_draws import ExactMixture, drawn
 from intaglio.errors import BadInput
+from intaglio.models.diffusion.loading import load_model
 from intaglio.runs.run import Run
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import level_at
 from intaglio.sampling.methods.plain import Plain
 from intaglio.sampling.start import FittedStart
 from intaglio.sampling.starts.transport import TransportStart, cells_of
+from intaglio.sampling.trained.methods import ot
 from intaglio.sampling.trained.methods.ot import OptimalTransport, state_timestep
-from intaglio.sampling.trained.semi_discrete import HeightFit, fit_heights, shares
+from intaglio.sampling.trained.semi_discrete import HeightFit, fit_heights, most_points, shares
 
 SMALL = {"states": 4, "steps": 2, "batch": 2, "rounds": 3, "samples": 50}
 BAD = {"fresh": 2.0}
@@ -188,3 +191,16 @@ def test_what_cannot_be_trained_is_refused(settings, said):
 def test_a_wrong_setting_is_refused_by_its_name(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         OptimalTransport(**change)
+
+
+@pytest.mark.parametrize(("rounds", "points"), [(50, 50), (60, 50 + 20), (150, 50 * 7), (1000, 50 * 7 + 850 * 8)])
+def test_points_of_all_rounds_double_as_soon_as_they_can(rounds, points):
+    assert most_points(rounds, 10) == 10 * points
+
+
+def test_the_heights_are_planned_beside_the_calls(tmp_path, monkeypatch):
+    monkeypatch.setattr(ot, "seconds_of", lambda call, device: 0.5 * len(call()))
+    small = OptimalTransport(states=4, samples=10, rounds=60)
+    model = load_model(tiny.sd_folder(tmp_path / "m"))
+    # 4 shares of 10 points take 2 s, so that a point takes 0.2
+    assert small.seconds_beside(model) == pytest.approx({"heights": 0.2 * 700, "judged heights": 0.2 * 50 * 4})

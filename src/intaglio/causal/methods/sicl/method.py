@@ -24,9 +24,11 @@ from intaglio.runs.timed import seconds_of
 MIN_SUBSAMPLE_ROWS = 50
 """Least rows of a subsample."""
 STATE = "subsamples"
+"""Name of the checkpoint in a run."""
 MOST_SUBSAMPLES = 10_000
 """Most subsamples; all their results are held in memory, and more tell a share no better than to 1%."""
-"""Name of the checkpoint in a run."""
+MANY_SUBSAMPLES, FEW_COLUMNS = 150, 15
+"""Subsamples beside which the three of a plan are little, and columns up to which these take less than a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,10 @@ class SiCL(Discoverer):
             one = _Subsample(self, network, examined, known)
             parts["subsamples"] = self.subsamples * seconds_of(lambda: one(0), self.device)
         return TimePlan(parts, f"columns    {len(table.names)}, rows {len(table):,}")
+
+    def plans_quickly(self, table: Table) -> bool:
+        """See `Discoverer.plans_quickly`: a plan takes as long as three subsamples, which are quick for few columns."""
+        return self.subsamples >= MANY_SUBSAMPLES or (self.subsamples > 0 and len(table.names) <= FEW_COLUMNS)
 
     def undivided(self) -> str:
         """See `Discoverer.undivided`."""

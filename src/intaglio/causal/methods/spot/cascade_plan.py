@@ -18,6 +18,11 @@ PASSES = 7
 """Times that a training draws its tables: two for trees, four for calibrations and their figures, one for ranges."""
 
 
+def plans_quickly(settings: CascadeTraining) -> bool:
+    """Whether what is timed for a plan is at most a fiftieth of the training."""
+    return settings.models >= 50 * TIMED_MODELS
+
+
 def skeleton_plan(settings: CascadeTraining, network_models: int = 0) -> TimePlan:
     """Seconds of the cascade and, where it is asked for, of the network's calibration."""
     small = min(TIMED_MODELS, settings.models)

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
+
+import torch
 
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
+from intaglio.randomness import generator
 from intaglio.runs.run import Run
+from intaglio.runs.timed import seconds_of
 from intaglio.sampling.calls import Calls
 from intaglio.sampling.grid import CLEAN_AT, level_at, timestep_grid
 from intaglio.sampling.starts.transport import Source
@@ -15,7 +20,7 @@ from intaglio.sampling.trained.family import SamplingTrainer
 from intaglio.sampling.trained.own_latents import STATE as DRAWN
 from intaglio.sampling.trained.own_latents import own_latents
 from intaglio.sampling.trained.semi_discrete import STATE as FITTED
-from intaglio.sampling.trained.semi_discrete import HeightFit, fit_heights, shares
+from intaglio.sampling.trained.semi_discrete import HeightFit, fit_heights, most_points, shares
 from intaglio.sampling.trained_part import TrainedPart
 
 JUDGED = 50
@@ -87,6 +92,16 @@ class OptimalTransport(SamplingTrainer):
     def planned(self, model: LatentDiffusion, prompts: Sequence[str]) -> Calls:
         """The steps of every state."""
         return Calls(forward=self.states * self.steps * self.branches)
+
+    def seconds_beside(self, model: LatentDiffusion) -> dict[str, float]:
+        """Seconds of the heights, and of the shares by which they are judged; `most_points` says of how many points."""
+        side = model.resolution // model.factor
+        numbers = model.latent_channels * side**2
+        points = torch.randn(self.states, numbers, generator=generator(self.seed, "plan")).to(model.device)
+        heights = torch.zeros(self.states, dtype=torch.float64)
+        drawn = partial(shares, points, heights, self.source, self.samples, self.seed, "plan")
+        one = seconds_of(drawn, model.device) / self.samples
+        return {"heights": one * most_points(self.rounds, self.samples), "judged heights": one * JUDGED * self.states}
 
     def __call__(self, model: LatentDiffusion, prompts: Sequence[str], *, run: Run = Run.none()) -> TrainedPart:
         """States and heights."""
