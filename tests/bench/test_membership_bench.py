@@ -1,6 +1,7 @@
 """The membership bench end to end on a tiny model, and its figures against planted scores."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -96,6 +97,17 @@ def test_figures_are_those_of_planted_scores():
     assert (row["seconds"], row["calls"]) == (2.0, 10.0)
     null = [{**found[0], "condition": "null"}]
     assert _by_condition(_parts(null[0], "toy"))["null"]["realised_rate"] == pytest.approx(3 / 5)
+
+
+def test_a_suspect_of_the_published_dose_is_asked_about_another_set_in_a_worker_too(bench):
+    """Workers are given a copy of the job."""
+    jobs = [pickle.loads(pickle.dumps(job)) for job in bench._jobs()]
+    assert [job.asked for job in jobs[:3]] == [
+        [("paper", "one"), ("null", "two")],
+        [("hard", "one")],
+        [("captioned", "one")],
+    ]
+    assert [job.kind for job in jobs] == ["dreambooth", "lora", "dreambooth", "lora", "dreambooth", "lora"]
 
 
 def test_sets_that_do_not_serve_are_named(bench):

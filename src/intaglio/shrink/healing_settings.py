@@ -14,7 +14,7 @@ from intaglio.sampling.calls import BACKWARD, Calls
 from intaglio.sampling.plan import planned_seconds
 from intaglio.shrink.calibration_states import CalibrationStates
 from intaglio.shrink.family import TIMED_ROWS, Shrinker
-from intaglio.shrink.trial import trial_seconds
+from intaglio.shrink.trial_steps import trial_seconds
 
 HEALING = "healing"
 """Name of the training: of a run's state, of its log and of its progress."""

@@ -25,7 +25,7 @@ from intaglio.shrink.rounding import SoftRounding
 from intaglio.shrink.shrunk import Shrunk, shrunk
 from intaglio.shrink.skip_halves import skip_groups
 from intaglio.shrink.stored_sizes import sizes
-from intaglio.shrink.trial import trial_rows, trial_seconds
+from intaglio.shrink.trial_steps import trial_rows, trial_seconds
 from intaglio.shrink.unit_codes import UnitCodes, remarks, state_of, store_codes, stored_codes
 from intaglio.shrink.unit_rows import UnitRows, unit_rows
 from intaglio.shrink.units import DenoiserUnit, denoiser_units

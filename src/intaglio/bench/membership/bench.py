@@ -18,7 +18,7 @@ from intaglio.runs.fan_out import fan_out, workers_for
 from intaglio.runs.progress import Show
 from intaglio.runs.run import Run
 
-QUICK_SETS, QUICK_CONTROLS = 2, 20
+QUICK_SETS, QUICK_PICTURES, QUICK_CONTROLS = 2, 5, 20
 REGIMES = (PAPER, HARD, CAPTIONED)
 
 
@@ -36,7 +36,7 @@ class MembershipBench(FewShotBench):
     """
 
     quick: bool = False
-    """Two sets and 20 controls each; minutes in place of hours."""
+    """Two sets, half the pictures and 20 controls each; minutes in place of hours."""
     sets: tuple[str, ...] = ()
     """Few-shot sets to use, two or more; none takes all (or two with --quick)."""
     seed: int = 0
@@ -95,11 +95,9 @@ class MembershipBench(FewShotBench):
         """Every method's scores of the suspect's own set, and in `paper` of another, with what they cost."""
         base = self.base
         suspect = fine_tuned(base, job.regime, job.kind, job.subject, self.seed)
-        asked = [(job.regime.name, job.subject)]
-        asked += [(NULL, job.other)] if job.regime is PAPER else []
         return [
             found
-            for condition, subject in asked
+            for condition, subject in job.asked
             for name, method in self._methods().items()
             if (found := self._scored(name, method, suspect, base, job, condition, subject)) is not None
         ]
@@ -136,8 +134,9 @@ class MembershipBench(FewShotBench):
 
     def _pictures(self, regime: Regime, subject: str) -> tuple[ImageSet, list[int]]:
         """Members, pictures to tell them from and controls of a set, and the counts of the three."""
-        controls = testbed.few_shot(subject).controls
-        parts = [*regime.questioned(subject), controls[:QUICK_CONTROLS] if self.quick else controls]
+        few = (QUICK_PICTURES, QUICK_PICTURES, QUICK_CONTROLS) if self.quick else (None, None, None)
+        every = (*regime.questioned(subject), testbed.few_shot(subject).controls)
+        parts = [part[:count] for part, count in zip(every, few, strict=True)]
         return joined(parts), [len(part) for part in parts]
 
 
@@ -153,3 +152,9 @@ class _Suspect:
     @property
     def key(self) -> str:
         return f"{self.regime.name}/{self.kind}/{self.subject}"
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """(condition, set) that it is asked about: its own, and one of `paper` another set too."""
+        own = [(self.regime.name, self.subject)]
+        return [*own, (NULL, self.other)] if self.regime.name == PAPER.name else own

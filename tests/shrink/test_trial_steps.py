@@ -11,7 +11,7 @@ from intaglio.shrink.calibration_states import made_up_rows
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune
 from intaglio.shrink.methods.pela import PELA
 from intaglio.shrink.methods.qdiffusion import QDiffusion
-from intaglio.shrink.trial import trial_rows, trial_seconds
+from intaglio.shrink.trial_steps import trial_rows, trial_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
