@@ -6,7 +6,7 @@ import pytest
 
 import tiny
 from intaglio.models.diffusion.loading import load_model
-from intaglio.shrink import healing_settings, trial, unit_by_unit
+from intaglio.shrink import healing_settings, trial_steps, unit_by_unit
 from intaglio.shrink.calibration_states import made_up_rows
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune
 from intaglio.shrink.methods.pela import PELA
@@ -40,7 +40,7 @@ def model(tmp_path_factory):
 
 
 def test_steps_that_are_left_count_as_those_that_are_made(model, monkeypatch):
-    monkeypatch.setattr(trial.time, "perf_counter", lambda: NOW[0])
+    monkeypatch.setattr(trial_steps.time, "perf_counter", lambda: NOW[0])
     phases = {"healing": "steps", "match": "match_steps"}
     assert trial_seconds(Ticking(steps=500), model, 4, phases) == 100 + 500 * 3 + 50 * 7
     assert trial_seconds(Ticking(steps=2, match_steps=3), model, 4, phases) == 100 + 2 * 3 + 3 * 7
