@@ -14,10 +14,10 @@ os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 from tyro._docstrings import _ClassTokenization as Tokens
 
+import plain_kernels  # noqa: F401  it acts when imported
 from budget import OWN_CPU_S, affordable
 from type_checks import check_types
 
@@ -26,8 +26,6 @@ check_types("intaglio")
 Tokens.make = staticmethod(functools.cache(Tokens.make))
 # No test cuts the power, and a disk that is waited for takes a twentieth of the time.
 os.fsync = lambda descriptor: None
-# oneDNN prepares each small convolution longer than it takes: more than a third of the time of tiny networks.
-torch.backends.mkldnn.set_flags(_enabled=False, _fp32_precision=None)
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 

@@ -1,5 +1,6 @@
 """Types and shapes checked in every function of the package, at the price of the shapes that a function names."""
 
+import dataclasses
 import functools
 import inspect
 import typing
@@ -17,18 +18,25 @@ def jaxtyped(fn=None, *, typechecker=None):
     """What the import hook puts on every function: the sizes of a call are only kept where an annotation names some."""
     if fn is None:
         return lambda fn: jaxtyped(fn, typechecker=typechecker)
-    if not isinstance(fn, FunctionType) or any(map(_to_resolve, inspect.get_annotations(fn).values())):
+    if inspect.isclass(fn):
+        if dataclasses.is_dataclass(fn) and isinstance(vars(fn).get("__init__"), FunctionType):
+            fn.__init__ = jaxtyped(fn.__init__, typechecker=typechecker)
+        return fn
+    if not isinstance(fn, FunctionType):
         return WHOLE(fn, typechecker=typechecker)
-    return _sized(TYPED(fn)) if any(map(_named, inspect.get_annotations(fn).values())) else TYPED(fn)
+    annotations, own = inspect.get_annotations(fn).values(), fn.__qualname__.rpartition(".")[0]
+    if any(_to_resolve(one, own) for one in annotations):
+        return WHOLE(fn, typechecker=typechecker)
+    return _sized(fn, TYPED(fn)) if any(map(_named, annotations)) else TYPED(fn)
 
 
-def _sized(typed):
-    """A checked function, all of whose arguments and results have the same sizes under the same name in one call.
+def _sized(fn, typed):
+    """A function by its checked form: the same name has the same size in all arguments and results of one call.
 
     jaxtyping's own wrapper binds the arguments and checks them twice in each call, for better words of the error.
     """
 
-    @functools.wraps(typed)
+    @functools.wraps(fn)
     def sized(*args, **kwargs):
         push_shape_memo({})
         try:
@@ -39,15 +47,15 @@ def _sized(typed):
     return sized
 
 
-def _to_resolve(annotation) -> bool:
-    """Whether an annotation is still a string, or holds sizes that are computed of arguments."""
+def _to_resolve(annotation, own: str) -> bool:
+    """Whether an annotation is still a string that does not name its own class, or holds sizes that are computed."""
     if isinstance(annotation, str | typing.ForwardRef):
-        return True
+        return getattr(annotation, "__forward_arg__", annotation) != own
     if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
         return "{" in annotation.dim_str
     if typing.get_origin(annotation) is typing.Literal:
         return False
-    return any(map(_to_resolve, typing.get_args(annotation)))
+    return any(_to_resolve(one, own) for one in typing.get_args(annotation))
 
 
 def _named(annotation) -> bool:
