@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tyro._docstrings import _ClassTokenization as Tokens
 
-import plain_kernels  # noqa: F401  it acts when imported
 from budget import OWN_CPU_S, affordable
 from type_checks import check_types
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-import plain_kernels  # noqa: F401  also in a process that is no test's own
 from intaglio.bench.models.random_models import clip_parts
 from intaglio.bench.models.random_models.unet_pipelines import sd_pipeline, sdxl_pipeline
 from intaglio.images.image_set import ImageSet
