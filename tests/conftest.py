@@ -36,7 +36,7 @@ def pytest_collection_finish():
     """Take what is imported by now out of the collector's sight, whose full passes over it are a tenth of all time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(50_000, 50, 50)
 
 
 def pytest_collection_modifyitems(items):

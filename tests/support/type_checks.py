@@ -11,6 +11,10 @@ from beartype import BeartypeConf, beartype
 from jaxtyping._storage import pop_shape_memo, push_shape_memo
 
 WHOLE = jaxtyping.jaxtyped
+WITHIN = {}
+"""Checked functions of those within functions."""
+CALLED = "__beartype_func"
+"""The name by which a checked function knows the one that it checks."""
 TYPED = beartype(conf=BeartypeConf(violation_type=TypeError))
 
 
@@ -27,7 +31,43 @@ def jaxtyped(fn=None, *, typechecker=None):
     annotations, own = inspect.get_annotations(fn).values(), fn.__qualname__.rpartition(".")[0]
     if any(_to_resolve(one, own) for one in annotations):
         return WHOLE(fn, typechecker=typechecker)
-    return _sized(fn, TYPED(fn)) if any(map(_named, annotations)) else TYPED(fn)
+    return _sized(fn, _typed(fn)) if any(map(_named, annotations)) else _typed(fn)
+
+
+def _typed(fn):
+    """The checked form of a function; of one within a function, which is made anew in each call, a copy of the first.
+
+    To write the check costs many times what such a function does. A copy differs in the function that it calls.
+    """
+    if "<locals>" not in fn.__qualname__:
+        return TYPED(fn)
+    try:
+        key = (fn.__code__, *((name, _alike(one)) for name, one in inspect.get_annotations(fn).items()))
+        first = WITHIN.get(key)
+    except TypeError:
+        return TYPED(fn)
+    if first is not None:
+        return functools.wraps(fn)(_calling(fn, first))
+    typed = TYPED(fn)
+    if CALLED in (typed.__kwdefaults__ or {}):
+        WITHIN[key] = _calling(None, typed)  # so that what the first one closes over is not kept
+    return typed
+
+
+def _calling(fn, typed):
+    """A copy of a checked function that checks the calls of another one."""
+    again = FunctionType(typed.__code__, typed.__globals__, typed.__name__, typed.__defaults__, typed.__closure__)
+    again.__kwdefaults__ = {**typed.__kwdefaults__, CALLED: fn}
+    return again
+
+
+def _alike(annotation):
+    """The annotation, or in place of an array's, which is never the same twice, what it says."""
+    if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
+        return annotation.array_type, annotation.dtypes, annotation.dim_str
+    if _named(annotation):
+        raise TypeError("an array within another type")
+    return annotation
 
 
 def _sized(fn, typed):
