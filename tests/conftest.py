@@ -20,6 +20,8 @@ from tyro._docstrings import _ClassTokenization as Tokens
 from budget import OWN_CPU_S, affordable
 from type_checks import check_types
 
+# Imports make millions of objects that stay, which the collector would pass over twenty times while they are made.
+gc.set_threshold(50_000, 50, 50)
 check_types("intaglio")
 # A command reads the source of its settings for their docstrings, a third of the time of one that is refused.
 Tokens.make = staticmethod(functools.cache(Tokens.make))
@@ -36,7 +38,6 @@ def pytest_collection_finish():
     """Take what is imported by now out of the collector's sight, whose full passes over it are a tenth of all time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items):

@@ -22,23 +22,29 @@ def rows(root: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith(b"}")]
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path, name):
-    """SIGKILL after every few steps, whatever the process is doing then."""
-    out = tmp_path / "out.safetensors"
-    script = [sys.executable, killed_tuning.__file__, str(tmp_path), name, str(out)]
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of the killed fine-tunes, and how their processes ended, all in one process that forks."""
+    root = tmp_path_factory.mktemp("killed")
+    script = [sys.executable, killed_tuning.__file__, str(root)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     told = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
-    ends = json.loads(told.stdout)
+    return root, json.loads(told.stdout)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_killed_again_and_again_it_ends_with_the_same_bits(killed, name):
+    """SIGKILL after every few steps, whatever the process is doing then."""
+    root, ends = killed[0], killed[1][name]
     assert len(ends) > 2
-    assert (set(ends[:-1]), ends[-1]) == ({-signal.SIGKILL}, 0), told.stderr
+    assert (set(ends[:-1]), ends[-1]) == ({-signal.SIGKILL}, 0)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     expected = trained(name, Run.none())
     torch.set_num_threads(before)
-    assert same(expected, load_file(out))
-    logged = rows(tmp_path, name)
+    assert same(expected, load_file(root / f"{name}.safetensors"))
+    logged = rows(root, name)
     assert [row["step"] for row in logged] == list(range(1, STEPS + 1))
     assert [row["loss"] for row in logged] == expected["losses"].tolist()
 

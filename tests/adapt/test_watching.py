@@ -1,6 +1,7 @@
 """A watched fine-tune: the same weights, a curve that survives a kill, the best step kept, a stop where asked."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -45,9 +46,21 @@ def call(name, run, watch):
     return found, {key: value.clone() for key, value in weights(found.model).items()}
 
 
+@functools.cache
+def undisturbed(name, keep):
+    """A whole call: tests only read what it gives."""
+    return call(name, Run.none(), dataclasses.replace(WATCH, keep=keep))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    yield
+    undisturbed.cache_clear()
+
+
 @every_method
 def test_watching_changes_no_bit(name):
-    seen, watched = call(name, Run.none(), WATCH)
+    seen, watched = undisturbed(name, WATCH.keep)
     _, unseen = call(name, Run.none(), Watch(sample_count=0))
     assert same(watched, unseen)
     assert [now.step for now in seen.trained.curve] == [0, 2, 4, 6]
@@ -71,7 +84,7 @@ def test_the_best_step_is_kept_as_if_the_run_had_ended_there(name, monkeypatch):
 @every_method
 def test_what_is_judged_at_the_end_is_what_is_exported(name):
     """Means and averages, never a draw of the random weights."""
-    found, _ = call(name, Run.none(), WATCH)
+    found, _ = undisturbed(name, WATCH.keep)
     watcher = watching.Judge(found.model, training_set(3), METHODS[name], Run.none(), WATCH)
     watcher.curve = [found.trained.curve[0]]
     exported = sample(
@@ -87,8 +100,7 @@ def test_what_is_judged_at_the_end_is_what_is_exported(name):
 @every_method
 @pytest.mark.parametrize("at", [3, 5])
 def test_a_killed_watch_goes_on_with_its_curve_and_ends_with_the_same_step(tmp_path, monkeypatch, name, at):
-    with opened(tmp_path / "whole") as run:
-        expected, bits = call(name, run, BEST)
+    expected, bits = undisturbed(name, BEST.keep)
     log = Run.log
 
     def dying(self, stream, step, **numbers):

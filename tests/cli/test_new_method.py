@@ -54,25 +54,28 @@ PIECES = {"micro_batch": 1}
 """
 ASKED = """
 import json, sys
+from pathlib import Path
+import generate
 from intaglio import Brightness
 from intaglio.bench.kit.methods import default_methods
 from intaglio.cli import main
 from intaglio.verbs import VERBS
-sys.path[:0] = ["tests/support", "docs"]
-import generate
 from rows import matrix
-told = {
-    "summary": VERBS["authenticate"].methods["brightness"].summary,
-    "name": Brightness.name,
-    "public": "Brightness" in dir(__import__("intaglio")),
-    "help": main(["authenticate", "brightness", "--help"]),
-    "bench": "brightness" in default_methods("authenticate", seed=0),
-    "page": "`--weight`" in generate.pages()["authenticate-brightness.md"],
-    "stub": "Brightness as Brightness" in generate.stub(),
-    "row": dict(matrix()["authenticate brightness"].small),
-}
-sys.stdout.write("\\n" + json.dumps(told))
+
+def test_brightness_is_there(capsys):
+    told = {
+        "summary": VERBS["authenticate"].methods["brightness"].summary,
+        "name": Brightness.name,
+        "public": "Brightness" in dir(__import__("intaglio")),
+        "help": main(["authenticate", "brightness", "--help"]),
+        "bench": "brightness" in default_methods("authenticate", seed=0),
+        "page": "`--weight`" in generate.pages()["authenticate-brightness.md"],
+        "stub": "Brightness as Brightness" in generate.stub(),
+        "row": dict(matrix()["authenticate brightness"].small),
+    }
+    Path("told.json").write_text(json.dumps(told))
 """
+"""A test in the copy, beside the shared ones there: libraries are imported but once."""
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +90,19 @@ def copied(tmp_path_factory):
     shutil.copy(ROOT / "pyproject.toml", tree)
     (tree / "src/intaglio/audit/membership/methods/brightness.py").write_text(METHOD)
     (tree / "tests/audit/membership/methods/test_brightness.py").write_text(OWN_TEST)
+    (tree / "tests/test_asked.py").write_text(ASKED)
     return tree
 
 
-def ran(tree: Path, *words: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(tree / "src")}
-    done = subprocess.run([sys.executable, *words], cwd=tree, env=environment, capture_output=True, text=True)
+def test_all_follows_from_the_files_and_passes_the_shared_tests_and_those_of_its_family(copied):
+    """Command, bench, page, public name and matrix."""
+    tests = ["test_asked.py", "methods/test_matrix.py", "audit/membership/test_every_audit.py"]
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests), "-k", "brightness"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(copied / name) for name in ("src", "docs"))}
+    done = subprocess.run([sys.executable, *words], cwd=copied, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_command_bench_page_public_name_and_matrix_follow_from_the_files(copied):
-    told = json.loads(ran(copied, "-c", ASKED).splitlines()[-1])
-    assert told == {
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 16
+    assert json.loads((copied / "told.json").read_text()) == {
         "summary": "Brightness: how large the latents are, whatever the model",
         "name": "brightness",
         "public": True,
@@ -109,12 +112,6 @@ def test_command_bench_page_public_name_and_matrix_follow_from_the_files(copied)
         "stub": True,
         "row": {"batch": 1},
     }
-
-
-def test_it_passes_the_shared_tests_and_those_of_its_family(copied):
-    shared = ["tests/methods/test_matrix.py", "tests/audit/membership/test_every_audit.py"]
-    found = ran(copied, "-m", "pytest", "-q", "-p", "no:cacheprovider", *shared, "-k", "brightness")
-    assert int(re.search(r"(\d+) passed", found)[1]) >= 15
 
 
 def test_without_its_own_test_it_is_told_what_is_missing(copied):

@@ -1,6 +1,7 @@
 """Cheap checks of the source for faults that other code bases had to live with."""
 
 import ast
+import functools
 import inspect
 import re
 from collections import defaultdict
@@ -18,8 +19,30 @@ RECIPES = [*sorted((ROOT / "recipes").rglob("*.py")), *sorted((ROOT / "tools").g
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 DOCS = [*sorted((ROOT / "docs").rglob("*.*")), *ROOT.glob("*.*"), ROOT / "Makefile", ROOT / ".ci/run"]
 TEXTS = [path for path in [*SOURCES, *RECIPES, *DOCS] if path.is_file()]
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in [*SOURCES, *RECIPES, *TESTS]}
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def every_node(path: Path) -> list[ast.AST]:
+    return list(ast.walk(tree(path)))
+
+
+@functools.cache
+def calls(path: Path) -> list[tuple[ast.Call, str]]:
+    return [(node, ast.unparse(node.func)) for node in every_node(path) if isinstance(node, ast.Call)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    """The trees of the whole house, which the collector would pass over again and again in the tests of other files."""
+    yield
+    for kept in (tree, every_node, calls, attributes_read):
+        kept.cache_clear()
 
 
 def at(path: Path, node: ast.AST) -> str:
@@ -27,11 +50,7 @@ def at(path: Path, node: ast.AST) -> str:
 
 
 def nodes(paths, kind):
-    return [(path, node) for path in paths for node in ast.walk(TREES[path]) if isinstance(node, kind)]
-
-
-def called(node: ast.Call) -> str:
-    return ast.unparse(node.func)
+    return [(path, node) for path in paths for node in every_node(path) if isinstance(node, kind)]
 
 
 def test_bad_input_is_never_left_to_assert():
@@ -51,12 +70,12 @@ def test_bad_input_is_never_left_to_assert():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_some_calls_are_never_made(paths, name, why):
-    found = [at(path, node) for path, node in nodes(paths, ast.Call) if re.fullmatch(name, called(node))]
+    found = [at(path, node) for path in paths for node, called in calls(path) if re.fullmatch(name, called)]
     assert found == [], why
 
 
 def test_no_file_no_function_and_no_dataclass_outgrows_one_idea():
-    long_files = [at(path, TREES[path]) for path in SOURCES if len(path.read_text().splitlines()) > 400]
+    long_files = [at(path, tree(path)) for path in SOURCES if len(path.read_text().splitlines()) > 400]
     long_functions = [at(p, n) for p, n in nodes(SOURCES, FUNCTION) if (n.end_lineno or 0) - n.lineno >= 80]
     wide = [
         at(path, node)
@@ -68,7 +87,7 @@ def test_no_file_no_function_and_no_dataclass_outgrows_one_idea():
 
 
 def test_every_module_every_class_and_every_public_name_says_what_it_is():
-    bare = [at(path, TREES[path]) for path in SOURCES if not ast.get_docstring(TREES[path]) and TREES[path].body]
+    bare = [at(path, tree(path)) for path in SOURCES if not ast.get_docstring(tree(path)) and tree(path).body]
     bare += [at(p, n) for p, n in nodes(SOURCES, ast.ClassDef) if n.name[0] != "_" and not ast.get_docstring(n)]
     for name in set(intaglio.__all__) - {"__version__"}:
         public = getattr(intaglio, name)
@@ -147,7 +166,7 @@ def test_a_file_name_means_one_thing_in_the_whole_house():
 def test_no_two_public_classes_have_one_name():
     rooms = defaultdict(list)
     for path in SOURCES:
-        for node in TREES[path].body:
+        for node in tree(path).body:
             if isinstance(node, ast.ClassDef) and node.name[0] != "_":
                 rooms[node.name].append(at(path, node))
     assert {name: places for name, places in rooms.items() if len(places) > 1} == {}
@@ -170,16 +189,21 @@ def test_every_test_can_fail():
     assert idle == []
 
 
-@pytest.mark.parametrize("method", [m for v in VERBS.values() for m in v.methods.values()], ids=lambda m: m.target)
-def test_every_setting_is_read_by_more_than_its_check(method):
-    module, _, name = method.target.partition(":")
-    room = ROOT / "src/intaglio" / module.split(".")[1]
-    read = {
+@functools.cache
+def attributes_read(room: str) -> set[str]:
+    """Names of the attributes that functions of a room, or of the shared training loop, read after their checks."""
+    package = ROOT / "src/intaglio"
+    return {
         node.attr
-        for path in [*room.rglob("*.py"), *(ROOT / "src/intaglio/learning").glob("*.py")]
-        for function in ast.walk(TREES[path])
+        for path in [*(package / room).rglob("*.py"), *(package / "learning").glob("*.py")]
+        for function in every_node(path)
         if isinstance(function, FUNCTION) and function.name != "__post_init__"
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute)
     }
-    assert set(Module.read(module)[name].fields) <= read
+
+
+@pytest.mark.parametrize("method", [m for v in VERBS.values() for m in v.methods.values()], ids=lambda m: m.target)
+def test_every_setting_is_read_by_more_than_its_check(method):
+    module, _, name = method.target.partition(":")
+    assert set(Module.read(module)[name].fields) <= attributes_read(module.split(".")[1])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import families
 import tiny
 from families import FAMILIES
 from intaglio.adapt.probes import probe
@@ -21,6 +22,7 @@ from intaglio.sampling.loop import sample
 from intaglio.verbs import VERBS
 from rows import matrix, rows_of, with_paths
 
+BASE = families._base
 ROWS = {
     key: row
     for key, row in matrix().items()
@@ -45,10 +47,15 @@ FOR_UNETS = (
 
 
 class Scene:
-    """The models of each verb, made once for each kind of transformer."""
+    """The models of each verb, made once for each kind of transformer; the base is one for all verbs."""
 
     def __init__(self):
-        self._made = {}
+        self._made, self._bases = {}, {}
+
+    def base(self, kind: str, folder: Path):
+        if kind not in self._bases:
+            self._bases[kind] = BASE(folder)
+        return self._bases[kind]
 
     def of(self, kind: str, verb: str):
         if (kind, verb) not in self._made:
@@ -56,7 +63,10 @@ class Scene:
                 folder_of = random_pipelines.folder_of
                 patched.setattr(tiny, "sd_folder", lambda folder, seed=0: folder_of(kind, folder, seed))
                 patched.setattr(tiny, "fine_tune_folder", lambda base, folder: folder_of(kind, folder, 1))
-                self._made[kind, verb] = FAMILIES[verb].models(Path(tempfile.mkdtemp()))
+                if verb != "sample train":  # which looks for further models beside the base
+                    patched.setattr(families, "_base", lambda folder: self.base(kind, folder))
+                make = families._base if FAMILIES[verb].models is BASE else FAMILIES[verb].models
+                self._made[kind, verb] = make(Path(tempfile.mkdtemp()))
         return self._made[kind, verb]
 
 

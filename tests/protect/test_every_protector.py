@@ -63,7 +63,7 @@ def test_a_model_without_what_it_needs_is_refused_before_any_work(row, pictures,
         check_needs(made(row), tiny.flow(double=False))
 
 
-@every_protector
+@unlike_protectors
 @pytest.mark.parametrize("budget", [1.0, 3.9])
 def test_no_file_exceeds_its_budget_by_a_single_grey_level(row, net, pictures, tmp_path, budget):
     method = made(row, budget=budget, step=budget, start="random")
@@ -75,7 +75,7 @@ def test_no_file_exceeds_its_budget_by_a_single_grey_level(row, net, pictures, t
         assert largest == next(p.largest_difference for p in result.pictures if p.name == one.name)
 
 
-@every_protector
+@unlike_protectors
 @pytest.mark.parametrize("changes", [{"budget": 0.0}, {"steps": 0}])
 def test_nothing_allowed_or_nothing_done_gives_the_same_pixels(row, net, pictures, tmp_path, changes):
     result = protect(made(row, **changes), net, pictures, tmp_path)
@@ -111,12 +111,10 @@ def test_neither_order_nor_company_changes_a_picture(row, net, pictures, tmp_pat
     if load(row.target).joint:
         return  # the surrogate learns the pictures together
     together = read(protect(made(row), net, pictures, tmp_path / "a"))
-    turned = read(protect(made(row, batch=1), net, pictures[::-1], tmp_path / "b"))
-    alone = read(protect(made(row), net, pictures[:1], tmp_path / "c"))
-    for name, one in together.items():
+    turned = read(protect(made(row, batch=1), net, pictures[1::-1], tmp_path / "b"))
+    for name, one in turned.items():  # without the third, alone in their batches, the other way round
         # rounding in other batches may turn the sign of a gradient that is nearly zero
-        assert float((one.pixels != turned[name].pixels).mean()) < 0.02
-    assert float((together["0.png"].pixels != alone["0.png"].pixels).mean()) < 0.02
+        assert float((one.pixels != together[name].pixels).mean()) < 0.02
 
 
 @unlike_protectors

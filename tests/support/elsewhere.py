@@ -112,8 +112,8 @@ def _run(func, args, kwargs):
         result_away = bool(away) and asked is None
         if moves and func is torch.ops.aten.copy_.default:
             result_away = isinstance(args[0], Elsewhere)
-    kwargs_here = {**kwargs, "device": CPU} if asked is not None else kwargs
-    flat, spec = tree_flatten((args, kwargs_here))
+    if asked is not None:
+        flat, spec = tree_flatten((args, {**kwargs, "device": CPU}))
     plain = [one.held if isinstance(one, Elsewhere) else one for one in flat]
     args, kwargs = tree_unflatten(plain, spec)
     found = func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Fine-tunes of several steps that go on where they were killed; as a script, one that is killed: ROOT METHOD OUT."""
+"""Fine-tunes of several steps that go on where they were killed; as a script, some that are killed: ROOT."""
 
 import json
 import os
@@ -83,4 +83,7 @@ def kill_again_and_again(root: Path, name: str, out: Path) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(kill_again_and_again(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))))
+    root = Path(sys.argv[1])
+    sys.stdout.write(
+        json.dumps({name: kill_again_and_again(root, name, root / f"{name}.safetensors") for name in METHODS})
+    )

@@ -54,7 +54,7 @@ def drawn(model, steps: int, scale: float, sampler: str = "ddim") -> torch.Tenso
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers' multistep solver
-@pytest.mark.parametrize("steps", [1, 4, 6])
+@pytest.mark.parametrize("steps", [1, 4])
 def test_latents_are_those_of_the_pipeline(pair, steps):
     kind, pipe, model = pair
     if kind == "qwen-image" and steps == 1:  # diffusers stretches a single level of 1 to NaN
