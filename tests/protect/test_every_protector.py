@@ -63,7 +63,7 @@ def test_a_model_without_what_it_needs_is_refused_before_any_work(row, pictures,
         check_needs(made(row), tiny.flow(double=False))
 
 
-@unlike_protectors
+@every_protector
 @pytest.mark.parametrize("budget", [1.0, 3.9])
 def test_no_file_exceeds_its_budget_by_a_single_grey_level(row, net, pictures, tmp_path, budget):
     method = made(row, budget=budget, step=budget, start="random")
