@@ -66,7 +66,7 @@ def test_a_place_that_cannot_be_written_and_a_target_folder_are_named_before_any
     (tmp_path / "file").write_text("x")
     code, _, err = command("photoguard", "--out", str(tmp_path / "file"))
     assert code == 2
-    assert "cannot write into" in err
+    assert "is a file; give a folder" in " ".join(err.split())
     code, _, err = command("photoguard", "--target", str(tmp_path / "mine"))
     assert code == 2
     assert "is a folder; name one picture" in " ".join(err.split())

@@ -108,6 +108,7 @@ def test_the_dense_layout_is_read_by_other_tools_and_is_the_same_model(folder, t
 
 
 def test_a_gguf_file_is_written_where_codes_fit_the_format_and_refused_before_a_model_is_read(folder, tmp_path, capsys):
+    (tmp_path / "model_index.json").touch()
     words = ["--model", str(folder), "--rows", "0", "--samples", "0", "--layout", "gguf", "--runs", str(tmp_path)]
     assert main(["shrink", "rtn", "--bits", "4", "--group", "16", *words, "--model", str(tmp_path)]) == 2
     assert "groups of 32" in capsys.readouterr().err

@@ -148,6 +148,7 @@ def test_values_that_nothing_takes_are_bad_usage(capsys, words, says, tmp_path, 
     (tmp_path / "x").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "x" / "a.png")
     (tmp_path / "x" / "a.txt").write_text("a caption")
+    (tmp_path / "x" / "model_index.json").touch()
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     code, out, err = intaglio(capsys, *words)
     assert (code, out) == (2, "")

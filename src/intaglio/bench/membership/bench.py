@@ -24,7 +24,7 @@ REGIMES = (PAPER, HARD, CAPTIONED)
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipBench(FewShotBench):
-    """Every membership audit in three regimes, with the base and without, and on suspects that never saw the pictures.
+    """Every membership audit in three regimes: separation, realised error rate, and cost.
 
     Regime `paper` has the published dose of training under one prompt, `hard` a weak fine-tune and the members'
     nearest relatives to tell them from, `captioned` the published dose with a caption for each picture. A method that
