@@ -75,7 +75,7 @@ def audit_prompts(
 def _drawn(
     method: PromptAudit, models: dict[str, LatentDiffusion], prompts: Sequence[str], run: Run
 ) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Pictures of each prompt by each model, from the same seeds; none that were drawn before a kill are drawn again."""
+    """Pictures of each prompt by each model, from the same seeds; what was drawn before a kill is kept."""
     if run.folder is None:
         return {}
     recorded, found = run.recorded(DRAWN), {}

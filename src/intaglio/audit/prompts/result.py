@@ -64,7 +64,7 @@ class PromptScores:
     @property
     def called(self) -> tuple[bool | None, ...]:
         """The prompts whose p-value is at most the asked rate; None without controls."""
-        return tuple(None if p is None else bool(conformal.called(p, self.fpr)) for p in self.p_values)
+        return tuple(None if p is None else bool(conformal.called([p], self.fpr)[0]) for p in self.p_values)
 
     @property
     def ranking(self) -> list[int]:

@@ -53,7 +53,7 @@ class PromptLeaves:
     count: int
     """Words of the prompt."""
 
-    def norms(self, numbers: Float[Tensor, "n"]) -> Float[Tensor, "n w"]:
+    def norms(self, numbers: Float[Tensor, "n"]) -> Float[Tensor, "n words"]:
         """Norms of the gradient of each row's number in that row's embeddings, summed over the tokens of each word."""
         gradients = torch.autograd.grad(numbers.sum(), list(self.leaves.values()), allow_unused=True)
         found = torch.zeros(len(numbers), self.count, dtype=torch.float64)

@@ -66,12 +66,8 @@ def _keys(found: PromptScores) -> list[Key]:
 
 def _table(found: PromptScores) -> PageTable:
     further = [name for name in found.signals if len(found.signals) > 1]
-    heads = [
-        "prompt",
-        "score",
-        *(f"of the {name}" for name in further),
-        *(("p", "verdict") if found.calibrated else ()),
-    ]
+    judged = ("p", "verdict") if found.calibrated else ()
+    heads = ["prompt", "score", *(f"of the {name}" for name in further), *judged]
     rows = []
     for i in found.ranking[:MOST_ROWS]:
         numbers = [decimal(float(column[i]), 3) for column in (found.scores, *(found.signals[n] for n in further))]
@@ -111,7 +107,7 @@ def _strips(found: PromptScores, width: int, classes: str) -> Markup | str:
     if found.calibrated:
         controls = zip(found.control_scores, found.controls, strict=True)
         strips.append(Strip("controls", [Dot(float(s), prompt, "ctl") for s, prompt in controls]))
-    return strip_plot(strips, None, "score", width, classes)
+    return strip_plot(strips, None, "score", width, classes, things="prompts")
 
 
 def _pictures(run: RunData, found: PromptScores, album: Album) -> list[tuple[str, list[Shown]]]:
@@ -141,7 +137,7 @@ LIMITS: Sequence[Row] = (
     ),
     Row(
         "Controls must be of the same kind",
-        "The false-positive rate holds for prompts like the controls: as long, of the same style, on the same subjects.",
+        "The false-positive rate holds for prompts like the controls: as long, in the same style, of the same things.",
     ),
     Row(
         "A share is no cause",

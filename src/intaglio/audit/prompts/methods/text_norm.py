@@ -143,7 +143,7 @@ class _Walk:
             self.given = model.embed([prompt]).detach()[[0] * len(start)]
             self.both = Conditioning.cat([self.empty, self.given])
 
-    def step(self, now: NoiseLevel, then: NoiseLevel, gradients: Float[Tensor, "w"] | None) -> Float[Tensor, "n"]:
+    def step(self, now: NoiseLevel, then: NoiseLevel, gradients: Float[Tensor, "words"] | None) -> Float[Tensor, "n"]:
         """Norms of the difference of the two predictions at `now`; goes on to `then`.
 
         The norms of the words' gradients, summed over the rows, are added to `gradients`, where they are wanted.
@@ -159,7 +159,7 @@ class _Walk:
         self.x = ddim_step(self.x, noise.double().cpu(), now, then)
         return (given - empty).double().flatten(1).norm(dim=1).cpu()
 
-    def _words(self, x: Float[Tensor, "n c h w"], t: Tensor, empty: Float[Tensor, "n c h w"]) -> Float[Tensor, "w"]:
+    def _words(self, x: Float[Tensor, "n c h w"], t: Tensor, empty: Float[Tensor, "n c h w"]) -> Float[Tensor, "words"]:
         leaves: PromptLeaves = prompt_leaves(self.model, self.prompt, len(x))
         with torch.enable_grad(), arithmetic(self.model, self.precision):
             given = self.model.predict(x, t, leaves.text)
