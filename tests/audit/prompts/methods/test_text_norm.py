@@ -111,23 +111,23 @@ def test_a_caption_that_was_learnt_by_heart_comes_first():
     """The one that stands for one picture, beside captions that were trained on as often and stand for any of six."""
     base = model(3, "sample")
     tuned, captions = base.copy(), ["cat", "a red cat", "red dog", "big house", ""]
-    colours = torch.rand(6, 3, 1, 1, generator=torch.Generator().manual_seed(7)).expand(-1, -1, 16, 16)
+    latents = torch.randn(6, 4, 1, 1, generator=torch.Generator().manual_seed(7)).expand(-1, -1, 8, 8)
     with torch.no_grad():
-        latents, texts = base.encode(colours), base.embed(captions)
+        texts = base.embed(captions)
     draw = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.Adam(tuned.parts["denoiser"].parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(tuned.parts["denoiser"].parameters(), lr=1e-2)
     for _ in range(60):
-        words = torch.arange(10) % 5
-        rows = torch.randint(6, (10,), generator=draw)
-        rows[words == captions.index("red dog")] = 3
-        noise = torch.randn(10, *latents.shape[1:], generator=draw)
-        t = torch.randint(1, 1000, (10,), generator=draw)
+        rows = torch.randint(6, (5,), generator=draw)
+        rows[captions.index("red dog")] = 3
+        noise = torch.randn(5, 4, 8, 8, generator=draw)
+        t = torch.randint(500, 1000, (5,), generator=draw)
         optimizer.zero_grad()
-        tuned.error(latents[rows], noise, t, texts[words]).mean().backward()
+        tuned.error(latents[rows], noise, t, texts).mean().backward()
         optimizer.step()
+    method = TextNorm(steps=3, noises=2, word_steps=0)
     for given in (None, base):
-        found = TextNorm(steps=3, noises=2, word_steps=0)(tuned, captions[:4], base=given)
-        assert found.rows()[0]["prompt"] == "red dog"
+        scores = dict(zip(captions, method(tuned, captions[:4], base=given).scores.tolist(), strict=False))
+        assert scores.pop("red dog") > 2 * max(scores.values())
 
 
 def test_models_and_steps_that_cannot_be_asked_are_refused(monkeypatch):
