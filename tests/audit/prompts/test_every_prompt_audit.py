@@ -74,7 +74,7 @@ def scores(values, controls):
     found = torch.tensor(values, dtype=torch.float64)
     known = tuple(f"control {k}" for k in range(len(controls)))
     return PromptScores(
-        "text-norm", PROMPTS, found, {"model": found}, ((0.25, 0.75), (), (0.1, 0.2, 0.7)), known,
+        "text-norm", PROMPTS, found, {"model": found.flip(0)}, ((0.25, 0.75), (), (0.1, 0.2, 0.7)), known,
         torch.tensor(controls, dtype=torch.float64), 0.25,
     )  # fmt: skip
 
