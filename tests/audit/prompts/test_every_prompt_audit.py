@@ -104,7 +104,7 @@ def folders(tmp_path_factory):
 def test_the_command_ranks_prompts_and_shows_what_is_drawn_for_the_first(folders, tmp_path, capsys):
     root, models = folders
     words = ["audit", "prompts", "text-norm", *models, "--prompts", str(root / "prompts.txt"), "--controls"]
-    words += [str(root / "controls.txt"), "--fpr", "0.25", "--shown", "1", "--runs", str(tmp_path), "--quiet"]
+    words += [str(root / "controls.txt"), "--fpr", "0.25", "--shown", "2", "--runs", str(tmp_path), "--quiet"]
     words += flags({"steps": 2, "noises": 1, "word_steps": 1})
     assert main(words) == 0
     said = capsys.readouterr().out
@@ -117,7 +117,9 @@ def test_the_command_ranks_prompts_and_shows_what_is_drawn_for_the_first(folders
     assert {role: len(paths) for role, paths in first["drawn"].items()} == {"model": 3, "base": 3}
     assert all((folder / path).is_file() for paths in first["drawn"].values() for path in paths)
     page = (folder / "report.html").read_text()
-    assert page.count("<img class") == 6
+    assert page.count("<img class") == 12
+    other = next(row for row in stored["prompts"] if row is not first)
+    assert page.index(f"<h3>{first['prompt']}</h3>") < page.index(f"<h3>{other['prompt']}</h3>")
     assert "color-mix(in srgb,var(--in)" in page
     assert "twice or more" in page
     record = json.loads((folder / "run.json").read_text())

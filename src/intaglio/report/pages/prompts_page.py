@@ -111,17 +111,17 @@ def _strips(found: PromptScores, width: int, classes: str) -> Markup | str:
 
 
 def _pictures(run: RunData, found: PromptScores, album: Album) -> list[tuple[str, list[Shown]]]:
-    return [
-        (
-            prompt,
-            [
-                Shown(album.thumb(run.folder / path), f"{role}, {Path(path).stem.rpartition('-')[2]}")
-                for role, paths in drawn.items()
-                for path in paths
-            ],
-        )
-        for prompt, drawn in found.drawn.items()
-    ]
+    """The pictures of each prompt that was drawn, highest score first."""
+    shown = {}
+    for prompt in (found.prompts[place] for place in found.ranking):
+        if drawn := found.drawn.get(prompt):
+            named = [(role, path) for role, paths in drawn.items() for path in paths]
+            shown[prompt] = [Shown(album.thumb(run.folder / path), f"{role}, {_seed(path)}") for role, path in named]
+    return list(shown.items())
+
+
+def _seed(path: str) -> str:
+    return f"seed {Path(path).stem.rpartition('-')[2]}"
 
 
 LIMITS: Sequence[Row] = (
