@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from intaglio.audit.prompts.result import WORD
 from intaglio.models.diffusion.conditioning import Conditioning
@@ -99,11 +99,18 @@ class _Kept:
 def _kept_embeddings(model: LatentDiffusion) -> Iterator[_Kept]:
     kept = _Kept()
     hooks = [
-        encoder.get_input_embeddings().register_forward_hook(kept.hook(index))
+        table.register_forward_hook(kept.hook(index))
         for index, encoder in enumerate(model.text_encoders)
+        for table in _token_tables(encoder)
     ]
     try:
         yield kept
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _token_tables(encoder: Any) -> list[nn.Embedding]:
+    """The embeddings of tokens in a text encoder: T5 looks tokens up in another module than it names, of equal weights."""
+    size = encoder.get_input_embeddings().weight.shape
+    return [one for one in encoder.modules() if isinstance(one, nn.Embedding) and one.weight.shape == size]

@@ -5,9 +5,11 @@ from torch import Tensor
 from audit_scenes import model
 from exact_draws import ExactMixture
 from intaglio.audit.prompts.methods.text_norm import TextNorm
+from intaglio.bench.models.random_models.random_pipelines import folder_of
 from intaglio.bench.sample.exact_mixture import SD
 from intaglio.errors import BadInput
 from intaglio.models.diffusion.baked_sampling import BakedSampling
+from intaglio.models.diffusion.loading import load_model
 from intaglio.models.diffusion.noise_schedule import NoiseSchedule
 from intaglio.sampling.loop import sample
 
@@ -130,7 +132,10 @@ def test_a_caption_that_was_learnt_by_heart_comes_first():
         assert scores.pop("red dog") > 2 * max(scores.values())
 
 
-def test_models_and_steps_that_cannot_be_asked_are_refused(monkeypatch):
+def test_models_and_steps_that_cannot_be_asked_are_refused(monkeypatch, tmp_path):
+    straight = load_model(folder_of("sd3", tmp_path / "model"))
+    with pytest.raises(BadInput, match="at its first step .* sees noise alone"):
+        TextNorm(at="first")(straight, ["cat"])
     tiny = model()
     for sampling in (BakedSampling(timesteps=(999, 499)), BakedSampling(guidance="baked", scales=(3.0, 3.0))):
         monkeypatch.setattr(tiny, "sampling", sampling)
