@@ -111,6 +111,6 @@ def _kept_embeddings(model: LatentDiffusion) -> Iterator[_Kept]:
 
 
 def _token_tables(encoder: Any) -> list[nn.Embedding]:
-    """The embeddings of tokens in a text encoder: T5 looks tokens up in another module than it names, of equal weights."""
+    """Embeddings of tokens in a text encoder: T5 looks them up in another module than it names, of equal weights."""
     size = encoder.get_input_embeddings().weight.shape
     return [one for one in encoder.modules() if isinstance(one, nn.Embedding) and one.weight.shape == size]

@@ -25,7 +25,7 @@ from intaglio.sampling.step import ddim_step
 
 @dataclass(frozen=True, kw_only=True)
 class TextNorm(PromptAudit):
-    """How far a prompt's words move the predicted noise: the text-conditional norm, high if memorised.
+    """Text-conditional norm: how far the words of a prompt move the prediction, high if memorised.
 
     Along k steps of DDIM under guidance w, from G noises that all prompts share, with eps_c and eps_u the noise
     predicted in latents x_t of d entries with the prompt and with the empty one,
