@@ -97,6 +97,7 @@ from intaglio.shrink.methods.spectral import SpectralDistillation as SpectralDis
 from intaglio.shrink.methods.tfmq import TFMQ as TFMQ
 from intaglio.causal.tables.table import Table as Table
 from intaglio.models.flow.tarflow import TarFlow as TarFlow
+from intaglio.audit.prompts.methods.text_norm import TextNorm as TextNorm
 from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.shrink.merging.methods.ties import Ties as Ties

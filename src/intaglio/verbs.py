@@ -147,6 +147,11 @@ VERBS: dict[str, Verb] = {
         "tell which pictures were in a fine-tuning set, with a false-positive rate",
         Methods("audit.membership.methods"),
     ),
+    "audit prompts": Verb(
+        "intaglio.commands.audit.audit_prompts:AuditPrompts",
+        "rank prompts by how far a model has memorised what it was trained to draw for them",
+        Methods("audit.prompts.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

@@ -17,6 +17,7 @@ import tiny
 from audit_scenes import audited
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
+from intaglio.audit.prompts.result import PromptScores
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.denoising.picture_samples import picture_samples
@@ -146,6 +147,24 @@ def _table(result: Any, folder: Path) -> tuple[Numbers, Numbers]:
     assert tuple(row.pop("name") for row in rows) == result.names
     read = {column: torch.tensor([float(row[column]) for row in rows]) for column in rows[0]}
     return {"score": result.scores, **result.signals}, read
+
+
+def _ask(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
+    tuned, base = models
+    return method(tuned, ("red cat", "dog"), base=base, run=run)
+
+
+def _asked(result: PromptScores) -> Numbers:
+    shares = {f"words {place}": torch.tensor(row) for place, row in enumerate(result.shares)}
+    return {"scores": result.scores, **result.signals, **shares}
+
+
+def _asked_file(result: PromptScores, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = PromptScores.load(folder)
+    assert stored is not None
+    assert stored.prompts == result.prompts
+    return _asked(result), _asked(stored)
 
 
 def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
@@ -351,6 +370,7 @@ FAMILIES = {
     "shrink": Family(_suspect_and_base, _shrink, _smaller, _smaller_folder),
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
+    "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),

@@ -14,6 +14,7 @@ from intaglio.report.pages.run_pages import plain_page
 from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
+    "audit": "intaglio.report.pages.prompts_page",
     "authenticate": "intaglio.report.pages.audit_page",
     "bench sample": "intaglio.report.pages.fronts_page",
     "bench shrink": "intaglio.report.pages.shrink_bench_page",

@@ -8,18 +8,16 @@ from intaglio.data_files import read_text
 from intaglio.errors import BadInput
 
 
-def read_prompts(path: Path) -> list[str]:
+def read_prompts(path: Path, flag: str = "--prompts") -> list[str]:
     """The lines of a file that are not blank. Raises `BadInput` for a file without one, and for one too long."""
     try:
         lines = read_text(path).split("\n")
     except BadInput as error:
-        raise BadInput(f"--prompts {error}") from None
+        raise BadInput(f"{flag} {error}") from None
     if not (found := [line.strip() for line in lines if line.strip()]):
-        raise BadInput(f"--prompts {path} has no prompt in it; write one on each line")
+        raise BadInput(f"{flag} {path} has no prompt in it; write one on each line")
     if too_long := [number for number, line in enumerate(lines, 1) if len(line) > LONGEST_PROMPT]:
-        raise BadInput(
-            f"--prompts {path} has {len(lines[too_long[0] - 1]):,} letters in line {too_long[0]}; shorten it"
-        )
+        raise BadInput(f"{flag} {path} has {len(lines[too_long[0] - 1]):,} letters in line {too_long[0]}; shorten it")
     return found
 
 

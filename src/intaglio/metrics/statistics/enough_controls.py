@@ -13,15 +13,15 @@ def fewest_controls(rate: float) -> int:
     return max(1, math.ceil(1 / (rate * ROUNDING)) - 1)
 
 
-def check_controls(count: int, rate: float) -> None:
-    """Raises `BadInput` where so many controls cannot show the rate, with the rate that they can."""
+def check_controls(count: int, rate: float, what: str = "pictures") -> None:
+    """Raises `BadInput` where so many controls, pictures or else, cannot show the rate, with the rate that they can."""
     if count >= (needed := fewest_controls(rate)):
         return
     reached = f", or ask for --fpr {_rounded_up(1 / (count + 1)):g}" if count else ""
     controls = "control" if count == 1 else "controls"
     raise BadInput(
         f"{count} different {controls} cannot show a false-positive rate of {rate:g}, for which {needed} are needed: "
-        f"nothing would be called; give more pictures by --controls{reached}"
+        f"nothing would be called; give more {what} by --controls{reached}"
     )
 
 

@@ -74,9 +74,14 @@ def spread(positions: Sequence[Real], gap: Real, rows: int) -> list[int]:
 
 
 def strip_plot(
-    strips: Sequence[Strip], threshold: Real | None, axis: str, width: Real = WIDTH, css: str = "plot"
+    strips: Sequence[Strip],
+    threshold: Real | None,
+    axis: str,
+    width: Real = WIDTH,
+    css: str = "plot",
+    things: str = "pictures",
 ) -> Markup:
-    """Scores in one row a group, with the threshold as a vertical line; higher means 'in the set'."""
+    """Scores of things in one row a group, with the threshold as a vertical line; higher means 'in the set'."""
     row_height, head = 74.0, 26.0
     bottom = head + row_height * len(strips)
     values = [dot.value for strip in strips for dot in strip.dots]
@@ -100,7 +105,7 @@ def strip_plot(
     for tick in x.ticks():
         parts += [line(x(tick), bottom, x(tick), bottom + 4, "ax"), text(x(tick), bottom + 16, number(tick))]
     parts.append(text((x.start + x.end) / 2, bottom + 33, axis, css="ttl"))
-    described = "; ".join(f"{s.label}: {len(s.dots)} pictures" for s in strips)
+    described = "; ".join(f"{s.label}: {len(s.dots)} {things}" for s in strips)
     return svg(Markup("").join(parts), "Scores", described, width, bottom + 40, css)
 
 

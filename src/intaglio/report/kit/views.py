@@ -227,6 +227,21 @@ class MergePage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptsPage(Page):
+    """An audit of a model's prompts."""
+
+    table: PageTable
+    """A row a prompt, the highest score first; the words of a prompt may be shaded."""
+    table_text: str
+    strip_wide: Markup | str
+    strip_narrow: Markup | str
+    pictures: Sequence[tuple[str, Sequence[Shown]]]
+    """Pictures of each of the first prompts by each model; empty where none were drawn."""
+    pictures_text: str
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrontsPage(Page):
     """A bench of methods by several measures at once."""
 
