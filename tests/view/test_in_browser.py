@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -44,7 +45,9 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(root):
     words = [sys.executable, "-m", "intaglio", "view", str(root), "--no-open"]
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts jobs in the background deaf to SIGINT, and their children inherit it.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     yield running
     running.kill()
     running.communicate()
