@@ -81,6 +81,22 @@ def test_every_row_in_every_regime_it_can_be_asked_in_and_goes_on_where_it_was(b
     assert "update-alignment" in bench.summary(figures)
 
 
+def test_captions_are_trained_on_and_asked_under_and_alone_is_the_suspect_by_itself(bench):
+    few = testbed.few_shot("one")
+    learned = membership.REGIMES[2].training_set("one")
+    assert learned.prompts == few.members.captions
+    job, base = bench._jobs()[2], bench.base
+    suspect = membership.fine_tuned(base, job.regime, job.kind, "one", 0)
+    method = bench._methods()["pia"]
+    everyone, counts = bench._pictures(job.regime, "one")
+    expected = method(suspect, base, everyone, own_captions=True)
+    found = bench._scored("pia", method, suspect, base, job, "captioned", "one")["scores"]
+    assert found == {
+        "": [part.tolist() for part in expected.scores.split(counts)],
+        "alone": [part.tolist() for part in expected.signals["suspect"].split(counts)],
+    }
+
+
 def test_figures_are_those_of_planted_scores():
     """Two suspects: all members above all others in one, all below in the other; one other of six is called."""
     controls = list(np.linspace(0, 1, 19))

@@ -2,13 +2,16 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 import tiny
 from intaglio import cli
+from intaglio.audit.membership.methods.pia import PIA
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
+from intaglio.commands.authenticate import Authenticate
 from intaglio.commands.kit.source_settings import load
 from intaglio.images.image_set import save_png
 from intaglio.verbs import VERBS
@@ -68,6 +71,27 @@ def test_captions_are_asked_for_before_any_work(scene, tmp_path):
     (tmp_path / "controls" / "3.txt").write_text("dog")
     assert "takes the place of --prompt" in scene("pia", "--own-captions", "--prompt", "cat")[2]
     assert "update-alignment takes one prompt for all" in scene("update-alignment", "--own-captions")[2]
+    signals = ["--own-captions", "--signals", "score", "update-alignment"]
+    assert "leave it out of --signals" in scene("clid", *signals)[2]
+    assert "leave --other-prompts out" in scene("clid", "--own-captions", "--other-prompts", "x")[2]
+    assert "give --own-captions" in scene("clid")[2]
+    (tmp_path / "images" / "1.txt").write_text(" ")
+    assert "1.png of --images has none" in scene("pia", "--own-captions")[2]
+
+
+def test_no_words_are_another_prompt_beside_captions(scene, tmp_path):
+    assert scene("pia", "--own-captions", "--other-prompts", "")[0] == 0
+    (other,) = json.loads((only_run(tmp_path) / "verdict.json").read_text())["other_prompts"]
+    assert other["prompt"] == ""
+
+
+def test_the_plan_counts_every_prompt_once():
+    about = {"method": PIA(), "suspect": Path("s"), "images": Path("i"), "controls": Path("c")}
+    counts = [
+        Authenticate(**about, prompt=prompt, own_captions=own, other_prompts=others)._prompt_count
+        for prompt, own, others in (("cat", False, ("cat", "dog", "dog")), ("", False, ("",)), ("", True, ("", "dog")))
+    ]
+    assert counts == [2, 1, 3]
 
 
 def test_other_captions_are_another_run(scene, tmp_path):

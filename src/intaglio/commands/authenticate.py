@@ -84,7 +84,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
         """Raises `BadInput` for too few controls for the rate that is asked for, and for captions that are missing."""
         check_controls(len(listed["controls"].entries), self.fpr)
         for flag, listing in listed.items() if self.own_captions else ():
-            if without := [entry.name for entry in listing.entries if entry.caption is None]:
+            if without := [entry.name for entry in listing.entries if not (entry.caption or "").strip()]:
                 raise BadInput(
                     f"--own-captions needs a caption for every picture, and {without[0]} of --{flag.replace('_', '-')} "
                     "has none; put a text file of its name beside it, or give one --prompt for all"
@@ -97,12 +97,15 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
         from intaglio.audit.membership.result import AuditResult
 
         self._check_alone()
+        self._check_prompts()
         similarity = self._similarity()
         suspect, base = self.load_models()
         questioned, controls, holdouts = sets = self._pictures(base)
         pictures = AuditPictures.of(questioned, controls, holdouts)
         for method in (self._method, *self._companions.values()):
-            check_captions(method, self.prompt, pictures.images if self.own_captions else None)
+            for part in sets if self.own_captions else ():
+                if part is not None:
+                    check_captions(method, self.prompt, part)
         check_controls(len(pictures.of_role("controls")), self.fpr)  # equal ones count once
         inputs = AuditInputs(suspect, None if self.alone else base, self.prompt, similarity, self.own_captions)
         if self.dry_run and self.ends_with(self._plan(inputs, pictures), self._energy(inputs, len(pictures.images))):
@@ -133,11 +136,29 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
                 f"{comparing[0]} compares the suspect with its base; leave --alone out, or take another method"
             )
 
+    def _check_prompts(self) -> None:
+        """Raises `BadInput` for prompts that the method, or a signal, cannot be asked under; before models are read."""
+        from intaglio.audit.membership.family import check_captions
+
+        for method in (self._method, *self._companions.values()):
+            if self.own_captions and method.own_captions == "refused" and method is not self._method:
+                raise BadInput(f"{method.name} takes one prompt for all pictures; leave it out of --signals")
+            if self.other_prompts and method.own_captions == "needed":
+                raise BadInput(f"{method.name} asks under each picture's own caption; leave --other-prompts out")
+            if method.own_captions == "needed" and not self.own_captions:
+                check_captions(method, self.prompt, None)
+
+    @property
+    def _prompt_count(self) -> int:
+        """How often everything is measured: under the audit's own prompt, or captions, and under each further one."""
+        own = () if self.own_captions else (self.prompt,)
+        return 1 + len(set(self.other_prompts).difference(own))
+
     def _plan(self, inputs: "AuditInputs", pictures: "AuditPictures") -> "TimePlan":
         from intaglio.audit.membership.audit_plan import audit_plan
 
         methods = (self._method, *self._companions.values())
-        return audit_plan(methods, inputs, len(pictures.images), len({self.prompt, *self.other_prompts}))
+        return audit_plan(methods, inputs, len(pictures.images), self._prompt_count)
 
     def _energy(self, inputs: "AuditInputs", pictures: int) -> "EnergyLine | None":
         """The estimate of all that the methods may ask of the models; None too where one does not say what it asks."""
@@ -147,7 +168,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
         methods = (self._method, *self._companions.values())
         if not is_told(methods):
             return None
-        prompts = len({self.prompt, *self.other_prompts})
+        prompts = self._prompt_count
         return energy_line(self.device, lambda: audit_work(methods, inputs, pictures, prompts), at_most=True)
 
     def _audit(self, inputs: "AuditInputs", pictures: Any, run: "Run", energy: Mapping[str, Any]) -> None:

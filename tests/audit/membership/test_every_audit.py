@@ -5,7 +5,8 @@ import torch
 
 import tiny
 from audit_scenes import audited, captioned, model, nudged, pictures
-from intaglio.audit.membership.family import OWN_SCORE
+from intaglio.audit.membership.family import OWN_SCORE, AuditInputs
+from intaglio.audit.membership.work_key import work_key
 from intaglio.commands.kit.source_settings import load
 from intaglio.errors import BadInput
 from intaglio.models.capabilities import check_needs
@@ -106,6 +107,19 @@ def test_captions_are_the_prompts_of_their_pictures_or_are_refused(row, base, su
     else:
         with pytest.raises(BadInput, match="give --own-captions"):
             method(suspect, base, images, prompt="cat")
+
+
+@every_audit
+def test_what_is_recorded_depends_on_captions_that_are_prompts(row, base, suspect):
+    if made(row).own_captions == "refused":
+        return
+    keys = [
+        work_key(made(row), AuditInputs(suspect, base, "", None, own), images=captioned(pictures(2), *texts))
+        for own in (True, False)
+        for texts in (("a", "b"), ("a", "c"))
+    ]
+    assert keys[0] != keys[1]
+    assert keys[2] == keys[3]
 
 
 @every_audit

@@ -255,9 +255,16 @@ def check_captions(method: Authenticator, prompt: str, captioned: ImageSet | Non
             raise BadInput(f"{method.name} takes one prompt for all pictures; leave --own-captions out")
         if prompt:
             raise BadInput("--own-captions takes the place of --prompt; leave one of the two out")
-        if without := [name for name, text in zip(captioned.names, captioned.captions, strict=True) if text is None]:
+        named = zip(captioned.names, captioned.captions, strict=True)
+        if without := [name for name, text in named if not (text or "").strip()]:
             more = f", and {len(without) - 1} more" if len(without) > 1 else ""
             raise BadInput(f"{without[0]} has no caption{more}; put a text file of its name beside each picture")
+        different = len(set(captioned.captions))
+        if method.own_captions == "needed" and 1 < len(captioned) > 2 * different:
+            raise BadInput(
+                f"{method.name} tells members by their own words, and of {len(captioned)} captions {different} differ; "
+                "give captions that do, or take loss-gap"
+            )
     elif method.own_captions == "needed":
         raise BadInput(
             f"{method.name} asks about each picture under its own caption and under other words; give --own-captions, "

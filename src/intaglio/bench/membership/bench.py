@@ -112,23 +112,25 @@ class MembershipBench(FewShotBench):
         condition: str,
         subject: str,
     ) -> dict[str, Any] | None:
-        """One method's scores; None where it cannot take, or lacks, the regime's prompts."""
+        """One method's scores of a set; None where it takes no captions and they are the prompts, or needs them and one
+        prompt is for all.
+        """
         if method.own_captions == ("refused" if job.regime.captioned else "needed"):
             return None
         everyone, counts = self._pictures(job.regime, subject)
-        about: dict[str, Any] = {"own_captions": True} if job.regime.captioned else {"prompt": PROMPT}
+        words: dict[str, Any] = {"own_captions": True} if job.regime.captioned else {"prompt": PROMPT}
         began = time.monotonic()
-        result = method(suspect, base, everyone, **about)
+        result = method(suspect, base, everyone, **words)
         seconds = (time.monotonic() - began) / len(everyone)
         signals = {"": result.scores, **({ALONE: result.signals["suspect"]} if "suspect" in result.signals else {})}
-        rows = sum(calls.rows for calls in method.calls(len(everyone), 2)) / len(everyone)
+        calls = sum(kind.rows for kind in method.calls(len(everyone), 2)) / len(everyone)
         return {
             "condition": condition,
             "method": name,
             "role": method.role,
             "set": subject,
             "seconds": seconds,
-            "calls": rows,
+            "calls": calls,
             "scores": {row: [part.tolist() for part in scores.split(counts)] for row, scores in signals.items()},
         }
 

@@ -59,8 +59,8 @@ def _named(name: Path, runs: Path) -> Path | None:
         return None
     found = runs_called(runs, str(name))
     if len(found) > 1:
-        fitting = ", ".join(run.name for run in found[:3])
-        raise BadInput(f"{str(name)!r} is no file, and fits {len(found)} runs ({fitting}, ...); give more of the name")
+        fitting = ", ".join(run.name for run in found[:3]) + (", ..." if len(found) > 3 else "")
+        raise BadInput(f"{str(name)!r} is no file, and fits {len(found)} runs ({fitting}); give more of the name")
     return found[0].folder if found else None
 
 

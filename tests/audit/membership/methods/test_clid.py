@@ -52,6 +52,16 @@ def test_of_gaussian_data_the_discrepancy_is_known_in_closed_form():
     torch.testing.assert_close(found, expected(0, v_u) - expected(1, v_c), rtol=0.03, atol=0)
 
 
+def test_the_reduced_captions_are_those_that_are_asked_under(monkeypatch):
+    base, asked = model(), []
+    under = PromptedModel.under
+    monkeypatch.setattr(PromptedModel, "under", lambda self, words: asked.append(tuple(words)) or under(self, words))
+    CLiD(levels=1)(nudged(base), None, captioned(pictures(2), "a red cat", "b c"), own_captions=True)
+    assert sorted(asked) == sorted(
+        [("a red cat", "b c"), *zip(reductions("a red cat"), reductions("b c"), strict=True)]
+    )
+
+
 def test_every_picture_is_asked_about_under_its_own_words():
     base = model()
     suspect, images = nudged(base), captioned(pictures(3), "a red cat", "two blue dogs", "one bird")
@@ -69,7 +79,7 @@ def test_every_picture_is_asked_about_under_its_own_words():
         (captioned(pictures(3)), {"prompt": "cat"}, "clid asks about each picture under its own caption"),
         (captioned(pictures(3)), {"prompt": "cat", "own_captions": True}, "takes the place of --prompt"),
         (pictures(3), {"own_captions": True}, "has no caption, and 2 more"),
-        (captioned(pictures(3), "cat", "cat", "cat"), {"own_captions": True}, "3 pictures have 1 different captions"),
+        (captioned(pictures(3), "cat", "cat", "cat"), {"own_captions": True}, "of 3 captions 1 differ"),
     ],
 )
 def test_prompts_that_it_cannot_use_are_refused(images, given, said):

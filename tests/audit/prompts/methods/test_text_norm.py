@@ -109,6 +109,11 @@ def test_shares_are_gradients_in_the_embeddings_of_the_words():
     assert (found.words[0] > 0.5) == (norms[0] > norms[1])
 
 
+def test_shares_are_measured_at_steps_that_are_spread_over_the_path():
+    assert TextNorm(steps=50, word_steps=5)._graded() == {5, 15, 25, 35, 45}
+    assert TextNorm(steps=3, word_steps=9)._graded() == {0, 1, 2}
+
+
 def test_a_caption_that_was_learnt_by_heart_comes_first():
     """The one that stands for one picture, beside captions that were trained on as often and stand for any of six."""
     base = model(3, "sample")

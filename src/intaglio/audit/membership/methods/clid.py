@@ -7,12 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.audit.membership.family import AuditInputs, Authentication, check_least, check_range
+from intaglio.audit.membership.family import check_least, check_range
 from intaglio.audit.membership.per_model import PerModelScore, PromptedModel
 from intaglio.denoising.samples import fixed_samples
-from intaglio.errors import BadInput
-from intaglio.images.image_set import ImageSet
-from intaglio.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +22,9 @@ class CLiD(PerModelScore):
 
         L(c') - L(c),    c' the first, middle and last third of the words of c, and no words at all.
 
-    Every picture needs a caption of its own. Under one prompt for all pictures the score means nothing, or turns
-    round, for members are then known without their words; so captions of which fewer than half differ are refused.
+    Every picture needs a caption of its own (`--own-captions`). Under one prompt for all pictures the score means
+    nothing, or turns round, for members are then known without their words; so captions of which fewer than half
+    differ are refused.
 
     The paper adds the likelihood under the caption, -L(c), with a weight that is fitted on a shadow model; here the
     verdict combines signals on the controls' scale: `--signals score loss-gap`. It reduces captions by the importance
@@ -60,16 +58,6 @@ class CLiD(PerModelScore):
     def queries(self) -> int:
         """Every sample under the caption, and under its four reductions."""
         return 5 * self.levels
-
-    def audit(self, inputs: AuditInputs, images: ImageSet, run: Run) -> Authentication:
-        """As `PerModelScore`. Raises `BadInput` where fewer than half of the captions differ."""
-        different = len(set(images.captions))
-        if 1 < len(images) > 2 * different:
-            raise BadInput(
-                f"clid tells members by their own words, and {len(images)} pictures have {different} different "
-                "captions; give captions that differ, or take loss-gap"
-            )
-        return super().audit(inputs, images, run)
 
     def score(self, model: PromptedModel, latents: Float[Tensor, "n c h w"]) -> Float[Tensor, "n"]:
         """The mean discrepancy of the reduced captions."""
