@@ -150,7 +150,7 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
 
     @property
     def _prompt_count(self) -> int:
-        """The number of times that everything is measured: under the audit's own prompt, or captions, and under each further one."""
+        """The prompts that everything is measured under: the audit's own, or the captions, and each further one."""
         own = () if self.own_captions else (self.prompt,)
         return 1 + len(set(self.other_prompts).difference(own))
 
