@@ -130,4 +130,4 @@ def test_sets_that_do_not_serve_are_named(bench):
     with pytest.raises(BadInput, match="no few-shot set called 'three'"):
         replace(bench, sets=("three",))(progress="none")
     with pytest.raises(BadInput, match="name two sets or more"):
-        replace(bench, sets=("one",))(progress="none")
+        replace(bench, sets=("one", "one"))(progress="none")

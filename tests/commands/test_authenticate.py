@@ -73,6 +73,7 @@ def test_captions_are_asked_for_before_any_work(scene, tmp_path):
     assert "update-alignment takes one prompt for all" in scene("update-alignment", "--own-captions")[2]
     signals = ["--own-captions", "--signals", "score", "update-alignment"]
     assert "leave it out of --signals" in scene("clid", *signals)[2]
+    assert "cgi-dm takes one prompt for all pictures; leave --own-captions out" in scene("cgi-dm", "--own-captions")[2]
     assert "leave --other-prompts out" in scene("clid", "--own-captions", "--other-prompts", "x")[2]
     assert "give --own-captions" in scene("clid")[2]
     (tmp_path / "images" / "1.txt").write_text(" ")

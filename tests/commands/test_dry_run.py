@@ -82,6 +82,17 @@ def test_the_plan_has_a_time_and_nothing_is_made(line, places, tmp_path, capsys)
     assert not runs.exists()
 
 
+@pytest.mark.parametrize("verb", ["sample", "discover"])
+def test_the_plan_is_one_line_of_json_where_that_is_asked_for(verb, places, tmp_path, capsys):
+    """Of a command that has a flag --json of its own too."""
+    into = ["--out" if verb == "sample" else "--runs", str(tmp_path / "runs")]
+    assert main([*shlex.split(LINES[verb].format(**places)), *into, "--dry-run", "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert told["planned_seconds"] > 0
+    assert any(one.startswith("time ") for one in told["plan"])
+
+
 def test_a_plan_is_the_sum_of_its_parts_and_names_those_that_matter():
     plan = TimePlan({"steps": 60.0, "pictures": 30.0, "crumbs": 0.5}, "pictures   4")
     assert plan.seconds == 90.5

@@ -145,6 +145,9 @@ def test_folder_and_pictures_as_json(folder, out, capsys):
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {"folder": str(out), "pictures": ["a-red-cat-0.png"], "prompts": ["a red cat"], "seeds": [0]}
+    assert main([*words, "--count", "2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["pictures"], told["seeds"]) == (["a-red-cat-0-2.png", "a-red-cat-1.png"], [0, 1]), "as they are called"
     assert main(["sample", "--replay", str(out / "a-red-cat-0.png"), "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["pictures"] == ["a-red-cat-0-replay.png"]

@@ -141,8 +141,9 @@ class Authenticate(DryRun, OnCluster, SuspectAndBase, ReadsPictures, Generic[M])
         from intaglio.audit.membership.family import check_captions
 
         for method in (self._method, *self._companions.values()):
-            if self.own_captions and method.own_captions == "refused" and method is not self._method:
-                raise BadInput(f"{method.name} takes one prompt for all pictures; leave it out of --signals")
+            if self.own_captions and method.own_captions == "refused":
+                remedy = "it out of --signals" if method.name in self.signals else "--own-captions out"
+                raise BadInput(f"{method.name} takes one prompt for all pictures; leave {remedy}")
             if self.other_prompts and method.own_captions == "needed":
                 raise BadInput(f"{method.name} asks under each picture's own caption; leave --other-prompts out")
             if method.own_captions == "needed" and not self.own_captions:

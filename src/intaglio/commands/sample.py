@@ -83,7 +83,7 @@ class Sample(DryRun, DrawingInputs[M], Generic[M]):
                 self._search(tools, tools.best, prompts, seeds, series)
         say(f"{len(prompts)} picture{'s' if len(prompts) > 1 else ''} by {tools.model.name} in {self.out}")
         if writes_json():
-            say_json({"folder": str(self.out), "pictures": names, "prompts": prompts, "seeds": seeds})
+            say_json({"folder": str(self.out), "pictures": series.written, "prompts": prompts, "seeds": seeds})
         return 0
 
     def _planned(self, tools: DrawingTools, prompts: list[str]) -> int:

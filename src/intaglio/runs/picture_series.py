@@ -33,7 +33,7 @@ class PictureSeries:
         self._folder, self._names = Path(folder), names
         self._work = self._folder / f".unfinished-{key[:16]}"
         self._reserved: dict[int, str] = {}
-        self._saved: set[int] = set()
+        self._saved: dict[int, str] = {}
 
     def __enter__(self) -> "PictureSeries":
         with writing_into(self._folder):
@@ -65,6 +65,11 @@ class PictureSeries:
         """The number of pictures that are there."""
         return len(self._saved)
 
+    @property
+    def written(self) -> list[str]:
+        """The names that the pictures have, of those that are there, in their order."""
+        return [self._saved[index] for index in sorted(self._saved)]
+
     def save(self, index: int, png: bytes) -> Path:
         """Writes one picture under its name, or with -2, -3 and so on where that is taken; returns its path."""
         path = self._place(index, png)
@@ -74,7 +79,7 @@ class PictureSeries:
             with writing_into(self._folder):
                 fresh.replace(path)
         self._note({"index": index, "saved": path.name})
-        self._saved.add(index)
+        self._saved[index] = path.name
         return path
 
     def _place(self, index: int, png: bytes) -> Path:
@@ -98,7 +103,7 @@ class PictureSeries:
         if isinstance(reserved, str) and Path(reserved).name == reserved:
             self._reserved[index] = reserved
         if isinstance(saved, str) and Path(saved).name == saved and (self._folder / saved).is_file():
-            self._saved.add(index)
+            self._saved[index] = saved
 
 
 def _digest(content: bytes) -> str:

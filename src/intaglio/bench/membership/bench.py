@@ -66,9 +66,10 @@ class MembershipBench(FewShotBench):
         known = testbed.sets()
         if unknown := [name for name in self.sets if name not in known]:
             raise BadInput(f"there is no few-shot set called {unknown[0]!r}; choose from: {', '.join(known)}")
-        if len(self.sets) == 1:
+        asked = tuple(dict.fromkeys(self.sets))
+        if len(asked) == 1:
             raise BadInput("suspects that never saw the pictures are those of another set; name two sets or more")
-        return self.sets or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
+        return asked or (known[:: -(-len(known) // QUICK_SETS)] if self.quick else known)
 
     def _methods(self) -> dict[str, Authenticator]:
         return {name: one for name, one in default_methods("authenticate", seed=self.seed).items() if one.judges}

@@ -29,7 +29,7 @@ class DryRun:
 
     def ends_with(self, plan: Planned, energy: "EnergyLine | None" = None) -> bool:
         """Prints the plan where it is all that was asked for; returns whether it is."""
-        if self.dry_run and writes_json():
+        if self.dry_run and (writes_json() or getattr(self, "json", False)):
             say_json({"planned_seconds": plan.seconds, "plan": _text(plan, energy).splitlines()})
         elif self.dry_run:
             say(_text(plan, energy))
