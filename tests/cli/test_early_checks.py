@@ -8,9 +8,11 @@ import sys
 import pytest
 from PIL import Image
 
+from intaglio.commands.kit.early_checks import OF_WEIGHTS
 from intaglio.commands.kit.source_settings import load
 from intaglio.metrics.statistics.conformal import threshold
 from intaglio.metrics.statistics.enough_controls import fewest_controls
+from intaglio.models.weights_file import PICKLE_SUFFIXES
 from intaglio.verbs import VERBS
 
 AUDIT = "authenticate loss-gap --suspect {m} --images {f} --controls {f}"
@@ -75,6 +77,10 @@ def test_what_is_wrong_with_paths_pictures_and_devices_is_told_without_torch(tmp
         assert sentence in shown, line
     assert done.stdout.split() == ["2"] * len(WRONG)
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_pickles_are_told_apart_by_the_reader_of_weights():
+    assert PICKLE_SUFFIXES < OF_WEIGHTS
 
 
 def test_folders_of_pictures_are_flags_of_their_command():

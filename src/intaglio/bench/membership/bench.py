@@ -78,7 +78,12 @@ class MembershipBench(FewShotBench):
         """A suspect for each set and regime, by DreamBooth and by LoRA in turns."""
         sets = self._sets()
         return [
-            _Suspect(regime, TUNERS[(place + turn) % len(TUNERS)], name, sets[(place + 1) % len(sets)])
+            _Suspect(
+                regime,
+                TUNERS[(place + turn) % len(TUNERS)],
+                name,
+                sets[(place + 1) % len(sets)] if regime is PAPER else None,
+            )
             for place, name in enumerate(sets)
             for turn, regime in enumerate(REGIMES)
         ]
@@ -145,12 +150,13 @@ class MembershipBench(FewShotBench):
 
 @dataclass(frozen=True)
 class _Suspect:
-    """One fine-tune, and another set that it never saw."""
+    """One fine-tune."""
 
     regime: Regime
     kind: Tuner
     subject: str
-    other: str
+    other: str | None
+    """Another set, which it never saw and is asked about too; None for none."""
 
     @property
     def key(self) -> str:
@@ -158,6 +164,6 @@ class _Suspect:
 
     @property
     def asked(self) -> list[tuple[str, str]]:
-        """(condition, set) that it is asked about: its own, and one of `paper` another set too."""
+        """(condition, set) that it is asked about."""
         own = [(self.regime.name, self.subject)]
-        return [*own, (NULL, self.other)] if self.regime.name == PAPER.name else own
+        return own if self.other is None else [*own, (NULL, self.other)]
