@@ -22,6 +22,7 @@ from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
+from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
@@ -33,6 +34,7 @@ from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
 from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
+from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune as HierarchicalPrune
@@ -102,6 +104,7 @@ from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.shrink.merging.methods.ties import Ties as Ties
 from intaglio.adapt.data import TrainingSet as TrainingSet
+from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.models.diffusion.loading import load_model as load_model

@@ -142,6 +142,14 @@ VERBS: dict[str, Verb] = {
     "protect evaluate": Verb(
         "intaglio.commands.protect.evaluate:ProtectEvaluate", "measure what is left of a protection after each purifier"
     ),
+    "protect fingerprint": Verb(
+        "intaglio.commands.protect.protect_fingerprint:ProtectFingerprint",
+        "mark pictures, or the noise they are drawn from, so that a key finds them again",
+        Methods("protect.fingerprint.methods"),
+    ),
+    "protect detect": Verb(
+        "intaglio.commands.protect.protect_detect:ProtectDetect", "look for the marks of a key in pictures"
+    ),
     "authenticate": Verb(
         "intaglio.commands.authenticate:Authenticate",
         "tell which pictures were in a fine-tuning set, with a false-positive rate",

@@ -25,9 +25,14 @@ PAGE_MODULES = {
     "flow train": "intaglio.report.pages.flow_train_page",
     "merge": "intaglio.report.pages.merge_page",
     "protect": "intaglio.report.pages.protect_page",
+    "protect detect": "intaglio.report.pages.marks_page",
+    "protect fingerprint": "intaglio.report.pages.marks_page",
     "shrink": "intaglio.report.pages.shrink_page",
 }
-"""Module with the page of a verb, or of one method of it (its function `page_of`); imported when it is reported."""
+"""Module with the page of a verb, of a part of it, or of one method (its function `page_of`); imported when reported.
+
+A run of a part of a verb has a method that begins with the part and a dash, such as `fingerprint-tree-ring`.
+"""
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
@@ -67,8 +72,9 @@ def _page(run: RunData, page_folder: Path) -> Page:
 
 def page_of(run: RunData, page_folder: Path) -> Page:
     """The page of a run: that of its verb, or plain tables where there is none or the run has no result yet."""
-    verb = str(run.run.get("verb"))
-    module = PAGE_MODULES.get(f"{verb} {run.run.get('method')}", PAGE_MODULES.get(verb))
+    verb, method = str(run.run.get("verb")), str(run.run.get("method"))
+    names = (f"{verb} {method}", f"{verb} {method.partition('-')[0]}", verb)
+    module = next((PAGE_MODULES[name] for name in names if name in PAGE_MODULES), None)
     own = None if module is None else import_module(module).page_of(run, page_folder)
     return own or plain_page(run, page_folder)
 

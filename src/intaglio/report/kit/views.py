@@ -242,6 +242,18 @@ class PromptsPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MarksPage(Page):
+    """Marked pictures, or marks that were looked for."""
+
+    table: PageTable
+    """A row a picture."""
+    table_text: str
+    pictures: Sequence[Shown]
+    """The first marked pictures; empty where marks were looked for."""
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrontsPage(Page):
     """A bench of methods by several measures at once."""
 
