@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intaglio.denoising.losses import Precision, arithmetic, pieces
 from intaglio.models.diffusion.conditioning import Conditioning
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.sampling.grid import NoiseLevel
@@ -23,7 +22,6 @@ def inverted(
     grid: Sequence[NoiseLevel],
     *,
     micro_batch: int = 64,
-    precision: Precision = "float32",
 ) -> Latents:
     """Latents at the first level of a grid, from clean ones, by DDIM from its last level back to its first.
 
@@ -36,14 +34,13 @@ def inverted(
         text: a row for all of them; guidance has no part in it.
         grid: the levels of a sampling, from the noisiest to the clean end, such as `sampling_grid` gives.
         micro_batch: rows in one call of the network, from 1.
-        precision: arithmetic inside the network.
     """
     x = latents.double()
-    with torch.no_grad(), arithmetic(model, precision):
+    with torch.no_grad():
         for noisier, cleaner in reversed(list(pairwise(grid))):
             found = []
-            for piece in pieces(len(x), micro_batch):
-                asked = x[piece].float().to(model.device)
+            for piece in x.split(micro_batch):
+                asked = piece.float().to(model.device)
                 found.append(model.predict(asked, noisier.batch(len(asked), model.device), text).double().cpu())
             x = ddim_step(x, torch.cat(found), cleaner, noisier)
     return x.float()

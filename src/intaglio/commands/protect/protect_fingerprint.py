@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from intaglio.runs.time_plan import TimePlan
 
 M = TypeVar("M")
-SPARING = ("micro_batch", "precision")
-"""Settings of a mark that are no part of its key: they decide on memory and time."""
+SPARING = ("micro_batch",)
+"""Settings of a mark that are no part of its key: they decide on memory."""
 DRAWING = ("model", "lora", "like", "prompt", "prompts", "count", "seed", "sampler", "steps", "guidance", "negative")
 """Flags of a drawing."""
 MOST_ROWS = 40

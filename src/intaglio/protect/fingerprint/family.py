@@ -10,9 +10,7 @@ from jaxtyping import Bool, Float, Shaped
 from scipy.stats import binom
 from torch import Tensor
 
-from intaglio.denoising.losses import Precision
 from intaglio.errors import BadInput, require
-from intaglio.learning.precision import check_precision
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
 from intaglio.protect.fingerprint.mark_key import MarkKey
@@ -101,13 +99,10 @@ class NoiseMark(PictureMark, ABC):
     """Steps of DDIM of the inversion, from 1; more than the drawing's are of little use."""
     micro_batch: int = 64
     """Rows in one call of the network, from 1; lower it when memory is short, the result stays."""
-    precision: Precision = "float32"
-    """Arithmetic inside the network; float16 and bfloat16 by autocast."""
 
     def __post_init__(self) -> None:
         for name in ("inversion_steps", "micro_batch"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
-        check_precision(self.precision)
 
     @abstractmethod
     def marked(
@@ -125,8 +120,7 @@ class NoiseMark(PictureMark, ABC):
         with torch.no_grad(), model.frozen():
             latents = torch.cat([model.encode(one).cpu() for one in pixels.split(16)])
             text, grid = model.embed([""]).detach(), sampling_grid(model, self.inversion_steps)
-            options = {"micro_batch": self.micro_batch, "precision": self.precision}
-            return inverted(model, latents, text, grid, **options)
+            return inverted(model, latents, text, grid, micro_batch=self.micro_batch)
 
     def calls(self) -> Calls:
         """Rows through networks that reading one picture takes."""
