@@ -142,6 +142,11 @@ VERBS: dict[str, Verb] = {
     "protect evaluate": Verb(
         "intaglio.commands.protect.evaluate:ProtectEvaluate", "measure what is left of a protection after each purifier"
     ),
+    "protect purify": Verb(
+        "intaglio.commands.protect.protect_purify:ProtectPurify",
+        "clean pictures of a protection or a mark, to see what it survives",
+        Methods("protect.purify.methods"),
+    ),
     "protect fingerprint": Verb(
         "intaglio.commands.protect.protect_fingerprint:ProtectFingerprint",
         "mark pictures, or the noise they are drawn from, so that a key finds them again",

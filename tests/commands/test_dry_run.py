@@ -22,6 +22,7 @@ LINES = {
     "protect": "protect advdm --model {base} --images {pictures} --steps 2",
     "protect evaluate": "protect evaluate --model {base} --images {pictures} --protected {pictures} --seeds 1 "
     "--purifiers none jpeg-75 --tuning-steps 2 --drawn 2",
+    "protect purify": "protect purify diffuse --model {base} --images {pictures}",
     "protect fingerprint": "protect fingerprint tree-ring --model {base} --prompt x --count 2 --steps 2 --key {key}",
     "protect detect": "protect detect --model {base} --images {pictures} --key {key}",
     "authenticate": "authenticate cgi-dm --base {base} --suspect {suspect} --images {pictures} --controls {controls} "

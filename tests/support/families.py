@@ -36,6 +36,8 @@ from intaglio.protect.fingerprint.marking import draw_marked, mark_pictures
 from intaglio.protect.fingerprint.result import MarkedPictures
 from intaglio.protect.originals import Original, read_original
 from intaglio.protect.protection import protect
+from intaglio.protect.purify.purification import purify_pictures
+from intaglio.protect.purify.result import PurifiedPictures
 from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
 from intaglio.runs.tensors import read_state
@@ -396,6 +398,25 @@ def _marks_file(result: MarkedPictures, folder: Path) -> tuple[Numbers, Numbers]
     return _marks(result), _marks(stored)
 
 
+def _purify(method: Any, models: tuple[Any, ...], run: Run) -> PurifiedPictures:
+    model, pictures = models
+    folder = (run.folder or Path(tempfile.mkdtemp())) / "purified"
+    return purify_pictures(method, pictures, folder, model=model if method.uses_model else None, run=run)
+
+
+def _purified(result: PurifiedPictures) -> Numbers:
+    rows = {key: torch.tensor([float(row[key] or 0) for row in result.rows()]) for key in ("psnr", "ssim")}
+    files = {one.name: read_original(result.folder / one.saved, one.saved).pixels for one in result.pictures}
+    return {**rows, **{name: torch.from_numpy(pixels.copy()) for name, pixels in files.items()}}
+
+
+def _purified_file(result: PurifiedPictures, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = PurifiedPictures.load(folder)
+    assert stored == result
+    return _purified(result), _purified(stored)
+
+
 FAMILIES = {
     "shrink": Family(_suspect_and_base, _shrink, _smaller, _smaller_folder),
     "finetune": Family(_base, _tune, _learned, _reloaded),
@@ -404,6 +425,7 @@ FAMILIES = {
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
+    "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
     "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),

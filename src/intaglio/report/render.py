@@ -27,6 +27,7 @@ PAGE_MODULES = {
     "protect": "intaglio.report.pages.protect_page",
     "protect detect": "intaglio.report.pages.marks_page",
     "protect fingerprint": "intaglio.report.pages.marks_page",
+    "protect purify": "intaglio.report.pages.purify_page",
     "shrink": "intaglio.report.pages.shrink_page",
 }
 """Module with the page of a verb, of a part of it, or of one method (its function `page_of`); imported when reported.

@@ -16,12 +16,7 @@ Latents = Float[Tensor, "n c h w"]
 
 
 def inverted(
-    model: LatentDiffusion,
-    latents: Latents,
-    text: Conditioning,
-    grid: Sequence[NoiseLevel],
-    *,
-    micro_batch: int = 64,
+    model: LatentDiffusion, latents: Latents, text: Conditioning, grid: Sequence[NoiseLevel], *, micro_batch: int = 64
 ) -> Latents:
     """Latents at the first level of a grid, from clean ones, by DDIM from its last level back to its first.
 

@@ -127,7 +127,6 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
     def _pictures(self, path: Path, model: "LatentDiffusion | None") -> "tuple[list[str], list[Tensor], str]":
         """Names, pixels and a hash: at the model's resolution where there is one, else at their own size."""
         from intaglio.images.image_set import ImageSet
-        from intaglio.protect.fingerprint.marking import pixels_of
         from intaglio.protect.originals import read_originals
         from intaglio.protect.protection import content_hash
 
@@ -139,7 +138,7 @@ class ProtectDetect(DryRun, ModelAndLoRA, InRun):
         originals, warnings = read_originals(path, 1)
         for warning in warnings:
             note(warning)
-        return [one.name for one in originals], [pixels_of(one)[0] for one in originals], content_hash(originals)
+        return [one.name for one in originals], [one.tensor[0] for one in originals], content_hash(originals)
 
 
 def _report(found: "MarkDetections", folder: Path) -> None:

@@ -12,8 +12,8 @@ from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.idle_flags import refuse_idle
 from intaglio.commands.kit.inputs import InRun, ModelAndLoRA, described, short_number
 from intaglio.commands.kit.prompt_lines import read_prompts
+from intaglio.commands.protect.given_back import GivesBack
 from intaglio.errors import BadInput
-from intaglio.files import check_writable
 from intaglio.protect.fingerprint.mark_key import KeptKey, MarkKey
 from intaglio.sampling.sampler_names import SamplerName
 
@@ -35,7 +35,7 @@ MOST_ROWS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtectFingerprint(DryRun, ModelAndLoRA, InRun, Generic[M]):
+class ProtectFingerprint(GivesBack, DryRun, ModelAndLoRA, InRun, Generic[M]):
     """Mark pictures so that their owner's key finds them again, by `protect detect`.
 
     A mark in pixels takes --images and gives them back; a mark in the noise draws pictures from --prompt. Every mark is
@@ -43,7 +43,6 @@ class ProtectFingerprint(DryRun, ModelAndLoRA, InRun, Generic[M]):
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
-    folder_flag: ClassVar[str] = "out"
     made_files: ClassVar[tuple[str, ...]] = ("key",)
     method: tyro.conf.OmitArgPrefixes[M]
     key: Path
@@ -70,9 +69,6 @@ class ProtectFingerprint(DryRun, ModelAndLoRA, InRun, Generic[M]):
     """Negative prompt."""
     batch: int = 8
     """Pictures drawn at once, from 1."""
-    out: Path | None = None
-    """Folder outside of --images that is given copies of the marked pictures, which lie in `marked` in the run's own
-    folder."""
 
     def __post_init__(self) -> None:
         for name, least in {"count": 1, "batch": 1, "user": 0}.items():
@@ -96,21 +92,13 @@ class ProtectFingerprint(DryRun, ModelAndLoRA, InRun, Generic[M]):
             )
         if self.key.exists():
             KeptKey.load(self.key)
-        if self.out is not None and self.images is not None:
-            inside, home = self.out.resolve(), self.images.resolve()
-            home = home if home.is_dir() else home.parent
-            if inside == home or home in inside.parents:
-                raise BadInput(
-                    f"--out {self.out} lies in --images, whose pictures stay as they are; name another folder"
-                )
+        self.check_out(self.images)
 
     def __call__(self) -> int:
         """Run the command; returns the exit code."""
         from intaglio.protect.fingerprint.result import MarkedPictures
 
         self._check_carrier()
-        if self.out is not None:
-            check_writable(self.out)
         given = self._originals() if self._mark.carrier == "pixels" else self.noted_model(self.device)
         if self.dry_run and self.ends_with(self._plan(given)):
             return 0
@@ -123,7 +111,7 @@ class ProtectFingerprint(DryRun, ModelAndLoRA, InRun, Generic[M]):
                 found.save(folder)
                 run.finish(found.figures(), ("marked.json", "marked.csv", "marked"))
         found = cast("MarkedPictures", MarkedPictures.load(folder))
-        _report(found, folder, self._copied(found, folder))
+        _report(found, folder, self.copied(folder / "marked", [one.saved for one in found.pictures]))
         return 0
 
     @property
@@ -208,17 +196,6 @@ class ProtectFingerprint(DryRun, ModelAndLoRA, InRun, Generic[M]):
         seeds = range(self.seed, self.seed + len(texts))
         way = {**self._way(given), "batch": self.batch}
         return draw_marked(cast("NoiseMark", self._mark), given, texts, seeds, folder, key, **way, **own)
-
-    def _copied(self, found: "MarkedPictures", folder: Path) -> Path:
-        """The folder that the pictures are given back in: that of the run, or --out, which is given copies of them."""
-        from intaglio.files import atomic_write
-
-        home = folder / "marked"
-        if self.out is None:
-            return home
-        for one in found.pictures:
-            atomic_write(self.out / one.saved, (home / one.saved).read_bytes())
-        return self.out
 
 
 def _report(found: "MarkedPictures", folder: Path, given_back: Path) -> None:

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from intaglio.errors import BadInput
 from intaglio.images.image_set import save_png, to_uint8
@@ -54,7 +51,7 @@ def mark_pictures(
         for one in originals:
             if one.name in known:
                 continue
-            given = pixels_of(one)
+            given = one.tensor
             marked = to_uint8(mark.embed(given, key, user))
             one.save(np.ascontiguousarray(marked[0].permute(1, 2, 0).numpy()), folder)
             back = marked.float() / 255
@@ -140,11 +137,6 @@ def _known(run: Run, folder: Path) -> dict[str, MarkedPicture]:
     """The pictures of before that are still there."""
     rows = {name: MarkedPicture(**row) for name, row in run.recorded(KIND).items()}
     return {name: row for name, row in rows.items() if (folder / row.saved).is_file()}
-
-
-def pixels_of(original: Original) -> Float[Tensor, "1 3 h w"]:
-    """The pixels of a picture in [0, 1]."""
-    return torch.from_numpy(original.pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def _read(found: MarkAgreement) -> dict[str, Any]:

@@ -242,14 +242,14 @@ class PromptsPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarksPage(Page):
-    """Marked pictures, or marks that were looked for."""
+class PictureTablePage(Page):
+    """Pictures with a row of figures each: marked ones, cleaned ones, or those in which marks were looked for."""
 
     table: PageTable
     """A row a picture."""
     table_text: str
     pictures: Sequence[Shown]
-    """The first marked pictures; empty where marks were looked for."""
+    """The first pictures; empty where none were made."""
     limits: Sequence[Row]
 
 

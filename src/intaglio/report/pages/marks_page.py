@@ -6,7 +6,7 @@ from pathlib import Path
 from intaglio.protect.fingerprint.result import OF_WHAT, FoundMark, MarkDetections, MarkedPictures, chance
 from intaglio.report.kit.format import count, decibels, interval_text, rate_text, title
 from intaglio.report.kit.thumbnails import Album
-from intaglio.report.kit.views import Key, MarksPage, PageTable, Row, Shown
+from intaglio.report.kit.views import Key, PageTable, PictureTablePage, Row, Shown
 from intaglio.runs.read import RunData
 
 MOST_ROWS, MOST_PICTURES = 300, 48
@@ -30,7 +30,7 @@ NOT_QUITE = Row(
 )
 
 
-def page_of(run: RunData, page_folder: Path) -> MarksPage | None:
+def page_of(run: RunData, page_folder: Path) -> PictureTablePage | None:
     """The page of a `protect fingerprint` or `protect detect` run; None where nothing is finished yet."""
     if (marked := MarkedPictures.load(run.folder)) is not None:
         return marked_page(run, marked, page_folder)
@@ -38,7 +38,7 @@ def page_of(run: RunData, page_folder: Path) -> MarksPage | None:
     return None if found is None else detections_page(run, found)
 
 
-def marked_page(run: RunData, marked: MarkedPictures, page_folder: Path) -> MarksPage:
+def marked_page(run: RunData, marked: MarkedPictures, page_folder: Path) -> PictureTablePage:
     """The page of marked pictures; `page_folder` is where it will lie."""
     shown = marked.pictures[:MOST_PICTURES]
     album = Album(page_folder, len(shown), run=run.folder)
@@ -52,8 +52,8 @@ def marked_page(run: RunData, marked: MarkedPictures, page_folder: Path) -> Mark
         [one.saved, chance(one.p), _bits(one.bits), "" if one.psnr is None else decibels(one.psnr), one.prompt or ""]
         for one in marked.pictures[:MOST_ROWS]
     ]
-    return MarksPage(
-        template="marks.html.j2",
+    return PictureTablePage(
+        template="picture_table.html.j2",
         **title(run, f"{count(len(marked.pictures), 'picture')} marked"),
         lead=f"{marked.statement} The mark lies in {marked.reading}.",
         keys=keys,
@@ -65,7 +65,7 @@ def marked_page(run: RunData, marked: MarkedPictures, page_folder: Path) -> Mark
     )
 
 
-def detections_page(run: RunData, found: MarkDetections) -> MarksPage:
+def detections_page(run: RunData, found: MarkDetections) -> PictureTablePage:
     """The page of a detection."""
     calls = sum(map(found.called, found.pictures))
     keys = [
@@ -77,8 +77,8 @@ def detections_page(run: RunData, found: MarkDetections) -> MarksPage:
         keys.append(Key("Controls called", f"{falsely} of {len(found.controls)}", interval_text(interval)))
     ranked = sorted(found.pictures, key=lambda one: (one.p, one.name))
     rows = [_found_row(found, one) for one in ranked[:MOST_ROWS]]
-    return MarksPage(
-        template="marks.html.j2",
+    return PictureTablePage(
+        template="picture_table.html.j2",
         **title(run, f"{calls or 'None'} of {count(len(found.pictures), 'picture')} called marked"),
         lead=f"{found.statement} The mark lies in {found.reading}.",
         keys=keys,
