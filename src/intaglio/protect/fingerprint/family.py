@@ -1,9 +1,9 @@
 """Marks: the contract of a fingerprint that its owner's key finds again, in pixels or in the noise of a drawing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -52,6 +52,8 @@ class PictureMark(ABC):
     unit noise, whatever the key, which inverted pictures are not quite."""
     nonces: ClassVar[bool] = False
     """Whether each picture has a nonce, its seed, that detection must try."""
+    bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
+    """Settings of its rows in `intaglio bench watermark`, by what their names add to the method's."""
     needs: ClassVar[tuple[type, ...]] = ()
     """What a model must be able to do (`intaglio.models.capabilities`); nothing where no model is taken."""
 

@@ -4,16 +4,17 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts, check_needs
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.protect.model_views import mirrored
 from intaglio.verbs import FileName
 
-STRIDE = 8
-"""Cells of the latents that sides are filled up to a multiple of, for networks that halve them a few times."""
+OVERLAP = 4
+"""Squares overlap by one part in so many of their side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Purifier(ABC):
     @property
     @abstractmethod
     def words(self) -> str:
-        """What is done to pictures, as the end of a sentence that begins "They are"."""
+        """The treatment of pictures, as the end of a sentence that begins "They are"."""
 
     @abstractmethod
     def clean(
@@ -60,7 +61,10 @@ class Purifier(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPurifier(Purifier, ABC):
-    """A purifier by a model. Pictures are mirrored at their borders up to sides that the model takes."""
+    """A purifier by a model, in squares of the model's resolution that overlap by a quarter and fade into each other.
+
+    A picture that is smaller is mirrored at its borders.
+    """
 
     uses_model = True
     needs = (Encodes, ReadsPrompts, PredictsNoise)
@@ -68,18 +72,40 @@ class ModelPurifier(Purifier, ABC):
     def clean(
         self, pictures: Float[Tensor, "n 3 h w"], model: LatentDiffusion | None, seed: int
     ) -> Float[Tensor, "n 3 h w"]:
-        """Pictures cleaned by the model, without what was added at their borders."""
+        """Pictures cleaned by the model."""
         if model is None:
             raise ValueError("this purifier needs a model")
         check_needs(self, model)
-        height, width = pictures.shape[-2:]
-        below, right = (-side % (STRIDE * model.factor) for side in (height, width))
-        mode = "reflect" if below < height and right < width else "replicate"
-        filled = functional.pad(pictures, [0, right, 0, below], mode=mode)
-        return self.cleaned(filled, model, seed)[..., :height, :width]
+        side, (height, width) = model.resolution, pictures.shape[-2:]
+        if height == width == side:
+            return self.cleaned(pictures, model, seed)
+        found, share = torch.zeros_like(pictures), torch.zeros(height, width)
+        for top in tile_starts(height, side):
+            for left in tile_starts(width, side):
+                rows, columns = torch.arange(top, top + side), torch.arange(left, left + side)
+                given = pictures[..., mirrored(rows, height)[:, None], mirrored(columns, width)[None]]
+                fade = _fade(side)[: height - top, None] * _fade(side)[None, : width - left]
+                part = self.cleaned(given, model, seed)[..., : height - top, : width - left]
+                found[..., top : top + side, left : left + side] += fade * part
+                share[top : top + side, left : left + side] += fade
+        return (found / share).clamp(0, 1)
 
     @abstractmethod
     def cleaned(
         self, pictures: Float[Tensor, "n 3 h w"], model: LatentDiffusion, seed: int
     ) -> Float[Tensor, "n 3 h w"]:
-        """Pictures whose sides the model takes, cleaned."""
+        """Squares of the model's resolution, cleaned."""
+
+
+def tile_starts(size: int, side: int) -> list[int]:
+    """First places of squares that cover `size` pixels, evenly spread; 0 alone where the picture fits into one."""
+    if size <= side:
+        return [0]
+    count = -(-(size - side) // (side - side // OVERLAP)) + 1
+    return [round(k * (size - side) / (count - 1)) for k in range(count)]
+
+
+def _fade(side: int) -> Float[Tensor, "side"]:
+    """Weights of a square's pixels along one side, which fall off linearly over the overlap."""
+    place = torch.arange(side) + 0.5
+    return torch.minimum(place, side - place).clamp(max=side // OVERLAP) / (side // OVERLAP)

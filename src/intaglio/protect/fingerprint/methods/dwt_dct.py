@@ -1,8 +1,8 @@
 """dwt-dct: a message in the colour of pixels, by quantised coefficients of wavelets and cosines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -44,6 +44,7 @@ class DwtDct(PixelMark):
     role: ClassVar[Literal["method", "baseline"]] = "baseline"
     reading: ClassVar[str] = "small steps of colour, in every block of eight by eight pixels"
     null = "key"
+    bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}, "published": {"published": True}}
 
     bits: int = 32
     """Length m of the message, 8 to 4096. At 64 x 64 pixels there are 64 blocks."""

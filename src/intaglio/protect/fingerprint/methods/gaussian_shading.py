@@ -1,8 +1,8 @@
 """gaussian-shading: a message in the signs of the noise that a picture is drawn from, lossless over keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -33,6 +33,7 @@ class GaussianShading(NoiseMark):
     reading: ClassVar[str] = "the signs of the noise that the picture was drawn from"
     null = "key"
     nonces = True
+    bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {"factor": 4}}
 
     factor: int = 8
     """Side f of the square of cells that carry one bit, from 1; it must divide the sides of the latents. Published: 8,

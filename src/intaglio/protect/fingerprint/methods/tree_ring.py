@@ -1,8 +1,8 @@
 """tree-ring: a pattern in the low frequencies of the noise that a picture is drawn from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Complex, Float
@@ -34,6 +34,10 @@ class TreeRing(NoiseMark):
 
     reading: ClassVar[str] = "the low frequencies of the noise that the picture was drawn from"
     null = "noise"
+    bench: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "": {},
+        "published": {"radius": 10 / 64, "channels": (3,), "pattern": "ring"},
+    }
 
     radius: float = 0.25
     """Radius of the disc, as a share of the latents' shorter side, above 0 and below 0.5. Published: 10/64."""
