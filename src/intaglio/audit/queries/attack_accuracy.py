@@ -20,7 +20,7 @@ SPREAD = 8.5
 """Standard deviations within which a rounded difference is followed."""
 
 
-def budget_bound(budget: float) -> float:
+def budget_bound(budget: float | int) -> float:
     """Largest accuracy of any guess of an even bit after answers that are `budget`-differentially private, from 0."""
     return 1 / (1 + math.exp(-budget))
 
@@ -105,7 +105,7 @@ def averaging_accuracy(attributes: int) -> float:
     return right / 2
 
 
-def rounded_difference(mean: float, variance: float) -> tuple[Int[ndarray, "v"], Float[ndarray, "v"]]:
+def rounded_difference(mean: float | int, variance: float | int) -> tuple[Int[ndarray, "v"], Float[ndarray, "v"]]:
     """Values of round(a) - round(a - d) with their probabilities, for d ~ N(mean, variance).
 
     The fraction of `a` is taken as uniform and independent of d, as noise of several records makes it: then the value

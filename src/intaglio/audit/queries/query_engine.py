@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from intaglio.audit.queries.record_table import RecordTable
 
@@ -43,6 +43,7 @@ class Answer(NamedTuple):
     """Why none was given: too few records were counted, or the budget is spent."""
 
 
+@runtime_checkable
 class QueryEngine(Protocol):
     """An engine that has been opened over a table; it alone sees the records."""
 
@@ -59,6 +60,7 @@ class QueryEngine(Protocol):
         ...
 
 
+@runtime_checkable
 class EngineSettings(Protocol):
     """Settings of an engine, a frozen dataclass."""
 

@@ -43,7 +43,7 @@ class RecordTable:
         columns of one name or none.
         """
         try:
-            lines = csv.reader(io.StringIO(read_text(Path(path)), newline=""), strict=True)
+            lines = csv.reader(io.StringIO(read_text(Path(path)), newline=""), strict=True, skipinitialspace=True)
             names = [name.strip() for name in next(lines, [])]
             _check_names(path, names)
             rows = []

@@ -22,7 +22,7 @@ class Averaging(QueryAttack):
 
         log odds = (1/2 - mean) R / (2n + 2)
 
-    of having it. Sticky noise is the same each time, so that R times say no more than once: right with 0.5977 for
+    of having it. Sticky noise is the same each time, so that R times say no more than once: right with 0.596 for
     n = 5, in closed form. The first pair that is answered is taken.
 
     Source: the attack that noise by query is open to; Gadotti et al., arXiv 1804.06752, name it as what sticky noise is
