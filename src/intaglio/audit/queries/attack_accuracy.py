@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.stats import ncx2, norm
+from scipy.stats import chi2, ncx2, norm
 
 PHASES = 16
 """Fractions of a record over which a constant is averaged; the integrand is smooth and periodic."""
@@ -63,17 +63,18 @@ def _sum_below(values: Int[ndarray, "v"], chances: Float[ndarray, "v"], n: int, 
     return float(total.sum())
 
 
-def cloning_accuracy(clones: int) -> float:
-    """Accuracy of the test of the variance of k clones against k / (4 (k - 1)), answers rounded; k from 2.
+def cloning_accuracy(clones: int, *, rounded: bool = True) -> float:
+    """Accuracy of the test of the variance of k clones against k / (4 (k - 1)); k from 2.
 
-    With s = 1 the test never errs. With s = 0 the differences are those of rounded N(0, 2) around a constant.
+    With s = 1 the test never errs. With s = 0 the clones are N(0, 2) around a constant: unrounded, the sum of squares
+    around their mean is twice a chi-squared variable of k - 1 degrees of freedom, and at most k / 4 where that errs.
     """
-    return 1 - cloning_miss(clones) / 2
+    return 1 - (cloning_miss(clones) if rounded else float(chi2.cdf(clones / 8, clones - 1))) / 2
 
 
 @cache
 def cloning_miss(clones: int) -> float:
-    """Probability that k clones of a record with s = 0 have a sample variance of at most k / (4 (k - 1))."""
+    """Probability that k rounded clones of a record with s = 0 have a sample variance of at most k / (4 (k - 1))."""
     return float(np.mean([_close_together(phase / PHASES, clones) for phase in range(PHASES)]))
 
 
@@ -96,12 +97,15 @@ def _close_together(constant: float, count: int) -> float:
     return sum(kept.values())
 
 
-def averaging_accuracy(attributes: int) -> float:
-    """Accuracy of calling s = 0 where one difference, sticky and rounded, is above one half; n from 1."""
+def averaging_accuracy(attributes: int, *, rounded: bool = True) -> float:
+    """Accuracy of calling s = 0 where one sticky difference is above one half; n attributes, from 1."""
     right = 0.0
     for mean, variance, positive in ((0, 2, False), (1, 2 * attributes + 2, True)):
-        values, chances = rounded_difference(mean, variance)
-        right += float(chances[(values > 0) == positive].sum())
+        if rounded:
+            values, chances = rounded_difference(mean, variance)
+            right += float(chances[(values > 0) == positive].sum())
+        else:  # either mean is one half away from the threshold, on the right side
+            right += float(norm.cdf(0.5 / math.sqrt(variance)))
     return right / 2
 
 

@@ -70,7 +70,7 @@ def attack_records(
         known=tuple(known),
         guesses=tuple(guesses),
         bound=engine.bound,
-        expected=method.expected_accuracy(len(known)) if engine.has_closed_forms else None,
+        expected=None if engine.sticky is None else method.expected_accuracy(len(known), engine.sticky),
         passed_over=chosen.passed_over,
         others_tested=chosen.tested,
         others_mistaken=chosen.mistaken,

@@ -86,8 +86,8 @@ class QueryAttack(ABC):
         """The most queries that a record with so many known attributes takes."""
 
     @abstractmethod
-    def expected_accuracy(self, attributes: int) -> float:
-        """The accuracy in closed form where sticky noise is rounded, every query answered, and the secret even."""
+    def expected_accuracy(self, attributes: int, noise: Literal["rounded", "unrounded"] = "rounded") -> float:
+        """The accuracy in closed form on sticky noise where every query is answered, and the secret even."""
 
     def _coin(self, record: Mapping[str, str], secret: Secret) -> bool:
         random = generator(self.seed, "coin", *secret, *sorted(record.items()))

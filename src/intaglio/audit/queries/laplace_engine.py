@@ -33,8 +33,8 @@ class LaplaceNoise:
     """
 
     name: ClassVar[str] = "laplace"
-    has_closed_forms: ClassVar[bool] = False
-    """The closed forms of the attacks are of sticky noise."""
+    sticky: ClassVar[None] = None
+    """It is not sticky."""
 
     salt: str = "0"
     """Secret of the engine, any text: another salt is another draw of all noise."""

@@ -75,8 +75,8 @@ class EngineSettings(Protocol):
         ...
 
     @property
-    def has_closed_forms(self) -> bool:
-        """Whether the closed forms of attacks hold for its noise, as it is set."""
+    def sticky(self) -> Literal["rounded", "unrounded"] | None:
+        """The kind of sticky noise, for which attacks have closed forms; None for other noise."""
         ...
 
     def open(self, table: RecordTable, asker: str) -> QueryEngine:

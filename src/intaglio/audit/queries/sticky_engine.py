@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import UInt64
@@ -52,9 +52,9 @@ class StickyNoise:
             require(0 <= value < math.inf, f"{name} must be 0 or more, and finite, not {value}")
 
     @property
-    def has_closed_forms(self) -> bool:
-        """Whether answers are rounded, as the closed forms of the attacks suppose."""
-        return self.rounded
+    def sticky(self) -> Literal["rounded", "unrounded"]:
+        """Whether answers are rounded, in a word."""
+        return "rounded" if self.rounded else "unrounded"
 
     def open(self, table: RecordTable, asker: str = "") -> "StickyEngine":
         """The engine over a table; all askers are given the same answers."""

@@ -37,14 +37,18 @@ def test_the_mean_of_the_answered_differences_is_compared_with_one_half():
 def test_sticky_noise_makes_it_worth_a_single_difference():
     """Drawn and rounded, from the laws of one difference; and on the engine, where repeats change no guess."""
     random, draws, n = np.random.default_rng(0), 200_000, 5
-    right = []
+    right, plain = [], []
     for mean, variance, positive in ((0, 2, False), (1, 2 * n + 2, True)):
         left = random.normal(50, 3, draws)
-        y = np.floor(left + 0.5) - np.floor(left - random.normal(mean, math.sqrt(variance), draws) + 0.5)
+        added = random.normal(mean, math.sqrt(variance), draws)
+        y = np.floor(left + 0.5) - np.floor(left - added + 0.5)
         right.append((y > 0.5) == positive)
+        plain.append((added > 0.5) == positive)
     known = Averaging().expected_accuracy(n)
     assert np.concatenate(right).mean() == pytest.approx(known, abs=3 * math.sqrt(0.24 / (2 * draws)))
     assert known == pytest.approx(0.596, abs=5e-4)
+    unrounded = Averaging().expected_accuracy(n, "unrounded")
+    assert np.concatenate(plain).mean() == pytest.approx(unrounded, abs=3 * math.sqrt(0.24 / (2 * draws)))
     table = synthetic_records(100)
     once, often = (
         attack_records(Averaging(repeats=k), table, SECRET, attribute_names(n), engine=StickyNoise(), records=100)

@@ -72,6 +72,9 @@ def test_the_closed_form_of_the_accuracy(clones, known):
     exact = cloning_miss(clones)
     assert missed == pytest.approx(exact, abs=3 * math.sqrt(exact * (1 - exact) / draws))
     assert DiffixCloning(clones=clones).expected_accuracy(5) == pytest.approx(known, abs=5e-5)
+    plain = np.var(first - second, axis=1, ddof=1) <= variance_threshold(clones)
+    exact = 2 - 2 * DiffixCloning(clones=clones).expected_accuracy(5, "unrounded")
+    assert float(plain.mean()) == pytest.approx(exact, abs=3 * math.sqrt(exact * (1 - exact) / draws))
 
 
 def test_the_accuracy_on_an_engine_is_that_of_the_closed_form():

@@ -85,4 +85,4 @@ def test_the_accuracy_on_an_engine_is_that_of_the_closed_form(noise, known):
     )
     assert found.accuracy == pytest.approx(known, abs=3 * math.sqrt(known * (1 - known) / count))
     assert found.queries == 10
-    assert found.expected == (None if noise else pytest.approx(0.913, abs=5e-4))
+    assert found.expected == pytest.approx(known, abs=5e-4)

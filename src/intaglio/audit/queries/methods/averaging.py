@@ -55,6 +55,6 @@ class Averaging(QueryAttack):
         """Two for each repeat, and for each attribute whose pair might not be answered."""
         return 2 * (self.repeats + attributes - 1)
 
-    def expected_accuracy(self, attributes: int) -> float:
-        """That of one difference, rounded."""
-        return averaging_accuracy(attributes)
+    def expected_accuracy(self, attributes: int, noise: Literal["rounded", "unrounded"] = "rounded") -> float:
+        """That of one difference."""
+        return averaging_accuracy(attributes, rounded=noise == "rounded")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -66,9 +66,9 @@ class DiffixCloning(QueryAttack):
         """Two for each clone, and for each attribute whose pair might not be answered."""
         return 2 * (self.clones + attributes - 1)
 
-    def expected_accuracy(self, attributes: int) -> float:
+    def expected_accuracy(self, attributes: int, noise: Literal["rounded", "unrounded"] = "rounded") -> float:
         """That of k clones, whatever the number of attributes."""
-        return cloning_accuracy(self.clones)
+        return cloning_accuracy(self.clones, rounded=noise == "rounded")
 
 
 def variance_threshold(clones: int) -> float:

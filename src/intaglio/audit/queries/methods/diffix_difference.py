@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from intaglio.audit.queries.asked_queries import AskedQueries, pairs
 from intaglio.audit.queries.attack_accuracy import difference_accuracy
@@ -52,6 +52,6 @@ class DiffixDifference(QueryAttack):
         """Two for each attribute that is left out."""
         return 2 * min(attributes, self.most)
 
-    def expected_accuracy(self, attributes: int) -> float:
-        """That of k differences, rounded."""
-        return difference_accuracy(attributes, min(attributes, self.most))
+    def expected_accuracy(self, attributes: int, noise: Literal["rounded", "unrounded"] = "rounded") -> float:
+        """That of k differences."""
+        return difference_accuracy(attributes, min(attributes, self.most), rounded=noise == "rounded")
