@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from intaglio.audit.queries.attack_accuracy import budget_bound
-from intaglio.audit.queries.query_engine import Answer, Condition
+from intaglio.audit.queries.query_engine import Answer, Condition, EngineSettings
 from intaglio.audit.queries.record_table import RecordTable
 from intaglio.errors import require
 from intaglio.randomness import numpy_generator, seed_32bit
@@ -18,7 +18,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class LaplaceNoise:
+class LaplaceNoise(EngineSettings):
     """Laplace mechanism: each answer has fresh noise of scale 1 / epsilon and costs epsilon of a budget.
 
     A count changes by 1 at most where one record does, so an answer is epsilon-differentially private; a number of
@@ -33,11 +33,7 @@ class LaplaceNoise:
     """
 
     name: ClassVar[str] = "laplace"
-    sticky: ClassVar[None] = None
-    """It is not sticky."""
 
-    salt: str = "0"
-    """Secret of the engine, any text: another salt is another draw of all noise."""
     epsilon: float = 0.1
     """Privacy loss of an answer, above 0; the noise has a scale of 1 / epsilon records."""
     budget: float = 1.0
@@ -59,7 +55,7 @@ class LaplaceNoise:
     def to_dict(self) -> dict[str, Any]:
         """Name and settings as plain values; a budget without end is None."""
         budget = None if math.isinf(self.budget) else self.budget
-        return {"name": self.name, **asdict(self), "budget": budget}
+        return {**super().to_dict(), "budget": budget}
 
 
 class LaplaceEngine:

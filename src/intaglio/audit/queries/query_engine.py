@@ -1,9 +1,10 @@
 """Counting queries about a table, and the contract of an engine that answers them with noise."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from intaglio.audit.queries.record_table import RecordTable
 
@@ -60,29 +61,30 @@ class QueryEngine(Protocol):
         ...
 
 
-@runtime_checkable
-class EngineSettings(Protocol):
-    """Settings of an engine, a frozen dataclass."""
+@dataclass(frozen=True)
+class EngineSettings(ABC):
+    """Settings of an engine."""
 
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        ...
+    name: ClassVar[str]
+    """The engine's name."""
+
+    salt: str = "0"
+    """Secret of the engine, any text: another salt is another draw of all noise."""
 
     @property
     def bound(self) -> float | None:
         """The largest accuracy that any attack can have on a record with even prior odds; None where none is known."""
-        ...
+        return None
 
     @property
     def sticky(self) -> Literal["rounded", "unrounded"] | None:
         """The kind of sticky noise, for which attacks have closed forms; None for other noise."""
-        ...
+        return None
 
-    def open(self, table: RecordTable, asker: str) -> QueryEngine:
+    @abstractmethod
+    def open(self, table: RecordTable, asker: str = "") -> QueryEngine:
         """The engine over a table, for one asker with a whole budget of their own."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Name and settings as plain values."""
-        ...
+        return {"name": self.name, **asdict(self)}

@@ -3,16 +3,16 @@
 import hashlib
 import math
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import UInt64
 from numpy import ndarray
 
-from intaglio.audit.queries.query_engine import Answer, Condition
+from intaglio.audit.queries.query_engine import Answer, Condition, EngineSettings
 from intaglio.audit.queries.record_table import RecordTable
 from intaglio.errors import require
 
@@ -20,7 +20,7 @@ UNIT = NormalDist()
 
 
 @dataclass(frozen=True)
-class StickyNoise:
+class StickyNoise(EngineSettings):
     """Sticky noise after Diffix: each condition adds a static and a dynamic term, the same whenever it is asked.
 
     The answer to h conditions C_1..C_h that the records U meet is |U| + sum_j static_j + sum_j dynamic_j, rounded.
@@ -34,11 +34,7 @@ class StickyNoise:
     """
 
     name: ClassVar[str] = "sticky"
-    bound: ClassVar[float | None] = None
-    """No bound is known."""
 
-    salt: str = "0"
-    """Secret of the engine, any text: another salt is another draw of all noise."""
     rounded: bool = True
     """Whether answers are whole numbers."""
     threshold: float = 4.0
@@ -59,10 +55,6 @@ class StickyNoise:
     def open(self, table: RecordTable, asker: str = "") -> "StickyEngine":
         """The engine over a table; all askers are given the same answers."""
         return StickyEngine(self, table)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Name and settings as plain values."""
-        return {"name": self.name, **asdict(self)}
 
 
 class StickyEngine:

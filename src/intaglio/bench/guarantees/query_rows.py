@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from intaglio.audit.queries.audit import attack_records
@@ -47,17 +48,17 @@ def query_rows(run: Run, seed: int, quick: bool) -> dict[str, dict[str, Any]]:
     recorded, key = run.recorded("queries"), digest(query_settings(seed, quick))
     done = {one: row for one in work if (row := recorded.get(_label(one), {})).get("settings") == key}
     found: dict[tuple[str, str], list[QueryGuesses]] = {}
-    table, made = None, -1
+    table_of = lru_cache(1)(
+        lambda number: synthetic_records(RECORDS, ATTRIBUTES, seed=seed_32bit(seed, "table", number))
+    )
     with run.progress(len(work), "attacks by queries", len(done)) as progress:
         for one in work:
             number, name, engine = one
             row = done.get(one)
             if row is None:
-                if made != number:
-                    table, made = synthetic_records(RECORDS, ATTRIBUTES, seed=seed_32bit(seed, "table", number)), number
                 asked = engines(f"{seed} {number}")[engine]
                 known = attribute_names(ATTRIBUTES)
-                guesses = attack_records(methods[name], table, SECRET, known, engine=asked, records=RECORDS)
+                guesses = attack_records(methods[name], table_of(number), SECRET, known, engine=asked, records=RECORDS)
                 row = {"settings": key, "guesses": guesses.to_dict()}
                 run.record("queries", _label(one), row)
                 progress.advance()
