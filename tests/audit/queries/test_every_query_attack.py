@@ -75,6 +75,8 @@ def test_what_it_cannot_attack_is_refused(row, table):
             method(StickyNoise().open(table), record, SECRET)
     with pytest.raises(BadInput, match="no record has '2' in secret"):
         attack_records(method, table, Secret("secret", "2"), KNOWN, engine=StickyNoise())
+    with pytest.raises(BadInput, match="1 records cannot be half"):
+        attacked(row, table, StickyNoise(), records=1)
     with pytest.raises(BadInput, match="no record with '1' in secret is the only one"):
         attack_records(method, table, SECRET, ["a1"], engine=StickyNoise())
 
@@ -99,6 +101,9 @@ def test_records_that_the_engine_counts_as_several_are_passed_over(monkeypatch):
     assert not {one.row for one in found.guesses} & set(alone[:2].tolist())
     assert found.passed_over >= 1
     assert found.others_mistaken == found.others_tested == 8
+    monkeypatch.setattr("intaglio.audit.queries.audit.seems_unique", lambda asked, record: False)
+    with pytest.raises(BadInput, match="none seems to stand alone"):
+        attacked(row, table, StickyNoise())
 
 
 def result(*guesses, **further):

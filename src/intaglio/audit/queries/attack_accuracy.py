@@ -1,6 +1,7 @@
 """Accuracies of attacks in closed form: on sticky noise where every query is answered, and on any private engine.
 
-Everywhere the secret is even beforehand, and the attacked record is the only one with its known attributes.
+Everywhere the secret is even beforehand, and the attacked record is the only one with its known attributes. s is 1 for
+a record that has the asked value, and 0 for one that lacks it.
 """
 
 import math

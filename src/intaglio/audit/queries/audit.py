@@ -11,6 +11,7 @@ from intaglio.audit.queries.family import Guess, QueryAttack
 from intaglio.audit.queries.query_engine import EngineSettings, Secret
 from intaglio.audit.queries.record_table import RecordTable, asked_value, check_attack
 from intaglio.audit.queries.result import GuessedRecord, QueryGuesses
+from intaglio.errors import BadInput
 from intaglio.randomness import numpy_generator
 from intaglio.runs.plain_json import digest
 from intaglio.runs.run import Run
@@ -45,11 +46,19 @@ def attack_records(
         run: progress and records go there; a killed call goes on after the last record that was attacked.
 
     Raises:
-        BadInput: for columns or a value that the table has not, for a known secret, and where nobody stands alone.
+        BadInput: for columns or a value that the table has not, for a known secret, for less than two records, and
+            where nobody stands alone, or seems to.
     """
+    if records < 2:
+        raise BadInput(f"{records} records cannot be half with the secret and half without; attack 2 or more")
     asked_value(table, secret.column, secret.value)
     check_attack(table, secret.column, secret.value, known)
     chosen = _chosen(method, table, secret, known, engine, records)
+    if not chosen.rows:
+        raise BadInput(
+            f"the engine counts each record that is the only one with its values in {', '.join(known)} as several, so "
+            "that none seems to stand alone; name more known columns"
+        )
     key = digest([method.name, asdict(method), engine.to_dict(), table.sha256, secret, known])
     recorded, guesses = run.recorded(method.name), []
     done = {row for row in chosen.rows if recorded.get(str(row), {}).get("key") == key}

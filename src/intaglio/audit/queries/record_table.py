@@ -3,8 +3,9 @@
 import csv
 import hashlib
 import io
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ class RecordTable:
     """By column, each record's place in `levels`."""
     levels: Mapping[str, tuple[str, ...]]
     """By column, its different values, sorted."""
-    _met: dict[tuple[str, str], Bool[ndarray, "n"]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, columns: Mapping[str, Iterable[str]]) -> "RecordTable":
@@ -81,26 +81,15 @@ class RecordTable:
         return {name: self.levels[name][self.codes[name][row]] for name in columns}
 
     def having(self, column: str, value: str) -> Bool[ndarray, "n"]:
-        """The records with a value in a column; none for a value that does not occur. Raises `BadInput` for no column.
-
-        The array is kept, and must not be changed.
-        """
-        found = self._met.get((column, value))
-        if found is None:
-            check_columns(self, [column])
-            levels = self.levels[column]
-            found = self.codes[column] == levels.index(value) if value in levels else np.zeros(len(self), bool)
-            if len(self._met) < MOST_KEPT:
-                self._met[column, value] = found
-        return found
+        """The records with a value in a column, none where it does not occur. Raises `BadInput` for no column."""
+        check_columns(self, [column])
+        levels = self.levels[column]
+        place = bisect_left(levels, value)
+        return self.codes[column] == (place if value in levels[place : place + 1] else -1)
 
     def unique(self, columns: Sequence[str]) -> Bool[ndarray, "n"]:
         """The records whose values in the columns no other record has."""
         return ~pd.DataFrame({name: self.codes[name] for name in columns}).duplicated(keep=False).to_numpy()
-
-
-MOST_KEPT = 10_000
-"""Columns of truth values that a table keeps."""
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

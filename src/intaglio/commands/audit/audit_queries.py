@@ -63,7 +63,7 @@ class AuditQueries(Generic[M]):
     """Records to attack, half of them with the secret value, 2 to 10,000; fewer where not so many stand alone."""
     engine: Literal["sticky", "laplace"] = "sticky"
     """sticky: noise that follows from conditions and counted records, and no answer for few records. laplace: fresh
-    noise for each answer, and a budget."""
+    noise for each answer, and a budget. Its salt follows from --seed."""
     rounded: bool = True
     """Whether the sticky engine gives whole numbers."""
     epsilon: float = 0.1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ncx2, norm
 
+from intaglio.audit.queries.attack_accuracy import difference_accuracy
 from intaglio.audit.queries.audit import attack_records
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference
 from intaglio.audit.queries.query_engine import Answer, Condition, Secret
@@ -86,3 +87,19 @@ def test_the_accuracy_on_an_engine_is_that_of_the_closed_form(noise, known):
     assert found.accuracy == pytest.approx(known, abs=3 * math.sqrt(known * (1 - known) / count))
     assert found.queries == 10
     assert found.expected == pytest.approx(known, abs=5e-4)
+
+
+@pytest.mark.parametrize(("n", "pairs"), [(1, 1), (1, 2), (2, 2), (5, 2)])
+def test_the_rounded_closed_form_is_that_of_all_whole_differences(n, pairs):
+    """Each y is i with the mean of max(0, 1 - |i - d|) over the normal d, here by a sum over a fine grid."""
+    tau = (4 * n + 4) / n * (pairs / 2 * math.log(n + 1) + pairs / (4 * n))
+    whole, right = np.arange(-30, 31), 0.0
+    for mean, variance, positive in ((0, 2, False), (1, 2 * n + 2, True)):
+        d = np.linspace(mean - 8 * math.sqrt(variance), mean + 8 * math.sqrt(variance), 4001)
+        weights = norm.pdf(d, mean, math.sqrt(variance)) * (d[1] - d[0])
+        chances = np.maximum(0, 1 - np.abs(whole[:, None] - d)) @ weights
+        squares = (whole + 1 / n) ** 2
+        if pairs == 2:
+            chances, squares = np.outer(chances, chances), squares[:, None] + squares
+        right += chances[(squares > tau) == positive].sum() / 2
+    assert difference_accuracy(n, pairs) == pytest.approx(right, abs=1e-6)

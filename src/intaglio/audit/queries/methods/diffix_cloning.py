@@ -26,8 +26,9 @@ class DiffixCloning(QueryAttack):
     the dynamic noise of D_m follows from two sets, so that y_m varies by 2 from dummy to dummy.
 
     Rounded, a constant difference takes at most two neighbouring values, so that the sample variance of k clones is
-    S^2 <= k / (4 (k - 1)) always; the record is said to have the value where it is. Only s = 0 can err, with a
-    probability beta(k): 0.124 for k = 4, 0.0017 for k = 10. Log odds are -ln beta(k), or minus a constant.
+    S^2 <= k / (4 (k - 1)) always; the record is said to have the value where it is. Only of a record that lacks it can
+    that be wrong, with a probability beta(k): 0.124 for k = 4, 0.0017 for k = 10. Log odds are -ln beta(k), or minus a
+    constant, since the other outcome is ruled out for a record that has it.
 
     Source: Gadotti et al., arXiv 1804.06752, read in its abstract, which reports 93.3% to 97.1% on four real tables
     with a median of 304 queries. The threshold and beta are derived here; the published choice of subsets of
