@@ -122,7 +122,7 @@ def asked_value(table: RecordTable, column: str, value: str | None) -> str:
         raise BadInput(f"{column} has {len(levels)} values ({shown}); name the one to ask about with --value")
     if value is not None and value not in levels:
         raise BadInput(f"no record has {value!r} in {column}; its values are {', '.join(levels[:8])}")
-    return levels[-1] if value is None else value
+    return max(levels) if value is None else value
 
 
 def check_attack(table: RecordTable, column: str, value: str, known: Sequence[str]) -> None:

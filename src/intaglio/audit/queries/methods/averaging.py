@@ -13,7 +13,7 @@ from intaglio.errors import require
 
 @dataclass(frozen=True, kw_only=True)
 class Averaging(QueryAttack):
-    """Averaging of repeated counts, which sticky noise defeats and fresh noise without a budget does not.
+    """Averaging of a pair of counts asked again and again, which sticky noise defeats.
 
     Q counts the records that lack the secret value with all known attributes but one, Q' those of them with another
     value of that one; without noise Q - Q' is 1 if the record lacks the value, and 0 if it has it. Both are asked R

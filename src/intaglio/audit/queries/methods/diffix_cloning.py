@@ -18,7 +18,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class DiffixCloning(QueryAttack):
-    """Cloning attack on sticky noise: asks one pair of counts again under conditions that all records meet.
+    """Cloning attack on sticky noise: asks a pair of counts again under conditions that all meet.
 
     Q and Q' count the records that lack the secret value with all known attributes but A_j, in Q' with another A_j. To
     both a dummy condition D_m is added that every record meets, each with another text. If the record has the value,
