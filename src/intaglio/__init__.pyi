@@ -2,6 +2,7 @@
 
 from intaglio.causal.methods.abic.method import ABIC as ABIC
 from intaglio.sampling.trained.methods.afa import AFARouters as AFARouters
+from intaglio.protect.purify.methods.noise import AddedNoise as AddedNoise
 from intaglio.protect.methods.advdm import AdvDM as AdvDM
 from intaglio.sampling.methods.afa import Afa as Afa
 from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDreamBooth
@@ -10,6 +11,7 @@ from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
 from intaglio.audit.queries.methods.averaging import Averaging as Averaging
 from intaglio.errors import BadInput as BadInput
 from intaglio.shrink.methods.binarydm import BinaryDM as BinaryDM
+from intaglio.protect.purify.methods.blur import Blurring as Blurring
 from intaglio.causal.methods.cd_nod.method import CDNOD as CDNOD
 from intaglio.audit.membership.methods.cgi_dm import CGIDM as CGIDM
 from intaglio.audit.membership.methods.clid import CLiD as CLiD
@@ -20,11 +22,13 @@ from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.shrink.merging.methods.dare import Dare as Dare
 from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
 from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
+from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing
 from intaglio.extract.methods.direct import Direct as Direct
 from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph
 from intaglio.causal.results.discovery import Discovery as Discovery
 from intaglio.shrink.methods.dmmv import DiscreteMinMax as DiscreteMinMax
 from intaglio.adapt.methods.dreambooth import DreamBooth as DreamBooth
+from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct as DwtDct
 from intaglio.extract.extracted import Extraction as Extraction
 from intaglio.distill.methods.f import FDistillation as FDistillation
 from intaglio.shrink.methods.ftwt import FTWT as FTWT
@@ -36,6 +40,7 @@ from intaglio.flow.training.settings import FlowTraining as FlowTraining
 from intaglio.flow.methods.frontier import FrontierDecoder as FrontierDecoder
 from intaglio.shrink.methods.gptq import GPTQ as GPTQ
 from intaglio.flow.methods.gs_jacobi import GSJacobiDecoder as GSJacobiDecoder
+from intaglio.protect.fingerprint.methods.gaussian_shading import GaussianShading as GaussianShading
 from intaglio.causal.graphs.graph import Graph as Graph
 from intaglio.distill.methods.guided import GuidedDistillation as GuidedDistillation
 from intaglio.shrink.methods.hierarchical import HierarchicalPrune as HierarchicalPrune
@@ -45,6 +50,7 @@ from intaglio.sampling.trained.methods.ilf import InnerLoopTraining as InnerLoop
 from intaglio.errors import IntaglioError as IntaglioError
 from intaglio.sampling.methods.invdiff import InvDiff as InvDiff
 from intaglio.sampling.trained.methods.invdiff import InvDiffTraining as InvDiffTraining
+from intaglio.protect.purify.methods.jpeg import JPEGCompression as JPEGCompression
 from intaglio.flow.methods.jacobi import JacobiDecoder as JacobiDecoder
 from intaglio.causal.graphs.knowledge import Knowledge as Knowledge
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion as LatentDiffusion
@@ -57,11 +63,13 @@ from intaglio.audit.membership.methods.loss_gap import LossGap as LossGap
 from intaglio.distill.methods.mmd import MMDDistillation as MMDDistillation
 from intaglio.shrink.methods.magnitude import MagnitudePruning as MagnitudePruning
 from intaglio.energy.methods.mean_power import MeanPower as MeanPower
+from intaglio.protect.purify.methods.median import MedianFilter as MedianFilter
 from intaglio.protect.methods.mist import Mist as Mist
 from intaglio.sampling.guides.model_guidance import ModelGuidance as ModelGuidance
 from intaglio.shrink.methods.nm_decay import NMDecay as NMDecay
 from intaglio.energy.methods.neural_power import NeuralPower as NeuralPower
 from intaglio.distill.methods.nitro import NitroFusion as NitroFusion
+from intaglio.protect.purify.methods.noisy_upscale import NoisyUpscaling as NoisyUpscaling
 from intaglio.sampling.trained.methods.ot import OptimalTransport as OptimalTransport
 from intaglio.sampling.methods.parm.method import PARM as PARM
 from intaglio.shrink.methods.pela import PELA as PELA
@@ -80,7 +88,9 @@ from intaglio.sampling.trained.methods.promptgen import PromptGen as PromptGen
 from intaglio.shrink.methods.qdiffusion import QDiffusion as QDiffusion
 from intaglio.audit.membership.methods.rediffuse import ReDiffuse as ReDiffuse
 from intaglio.flow.methods.reference_sequential import ReferenceSequentialDecoder as ReferenceSequentialDecoder
+from intaglio.protect.purify.methods.resize import Resizing as Resizing
 from intaglio.shrink.methods.rtn import RoundToNearest as RoundToNearest
+from intaglio.protect.purify.methods.round_trip import RoundTrip as RoundTrip
 from intaglio.runs.run import Run as Run
 from intaglio.shrink.methods.saq import SAQ as SAQ
 from intaglio.protect.methods.sds import SDS as SDS
@@ -104,7 +114,9 @@ from intaglio.audit.prompts.methods.text_norm import TextNorm as TextNorm
 from intaglio.energy.methods.thor import Thor as Thor
 from intaglio.distill.methods.tiue import TiUE as TiUE
 from intaglio.shrink.merging.methods.ties import Ties as Ties
+from intaglio.protect.purify.methods.tv import TotalVariation as TotalVariation
 from intaglio.adapt.data import TrainingSet as TrainingSet
+from intaglio.protect.fingerprint.methods.tree_ring import TreeRing as TreeRing
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment as UpdateAlignment
 from intaglio.shrink.methods.wanda import Wanda as Wanda
 from intaglio.models.diffusion.loading import load_model as load_model

@@ -142,6 +142,19 @@ VERBS: dict[str, Verb] = {
     "protect evaluate": Verb(
         "intaglio.commands.protect.evaluate:ProtectEvaluate", "measure what is left of a protection after each purifier"
     ),
+    "protect purify": Verb(
+        "intaglio.commands.protect.protect_purify:ProtectPurify",
+        "clean pictures of a protection or a mark, to see what it survives",
+        Methods("protect.purify.methods"),
+    ),
+    "protect fingerprint": Verb(
+        "intaglio.commands.protect.protect_fingerprint:ProtectFingerprint",
+        "mark pictures, or the noise they are drawn from, so that a key finds them again",
+        Methods("protect.fingerprint.methods"),
+    ),
+    "protect detect": Verb(
+        "intaglio.commands.protect.protect_detect:ProtectDetect", "look for the marks of a key in pictures"
+    ),
     "authenticate": Verb(
         "intaglio.commands.authenticate:Authenticate",
         "tell which pictures were in a fine-tuning set, with a false-positive rate",

@@ -13,6 +13,7 @@ from intaglio.causal.tables.table import Table
 from intaglio.cli import main
 from intaglio.commands.kit.source_settings import load
 from intaglio.images.image_set import save_png
+from intaglio.protect.fingerprint.mark_key import KeptKey, MarkKey
 from intaglio.runs.time_plan import TimePlan
 from intaglio.verbs import VERBS
 
@@ -21,6 +22,9 @@ LINES = {
     "protect": "protect advdm --model {base} --images {pictures} --steps 2",
     "protect evaluate": "protect evaluate --model {base} --images {pictures} --protected {pictures} --seeds 1 "
     "--purifiers none jpeg-75 --tuning-steps 2 --drawn 2",
+    "protect purify": "protect purify diffuse --model {base} --images {pictures}",
+    "protect fingerprint": "protect fingerprint tree-ring --model {base} --prompt x --count 2 --steps 2 --key {key}",
+    "protect detect": "protect detect --model {base} --images {pictures} --key {key}",
     "authenticate": "authenticate cgi-dm --base {base} --suspect {suspect} --images {pictures} --controls {controls} "
     "--fpr 0.2 --steps 2",
     "audit prompts": "audit prompts text-norm --model {suspect} --base {base} --prompt x y --steps 2",
@@ -53,7 +57,11 @@ def places(tmp_path_factory):
     random = np.random.default_rng(0)
     lines = [",".join(f"{x:.6f}" for x in row) for row in random.standard_normal((60, 3))]
     (root / "t.csv").write_text("\n".join(["a,b,c", *lines]))
+    KeptKey(
+        MarkKey.of_seed(0), "tree-ring", {"inversion_steps": 20, "radius": 0.25, "pattern": "noise", "channels": ()}
+    ).save(root / "key.json")
     return {
+        "key": root / "key.json",
         "table": root / "t.csv",
         "base": base,
         "suspect": suspect,

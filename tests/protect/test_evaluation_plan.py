@@ -8,8 +8,8 @@ import torch
 from intaglio.images.image_set import ImageSet
 from intaglio.protect import evaluation_plan as planning
 from intaglio.protect.evaluation_plan import evaluation_plan
-from intaglio.protect.purifiers import Purifier
 from intaglio.sampling.calls import Calls
+from protect_scenes import PlantedPurifier
 from protect_scenes import model as tiny_model
 
 ORIGINALS = ImageSet.from_pixels(torch.full((3, 3, 8, 8), 0.5))
@@ -34,7 +34,7 @@ def cleaner(cleaned):
         cleaned.append((len(pixels), model))
         return pixels
 
-    return Purifier("planted", "planted", clean)
+    return PlantedPurifier(does=clean)
 
 
 def parts(*, purifiers=1, purifying_model=None, **counts):

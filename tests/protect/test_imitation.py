@@ -12,10 +12,10 @@ from intaglio.images.image_set import ImageSet
 from intaglio.protect import imitation
 from intaglio.protect.imitation import Imitations, Imitator, NetProtection, net_protection, worst
 from intaglio.protect.latent_similarity import latent_similarity
-from intaglio.protect.purifiers import PURIFIERS, Purifier
+from intaglio.protect.purifiers import PURIFIERS
 from intaglio.protect.robustness import Robustness
 from intaglio.runs.run import Run
-from protect_scenes import model
+from protect_scenes import PlantedPurifier, model
 
 ORIGINALS = ImageSet.from_pixels(torch.full((4, 3, 8, 8), 0.5))
 PROTECTED = torch.full((4, 3, 8, 8), 0.9)
@@ -130,7 +130,7 @@ def test_a_verdict_needs_seeds_and_imitations_that_could_be_spoilt():
 
 def test_each_fine_tune_has_its_own_draw_of_a_purifiers_noise():
     seeds = []
-    noisy = Purifier("noisy", "x", lambda pictures, net, seed: seeds.append(seed) or pictures)
+    noisy = PlantedPurifier(does=lambda pictures, net, seed: seeds.append(seed) or pictures)
     unchecked = getattr(net_protection, "__wrapped__", net_protection)
     unchecked(Planted(), ORIGINALS, PROTECTED, (noisy,), seeds=(0, 1, 2))
     assert seeds == [0, 0, 1, 1, 2, 2]

@@ -36,8 +36,13 @@ from intaglio.models.diffusion.loading import load_model
 from intaglio.models.flow.tarflow import TarFlow
 from intaglio.models.flow.tarflow_files import load_flow, save_flow
 from intaglio.models.lora.lora import LoRA
+from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.protect.fingerprint.marking import draw_marked, mark_pictures
+from intaglio.protect.fingerprint.result import MarkedPictures
 from intaglio.protect.originals import Original, read_original
 from intaglio.protect.protection import protect
+from intaglio.protect.purify.purification import purify_pictures
+from intaglio.protect.purify.result import PurifiedPictures
 from intaglio.protect.result import ProtectionResult
 from intaglio.runs.run import Run
 from intaglio.runs.tensors import read_state
@@ -394,6 +399,52 @@ def _merged_folder(found: Any, folder: Path) -> tuple[Numbers, Numbers]:
     return weights(found.model), weights(read)
 
 
+def _base_and_blocks(folder: Path) -> tuple[Any, ...]:
+    (folder / "pictures").mkdir(parents=True)
+    return (*_base(folder), originals(folder / "pictures", ((24, 32), (32, 24), (33, 40))))
+
+
+def _mark(method: Any, models: tuple[Any, ...], run: Run) -> MarkedPictures:
+    model, pictures = models
+    folder, key = (run.folder or Path(tempfile.mkdtemp())) / "marked", MarkKey.of_seed(0)
+    if method.carrier == "pixels":
+        return mark_pictures(method, pictures, folder, key, user=1, run=run)
+    about = {"user": 1, "steps": 2, "guidance_scale": 2.0, "batch": 2, "run": run}
+    return draw_marked(method, model, ("red cat", "dog", "red dog"), (3, 4, 5), folder, key, **about)
+
+
+def _marks(result: MarkedPictures) -> Numbers:
+    rows = {key: torch.tensor([row[key] or 0.0 for row in result.rows()]) for key in ("p", "bits", "psnr")}
+    files = {one.name: read_original(result.folder / one.saved, one.saved).pixels for one in result.pictures}
+    return {**rows, **{name: torch.from_numpy(pixels.copy()) for name, pixels in files.items()}}
+
+
+def _marks_file(result: MarkedPictures, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = MarkedPictures.load(folder)
+    assert stored == result
+    return _marks(result), _marks(stored)
+
+
+def _purify(method: Any, models: tuple[Any, ...], run: Run) -> PurifiedPictures:
+    model, pictures = models
+    folder = (run.folder or Path(tempfile.mkdtemp())) / "purified"
+    return purify_pictures(method, pictures, folder, model=model if method.uses_model else None, run=run)
+
+
+def _purified(result: PurifiedPictures) -> Numbers:
+    rows = {key: torch.tensor([float(row[key] or 0) for row in result.rows()]) for key in ("psnr", "ssim")}
+    files = {one.name: read_original(result.folder / one.saved, one.saved).pixels for one in result.pictures}
+    return {**rows, **{name: torch.from_numpy(pixels.copy()) for name, pixels in files.items()}}
+
+
+def _purified_file(result: PurifiedPictures, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = PurifiedPictures.load(folder)
+    assert stored == result
+    return _purified(result), _purified(stored)
+
+
 FAMILIES = {
     "shrink": Family(_suspect_and_base, _shrink, _smaller, _smaller_folder),
     "finetune": Family(_base, _tune, _learned, _reloaded),
@@ -403,6 +454,8 @@ FAMILIES = {
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),
+    "protect purify": Family(_base_and_blocks, _purify, _purified, _purified_file),
+    "protect fingerprint": Family(_base_and_blocks, _mark, _marks, _marks_file),
     "sample train": Family(_base_beside_another, _train_part, _part, _part_file),
     "distill": Family(_base, _distil, _student, _student_folder),
     "merge": Family(_base_and_fine_tunes, _merge, _merged, _merged_folder),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from intaglio.adapt.data import TrainingSet
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.purifiers import Purifier
+from intaglio.protect.purify.family import Purifier
 from intaglio.runs.time_plan import TimePlan
 from intaglio.runs.timed import seconds_of
 from intaglio.sampling.plan import picture_calls, planned_seconds

@@ -20,7 +20,7 @@ from intaglio.images.image_set import ImageSet
 from intaglio.metrics.similarity.measures import Embedding
 from intaglio.metrics.statistics.roc import auc
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
-from intaglio.protect.purifiers import Purifier
+from intaglio.protect.purify.family import Purifier
 from intaglio.runs.fan_out import fan_out, workers_of_cluster
 from intaglio.runs.run import Run
 from intaglio.sampling.loop import sample
@@ -209,7 +209,7 @@ def _show_pairs(run: Run, originals: Float[Tensor, "n 3 h w"], protected: Float[
 
 def _show(run: Run, job: "_Job", drawn: Float[Tensor, "n 3 h w"]) -> None:
     for place, pixels in enumerate(drawn[:SHOWN]):
-        run.save_image(shown_name(job.purifier.name, job.share, job.arm, place), pixels)
+        run.save_image(shown_name(job.purifier.label, job.share, job.arm, place), pixels)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class _Job:
 
     @property
     def key(self) -> str:
-        return _key(self.purifier.name, self.share, self.seed, self.arm)
+        return _key(self.purifier.label, self.share, self.seed, self.arm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,15 +266,15 @@ class _Found:
 def _net(
     found: Mapping[str, _Found], purifier: Purifier, share: float, first: float, seeds: Sequence[int]
 ) -> NetProtection:
-    clean = [found[_key(purifier.name, first, seed, "clean")] for seed in seeds]
-    protected = [found[_key(purifier.name, share, seed, "protected")] for seed in seeds]
+    clean = [found[_key(purifier.label, first, seed, "clean")] for seed in seeds]
+    protected = [found[_key(purifier.label, share, seed, "protected")] for seed in seeds]
     pairs = tuple(
         (one.membership, other.membership)
         for one, other in zip(clean, protected, strict=True)
         if one.membership is not None and other.membership is not None
     )
     unlike_clean, unlike_protected = (tuple(one.unlikeness for one in arm) for arm in (clean, protected))
-    return NetProtection(purifier.name, share, unlike_clean, unlike_protected, pairs)
+    return NetProtection(purifier.label, share, unlike_clean, unlike_protected, pairs)
 
 
 def worst(found: Sequence[NetProtection], seen: Collection[str] = ()) -> NetProtection:

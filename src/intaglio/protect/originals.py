@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
+from torch import Tensor
 
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_path
@@ -71,6 +73,11 @@ class Original:
         """The path below the folder that it is given back in: its own, with .png in place of a suffix that loses."""
         path = Path(self.name)
         return self.name if path.suffix.lower() in LOSSLESS else path.with_suffix(".png").as_posix()
+
+    @property
+    def tensor(self) -> Float[Tensor, "1 3 h w"]:
+        """The pixels as a batch of one picture in [0, 1]."""
+        return torch.from_numpy(self.pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
     def save(self, pixels: UInt8[ndarray, "h w 3"], folder: Path) -> Path:
         """Write the picture with other pixels, and read it again.

@@ -19,7 +19,7 @@ from intaglio.files import atomic_write
 from intaglio.images.image_set import ImageSet
 from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
 from intaglio.protect.imitation import Imitator, NetProtection, net_protection, worst
-from intaglio.protect.purifiers import Purifier
+from intaglio.protect.purify.family import Purifier
 from intaglio.runs.plain_json import to_json
 from intaglio.runs.read import load_result
 from intaglio.runs.run import Run

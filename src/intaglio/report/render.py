@@ -27,10 +27,15 @@ PAGE_MODULES = {
     "flow train": "intaglio.report.pages.flow_train_page",
     "merge": "intaglio.report.pages.merge_page",
     "protect": "intaglio.report.pages.protect_page",
+    "protect detect": "intaglio.report.pages.marks_page",
+    "protect fingerprint": "intaglio.report.pages.marks_page",
+    "protect purify": "intaglio.report.pages.purify_page",
     "shrink": "intaglio.report.pages.shrink_page",
 }
-"""Module with the page of a verb, or of one method or room of it, with its function
-`page_of`; imported when it is reported."""
+"""Module with the page of a verb, of a part of it, or of one method (its function `page_of`); imported when reported.
+
+A run of a part of a verb has a method that begins with the part and a dash, such as `fingerprint-tree-ring`.
+"""
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:

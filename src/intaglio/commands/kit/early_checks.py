@@ -30,17 +30,18 @@ def check_early(command: Any) -> None:
     """Raises `BadInput` for a path that is not there, pictures that a command cannot use, or a device of no such kind.
 
     A command may say in `picture_folders` which of its flags are folders of pictures, and ask more of these in
-    `check_listed`, which is given the folders' lists by flag; in `folder_flag` which flag names a folder that it makes;
-    whatever else it can tell without torch it tells in `check_early`.
+    `check_listed`, which is given the folders' lists by flag; in `folder_flag` which flag names a folder that it makes,
+    in `made_files` which name files that it makes where there are none; whatever else it can tell without torch it
+    tells in `check_early`.
     """
-    words = positionals(type(command))
+    words, made = positionals(type(command)), getattr(command, "made_files", ())
     for flag, value in _flags(command):
         if isinstance(value, str) and (flag == "device" or flag.endswith("_device")):
             check_device_name(flag, value)
     for flag, value in _flags(command):
         spelt = "" if flag in words else f" of --{flag.replace('_', '-')}"
         match value:
-            case Path() if flag in WRITTEN:
+            case Path() if flag in WRITTEN or (flag in made and not value.exists()):
                 _check_written(spelt, value, folder=flag in ("runs", getattr(command, "folder_flag", None)))
             case Path():
                 _check_read(value, spelt, model=flag in MODELS)

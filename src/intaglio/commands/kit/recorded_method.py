@@ -65,7 +65,7 @@ def recorded_method(recorded: "PictureSettings", given: "SamplingMethod", pictur
     hints, taken, missing = get_type_hints(type(default)), {}, {}
     for name, stored in recorded.method_settings.items():
         value, known_hash = _parted(stored)
-        if name not in known or not _fits(value, getattr(default, name)):
+        if name not in known or not fits(value, getattr(default, name)):
             raise BadInput(f"the settings in {picture} are none of {recorded.method}'s ({name}); use its version")
         if given.name == recorded.method and _names_files(getattr(given, name)):
             taken[name] = _same_files(name, getattr(given, name), known_hash, picture)
@@ -130,10 +130,10 @@ def _hashed(value: Any) -> Any:
     return folder_hash(value if (model := EmbeddedModel.named(value)) is None else model.folder)
 
 
-def _fits(value: Any, default: Any) -> bool:
+def fits(value: Any, default: Any) -> bool:
     """Whether a value from JSON may stand where a setting has this default."""
     if isinstance(value, list):
-        return isinstance(default, tuple) and all(_fits(one, None) for one in value)
+        return isinstance(default, tuple) and all(fits(one, None) for one in value)
     if isinstance(value, str):
         return not isinstance(default, bool | int | float | tuple) and is_text(value) and len(value) <= LONGEST_TEXT
     if value is None or default is None:

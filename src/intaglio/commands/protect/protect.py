@@ -10,8 +10,8 @@ from intaglio.commands.kit.cluster_inputs import OnCluster
 from intaglio.commands.kit.console import say, table
 from intaglio.commands.kit.dry_run import DryRun
 from intaglio.commands.kit.inputs import InRun, described, embedded_model, short_number
+from intaglio.commands.protect.given_back import GivesBack
 from intaglio.errors import BadInput
-from intaglio.files import check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ HONEST = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protect(DryRun, OnCluster, InRun, Generic[M]):
+class Protect(GivesBack, DryRun, OnCluster, InRun, Generic[M]):
     """Give pictures back with a small change, so that a model that learns or edits them does it badly.
 
     Every picture keeps its name, size, EXIF, transparency and colour profile; no number of it changes by more than the
@@ -39,13 +39,9 @@ class Protect(DryRun, OnCluster, InRun, Generic[M]):
     """
 
     picture_folders: ClassVar[tuple[str, ...]] = ("images",)
-    folder_flag: ClassVar[str] = "out"
     method: tyro.conf.OmitArgPrefixes[M]
     images: Path
     """Folder of pictures to protect, or one file."""
-    out: Path | None = None
-    """Folder outside of --images that is given copies of the protected pictures, which lie in `protected` in the run's
-    own folder."""
     model: Path | None = None
     """The surrogate, which stands for an imitator's model: a diffusers folder or a single .safetensors file; none
     takes the embedded testbed."""
@@ -90,7 +86,7 @@ class Protect(DryRun, OnCluster, InRun, Generic[M]):
                 run.finish(found.figures(), ("protection.json", "pictures.csv", "protected"))
             forget(self._method, originals, run)
         found = cast(ProtectionResult, ProtectionResult.load(folder))
-        _report(found, folder, self._copied(found, folder))
+        _report(found, folder, self.copied(folder / "protected", [one.saved for one in found.pictures]))
         return 0
 
     @property
@@ -101,29 +97,11 @@ class Protect(DryRun, OnCluster, InRun, Generic[M]):
         """Raises `BadInput` for a target that is a folder, and for a place of results that is not to be written."""
         if self.target is not None and self.target.is_dir():
             raise BadInput(f"--target {self.target} is a folder; name one picture")
-        if self.out is not None:
-            inside, home = self.out.resolve(), self.images.resolve()
-            home = home if home.is_dir() else home.parent
-            if inside == home or (self.images.is_dir() and home in inside.parents):
-                raise BadInput(
-                    f"--out {self.out} lies in --images, whose pictures stay as they are; name another folder"
-                )
-            check_writable(self.out)
+        self.check_out(self.images)
 
     def _check(self) -> None:
         if self.target is not None and not self._method.uses_target:
             raise BadInput(f"{self._method.name} leads towards no target; leave --target out, or take another method")
-
-    def _copied(self, found: "ProtectionResult", folder: Path) -> Path:
-        """The folder that the pictures are given back in: that of the run, or --out, which is given copies of them."""
-        from intaglio.files import atomic_write
-
-        home = folder / "protected"
-        if self.out is None:
-            return home
-        for one in found.pictures:
-            atomic_write(self.out / one.saved, (home / one.saved).read_bytes())
-        return self.out
 
     def _target(self, model: "LatentDiffusion") -> "Tensor | None":
         from intaglio.images.image_set import ImageSet

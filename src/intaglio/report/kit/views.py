@@ -257,6 +257,18 @@ class QueriesPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PictureTablePage(Page):
+    """Pictures with a row of figures each: marked ones, cleaned ones, or those in which marks were looked for."""
+
+    table: PageTable
+    """A row a picture."""
+    table_text: str
+    pictures: Sequence[Shown]
+    """The first pictures; empty where none were made."""
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrontsPage(Page):
     """A bench of methods by several measures at once."""
 

@@ -1,0 +1,118 @@
+"""Detection: whether pictures carry a key's mark, and whose, with a false-positive rate over users and seeds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intaglio.errors import BadInput
+from intaglio.models.capabilities import check_needs
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion
+from intaglio.protect.fingerprint.family import NoiseMark, PictureMark, PixelMark
+from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.protect.fingerprint.marking import latent_shape_of
+from intaglio.protect.fingerprint.result import FoundMark, MarkDetections
+from intaglio.runs.run import Run
+
+AT_ONCE = 16
+"""Pictures that are read together by a model."""
+READINGS = "readings"
+"""Kind of the records of what was found in a picture."""
+
+
+def detect(
+    mark: PictureMark,
+    names: Sequence[str],
+    pixels: Sequence[Float[Tensor, "3 _ _"]],
+    key: MarkKey,
+    *,
+    model: LatentDiffusion | None = None,
+    users: int = 1,
+    seeds: Sequence[int] = (0,),
+    fpr: float = 1e-6,
+    controls: Sequence[Float[Tensor, "3 _ _"]] = (),
+    run: Run = Run.none(),
+) -> MarkDetections:
+    """The likeliest user's mark in each picture, with its p-value.
+
+    p is min(1, users * seeds * the smallest chance of all that were tried): at most the rate asked for of unmarked
+    pictures is called, whatever was tried.
+
+    Args:
+        mark: with the settings that the pictures were marked with.
+        names: of n pictures.
+        pixels: n pictures in [0, 1], of their own sizes; of the model's resolution for a `NoiseMark`.
+        key: the secret.
+        model: the one that drew, for a `NoiseMark`; it is left as it was found.
+        users: 0, 1, ... that are tried, from 1.
+        seeds: that are tried for marks with nonces; others take none.
+        fpr: false-positive rate asked for, in (0, 1).
+        controls: pictures of the same kind that certainly carry no mark, which say whether the rate holds.
+        run: progress and records; a killed call goes on after the last batch.
+
+    Raises:
+        BadInput: for no pictures, no users or seeds, and for what the mark cannot read.
+    """
+    if not pixels or users < 1 or not seeds:
+        raise BadInput("detection takes one picture, one user and one seed, at least; give more of what is missing")
+    if not 0 < fpr < 1:
+        raise ValueError(f"the false-positive rate must lie between 0 and 1, not {fpr}")
+    _check(mark, names, [*pixels, *controls], model)
+    tried = tuple(seeds) if mark.nonces else (0,)
+    roles = [f"picture {place}" for place in range(len(pixels))] + [f"control {k}" for k in range(len(controls))]
+    every, called = [*pixels, *controls], [*names, *(f"control {k}" for k in range(len(controls)))]
+    known = {role: FoundMark(**row) for role, row in run.recorded(READINGS).items()}
+    left = [place for place, role in enumerate(roles) if role not in known]
+    with run.progress(len(roles), mark.name, len(roles) - len(left)) as progress:
+        for first in range(0, len(left), AT_ONCE):
+            rows = left[first : first + AT_ONCE]
+            readings = _readings(mark, [every[k] for k in rows], model)
+            for place, found in zip(rows, _likeliest(mark, readings, key, users, tried), strict=True):
+                known[roles[place]] = replace(found, name=called[place])
+                run.record(READINGS, roles[place], asdict(known[roles[place]]))
+                progress.advance()
+    found = [known[role] for role in roles]
+    about = (mark.name, mark.reading, mark.null, key.hash, users, len(tried), fpr)
+    return MarkDetections(*about, tuple(found[: len(pixels)]), tuple(found[len(pixels) :]))
+
+
+def _check(
+    mark: PictureMark, names: Sequence[str], pixels: Sequence[Float[Tensor, "3 _ _"]], model: LatentDiffusion | None
+) -> None:
+    if isinstance(mark, NoiseMark):
+        if model is None:
+            raise BadInput(f"{mark.name} is read by the model that drew the pictures; give it with --model")
+        check_needs(mark, model)
+        mark.check_shape(latent_shape_of(model), model.name)
+        return
+    for name, one in zip([*names, *["a control"] * len(pixels)], pixels, strict=False):
+        mark.check_shape(one.shape, name)
+
+
+def _readings(
+    mark: PictureMark, pixels: Sequence[Float[Tensor, "3 _ _"]], model: LatentDiffusion | None
+) -> Float[Tensor, "n *shape"]:
+    if isinstance(mark, NoiseMark) and model is not None:
+        return mark.read(model, torch.stack(list(pixels)))
+    if isinstance(mark, PixelMark):
+        return torch.cat([mark.read(one[None]) for one in pixels])
+    raise TypeError(f"{mark.name} reads neither pixels nor noise")
+
+
+def _likeliest(
+    mark: PictureMark, readings: Float[Tensor, "n *shape"], key: MarkKey, users: int, seeds: Sequence[int]
+) -> list[FoundMark]:
+    """The user and seed of the smallest chance for each reading; the first of equal ones."""
+    meant = mark.meant(key, range(users), readings.shape[1:])
+    best: dict[int, tuple[float, FoundMark]] = {}
+    for seed in seeds:
+        found = mark.agreement(readings, meant, key, seed)
+        for row, user in enumerate(found.p.argmin(1).tolist()):
+            p = float(found.p[row, user])
+            if row not in best or p < best[row][0]:
+                bits = None if found.bits is None else float(found.bits[row, user])
+                statistic, nonce = float(found.statistic[row, user]), seed if mark.nonces else None
+                best[row] = p, FoundMark("", min(1.0, p * users * len(seeds)), statistic, user, nonce, bits)
+    return [best[row][1] for row in range(len(readings))]

@@ -1,0 +1,152 @@
+"""Marks: the contract of a fingerprint that its owner's key finds again, in pixels or in the noise of a drawing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from scipy.stats import binom
+from torch import Tensor
+
+from intaglio.errors import BadInput, require
+from intaglio.models.capabilities import Encodes, PredictsNoise, ReadsPrompts
+from intaglio.models.diffusion.latent_diffusion import LatentDiffusion, unit_noise
+from intaglio.protect.fingerprint.mark_key import MarkKey
+from intaglio.sampling.calls import Calls
+from intaglio.sampling.fixed_sampling import sampling_grid
+from intaglio.sampling.inversion import inverted
+from intaglio.verbs import FileName
+
+
+class MarkAgreement(NamedTuple):
+    """MarkAgreement of n readings with the marks of k users."""
+
+    p: Float[Tensor, "n k"]
+    """Chance of so good an agreement without the mark, for one user and one nonce, float64; 0 below the smallest."""
+    statistic: Float[Tensor, "n k"]
+    """The number that p is the chance of; the family's `null` says under which law."""
+    bits: Float[Tensor, "n k"] | None
+    """Share of the message's bits that are read right, in [0, 1]; None for marks without a message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureMark(ABC):
+    """A mark: made by a key, and found by it.
+
+    A method is a frozen dataclass of settings. What it reads does not depend on the key, so that one reading serves for
+    all users.
+    """
+
+    name = FileName()
+    """The method's name, which is that of its file."""
+    role: ClassVar[Literal["method", "baseline"]] = "method"
+    """`baseline`: what others are measured against."""
+    reading: ClassVar[str]
+    """What carries the mark, as the end of a sentence that begins "The mark lies in"."""
+    carrier: ClassVar[Literal["pixels", "noise"]]
+    """pixels: put into pictures that are there; noise: into the noise that pictures are drawn from."""
+    null: ClassVar[Literal["key", "noise"]]
+    """The law that p-values are exact under. key: a key drawn at random, whatever the picture; noise: a reading that is
+    unit noise, whatever the key, which inverted pictures are not quite."""
+    nonces: ClassVar[bool] = False
+    """Whether each picture has a nonce, its seed, that detection must try."""
+    needs: ClassVar[tuple[type, ...]] = ()
+    """What a model must be able to do (`intaglio.models.capabilities`); nothing where no model is taken."""
+
+    @abstractmethod
+    def meant(self, key: MarkKey, users: Sequence[int], shape: Sequence[int]) -> Tensor:
+        """The meaning of each user's mark [k, ...]: messages or coefficients, for readings of this shape."""
+
+    @abstractmethod
+    def agreement(
+        self, readings: Float[Tensor, "n *shape"], meant: Shaped[Tensor, "k *mark"], key: MarkKey, nonce: int = 0
+    ) -> MarkAgreement:
+        """MarkAgreement of readings with what k users' marks mean, for one nonce where the mark has nonces."""
+
+    def check_shape(self, shape: Sequence[int], what: str) -> None:  # noqa: B027 - some marks fit anywhere
+        """Raises `BadInput` for a picture or latents, named by `what`, that are too small for the mark."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelMark(PictureMark, ABC):
+    """A mark that is put into pixels; it needs no model."""
+
+    carrier = "pixels"
+
+    @abstractmethod
+    def embed(self, pixels: Float[Tensor, "n 3 h w"], key: MarkKey, user: int) -> Float[Tensor, "n 3 h w"]:
+        """The pixels in [0, 1] with the mark, before they are rounded to 8 bits."""
+
+    @abstractmethod
+    def read(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n *shape"]:
+        """The reading of pixels in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseMark(PictureMark, ABC):
+    """A mark in the noise that a picture is drawn from, read by inverting the sampling (DDIM, empty prompt).
+
+    How well it is read hangs on the inversion: with guidance, and through the autoencoder, little of the noise comes
+    back. The model must be the one that drew.
+    """
+
+    carrier = "noise"
+    needs = (Encodes, ReadsPrompts, PredictsNoise)
+
+    inversion_steps: int = 20
+    """Steps of DDIM of the inversion, from 1; more than the drawing's are of little use."""
+    micro_batch: int = 64
+    """Rows in one call of the network, from 1; lower it when memory is short, the result stays."""
+
+    def __post_init__(self) -> None:
+        for name in ("inversion_steps", "micro_batch"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+
+    @abstractmethod
+    def marked(
+        self, noise: Float[Tensor, "n c h w"], key: MarkKey, user: int, seeds: Sequence[int]
+    ) -> Float[Tensor, "n c h w"]:
+        """Unit noise, which each seed gave, with the mark."""
+
+    def start(self, shape: Sequence[int], key: MarkKey, user: int, seeds: Sequence[int]) -> Float[Tensor, "n c h w"]:
+        """First latents of pictures of these seeds: the noise that they give without a mark, marked."""
+        noise = unit_noise(shape, [torch.Generator().manual_seed(seed) for seed in seeds])
+        return self.marked(noise, key, user, seeds)
+
+    def read(self, model: LatentDiffusion, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c hl wl"]:
+        """The noise that pictures in [0, 1], of the model's resolution, would have been drawn from."""
+        with torch.no_grad(), model.frozen():
+            latents = torch.cat([model.encode(one).cpu() for one in pixels.split(16)])
+            text, grid = model.embed([""]).detach(), sampling_grid(model, self.inversion_steps)
+            return inverted(model, latents, text, grid, micro_batch=self.micro_batch)
+
+    def calls(self) -> Calls:
+        """Rows through networks that reading one picture takes."""
+        return Calls(forward=self.inversion_steps, decodes=1)
+
+
+def bit_agreement(read: Bool[Tensor, "n m"], meant: Bool[Tensor, "k m"]) -> MarkAgreement:
+    """MarkAgreement of n read messages with k meant ones; p is the upper tail of Binomial(m, 1/2), exact over keys."""
+    count = meant.shape[1]
+    ones, marks = read.double(), meant.double()
+    right = (ones @ marks.T + (1 - ones) @ (1 - marks).T).round()
+    return MarkAgreement(upper_tail(right, count), right, right / count)
+
+
+def upper_tail(right: Tensor, count: int) -> Float[Tensor, "*shape"]:
+    """Chance that `right` bits or more of `count` agree with a uniform key."""
+    return torch.as_tensor(binom.sf(right.numpy() - 1, count, 0.5), dtype=torch.float64)
+
+
+def least_bits(count: int, rate: float) -> int | None:
+    """The fewest right bits b of `count` with P(B >= b) <= rate; None where not even all of them are rare enough."""
+    found = int(binom.isf(rate, count, 0.5)) + 1
+    return found if found <= count else None
+
+
+def check_bits(found: int, wanted: int, what: str, remedy: str) -> None:
+    """Raises `BadInput` where `what` has room for `found` bits, fewer than are wanted."""
+    if found < wanted:
+        raise BadInput(f"{what} has room for {found} bits of the {wanted} that the mark wants; {remedy}")

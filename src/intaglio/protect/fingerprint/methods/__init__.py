@@ -1,0 +1,1 @@
+"""Methods of fingerprinting, one file each."""

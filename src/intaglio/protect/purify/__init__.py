@@ -1,0 +1,1 @@
+"""Purification: pictures cleaned of a protection or a mark, as an imitator would before learning from them."""

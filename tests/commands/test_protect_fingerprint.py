@@ -1,0 +1,99 @@
+"""`intaglio protect fingerprint` and `protect detect`: from pictures, or prompts, to marked files and their owner."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+import tiny
+from intaglio.cli import main
+from intaglio.images.image_set import save_png
+from intaglio.runs.read import read_run
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for place, pixels in enumerate(pictures):
+        save_png(pixels, tmp_path / "mine" / f"{place}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_of(folder, beginning):
+    (found,) = [path for path in (folder / "runs").iterdir() if path.name.startswith(beginning)]
+    return found
+
+
+def test_pictures_are_marked_copied_and_found_again(work, capsys):
+    line = "protect fingerprint dwt-dct --images mine --key k.json --user 4 --out given"
+    assert main(line.split()) == 0
+    shown = capsys.readouterr()
+    assert "made the key k.json" in shown.err
+    assert "3 pictures are marked for user 4" in shown.out
+    assert sorted(path.name for path in (work / "given").iterdir()) == ["0.png", "1.png", "2.png"]
+    shutil.copytree(work / "mine", work / "mixed")
+    shutil.copy(work / "given" / "1.png", work / "mixed" / "marked.png")
+    found = "protect detect --key k.json --images mixed --users 10 --fpr 1e-4 --controls mine"
+    assert main(found.split()) == 0
+    shown = capsys.readouterr()
+    assert "1 of 4 pictures called marked" in shown.out
+    rows = json.loads((run_of(work, "protect-detect") / "detections.json").read_text())["pictures"]
+    assert [(row["name"], row["user"]) for row in rows if row["p"] <= 1e-4] == [("marked.png", 4)]
+    report = (run_of(work, "protect-detect") / "report.html").read_text()
+    assert "marked.png" in report
+    assert main(line.split()) == 0
+    assert "made the key" not in capsys.readouterr().err
+
+
+def test_drawings_are_marked_and_looked_for_by_their_model(work, capsys):
+    base = tiny.sd_folder(work / "base")
+    line = (
+        f"protect fingerprint gaussian-shading --model {base} --prompt cat dog --count 2 --steps 2 --factor 2 --key k"
+    )
+    assert main(line.split()) == 0
+    folder = run_of(work, "protect-fingerprint")
+    names = sorted(path.name for path in (folder / "marked").iterdir())
+    assert names == ["0000-0.png", "0001-1.png", "0002-2.png", "0003-3.png"]
+    with Image.open(folder / "marked" / names[2]) as image:
+        assert image.text == {"prompt": "dog", "seed": "2"}
+    assert read_run(folder).summary["pictures"] == 4
+    capsys.readouterr()
+    assert main(f"protect detect --model {base} --key k --images {folder}/marked --seeds 4 --json".split()) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["pictures"] == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("protect fingerprint dwt-dct --key k", "give --images for a mark in pixels"),
+        ("protect fingerprint dwt-dct --key k --images mine --prompt x", "give --images for a mark in pixels"),
+        ("protect fingerprint dwt-dct --key k --prompt x", "dwt-dct marks pictures that are there"),
+        (
+            "protect fingerprint dwt-dct --key k --images mine --steps 3",
+            "draws nothing, so --steps would have no effect",
+        ),
+        ("protect fingerprint tree-ring --key k --images mine", "give --prompt, not --images"),
+        ("protect fingerprint dwt-dct --key k --images mine --bits 65", "room for 64 bits of the 65"),
+        ("protect fingerprint dwt-dct --key k --images mine --out mine/x", "lies in --images"),
+        ("protect fingerprint dwt-dct --key other.json --images mine", "holds no key of a mark"),
+        ("protect detect --key other.json --images mine", "holds no key of a mark"),
+        ("protect detect --key nowhere --images mine", "nowhere does not exist"),
+        ("protect detect --key good.json --images mine --seeds 5", "read from pixels alone, so --seeds"),
+        ("protect detect --key strange.json --images mine", "none of dwt-dct's (colour)"),
+        ("protect detect --key wrong.json --images mine", "do not go together: bits must be 8"),
+        ("protect detect --key gone.json --images mine", "a key of 'gone', which is not here"),
+        ("protect fingerprint dwt-dct --key good.json --images mine --bits 16", "other settings (bits 32"),
+    ],
+)
+def test_wrong_lines_are_told_in_a_sentence(line, sentence, work, capsys):
+    settings = {"bits": 32, "step": 36.0, "published": False}
+    keys = {"good": settings, "strange": settings | {"colour": 1}, "wrong": settings | {"bits": 1}, "gone": {}}
+    (work / "other.json").write_text("{}")
+    for name, own in keys.items():
+        content = {"intaglio_mark_key": 1, "method": "gone" if name == "gone" else "dwt-dct", "settings": own}
+        (work / f"{name}.json").write_text(json.dumps({**content, "secret": "ab" * 16}))
+    assert main(line.split()) == 2
+    assert sentence in capsys.readouterr().err
