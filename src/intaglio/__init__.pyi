@@ -8,6 +8,7 @@ from intaglio.sampling.methods.afa import Afa as Afa
 from intaglio.protect.methods.anti_dreambooth import AntiDreamBooth as AntiDreamBooth
 from intaglio.audit.membership.family import Authentication as Authentication
 from intaglio.flow.methods.auto import AutoDecoder as AutoDecoder
+from intaglio.audit.queries.methods.averaging import Averaging as Averaging
 from intaglio.errors import BadInput as BadInput
 from intaglio.shrink.methods.binarydm import BinaryDM as BinaryDM
 from intaglio.protect.purify.methods.blur import Blurring as Blurring
@@ -19,6 +20,8 @@ from intaglio.extract.methods.cfg import ClassifierFreeExtract as ClassifierFree
 from intaglio.sampling.methods.compose import Compose as Compose
 from intaglio.shrink.methods.darex import DAREx as DAREx
 from intaglio.shrink.merging.methods.dare import Dare as Dare
+from intaglio.audit.queries.methods.diffix_cloning import DiffixCloning as DiffixCloning
+from intaglio.audit.queries.methods.diffix_difference import DiffixDifference as DiffixDifference
 from intaglio.protect.purify.methods.diffuse import Diffusing as Diffusing
 from intaglio.extract.methods.direct import Direct as Direct
 from intaglio.causal.estimator import DiscoverGraph as DiscoverGraph

@@ -165,6 +165,11 @@ VERBS: dict[str, Verb] = {
         "rank prompts by how far a model has memorised what it was trained to draw for them",
         Methods("audit.prompts.methods"),
     ),
+    "audit queries": Verb(
+        "intaglio.commands.audit.audit_queries:AuditQueries",
+        "measure what noisy answers to counting queries give away of a record's secret",
+        Methods("audit.queries.methods"),
+    ),
     "extract": Verb(
         "intaglio.commands.extract:Extract",
         "draw the pictures that a model was most probably fine-tuned on",

@@ -44,6 +44,8 @@ WRONG = {
     "merge soup none {f}": "none does not exist",
     "shrink rtn --calibration none": "none does not exist; check the path of --calibration",
     "discover none.csv": "none.csv does not exist; check the path",
+    "audit queries averaging --table none": "none does not exist; check the path of --table",
+    "audit queries averaging --table {notes} --secret x --known y": "has no records under its line of names",
     "energy estimate --profile none": "none does not exist; check the path of --profile",
     "bench authenticate --model none": "none does not exist",
     "report none": "none",

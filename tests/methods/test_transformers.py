@@ -26,7 +26,7 @@ BASE = families._base
 ROWS = {
     key: row
     for key, row in matrix().items()
-    if row.verb not in ("discover", "flow sample") and key == f"{row.verb} {row.method}"
+    if row.verb not in ("audit queries", "discover", "flow sample") and key == f"{row.verb} {row.method}"
 }
 """Every method once, without its variants."""
 FIRST = {next(key for key, row in ROWS.items() if row.verb == verb) for verb in {row.verb for row in ROWS.values()}}

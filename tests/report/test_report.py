@@ -11,7 +11,7 @@ from intaglio.audit.membership.result import AuditResult
 from intaglio.errors import BadInput
 from intaglio.report import content_hash, write_report
 from intaglio.report.kit.content_hash import steady_parts
-from intaglio.report.kit.format import duration, interval_text, is_path, rate_text
+from intaglio.report.kit.format import duration, interval_text, is_path, of_work, rate_text
 from intaglio.report.kit.thumbnails import Album, relative_link, shrunk
 from run_folders import audit_run, finetune_run, run_json, watched
 
@@ -275,6 +275,19 @@ def test_a_watched_finetune_shows_where_it_fell_and_what_was_kept(tmp_path):
     assert "estimated deviation" not in page_of(folder), "a run of before there were probes"
     (folder / "metrics" / "watch.jsonl").unlink()
     assert "Likeness and noise while it learned" not in words_of(page_of(folder))
+
+
+def test_the_page_of_a_run_is_that_of_its_method_its_room_or_its_verb():
+    known = {"audit queries": "room", "bench": "verb", "bench sample": "method"}
+    for verb, method, found in (
+        ("audit", "queries-diffix-cloning", "room"),
+        ("audit", "prompts-text-norm", None),
+        ("bench", "sample", "method"),
+        ("bench", "shrink", "verb"),
+        ("bench", "queries-x", "verb"),
+    ):
+        assert of_work(known, {"verb": verb, "method": method}) == found
+    assert of_work(known, {}) is None
 
 
 def test_any_other_run_is_a_plain_table(tmp_path):

@@ -18,6 +18,11 @@ from audit_scenes import audited
 from intaglio.adapt.data import TrainingSet
 from intaglio.adapt.settings import Watch
 from intaglio.audit.prompts.result import PromptScores
+from intaglio.audit.queries.audit import attack_records
+from intaglio.audit.queries.record_table import RecordTable
+from intaglio.audit.queries.result import QueryGuesses
+from intaglio.audit.queries.sticky_engine import StickyNoise
+from intaglio.audit.queries.synthetic_records import SECRET, attribute_names, synthetic_records
 from intaglio.causal.results.discovery import ARRAYS, Discovery
 from intaglio.causal.tables.table import Table
 from intaglio.denoising.picture_samples import picture_samples
@@ -65,12 +70,12 @@ class Family:
 
 ANOTHER = "another"
 """Folder of a fine-tune beside the base, for settings that name further models."""
-Examined = LatentDiffusion | TarFlow | Table | list[Original]
+Examined = LatentDiffusion | TarFlow | Table | RecordTable | list[Original]
 """What a method must leave as it was."""
 
 
 def parts(model: Examined) -> dict[str, torch.nn.Module]:
-    if isinstance(model, Table | list):
+    if isinstance(model, Table | RecordTable | list):
         return {}
     return {"flow": model} if isinstance(model, TarFlow) else model.parts
 
@@ -78,6 +83,8 @@ def parts(model: Examined) -> dict[str, torch.nn.Module]:
 def weights(model: Examined) -> Numbers:
     if isinstance(model, list):
         return {one.name: torch.from_numpy(one.pixels.copy()) for one in model}
+    if isinstance(model, RecordTable):
+        return {name: torch.from_numpy(codes.copy()) for name, codes in model.codes.items()}
     if isinstance(model, Table):
         return {"values": torch.from_numpy(model.values.copy())}
     return {f"{name}.{key}": t for name, part in parts(model).items() for key, t in part.state_dict().items()}
@@ -170,6 +177,27 @@ def _asked_file(result: PromptScores, folder: Path) -> tuple[Numbers, Numbers]:
     assert stored is not None
     assert stored.prompts == result.prompts
     return _asked(result), _asked(stored)
+
+
+def _records(folder: Path) -> tuple[RecordTable, ...]:
+    return (synthetic_records(6, 3),)
+
+
+def _attack(method: Any, models: tuple[RecordTable, ...], run: Run) -> QueryGuesses:
+    return attack_records(method, *models, SECRET, attribute_names(3), engine=StickyNoise(), records=6, run=run)
+
+
+def _guessed(result: QueryGuesses) -> Numbers:
+    frame = result.to_frame().reset_index()
+    return {name: torch.tensor(column.to_numpy(dtype=float)) for name, column in frame.items()}
+
+
+def _guesses_file(result: QueryGuesses, folder: Path) -> tuple[Numbers, Numbers]:
+    result.save(folder)
+    stored = QueryGuesses.load(folder)
+    assert stored is not None
+    assert stored.figures() == result.figures()
+    return _guessed(result), _guessed(stored)
 
 
 def _extract(method: Any, models: tuple[LatentDiffusion, ...], run: Run) -> Any:
@@ -422,6 +450,7 @@ FAMILIES = {
     "finetune": Family(_base, _tune, _learned, _reloaded),
     "authenticate": Family(_suspect_and_base, _audit, _found, _table),
     "audit prompts": Family(_suspect_and_base, _ask, _asked, _asked_file),
+    "audit queries": Family(_records, _attack, _guessed, _guesses_file),
     "extract": Family(_suspect_and_base, _extract, _drawn, _finds),
     "flow sample": Family(_flow, _decode, _decoded, _pictures),
     "protect": Family(_base_and_pictures, _protect, _given_back, _changes),

@@ -9,12 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from intaglio.errors import BadInput, IntaglioError
 from intaglio.files import atomic_write
 from intaglio.printable import printable
+from intaglio.report.kit.format import of_work
 from intaglio.report.kit.views import Page
 from intaglio.report.pages.run_pages import plain_page
 from intaglio.runs.read import RunData, read_run
 
 PAGE_MODULES = {
-    "audit": "intaglio.report.pages.prompts_page",
+    "audit prompts": "intaglio.report.pages.prompts_page",
+    "audit queries": "intaglio.report.pages.queries_page",
     "authenticate": "intaglio.report.pages.audit_page",
     "bench sample": "intaglio.report.pages.fronts_page",
     "bench shrink": "intaglio.report.pages.shrink_bench_page",
@@ -73,9 +75,7 @@ def _page(run: RunData, page_folder: Path) -> Page:
 
 def page_of(run: RunData, page_folder: Path) -> Page:
     """The page of a run: that of its verb, or plain tables where there is none or the run has no result yet."""
-    verb, method = str(run.run.get("verb")), str(run.run.get("method"))
-    names = (f"{verb} {method}", f"{verb} {method.partition('-')[0]}", verb)
-    module = next((PAGE_MODULES[name] for name in names if name in PAGE_MODULES), None)
+    module = of_work(PAGE_MODULES, run.run)
     own = None if module is None else import_module(module).page_of(run, page_folder)
     return own or plain_page(run, page_folder)
 

@@ -12,7 +12,8 @@ from intaglio.report.kit.views import Row
 from intaglio.runs.read import RunData
 
 VERBS = {
-    "audit": "Audit of a model’s prompts",
+    "audit prompts": "Audit of a model’s prompts",
+    "audit queries": "Audit of an engine that answers queries",
     "authenticate": "Audit of a fine-tuned model",
     "extract": "Extraction from a fine-tuned model",
     "discover": "Causal discovery in a table",
@@ -25,13 +26,24 @@ VERBS = {
 }
 
 
+def of_work(known: Mapping[str, str], record: Mapping[str, Any]) -> str | None:
+    """The entry for the work that `run.json` tells of; None where there is none.
+
+    Sought are the verb with its method, the verb with a room, which is the first word of the method's name, as in
+    `audit queries-averaging`, and the verb alone.
+    """
+    verb, method = str(record.get("verb")), str(record.get("method"))
+    names = (f"{verb} {method}", f"{verb} {method.partition('-')[0]}", verb)
+    return next((known[name] for name in names if name in known), None)
+
+
 def title(run: RunData, headline: str) -> dict[str, Any]:
     """The fields that every `Page` has, as keywords."""
     record = run.run
     return {
         "title": f"{headline} · Intaglio",
         "headline": headline,
-        "kind": VERBS.get(record.get("verb", ""), f"Run of {record.get('verb', 'unknown')}"),
+        "kind": of_work(VERBS, record) or f"Run of {record.get('verb', 'unknown')}",
         "run_name": str(record.get("name", run.folder.name)),
         "intaglio_version": str(_versions(record).get("intaglio", __version__)),
         "finished": str(record.get("finished") or "not finished"),

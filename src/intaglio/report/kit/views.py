@@ -242,6 +242,21 @@ class PromptsPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueriesPage(Page):
+    """An audit of an engine that answers counting queries."""
+
+    strip_wide: Markup | str
+    strip_narrow: Markup | str
+    strip_text: str
+    counts: PageTable
+    """Truth against guess."""
+    table: PageTable
+    """A row a record."""
+    table_text: str
+    limits: Sequence[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PictureTablePage(Page):
     """Pictures with a row of figures each: marked ones, cleaned ones, or those in which marks were looked for."""
 

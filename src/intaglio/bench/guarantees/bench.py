@@ -1,0 +1,71 @@
+"""`intaglio bench guarantees`: promises of privacy and of correctness, beside attacks on them and their exact rates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from intaglio.bench.guarantees.query_rows import query_headlines, query_rows, query_settings, query_table
+from intaglio.runs.machine import machine, versions
+from intaglio.runs.progress import Show
+from intaglio.runs.run import Run
+
+Promise = Literal["queries"]
+
+
+class _Part(NamedTuple):
+    """The rows of one kind of promise."""
+
+    settings: Callable[[int, bool], dict[str, Any]]
+    """By seed and `quick`, all that decides on the figures."""
+    rows: Callable[[Run, int, bool], dict[str, dict[str, Any]]]
+    """By run, seed and `quick`, figures by row; it records as it goes."""
+    headlines: Callable[[Mapping[str, Mapping[str, Any]]], dict[str, Any]]
+    table: Callable[[Mapping[str, Mapping[str, Any]]], str]
+
+
+PARTS: dict[Promise, _Part] = {"queries": _Part(query_settings, query_rows, query_headlines, query_table)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuaranteesBench:
+    """Promises of privacy beside attacks on them, with the rates that theory gives.
+
+    Queries: each attack on an engine that answers counting queries, over synthetic tables in which 200 records stand
+    alone on five attributes, half of them with the secret. `sticky` and `sticky unrounded` have the noise of Diffix;
+    `exact` is the attack's accuracy in closed form there, and a row that lies above it by more than its interval is a
+    fault. `laplace` has a budget of 1 for each attacked record, at 0.1 an answer, and `bound` is the largest accuracy
+    that any attack has. `laplace without budget` answers for ever at 1 an answer: there the baseline has to work.
+    Intervals are of 95%, exact for shares; `queries` are those of a record, and `suppressed` and `refused` the shares
+    of them without an answer.
+    """
+
+    quick: bool = False
+    """One table in place of ten: under a minute."""
+    promises: tuple[Promise, ...] = ()
+    """Kinds of promises: queries; none takes all."""
+    seed: int = 0
+    """Seed of tables, noise and coins, from 0."""
+    runs: Path = Path("runs")
+    """Folder that the bench's run is kept in; the same command goes on where a killed one was."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**62:
+            raise ValueError(f"seed must be 0 to 2**62 - 1, not {self.seed}")
+
+    def __call__(self, *, command: Sequence[str] = (), progress: Show = "auto") -> dict[str, Any]:
+        """Measure; headline figures by name, and under `rows` those of every row by kind of promise."""
+        parts = {name: PARTS[name] for name in dict.fromkeys(self.promises or PARTS)}
+        settings = {name: part.settings(self.seed, self.quick) for name, part in parts.items()}
+        about: dict[str, Any] = {"seed": self.seed, "device": "cpu", "command": command, "progress": progress}
+        with Run.open(self.runs, "bench", "guarantees", settings, {}, **about) as run:
+            if run.status != "done":
+                rows = {name: part.rows(run, self.seed, self.quick) for name, part in parts.items()}
+                headlines = {key: value for name in rows for key, value in parts[name].headlines(rows[name]).items()}
+                known = {"seconds": run.seconds, "machine": machine(), "versions": versions()}
+                run.finish({**headlines, **known, "rows": rows})
+            return run.summary
+
+    def summary(self, figures: Mapping[str, Any]) -> str:
+        """A table for each kind of promise."""
+        return "\n\n".join(PARTS[name].table(rows) for name, rows in figures["rows"].items())

@@ -1,0 +1,68 @@
+"""The guarantees bench on small tables: its rows, their intervals, and that it goes on where it was."""
+
+import json
+
+import pytest
+
+from intaglio.bench.guarantees import query_rows
+from intaglio.bench.guarantees.bench import GuaranteesBench
+from intaglio.cli import main
+from intaglio.metrics.statistics.conformal import clopper_pearson
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(query_rows, "TABLES", 2)
+    monkeypatch.setattr(query_rows, "RECORDS", 10)
+    monkeypatch.setattr(query_rows, "ENGINES", ("sticky", "laplace"))
+
+
+def test_a_row_a_method_and_engine_pooled_over_tables_and_gone_on_with(tmp_path, monkeypatch):
+    made, attack = [], query_rows.attack_records
+
+    def killed(method, *args, **further):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(method.name)
+        return attack(method, *args, **further)
+
+    bench = GuaranteesBench(runs=tmp_path)
+    monkeypatch.setattr(query_rows, "attack_records", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench(progress="none")
+    monkeypatch.setattr(query_rows, "attack_records", lambda m, *a, **f: made.append(m.name) or attack(m, *a, **f))
+    figures = bench(progress="none")
+    assert len(made) == 12, "three methods, two engines, two tables, each once"
+    rows = figures["rows"]["queries"]
+    assert len(rows) == 6
+    for name, row in rows.items():
+        assert row["records"] == 20
+        assert (row["low"], row["high"]) == clopper_pearson(round(20 * row["accuracy"]), 20)
+        sticky = name.endswith("sticky")
+        assert (row["exact"] is None, row["bound"] is None) == (not sticky, sticky)
+    assert rows["diffix-cloning, sticky"]["accuracy"] == figures["accuracy_diffix_cloning_sticky"] > 0.9
+    assert rows["averaging, sticky"]["role"] == "baseline"
+    assert rows["averaging, laplace"]["refused_share"] == pytest.approx(1 / 11)
+    assert figures["beyond_budget"] == 0
+    fresh = GuaranteesBench(runs=tmp_path / "again")(progress="none")
+    assert fresh["rows"] == figures["rows"]
+    monkeypatch.setattr(query_rows, "attack_records", None)
+    assert bench(progress="none") == figures
+    assert "diffix-cloning, sticky" in bench.summary(figures)
+
+
+def test_a_row_above_its_budget_is_counted():
+    row = {"accuracy": 0.9, "low": 0.8, "bound": 0.7}
+    found = query_rows.query_headlines(
+        {"a-b, laplace": row, "c, laplace": {**row, "low": 0.6}, "d": {**row, "bound": None}}
+    )
+    assert found["beyond_budget"] == 1
+    assert found["accuracy_a_b_laplace"] == 0.9
+
+
+def test_the_last_line_is_one_object_of_figures(tmp_path, capsys):
+    assert main(["bench", "guarantees", "--quick", "--json", "--seed", "3", "--runs", str(tmp_path)]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["rows"]["queries"]["averaging, sticky"]["records"] == 10
+    assert main(["bench", "guarantees", "--seed", "-1", "--runs", str(tmp_path)]) == 2
+    assert "seed must be 0" in capsys.readouterr().err
