@@ -12,6 +12,8 @@ from intaglio.runs.run import Run
 
 RATES = {"1pct": 1e-2, "1e-3": 1e-3, "1e-6": 1e-6}
 """False-positive rates that calls are made at."""
+HEADLINES = ("none", "jpeg-50")
+"""Attacks whose figures stand by name beside the rows."""
 FORGED_AT = 1e-3
 """Rate at which a forged picture would be accepted."""
 
@@ -20,11 +22,11 @@ def figures_of(run: Run) -> dict[str, Any]:
     """Headline figures, then every row."""
     rows = {name: _row(found) for name, found in run.recorded("row").items()}
     flat = {
-        f"{figure}_{attack}_{name}": values[figure]
+        f"{figure}_{attack}_{name.replace(' ', '_')}": row["attacks"][attack][figure]
         for name, row in rows.items()
-        for attack, values in row["attacks"].items()
+        for attack in HEADLINES
         for figure in ("tpr_1pct", "tpr_1e-6", "bits")
-        if values[figure] is not None
+        if row["attacks"][attack][figure] is not None
     }
     return {
         "marks": len(rows),

@@ -46,7 +46,7 @@ class MarkScene:
     keys: int
     """Keys that unmarked pictures are held against."""
 
-    def drawn(self, seeds: Sequence[int], start: Float[Tensor, "n c h w"] | None = None, shift: int = 0) -> Pictures:
+    def drawn(self, seeds: Sequence[int], start: Float[Tensor, "n c hl wl"] | None = None, shift: int = 0) -> Pictures:
         """8-bit drawings of the prompts, those `shift` places on, from latents or the seeds' own noise."""
         count = len(seeds)
         texts = [self.prompts[(place + shift) % len(self.prompts)] for place in range(count)]

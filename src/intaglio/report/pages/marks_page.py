@@ -24,6 +24,11 @@ REMOVED = Row(
     "No mark is not unmarked",
     "JPEG, cropping, resizing and drawing anew take marks away; a picture that is not called may have carried one.",
 )
+OVER_KEYS = Row(
+    "The rate holds over keys",
+    "Of keys drawn at random few agree with a picture. With one key, pictures that read alike, such as flat ones, are "
+    "called together or not at all; controls tell how it is with yours.",
+)
 NOT_QUITE = Row(
     "Inverted noise is not quite unit noise",
     "The p-values rest on it; only controls, unmarked pictures of the same kind, show the rate of false calls.",
@@ -113,4 +118,4 @@ def _table_text(pictures: int, file: str) -> str:
 
 
 def _limits(null: str) -> Sequence[Row]:
-    return (SECRET, FORGED, REMOVED, *((NOT_QUITE,) if null == "noise" else ()))
+    return (SECRET, FORGED, REMOVED, NOT_QUITE if null == "noise" else OVER_KEYS)

@@ -1,0 +1,93 @@
+"""The watermark bench end to end on a tiny model, its figures against planted p-values, and its attacks."""
+
+import pytest
+import torch
+
+import tiny
+from intaglio.bench.kit.attacks import ATTACKS, attacked, brightened, cropped
+from intaglio.bench.watermark import bench as watermark
+from intaglio.bench.watermark.bench import WatermarkBench
+from intaglio.bench.watermark.figures import _row
+from intaglio.bench.watermark.mark_row import USERS
+from intaglio.errors import BadInput
+from intaglio.images.image_set import ImageSet
+from intaglio.models import testbed
+from intaglio.protect.fingerprint.methods.dwt_dct import DwtDct
+from intaglio.protect.fingerprint.methods.tree_ring import TreeRing
+from protect_scenes import levels, model
+
+ROWS = {"tree-ring": TreeRing(inversion_steps=2), "dwt-dct": DwtDct(bits=8)}
+
+
+def people():
+    pixels = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return ImageSet.from_pixels(pixels, captions=["red cat", "dog", "cat", "red dog", "a", "b"])
+
+
+def test_every_row_is_measured_and_a_killed_bench_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(testbed, "real_pictures", people)
+    monkeypatch.setattr(WatermarkBench, "_rows", lambda self: ROWS)
+    monkeypatch.setattr(watermark, "_resized", lambda pixels, model: pixels)
+    base = tiny.sd_folder(tmp_path / "base")
+    bench = WatermarkBench(model=base, runs=tmp_path / "runs", workers=1, pictures=4, keys=2, steps=2)
+    measured, made = WatermarkBench._measured, []
+
+    def stopped(self, name):
+        if made:
+            raise KeyboardInterrupt
+        made.append(name)
+        return measured(self, name)
+
+    monkeypatch.setattr(WatermarkBench, "_measured", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bench(progress="none")
+    monkeypatch.setattr(WatermarkBench, "_measured", lambda self, name: made.append(name) or measured(self, name))
+    figures = bench(progress="none")
+    assert made == list(ROWS)
+    assert set(figures["rows"]["dwt-dct"]["attacks"]) == set(ATTACKS)
+    assert figures["rows"]["dwt-dct"]["attacks"]["none"]["bits"] == 1
+    assert figures["rows"]["dwt-dct"]["false_calls"]["real"]["tests"] == 8
+    assert set(figures["rows"]["tree-ring"]["forgeries"]) == {"copied", "redrawn"}
+    assert {"kid", "kid_floor"} < set(figures["rows"]["tree-ring"])
+    assert "wrong user" in bench.summary(figures)
+
+
+def test_figures_are_the_shares_that_they_name():
+    attack = {"attack": "none", "p": [1e-7, 2e-4, 0.005, 0.5], "bits": [1.0, None, None, 0.5], "seconds": 1.0}
+    attack |= {"likeliest": [True, True, False, False], "least": [1e-7, 2e-6, 0.005 / USERS, 1e-9]}
+    nulls = {"real": [[0.5, 0.01], [0.02, 0.001]]}
+    row = _row({"attacks": [attack], "nulls": nulls, "forgeries": {"copied": [0.001, 0.1]}, "quality": {"psnr": 40.0}})
+    found = row["attacks"]["none"]
+    assert [found[f"tpr_{rate}"] for rate in ("1pct", "1e-3", "1e-6")] == [0.75, 0.5, 0.25]
+    assert (found["bits"], found["top1"]) == (0.75, 0.5)
+    assert found["called_of_all_users"] == 1.0
+    assert found["false_attribution"] == 0.5
+    assert (row["false_calls"]["real"]["1pct"], row["false_calls"]["real"]["1e-3"]) == (0.5, 0.25)
+    assert row["forgeries"] == {"copied": 0.5}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_keep_size_and_levels_and_know_nothing_of_other_pictures(name):
+    net, given = model(), levels(3)
+    found = attacked(name, given, net, 5)
+    assert found.shape == given.shape
+    torch.testing.assert_close(255 * found, (255 * found).round(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found[:1], attacked(name, given[:1], net, 5), rtol=0, atol=1.01 / 255)
+    assert torch.equal(found, given) is (name == "none")
+
+
+def test_a_crop_shows_the_middle_and_brightness_is_half_as_much_again():
+    half = torch.zeros(1, 3, 16, 16)
+    half[..., 8:] = 1.0
+    assert float(cropped(half)[..., :5].max()) < 0.1 < 0.9 < float(cropped(half)[..., 11:].min())
+    corner = torch.zeros(1, 3, 16, 16)
+    corner[..., :2, :2] = 1.0
+    assert float(cropped(corner).max()) < 0.1
+    torch.testing.assert_close(
+        brightened(torch.tensor([[[[0.2, 0.8]]]]).expand(1, 3, 1, 2))[0, 0, 0], torch.tensor([0.3, 1.0])
+    )
+
+
+def test_a_mark_that_is_not_there_is_told():
+    with pytest.raises(BadInput, match="no mark called 'x'; choose from: dwt-dct"):
+        WatermarkBench(marks=("x",))._rows()
