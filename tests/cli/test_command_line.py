@@ -247,4 +247,4 @@ def test_an_unknown_preset_names_those_there_are():
     with pytest.raises(BadInput, match="no preset 'refrence'; did you mean reference"):
         parsing.preset_file(["authenticate", "cgi-dm"], "refrence")
     with pytest.raises(BadInput, match="it has none"):
-        parsing.preset_file(["authenticate", "pia"], "reference")
+        parsing.preset_file(["authenticate", "clid"], "reference")
