@@ -105,8 +105,11 @@ def test_other_captions_are_another_run(scene, tmp_path):
 @pytest.mark.parametrize("method", list(FAST))
 def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     words = ["--signals", "score", "loss-gap"] if method == "cgi-dm" else []
-    own = load(VERBS["authenticate"].methods[method].target).own_captions == "needed"
-    code, out, said = scene(method, "--fpr", "0.2", *(["--own-captions"] if own else ["--prompt", "cat"]), *words)
+    kind = load(VERBS["authenticate"].methods[method].target)
+    own, tails = kind.own_captions == "needed", 2 if kind.sides == "both" else 1
+    code, out, said = scene(
+        method, "--fpr", f"{tails / 5}", *(["--own-captions"] if own else ["--prompt", "cat"]), *words
+    )
     folder = only_run(tmp_path)
     assert code == 0, said
     assert ("each picture’s own caption" in (folder / "report.html").read_text()) is own
@@ -114,7 +117,10 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     assert "0.png" in out
     verdict = json.loads((folder / "verdict.json").read_text())
     assert [row["name"] for row in verdict["questioned"]] == ["0.png", "1.png"]
-    assert all(row["p_value"] in (0.2, 0.4, 0.6, 0.8, 1.0) for row in verdict["questioned"])
+    assert all(
+        row["p_value"] in ((0.4, 0.8, 1.0) if tails == 2 else (0.2, 0.4, 0.6, 0.8, 1.0))
+        for row in verdict["questioned"]
+    )
     assert verdict["threshold"]["controls"] == 4
     assert verdict["separation"] is None
     kinds = {"original", "partial", "recovered"} if method == "cgi-dm" else {"original"}
@@ -127,6 +133,7 @@ def test_an_audit_from_folders_to_its_report(scene, tmp_path, method):
     assert float(rows[0]["score"]) == verdict["questioned"][0]["score"]
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "done"
+    assert record["settings"].get("two_sided") == (["score"] if tails == 2 else None)
     assert record["settings"]["prompt"] == ("" if own else "cat")
     assert set(record["inputs"]) >= {"suspect", "base", "images", "controls"}
     assert len(list((folder / "records" / "picture").iterdir())) == 6

@@ -79,15 +79,14 @@ def test_two_thresholds_call_exactly_those_with_a_small_two_sided_p_value(contro
 
 def test_the_interval_of_two_thresholds_covers_their_rate():
     """Uniform scores: the share outside the thresholds is known. One control fewer would be covered too seldom."""
-    drawn = np.random.default_rng(1).random((2000, 39))
-    covered, short = [], []
-    for controls in drawn:
-        found = cal.threshold(controls, 0.2, sides="both")
-        rate = found.lower + 1 - found.value
-        covered.append(rate <= found.interval[1])
-        short.append(rate <= cal.clopper_pearson(found.observed, 39)[1])
-    assert np.mean(covered) == pytest.approx(0.975, abs=4 * math.sqrt(0.975 * 0.025 / 2000))
-    assert np.mean(short) < 0.96
+    drawn = np.sort(np.random.default_rng(1).random((4000, 39)), axis=1)
+    found = cal.threshold(drawn[0], 0.2, sides="both")
+    assert (found.lower, found.value, found.observed) == (drawn[0, 3], drawn[0, -4], 6)
+    rates = drawn[:, 3] + 1 - drawn[:, -4]
+    near = pytest.approx(0.975, abs=4 * math.sqrt(0.975 * 0.025 / 4000))
+    assert np.mean(rates <= found.interval[1]) == near
+    assert np.mean(rates <= cal.clopper_pearson(6, 39)[1]) < 0.96
+    assert np.mean(rates >= found.interval[0]) >= 0.975
 
 
 @pytest.mark.parametrize(("rate", "needed"), [(0.05, 39), (0.01, 199), (0.1, 19), (0.5, 3), (0.3, 6)])
