@@ -10,6 +10,7 @@ import torch
 import tiny
 from intaglio import cli
 from intaglio.audit.membership.methods.pia import PIA
+from intaglio.audit.membership.methods.secmi import SecMI
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
 from intaglio.commands.authenticate import Authenticate
 from intaglio.commands.kit.source_settings import load
@@ -189,7 +190,7 @@ def test_a_box_is_the_picture_that_is_judged(scene, tmp_path):
 
 
 def test_a_suspect_alone_is_judged_by_its_own_score(scene, tmp_path):
-    code, _, _ = scene("secmi", "--alone", "--fpr", "0.2")
+    code, _, _ = scene("secmi", "--alone", "--fpr", "0.4")
     assert code == 0
     verdict = json.loads((only_run(tmp_path) / "verdict.json").read_text())
     assert all("base" not in row["signals"] for row in verdict["questioned"])
@@ -205,6 +206,22 @@ def test_too_few_controls_are_refused_before_a_model_is_read(scene, monkeypatch)
     assert (code, out) == (2, "")
     assert "4 different controls cannot show a false-positive rate of 0.01, for which 99 are needed" in err
     assert "or ask for --fpr 0.2" in err
+    code, out, err = scene("secmi", "--fpr", "0.2")
+    assert (code, out) == (2, "")
+    assert "for which 9 are needed where scores to both sides count" in err
+    assert "or ask for --fpr 0.4" in err
+
+
+def test_the_table_has_low_scores_first_too_where_both_sides_count(scene, tmp_path, monkeypatch):
+    """By p-value: the lowest score of four controls and two pictures may be the first row."""
+    values = iter([[0.15, -5.0, *(0.1, 0.2, 0.3, 0.4)]])
+    monkeypatch.setattr(SecMI, "score", lambda self, model, latents: torch.tensor(next(values)))
+    code, out, _ = scene("secmi", "--alone", "--batch", "16", "--fpr", "0.4")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[1].split()[:3] == ["1.png", "-5", "0.4"]
+    assert "in the set, below the lower threshold (p = 0.4)" in lines[1]
+    assert lines[2].split()[:3] == ["0.png", "0.15", "0.8"]
 
 
 def test_known_holdouts_measure_the_audit(scene, tmp_path):
