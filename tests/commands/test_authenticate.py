@@ -9,6 +9,7 @@ import torch
 
 import tiny
 from intaglio import cli
+from intaglio.audit.membership.family import Authentication
 from intaglio.audit.membership.methods.pia import PIA
 from intaglio.audit.membership.methods.secmi import SecMI
 from intaglio.audit.membership.methods.update_alignment import UpdateAlignment
@@ -212,11 +213,15 @@ def test_too_few_controls_are_refused_before_a_model_is_read(scene, monkeypatch)
     assert "or ask for --fpr 0.4" in err
 
 
-def test_the_table_has_low_scores_first_too_where_both_sides_count(scene, tmp_path, monkeypatch):
-    """By p-value: the lowest score of four controls and two pictures may be the first row."""
-    values = iter([[0.15, -5.0, *(0.1, 0.2, 0.3, 0.4)]])
-    monkeypatch.setattr(SecMI, "score", lambda self, model, latents: torch.tensor(next(values)))
-    code, out, _ = scene("secmi", "--alone", "--batch", "16", "--fpr", "0.4")
+def test_the_table_has_low_scores_first_too_where_both_sides_count(scene, monkeypatch):
+    """By p-value: of two pictures the one below all four controls comes first."""
+    scores = torch.tensor([0.15, -5.0, 0.1, 0.2, 0.3, 0.4])
+
+    def told(self, inputs, images, run):
+        return Authentication("secmi", images.names, scores, {"suspect": scores})
+
+    monkeypatch.setattr(SecMI, "audit", told)
+    code, out, _ = scene("secmi", "--alone", "--fpr", "0.4")
     assert code == 0
     lines = out.splitlines()
     assert lines[1].split()[:3] == ["1.png", "-5", "0.4"]
