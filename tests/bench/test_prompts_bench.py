@@ -92,10 +92,16 @@ def test_fifty_of_two_hundred_rows_are_one_picture_under_its_caption():
     assert data.prompts[:50] == few.members.captions[:1] * 50
     assert set(data.images.hashes[:50]) == {few.members.hashes[0]}
     assert len(set(data.images.names)) == 200
-    asked = untrained_captions("hands", data.prompts, 30)
-    assert len(set(asked)) == 30
-    assert not set(asked) & set(data.prompts)
-    assert asked[: len(few.holdouts)] == list(few.holdouts.captions)
+
+
+def test_prompts_to_tell_from_are_captions_that_nothing_was_trained_under():
+    """Those of the set's own holdouts first, then of the next set's, without one that is among the trained."""
+    few = testbed.few_shot("hands")
+    trained = [str(few.holdouts.captions[0]), "a pear"]
+    asked = untrained_captions("hands", trained, 12)
+    assert asked[:9] == list(few.holdouts.captions[1:])
+    assert len(set(asked)) == 12
+    assert not set(asked) & set(trained)
 
 
 def test_the_drawn_loss_is_the_mean_error_of_the_drawn_picture_under_its_prompt(small):

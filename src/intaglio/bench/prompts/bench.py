@@ -31,7 +31,7 @@ DRAWN = "drawn-loss"
 
 @dataclass(frozen=True, kw_only=True)
 class PromptsBench(FewShotBench):
-    """Every audit of prompts on models trained on one picture fifty times: area under the ROC over prompts, and cost.
+    """Every audit of prompts on models trained on one picture fifty times: separation, and cost.
 
     Regime `duplicated`: of 200 pictures under captions of their own, fifty are one and the same. The caption of that
     picture is to be told from captions of the same kind that were not trained on. Rows: each method's score less the
