@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from intaglio.bench.kit.pooling import Audit, mean_auc, pooled_tpr
 from intaglio.metrics.statistics.conformal import called, clopper_pearson, p_values
+from intaglio.metrics.statistics.enough_controls import fewest_controls
 from intaglio.runs.machine import machine, versions
 from intaglio.runs.run import Run
 
@@ -26,11 +27,12 @@ def figures_of(run: Run) -> dict[str, Any]:
     found = [one for suspect in run.recorded("suspect").values() for one in suspect["audits"]]
     names = sorted({_row_name(one["method"], row) for one in found for row in one["scores"]})
     rows = {name: _by_condition([part for one in found for part in _parts(one, name)]) for name in names}
+    null_rates = [by[NULL]["realised_rate"] for by in rows.values() if NULL in by]
     return {
         "methods": len({one["method"] for one in found}),
         "suspects": len(run.recorded("suspect")),
         **{f"auc_{condition}_{_word(name)}": row["auc"] for name, by in rows.items() for condition, row in by.items()},
-        "null_rate_largest": max((by[NULL]["realised_rate"] for by in rows.values() if NULL in by), default=None),
+        "null_rate_largest": max((rate for rate in null_rates if rate is not None), default=None),
         "seconds": run.seconds,
         "machine": machine(),
         "versions": versions(),
@@ -86,7 +88,8 @@ def _figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     areas = [mean_auc([audit]).value for audit in audits]
     alike = parts[0]["condition"] in OTHERS_ALIKE
     calls = np.concatenate([_calls(part, _outside(part)) for part in parts])
-    trained = parts[0]["condition"] != NULL
+    judged = all(len(part["controls"]) >= fewest_controls(RATE, part["sides"]) for part in parts)
+    rated, trained = judged and alike, judged and parts[0]["condition"] != NULL
     return {
         "auc": area.value,
         "auc_low": area.low,
@@ -95,8 +98,8 @@ def _figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "tpr_at_5pct": pooled_tpr(audits, 0.05),
         "above_half": float(np.mean(np.array(areas) > 0.5)),
         "members_called": float(np.mean([_calls(part, part["members"]) for part in parts])) if trained else None,
-        "realised_rate": float(calls.mean()) if alike else None,
-        "realised_rate_interval": clopper_pearson(int(calls.sum()), calls.size) if alike else None,
+        "realised_rate": float(calls.mean()) if rated else None,
+        "realised_rate_interval": clopper_pearson(int(calls.sum()), calls.size) if rated else None,
         "outside": int(calls.size) if alike else 0,
         "suspects": len(parts),
         **{name: float(np.mean([part[name] for part in parts])) for name in ("calls", "seconds")},
