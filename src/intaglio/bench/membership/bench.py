@@ -36,9 +36,9 @@ class MembershipBench(FewShotBench):
     resampled pictures; the true-positive rates at 1% and 5%, pooled; the share of suspects with an area above one half,
     since a sign that turns makes a threshold worthless; the shares of members and of pictures outside the set that a
     verdict at 5% calls, calibrated on the set's controls, of which it takes 19, or 39 for a row whose both sides count
-    (there are 20 with --quick, so that such a row has no verdict); rows asked of a denoiser and seconds a picture. Areas
-    and true-positive rates are of the score taken upwards, whatever the row. `null` asks each suspect of `paper` about
-    another set: all calls are wrong there.
+    (there are 20 with --quick, so that such a row has no verdict); rows asked of a denoiser and seconds a picture.
+    Areas and true-positive rates are of the score taken upwards, whatever the row. `null` asks each suspect of `paper`
+    about another set: all calls are wrong there.
     """
 
     quick: bool = False
